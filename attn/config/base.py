@@ -1,0 +1,64 @@
+"""Typed, frozen, strict configuration: the two base classes that every component's config derives from."""
+
+from __future__ import annotations
+
+__all__ = ["Config", "Location", "Variant", "is_remote"]
+
+import os
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+
+class Config(BaseModel):
+    """A component's configuration: unknown fields, wrong types and NaN are refused; instances cannot be changed."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True, validate_default=True
+    )
+
+
+class Variant(Config):
+    """A family of configs of which a run chooses one by the value of its `tag` field.
+
+    Declare the family with `class Family(Variant, tag="name")`, and each member with a `name: Literal["x"] = "x"` field.
+    The member registers itself on definition; a second member of the same name is refused.
+    """
+
+    tag: ClassVar[str] = ""
+    members: ClassVar[dict[str, type[Any]]] = {}
+
+    def __init_subclass__(cls, tag: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, tag: str | None = None, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if tag is not None:
+            cls.tag, cls.members = tag, {}
+        elif cls.tag in cls.model_fields:
+            name = cls.model_fields[cls.tag].default
+            if name in cls.members:
+                raise TypeError(f"{cls.tag} {name!r} is already taken by {cls.members[name].__name__}")
+            cls.members[name] = cls
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if cls.tag and cls.tag not in cls.model_fields:
+            choices = {name: handler.generate_schema(member) for name, member in cls.members.items()}
+            return core_schema.tagged_union_schema(choices, discriminator=cls.tag)
+        return handler(source)
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is an object store's URI and not a path of this machine."""
+    return location.startswith("s3://")
+
+
+def _absolute(location: str) -> str:
+    return location if is_remote(location) else os.path.abspath(os.path.expanduser(location))
+
+
+Location = Annotated[str, AfterValidator(_absolute)]
+"""A local path, made absolute so that it means the same on a worker, or an `s3://bucket/key` URI."""

@@ -1,0 +1,142 @@
+"""What a data set yields: records (names only), examples (decoded), samples (ready for the network), batches.
+
+Shapes: B images, C classes without background, H×W network input, M (image, class) pairs that carry a region.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Batch", "Example", "Record", "Sample", "collate"]
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from attn.data.geometry import Geometry
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a data set, by name; nothing is read from disk for it.
+
+    Attributes:
+        image_id: Stable name, unique in the data set and independent of order, split and place.
+        labels: Class indices in [0, C), sorted, without duplicates; may be empty.
+        image, mask, saliency: Location (path or `s3://` URI), or None where there is none.
+        boxes: (class index, (left, top, right, bottom)) in pixels of the image, half-open.
+    """
+
+    image_id: str
+    labels: tuple[int, ...]
+    image: str | None = None
+    mask: str | None = None
+    saliency: str | None = None
+    boxes: tuple[tuple[int, Box], ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A decoded image with what is known of it, in the image's own frame.
+
+    Attributes:
+        image: uint8 (H0, W0, 3), RGB.
+        mask: uint8 (H0, W0): 0 background, class index + 1, 255 to be ignored.
+        saliency: uint8 (H0, W0), 0 to 255.
+    """
+
+    record: Record
+    image: np.ndarray
+    mask: np.ndarray | None = None
+    saliency: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An example after the transforms, ready to be collated.
+
+    Attributes:
+        index: Position in the data set.
+        image: float32 (3, H, W), normalised as the network expects it.
+        labels: float32 (C,), 0 or 1.
+        geometry: How the input's pixels lie in the image, to put maps back.
+        regions: bool (n, H, W): where each present class is, in the order of `record.labels`; only for an image that
+            carries extra supervision.
+        saliency: float32 (H, W) in [0, 1].
+        mask: uint8 (H0, W0) of the image's own frame; only where the run evaluates maps.
+    """
+
+    index: int
+    record: Record
+    image: Tensor
+    labels: Tensor
+    geometry: Geometry
+    regions: Tensor | None = None
+    saliency: Tensor | None = None
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side.
+
+    Attributes:
+        images: float32 (B, 3, H, W).
+        labels: float32 (B, C) multi-hot.
+        region_pairs: int64 (M, 2): rows (image, class), ordered by image, then class.
+        regions: float32 (M, H, W), 0 or 1, in the order of `region_pairs`; M is 0 where no image is supervised.
+        saliency: float32 (B, H, W) in [0, 1], or None.
+        masks: one uint8 (H0, W0) per image, or None where it has none.
+    """
+
+    indices: tuple[int, ...]
+    records: tuple[Record, ...]
+    images: Tensor
+    labels: Tensor
+    geometry: tuple[Geometry, ...]
+    region_pairs: Tensor
+    regions: Tensor
+    saliency: Tensor | None = None
+    masks: tuple[np.ndarray | None, ...] = field(default=())
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        return tuple(record.image_id for record in self.records)
+
+    def to(self, device: torch.device, *, channels_last: bool = False) -> Self:
+        """The same batch with its tensors on a device."""
+        layout = torch.channels_last if channels_last else torch.preserve_format
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True, memory_format=layout),
+            labels=self.labels.to(device, non_blocking=True),
+            region_pairs=self.region_pairs.to(device, non_blocking=True),
+            regions=self.regions.to(device, non_blocking=True),
+            saliency=None if self.saliency is None else self.saliency.to(device, non_blocking=True),
+        )
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples of one input size into a batch."""
+    pairs, regions = [], []
+    for row, sample in enumerate(samples):
+        if sample.regions is not None:
+            pairs += [(row, label) for label in sample.record.labels]
+            regions.append(sample.regions)
+    images = torch.stack([sample.image for sample in samples])
+    saliency = [sample.saliency for sample in samples if sample.saliency is not None]
+    return Batch(
+        indices=tuple(sample.index for sample in samples),
+        records=tuple(sample.record for sample in samples),
+        images=images,
+        labels=torch.stack([sample.labels for sample in samples]),
+        geometry=tuple(sample.geometry for sample in samples),
+        region_pairs=torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
+        regions=torch.cat(regions).float() if regions else images.new_zeros((0, *images.shape[-2:])),
+        saliency=torch.stack(saliency) if len(saliency) == len(samples) else None,
+        masks=tuple(sample.mask for sample in samples),
+    )

@@ -1,0 +1,68 @@
+"""Errors that a user can mend: what was given, what was expected, how to fix it.
+
+Each class has a stable `code` and the exit status of the command line. Programming errors are not wrapped: they keep
+their traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = ["AttnError", "ConfigError", "DataError", "Fault", "RunError", "TrackingError", "WeightsError"]
+
+from dataclasses import dataclass
+
+
+class AttnError(Exception):
+    """A fault of the input or the surroundings; its text alone must be enough to fix it."""
+
+    code = "error"
+    exit_status = 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a configuration: where it stands, what is wrong, what would be right."""
+
+    where: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ConfigError(AttnError):
+    """A configuration with at least one fault; lists all of them."""
+
+    code = "config"
+    exit_status = 2
+
+    def __init__(self, faults: list[Fault] | str) -> None:
+        self.faults = [Fault("config", faults)] if isinstance(faults, str) else faults
+        count = len(self.faults)
+        head = "" if isinstance(faults, str) else f"{count} fault{'s' if count > 1 else ''} in the configuration:\n"
+        body = faults if isinstance(faults, str) else "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(head + body)
+
+
+class DataError(AttnError):
+    """A data set or one of its files is missing, broken or contradicts itself; the text names the file."""
+
+    code = "data"
+
+
+class WeightsError(AttnError):
+    """Weights or a checkpoint cannot be found, read or fitted to the network."""
+
+    code = "weights"
+
+
+class TrackingError(AttnError):
+    """The tracking server cannot be reached or refuses."""
+
+    code = "tracking"
+
+
+class RunError(AttnError):
+    """A run cannot start, go on or be found."""
+
+    code = "run"

@@ -1,0 +1,79 @@
+"""The method contract and the registry.
+
+A method is one file in this folder: a config that derives from `MethodConfig` with its own `name`, and a class with a
+`step`. The config's `build` makes the method. Nothing else needs to know of it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Method", "MethodConfig", "Parts", "Progress", "Supervision"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from attn.config.base import Variant
+from attn.data.sample import Batch
+from attn.models.output import Output
+
+MapKind = Literal["cam", "grad_cam", "channel", "pixel"]
+Parts = dict[str, Tensor]
+Model = Callable[..., Output]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where in the run a step stands: epoch and step count from 0, `fraction` of all steps in [0, 1)."""
+
+    epoch: int
+    step: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What a method wants to know of some images beyond their labels.
+
+    Attributes:
+        kind: Masks or boxes.
+        images: How many images of the training split carry it: a count, or a fraction of the split below 1.
+        batch_fraction: Share of each batch that is drawn from those images.
+    """
+
+    kind: Literal["masks", "boxes"]
+    images: float
+    batch_fraction: float
+
+
+class MethodConfig(Variant, tag="name"):
+    """A method's own configuration; `name` chooses the method."""
+
+    def build(self) -> Method:
+        raise TypeError(f"{type(self).__name__} does not say how to build its method")
+
+
+class Method(Protocol):
+    """How to turn a batch and a network into a loss.
+
+    A method does no I/O, moves nothing between devices, leaves the network's mode alone and leaves no hook behind.
+
+    Attributes:
+        layers: Feature layers that the network must expose, besides `last`.
+        map_kind: The attention map that this method trains or, where it trains none, is evaluated by.
+        supervision: Extra supervision that it needs, or None.
+    """
+
+    layers: tuple[str, ...]
+    map_kind: MapKind
+    supervision: Supervision | None
+
+    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
+        """The loss and its named parts.
+
+        Returns:
+            Scalars: `loss`, with its graph, and every term of it by name, unweighted, for the record. Means over
+            images, so that the mean over workers is the value of the joint batch.
+        """
+        ...
