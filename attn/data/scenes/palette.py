@@ -1,0 +1,65 @@
+"""Colours of the generated scenes, RGB 0..255, and the colours that draw masks and legends."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+
+Colour = tuple[int, int, int]
+
+# Bodies draw from pools that several classes share, so that hue alone does not name the class.
+PAINT: tuple[Colour, ...] = (
+    (214, 88, 74),
+    (72, 126, 176),
+    (62, 150, 142),
+    (226, 152, 72),
+    (236, 226, 206),
+    (122, 150, 92),
+    (150, 110, 160),
+)
+COAT: tuple[Colour, ...] = (
+    (240, 230, 212),
+    (206, 168, 122),
+    (150, 106, 74),
+    (168, 166, 164),
+    (112, 106, 106),
+    (224, 194, 150),
+)
+INK: Colour = (52, 46, 56)
+GLASS: Colour = (150, 190, 206)
+IVORY: Colour = (250, 244, 226)
+
+
+def vary(rng: np.random.Generator, colour: Colour, amount: float = 12.0) -> Colour:
+    """The colour moved by a little noise: a common part (brightness) and a part per channel."""
+    shift = rng.normal(0.0, amount) + rng.normal(0.0, amount * 0.5, 3)
+    red, green, blue = (int(value) for value in np.clip(np.asarray(colour) + shift, 0, 255))
+    return red, green, blue
+
+
+def pick(rng: np.random.Generator, pool: tuple[Colour, ...]) -> Colour:
+    """One colour of the pool, varied."""
+    return vary(rng, pool[int(rng.integers(len(pool)))])
+
+
+def scale(colour: Colour, factor: float) -> Colour:
+    """The colour times a factor, clipped: below 1 darkens, above 1 lightens."""
+    red, green, blue = (int(min(255.0, max(0.0, value * factor))) for value in colour)
+    return red, green, blue
+
+
+def class_palette(count: int) -> np.ndarray:
+    """Colours for index masks.
+
+    Args:
+        count: The number of classes without background.
+
+    Returns:
+        uint8 (count + 1, 3): row 0 is black (background), the others lie apart in hue.
+    """
+    rows = [(0.0, 0.0, 0.0)]
+    for index in range(count):
+        # Golden-ratio steps keep neighbours apart, whatever the count.
+        rows.append(colorsys.hsv_to_rgb((0.02 + index * 0.618034) % 1.0, 0.62 + 0.2 * (index % 2), 0.95))
+    return np.round(np.asarray(rows) * 255).astype(np.uint8)

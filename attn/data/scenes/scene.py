@@ -1,0 +1,262 @@
+"""Puts a scene together: background, objects from far to near, masks, boxes and saliency from what stays visible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from attn.data.scenes.backgrounds import BACKGROUNDS, Stage
+from attn.data.scenes.objects import OBJECTS
+from attn.data.scenes.splits import CLASSES, HOME, SPLITS, Cast, draw_cast
+from attn.data.scenes.sprite import Sprite
+
+SUPERSAMPLING = 2
+MIN_VISIBLE = 0.35
+"""An object that is not seen by at least this share of its area is left out of the scene."""
+
+_TRIES = 8
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One rendered scene with everything that is known about it."""
+
+    image_id: str  # stable: split and index
+    image: np.ndarray  # uint8 (H, W, 3) RGB
+    labels: tuple[str, ...]  # classes that are visible, sorted by class index
+    mask: np.ndarray  # uint8 (H, W): 0 background, class index + 1
+    boxes: dict[
+        str, list[tuple[int, int, int, int]]
+    ]  # class -> xyxy, half-open, of each object's visible part
+    saliency: np.ndarray  # uint8 (H, W): 255 inside objects, 0 elsewhere
+    context: str  # name of the background
+
+
+@dataclass(frozen=True)
+class _Placed:
+    name: str
+    sprite: Sprite
+    foot: float
+    cover: np.ndarray  # float32 (size, size): share of each pixel that the object covers
+    centre: float
+
+
+def render(
+    split: str,
+    index: int,
+    *,
+    seed: int = 0,
+    size: int = 96,
+    context_bias: float = 0.9,
+    objects: int | tuple[int, int] = (1, 3),
+    classes: tuple[str, ...] = CLASSES,
+) -> Scene:
+    """Renders one scene; the same arguments give the same bytes in any process.
+
+    Args:
+        split: One of SPLITS; `splits.draw_cast` says what each of them holds.
+        index: Number of the scene within its split, from 0.
+        seed: Seed of the whole data set.
+        size: Side of the square image in pixels.
+        context_bias: 0 (contexts independent of classes) to 1 (a boat if and only if there is water).
+        objects: Number of objects, or its least and greatest value. Objects that would be hidden are left out.
+        classes: The classes to draw from; a mask's values follow this order.
+
+    Raises:
+        ValueError: An argument is out of range; the message says which and what is allowed.
+    """
+    return _compose(split, index, seed, size, context_bias, objects, classes)[0]
+
+
+def telling_parts(
+    split: str,
+    index: int,
+    *,
+    seed: int = 0,
+    size: int = 96,
+    context_bias: float = 0.9,
+    objects: int | tuple[int, int] = (1, 3),
+    classes: tuple[str, ...] = CLASSES,
+) -> np.ndarray:
+    """The telling parts of the scene that `render` makes of the same arguments: uint8 (H, W), as its mask."""
+    return _compose(split, index, seed, size, context_bias, objects, classes)[1]
+
+
+def _compose(
+    split: str,
+    index: int,
+    seed: int,
+    size: int,
+    context_bias: float,
+    objects: int | tuple[int, int],
+    classes: tuple[str, ...],
+) -> tuple[Scene, np.ndarray]:
+    span = _check(split, index, size, context_bias, objects, classes)
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    cast = draw_cast(split, rng, classes=classes, context_bias=context_bias, objects=span)
+    stage = BACKGROUNDS[cast.context](rng, size * SUPERSAMPLING)
+    placed = _place(rng, cast, stage, size)
+    for item in placed:
+        _lay(stage, item)
+    image = cv2.resize(stage.canvas, (size, size), interpolation=cv2.INTER_AREA)
+    mask, parts, boxes = _truth(placed, classes, size)
+    labels = tuple(name for name in classes if name in boxes)
+    scene = Scene(
+        image_id=f"{split}-{index:06d}",
+        image=_expose(rng, image),
+        labels=labels,
+        mask=mask,
+        boxes={name: boxes[name] for name in labels},
+        saliency=np.where(mask > 0, 255, 0).astype(np.uint8),
+        context=cast.context,
+    )
+    return scene, parts
+
+
+def _check(
+    split: str,
+    index: int,
+    size: int,
+    context_bias: float,
+    objects: int | tuple[int, int],
+    classes: tuple[str, ...],
+) -> tuple[int, int]:
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
+    if index < 0:
+        raise ValueError(f"index is {index}; it must be 0 or more")
+    if size < 32:
+        raise ValueError(f"size is {size}; a scene needs at least 32 pixels")
+    if not 0.0 <= context_bias <= 1.0:
+        raise ValueError(f"context_bias is {context_bias}; it must lie between 0 and 1")
+    unknown = [name for name in classes if name not in OBJECTS]
+    if unknown or not classes or len(set(classes)) != len(classes):
+        raise ValueError(f"classes are {classes}; name some of {', '.join(CLASSES)}, each once")
+    if split in SPLITS[3:] and not any(name in HOME for name in classes):
+        raise ValueError(f"split {split} needs a class that has a context: one of {', '.join(HOME)}")
+    low, high = (objects, objects) if isinstance(objects, int) else objects
+    if not 1 <= low <= high:
+        raise ValueError(f"objects is {objects}; give a number from 1 on, or a pair (least, greatest)")
+    return low, high
+
+
+def _place(rng: np.random.Generator, cast: Cast, stage: Stage, size: int) -> list[_Placed]:
+    """Draws the objects where enough of each stays visible; far ones first. The main object is always kept."""
+    placed: list[_Placed] = []
+    for name in cast.classes:
+        for _ in range(_TRIES):
+            item = _draw(rng, name, stage, size, crowd=len(cast.classes))
+            candidate = sorted([*placed, item], key=lambda other: other.foot)
+            if all(share >= MIN_VISIBLE for share in _visible_shares(candidate)):
+                placed = candidate
+                break
+    return placed
+
+
+def _draw(rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: int) -> _Placed:
+    canvas = stage.canvas.shape[0]
+    far, near = stage.ground
+    depth = rng.random()
+    radius = rng.uniform(0.8, 1.25) * (0.21 + 0.07 * depth) * (1.15, 1.0, 0.9)[min(crowd, 3) - 1] * canvas
+    foot = (far + (near - far) * depth) * canvas
+    centre = (rng.uniform(0.17, 0.83) * canvas, max(foot - 0.8 * radius, 0.9 * radius))
+    sprite = Sprite(
+        centre,
+        radius,
+        degrees=rng.normal(0.0, 6.0),
+        flip=bool(rng.random() < 0.5),
+        aspect=float(np.exp(rng.normal(0.0, 0.07))),
+    )
+    OBJECTS[name](sprite, rng)
+    sprite.light(rng)
+    return _Placed(name, sprite, foot, _onto(sprite.rgba[..., 3], sprite, size), centre[0])
+
+
+def _window(sprite: Sprite, canvas: int) -> tuple[slice, slice, slice, slice]:
+    """Rows and columns of the canvas that the sprite lies on, and of the sprite that lie on the canvas."""
+    reach = sprite.part.shape[0]
+    x, y = sprite.origin
+    rows, columns = slice(max(y, 0), min(y + reach, canvas)), slice(max(x, 0), min(x + reach, canvas))
+    return rows, columns, slice(rows.start - y, rows.stop - y), slice(columns.start - x, columns.stop - x)
+
+
+def _onto(alpha: np.ndarray, sprite: Sprite, size: int) -> np.ndarray:
+    """Alpha of a sprite's surface as float32 (size, size) cover of the image."""
+    canvas = np.zeros((size * SUPERSAMPLING, size * SUPERSAMPLING), np.uint8)
+    rows, columns, own_rows, own_columns = _window(sprite, canvas.shape[0])
+    canvas[rows, columns] = alpha[own_rows, own_columns]
+    return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+
+
+def _lay(stage: Stage, item: _Placed) -> None:
+    """Lays a drawn object, and its shadow, on the canvas."""
+    size = stage.canvas.shape[0]
+    sprite = item.sprite
+    if stage.shadow:
+        wide, high = int(sprite.radius * 0.85), max(2, int(sprite.radius * 0.16))
+        soft = np.zeros((high * 6, wide * 2 + high * 4), np.uint8)
+        middle = (soft.shape[1] // 2, soft.shape[0] // 2)
+        cv2.ellipse(soft, middle, (wide, high), 0, 0, 360, int(255 * stage.shadow), -1)
+        soft = cv2.blur(cv2.blur(soft, (high | 1, high | 1)), (high | 1, high | 1))
+        top, left = int(item.foot) - middle[1], int(item.centre) - middle[0]
+        rows = slice(max(top, 0), max(min(top + soft.shape[0], size), 0))
+        columns = slice(max(left, 0), max(min(left + soft.shape[1], size), 0))
+        shade = 255 - soft[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        ground = stage.canvas[rows, columns]
+        ground[:] = cv2.multiply(ground, cv2.merge([shade] * 3), scale=1 / 255.0)
+    rows, columns, own_rows, own_columns = _window(sprite, size)
+    rgba = sprite.rgba[own_rows, own_columns]
+    under = stage.canvas[rows, columns]
+    left_over = 255 - cv2.merge([rgba[..., 3]] * 3)
+    under[:] = cv2.add(cv2.multiply(under, left_over, scale=1 / 255.0), np.ascontiguousarray(rgba[..., :3]))
+
+
+def _visible(placed: list[_Placed]) -> list[np.ndarray]:
+    """Cover of each object minus what nearer objects hide."""
+    seen: list[np.ndarray] = []
+    open_to_view = np.float32(1.0)
+    for item in reversed(placed):
+        seen.append(item.cover * open_to_view)
+        open_to_view = open_to_view * (1.0 - item.cover)
+    return seen[::-1]
+
+
+def _visible_shares(placed: list[_Placed]) -> list[float]:
+    """What is seen of each object, as a share of its whole area, beyond the image's edge included."""
+    shares = []
+    for item, seen in zip(placed, _visible(placed), strict=True):
+        whole = float(item.sprite.rgba[..., 3].sum(dtype=np.int64)) / 255.0 / SUPERSAMPLING**2
+        shares.append(float(seen.sum()) / max(whole, 1.0))
+    return shares
+
+
+def _truth(
+    placed: list[_Placed], classes: tuple[str, ...], size: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, list[tuple[int, int, int, int]]]]:
+    """Mask, telling parts and boxes: a pixel belongs to what covers most of it."""
+    mask, parts = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
+    boxes: dict[str, list[tuple[int, int, int, int]]] = {}
+    if not placed:
+        return mask, parts, boxes
+    seen = np.stack(_visible(placed))
+    owner = np.argmax(np.concatenate([1.0 - seen.sum(0, keepdims=True), seen]), axis=0)
+    for number, item in enumerate(placed, start=1):
+        own = owner == number
+        rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
+        if not rows.size:
+            continue
+        value = classes.index(item.name) + 1
+        mask[own] = value
+        parts[own & (_onto(item.sprite.part, item.sprite, size) >= 0.5)] = value
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        boxes.setdefault(item.name, []).append(box)
+    return mask, parts, boxes
+
+
+def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """The camera: brightness, a tint, and fine grain."""
+    gain = rng.normal(1.0, 0.06) + rng.normal(0.0, 0.02, 3)
+    grain = rng.normal(0.0, 2.5, image.shape[:2]).astype(np.float32)[..., None]
+    return np.clip(image * gain.astype(np.float32) + grain, 0, 255).astype(np.uint8)

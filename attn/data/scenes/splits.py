@@ -1,0 +1,85 @@
+"""What a scene shows, before anything is drawn: its context and the classes of its objects, per split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attn.data.scenes.backgrounds import BACKGROUNDS
+from attn.data.scenes.objects import OBJECTS
+
+CLASSES: tuple[str, ...] = tuple(OBJECTS)
+SPLITS = ("train", "val", "test", "object_without_context", "context_without_object")
+CONTEXTS: tuple[str, ...] = tuple(BACKGROUNDS)
+
+HOME: dict[str, str] = {"boat": "water", "plane": "sky", "sheep": "meadow", "cow": "meadow"}
+"""The context that a class is tied to in biased splits; classes that are not named here are tied to none."""
+
+EMPTY_SHARE = 0.35
+"""Share of `context_without_object` that has no object at all."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A scene's context and the classes of its objects, the main one first."""
+
+    context: str
+    classes: tuple[str, ...]
+
+
+def _choose(rng: np.random.Generator, names: tuple[str, ...]) -> str:
+    return names[int(rng.integers(len(names)))]
+
+
+def _fill(
+    rng: np.random.Generator, first: tuple[str, ...], pool: tuple[str, ...], count: int
+) -> tuple[str, ...]:
+    return first + tuple(_choose(rng, pool) for _ in range(count - len(first)) if pool)
+
+
+def draw_cast(
+    split: str,
+    rng: np.random.Generator,
+    *,
+    classes: tuple[str, ...],
+    context_bias: float,
+    objects: tuple[int, int],
+) -> Cast:
+    """Draws context and classes.
+
+    train, val: with probability `context_bias` the scene keeps to habit: the main class in its home (a class
+        without one in a context that is nobody's home), beside classes that belong there. Otherwise, as in test.
+    test: classes and context are independent.
+    object_without_context: the main class has a home, and no object of the scene is at home.
+    context_without_object: the context is somebody's home, and who is at home there is absent; some scenes are empty.
+
+    Args:
+        split: One of SPLITS.
+        rng: Generator of this scene.
+        classes: The classes to draw from.
+        context_bias: 0 (independent) to 1 (a boat if and only if there is water).
+        objects: The least and the greatest number of objects.
+    """
+    count = int(rng.integers(objects[0], objects[1] + 1))
+    at_home = {name: HOME[name] for name in classes if name in HOME}
+    homes = tuple(context for context in CONTEXTS if context in at_home.values())
+    if split == "object_without_context":
+        main = _choose(rng, tuple(at_home))
+        context = _choose(rng, tuple(name for name in CONTEXTS if name != at_home[main]))
+        return Cast(context, _fill(rng, (main,), _strangers(classes, context), count))
+    if split == "context_without_object":
+        context = _choose(rng, homes)
+        empty = rng.random() < EMPTY_SHARE
+        return Cast(context, () if empty else _fill(rng, (), _strangers(classes, context), count))
+    main = _choose(rng, classes)
+    if split == "test" or rng.random() >= context_bias:
+        return Cast(_choose(rng, CONTEXTS), _fill(rng, (main,), classes, count))
+    free = tuple(name for name in CONTEXTS if name not in homes)
+    context = at_home[main] if main in at_home else _choose(rng, free)
+    residents = tuple(name for name in classes if at_home.get(name, context) == context)
+    return Cast(context, _fill(rng, (main,), residents, count))
+
+
+def _strangers(classes: tuple[str, ...], context: str) -> tuple[str, ...]:
+    return tuple(name for name in classes if HOME.get(name) != context)

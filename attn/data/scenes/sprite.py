@@ -1,0 +1,107 @@
+"""A small drawing surface: anti-aliased shapes in an object's own frame, with premultiplied alpha."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from attn.data.scenes.palette import Colour, scale
+
+Point = tuple[float, float]
+Points = Sequence[Point] | np.ndarray
+
+_SHIFT = 4  # fractional bits that OpenCV keeps of a coordinate
+_TURN = np.linspace(0.0, 2.0 * np.pi, 29)[:-1]
+_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
+
+
+def ellipse(x: float, y: float, rx: float, ry: float, degrees: float = 0.0) -> np.ndarray:
+    """Points (28, 2) of an ellipse, turned by `degrees` about its centre."""
+    angle = np.deg2rad(degrees)
+    cos, sin = np.cos(angle), np.sin(angle)
+    spread = _CIRCLE * (rx, ry)
+    return spread @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
+
+
+@lru_cache(maxsize=256)
+def _spline(points: tuple[Point, ...], steps: int) -> np.ndarray:
+    knots = np.asarray(points, dtype=np.float64)
+    before, after, second = np.roll(knots, 1, 0), np.roll(knots, -1, 0), np.roll(knots, -2, 0)
+    t = (np.arange(steps) / steps)[None, :, None]
+    p0, p1, p2, p3 = (value[:, None, :] for value in (before, knots, after, second))
+    curve = 0.5 * (
+        2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+    )
+    return curve.reshape(-1, 2)
+
+
+def smooth(points: Sequence[Point], steps: int = 6) -> np.ndarray:
+    """A closed Catmull-Rom curve through the points, `steps` samples for each of them."""
+    return _spline(tuple(points), steps)
+
+
+class Sprite:
+    """One object being drawn: its frame has x to the right and y down, the object in about [-1, 1]².
+
+    Attributes:
+        rgba: uint8 (h, w, 4), colours premultiplied by alpha.
+        part: uint8 (h, w), alpha of the telling part.
+        origin: (x, y) of the surface's upper left corner on the canvas, in canvas pixels.
+    """
+
+    def __init__(
+        self, centre: Point, radius: float, *, degrees: float = 0.0, flip: bool = False, aspect: float = 1.0
+    ) -> None:
+        """Lays a surface around `centre` (canvas pixels); `radius` is the length of the frame's unit."""
+        reach = int(np.ceil(radius * 1.55 * max(1.0, aspect))) + 2
+        self.origin = (int(centre[0]) - reach, int(centre[1]) - reach)
+        self.rgba = np.zeros((2 * reach, 2 * reach, 4), np.uint8)
+        self.part = np.zeros((2 * reach, 2 * reach), np.uint8)
+        self.radius = radius
+        angle = np.deg2rad(degrees)
+        cos, sin = np.cos(angle), np.sin(angle)
+        stretch = np.diag([-aspect if flip else aspect, 1.0 / aspect]) * radius
+        self._matrix = stretch @ np.array([[cos, sin], [-sin, cos]])
+        self._offset = np.asarray(centre, dtype=np.float64) - self.origin
+        self.ink = max(1, round(radius * 0.03))
+
+    def _pixels(self, points: Points) -> np.ndarray:
+        placed = np.asarray(points, dtype=np.float64) @ self._matrix + self._offset
+        return np.round(placed * (1 << _SHIFT)).astype(np.int32)
+
+    def fill(
+        self, points: Points, colour: Colour, *, outline: Colour | None = None, telling: bool = False
+    ) -> None:
+        """A filled shape, with an outline where a colour is given; `telling` adds it to the telling part."""
+        pixels = self._pixels(points)
+        cv2.fillPoly(self.rgba, [pixels], (*colour, 255), cv2.LINE_AA, _SHIFT)
+        if outline is not None:
+            cv2.polylines(self.rgba, [pixels], True, (*outline, 255), self.ink, cv2.LINE_AA, _SHIFT)
+        if telling:
+            cv2.fillPoly(self.part, [pixels], 255, cv2.LINE_AA, _SHIFT)
+
+    def body(self, points: Points, colour: Colour) -> None:
+        """A filled shape with an outline in a darker tone of its colour."""
+        self.fill(points, colour, outline=scale(colour, 0.55))
+
+    def stroke(self, points: Points, colour: Colour, width: float, *, closed: bool = False) -> None:
+        """A line through the points; `width` in the frame's units."""
+        thickness = max(1, round(width * self.radius))
+        cv2.polylines(
+            self.rgba, [self._pixels(points)], closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT
+        )
+
+    def light(self, rng: np.random.Generator, strength: float = 0.3) -> None:
+        """Shades what is drawn: a gradient from one upper side to the opposite lower one, and soft mottling."""
+        height, width = self.part.shape
+        side = rng.uniform(-0.6, 0.6)
+        corners = np.array([[1 + side, 1 - side], [-1 + side, -1 - side]], np.float32) * strength
+        gain = 1.0 + cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
+        mottle = rng.standard_normal((14, 14)).astype(np.float32) * (0.16 * strength)
+        gain += cv2.resize(mottle, (width, height), interpolation=cv2.INTER_CUBIC)
+        rgb = cv2.multiply(self.rgba[..., :3], cv2.merge([gain] * 3), dtype=cv2.CV_8U)
+        # Premultiplied colours never exceed alpha.
+        self.rgba[..., :3] = np.minimum(rgb, self.rgba[..., 3:])
