@@ -1,0 +1,136 @@
+"""YAML documents with the line of every value, and the layering of recipe, file and overrides.
+
+YAML 1.2 scalars: `1e-3` is a number and `no`, `on`, `off` are strings, unlike PyYAML's default. Duplicate keys are faults.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Document", "parse_override", "read_document"]
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from attn.errors import ConfigError, Fault
+
+Path = tuple[str, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalar rules of YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+0123456789."),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+):
+    _chars = [*_first.replace("\0", ""), *([""] if "\0" in _first else [])]
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _chars)
+
+
+@dataclass
+class Document:
+    """A tree of plain values with the place of each.
+
+    Attributes:
+        values: Nested dicts of YAML scalars and lists.
+        places: "file:line" of each path of keys; list positions count as keys.
+        faults: What was wrong already at reading.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[Path, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def place(self, path: Path) -> str:
+        """Where a value stands or, where it stands nowhere, where the nearest mapping around it does."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.places:
+                return self.places[path[:end]]
+        return "config"
+
+    def set(self, path: Path, value: Any, place: str) -> None:
+        """Put a value at a path, making the mappings on the way."""
+        node = self.values
+        for key in path[:-1]:
+            if not isinstance(node.get(key), dict):
+                node[key] = {}
+            node = node[key]
+        node[path[-1]] = value
+        for old in [known for known in self.places if known[: len(path)] == path]:
+            del self.places[old]
+        self.places[path] = place
+
+    def drop(self, path: Path) -> None:
+        """Take a value away."""
+        node = self.values
+        for key in path[:-1]:
+            node = node[key]
+        del node[path[-1]]
+
+
+def _construct(loader: _Loader, node: yaml.Node, path: Path, name: str, document: Document) -> Any:
+    place = f"{name}:{node.start_mark.line + 1}"
+    document.places.setdefault(path, place)
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(loader.construct_object(key_node))
+            here = f"{name}:{key_node.start_mark.line + 1}"
+            if key in result:
+                document.faults.append(Fault(here, f"{'.'.join((*path, key))} is given twice", "keep one of the two"))
+            document.places[(*path, key)] = here
+            result[key] = _construct(loader, value_node, (*path, key), name, document)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(loader, item, (*path, str(i)), name, document) for i, item in enumerate(node.value)]
+    return loader.construct_object(node)
+
+
+def read_document(text: str, name: str) -> Document:
+    """Parse a YAML mapping.
+
+    Args:
+        name: What to call the file in messages.
+
+    Raises:
+        ConfigError: The text is not YAML, or is not a mapping.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        document = Document()
+        if node is None:
+            document.places[()] = f"{name}:1"
+            return document
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError([Fault(f"{name}:{node.start_mark.line + 1}", "expected a mapping of `key: value` lines")])
+        document.values = _construct(loader, node, (), name, document)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise ConfigError([Fault(where, f"not valid YAML: {error.problem or error.context}")]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([Fault(name, f"not valid YAML: {error}")]) from None
+    finally:
+        loader.dispose()
+    return document
+
+
+def parse_override(text: str) -> tuple[Path, Any] | Fault:
+    """Split `a.b=value`; the value is read as YAML, so `1e-3`, `true`, `null` and `[1, 2]` mean what they say."""
+    key, sign, value = text.partition("=")
+    path = tuple(key.strip().split("."))
+    if not sign or not all(path):
+        return Fault(f"override {text!r}", "not of the form a.b=value")
+    try:
+        return path, yaml.load(value, Loader=_Loader)  # noqa: S506  # _Loader derives from SafeLoader
+    except yaml.YAMLError as error:
+        return Fault(f"override {text!r}", f"the value is not valid YAML: {str(error).splitlines()[0]}")

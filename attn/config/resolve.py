@@ -1,0 +1,196 @@
+"""From recipe, file and overrides to a checked config; every fault at once, each with its place and a way out."""
+
+from __future__ import annotations
+
+__all__ = ["dump_config", "parse_config", "read_text", "resolve"]
+
+import difflib
+import json
+import types
+from pathlib import Path as FilePath
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from attn.config.base import Config, Variant
+from attn.config.document import Document, Path, parse_override, read_document
+from attn.errors import ConfigError, Fault
+
+C = TypeVar("C", bound=Config)
+
+OVERRIDE = "override"
+
+
+def resolve(kind: type[C], text: str, name: str, overrides: list[str]) -> C:
+    """Check a YAML text, changed by overrides, against a config class.
+
+    An override that chooses another member of a family (`data.source=voc` over a recipe written for scenes) drops
+    those fields of the text that the new member does not have.
+
+    Args:
+        name: What to call the text in messages, usually its file.
+        overrides: `a.b=value` each; later ones win.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    document = read_document(text, name)
+    for override in overrides:
+        parsed = parse_override(override)
+        if isinstance(parsed, Fault):
+            document.faults.append(parsed)
+            continue
+        document.set(*parsed, place=f"{OVERRIDE} {override!r}")
+    _drop_other_members(kind, document, ())
+    return parse_config(kind, document)
+
+
+def parse_config(kind: type[C], document: Document) -> C:
+    """Check a document against a config class.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    faults = list(document.faults)
+    try:
+        config = kind.model_validate_json(json.dumps(document.values, default=str), strict=True)
+    except ValidationError as error:
+        faults += [_fault(kind, document, details) for details in error.errors(include_url=False)]
+    else:
+        if not faults:
+            return config
+    raise ConfigError(faults)
+
+
+def dump_config(config: Config, comment: str = "") -> str:
+    """The config as YAML, every field written out; `resolve` reads it back to an equal config."""
+    body = yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True, width=120)
+    return "".join(f"# {line}\n" for line in comment.splitlines()) + body
+
+
+def read_text(path: str) -> str:
+    """The text of a config file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return FilePath(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError([Fault(path, f"cannot be read: {reason}", "give a recipe's name or a YAML file")]) from None
+
+
+def _configs_in(annotation: Any) -> list[type[BaseModel]]:
+    """The config classes that a field's annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [found for option in get_args(annotation) for found in _configs_in(option)]
+    return []
+
+
+def _member(kind: type[BaseModel], values: Any) -> type[BaseModel] | None:
+    """The class that checks `values`: the chosen member where `kind` is a family."""
+    if issubclass(kind, Variant) and kind.tag and kind.tag not in kind.model_fields:
+        tag = values.get(kind.tag) if isinstance(values, dict) else None
+        return kind.members.get(tag) if isinstance(tag, str) else None
+    return kind
+
+
+def _drop_other_members(kind: type[BaseModel], document: Document, path: Path) -> None:
+    values: Any = document.values
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        return
+    member = _member(kind, values)
+    if member is None:
+        return
+    if issubclass(member, Variant) and document.place((*path, member.tag)).startswith(OVERRIDE):
+        for key in [key for key in values if key not in member.model_fields]:
+            if not document.place((*path, key)).startswith(OVERRIDE):
+                document.drop((*path, key))
+    for name, info in member.model_fields.items():
+        for inner in _configs_in(info.annotation):
+            _drop_other_members(inner, document, (*path, name))
+
+
+def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel] | None:
+    """The config class that owns the mapping at a path."""
+    member = _member(kind, values)
+    for key in path:
+        if member is None or key not in member.model_fields:
+            return None
+        values = values.get(key) if isinstance(values, dict) else None
+        inner = _configs_in(member.model_fields[key].annotation)
+        member = _member(inner[0], values) if inner else None
+    return member
+
+
+def _field_paths(kind: type[BaseModel], values: Any, prefix: str = "") -> dict[str, str]:
+    """Every field name in the tree, with one full path to it."""
+    member = _member(kind, values)
+    found: dict[str, str] = {}
+    for name, info in member.model_fields.items() if member else ():
+        inner = values.get(name) if isinstance(values, dict) else None
+        for option in _configs_in(info.annotation):
+            found.update({k: v for k, v in _field_paths(option, inner, f"{prefix}{name}.").items() if k not in found})
+        found[name] = f"{prefix}{name}"
+    return found
+
+
+def _path(kind: type[BaseModel], loc: tuple[int | str, ...], values: Any) -> Path:
+    """The keys of a pydantic location, without the family tags that pydantic adds to it."""
+    path: list[str] = []
+    member: type[BaseModel] | None = kind
+    for key in map(str, loc):
+        if member is not None and issubclass(member, Variant) and member.tag not in member.model_fields:
+            member = member.members.get(key)
+            continue
+        path.append(key)
+        inner = _configs_in(member.model_fields[key].annotation) if member and key in member.model_fields else []
+        member = inner[0] if inner else None
+    return tuple(path)
+
+
+def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fault:
+    path = _path(kind, details["loc"], document.values)
+    where, name, what = document.place(path), ".".join(path), details["type"]
+    if what == "extra_forbidden":
+        owner = _class_at(kind, document.values, path[:-1])
+        near = difflib.get_close_matches(path[-1], list(owner.model_fields) if owner else [], n=1, cutoff=0.5)
+        elsewhere = _field_paths(kind, document.values).get(path[-1])
+        if near:
+            hint = f"did you mean {'.'.join((*path[:-1], near[0]))}?"
+        elif elsewhere:
+            hint = f"did you mean {elsewhere}?"
+        else:
+            hint = f"known here: {', '.join(owner.model_fields)}" if owner else ""
+        return Fault(where, f"{name} is not a known field", hint)
+    if what in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
+        context = details.get("ctx", {})
+        options = str(context.get("expected_tags") or context.get("expected") or "").replace("'", "")
+        given = context.get("tag", details["input"])
+        if what == "union_tag_not_found":
+            owner = _class_at(kind, document.values, path[:-1])
+            families = _configs_in(owner.model_fields[path[-1]].annotation) if owner else []
+            family = families[0] if families else None
+            tag, members = (family.tag, family.members) if family and issubclass(family, Variant) else ("name", {})
+            return Fault(where, f"{name}.{tag} is missing", f"one of {', '.join(members)}")
+        if what == "union_tag_invalid":
+            name += "." + str(context.get("discriminator", "")).strip("'")
+            where = document.place((*path, name.rsplit(".", 1)[-1]))
+        near = difflib.get_close_matches(str(given), options.replace(" or ", ", ").split(", "), n=1)
+        hint = f"one of {options}" + (f"; did you mean {near[0]}?" if near else "")
+        return Fault(where, f"{name} = {given!r} is not available", hint)
+    if what == "missing":
+        return Fault(where, f"{name} is missing", f"give it, e.g. {name}=...")
+    message = details["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should", "should")
+    given = details["input"]
+    if isinstance(given, dict) or not path:
+        return Fault(where, f"{name}: {message}" if name else message)
+    return Fault(where, f"{name} = {json.dumps(given, default=str)} {message}")
