@@ -1,0 +1,27 @@
+"""Scores that say what they mean: classification, seed quality and extent of attention maps, segmentation."""
+
+from __future__ import annotations
+
+__all__ = [
+    "OAA_CRF",
+    "SEC_CRF",
+    "Comparison",
+    "CrfConfig",
+    "EvaluationConfig",
+    "Protocol",
+    "Score",
+    "ThresholdRule",
+    "average_precision",
+    "compare",
+    "confusion_matrix",
+    "dense_crf",
+    "mean_iou",
+    "roc_auc",
+    "threshold_accuracy",
+]
+
+from attn.evaluation.classification import average_precision, roc_auc, threshold_accuracy
+from attn.evaluation.config import EvaluationConfig
+from attn.evaluation.confusion import confusion_matrix, mean_iou
+from attn.evaluation.crf import OAA_CRF, SEC_CRF, CrfConfig, dense_crf
+from attn.evaluation.score import Comparison, Protocol, Score, ThresholdRule, compare

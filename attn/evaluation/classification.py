@@ -1,0 +1,94 @@
+"""Multi-label classification scores. Shapes: N images, C classes."""
+
+from __future__ import annotations
+
+__all__ = ["ClassScores", "average_precision", "roc_auc", "threshold_accuracy"]
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """A score per class and its mean over the classes that have one.
+
+    Attributes:
+        mean: NaN where no class could be scored.
+        per_class: float64 (C,); NaN for a class that is left out.
+        left_out: Indices of those classes: nothing in the data decides them.
+    """
+
+    mean: float
+    per_class: NDArray[np.float64]
+    left_out: tuple[int, ...]
+
+
+def average_precision(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
+    """Average precision (area under the precision-recall steps, no interpolation) of each class and its mean.
+
+    Classes without a positive or without a negative image are left out.
+
+    Raises:
+        ValueError: Shapes differ, labels are not 0 or 1, or a score is NaN.
+    """
+    from sklearn.metrics import average_precision_score  # slow to import, needed once per evaluation
+
+    return _per_class(average_precision_score, scores_NC, labels_NC)
+
+
+def roc_auc(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
+    """Area under the ROC curve of each class and its mean; the same classes are left out, the same errors raised."""
+    from sklearn.metrics import roc_auc_score
+
+    return _per_class(roc_auc_score, scores_NC, labels_NC)
+
+
+def threshold_accuracy(
+    probabilities_NC: NDArray[Any], labels_NC: NDArray[Any], *, threshold: float = 0.5
+) -> tuple[ClassScores, ClassScores]:
+    """Recall and specificity of each class when it is predicted from `threshold` on (exclusive).
+
+    On the biased splits of GAIN's Table 4 these are its rows: recall of the object where its context is missing
+    ("boat without water"), specificity where there is only the context ("water without boat").
+
+    Returns:
+        Recall, with classes left out that have no positive image, and specificity, with those that have no negative.
+    """
+    probabilities, labels = _checked(probabilities_NC, labels_NC)
+    predicted, present = probabilities > threshold, labels == 1
+    return _ratio(predicted & present, present), _ratio(~predicted & ~present, ~present)
+
+
+def _ratio(hits_NC: NDArray[np.bool_], of_NC: NDArray[np.bool_]) -> ClassScores:
+    total = of_NC.sum(0)
+    values = np.divide(hits_NC.sum(0), total, out=np.full(total.shape, np.nan), where=total > 0)
+    return _summary(values)
+
+
+def _per_class(metric: Any, scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
+    scores, labels = _checked(scores_NC, labels_NC)
+    decided = (labels.min(0, initial=1) == 0) & (labels.max(0, initial=0) == 1)
+    values = np.full(labels.shape[1], np.nan)
+    for index in np.flatnonzero(decided):
+        values[index] = metric(labels[:, index], scores[:, index])
+    return _summary(values)
+
+
+def _summary(values: NDArray[np.float64]) -> ClassScores:
+    known = ~np.isnan(values)
+    mean = float(values[known].mean()) if known.any() else float("nan")
+    return ClassScores(mean, values, tuple(int(index) for index in np.flatnonzero(~known)))
+
+
+def _checked(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    scores, labels = np.asarray(scores_NC), np.asarray(labels_NC)
+    if scores.ndim != 2 or scores.shape != labels.shape:
+        raise ValueError(f"scores {scores.shape} and labels {labels.shape} must both be (images, classes)")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError("labels must be 0 or 1")
+    if np.isnan(scores).any():
+        raise ValueError(f"{int(np.isnan(scores).sum())} scores are NaN")
+    return scores, labels

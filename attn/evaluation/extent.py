@@ -1,0 +1,129 @@
+"""Where a map lies and how much of the object it covers, per (image, class) pair that the truth shows.
+
+A map that stays on one telling part points right and is precise, but covers little: coverage is what the methods of
+this project are meant to raise, without losing energy to the surroundings.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Extent", "ExtentResult"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.evaluation.localization import IGNORE, Maps
+
+
+@dataclass(frozen=True)
+class ExtentResult:
+    """Means over pairs, and over the pairs of each class: (C,), NaN for a class without any.
+
+    Attributes:
+        energy: Share of the map's mass that lies on the object.
+        pointing: Share of the pairs whose maximum lies on the object.
+        coverage: Share of the object's area where the map exceeds the threshold; (T,) and (T, C).
+        precision: Share of the area where the map exceeds the threshold that is object; pairs without such an area are
+            left out at that threshold.
+        pairs: How many pairs were counted, per class.
+        without_object: Pairs left out, because the truth shows no pixel of the class.
+        empty_maps: Pairs whose map is zero everywhere; they count as energy 0, missed, not covered.
+    """
+
+    energy: float
+    energy_per_class: NDArray[np.float64]
+    pointing: float
+    pointing_per_class: NDArray[np.float64]
+    coverage: NDArray[np.float64]
+    coverage_per_class: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    precision_per_class: NDArray[np.float64]
+    pairs_per_class: NDArray[np.int64]
+    without_object: int
+    empty_maps: int
+
+
+class Extent:
+    """Streaming means over (image, class) pairs; pixels marked 255 count nowhere."""
+
+    def __init__(
+        self, num_classes: int, thresholds: Sequence[float] | NDArray[np.float64], *, tolerance: int = 0
+    ) -> None:
+        self.thresholds = np.asarray(thresholds, dtype=np.float64)
+        self.tolerance = tolerance
+        self.num_classes = num_classes
+        self._pairs = np.zeros(num_classes, np.int64)
+        self._energy = np.zeros(num_classes)
+        self._pointing = np.zeros(num_classes)
+        self._coverage = np.zeros((self.thresholds.size, num_classes))
+        self._precision = np.zeros((self.thresholds.size, num_classes))
+        self._claiming = np.zeros((self.thresholds.size, num_classes), np.int64)
+        self.without_object = self.empty_maps = 0
+
+    def add(self, maps: Maps, truth_HW: NDArray[np.uint8]) -> None:
+        """Count the pairs of one image: its maps of the given classes, in [0, 1], at the size of the truth."""
+        truth = np.asarray(truth_HW)
+        counted = truth != IGNORE
+        for class_index in sorted(maps):
+            values = np.where(counted, maps[class_index], 0.0)
+            inside = truth == class_index + 1
+            if not inside.any():
+                self.without_object += 1
+                continue
+            self._pairs[class_index] += 1
+            mass = float(values.sum(dtype=np.float64))
+            if mass <= 0:
+                self.empty_maps += 1
+                continue
+            self._energy[class_index] += float(values[inside].sum(dtype=np.float64)) / mass
+            self._pointing[class_index] += self._points_at(values, inside)
+            self._add_area(class_index, values, inside, counted)
+
+    def result(self) -> ExtentResult:
+        """Means of everything added so far."""
+        pairs, all_pairs = self._pairs, max(int(self._pairs.sum()), 1)
+        return ExtentResult(
+            energy=float(self._energy.sum() / all_pairs),
+            energy_per_class=_divided(self._energy, pairs),
+            pointing=float(self._pointing.sum() / all_pairs),
+            pointing_per_class=_divided(self._pointing, pairs),
+            coverage=self._coverage.sum(1) / all_pairs,
+            coverage_per_class=_divided(self._coverage, np.broadcast_to(pairs, self._coverage.shape)),
+            precision=_divided(self._precision.sum(1), self._claiming.sum(1)),
+            precision_per_class=_divided(self._precision, self._claiming),
+            pairs_per_class=pairs.copy(),
+            without_object=self.without_object,
+            empty_maps=self.empty_maps,
+        )
+
+    def _points_at(self, values: NDArray[Any], inside: NDArray[np.bool_]) -> bool:
+        """Whether the maximum, the first in reading order of equal ones, lies within the tolerance of the object."""
+        row, column = np.unravel_index(int(values.argmax()), values.shape)
+        reach = self.tolerance
+        top, left = max(int(row) - reach, 0), max(int(column) - reach, 0)
+        window = inside[top : int(row) + reach + 1, left : int(column) + reach + 1]
+        rows, columns = np.nonzero(window)
+        return bool(((rows + top - row) ** 2 + (columns + left - column) ** 2 <= reach**2).any())
+
+    def _add_area(
+        self, class_index: int, values: NDArray[Any], inside: NDArray[np.bool_], counted: NDArray[np.bool_]
+    ) -> None:
+        bins = np.searchsorted(self.thresholds, values[counted], side="left")
+        inside_bins = np.searchsorted(self.thresholds, values[inside], side="left")
+        above = _exceeding(bins, self.thresholds.size)
+        hits = _exceeding(inside_bins, self.thresholds.size)
+        self._coverage[:, class_index] += hits / inside_bins.size
+        self._precision[:, class_index] += hits / np.maximum(above, 1)
+        self._claiming[:, class_index] += above > 0
+
+
+def _exceeding(bins: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """For each of `count` thresholds, how many values exceed it, from how many thresholds each value exceeds."""
+    return np.bincount(bins, minlength=count + 1)[::-1].cumsum()[::-1][1:]
+
+
+def _divided(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)

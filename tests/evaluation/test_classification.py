@@ -1,0 +1,72 @@
+"""Classification scores on cases worked out by hand and against definitions in plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from attn.evaluation import average_precision, roc_auc, threshold_accuracy
+
+
+def plain_ap(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over positives of the precision among all images with at least that score."""
+    return float(np.mean([labels[scores >= score].mean() for score in scores[labels == 1]]))
+
+
+def plain_auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Share of (positive, negative) couples in the right order, a tie being half right."""
+    right = [1.0 if p > n else 0.5 if p == n else 0.0 for p in scores[labels == 1] for n in scores[labels == 0]]
+    return float(np.mean(right))
+
+
+@given(
+    hnp.arrays(np.float64, (7, 3), elements=st.sampled_from([0.1, 0.2, 0.5, 0.7, 0.9])),
+    hnp.arrays(np.int64, (7, 3), elements=st.integers(0, 1)),
+)
+@settings(max_examples=50, deadline=None)
+def test_equal_their_definitions(scores: np.ndarray, labels: np.ndarray) -> None:
+    for metric, plain in ((average_precision, plain_ap), (roc_auc, plain_auc)):
+        result = metric(scores, labels)
+        for index in range(3):
+            if 0 < labels[:, index].sum() < 7:
+                assert result.per_class[index] == pytest.approx(plain(scores[:, index], labels[:, index]))
+            else:
+                assert index in result.left_out
+                assert np.isnan(result.per_class[index])
+        if len(result.left_out) < 3:
+            assert result.mean == pytest.approx(np.nanmean(result.per_class))
+        else:
+            assert np.isnan(result.mean)
+
+
+def test_recall_and_specificity_read_off_the_biased_splits() -> None:
+    # Class 0 without its context: found in one of two. Context alone: class 0 claimed in one of three.
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.1], [0.8, 0.9], [0.3, 0.9], [0.5, 0.9]])
+    labels = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 1]])
+    recall, specificity = threshold_accuracy(probabilities, labels)
+    np.testing.assert_allclose(recall.per_class, [1 / 2, 1.0])
+    np.testing.assert_allclose(specificity.per_class, [2 / 3, 1.0])
+    assert recall.mean == 0.75
+
+
+def test_a_split_without_negatives_has_recall_only() -> None:
+    recall, specificity = threshold_accuracy(np.array([[0.9], [0.2]]), np.array([[1], [1]]))
+    assert recall.mean == 0.5
+    assert specificity.left_out == (0,)
+    assert np.isnan(specificity.mean)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "text"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 2)), "must both be"),
+        (np.zeros((2, 2)), np.full((2, 2), 2), "0 or 1"),
+        (np.full((2, 2), np.nan), np.zeros((2, 2)), "NaN"),
+    ],
+)
+def test_what_does_not_fit_is_refused(scores: np.ndarray, labels: np.ndarray, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        average_precision(scores, labels)
