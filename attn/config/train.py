@@ -1,0 +1,49 @@
+"""The configuration of a training run, put together from its components' own."""
+
+from __future__ import annotations
+
+__all__ = ["TrainConfig"]
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+import attn.data.sources
+import attn.methods  # noqa: F401  # every member of the families must be known before the tree is built
+from attn.config.base import Config, Location
+from attn.data.source import SourceConfig
+from attn.data.transforms import InputConfig
+from attn.methods.base import MethodConfig
+from attn.models.network import ModelConfig
+from attn.tracking.config import TrackingConfig
+from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig
+from attn.training.optimizer import OptimizerConfig
+from attn.training.schedule import Poly, ScheduleConfig
+
+
+class TrainConfig(Config):
+    """One training run. `root` is the folder or `s3://` prefix under which every run has a folder of its own."""
+
+    root: Location = "runs"
+    seed: int = Field(0, ge=0)
+    data: SourceConfig
+    validation: ValidationConfig = ValidationConfig()
+    input: InputConfig = InputConfig()
+    model: ModelConfig
+    method: MethodConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = Poly()
+    training: TrainingConfig = TrainingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        parts = self.cluster.workers * self.training.accumulate_steps
+        if self.training.batch_size % parts:
+            raise ValueError(
+                f"training.batch_size={self.training.batch_size} must be a multiple of cluster.workers x "
+                f"training.accumulate_steps = {parts}"
+            )
+        return self

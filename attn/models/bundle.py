@@ -1,0 +1,132 @@
+"""A trained model on disk: everything that is needed to use it, and nothing that would have to be unpickled.
+
+A bundle is a folder with `state_dict.pt` (tensors only), `model.json` (network, classes, preprocessing, attention map,
+hash of the weights) and `config.yaml` (the run's resolved config).
+"""
+
+from __future__ import annotations
+
+__all__ = ["Bundle", "find_bundle", "load_bundle", "save_bundle"]
+
+import hashlib
+import json
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import ValidationError
+
+from attn.data.transforms import InputConfig
+from attn.errors import WeightsError
+from attn.models.network import ModelConfig, Network
+
+if TYPE_CHECKING:
+    from attn.methods.base import MapKind
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained network, ready to use, in evaluation mode.
+
+    Attributes:
+        classes: Names, in the order of the logits.
+        input: How images become the network's input.
+        map_kind: The attention map that the model was trained with.
+        layers: Feature layers that the network exposes, besides `last`.
+        info: Where it comes from: run, method, epochs, scores; plain values.
+        path: The bundle's folder.
+    """
+
+    network: Network
+    classes: tuple[str, ...]
+    input: InputConfig
+    map_kind: MapKind
+    layers: tuple[str, ...]
+    path: Path
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved config of the run that trained it."""
+        return self.path / "config.yaml"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_bundle(
+    folder: Path,
+    state_dict: dict[str, torch.Tensor],
+    *,
+    model: ModelConfig,
+    classes: tuple[str, ...],
+    input: InputConfig,
+    map_kind: MapKind,
+    layers: tuple[str, ...],
+    config_yaml: str,
+    info: dict[str, Any],
+) -> None:
+    """Write a bundle; `model.json` comes last, so that a folder with it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "state_dict.pt"
+    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
+    (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
+    described = {
+        "format": FORMAT,
+        "classes": list(classes),
+        "model": json.loads(model.model_dump_json()),
+        "input": json.loads(input.model_dump_json()),
+        "map_kind": map_kind,
+        "layers": list(layers),
+        "sha256": _sha256(weights),
+        "info": info,
+    }
+    (folder / "model.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+
+def find_bundle(target: str, root: str = "runs") -> Path:
+    """The bundle folder that a user means: the folder itself, a run's folder, or a run's id under `root`.
+
+    Raises:
+        WeightsError: There is none; says where it was looked for.
+    """
+    places = [Path(target), Path(target, "model"), Path(root, target, "model")]
+    for place in places:
+        if (place / "model.json").is_file():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise WeightsError(f"no trained model {target!r}: looked for model.json in {looked}; give a finished run's id or folder")
+
+
+def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
+    """Open a trained model on the CPU.
+
+    Raises:
+        WeightsError: There is none, it is damaged, or it was written by a newer format.
+    """
+    folder = find_bundle(str(target), root)
+    try:
+        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if described["format"] != FORMAT:
+            raise WeightsError(f"{folder}: format {described['format']} is not known to this version, which reads {FORMAT}")
+        # The weights come from the bundle: nothing else must be there to build the network.
+        model = ModelConfig.model_validate_json(json.dumps({**described["model"], "weights": None}), strict=True)
+        input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
+        weights, expected = folder / "state_dict.pt", described["sha256"]
+        classes, layers, kind = tuple(described["classes"]), tuple(described["layers"]), described["map_kind"]
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise WeightsError(f"{folder}/model.json is not a model description: {error}") from None
+    if not weights.is_file() or _sha256(weights) != expected:
+        raise WeightsError(f"{weights} is not the file that model.json describes (SHA-256 differs); copy the folder again")
+    network = model.build(len(classes), layers=layers)
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{weights} does not fit the network that model.json describes: {error}") from None
+    return Bundle(network.eval(), classes, input, kind, layers, folder, described.get("info", {}))

@@ -1,0 +1,87 @@
+"""What a run is made of, built from its config: data, network, method."""
+
+from __future__ import annotations
+
+__all__ = ["Parts", "build_parts"]
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader
+
+from attn.config.train import TrainConfig
+from attn.data.dataset import AttentionDataset
+from attn.data.loader import build_loader
+from attn.data.sample import Batch
+from attn.data.sampler import BatchSampler, choose_supervised
+from attn.data.source import Source
+from attn.errors import DataError
+from attn.methods.base import Method
+from attn.models.network import Network
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects of one worker."""
+
+    source: Source
+    dataset: AttentionDataset
+    sampler: BatchSampler
+    loader: DataLoader[Batch]
+    val_dataset: AttentionDataset | None
+    val_loader: DataLoader[Batch] | None
+    method: Method
+    network: Network
+
+
+def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
+    """Build a worker's data, network and method; the initial weights are the same on every rank.
+
+    Raises:
+        AttnError: Data, weights or their combination do not fit; says which.
+    """
+    method = config.method.build()
+    source = config.data.build()
+    if not source.records:
+        raise DataError(f"data.split={config.data.split!r} has no images")
+    supervision = method.supervision
+    supervised: list[int] = []
+    if supervision is not None:
+        supervised = choose_supervised(source.records, supervision.images, supervision.kind, config.seed)
+    dataset = AttentionDataset(
+        source,
+        config.input,
+        train=True,
+        seed=config.seed,
+        supervised=frozenset(supervised),
+        region_kind=supervision.kind if supervision else "masks",
+    )
+    sampler = BatchSampler(
+        len(source.records),
+        config.training.batch_size // (world * config.training.accumulate_steps),
+        rank=rank,
+        world=world,
+        seed=config.seed,
+        shuffle=config.training.shuffle,
+        supervised=supervised,
+        batch_fraction=supervision.batch_fraction if supervision else 0.0,
+    )
+    val_dataset, val_loader = _validation(config, rank, world, source)
+    torch.manual_seed(config.seed)
+    network = config.model.build(len(source.classes), layers=method.layers)
+    loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
+    return Parts(source, dataset, sampler, loader, val_dataset, val_loader, method, network)
+
+
+def _validation(
+    config: TrainConfig, rank: int, world: int, source: Source
+) -> tuple[AttentionDataset | None, DataLoader[Batch] | None]:
+    if config.validation.split is None:
+        return None, None
+    val_source = config.data.model_copy(update={"split": config.validation.split}).build()
+    if val_source.classes != source.classes:
+        raise DataError(f"the classes of split {config.validation.split!r} are not those of {config.data.split!r}")
+    dataset = AttentionDataset(val_source, config.input, train=False, seed=config.seed)
+    local = max(1, config.training.batch_size // world)
+    share = [list(range(start, min(start + local, len(dataset)))) for start in range(0, len(dataset), local)][rank::world]
+    return dataset, build_loader(dataset, share, workers=config.cluster.data_workers)

@@ -1,0 +1,261 @@
+"""The training loop: one process of it, alone or among the workers of a process group.
+
+Everything that leaves the process (progress, pictures, checkpoints) goes through a `Reporter`, so that the loop is the
+same in a test, on a laptop and in a Ray Train worker.
+"""
+
+from __future__ import annotations
+
+__all__ = ["EpochRecord", "Reporter", "StepRecord", "Trainer", "TrainingStopped"]
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from attn.config.train import TrainConfig
+from attn.data.sample import Batch
+from attn.errors import AttnError, RunError
+from attn.methods.base import Parts, Progress
+from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from attn.training.optimizer import build_optimizer
+from attn.training.parts import Parts as RunParts
+from attn.training.parts import build_parts
+from attn.training.randomness import random_state, restore_random_state, seed_everything
+from attn.training.validation import validate
+from attn.training.world import World
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TrainingStopped(RunError):
+    """The run found a fault that a restart would meet again, and stopped on all workers before the update."""
+
+    code = "stopped"
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One optimiser step: its losses (means over workers and accumulated batches) and where in the run it stands."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    losses: dict[str, float]
+    lr: float
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: mean losses and validation scores, plain numbers."""
+
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    skipped: tuple[str, ...] = ()
+
+
+class Reporter(Protocol):
+    """Where a run's records go. Every rank calls `checkpoint`; the other calls are made on rank 0 alone."""
+
+    def step(self, record: StepRecord) -> None: ...
+
+    def epoch(self, record: EpochRecord, trainer: Trainer) -> None: ...
+
+    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None: ...
+
+
+@dataclass
+class _Running:
+    """Sums of an epoch's losses, kept on the device."""
+
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, parts: dict[str, torch.Tensor]) -> None:
+        for name, value in parts.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / self.count for name, total in self.sums.items()} if self.count else {}
+
+
+class Trainer:
+    """Trains one network by one method."""
+
+    def __init__(self, config: TrainConfig, world: World, parts: RunParts | None = None) -> None:
+        self.config, self.world = config, world
+        self.parts = parts or build_parts(config, rank=world.rank, world=world.size)
+        self.network = self.parts.network.to(world.device)
+        if config.training.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.optimizer = build_optimizer(self.network, config.optimizer)
+        self.model: nn.Module = self.network
+        if world.size > 1:
+            # Buffers stay each worker's own: a broadcast in the forward would overwrite what the first of two forward
+            # passes saved for its backward.
+            ids = [world.device.index] if world.device.type == "cuda" else None
+            self.model = DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
+        self.position = Position()
+        self.batches_per_epoch = len(self.parts.sampler)
+        accumulate = config.training.accumulate_steps
+        self.steps_per_epoch = -(-self.batches_per_epoch // accumulate)
+        self.total_steps = self.steps_per_epoch * config.training.epochs
+        seed_everything(config.seed, world.rank, deterministic=config.training.deterministic)
+
+    def fit(self, reporter: Reporter, start: Path | None = None) -> dict[str, float]:
+        """Train to the last epoch, from the start or from a checkpoint's folder.
+
+        Returns:
+            The metrics of the last epoch.
+
+        Raises:
+            TrainingStopped: On all workers, at the same step, before the update.
+            WeightsError: The checkpoint is damaged.
+        """
+        if start is not None:
+            self._restore(start)
+        metrics: dict[str, float] = {}
+        for epoch in range(self.position.epoch, self.config.training.epochs):
+            losses, skipped = self._train_epoch(epoch, reporter)
+            metrics = {f"train/{name}": value for name, value in losses.items()}
+            last = epoch + 1 == self.config.training.epochs
+            if self.parts.val_loader is not None and (last or (epoch + 1) % self.config.validation.every_epochs == 0):
+                metrics |= self._together(lambda: validate(self.network, self.parts, self.world, self._autocast()))
+            self.position = Position(epoch + 1, 0, self.position.step)
+            if self.world.rank == 0:
+                reporter.epoch(EpochRecord(epoch, self.position.step, metrics, skipped), self)
+            self._save(reporter, metrics)
+        return metrics
+
+    def _together(self, work: Callable[[], Any]) -> Any:
+        """Do something on every worker; a user's fault on one stops all."""
+        fault, result = None, None
+        try:
+            result = work()
+        except AttnError as error:
+            fault = str(error)
+        if stopped := self.world.first_fault(fault):
+            raise TrainingStopped(stopped)
+        return result
+
+    def _train_epoch(self, epoch: int, reporter: Reporter) -> tuple[dict[str, float], tuple[str, ...]]:
+        self.network.train()
+        self.parts.dataset.set_epoch(epoch)
+        self.parts.sampler.set_epoch(epoch)
+        self.parts.sampler.start(self.position.batch)
+        running, skipped = _Running(), []
+        batches = self._batches(self.parts.loader)
+        group_size, clock, seen = self.config.training.accumulate_steps, time.monotonic(), 0
+        batch_index = self.position.batch
+        while batch_index < self.batches_per_epoch:
+            size = min(group_size, self.batches_per_epoch - batch_index)
+            fraction = self.position.step / self.total_steps
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["base_lr"] * self.config.schedule.factor(fraction)
+            step_parts = _Running()
+            for micro in range(size):
+                batch, parts = self._forward_backward(batches, epoch, fraction, size, last=micro == size - 1)
+                step_parts.add({name: value.detach() for name, value in parts.items()})
+                skipped += batch.skipped
+                seen += len(batch.image_ids)
+            self._update()
+            batch_index += size
+            self.position = Position(epoch, batch_index, self.position.step + 1)
+            losses = step_parts.means()
+            running.add({name: torch.tensor(value, dtype=torch.float64) for name, value in losses.items()})
+            self._report_step(reporter, epoch, losses, seen / max(time.monotonic() - clock, 1e-9))
+            every = self.config.checkpoint.every_steps
+            if every and self.position.step % every == 0 and batch_index < self.batches_per_epoch:
+                self._save(reporter, {})
+        return self.world.mean(running.means()), tuple(dict.fromkeys(skipped))
+
+    def _batches(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
+        for batch in loader:
+            yield batch.to(self.world.device, channels_last=self.config.training.channels_last)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        precision = self.config.training.precision
+        if precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.world.device.type, dtype=PRECISIONS[precision])
+
+    def _forward_backward(
+        self, batches: Iterator[Batch], epoch: int, fraction: float, group: int, *, last: bool
+    ) -> tuple[Batch, Parts]:
+        """One micro-batch; its gradient is averaged over the workers at the last one of a step."""
+        sync = contextlib.nullcontext() if last or not isinstance(self.model, DistributedDataParallel) else self.model.no_sync()
+        with sync:
+            batch, parts = self._together(lambda: self._losses(next(batches), epoch, fraction))
+            self.scaler.scale(parts["loss"] / group).backward()
+        return batch, parts
+
+    def _losses(self, batch: Batch, epoch: int, fraction: float) -> tuple[Batch, Parts]:
+        progress = Progress(epoch, self.position.step, fraction)
+        with self._autocast():
+            parts = self.parts.method.step(self.model, batch, progress)
+        bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
+        if bad:
+            ids = ", ".join(batch.image_ids[:8]) + (", ..." if len(batch.image_ids) > 8 else "")
+            raise TrainingStopped(
+                f"{', '.join(f'{name} = {float(parts[name])}' for name in bad)} at epoch {epoch + 1}, "
+                f"step {self.position.step + 1}, images {ids}; the update was not made. "
+                "Lower optimizer.lr, or set training.clip_norm"
+            )
+        return batch, parts
+
+    def _update(self) -> None:
+        if self.config.training.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _report_step(self, reporter: Reporter, epoch: int, losses: dict[str, float], local_rate: float) -> None:
+        if self.world.rank != 0:
+            return
+        rate = local_rate * self.world.size
+        left = (self.total_steps - self.position.step) * self.config.training.batch_size / rate
+        record = StepRecord(
+            epoch, self.config.training.epochs, self.position.step, self.total_steps, losses,
+            self.optimizer.param_groups[0]["lr"], rate, left,
+        )  # fmt: skip
+        reporter.step(record)
+
+    def _save(self, reporter: Reporter, metrics: dict[str, float]) -> None:
+        bad = next((name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()), None)
+        if fault := self.world.first_fault(bad and f"{bad} holds NaN or infinity: nothing was saved. Lower optimizer.lr"):
+            raise TrainingStopped(fault)
+        shared = {
+            "model": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        own = {"random": random_state()}
+
+        def write(folder: Path) -> None:
+            save_checkpoint(folder, self.position, shared, own, self.world.rank, self.world.size)
+
+        reporter.checkpoint(self.position, metrics, write)
+
+    def _restore(self, folder: Path) -> None:
+        position, shared, own = load_checkpoint(folder, self.world.rank, self.world.size)
+        self.network.load_state_dict(shared["model"])
+        self.optimizer.load_state_dict(shared["optimizer"])
+        self.scaler.load_state_dict(shared["scaler"])
+        if own is not None:
+            restore_random_state(own["random"])
+        self.position = position

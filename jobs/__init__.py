@@ -1,0 +1,1 @@
+"""What runs on the cluster: jobs, and the recipes that they start from."""

@@ -1,0 +1,96 @@
+"""Starting Ray in this process, or joining a cluster; and how many threads a worker may use."""
+
+from __future__ import annotations
+
+__all__ = ["Resources", "plan_resources", "ray_session"]
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from attn.errors import RunError
+from attn.training.config import ClusterConfig
+
+# A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
+    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    # Worker processes load the slow modules while the controller starts.
+    "RAY_preload_python_modules": "torch,ray.train.torch",
+    # Object stores other than AWS refuse the checksums that newer AWS SDKs send by default.
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one training worker asks for."""
+
+    use_gpu: bool
+    threads: int
+    per_worker: dict[str, float]
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Ray for the time of a job: the session that is already up, a cluster by its address, or one of this machine.
+
+    Raises:
+        RunError: The address does not answer.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address is None:
+            ray.init("local", include_dashboard=False, **quiet)
+        else:
+            ray.init(address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
+        raise RunError(f"{what}: {reason}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def plan_resources(cluster: ClusterConfig) -> Resources:
+    """Spread the cluster's cores over the workers: never more threads than cores.
+
+    Raises:
+        RunError: The cluster cannot hold the workers that the config asks for.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
+    if use_gpu and gpus < cluster.workers:
+        raise RunError(f"cluster.workers={cluster.workers} need as many GPUs; there are {gpus}. Use cluster.device=cpu")
+    threads = cluster.threads or 1
+    if cluster.threads is None:
+        while sum(core // (threads + 1) for core in cores) >= cluster.workers:
+            threads += 1
+        if use_gpu:
+            threads = min(threads, 1 + cluster.data_workers)
+    if sum(core // threads for core in cores) < cluster.workers:
+        raise RunError(
+            f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores than "
+            f"the {sum(cores)} there are; use fewer workers or cluster.threads"
+        )
+    return Resources(use_gpu, threads, {"CPU": threads, **({"GPU": 1} if use_gpu else {})})

@@ -1,0 +1,82 @@
+"""A run's folder: everything that one run leaves, under `<root>/<run id>`, on a local disk or in an object store."""
+
+from __future__ import annotations
+
+__all__ = ["RunFolder", "new_run_id"]
+
+import json
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from attn.config.base import is_remote
+from attn.data import files, transfer
+from attn.errors import RunError
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def new_run_id(name: str) -> str:
+    """An id that says what ran and when, and is unique: `gain-20260131-120000-a1b2c3`."""
+    return f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+class RunFolder:
+    """The files of one run.
+
+    `run.json` holds its state: `running`, `done`, `failed` or `cancelled`, with times and the tracking run's id.
+    """
+
+    def __init__(self, root: str, run_id: str) -> None:
+        """Name a run's folder; nothing is made.
+
+        Raises:
+            RunError: The id could lead out of the root.
+        """
+        if not ID.fullmatch(run_id):
+            raise RunError(f"run id {run_id!r} is not valid: letters, digits, '.', '_' and '-', up to 100")
+        self.root, self.run_id = root.rstrip("/"), run_id
+        self.uri = f"{self.root}/{run_id}"
+
+    @property
+    def is_local(self) -> bool:
+        return not is_remote(self.uri)
+
+    def path(self, name: str = "") -> str:
+        """Location of a file of the run."""
+        return f"{self.uri}/{name}" if name else self.uri
+
+    def exists(self, name: str = "run.json") -> bool:
+        return transfer.exists(self.path(name))
+
+    def write(self, name: str, data: bytes | str) -> None:
+        """Write a file whole: readers see the old content or the new one."""
+        transfer.write_bytes(self.path(name), data.encode() if isinstance(data, str) else data)
+
+    def read(self, name: str) -> bytes:
+        return files.read_bytes(self.path(name))
+
+    def state(self) -> dict[str, Any]:
+        """What `run.json` says.
+
+        Raises:
+            RunError: There is no such run.
+        """
+        if not self.exists():
+            raise RunError(f"no run {self.run_id!r} under {self.root}; `attn ls` lists the runs")
+        return json.loads(self.read("run.json"))
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of `run.json`."""
+        state = json.loads(self.read("run.json")) if self.exists() else {"id": self.run_id}
+        self.write("run.json", json.dumps({**state, **changes}, indent=1))
+
+    def upload(self, local: Path, name: str) -> None:
+        """Put a local folder's files under a name of the run; nothing to do where they are there already."""
+        if self.is_local and local.resolve() == Path(self.path(name)).resolve():
+            return
+        for path in sorted(local.rglob("*")):
+            if path.is_file():
+                self.write(f"{name}/{path.relative_to(local).as_posix()}", path.read_bytes())

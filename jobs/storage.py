@@ -1,0 +1,57 @@
+"""Where Ray Train keeps a run's checkpoints: inside the run's folder."""
+
+from __future__ import annotations
+
+__all__ = ["newest_checkpoint", "ray_storage"]
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attn.config.base import is_remote
+from attn.errors import WeightsError
+from attn.training.checkpoint import verify_folder
+from jobs.checkpoint_transfer import download_folder
+from jobs.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+SNAPSHOT = "checkpoints/checkpoint_manager_snapshot.json"
+
+
+def ray_storage(uri: str) -> tuple[str, FileSystem | None]:
+    """`storage_path` and `storage_filesystem` of a Ray Train run for a run's folder."""
+    if not is_remote(uri):
+        return uri, None
+    from pyarrow.fs import S3FileSystem
+
+    options: dict[str, Any] = {}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        scheme, _, host = endpoint.rpartition("://")
+        options = {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region:
+        options["region"] = region
+    return uri.removeprefix("s3://"), S3FileSystem(**options)
+
+
+def newest_checkpoint(folder: RunFolder, scratch: Path) -> Path:
+    """The newest committed checkpoint of a run as a verified local folder.
+
+    Raises:
+        WeightsError: There is none, or it is damaged.
+    """
+    if not folder.exists(SNAPSHOT):
+        raise WeightsError(f"run {folder.run_id} has no checkpoint yet")
+    snapshot = json.loads(folder.read(SNAPSHOT))
+    latest = snapshot.get("latest_checkpoint_result") or {}
+    name = latest.get("checkpoint_dir_name")
+    if not name:
+        raise WeightsError(f"run {folder.run_id} has no checkpoint yet")
+    where = folder.path(f"checkpoints/{name}")
+    local = Path(where) if folder.is_local else download_folder(where, scratch)
+    verify_folder(local, 0)
+    return local

@@ -1,0 +1,180 @@
+"""Train by Ray Train: any number of CPU or GPU workers, resumable, tracked, with one trained model at the end."""
+
+from __future__ import annotations
+
+__all__ = ["resume", "run"]
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from attn.config.resolve import dump_config, resolve
+from attn.config.train import TrainConfig
+from attn.errors import AttnError, RunError
+from attn.tracking import create_run, terminate
+from jobs.progress import Channel, ProgressPrinter, follow
+from jobs.ray_session import plan_resources, ray_session
+from jobs.run_folder import RunFolder, new_run_id
+
+
+def run(config: TrainConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+    """Train by a config, to its last epoch.
+
+    Args:
+        run_id: A name of the user's own; without one, method, time and a random part.
+        address: A Ray cluster to join; without one, Ray runs in this process's machine for the time of the run.
+
+    Returns:
+        `run_id`, `folder`, `model` (the bundle's folder), `metrics` of the last epoch, `tracking_run`, `seconds`.
+
+    Raises:
+        RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
+    """
+    folder = RunFolder(config.root, run_id or new_run_id(config.method.name))  # type: ignore[attr-defined]
+    if folder.exists():
+        raise RunError(f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id")
+    text = dump_config(config, f"The resolved config of run {folder.run_id}; `attn train` on this file repeats it.")
+    _prepare(config)
+    tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
+    folder.write("config.yaml", text)
+    folder.update(kind="train", state="running", started=time.time(), tracking_run=tracking_run, pid=os.getpid())
+    return _train(config, folder, address)
+
+
+def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+    """Go on with a run that was interrupted, from its newest committed checkpoint.
+
+    Args:
+        run: A run's id under `root`, or its folder.
+
+    Returns:
+        As `run`.
+    """
+    if "/" in run:
+        root, _, run = run.rstrip("/").rpartition("/")
+    from attn.config.base import is_remote
+
+    folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), run)
+    state = folder.state()
+    config = resolve(TrainConfig, folder.read("config.yaml").decode(), folder.path("config.yaml"), [])
+    if state.get("state") == "done":
+        return _result(folder, state)
+    folder.update(state="running", resumed=time.time(), pid=os.getpid())
+    return _train(config, folder, address)
+
+
+def _prepare(config: TrainConfig) -> None:
+    """Find what can be found wrong before any process is started: data, weights, their fit, a full disk."""
+    from attn.training.parts import build_parts
+
+    build_parts(config, rank=0, world=config.cluster.workers)
+
+
+def _train(config: TrainConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
+    try:
+        with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer):
+            outcome = _fit(config, folder)
+        if "fault" in outcome:
+            raise RunError(outcome["fault"])
+    except KeyboardInterrupt:
+        _close(config, folder, "cancelled")
+        raise
+    except BaseException as error:
+        _close(config, folder, "failed", error=str(error))
+        raise
+    model = _export(config, folder)
+    _close(config, folder, "done", metrics=outcome["metrics"], model=model)
+    return _result(folder, folder.state())
+
+
+def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "run_id": folder.run_id,
+        "folder": folder.uri,
+        "model": state.get("model"),
+        "metrics": state.get("metrics"),
+        "tracking_run": state.get("tracking_run"),
+        "seconds": round(state.get("ended", time.time()) - state.get("resumed", state["started"]), 1),
+    }
+
+
+def _close(config: TrainConfig, folder: RunFolder, state: str, **fields: Any) -> None:
+    folder.update(state=state, ended=time.time(), **fields)
+    terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
+
+
+def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    from jobs.storage import ray_storage
+    from jobs.worker import train_worker
+
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
+    resources = plan_resources(config.cluster)
+    path, filesystem = ray_storage(folder.uri)
+    loop = {
+        "config": dump_config(config),
+        "run_id": folder.run_id,
+        "tracking_run": folder.state().get("tracking_run"),
+        "threads": resources.threads,
+    }
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=loop,
+        scaling_config=ScalingConfig(
+            num_workers=config.cluster.workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker
+        ),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=config.checkpoint.keep),
+            failure_config=FailureConfig(max_failures=config.cluster.max_failures, controller_failure_limit=3),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except TrainingFailedError as error:
+        raise RunError(f"training failed: {_cause(error)}; `attn resume {folder.run_id}` goes on from the last checkpoint") from error
+    return result.return_value
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what a worker or the controller died of."""
+    failures = getattr(error, "worker_failures", None) or {}
+    inner = next(iter(failures.values()), getattr(error, "controller_failure", None) or error)
+    lines = [line for line in str(inner).strip().splitlines() if line.strip()]
+    return f"{type(inner).__name__}: {lines[-1].strip()}" if lines else type(inner).__name__
+
+
+def _export(config: TrainConfig, folder: RunFolder) -> str:
+    """The newest checkpoint's weights as a bundle in the run's folder, and in the tracking server where asked."""
+    import torch
+
+    from attn.models.bundle import save_bundle
+    from attn.tracking import log_model
+    from jobs.storage import newest_checkpoint
+
+    method = config.method.build()
+    source = config.data.build()
+    with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
+        checkpoint = newest_checkpoint(folder, Path(scratch, "checkpoint"))
+        shared = torch.load(checkpoint / "training.pt", map_location="cpu", weights_only=True)
+        bundle = Path(folder.path("model")) if folder.is_local else Path(scratch, "model")
+        save_bundle(
+            bundle,
+            shared["model"],
+            model=config.model,
+            classes=source.classes,
+            input=config.input,
+            map_kind=method.map_kind,
+            layers=method.layers,
+            config_yaml=folder.read("config.yaml").decode(),
+            info={"run_id": folder.run_id, "method": config.method.model_dump(mode="json"), "data": source.fingerprint()},
+        )
+        folder.upload(bundle, "model")
+        log_model(config.tracking, config.root, folder.state().get("tracking_run"), bundle)
+    return folder.path("model")

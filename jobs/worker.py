@@ -1,0 +1,140 @@
+"""What a Ray Train worker does: the training loop, with checkpoints and records going where Ray and MLflow want them."""
+
+from __future__ import annotations
+
+__all__ = ["train_worker"]
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from attn.config.resolve import resolve
+from attn.config.train import TrainConfig
+from attn.errors import AttnError, RunError
+from attn.pictures.preview import Preview
+from attn.tracking import attach
+from attn.training.checkpoint import Position
+from attn.training.parts import build_parts
+from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.world import World
+from jobs.checkpoint_transfer import download_checkpoint, upload_checkpoint
+from jobs.progress import Channel
+from jobs.run_folder import RunFolder
+
+RECORD_SECONDS = 0.5
+
+
+def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
+    """Train this rank's share.
+
+    Args:
+        loop: `config` (YAML), `run_id`, `tracking_run`, `threads`.
+
+    Returns:
+        `metrics` of the last epoch, or the `fault` that stopped the run, which a restart would meet again.
+    """
+    torch.set_num_threads(loop["threads"])
+    with contextlib.suppress(RuntimeError):  # may be set once per process only
+        torch.set_num_interop_threads(1)
+    config = resolve(TrainConfig, loop["config"], "config.yaml", [])
+    world = World.current(ray.train.torch.get_device())
+    try:
+        trainer = _build(config, world)
+        with _restored() as start:
+            metrics = trainer.fit(RayReporter(config, world, loop, trainer), start)
+    except AttnError as error:
+        return {"fault": str(error), "code": error.code}
+    return {"metrics": metrics}
+
+
+def _build(config: TrainConfig, world: World) -> Trainer:
+    """The trainer; where a rank cannot build its parts, no rank goes on to wait for it."""
+    fault, parts = None, None
+    try:
+        parts = build_parts(config, rank=world.rank, world=world.size)
+    except AttnError as error:
+        fault = str(error)
+    if stopped := world.first_fault(fault):
+        raise RunError(stopped)
+    return Trainer(config, world, parts)
+
+
+@contextlib.contextmanager
+def _restored() -> Iterator[Path | None]:
+    """The newest committed checkpoint as a local folder, or None at the start of a run."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="attn-restore-") as folder:
+        yield download_checkpoint(checkpoint, Path(folder))
+
+
+class RayReporter:
+    """Sends a run's records to the terminal, the run's folder and the tracking server; commits its checkpoints."""
+
+    def __init__(self, config: TrainConfig, world: World, loop: dict[str, Any], trainer: Trainer) -> None:
+        self.config, self.world = config, world
+        self.folder = RunFolder(config.root, loop["run_id"])
+        self.channel = Channel(loop["run_id"])
+        self.tracker = attach(config.tracking, config.root, loop["tracking_run"] if world.rank == 0 else None)
+        self.preview = Preview(trainer.parts, config.tracking.preview_images) if world.rank == 0 else None
+        self.last_record = 0.0
+
+    def step(self, record: StepRecord) -> None:
+        now = time.monotonic()
+        if now - self.last_record >= RECORD_SECONDS:
+            self.last_record = now
+            self.channel.put({"kind": "step", **asdict(record)})
+        if record.step % self.config.tracking.log_every_steps == 0:
+            self.tracker.log_metrics({f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step)
+
+    def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
+        self.channel.put({"kind": "epoch", "epochs": self.config.training.epochs, **asdict(record)})
+        if record.skipped:
+            names = ", ".join(record.skipped[:5]) + (", ..." if len(record.skipped) > 5 else "")
+            self.channel.put({"kind": "text", "text": f"skipped {len(record.skipped)} broken images: {names}"})
+        try:
+            self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
+            if self.preview is not None:
+                for name, picture in self.preview.draw(trainer.network, trainer.parts.method):
+                    self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
+                    self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
+            self.tracker.flush()
+        except AttnError as error:  # the run is worth more than its record
+            self.channel.put({"kind": "text", "text": f"tracking: {error}"})
+
+    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
+        """Write, upload and verify on every rank; report only what is whole everywhere."""
+        context = ray.train.get_context()
+        storage = context.get_storage()
+        name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
+        fault = None
+        folder = Path(tempfile.mkdtemp(prefix="attn-checkpoint-"))
+        try:
+            write(folder)
+            upload_checkpoint(folder, self.folder.path(f"checkpoints/{name}"))
+        except (OSError, RuntimeError, AttnError) as error:
+            fault = f"checkpoint {name} could not be written to {self.folder.path('checkpoints')}: {error}"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if stopped := self.world.first_fault(fault):
+            raise RunError(stopped)
+        path = f"{storage.experiment_fs_path}/{name}"
+        ray.train.report(
+            {**metrics, "epoch": position.epoch, "step": position.step},
+            checkpoint=ray.train.Checkpoint(path, storage.storage_filesystem),
+            checkpoint_dir_name=name,
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
+        )
+        if self.world.rank == 0:
+            self.folder.update(epoch=position.epoch, step=position.step, metrics=metrics or None)
