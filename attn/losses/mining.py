@@ -1,0 +1,103 @@
+"""Guided attention inference: mask, erasure, attention mining and extra supervision (GAIN, CVPR 2018).
+
+Shapes: B images, N (image, class) pairs, h×w map, H×W image.
+"""
+
+from __future__ import annotations
+
+__all__ = ["attention_mining", "erase", "external_supervision", "soft_mask"]
+
+import math
+
+import torch
+from torch import Tensor
+
+from attn.maps.pairs import check_pairs
+
+
+def soft_mask(maps: Tensor, *, scale: float, threshold: float) -> Tensor:
+    """sigmoid(scale · (map − threshold)), in (0, 1), for maps of any shape (GAIN eq. 4, ω and σ).
+
+    Raises:
+        ValueError: If the maps are not floating-point numbers, or the scale is not positive and finite.
+    """
+    if not maps.is_floating_point():
+        raise ValueError(f"maps must be floating-point numbers, not {maps.dtype}")
+    if not (0 < scale < math.inf and math.isfinite(threshold)):
+        raise ValueError(f"scale must be positive and threshold finite, not {scale} and {threshold}")
+    return torch.sigmoid(scale * (maps - threshold))
+
+
+def erase(images_BCHW: Tensor, masks_NHW: Tensor, pairs_N2: Tensor) -> Tensor:
+    """I − mask ⊙ I for each pair: the image without what the class's mask covers (GAIN eq. 3).
+
+    Args:
+        images_BCHW: Normalised network inputs, so that zero is the data set's mean colour.
+        masks_NHW: In [0, 1], one a pair, at the images' size.
+
+    Returns:
+        (N, C, H, W), in the images' memory format.
+
+    Raises:
+        ValueError: If the shapes or indices do not fit.
+    """
+    if images_BCHW.ndim != 4:
+        raise ValueError(f"images must have the shape (B, C, H, W), not {tuple(images_BCHW.shape)}")
+    check_pairs(pairs_N2, len(images_BCHW))
+    expected = (len(pairs_N2), *images_BCHW.shape[2:])
+    if masks_NHW.shape != expected:
+        raise ValueError(f"masks must have the shape {expected}, one a pair, not {tuple(masks_NHW.shape)}")
+    images = images_BCHW[pairs_N2[:, 0].to(torch.int64)]
+    erased = images * (1 - masks_NHW)[:, None]
+    channels_last = images_BCHW.is_contiguous(memory_format=torch.channels_last) and not images_BCHW.is_contiguous()
+    return erased.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def attention_mining(scores_N: Tensor, pairs_N2: Tensor) -> Tensor:
+    """What is still seen of each class once its attention is erased (GAIN eq. 5).
+
+    Args:
+        scores_N: Score s^c(I*^c) of each pair's class on its own erased image.
+
+    Returns:
+        Mean over the classes of an image, then over the images that have a class; 0 without pairs.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    if scores_N.ndim != 1:
+        raise ValueError(f"scores must have the shape (N,), not {tuple(scores_N.shape)}")
+    return _mean_over_images(scores_N, pairs_N2)
+
+
+def external_supervision(maps_Nhw: Tensor, targets_Nhw: Tensor, pairs_N2: Tensor) -> Tensor:
+    """Squared difference between maps and where the classes are known to be (GAIN eq. 7).
+
+    Args:
+        maps_Nhw: Maps of the pairs whose place is known, in [0, 1].
+        targets_Nhw: Masks or boxes at the map's size, in [0, 1].
+
+    Returns:
+        Mean over pixels, over the classes of an image, then over the images that carry supervision; 0 without any.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a target lies outside [0, 1].
+    """
+    if maps_Nhw.ndim != 3 or maps_Nhw.shape != targets_Nhw.shape:
+        shapes = f"{tuple(maps_Nhw.shape)} and {tuple(targets_Nhw.shape)}"
+        raise ValueError(f"maps and targets must both have the shape (N, h, w), not {shapes}")
+    targets_Nhw = targets_Nhw.to(maps_Nhw.dtype)
+    if targets_Nhw.numel() and not bool(((targets_Nhw >= 0) & (targets_Nhw <= 1)).all()):
+        low, high = targets_Nhw.min().item(), targets_Nhw.max().item()
+        raise ValueError(f"targets must lie in [0, 1]; they lie between {low} and {high}")
+    return _mean_over_images((maps_Nhw - targets_Nhw).square().flatten(1).mean(dim=1), pairs_N2)
+
+
+def _mean_over_images(values_N: Tensor, pairs_N2: Tensor) -> Tensor:
+    check_pairs(pairs_N2)
+    if len(values_N) != len(pairs_N2):
+        raise ValueError(f"there are {len(values_N)} values for {len(pairs_N2)} pairs")
+    if len(values_N) == 0:
+        return values_N.sum()
+    images, row, count = torch.unique(pairs_N2[:, 0], return_inverse=True, return_counts=True)
+    return (values_N / count[row]).sum() / len(images)

@@ -1,0 +1,69 @@
+"""The wanted maps of a network's output, by the cheapest way that is exact.
+
+Shapes: N (image, class) pairs, C classes, K channels, h×w feature map.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MapKind", "attention"]
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from attn.errors import ConfigError
+from attn.maps.class_maps import class_activation
+from attn.maps.gradient import channel_attention, check_features, grad_cam, pixel_attention, weighted_sum
+from attn.maps.pairs import check_pairs
+from attn.models.output import Output
+
+MapKind = Literal["cam", "grad_cam", "channel", "pixel"]
+
+BY_GRADIENT = {"grad_cam": grad_cam, "channel": channel_attention, "pixel": pixel_attention}
+
+
+def attention(
+    output: Output, pairs_N2: Tensor, *, kind: MapKind, layer: str = "last", weight_gradient: bool = False
+) -> Tensor:
+    """Attention maps of some (image, class) pairs.
+
+    Where everything above the layer is global average pooling and one linear layer, ∂s^c/∂f_k is the classifier's
+    weight divided by h·w: no backward pass is made, and no graph is needed.
+
+    Args:
+        layer: A key of `output.features`.
+        weight_gradient: Keep the graph through the weights of the map; else they are constants for the optimiser.
+
+    Returns:
+        (N, h, w), non-negative, not normalised, in the order of the pairs.
+
+    Raises:
+        ConfigError: If the network does not have what the map needs.
+        ValueError: If the pairs do not fit the output, or a gradient is needed and there is no graph.
+    """
+    if layer not in output.features:
+        raise ConfigError(f"the network does not expose the layer {layer!r}, only {', '.join(output.features)}")
+    features, weight = output.features[layer], output.linear_weight if layer == "last" else None
+    if kind == "cam" and output.class_maps is not None and layer == "last":
+        return class_activation(output.class_maps, pairs_N2)
+    if weight is not None:
+        return _closed_form(features, weight if weight_gradient else weight.detach(), pairs_N2, kind)
+    if kind == "cam":
+        raise ConfigError(
+            "the map kind cam reads the class-aware convolution (or linear layer) that follows the layer `last`, and "
+            f"this network has none after {layer!r}: set model.head=conv and the layer to last, or the kind to grad_cam"
+        )
+    return BY_GRADIENT[kind](output.logits, features, pairs_N2, weight_gradient=weight_gradient)
+
+
+def _closed_form(features: Tensor, weight_CK: Tensor, pairs: Tensor, kind: MapKind) -> Tensor:
+    check_features(features)
+    check_pairs(pairs, len(features), len(weight_CK))
+    pairs = pairs.to(torch.int64)
+    channels, positions = features.shape[1], features.shape[2] * features.shape[3]
+    weight = weight_CK.index_select(0, pairs[:, 1]).to(features.dtype)
+    if kind == "channel":
+        weight = weight.relu()
+    divisor = {"cam": 1, "grad_cam": positions, "channel": positions, "pixel": positions * channels}[kind]
+    return weighted_sum(weight / divisor, features, pairs)

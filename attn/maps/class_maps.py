@@ -1,0 +1,70 @@
+"""Attention maps straight from a class-aware convolution, and the scale of a map.
+
+Shapes: B images, N (image, class) pairs, C classes, h×w map, H×W image.
+"""
+
+from __future__ import annotations
+
+__all__ = ["class_activation", "normalize_max", "upsample"]
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from attn.maps.pairs import check_pairs
+
+
+def class_activation(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
+    """ReLU of a class's channel of the class-aware convolution, F^c (OAA eq. 2, without the division).
+
+    Returns:
+        (N, h, w), non-negative, in the order of the pairs.
+
+    Raises:
+        ValueError: If a shape, dtype or index does not fit.
+    """
+    if class_maps_BChw.ndim != 4 or not class_maps_BChw.is_floating_point():
+        given = f"{class_maps_BChw.dtype} {tuple(class_maps_BChw.shape)}"
+        raise ValueError(f"class maps must be floating-point numbers of the shape (B, C, h, w), not {given}")
+    check_pairs(pairs_N2, *class_maps_BChw.shape[:2])
+    images, classes = pairs_N2.to(torch.int64).unbind(dim=1)
+    return class_maps_BChw[images, classes].relu()
+
+
+def normalize_max(maps_Nhw: Tensor) -> Tensor:
+    """Divide each map by its own maximum (OAA eq. 2); a map that is zero everywhere stays zero.
+
+    The gradient goes through the maximum too, except where its inverse would not be a finite number.
+
+    Args:
+        maps_Nhw: Non-negative maps; one without a positive value is returned as it is.
+
+    Raises:
+        ValueError: If the maps are not floating (N, h, w) with at least one position.
+    """
+    check_maps(maps_Nhw)
+    peak_N11 = maps_Nhw.amax(dim=(1, 2), keepdim=True)
+    representable = peak_N11.detach() >= torch.finfo(maps_Nhw.dtype).tiny
+    maps_Nhw = torch.where(representable, maps_Nhw, maps_Nhw.detach())
+    peak_N11 = torch.where(representable, peak_N11, peak_N11.detach())
+    return maps_Nhw / torch.where(peak_N11 > 0, peak_N11, 1)
+
+
+def upsample(maps_Nhw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps at another size, (N, H, W): bilinear, corners not aligned.
+
+    Raises:
+        ValueError: If the maps are not floating (N, h, w) with at least one position.
+    """
+    check_maps(maps_Nhw)
+    if len(maps_Nhw) == 0:
+        return maps_Nhw.new_zeros((0, *size))
+    return functional.interpolate(maps_Nhw[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def check_maps(maps_Nhw: Tensor) -> None:
+    """Refuse maps that are not floating (N, h, w) with at least one position, with ValueError."""
+    if maps_Nhw.ndim != 3 or 0 in maps_Nhw.shape[1:]:
+        raise ValueError(f"maps must have the shape (N, h, w), not {tuple(maps_Nhw.shape)}")
+    if not maps_Nhw.is_floating_point():
+        raise ValueError(f"maps must be floating-point numbers, not {maps_Nhw.dtype}")

@@ -1,0 +1,108 @@
+"""Attention maps from the gradient of a class score with respect to a layer's activations.
+
+Shapes: B images, N (image, class) pairs, C classes, K channels, h×w feature map.
+
+The incoming gradient of a score's own backward pass is 1. The backward pass ends at the layer: nothing below it is
+touched, and no parameter's `.grad` changes. Pairs of different images share one backward pass, so the number of passes
+is the largest number of pairs that an image has. Where the network above the layer mixes images (batch normalisation
+in training mode), the gradient is that of the sum of the scores that share the pass.
+"""
+
+from __future__ import annotations
+
+__all__ = ["channel_attention", "grad_cam", "pixel_attention"]
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from attn.maps.pairs import check_pairs, ranks_of
+
+Reduce = Callable[[Tensor], Tensor]
+
+
+def grad_cam(scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weight_gradient: bool = False) -> Tensor:
+    """Grad-CAM: ReLU(Σ_k w_k f_k), w_k the mean over positions of ∂s^c/∂f_k (GAIN eq. 1-2).
+
+    Args:
+        scores_BC: Logits, in the graph of `features_BKhw`.
+        features_BKhw: The layer's activations.
+        pairs_N2: Integer rows (image, class), in any order; only their maps are computed.
+        weight_gradient: Keep the graph through the weights w_k; else they are constants for the optimiser.
+
+    Returns:
+        (N, h, w), non-negative, in the order of the pairs.
+
+    Raises:
+        ValueError: If a shape, dtype or index does not fit, or the scores were computed without a graph.
+    """
+    weights = _score_gradients(scores_BC, features_BKhw, pairs_N2, _mean, weight_gradient)
+    return weighted_sum(weights, features_BKhw, pairs_N2)
+
+
+def channel_attention(
+    scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weight_gradient: bool = False
+) -> Tensor:
+    """A_ch: as `grad_cam`, with w_k the mean over positions of ReLU(∂s^c/∂f_k) (ICASC eq. 3-4)."""
+    weights = _score_gradients(scores_BC, features_BKhw, pairs_N2, lambda grad: _mean(grad.relu()), weight_gradient)
+    return weighted_sum(weights, features_BKhw, pairs_N2)
+
+
+def pixel_attention(
+    scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weight_gradient: bool = False
+) -> Tensor:
+    """A_px: ReLU((1/K) Σ_k ∂s^c/∂f_k ⊙ f_k), the gradient taken at each position (ICASC eq. 5)."""
+    gradients = _score_gradients(scores_BC, features_BKhw, pairs_N2, lambda grad: grad, weight_gradient)
+    return (gradients * features_BKhw.index_select(0, pairs_N2[:, 0])).mean(dim=1).relu()
+
+
+def weighted_sum(weights_NK: Tensor, features_BKhw: Tensor, pairs_N2: Tensor) -> Tensor:
+    """ReLU(Σ_k w_k f_k) for each pair, f the features of the pair's image."""
+    features = features_BKhw.index_select(0, pairs_N2[:, 0])
+    return torch.einsum("nk,nkhw->nhw", weights_NK, features).relu()
+
+
+def check_features(features_BKhw: Tensor) -> None:
+    """Refuse features that are not floating (B, K, h, w) with at least one position, with ValueError."""
+    if features_BKhw.ndim != 4 or 0 in features_BKhw.shape[1:]:
+        raise ValueError(f"features must have the shape (B, K, h, w), not {tuple(features_BKhw.shape)}")
+    if not features_BKhw.is_floating_point():
+        raise ValueError(f"features must be floating-point numbers, not {features_BKhw.dtype}")
+
+
+def _mean(gradients_BKhw: Tensor) -> Tensor:
+    return gradients_BKhw.mean(dim=(2, 3))
+
+
+def _score_gradients(scores: Tensor, features: Tensor, pairs: Tensor, reduce: Reduce, keep_graph: bool) -> Tensor:
+    """`reduce` of each pair's ∂s^c/∂f, one row a pair."""
+    check_features(features)
+    if scores.ndim != 2 or len(scores) != len(features):
+        expected = f"({len(features)}, C), one row for each image of the features"
+        raise ValueError(f"scores must have the shape {expected}, not {tuple(scores.shape)}")
+    check_pairs(pairs, *scores.shape)
+    if not (scores.requires_grad and features.requires_grad):
+        raise ValueError(
+            "scores and features must be in a graph: call the network with gradients enabled "
+            f"(scores.requires_grad={scores.requires_grad}, features.requires_grad={features.requires_grad})"
+        )
+    if len(pairs) == 0:
+        return reduce(features.new_zeros((0, *features.shape[1:])))
+    pairs = pairs.to(torch.int64)
+    ranks = ranks_of(pairs)
+    gradients, order = [], []
+    for rank in range(int(ranks.max()) + 1):
+        rows = (ranks == rank).nonzero().squeeze(1)
+        images, classes = pairs[rows].unbind(dim=1)
+        one_hot = torch.zeros_like(scores)
+        one_hot[images, classes] = 1
+        (gradient,) = torch.autograd.grad(
+            scores, features, one_hot, retain_graph=True, create_graph=keep_graph, allow_unused=True
+        )
+        if gradient is None:
+            raise ValueError("scores do not depend on these features: both must come from one forward pass")
+        gradients.append(reduce(gradient).index_select(0, images))
+        order.append(rows)
+    joined = torch.cat(gradients)
+    return joined if len(order) == 1 else joined.index_select(0, torch.argsort(torch.cat(order)))

@@ -1,0 +1,63 @@
+"""(image, class) pairs: which maps are wanted. Shapes: B images, C classes, N pairs."""
+
+from __future__ import annotations
+
+__all__ = ["check_multi_hot", "check_pairs", "pairs_of", "ranks_of"]
+
+import torch
+from torch import Tensor
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def pairs_of(multi_hot_BC: Tensor) -> Tensor:
+    """List the present classes of every image.
+
+    Returns:
+        int64 (N, 2): rows (image, class), ordered by image, then class.
+
+    Raises:
+        ValueError: If the input is not a matrix of zeros and ones.
+    """
+    check_multi_hot(multi_hot_BC)
+    return multi_hot_BC.nonzero()
+
+
+def check_multi_hot(multi_hot_BC: Tensor) -> None:
+    """Refuse anything but a (B, C) matrix of zeros and ones, with ValueError."""
+    if multi_hot_BC.ndim != 2:
+        raise ValueError(f"multi-hot labels must have the shape (B, C), not {tuple(multi_hot_BC.shape)}")
+    if multi_hot_BC.dtype != torch.bool and bool(((multi_hot_BC != 0) & (multi_hot_BC != 1)).any()):
+        low, high = multi_hot_BC.min().item(), multi_hot_BC.max().item()
+        raise ValueError(f"multi-hot labels must be 0 or 1; they lie between {low} and {high}")
+
+
+def check_pairs(pairs_N2: Tensor, images: int | None = None, classes: int | None = None) -> None:
+    """Refuse anything but integer (N, 2) rows within [0, images) × [0, classes), with ValueError.
+
+    None leaves that column's upper bound open.
+    """
+    if pairs_N2.ndim != 2 or pairs_N2.shape[1] != 2:
+        raise ValueError(f"pairs must have the shape (N, 2), not {tuple(pairs_N2.shape)}")
+    if pairs_N2.dtype not in INTEGERS:
+        raise ValueError(f"pairs must be integers, not {pairs_N2.dtype}")
+    if len(pairs_N2) == 0:
+        return
+    low, high = (column.tolist() for column in torch.stack(pairs_N2.aminmax(dim=0)))
+    for name, bound, least, most in zip(("image", "class"), (images, classes), low, high, strict=True):
+        if least < 0 or (bound is not None and most >= bound):
+            right = "below" if bound is None else f"in [0, {bound}), not"
+            raise ValueError(f"the pairs' {name} must lie {right} {least} to {most}")
+
+
+def ranks_of(pairs_N2: Tensor) -> Tensor:
+    """Number the pairs of each image 0, 1, … in their order.
+
+    Pairs of one rank belong to different images, so that one backward pass serves them all.
+    """
+    order = torch.argsort(pairs_N2[:, 0], stable=True)
+    image = pairs_N2[order, 0]
+    position = torch.arange(len(image), device=image.device)
+    ranks = torch.empty_like(position)
+    ranks[order] = position - torch.searchsorted(image.contiguous(), image.contiguous())
+    return ranks
