@@ -59,9 +59,10 @@ class Document:
     def set(self, path: Path, value: Any, place: str) -> None:
         """Put a value at a path, making the mappings on the way."""
         node = self.values
-        for key in path[:-1]:
+        for depth, key in enumerate(path[:-1], start=1):
             if not isinstance(node.get(key), dict):
                 node[key] = {}
+                self.places[path[:depth]] = place
             node = node[key]
         node[path[-1]] = value
         for old in [known for known in self.places if known[: len(path)] == path]:

@@ -162,11 +162,12 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
     if what == "extra_forbidden":
         owner = _class_at(kind, document.values, path[:-1])
         near = difflib.get_close_matches(path[-1], list(owner.model_fields) if owner else [], n=1, cutoff=0.5)
-        elsewhere = _field_paths(kind, document.values).get(path[-1])
+        paths = _field_paths(kind, document.values)
+        far = difflib.get_close_matches(path[-1], list(paths), n=1, cutoff=0.75)
         if near:
             hint = f"did you mean {'.'.join((*path[:-1], near[0]))}?"
-        elif elsewhere:
-            hint = f"did you mean {elsewhere}?"
+        elif far:
+            hint = f"did you mean {paths[far[0]]}?"
         else:
             hint = f"known here: {', '.join(owner.model_fields)}" if owner else ""
         return Fault(where, f"{name} is not a known field", hint)

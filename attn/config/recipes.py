@@ -1,0 +1,89 @@
+"""Recipes: configs that come with the project, each a document with paper, expected result, time and command on top."""
+
+from __future__ import annotations
+
+__all__ = ["Recipe", "find_recipe", "list_recipes", "load_config"]
+
+import difflib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from attn.config.base import Config
+from attn.config.resolve import read_text, resolve
+from attn.errors import ConfigError, Fault
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file.
+
+    Attributes:
+        header: The comment on top, without its `#` signs.
+    """
+
+    name: str
+    path: Path
+    header: str
+
+    @property
+    def summary(self) -> str:
+        """The header's first line."""
+        return self.header.partition("\n")[0]
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+
+def _folder() -> Path:
+    """Where the recipes stand: in the `jobs` package, which is found but not imported."""
+    spec = importlib.util.find_spec("jobs")
+    locations = spec.submodule_search_locations if spec else None
+    if not locations:
+        raise ConfigError("the package `jobs` with the recipes is not installed; install the project again")
+    return Path(next(iter(locations)), "recipes")
+
+
+def _header(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").removeprefix(" "))
+    return "\n".join(lines)
+
+
+def list_recipes() -> list[Recipe]:
+    """All recipes, by name."""
+    found = sorted(_folder().glob("*.yaml"))
+    return [Recipe(path.stem, path, _header(path.read_text(encoding="utf-8"))) for path in found]
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        ConfigError: There is none of that name; suggests the nearest.
+    """
+    recipes = {recipe.name: recipe for recipe in list_recipes()}
+    if name in recipes:
+        return recipes[name]
+    near = difflib.get_close_matches(name, recipes, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError([Fault(name, "is neither a recipe nor a file", f"{hint}recipes: {', '.join(recipes)}")])
+
+
+def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
+    """The config that a recipe's name or a YAML file gives, changed by overrides.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    if target.endswith((".yaml", ".yml")) or "/" in target or Path(target).is_file():
+        return resolve(kind, read_text(target), target, overrides)
+    recipe = find_recipe(target)
+    return resolve(kind, recipe.text, f"{recipe.name}.yaml", overrides)

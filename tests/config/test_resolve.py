@@ -1,0 +1,129 @@
+"""The configuration loader: strict at every depth, all faults at once, each with its place and a way out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from pydantic import Field, ValidationError
+
+from attn.config.base import Config, Location, Variant
+from attn.config.resolve import dump_config, resolve
+from attn.errors import ConfigError
+
+
+class Source(Variant, tag="source"):
+    split: str = "train"
+
+
+class Folder(Source):
+    source: Literal["folder"] = "folder"
+    root: Location
+    year: int = Field(2012, ge=2007)
+
+
+class Scenes(Source):
+    source: Literal["scenes"] = "scenes"
+    objects: tuple[int, int] = (1, 2)
+    bias: float = 1
+
+
+class Steps(Config):
+    lr: float = Field(0.1, gt=0)
+    flip: bool = True
+    name: Literal["sgd", "adam"] = "sgd"
+
+
+class Top(Config):
+    data: Source = Scenes()
+    steps: Steps = Steps()
+    limit: float | None = None
+
+
+TEXT = """\
+data:
+  source: scenes
+  objects: [3, 4]
+  bias: 1e-3
+steps:
+  lr: 0.5
+"""
+
+
+def faults(text: str, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        resolve(Top, text, "r.yaml", list(overrides))
+    assert caught.value.exit_status == 2
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_reads_values_with_yaml_1_2_scalars() -> None:
+    config = resolve(Top, TEXT, "r.yaml", ["steps.lr=2E-2", "limit=1"])
+    assert config == Top(data=Scenes(objects=(3, 4), bias=1e-3), steps=Steps(lr=0.02), limit=1.0)
+    assert faults(TEXT, "steps.flip=no") == ["override 'steps.flip=no': steps.flip = \"no\" should be a valid boolean"]
+
+
+def test_dump_reads_back_to_an_equal_config() -> None:
+    config = resolve(Top, TEXT, "r.yaml", ["data.source=folder", "data.root=somewhere"])
+    again = resolve(Top, dump_config(config, "a comment\nof two lines"), "c.yaml", [])
+    assert again == config
+    assert isinstance(again.data, Folder)
+    assert again.data.root.startswith("/"), "paths are absolute, so that they mean the same elsewhere"
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Top().steps.lr = 1.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_all_faults_at_once_with_line_and_nearest_name() -> None:
+    text = TEXT + "  flop: false\n  name: sdg\nlimt: 3\nlr: 2\n"
+    assert faults(text, "data.objects=[1]", "nonsense") == [
+        "override 'nonsense': not of the form a.b=value",
+        "override 'data.objects=[1]': data.objects.1 is missing (give it, e.g. data.objects.1=...)",
+        "r.yaml:8: steps.name = 'sdg' is not available (one of sgd or adam; did you mean sgd?)",
+        "r.yaml:7: steps.flop is not a known field (did you mean steps.flip?)",
+        "r.yaml:9: limt is not a known field (did you mean limit?)",
+        "r.yaml:10: lr is not a known field (did you mean steps.lr?)",
+    ]
+
+
+def test_another_member_drops_the_fields_of_the_old_but_not_those_of_the_user() -> None:
+    config = resolve(Top, TEXT, "r.yaml", ["data.source=folder", "data.root=/x"])
+    assert config.data == Folder(root="/x")
+    assert faults(TEXT, "data.source=folder", "data.root=/x", "data.bias=1") == [
+        "override 'data.bias=1': data.bias is not a known field (known here: split, source, root, year)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "expected"),
+    [
+        ("data: {source: vco}", (), "data.source = 'vco' is not available (one of folder, scenes)"),
+        (TEXT, ("data.source=scens",), "did you mean scenes?"),
+        ("data: {}", (), "data.source is missing (one of folder, scenes)"),
+        ("data: {source: folder}", (), "r.yaml:1: data.root is missing"),
+        ("steps: 5", (), "steps = 5 should be an object"),
+        ("steps: {lr: '1'}", (), 'steps.lr = "1" should be a valid number'),
+        ("steps: {lr: -1}", (), "steps.lr = -1 should be greater than 0"),
+        ("steps: {lr: .nan}", (), "should be a finite number"),
+        ("steps: {lr: .inf}", (), "should be a finite number"),
+        ("steps:\n  lr: 1\n  lr: 2", (), "r.yaml:3: steps.lr is given twice"),
+        ("- a", (), "expected a mapping"),
+        ("a: [", (), "not valid YAML"),
+        ("a: !!python/object:os.system x", (), "not valid YAML"),
+        ("", ("steps.lr.x=1",), "override 'steps.lr.x=1'"),
+        ("", ("=1",), "not of the form a.b=value"),
+        ("", ("steps.lr=[",), "the value is not valid YAML"),
+    ],
+)
+def test_a_fault_says_what_and_where(text: str, overrides: tuple[str, ...], expected: str) -> None:
+    found = faults(text, *overrides)
+    assert any(expected in fault for fault in found), found
+
+
+def test_a_member_cannot_take_a_name_twice() -> None:
+    with pytest.raises(TypeError, match="already taken by Scenes"):
+
+        class Again(Source):
+            source: Literal["scenes"] = "scenes"
