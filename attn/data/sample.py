@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attn.errors import ConfigError
+
 if TYPE_CHECKING:
     from attn.data.geometry import Geometry
 
@@ -68,6 +70,7 @@ class Sample:
             carries extra supervision.
         saliency: float32 (H, W) in [0, 1].
         mask: uint8 (H0, W0) of the image's own frame; only where the run evaluates maps.
+        skipped: Names of the images that could not be read and that this one stands in for.
     """
 
     index: int
@@ -78,6 +81,7 @@ class Sample:
     regions: Tensor | None = None
     saliency: Tensor | None = None
     mask: np.ndarray | None = None
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Batch:
         regions: float32 (M, H, W), 0 or 1, in the order of `region_pairs`; M is 0 where no image is supervised.
         saliency: float32 (B, H, W) in [0, 1], or None.
         masks: one uint8 (H0, W0) per image, or None where it has none.
+        skipped: Names of the images that could not be read and were replaced.
     """
 
     indices: tuple[int, ...]
@@ -102,6 +107,7 @@ class Batch:
     regions: Tensor
     saliency: Tensor | None = None
     masks: tuple[np.ndarray | None, ...] = field(default=())
+    skipped: tuple[str, ...] = ()
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -119,9 +125,31 @@ class Batch:
             saliency=None if self.saliency is None else self.saliency.to(device, non_blocking=True),
         )
 
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory; a DataLoader that pins calls this by its name."""
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            labels=self.labels.pin_memory(),
+            region_pairs=self.region_pairs.pin_memory(),
+            regions=self.regions.pin_memory(),
+            saliency=None if self.saliency is None else self.saliency.pin_memory(),
+        )
+
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples of one input size into a batch."""
+    """Stack samples of one input size into a batch.
+
+    Raises:
+        ConfigError: The inputs differ in size.
+    """
+    sizes = {tuple(sample.image.shape[-2:]): sample.record.image_id for sample in samples}
+    if len(sizes) > 1:
+        shown = ", ".join(f"{image_id} {width}x{height}" for (height, width), image_id in list(sizes.items())[:3])
+        raise ConfigError(
+            f"a batch cannot hold inputs of different sizes ({shown}): input.resize=short_side needs batches of one "
+            "image per worker; raise training.accumulate_steps to the images of a worker's step, or use resize=squash"
+        )
     pairs, regions = [], []
     for row, sample in enumerate(samples):
         if sample.regions is not None:
@@ -139,4 +167,5 @@ def collate(samples: list[Sample]) -> Batch:
         regions=torch.cat(regions).float() if regions else images.new_zeros((0, *images.shape[-2:])),
         saliency=torch.stack(saliency) if len(saliency) == len(samples) else None,
         masks=tuple(sample.mask for sample in samples),
+        skipped=tuple(name for sample in samples for name in sample.skipped),
     )

@@ -1,0 +1,41 @@
+"""Boxes and masks as regions of an image, one per present class."""
+
+from __future__ import annotations
+
+__all__ = ["box_regions", "boxes_of", "mask_regions"]
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from attn.data.sample import Box, Example
+
+
+def boxes_of(example: Example) -> tuple[tuple[int, Box], ...]:
+    """The image's boxes: those of its record, else one around each 8-connected piece of each class of its mask."""
+    if example.record.boxes or example.mask is None:
+        return example.record.boxes
+    found: list[tuple[int, Box]] = []
+    for label in example.record.labels:
+        piece = (example.mask == label + 1).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(piece, connectivity=8)
+        for left, top, width, height, _ in stats[1:].tolist():
+            found.append((label, (float(left), float(top), float(left + width), float(top + height))))
+    return tuple(found)
+
+
+def mask_regions(mask_HW: np.ndarray, labels: Sequence[int]) -> np.ndarray:
+    """uint8 (n, H0, W0): 1 where each of the labels is."""
+    return np.stack([(mask_HW == label + 1).astype(np.uint8) for label in labels])
+
+
+def box_regions(boxes: Sequence[tuple[int, Box]], labels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """uint8 (n, H0, W0): 1 inside the boxes of each of the labels, rounded to whole pixels."""
+    regions = np.zeros((len(labels), *size), np.uint8)
+    for label, (left, top, right, bottom) in boxes:
+        if label in labels:
+            rows = slice(max(0, round(top)), max(0, round(bottom)))
+            columns = slice(max(0, round(left)), max(0, round(right)))
+            regions[labels.index(label), rows, columns] = 1
+    return regions

@@ -1,0 +1,126 @@
+"""A source's examples as samples for a network."""
+
+from __future__ import annotations
+
+__all__ = ["AttentionDataset"]
+
+import logging
+from collections.abc import Collection
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from attn.data.boxes import box_regions, boxes_of, mask_regions
+from attn.data.geometry import Geometry
+from attn.data.sample import Example, Sample
+from attn.data.sampler import Key
+from attn.data.source import Source
+from attn.data.transforms import InputConfig, draw_geometry, to_input
+from attn.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+class AttentionDataset(Dataset[Sample]):
+    """Decodes, transforms and labels; what is random in it depends on seed, epoch and index alone.
+
+    Args:
+        train: Draw crops, flips and colours.
+        supervised: Positions of the images that carry extra supervision.
+        region_kind: What that supervision is; boxes that a record lacks are derived from its mask.
+        with_masks: Hand out the masks in the image's own frame, as evaluation needs them.
+        with_saliency: Hand out saliency in the input's frame; an image without it is then a fault.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        input: InputConfig,
+        *,
+        train: bool,
+        seed: int = 0,
+        supervised: Collection[int] = (),
+        region_kind: Literal["masks", "boxes"] = "masks",
+        with_masks: bool = False,
+        with_saliency: bool = False,
+    ) -> None:
+        self.source, self.input, self.train, self.seed = source, input, train, seed
+        self.supervised, self.region_kind = frozenset(supervised), region_kind
+        self.with_masks, self.with_saliency = with_masks, with_saliency
+        self._epoch = 0
+        self._warned: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.source.records)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch of samples that are asked for by a bare index; a sampler's keys carry their own."""
+        self._epoch = epoch
+
+    def __getitem__(self, key: Key | int) -> Sample:
+        """One sample by (epoch, index) or index.
+
+        Raises:
+            DataError: A file is broken or missing and the source's `on_error` is `raise`, or none can be read.
+        """
+        epoch, index, *repeat = (self._epoch, key) if isinstance(key, int) else key
+        skipped: list[str] = []
+        for step in range(len(self)):
+            position = (index + step) % len(self)
+            try:
+                return self._sample(position, (epoch, *repeat), tuple(skipped))
+            except DataError as error:
+                if self.source.on_error == "raise":
+                    raise
+                self._warn(self.source.records[position].image_id, error)
+                skipped.append(self.source.records[position].image_id)
+        raise DataError(f"none of the {len(self)} images can be read; the first fault is logged above")
+
+    def _sample(self, index: int, turn: tuple[int, ...], skipped: tuple[str, ...]) -> Sample:
+        has_regions = index in self.supervised
+        example = self.source.load(index, mask=self.with_masks or has_regions, saliency=self.with_saliency)
+        record = example.record
+        # Without the turn's length a repetition could meet the numbers of another index.
+        rng = np.random.default_rng([self.seed, index, len(turn), *turn]) if self.train else None
+        size = (example.image.shape[0], example.image.shape[1])
+        geometry = draw_geometry(self.input, size, rng)
+        labels = torch.zeros(len(self.source.classes))
+        labels[list(record.labels)] = 1.0
+        return Sample(
+            index=index,
+            record=record,
+            image=to_input(self.input, example.image, geometry, rng),
+            labels=labels,
+            geometry=geometry,
+            regions=self._regions(example, geometry) if has_regions and record.labels else None,
+            saliency=self._saliency(example, geometry) if self.with_saliency else None,
+            mask=example.mask if self.with_masks else None,
+            skipped=skipped,
+        )
+
+    def _regions(self, example: Example, geometry: Geometry) -> Tensor:
+        labels = example.record.labels
+        if self.region_kind == "boxes":
+            boxes = boxes_of(example)
+            if not boxes:
+                raise DataError(f"image {example.record.image_id!r} has neither boxes nor a mask to take them from")
+            regions = box_regions(boxes, labels, geometry.image_size)
+        elif example.mask is None:
+            raise DataError(f"image {example.record.image_id!r} is to be supervised by its mask, but has none")
+        else:
+            regions = mask_regions(example.mask, labels)
+        return geometry.apply(torch.from_numpy(regions), "nearest").bool()
+
+    def _saliency(self, example: Example, geometry: Geometry) -> Tensor:
+        if example.saliency is None:
+            raise DataError(f"image {example.record.image_id!r} has no saliency map; set data.saliency to their folder")
+        saliency_1HW = torch.from_numpy(np.ascontiguousarray(example.saliency))[None].float()
+        return geometry.apply(saliency_1HW)[0] / 255
+
+    def _warn(self, image_id: str, error: DataError) -> None:
+        if image_id not in self._warned:
+            self._warned.add(image_id)
+            log.warning("image %s is passed over: %s", image_id, error)

@@ -1,0 +1,191 @@
+"""Reading files and folders by location: a local path, or an `s3://bucket/key` URI through boto3.
+
+The S3 client is made when it is first needed, once per process; keys, region and endpoint come from the environment
+(`AWS_ENDPOINT_URL` for a server that is not Amazon's).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "FileFault",
+    "client",
+    "join",
+    "list_files",
+    "list_folders",
+    "name_of",
+    "read_bytes",
+    "reason",
+    "split",
+    "stem_of",
+    "within",
+]
+
+import functools
+import os
+import posixpath
+from pathlib import Path
+from typing import Any
+
+from attn.config.base import is_remote
+from attn.errors import DataError
+
+
+class FileFault(DataError):  # noqa: N818
+    """A file that cannot be used. Attributes: `location`, and `problem` in words."""
+
+    def __init__(self, location: str, problem: str) -> None:
+        self.location, self.problem = location, problem
+        super().__init__(location, problem)
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.problem}"
+
+
+def join(folder: str, *parts: str) -> str:
+    """A location below a folder."""
+    return "/".join([folder.rstrip("/"), *parts]) if is_remote(folder) else os.path.join(folder, *parts)
+
+
+def name_of(location: str) -> str:
+    """The last part of a location."""
+    return posixpath.basename(location.rstrip("/"))
+
+
+def stem_of(location: str) -> str:
+    """The last part of a location without its extension."""
+    return posixpath.splitext(name_of(location))[0]
+
+
+def within(root: str, relative: str, where: str) -> str:
+    """A location that a list file gives relative to its root.
+
+    Args:
+        where: The list file and line, for the message.
+
+    Raises:
+        DataError: It is absolute or leads out of the root.
+    """
+    clean = posixpath.normpath(relative.replace("\\", "/"))
+    if clean.startswith(("/", "../")) or clean in ("..", ".") or is_remote(relative) or "\0" in relative:
+        raise DataError(f"{where}: {relative!r} leads out of {root}; names must lie inside it")
+    return join(root, *clean.split("/"))
+
+
+def read_bytes(location: str) -> bytes:
+    """The content of a file.
+
+    Raises:
+        FileFault: It is missing, not a file or cannot be read; says why.
+    """
+    if is_remote(location):
+        return _read_object(location)
+    try:
+        return Path(location).read_bytes()
+    except FileNotFoundError:
+        raise FileFault(location, "no such file") from None
+    except IsADirectoryError:
+        raise FileFault(location, "is a folder, not a file") from None
+    except OSError as error:
+        raise FileFault(location, f"cannot be read ({error.strerror or type(error).__name__})") from None
+
+
+def list_files(folder: str) -> list[str]:
+    """Sorted names of the files in a folder, hidden ones left out; empty where there is no such folder."""
+    return _listing(folder)[0]
+
+
+def list_folders(folder: str) -> list[str]:
+    """Sorted names of the folders in a folder, hidden ones left out; empty where there is no such folder."""
+    return _listing(folder)[1]
+
+
+def _listing(folder: str) -> tuple[list[str], list[str]]:
+    if is_remote(folder):
+        files, folders = _list_objects(folder)
+    else:
+        try:
+            with os.scandir(folder) as entries:
+                kinds = [(entry.name, entry.is_dir()) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        except OSError as error:
+            raise FileFault(folder, f"cannot be listed ({error.strerror or type(error).__name__})") from None
+        files = [name for name, is_folder in kinds if not is_folder]
+        folders = [name for name, is_folder in kinds if is_folder]
+    return (
+        sorted(name for name in files if not name.startswith(".")),
+        sorted(name for name in folders if not name.startswith(".")),
+    )
+
+
+def split(location: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI."""
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise DataError(f"{location!r} names no bucket; write s3://bucket/key")
+    return bucket, key
+
+
+def _read_object(location: str) -> bytes:
+    bucket, key = split(location)
+    try:
+        return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except Exception as error:
+        raise FileFault(location, reason(error)) from None
+
+
+def _list_objects(folder: str) -> tuple[list[str], list[str]]:
+    bucket, key = split(folder)
+    prefix = key.rstrip("/") + "/" if key.strip("/") else ""
+    files: list[str] = []
+    folders: list[str] = []
+    try:
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        for page in pages:
+            files += [item["Key"][len(prefix) :] for item in page.get("Contents", []) if item["Key"] != prefix]
+            folders += [item["Prefix"][len(prefix) :].rstrip("/") for item in page.get("CommonPrefixes", [])]
+    except Exception as error:
+        raise FileFault(folder, reason(error)) from None
+    return files, folders
+
+
+def client() -> Any:
+    """The process's S3 client."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return _make_client(os.getpid(), endpoint)
+
+
+@functools.lru_cache(maxsize=4)
+def _make_client(pid: int, endpoint: str | None) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        retries={"max_attempts": 5, "mode": "standard"},
+        max_pool_connections=32,
+    )
+    return boto3.Session().client("s3", endpoint_url=endpoint, config=config)
+
+
+def reason(error: Exception) -> str:
+    """An S3 failure in words, without keys, signatures or addresses; programming errors are raised again."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.exceptions import ConnectionError as ConnectionFailure
+
+    if isinstance(error, ClientError):
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        if code in ("NoSuchKey", "404"):
+            return "no such object"
+        if code == "NoSuchBucket":
+            return "no such bucket"
+        hint = "; check the credentials and the bucket's policy" if code in ("AccessDenied", "403") else ""
+        return f"refused by the object store ({code}){hint}"
+    if isinstance(error, NoCredentialsError):
+        return "no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    if isinstance(error, ConnectionFailure):
+        return f"the object store cannot be reached ({type(error).__name__}); check AWS_ENDPOINT_URL and the network"
+    if isinstance(error, (BotoCoreError, OSError)):
+        return f"cannot be read from the object store ({type(error).__name__})"
+    raise error

@@ -1,0 +1,175 @@
+"""Which images make up each batch: the same on any number of workers, and from any batch on.
+
+A global batch is put together from the seed and the epoch alone; worker r of n takes its rows r, r + n, r + 2n, ...
+All batches have one size, so that the mean over the workers is the mean over the joint batch.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BatchSampler", "Key", "choose_supervised", "shards"]
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from attn.data.sample import Record
+from attn.errors import ConfigError, DataError
+
+Key = tuple[int, ...]
+"""(epoch, index), or (epoch, index, n) for the n-th repetition within an epoch: what augmentation is drawn from."""
+
+_PLAIN, _SUPERVISED, _CHOICE = 0, 1, 2
+
+
+class BatchSampler(Sampler[list[Key]]):
+    """One worker's batches of an epoch.
+
+    Each epoch shows every image at least once; the last batch is filled up by starting again from the epoch's first
+    images. Where some images carry extra supervision, every local batch holds exactly
+    max(1, round(batch_fraction · batch_size)) of those, from a shuffled cycle of their own, and none among the others;
+    the global batch is then the same for every number of workers for which `batch_fraction · batch_size` is whole.
+    An epoch is long enough for both kinds to be seen.
+
+    Args:
+        count: Images in the data set.
+        batch_size: Images per batch of one worker.
+        supervised: Indices of the images that carry extra supervision.
+        batch_fraction: Their share of each batch.
+
+    Raises:
+        ConfigError: A batch is too small to hold both kinds.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        seed: int = 0,
+        shuffle: bool = True,
+        supervised: Sequence[int] = (),
+        batch_fraction: float = 0.0,
+    ) -> None:
+        if count < 1 or batch_size < 1 or not 0 <= rank < world:
+            raise ValueError(f"count={count}, batch_size={batch_size}, rank={rank}, world={world}: out of range")
+        own = sorted(set(supervised))
+        if own and not 0 <= own[0] <= own[-1] < count:
+            raise ValueError(f"supervised images must lie in [0, {count}); got {own[0]} to {own[-1]}")
+        self.rank, self.world, self.seed, self.shuffle = rank, world, seed, shuffle
+        self._supervised = np.array(own, dtype=np.int64)
+        self._plain = np.setdiff1d(np.arange(count), self._supervised)
+        self._supervised_rows = _supervised_rows(batch_size, batch_fraction, len(own), len(self._plain)) * world
+        self._plain_rows = batch_size * world - self._supervised_rows
+        self._epoch = self._first = 0
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        parts = ((len(self._plain), self._plain_rows), (len(self._supervised), self._supervised_rows))
+        return max(-(-images // rows) for images, rows in parts if rows)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        first, self._first = self._first, 0
+        plain = self._rows(self._plain, self._plain_rows, _PLAIN)
+        supervised = self._rows(self._supervised, self._supervised_rows, _SUPERVISED)
+        for batch in range(first, len(self)):
+            rows = supervised[batch] + plain[batch]
+            yield rows[self.rank :: self.world]
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next iteration is of."""
+        self._epoch, self._first = epoch, 0
+
+    def start(self, batch: int) -> None:
+        """Let the next iteration, and only that, begin at a batch of its epoch."""
+        if not 0 <= batch <= len(self):
+            raise ValueError(f"batch {batch} is not in an epoch of {len(self)}")
+        self._first = batch
+
+    def _rows(self, images: np.ndarray, rows: int, stream: int) -> list[list[Key]]:
+        """The global rows of every batch of the epoch, drawn from one kind of images."""
+        keys: list[Key] = []
+        total = rows * len(self)
+        turn = 0
+        while len(keys) < total:
+            order = self._order(images, stream, turn)
+            repeat = () if turn == 0 or stream == _PLAIN else (turn,)
+            keys += [(self._epoch, int(index), *repeat) for index in order[: total - len(keys)]]
+            turn += 1
+        return (
+            [keys[start : start + rows] for start in range(0, total, rows)] if rows else [[] for _ in range(len(self))]
+        )
+
+    def _order(self, images: np.ndarray, stream: int, turn: int) -> np.ndarray:
+        if not self.shuffle:
+            return images
+        turn = 0 if stream == _PLAIN else turn
+        return np.random.default_rng([self.seed, self._epoch, stream, turn]).permutation(images)
+
+
+def choose_supervised(records: Sequence[Record], images: float, kind: str, seed: int) -> list[int]:
+    """Choose the images that carry extra supervision, spread as evenly over the classes as the labels allow.
+
+    Args:
+        images: A count from 1 on, or a share of the records below 1.
+        kind: `masks`, or `boxes`, which may also be derived from masks.
+
+    Returns:
+        Sorted positions in `records`.
+
+    Raises:
+        DataError: Not so many images carry what is asked for.
+    """
+    wanted = int(images) if images >= 1 else max(1, round(images * len(records)))
+    able = [
+        position
+        for position, record in enumerate(records)
+        if record.labels and (record.mask is not None or (kind == "boxes" and record.boxes))
+    ]
+    if wanted > len(able):
+        raise DataError(
+            f"{wanted} images with {kind} are asked for, but only {len(able)} of {len(records)} have labels and "
+            f"{kind}; lower the method's number of supervised images, or point the data at its masks or boxes"
+        )
+    shuffled = np.random.default_rng([seed, 0, _CHOICE]).permutation(np.array(able, dtype=np.int64)).tolist()
+    waiting: dict[int, list[int]] = {}
+    for position in reversed(shuffled):
+        for label in records[position].labels:
+            waiting.setdefault(label, []).append(position)
+    held = dict.fromkeys(sorted(waiting), 0)
+    chosen: set[int] = set()
+    while len(chosen) < wanted:
+        label = min(held, key=lambda label: (held[label], label))
+        while waiting[label] and waiting[label][-1] in chosen:
+            waiting[label].pop()
+        if not waiting[label]:
+            del held[label]
+            continue
+        position = waiting[label].pop()
+        chosen.add(position)
+        for other in records[position].labels:
+            if other in held:
+                held[other] += 1
+    return sorted(chosen)
+
+
+def shards(count: int, batch_size: int, *, rank: int = 0, world: int = 1) -> list[list[int]]:
+    """One worker's batches of a single pass, in order: every image once, and the last batch may be short."""
+    batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
+    return batches[rank::world]
+
+
+def _supervised_rows(batch_size: int, fraction: float, supervised: int, plain: int) -> int:
+    if not supervised:
+        return 0
+    if not plain:
+        return batch_size
+    rows = max(1, round(fraction * batch_size))
+    if rows >= batch_size:
+        raise ConfigError(
+            f"a batch of {batch_size} per worker cannot hold {rows} images with extra supervision and others too; "
+            "raise training.batch_size, or lower the share of supervised images in the method or cluster.workers"
+        )
+    return rows

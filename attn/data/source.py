@@ -1,0 +1,159 @@
+"""Where images come from: the contract of a source, and what all sources on files have in common."""
+
+from __future__ import annotations
+
+__all__ = ["FileSource", "OnError", "Source", "SourceConfig", "fingerprint", "parallel", "refuse_missing", "unique"]
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, Protocol, TypeVar
+
+from attn.config.base import Variant
+from attn.data.decode import read_image, read_mask, read_saliency
+from attn.data.files import join, list_files, name_of
+from attn.data.sample import Example, Record
+from attn.errors import DataError
+
+OnError = Literal["raise", "skip"]
+MAX_CLASSES = 254
+SHOWN = 8
+THREADS = 8
+
+T = TypeVar("T")
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Images with stable names and labels.
+
+    Attributes:
+        classes: Names; a label is a position in them.
+        records: In a fixed order.
+        on_error: Whether training goes on without an image that cannot be read.
+    """
+
+    classes: tuple[str, ...]
+    records: Sequence[Record]
+    on_error: OnError
+
+    def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
+        """Decode one image and what else of it is asked for and known.
+
+        Raises:
+            DataError: A file is missing or broken; the text names it.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of the names and labels, whatever their order and place."""
+        ...
+
+
+class SourceConfig(Variant, tag="source"):
+    """Where images come from; `source` chooses the kind.
+
+    Attributes:
+        split: Which part of the data.
+        on_error: What a missing or broken file does: stop the run, or be passed over, counted and logged.
+    """
+
+    split: str = "train"
+    on_error: OnError = "raise"
+
+    def build(self) -> Source:
+        raise TypeError(f"{type(self).__name__} does not say how to build its source")
+
+
+class FileSource:
+    """Records whose images, masks and saliency maps are files."""
+
+    def __init__(self, classes: Sequence[str], records: Sequence[Record], on_error: OnError = "raise") -> None:
+        self.classes = tuple(classes)
+        self.records: Sequence[Record] = tuple(records)
+        self.on_error: OnError = on_error
+        if not 1 <= len(self.classes) <= MAX_CLASSES:
+            raise DataError(f"{len(self.classes)} classes; masks of 8 bits allow 1 to {MAX_CLASSES}")
+        unique(self.classes, self.classes, "class")
+        unique([record.image_id for record in self.records], [record.image for record in self.records], "image id")
+
+    def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
+        record = self.records[index]
+        if record.image is None:
+            raise DataError(f"image {record.image_id!r} has no file")
+        image = read_image(record.image)
+        size = (image.shape[0], image.shape[1])
+        return Example(
+            record,
+            image,
+            mask=read_mask(record.mask, size, len(self.classes)) if mask and record.mask else None,
+            saliency=read_saliency(record.saliency, size) if saliency and record.saliency else None,
+        )
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.classes, self.records)
+
+
+def fingerprint(classes: Sequence[str], records: Iterable[Record]) -> str:
+    """SHA-256 of class names and of every image's name and labels, in an order of its own."""
+    lines = sorted(f"{record.image_id}\t{','.join(map(str, record.labels))}" for record in records)
+    return hashlib.sha256("\n".join(["\t".join(classes), *lines]).encode()).hexdigest()
+
+
+def unique(names: Sequence[str], places: Sequence[str | None], what: str) -> None:
+    """Refuse a name that stands twice.
+
+    Raises:
+        DataError: With the places of both.
+    """
+    first: dict[str, str | None] = {}
+    faults = []
+    for name, place in zip(names, places, strict=True):
+        if name in first:
+            faults.append(f"{what} {name!r} stands for both {first[name]} and {place}")
+        first.setdefault(name, place)
+    if faults:
+        raise DataError(_some(faults, "; "))
+
+
+def refuse_missing(records: Sequence[Record], on_error: OnError, where: str) -> None:
+    """Look, folder by folder, whether the images that a list names are there, before hours of training find out.
+
+    Raises:
+        DataError: With the first few that are not, unless `on_error` is `skip`: then a line in the log.
+    """
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for image in (record.image for record in records if record.image):
+        folder = image[: -len(name_of(image))]
+        if folder not in folders:
+            folders[folder] = set(list_files(folder))
+        if name_of(image) not in folders[folder]:
+            missing.append(image)
+    if not missing:
+        return
+    text = f"{where}: {len(missing)} of {len(records)} images are missing: {_some(missing)}"
+    if on_error == "raise":
+        raise DataError(f"{text}. Put them there, or set data.on_error=skip to go on without them")
+    log.warning("%s; they are passed over", text)
+
+
+def beside(folder: str | None, names: Sequence[str], suffix: str = ".png") -> list[str | None]:
+    """For each name the file of that name in a folder, None where there is none."""
+    if folder is None:
+        return [None] * len(names)
+    there = set(list_files(folder))
+    return [join(folder, name + suffix) if name + suffix in there else None for name in names]
+
+
+def parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Apply a function that waits for files to every item, in order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(work, items))
+
+
+def _some(items: Sequence[str], separator: str = ", ") -> str:
+    rest = len(items) - SHOWN
+    return separator.join(items[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,139 @@
+"""From a decoded image to the network's input: resizing, random crops, flips and colours, each on record.
+
+Everything random comes from a generator that the caller gives, so that the same numbers give the same input anywhere.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ColorJitter", "InputConfig", "draw_geometry", "prepare", "to_input"]
+
+import math
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from attn.config.base import Config
+from attn.data.geometry import Geometry
+
+Side = Annotated[int, Field(ge=1)]
+Triple = tuple[float, float, float]
+
+
+class ColorJitter(Config):
+    """Random colours in training: each factor is drawn from [1 - x, 1 + x], the hue's turn from [-x, x] of a circle."""
+
+    brightness: float = Field(default=0.0, ge=0, le=1)
+    contrast: float = Field(default=0.0, ge=0, le=1)
+    saturation: float = Field(default=0.0, ge=0, le=1)
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+
+
+class InputConfig(Config):
+    """What the network sees of an image.
+
+    Attributes:
+        size: Side, or (height, width), of the input; of the short side with `resize: short_side`.
+        resize: `squash` brings the whole image to `size`, whatever its aspect. `short_side` keeps the aspect and crops
+            nothing, so inputs differ in size. `crop` takes a random part in training (`crop_area`, `crop_aspect`)
+            and the largest part in the middle elsewhere.
+        crop_area: Range of the part's area, as a share of the image's. Above 1 the part reaches beyond the edges, which
+            are filled with `mean`.
+        crop_aspect: Range of the part's width : height, before it is squashed to `size`.
+        flip: Probability of mirroring an image left to right in training.
+        mean, std: Of the RGB channels in [0, 1]; the defaults are ImageNet's.
+    """
+
+    size: Side | tuple[Side, Side] = 224
+    resize: Literal["squash", "short_side", "crop"] = "squash"
+    crop_area: tuple[float, float] = (0.25, 1.0)
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    color_jitter: ColorJitter = ColorJitter()
+    mean: Triple = (0.485, 0.456, 0.406)
+    std: Triple = (0.229, 0.224, 0.225)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, (low, high) in (("crop_area", self.crop_area), ("crop_aspect", self.crop_aspect)):
+            if not 0 < low <= high:
+                raise ValueError(f"{name}={[low, high]} must be [least, greatest], both above 0")
+        if self.resize == "short_side" and not isinstance(self.size, int):
+            raise ValueError(f"resize=short_side needs one number as size, not {list(self.size)}; or use resize=squash")
+        if not all(0 <= value <= 1 for value in self.mean) or not all(value > 0 for value in self.std):
+            raise ValueError("mean must lie in [0, 1] and std above 0: they are of channels scaled to [0, 1]")
+        return self
+
+
+def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.random.Generator | None) -> Geometry:
+    """Which part of an image becomes the input; without a generator, as in evaluation: nothing random."""
+    height, width = image_size
+    flip = rng is not None and bool(rng.random() < config.flip)
+    if config.resize == "short_side":
+        assert isinstance(config.size, int)
+        scale = config.size / min(height, width)
+        return Geometry.whole(image_size, (round(height * scale), round(width * scale)), flip=flip)
+    size = (config.size, config.size) if isinstance(config.size, int) else config.size
+    if config.resize == "squash":
+        return Geometry.whole(image_size, size, flip=flip)
+    if rng is None:
+        scale = min(height / size[0], width / size[1])
+        crop_h, crop_w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        return Geometry(image_size, ((height - crop_h) // 2, (width - crop_w) // 2, crop_h, crop_w), size)
+    return Geometry(image_size, _random_crop(config, height, width, rng), size, flip)
+
+
+def to_input(
+    config: InputConfig, image_HW3: np.ndarray, geometry: Geometry, rng: np.random.Generator | None = None
+) -> Tensor:
+    """The network's input for one image.
+
+    Args:
+        image_HW3: uint8 RGB.
+        rng: Draws the colours; without it they stay as they are.
+
+    Returns:
+        float32 (3, H, W), normalised.
+    """
+    image_3HW = torch.from_numpy(np.ascontiguousarray(image_HW3)).permute(2, 0, 1)
+    fill = [round(255 * value) for value in config.mean]
+    input_3HW = geometry.apply(image_3HW, fill=fill)
+    if rng is not None:
+        input_3HW = _jitter(input_3HW, config.color_jitter, rng)
+    mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
+    return (input_3HW.float().contiguous() - 255 * mean) / (255 * std)
+
+
+def prepare(config: InputConfig, image_HW3: np.ndarray) -> tuple[Tensor, Geometry]:
+    """An image as evaluation and prediction see it: uint8 RGB in, (3, H, W) input and its geometry out."""
+    geometry = draw_geometry(config, (image_HW3.shape[0], image_HW3.shape[1]), None)
+    return to_input(config, image_HW3, geometry), geometry
+
+
+def _random_crop(config: InputConfig, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    area = rng.uniform(config.crop_area[0], config.crop_area[1]) * height * width
+    aspect = math.exp(rng.uniform(math.log(config.crop_aspect[0]), math.log(config.crop_aspect[1])))
+    reach = max(1.0, math.sqrt(config.crop_area[1]))
+    crop_h = min(max(1, round(math.sqrt(area / aspect))), int(height * reach))
+    crop_w = min(max(1, round(math.sqrt(area * aspect))), int(width * reach))
+    top, left = (
+        int(rng.integers(min(0, room), max(0, room), endpoint=True)) for room in (height - crop_h, width - crop_w)
+    )
+    return top, left, crop_h, crop_w
+
+
+def _jitter(image_3HW: Tensor, jitter: ColorJitter, rng: np.random.Generator) -> Tensor:
+    steps = [
+        (TF.adjust_brightness, jitter.brightness, 1.0),
+        (TF.adjust_contrast, jitter.contrast, 1.0),
+        (TF.adjust_saturation, jitter.saturation, 1.0),
+        (TF.adjust_hue, jitter.hue, 0.0),
+    ]
+    for number in rng.permutation(len(steps)):
+        adjust, strength, middle = steps[number]
+        if strength:
+            image_3HW = adjust(image_3HW, middle + float(rng.uniform(-strength, strength)))
+    return image_3HW

@@ -1,0 +1,178 @@
+"""PASCAL VOC's folder layout: photographs, list files, palette masks, annotations in XML (Everingham et al. 2010).
+
+Any data set in that layout will do, such as VOC 2007 and 2012 or SBD's `train_aug` list with its masks beside it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["VOC_CLASSES", "VocConfig"]
+
+import logging
+from typing import Literal
+from xml.etree import ElementTree
+
+import numpy as np
+
+from attn.config.base import Location
+from attn.data.decode import read_mask
+from attn.data.files import FileFault, join, list_files, list_folders, read_bytes, stem_of, within
+from attn.data.label_file import read_label_file
+from attn.data.sample import Box, Record
+from attn.data.source import FileSource, SourceConfig, beside, parallel, refuse_missing, unique
+from attn.errors import DataError
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""In the official order: mask value = position + 1."""
+
+Boxes = tuple[tuple[int, Box], ...]
+log = logging.getLogger(__name__)
+
+
+class VocConfig(SourceConfig):
+    """VOC's layout. Labels come from `labels` where given, else from `Annotations`, else from the masks.
+
+    Attributes:
+        root: `.../VOCdevkit/VOC<year>`, or a folder up to two levels above it.
+        year: Which of several `VOC<year>` folders.
+        split: A list in `ImageSets/Segmentation` or `ImageSets/Main`, or a path to a list.
+        masks: Folder of index PNGs below the root, or None to leave masks unread.
+        saliency: Folder of grey PNGs below the root; then every image must have one.
+        labels: NPZ or JSON file with `ids`, `labels` (0/1, one row an id) and `classes`.
+        difficult: Count objects that the annotations mark as difficult.
+    """
+
+    source: Literal["voc"] = "voc"
+    root: Location
+    year: int = 2012
+    masks: str | None = "SegmentationClass"
+    saliency: str | None = None
+    labels: Location | None = None
+    difficult: bool = True
+
+    def build(self) -> FileSource:
+        """Find the lists and names of the split; no image is read.
+
+        Raises:
+            DataError: Folder, split or labels are missing or contradict each other.
+        """
+        root = _find_root(self.root, self.year)
+        where, names = _read_split(root, self.split)
+        masks = beside(self.masks and join(root, self.masks), names)
+        if self.saliency is not None and self.saliency not in list_folders(root):
+            raise DataError(f"{join(root, self.saliency)}: no such folder; data.saliency names one below {root}")
+        labels, boxes = self._labels(root, where, names, masks)
+        records = [
+            Record(
+                image_id=name,
+                labels=labels[number],
+                image=join(root, "JPEGImages", f"{name}.jpg"),
+                mask=masks[number],
+                saliency=self.saliency and join(root, self.saliency, f"{name}.png"),
+                boxes=boxes[number],
+            )
+            for number, name in enumerate(names)
+        ]
+        refuse_missing(records, self.on_error, where)
+        return FileSource(VOC_CLASSES, records, self.on_error)
+
+    def _labels(
+        self, root: str, where: str, names: list[str], masks: list[str | None]
+    ) -> tuple[list[tuple[int, ...]], list[Boxes]]:
+        annotations = beside(join(root, "Annotations"), names, ".xml")
+        boxes: list[Boxes] = [()] * len(names)
+        if all(annotations):
+            boxes = parallel(lambda path: _read_annotation(path or "", self.difficult), annotations)
+        if self.labels is not None:
+            return read_label_file(self.labels, names, VOC_CLASSES), boxes
+        if all(annotations):
+            return [tuple(sorted({label for label, _ in found})) for found in boxes], boxes
+        bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
+        if bare:
+            raise DataError(
+                f"{where}: no labels for {len(bare)} of {len(names)} images, {bare[0]} among them. They can come from "
+                f"{join(root, 'Annotations')}, from masks ({join(root, self.masks or 'SegmentationClass')}; data.masks "
+                "names the folder), or from an NPZ or JSON file that data.labels names"
+            )
+        log.info("%s: no annotations; the labels of %d images are taken from their masks", where, len(names))
+        return parallel(lambda mask: _mask_labels(mask or "", self.on_error), masks), boxes
+
+
+def _find_root(root: str, year: int) -> str:
+    wanted = f"VOC{year}"
+    for candidate in (root, join(root, wanted), join(root, "VOCdevkit", wanted)):
+        if "JPEGImages" in list_folders(candidate):
+            return candidate
+    for folder in (root, join(root, "VOCdevkit")):
+        years = [name for name in list_folders(folder) if name.startswith("VOC") and name != "VOCdevkit"]
+        if years:
+            raise DataError(f"{folder} has no {wanted}, but {', '.join(years)}; set data.year")
+    raise DataError(f"{root}: no JPEGImages folder in it, nor in VOCdevkit/{wanted} below it; set data.root")
+
+
+def _read_split(root: str, split: str) -> tuple[str, list[str]]:
+    """The list file of a split and the image names in it."""
+    if "/" in split or split.endswith(".txt"):
+        location = split
+    else:
+        folders = [join(root, "ImageSets", kind) for kind in ("Segmentation", "Main")]
+        found = {folder: [stem_of(name) for name in list_files(folder) if name.endswith(".txt")] for folder in folders}
+        holders = [folder for folder, splits in found.items() if split in splits]
+        if not holders:
+            have = "; ".join(f"{folder}: {', '.join(splits)}" for folder, splits in found.items() if splits)
+            raise DataError(f"split {split!r} is not in {join(root, 'ImageSets')}; {have or 'there are no list files'}")
+        location = join(holders[0], f"{split}.txt")
+    try:
+        lines = read_bytes(location).decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise FileFault(location, "is not a text file of image names") from None
+    names = {}
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if words and words[1:] != ["-1"]:  # in a class's own list, -1 is an image without it
+            names[f"{location}:{number}"] = _image_name(words[0], root, f"{location}:{number}")
+    unique(list(names.values()), list(names), "image")
+    if not names:
+        raise FileFault(location, "names no image")
+    return location, sorted(names.values())
+
+
+def _image_name(word: str, root: str, where: str) -> str:
+    """The bare name; SBD's lists write `/JPEGImages/<name>.jpg`."""
+    word = word.removeprefix("/JPEGImages/").removeprefix("JPEGImages/").removesuffix(".jpg")
+    within(root, word, where)
+    if "/" in word or "\\" in word:
+        raise DataError(f"{where}: {word!r} is not an image's name")
+    return word
+
+
+def _read_annotation(location: str, difficult: bool) -> Boxes:
+    try:
+        tree = ElementTree.fromstring(read_bytes(location))
+        found: list[tuple[int, Box]] = []
+        for item in tree.iter("object"):
+            name = item.findtext("name", "").strip()
+            if name not in VOC_CLASSES:
+                raise FileFault(location, f"names the class {name!r}; VOC's are {', '.join(VOC_CLASSES)}")
+            if not difficult and item.findtext("difficult", "0").strip() == "1":
+                continue
+            left, top, right, bottom = (
+                float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
+            )
+            found.append((VOC_CLASSES.index(name), (left - 1, top - 1, right, bottom)))  # 1-based, last pixel included
+    except (ElementTree.ParseError, ValueError) as error:
+        raise FileFault(location, f"is not a VOC annotation ({error})") from None
+    return tuple(found)
+
+
+def _mask_labels(location: str, on_error: str) -> tuple[int, ...]:
+    """The classes in a mask; none where it cannot be read and such images are passed over."""
+    try:
+        mask = read_mask(location, None, len(VOC_CLASSES))
+    except FileFault:
+        if on_error == "raise":
+            raise
+        return ()
+    return tuple(int(value) - 1 for value in np.unique(mask) if 0 < value < 255)
