@@ -1,0 +1,22 @@
+"""Classification networks with named feature layers. Importing a family's file registers its architectures."""
+
+from attn.models import mobilenet, resnet, squeezenet, tiny, vgg
+from attn.models.backbone import Architecture, Backbone, architecture, architectures, register
+from attn.models.network import ModelConfig, Network
+from attn.models.output import Output
+
+__all__ = [
+    "Architecture",
+    "Backbone",
+    "ModelConfig",
+    "Network",
+    "Output",
+    "architecture",
+    "architectures",
+    "mobilenet",
+    "register",
+    "resnet",
+    "squeezenet",
+    "tiny",
+    "vgg",
+]

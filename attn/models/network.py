@@ -1,0 +1,211 @@
+"""The classification network: a backbone, a head, and the layers whose features it exposes.
+
+Shapes: B images, C classes, K channels, h×w feature map, H×W input.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ModelConfig", "Network"]
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from attn.config.base import Config, Location
+from attn.errors import AttnError, ConfigError
+from attn.models.backbone import Backbone, architecture
+from attn.models.heads import ClassAware, FullyConnected, Head, PooledLinear
+from attn.models.normalization import frozen_statistics, normalizations
+from attn.models.output import Output
+from attn.models.weights import fit, imagenet_file, read_state_dict, with_our_names
+
+
+class ModelConfig(Config):
+    """What the network is made of.
+
+    Attributes:
+        name: An architecture: see `attn.models.architectures()`.
+        weights: `imagenet` for torchvision's, a path or `s3://` URI of a state dict, or None for random weights.
+        head: `gap`: average pooling and a linear layer. `conv`: class-aware convolution, whose class maps are the map
+            kind `cam`. `fc`: VGG's fully connected layers.
+        stride: Input pixels per feature; below the architecture's own, late strides become dilation. None: its own.
+        widths: Channels of each stage, where the architecture lets them be chosen.
+        head_convolutions: 3×3 convolutions with ReLU before the class-aware one, of `head_width` channels; OAA has 3.
+        fc_width: Of fc6 and fc7.
+        fc_dropout: After fc6 and fc7, in training mode.
+        batch_norm: `frozen` normalises by the running statistics, and leaves them, in training mode too.
+        batch_norm_affine: Whether scale and shift are trained.
+        freeze_stages: How many of the first stages are left untrained, their statistics included.
+    """
+
+    name: str = "resnet18"
+    weights: Literal["imagenet"] | Location | None = "imagenet"
+    head: Literal["gap", "conv", "fc"] = "gap"
+    stride: Literal[8, 16, 32] | None = None
+    widths: Annotated[tuple[PositiveInt, ...], Field(strict=False)] | None = None
+    head_convolutions: Annotated[int, Field(ge=0, le=8)] = 0
+    head_width: PositiveInt = 512
+    fc_width: PositiveInt = 4096
+    fc_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    batch_norm: Literal["train", "frozen"] = "train"
+    batch_norm_affine: bool = True
+    freeze_stages: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            parts = architecture(self.name)
+        except AttnError as error:
+            raise ValueError(str(error)) from error
+        if self.head not in parts.heads:
+            raise ValueError(f"{self.name} cannot have head={self.head}: set head to {_either(parts.heads)}")
+        if self.stride is not None and self.stride not in parts.strides:
+            raise ValueError(f"{self.name} cannot have stride={self.stride}: set stride to {_either(parts.strides)}")
+        if self.head_convolutions and self.head != "conv":
+            raise ValueError(f"head_convolutions={self.head_convolutions} needs head=conv, not {self.head}")
+        if self.weights == "imagenet" and parts.weights is None:
+            raise ValueError(f"there are no imagenet weights for {self.name}: set weights=null or to a state dict")
+        if self.weights == "imagenet" and self.head == "fc" and self.fc_width != 4096:
+            raise ValueError(f"imagenet weights need fc_width=4096, not {self.fc_width}: set it, or weights=null")
+        if self.widths is not None:
+            stride = self.stride or parts.strides[0]
+            if not parts.has_widths:
+                raise ValueError(f"{self.name} has fixed widths: set widths=null, or name=tiny")
+            if 2 ** len(self.widths) < stride or len(self.widths) < 2:
+                raise ValueError(f"{len(self.widths)} stages cannot reach stride {stride}: give more widths")
+        return self
+
+    @property
+    def output_stride(self) -> int:
+        """Input pixels per feature of the layer `last`."""
+        return self.stride or architecture(self.name).strides[0]
+
+    def build(self, num_classes: int, layers: Sequence[str] = ()) -> Network:
+        """Make the network; deterministic after `torch.manual_seed`.
+
+        Args:
+            layers: Feature layers to expose besides `last`.
+
+        Raises:
+            ConfigError: If a layer is unknown or more stages are frozen than there are.
+            WeightsError: If the weights cannot be had or do not fit.
+        """
+        network = Network(self, num_classes, layers)
+        if self.weights is not None:
+            parts = architecture(self.name)
+            location = str(imagenet_file(parts.weights or "")) if self.weights == "imagenet" else self.weights
+            counterparts = ("fc6", "fc7", "classifier") if self.head == "fc" else ("classifier",)
+            state = with_our_names(read_state_dict(location), parts.classifiers, counterparts)
+            new = [name for name in network.state_dict() if network.is_head(name)]
+            fit(network, state, new, location)
+        return network
+
+
+class Network(nn.Module):
+    """Images to class scores and the features that lead to them.
+
+    Attributes:
+        layers: Every name that `Output.features` can have: the stages, `inner` (last convolution of the penultimate
+            stage) and `last` (the last convolution before classification).
+    """
+
+    def __init__(self, config: ModelConfig, num_classes: int, layers: Sequence[str] = ()) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ConfigError(f"a network needs at least one class, not {num_classes}")
+        self.config = config
+        self.num_classes = num_classes
+        parts = architecture(config.name)
+        self.backbone: Backbone = parts.build(config.output_stride, config.widths)
+        self.head: Head = _head(config, self.backbone.channels, num_classes)
+        stages = tuple(self.backbone.stages())
+        self.layers = (*stages, "inner", "last")
+        self._exposed = self._resolve(layers)
+        if config.freeze_stages > len(stages):
+            text = f"model.freeze_stages={config.freeze_stages}, but {config.name} has {len(stages)} stages"
+            raise ConfigError(f"{text}: {', '.join(stages)}")
+        self._freeze()
+        self.train()
+
+    def forward(self, images_BCHW: Tensor, *, update_statistics: bool = True) -> Output:
+        """Scores and features.
+
+        Where gradients are enabled, exposed features are always part of a graph, so that maps can be computed from a
+        network all of whose parameters are fixed; the graph then begins at the first of them.
+
+        Args:
+            update_statistics: False leaves batch normalisation's running statistics as they are.
+        """
+        with nullcontext() if update_statistics else frozen_statistics(self):
+            exposed: dict[str, Tensor] = {}
+            x = images_BCHW
+            for stage, modules in self.backbone.stages().items():
+                for module in modules:
+                    x = module(x)
+                if stage in self._exposed:
+                    x = _in_graph(x)
+                    exposed |= dict.fromkeys(self._exposed[stage], x)
+            scores = self.head.score(_in_graph(self.head.before(x)))
+        features = exposed | {"last": scores.features}
+        return Output(scores.logits, features, scores.class_maps, scores.linear_weight)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        frozen = [self] if self.config.batch_norm == "frozen" else self._frozen_modules()
+        for part in frozen:
+            for normalization in normalizations(part):
+                normalization.eval()
+        return self
+
+    def is_head(self, parameter_name: str) -> bool:
+        """Whether a parameter belongs to the new layers, whose size follows the data and which start untrained.
+
+        VGG's fc6 and fc7 are not among them.
+        """
+        prefixes = tuple(f"head.{name}." for name in self.head.new)
+        return parameter_name.removeprefix("module.").startswith(prefixes)
+
+    def _resolve(self, layers: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The names under which each stage's output is exposed."""
+        exposed: dict[str, tuple[str, ...]] = {}
+        for name in dict.fromkeys(layers):
+            if name not in self.layers:
+                raise ConfigError(f"{self.config.name} has no layer {name!r}; it has {', '.join(self.layers)}")
+            if name != "last":
+                stage = self.backbone.inner if name == "inner" else name
+                exposed[stage] = (*exposed.get(stage, ()), name)
+        return exposed
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        stages = list(self.backbone.stages().values())[: self.config.freeze_stages]
+        return [module for stage in stages for module in stage]
+
+    def _freeze(self) -> None:
+        for module in self._frozen_modules():
+            module.requires_grad_(False)
+        if not self.config.batch_norm_affine:
+            for normalization in normalizations(self):
+                normalization.requires_grad_(False)
+
+
+def _head(config: ModelConfig, channels: int, classes: int) -> Head:
+    if config.head == "gap":
+        return PooledLinear(channels, classes)
+    if config.head == "conv":
+        return ClassAware(channels, classes, convolutions=config.head_convolutions, width=config.head_width)
+    return FullyConnected(channels, classes, width=config.fc_width, dropout=config.fc_dropout)
+
+
+def _in_graph(features: Tensor) -> Tensor:
+    if torch.is_grad_enabled() and not features.requires_grad and not features.is_inference():
+        return features.detach().requires_grad_()
+    return features
+
+
+def _either(options: Sequence[object]) -> str:
+    return " or ".join(str(option) for option in options)

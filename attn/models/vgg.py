@@ -1,0 +1,59 @@
+"""VGG-16 (Simonyan & Zisserman, ICLR 2015), torchvision's.
+
+The last stage ends at conv5_3, before the fifth pooling, so that its maps are 14×14 at 224 pixels, as in GAIN; the
+fully connected head does the fifth pooling itself. At stride 8 the fourth pooling is 3×3 with stride 1 and conv5 is
+dilated by 2, as in OAA.
+"""
+
+from __future__ import annotations
+
+__all__ = ["VGG"]
+
+from functools import partial
+
+from torch import nn
+from torchvision.models.vgg import cfgs, make_layers
+
+from attn.models.backbone import Architecture, Backbone, Stages, register
+from attn.models.dilation import remove_strides
+
+
+class VGG(Backbone):
+    channels = 512
+    inner = "stage4"
+
+    def __init__(self, stride: int, *, batch_norm: bool) -> None:
+        super().__init__()
+        layers = list(make_layers(cfgs["D"], batch_norm=batch_norm))[:-1]
+        for module in layers:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)  # pyright: ignore[reportArgumentType]
+        self.features = nn.Sequential(*layers)
+        if stride <= 8:
+            remove_strides(self.stages()["stage5"], 1)
+
+    def stages(self) -> Stages:
+        stages: dict[str, list[nn.Module]] = {"stage1": []}
+        for module in self.features:
+            if isinstance(module, nn.MaxPool2d):
+                stages[f"stage{len(stages) + 1}"] = []
+            stages[f"stage{len(stages)}"].append(module)
+        return {name: tuple(modules) for name, modules in stages.items()}
+
+
+def _build(stride: int, widths: tuple[int, ...] | None, *, batch_norm: bool) -> Backbone:
+    return VGG(stride, batch_norm=batch_norm)
+
+
+for _name, _weights in {"vgg16": "VGG16", "vgg16_bn": "VGG16_BN"}.items():
+    register(
+        _name,
+        Architecture(
+            build=partial(_build, batch_norm=_name.endswith("_bn")),
+            strides=(16, 8),
+            weights=f"{_weights}_Weights.IMAGENET1K_V1",
+            classifiers=("classifier.0", "classifier.3", "classifier.6"),
+            heads=("gap", "conv", "fc"),
+        ),
+    )

@@ -1,0 +1,169 @@
+"""Weights for a network: torchvision's by name, or a state dict from a file or an object store."""
+
+from __future__ import annotations
+
+__all__ = ["StateDict", "fit", "imagenet_file", "read_state_dict", "with_our_names"]
+
+import hashlib
+import io
+import logging
+import os
+import pickle
+import tempfile
+import urllib.request
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import IO
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from attn.config.base import is_remote
+from attn.errors import WeightsError
+
+log = logging.getLogger(__name__)
+
+StateDict = dict[str, Tensor]
+TIMEOUT_S = 10.0
+SHOWN = 4
+
+
+def imagenet_file(weights: str) -> Path:
+    """The local file of torchvision's weights `Enum.MEMBER`, fetched into torch.hub's cache where it is not there.
+
+    Raises:
+        WeightsError: If it is not in the cache and cannot be fetched; names the file, the cache and the way round.
+    """
+    enum, _, member = weights.partition(".")
+    url: str = getattr(getattr(torchvision.models, enum), member).url
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / url.rsplit("/", 1)[-1]
+    if not path.exists():
+        try:
+            _download(url, path)
+        except OSError as error:
+            raise WeightsError(
+                f"torchvision's weights {weights} are not in {folder} and cannot be fetched ({error}): "
+                f"put the file {path.name} there, give a state dict of your own with model.weights=PATH, "
+                "or start from random weights with model.weights=null"
+            ) from error
+    return path
+
+
+def read_state_dict(location: str) -> StateDict:
+    """Read a state dict from a path or an `s3://` URI; no code that a pickle may hold is run.
+
+    Raises:
+        WeightsError: If it cannot be read or is not a flat dict of tensors.
+    """
+    try:
+        source = _fetch(location) if is_remote(location) else location
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {location}: correct model.weights") from error
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
+        # torch's own text for a refused pickle advises to read it unsafely.
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).partition(chr(10))[0]})"
+        raise WeightsError(
+            f"{location} cannot be read as weights{reason}: a state dict saved by torch.save(model.state_dict(), …) is "
+            "expected, that holds tensors only; a pickle that would have to run code is refused"
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        held = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
+        raise WeightsError(
+            f"{location} is not a state dict (names to tensors) but holds {held}: "
+            "save the state dict that is in it to a file of its own, and name that with model.weights"
+        )
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequence[str]) -> StateDict:
+    """Rename torchvision's parameters to ours; a state dict of our own networks is returned as it is.
+
+    Args:
+        classifiers: torchvision's classifier layers.
+        layers: Ours in their place, aligned at the end; a classifier layer without a counterpart is dropped.
+    """
+    if any(name.startswith("backbone.") for name in state):
+        return dict(state)
+    counterparts = dict(zip(reversed(classifiers), reversed(layers), strict=False))
+    renamed: StateDict = {}
+    for name, value in state.items():
+        layer, _, kind = name.rpartition(".")
+        if layer not in classifiers:
+            renamed[f"backbone.{name}"] = value
+        elif layer in counterparts:
+            renamed[f"head.{counterparts[layer]}.{kind}"] = value
+        else:
+            log.info("weights: %s %s is left out; this head has no such layer", name, tuple(value.shape))
+    return renamed
+
+
+def fit(network: nn.Module, state: StateDict, new: Collection[str], origin: str) -> None:
+    """Load a state dict; only the layers that depend on the data may be missing or of another size.
+
+    Args:
+        new: Names of the parameters whose size follows the data.
+        origin: Where the weights come from, for messages.
+
+    Raises:
+        WeightsError: If anything else is missing, left over or of another shape; lists the first few.
+    """
+    own, state = network.state_dict(), dict(state)
+    for name in [name for name in state if name in new and name in own]:
+        if state[name].numel() == own[name].numel() and state[name].shape[0] == own[name].shape[0]:
+            state[name] = state[name].reshape(own[name].shape)
+    layers = {name.rpartition(".")[0] for name in new}
+    shapes = {name: (tuple(state[name].shape), tuple(own[name].shape)) for name in state if name in own}
+    other = {name for name, (given, expected) in shapes.items() if given != expected}
+    dropped = {layer for layer in layers if any(name.rpartition(".")[0] == layer for name in other)}
+    for layer in sorted(dropped):
+        sizes = {name: shapes[name] for name in other if name.rpartition(".")[0] == layer}
+        log.info("weights: %s is left at its start values; %s has another size: %s", layer, origin, sizes)
+    state = {name: value for name, value in state.items() if name.rpartition(".")[0] not in dropped}
+    missing = [name for name in own if name not in state and name not in new and "num_batches_tracked" not in name]
+    extra = [name for name in state if name not in own]
+    wrong = [f"{name} is {shapes[name][0]}, not {shapes[name][1]}" for name in sorted(other) if name in state]
+    faults = [("missing", missing), ("not in this network", extra), ("of another shape", wrong)]
+    if missing or extra or wrong:
+        listed = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in faults if names)
+        raise WeightsError(f"{origin} does not fit the network. {listed}. Choose model.name and model.head to match it")
+    for layer in sorted({name.rpartition(".")[0] for name in new if name not in state} - dropped):
+        log.info("weights: %s is left at its start values; %s does not hold it", layer, origin)
+    network.load_state_dict(state, strict=False)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _download(url: str, path: Path) -> None:
+    """Fetch a file whose name ends in the first digits of its SHA-256, as torchvision's do."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            digest = hashlib.sha256()
+            while block := answer.read(1 << 20):
+                file.write(block)
+                digest.update(block)
+        if not digest.hexdigest().startswith(path.stem.rpartition("-")[2]):
+            raise OSError("what was received does not have the expected SHA-256")
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _fetch(uri: str) -> IO[bytes]:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    patience = Config(connect_timeout=TIMEOUT_S, read_timeout=60, retries={"max_attempts": 3})
+    try:
+        answer = boto3.client("s3", config=patience).get_object(Bucket=bucket, Key=key)
+        return io.BytesIO(answer["Body"].read())
+    except (BotoCoreError, ClientError) as error:
+        raise WeightsError(f"{uri} cannot be read ({error}): correct model.weights, or see to the store") from error
