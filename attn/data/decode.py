@@ -54,14 +54,15 @@ def read_mask(location: str, image_size: tuple[int, int] | None, num_classes: in
     return mask
 
 
-def read_saliency(location: str, image_size: tuple[int, int]) -> np.ndarray:
+def read_saliency(location: str, image_size: tuple[int, int] | None) -> np.ndarray:
     """A saliency map as uint8 (H0, W0).
 
     Raises:
         FileFault: Missing, cut short or of another size than the image.
     """
     saliency = np.asarray(_open(location).convert("L"))
-    _check_size(location, saliency, image_size, "saliency map")
+    if image_size is not None:
+        _check_size(location, saliency, image_size, "saliency map")
     return saliency
 
 

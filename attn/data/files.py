@@ -65,8 +65,10 @@ def within(root: str, relative: str, where: str) -> str:
     Raises:
         DataError: It is absolute or leads out of the root.
     """
+    if "://" in relative:
+        raise DataError(f"{where}: {relative!r} is neither a local path nor an s3:// URI")
     clean = posixpath.normpath(relative.replace("\\", "/"))
-    if clean.startswith(("/", "../")) or clean in ("..", ".") or is_remote(relative) or "\0" in relative:
+    if clean.startswith(("/", "../")) or clean in ("..", ".") or "\0" in relative:
         raise DataError(f"{where}: {relative!r} leads out of {root}; names must lie inside it")
     return join(root, *clean.split("/"))
 

@@ -99,5 +99,7 @@ def _record(scene: Scene, classes: tuple[str, ...]) -> Record:
         image_id=scene.image_id,
         mask=f"scene:{scene.image_id}",
         labels=tuple(sorted(classes.index(name) for name in scene.labels)),
+        mask=f"scenes#{scene.image_id}",
+        saliency=f"scenes#{scene.image_id}",
         boxes=tuple((label, (float(box[0]), float(box[1]), float(box[2]), float(box[3]))) for label, box in boxes),
     )

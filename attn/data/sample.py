@@ -29,7 +29,8 @@ class Record:
     Attributes:
         image_id: Stable name, unique in the data set and independent of order, split and place.
         labels: Class indices in [0, C), sorted, without duplicates; may be empty.
-        image, mask, saliency: Location (path or `s3://` URI), or None where there is none.
+        image, mask, saliency: Location (path or `s3://` URI), or None where there is none. A `#` in the last two stands
+            for a part that only the source itself can make; `Source.load` reads all of them.
         boxes: (class index, (left, top, right, bottom)) in pixels of the image, half-open.
     """
 

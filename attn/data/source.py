@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-__all__ = ["FileSource", "OnError", "Source", "SourceConfig", "fingerprint", "parallel", "refuse_missing", "unique"]
+__all__ = [
+    "FileSource",
+    "OnError",
+    "Source",
+    "SourceConfig",
+    "beside",
+    "fingerprint",
+    "parallel",
+    "raise_all",
+    "refuse_missing",
+    "unique",
+]
 
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, Protocol, TypeVar
+
+import numpy as np
 
 from attn.config.base import Variant
 from attn.data.decode import read_image, read_mask, read_saliency
@@ -88,9 +101,13 @@ class FileSource:
         return Example(
             record,
             image,
-            mask=read_mask(record.mask, size, len(self.classes)) if mask and record.mask else None,
+            mask=self.read_mask(record.mask, record, size) if mask and record.mask else None,
             saliency=read_saliency(record.saliency, size) if saliency and record.saliency else None,
         )
+
+    def read_mask(self, location: str, record: Record, size: tuple[int, int]) -> np.ndarray:
+        """An image's mask; a source whose masks are no files of their own makes them here."""
+        return read_mask(location, size, len(self.classes))
 
     def fingerprint(self) -> str:
         return fingerprint(self.classes, self.records)
@@ -114,8 +131,17 @@ def unique(names: Sequence[str], places: Sequence[str | None], what: str) -> Non
         if name in first:
             faults.append(f"{what} {name!r} stands for both {first[name]} and {place}")
         first.setdefault(name, place)
+    raise_all(faults)
+
+
+def raise_all(faults: Sequence[str], where: str = "") -> None:
+    """Raise one error of all the faults in a list file, if there are any.
+
+    Raises:
+        DataError: With the first few, and how many more there are.
+    """
     if faults:
-        raise DataError(_some(faults, "; "))
+        raise DataError((f"{where}: " if where else "") + _some(faults, "; "))
 
 
 def refuse_missing(records: Sequence[Record], on_error: OnError, where: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["ScenesConfig", "VocConfig"]
+__all__ = ["CocoConfig", "FolderConfig", "ManifestConfig", "ScenesConfig", "VocConfig"]
 
+from attn.data.coco import CocoConfig
+from attn.data.folder import FolderConfig
 from attn.data.generated import ScenesConfig
+from attn.data.manifest import ManifestConfig
 from attn.data.voc import VocConfig

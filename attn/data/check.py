@@ -1,0 +1,196 @@
+"""Reads a whole data set once and lists everything that is wrong with it."""
+
+from __future__ import annotations
+
+__all__ = ["Finding", "Report", "check", "check_config"]
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from attn.data.decode import read_mask, read_saliency
+from attn.data.files import FileFault
+from attn.data.sample import Example, Record
+from attn.data.source import Source, SourceConfig
+from attn.errors import DataError
+
+Kind = Literal["source", "image", "mask", "saliency", "labels", "boxes", "duplicate"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. An `error` stops training where that image is met, a `warning` does not."""
+
+    severity: Literal["error", "warning"]
+    kind: Kind
+    image_id: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity} ({self.kind}) {self.image_id}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a data set holds and what is wrong with it.
+
+    Attributes:
+        images: How many are listed.
+        with_mask, with_boxes, with_saliency: How many of them name one.
+        per_class: Images of each class by their labels.
+        findings: In the order of the images.
+    """
+
+    images: int
+    with_mask: int
+    with_boxes: int
+    with_saliency: int
+    per_class: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `attn ... --json` prints them."""
+        return {"ok": self.ok, "errors": len(self.errors), "warnings": len(self.warnings)} | asdict(self)
+
+    def __str__(self) -> str:
+        """The report as plain text, findings last."""
+        width = max(map(len, self.per_class), default=0)
+        lines = [
+            f"{self.images} images, {self.with_mask} with a mask, {self.with_boxes} with boxes, "
+            f"{self.with_saliency} with saliency",
+            *(f"  {name:<{width}} {count:>6}" for name, count in self.per_class.items()),
+            f"{len(self.errors)} errors, {len(self.warnings)} warnings",
+            *(f"  {finding}" for finding in (*self.errors, *self.warnings)),
+        ]
+        return "\n".join(lines)
+
+
+def check_config(config: SourceConfig) -> Report:
+    """Build a source and check it; what keeps it from being built is then the only finding."""
+    try:
+        source = config.model_copy(update={"on_error": "skip"}).build()
+    except DataError as error:
+        return Report(0, 0, 0, 0, {}, (Finding("error", "source", config.split, str(error)),))
+    return check(source)
+
+
+def check(source: Source, *, threads: int = 8) -> Report:
+    """Decode every image, mask and saliency map; a fault of one does not keep the others from being looked at."""
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(pool.map(lambda index: _check_one(source, index), range(len(source.records))))
+    findings = [finding for found, _ in results for finding in found]
+    counts = Counter(label for record in source.records for label in record.labels)
+    return Report(
+        images=len(source.records),
+        with_mask=sum(record.mask is not None for record in source.records),
+        with_boxes=sum(bool(record.boxes) for record in source.records),
+        with_saliency=sum(record.saliency is not None for record in source.records),
+        per_class={name: counts[label] for label, name in enumerate(source.classes)},
+        findings=(*findings, *_duplicates(source.records, [digest for _, digest in results])),
+    )
+
+
+def _check_one(source: Source, index: int) -> tuple[list[Finding], str | None]:
+    """What is wrong with one image, and a hash of its pixels where it can be read."""
+    record = source.records[index]
+    findings = []
+    if not record.labels:
+        findings.append(Finding("warning", "labels", record.image_id, "has no label"))
+    example, faults = _load(source, index)
+    findings += faults
+    if example is None:
+        return findings, None
+    findings += _check_boxes(example)
+    if example.mask is not None:
+        findings += _check_mask(example, source.classes)
+    return findings, hashlib.sha256(example.image.tobytes() + str(example.image.shape).encode()).hexdigest()
+
+
+def _load(source: Source, index: int) -> tuple[Example | None, list[Finding]]:
+    """As much of an image as can be read."""
+    image_id = source.records[index].image_id
+    try:
+        return source.load(index), []
+    except DataError:
+        pass  # one of its files is at fault; find out which, and whether it is the only one
+    try:
+        example = source.load(index, mask=False, saliency=False)
+    except DataError as error:
+        return None, [Finding("error", "image", image_id, str(error)), *_unread(source, index)]
+    findings: list[Finding] = []
+    parts: tuple[tuple[Kind, bool, bool], ...] = (("saliency", False, True), ("mask", True, False))
+    for kind, mask, saliency in parts:
+        try:
+            example = source.load(index, mask=mask, saliency=saliency)
+        except DataError as error:
+            findings.append(Finding("error", kind, image_id, str(error)))
+    return example, findings
+
+
+def _unread(source: Source, index: int) -> list[Finding]:
+    """Files beside an unreadable image that are broken or missing too."""
+    record = source.records[index]
+    findings = []
+    if record.mask is not None and "#" not in record.mask:
+        try:
+            read_mask(record.mask, None, len(source.classes))
+        except FileFault as error:
+            findings.append(Finding("error", "mask", record.image_id, str(error)))
+    if record.saliency is not None:
+        try:
+            read_saliency(record.saliency, None)
+        except FileFault as error:
+            findings.append(Finding("error", "saliency", record.image_id, str(error)))
+    return findings
+
+
+def _check_mask(example: Example, classes: tuple[str, ...]) -> list[Finding]:
+    assert example.mask is not None
+    record = example.record
+    present = {int(value) - 1 for value in np.unique(example.mask) if 0 < value < 255}
+    findings = []
+    if bare := sorted(set(record.labels) - present):
+        names = ", ".join(classes[label] for label in bare)
+        findings.append(Finding("warning", "mask", record.image_id, f"labelled {names}, but no pixel of the mask is"))
+    if unlabelled := sorted(present - set(record.labels)):
+        names = ", ".join(classes[label] for label in unlabelled)
+        findings.append(Finding("warning", "mask", record.image_id, f"the mask shows {names}, but the labels do not"))
+    return findings
+
+
+def _check_boxes(example: Example) -> list[Finding]:
+    height, width = example.image.shape[:2]
+    return [
+        Finding("warning", "boxes", example.record.image_id, f"the box {box} is empty or leaves {width}x{height}")
+        for _, box in example.record.boxes
+        if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height)
+    ]
+
+
+def _duplicates(records: Iterable[Record], digests: list[str | None]) -> list[Finding]:
+    first: dict[str, str] = {}
+    findings = []
+    for record, digest in zip(records, digests, strict=True):
+        if digest is not None and digest in first:
+            message = f"shows the same pixels as {first[digest]}"
+            findings.append(Finding("warning", "duplicate", record.image_id, message))
+        elif digest is not None:
+            first[digest] = record.image_id
+    return findings
