@@ -97,7 +97,6 @@ def _record(scene: Scene, classes: tuple[str, ...]) -> Record:
     boxes = [(classes.index(name), box) for name in scene.labels for box in scene.boxes[name]]
     return Record(
         image_id=scene.image_id,
-        mask=f"scene:{scene.image_id}",
         labels=tuple(sorted(classes.index(name) for name in scene.labels)),
         mask=f"scenes#{scene.image_id}",
         saliency=f"scenes#{scene.image_id}",
