@@ -16,9 +16,9 @@ from torch import Tensor
 
 from attn.config.base import Variant
 from attn.data.sample import Batch
+from attn.maps import MapKind
 from attn.models.output import Output
 
-MapKind = Literal["cam", "grad_cam", "channel", "pixel"]
 Parts = dict[str, Tensor]
 Model = Callable[..., Output]
 

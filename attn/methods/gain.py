@@ -1,0 +1,184 @@
+"""GAIN, "Tell Me Where to Look: Guided Attention Inference Network" (Li et al., CVPR 2018), and GAIN_ext.
+
+Shapes: B images, N (image, class) pairs, C classes, h×w map, H×W input.
+
+One step: classify; take the attention map of every present class; erase from the image what the map covers; classify
+what is left, and push the erased class's score down (attention mining), so that the map has to cover all that tells of
+the class. GAIN_ext also pulls the maps of a few images towards their masks or boxes.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Gain", "GainConfig"]
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from attn.data.sample import Batch
+from attn.losses import attention_mining, erase, external_supervision, multilabel_soft_margin, soft_mask
+from attn.maps import MapKind, attention, normalize_max, pairs_of, upsample
+from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision
+from attn.methods.joint import joint_share
+from attn.models.output import Output
+
+
+class GainConfig(MethodConfig):
+    """L = L_cl + α L_am + ω_e L_e (GAIN eq. 6 and 8).
+
+    Attributes:
+        alpha: Weight of attention mining; 0 leaves it, and its second pass, out.
+        mask_scale: ω of eq. 4: how sharply the mask cuts.
+        mask_threshold: σ of eq. 4, on maps whose maximum is 1.
+        mining_score: What is pushed down: the class's probability, or its logit, which is unbounded below.
+        mining_parameters: `all`: attention mining trains both passes. `fixed`: the second pass's parameters are
+            constants, so that attention mining only changes what the map depends on.
+        warmup_epochs: Epochs of classification alone at the start.
+        warmup_extra: Whether extra supervision works during those epochs.
+        layer: Feature layer of the map.
+        weight_gradient: Train the map through its weights w_k too, not only through the features.
+        extra_supervision: Whether some images carry masks or boxes (GAIN_ext).
+        extra_images: How many do: a count, or a fraction of the training split below 1.
+        extra_fraction: Share of each batch that is drawn from those images.
+        extra_weight: ω of eq. 8.
+        extra_map: What is compared with the mask: the map divided by its maximum, or as it is.
+    """
+
+    name: Literal["gain"] = "gain"
+    alpha: NonNegativeFloat = 1.0
+    mask_scale: PositiveFloat = 10.0
+    mask_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    mining_score: Literal["sigmoid", "logit"] = "sigmoid"
+    mining_parameters: Literal["all", "fixed"] = "all"
+    warmup_epochs: NonNegativeInt = 1
+    warmup_extra: bool = False
+    layer: str = "last"
+    map_kind: MapKind = "grad_cam"
+    weight_gradient: bool = False
+    extra_supervision: Literal["none", "masks", "boxes"] = "none"
+    extra_images: PositiveFloat = 200
+    extra_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
+    extra_weight: NonNegativeFloat = 10.0
+    extra_map: Literal["normalized", "raw"] = "normalized"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.map_kind == "cam" and self.layer != "last":
+            raise ValueError(f"map_kind=cam has no map of layer={self.layer}: set layer=last or map_kind=grad_cam")
+        if self.extra_images >= 1 and self.extra_images != int(self.extra_images):
+            given = f"extra_images={self.extra_images}"
+            raise ValueError(f"{given} is neither a count nor a fraction: set a whole number, or less than 1")
+        if self.extra_supervision != "none" and self.extra_weight == 0:
+            kind = self.extra_supervision
+            raise ValueError(f"extra_weight=0 makes extra_supervision={kind} void: set it above 0, or none")
+        return self
+
+    def build(self) -> Gain:
+        return Gain(self)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """See `GainConfig`."""
+
+    config: GainConfig
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return () if self.config.layer == "last" else (self.config.layer,)
+
+    @property
+    def map_kind(self) -> MapKind:
+        return self.config.map_kind
+
+    @property
+    def supervision(self) -> Supervision | None:
+        config = self.config
+        if config.extra_supervision == "none":
+            return None
+        return Supervision(config.extra_supervision, config.extra_images, config.extra_fraction)
+
+    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
+        """See `Method.step`; parts: loss, classification, mining (after warm-up), extra (with extra supervision)."""
+        config, warm = self.config, progress.epoch < self.config.warmup_epochs
+        output = model(batch.images)
+        classification = multilabel_soft_margin(output.logits, batch.labels)
+        loss, parts = classification, {"classification": classification}
+        mined = config.alpha > 0 and not warm
+        helped = config.extra_supervision != "none" and (config.warmup_extra or not warm)
+        if not (mined or helped):
+            return {"loss": loss, **_detached(parts)}
+
+        mining_pairs = pairs_of(batch.labels) if mined else batch.region_pairs[:0]
+        extra_pairs = batch.region_pairs if helped else batch.region_pairs[:0]
+        mining_maps, extra_maps = self._maps(output, mining_pairs, extra_pairs)
+        if mined:
+            parts["mining"] = self._mining(model, batch.images, mining_maps, mining_pairs)
+            loss = loss + config.alpha * parts["mining"]
+        if helped:
+            parts["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
+            loss = loss + config.extra_weight * parts["extra"]
+        return {"loss": loss, **_detached(parts)}
+
+    def _maps(self, output: Output, mining_pairs: Tensor, extra_pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps of both lists of pairs; a pair that stands in both is computed once."""
+        config = self.config
+        pairs, rows = torch.unique(torch.cat([mining_pairs, extra_pairs]), dim=0, return_inverse=True)
+        maps = attention(
+            output, pairs, kind=config.map_kind, layer=config.layer, weight_gradient=config.weight_gradient
+        )[rows]
+        return maps[: len(mining_pairs)], maps[len(mining_pairs) :]
+
+    def _mining(self, model: Model, images: Tensor, maps: Tensor, pairs: Tensor) -> Tensor:
+        """L_am: each class's score on the image from which its own attention is erased (eq. 3-5).
+
+        An image without a class counts with 0, so that the mean over workers is that of the joint batch.
+        """
+        config = self.config
+        if len(pairs) == 0:
+            return maps.sum()
+        height, width = images.shape[-2:]
+        masks = soft_mask(
+            upsample(normalize_max(maps), (height, width)), scale=config.mask_scale, threshold=config.mask_threshold
+        )
+        erased = erase(images, masks, pairs)
+        scores = _second_pass(model, erased, fixed=config.mining_parameters == "fixed").gather(1, pairs[:, 1:])[:, 0]
+        scores = scores.sigmoid() if config.mining_score == "sigmoid" else scores
+        return attention_mining(scores, pairs) * (_count_images(pairs) / len(images))
+
+    def _extra(self, maps: Tensor, regions: Tensor, pairs: Tensor) -> Tensor:
+        """L_e: squared difference to masks or boxes, reduced to the map's size by area averaging (eq. 7)."""
+        share = joint_share(_count_images(pairs), maps.device)
+        if len(pairs) == 0:
+            return maps.sum()
+        maps = normalize_max(maps) if self.config.extra_map == "normalized" else maps
+        targets = functional.adaptive_avg_pool2d(regions, maps.shape[-2:])
+        return external_supervision(maps, targets, pairs) * share
+
+
+def _second_pass(model: Model, images: Tensor, *, fixed: bool) -> Tensor:
+    """Logits of masked images; batch-normalisation statistics stay as they are.
+
+    The wrapper of distributed training is passed by: its hooks on the parameters see both passes' gradients in any
+    case, and a second forward through it could broadcast buffers that the first pass's graph still needs.
+    """
+    network = getattr(model, "module", model)
+    if not fixed:
+        return network(images, update_statistics=False).logits
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"mining_parameters=fixed needs a torch module, not {type(network).__name__}")
+    constants = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
+    return functional_call(network, constants, (images,), {"update_statistics": False}).logits
+
+
+def _count_images(pairs: Tensor) -> int:
+    return len(pairs[:, 0].unique())
+
+
+def _detached(parts: Parts) -> Parts:
+    return {name: part.detach() for name, part in parts.items()}

@@ -1,0 +1,44 @@
+"""Classification only, looked at through an attention map: the baseline of every other method.
+
+Grad-CAM: Selvaraju et al., ICCV 2017; class activation maps: Zhou et al., CVPR 2016.
+"""
+
+from __future__ import annotations
+
+__all__ = ["GradCam", "GradCamConfig"]
+
+from dataclasses import dataclass
+from typing import Literal
+
+from attn.data.sample import Batch
+from attn.losses import multilabel_soft_margin
+from attn.maps import MapKind
+from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision
+
+
+class GradCamConfig(MethodConfig):
+    """Train the classifier alone.
+
+    Attributes:
+        map_kind: By which the trained network is looked at.
+    """
+
+    name: Literal["grad_cam"] = "grad_cam"
+    map_kind: MapKind = "grad_cam"
+
+    def build(self) -> GradCam:
+        return GradCam(self.map_kind)
+
+
+@dataclass(frozen=True)
+class GradCam:
+    """The multi-label soft-margin loss."""
+
+    map_kind: MapKind
+    layers: tuple[str, ...] = ()
+    supervision: Supervision | None = None
+
+    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
+        """See `Method.step`; parts: loss, classification."""
+        loss = multilabel_soft_margin(model(batch.images).logits, batch.labels)
+        return {"loss": loss, "classification": loss.detach()}
