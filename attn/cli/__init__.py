@@ -1,0 +1,1 @@
+"""The command line. Nothing heavier than Typer is imported before a command runs."""

@@ -1,0 +1,102 @@
+"""Commands that check and show, and start nothing."""
+
+from __future__ import annotations
+
+__all__ = ["check_data", "show_recipe", "show_recipes", "validate"]
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn.cli.arguments import Overrides, Recipe
+from attn.cli.command import Result, command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command
+def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
+    """Check a config and print it with every field written out."""
+    from attn.config.recipes import load_config
+    from attn.config.resolve import dump_config
+    from attn.config.train import TrainConfig
+
+    config = load_config(TrainConfig, recipe, overrides or [])
+    return Result(
+        {"valid": True, "config": config.model_dump(mode="json")},
+        lambda console: console.print(dump_config(config), end="", markup=False),
+    )
+
+
+@command
+def show_recipes(context: typer.Context) -> Result | None:
+    """List the recipes, or show one."""
+    if context.invoked_subcommand is not None:
+        return None
+    from attn.config.recipes import list_recipes
+
+    recipes = list_recipes()
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        table = Table("recipe", "what it does", box=None, pad_edge=False)
+        for recipe in recipes:
+            table.add_row(recipe.name, recipe.summary)
+        console.print(table)
+        console.print("\n`attn recipes show NAME` prints one; `attn train NAME` runs it.")
+
+    return Result({"recipes": [{"name": recipe.name, "summary": recipe.summary} for recipe in recipes]}, show)
+
+
+@command
+def show_recipe(name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name.")]) -> Result:
+    """Print one recipe, with what it says about itself."""
+    from attn.config.recipes import find_recipe
+
+    recipe = find_recipe(name)
+    return Result(
+        {"name": recipe.name, "summary": recipe.summary, "text": recipe.text},
+        lambda console: console.print(recipe.text, end="", markup=False),
+    )
+
+
+@command
+def check_data(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE_OR_FILE", help="Whose data to check; or give data.* alone.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+) -> Result:
+    """Read every image and label of a split, and list what is wrong with each file.
+
+    For example: attn data check data.source=voc data.root=VOC2012 data.split=val
+    """
+    from attn.data.check import check
+
+    report = check(_source_config(recipe, overrides or []).build())
+    return _report(report)
+
+
+def _source_config(recipe: str | None, overrides: list[str]) -> Any:
+    if recipe is not None and "=" not in recipe:
+        from attn.config.recipes import load_config
+        from attn.config.train import TrainConfig
+
+        return load_config(TrainConfig, recipe, overrides).data
+    import attn.data.sources  # noqa: F401  # makes every source known
+    from attn.config.base import Config
+    from attn.config.resolve import resolve
+    from attn.data.source import SourceConfig
+
+    class DataOnly(Config):
+        data: SourceConfig
+
+    given = [*([recipe] if recipe else []), *overrides]
+    return resolve(DataOnly, "", "command line", given).data
+
+
+def _report(report: Any) -> Result:
+    raise NotImplementedError

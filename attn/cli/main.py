@@ -1,0 +1,41 @@
+"""`attn`: the program."""
+
+from __future__ import annotations
+
+__all__ = ["app", "main"]
+
+import typer
+
+from attn.cli import inspect, runs, serve
+
+app = typer.Typer(
+    name="attn",
+    help="Train image classifiers by what they look at, and score their attention maps.",
+    epilog="Exit status: 0 done, 1 failed, 2 bad configuration, 3 cancelled.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawing the help by Rich would double its time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(runs.train)
+app.command()(runs.resume)
+app.command()(runs.evaluate)
+app.command()(runs.ls)
+app.command()(inspect.validate)
+app.command()(serve.serve)
+
+recipes = typer.Typer(no_args_is_help=False)
+recipes.callback(invoke_without_command=True)(inspect.show_recipes)
+recipes.command("show")(inspect.show_recipe)
+app.add_typer(recipes, name="recipes")
+
+data = typer.Typer(help="Look at data sets.", no_args_is_help=True)
+data.command("check")(inspect.check_data)
+data.callback()(lambda: None)
+app.add_typer(data, name="data")
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    app()

@@ -1,0 +1,92 @@
+"""Commands that start, continue, score and list runs."""
+
+from __future__ import annotations
+
+__all__ = ["evaluate", "ls", "resume", "train"]
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn.cli.arguments import Address, Overrides, Recipe, Root
+from attn.cli.command import Result, command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command
+def train(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="Name of the run; made up when left out.", show_default=False)
+    ] = None,
+    address: Address = None,
+) -> Result:
+    """Train a network; all that the run makes is in its folder."""
+    from attn.config.recipes import load_config
+    from attn.config.train import TrainConfig
+    from jobs.train import run
+
+    config = load_config(TrainConfig, recipe, overrides or [])
+    return _result(run(config, run_id=run_id, address=address))
+
+
+@command
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it.")],
+    root: Root = "runs",
+    address: Address = None,
+) -> Result:
+    """Go on with a run from its last checkpoint."""
+    from jobs.train import resume as go_on
+
+    return _result(go_on(run, root=root, address=address))
+
+
+@command
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model's folder, or a run's name.")],
+    overrides: Overrides = None,
+) -> Result:
+    """Score a trained model and its maps on any data."""
+    from jobs.evaluate import run
+
+    return _result(run(model, overrides or []))
+
+
+@command
+def ls(root: Root = "runs") -> Result:
+    """List the runs under a folder, newest first."""
+    from jobs.listing import list_runs
+
+    runs = list_runs(root)
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        if not runs:
+            console.print(f"no runs under {root}")
+            return
+        table = Table("run", "state", "started", box=None, pad_edge=False)
+        for row in runs:
+            table.add_row(row["id"], row.get("state", ""), _moment(row.get("started")))
+        console.print(table)
+
+    return Result({"runs": runs}, show)
+
+
+def _moment(seconds: float | None) -> str:
+    from datetime import UTC, datetime
+
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _result(data: dict[str, Any]) -> Result:
+    def show(console: Console) -> None:
+        from attn.cli.tables import print_tree
+
+        print_tree(console, data)
+
+    return Result(data, show)

@@ -1,0 +1,1 @@
+"""Long-lived processes: what runs beside the jobs and answers questions about them."""

@@ -1,0 +1,51 @@
+"""The HTTP service: what the runs under a root say of themselves, read-only."""
+
+from __future__ import annotations
+
+__all__ = ["create_app"]
+
+import yaml
+from fastapi import FastAPI, HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from attn import __version__
+from attn.errors import RunError
+from jobs.listing import list_runs
+from jobs.run_folder import RunFolder
+from services.models import Health, Problem, RunDetail, RunList, RunSummary
+from services.problems import add_problem_handlers
+
+
+def create_app(root: str) -> FastAPI:
+    """The application over the runs under a folder or `s3://` prefix.
+
+    It has no log-in: it answers to this machine's own names only, so that no page of another site can read it by a
+    name of its own that leads here.
+    """
+    # The pages that FastAPI draws for its API load scripts from elsewhere.
+    app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    add_problem_handlers(app)
+
+    @app.get("/healthz")
+    def healthz() -> Health:
+        """Whether the service answers."""
+        return Health(status="ok", version=__version__)
+
+    @app.get("/runs")
+    def runs() -> RunList:
+        """All runs, newest first."""
+        return RunList(runs=[RunSummary.model_validate(state) for state in list_runs(root)])
+
+    @app.get("/runs/{run_id}", responses={404: {"model": Problem, "description": "no such run"}})
+    def run(run_id: str) -> RunDetail:
+        """One run: its state, its last metrics and its resolved config."""
+        try:
+            folder = RunFolder(root, run_id)
+            state = folder.state()
+        except RunError as error:
+            raise HTTPException(404, str(error)) from None
+        config = yaml.safe_load(folder.read("config.yaml")) if folder.exists("config.yaml") else {}
+        return RunDetail.model_validate({**state, "config": config})
+
+    return app

@@ -1,0 +1,61 @@
+"""What the service answers with."""
+
+from __future__ import annotations
+
+__all__ = ["Health", "Problem", "RunDetail", "RunList", "RunSummary"]
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Health(BaseModel):
+    """The service answers."""
+
+    status: str
+    version: str
+
+
+class RunSummary(BaseModel):
+    """A run's state as its `run.json` has it; times in seconds since 1970, UTC.
+
+    Attributes:
+        state: `running`, `done`, `failed` or `cancelled`.
+        metrics: Of the last committed checkpoint; None stands for a value that is not a number.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    kind: str | None = None
+    state: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    epoch: int | None = None
+    step: int | None = None
+    metrics: dict[str, float | None] | None = None
+
+
+class RunList(BaseModel):
+    """All runs, newest first."""
+
+    runs: list[RunSummary]
+
+
+class RunDetail(RunSummary):
+    """One run, with what it was told to do and where it left things."""
+
+    config: dict[str, Any]
+    model: str | None = None
+    tracking_run: str | None = None
+    error: str | None = None
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it; `code` is the stable name of its class."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str

@@ -1,0 +1,56 @@
+"""Commands that check and show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from attn.config.recipes import list_recipes
+from attn.config.resolve import resolve
+from attn.config.train import TrainConfig
+
+
+def test_every_recipe_is_listed_shown_and_valid(attn: Any) -> None:
+    listed = attn("recipes", "--json").json["recipes"]
+    assert [row["name"] for row in listed] == [recipe.name for recipe in list_recipes()]
+    assert listed
+    for row in listed:
+        assert row["summary"]
+        assert attn("recipes", "show", row["name"]).out == attn("recipes", "show", row["name"], "--json").json["text"]
+        assert attn("validate", row["name"], "--json").json["valid"] is True
+
+
+def test_what_validate_prints_is_a_config_again(attn: Any, tmp_path: Path) -> None:
+    name = list_recipes()[0].name
+    printed = attn("validate", name, "seed=7").out
+    assert resolve(TrainConfig, printed, "printed", []).seed == 7
+    file = tmp_path / "again.yaml"
+    file.write_text(printed)
+    assert attn("validate", str(file)).out == printed
+
+
+def test_all_faults_are_told_at_once(attn: Any) -> None:
+    done = attn("validate", list_recipes()[0].name, "seed=-1", "training.epoch=3", "--json")
+    assert done.status == 2
+    faults = json.dumps(done.json["error"]["faults"])
+    assert "seed" in faults
+    assert "did you mean training.epochs" in faults
+
+
+def test_an_unknown_recipe_is_told_with_its_neighbours(attn: Any) -> None:
+    name = list_recipes()[0].name
+    done = attn("validate", name + "x")
+    assert done.status == 2
+    assert f"did you mean {name}" in done.err
+
+
+def test_ls_lists_runs_newest_first_and_passes_over_what_is_none(attn: Any, tmp_path: Path) -> None:
+    for name, started in (("old", 1000.0), ("new", 2000.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"id": name, "state": "done", "started": started}))
+    (tmp_path / "no run").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    assert [run["id"] for run in attn("ls", "--root", str(tmp_path), "--json").json["runs"]] == ["new", "old"]
+    assert "1970-01-01 00:33:20 UTC" in attn("ls", "--root", str(tmp_path)).out

@@ -1,0 +1,47 @@
+"""`attn serve` as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+
+def test_serves_on_a_free_port_until_interrupted(tmp_path: Path) -> None:
+    call = [sys.executable, "-c", "from attn.cli.main import main; main()", "serve", "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [*call, "--root", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        address = process.stderr.readline().strip().removeprefix("serving ")
+        with urllib.request.urlopen(f"{address}/healthz", timeout=60) as answer:
+            assert json.load(answer)["status"] == "ok"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert json.loads(process.stdout.read()) == {"stopped": True}
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_another_address_than_this_machines_own_is_refused(attn: Any) -> None:
+    done = attn("serve", "--host", "0.0.0.0")
+    assert done.status == 2
+    assert "ssh -L" in done.err
+
+
+def test_a_taken_port_is_told(attn: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = attn("serve", "--port", str(taken.getsockname()[1]))
+    assert done.status == 1
+    assert "--port" in done.err

@@ -1,0 +1,34 @@
+"""The command line starts fast because it imports nothing heavy before a command runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "torchvision", "ray", "mlflow", "pydantic", "numpy", "fastapi", "boto3", "rich", "yaml")
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_the_program_imports_nothing_heavy() -> None:
+    code = "import sys, attn.cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    assert not set(HEAVY) & set(run(code).split())
+
+
+def test_help_and_usage_errors_import_nothing_heavy() -> None:
+    for arguments in (["--help"], ["train", "--help"], ["trian"], ["recipes", "--help"]):
+        code = f"""
+import sys
+from attn.cli.main import main
+sys.argv[1:] = {arguments!r}
+try:
+    main()
+except SystemExit:
+    print(*sorted({{name.partition('.')[0] for name in sys.modules}}))
+"""
+        loaded = set(run(code).splitlines()[-1].split())
+        assert not set(HEAVY) & loaded - {
+            "pydantic"
+        }  # which Typer itself looks for when it reads a command's arguments
