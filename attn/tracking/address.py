@@ -1,0 +1,45 @@
+"""The tracking URI of a run, and how it may be shown."""
+
+from __future__ import annotations
+
+__all__ = ["artifact_folder", "shown", "tracking_uri"]
+
+import os
+import re
+from pathlib import Path
+
+from attn.config.base import is_remote
+from attn.errors import TrackingError
+from attn.tracking.config import TrackingConfig
+
+DATABASE = "mlflow.db"
+SQLITE = "sqlite:///"
+
+
+def tracking_uri(config: TrackingConfig, root: str) -> str:
+    """The URI of the config or, where it has none, of an SQLite file under the root.
+
+    Raises:
+        TrackingError: The root is an object store, where no database can lie.
+    """
+    if config.uri is not None:
+        return config.uri
+    if is_remote(root):
+        raise TrackingError(
+            f"root is {root}, and a tracking database cannot lie in an object store: give tracking.uri=http://... of "
+            "an MLflow server, tracking.uri=sqlite:////a/local/file.db, or tracking.enabled=false"
+        )
+    return f"{SQLITE}{os.path.abspath(root)}/{DATABASE}"
+
+
+def artifact_folder(uri: str) -> Path | None:
+    """Where artifacts belong that go with an SQLite file: beside it. None for a server, which decides itself."""
+    if not uri.startswith(SQLITE):
+        return None
+    database = Path(uri.removeprefix(SQLITE)).absolute()
+    return database.parent / f"{database.stem}-artifacts"
+
+
+def shown(uri: str) -> str:
+    """The URI without user, password and query, fit for messages and logs."""
+    return re.sub(r"//[^/@]*@", "//", uri.partition("?")[0])

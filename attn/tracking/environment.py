@@ -1,0 +1,64 @@
+"""What a run ran on: versions, processors, threads, commit."""
+
+from __future__ import annotations
+
+__all__ = ["environment", "git_commit", "requirements"]
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import attn
+
+PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "pyarrow", "boto3", "pydensecrf2", "scikit-learn")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware as plain values; no user, host or path."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "attn": attn.__version__,
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "cuda": torch.version.cuda if gpus else None,
+    }
+
+
+def requirements() -> list[str]:
+    """What a logged model needs to be loaded, pinned to the versions that wrote it (without local suffixes)."""
+    return [f"{name}=={found.partition('+')[0]}" for name in ("torch", "torchvision") if (found := _version(name))]
+
+
+def git_commit() -> str | None:
+    """The commit of the source tree that this package is run from, with `+changes` where files differ from it."""
+    root = Path(attn.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    commit = _git(root, "rev-parse", "HEAD")
+    return f"{commit}+changes" if commit and _git(root, "status", "--porcelain", "-uno") else commit
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

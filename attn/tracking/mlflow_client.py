@@ -1,0 +1,70 @@
+"""The MLflow client, with its failures as one error that names the server."""
+
+from __future__ import annotations
+
+__all__ = ["connect", "hurried", "reported"]
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from attn.errors import TrackingError
+from attn.tracking.address import shown
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow's own defaults (7 retries, 120 s each) hold a run up for many minutes when its server is gone.
+FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+LATER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of one server or database; nothing global is set but how long this process waits for answers."""
+    for name, value in {**LATER, **QUIET}.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextlib.contextmanager
+def hurried() -> Generator[None]:
+    """Within, a server that does not answer is given up after a few seconds."""
+    before = {name: os.environ.get(name) for name in FIRST_CONTACT}
+    os.environ.update(FIRST_CONTACT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def reported(uri: str, doing: str) -> Generator[None]:
+    """Within, whatever MLflow, its database or the network raise becomes a TrackingError."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = re.sub(r"//[^/@\s]*@", "//", lines[0])[:300].replace(uri, shown(uri))
+        raise TrackingError(
+            f"tracking at {shown(uri)}: {doing} failed: {reason}. Check tracking.uri and that the server runs, or set "
+            "tracking.enabled=false"
+        ) from error

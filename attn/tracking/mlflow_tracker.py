@@ -1,0 +1,166 @@
+"""The record of one run in MLflow, by its id: no active run, nothing that a second run in the process could disturb."""
+
+from __future__ import annotations
+
+__all__ = ["MlflowTracker", "create_mlflow_run", "flattened"]
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.tracking.address import artifact_folder
+from attn.tracking.environment import environment, git_commit
+from attn.tracking.mlflow_client import connect, hurried, reported
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+VALUE_LENGTH = 6000
+BATCH = 100
+METRICS = 1000
+MAX_WAITING = 100_000
+
+
+def create_mlflow_run(
+    uri: str, experiment: str, name: str, config: Mapping[str, Any], *, config_yaml: str = "", tags: Mapping[str, str]
+) -> str:
+    """Begin a record: parameters, tags, the whole config and the environment. To be called in one process only, since a
+    fresh database is set up by the first contact.
+
+    Args:
+        name: What to call the run; it is also its tag `attn.run_id`.
+        config: The resolved config as plain values.
+
+    Returns:
+        MLflow's id of the run.
+
+    Raises:
+        TrackingError: The server does not answer within a few seconds, or refuses.
+    """
+    from mlflow.entities import Param
+
+    if (folder := artifact_folder(uri)) is not None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with hurried(), reported(uri, "the first contact"):
+        client = connect(uri)
+        experiment_id = _experiment(client, experiment, folder)
+    all_tags = {"attn.run_id": name, **({"attn.commit": commit} if (commit := git_commit()) else {}), **tags}
+    with reported(uri, "recording the run's parameters"):
+        run_id: str = client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
+        params = [Param(key, value[:VALUE_LENGTH]) for key, value in flattened(config).items()]
+        for start in range(0, len(params), BATCH):
+            client.log_batch(run_id, params=params[start : start + BATCH])
+        if config_yaml:
+            client.log_text(run_id, config_yaml, "config.yaml")
+        client.log_text(run_id, json.dumps(environment(), indent=1), "environment.json")
+    return run_id
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested plain values as `a.b` -> text; lists and empty mappings as JSON."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+class MlflowTracker:
+    """A run's record in MLflow; see `Tracker`."""
+
+    def __init__(self, uri: str, run_id: str) -> None:
+        """Take up a record that was created before; nothing is opened until there is something to say."""
+        self.uri, self.run_id = uri, run_id
+        self._waiting: list[Metric] = []
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return connect(self.uri)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        values = {name: _finite(name, value) for name, value in metrics.items()}
+        self._waiting += [Metric(name, value, now, step) for name, value in values.items()]
+        del self._waiting[:-MAX_WAITING]
+
+    def log_preview(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        # By key and step, MLflow's page shows it with a slider over the run.
+        key = "preview/" + re.sub(r"[^A-Za-z0-9_\-. ]", "_", name)
+        with reported(self.uri, "recording a preview"):
+            self._client.log_image(self.run_id, pixels, key=key, step=step, synchronous=True)
+
+    def log_picture(self, path: str, pixels: NDArray[np.uint8]) -> None:
+        with reported(self.uri, "recording a picture"):
+            self._client.log_image(self.run_id, pixels, artifact_file=path)
+
+    def log_text(self, path: str, text: str) -> None:
+        with reported(self.uri, "recording a text"):
+            self._client.log_text(self.run_id, text, path)
+
+    def log_files(self, local: Path, path: str = "") -> None:
+        with reported(self.uri, "recording files"):
+            if local.is_dir():
+                self._client.log_artifacts(self.run_id, str(local), path or None)
+            else:
+                self._client.log_artifact(self.run_id, str(local), path or None)
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        with reported(self.uri, "recording tags"):
+            for name, value in tags.items():
+                self._client.set_tag(self.run_id, name, value)
+
+    def flush(self) -> None:
+        while self._waiting:
+            part = self._waiting[:METRICS]
+            with reported(self.uri, "recording metrics"):
+                self._client.log_batch(self.run_id, metrics=part, synchronous=True)
+            del self._waiting[: len(part)]
+
+    def terminate(self, state: str) -> None:
+        try:
+            self.flush()
+        finally:
+            with reported(self.uri, "closing the run"):
+                self._client.set_terminated(self.run_id, STATUS[state])
+
+
+def _experiment(client: Any, name: str, folder: Path | None) -> str:
+    """The experiment's id; it is made where it is missing, by whoever comes first."""
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(2):
+        if (found := client.get_experiment_by_name(name)) is not None:
+            if found.lifecycle_stage != "active":
+                client.restore_experiment(found.experiment_id)
+            return found.experiment_id
+        try:
+            # Without a place of their own, artifacts beside an SQLite file would go to the current folder.
+            return client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    raise MlflowException(f"experiment {name!r} can be neither found nor made")
+
+
+def _finite(name: str, value: object) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, np.integer, np.floating))
+        or not math.isfinite(value)
+    ):
+        raise ValueError(f"metric {name} is {value!r}; only finite numbers can be recorded")
+    return float(value)
