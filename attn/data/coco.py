@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
-from pycocotools import mask as rle
 
 from attn.config.base import Location
 from attn.data.files import FileFault, join, list_files, read_bytes, within
@@ -148,6 +147,8 @@ def _box(item: Entry) -> Box:
 
 def _fill(item: Entry, size: tuple[int, int], location: str) -> np.ndarray:
     """bool (H0, W0): inside the polygons, or the run-length code, of one annotation."""
+    from pycocotools import mask as rle
+
     outline = item["segmentation"]
     try:
         if isinstance(outline, dict) and list(outline["size"]) != list(size):

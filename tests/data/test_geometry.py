@@ -1,0 +1,162 @@
+"""A map that was put through a geometry comes back to where it was."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attn.data.geometry import Geometry
+
+sides = st.integers(2, 24)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> Geometry:
+    image = (draw(sides), draw(sides))
+    height, width = draw(st.integers(1, 30)), draw(st.integers(1, 30))
+    top, left = draw(st.integers(-height, image[0])), draw(st.integers(-width, image[1]))
+    return Geometry(image, (top, left, height, width), (draw(sides), draw(sides)), draw(st.booleans()))
+
+
+def bilinear(values: np.ndarray, y: float, x: float) -> float:
+    """Value between the centres of the cells, the outermost cells reaching to the edge; coordinates in cells."""
+    rows, columns = values.shape
+    y, x = min(max(y - 0.5, 0.0), rows - 1.0), min(max(x - 0.5, 0.0), columns - 1.0)
+    top, left = math.floor(y), math.floor(x)
+    bottom, right = min(top + 1, rows - 1), min(left + 1, columns - 1)
+    upper = values[top, left] * (1 - (x - left)) + values[top, right] * (x - left)
+    lower = values[bottom, left] * (1 - (x - left)) + values[bottom, right] * (x - left)
+    return upper * (1 - (y - top)) + lower * (y - top)
+
+
+def back(geometry: Geometry, values: np.ndarray, out: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """What to_image promises, pixel by pixel in double precision."""
+    top, left, height, width = geometry.crop
+    result, seen = np.zeros(out), np.zeros(out, bool)
+    for row in range(out[0]):
+        for column in range(out[1]):
+            v = ((row + 0.5) / out[0] * geometry.image_size[0] - top) / height
+            u = ((column + 0.5) / out[1] * geometry.image_size[1] - left) / width
+            if 0 <= v < 1 and 0 <= u < 1:
+                seen[row, column] = True
+                u = 1 - u if geometry.flip else u
+                result[row, column] = bilinear(values, v * values.shape[0], u * values.shape[1])
+    return result, seen
+
+
+@settings(max_examples=60, deadline=None)
+@given(geometries(), st.tuples(sides, sides), st.tuples(sides, sides), st.integers(0, 99))
+def test_to_image_is_the_reference(
+    geometry: Geometry, grid: tuple[int, int], out: tuple[int, int], seed: int
+) -> None:
+    values = np.random.default_rng(seed).random((2, *grid))
+    maps, seen = geometry.to_image(torch.from_numpy(values), out)
+    for got, value in zip(maps.numpy(), values, strict=True):
+        expected, expected_seen = back(geometry, value, out)
+        np.testing.assert_allclose(got, expected, atol=1e-12)
+        np.testing.assert_array_equal(seen.numpy(), expected_seen)
+
+
+@settings(max_examples=60, deadline=None)
+@given(geometries(), st.integers(0, 99))
+def test_apply_nearest_takes_the_value_at_the_centre(geometry: Geometry, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (1, *geometry.image_size), dtype=np.uint8)
+    got = geometry.apply(torch.from_numpy(image), "nearest", fill=7)[0].numpy()
+    top, left, height, width = geometry.crop
+    for row in range(geometry.size[0]):
+        for column in range(geometry.size[1]):
+            u = geometry.size[1] - 1 - column if geometry.flip else column
+            y = top + (2 * row + 1) * height // (2 * geometry.size[0])
+            x = left + (2 * u + 1) * width // (2 * geometry.size[1])
+            inside = 0 <= y < geometry.image_size[0] and 0 <= x < geometry.image_size[1]
+            assert got[row, column] == (image[0, y, x] if inside else 7)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("crop", [(0, 0, 60, 80), (10, 20, 30, 40), (-15, -10, 90, 100), (5, -20, 44, 61)])
+@pytest.mark.parametrize("size", [(60, 80), (33, 33), (128, 96)])
+def test_a_slope_comes_back_exactly(flip: bool, crop: tuple[int, int, int, int], size: tuple[int, int]) -> None:
+    """Interpolation keeps a plane, averaging all but keeps it: a shift of half a pixel would show."""
+    rows, columns = torch.meshgrid(torch.arange(60.0) + 0.5, torch.arange(80.0) + 0.5, indexing="ij")
+    geometry = Geometry((60, 80), crop, size, flip)
+    slope = torch.stack([rows, columns])
+    again, seen = geometry.to_image(geometry.apply(slope, fill=-1000.0))
+    # Away from the edges of image and crop, where an edge cell's value reaches outwards.
+    shrink = max(1.0, crop[2] / size[0], crop[3] / size[1])
+    margin = 1 + math.ceil(2 * shrink)
+    top, left = max(crop[0], 0) + margin, max(crop[1], 0) + margin
+    bottom, right = min(crop[0] + crop[2], 60) - margin, min(crop[1] + crop[3], 80) - margin
+    inner = (slice(None), slice(top, bottom), slice(left, right))
+    assert seen[inner[1:]].all()
+    torch.testing.assert_close(again[inner], slope[inner], atol=2e-3 if shrink == 1.0 else 0.1, rtol=0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_spot_comes_back_to_its_place(flip: bool) -> None:
+    image = torch.zeros(1, 90, 120)
+    image[0, 25:31, 80:86] = 1.0
+    geometry = Geometry((90, 120), (10, 40, 60, 70), (48, 48), flip)
+    grid = torch.nn.functional.avg_pool2d(geometry.apply(image)[None], 4)[0]
+    maps, _ = geometry.to_image(grid)
+    place = np.unravel_index(int(maps[0].argmax()), (90, 120))
+    assert abs(place[0] + 0.5 - 28) <= 3
+    assert abs(place[1] + 0.5 - 83) <= 3
+
+
+def test_flip_is_undone_exactly() -> None:
+    maps = torch.rand(2, 28, 37)
+    flipped, seen = Geometry.whole((28, 37), flip=True).to_image(maps.flip(-1))
+    torch.testing.assert_close(flipped, maps, atol=1e-6, rtol=0)
+    assert seen.all()
+
+
+def test_what_a_crop_did_not_see_is_zero_and_said() -> None:
+    maps, seen = Geometry((8, 8), (2, 3, 4, 4), (4, 4)).to_image(torch.ones(1, 2, 2))
+    expected = torch.zeros(8, 8)
+    expected[2:6, 3:7] = 1
+    assert torch.equal(maps[0], expected)
+    assert torch.equal(seen, expected.bool())
+
+
+@settings(max_examples=50, deadline=None)
+@given(geometries())
+def test_boxes_follow_the_pixels(geometry: Geometry) -> None:
+    height, width = geometry.image_size
+    box = torch.tensor([[0.0, 0.0, width, height]], dtype=torch.float64)
+    left, top, right, bottom = geometry.boxes(box)[0].tolist()
+    inside = geometry.apply(torch.ones(1, height, width), "nearest")[0]
+    if right <= left or bottom <= top:
+        assert not inside.any()
+        return
+    rows = (torch.arange(geometry.size[0]) + 0.5 > top - 1e-9) & (torch.arange(geometry.size[0]) + 0.5 < bottom + 1e-9)
+    columns = (torch.arange(geometry.size[1]) + 0.5 > left - 1e-9) & (
+        torch.arange(geometry.size[1]) + 0.5 < right + 1e-9
+    )
+    exact = not any(abs(edge % 1 - 0.5) < 1e-9 for edge in (left, top, right, bottom))
+    if exact:
+        assert torch.equal(inside.bool(), rows[:, None] & columns)
+
+
+def test_gradients_pass() -> None:
+    maps = torch.rand(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    geometry = Geometry((9, 11), (-1, 2, 7, 6), (8, 8), True)
+    assert torch.autograd.gradcheck(lambda value: geometry.to_image(value, (5, 6))[0], (maps,))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Geometry((8, 8), (0, 0, 0, 4), (4, 4)), "empty"),
+        (lambda: Geometry((8, 8), (0.5, 0, 4, 4), (4, 4)), "whole pixels"),
+        (lambda: Geometry.whole((8, 8)).apply(torch.zeros(3, 8, 9)), r"\(8, 8\)"),
+        (lambda: Geometry.whole((8, 8)).to_image(torch.zeros(8, 8)), r"\(N, h, w\)"),
+    ],
+)
+def test_wrong_arguments_are_named(make: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()  # pyright: ignore[reportCallIssue]

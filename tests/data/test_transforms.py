@@ -1,0 +1,125 @@
+"""What becomes of an image on its way to the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from attn.data.transforms import ColorJitter, InputConfig, draw_geometry, prepare, to_input
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("config", "image", "size", "crop"),
+    [
+        (InputConfig(size=64), (30, 50), (64, 64), (0, 0, 30, 50)),
+        (InputConfig(size=(48, 96)), (30, 50), (48, 96), (0, 0, 30, 50)),
+        (InputConfig(size=224, resize="short_side"), (375, 500), (224, 299), (0, 0, 375, 500)),
+        (InputConfig(size=224, resize="short_side"), (500, 333), (336, 224), (0, 0, 500, 333)),
+        (InputConfig(size=321, resize="crop"), (375, 500), (321, 321), (0, 62, 375, 375)),
+        (InputConfig(size=(20, 40), resize="crop"), (40, 40), (20, 40), (10, 0, 20, 40)),
+    ],
+)
+def test_evaluation_geometry(
+    config: InputConfig, image: tuple[int, int], size: tuple[int, int], crop: tuple[int, int, int, int]
+) -> None:
+    geometry = draw_geometry(config, image, None)
+    assert (geometry.size, geometry.crop, geometry.flip) == (size, crop, False)
+    tensor, again = prepare(config, photo(*image))
+    assert tuple(tensor.shape) == (3, *size)
+    assert tensor.dtype == torch.float32
+    assert again == geometry
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(20, 400), st.integers(20, 400), st.floats(0.1, 1.0), st.floats(1.0, 2.0), st.integers(0, 10**6))
+def test_random_crops_keep_to_their_range(height: int, width: int, low: float, more: float, seed: int) -> None:
+    area = (low, low * more)
+    config = InputConfig(size=32, resize="crop", crop_area=area)
+    geometry = draw_geometry(config, (height, width), np.random.default_rng(seed))
+    top, left, crop_h, crop_w = geometry.crop
+    assert crop_h * crop_w <= area[1] * height * width * 1.1 + crop_h + crop_w
+    if area[1] <= 1:
+        assert top >= 0
+        assert left >= 0
+        assert top + crop_h <= height
+        assert left + crop_w <= width
+    else:  # beyond the edges, but the image and the crop always overlap as far as they can
+        assert min(top, height - top - crop_h) <= max(0, height - crop_h)
+        assert -max(0, crop_h - height) <= top <= max(0, height - crop_h)
+        assert -max(0, crop_w - width) <= left <= max(0, width - crop_w)
+
+
+def test_normalisation_is_the_formula() -> None:
+    config = InputConfig(size=(5, 7), mean=(0.5, 0.25, 0.1), std=(0.2, 0.5, 1.0))
+    image = photo(5, 7)
+    expected = (image / 255.0 - np.array(config.mean)) / np.array(config.std)
+    got = prepare(config, image)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_beyond_the_edge_lies_the_mean_colour() -> None:
+    config = InputConfig(size=64, resize="crop", crop_area=(4.0, 4.0), crop_aspect=(1.0, 1.0))
+    rng = np.random.default_rng(0)
+    geometry = draw_geometry(config, (40, 40), rng)
+    assert geometry.crop[2:] == (80, 80)
+    tensor = to_input(config, np.full((40, 40, 3), 255, np.uint8), geometry)
+    outside = geometry.apply(torch.ones(1, 40, 40))[0] == 0
+    assert outside.any()
+    assert tensor[:, outside].abs().max() < 0.02
+
+
+def test_the_same_numbers_give_the_same_input() -> None:
+    jitter = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    config = InputConfig(size=32, resize="crop", color_jitter=jitter)
+    image = photo(60, 80)
+
+    def once(seed: int) -> torch.Tensor:
+        rng = np.random.default_rng(seed)
+        return to_input(config, image, draw_geometry(config, (60, 80), rng), rng)
+
+    assert torch.equal(once(1), once(1))
+    assert not torch.equal(once(1), once(2))
+
+
+def test_colour_jitter_stays_in_its_range() -> None:
+    config = InputConfig(
+        size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), color_jitter=ColorJitter(brightness=0.3), flip=0.0
+    )
+    image = np.full((8, 8, 3), 100, np.uint8)
+    values = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        geometry = draw_geometry(config, (8, 8), rng)
+        values.append(float(to_input(config, image, geometry, rng).mean()) * 255)
+    assert 69 <= min(values) < 75
+    assert 125 < max(values) <= 130
+
+
+def test_flip_probability() -> None:
+    config = InputConfig(size=8, flip=0.25)
+    flips = sum(draw_geometry(config, (8, 8), np.random.default_rng([0, seed])).flip for seed in range(2000))
+    assert 400 < flips < 600
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"size": (10, 20), "resize": "short_side"}, "squash"),
+        ({"crop_area": (0.5, 0.2)}, "crop_area"),
+        ({"crop_aspect": (0.0, 1.0)}, "crop_aspect"),
+        ({"std": (0.0, 1.0, 1.0)}, "std"),
+        ({"size": 0}, "size"),
+        ({"flip": 1.5}, "flip"),
+    ],
+)
+def test_wrong_configs_are_named(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        InputConfig(**fields)  # pyright: ignore[reportArgumentType]
