@@ -95,7 +95,8 @@ def test_mask_labels_boxes_and_saliency_agree(split_scenes: tuple[str, list[Scen
             assert union == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
             inside = np.zeros(scene.mask.shape, bool)
             for x0, y0, x1, y1 in boxes:
-                assert 0 <= x0 < x1 <= 64 and 0 <= y0 < y1 <= 64
+                assert 0 <= x0 < x1 <= 64
+                assert 0 <= y0 < y1 <= 64
                 inside[y0:y1, x0:x1] = True
             assert inside[rows, columns].all()
 
@@ -113,9 +114,17 @@ def test_telling_part_is_a_small_piece_of_its_object() -> None:
         assert np.all((parts == 0) | (parts == scene.mask))
         for name in scene.labels:
             value = CLASSES.index(name) + 1
+            if not np.any(parts == value):
+                continue
             shares[name].append(np.count_nonzero(parts == value) / np.count_nonzero(scene.mask == value))
     for name, values in shares.items():
-        assert 0.02 < np.mean(values) < 0.12, name
+        assert 0.02 < np.mean(values) < 0.15, name
+
+
+def test_plain_objects_have_no_telling_part() -> None:
+    for index in range(10):
+        assert not telling_parts("test", index, seed=2, plain_share=1.0).any()
+        assert telling_parts("test", index, seed=2, plain_share=0.0, objects=1).any()
 
 
 def test_full_bias_ties_classes_to_their_homes() -> None:
@@ -147,7 +156,8 @@ def test_object_without_context_shows_no_class_at_home() -> None:
     for index in range(100):
         scene = render("object_without_context", index, seed=0, size=32)
         at_home = [name for name in scene.labels if name in HOME]
-        assert at_home and all(HOME[name] != scene.context for name in at_home)
+        assert at_home
+        assert all(HOME[name] != scene.context for name in at_home)
 
 
 def test_context_without_object_shows_homes_without_their_classes() -> None:
@@ -182,6 +192,7 @@ def test_subset_of_classes_sets_the_values_of_the_mask() -> None:
         ({"context_bias": 1.5}, "context_bias"),
         ({"objects": 0}, "objects"),
         ({"objects": (3, 1)}, "objects"),
+        ({"plain_share": -0.1}, "plain_share"),
         ({"classes": ("dog",)}, "classes"),
         ({"classes": ("cat", "cat")}, "classes"),
         ({"classes": ("cat",), "split": "object_without_context"}, "context"),
@@ -195,5 +206,7 @@ def test_faulty_arguments_are_named(change: dict[str, object], word: str) -> Non
 
 def test_palette_has_a_colour_of_its_own_for_each_class() -> None:
     colours = class_palette(20)
-    assert colours.shape == (21, 3) and colours.dtype == np.uint8
-    assert not colours[0].any() and len({tuple(row) for row in colours}) == 21
+    assert colours.shape == (21, 3)
+    assert colours.dtype == np.uint8
+    assert not colours[0].any()
+    assert len({tuple(row) for row in colours}) == 21

@@ -1,4 +1,4 @@
-"""Generated scenes: objects with a small telling part and a large plain body, on backgrounds that may give them away.
+"""Generated scenes: objects with a small telling part and a large plain body, in contexts that give it away.
 
 Everything about a scene is known exactly: labels, masks, boxes, saliency, the telling parts and the context.
 """

@@ -102,8 +102,8 @@ def _clouds(
 def _heaven(rng: np.random.Generator, size: int) -> np.ndarray:
     """One of three times of day."""
     skies = (
-        ((96, 164, 224), (176, 212, 236), (214, 232, 240)),
-        ((126, 150, 206), (236, 196, 178), (250, 218, 180)),
+        ((132, 176, 210), (186, 212, 226), (216, 230, 234)),
+        ((150, 162, 194), (226, 200, 188), (240, 216, 190)),
         ((142, 164, 186), (186, 200, 212), (210, 218, 222)),
     )
     stops = skies[int(rng.integers(len(skies)))]
@@ -116,7 +116,7 @@ def water(rng: np.random.Generator, size: int) -> Stage:
     horizon = rng.uniform(0.16, 0.36)
     _clouds(rng, canvas, 2, (0.02, horizon * 0.7), 0.16)
     top = round(horizon * size)
-    deep = vary(rng, ((24, 92, 140), (20, 112, 132), (44, 100, 156))[int(rng.integers(3))], 8)
+    deep = vary(rng, ((58, 100, 132), (56, 114, 126), (72, 106, 142))[int(rng.integers(3))], 8)
     sea = canvas[top:]
     sea[:] = cv2.resize(
         gradient(size, scale(deep, 1.5), scale(deep, 1.05), scale(deep, 0.8)), (size, size - top)
@@ -148,7 +148,7 @@ def meadow(rng: np.random.Generator, size: int) -> Stage:
     """Grass with flowers before hills."""
     canvas = _heaven(rng, size)
     horizon = rng.uniform(0.18, 0.36)
-    green = vary(rng, ((104, 158, 66), (128, 166, 72), (84, 146, 80))[int(rng.integers(3))], 8)
+    green = vary(rng, ((122, 152, 92), (138, 158, 94), (108, 144, 98))[int(rng.integers(3))], 8)
     _clouds(rng, canvas, 2, (0.02, horizon * 0.6), 0.14)
     _ridge(rng, canvas, horizon - 0.05, 0.04, scale(vary(rng, (120, 166, 140), 6), 1.05))
     _ridge(rng, canvas, horizon + 0.02, 0.03, scale(green, 1.12))
@@ -163,7 +163,7 @@ def meadow(rng: np.random.Generator, size: int) -> Stage:
         3.0,
         (scale(green, 0.72), scale(green, 0.86), scale(green, 1.22)),
     )
-    petals: tuple[Colour, ...] = ((255, 250, 236), (250, 224, 110), (238, 150, 150), (190, 160, 230))
+    petals: tuple[Colour, ...] = ((255, 250, 236), (240, 222, 160), (226, 178, 170), (196, 182, 214))
     for _ in range(int(rng.integers(4, 16))):
         y = rng.uniform(horizon + 0.12, 1.0)
         centre = (int(rng.random() * size), int(y * size))

@@ -1,7 +1,8 @@
 """The objects: each has a large plain body and a small part that tells its class.
 
-A body's shape says something about the class, its colour next to nothing (the pools of `palette` are shared), so
-a classifier leans on the telling part, and what is left without that part still supports recognition.
+A plain object goes without that part (a cat with closed eyes, a boat without a lifebuoy). A body's shape says
+something about the class, its colour next to nothing (the pools of `palette` are shared), so a classifier
+leans on the telling part, and what is left without that part still supports recognition.
 """
 
 from __future__ import annotations
@@ -46,14 +47,16 @@ def boat(sprite: Sprite, rng: np.random.Generator) -> None:
         paint,
     )
     sprite.stroke([(-0.86, 0.27), (-0.4, 0.33), (0.5, 0.33), (0.88, 0.24)], palette.scale(paint, 1.25), 0.06)
-    x, y, r = rng.uniform(-0.45, 0.45), 0.46, 0.19
+    x, y, r = rng.uniform(-0.45, 0.45), 0.45, 0.24
+    if sprite.plain:
+        return
     sprite.fill(ellipse(x, y, r, r), IVORY, outline=INK, telling=True)
     for turn in range(4):
         angle = turn * np.pi / 2 + 0.4
         wedge = [
             (x + r * np.cos(angle + step), y + r * np.sin(angle + step)) for step in (0.0, 0.28, 0.56, 0.84)
         ]
-        sprite.fill([(x, y), *wedge], (226, 34, 40))
+        sprite.fill([(x, y), *wedge], (240, 20, 24))
     sprite.fill(ellipse(x, y, r * 0.42, r * 0.42), palette.scale(paint, 0.6))
 
 
@@ -85,8 +88,10 @@ def plane(sprite: Sprite, rng: np.random.Generator) -> None:
         [(-0.16, 0.06), (0.3, 0.06), (-0.16 + sweep, 0.68), (-0.44 + sweep, 0.68)], palette.scale(paint, 0.9)
     )
     x, y = -0.76, -0.4
-    sprite.fill(ellipse(x, y, 0.19, 0.19), (252, 214, 26), outline=INK, telling=True)
-    sprite.fill(ellipse(x, y, 0.11, 0.11), (24, 52, 190))
+    if sprite.plain:
+        return
+    sprite.fill(ellipse(x, y, 0.2, 0.2), (20, 50, 220), outline=INK, telling=True)
+    sprite.fill(ellipse(x, y, 0.11, 0.11), (255, 255, 255))
 
 
 def sheep(sprite: Sprite, rng: np.random.Generator) -> None:
@@ -106,9 +111,10 @@ def sheep(sprite: Sprite, rng: np.random.Generator) -> None:
         sprite.stroke(ellipse(x, y, 0.12, 0.1)[2:15], palette.scale(coat, 0.86), 0.03)
     nod = rng.uniform(-0.08, 0.1)
     x, y = 0.74, -0.16 + nod
+    face, tells = (palette.scale(coat, 0.8), False) if sprite.plain else ((34, 26, 36), True)
     for side, tilt in ((-1, 25), (1, -25)):
-        sprite.fill(ellipse(x + side * 0.2, y - 0.08, 0.12, 0.06, tilt), (44, 36, 44), telling=True)
-    sprite.fill(ellipse(x, y, 0.17, 0.23, -12), (44, 36, 44), telling=True)
+        sprite.fill(ellipse(x + side * 0.2, y - 0.08, 0.12, 0.06, tilt), face, telling=tells)
+    sprite.fill(ellipse(x, y, 0.19, 0.25, -12), face, telling=tells)
     for side in (-1, 1):
         sprite.fill(ellipse(x + side * 0.07, y - 0.05, 0.05, 0.06), (255, 255, 255))
         sprite.fill(ellipse(x + side * 0.065, y - 0.04, 0.024, 0.03), INK)
@@ -150,7 +156,10 @@ def cow(sprite: Sprite, rng: np.random.Generator) -> None:
     sprite.body(ellipse(x, y, 0.21, 0.29), coat)
     for side in (-1, 1):
         sprite.fill(ellipse(x + side * 0.1, y - 0.07, 0.035, 0.05), INK)
-    sprite.fill(ellipse(x, y + 0.21, 0.22, 0.15), (250, 150, 176), outline=(176, 84, 116), telling=True)
+    if sprite.plain:
+        sprite.body(ellipse(x, y + 0.2, 0.22, 0.15), palette.scale(coat, 0.86))
+        return
+    sprite.fill(ellipse(x, y + 0.2, 0.26, 0.19), (255, 112, 160), outline=(190, 60, 110), telling=True)
     for side in (-1, 1):
         sprite.fill(ellipse(x + side * 0.09, y + 0.2, 0.035, 0.05), (150, 50, 90))
 
@@ -179,10 +188,12 @@ def car(sprite: Sprite, rng: np.random.Generator) -> None:
     sprite.fill([(-0.02, -0.06), (-0.02, roof + 0.1), (0.16, roof + 0.1), (0.38, -0.06)], GLASS)
     sprite.stroke([(-0.07, -0.04), (-0.07, 0.42)], palette.scale(paint, 0.7), 0.025)
     for x in (-0.56, 0.56):
-        sprite.fill(ellipse(x, 0.48, 0.24, 0.24), INK)
+        sprite.fill(ellipse(x, 0.48, 0.24, 0.24), (104, 100, 104), outline=INK)
         sprite.fill(ellipse(x, 0.48, 0.12, 0.12), (190, 190, 194))
-    left, top, cell = rng.uniform(-0.3, -0.1), 0.1, 0.11
-    sprite.fill(_box(left, top, left + 4 * cell, top + 2 * cell), (255, 212, 0), outline=INK, telling=True)
+    left, top, cell = rng.uniform(-0.34, -0.2), 0.06, 0.14
+    if sprite.plain:
+        return
+    sprite.fill(_box(left, top, left + 4 * cell, top + 2 * cell), (255, 216, 0), outline=INK, telling=True)
     for column in range(4):
         x, y = left + column * cell, top + (column % 2) * cell
         sprite.fill(_box(x, y, x + cell, y + cell), (16, 16, 20))
@@ -211,10 +222,12 @@ def balloon(sprite: Sprite, rng: np.random.Generator) -> None:
         panel = [(x * width, y * 0.99 - 0.002) for x, y in outline]
         sprite.fill(smooth(panel), palette.scale(paint, tone))
     x, y, r = rng.uniform(-0.3, 0.3), rng.uniform(-0.5, -0.2), 0.25
+    if sprite.plain:
+        return
     sprite.fill(ellipse(x, y, r, r), (255, 255, 255), outline=INK, telling=True)
     turn = np.arange(10) * np.pi / 5 - np.pi / 2
     reach = np.where(np.arange(10) % 2 == 0, r * 0.92, r * 0.42)
-    sprite.fill(np.stack([x + reach * np.cos(turn), y + reach * np.sin(turn)], 1), (216, 20, 150))
+    sprite.fill(np.stack([x + reach * np.cos(turn), y + reach * np.sin(turn)], 1), (226, 0, 160))
 
 
 def turtle(sprite: Sprite, rng: np.random.Generator) -> None:
@@ -236,7 +249,10 @@ def turtle(sprite: Sprite, rng: np.random.Generator) -> None:
     for cx, cy, r in ((-0.42, 0.02, 0.18), (-0.04, -0.16, 0.2), (0.32, 0.04, 0.17), (-0.06, 0.26, 0.15)):
         hexagon = [(cx + r * np.cos(a), cy + r * np.sin(a)) for a in np.arange(6) * np.pi / 3]
         sprite.fill(hexagon, tone, outline=palette.scale(coat, 0.7))
-    sprite.fill(ellipse(x, y, 0.2, 0.17), (96, 214, 40), outline=(36, 110, 20), telling=True)
+    if sprite.plain:
+        sprite.body(ellipse(x, y, 0.22, 0.18), dark)
+    else:
+        sprite.fill(ellipse(x, y, 0.24, 0.2), (84, 236, 20), outline=(36, 110, 20), telling=True)
     sprite.fill(ellipse(x + 0.06, y - 0.04, 0.055, 0.06), (255, 255, 255))
     sprite.fill(ellipse(x + 0.075, y - 0.035, 0.03, 0.035), INK)
 
@@ -265,10 +281,11 @@ def cat(sprite: Sprite, rng: np.random.Generator) -> None:
         )
     sprite.body(ellipse(x, y, 0.42, 0.36), coat)
     for side in (-1, 1):
-        sprite.fill(
-            ellipse(x + side * 0.17, y - 0.02, 0.125, 0.12), (30, 226, 226), outline=INK, telling=True
-        )
-        sprite.fill(ellipse(x + side * 0.17, y - 0.02, 0.035, 0.1), INK)
+        if sprite.plain:
+            sprite.stroke(ellipse(x + side * 0.17, y - 0.04, 0.12, 0.08)[1:14], INK, 0.045)
+            continue
+        sprite.fill(ellipse(x + side * 0.17, y - 0.02, 0.15, 0.145), (0, 240, 240), outline=INK, telling=True)
+        sprite.fill(ellipse(x + side * 0.17, y - 0.02, 0.035, 0.11), INK)
     sprite.fill([(x - 0.05, y + 0.12), (x + 0.05, y + 0.12), (x, y + 0.18)], (236, 120, 140))
 
 

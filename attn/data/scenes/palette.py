@@ -10,24 +10,24 @@ Colour = tuple[int, int, int]
 
 # Bodies draw from pools that several classes share, so that hue alone does not name the class.
 PAINT: tuple[Colour, ...] = (
-    (214, 88, 74),
-    (72, 126, 176),
-    (62, 150, 142),
-    (226, 152, 72),
-    (236, 226, 206),
-    (122, 150, 92),
-    (150, 110, 160),
+    (190, 128, 112),
+    (120, 146, 172),
+    (128, 164, 156),
+    (208, 172, 128),
+    (226, 218, 202),
+    (152, 164, 130),
+    (164, 144, 168),
 )
 COAT: tuple[Colour, ...] = (
     (240, 230, 212),
     (206, 168, 122),
-    (150, 106, 74),
-    (168, 166, 164),
-    (112, 106, 106),
+    (164, 126, 98),
+    (176, 174, 172),
+    (140, 132, 128),
     (224, 194, 150),
 )
 INK: Colour = (52, 46, 56)
-GLASS: Colour = (150, 190, 206)
+GLASS: Colour = (168, 192, 202)
 IVORY: Colour = (250, 244, 226)
 
 
@@ -58,8 +58,10 @@ def class_palette(count: int) -> np.ndarray:
     Returns:
         uint8 (count + 1, 3): row 0 is black (background), the others lie apart in hue.
     """
-    rows = [(0.0, 0.0, 0.0)]
-    for index in range(count):
-        # Golden-ratio steps keep neighbours apart, whatever the count.
-        rows.append(colorsys.hsv_to_rgb((0.02 + index * 0.618034) % 1.0, 0.62 + 0.2 * (index % 2), 0.95))
+    # Golden-ratio steps keep neighbours apart, whatever the count.
+    rows = [
+        colorsys.hsv_to_rgb((0.02 + index * 0.618034) % 1.0, 0.62 + 0.2 * (index % 2), 0.95)
+        for index in range(count)
+    ]
+    rows.insert(0, (0.0, 0.0, 0.0))
     return np.round(np.asarray(rows) * 255).astype(np.uint8)

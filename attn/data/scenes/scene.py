@@ -1,4 +1,4 @@
-"""Puts a scene together: background, objects from far to near, masks, boxes and saliency from what stays visible."""
+"""Puts a scene together: background, objects from far to near, and the truth about what stays visible."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def render(
     context_bias: float = 0.9,
     objects: int | tuple[int, int] = (1, 3),
     classes: tuple[str, ...] = CLASSES,
+    plain_share: float = 0.3,
 ) -> Scene:
     """Renders one scene; the same arguments give the same bytes in any process.
 
@@ -61,13 +62,14 @@ def render(
         seed: Seed of the whole data set.
         size: Side of the square image in pixels.
         context_bias: 0 (contexts independent of classes) to 1 (a boat if and only if there is water).
-        objects: Number of objects, or its least and greatest value. Objects that would be hidden are left out.
+        objects: Number of objects, or its least and greatest value; those that would be hidden are left out.
         classes: The classes to draw from; a mask's values follow this order.
+        plain_share: Share of the objects without their telling part, so that bodies have to be learnt too.
 
     Raises:
         ValueError: An argument is out of range; the message says which and what is allowed.
     """
-    return _compose(split, index, seed, size, context_bias, objects, classes)[0]
+    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share)[0]
 
 
 def telling_parts(
@@ -79,9 +81,10 @@ def telling_parts(
     context_bias: float = 0.9,
     objects: int | tuple[int, int] = (1, 3),
     classes: tuple[str, ...] = CLASSES,
+    plain_share: float = 0.3,
 ) -> np.ndarray:
     """The telling parts of the scene that `render` makes of the same arguments: uint8 (H, W), as its mask."""
-    return _compose(split, index, seed, size, context_bias, objects, classes)[1]
+    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share)[1]
 
 
 def _compose(
@@ -92,12 +95,13 @@ def _compose(
     context_bias: float,
     objects: int | tuple[int, int],
     classes: tuple[str, ...],
+    plain_share: float,
 ) -> tuple[Scene, np.ndarray]:
-    span = _check(split, index, size, context_bias, objects, classes)
+    span = _check(split, index, size, context_bias, objects, classes, plain_share)
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     cast = draw_cast(split, rng, classes=classes, context_bias=context_bias, objects=span)
     stage = BACKGROUNDS[cast.context](rng, size * SUPERSAMPLING)
-    placed = _place(rng, cast, stage, size)
+    placed = _place(rng, cast, stage, size, plain_share)
     for item in placed:
         _lay(stage, item)
     image = cv2.resize(stage.canvas, (size, size), interpolation=cv2.INTER_AREA)
@@ -122,6 +126,7 @@ def _check(
     context_bias: float,
     objects: int | tuple[int, int],
     classes: tuple[str, ...],
+    plain_share: float,
 ) -> tuple[int, int]:
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
@@ -131,6 +136,8 @@ def _check(
         raise ValueError(f"size is {size}; a scene needs at least 32 pixels")
     if not 0.0 <= context_bias <= 1.0:
         raise ValueError(f"context_bias is {context_bias}; it must lie between 0 and 1")
+    if not 0.0 <= plain_share <= 1.0:
+        raise ValueError(f"plain_share is {plain_share}; it must lie between 0 and 1")
     unknown = [name for name in classes if name not in OBJECTS]
     if unknown or not classes or len(set(classes)) != len(classes):
         raise ValueError(f"classes are {classes}; name some of {', '.join(CLASSES)}, each once")
@@ -142,12 +149,14 @@ def _check(
     return low, high
 
 
-def _place(rng: np.random.Generator, cast: Cast, stage: Stage, size: int) -> list[_Placed]:
-    """Draws the objects where enough of each stays visible; far ones first. The main object is always kept."""
+def _place(
+    rng: np.random.Generator, cast: Cast, stage: Stage, size: int, plain_share: float
+) -> list[_Placed]:
+    """Draws the objects where enough of each stays visible; far ones first. The main one is always kept."""
     placed: list[_Placed] = []
     for name in cast.classes:
         for _ in range(_TRIES):
-            item = _draw(rng, name, stage, size, crowd=len(cast.classes))
+            item = _draw(rng, name, stage, size, len(cast.classes), plain_share)
             candidate = sorted([*placed, item], key=lambda other: other.foot)
             if all(share >= MIN_VISIBLE for share in _visible_shares(candidate)):
                 placed = candidate
@@ -155,11 +164,13 @@ def _place(rng: np.random.Generator, cast: Cast, stage: Stage, size: int) -> lis
     return placed
 
 
-def _draw(rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: int) -> _Placed:
+def _draw(
+    rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: int, plain_share: float
+) -> _Placed:
     canvas = stage.canvas.shape[0]
     far, near = stage.ground
     depth = rng.random()
-    radius = rng.uniform(0.8, 1.25) * (0.21 + 0.07 * depth) * (1.15, 1.0, 0.9)[min(crowd, 3) - 1] * canvas
+    radius = rng.uniform(0.8, 1.25) * (0.26 + 0.07 * depth) * (1.3, 1.1, 0.92)[min(crowd, 3) - 1] * canvas
     foot = (far + (near - far) * depth) * canvas
     centre = (rng.uniform(0.17, 0.83) * canvas, max(foot - 0.8 * radius, 0.9 * radius))
     sprite = Sprite(
@@ -168,6 +179,7 @@ def _draw(rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: i
         degrees=rng.normal(0.0, 6.0),
         flip=bool(rng.random() < 0.5),
         aspect=float(np.exp(rng.normal(0.0, 0.07))),
+        plain=bool(rng.random() < plain_share),
     )
     OBJECTS[name](sprite, rng)
     sprite.light(rng)

@@ -49,10 +49,10 @@ def draw_cast(
     """Draws context and classes.
 
     train, val: with probability `context_bias` the scene keeps to habit: the main class in its home (a class
-        without one in a context that is nobody's home), beside classes that belong there. Otherwise, as in test.
+        without one in a context that is nobody's home), beside classes that belong there; else as in test.
     test: classes and context are independent.
     object_without_context: the main class has a home, and no object of the scene is at home.
-    context_without_object: the context is somebody's home, and who is at home there is absent; some scenes are empty.
+    context_without_object: the context is a home, and who lives there is absent; some scenes are empty.
 
     Args:
         split: One of SPLITS.

@@ -49,11 +49,19 @@ class Sprite:
     Attributes:
         rgba: uint8 (h, w, 4), colours premultiplied by alpha.
         part: uint8 (h, w), alpha of the telling part.
+        plain: Whether the object goes without its telling part.
         origin: (x, y) of the surface's upper left corner on the canvas, in canvas pixels.
     """
 
     def __init__(
-        self, centre: Point, radius: float, *, degrees: float = 0.0, flip: bool = False, aspect: float = 1.0
+        self,
+        centre: Point,
+        radius: float,
+        *,
+        degrees: float = 0.0,
+        flip: bool = False,
+        aspect: float = 1.0,
+        plain: bool = False,
     ) -> None:
         """Lays a surface around `centre` (canvas pixels); `radius` is the length of the frame's unit."""
         reach = int(np.ceil(radius * 1.55 * max(1.0, aspect))) + 2
@@ -61,6 +69,7 @@ class Sprite:
         self.rgba = np.zeros((2 * reach, 2 * reach, 4), np.uint8)
         self.part = np.zeros((2 * reach, 2 * reach), np.uint8)
         self.radius = radius
+        self.plain = plain
         angle = np.deg2rad(degrees)
         cos, sin = np.cos(angle), np.sin(angle)
         stretch = np.diag([-aspect if flip else aspect, 1.0 / aspect]) * radius
@@ -95,7 +104,7 @@ class Sprite:
         )
 
     def light(self, rng: np.random.Generator, strength: float = 0.3) -> None:
-        """Shades what is drawn: a gradient from one upper side to the opposite lower one, and soft mottling."""
+        """Shades what is drawn: a gradient from one upper side to the lower other, and soft mottling."""
         height, width = self.part.shape
         side = rng.uniform(-0.6, 0.6)
         corners = np.array([[1 + side, 1 - side], [-1 + side, -1 - side]], np.float32) * strength
