@@ -7,12 +7,12 @@ import torch
 
 from attn.errors import ConfigError
 from attn.maps import attention, pairs_of
-from attn.models import ModelConfig
+from attn.models import ModelConfig, Output
 
 PAIRS = torch.tensor([[0, 2], [1, 0], [1, 1]])
 
 
-def _output(head: str, layers: tuple[str, ...] = (), *, grad: bool = True):  # noqa: ANN202
+def _output(head: str, layers: tuple[str, ...] = (), *, grad: bool = True) -> Output:
     torch.manual_seed(0)
     network = ModelConfig.model_validate({"name": "tiny", "weights": None, "head": head}).build(3, layers).eval()
     with torch.set_grad_enabled(grad):
