@@ -4,15 +4,18 @@ from __future__ import annotations
 
 __all__ = ["check_data", "show_recipe", "show_recipes", "validate"]
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from attn.cli.arguments import Overrides, Recipe
-from attn.cli.command import Result, command
+from attn.cli.command import FAILED, Result, command
+from attn.cli.tables import print_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from attn.data.source import SourceConfig
 
 
 @command
@@ -39,12 +42,7 @@ def show_recipes(context: typer.Context) -> Result | None:
     recipes = list_recipes()
 
     def show(console: Console) -> None:
-        from rich.table import Table
-
-        table = Table("recipe", "what it does", box=None, pad_edge=False)
-        for recipe in recipes:
-            table.add_row(recipe.name, recipe.summary)
-        console.print(table)
+        print_rows(console, [(recipe.name, recipe.summary) for recipe in recipes])
         console.print("\n`attn recipes show NAME` prints one; `attn train NAME` runs it.")
 
     return Result({"recipes": [{"name": recipe.name, "summary": recipe.summary} for recipe in recipes]}, show)
@@ -74,29 +72,24 @@ def check_data(
 
     For example: attn data check data.source=voc data.root=VOC2012 data.split=val
     """
-    from attn.data.check import check
+    from attn.data.check import check_config
 
-    report = check(_source_config(recipe, overrides or []).build())
-    return _report(report)
+    report = check_config(_source_config(recipe, overrides or []))
+    return Result(
+        report.to_json(),
+        lambda console: console.print(str(report), markup=False),
+        status=0 if report.ok else FAILED,
+    )
 
 
-def _source_config(recipe: str | None, overrides: list[str]) -> Any:
+def _source_config(recipe: str | None, overrides: list[str]) -> SourceConfig:
     if recipe is not None and "=" not in recipe:
         from attn.config.recipes import load_config
         from attn.config.train import TrainConfig
 
         return load_config(TrainConfig, recipe, overrides).data
-    import attn.data.sources  # noqa: F401  # makes every source known
-    from attn.config.base import Config
+    from attn.config.data import DataConfig
     from attn.config.resolve import resolve
-    from attn.data.source import SourceConfig
-
-    class DataOnly(Config):
-        data: SourceConfig
 
     given = [*([recipe] if recipe else []), *overrides]
-    return resolve(DataOnly, "", "command line", given).data
-
-
-def _report(report: Any) -> Result:
-    raise NotImplementedError
+    return resolve(DataConfig, "", "command line", given).data

@@ -10,6 +10,7 @@ import typer
 
 from attn.cli.arguments import Address, Overrides, Recipe, Root
 from attn.cli.command import Result, command
+from attn.cli.tables import print_rows, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,15 +65,9 @@ def ls(root: Root = "runs") -> Result:
     runs = list_runs(root)
 
     def show(console: Console) -> None:
-        from rich.table import Table
-
         if not runs:
-            console.print(f"no runs under {root}")
-            return
-        table = Table("run", "state", "started", box=None, pad_edge=False)
-        for row in runs:
-            table.add_row(row["id"], row.get("state", ""), _moment(row.get("started")))
-        console.print(table)
+            console.print(f"no runs under {root}", markup=False)
+        print_rows(console, [(run["id"], run.get("state", ""), _moment(run.get("started"))) for run in runs])
 
     return Result({"runs": runs}, show)
 
@@ -84,9 +79,4 @@ def _moment(seconds: float | None) -> str:
 
 
 def _result(data: dict[str, Any]) -> Result:
-    def show(console: Console) -> None:
-        from attn.cli.tables import print_tree
-
-        print_tree(console, data)
-
-    return Result(data, show)
+    return Result(data, lambda console: print_tree(console, data))

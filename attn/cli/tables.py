@@ -1,24 +1,31 @@
-"""Results as lines that a person reads."""
+"""Results as lines that a person reads; never wrapped, so that other programs can cut them up."""
 
 from __future__ import annotations
 
-__all__ = ["print_tree"]
+__all__ = ["print_rows", "print_tree"]
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_tree(console: Console, data: dict[str, Any]) -> None:
-    """One line a value, nested names joined by dots, values in one column."""
+def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
+    """Columns as wide as their widest cell, the first one bold."""
     from rich.text import Text
 
-    rows = list(_leaves(data, ""))
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
-        console.print(Text(f"{name:<{width}}  ", style="dim") + Text(value))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, *others = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        line = Text(first, style="bold") + Text("".join(f"  {cell}" for cell in others), style="not bold")
+        line.rstrip()
+        console.print(line)
+
+
+def print_tree(console: Console, data: dict[str, Any]) -> None:
+    """One line a value, nested names joined by dots, values in one column."""
+    print_rows(console, list(_leaves(data, "")))
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:

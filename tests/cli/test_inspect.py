@@ -54,3 +54,26 @@ def test_ls_lists_runs_newest_first_and_passes_over_what_is_none(attn: Any, tmp_
     (tmp_path / "broken" / "run.json").write_text("{")
     assert [run["id"] for run in attn("ls", "--root", str(tmp_path), "--json").json["runs"]] == ["new", "old"]
     assert "1970-01-01 00:33:20 UTC" in attn("ls", "--root", str(tmp_path)).out
+
+
+def test_data_are_checked_by_overrides_alone(attn: Any) -> None:
+    done = attn("data", "check", "data.source=scenes", "data.count=3", "--json")
+    assert (done.status, done.json["images"], done.json["findings"]) == (0, 3, [])
+
+
+def test_data_are_checked_by_a_recipe(attn: Any) -> None:
+    done = attn("data", "check", list_recipes()[0].name, "data.source=scenes", "data.count=2")
+    assert done.status == 0
+    assert done.out.startswith("2 images")
+
+
+def test_data_with_errors_end_with_1_and_all_findings(attn: Any, tmp_path: Path) -> None:
+    done = attn("data", "check", "data.source=voc", f"data.root={tmp_path}", "--json")
+    assert done.status == 1
+    assert str(tmp_path) in done.json["findings"][0]["message"]
+
+
+def test_a_misspelt_field_of_the_data_is_told(attn: Any) -> None:
+    done = attn("data", "check", "data.source=scenes", "data.spl=val")
+    assert done.status == 2
+    assert "data.split" in done.err

@@ -1,0 +1,194 @@
+"""What must hold for the repository as a whole: who imports whom, what is pinned, what files promise."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+LAYERS = ("attn", "jobs", "services")
+LONGEST = 400
+
+
+def tracked(root: Path, *patterns: str) -> list[Path]:
+    """The files that a clone has."""
+    listed = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=root, capture_output=True, check=True).stdout
+    return [path for name in listed.decode().split("\0") if name and (path := root / name).is_file()]
+
+
+def imports(path: Path, *, lazy: bool) -> Iterator[str]:
+    """The modules that a file imports when it runs; with `lazy` also those inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        for_types = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if not for_types and (lazy or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+            stack += ast.iter_child_nodes(node)
+
+
+def package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_go_one_way(repository: Path, layer: str) -> None:
+    above = set(LAYERS[LAYERS.index(layer) + 1 :])
+    for path in tracked(repository, f"{layer}/*.py"):
+        # The command line is the one place that reaches up, inside the functions that need it.
+        lazy = path.parent != repository / "attn" / "cli"
+        upward = {name for name in imports(path, lazy=lazy) if package(name) in above}
+        assert not upward, f"{path.relative_to(repository)} imports {upward}"
+
+
+def test_the_library_needs_neither_ray_nor_mlflow(repository: Path) -> None:
+    for path in tracked(repository, "attn/*.py"):
+        found = {package(name) for name in imports(path, lazy=True)}
+        assert "ray" not in found, path
+        assert "mlflow" not in found or path.stem.startswith("mlflow"), path
+        assert "mlflow" not in {package(name) for name in imports(path, lazy=False)}, path
+
+
+def test_every_module_says_what_it_is_for(repository: Path) -> None:
+    for path in tracked(repository, "*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert not source or ast.get_docstring(ast.parse(source)), path
+        assert len(source.splitlines()) <= LONGEST, f"{path}: split it"
+        assert path.stem not in ("utils", "helpers", "misc", "common"), f"{path}: name it for what it holds"
+
+
+def test_library_modules_name_what_they_export(repository: Path) -> None:
+    for path in tracked(repository, "attn/*.py", "jobs/*.py", "services/*.py"):
+        assert path.stem == "__init__" or "\n__all__ = [" in path.read_text(encoding="utf-8"), f"{path} has no __all__"
+
+
+def test_no_file_holds_a_machines_path_or_a_secret(repository: Path) -> None:
+    patterns = {
+        "path": re.compile(r"(?<![\w.])/(?:work|root|Users|home/(?!attn\b|ubuntu\b)\w+)/"),
+        "key": re.compile(r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(?i:password|secret)\s*[:=]\s*['\"]\w{8,}"),
+    }
+    for path in tracked(repository):
+        if path.suffix in (".png", ".jpg", ".npz", ".pt") or path == Path(__file__):
+            continue
+        text = path.read_text(encoding="utf-8")
+        for what, pattern in patterns.items():
+            assert not (found := pattern.search(text)), f"{path}: {what} {found and found.group()!r}"
+
+
+def lines_of(path: Path) -> list[str]:
+    """A file's lines without comments and empty ones."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.lstrip().startswith("#")]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_and_name_no_place(repository: Path, name: str) -> None:
+    lines = lines_of(repository / name)
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[a-z0-9._-]+(\[[a-z0-9,_-]+\])?==[\w.+!-]+( ; .+)?", line), line
+
+
+def test_requirements_satisfy_the_project(repository: Path) -> None:
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    development = lines_of(repository / "requirements-dev.txt")
+    assert set(lines_of(repository / "requirements.txt")) <= set(development)
+    versions = {pin.name: next(iter(pin.specifier)).version for pin in map(Requirement, development)}
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        wanted = Requirement(text)
+        name = wanted.name.lower()
+        assert name in versions, f"run `make lock`: {text} is not pinned"
+        assert versions[name] in wanted.specifier, f"run `make lock`: {text}"
+
+
+def test_the_cluster_file_is_one_that_ray_accepts(repository: Path) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    cluster = yaml.safe_load((repository / "ray_cluster.yaml").read_text())
+    validate_config(prepare_config(copy.deepcopy(cluster)))
+    head = cluster["available_node_types"][cluster["head_node_type"]]
+    assert head["resources"]["CPU"] == 0, "training must not take the head down"
+    start = " ".join(cluster["head_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "--env RAY_AUTH_MODE=token" in cluster["docker"]["run_options"]
+
+
+@pytest.mark.parametrize("fault", [{"max_worker": 2}, {"head_node_type": "none"}, {"provider": {}}])
+def test_the_cluster_check_finds_faults(repository: Path, fault: dict[str, Any]) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    cluster = yaml.safe_load((repository / "ray_cluster.yaml").read_text()) | fault
+    with pytest.raises(Exception, match=r"(?s).+"):
+        validate_config(prepare_config(cluster))
+
+
+def instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    """A Dockerfile's instructions with their arguments, continued lines joined, comments left out."""
+    lines = lines_of(dockerfile)
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [
+        (word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines()) if word
+    ]
+
+
+def test_the_image_is_pinned_has_no_root_and_tells_its_health(repository: Path) -> None:
+    found = instructions(repository / "Dockerfile")
+    known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "HEALTHCHECK", "CMD"}
+    assert {word for word, _ in found} <= known
+    stages = [rest for word, rest in found if word == "FROM"]
+    assert len(stages) == 2
+    for stage in stages:
+        assert re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+[\w.-]*( AS \w+)?", stage), stage
+    last = found[[word for word, _ in found].index("FROM", 1) :]
+    users = [rest for word, rest in last if word == "USER"]
+    assert users
+    assert users[-1] not in ("root", "0")
+    assert [word for word, _ in last].count("HEALTHCHECK") == 1
+    settings = " ".join(rest for word, rest in found if word != "RUN")
+    assert not re.search(r"(?i)secret|password|token|access_key", settings)
+
+
+def test_the_image_gets_every_file_that_it_copies(repository: Path) -> None:
+    allowed = {line[1:] for line in (repository / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for word, rest in instructions(repository / "Dockerfile"):
+        if word == "COPY" and not rest.startswith("--from"):
+            for name in rest.split()[:-1]:
+                assert (repository / name).exists()
+                assert name in allowed, f"{name} is kept from the engine by .dockerignore"
+
+
+def test_the_image_holds_every_package_of_the_wheel(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    copied = {rest.split()[0] for word, rest in instructions(repository / "Dockerfile") if word == "COPY"}
+    assert set(packages) <= copied
+
+
+def test_what_ci_calls_exists(repository: Path) -> None:
+    script = repository / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    targets = re.findall(r"^make (\w+)$", script.read_text(), re.MULTILINE)
+    assert targets == ["lint", "test"]
+    for target in (*targets, "demo", "setup"):
+        assert re.search(rf"^{target}:", (repository / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_links_between_documents_lead_somewhere(repository: Path) -> None:
+    for page in tracked(repository, "*.md"):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.relative_to(repository)}: {target}"
