@@ -1,0 +1,273 @@
+"""Score a network on data: classification and attention maps, in one pass."""
+
+from __future__ import annotations
+
+__all__ = ["DataDescription", "Evaluation", "evaluate"]
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from attn.config.base import Config
+from attn.data.sample import Batch, Record
+from attn.data.source import fingerprint
+from attn.errors import DataError
+from attn.evaluation.classification import ClassScores, average_precision, roc_auc, threshold_accuracy
+from attn.evaluation.config import EvaluationConfig
+from attn.evaluation.extent import Extent
+from attn.evaluation.inference import ImageMaps, image_maps
+from attn.evaluation.localization import DirectSweep, SeedSweep, SweepResult, threshold_grid
+from attn.evaluation.score import Protocol, Score, ThresholdRule
+from attn.maps.attention import MapKind
+
+
+class DataDescription(Config):
+    """What a protocol says of the data besides the images themselves.
+
+    Attributes:
+        resize: How images become the input, in words that fix it (`squash 225x225`).
+    """
+
+    source: str
+    split: str
+    resize: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one network on one split.
+
+    Attributes:
+        scores: By name.
+        images: How many images were seen; `masked` of them have a mask and count for the maps.
+        notes: What was left out, in words.
+    """
+
+    scores: dict[str, Score]
+    classes: tuple[str, ...]
+    images: int
+    masked: int
+    notes: tuple[str, ...] = field(default=())
+
+    def metrics(self) -> dict[str, float]:
+        """The plain figures by name."""
+        return {name: score.value for name, score in self.scores.items()}
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a class (background first where it is scored): every score that has a value for it."""
+        names = ["background", *self.classes] if "seed_miou" in self.scores else list(self.classes)
+        return [
+            {"class": name, **{key: score.per_class.get(name) for key, score in self.scores.items() if score.per_class}}
+            for name in names
+        ]
+
+
+def evaluate(
+    network: nn.Module,
+    loader: Iterable[Batch],
+    classes: Sequence[str],
+    config: EvaluationConfig,
+    map_kind: MapKind,
+    device: torch.device,
+    *,
+    data: DataDescription,
+    observe: Callable[[ImageMaps], None] | None = None,
+) -> Evaluation:
+    """Score a network; its mode is left as it was, each image counts once however often the loader gives it.
+
+    Maps are scored on the images that have a mask, in the image's own frame, with two protocols: as seeds (maps of the
+    given labels) and directly (maps of the predicted classes).
+
+    Args:
+        classes: Names in the order of the logits and labels.
+        observe: Called with each image's maps, as they come.
+
+    Raises:
+        DataError: The loader gives no image.
+        ConfigError: The network does not have what the map needs.
+    """
+    counted = _Counted(len(classes), config)
+    for batch in loader:
+        wanted = dict(kind=map_kind, layer=config.layer, probability=config.probability, maps=config.maps)
+        for maps in image_maps(network, batch.to(device), predicted=True, **wanted):  # type: ignore[arg-type]
+            if counted.add(maps) and observe is not None:
+                observe(maps)
+    if not counted.records:
+        raise DataError(f"{data.source} {data.split!r} gives no image to evaluate")
+    return _scored(counted, tuple(classes), config, map_kind, data)
+
+
+class _Counted:
+    """Everything that is kept of a pass over the data."""
+
+    def __init__(self, num_classes: int, config: EvaluationConfig) -> None:
+        self.num_classes = num_classes
+        grid = threshold_grid(config.thresholds)
+        # The fixed share of direct evaluation is counted in the same sweep as the grid.
+        self.direct_grid = np.union1d(grid, [config.claim])
+        self.seeds = SeedSweep(num_classes, grid)
+        self.direct = DirectSweep(num_classes, self.direct_grid)
+        self.extent = Extent(num_classes, grid, tolerance=config.pointing_tolerance)
+        self.config = config
+        self.records: dict[str, Record] = {}
+        self.masked: list[Record] = []
+        self.probabilities: list[NDArray[np.float64]] = []
+
+    def add(self, maps: ImageMaps) -> bool:
+        if maps.record.image_id in self.records:
+            return False
+        self.records[maps.record.image_id] = maps.record
+        self.probabilities.append(maps.probabilities)
+        if maps.mask is not None and self.config.maps:
+            self.masked.append(maps.record)
+            given = {index: maps.maps[index] for index in maps.record.labels}
+            predicted = {
+                index: values
+                for index, values in maps.maps.items()
+                if maps.probabilities[index] > self.config.probability
+            }
+            self.seeds.add(given, maps.mask)
+            self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
+            self.extent.add(given, maps.mask)
+        return True
+
+    def labels(self) -> NDArray[np.int64]:
+        labels = np.zeros((len(self.records), self.num_classes), np.int64)
+        for row, record in enumerate(self.records.values()):
+            labels[row, list(record.labels)] = 1
+        return labels
+
+
+def _scored(
+    counted: _Counted, classes: tuple[str, ...], config: EvaluationConfig, map_kind: MapKind, data: DataDescription
+) -> Evaluation:
+    records = list(counted.records.values())
+    base = Protocol(
+        source=data.source,
+        split=data.split,
+        images=len(records),
+        fingerprint=fingerprint(classes, records),
+        scored="classifier",
+        resize=data.resize,
+    )
+    scores, notes = _classifier_scores(counted, classes, config, base)
+    if not config.maps:
+        notes.append("maps were not scored: evaluation.maps=false")
+    elif not counted.masked:
+        notes.append("maps were not scored: the data has no masks")
+    else:
+        of_masked = {"images": len(counted.masked), "fingerprint": fingerprint(classes, counted.masked)}
+        of_maps = {"scored": "maps", "map_kind": map_kind, "layer": config.layer}
+        maps_protocol = base.model_copy(update=of_masked | of_maps)
+        scores |= _map_scores(counted, classes, config, maps_protocol)
+        if without := len(records) - len(counted.masked):
+            notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
+        if counted.extent.without_object:
+            notes.append(f"{counted.extent.without_object} (image, class) labels show no pixel of the class in the mask")
+        if counted.extent.empty_maps:
+            notes.append(f"{counted.extent.empty_maps} maps are zero everywhere and cover nothing")
+    return Evaluation(scores, classes, len(records), len(counted.masked), tuple(notes))
+
+
+def _classifier_scores(
+    counted: _Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
+) -> tuple[dict[str, Score], list[str]]:
+    probabilities, labels = np.stack(counted.probabilities), counted.labels()
+    recall, specificity = threshold_accuracy(probabilities, labels, threshold=config.probability)
+    at_threshold = base.model_copy(
+        update={
+            "probability": config.probability,
+            "threshold": ThresholdRule(rule="fixed", values=(config.probability,)),
+        }
+    )
+    scores, notes = {}, []
+    for name, result, protocol, lacking in (
+        ("mean_ap", average_precision(probabilities, labels), base, "images with and without it"),
+        ("mean_auc", roc_auc(probabilities, labels), base, "images with and without it"),
+        ("recall", recall, at_threshold, "an image with it"),
+        ("specificity", specificity, at_threshold, "an image without it"),
+    ):
+        left_out = [classes[index] for index in result.left_out]
+        if left_out:
+            names = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+            notes.append(f"{name} leaves out {len(left_out)} of {len(classes)} classes for want of {lacking}: {names}")
+        if len(left_out) < len(classes):
+            scores[name] = _class_score(name, result, protocol, classes, left_out)
+    return scores, notes
+
+
+def _class_score(
+    name: str, result: ClassScores, protocol: Protocol, classes: tuple[str, ...], left_out: list[str]
+) -> Score:
+    per_class = _named(classes, result.per_class)
+    return Score(name=name, value=result.mean, protocol=protocol, per_class=per_class, extras={"left_out": left_out})
+
+
+def _map_scores(
+    counted: _Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
+) -> dict[str, Score]:
+    seeds, direct, extent = counted.seeds.result(), counted.direct.result(), counted.extent.result()
+    swept = ThresholdRule(rule="swept", values=tuple(seeds.thresholds.tolist()))
+    given = base.model_copy(update={"labels": "given"})
+    given_swept = given.model_copy(update={"threshold": swept})
+    pointed = given.model_copy(update={"tolerance": config.pointing_tolerance})
+    predicted = base.model_copy(update={"labels": "predicted", "probability": config.probability})
+    fixed = predicted.model_copy(update={"threshold": ThresholdRule(rule="fixed", values=(config.claim,))})
+    predicted_swept = predicted.model_copy(
+        update={"threshold": ThresholdRule(rule="swept", values=tuple(direct.thresholds.tolist()))}
+    )
+    at_claim = int(np.flatnonzero(direct.thresholds == config.claim)[0])
+    scores = {
+        "seed_miou": _sweep_score("seed_miou", seeds, seeds.best, given_swept, classes),
+        "direct_miou": _sweep_score("direct_miou", direct, at_claim, fixed, classes),
+        "direct_miou_best": _sweep_score("direct_miou_best", direct, direct.best, predicted_swept, classes),
+    }
+    if not extent.pairs_per_class.sum():
+        return scores
+    pairs = {"pairs": int(extent.pairs_per_class.sum()), "empty_maps": extent.empty_maps}
+    best = {"best_threshold": float(seeds.thresholds[seeds.best])}
+    for name, value, per_class, protocol, curve, extras in (
+        ("energy", extent.energy, extent.energy_per_class, given, None, pairs),
+        ("pointing", extent.pointing, extent.pointing_per_class, pointed, None, pairs),
+        ("coverage", extent.coverage[seeds.best], extent.coverage_per_class[seeds.best], given_swept, extent.coverage,
+         pairs | best),
+        ("precision", extent.precision[seeds.best], extent.precision_per_class[seeds.best], given_swept,
+         extent.precision, pairs | best),
+    ):  # fmt: skip
+        if np.isfinite(value):
+            scores[name] = Score(
+                name=name,
+                value=float(value),
+                protocol=protocol,
+                per_class=_named(classes, per_class),
+                curve=() if curve is None else _curve(seeds.thresholds, curve),
+                extras=extras,
+            )
+    return scores
+
+
+def _sweep_score(name: str, result: SweepResult, at: int, protocol: Protocol, classes: tuple[str, ...]) -> Score:
+    miou, per_class = result.at(at)
+    names = ("background", *classes)
+    absent = [names[index] for index in np.flatnonzero(np.isnan(per_class))]
+    return Score(
+        name=name,
+        value=miou,
+        protocol=protocol,
+        per_class=_named(names, per_class),
+        curve=_curve(result.thresholds, result.miou),
+        extras={"threshold": float(result.thresholds[at]), "left_out": absent},
+    )
+
+
+def _named(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}
+
+
+def _curve(thresholds: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in zip(thresholds, values, strict=True) if np.isfinite(y))

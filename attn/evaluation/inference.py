@@ -1,0 +1,104 @@
+"""Attention maps of a batch, put back into each image's own frame."""
+
+from __future__ import annotations
+
+__all__ = ["ImageMaps", "evaluating", "image_maps"]
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from attn.data.sample import Batch, Record
+from attn.maps import attention, normalize_max
+from attn.maps.attention import MapKind
+from attn.models.output import Output
+
+
+@dataclass(frozen=True)
+class ImageMaps:
+    """What a network makes of one image.
+
+    Attributes:
+        probabilities: float64 (C,).
+        maps: float32 (H0, W0) in [0, 1] at the image's size, each normalised by its own maximum there, by class index.
+        mask: uint8 (H0, W0), where the batch has one.
+    """
+
+    record: Record
+    probabilities: NDArray[np.float64]
+    maps: dict[int, NDArray[np.float32]]
+    mask: NDArray[np.uint8] | None
+
+
+def image_maps(
+    network: nn.Module,
+    batch: Batch,
+    *,
+    kind: MapKind,
+    layer: str = "last",
+    probability: float = 0.5,
+    predicted: bool = False,
+    maps: bool = True,
+) -> Iterator[ImageMaps]:
+    """Run the network on a batch and give each image's maps, in order.
+
+    Args:
+        predicted: Maps of the predicted classes too, beside those of the labels.
+        probability: From which on (exclusive) a class counts as predicted.
+        maps: Whether maps are wanted at all.
+    """
+    with evaluating(network):
+        output = _forward(network, batch.images, kind, layer if maps else None)
+        probabilities_BC = torch.sigmoid(output.logits.detach().double())
+        wanted_BC = batch.labels > 0
+        if predicted:
+            wanted_BC = wanted_BC | (probabilities_BC > probability)
+        pairs_N2 = wanted_BC.nonzero() if maps else wanted_BC.new_zeros((0, 2), dtype=torch.int64)
+        maps_Nhw = None
+        if len(pairs_N2):
+            maps_Nhw = attention(output, pairs_N2, kind=kind, layer=layer).detach().float()
+    # Everything is computed before the first result is handed out: the network's mode is not left changed in between.
+    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw)
+
+
+def _by_image(
+    batch: Batch, probabilities_BC: NDArray[np.float64], pairs_N2: Tensor, maps_Nhw: Tensor | None
+) -> Iterator[ImageMaps]:
+    for row, record in enumerate(batch.records):
+        mine = pairs_N2[:, 0] == row
+        maps: dict[int, NDArray[np.float32]] = {}
+        if maps_Nhw is not None and bool(mine.any()):
+            in_image, _ = batch.geometry[row].to_image(maps_Nhw[mine])
+            values = normalize_max(in_image).cpu().numpy()
+            maps = dict(zip(pairs_N2[mine, 1].tolist(), values, strict=True))
+        mask = batch.masks[row] if row < len(batch.masks) else None
+        yield ImageMaps(record, probabilities_BC[row], maps, mask)
+
+
+def _forward(network: nn.Module, images: Tensor, kind: MapKind, layer: str | None) -> Output:
+    """The network's output, with a graph only where the maps need one."""
+    if layer is None or layer == "last":
+        with torch.no_grad():
+            output: Output = network(images)
+        if layer is None or kind == "cam" or output.linear_weight is not None:
+            return output
+    with torch.enable_grad():
+        # A frozen network builds no graph of its own accord.
+        return network(images.detach().clone().requires_grad_())
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Generator[None]:
+    """Within, the network is in evaluation mode; afterwards each of its modules is in the mode it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,50 @@
+"""An attention map laid over its image. Images are uint8 RGB (H, W, 3), maps floating (H, W) in [0, 1]."""
+
+from __future__ import annotations
+
+__all__ = ["heat", "outline", "overlay"]
+
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+OPACITY = 0.85
+FADE = 0.65
+
+
+def heat(map_HW: NDArray[Any]) -> Pixels:
+    """The map in colours whose lightness rises evenly with it (inferno), also for those who tell few colours apart."""
+    grey = np.rint(np.clip(map_HW, 0, 1) * 255).astype(np.uint8)
+    return cast("Pixels", cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB))
+
+
+def overlay(image: Pixels, map_HW: NDArray[Any], truth: NDArray[np.bool_] | None = None) -> Pixels:
+    """The image, faded to grey where the map is low and covered by its colours where it is high.
+
+    Args:
+        truth: Where the object is; drawn as an outline.
+
+    Raises:
+        ValueError: The map's size is not the image's.
+    """
+    if map_HW.shape != image.shape[:2]:
+        raise ValueError(f"a map of {map_HW.shape} does not lie over an image of {image.shape[:2]}")
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    faded = FADE * (0.6 * grey + 0.4 * image)
+    strength = OPACITY * np.clip(map_HW, 0, 1)[..., None].astype(np.float32) ** 0.7
+    blended = (1 - strength) * faded + strength * heat(map_HW)
+    pixels = np.rint(np.clip(blended, 0, 255)).astype(np.uint8)
+    return pixels if truth is None else outline(pixels, truth)
+
+
+def outline(image: Pixels, region: NDArray[np.bool_]) -> Pixels:
+    """The image with a light, dark-edged line around a region."""
+    pixels = np.ascontiguousarray(image).copy()
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(min(image.shape[:2]) / 160))
+    cv2.drawContours(pixels, contours, -1, (0, 0, 0), width + 2, cv2.LINE_AA)
+    cv2.drawContours(pixels, contours, -1, (120, 235, 255), width, cv2.LINE_AA)
+    return pixels

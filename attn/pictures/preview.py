@@ -1,0 +1,62 @@
+"""The same few images drawn again and again while a network trains."""
+
+from __future__ import annotations
+
+__all__ = ["Preview", "looked_at", "spread"]
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attn.data.dataset import AttentionDataset
+from attn.data.sample import Example, Record, collate
+from attn.evaluation.inference import ImageMaps, image_maps
+from attn.pictures.layout import Picture
+from attn.pictures.panel import Looked, panel
+
+if TYPE_CHECKING:
+    from attn.methods.base import Method
+    from attn.models.network import Network
+    from attn.training.parts import Parts
+
+
+class Preview:
+    """Draws the maps of fixed images of the validation split or, where there is none, of the training split."""
+
+    def __init__(self, parts: Parts, count: int) -> None:
+        dataset = parts.val_dataset or parts.dataset
+        self._dataset = AttentionDataset(dataset.source, dataset.input, train=False)
+        self._classes = dataset.source.classes
+        self._indices = spread(dataset.source.records, count)
+
+    def draw(self, network: Network, method: Method) -> Iterator[tuple[str, Picture]]:
+        """Each image's id and panel, with the maps that the method trains; the network's mode is left as it was."""
+        device = next(network.parameters()).device
+        for index in self._indices:
+            batch = collate([self._dataset[index]]).to(device)
+            example = self._dataset.source.load(batch.indices[0], saliency=False)
+            for maps in image_maps(network, batch, kind=method.map_kind):
+                yield maps.record.image_id, panel(looked_at(maps, example, self._classes))
+
+
+def spread(records: Sequence[Record], count: int) -> list[int]:
+    """Positions of `count` images that have a label, spread evenly over the records."""
+    labelled = [index for index, record in enumerate(records) if record.labels]
+    if not labelled or count < 1:
+        return []
+    return [labelled[i] for i in sorted({int(i) for i in np.linspace(0, len(labelled) - 1, min(count, len(labelled)))})]
+
+
+def looked_at(maps: ImageMaps, example: Example, classes: Sequence[str]) -> Looked:
+    """An image's maps by class name, most probable first, with what is known of the truth."""
+    order = sorted(maps.maps, key=lambda index: -maps.probabilities[index])
+    mask = example.mask
+    return Looked(
+        image_id=maps.record.image_id,
+        image=example.image,
+        maps={classes[index]: maps.maps[index] for index in order},
+        probabilities={name: float(maps.probabilities[index]) for index, name in enumerate(classes)},
+        truth={} if mask is None else {classes[index]: mask == index + 1 for index in order},
+        mask=mask,
+    )

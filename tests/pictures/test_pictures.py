@@ -1,0 +1,140 @@
+"""What pictures must show, measured on their pixels."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attn.pictures import Looked, colored, comparison, growth, overlay, panel, sheet, voc_palette
+from attn.pictures.curve import threshold_curves
+from attn.pictures.layout import Picture, Tile, grid, heading
+from attn.pictures.overlay import heat, outline
+from attn.pictures.preview import spread
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+
+
+def looked(image_id: str = "a", classes: tuple[str, ...] = ("cat", "dog"), mask: bool = True) -> Looked:
+    ramp = np.tile(np.linspace(0, 1, 60), (40, 1))
+    truth = np.zeros((40, 60), np.uint8)
+    truth[10:30, 20:50] = 1
+    return Looked(
+        image_id,
+        IMAGE,
+        maps=dict.fromkeys(classes, ramp),
+        probabilities=dict.fromkeys(classes, 0.9),
+        truth={"cat": truth == 1},
+        mask=truth if mask else None,
+    )
+
+
+def test_the_palette_is_pascal_voc_s() -> None:
+    palette = voc_palette()
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    assert {index: tuple(palette[index].tolist()) for index in known} == known
+    assert colored(np.array([[0, 15]], np.uint8)).tolist() == [[[0, 0, 0], [192, 128, 128]]]
+
+
+def test_heat_gets_lighter_all_the_way() -> None:
+    lightness = heat(np.linspace(0, 1, 64)[None])[0].astype(int) @ [299, 587, 114]
+    assert (np.diff(lightness) > 0).all()
+
+
+def test_an_overlay_is_grey_where_the_map_is_zero_and_coloured_where_it_is_high() -> None:
+    grey = np.full((8, 8, 3), 200, np.uint8)
+    values = np.zeros((8, 8))
+    values[:, 4:] = 1
+    pixels = overlay(grey, values)
+    assert np.ptp(pixels[:, :4].astype(int), axis=-1).max() == 0
+    assert np.ptp(pixels[:, 4:].astype(int), axis=-1).min() > 50
+
+
+def test_an_overlay_leaves_its_inputs_alone() -> None:
+    image, values = IMAGE.copy(), np.ones((40, 60))
+    overlay(image, values, np.ones((40, 60), bool))
+    np.testing.assert_array_equal(image, IMAGE)
+
+
+def test_a_map_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not lie over"):
+        overlay(IMAGE, np.zeros((4, 4)))
+
+
+def test_an_outline_touches_only_the_border_of_the_region() -> None:
+    image = np.full((100, 100, 3), 90, np.uint8)
+    region = np.zeros((100, 100), bool)
+    region[30:70, 30:70] = True
+    changed = (outline(image, region) != image).any(-1)
+    assert changed[30, 30:70].all()
+    assert not changed[45:55, 45:55].any()
+    assert not changed[:20].any()
+
+
+def test_a_panel_has_the_image_each_class_and_the_truth() -> None:
+    picture = panel(looked(), height=80)
+    assert picture.pixels.dtype == np.uint8
+    assert picture.pixels.shape[1] >= 4 * 120
+    assert panel(looked(mask=False), height=80).pixels.shape[1] < picture.pixels.shape[1]
+    assert Image.open(io.BytesIO(picture.png())).size == picture.pixels.shape[1::-1]
+
+
+def test_panels_of_images_with_different_classes_align() -> None:
+    one, both = looked("a", ("cat",)), looked("b")
+    assert sheet([one, both], height=80).pixels.shape[1] == sheet([both, both], height=80).pixels.shape[1]
+
+
+def test_a_comparison_shows_each_method_in_a_row() -> None:
+    two = comparison({"Grad-CAM": [looked()], "GAIN": [looked()]}, height=80)
+    three = comparison({"Grad-CAM": [looked()], "GAIN": [looked()], "OAA": [looked(classes=("cat",))]}, height=80)
+    assert 80 <= three.pixels.shape[0] - two.pixels.shape[0] <= 120
+
+
+def test_a_comparison_of_different_images_is_refused() -> None:
+    with pytest.raises(ValueError, match="other images"):
+        comparison({"Grad-CAM": [looked("a")], "GAIN": [looked("b")]})
+
+
+def test_growth_shows_each_state_in_a_column() -> None:
+    two = growth({"epoch 1": looked(), "epoch 2": looked()}, height=80)
+    three = growth({"epoch 1": looked(), "epoch 2": looked(), "epoch 3": looked()}, height=80)
+    assert three.pixels.shape[1] - two.pixels.shape[1] >= 120
+    with pytest.raises(ValueError, match="none of the states"):
+        growth({"epoch 1": looked(classes=())})
+
+
+def test_a_long_name_does_not_spill_over() -> None:
+    narrow = grid([[Tile(IMAGE, "a name that is much longer than the tile is wide", "0.93")]], height=40)
+    assert narrow.pixels.shape[1] < 90
+
+
+def test_a_sheet_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        grid([])
+
+
+def test_a_heading_stands_above() -> None:
+    body = Picture(np.zeros((50, 400, 3), np.uint8))
+    titled = heading(body, "Title", "subtitle")
+    np.testing.assert_array_equal(titled.pixels[-50:, :400], body.pixels)
+    assert titled.pixels[:-50].min() < 100
+
+
+def test_curves_are_drawn_without_leaving_a_figure() -> None:
+    import matplotlib.pyplot as plt
+
+    picture = threshold_curves({"mIoU": [(0, 0.2), (0.5, 0.4)], "coverage": [(0, 1), (0.5, 0.3)]}, mark=0.5, title="x")
+    assert picture.pixels.shape[2] == 3
+    assert picture.pixels.std() > 5
+    assert not plt.get_fignums()
+
+
+def test_probe_images_are_spread_and_have_labels() -> None:
+    from attn.data.sample import Record
+
+    records = [Record(str(index), (0,) if index % 2 else ()) for index in range(20)]
+    assert spread(records, 3) == [1, 9, 19]
+    assert spread(records, 100) == list(range(1, 20, 2))
+    assert spread(records[:1], 3) == spread(records, 0) == []
