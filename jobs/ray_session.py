@@ -7,6 +7,7 @@ __all__ = ["Resources", "plan_resources", "ray_session"]
 import contextlib
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,10 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if address is None and "RAY_AUTH_MODE" not in os.environ:
+        # Ray listens on every interface: only processes of this session know the token, and no file holds it.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     if ray.is_initialized():

@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = ["train_worker"]
 
 import contextlib
+import json
+import re
 import shutil
 import tempfile
 import time
@@ -87,8 +89,11 @@ class RayReporter:
         self.folder = RunFolder(config.root, loop["run_id"])
         self.channel = Channel(loop["run_id"])
         self.tracker = attach(config.tracking, config.root, loop["tracking_run"] if world.rank == 0 else None)
-        self.preview = Preview(trainer.parts, config.tracking.preview_images) if world.rank == 0 else None
+        count = config.tracking.preview_images
+        self.preview = Preview(trainer.parts, count) if world.rank == 0 and count else None
         self.last_record = 0.0
+        if world.rank == 0:
+            self.folder.update(attempts=self.folder.state().get("attempts", 0) + 1)
 
     def step(self, record: StepRecord) -> None:
         now = time.monotonic()
@@ -103,15 +108,25 @@ class RayReporter:
         if record.skipped:
             names = ", ".join(record.skipped[:5]) + (", ..." if len(record.skipped) > 5 else "")
             self.channel.put({"kind": "text", "text": f"skipped {len(record.skipped)} broken images: {names}"})
+        self._keep(record)
         try:
             self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
             if self.preview is not None:
-                for name, picture in self.preview.draw(trainer.network, trainer.parts.method):
+                for image_id, picture in self.preview.draw(trainer.network, trainer.parts.method):
+                    name = re.sub(r"[^A-Za-z0-9_.-]", "_", image_id)
                     self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
                     self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
             self.tracker.flush()
         except AttnError as error:  # the run is worth more than its record
             self.channel.put({"kind": "text", "text": f"tracking: {error}"})
+
+    def _keep(self, record: EpochRecord) -> None:
+        """One line an epoch in `metrics.jsonl`; an epoch that is done again after a restart replaces its line."""
+        name = "metrics.jsonl"
+        lines = self.folder.read(name).decode().splitlines() if self.folder.exists(name) else []
+        lines = [line for line in lines if json.loads(line)["epoch"] < record.epoch + 1]
+        lines.append(json.dumps({"epoch": record.epoch + 1, "step": record.step, **record.metrics}))
+        self.folder.write(name, "\n".join(lines) + "\n")
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
         """Write, upload and verify on every rank; report only what is whole everywhere."""

@@ -57,3 +57,31 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     client.create_bucket(Bucket="attn-test")
     client.close()
     return "s3://attn-test"
+
+
+@pytest.fixture(scope="session")
+def ray_up(s3_endpoint: str) -> Iterator[None]:
+    """One Ray session for all jobs of the tests; its workers know the S3 server."""
+    from jobs.ray_session import ray_session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        with ray_session():
+            yield
+
+
+@pytest.fixture
+def quick() -> list[str]:
+    """Overrides that make a run on generated scenes a matter of seconds, once its processes are up."""
+    return [
+        "data.count=64",
+        "data.size=32",
+        "input.size=32",
+        "training.epochs=2",
+        "training.batch_size=16",
+        "cluster.workers=2",
+        "tracking.preview_images=2",
+    ]

@@ -13,7 +13,7 @@ from attn.config.train import TrainConfig
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
-from attn.data.sampler import BatchSampler, choose_supervised
+from attn.data.sampler import BatchSampler, choose_supervised, shards
 from attn.data.source import Source
 from attn.errors import DataError
 from attn.methods.base import Method
@@ -82,6 +82,5 @@ def _validation(
     if val_source.classes != source.classes:
         raise DataError(f"the classes of split {config.validation.split!r} are not those of {config.data.split!r}")
     dataset = AttentionDataset(val_source, config.input, train=False, seed=config.seed)
-    local = max(1, config.training.batch_size // world)
-    share = [list(range(start, min(start + local, len(dataset)))) for start in range(0, len(dataset), local)][rank::world]
-    return dataset, build_loader(dataset, share, workers=config.cluster.data_workers)
+    batches = shards(len(dataset), max(1, config.training.batch_size // world), rank=rank, world=world)
+    return dataset, build_loader(dataset, batches, workers=config.cluster.data_workers)

@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["validate"]
 
 import contextlib
+import math
 from typing import Any
 
-import numpy as np
 import torch
 
-from attn.evaluation.classification import classification_metrics
+from attn.evaluation.classification import average_precision, roc_auc
 from attn.losses import multilabel_soft_margin
 from attn.models.network import Network
 from attn.training.parts import Parts
@@ -24,7 +24,7 @@ def validate(
     """Mean average precision, ROC AUC and loss on the validation split; the network's mode is put back.
 
     Returns:
-        Plain numbers by name, the same on every rank.
+        Finite numbers by name, the same on every rank; a score that no class allows is left out.
     """
     assert parts.val_loader is not None
     was_training = network.training
@@ -40,6 +40,10 @@ def validate(
     empty = torch.zeros((0, len(parts.source.classes)))
     shares = world.gather((torch.cat([empty, *logits]), torch.cat([empty, *labels])))
     logits_BC, labels_BC = (torch.cat(part) for part in zip(*shares, strict=True))
-    scores = classification_metrics(torch.sigmoid(logits_BC).numpy().astype(np.float64), labels_BC.numpy() > 0.5)
-    loss = float(multilabel_soft_margin(logits_BC, labels_BC))
-    return {"val/mAP": scores.mean_average_precision, "val/auc": scores.auc, "val/loss": loss}
+    probabilities, present = torch.sigmoid(logits_BC).double().numpy(), labels_BC.numpy()
+    metrics = {
+        "val/mAP": average_precision(probabilities, present).mean,
+        "val/auc": roc_auc(probabilities, present).mean,
+        "val/loss": float(multilabel_soft_margin(logits_BC, labels_BC)),
+    }
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
