@@ -159,5 +159,7 @@ def _fill(item: Entry, size: tuple[int, int], location: str) -> np.ndarray:
         coded = isinstance(outline, dict) and isinstance(outline["counts"], (str, bytes))
         codes = outline if coded else rle.frPyObjects(cast(Any, outline), *size)
         return rle.decode(rle.merge(codes) if isinstance(codes, list) else cast(Any, codes)).astype(bool)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+    except FileFault:
+        raise
+    except Exception as error:  # pycocotools raises the bare class
         raise FileFault(location, f"has a broken outline ({type(error).__name__}: {error})") from None

@@ -117,7 +117,7 @@ class AttentionDataset(Dataset[Sample]):
     def _saliency(self, example: Example, geometry: Geometry) -> Tensor:
         if example.saliency is None:
             raise DataError(f"image {example.record.image_id!r} has no saliency map; set data.saliency to their folder")
-        saliency_1HW = torch.from_numpy(np.ascontiguousarray(example.saliency))[None].float()
+        saliency_1HW = torch.from_numpy(np.require(example.saliency, requirements=["C", "W"]))[None].float()
         return geometry.apply(saliency_1HW)[0] / 255
 
     def _warn(self, image_id: str, error: DataError) -> None:

@@ -24,7 +24,7 @@ def read_image(location: str) -> np.ndarray:
     picture = _open(location)
     if picture.getexif().get(ORIENTATION, 1) != 1:
         picture = ImageOps.exif_transpose(picture)
-    return np.asarray(picture.convert("RGB"))
+    return np.array(picture.convert("RGB"))  # a copy, because a view of Pillow's memory is read-only
 
 
 def read_mask(location: str, image_size: tuple[int, int] | None, num_classes: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def read_mask(location: str, image_size: tuple[int, int] | None, num_classes: in
         raise FileFault(
             location, f"is a {picture.mode} image; a mask holds class indices, as a palette or 8-bit grey PNG"
         )
-    mask = np.asarray(picture).astype(np.uint8, copy=False)
+    mask = np.array(picture, dtype=np.uint8)
     if image_size is not None:
         _check_size(location, mask, image_size, "mask")
     if ((mask > num_classes) & (mask != 255)).any():
@@ -60,7 +60,7 @@ def read_saliency(location: str, image_size: tuple[int, int] | None) -> np.ndarr
     Raises:
         FileFault: Missing, cut short or of another size than the image.
     """
-    saliency = np.asarray(_open(location).convert("L"))
+    saliency = np.array(_open(location).convert("L"))
     if image_size is not None:
         _check_size(location, saliency, image_size, "saliency map")
     return saliency

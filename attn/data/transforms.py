@@ -98,7 +98,7 @@ def to_input(
     Returns:
         float32 (3, H, W), normalised.
     """
-    image_3HW = torch.from_numpy(np.ascontiguousarray(image_HW3)).permute(2, 0, 1)
+    image_3HW = torch.from_numpy(np.require(image_HW3, requirements=["C", "W"])).permute(2, 0, 1)
     fill = [round(255 * value) for value in config.mean]
     input_3HW = geometry.apply(image_3HW, fill=fill)
     if rng is not None:

@@ -51,9 +51,7 @@ def back(geometry: Geometry, values: np.ndarray, out: tuple[int, int]) -> tuple[
 
 @settings(max_examples=60, deadline=None)
 @given(geometries(), st.tuples(sides, sides), st.tuples(sides, sides), st.integers(0, 99))
-def test_to_image_is_the_reference(
-    geometry: Geometry, grid: tuple[int, int], out: tuple[int, int], seed: int
-) -> None:
+def test_to_image_is_the_reference(geometry: Geometry, grid: tuple[int, int], out: tuple[int, int], seed: int) -> None:
     values = np.random.default_rng(seed).random((2, *grid))
     maps, seen = geometry.to_image(torch.from_numpy(values), out)
     for got, value in zip(maps.numpy(), values, strict=True):
@@ -152,7 +150,7 @@ def test_gradients_pass() -> None:
     ("make", "words"),
     [
         (lambda: Geometry((8, 8), (0, 0, 0, 4), (4, 4)), "empty"),
-        (lambda: Geometry((8, 8), (0.5, 0, 4, 4), (4, 4)), "whole pixels"),
+        (lambda: Geometry((8, 8), (0.5, 0, 4, 4), (4, 4)), "whole pixels"),  # pyright: ignore[reportArgumentType]
         (lambda: Geometry.whole((8, 8)).apply(torch.zeros(3, 8, 9)), r"\(8, 8\)"),
         (lambda: Geometry.whole((8, 8)).to_image(torch.zeros(8, 8)), r"\(N, h, w\)"),
     ],

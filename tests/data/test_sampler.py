@@ -1,0 +1,160 @@
+"""Properties of the batches, whatever the number of images, workers and supervised images."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from attn.data.sample import Record
+from attn.data.sampler import BatchSampler, Key, choose_supervised, shards
+from attn.errors import ConfigError, DataError
+
+counts = st.integers(1, 60)
+seeds = st.integers(0, 1000)
+
+
+def joint(samplers: list[BatchSampler], epoch: int) -> list[list[Key]]:
+    """The global batches in their global order."""
+    for sampler in samplers:
+        sampler.set_epoch(epoch)
+    world = len(samplers)
+    steps = [list(sampler) for sampler in samplers]
+    return [
+        [steps[row % world][step][row // world] for row in range(world * len(steps[0][step]))]
+        for step in range(len(steps[0]))
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts, st.integers(1, 9), st.integers(1, 4), seeds, st.integers(0, 5), st.booleans())
+def test_every_image_every_epoch_in_batches_of_one_size(
+    count: int, batch: int, world: int, seed: int, epoch: int, shuffle: bool
+) -> None:
+    samplers = [BatchSampler(count, batch, rank=r, world=world, seed=seed, shuffle=shuffle) for r in range(world)]
+    batches = joint(samplers, epoch)
+    assert {len(rows) for rows in batches} == {batch * world}
+    assert len(batches) == len(samplers[0]) == -(-count // (batch * world))
+    seen = Counter(index for rows in batches for _, index in rows)
+    assert set(seen) == set(range(count))
+    assert max(seen.values()) - min(seen.values()) <= 1
+    assert {key[0] for rows in batches for key in rows} == {epoch}
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts, st.integers(1, 4), seeds, st.integers(0, 3), st.integers(0, 30), st.data())
+def test_the_global_batch_does_not_depend_on_the_workers(
+    count: int, quarter: int, seed: int, epoch: int, supervised: int, data: st.DataObject
+) -> None:
+    own = data.draw(st.sets(st.integers(0, count - 1), max_size=supervised))
+    size = 16 * quarter  # a quarter of a worker's batch is whole for 1, 2 and 4 workers
+
+    def batches(world: int) -> list[list[Key]]:
+        return joint(
+            [
+                BatchSampler(
+                    count, size // world, rank=r, world=world, seed=seed, supervised=sorted(own), batch_fraction=0.25
+                )
+                for r in range(world)
+            ],
+            epoch,
+        )
+
+    assert batches(1) == batches(2) == batches(4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts, st.integers(2, 9), st.integers(1, 3), st.floats(0.01, 0.99), seeds, st.data())
+def test_supervised_share(count: int, batch: int, world: int, fraction: float, seed: int, data: st.DataObject) -> None:
+    own = data.draw(st.sets(st.integers(0, count - 1), min_size=1))
+    rows = max(1, round(fraction * batch))
+    assume(rows < batch)
+    expected = batch if len(own) == count else rows
+    seen: Counter[int] = Counter()
+    keys: Counter[Key] = Counter()
+    for rank in range(world):
+        sampler = BatchSampler(
+            count, batch, rank=rank, world=world, seed=seed, supervised=sorted(own), batch_fraction=fraction
+        )
+        for local in sampler:
+            assert len(local) == batch
+            assert sum(key[1] in own for key in local) == expected
+            seen.update(key[1] for key in local)
+            keys.update(key for key in local if key[1] in own)
+    assert set(seen) == set(range(count))
+    shares = [seen[index] for index in own]
+    assert max(shares) - min(shares) <= 1
+    assert set(keys.values()) == {1}  # each repetition draws its own augmentation
+
+
+@settings(max_examples=50, deadline=None)
+@given(counts, st.integers(1, 5), seeds, st.data())
+def test_start_goes_on_where_the_epoch_was_left(count: int, batch: int, seed: int, data: st.DataObject) -> None:
+    sampler = BatchSampler(count, batch, seed=seed)
+    sampler.set_epoch(3)
+    whole = list(sampler)
+    first = data.draw(st.integers(0, len(sampler)))
+    sampler.start(first)
+    assert list(sampler) == whole[first:]
+    assert list(sampler) == whole
+    assert len(sampler) == len(whole)
+
+
+def test_epochs_and_seeds_differ() -> None:
+    sampler = BatchSampler(50, 50, seed=1)
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append([index for _, index in next(iter(sampler))])
+    other = [index for _, index in next(iter(BatchSampler(50, 50, seed=2)))]
+    assert len({tuple(order) for order in [*orders, other]}) == 4
+    assert [index for _, index in next(iter(BatchSampler(5, 5, shuffle=False)))] == [0, 1, 2, 3, 4]
+
+
+def test_faults() -> None:
+    with pytest.raises(ConfigError, match="cannot hold 1 images with extra supervision"):
+        BatchSampler(10, 1, supervised=[1, 2], batch_fraction=0.5)
+    with pytest.raises(ValueError, match="out of range"):
+        BatchSampler(10, 2, rank=2, world=2)
+    with pytest.raises(ValueError, match="supervised images"):
+        BatchSampler(10, 2, supervised=[10])
+    with pytest.raises(ValueError, match="not in an epoch"):
+        BatchSampler(10, 2).start(6)
+
+
+@given(st.integers(0, 50), st.integers(1, 7), st.integers(1, 4))
+def test_shards_are_a_partition(count: int, batch: int, world: int) -> None:
+    parts = [shards(count, batch, rank=rank, world=world) for rank in range(world)]
+    assert sorted(index for part in parts for rows in part for index in rows) == list(range(count))
+
+
+def records(*labels: tuple[int, ...]) -> list[Record]:
+    return [Record(f"i{number:03d}", own, mask="m") for number, own in enumerate(labels)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=80), st.data())
+def test_chosen_images_are_spread_over_single_classes(labels: list[int], data: st.DataObject) -> None:
+    wanted = data.draw(st.integers(1, len(labels)))
+    given_records = records(*((label,) for label in labels))
+    chosen = choose_supervised(given_records, wanted, "masks", 7)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == wanted
+    assert chosen == choose_supervised(given_records, wanted, "masks", 7)
+    there, held = Counter(labels), Counter(labels[index] for index in chosen)
+    for low in there:  # a class has fewer than another only where it has no more images
+        assert held[low] == there[low] or all(held[low] >= held[high] - 1 for high in there)
+
+
+def test_choice_by_share_kind_and_want() -> None:
+    plain = records((0,), (1,), (0, 1), ())
+    assert len(choose_supervised(plain, 0.5, "masks", 0)) == 2
+    assert 3 not in choose_supervised(plain, 3, "masks", 0)
+    with pytest.raises(DataError, match="only 3 of 4"):
+        choose_supervised(plain, 4, "masks", 0)
+    boxed = [Record("a", (0,), boxes=((0, (0, 0, 1, 1)),)), Record("b", (0,))]
+    assert choose_supervised(boxed, 1, "boxes", 0) == [0]
+    with pytest.raises(DataError, match="only 0 of 2"):
+        choose_supervised(boxed, 1, "masks", 0)

@@ -1,0 +1,257 @@
+"""COCO, folders, manifests and generated scenes."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from pydantic import ValidationError
+
+from attn.config.base import Config
+from attn.data.scenes import CLASSES, SPLITS, render
+from attn.data.source import FileSource, SourceConfig
+from attn.data.sources import CocoConfig, FolderConfig, ManifestConfig, ScenesConfig
+from attn.errors import DataError
+
+
+class Holder(Config):
+    data: SourceConfig
+
+
+def test_the_family_is_chosen_by_its_tag() -> None:
+    assert set(SourceConfig.members) == {"voc", "coco", "folder", "manifest", "scenes"}
+    assert isinstance(Holder.model_validate({"data": {"source": "scenes"}}).data, ScenesConfig)
+    with pytest.raises(ValidationError, match="voc"):
+        Holder.model_validate({"data": {"source": "none"}})
+
+
+# COCO
+
+pycocotools_warns = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of NumPy 2, in it
+
+
+@pytest.fixture
+def coco(tmp_path: Path, make: Any) -> Path:
+    return make.write(tmp_path / "coco", make.coco_files())
+
+
+@pycocotools_warns
+def test_coco(coco: Path) -> None:
+    source = CocoConfig(root=str(coco), split="val").build()
+    assert source.classes == ("apple", "zebra")
+    assert [record.image_id for record in source.records] == ["12", "3", "7"]
+    assert [record.labels for record in source.records] == [(), (0, 1), (0,)]
+    assert source.records[1].boxes == ((0, (4.0, 4.0, 8.0, 8.0)), (1, (2.0, 2.0, 9.0, 9.0)))
+    expected = np.zeros((20, 30), np.uint8)
+    expected[2:9, 2:9] = 2
+    expected[4:8, 4:8] = 1  # the smaller lies in front
+    for name, mask in {"3": expected, "12": np.zeros((20, 30))}.items():
+        index = [record.image_id for record in source.records].index(name)
+        got = source.load(index).mask
+        np.testing.assert_array_equal(got, mask)
+    crowd = source.load(2).mask
+    assert crowd is not None
+    assert (crowd[:, 20:] == 255).all()
+    assert (crowd[:5, :5] == 1).all()
+    assert np.count_nonzero(crowd) == 200 + 25
+    copy = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(copy.load(2).mask, crowd)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"annotations": [{"image_id": 5, "category_id": 2}]}, r"annotations\[0\] is of image 5"),
+        ({"annotations": [{"image_id": 3, "category_id": 4}]}, r"annotations\[0\] has category 4"),
+        ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [1]}]}, "has the bbox"),
+        ({"images": [{"id": 3, "file_name": "../../x.jpg"}], "annotations": []}, "leads out of"),
+        ({"images": [{"id": 3}]}, r"images\[0\] lacks"),
+        ({"images": None}, "no list 'images'"),
+        ({"images": [{"id": 3, "file_name": "3.jpg"}] * 2, "annotations": []}, "stands for both"),
+        ({"images": [{"id": 3, "file_name": "4.jpg"}], "annotations": []}, "1 of 1 images are missing"),
+    ],
+)
+def test_coco_contradicts_itself(coco: Path, make: Any, change: dict[str, Any], words: str) -> None:
+    make.write(coco, {"annotations/instances_val.json": json.dumps(make.coco() | change)})
+    with pytest.raises(DataError, match=words):
+        CocoConfig(root=str(coco), split="val").build()
+
+
+@pycocotools_warns
+def test_coco_files_that_are_not_there(coco: Path, make: Any) -> None:
+    with pytest.raises(DataError, match=r"split 'train2017' is not there; .* has val"):
+        CocoConfig(root=str(coco)).build()
+    make.write(coco, {"annotations/instances_val.json": "{"})
+    with pytest.raises(DataError, match="is not JSON"):
+        CocoConfig(root=str(coco), split="val").build()
+    content = make.coco()
+    content["annotations"][3]["segmentation"]["size"] = [5, 5]
+    content["annotations"][0]["segmentation"] = [["x"]]
+    make.write(coco, {"annotations/instances_val.json": json.dumps(content)})
+    source = CocoConfig(root=str(coco), split="val").build()
+    with pytest.raises(DataError, match="5x5 image, but the image is 30x20"):
+        source.load(2)
+    with pytest.raises(DataError, match=r"val\.json#3: has a broken outline"):
+        source.load(1)
+
+
+# folders
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make: Any) -> Path:
+    files: dict[str, bytes | str] = {f"train/{name}.jpg": make.jpeg(0) for name in ("dog/b", "dog/a", "cat/a")}
+    files |= {"val/cat/z.PNG": make.png(make.mask(1)), "val/cat/notes.txt": "no image", "val/cat/.hidden.jpg": ""}
+    files |= {"masks/dog/a.png": make.png(make.mask(2))}
+    return make.write(tmp_path / "folder", files)
+
+
+def test_folder(folder: Path, make: Any) -> None:
+    source = FolderConfig(root=str(folder), masks=str(folder / "masks")).build()
+    assert source.classes == ("cat", "dog")
+    assert [(record.image_id, record.labels) for record in source.records] == [
+        ("cat/a", (0,)),
+        ("dog/a", (1,)),
+        ("dog/b", (1,)),
+    ]
+    assert source.load(0).mask is None
+    np.testing.assert_array_equal(source.load(1).mask, make.mask(2))
+    assert len(FolderConfig(root=str(folder / "val"), split=".").build().records) == 1
+    assert FolderConfig(root=str(folder), split="val", classes=("dog", "cat")).build().records[0].labels == (1,)
+
+
+def test_folder_faults(folder: Path, make: Any) -> None:
+    with pytest.raises(DataError, match=r"no class folders in it; .* has masks, train, val"):
+        FolderConfig(root=str(folder), split="test").build()
+    with pytest.raises(DataError, match="dog are not among the classes cat"):
+        FolderConfig(root=str(folder), classes=("cat",)).build()
+    make.write(folder, {"train/dog/a.png": b""})
+    with pytest.raises(DataError, match=r"'dog/a' stands for both .*a\.jpg and .*a\.png"):
+        FolderConfig(root=str(folder)).build()
+    make.write(folder, {"empty/cat/notes.txt": ""})
+    with pytest.raises(DataError, match=r"no images in cat; known are .*\.jpg"):
+        FolderConfig(root=str(folder), split="empty").build()
+    saliency = FolderConfig(root=str(folder), split="val", saliency=str(folder / "saliency")).build()
+    with pytest.raises(DataError, match=r"saliency/cat/z\.png: no such file"):
+        saliency.load(0)
+
+
+# manifests
+
+HEADER = "image,labels,mask,boxes,saliency,id,split\n"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, make: Any) -> Path:
+    boxes = json.dumps([{"label": "cat", "box": [1, 2, 3, 4]}]).replace('"', '""')
+    return make.write(
+        tmp_path / "table",
+        {
+            "list.csv": HEADER + f'pictures/b.jpg,dog|cat,masks/b.png,"{boxes}",,second,train\n'
+            f"{tmp_path}/table/pictures/a.jpg,,,,,007,train\n"
+            "pictures/c.jpg,ant,,,,,val\n",
+            "masks/b.png": make.png(make.mask(2, 3)),
+            **{f"pictures/{name}.jpg": make.jpeg(1) for name in "abc"},
+        },
+    )
+
+
+def test_manifest(manifest: Path, make: Any) -> None:
+    source = ManifestConfig(manifest=str(manifest / "list.csv"), split="train").build()
+    assert source.classes == ("ant", "cat", "dog")  # of the whole table, so that every split counts alike
+    assert [record.image_id for record in source.records] == ["007", "second"]
+    assert [record.labels for record in source.records] == [(), (1, 2)]
+    assert source.records[1].boxes == ((1, (1.0, 2.0, 3.0, 4.0)),)
+    np.testing.assert_array_equal(source.load(1).mask, make.mask(2, 3))
+    whole = ManifestConfig(manifest=str(manifest / "list.csv"), classes=("dog", "cat", "ant")).build()
+    assert [(record.image_id, record.labels) for record in whole.records] == [
+        ("007", ()),
+        ("pictures/c", (2,)),
+        ("second", (0, 1)),
+    ]
+
+
+def test_parquet_manifest_with_objects(s3_server: str, tmp_path: Path, make: Any) -> None:
+    client = boto3.client("s3")
+    client.put_object(Bucket="attn-test", Key="x/a.jpg", Body=make.jpeg(1))
+    table = pa.table(
+        {
+            "image": [f"{s3_server}/x/a.jpg", "a.jpg"],
+            "labels": [["cat", "dog"], []],
+            "boxes": [[{"label": "dog", "box": [0.0, 0.0, 2.0, 2.0]}], None],
+            "id": ["one", "two"],
+        }
+    )
+    parquet.write_table(table, tmp_path / "m.parquet")
+    client.upload_file(str(tmp_path / "m.parquet"), "attn-test", "x/m.parquet")
+    client.close()
+    source = ManifestConfig(manifest=f"{s3_server}/x/m.parquet").build()
+    assert isinstance(source, FileSource)
+    assert [record.labels for record in source.records] == [(0, 1), ()]
+    assert source.records[0].boxes == ((1, (0.0, 0.0, 2.0, 2.0)),)
+    np.testing.assert_array_equal(source.load(0).image, source.load(1).image)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEADER, "has no rows"),
+        ("picture,labels\nx,y\n", "has no column image; it has picture, labels"),
+        (HEADER + "pictures/a.jpg,cow,,,,,\n", "row 1 has the unknown class 'cow'"),
+        (HEADER + "../a.jpg,,,,,,\n", r"list\.csv, row 1: .*leads out of"),
+        (HEADER + "gs://x/a.jpg,,,,,,\n", "neither a local path nor an s3"),
+        (HEADER + ",cat,,,,,\n", "row 1: the column 'image' is empty"),
+        (HEADER + "pictures/a.jpg,cat,,{broken,,,\n", "expected JSON such as"),
+        (HEADER + 'pictures/a.jpg,cat,,"[{""label"": ""cow"", ""box"": [0,0,1,1]}]",,,\n', "a box has the unknown"),
+        (HEADER + "pictures/a.jpg,cat,,,,1,\npictures/b.jpg,cat,,,,1,\n", r"'1' stands for both .*a\.jpg and .*b\.jpg"),
+        (HEADER + "pictures/z.jpg,cat,,,,,\n", r"1 of 1 images are missing: .*z\.jpg"),
+        ("\x00\ud800", "is not a readable"),
+    ],
+)
+def test_manifest_faults(manifest: Path, text: str, words: str) -> None:
+    (manifest / "list.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(DataError, match=words):
+        ManifestConfig(manifest=str(manifest / "list.csv"), classes=("cat", "dog")).build()
+
+
+def test_manifest_split_that_is_not_there(manifest: Path) -> None:
+    with pytest.raises(DataError, match="no row of split 'test'; it has train, val"):
+        ManifestConfig(manifest=str(manifest / "list.csv"), split="test").build()
+
+
+# generated scenes
+
+
+def test_scenes() -> None:
+    config = ScenesConfig(count=6, size=48, seed=3)
+    source = config.build()
+    assert source.classes == CLASSES
+    scene = render("train", 4, seed=3, size=48, context_bias=0.9)
+    copy = pickle.loads(pickle.dumps(source))
+    for example in (source.load(4), copy.load(4)):
+        assert example.record.image_id == scene.image_id
+        assert [CLASSES[label] for label in example.record.labels] == list(scene.labels)
+        np.testing.assert_array_equal(example.image, scene.image)
+        np.testing.assert_array_equal(example.mask, scene.mask)
+        np.testing.assert_array_equal(example.saliency, scene.saliency)
+        assert {CLASSES[label] for label, _ in example.record.boxes} == set(scene.labels)
+    assert source.load(4, mask=False, saliency=False).mask is None
+    assert config.build().fingerprint() == source.fingerprint()
+    assert config.model_copy(update={"seed": 4}).build().fingerprint() != source.fingerprint()
+    assert config.model_copy(update={"split": "test"}).build().records[0].image_id.startswith("test")
+
+
+def test_scenes_faults() -> None:
+    with pytest.raises(DataError, match=f"split 'dev' is not there; scenes have {', '.join(SPLITS)}"):
+        ScenesConfig(split="dev").build()
+    with pytest.raises(DataError, match="classes are"):
+        ScenesConfig(classes=("unicorn",), count=1).build()
