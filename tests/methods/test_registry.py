@@ -1,0 +1,80 @@
+"""Every method on every backbone: a new one of either is tested by being registered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from attn.data.sample import Batch
+from attn.methods import Method, MethodConfig, Progress
+from attn.models import ModelConfig, Network, architecture, architectures
+
+CLASSES = 3
+NETWORKS = [(name, head) for name in architectures() for head in architecture(name).heads]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "grad_cam": {},
+    "gain": {"extra_supervision": "masks", "layer": "inner", "weight_gradient": True},
+}
+PROGRESS = Progress(epoch=1, step=1, fraction=0.1)
+
+
+def _method(name: str) -> Method:
+    return MethodConfig.members[name].model_validate({"name": name} | SETTINGS.get(name, {})).build()
+
+
+def _network(name: str, head: str, layers: tuple[str, ...]) -> Network:
+    torch.manual_seed(0)
+    settings = {"name": name, "weights": None, "head": head, "fc_width": 16, "head_width": 16, "fc_dropout": 0.0}
+    return ModelConfig.model_validate(settings | {"head_convolutions": int(head == "conv")}).build(CLASSES, layers)
+
+
+def _batch() -> Batch:
+    torch.manual_seed(1)
+    labels = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
+    pairs = torch.tensor([[0, 0], [0, 2]])
+    return Batch((0, 1), (), torch.randn(2, 3, 64, 64), labels, (), pairs, (torch.rand(2, 64, 64) > 0.5).float())
+
+
+def _hooks(network: Network) -> int:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in network.modules() for kind in kinds)
+
+
+@pytest.mark.parametrize("method_name", sorted(MethodConfig.members))
+@pytest.mark.parametrize(("name", "head"), NETWORKS)
+def test_every_method_trains_every_network(method_name: str, name: str, head: str) -> None:
+    method, batch = _method(method_name), _batch()
+    network = _network(name, head, method.layers)
+    start = {key: value.clone() for key, value in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    images = batch.images.clone()
+
+    parts = method.step(network, batch, PROGRESS)
+    parts["loss"].backward()
+
+    assert parts["loss"].requires_grad
+    assert not any(value.requires_grad for key, value in parts.items() if key != "loss")
+    assert all(value.ndim == 0 and bool(value.isfinite()) for value in parts.values())
+    gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
+    assert [key for key, gradient in gradients.items() if gradient is None] == []
+    assert [key for key, gradient in gradients.items() if gradient is not None and not gradient.isfinite().all()] == []
+    assert [module.training for module in network.modules()] == modes
+    assert _hooks(network) == 0
+    assert all(getattr(module, "track_running_stats", True) for module in network.modules())
+    assert torch.equal(batch.images, images)
+    assert batch.images.grad is None
+
+    network.load_state_dict(start)
+    network.zero_grad(set_to_none=True)
+    again = method.step(network, batch, PROGRESS)
+    again["loss"].backward()
+    assert {key: value.item() for key, value in again.items()} == {key: value.item() for key, value in parts.items()}
+    assert all(torch.equal(p.grad, gradients[key]) for key, p in network.named_parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", sorted(MethodConfig.members))
+def test_every_config_survives_being_saved(name: str) -> None:
+    config = MethodConfig.members[name].model_validate({"name": name})
+    assert MethodConfig.members[name].model_validate_json(config.model_dump_json()) == config
