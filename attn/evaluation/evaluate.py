@@ -93,8 +93,15 @@ def evaluate(
     """
     counted = _Counted(len(classes), config)
     for batch in loader:
-        wanted = dict(kind=map_kind, layer=config.layer, probability=config.probability, maps=config.maps)
-        for maps in image_maps(network, batch.to(device), predicted=True, **wanted):  # type: ignore[arg-type]
+        for maps in image_maps(
+            network,
+            batch.to(device),
+            kind=map_kind,
+            layer=config.layer,
+            predicted=True,
+            probability=config.probability,
+            maps=config.maps,
+        ):
             if counted.add(maps) and observe is not None:
                 observe(maps)
     if not counted.records:
@@ -158,7 +165,7 @@ def _scored(
     scores, notes = _classifier_scores(counted, classes, config, base)
     if not config.maps:
         notes.append("maps were not scored: evaluation.maps=false")
-    elif not counted.masked:
+    elif not counted.seeds.pixels:
         notes.append("maps were not scored: the data has no masks")
     else:
         of_masked = {"images": len(counted.masked), "fingerprint": fingerprint(classes, counted.masked)}
@@ -168,7 +175,9 @@ def _scored(
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
         if counted.extent.without_object:
-            notes.append(f"{counted.extent.without_object} (image, class) labels show no pixel of the class in the mask")
+            notes.append(
+                f"{counted.extent.without_object} (image, class) labels show no pixel of the class in the mask"
+            )
         if counted.extent.empty_maps:
             notes.append(f"{counted.extent.empty_maps} maps are zero everywhere and cover nothing")
     return Evaluation(scores, classes, len(records), len(counted.masked), tuple(notes))

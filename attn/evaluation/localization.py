@@ -63,6 +63,11 @@ class _Sweep:
         self._truth = np.zeros(num_classes + 1, np.int64)
         self._steps = np.zeros((num_classes + 1, num_classes, self.thresholds.size + 1), np.int64)
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels were counted."""
+        return int(self._truth.sum())
+
     def result(self) -> SweepResult:
         """Scores of everything added so far."""
         objects = self._steps.cumsum(-1)[..., :-1]

@@ -1,0 +1,43 @@
+"""The configuration of an evaluation: a trained model's own, changed where the user says so."""
+
+from __future__ import annotations
+
+__all__ = ["EvaluateConfig", "ModelPlace"]
+
+from typing import Literal
+
+from pydantic import Field
+
+import attn.data.sources  # noqa: F401  # every source must be known before the tree is built
+from attn.config.base import Config, Location
+from attn.data.source import SourceConfig
+from attn.data.transforms import InputConfig
+from attn.evaluation.config import EvaluationConfig
+from attn.maps.attention import MapKind
+from attn.tracking.config import TrackingConfig
+
+
+class ModelPlace(Config):
+    """Where models are looked up by name: the folder of the runs, and the registry."""
+
+    root: Location = "runs"
+    tracking: TrackingConfig = TrackingConfig(enabled=False)
+
+
+class EvaluateConfig(ModelPlace):
+    """Scoring a trained model on data.
+
+    Attributes:
+        data, input: By default the validation split of the data that the model was trained on, and its own input.
+        map_kind: The attention map to score; by default the one that the model was trained with.
+        panels: How many images are drawn with their maps.
+    """
+
+    data: SourceConfig
+    input: InputConfig = InputConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    map_kind: MapKind | None = None
+    batch_size: int = Field(default=16, ge=1)
+    data_workers: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    panels: int = Field(default=8, ge=0, le=200)

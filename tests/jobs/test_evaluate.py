@@ -1,0 +1,145 @@
+"""Evaluating a bundle on generated scenes, as `attn evaluate` does."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from attn.config.resolve import resolve
+from attn.data.generated import ScenesConfig
+from attn.data.transforms import InputConfig
+from attn.errors import AttnError, ConfigError, DataError, TrackingError, WeightsError
+from attn.evaluation import Score, compare
+from attn.models.bundle import save_bundle
+from attn.models.network import ModelConfig
+from jobs.evaluate import run, table
+
+CONFIG = """
+data: {source: scenes, split: train, count: 12, size: 48, objects: [1, 2], classes: [CLASSES]}
+validation: {split: val}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of runs with one trained model, `first/model`."""
+    torch.manual_seed(0)
+    classes = ScenesConfig().classes[:3]
+    model = ModelConfig(name="tiny", weights=None)
+    save_bundle(
+        tmp_path / "first" / "model",
+        model.build(3).state_dict(),
+        model=model,
+        classes=classes,
+        input=InputConfig(size=48),
+        map_kind="grad_cam",
+        layers=(),
+        config_yaml=CONFIG.replace("CLASSES", ", ".join(classes)),
+        info={},
+    )
+    return tmp_path
+
+
+def test_a_run_is_scored_on_its_own_validation_split(root: Path) -> None:
+    result = run("first", [f"root={root}", "panels=3"])
+    assert result["data"] == "scenes val"
+    assert (result["images"], result["masked"]) == (12, 12)
+    assert result["tracking_run"] is None
+    folder = Path(result["folder"])
+    written = json.loads((folder / "scores.json").read_text())
+    for name, value in result["scores"].items():
+        score = Score.from_json(json.dumps(written["scores"][name]))
+        assert (score.value, score.hash) == (value, result["protocols"][name])
+        assert 0 <= value <= 1
+    assert written["scores"]["seed_miou"]["protocol"]["resize"] == "squash 48x48"
+    rows = list(csv.DictReader((folder / "per_class.csv").open()))
+    assert [row["class"] for row in rows] == ["background", *written["classes"]]
+    assert len(list((folder / "panels").iterdir())) == 3
+    for name in ("sheet.png", "curves.png"):
+        assert Image.open(folder / name).size > (100, 100)
+    assert json.loads((folder / "run.json").read_text())["state"] == "done"
+    json.dumps(result)
+
+
+def test_the_same_evaluation_gives_the_same_figures_and_another_split_is_not_compared(root: Path) -> None:
+    def scored(*overrides: str) -> Score:
+        result = run(str(root / "first"), [f"root={root}", "panels=0", *overrides])
+        text = json.loads(Path(result["folder"], "scores.json").read_text())
+        return Score.from_json(json.dumps(text["scores"]["seed_miou"]))
+
+    first, again, batches = scored(), scored(), scored("batch_size=5")
+    assert first == again
+    assert compare(first, batches).difference == pytest.approx(0, abs=1e-6)
+    with pytest.raises(AttnError, match="split"):
+        compare(first, scored("data.split=test"))
+    with pytest.raises(AttnError, match="resize"):
+        compare(first, scored("input.size=64"))
+
+
+def test_biased_splits_can_be_read_off(root: Path) -> None:
+    alone = run("first", [f"root={root}", "panels=0", "data.split=context_without_object"])
+    assert all(0 <= row["specificity"] <= 1 for row in alone["per_class"] if row.get("specificity") is not None)
+
+
+def test_inputs_of_different_sizes_are_scored_one_by_one(root: Path) -> None:
+    result = run("first", [f"root={root}", "panels=0", "data.count=3", "input.resize=short_side"])
+    assert result["images"] == 3
+
+
+def test_the_evaluation_is_recorded_where_asked(root: Path) -> None:
+    from mlflow import MlflowClient
+
+    result = run("first", [f"root={root}", "tracking.enabled=true", "panels=1", "data.count=3"])
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    recorded = client.get_run(result["tracking_run"])
+    assert recorded.info.status == "FINISHED"
+    assert recorded.data.metrics == pytest.approx(result["scores"])
+    assert recorded.data.tags["attn.protocol.seed_miou"] == result["protocols"]["seed_miou"]
+    names = {item.path for item in client.list_artifacts(result["tracking_run"])}
+    assert {"scores.json", "per_class.csv", "curves.png", "sheet.png", "panels", "config.yaml"} <= names
+
+
+def test_the_table_shows_every_class_and_the_means(root: Path) -> None:
+    result = run("first", [f"root={root}", "panels=0", "data.count=3"])
+    console = Console(width=200, record=True)
+    console.print(table(result))
+    text = console.export_text()
+    assert "seed IoU" in text
+    for row in result["per_class"]:
+        assert row["class"] in text
+    assert f"{100 * result['scores']['seed_miou']:.1f}" in text
+
+
+def test_data_with_other_classes_is_refused_by_name(root: Path) -> None:
+    own = ScenesConfig().classes
+    with pytest.raises(DataError, match=rf"lacks {own[2]}.*does not know {own[3]}"):
+        run("first", [f"root={root}", f"data.classes=[{own[0]}, {own[1]}, {own[3]}]"])
+    with pytest.raises(DataError, match="another order"):
+        run("first", [f"root={root}", f"data.classes=[{own[1]}, {own[0]}, {own[2]}]"])
+    assert sorted(path.name for path in root.iterdir()) == ["first"], "nothing is left behind"
+
+
+def test_a_model_that_is_not_there_is_refused(root: Path) -> None:
+    with pytest.raises(WeightsError, match="second"):
+        run("second", [f"root={root}"])
+    with pytest.raises(TrackingError, match=r"first contact|looking up"):
+        run("nobody@champion", [f"root={root}", "tracking.uri=http://127.0.0.1:9", "tracking.enabled=true"])
+
+
+def test_an_unknown_field_is_refused(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"evaluation\.thresholds"):
+        run("first", [f"root={root}", "evaluation.treshold=3"])
+
+
+def test_the_config_of_an_evaluation_reads_back(root: Path) -> None:
+    from attn.config.evaluate import EvaluateConfig
+
+    result = run("first", [f"root={root}", "panels=0", "data.count=2"])
+    text = Path(result["folder"], "config.yaml").read_text()
+    assert resolve(EvaluateConfig, text, "config.yaml", []).data.split == "val"
