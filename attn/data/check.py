@@ -133,7 +133,8 @@ def _load(source: Source, index: int) -> tuple[Example | None, list[Finding]]:
     try:
         example = source.load(index, mask=False, saliency=False)
     except DataError as error:
-        return None, [Finding("error", "image", image_id, str(error)), *_unread(source, index)]
+        others = [finding for finding in _unread(source, index) if finding.message != str(error)]
+        return None, [*others, Finding("error", "image", image_id, str(error))]
     findings: list[Finding] = []
     parts: tuple[tuple[Kind, bool, bool], ...] = (("saliency", False, True), ("mask", True, False))
     for kind, mask, saliency in parts:

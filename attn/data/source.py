@@ -17,7 +17,7 @@ __all__ = [
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, Protocol, TypeVar
 
@@ -81,12 +81,23 @@ class SourceConfig(Variant, tag="source"):
 
 
 class FileSource:
-    """Records whose images, masks and saliency maps are files."""
+    """Records whose images, masks and saliency maps are files.
 
-    def __init__(self, classes: Sequence[str], records: Sequence[Record], on_error: OnError = "raise") -> None:
+    Args:
+        faults: By image id, why an image that could be read is of no use, such as labels that could not be.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        records: Sequence[Record],
+        on_error: OnError = "raise",
+        faults: Mapping[str, DataError] | None = None,
+    ) -> None:
         self.classes = tuple(classes)
         self.records: Sequence[Record] = tuple(records)
         self.on_error: OnError = on_error
+        self._faults = dict(faults or {})
         if not 1 <= len(self.classes) <= MAX_CLASSES:
             raise DataError(f"{len(self.classes)} classes; masks of 8 bits allow 1 to {MAX_CLASSES}")
         unique(self.classes, self.classes, "class")
@@ -94,6 +105,8 @@ class FileSource:
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
         record = self.records[index]
+        if record.image_id in self._faults:
+            raise self._faults[record.image_id]
         if record.image is None:
             raise DataError(f"image {record.image_id!r} has no file")
         image = read_image(record.image)

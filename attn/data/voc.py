@@ -8,7 +8,8 @@ from __future__ import annotations
 __all__ = ["VOC_CLASSES", "VocConfig"]
 
 import logging
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
@@ -27,7 +28,9 @@ VOC_CLASSES = (
 )  # fmt: skip
 """In the official order: mask value = position + 1."""
 
+Labels = tuple[int, ...]
 Boxes = tuple[tuple[int, Box], ...]
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +66,7 @@ class VocConfig(SourceConfig):
         masks = beside(self.masks and join(root, self.masks), names)
         if self.saliency is not None and self.saliency not in list_folders(root):
             raise DataError(f"{join(root, self.saliency)}: no such folder; data.saliency names one below {root}")
-        labels, boxes = self._labels(root, where, names, masks)
+        labels, boxes, faults = self._labels(root, where, names, masks)
         records = [
             Record(
                 image_id=name,
@@ -76,19 +79,20 @@ class VocConfig(SourceConfig):
             for number, name in enumerate(names)
         ]
         refuse_missing(records, self.on_error, where)
-        return FileSource(VOC_CLASSES, records, self.on_error)
+        return FileSource(VOC_CLASSES, records, self.on_error, faults)
 
     def _labels(
         self, root: str, where: str, names: list[str], masks: list[str | None]
-    ) -> tuple[list[tuple[int, ...]], list[Boxes]]:
+    ) -> tuple[list[Labels], list[Boxes], dict[str, DataError]]:
         annotations = beside(join(root, "Annotations"), names, ".xml")
         boxes: list[Boxes] = [()] * len(names)
+        faults: dict[str, DataError] = {}
         if all(annotations):
-            boxes = parallel(lambda path: _read_annotation(path or "", self.difficult), annotations)
+            boxes = self._read_all(lambda path: _read_annotation(path, self.difficult), names, annotations, faults)
         if self.labels is not None:
-            return read_label_file(self.labels, names, VOC_CLASSES), boxes
+            return read_label_file(self.labels, names, VOC_CLASSES), boxes, faults
         if all(annotations):
-            return [tuple(sorted({label for label, _ in found})) for found in boxes], boxes
+            return [tuple(sorted({label for label, _ in found})) for found in boxes], boxes, faults
         bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
         if bare:
             raise DataError(
@@ -97,7 +101,28 @@ class VocConfig(SourceConfig):
                 "names the folder), or from an NPZ or JSON file that data.labels names"
             )
         log.info("%s: no annotations; the labels of %d images are taken from their masks", where, len(names))
-        return parallel(lambda mask: _mask_labels(mask or "", self.on_error), masks), boxes
+        return self._read_all(_mask_labels, names, masks, faults), boxes, faults
+
+    def _read_all(
+        self,
+        read: Callable[[str], tuple[T, ...]],
+        names: list[str],
+        locations: list[str | None],
+        faults: dict[str, DataError],
+    ) -> list[tuple[T, ...]]:
+        """Read a file of every image; where faults are passed over, those who have one are noted in `faults`."""
+
+        def attempt(location: str | None) -> tuple[T, ...] | FileFault:
+            try:
+                return read(location or "")
+            except FileFault as fault:
+                if self.on_error == "raise":
+                    raise
+                return fault
+
+        results = parallel(attempt, locations)
+        faults |= {name: result for name, result in zip(names, results, strict=True) if isinstance(result, FileFault)}
+        return [() if isinstance(result, FileFault) else result for result in results]
 
 
 def _find_root(root: str, year: int) -> str:
@@ -167,12 +192,6 @@ def _read_annotation(location: str, difficult: bool) -> Boxes:
     return tuple(found)
 
 
-def _mask_labels(location: str, on_error: str) -> tuple[int, ...]:
-    """The classes in a mask; none where it cannot be read and such images are passed over."""
-    try:
-        mask = read_mask(location, None, len(VOC_CLASSES))
-    except FileFault:
-        if on_error == "raise":
-            raise
-        return ()
+def _mask_labels(location: str) -> Labels:
+    mask = read_mask(location, None, len(VOC_CLASSES))
     return tuple(int(value) - 1 for value in np.unique(mask) if 0 < value < 255)

@@ -150,6 +150,21 @@ def test_what_is_missing(voc: Path, tmp_path: Path, caplog: pytest.LogCaptureFix
         config.build()
 
 
+def test_images_whose_labels_cannot_be_read_are_passed_over_too(voc: Path, make: Any) -> None:
+    make.write(voc, {"VOC2012/SegmentationClass/b_2.png": "text"})
+    with pytest.raises(DataError, match=r"b_2\.png: is not an image"):
+        VocConfig(root=str(voc)).build()
+    source = VocConfig(root=str(voc), on_error="skip").build()
+    with pytest.raises(DataError, match=r"b_2\.png: is not an image"):
+        source.load(1, mask=False)  # or it would count as an image without any class
+    make.write(voc, {f"VOC2012/Annotations/{name}.xml": make.annotation() for name in NAMES})
+    make.write(voc, {"VOC2012/Annotations/c_3.xml": "text"})
+    source = VocConfig(root=str(voc), on_error="skip").build()
+    assert source.load(1, mask=False).record.labels == ()
+    with pytest.raises(DataError, match=r"c_3\.xml: is not a VOC annotation"):
+        source.load(2)
+
+
 def test_in_an_object_store(s3_server: str, make: Any) -> None:
     client = boto3.client("s3")
     for name, data in make.voc_files().items():
