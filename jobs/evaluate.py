@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["resolve_config", "run", "table"]
+__all__ = ["resolve_config", "run", "score", "table"]
 
 import csv
 import io
@@ -63,6 +63,11 @@ def run(model: str, overrides: list[str]) -> dict[str, Any]:
     Raises:
         AttnError: Model, config and data do not fit; the text says where.
     """
+    return score(model, overrides)[0]
+
+
+def score(model: str, overrides: list[str]) -> tuple[dict[str, Any], list[Looked]]:
+    """As `run`, and the images that were drawn with their maps."""
     started = time.time()
     bundle, config = _open(model, overrides)
     source = config.data.build()
@@ -87,7 +92,7 @@ def run(model: str, overrides: list[str]) -> dict[str, Any]:
         raise
     folder.update(state="done", ended=time.time(), metrics=evaluation.metrics())
     tracker.terminate("done")
-    return {
+    result = {
         "run_id": folder.run_id,
         "folder": folder.uri,
         "model": str(bundle.path),
@@ -101,6 +106,7 @@ def run(model: str, overrides: list[str]) -> dict[str, Any]:
         "tracking_run": tracking_run,
         "seconds": round(time.time() - started, 1),
     }
+    return result, looked
 
 
 def resolve_config(bundle: Bundle, overrides: list[str]) -> EvaluateConfig:

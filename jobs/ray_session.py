@@ -60,17 +60,30 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if address is None:
-            ray.init("local", include_dashboard=False, **quiet)
+            _start_local(quiet)
         else:
             ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # Ray raises bare Exceptions here
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
-        raise RunError(f"{what}: {reason}") from None
+        raise RunError(f"{what}: {reason}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_local(options: dict[str, Any]) -> None:
+    """Start Ray here; once more where a busy machine let its half minute pass, which Ray does not let one change."""
+    import ray
+
+    try:
+        ray.init("local", include_dashboard=False, **options)
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        ray.init("local", include_dashboard=False, **options)
 
 
 def plan_resources(cluster: ClusterConfig) -> Resources:

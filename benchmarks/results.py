@@ -1,0 +1,108 @@
+"""The tables of docs/results.md: recipes by seeds, trained and scored, mean and spread.
+
+    python -m benchmarks.results scenes  OUT.json [a.b=value ...]
+    python -m benchmarks.results photographs OUT.json data.root=... model.weights=... [a.b=value ...]
+
+Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
+benchmark goes on where it was. Each finished run's scores are added to OUT.json, from which the table is printed.
+"""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from attn.errors import AttnError
+from jobs import evaluate, train
+from jobs.ray_session import ray_session
+from jobs.run_folder import RunFolder
+
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Recipes to compare, and the splits to score them on."""
+
+    recipes: dict[str, str]
+    splits: tuple[str, ...]
+    columns: dict[str, str] = field(
+        default_factory=lambda: {"mean_ap": "mAP", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"}
+    )
+
+
+STUDIES = {
+    "scenes": Study(
+        {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext"},
+        ("val", "test", "object_without_context", "context_without_object"),
+        {"mean_ap": "mAP", "recall": "recall", "specificity": "specificity", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"},
+    ),
+    "photographs": Study(
+        {"Grad-CAM": "grad_cam_photographs", "GAIN": "gain_photographs", "GAIN_ext": "gain_ext_photographs"}, ("train", "val")
+    ),
+}  # fmt: skip
+
+
+def main(study: Study, out: Path, overrides: list[str]) -> None:
+    """Train and score what is missing in OUT, and print the table."""
+    done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    with ray_session():
+        for seed in SEEDS:
+            for title, recipe in study.recipes.items():
+                name = f"{recipe}-seed{seed}"
+                if name in done:
+                    continue
+                config = load_config(TrainConfig, recipe, [*overrides, f"seed={seed}"])
+                folder = RunFolder(config.root, name)
+                run = train.resume(folder.uri) if folder.exists() else train.run(config, run_id=name)
+                scores = {
+                    split: evaluate.run(run["model"], [f"root={config.root}", f"data.split={split}", "panels=4"])
+                    for split in study.splits
+                }
+                done[name] = {
+                    "title": title,
+                    "seed": seed,
+                    "seconds": run["seconds"],
+                    "scores": {split: result["scores"] for split, result in scores.items()},
+                    "per_class": {split: result["per_class"] for split, result in scores.items()},
+                }
+                out.write_text(json.dumps(done, indent=1))
+                print(table(study, done), flush=True)
+
+
+def table(study: Study, done: dict[str, Any]) -> str:
+    """Markdown: one row a method and split; mean over the seeds, and half the range behind it."""
+    lines = ["| split | method | seeds | " + " | ".join(study.columns.values()) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(study.columns))
+    for split in study.splits:
+        for title in study.recipes:
+            runs = [run["scores"][split] for run in done.values() if run["title"] == title]
+            if runs:
+                cells = [_cell([run[name] for run in runs if name in run]) for name in study.columns]
+                lines.append(f"| {split} | {title} | {len(runs)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "-"
+    scaled = 100 * np.array(values)
+    return f"{scaled.mean():.1f} ± {(scaled.max() - scaled.min()) / 2:.1f}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
+        sys.exit(f"usage: python -m benchmarks.results {'|'.join(STUDIES)} OUT.json [a.b=value ...]")
+    try:
+        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), sys.argv[3:])
+    except AttnError as error:
+        sys.exit(str(error))
