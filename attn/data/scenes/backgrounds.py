@@ -94,7 +94,9 @@ def _clouds(
     blur = max(3, size // 24) | 1
     cover = cv2.resize(cv2.GaussianBlur(cover, (blur, blur), 0), (size, size), interpolation=cv2.INTER_LINEAR)
     weight = cv2.merge([cover] * 3)
-    white = cv2.multiply(weight, (255, 252, 248, 0), scale=1 / 255.0)
+    white = cv2.merge(
+        [cover, cv2.convertScaleAbs(cover, alpha=0.988), cv2.convertScaleAbs(cover, alpha=0.973)]
+    )
     faded = cv2.multiply(canvas, 255 - weight, scale=1 / 255.0)
     cv2.add(white, faded, dst=canvas)
 

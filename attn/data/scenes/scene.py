@@ -49,10 +49,10 @@ def render(
     *,
     seed: int = 0,
     size: int = 96,
-    context_bias: float = 0.9,
-    objects: int | tuple[int, int] = (1, 3),
+    context_bias: float = 0.7,
+    objects: int | tuple[int, int] = (1, 2),
     classes: tuple[str, ...] = CLASSES,
-    plain_share: float = 0.3,
+    plain_share: float = 0.0,
 ) -> Scene:
     """Renders one scene; the same arguments give the same bytes in any process.
 
@@ -78,10 +78,10 @@ def telling_parts(
     *,
     seed: int = 0,
     size: int = 96,
-    context_bias: float = 0.9,
-    objects: int | tuple[int, int] = (1, 3),
+    context_bias: float = 0.7,
+    objects: int | tuple[int, int] = (1, 2),
     classes: tuple[str, ...] = CLASSES,
-    plain_share: float = 0.3,
+    plain_share: float = 0.0,
 ) -> np.ndarray:
     """The telling parts of the scene that `render` makes of the same arguments: uint8 (H, W), as its mask."""
     return _compose(split, index, seed, size, context_bias, objects, classes, plain_share)[1]
@@ -221,8 +221,9 @@ def _lay(stage: Stage, item: _Placed) -> None:
     rows, columns, own_rows, own_columns = _window(sprite, size)
     rgba = sprite.rgba[own_rows, own_columns]
     under = stage.canvas[rows, columns]
-    left_over = 255 - cv2.merge([rgba[..., 3]] * 3)
-    under[:] = cv2.add(cv2.multiply(under, left_over, scale=1 / 255.0), np.ascontiguousarray(rgba[..., :3]))
+    left_over = cv2.bitwise_not(cv2.merge([rgba[..., 3]] * 3))
+    colours = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
+    under[:] = cv2.add(cv2.multiply(under, left_over, scale=1 / 255.0), colours)
 
 
 def _visible(placed: list[_Placed]) -> list[np.ndarray]:
