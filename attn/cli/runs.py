@@ -48,13 +48,17 @@ def resume(
 
 @command
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model's folder, or a run's name.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A trained model's folder, a run's name, or NAME@ALIAS of the registry."),
+    ],
     overrides: Overrides = None,
 ) -> Result:
     """Score a trained model and its maps on any data."""
-    from jobs.evaluate import run
+    from jobs.evaluate import run, table
 
-    return _result(run(model, overrides or []))
+    result = run(model, overrides or [])
+    return Result(result, lambda console: console.print(table(result)))
 
 
 @command

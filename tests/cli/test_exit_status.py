@@ -103,7 +103,7 @@ def test_the_overrides_and_options_reach_the_job(attn: Any, monkeypatch: pytest.
         return {}
 
     monkeypatch.setattr("jobs.evaluate.run", evaluate)
-    assert attn("evaluate", "runs/r/model", "data.split=val", "evaluation.crf=null").status == 0
+    assert attn("evaluate", "--json", "runs/r/model", "data.split=val", "evaluation.crf=null").status == 0
     assert seen == {"model": "runs/r/model", "overrides": ["data.split=val", "evaluation.crf=null"]}
 
 
