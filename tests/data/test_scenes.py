@@ -52,11 +52,11 @@ def test_other_processes_render_the_same_bytes(hash_seed: str) -> None:
 def test_global_random_state_is_neither_read_nor_moved() -> None:
     np.random.seed(1)
     first = render("train", 4, seed=9)
-    state = np.random.get_state()[1].copy()
+    after = np.random.random()
     np.random.seed(2)
     assert np.array_equal(first.image, render("train", 4, seed=9).image)
     np.random.seed(1)
-    assert np.array_equal(state, np.random.get_state()[1])
+    assert np.random.random() == after
 
 
 def test_seed_split_and_index_each_change_the_scene() -> None:
@@ -136,15 +136,15 @@ def test_full_bias_ties_classes_to_their_homes() -> None:
         assert bool(at_home) == (scene.context in HOME.values())
 
 
-@pytest.mark.parametrize("name", HOME)
-def test_bias_is_seen_in_train_and_val_and_not_in_test(name: str) -> None:
+def test_bias_is_seen_in_train_and_val_and_not_in_test() -> None:
     drawn = {
-        split: [render(split, index, seed=0, size=32, context_bias=0.9) for index in range(400)]
+        split: [render(split, index, seed=0, size=32, context_bias=0.9) for index in range(300)]
         for split in ("train", "val", "test")
     }
-    assert share(drawn["train"], HOME[name], name) > 0.7
-    assert share(drawn["val"], HOME[name], name) > 0.7
-    assert share(drawn["test"], HOME[name], name) < 2.2 / len(CONTEXTS)
+    for name, home in HOME.items():
+        assert share(drawn["train"], home, name) > 0.7
+        assert share(drawn["val"], home, name) > 0.7
+        assert share(drawn["test"], home, name) < 2.2 / len(CONTEXTS)
 
 
 def test_no_bias_leaves_train_like_test() -> None:
