@@ -78,9 +78,9 @@ def _train(config: TrainConfig, folder: RunFolder, address: str | None) -> dict[
             outcome = _fit(config, folder)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
         _close(config, folder, "cancelled")
-        raise
+        raise KeyboardInterrupt from None
     except BaseException as error:
         _close(config, folder, "failed", error=str(error))
         raise

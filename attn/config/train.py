@@ -25,7 +25,7 @@ class TrainConfig(Config):
     """One training run. `root` is the folder or `s3://` prefix under which every run has a folder of its own."""
 
     root: Location = "runs"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     data: SourceConfig
     validation: ValidationConfig = ValidationConfig()
     input: InputConfig = InputConfig()

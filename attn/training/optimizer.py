@@ -16,20 +16,20 @@ from attn.config.base import Config
 class Multipliers(Config):
     """Factors on the learning rate by group."""
 
-    backbone_weight: float = Field(1.0, ge=0)
-    backbone_bias: float = Field(1.0, ge=0)
-    head_weight: float = Field(10.0, ge=0)
-    head_bias: float = Field(10.0, ge=0)
+    backbone_weight: float = Field(default=1.0, ge=0)
+    backbone_bias: float = Field(default=1.0, ge=0)
+    head_weight: float = Field(default=10.0, ge=0)
+    head_bias: float = Field(default=10.0, ge=0)
 
 
 class OptimizerConfig(Config):
     """What updates the weights."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(1e-3, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    lr: float = Field(default=1e-3, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
     decay_biases: bool = False
     multipliers: Multipliers = Multipliers()
 

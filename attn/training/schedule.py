@@ -18,7 +18,7 @@ from attn.config.base import Variant
 class ScheduleConfig(Variant, tag="name"):
     """A schedule, chosen by `name`; `warmup` is the share of the run over which the rate rises from near 0."""
 
-    warmup: float = Field(0.0, ge=0, lt=1)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
 
     def factor(self, fraction: float) -> float:
         """The factor in [0, 1] at a share of the run in [0, 1)."""
@@ -43,7 +43,7 @@ class Step(ScheduleConfig):
 
     name: Literal["step"] = "step"
     at: tuple[float, ...] = (2 / 3,)
-    gamma: float = Field(0.1, gt=0, le=1)
+    gamma: float = Field(default=0.1, gt=0, le=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -59,7 +59,7 @@ class Poly(ScheduleConfig):
     """(1 - fraction) ** power, as DeepLab trains."""
 
     name: Literal["poly"] = "poly"
-    power: float = Field(0.9, gt=0)
+    power: float = Field(default=0.9, gt=0)
 
     def decay(self, fraction: float) -> float:
         return (1 - min(fraction, 1.0)) ** self.power
@@ -69,7 +69,7 @@ class Cosine(ScheduleConfig):
     """Half a cosine from 1 to `final`."""
 
     name: Literal["cosine"] = "cosine"
-    final: float = Field(0.0, ge=0, le=1)
+    final: float = Field(default=0.0, ge=0, le=1)
 
     def decay(self, fraction: float) -> float:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(fraction, 1.0))) / 2
