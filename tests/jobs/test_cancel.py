@@ -1,0 +1,29 @@
+"""A run that is interrupted is cancelled, not failed, whoever caught the signal first."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from jobs import train
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(1)])
+def test_an_interrupted_run_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interruption: BaseException
+) -> None:
+    def fit(*arguments: Any) -> None:
+        raise interruption
+
+    monkeypatch.setattr(train, "ray_session", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(train, "_fit", fit)
+    overrides = [f"root={tmp_path}", "data.count=40", "tracking.enabled=false"]
+    with pytest.raises(KeyboardInterrupt):
+        train.run(load_config(TrainConfig, "grad_cam", overrides), run_id="r")
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "cancelled"
