@@ -13,6 +13,7 @@ from __future__ import annotations
 __all__ = ["channel_attention", "grad_cam", "pixel_attention"]
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -97,9 +98,10 @@ def _score_gradients(scores: Tensor, features: Tensor, pairs: Tensor, reduce: Re
         images, classes = pairs[rows].unbind(dim=1)
         one_hot = torch.zeros_like(scores)
         one_hot[images, classes] = 1
-        (gradient,) = torch.autograd.grad(
+        (found,) = torch.autograd.grad(
             scores, features, one_hot, retain_graph=True, create_graph=keep_graph, allow_unused=True
         )
+        gradient = cast(Tensor | None, found)
         if gradient is None:
             raise ValueError("scores do not depend on these features: both must come from one forward pass")
         gradients.append(reduce(gradient).index_select(0, images))

@@ -65,9 +65,14 @@ class Method(Protocol):
         supervision: Extra supervision that it needs, or None.
     """
 
-    layers: tuple[str, ...]
-    map_kind: MapKind
-    supervision: Supervision | None
+    @property
+    def layers(self) -> tuple[str, ...]: ...
+
+    @property
+    def map_kind(self) -> MapKind: ...
+
+    @property
+    def supervision(self) -> Supervision | None: ...
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
         """The loss and its named parts.

@@ -157,7 +157,7 @@ class Gain:
         if len(pairs) == 0:
             return maps.sum()
         maps = normalize_max(maps) if self.config.extra_map == "normalized" else maps
-        targets = functional.adaptive_avg_pool2d(regions, maps.shape[-2:])
+        targets = functional.adaptive_avg_pool2d(regions, (maps.shape[1], maps.shape[2]))
         return external_supervision(maps, targets, pairs) * share
 
 

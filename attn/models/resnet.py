@@ -21,7 +21,9 @@ class ResNet(Backbone):
     def __init__(self, name: str, stride: int) -> None:
         super().__init__()
         source = torchvision.models.get_model(name, weights=None)
-        self.channels = source.fc.in_features
+        classifier = source.get_submodule("fc")
+        assert isinstance(classifier, nn.Linear)
+        self.channels = classifier.in_features
         for child, module in source.named_children():
             if child not in ("avgpool", "fc"):
                 self.add_module(child, module)
