@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHEET_ROWS = 8
+# Short enough for a terminal of 80 columns; `direct_miou_best` is in scores.json.
 FIGURES = {
-    "mean_ap": "mAP",
+    "mean_ap": "AP",
     "mean_auc": "AUC",
     "recall": "recall",
-    "specificity": "specificity",
-    "seed_miou": "seed IoU",
-    "direct_miou": "direct IoU",
-    "direct_miou_best": "direct IoU, best",
+    "specificity": "spec.",
+    "seed_miou": "seed",
+    "direct_miou": "direct",
     "energy": "energy",
-    "pointing": "pointing",
-    "coverage": "coverage",
-    "precision": "precision",
+    "pointing": "point",
+    "coverage": "cover",
+    "precision": "prec.",
 }
 
 
@@ -127,21 +127,21 @@ def resolve_config(bundle: Bundle, overrides: list[str]) -> EvaluateConfig:
 
 def table(result: dict[str, Any]) -> Table:
     """The result of `run` as a table for a terminal: one row a class, the means last."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     rows, scores = result["per_class"], result["scores"]
     shown = [name for name in FIGURES if name in scores]
-    drawn = Table(
-        title=f"{result['data']}: {result['images']} images, {result['masked']} with masks", title_style="bold"
-    )
-    drawn.add_column("class")
+    title = f"{result['data']}: {result['images']} images, {result['masked']} with masks; percent"
+    drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    drawn.add_column("class", overflow="fold")
     for name in shown:
-        drawn.add_column(FIGURES[name], justify="right")
+        drawn.add_column(FIGURES[name], justify="right", no_wrap=True, min_width=max(5, len(FIGURES[name])))
     for row in rows:
         drawn.add_row(row["class"], *(_percent(row.get(name)) for name in shown))
     drawn.add_section()
     drawn.add_row("mean", *(_percent(scores[name]) for name in shown), style="bold")
-    drawn.caption = "\n".join([*result["notes"], result["folder"]])
+    drawn.caption, drawn.caption_justify = "\n".join([*result["notes"], result["folder"]]), "left"
     return drawn
 
 

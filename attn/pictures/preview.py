@@ -49,8 +49,9 @@ def spread(records: Sequence[Record], count: int) -> list[int]:
 
 
 def looked_at(maps: ImageMaps, example: Example, classes: Sequence[str]) -> Looked:
-    """An image's maps by class name, most probable first, with what is known of the truth."""
-    order = sorted(maps.maps, key=lambda index: -maps.probabilities[index])
+    """The maps of an image's own classes, most probable first; of the predicted ones where it has no label."""
+    shown = [index for index in maps.record.labels if index in maps.maps] or list(maps.maps)
+    order = sorted(shown, key=lambda index: -maps.probabilities[index])
     mask = example.mask
     return Looked(
         image_id=maps.record.image_id,

@@ -42,8 +42,8 @@ class TrackingConfig(Config):
             scheme = urlsplit(self.uri).scheme.split("+")[0]
             if scheme not in SCHEMES:
                 raise ValueError(
-                    f"uri must start with one of {', '.join(f'{name}://' for name in SCHEMES)}; MLflow no longer writes "
-                    "to plain folders: leave uri out for an SQLite file under root"
+                    f"uri must start with one of {', '.join(f'{name}://' for name in SCHEMES)}; MLflow no longer "
+                    "writes to plain folders: leave uri out for an SQLite file under root"
                 )
             if re.search(r"^[^/]*//[^/]*@|\?.*(?i:password|token|secret|key)", self.uri):
                 raise ValueError(

@@ -107,10 +107,10 @@ def test_the_evaluation_is_recorded_where_asked(root: Path) -> None:
 
 def test_the_table_shows_every_class_and_the_means(root: Path) -> None:
     result = run("first", [f"root={root}", "panels=0", "data.count=3"])
-    console = Console(width=200, record=True)
+    console = Console(width=80, record=True)
     console.print(table(result))
     text = console.export_text()
-    assert "seed IoU" in text
+    assert "direct" in text
     for row in result["per_class"]:
         assert row["class"] in text
     assert f"{100 * result['scores']['seed_miou']:.1f}" in text
