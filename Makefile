@@ -4,13 +4,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format lock clean
 
 help:
-	@echo "make demo    set up, then train on generated scenes and draw what the network attends to"
+	@echo "make demo    set up, then train on generated scenes, score and draw what the networks attend to"
 	@echo "make test    set up, then run every test"
 	@echo "make lint    set up, then ruff and the type checker"
 	@echo "make format  let ruff rewrite the code"
@@ -30,10 +29,10 @@ $(READY): pyproject.toml requirements-dev.txt
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/attn train scenes
+	$(BIN)/python -m jobs.demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -4,6 +4,9 @@ Workers' output goes to Ray's log files; only records made for people come here,
 store, so that it works for a remote cluster as for a laptop and costs no process.
 """
 
+# pyright: reportPrivateUsage=false
+# Ray's key-value store is used by its own libraries and has no public name.
+
 from __future__ import annotations
 
 __all__ = ["Channel", "ProgressPrinter", "follow"]

@@ -139,6 +139,7 @@ def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
         result = trainer.fit()
     except TrainingFailedError as error:
         raise RunError(f"training failed: {_cause(error)}; `attn resume {folder.run_id}` goes on from the last checkpoint") from error
+    assert result.return_value is not None, "the first worker returns its metrics or its fault"
     return result.return_value
 
 

@@ -132,6 +132,7 @@ class RayReporter:
         """Write, upload and verify on every rank; report only what is whole everywhere."""
         context = ray.train.get_context()
         storage = context.get_storage()
+        assert storage is not None, "Ray Train tells every worker where checkpoints belong"
         name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
         fault = None
         folder = Path(tempfile.mkdtemp(prefix="attn-checkpoint-"))
