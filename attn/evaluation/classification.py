@@ -4,9 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClassScores",
-    "ClassificationMetrics",
     "average_precision",
-    "classification_metrics",
     "roc_auc",
     "threshold_accuracy",
 ]
@@ -31,19 +29,6 @@ class ClassScores:
     mean: float
     per_class: NDArray[np.float64]
     left_out: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ClassificationMetrics:
-    """Means over the classes that have both positive and negative images; NaN where there is none."""
-
-    mean_average_precision: float
-    auc: float
-
-
-def classification_metrics(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassificationMetrics:
-    """Mean AP and mean ROC AUC, for the record of a run."""
-    return ClassificationMetrics(average_precision(scores_NC, labels_NC).mean, roc_auc(scores_NC, labels_NC).mean)
 
 
 def average_precision(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
