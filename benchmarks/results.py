@@ -36,7 +36,12 @@ class Study:
     recipes: dict[str, str]
     splits: tuple[str, ...]
     columns: dict[str, str] = field(
-        default_factory=lambda: {"mean_ap": "mAP", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"}
+        default_factory=lambda: {
+            "mean_ap": "mAP",
+            "seed_miou": "seed mIoU",
+            "direct_miou": "direct mIoU",
+            "coverage": "coverage",
+        }
     )
 
 

@@ -62,7 +62,10 @@ def main(overrides: list[str]) -> dict[str, Any]:
     console.print(f"pictures:  {folder.path('comparison.png')}\n           {config.root}/{demo}-*/preview")
     console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri sqlite:///{config.root}/mlflow.db")
     console.print(f"{time.monotonic() - started:.0f} seconds")
-    return {"scores": {title: result["scores"] for title, result in results.items()}, "picture": folder.path("comparison.png")}
+    return {
+        "scores": {title: result["scores"] for title, result in results.items()},
+        "picture": folder.path("comparison.png"),
+    }
 
 
 def _table(results: dict[str, dict[str, Any]]) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 
 from attn.config.resolve import dump_config, resolve
 from attn.config.train import TrainConfig
-from attn.errors import AttnError, RunError
+from attn.errors import RunError
 from attn.tracking import create_run, terminate
 from jobs.progress import Channel, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
@@ -34,7 +34,9 @@ def run(config: TrainConfig, *, run_id: str | None = None, address: str | None =
     """
     folder = RunFolder(config.root, run_id or new_run_id(config.method.name))  # type: ignore[attr-defined]
     if folder.exists():
-        raise RunError(f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id")
+        raise RunError(
+            f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id"
+        )
     text = dump_config(config, f"The resolved config of run {folder.run_id}; `attn train` on this file repeats it.")
     _prepare(config)
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
@@ -138,7 +140,9 @@ def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     try:
         result = trainer.fit()
     except TrainingFailedError as error:
-        raise RunError(f"training failed: {_cause(error)}; `attn resume {folder.run_id}` goes on from the last checkpoint") from error
+        raise RunError(
+            f"training failed: {_cause(error)}; `attn resume {folder.run_id}` goes on from the last checkpoint"
+        ) from error
     assert result.return_value is not None, "the first worker returns its metrics or its fault"
     return result.return_value
 
@@ -174,7 +178,11 @@ def _export(config: TrainConfig, folder: RunFolder) -> str:
             map_kind=method.map_kind,
             layers=method.layers,
             config_yaml=folder.read("config.yaml").decode(),
-            info={"run_id": folder.run_id, "method": config.method.model_dump(mode="json"), "data": source.fingerprint()},
+            info={
+                "run_id": folder.run_id,
+                "method": config.method.model_dump(mode="json"),
+                "data": source.fingerprint(),
+            },
         )
         folder.upload(bundle, "model")
         log_model(config.tracking, config.root, folder.state().get("tracking_run"), bundle)

@@ -101,7 +101,9 @@ class RayReporter:
             self.last_record = now
             self.channel.put({"kind": "step", **asdict(record)})
         if record.step % self.config.tracking.log_every_steps == 0:
-            self.tracker.log_metrics({f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step)
+            self.tracker.log_metrics(
+                {f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step
+            )
 
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         self.channel.put({"kind": "epoch", "epochs": self.config.training.epochs, **asdict(record)})

@@ -132,6 +132,6 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     if not sign or not all(path):
         return Fault(f"override {text!r}", "not of the form a.b=value")
     try:
-        return path, yaml.load(value, Loader=_Loader)  # noqa: S506  # _Loader derives from SafeLoader
+        return path, yaml.load(value, Loader=_Loader)  # _Loader derives from SafeLoader
     except yaml.YAMLError as error:
         return Fault(f"override {text!r}", f"the value is not valid YAML: {str(error).splitlines()[0]}")

@@ -30,7 +30,7 @@ from attn.config.base import is_remote
 from attn.errors import DataError
 
 
-class FileFault(DataError):  # noqa: N818
+class FileFault(DataError):
     """A file that cannot be used. Attributes: `location`, and `problem` in words."""
 
     def __init__(self, location: str, problem: str) -> None:

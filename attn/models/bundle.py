@@ -101,7 +101,9 @@ def find_bundle(target: str, root: str = "runs") -> Path:
         if (place / "model.json").is_file():
             return place
     looked = ", ".join(str(place) for place in places)
-    raise WeightsError(f"no trained model {target!r}: looked for model.json in {looked}; give a finished run's id or folder")
+    raise WeightsError(
+        f"no trained model {target!r}: looked for model.json in {looked}; give a finished run's id or folder"
+    )
 
 
 def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
@@ -114,7 +116,9 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
     try:
         described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if described["format"] != FORMAT:
-            raise WeightsError(f"{folder}: format {described['format']} is not known to this version, which reads {FORMAT}")
+            raise WeightsError(
+                f"{folder}: format {described['format']} is not known to this version, which reads {FORMAT}"
+            )
         # The weights come from the bundle: nothing else must be there to build the network.
         model = ModelConfig.model_validate_json(json.dumps({**described["model"], "weights": None}), strict=True)
         input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
@@ -123,7 +127,9 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise WeightsError(f"{folder}/model.json is not a model description: {error}") from None
     if not weights.is_file() or _sha256(weights) != expected:
-        raise WeightsError(f"{weights} is not the file that model.json describes (SHA-256 differs); copy the folder again")
+        raise WeightsError(
+            f"{weights} is not the file that model.json describes (SHA-256 differs); copy the folder again"
+        )
     network = model.build(len(classes), layers=layers)
     try:
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

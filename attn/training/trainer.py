@@ -196,7 +196,11 @@ class Trainer:
         self, batches: Iterator[Batch], epoch: int, fraction: float, group: int, *, last: bool
     ) -> tuple[Batch, Parts]:
         """One micro-batch; its gradient is averaged over the workers at the last one of a step."""
-        sync = contextlib.nullcontext() if last or not isinstance(self.model, DistributedDataParallel) else self.model.no_sync()
+        sync = (
+            contextlib.nullcontext()
+            if last or not isinstance(self.model, DistributedDataParallel)
+            else self.model.no_sync()
+        )
         with sync:
             batch, parts = self._together(lambda: self._losses(next(batches), epoch, fraction))
             self.scaler.scale(parts["loss"] / group).backward()
@@ -237,7 +241,9 @@ class Trainer:
 
     def _save(self, reporter: Reporter, metrics: dict[str, float]) -> None:
         bad = next((name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()), None)
-        if fault := self.world.first_fault(bad and f"{bad} holds NaN or infinity: nothing was saved. Lower optimizer.lr"):
+        if fault := self.world.first_fault(
+            bad and f"{bad} holds NaN or infinity: nothing was saved. Lower optimizer.lr"
+        ):
             raise TrainingStopped(fault)
         shared = {
             "model": self.network.state_dict(),

@@ -61,7 +61,9 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: dict[str
 
 
 def test_its_config_repeats_it_to_the_same_weights(finished: dict[str, object], tmp_path: Path) -> None:
-    config = load_config(TrainConfig, f"{finished['folder']}/config.yaml", [f"root={tmp_path}", "tracking.enabled=false"])
+    config = load_config(
+        TrainConfig, f"{finished['folder']}/config.yaml", [f"root={tmp_path}", "tracking.enabled=false"]
+    )
     again = run(config, run_id="again")
     first, second = (load_bundle(str(result["model"])).network.state_dict() for result in (finished, again))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -78,14 +80,20 @@ def test_resuming_a_finished_run_returns_its_result(finished: dict[str, object])
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(quick: list[str], tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"loss = (nan|inf|-inf).* at epoch \d, step \d+, images train-.*update was not made"):
+    with pytest.raises(
+        RunError, match=r"loss = (nan|inf|-inf).* at epoch \d, step \d+, images train-.*update was not made"
+    ):
         run(load(quick, tmp_path, "optimizer.lr=1e30", "tracking.enabled=false"), run_id="diverges")
     assert json.loads((tmp_path / "diverges/run.json").read_text())["state"] == "failed"
 
 
 def test_a_run_on_s3_keeps_everything_there(quick: list[str], s3_server: str, tmp_path: Path) -> None:
     config = load(
-        quick, f"{s3_server}/runs", "training.epochs=1", "cluster.workers=1", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+        quick,
+        f"{s3_server}/runs",
+        "training.epochs=1",
+        "cluster.workers=1",
+        f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
     )
     result = run(config, run_id="far")
     assert result["model"] == f"{s3_server}/runs/far/model"

@@ -62,7 +62,9 @@ def test_groups_have_the_rates_and_decay_of_the_published_code() -> None:
     )
     decays = {name: group["weight_decay"] for name, group in groups.items()}
     assert decays == {"backbone_weight": 5e-4, "backbone_bias": 0, "head_weight": 5e-4, "head_bias": 0}
-    assert sum(p.numel() for g in groups.values() for p in g["params"]) == sum(p.numel() for p in TwoPart().parameters())
+    assert sum(p.numel() for g in groups.values() for p in g["params"]) == sum(
+        p.numel() for p in TwoPart().parameters()
+    )
 
 
 def test_frozen_parameters_and_groups_of_rate_zero_are_left_out() -> None:

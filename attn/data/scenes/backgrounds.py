@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["BACKGROUNDS", "Stage"]
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,9 +18,7 @@ class Stage:
     """A painted background and where objects stand on it."""
 
     canvas: np.ndarray  # uint8 (S, S, 3), written to while objects are laid on it
-    ground: tuple[
-        float, float
-    ]  # where the feet of the farthest and the nearest object stand, as a share of S
+    ground: tuple[float, float]  # where the feet of the farthest and the nearest object stand, as a share of S
     shadow: float  # how much an object darkens the ground beneath it, 0..1
 
 
@@ -78,9 +78,7 @@ def _strokes(
         cv2.polylines(canvas, list(ends[which == index]), False, colour, width, cv2.LINE_AA, 4)
 
 
-def _clouds(
-    rng: np.random.Generator, canvas: np.ndarray, count: int, span: tuple[float, float], big: float
-) -> None:
+def _clouds(rng: np.random.Generator, canvas: np.ndarray, count: int, span: tuple[float, float], big: float) -> None:
     size = canvas.shape[0]
     cover = np.zeros((size // 2, size // 2), np.uint8)
     for _ in range(count):
@@ -94,9 +92,7 @@ def _clouds(
     blur = max(3, size // 24) | 1
     cover = cv2.resize(cv2.GaussianBlur(cover, (blur, blur), 0), (size, size), interpolation=cv2.INTER_LINEAR)
     weight = cv2.merge([cover] * 3)
-    white = cv2.merge(
-        [cover, cv2.convertScaleAbs(cover, alpha=0.988), cv2.convertScaleAbs(cover, alpha=0.973)]
-    )
+    white = cv2.merge([cover, cv2.convertScaleAbs(cover, alpha=0.988), cv2.convertScaleAbs(cover, alpha=0.973)])
     faded = cv2.multiply(canvas, 255 - weight, scale=1 / 255.0)
     cv2.add(white, faded, dst=canvas)
 
@@ -120,9 +116,7 @@ def water(rng: np.random.Generator, size: int) -> Stage:
     top = round(horizon * size)
     deep = vary(rng, ((58, 100, 132), (56, 114, 126), (72, 106, 142))[int(rng.integers(3))], 8)
     sea = canvas[top:]
-    sea[:] = cv2.resize(
-        gradient(size, scale(deep, 1.5), scale(deep, 1.05), scale(deep, 0.8)), (size, size - top)
-    )
+    sea[:] = cv2.resize(gradient(size, scale(deep, 1.5), scale(deep, 1.05), scale(deep, 0.8)), (size, size - top))
     mottle(rng, sea, (5, 22), 9)
     _strokes(
         rng,
@@ -169,9 +163,7 @@ def meadow(rng: np.random.Generator, size: int) -> Stage:
     for _ in range(int(rng.integers(4, 16))):
         y = rng.uniform(horizon + 0.12, 1.0)
         centre = (int(rng.random() * size), int(y * size))
-        cv2.circle(
-            canvas, centre, max(1, int(size * 0.011 * y)), petals[int(rng.integers(4))], -1, cv2.LINE_AA
-        )
+        cv2.circle(canvas, centre, max(1, int(size * 0.011 * y)), petals[int(rng.integers(4))], -1, cv2.LINE_AA)
     return Stage(canvas, (horizon + 0.16, 0.97), 0.4)
 
 
@@ -257,17 +249,13 @@ def snow(rng: np.random.Generator, size: int) -> Stage:
             y = foot - tall * tier / 3.4
             half = 0.24 * tall * (1 - tier * 0.22)
             tree = np.array([[x - half, y], [x + half, y], [x, y - tall * 0.42]]) * size
-            cv2.fillPoly(
-                canvas, [np.round(tree * 16).astype(np.int32)], scale(fir, 1 + tier * 0.14), cv2.LINE_AA, 4
-            )
+            cv2.fillPoly(canvas, [np.round(tree * 16).astype(np.int32)], scale(fir, 1 + tier * 0.14), cv2.LINE_AA, 4)
     _ridge(rng, canvas, horizon + 0.14, 0.02, tone)
     _ridge(rng, canvas, horizon + 0.4, 0.05, scale(tone, 1.04))
     mottle(rng, canvas[round((horizon + 0.12) * size) :], (7, 9), 5)
     for _ in range(26):
         centre = (int(rng.random() * size), int(rng.random() * size))
-        cv2.circle(
-            canvas, centre, max(1, int(size * rng.uniform(0.004, 0.009))), (255, 255, 255), -1, cv2.LINE_AA
-        )
+        cv2.circle(canvas, centre, max(1, int(size * rng.uniform(0.004, 0.009))), (255, 255, 255), -1, cv2.LINE_AA)
     return Stage(canvas, (horizon + 0.18, 0.97), 0.25)
 
 

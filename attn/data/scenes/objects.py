@@ -7,6 +7,8 @@ leans on the telling part, and what is left without that part still supports rec
 
 from __future__ import annotations
 
+__all__ = ["OBJECTS"]
+
 from collections.abc import Callable
 
 import numpy as np
@@ -22,9 +24,7 @@ def _box(x0: float, y0: float, x1: float, y1: float) -> list[tuple[float, float]
     return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
 
-def _legs(
-    sprite: Sprite, rng: np.random.Generator, colour: Colour, xs: tuple[float, ...], top: float
-) -> None:
+def _legs(sprite: Sprite, rng: np.random.Generator, colour: Colour, xs: tuple[float, ...], top: float) -> None:
     dark = palette.scale(colour, 0.78)
     for x in xs:
         foot = x + rng.uniform(-0.09, 0.09)
@@ -37,9 +37,7 @@ def boat(sprite: Sprite, rng: np.random.Generator) -> None:
     lean = rng.uniform(-0.06, 0.06)
     sprite.stroke([(0.04, 0.2), (0.04 + lean, -0.98)], (110, 80, 60), 0.06)
     belly = rng.uniform(0.05, 0.2)
-    sprite.body(
-        smooth([(0.1 + lean, -0.92), (0.52 + belly, -0.3), (0.82, 0.06), (0.44, 0.1), (0.1, 0.08)]), cloth
-    )
+    sprite.body(smooth([(0.1 + lean, -0.92), (0.52 + belly, -0.3), (0.82, 0.06), (0.44, 0.1), (0.1, 0.08)]), cloth)
     jib = palette.scale(cloth, 0.88)
     sprite.body([(-0.02 + lean, -0.76), (-0.02, 0.08), (-0.64, 0.08)], jib)
     sprite.body(
@@ -53,9 +51,7 @@ def boat(sprite: Sprite, rng: np.random.Generator) -> None:
     sprite.fill(ellipse(x, y, r, r), IVORY, outline=INK, telling=True)
     for turn in range(4):
         angle = turn * np.pi / 2 + 0.4
-        wedge = [
-            (x + r * np.cos(angle + step), y + r * np.sin(angle + step)) for step in (0.0, 0.28, 0.56, 0.84)
-        ]
+        wedge = [(x + r * np.cos(angle + step), y + r * np.sin(angle + step)) for step in (0.0, 0.28, 0.56, 0.84)]
         sprite.fill([(x, y), *wedge], (240, 20, 24))
     sprite.fill(ellipse(x, y, r * 0.42, r * 0.42), palette.scale(paint, 0.6))
 
@@ -84,9 +80,7 @@ def plane(sprite: Sprite, rng: np.random.Generator) -> None:
     for x in np.arange(-0.4, 0.56, 0.19):
         sprite.fill(ellipse(float(x), -0.07, 0.045, 0.055), GLASS)
     sweep = rng.uniform(-0.1, 0.12)
-    sprite.body(
-        [(-0.16, 0.06), (0.3, 0.06), (-0.16 + sweep, 0.68), (-0.44 + sweep, 0.68)], palette.scale(paint, 0.9)
-    )
+    sprite.body([(-0.16, 0.06), (0.3, 0.06), (-0.16 + sweep, 0.68), (-0.44 + sweep, 0.68)], palette.scale(paint, 0.9))
     x, y = -0.76, -0.4
     if sprite.plain:
         return
@@ -101,9 +95,7 @@ def sheep(sprite: Sprite, rng: np.random.Generator) -> None:
     turns = np.linspace(0.0, 2 * np.pi, 15)[:-1] + rng.uniform(0, 0.4)
     dark = palette.scale(coat, 0.55)
     for angle in turns:
-        sprite.fill(
-            ellipse(0.62 * np.cos(angle) - 0.06, 0.36 * np.sin(angle) + 0.08, 0.22, 0.22), coat, outline=dark
-        )
+        sprite.fill(ellipse(0.62 * np.cos(angle) - 0.06, 0.36 * np.sin(angle) + 0.08, 0.22, 0.22), coat, outline=dark)
     sprite.fill(ellipse(-0.06, 0.08, 0.66, 0.42), coat)
     for _ in range(9):
         angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.85)
@@ -240,9 +232,7 @@ def turtle(sprite: Sprite, rng: np.random.Generator) -> None:
     x, y = 0.86, rng.uniform(0.04, 0.24)
     sprite.body([(0.5, 0.42), (0.52, 0.22), (x - 0.06, y - 0.02), (x, y + 0.14)], dark)
     sprite.body(
-        smooth(
-            [(-0.84, 0.4), (-0.74, -0.08), (-0.36, -0.46), (0.1, -0.5), (0.5, -0.2), (0.68, 0.4), (0.0, 0.5)]
-        ),
+        smooth([(-0.84, 0.4), (-0.74, -0.08), (-0.36, -0.46), (0.1, -0.5), (0.5, -0.2), (0.68, 0.4), (0.0, 0.5)]),
         coat,
     )
     tone = palette.scale(coat, 0.86)
@@ -262,23 +252,17 @@ def cat(sprite: Sprite, rng: np.random.Generator) -> None:
     coat = palette.pick(rng, COAT)
     dark = palette.scale(coat, 0.8)
     curl = rng.uniform(-0.2, 0.2)
-    tail = smooth(
-        [(-0.3, 0.7), (-0.8, 0.62), (-0.94, 0.1 + curl), (-0.78, 0.05 + curl), (-0.66, 0.4), (-0.3, 0.5)]
-    )
+    tail = smooth([(-0.3, 0.7), (-0.8, 0.62), (-0.94, 0.1 + curl), (-0.78, 0.05 + curl), (-0.66, 0.4), (-0.3, 0.5)])
     sprite.body(tail, dark)
     sprite.body(
-        smooth(
-            [(-0.1, -0.28), (0.3, -0.2), (0.5, 0.3), (0.56, 0.82), (0.0, 0.88), (-0.52, 0.82), (-0.5, 0.3)]
-        ),
+        smooth([(-0.1, -0.28), (0.3, -0.2), (0.5, 0.3), (0.56, 0.82), (0.0, 0.88), (-0.52, 0.82), (-0.5, 0.3)]),
         coat,
     )
     sprite.body(ellipse(0.24, 0.78, 0.17, 0.1), palette.scale(coat, 1.1))
     sprite.body(ellipse(-0.12, 0.8, 0.17, 0.1), palette.scale(coat, 1.1))
     x, y = 0.1 + rng.uniform(-0.08, 0.08), -0.44
     for side in (-1, 1):
-        sprite.body(
-            [(x + side * 0.4, y - 0.06), (x + side * 0.36, y - 0.52), (x + side * 0.08, y - 0.3)], coat
-        )
+        sprite.body([(x + side * 0.4, y - 0.06), (x + side * 0.36, y - 0.52), (x + side * 0.08, y - 0.3)], coat)
     sprite.body(ellipse(x, y, 0.42, 0.36), coat)
     for side in (-1, 1):
         if sprite.plain:

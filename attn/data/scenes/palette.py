@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["COAT", "GLASS", "INK", "IVORY", "PAINT", "Colour", "class_palette", "pick", "scale", "vary"]
+
 import colorsys
 
 import numpy as np
@@ -60,8 +62,7 @@ def class_palette(count: int) -> np.ndarray:
     """
     # Golden-ratio steps keep neighbours apart, whatever the count.
     rows = [
-        colorsys.hsv_to_rgb((0.02 + index * 0.618034) % 1.0, 0.62 + 0.2 * (index % 2), 0.95)
-        for index in range(count)
+        colorsys.hsv_to_rgb((0.02 + index * 0.618034) % 1.0, 0.62 + 0.2 * (index % 2), 0.95) for index in range(count)
     ]
     rows.insert(0, (0.0, 0.0, 0.0))
     return np.round(np.asarray(rows) * 255).astype(np.uint8)

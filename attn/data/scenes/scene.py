@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["Scene", "render", "telling_parts"]
+
 from dataclasses import dataclass
 
 import cv2
@@ -27,9 +29,7 @@ class Scene:
     image: np.ndarray  # uint8 (H, W, 3) RGB
     labels: tuple[str, ...]  # classes that are visible, sorted by class index
     mask: np.ndarray  # uint8 (H, W): 0 background, class index + 1
-    boxes: dict[
-        str, list[tuple[int, int, int, int]]
-    ]  # class -> xyxy, half-open, of each object's visible part
+    boxes: dict[str, list[tuple[int, int, int, int]]]  # class -> xyxy, half-open, of each object's visible part
     saliency: np.ndarray  # uint8 (H, W): 255 inside objects, 0 elsewhere
     context: str  # name of the background
 
@@ -149,9 +149,7 @@ def _check(
     return low, high
 
 
-def _place(
-    rng: np.random.Generator, cast: Cast, stage: Stage, size: int, plain_share: float
-) -> list[_Placed]:
+def _place(rng: np.random.Generator, cast: Cast, stage: Stage, size: int, plain_share: float) -> list[_Placed]:
     """Draws the objects where enough of each stays visible; far ones first. The main one is always kept."""
     placed: list[_Placed] = []
     for name in cast.classes:
@@ -164,9 +162,7 @@ def _place(
     return placed
 
 
-def _draw(
-    rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: int, plain_share: float
-) -> _Placed:
+def _draw(rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: int, plain_share: float) -> _Placed:
     canvas = stage.canvas.shape[0]
     far, near = stage.ground
     depth = rng.random()

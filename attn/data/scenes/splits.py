@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["CLASSES", "CONTEXTS", "HOME", "SPLITS", "Cast", "draw_cast"]
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +34,7 @@ def _choose(rng: np.random.Generator, names: tuple[str, ...]) -> str:
     return names[int(rng.integers(len(names)))]
 
 
-def _fill(
-    rng: np.random.Generator, first: tuple[str, ...], pool: tuple[str, ...], count: int
-) -> tuple[str, ...]:
+def _fill(rng: np.random.Generator, first: tuple[str, ...], pool: tuple[str, ...], count: int) -> tuple[str, ...]:
     return first + tuple(_choose(rng, pool) for _ in range(count - len(first)) if pool)
 
 

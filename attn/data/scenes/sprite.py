@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["Sprite", "ellipse", "smooth"]
+
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -32,9 +34,7 @@ def _spline(points: tuple[Point, ...], steps: int) -> np.ndarray:
     before, after, second = np.roll(knots, 1, 0), np.roll(knots, -1, 0), np.roll(knots, -2, 0)
     t = (np.arange(steps) / steps)[None, :, None]
     p0, p1, p2, p3 = (value[:, None, :] for value in (before, knots, after, second))
-    curve = 0.5 * (
-        2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-    )
+    curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
     return curve.reshape(-1, 2)
 
 
@@ -81,9 +81,7 @@ class Sprite:
         placed = np.asarray(points, dtype=np.float64) @ self._matrix + self._offset
         return np.round(placed * (1 << _SHIFT)).astype(np.int32)
 
-    def fill(
-        self, points: Points, colour: Colour, *, outline: Colour | None = None, telling: bool = False
-    ) -> None:
+    def fill(self, points: Points, colour: Colour, *, outline: Colour | None = None, telling: bool = False) -> None:
         """A filled shape, with an outline where a colour is given; `telling` adds it to the telling part."""
         pixels = self._pixels(points)
         cv2.fillPoly(self.rgba, [pixels], (*colour, 255), cv2.LINE_AA, _SHIFT)
@@ -99,9 +97,7 @@ class Sprite:
     def stroke(self, points: Points, colour: Colour, width: float, *, closed: bool = False) -> None:
         """A line through the points; `width` in the frame's units."""
         thickness = max(1, round(width * self.radius))
-        cv2.polylines(
-            self.rgba, [self._pixels(points)], closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT
-        )
+        cv2.polylines(self.rgba, [self._pixels(points)], closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT)
 
     def light(self, rng: np.random.Generator, strength: float = 0.3) -> None:
         """Shades what is drawn: a gradient from one upper side to the lower other, and soft mottling."""
