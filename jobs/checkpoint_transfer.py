@@ -1,4 +1,4 @@
-"""Checkpoints to and from storage. A copy is checked after it was made: copies to an object store can fail in silence."""
+"""Checkpoints to and from storage. A copy is checked once it is made: one to an object store can fail in silence."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def plan_resources(cluster: ClusterConfig) -> Resources:
             threads = min(threads, 1 + cluster.data_workers)
     if sum(core // threads for core in cores) < cluster.workers:
         raise RunError(
-            f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores than "
-            f"the {sum(cores)} there are; use fewer workers or cluster.threads"
+            f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
+            f"than the {sum(cores)} there are; use fewer workers or cluster.threads"
         )
     return Resources(use_gpu, threads, {"CPU": threads, **({"GPU": 1} if use_gpu else {})})

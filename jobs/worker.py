@@ -1,4 +1,4 @@
-"""What a Ray Train worker does: the training loop, with checkpoints and records going where Ray and MLflow want them."""
+"""What a Ray Train worker does: the training loop, with checkpoints and records where Ray and MLflow want them."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Config(BaseModel):
 class Variant(Config):
     """A family of configs of which a run chooses one by the value of its `tag` field.
 
-    Declare the family with `class Family(Variant, tag="name")`, and each member with a `name: Literal["x"] = "x"` field.
-    The member registers itself on definition; a second member of the same name is refused.
+    Declare the family with `class Family(Variant, tag="name")`, and each member with a field
+    `name: Literal["x"] = "x"`. The member registers itself on definition; a second member of the same name is refused.
     """
 
     tag: ClassVar[str] = ""

@@ -1,6 +1,7 @@
 """YAML documents with the line of every value, and the layering of recipe, file and overrides.
 
-YAML 1.2 scalars: `1e-3` is a number and `no`, `on`, `off` are strings, unlike PyYAML's default. Duplicate keys are faults.
+YAML 1.2 scalars: `1e-3` is a number and `no`, `on`, `off` are strings, unlike PyYAML's default. Duplicate keys
+are faults.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Path = tuple[str, ...]
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalar rules of YAML 1.2's core schema."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # the name that PyYAML reads
 
 
 for _tag, _pattern, _first in (

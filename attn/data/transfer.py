@@ -1,4 +1,4 @@
-"""Writing files by location, and moving them between this machine and an object store, each checked after it was made."""
+"""Writing files by location, and moving them to and from an object store, each checked after it was made."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def exists(location: str) -> bool:
 
 
 def upload_file(path: Path, location: str) -> None:
-    """Copy a file of this machine to an object store, and check what arrived: its size, and its MD5 where the store says it.
+    """Copy a file to an object store, and check what arrived: its size, and its MD5 where the store says it.
 
     Raises:
         RunError: It could not be written, or did not arrive whole.
