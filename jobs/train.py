@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["resume", "run"]
 
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -104,7 +105,10 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
 
 def _close(config: TrainConfig, folder: RunFolder, state: str, **fields: Any) -> None:
     folder.update(state=state, ended=time.time(), **fields)
-    terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
+    try:
+        terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
+    except AttnError as error:  # must not hide what ended the run
+        print(f"tracking: {error}", file=sys.stderr)
 
 
 def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:

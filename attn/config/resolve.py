@@ -6,6 +6,7 @@ __all__ = ["dump_config", "parse_config", "read_text", "resolve"]
 
 import difflib
 import json
+import re
 import types
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -21,6 +22,7 @@ from attn.errors import ConfigError, Fault
 C = TypeVar("C", bound=Config)
 
 OVERRIDE = "override"
+SECRET = re.compile(r"://[^/\s]*@")
 
 
 def resolve(kind: type[C], text: str, name: str, overrides: list[str]) -> C:
@@ -42,7 +44,7 @@ def resolve(kind: type[C], text: str, name: str, overrides: list[str]) -> C:
         if isinstance(parsed, Fault):
             document.faults.append(parsed)
             continue
-        document.set(*parsed, place=f"{OVERRIDE} {override!r}")
+        document.set(*parsed, place=f"{OVERRIDE} {SECRET.sub('://***@', override)!r}")
     _drop_other_members(kind, document, ())
     return parse_config(kind, document)
 
@@ -194,4 +196,4 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
     given = details["input"]
     if isinstance(given, dict) or not path:
         return Fault(where, f"{name}: {message}" if name else message)
-    return Fault(where, f"{name} = {json.dumps(given, default=str)} {message}")
+    return Fault(where, f"{name} = {SECRET.sub('://***@', json.dumps(given, default=str))} {message}")

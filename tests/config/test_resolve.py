@@ -127,3 +127,9 @@ def test_a_member_cannot_take_a_name_twice() -> None:
 
         class Again(Source):
             source: Literal["scenes"] = "scenes"
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    (fault,) = faults("", "limit=https://me:hunter2@host/x")
+    assert "hunter2" not in fault
+    assert "https://***@host/x" in fault
