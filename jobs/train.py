@@ -13,7 +13,7 @@ from typing import Any
 
 from attn.config.resolve import dump_config, resolve
 from attn.config.train import TrainConfig
-from attn.errors import RunError
+from attn.errors import AttnError, RunError
 from attn.tracking import create_run, terminate
 from jobs.progress import Channel, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
