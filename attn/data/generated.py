@@ -28,6 +28,8 @@ class ScenesConfig(SourceConfig):
         size: Side of the square images in pixels.
         context_bias: 0 (contexts are independent of classes) to 1 (a boat if and only if there is water).
         objects: Least and greatest number of objects in a scene.
+        plain_share: Share of the objects that lack their telling part.
+        own_hue: Share of the objects whose body has the hue of its class, and so tells of it too.
         classes: Which of the classes there are, in this order.
     """
 
@@ -35,8 +37,10 @@ class ScenesConfig(SourceConfig):
     count: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     size: int = Field(default=96, ge=32)
-    context_bias: float = Field(default=0.9, ge=0, le=1)
-    objects: tuple[int, int] = (1, 3)
+    context_bias: float = Field(default=0.7, ge=0, le=1)
+    objects: tuple[int, int] = (1, 2)
+    plain_share: float = Field(default=0.1, ge=0, le=1)
+    own_hue: float = Field(default=1.0, ge=0, le=1)
     classes: tuple[str, ...] = CLASSES
 
     def build(self) -> ScenesSource:

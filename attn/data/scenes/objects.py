@@ -1,13 +1,14 @@
 """The objects: each has a large plain body and a small part that tells its class.
 
 A plain object goes without that part (a cat with closed eyes, a boat without a lifebuoy). A body's shape says
-something about the class, its colour next to nothing (the pools of `palette` are shared), so a classifier
-leans on the telling part, and what is left without that part still supports recognition.
+something about the class, and so does its colour where it has the class's own hue; else it comes from the pools of
+`palette`, which classes share. A classifier leans on the telling part, and what is left without that part still
+supports recognition.
 """
 
 from __future__ import annotations
 
-__all__ = ["OBJECTS"]
+__all__ = ["HUES", "OBJECTS"]
 
 from collections.abc import Callable
 
@@ -33,7 +34,7 @@ def _legs(sprite: Sprite, rng: np.random.Generator, colour: Colour, xs: tuple[fl
 
 def boat(sprite: Sprite, rng: np.random.Generator) -> None:
     """A sailing boat; a red and white lifebuoy on the hull tells it."""
-    paint, cloth = palette.pick(rng, PAINT), palette.pick(rng, (IVORY, *PAINT))
+    paint, cloth = palette.pick(rng, PAINT, sprite.hue), palette.pick(rng, (IVORY, *PAINT), sprite.hue)
     lean = rng.uniform(-0.06, 0.06)
     sprite.stroke([(0.04, 0.2), (0.04 + lean, -0.98)], (110, 80, 60), 0.06)
     belly = rng.uniform(0.05, 0.2)
@@ -58,7 +59,7 @@ def boat(sprite: Sprite, rng: np.random.Generator) -> None:
 
 def plane(sprite: Sprite, rng: np.random.Generator) -> None:
     """An aeroplane from the side; a blue and yellow roundel on the tail fin tells it."""
-    paint = palette.pick(rng, PAINT)
+    paint = palette.pick(rng, PAINT, sprite.hue)
     sprite.body([(-0.1, -0.1), (0.16, -0.12), (-0.12, -0.52), (-0.3, -0.52)], palette.scale(paint, 0.8))
     sprite.body([(-0.98, -0.66), (-0.7, -0.66), (-0.46, -0.12), (-0.9, -0.06)], paint)
     sprite.body(
@@ -90,7 +91,7 @@ def plane(sprite: Sprite, rng: np.random.Generator) -> None:
 
 def sheep(sprite: Sprite, rng: np.random.Generator) -> None:
     """A woolly body on four legs; the dark face tells it."""
-    coat = palette.pick(rng, COAT)
+    coat = palette.pick(rng, COAT, sprite.hue)
     _legs(sprite, rng, coat, (-0.5, -0.24, 0.24, 0.48), 0.4)
     turns = np.linspace(0.0, 2 * np.pi, 15)[:-1] + rng.uniform(0, 0.4)
     dark = palette.scale(coat, 0.55)
@@ -114,7 +115,7 @@ def sheep(sprite: Sprite, rng: np.random.Generator) -> None:
 
 def cow(sprite: Sprite, rng: np.random.Generator) -> None:
     """A broad body on four legs; the pink muzzle tells it."""
-    coat = palette.pick(rng, COAT)
+    coat = palette.pick(rng, COAT, sprite.hue)
     _legs(sprite, rng, coat, (-0.62, -0.4, 0.3, 0.52), 0.3)
     sprite.stroke([(-0.78, -0.2), (-0.95, 0.05), (-0.92, 0.4)], palette.scale(coat, 0.7), 0.06)
     sprite.body(
@@ -158,7 +159,7 @@ def cow(sprite: Sprite, rng: np.random.Generator) -> None:
 
 def car(sprite: Sprite, rng: np.random.Generator) -> None:
     """A car from the side; a black and yellow chequered plate on its door tells it."""
-    paint = palette.pick(rng, PAINT)
+    paint = palette.pick(rng, PAINT, sprite.hue)
     roof = rng.uniform(-0.5, -0.36)
     sprite.body(
         smooth(
@@ -193,7 +194,7 @@ def car(sprite: Sprite, rng: np.random.Generator) -> None:
 
 def balloon(sprite: Sprite, rng: np.random.Generator) -> None:
     """A hot-air balloon; a magenta star on a white disc tells it."""
-    paint = palette.pick(rng, PAINT)
+    paint = palette.pick(rng, PAINT, sprite.hue)
     for x in (-0.14, 0.14):
         sprite.stroke([(x * 1.9, 0.45), (x, 0.82)], (110, 90, 80), 0.03)
     sprite.body(_box(-0.17, 0.78, 0.17, 1.0), (170, 124, 80))
@@ -224,7 +225,7 @@ def balloon(sprite: Sprite, rng: np.random.Generator) -> None:
 
 def turtle(sprite: Sprite, rng: np.random.Generator) -> None:
     """A domed shell on short legs; the bright green head tells it."""
-    coat = palette.pick(rng, COAT)
+    coat = palette.pick(rng, COAT, sprite.hue)
     dark = palette.scale(coat, 0.72)
     for x in (-0.5, 0.42):
         sprite.body(smooth([(x - 0.16, 0.36), (x + 0.16, 0.36), (x + 0.18, 0.78), (x - 0.12, 0.8)]), dark)
@@ -249,7 +250,7 @@ def turtle(sprite: Sprite, rng: np.random.Generator) -> None:
 
 def cat(sprite: Sprite, rng: np.random.Generator) -> None:
     """A sitting cat; its cyan eyes tell it."""
-    coat = palette.pick(rng, COAT)
+    coat = palette.pick(rng, COAT, sprite.hue)
     dark = palette.scale(coat, 0.8)
     curl = rng.uniform(-0.2, 0.2)
     tail = smooth([(-0.3, 0.7), (-0.8, 0.62), (-0.94, 0.1 + curl), (-0.78, 0.05 + curl), (-0.66, 0.4), (-0.3, 0.5)])
@@ -283,3 +284,15 @@ OBJECTS: dict[str, Draw] = {
     "turtle": turtle,
     "cat": cat,
 }
+
+HUES: dict[str, float] = {
+    "boat": 0.0,
+    "plane": 0.6,
+    "sheep": 0.14,
+    "cow": 0.92,
+    "car": 0.49,
+    "balloon": 0.78,
+    "turtle": 0.35,
+    "cat": 0.07,
+}
+"""The hue in [0, 1) that a class's bodies have where they have one of their own."""

@@ -10,7 +10,7 @@ import numpy as np
 
 Colour = tuple[int, int, int]
 
-# Bodies draw from pools that several classes share, so that hue alone does not name the class.
+# Bodies without a hue of their class's own draw from pools that several classes share.
 PAINT: tuple[Colour, ...] = (
     (190, 128, 112),
     (120, 146, 172),
@@ -40,9 +40,14 @@ def vary(rng: np.random.Generator, colour: Colour, amount: float = 12.0) -> Colo
     return red, green, blue
 
 
-def pick(rng: np.random.Generator, pool: tuple[Colour, ...]) -> Colour:
-    """One colour of the pool, varied."""
-    return vary(rng, pool[int(rng.integers(len(pool)))])
+def pick(rng: np.random.Generator, pool: tuple[Colour, ...], hue: float | None = None) -> Colour:
+    """One colour of the pool, varied; or a soft colour about a hue in [0, 1), where one is given."""
+    colour = vary(rng, pool[int(rng.integers(len(pool)))])
+    if hue is None:
+        return colour
+    turned, soft, bright = (hue + rng.normal(0.0, 0.02)) % 1.0, 0.3 * rng.uniform(0.8, 1.2), rng.uniform(0.55, 0.95)
+    red, green, blue = (round(255 * value) for value in colorsys.hsv_to_rgb(turned, soft, bright))
+    return red, green, blue
 
 
 def scale(colour: Colour, factor: float) -> Colour:

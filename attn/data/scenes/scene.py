@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from attn.data.scenes.backgrounds import BACKGROUNDS, Stage
-from attn.data.scenes.objects import OBJECTS
+from attn.data.scenes.objects import HUES, OBJECTS
 from attn.data.scenes.splits import CLASSES, HOME, SPLITS, Cast, draw_cast
 from attn.data.scenes.sprite import Sprite
 
@@ -52,7 +52,8 @@ def render(
     context_bias: float = 0.7,
     objects: int | tuple[int, int] = (1, 2),
     classes: tuple[str, ...] = CLASSES,
-    plain_share: float = 0.0,
+    plain_share: float = 0.1,
+    own_hue: float = 1.0,
 ) -> Scene:
     """Renders one scene; the same arguments give the same bytes in any process.
 
@@ -65,11 +66,12 @@ def render(
         objects: Number of objects, or its least and greatest value; those that would be hidden are left out.
         classes: The classes to draw from; a mask's values follow this order.
         plain_share: Share of the objects without their telling part, so that bodies have to be learnt too.
+        own_hue: Share of the objects whose body has the hue of its class: how much a body tells.
 
     Raises:
         ValueError: An argument is out of range; the message says which and what is allowed.
     """
-    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share)[0]
+    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share, own_hue)[0]
 
 
 def telling_parts(
@@ -81,10 +83,11 @@ def telling_parts(
     context_bias: float = 0.7,
     objects: int | tuple[int, int] = (1, 2),
     classes: tuple[str, ...] = CLASSES,
-    plain_share: float = 0.0,
+    plain_share: float = 0.1,
+    own_hue: float = 1.0,
 ) -> np.ndarray:
     """The telling parts of the scene that `render` makes of the same arguments: uint8 (H, W), as its mask."""
-    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share)[1]
+    return _compose(split, index, seed, size, context_bias, objects, classes, plain_share, own_hue)[1]
 
 
 def _compose(
@@ -96,12 +99,13 @@ def _compose(
     objects: int | tuple[int, int],
     classes: tuple[str, ...],
     plain_share: float,
+    own_hue: float,
 ) -> tuple[Scene, np.ndarray]:
-    span = _check(split, index, size, context_bias, objects, classes, plain_share)
+    span = _check(split, index, size, context_bias, objects, classes, plain_share, own_hue)
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     cast = draw_cast(split, rng, classes=classes, context_bias=context_bias, objects=span)
     stage = BACKGROUNDS[cast.context](rng, size * SUPERSAMPLING)
-    placed = _place(rng, cast, stage, size, plain_share)
+    placed = _place(rng, cast, stage, size, plain_share, own_hue)
     for item in placed:
         _lay(stage, item)
     image = cv2.resize(stage.canvas, (size, size), interpolation=cv2.INTER_AREA)
@@ -127,6 +131,7 @@ def _check(
     objects: int | tuple[int, int],
     classes: tuple[str, ...],
     plain_share: float,
+    own_hue: float,
 ) -> tuple[int, int]:
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
@@ -136,8 +141,9 @@ def _check(
         raise ValueError(f"size is {size}; a scene needs at least 32 pixels")
     if not 0.0 <= context_bias <= 1.0:
         raise ValueError(f"context_bias is {context_bias}; it must lie between 0 and 1")
-    if not 0.0 <= plain_share <= 1.0:
-        raise ValueError(f"plain_share is {plain_share}; it must lie between 0 and 1")
+    for what, share in (("plain_share", plain_share), ("own_hue", own_hue)):
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"{what} is {share}; it must lie between 0 and 1")
     unknown = [name for name in classes if name not in OBJECTS]
     if unknown or not classes or len(set(classes)) != len(classes):
         raise ValueError(f"classes are {classes}; name some of {', '.join(CLASSES)}, each once")
@@ -149,12 +155,14 @@ def _check(
     return low, high
 
 
-def _place(rng: np.random.Generator, cast: Cast, stage: Stage, size: int, plain_share: float) -> list[_Placed]:
+def _place(
+    rng: np.random.Generator, cast: Cast, stage: Stage, size: int, plain_share: float, own_hue: float
+) -> list[_Placed]:
     """Draws the objects where enough of each stays visible; far ones first. The main one is always kept."""
     placed: list[_Placed] = []
     for name in cast.classes:
         for _ in range(_TRIES):
-            item = _draw(rng, name, stage, size, len(cast.classes), plain_share)
+            item = _draw(rng, name, stage, size, len(cast.classes), plain_share, own_hue)
             candidate = sorted([*placed, item], key=lambda other: other.foot)
             if all(share >= MIN_VISIBLE for share in _visible_shares(candidate)):
                 placed = candidate
@@ -162,7 +170,9 @@ def _place(rng: np.random.Generator, cast: Cast, stage: Stage, size: int, plain_
     return placed
 
 
-def _draw(rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: int, plain_share: float) -> _Placed:
+def _draw(
+    rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: int, plain_share: float, own_hue: float
+) -> _Placed:
     canvas = stage.canvas.shape[0]
     far, near = stage.ground
     depth = rng.random()
@@ -176,6 +186,7 @@ def _draw(rng: np.random.Generator, name: str, stage: Stage, size: int, crowd: i
         flip=bool(rng.random() < 0.5),
         aspect=float(np.exp(rng.normal(0.0, 0.07))),
         plain=bool(rng.random() < plain_share),
+        hue=HUES[name] if rng.random() < own_hue else None,
     )
     OBJECTS[name](sprite, rng)
     sprite.light(rng)

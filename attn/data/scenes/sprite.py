@@ -50,6 +50,7 @@ class Sprite:
         rgba: uint8 (h, w, 4), colours premultiplied by alpha.
         part: uint8 (h, w), alpha of the telling part.
         plain: Whether the object goes without its telling part.
+        hue: Of the body, in [0, 1); None: any colour.
         origin: (x, y) of the surface's upper left corner on the canvas, in canvas pixels.
     """
 
@@ -62,6 +63,7 @@ class Sprite:
         flip: bool = False,
         aspect: float = 1.0,
         plain: bool = False,
+        hue: float | None = None,
     ) -> None:
         """Lays a surface around `centre` (canvas pixels); `radius` is the length of the frame's unit."""
         reach = int(np.ceil(radius * 1.45 * max(1.0, aspect))) + 2
@@ -69,7 +71,7 @@ class Sprite:
         self.rgba = np.zeros((2 * reach, 2 * reach, 4), np.uint8)
         self.part = np.zeros((2 * reach, 2 * reach), np.uint8)
         self.radius = radius
-        self.plain = plain
+        self.plain, self.hue = plain, hue
         angle = np.deg2rad(degrees)
         cos, sin = np.cos(angle), np.sin(angle)
         stretch = np.diag([-aspect if flip else aspect, 1.0 / aspect]) * radius
