@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +29,31 @@ from jobs.run_folder import RunFolder
 SEEDS = (0, 1, 2)
 
 
+OF_MAPS = {"mean_ap": "mAP", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"}
+OF_BIAS = {"recall": "recall", "specificity": "specificity"}
+
+
 @dataclass(frozen=True)
 class Study:
-    """Recipes to compare, and the splits to score them on."""
+    """Recipes to compare, the splits to score them on, and the scores to show."""
 
     recipes: dict[str, str]
     splits: tuple[str, ...]
-    columns: dict[str, str] = field(
-        default_factory=lambda: {
-            "mean_ap": "mAP",
-            "seed_miou": "seed mIoU",
-            "direct_miou": "direct mIoU",
-            "coverage": "coverage",
-        }
-    )
+    columns: dict[str, str]
 
 
 STUDIES = {
     "scenes": Study(
         {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext"},
         ("val", "test", "object_without_context", "context_without_object"),
-        {"mean_ap": "mAP", "recall": "recall", "specificity": "specificity", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"},
+        OF_MAPS | OF_BIAS,
     ),
     "photographs": Study(
-        {"Grad-CAM": "grad_cam_photographs", "GAIN": "gain_photographs", "GAIN_ext": "gain_ext_photographs"}, ("train", "val")
+        {"Grad-CAM": "grad_cam_photographs", "GAIN": "gain_photographs", "GAIN_ext": "gain_ext_photographs"},
+        ("train", "val"),
+        OF_MAPS,
     ),
-}  # fmt: skip
+}
 
 
 def main(study: Study, out: Path, overrides: list[str]) -> None:

@@ -47,20 +47,21 @@ def main(overrides: list[str]) -> dict[str, Any]:
     results: dict[str, dict[str, Any]] = {}
     looked: dict[str, list[Looked]] = {}
     demo = new_run_id("demo")
+    configs = {title: load_config(TrainConfig, name, ["cluster.workers=2", *overrides]) for title, name in METHODS.items()}
+    root = next(iter(configs.values())).root
     with ray_session():
-        for title, recipe in METHODS.items():
-            config = load_config(TrainConfig, recipe, ["cluster.workers=2", *overrides])
+        for title, config in configs.items():
             console.print(f"[bold]{title}[/bold]: training {config.training.epochs} epochs with two workers")
-            run = train.run(config, run_id=f"{demo}-{recipe}")
+            run = train.run(config, run_id=f"{demo}-{METHODS[title]}")
             results[title], looked[title] = evaluate.score(run["model"], ["data.split=test", f"panels={PICTURES}"])
     picture = heading(
         comparison(looked), "Where the classifier looks", "generated scenes, test split; outline: the object"
     )
-    folder = RunFolder(config.root, demo)
+    folder = RunFolder(root, demo)
     folder.write("comparison.png", picture.png())
     console.print(_table(results))
-    console.print(f"pictures:  {folder.path('comparison.png')}\n           {config.root}/{demo}-*/preview")
-    console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri sqlite:///{config.root}/mlflow.db")
+    console.print(f"pictures:  {folder.path('comparison.png')}\n           {root}/{demo}-*/preview")
+    console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri sqlite:///{root}/mlflow.db")
     console.print(f"{time.monotonic() - started:.0f} seconds")
     return {
         "scores": {title: result["scores"] for title, result in results.items()},

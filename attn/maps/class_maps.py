@@ -31,19 +31,22 @@ def class_activation(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
     return class_maps_BChw[images, classes].relu()
 
 
-def normalize_max(maps_Nhw: Tensor) -> Tensor:
+def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False) -> Tensor:
     """Divide each map by its own maximum (OAA eq. 2); a map that is zero everywhere stays zero.
 
     The gradient goes through the maximum too, except where its inverse would not be a finite number.
 
     Args:
         maps_Nhw: Non-negative maps; one without a positive value is returned as it is.
+        constant_maximum: Take the maximum for a constant: the gradient then goes through the values alone.
 
     Raises:
         ValueError: If the maps are not floating (N, h, w) with at least one position.
     """
     check_maps(maps_Nhw)
     peak_N11 = maps_Nhw.amax(dim=(1, 2), keepdim=True)
+    if constant_maximum:
+        peak_N11 = peak_N11.detach()
     representable = peak_N11.detach() >= torch.finfo(maps_Nhw.dtype).tiny
     maps_Nhw = torch.where(representable, maps_Nhw, maps_Nhw.detach())
     peak_N11 = torch.where(representable, peak_N11, peak_N11.detach())

@@ -38,6 +38,8 @@ class GainConfig(MethodConfig):
         mining_score: What is pushed down: the class's probability, or its logit, which is unbounded below.
         mining_parameters: `all`: attention mining trains both passes. `fixed`: the second pass's parameters are
             constants, so that attention mining only changes what the map depends on.
+        mining_normalizer: `trained`: attention mining also works through the maximum that a map is divided by, and can
+            grow a mask by lowering the peak, which classification needs. `constant`: only by raising the rest.
         warmup_epochs: Epochs of classification alone at the start.
         warmup_extra: Whether extra supervision works during those epochs.
         layer: Feature layer of the map.
@@ -55,6 +57,7 @@ class GainConfig(MethodConfig):
     mask_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     mining_score: Literal["sigmoid", "logit"] = "sigmoid"
     mining_parameters: Literal["all", "fixed"] = "all"
+    mining_normalizer: Literal["trained", "constant"] = "trained"
     warmup_epochs: NonNegativeInt = 1
     warmup_extra: bool = False
     layer: str = "last"
@@ -143,9 +146,9 @@ class Gain:
         if len(pairs) == 0:
             return maps.sum()
         height, width = images.shape[-2:]
-        masks = soft_mask(
-            upsample(normalize_max(maps), (height, width)), scale=config.mask_scale, threshold=config.mask_threshold
-        )
+        constant = config.mining_normalizer == "constant"
+        normalized = upsample(normalize_max(maps, constant_maximum=constant), (height, width))
+        masks = soft_mask(normalized, scale=config.mask_scale, threshold=config.mask_threshold)
         erased = erase(images, masks, pairs)
         scores = _second_pass(model, erased, fixed=config.mining_parameters == "fixed").gather(1, pairs[:, 1:])[:, 0]
         scores = scores.sigmoid() if config.mining_score == "sigmoid" else scores

@@ -202,11 +202,13 @@ class Trainer:
             else self.model.no_sync()
         )
         with sync:
-            batch, parts = self._together(lambda: self._losses(next(batches), epoch, fraction))
+            # In two turns: a method may itself ask the other workers, who must all have a batch by then.
+            batch = self._together(lambda: next(batches))
+            parts = self._together(lambda: self._losses(batch, epoch, fraction))
             self.scaler.scale(parts["loss"] / group).backward()
         return batch, parts
 
-    def _losses(self, batch: Batch, epoch: int, fraction: float) -> tuple[Batch, Parts]:
+    def _losses(self, batch: Batch, epoch: int, fraction: float) -> Parts:
         progress = Progress(epoch, self.position.step, fraction)
         with self._autocast():
             parts = self.parts.method.step(self.model, batch, progress)
@@ -218,7 +220,7 @@ class Trainer:
                 f"step {self.position.step + 1}, images {ids}; the update was not made. "
                 "Lower optimizer.lr, or set training.clip_norm"
             )
-        return batch, parts
+        return parts
 
     def _update(self) -> None:
         if self.config.training.clip_norm is not None:

@@ -55,8 +55,9 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
             weights = derivative[0].mean(dim=(1, 2))
             attention = sum(weights[k] * features[0, k] for k in range(len(weights))).clamp(min=0)
             assert attention.max() > 0
-            attention = attention / attention.max()
-            large = functional.interpolate(attention[None, None], size=image.shape[1:], mode="bilinear")[0, 0]
+            peak = attention.max().detach() if config.get("mining_normalizer") == "constant" else attention.max()
+            mined, attention = attention / peak, attention / attention.max()
+            large = functional.interpolate(mined[None, None], size=image.shape[1:], mode="bilinear")[0, 0]
             mask = 1 / (1 + torch.exp(-config.get("mask_scale", 10) * (large - config.get("mask_threshold", 0.5))))
             score = second((image - mask * image)[None]).logits[0, label]
             scores.append(score if config.get("mining_score") == "logit" else 1 / (1 + torch.exp(-score)))
@@ -82,6 +83,7 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
         {},
         {"alpha": 0.3, "mask_scale": 7.0, "mask_threshold": 0.2, "mining_score": "logit"},
         {"mining_parameters": "fixed"},
+        {"mining_parameters": "fixed", "mining_normalizer": "constant", "extra_supervision": "masks"},
         {"weight_gradient": True},
         {"layer": "inner"},
         {"layer": "inner", "weight_gradient": True, "mining_parameters": "fixed"},
