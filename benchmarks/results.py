@@ -44,12 +44,12 @@ class Study:
 
 STUDIES = {
     "scenes": Study(
-        {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext"},
+        {"Grad-CAM": "scenes_grad_cam", "GAIN": "scenes_gain", "GAIN_ext": "scenes_gain_ext"},
         ("val", "test", "object_without_context", "context_without_object"),
         OF_MAPS | OF_BIAS,
     ),
     "photographs": Study(
-        {"Grad-CAM": "grad_cam_photographs", "GAIN": "gain_photographs", "GAIN_ext": "gain_ext_photographs"},
+        {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext"},
         ("train", "val"),
         OF_MAPS,
     ),

@@ -23,7 +23,7 @@ from jobs import evaluate, train
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 
-METHODS = {"Grad-CAM": "grad_cam", "GAIN": "gain"}
+METHODS = {"Grad-CAM": "scenes_grad_cam", "GAIN": "scenes_gain"}
 SHOWN = {
     "mean_ap": "mAP",
     "seed_miou": "map mIoU (seed)",

@@ -94,6 +94,8 @@ class ScenesSource:
             context_bias=config.context_bias,
             objects=config.objects,
             classes=config.classes,
+            plain_share=config.plain_share,
+            own_hue=config.own_hue,
         )
 
 

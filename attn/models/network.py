@@ -45,7 +45,7 @@ class ModelConfig(Config):
     name: str = "resnet18"
     weights: Literal["imagenet"] | Location | None = "imagenet"
     head: Literal["gap", "conv", "fc"] = "gap"
-    stride: Literal[8, 16, 32] | None = None
+    stride: Literal[4, 8, 16, 32] | None = None
     widths: Annotated[tuple[PositiveInt, ...], Field(strict=False)] | None = None
     head_convolutions: Annotated[int, Field(ge=0, le=8)] = 0
     head_width: PositiveInt = 512

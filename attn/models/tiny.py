@@ -46,7 +46,7 @@ register(
     "tiny",
     Architecture(
         build=lambda stride, widths: Tiny(stride, widths or WIDTHS),
-        strides=(8, 16),
+        strides=(8, 4, 16),
         weights=None,
         has_widths=True,
     ),

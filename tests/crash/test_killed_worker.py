@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("ray_up")
 
 def config_for(root: Path, quick: list[str], *more: str) -> TrainConfig:
     overrides = [*quick, "data.count=128", "training.epochs=3", "checkpoint.every_steps=3", "tracking.enabled=false"]
-    return load_config(TrainConfig, "gain", [*overrides, f"root={root}", *more])
+    return load_config(TrainConfig, "scenes_gain", [*overrides, f"root={root}", *more])
 
 
 def kill_a_worker_in_mid_epoch(folder: Path, killed: list[int], position: tuple[int, int]) -> None:

@@ -235,7 +235,7 @@ def test_scenes() -> None:
     config = ScenesConfig(count=6, size=48, seed=3)
     source = config.build()
     assert source.classes == CLASSES
-    scene = render("train", 4, seed=3, size=48, context_bias=0.9)
+    scene = render("train", 4, seed=3, size=48)
     copy = pickle.loads(pickle.dumps(source))
     for example in (source.load(4), copy.load(4)):
         assert example.record.image_id == scene.image_id
@@ -255,3 +255,12 @@ def test_scenes_faults() -> None:
         ScenesConfig(split="dev").build()
     with pytest.raises(DataError, match="classes are"):
         ScenesConfig(classes=("unicorn",), count=1).build()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"seed": 1}, {"size": 48}, {"context_bias": 0.0}, {"objects": (2, 2)}, {"plain_share": 1.0}, {"own_hue": 0.0}]
+)
+def test_every_field_of_the_scenes_changes_them(changed: dict[str, Any]) -> None:
+    plain, other = (ScenesConfig(count=6, **more).build() for more in ({}, changed))
+    images = [[source.load(index).image for index in range(6)] for source in (plain, other)]
+    assert any(a.shape != b.shape or (a != b).any() for a, b in zip(*images, strict=True))

@@ -25,5 +25,5 @@ def test_an_interrupted_run_is_cancelled(
     monkeypatch.setattr(train, "_fit", fit)
     overrides = [f"root={tmp_path}", "data.count=40", "tracking.enabled=false"]
     with pytest.raises(KeyboardInterrupt):
-        train.run(load_config(TrainConfig, "grad_cam", overrides), run_id="r")
+        train.run(load_config(TrainConfig, "scenes_grad_cam", overrides), run_id="r")
     assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "cancelled"

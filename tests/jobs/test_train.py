@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("ray_up")
 
 
 def load(quick: list[str], root: str | Path, *more: str) -> TrainConfig:
-    return load_config(TrainConfig, "gain", [*quick, f"root={root}", *more])
+    return load_config(TrainConfig, "scenes_gain", [*quick, f"root={root}", *more])
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
         "data.count=64", "data.size=32", "input.size=32", "training.epochs=2", "training.batch_size=16",
         "cluster.workers=2", "tracking.preview_images=2", "tracking.log_every_steps=1", f"root={root}",
     ]  # fmt: skip
-    return run(load_config(TrainConfig, "gain", overrides), run_id="first")
+    return run(load_config(TrainConfig, "scenes_gain", overrides), run_id="first")
 
 
 def test_leaves_model_scores_pictures_and_config(finished: dict[str, object]) -> None:
