@@ -47,7 +47,9 @@ def main(overrides: list[str]) -> dict[str, Any]:
     results: dict[str, dict[str, Any]] = {}
     looked: dict[str, list[Looked]] = {}
     demo = new_run_id("demo")
-    configs = {title: load_config(TrainConfig, name, ["cluster.workers=2", *overrides]) for title, name in METHODS.items()}
+    configs = {
+        title: load_config(TrainConfig, name, ["cluster.workers=2", *overrides]) for title, name in METHODS.items()
+    }
     root = next(iter(configs.values())).root
     with ray_session():
         for title, config in configs.items():

@@ -20,7 +20,8 @@ import torchvision
 from torch import Tensor, nn
 
 from attn.config.base import is_remote
-from attn.errors import WeightsError
+from attn.data.files import read_bytes
+from attn.errors import DataError, WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +58,12 @@ def read_state_dict(location: str) -> StateDict:
     Raises:
         WeightsError: If it cannot be read or is not a flat dict of tensors.
     """
+    source = _fetch(location) if is_remote(location) else location
     try:
-        source = _fetch(location) if is_remote(location) else location
         content = torch.load(source, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {location}: correct model.weights") from error
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a file that is no state dict can raise anything in torch's readers
         # torch's own text for a refused pickle advises to read it unsafely.
         reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).partition(chr(10))[0]})"
         raise WeightsError(
@@ -156,14 +157,7 @@ def _download(url: str, path: Path) -> None:
 
 
 def _fetch(uri: str) -> IO[bytes]:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    patience = Config(connect_timeout=TIMEOUT_S, read_timeout=60, retries={"max_attempts": 3})
     try:
-        answer = boto3.client("s3", config=patience).get_object(Bucket=bucket, Key=key)
-        return io.BytesIO(answer["Body"].read())
-    except (BotoCoreError, ClientError) as error:
-        raise WeightsError(f"{uri} cannot be read ({error}): correct model.weights, or see to the store") from error
+        return io.BytesIO(read_bytes(uri))
+    except DataError as error:
+        raise WeightsError(f"{error}: correct model.weights, or see to the store") from None

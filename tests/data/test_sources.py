@@ -258,7 +258,8 @@ def test_scenes_faults() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"seed": 1}, {"size": 48}, {"context_bias": 0.0}, {"objects": (2, 2)}, {"plain_share": 1.0}, {"own_hue": 0.0}]
+    "changed",
+    [{"seed": 1}, {"size": 48}, {"context_bias": 0.0}, {"objects": (2, 2)}, {"plain_share": 1.0}, {"own_hue": 0.0}],
 )
 def test_every_field_of_the_scenes_changes_them(changed: dict[str, Any]) -> None:
     plain, other = (ScenesConfig(count=6, **more).build() for more in ({}, changed))
