@@ -52,6 +52,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         # Ray listens on every interface: only processes of this session know the token, and no file holds it.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if address is None:  # nobody takes this machine away: one process less
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     import ray
 
     if ray.is_initialized():

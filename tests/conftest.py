@@ -82,6 +82,7 @@ def quick() -> list[str]:
         "input.size=32",
         "training.epochs=2",
         "training.batch_size=16",
+        "method.warmup_epochs=1",
         "cluster.workers=2",
         "tracking.preview_images=2",
     ]

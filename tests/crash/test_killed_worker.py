@@ -54,7 +54,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("undisturbed")
-    quick = ["data.size=32", "input.size=32", "training.batch_size=16", "cluster.workers=2"]
+    quick = ["data.size=32", "input.size=32", "training.batch_size=16", "method.warmup_epochs=1", "cluster.workers=2"]
     return weights(run(config_for(root, quick), run_id="calm"))
 
 
