@@ -13,7 +13,7 @@ from typing import Any
 
 from attn.config.resolve import dump_config, resolve
 from attn.config.train import TrainConfig
-from attn.errors import AttnError, RunError
+from attn.errors import AttnError, RunError, TrackingError
 from attn.tracking import create_run, terminate
 from jobs.progress import Channel, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
@@ -81,14 +81,14 @@ def _train(config: TrainConfig, folder: RunFolder, address: str | None) -> dict[
             outcome = _fit(config, folder)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
+        model = _export(config, folder)
     except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
         _close(config, folder, "cancelled")
         raise KeyboardInterrupt from None
     except BaseException as error:
         _close(config, folder, "failed", error=str(error))
         raise
-    model = _export(config, folder)
-    _close(config, folder, "done", metrics=outcome["metrics"], model=model)
+    _close(config, folder, "done", model=model)
     return _result(folder, folder.state())
 
 
@@ -104,11 +104,11 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _close(config: TrainConfig, folder: RunFolder, state: str, **fields: Any) -> None:
-    folder.update(state=state, ended=time.time(), **fields)
     try:
+        folder.update(state=state, ended=time.time(), **fields)
         terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
     except AttnError as error:  # must not hide what ended the run
-        print(f"tracking: {error}", file=sys.stderr)
+        print(f"the run's end could not be recorded: {error}", file=sys.stderr)
 
 
 def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
@@ -189,5 +189,10 @@ def _export(config: TrainConfig, folder: RunFolder) -> str:
             },
         )
         folder.upload(bundle, "model")
-        log_model(config.tracking, config.root, folder.state().get("tracking_run"), bundle)
+        try:
+            log_model(config.tracking, config.root, folder.state().get("tracking_run"), bundle)
+        except TrackingError as error:  # the model itself is safe in the run's folder
+            if config.tracking.register_as:
+                raise
+            print(f"the model could not be recorded: {error}", file=sys.stderr)
     return folder.path("model")

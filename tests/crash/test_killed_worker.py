@@ -28,13 +28,15 @@ def config_for(root: Path, quick: list[str], *more: str) -> TrainConfig:
 
 
 def kill_a_worker_in_mid_epoch(folder: Path, killed: list[int], position: tuple[int, int]) -> None:
-    """Wait for the checkpoint of a batch within an epoch, then SIGKILL one training worker."""
+    """Wait for a checkpoint (epoch from 0, next batch) within an epoch, then SIGKILL one training worker."""
     name = f"epoch-{position[0]:04d}-batch-{position[1]:06d}"
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if (folder / "checkpoints" / name / "manifest-00000.json").exists():
             break
         time.sleep(0.005)
+    else:
+        return
     for process in psutil.Process().children(recursive=True):
         if "RayTrainWorker" in " ".join(process.cmdline()):
             os.kill(process.pid, signal.SIGKILL)
@@ -62,7 +64,7 @@ def test_recovers_by_itself_to_the_same_weights(
     undisturbed: dict[str, torch.Tensor], quick: list[str], tmp_path: Path
 ) -> None:
     killed: list[int] = []
-    thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "hit", killed, (1, 6)))
+    thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "hit", killed, (1, 4)))
     thread.start()
     result = run(config_for(tmp_path, quick), run_id="hit")
     thread.join()
@@ -75,7 +77,7 @@ def test_resumes_from_the_command_line_to_the_same_weights(
     undisturbed: dict[str, torch.Tensor], quick: list[str], tmp_path: Path
 ) -> None:
     killed: list[int] = []
-    thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "lost", killed, (1, 3)))
+    thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "lost", killed, (1, 4)))
     thread.start()
     with pytest.raises(RunError, match="attn resume lost"):
         run(config_for(tmp_path, quick, "cluster.max_failures=0"), run_id="lost")
