@@ -5,11 +5,14 @@ from __future__ import annotations
 __all__ = ["resume", "run"]
 
 import os
+import platform
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from attn.config.resolve import dump_config, resolve
 from attn.config.train import TrainConfig
@@ -18,6 +21,9 @@ from attn.tracking import create_run, terminate
 from jobs.progress import Channel, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
+
+COLLECTIVE_SECONDS = 600
+"""How long a worker waits for the others before it takes them for lost."""
 
 
 def run(config: TrainConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
@@ -42,7 +48,7 @@ def run(config: TrainConfig, *, run_id: str | None = None, address: str | None =
     _prepare(config)
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
     folder.write("config.yaml", text)
-    folder.update(kind="train", state="running", started=time.time(), tracking_run=tracking_run, pid=os.getpid())
+    folder.update(kind="train", state="running", started=time.time(), tracking_run=tracking_run, **_process())
     return _train(config, folder, address)
 
 
@@ -62,10 +68,17 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), run)
     state = folder.state()
     config = resolve(TrainConfig, folder.read("config.yaml").decode(), folder.path("config.yaml"), [])
+    config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
     if state.get("state") == "done":
         return _result(folder, state)
-    folder.update(state="running", resumed=time.time(), pid=os.getpid())
+    if state.get("state") == "running" and state.get("host") == platform.node() and psutil.pid_exists(state["pid"]):
+        raise RunError(f"run {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
+    folder.update(state="running", resumed=time.time(), ended=None, error=None, **_process())
     return _train(config, folder, address)
+
+
+def _process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": platform.node()}
 
 
 def _prepare(config: TrainConfig) -> None:
@@ -99,7 +112,7 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
         "model": state.get("model"),
         "metrics": state.get("metrics"),
         "tracking_run": state.get("tracking_run"),
-        "seconds": round(state.get("ended", time.time()) - state.get("resumed", state["started"]), 1),
+        "seconds": round((state.get("ended") or time.time()) - (state.get("resumed") or state["started"]), 1),
     }
 
 
@@ -113,7 +126,7 @@ def _close(config: TrainConfig, folder: RunFolder, state: str, **fields: Any) ->
 
 def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     from jobs.storage import ray_storage
     from jobs.worker import train_worker
@@ -130,6 +143,7 @@ def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=loop,
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
         scaling_config=ScalingConfig(
             num_workers=config.cluster.workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker
         ),

@@ -27,7 +27,7 @@ from attn.tracking import attach
 from attn.training.checkpoint import Position
 from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
-from attn.training.world import World
+from attn.training.world import TrainingStopped, World
 from jobs.checkpoint_transfer import download_checkpoint, upload_checkpoint
 from jobs.progress import Channel
 from jobs.run_folder import RunFolder
@@ -50,35 +50,24 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     config = resolve(TrainConfig, loop["config"], "config.yaml", [])
     world = World.current(ray.train.torch.get_device())
     try:
-        trainer = _build(config, world)
-        with _restored() as start:
-            metrics = trainer.fit(RayReporter(config, world, loop, trainer), start)
-    except AttnError as error:
-        return {"fault": str(error), "code": error.code}
+        trainer = Trainer(config, world, world.together(lambda: build_parts(config, rank=world.rank, world=world.size)))
+        reporter = world.together(lambda: RayReporter(config, world, loop, trainer))
+        with _restored(world) as start:
+            metrics = trainer.fit(reporter, start)
+    except TrainingStopped as stopped:  # on every rank: any other error is one rank's, and Ray must end the others
+        return {"fault": str(stopped)}
     return {"metrics": metrics}
 
 
-def _build(config: TrainConfig, world: World) -> Trainer:
-    """The trainer; where a rank cannot build its parts, no rank goes on to wait for it."""
-    fault, parts = None, None
-    try:
-        parts = build_parts(config, rank=world.rank, world=world.size)
-    except AttnError as error:
-        fault = str(error)
-    if stopped := world.first_fault(fault):
-        raise RunError(stopped)
-    return Trainer(config, world, parts)
-
-
 @contextlib.contextmanager
-def _restored() -> Iterator[Path | None]:
+def _restored(world: World) -> Iterator[Path | None]:
     """The newest committed checkpoint as a local folder, or None at the start of a run."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="attn-restore-") as folder:
-        yield download_checkpoint(checkpoint, Path(folder))
+        yield world.together(lambda: download_checkpoint(checkpoint, Path(folder)))
 
 
 class RayReporter:
@@ -118,7 +107,6 @@ class RayReporter:
                     name = re.sub(r"[^A-Za-z0-9_.-]", "_", image_id)
                     self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
                     self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
-            self.tracker.flush()
         except AttnError as error:  # the run is worth more than its record
             self.channel.put({"kind": "text", "text": f"tracking: {error}"})
 
@@ -136,17 +124,7 @@ class RayReporter:
         storage = context.get_storage()
         assert storage is not None, "Ray Train tells every worker where checkpoints belong"
         name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
-        fault = None
-        folder = Path(tempfile.mkdtemp(prefix="attn-checkpoint-"))
-        try:
-            write(folder)
-            upload_checkpoint(folder, self.folder.path(f"checkpoints/{name}"))
-        except (OSError, RuntimeError, AttnError) as error:
-            fault = f"checkpoint {name} could not be written to {self.folder.path('checkpoints')}: {error}"
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        if stopped := self.world.first_fault(fault):
-            raise RunError(stopped)
+        self.world.together(lambda: self._upload(name, write))
         path = f"{storage.experiment_fs_path}/{name}"
         ray.train.report(
             {**metrics, "epoch": position.epoch, "step": position.step},
@@ -154,5 +132,26 @@ class RayReporter:
             checkpoint_dir_name=name,
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
         )
+        self.world.together(lambda: self._committed(position, metrics))
+
+    def _upload(self, name: str, write: Callable[[Path], None]) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="attn-checkpoint-"))
+        try:
+            write(folder)
+            upload_checkpoint(folder, self.folder.path(f"checkpoints/{name}"))
+        except (OSError, RuntimeError, AttnError) as error:
+            where = self.folder.path("checkpoints")
+            raise RunError(f"checkpoint {name} could not be written to {where}: {error}") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _committed(self, position: Position, metrics: dict[str, float]) -> None:
         if self.world.rank == 0:
-            self.folder.update(epoch=position.epoch, step=position.step, metrics=metrics or None)
+            self.folder.update(epoch=position.epoch, step=position.step, **({"metrics": metrics} if metrics else {}))
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self.tracker.flush()
+        except AttnError as error:  # the run is worth more than its record
+            self.channel.put({"kind": "text", "text": f"tracking: {error}"})

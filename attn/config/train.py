@@ -46,4 +46,9 @@ class TrainConfig(Config):
                 f"training.batch_size={self.training.batch_size} must be a multiple of cluster.workers x "
                 f"training.accumulate_steps = {parts}"
             )
+        if self.input.resize == "short_side" and self.training.batch_size != parts:
+            raise ValueError(
+                "input.resize=short_side gives inputs of differing sizes, one to a batch: set "
+                f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"
+            )
         return self

@@ -52,6 +52,8 @@ def build_loader(
         num_workers=workers,
         collate_fn=cast(Any, _as_is),
         pin_memory=torch.cuda.is_available() if pin is None else pin,
+        # Without one of its own, every new iteration draws from the generator that dropout draws from.
+        generator=torch.Generator(),
         **process,
     )
 

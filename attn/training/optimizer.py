@@ -21,6 +21,12 @@ class Multipliers(Config):
     head_weight: float = Field(default=10.0, ge=0)
     head_bias: float = Field(default=10.0, ge=0)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("all multipliers are 0, which trains nothing: set one above 0")
+        return self
+
 
 class OptimizerConfig(Config):
     """What updates the weights."""

@@ -82,5 +82,7 @@ def _validation(
     if val_source.classes != source.classes:
         raise DataError(f"the classes of split {config.validation.split!r} are not those of {config.data.split!r}")
     dataset = AttentionDataset(val_source, config.input, train=False, seed=config.seed)
-    batches = shards(len(dataset), max(1, config.training.batch_size // world), rank=rank, world=world)
+    # Images that keep their aspect differ in size, and only equal ones make a batch.
+    size = 1 if config.input.resize == "short_side" else max(1, config.training.batch_size // world)
+    batches = shards(len(dataset), size, rank=rank, world=world)
     return dataset, build_loader(dataset, batches, workers=config.cluster.data_workers)

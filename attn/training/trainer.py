@@ -6,12 +6,12 @@ same in a test, on a laptop and in a Ray Train worker.
 
 from __future__ import annotations
 
-__all__ = ["EpochRecord", "Reporter", "StepRecord", "Trainer", "TrainingStopped"]
+__all__ = ["EpochRecord", "Reporter", "StepRecord", "Trainer"]
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader
 
 from attn.config.train import TrainConfig
 from attn.data.sample import Batch
-from attn.errors import AttnError, RunError
 from attn.methods.base import Parts, Progress
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.optimizer import build_optimizer
@@ -30,20 +29,14 @@ from attn.training.parts import Parts as RunParts
 from attn.training.parts import build_parts
 from attn.training.randomness import random_state, restore_random_state, seed_everything
 from attn.training.validation import validate
-from attn.training.world import World
+from attn.training.world import TrainingStopped, World
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class TrainingStopped(RunError):
-    """The run found a fault that a restart would meet again, and stopped on all workers before the update."""
-
-    code = "stopped"
-
-
 @dataclass(frozen=True)
 class StepRecord:
-    """One optimiser step: its losses (means over workers and accumulated batches) and where in the run it stands."""
+    """One optimiser step: its losses (rank 0's share of the batch) and where in the run it stands."""
 
     epoch: int
     epochs: int
@@ -77,18 +70,19 @@ class Reporter(Protocol):
 
 @dataclass
 class _Running:
-    """Sums of an epoch's losses, kept on the device."""
+    """What an epoch has summed up so far; plain values, so that a checkpoint within the epoch can hold it."""
 
-    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
+    skipped: list[str] = field(default_factory=list)
 
-    def add(self, parts: dict[str, torch.Tensor]) -> None:
-        for name, value in parts.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+    def add(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
 
     def means(self) -> dict[str, float]:
-        return {name: float(total) / self.count for name, total in self.sums.items()} if self.count else {}
+        return {name: total / self.count for name, total in self.sums.items()}
 
 
 class Trainer:
@@ -108,7 +102,7 @@ class Trainer:
             ids = [world.device.index] if world.device.type == "cuda" else None
             self.model = DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
-        self.position = Position()
+        self.position, self.running = Position(), _Running()
         self.batches_per_epoch = len(self.parts.sampler)
         accumulate = config.training.accumulate_steps
         self.steps_per_epoch = -(-self.batches_per_epoch // accumulate)
@@ -129,34 +123,26 @@ class Trainer:
             self._restore(start)
         metrics: dict[str, float] = {}
         for epoch in range(self.position.epoch, self.config.training.epochs):
-            losses, skipped = self._train_epoch(epoch, reporter)
+            self._train_epoch(epoch, reporter)
+            losses = self.world.mean(self.running.means())
+            skipped = tuple(dict.fromkeys(name for names in self.world.gather(self.running.skipped) for name in names))
+            self.running = _Running()
             metrics = {f"train/{name}": value for name, value in losses.items()}
+            self._settle()
             last = epoch + 1 == self.config.training.epochs
             if self.parts.val_loader is not None and (last or (epoch + 1) % self.config.validation.every_epochs == 0):
-                metrics |= self._together(lambda: validate(self.network, self.parts, self.world, self._autocast()))
+                metrics |= validate(self.network, self.parts, self.world, self._autocast())
             self.position = Position(epoch + 1, 0, self.position.step)
-            if self.world.rank == 0:
-                reporter.epoch(EpochRecord(epoch, self.position.step, metrics, skipped), self)
+            record = EpochRecord(epoch, self.position.step, metrics, skipped)
+            self.world.together(lambda: reporter.epoch(record, self) if self.world.rank == 0 else None)
             self._save(reporter, metrics)
         return metrics
 
-    def _together(self, work: Callable[[], Any]) -> Any:
-        """Do something on every worker; a user's fault on one stops all."""
-        fault, result = None, None
-        try:
-            result = work()
-        except AttnError as error:
-            fault = str(error)
-        if stopped := self.world.first_fault(fault):
-            raise TrainingStopped(stopped)
-        return result
-
-    def _train_epoch(self, epoch: int, reporter: Reporter) -> tuple[dict[str, float], tuple[str, ...]]:
+    def _train_epoch(self, epoch: int, reporter: Reporter) -> None:
         self.network.train()
         self.parts.dataset.set_epoch(epoch)
         self.parts.sampler.set_epoch(epoch)
         self.parts.sampler.start(self.position.batch)
-        running, skipped = _Running(), []
         batches = self._batches(self.parts.loader)
         group_size, clock, seen = self.config.training.accumulate_steps, time.monotonic(), 0
         batch_index = self.position.batch
@@ -165,22 +151,21 @@ class Trainer:
             fraction = self.position.step / self.total_steps
             for group in self.optimizer.param_groups:
                 group["lr"] = group["base_lr"] * self.config.schedule.factor(fraction)
-            step_parts = _Running()
+            losses = _Running()
             for micro in range(size):
                 batch, parts = self._forward_backward(batches, epoch, fraction, size, last=micro == size - 1)
-                step_parts.add({name: value.detach() for name, value in parts.items()})
-                skipped += batch.skipped
+                losses.add({name: float(value.detach()) for name, value in parts.items()})
+                self.running.skipped += batch.skipped
                 seen += len(batch.image_ids)
             self._update()
             batch_index += size
             self.position = Position(epoch, batch_index, self.position.step + 1)
-            losses = step_parts.means()
-            running.add({name: torch.tensor(value, dtype=torch.float64) for name, value in losses.items()})
-            self._report_step(reporter, epoch, losses, seen / max(time.monotonic() - clock, 1e-9))
+            self.running.add(losses.means())
+            self._report_step(reporter, epoch, losses.means(), seen / max(time.monotonic() - clock, 1e-9))
             every = self.config.checkpoint.every_steps
             if every and self.position.step % every == 0 and batch_index < self.batches_per_epoch:
+                self._settle()
                 self._save(reporter, {})
-        return self.world.mean(running.means()), tuple(dict.fromkeys(skipped))
 
     def _batches(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
         for batch in loader:
@@ -203,8 +188,8 @@ class Trainer:
         )
         with sync:
             # In two turns: a method may itself ask the other workers, who must all have a batch by then.
-            batch = self._together(lambda: next(batches))
-            parts = self._together(lambda: self._losses(batch, epoch, fraction))
+            batch = self.world.together(lambda: next(batches))
+            parts = self.world.together(lambda: self._losses(batch, epoch, fraction))
             self.scaler.scale(parts["loss"] / group).backward()
         return batch, parts
 
@@ -225,10 +210,11 @@ class Trainer:
     def _update(self) -> None:
         if self.config.training.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.training.clip_norm)
+            trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(trained, self.config.training.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)  # those too that the optimiser leaves as they are
 
     def _report_step(self, reporter: Reporter, epoch: int, losses: dict[str, float], local_rate: float) -> None:
         if self.world.rank != 0:
@@ -241,18 +227,22 @@ class Trainer:
         )  # fmt: skip
         reporter.step(record)
 
-    def _save(self, reporter: Reporter, metrics: dict[str, float]) -> None:
+    def _settle(self) -> None:
+        """Make the workers' networks one: they share their running statistics. Refuse one that has diverged."""
+        self.world.average_buffers(self.network)
         bad = next((name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()), None)
         if fault := self.world.first_fault(
             bad and f"{bad} holds NaN or infinity: nothing was saved. Lower optimizer.lr"
         ):
             raise TrainingStopped(fault)
+
+    def _save(self, reporter: Reporter, metrics: dict[str, float]) -> None:
         shared = {
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        own = {"random": random_state()}
+        own = {"random": random_state(), "running": asdict(self.running)}
 
         def write(folder: Path) -> None:
             save_checkpoint(folder, self.position, shared, own, self.world.rank, self.world.size)
@@ -260,10 +250,11 @@ class Trainer:
         reporter.checkpoint(self.position, metrics, write)
 
     def _restore(self, folder: Path) -> None:
-        position, shared, own = load_checkpoint(folder, self.world.rank, self.world.size)
+        position, shared, own = self.world.together(lambda: load_checkpoint(folder, self.world.rank, self.world.size))
         self.network.load_state_dict(shared["model"])
         self.optimizer.load_state_dict(shared["optimizer"])
         self.scaler.load_state_dict(shared["scaler"])
         if own is not None:
             restore_random_state(own["random"])
+            self.running = _Running(**own["running"])
         self.position = position

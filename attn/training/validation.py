@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from attn.evaluation.classification import average_precision, roc_auc
 from attn.losses import multilabel_soft_margin
@@ -26,19 +27,7 @@ def validate(
     Returns:
         Finite numbers by name, the same on every rank; a score that no class allows is left out.
     """
-    assert parts.val_loader is not None
-    was_training = network.training
-    network.eval()
-    logits, labels = [], []
-    try:
-        with autocast:
-            for batch in parts.val_loader:
-                logits.append(network(batch.images.to(world.device)).logits.float().cpu())
-                labels.append(batch.labels)
-    finally:
-        network.train(was_training)
-    empty = torch.zeros((0, len(parts.source.classes)))
-    shares = world.gather((torch.cat([empty, *logits]), torch.cat([empty, *labels])))
+    shares = world.gather(world.together(lambda: _share(network, parts, world, autocast)))
     logits_BC, labels_BC = (torch.cat(part) for part in zip(*shares, strict=True))
     probabilities, present = torch.sigmoid(logits_BC).double().numpy(), labels_BC.numpy()
     metrics = {
@@ -47,3 +36,22 @@ def validate(
         "val/loss": float(multilabel_soft_margin(logits_BC, labels_BC)),
     }
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _share(
+    network: Network, parts: Parts, world: World, autocast: contextlib.AbstractContextManager[Any]
+) -> tuple[Tensor, Tensor]:
+    """Logits and labels (n, C) of this worker's images, on the CPU."""
+    assert parts.val_loader is not None
+    was_training = network.training
+    network.eval()
+    logits = [torch.zeros((0, len(parts.source.classes)))]
+    labels = [logits[0]]
+    try:
+        with autocast:
+            for batch in parts.val_loader:
+                logits.append(network(batch.images.to(world.device)).logits.float().cpu())
+                labels.append(batch.labels)
+    finally:
+        network.train(was_training)
+    return torch.cat(logits), torch.cat(labels)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["World"]
+__all__ = ["TrainingStopped", "World"]
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
+
+from attn.errors import AttnError, RunError
+
+T = TypeVar("T")
+
+
+class TrainingStopped(RunError):
+    """A fault on which all workers agree, so that each of them stops here; a restart would meet it again."""
+
+    code = "stopped"
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,33 @@ class World:
         if flag.item() == 0:
             return None
         return next(text for text in self.gather(fault) if text is not None)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do something on every worker; what a user can mend on one of them stops all.
+
+        Args:
+            work: Must not talk to the other workers: one that fails would leave them waiting.
+
+        Raises:
+            TrainingStopped: On all workers, with the fault of the lowest rank that has one.
+        """
+        fault, result = None, None
+        try:
+            result = work()
+        except AttnError as error:
+            fault = str(error)
+        if stopped := self.first_fault(fault):
+            raise TrainingStopped(stopped)
+        return result  # type: ignore[return-value]  # without a fault there is a result
+
+    def average_buffers(self, network: nn.Module) -> None:
+        """Give all workers the mean of their floating buffers: running statistics, each of its own images."""
+        if self.size == 1:
+            return
+        for buffer in network.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= self.size
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """The mean over the workers, name by name; every worker gives the same names."""

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -44,25 +45,22 @@ def kill_a_worker_in_mid_epoch(folder: Path, killed: list[int], position: tuple[
             return
 
 
-def weights(result: dict[str, object]) -> dict[str, torch.Tensor]:
-    return load_bundle(str(result["model"])).network.state_dict()
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two runs ended with the same weights, bit by bit, and the same figures."""
+    ours, theirs = (load_bundle(str(result["model"])).network.state_dict() for result in (first, second))
+    equal = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    return equal and first["metrics"] == second["metrics"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("undisturbed")
     quick = ["data.size=32", "input.size=32", "training.batch_size=16", "method.warmup_epochs=1", "cluster.workers=2"]
-    return weights(run(config_for(root, quick), run_id="calm"))
+    return run(config_for(root, quick), run_id="calm")
 
 
-def test_recovers_by_itself_to_the_same_weights(
-    undisturbed: dict[str, torch.Tensor], quick: list[str], tmp_path: Path
-) -> None:
+def test_recovers_by_itself_to_the_same_weights(undisturbed: dict[str, Any], quick: list[str], tmp_path: Path) -> None:
     killed: list[int] = []
     thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "hit", killed, (1, 4)))
     thread.start()
@@ -70,11 +68,11 @@ def test_recovers_by_itself_to_the_same_weights(
     thread.join()
     assert killed
     assert json.loads((tmp_path / "hit/run.json").read_text())["attempts"] == 2
-    assert same(weights(result), undisturbed)
+    assert same(result, undisturbed)
 
 
 def test_resumes_from_the_command_line_to_the_same_weights(
-    undisturbed: dict[str, torch.Tensor], quick: list[str], tmp_path: Path
+    undisturbed: dict[str, Any], quick: list[str], tmp_path: Path
 ) -> None:
     killed: list[int] = []
     thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "lost", killed, (1, 4)))
@@ -84,4 +82,4 @@ def test_resumes_from_the_command_line_to_the_same_weights(
     thread.join()
     assert killed
     assert json.loads((tmp_path / "lost/run.json").read_text())["state"] == "failed"
-    assert same(weights(resume(str(tmp_path / "lost"))), undisturbed)
+    assert same(resume(str(tmp_path / "lost")), undisturbed)
