@@ -17,6 +17,8 @@ from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refus
 from attn.errors import DataError
 
 IGNORE = 255
+PLACEHOLDER = "{split}"
+TRAIN = ("train2017", "train")
 Entry = dict[str, Any]
 
 
@@ -25,8 +27,9 @@ class CocoConfig(SourceConfig):
 
     Attributes:
         root: Holds `annotations/instances_<split>.json` and the image folder `<split>`.
-        annotations: The JSON file, where it lies elsewhere.
-        images: The image folder, where it lies elsewhere.
+        annotations: The JSON file, where it lies elsewhere; `{split}` in it stands for the split. A file without it is
+            the split `train` or `train2017`.
+        images: The image folder, where it lies elsewhere; `{split}` likewise.
     """
 
     source: Literal["coco"] = "coco"
@@ -39,13 +42,19 @@ class CocoConfig(SourceConfig):
         """Read the annotations; no image is read.
 
         Raises:
-            DataError: The file is missing, broken or contradicts itself.
+            DataError: The file is missing, broken or contradicts itself, or is not that of the split.
         """
-        location = self.annotations or self._annotations()
+        if self.annotations and PLACEHOLDER not in self.annotations and self.split not in TRAIN:
+            raise DataError(
+                f"data.annotations={self.annotations} is one file for every split, so that split {self.split!r} would be "
+                f"the training data again: write {PLACEHOLDER} in the path where splits differ, or train without "
+                "validation (validation.split=null); to read this very file, leave data.split out"
+            )
+        location = (self.annotations or self._annotations()).replace(PLACEHOLDER, self.split)
         content = _read(location)
         categories = sorted(content["categories"], key=lambda entry: entry["id"])
         numbers = {entry["id"]: number for number, entry in enumerate(categories)}
-        folder = self.images or join(self.root, self.split)
+        folder = (self.images or join(self.root, self.split)).replace(PLACEHOLDER, self.split)
         found = _by_image(content, numbers, location)
         faults: list[str] = []
         records, outlines = [], {}

@@ -86,6 +86,17 @@ def test_coco_contradicts_itself(coco: Path, make: Any, change: dict[str, Any], 
         CocoConfig(root=str(coco), split="val").build()
 
 
+def test_coco_paths_follow_the_split(coco: Path, make: Any) -> None:
+    own, images = f"{coco}/own_{{split}}.json", f"{coco}/{{split}}"
+    make.write(coco, {"own_val.json": json.dumps(make.coco())})
+    elsewhere = CocoConfig(root="/nowhere", annotations=own, images=images, split="val").build()
+    assert [record.image for record in elsewhere.records] == [f"{coco}/val/{name}.jpg" for name in ("12", "3", "7")]
+    fixed = CocoConfig(root="/nowhere", annotations=f"{coco}/own_val.json", images=f"{coco}/val")
+    assert len(fixed.build().records) == 3
+    with pytest.raises(DataError, match=r"\{split\} in the path.*validation\.split=null"):
+        fixed.model_copy(update={"split": "val2017"}).build()
+
+
 @pycocotools_warns
 def test_coco_files_that_are_not_there(coco: Path, make: Any) -> None:
     with pytest.raises(DataError, match=r"split 'train2017' is not there; .* has val"):
