@@ -1,0 +1,20 @@
+"""How long this process waits for MLflow's answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from attn.tracking.mlflow_client import FIRST_CONTACT, LATER, connect, hurried
+
+
+@pytest.mark.parametrize("own", [None, "77"])
+def test_a_client_made_in_a_hurry_waits_longer_afterwards(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in LATER:
+        monkeypatch.setenv(name, "0")  # so that the test's end puts all of them back
+        monkeypatch.delenv(name) if own is None else monkeypatch.setenv(name, own)
+    with hurried():
+        connect("http://127.0.0.1:9")
+        assert {name: os.environ[name] for name in FIRST_CONTACT} == FIRST_CONTACT
+    assert {name: os.environ.get(name) for name in LATER} == (LATER if own is None else dict.fromkeys(LATER, own))
