@@ -74,9 +74,18 @@ class RunFolder:
         self.write("run.json", json.dumps({**state, **changes}, indent=1))
 
     def upload(self, local: Path, name: str) -> None:
-        """Put a local folder's files under a name of the run; nothing to do where they are there already."""
+        """Put a local folder's files under a name of the run; nothing to do where they are there already.
+
+        `model.json` goes last, so that a model with it is whole.
+
+        Raises:
+            RunError: A file could not be written, or did not arrive whole.
+        """
         if self.is_local and local.resolve() == Path(self.path(name)).resolve():
             return
-        for path in sorted(local.rglob("*")):
-            if path.is_file():
-                self.write(f"{name}/{path.relative_to(local).as_posix()}", path.read_bytes())
+        for path in sorted(filter(Path.is_file, local.rglob("*")), key=lambda path: (path.name == "model.json", path)):
+            target = f"{name}/{path.relative_to(local).as_posix()}"
+            if self.is_local:
+                self.write(target, path.read_bytes())
+            else:
+                transfer.upload_file(path, self.path(target))

@@ -173,6 +173,7 @@ def _make_client(pid: int, endpoint: str | None) -> Any:
 
 def reason(error: Exception) -> str:
     """An S3 failure in words, without keys, signatures or addresses; programming errors are raised again."""
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
     from botocore.exceptions import ConnectionError as ConnectionFailure
 
@@ -188,6 +189,6 @@ def reason(error: Exception) -> str:
         return "no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, ConnectionFailure):
         return f"the object store cannot be reached ({type(error).__name__}); check AWS_ENDPOINT_URL and the network"
-    if isinstance(error, (BotoCoreError, OSError)):
+    if isinstance(error, (BotoCoreError, Boto3Error, OSError)):
         return f"cannot be read from the object store ({type(error).__name__})"
     raise error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["delete", "download_file", "exists", "size", "upload_file", "write_bytes"]
+__all__ = ["download_file", "exists", "size", "upload_file", "write_bytes"]
 
 import contextlib
 import hashlib
@@ -108,17 +108,5 @@ def download_file(location: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         client().download_file(bucket, key, str(path))
-    except Exception as error:
-        raise FileFault(location, reason(error)) from None
-
-
-def delete(location: str) -> None:
-    """Remove a file; nothing happens where there is none."""
-    if not is_remote(location):
-        Path(location).unlink(missing_ok=True)
-        return
-    bucket, key = split(location)
-    try:
-        client().delete_object(Bucket=bucket, Key=key)
     except Exception as error:
         raise FileFault(location, reason(error)) from None
