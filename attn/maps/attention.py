@@ -60,7 +60,6 @@ def attention(
 def _closed_form(features: Tensor, weight_CK: Tensor, pairs: Tensor, kind: MapKind) -> Tensor:
     check_features(features)
     check_pairs(pairs, len(features), len(weight_CK))
-    pairs = pairs.to(torch.int64)
     channels, positions = features.shape[1], features.shape[2] * features.shape[3]
     weight = weight_CK.index_select(0, pairs[:, 1]).to(features.dtype)
     if kind == "channel":

@@ -90,7 +90,6 @@ def _score_gradients(scores: Tensor, features: Tensor, pairs: Tensor, reduce: Re
         )
     if len(pairs) == 0:
         return reduce(features.new_zeros((0, *features.shape[1:])))
-    pairs = pairs.to(torch.int64)
     ranks = ranks_of(pairs)
     gradients, order = [], []
     for rank in range(int(ranks.max()) + 1):

@@ -7,8 +7,6 @@ __all__ = ["check_multi_hot", "check_pairs", "pairs_of", "ranks_of"]
 import torch
 from torch import Tensor
 
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-
 
 def pairs_of(multi_hot_BC: Tensor) -> Tensor:
     """List the present classes of every image.
@@ -33,14 +31,14 @@ def check_multi_hot(multi_hot_BC: Tensor) -> None:
 
 
 def check_pairs(pairs_N2: Tensor, images: int | None = None, classes: int | None = None) -> None:
-    """Refuse anything but integer (N, 2) rows within [0, images) × [0, classes), with ValueError.
+    """Refuse anything but int64 (N, 2) rows within [0, images) × [0, classes), with ValueError.
 
     None leaves that column's upper bound open.
     """
     if pairs_N2.ndim != 2 or pairs_N2.shape[1] != 2:
         raise ValueError(f"pairs must have the shape (N, 2), not {tuple(pairs_N2.shape)}")
-    if pairs_N2.dtype not in INTEGERS:
-        raise ValueError(f"pairs must be integers, not {pairs_N2.dtype}")
+    if pairs_N2.dtype != torch.int64:
+        raise ValueError(f"pairs must be int64, not {pairs_N2.dtype}")
     if len(pairs_N2) == 0:
         return
     low, high = (column.tolist() for column in torch.stack(pairs_N2.aminmax(dim=0)))

@@ -133,8 +133,7 @@ class Trainer:
             if self.parts.val_loader is not None and (last or (epoch + 1) % self.config.validation.every_epochs == 0):
                 metrics |= validate(self.network, self.parts, self.world, self._autocast())
             self.position = Position(epoch + 1, 0, self.position.step)
-            record = EpochRecord(epoch, self.position.step, metrics, skipped)
-            self.world.together(lambda: reporter.epoch(record, self) if self.world.rank == 0 else None)
+            self._report_epoch(reporter, EpochRecord(epoch, self.position.step, metrics, skipped))
             self._save(reporter, metrics)
         return metrics
 
@@ -235,6 +234,9 @@ class Trainer:
             bad and f"{bad} holds NaN or infinity: nothing was saved. Lower optimizer.lr"
         ):
             raise TrainingStopped(fault)
+
+    def _report_epoch(self, reporter: Reporter, record: EpochRecord) -> None:
+        self.world.together(lambda: reporter.epoch(record, self) if self.world.rank == 0 else None)
 
     def _save(self, reporter: Reporter, metrics: dict[str, float]) -> None:
         shared = {

@@ -42,6 +42,8 @@ def test_labels_that_are_not_multi_hot_are_refused(labels: torch.Tensor, text: s
         (torch.zeros(4, dtype=torch.int64), r"\(4,\)"),
         (torch.zeros((4, 3), dtype=torch.int64), r"\(4, 3\)"),
         (torch.zeros((1, 2)), "float32"),
+        (torch.zeros((1, 2), dtype=torch.int32), "int64, not torch.int32"),
+        (torch.zeros((1, 2), dtype=torch.uint8), "int64, not torch.uint8"),
         (torch.tensor([[2, 0]]), r"image must lie in \[0, 2\), not 2 to 2"),
         (torch.tensor([[0, 1], [1, 3]]), r"class must lie in \[0, 3\), not 1 to 3"),
         (torch.tensor([[-1, 0], [1, 0]]), "-1 to 1"),
