@@ -6,7 +6,7 @@ are faults.
 
 from __future__ import annotations
 
-__all__ = ["Document", "parse_override", "read_document"]
+__all__ = ["Document", "dump_values", "parse_override", "read_document", "without_secrets"]
 
 import re
 from dataclasses import dataclass, field
@@ -17,6 +17,11 @@ import yaml
 from attn.errors import ConfigError, Fault
 
 Path = tuple[str, ...]
+
+SECRETS = (
+    (re.compile(r"://[^/\s]*@"), "://***@"),
+    (re.compile(r"([?&][^?&=\s]*(?i:password|passwd|pwd|token|secret|key|signature)[^?&=\s]*=)[^&\s\"']*"), r"\1***"),
+)
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,6 +39,18 @@ for _tag, _pattern, _first in (
 ):
     _chars = [*_first.replace("\0", ""), *([""] if "\0" in _first else [])]
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _chars)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that YAML 1.1 or 1.2 would read as something else, so that both read it back."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {  # noqa: RUF012  # the name that PyYAML reads
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
+            *_Loader.yaml_implicit_resolvers.get(first, ()),
+        ]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
 
 
 @dataclass
@@ -96,6 +113,18 @@ def _construct(loader: _Loader, node: yaml.Node, path: Path, name: str, document
     return loader.construct_object(node)
 
 
+def dump_values(values: dict[str, Any]) -> str:
+    """A tree of plain values as YAML that `read_document` reads back to equal ones."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def without_secrets(text: str) -> str:
+    """A text in which no URI shows its user, its password, or a query's password, token or key."""
+    for pattern, shown in SECRETS:
+        text = pattern.sub(shown, text)
+    return text
+
+
 def read_document(text: str, name: str) -> Document:
     """Parse a YAML mapping.
 
@@ -131,8 +160,10 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     key, sign, value = text.partition("=")
     path = tuple(key.strip().split("."))
     if not sign or not all(path):
-        return Fault(f"override {text!r}", "not of the form a.b=value")
+        return Fault(f"override {without_secrets(text)!r}", "not of the form a.b=value")
     try:
         return path, yaml.load(value, Loader=_Loader)  # _Loader derives from SafeLoader
     except yaml.YAMLError as error:
-        return Fault(f"override {text!r}", f"the value is not valid YAML: {str(error).splitlines()[0]}")
+        return Fault(
+            f"override {without_secrets(text)!r}", f"the value is not valid YAML: {str(error).splitlines()[0]}"
+        )

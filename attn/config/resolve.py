@@ -6,23 +6,20 @@ __all__ = ["dump_config", "parse_config", "read_text", "resolve"]
 
 import difflib
 import json
-import re
 import types
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from attn.config.base import Config, Variant
-from attn.config.document import Document, Path, parse_override, read_document
+from attn.config.document import Document, Path, dump_values, parse_override, read_document, without_secrets
 from attn.errors import ConfigError, Fault
 
 C = TypeVar("C", bound=Config)
 
 OVERRIDE = "override"
-SECRET = re.compile(r"://[^/\s]*@")
 
 
 def resolve(kind: type[C], text: str, name: str, overrides: list[str]) -> C:
@@ -44,7 +41,7 @@ def resolve(kind: type[C], text: str, name: str, overrides: list[str]) -> C:
         if isinstance(parsed, Fault):
             document.faults.append(parsed)
             continue
-        document.set(*parsed, place=f"{OVERRIDE} {SECRET.sub('://***@', override)!r}")
+        document.set(*parsed, place=f"{OVERRIDE} {without_secrets(override)!r}")
     _drop_other_members(kind, document, ())
     return parse_config(kind, document)
 
@@ -68,7 +65,7 @@ def parse_config(kind: type[C], document: Document) -> C:
 
 def dump_config(config: Config, comment: str = "") -> str:
     """The config as YAML, every field written out; `resolve` reads it back to an equal config."""
-    body = yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True, width=120)
+    body = dump_values(json.loads(config.model_dump_json()))
     return "".join(f"# {line}\n" for line in comment.splitlines()) + body
 
 
@@ -196,4 +193,4 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
     given = details["input"]
     if isinstance(given, dict) or not path:
         return Fault(where, f"{name}: {message}" if name else message)
-    return Fault(where, f"{name} = {SECRET.sub('://***@', json.dumps(given, default=str))} {message}")
+    return Fault(where, f"{name} = {without_secrets(json.dumps(given, default=str))} {message}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 __all__ = ["VOC_CLASSES", "VocConfig"]
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Literal, TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
+from pydantic import field_validator
 
-from attn.config.base import Location
+from attn.config.base import Location, is_remote
 from attn.data.decode import read_mask
 from attn.data.files import FileFault, join, list_files, list_folders, read_bytes, stem_of, within
 from attn.data.label_file import read_label_file
@@ -54,6 +56,11 @@ class VocConfig(SourceConfig):
     saliency: str | None = None
     labels: Location | None = None
     difficult: bool = True
+
+    @field_validator("split")
+    @classmethod
+    def _list_means_the_same_everywhere(cls, split: str) -> str:
+        return os.path.abspath(os.path.expanduser(split)) if _is_path(split) and not is_remote(split) else split
 
     def build(self) -> FileSource:
         """Find the lists and names of the split; no image is read.
@@ -137,9 +144,13 @@ def _find_root(root: str, year: int) -> str:
     raise DataError(f"{root}: no JPEGImages folder in it, nor in VOCdevkit/{wanted} below it; set data.root")
 
 
+def _is_path(split: str) -> bool:
+    return "/" in split or split.endswith(".txt")
+
+
 def _read_split(root: str, split: str) -> tuple[str, list[str]]:
     """The list file of a split and the image names in it."""
-    if "/" in split or split.endswith(".txt"):
+    if _is_path(split):
         location = split
     else:
         folders = [join(root, "ImageSets", kind) for kind in ("Segmentation", "Main")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+import yaml
 from pydantic import Field, ValidationError
 
 from attn.config.base import Config, Location, Variant
@@ -133,3 +134,25 @@ def test_a_password_in_an_address_is_not_repeated() -> None:
     (fault,) = faults("", "limit=https://me:hunter2@host/x")
     assert "hunter2" not in fault
     assert "https://***@host/x" in fault
+
+
+@pytest.mark.parametrize(
+    "text", ["1e3", "1e-3", "no", "0x1f", "1_000", "0o17", "null", "", "~", ".5", "2020-01-01", "1:30"]
+)
+def test_a_string_that_looks_like_something_else_reads_back(text: str) -> None:
+    class Named(Config):
+        name: str
+        rate: float = 1e-5
+
+    dumped = dump_config(Named(name=text))
+    assert resolve(Named, dumped, "config.yaml", []) == Named(name=text)
+    assert yaml.safe_load(dumped) == {"name": text, "rate": 1e-5}
+
+
+@pytest.mark.parametrize("query", ["?password=hunter2", "?a=b&token=hunter2", "?sslpassword=hunter2&x=y"])
+def test_a_secret_in_a_query_is_not_shown(query: str) -> None:
+    for override in (f"limit=http://server/{query}", f"unknown=http://server/{query}", f"limt http://server/{query}"):
+        with pytest.raises(ConfigError) as caught:
+            resolve(Top, "", "config.yaml", [override])
+        assert "hunter2" not in str(caught.value)
+        assert "server" in str(caught.value)

@@ -199,3 +199,13 @@ def test_the_photographs(shared: Path, split: str, count: int) -> None:
         example = source.load(index)
         assert example.mask is not None
         assert {int(value) - 1 for value in np.unique(example.mask)} - {-1, 254} == set(example.record.labels)
+
+
+def test_a_list_file_means_the_same_on_every_machine(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (voc / "own.txt").write_text("a_1\n")
+    monkeypatch.chdir(voc)
+    config = VocConfig(root=str(voc), split="own.txt")
+    monkeypatch.chdir("/")
+    assert [record.image_id for record in config.build().records] == ["a_1"]
+    assert VocConfig(root=str(voc), split="s3://lists/own.txt").split == "s3://lists/own.txt"
+    assert VocConfig(root=str(voc), split="val").split == "val"
