@@ -46,8 +46,8 @@ class CocoConfig(SourceConfig):
         """
         if self.annotations and PLACEHOLDER not in self.annotations and self.split not in TRAIN:
             raise DataError(
-                f"data.annotations={self.annotations} is one file for every split, so that split {self.split!r} would be "
-                f"the training data again: write {PLACEHOLDER} in the path where splits differ, or train without "
+                f"data.annotations={self.annotations} is one file for every split, so that {self.split!r} would be the "
+                f"training data again: write {PLACEHOLDER} in the path where splits differ, or train without "
                 "validation (validation.split=null); to read this very file, leave data.split out"
             )
         location = (self.annotations or self._annotations()).replace(PLACEHOLDER, self.split)
