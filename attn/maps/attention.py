@@ -9,7 +9,6 @@ __all__ = ["MapKind", "attention"]
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from attn.errors import ConfigError

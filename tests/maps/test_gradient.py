@@ -77,7 +77,7 @@ def test_order_and_company_of_pairs_do_not_matter(kind: GradientMap) -> None:
     for pair, expected in zip(PAIRS, together, strict=True):
         torch.testing.assert_close(kind(scene.scores, scene.features, pair[None])[0], expected)
     order = torch.tensor([3, 0, 4, 2, 1])
-    torch.testing.assert_close(kind(scene.scores, scene.features, PAIRS[order].int()), together[order])
+    torch.testing.assert_close(kind(scene.scores, scene.features, PAIRS[order]), together[order])
     doubled = kind(scene.scores, scene.features, torch.cat([PAIRS, PAIRS]))
     torch.testing.assert_close(doubled, torch.cat([together, together]))
 
