@@ -22,8 +22,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
-    # Worker processes load the slow modules while the controller starts.
-    "RAY_preload_python_modules": "torch,ray.train.torch",
     # Object stores other than AWS refuse the checksums that newer AWS SDKs send by default.
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
