@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from attn.config.recipes import load_config
+from attn.config.resolve import resolve
 from attn.config.train import TrainConfig
-from attn.errors import AttnError
+from attn.errors import AttnError, RunError
 from jobs import evaluate, train
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder
@@ -66,8 +67,7 @@ def main(study: Study, out: Path, overrides: list[str]) -> None:
                 if name in done:
                     continue
                 config = load_config(TrainConfig, recipe, [*overrides, f"seed={seed}"])
-                folder = RunFolder(config.root, name)
-                run = train.resume(folder.uri) if folder.exists() else train.run(config, run_id=name)
+                run = _run(config, name)
                 scores = {
                     split: evaluate.run(run["model"], [f"root={config.root}", f"data.split={split}", "panels=4"])
                     for split in study.splits
@@ -81,6 +81,17 @@ def main(study: Study, out: Path, overrides: list[str]) -> None:
                 }
                 out.write_text(json.dumps(done, indent=1))
                 print(table(study, done), flush=True)
+
+
+def _run(config: TrainConfig, name: str) -> dict[str, Any]:
+    """The run of that name, finished: as it is, gone on with, or begun."""
+    folder = RunFolder(config.root, name)
+    if not folder.exists():
+        return train.run(config, run_id=name)
+    there = resolve(TrainConfig, folder.read("config.yaml").decode(), folder.path("config.yaml"), [])
+    if there != config:
+        raise RunError(f"run {name} is there with another config; give another root, or remove {folder.uri}")
+    return train.resume(folder.uri)
 
 
 def table(study: Study, done: dict[str, Any]) -> str:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 __all__ = ["resolve_config", "run", "score", "table"]
 
+import contextlib
 import csv
 import io
 import json
 import re
+import sys
+import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 
+from attn.config.base import is_remote
+from attn.config.document import dump_values, read_document
 from attn.config.evaluate import EvaluateConfig, ModelPlace
 from attn.config.resolve import dump_config, resolve
+from attn.data import transfer
 from attn.data.dataset import AttentionDataset
+from attn.data.files import name_of
 from attn.data.loader import build_loader
 from attn.data.transforms import InputConfig
-from attn.errors import DataError, RunError, WeightsError
+from attn.errors import AttnError, DataError, RunError, TrackingError, WeightsError
 from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
 from attn.evaluation.inference import ImageMaps
 from attn.models.bundle import Bundle, load_bundle
@@ -28,6 +35,7 @@ from attn.pictures.curve import threshold_curves
 from attn.pictures.panel import Looked, panel, sheet
 from attn.pictures.preview import looked_at, spread
 from attn.tracking import Tracker, attach, create_run, fetch_model
+from jobs.checkpoint_transfer import download_folder
 from jobs.run_folder import RunFolder, new_run_id
 
 if TYPE_CHECKING:
@@ -69,7 +77,11 @@ def run(model: str, overrides: list[str]) -> dict[str, Any]:
 def score(model: str, overrides: list[str]) -> tuple[dict[str, Any], list[Looked]]:
     """As `run`, and the images that were drawn with their maps."""
     started = time.time()
-    bundle, config = _open(model, overrides)
+    with _opened(model, overrides) as bundle:
+        config = resolve_config(bundle, overrides, f"{model}: config.yaml")
+    layer = config.evaluation.layer or bundle.layer
+    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"layer": layer})})
+    bundle.network.expose(layer)
     source = config.data.build()
     _check_classes(bundle.classes, source.classes)
     dataset = AttentionDataset(source, config.input, train=False, with_masks=config.evaluation.maps)
@@ -83,19 +95,22 @@ def score(model: str, overrides: list[str]) -> tuple[dict[str, Any], list[Looked
     try:
         evaluation, looked = _evaluate(bundle, config, dataset)
         _write(folder, evaluation, looked)
-        _record(tracker, folder, evaluation)
+        with _told("the scores could not be recorded", TrackingError):
+            _record(tracker, folder, evaluation)
     except BaseException as error:
         state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        folder.update(state=state, ended=time.time(), error=str(error))
-        if not isinstance(error, KeyboardInterrupt):
+        with _told("the evaluation's end could not be recorded", AttnError):  # must not hide what ended it
+            folder.update(state=state, ended=time.time(), error=str(error))
+        with _told("the evaluation's end could not be recorded", AttnError):
             tracker.terminate(state)
         raise
     folder.update(state="done", ended=time.time(), metrics=evaluation.metrics())
-    tracker.terminate("done")
+    with _told("the evaluation's end could not be recorded", TrackingError):
+        tracker.terminate("done")
     result = {
         "run_id": folder.run_id,
         "folder": folder.uri,
-        "model": str(bundle.path),
+        "model": model,
         "data": f"{_name(config.data)} {config.data.split}",
         "images": evaluation.images,
         "masked": evaluation.masked,
@@ -109,20 +124,23 @@ def score(model: str, overrides: list[str]) -> tuple[dict[str, Any], list[Looked
     return result, looked
 
 
-def resolve_config(bundle: Bundle, overrides: list[str]) -> EvaluateConfig:
+def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateConfig:
     """The evaluation's config: the validation split and input of the model's own run, changed by the overrides.
+
+    Args:
+        name: What to call the model's config in messages.
 
     Raises:
         ConfigError: With all faults.
     """
     trained: dict[str, Any] = {}
     if bundle.config_file.is_file():
-        trained = yaml.safe_load(bundle.config_file.read_text(encoding="utf-8")) or {}
+        trained = read_document(bundle.config_file.read_text(encoding="utf-8"), name).values
     text: dict[str, Any] = {"tracking": {"enabled": False}, "input": json.loads(bundle.input.model_dump_json())}
     if "data" in trained:
         split = (trained.get("validation") or {}).get("split") or trained["data"].get("split")
         text["data"] = trained["data"] | ({"split": split} if split else {})
-    return resolve(EvaluateConfig, yaml.safe_dump(text), f"{bundle.path}/config.yaml", overrides)
+    return resolve(EvaluateConfig, dump_values(text), name, overrides)
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -149,16 +167,43 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _open(model: str, overrides: list[str]) -> tuple[Bundle, EvaluateConfig]:
+@contextlib.contextmanager
+def _told(what: str, kind: type[AttnError]) -> Generator[None]:
+    """Within, an error of a kind becomes a line on stderr."""
+    try:
+        yield
+    except kind as error:
+        print(f"{what}: {error}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _opened(model: str, overrides: list[str]) -> Generator[Bundle]:
+    """The model, wherever it lies; a copy that had to be fetched is removed afterwards."""
     of_place = [text for text in overrides if re.match(r"(root|tracking\.\w+)=", text)]
     place = resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
-    try:
-        bundle = load_bundle(model, place.root)
-    except WeightsError:
-        if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
-            raise
-        bundle = load_bundle(fetch_model(place.tracking, place.root, model))
-    return bundle, resolve_config(bundle, overrides)
+    with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
+        try:
+            bundle = _load(model, place.root, Path(scratch))
+        except WeightsError:
+            if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
+                raise
+            bundle = load_bundle(fetch_model(place.tracking, place.root, model, Path(scratch)))
+        yield bundle
+
+
+def _load(model: str, root: str, scratch: Path) -> Bundle:
+    if is_remote(model):
+        places = [model.rstrip("/"), f"{model.rstrip('/')}/model"]
+    elif is_remote(root) and not Path(model).exists():
+        places = [f"{root.rstrip('/')}/{model}/model"]
+    else:
+        return load_bundle(model, root)
+    for uri in places:
+        if transfer.exists(f"{uri}/model.json"):
+            return load_bundle(download_folder(uri, scratch))
+    raise WeightsError(
+        f"no trained model {model!r}: looked for model.json in {', '.join(places)}; give a finished run's id or folder"
+    )
 
 
 def _check_classes(of_model: tuple[str, ...], of_data: tuple[str, ...]) -> None:
@@ -201,7 +246,12 @@ def _evaluate(bundle: Bundle, config: EvaluateConfig, dataset: AttentionDataset)
         config.evaluation,
         config.map_kind or bundle.map_kind,
         device,
-        data=DataDescription(source=_name(config.data), split=config.data.split, resize=_resize(config.input)),
+        data=DataDescription(
+            source=_name(config.data),
+            split=config.data.split,
+            resize=_resize(config.input),
+            masks=_masks(config.data),
+        ),
         observe=keep,
     )
     return evaluation, looked
@@ -215,6 +265,12 @@ def _device(name: str) -> torch.device:
 
 def _name(data: Any) -> str:
     return str(data.source)
+
+
+def _masks(data: Any) -> str | None:
+    """The folder of the masks by a name that is the same on every machine."""
+    masks = getattr(data, "masks", None)
+    return name_of(masks) if masks and masks.startswith(("/", "s3://")) else masks
 
 
 def _resize(config: InputConfig) -> str:

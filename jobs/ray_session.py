@@ -86,8 +86,11 @@ def _start_local(options: dict[str, Any]) -> None:
         ray.init("local", include_dashboard=False, **options)
 
 
-def plan_resources(cluster: ClusterConfig) -> Resources:
+def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resources:
     """Spread the cluster's cores over the workers: never more threads than cores.
+
+    Args:
+        may_grow: The cluster starts machines when they are asked for: what it lacks now is no fault.
 
     Raises:
         RunError: The cluster cannot hold the workers that the config asks for.
@@ -98,7 +101,7 @@ def plan_resources(cluster: ClusterConfig) -> Resources:
     cores = [int(node.get("CPU", 0)) for node in nodes]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
-    if use_gpu and gpus < cluster.workers:
+    if use_gpu and gpus < cluster.workers and not may_grow:
         raise RunError(f"cluster.workers={cluster.workers} need as many GPUs; there are {gpus}. Use cluster.device=cpu")
     threads = cluster.threads or 1
     if cluster.threads is None:
@@ -106,7 +109,7 @@ def plan_resources(cluster: ClusterConfig) -> Resources:
             threads += 1
         if use_gpu:
             threads = min(threads, 1 + cluster.data_workers)
-    if sum(core // threads for core in cores) < cluster.workers:
+    if sum(core // threads for core in cores) < cluster.workers and not may_grow:
         raise RunError(
             f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
             f"than the {sum(cores)} there are; use fewer workers or cluster.threads"

@@ -91,7 +91,7 @@ def _prepare(config: TrainConfig) -> None:
 def _train(config: TrainConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
     try:
         with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer):
-            outcome = _fit(config, folder)
+            outcome = _fit(config, folder, may_grow=address is not None)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         model = _export(config, folder)
@@ -124,7 +124,7 @@ def _close(config: TrainConfig, folder: RunFolder, state: str, **fields: Any) ->
         print(f"the run's end could not be recorded: {error}", file=sys.stderr)
 
 
-def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
+def _fit(config: TrainConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -132,7 +132,7 @@ def _fit(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     from jobs.worker import train_worker
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
-    resources = plan_resources(config.cluster)
+    resources = plan_resources(config.cluster, may_grow=may_grow)
     path, filesystem = ray_storage(folder.uri)
     loop = {
         "config": dump_config(config),

@@ -18,7 +18,7 @@ from jobs import train
 def test_an_interrupted_run_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interruption: BaseException
 ) -> None:
-    def fit(*arguments: Any) -> None:
+    def fit(*arguments: Any, **options: Any) -> None:
         raise interruption
 
     monkeypatch.setattr(train, "ray_session", lambda address: contextlib.nullcontext())

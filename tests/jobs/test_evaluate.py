@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,9 @@ from attn.errors import AttnError, ConfigError, DataError, TrackingError, Weight
 from attn.evaluation import Score, compare
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
+from attn.tracking import NullTracker
 from jobs.evaluate import run, table
+from jobs.run_folder import RunFolder
 
 CONFIG = """
 data: {source: scenes, split: train, count: 12, size: 48, objects: [1, 2], classes: [CLASSES]}
@@ -51,6 +56,7 @@ def test_a_run_is_scored_on_its_own_validation_split(root: Path) -> None:
     assert result["data"] == "scenes val"
     assert (result["images"], result["masked"]) == (12, 12)
     assert result["tracking_run"] is None
+    assert result["model"] == "first"
     folder = Path(result["folder"])
     written = json.loads((folder / "scores.json").read_text())
     for name, value in result["scores"].items():
@@ -103,6 +109,93 @@ def test_the_evaluation_is_recorded_where_asked(root: Path) -> None:
     assert recorded.data.tags["attn.protocol.seed_miou"] == result["protocols"]["seed_miou"]
     names = {item.path for item in client.list_artifacts(result["tracking_run"])}
     assert {"scores.json", "per_class.csv", "curves.png", "sheet.png", "panels", "config.yaml"} <= names
+
+
+@pytest.mark.parametrize("model", ["runs/first/model", "runs/first", "runs/first/", "first"])
+def test_a_model_in_an_object_store_is_scored_and_no_copy_stays(
+    root: Path, model: str, s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunFolder(f"{s3_server}/runs", "first").upload(root / "first" / "model", "model")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    by_id = model == "first"
+    name = model if by_id else f"{s3_server}/{model}"
+    own = f"root={s3_server}/runs" if by_id else f"root={root}"
+    result = run(name, [own, "panels=0", "data.count=2", "evaluation.maps=false"])
+    assert (result["images"], result["model"]) == (2, name)
+    assert not list(scratch.iterdir())
+    with pytest.raises(WeightsError, match=rf"no trained model .*{s3_server}/runs/second/model"):
+        run("second" if by_id else f"{s3_server}/runs/second", [own])
+
+
+def test_a_registered_model_leaves_no_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[Path] = []
+
+    def fetch(tracking: object, root_: str, name: str, destination: Path) -> Path:
+        fetched.append(destination)
+        return Path(shutil.copytree(root / "first" / "model", destination / "bundle"))
+
+    monkeypatch.setattr("jobs.evaluate.fetch_model", fetch)
+    result = run("named@champion", [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"])
+    assert result["model"] == "named@champion"
+    assert not fetched[0].exists()
+
+
+class Records(NullTracker):
+    """Notes how it is closed; recording and closing fail."""
+
+    run_id = "record"
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        raise TrackingError("the server is gone")
+
+    def terminate(self, state: str) -> None:
+        self.states.append(state)
+        raise TrackingError("the server is gone")
+
+
+@pytest.mark.parametrize("cause", [None, KeyboardInterrupt(), DataError("a broken image")])
+def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
+    root: Path, cause: BaseException | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = Records()
+    monkeypatch.setattr("jobs.evaluate.attach", lambda *_: tracker)
+    overrides = [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"]
+    if cause is None:
+        assert run("first", overrides)["images"] == 2
+        state = "done"
+    else:
+
+        def evaluate(*_: object, **__: object) -> None:
+            raise cause
+
+        monkeypatch.setattr("jobs.evaluate.evaluate", evaluate)
+        with pytest.raises(type(cause)):
+            run("first", overrides)
+        state = "cancelled" if isinstance(cause, KeyboardInterrupt) else "failed"
+    assert tracker.states == [state]
+    written = next(path for path in root.iterdir() if path.name.startswith("evaluate-")) / "run.json"
+    assert json.loads(written.read_text())["state"] == state
+    assert "could not be recorded: the server is gone" in capsys.readouterr().err
+
+
+def test_the_layer_that_was_trained_is_scored_and_another_can_be_asked_for(root: Path) -> None:
+    def layer(*overrides: str) -> str:
+        result = run("first", [f"root={root}", "panels=0", "data.count=2", *overrides])
+        return json.loads(Path(result["folder"], "scores.json").read_text())["scores"]["seed_miou"]["protocol"]["layer"]
+
+    assert layer() == "last"
+    assert layer("evaluation.layer=inner") == "inner"
+    description = root / "first" / "model" / "model.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"layer": "inner"}))
+    assert layer() == "inner"
+    assert layer("evaluation.layer=last") == "last"
+    with pytest.raises(ConfigError, match="no layer 'outer'"):
+        layer("evaluation.layer=outer")
 
 
 def test_the_table_shows_every_class_and_the_means(root: Path) -> None:
