@@ -31,7 +31,7 @@ SHOWN = {
     "coverage": "object covered",
     "pointing": "pointing",
 }
-PICTURES = 6
+SCORED = ["data.split=test", "panels=6"]
 
 
 def main(overrides: list[str]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def main(overrides: list[str]) -> dict[str, Any]:
         for title, config in configs.items():
             console.print(f"[bold]{title}[/bold]: training {config.training.epochs} epochs with two workers")
             run = train.run(config, run_id=f"{demo}-{METHODS[title]}")
-            results[title], looked[title] = evaluate.score(run["model"], [f"root={root}", "data.split=test", f"panels={PICTURES}"])
+            results[title], looked[title] = evaluate.score(run["model"], [f"root={root}", *SCORED])
     picture = heading(
         comparison(looked), "Where the classifier looks", "generated scenes, test split; outline: the object"
     )

@@ -13,7 +13,7 @@ class EvaluationConfig(Config):
     """Protocol choices of an evaluation.
 
     Attributes:
-        layer: Feature layer whose maps are scored.
+        layer: Feature layer whose maps are scored; by default the one that the model was trained with.
         thresholds: Size of the grid 0, 1/n, 2/n, ... that the background score of the seed protocol is swept over.
         claim: Share of its maximum above which a map claims a pixel in direct evaluation (GAIN and SEC take 20 %).
         probability: From which probability on (exclusive) a class counts as predicted.
@@ -21,7 +21,7 @@ class EvaluationConfig(Config):
         maps: Whether maps are scored at all; without, only the classifier is.
     """
 
-    layer: str = "last"
+    layer: str | None = None
     thresholds: int = Field(default=100, ge=2, le=1000)
     claim: float = Field(default=0.2, ge=0, lt=1)
     probability: float = Field(default=0.5, gt=0, lt=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["DataDescription", "Evaluation", "evaluate"]
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,21 @@ from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.maps.attention import MapKind
 
 
+SHOWN = 8
+
+
 class DataDescription(Config):
     """What a protocol says of the data besides the images themselves.
 
     Attributes:
         resize: How images become the input, in words that fix it (`squash 225x225`).
+        masks: Name of the folder of the masks, where the data has several.
     """
 
     source: str
     split: str
     resize: str
+    masks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,14 @@ def evaluate(
         ConfigError: The network does not have what the map needs.
     """
     counted = _Counted(len(classes), config)
+    skipped: set[str] = set()
     for batch in loader:
+        skipped.update(batch.skipped)
         for maps in image_maps(
             network,
             batch.to(device),
             kind=map_kind,
-            layer=config.layer,
+            layer=config.layer or "last",
             predicted=True,
             probability=config.probability,
             maps=config.maps,
@@ -106,7 +113,11 @@ def evaluate(
                 observe(maps)
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} gives no image to evaluate")
-    return _scored(counted, tuple(classes), config, map_kind, data)
+    scored = _scored(counted, tuple(classes), config, map_kind, data)
+    if not skipped:
+        return scored
+    names = ", ".join(sorted(skipped)[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
+    return replace(scored, notes=(f"{len(skipped)} images could not be read and do not count: {names}", *scored.notes))
 
 
 class _Counted:
@@ -169,7 +180,7 @@ def _scored(
         notes.append("maps were not scored: the data has no masks")
     else:
         of_masked = {"images": len(counted.masked), "fingerprint": fingerprint(classes, counted.masked)}
-        of_maps = {"scored": "maps", "map_kind": map_kind, "layer": config.layer}
+        of_maps = {"scored": "maps", "map_kind": map_kind, "layer": config.layer or "last", "masks": data.masks}
         maps_protocol = base.model_copy(update=of_masked | of_maps)
         scores |= _map_scores(counted, classes, config, maps_protocol)
         if without := len(records) - len(counted.masked):
@@ -203,7 +214,7 @@ def _classifier_scores(
     ):
         left_out = [classes[index] for index in result.left_out]
         if left_out:
-            names = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+            names = ", ".join(left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
             notes.append(f"{name} leaves out {len(left_out)} of {len(classes)} classes for want of {lacking}: {names}")
         if len(left_out) < len(classes):
             scores[name] = _class_score(name, result, protocol, classes, left_out)

@@ -38,6 +38,7 @@ class Protocol(Config):
         fingerprint: SHA-256 over the sorted ids and labels of exactly those images.
         scored: `classifier`, `maps`, or a segmentation network's `masks`.
         map_kind, layer: Which attention map, of which layer.
+        masks: Name of the folder of the masks that maps were held against, where the data has several.
         labels: Whether maps were taken of the given classes or of the predicted ones.
         probability: For predicted classes, the probability from which on a class counts as predicted.
         scales: Input scales that were averaged, with 1.0 for the input's own.
@@ -53,6 +54,7 @@ class Protocol(Config):
     scored: Literal["classifier", "maps", "masks"]
     map_kind: str | None = None
     layer: str | None = None
+    masks: str | None = None
     labels: Literal["given", "predicted"] | None = None
     probability: float | None = None
     threshold: ThresholdRule | None = None
@@ -65,7 +67,10 @@ class Protocol(Config):
     @property
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal protocols, equal hash, on every machine."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        fields = self.model_dump(mode="json")
+        if self.masks is None:  # scores from before this field keep their hash
+            del fields["masks"]
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

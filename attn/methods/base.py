@@ -61,12 +61,16 @@ class Method(Protocol):
 
     Attributes:
         layers: Feature layers that the network must expose, besides `last`.
+        layer: Feature layer whose map this method trains, `last` where it trains none.
         map_kind: The attention map that this method trains or, where it trains none, is evaluated by.
         supervision: Extra supervision that it needs, or None.
     """
 
     @property
     def layers(self) -> tuple[str, ...]: ...
+
+    @property
+    def layer(self) -> str: ...
 
     @property
     def map_kind(self) -> MapKind: ...

@@ -96,6 +96,10 @@ class Gain:
         return () if self.config.layer == "last" else (self.config.layer,)
 
     @property
+    def layer(self) -> str:
+        return self.config.layer
+
+    @property
     def map_kind(self) -> MapKind:
         return self.config.map_kind
 

@@ -36,6 +36,7 @@ class GradCam:
 
     map_kind: MapKind
     layers: tuple[str, ...] = ()
+    layer: str = "last"
     supervision: Supervision | None = None
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:

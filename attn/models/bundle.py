@@ -37,6 +37,7 @@ class Bundle:
         input: How images become the network's input.
         map_kind: The attention map that the model was trained with.
         layers: Feature layers that the network exposes, besides `last`.
+        layer: Whose attention map the model was trained with.
         info: Where it comes from: run, method, epochs, scores; plain values.
         path: The bundle's folder.
     """
@@ -47,6 +48,7 @@ class Bundle:
     map_kind: MapKind
     layers: tuple[str, ...]
     path: Path
+    layer: str = "last"
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -71,6 +73,7 @@ def save_bundle(
     layers: tuple[str, ...],
     config_yaml: str,
     info: dict[str, Any],
+    layer: str = "last",
 ) -> None:
     """Write a bundle; `model.json` comes last, so that a folder with it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +87,7 @@ def save_bundle(
         "input": json.loads(input.model_dump_json()),
         "map_kind": map_kind,
         "layers": list(layers),
+        "layer": layer,
         "sha256": _sha256(weights),
         "info": info,
     }
@@ -124,15 +128,16 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
         input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
         weights, expected = folder / "state_dict.pt", described["sha256"]
         classes, layers, kind = tuple(described["classes"]), tuple(described["layers"]), described["map_kind"]
+        layer = str(described.get("layer", "last"))
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise WeightsError(f"{folder}/model.json is not a model description: {error}") from None
     if not weights.is_file() or _sha256(weights) != expected:
         raise WeightsError(
             f"{weights} is not the file that model.json describes (SHA-256 differs); copy the folder again"
         )
-    network = model.build(len(classes), layers=layers)
+    network = model.build(len(classes), layers=(*layers, layer))
     try:
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{weights} does not fit the network that model.json describes: {error}") from None
-    return Bundle(network.eval(), classes, input, kind, layers, folder, described.get("info", {}))
+    return Bundle(network.eval(), classes, input, kind, layers, folder, layer, described.get("info", {}))

@@ -162,6 +162,15 @@ class Network(nn.Module):
                 normalization.eval()
         return self
 
+    def expose(self, layer: str) -> None:
+        """Expose one more feature layer.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        names = [name for group in self._exposed.values() for name in group]
+        self._exposed = self._resolve([*names, layer])
+
     def is_head(self, parameter_name: str) -> bool:
         """Whether a parameter belongs to the new layers, whose size follows the data and which start untrained.
 

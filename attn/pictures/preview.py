@@ -36,7 +36,7 @@ class Preview:
         for index in self._indices:
             batch = collate([self._dataset[index]]).to(device)
             example = self._dataset.source.load(batch.indices[0], saliency=False)
-            for maps in image_maps(network, batch, kind=method.map_kind):
+            for maps in image_maps(network, batch, kind=method.map_kind, layer=method.layer):
                 yield maps.record.image_id, panel(looked_at(maps, example, self._classes))
 
 

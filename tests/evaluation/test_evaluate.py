@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -190,3 +192,21 @@ def test_maps_are_observed_once_an_image(batches: list[Batch]) -> None:
     )
     assert [one.record.image_id for one in seen] == [f"image-{index}" for index in range(4)]
     assert all(values.shape == (8, 8) and values.max() <= 1 for one in seen for values in one.maps.values())
+
+
+def test_images_that_could_not_be_read_are_noted(batches: list[Batch]) -> None:
+    result = score(
+        Painted(), [replace(batches[0], skipped=("broken",)), replace(batches[1], skipped=("broken", "gone"))]
+    )
+    assert result.notes[0] == "2 images could not be read and do not count: broken, gone"
+
+
+def test_other_masks_of_the_same_images_are_another_protocol(batches: list[Batch]) -> None:
+    def hashes(masks: str | None) -> dict[str, str]:
+        data = DATA.model_copy(update={"masks": masks})
+        result = evaluate(Painted(), batches, CLASSES, EvaluationConfig(), "grad_cam", CPU, data=data)
+        return {name: one.hash for name, one in result.scores.items()}
+
+    first, other = hashes("SegmentationClass"), hashes("SegmentationClassAug")
+    assert first["seed_miou"] != other["seed_miou"]
+    assert first["mean_ap"] == other["mean_ap"]

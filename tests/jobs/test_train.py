@@ -29,7 +29,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     root = tmp_path_factory.mktemp("runs")
     overrides = [
         "data.count=64", "data.size=32", "input.size=32", "training.epochs=2", "training.batch_size=16",
-        "method.warmup_epochs=1", "cluster.workers=2", "tracking.preview_images=2", "tracking.log_every_steps=1", f"root={root}",
+        "method.warmup_epochs=1", "cluster.workers=2", "tracking.preview_images=2", "tracking.log_every_steps=1",
+        f"root={root}",
     ]  # fmt: skip
     return run(load_config(TrainConfig, "scenes_gain", overrides), run_id="first")
 
