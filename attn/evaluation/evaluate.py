@@ -25,7 +25,6 @@ from attn.evaluation.localization import DirectSweep, SeedSweep, SweepResult, th
 from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.maps.attention import MapKind
 
-
 SHOWN = 8
 
 
