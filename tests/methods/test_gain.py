@@ -149,6 +149,7 @@ def test_what_it_asks_of_the_data_and_the_network() -> None:
     method = _gain(extra_supervision="boxes", extra_images=0.1, extra_fraction=0.5, layer="inner", map_kind="pixel")
     assert method.supervision == Supervision("boxes", 0.1, 0.5)
     assert method.layers == ("inner",)
+    assert (_gain().layer, method.layer) == ("last", "inner")
     assert method.map_kind == "pixel"
 
 
