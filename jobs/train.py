@@ -195,6 +195,7 @@ def _export(config: TrainConfig, folder: RunFolder) -> str:
             input=config.input,
             map_kind=method.map_kind,
             layers=method.layers,
+            layer=method.layer,
             config_yaml=folder.read("config.yaml").decode(),
             info={
                 "run_id": folder.run_id,
