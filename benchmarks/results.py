@@ -36,11 +36,12 @@ OF_BIAS = {"recall": "recall", "specificity": "specificity"}
 
 @dataclass(frozen=True)
 class Study:
-    """Recipes to compare, the splits to score them on, and the scores to show."""
+    """Recipes to compare, the splits to score them on and how, and the scores to show."""
 
     recipes: dict[str, str]
     splits: tuple[str, ...]
     columns: dict[str, str]
+    scored: tuple[str, ...] = ()
 
 
 STUDIES = {
@@ -48,6 +49,7 @@ STUDIES = {
         {"Grad-CAM": "scenes_grad_cam", "GAIN": "scenes_gain", "GAIN_ext": "scenes_gain_ext"},
         ("val", "test", "object_without_context", "context_without_object"),
         OF_MAPS | OF_BIAS,
+        ("data.count=400",),
     ),
     "photographs": Study(
         {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext"},
@@ -68,10 +70,8 @@ def main(study: Study, out: Path, overrides: list[str]) -> None:
                     continue
                 config = load_config(TrainConfig, recipe, [*overrides, f"seed={seed}"])
                 run = _run(config, name)
-                scores = {
-                    split: evaluate.run(run["model"], [f"root={config.root}", f"data.split={split}", "panels=4"])
-                    for split in study.splits
-                }
+                place = [f"root={config.root}", "panels=4", *study.scored]
+                scores = {split: evaluate.run(run["model"], [*place, f"data.split={split}"]) for split in study.splits}
                 done[name] = {
                     "title": title,
                     "seed": seed,
