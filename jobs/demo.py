@@ -63,7 +63,7 @@ def main(overrides: list[str]) -> dict[str, Any]:
     folder.write("comparison.png", picture.png())
     console.print(_table(results))
     console.print(f"pictures:  {folder.path('comparison.png')}\n           {root}/{demo}-*/preview")
-    console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri sqlite:///{root}/mlflow.db")
+    console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri sqlite:///{root}/mlflow.db", soft_wrap=True)
     console.print(f"{time.monotonic() - started:.0f} seconds")
     return {
         "scores": {title: result["scores"] for title, result in results.items()},
