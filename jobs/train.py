@@ -39,7 +39,7 @@ def run(config: TrainConfig, *, run_id: str | None = None, address: str | None =
     Raises:
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
     """
-    folder = RunFolder(config.root, run_id or new_run_id(config.method.name))  # type: ignore[attr-defined]
+    folder = RunFolder(config.root, run_id or new_run_id(config.method.variant))
     if folder.exists():
         raise RunError(
             f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id"

@@ -86,7 +86,7 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
         for name, annotation in common.items()
     ]
     parameters = [*signature.parameters.values(), *added]
-    setattr(run, "__signature__", signature.replace(parameters=parameters, return_annotation=None))  # noqa: B010
+    setattr(run, "__signature__", signature.replace(parameters=parameters, return_annotation=None))  # noqa: B010  # functions declare no such attribute
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 

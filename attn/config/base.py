@@ -43,6 +43,11 @@ class Variant(Config):
                 raise TypeError(f"{cls.tag} {name!r} is already taken by {cls.members[name].__name__}")
             cls.members[name] = cls
 
+    @property
+    def variant(self) -> str:
+        """Which member of its family this is."""
+        return str(getattr(self, type(self).tag))
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if cls.tag and cls.tag not in cls.model_fields:

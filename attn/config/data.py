@@ -4,9 +4,8 @@ from __future__ import annotations
 
 __all__ = ["DataConfig"]
 
-import attn.data.sources  # noqa: F401  # every source must be known before the tree is built
 from attn.config.base import Config
-from attn.data.source import SourceConfig
+from attn.data.sources import SourceConfig
 
 
 class DataConfig(Config):

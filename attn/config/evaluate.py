@@ -8,9 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-import attn.data.sources  # noqa: F401  # every source must be known before the tree is built
 from attn.config.base import Config, Location
-from attn.data.source import SourceConfig
+from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.evaluation.config import EvaluationConfig
 from attn.maps.attention import MapKind

@@ -8,12 +8,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-import attn.data.sources
-import attn.methods  # noqa: F401  # every member of the families must be known before the tree is built
 from attn.config.base import Config, Location
-from attn.data.source import SourceConfig
+from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
-from attn.methods.base import MethodConfig
+from attn.methods import MethodConfig
 from attn.models.network import ModelConfig
 from attn.tracking.config import TrackingConfig
 from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig

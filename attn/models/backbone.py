@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Architecture", "Backbone", "architecture", "architectures", "register"]
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -19,7 +20,7 @@ from attn.errors import ConfigError
 Stages = dict[str, tuple[nn.Module, ...]]
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Convolutional stages in a row; a stage's output is the activation of its last convolution.
 
     Attributes:
@@ -30,9 +31,9 @@ class Backbone(nn.Module):
     channels: int
     inner: str
 
+    @abstractmethod
     def stages(self) -> Stages:
         """Every stage's modules by the stage's name, in the order of computation."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ["ClassAware", "FullyConnected", "Head", "PooledLinear", "Scores"]
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import NamedTuple, TypeVar
 
@@ -27,7 +28,7 @@ class Scores(NamedTuple):
     linear_weight: Tensor | None = None
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Base of the heads.
 
     Attributes:
@@ -42,9 +43,9 @@ class Head(nn.Module):
         """The features that `last` names: those of the last convolution before classification."""
         return features_BKhw
 
+    @abstractmethod
     def score(self, features_BKhw: Tensor) -> Scores:
         """Classify the features that `before` returned."""
-        raise NotImplementedError
 
 
 class PooledLinear(Head):

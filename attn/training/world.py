@@ -57,14 +57,15 @@ class World:
         Raises:
             TrainingStopped: On all workers, with the fault of the lowest rank that has one.
         """
-        fault, result = None, None
+        fault: str | None = None
+        results: list[T] = []
         try:
-            result = work()
+            results.append(work())
         except AttnError as error:
             fault = str(error)
         if stopped := self.first_fault(fault):
             raise TrainingStopped(stopped)
-        return result  # type: ignore[return-value]  # without a fault there is a result
+        return results[0]
 
     def average_buffers(self, network: nn.Module) -> None:
         """Give all workers the mean of their floating buffers: running statistics, each of its own images."""

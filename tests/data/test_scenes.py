@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,9 +200,9 @@ def test_subset_of_classes_sets_the_values_of_the_mask() -> None:
     ],
 )
 def test_faulty_arguments_are_named(change: dict[str, object], word: str) -> None:
-    arguments: dict[str, object] = {"split": "train", "index": 0, **change}
+    arguments: dict[str, Any] = {"split": "train", "index": 0, **change}
     with pytest.raises(ValueError, match=word):
-        render(**arguments)  # type: ignore[arg-type]
+        render(**arguments)
 
 
 def test_palette_has_a_colour_of_its_own_for_each_class() -> None:

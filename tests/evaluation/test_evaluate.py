@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,8 +75,8 @@ SCENES = [
 ]
 
 
-def score(network: nn.Module, batches: list[Batch], **options: object) -> Evaluation:
-    return evaluate(network, batches, CLASSES, EvaluationConfig(**options), "grad_cam", CPU, data=DATA)  # type: ignore[arg-type]
+def score(network: nn.Module, batches: list[Batch], **options: Any) -> Evaluation:
+    return evaluate(network, batches, CLASSES, EvaluationConfig(**options), "grad_cam", CPU, data=DATA)
 
 
 @pytest.fixture

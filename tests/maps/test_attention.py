@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attn.errors import ConfigError
-from attn.maps import attention, pairs_of
+from attn.maps import MapKind, attention, pairs_of
 from attn.models import ModelConfig, Output
 
 PAIRS = torch.tensor([[0, 2], [1, 0], [1, 1]])
@@ -21,11 +21,11 @@ def _output(head: str, layers: tuple[str, ...] = (), *, grad: bool = True) -> Ou
 
 @pytest.mark.parametrize("kind", ["cam", "grad_cam", "channel", "pixel"])
 @pytest.mark.parametrize("head", ["gap", "conv"])
-def test_heads_with_a_closed_form_need_no_graph(head: str, kind: str) -> None:
+def test_heads_with_a_closed_form_need_no_graph(head: str, kind: MapKind) -> None:
     output = _output(head, grad=False)
-    maps = attention(output, PAIRS, kind=kind)  # type: ignore[arg-type]
+    maps = attention(output, PAIRS, kind=kind)
     assert maps.shape == (3, 5, 5)
-    assert attention(output, PAIRS[:0], kind=kind).shape == (0, 5, 5)  # type: ignore[arg-type]
+    assert attention(output, PAIRS[:0], kind=kind).shape == (0, 5, 5)
 
 
 def test_other_layers_need_a_graph() -> None:
@@ -47,7 +47,7 @@ def test_what_the_network_has_not_is_a_fault_of_the_configuration() -> None:
 @pytest.mark.parametrize("kind", ["cam", "grad_cam", "channel", "pixel"])
 def test_pairs_outside_the_output_are_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="class must lie"):
-        attention(_output("conv"), torch.tensor([[0, 3]]), kind=kind)  # type: ignore[arg-type]
+        attention(_output("conv"), torch.tensor([[0, 3]]), kind=kind)
 
 
 def test_only_wanted_classes_are_computed() -> None:
