@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.s3 import radosgw as ceph
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,6 +60,31 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     client.create_bucket(Bucket="attn-test")
     client.close()
     return "s3://attn-test"
+
+
+@pytest.fixture(scope="session")
+def radosgw_node() -> Iterator[ceph.Radosgw]:
+    """Ceph's S3 gateway in processes of its own, for as long as the session lasts."""
+    if reason := ceph.missing():
+        pytest.skip(f"no radosgw: {reason}")
+    with ceph.radosgw() as node:
+        yield node
+
+
+@pytest.fixture
+def radosgw(radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket's URI on a real S3 server, which boto3 finds by the environment."""
+    import boto3
+
+    for name, value in radosgw_node.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    bucket = f"attn-{uuid.uuid4().hex[:12]}"
+    # A session of its own: boto3's default one would keep another server's keys.
+    client = boto3.Session().client("s3")
+    client.create_bucket(Bucket=bucket)
+    client.close()
+    return f"s3://{bucket}"
 
 
 @pytest.fixture(scope="session")
