@@ -1,0 +1,145 @@
+"""A bad network before an S3 server: a proxy that refuses requests, loses answers, cuts and corrupts bodies."""
+
+from __future__ import annotations
+
+__all__ = ["Action", "Fault", "Proxy", "proxy"]
+
+import contextlib
+import http.client
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+HOP_BY_HOP = {"connection", "expect", "keep-alive", "transfer-encoding"}
+
+
+class Action(Enum):
+    """What happens to a request: whether the server sees it, and what the client gets."""
+
+    REFUSE = "the server does not see it; an error is answered"
+    LOSE = "the server carries it out; the connection ends without an answer"
+    DENY = "the server carries it out; an error is answered all the same"
+    CUT = "the answer ends in the middle of its body"
+    FLIP = "one bit in the middle of the answer's body is wrong"
+
+
+@dataclass
+class Fault:
+    """The next requests of one kind go wrong.
+
+    Attributes:
+        path: A regular expression that occurs in the path and query.
+        times: How many of them.
+        status, code: Of the error that is answered.
+    """
+
+    method: str
+    path: str
+    action: Action
+    times: int = 1
+    status: int = 503
+    code: str = "SlowDown"
+
+
+@dataclass
+class Proxy:
+    """A running proxy.
+
+    Attributes:
+        faults: Those still to come; tests append to it.
+        seen: Method and path of every request, in order.
+    """
+
+    endpoint: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Note a request, and use up the first fault that concerns it."""
+        with self._lock:
+            self.seen.append((method, path))
+            for fault in self.faults:
+                if fault.times > 0 and fault.method == method and re.search(fault.path, path):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def count(self, method: str, path: str) -> int:
+        """How many such requests there were."""
+        return sum(method == seen and bool(re.search(path, where)) for seen, where in self.seen)
+
+
+@contextlib.contextmanager
+def proxy(upstream: str) -> Iterator[Proxy]:
+    """A proxy before the server at an address, for the time of the context."""
+    place = urlsplit(upstream)
+    state = Proxy()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fault = state.take(self.command, self.path)
+            action = fault.action if fault else None
+            if fault and action is Action.REFUSE:
+                self._error(fault)
+                return
+            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+            with contextlib.closing(connection):
+                # The host stays as the client signed it.
+                headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+                connection.request(self.command, self.path, body, headers)
+                answer = connection.getresponse()
+                content = answer.read()
+            if fault and action is Action.DENY:
+                self._error(fault)
+            elif action is Action.LOSE:
+                self.close_connection = True
+            else:
+                self._answer(answer, content, action)
+
+        def _answer(self, answer: http.client.HTTPResponse, content: bytes, action: Action | None) -> None:
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in {*HOP_BY_HOP, "content-length"}:
+                    self.send_header(name, value)
+            length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            middle = len(content) // 2
+            if action is Action.CUT:
+                content, self.close_connection = content[:middle], True
+            elif action is Action.FLIP and content:
+                content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+            self.wfile.write(content)
+
+        def _error(self, fault: Fault) -> None:
+            text = f"<Error><Code>{fault.code}</Code><Message>made up</Message></Error>".encode()
+            self.send_response(fault.status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
