@@ -30,6 +30,7 @@ from attn.losses import multilabel_soft_margin
 from attn.maps import attention, pairs_of
 from attn.methods.base import MethodConfig, Progress
 from attn.models import ModelConfig, Network
+from attn.training.allocator import keep_freed_memory
 
 CLASSES = 20
 TARGETS = {"plain + map": 1.05} | {f"gain {n} classes": 1.05 * (1 + n) for n in (2, 3)} | {"gain 1 class": 2.15}
@@ -175,11 +176,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument(
+        "--allocator",
+        choices=("kept", "default"),
+        default="kept",
+        help="kept: as in training, freed memory is used again",
+    )
     parser.add_argument("--only", default="", help="variants whose name contains this, besides plain")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
+    if arguments.allocator == "kept":
+        keep_freed_memory()
     torch.manual_seed(0)
     random.seed(0)
     network = ModelConfig(name=arguments.network, head=arguments.head, weights=None).build(CLASSES)

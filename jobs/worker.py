@@ -24,6 +24,7 @@ from attn.config.train import TrainConfig
 from attn.errors import AttnError, RunError
 from attn.pictures.preview import Preview
 from attn.tracking import attach
+from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
 from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
@@ -44,6 +45,7 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `metrics` of the last epoch, or the `fault` that stopped the run, which a restart would meet again.
     """
+    keep_freed_memory()
     torch.set_num_threads(loop["threads"])
     with contextlib.suppress(RuntimeError):  # may be set once per process only
         torch.set_num_interop_threads(1)
