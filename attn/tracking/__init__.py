@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["NullTracker", "Tracker", "TrackingConfig", "attach", "create_run", "fetch_model", "log_model", "terminate"]
 
-import tempfile
 from pathlib import Path
 
 from attn.config.base import Config
@@ -91,16 +90,12 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
     )
 
 
-def fetch_model(tracking: TrackingConfig, root: str, name: str, destination: Path | None = None) -> Path:
-    """Fetch a registered model's bundle: `name@alias`, `name/version`, or `name` for the newest version.
-
-    Args:
-        destination: Folder to put it in; without one, a fresh temporary folder that the caller removes.
+def fetch_model(tracking: TrackingConfig, root: str, name: str, folder: Path) -> Path:
+    """Fetch a registered model's bundle into a folder: `name@alias`, `name/version`, or `name` for the newest version.
 
     Returns:
         The bundle's folder.
     """
     from attn.tracking.mlflow_model import download_model
 
-    folder = destination or Path(tempfile.mkdtemp(prefix="attn-model-"))
     return download_model(tracking_uri(tracking, root), name, folder)

@@ -80,7 +80,7 @@ def test_a_registered_model_comes_back(
         assert (fetched / "model.json").read_text() == "{}"
     for name in ("attn-test@nobody", "attn-test/9", "unheard-of"):
         with pytest.raises(WeightsError, match=name):
-            fetch_model(tracking, root, name)
+            fetch_model(tracking, root, name, tmp_path / "absent")
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
