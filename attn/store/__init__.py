@@ -1,0 +1,36 @@
+"""The map store: cumulative attention maps of a whole data set, in versions, on a disk or in an object store."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConditionsIgnoredError",
+    "CoverageError",
+    "DamagedError",
+    "DeltaRef",
+    "FencedError",
+    "MapError",
+    "MapStore",
+    "Session",
+    "Snapshot",
+    "StoreError",
+    "VersionError",
+    "Writer",
+    "create",
+    "open",
+]
+
+from attn.store.delta import DeltaRef
+from attn.store.errors import (
+    ConditionsIgnoredError,
+    CoverageError,
+    DamagedError,
+    FencedError,
+    MapError,
+    StoreError,
+    VersionError,
+)
+from attn.store.reader import Snapshot
+from attn.store.session import Session
+from attn.store.store import MapStore, create
+from attn.store.store import open_store as open
+from attn.store.writer import Writer

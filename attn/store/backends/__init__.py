@@ -1,0 +1,30 @@
+"""The places where a map store can lie."""
+
+from __future__ import annotations
+
+__all__ = ["Backend", "Entry", "LocalBackend", "connect"]
+
+import os
+
+from attn.store.backends.base import Backend, Entry
+from attn.store.backends.local import LocalBackend
+from attn.store.errors import StoreError
+
+
+def connect(uri: str) -> Backend:
+    """The backend of a location: a path, `file://` and a path, or `s3://bucket/prefix`.
+
+    Raises:
+        StoreError: It is none of these.
+    """
+    if uri.startswith("s3://"):
+        from attn.store.backends.s3 import S3Backend
+
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not bucket or not prefix.strip("/"):
+            raise StoreError(f"{uri!r} is no place for a store; write s3://bucket/prefix")
+        return S3Backend(bucket, prefix.strip("/"))
+    path = uri.removeprefix("file://")
+    if not path or "://" in path:
+        raise StoreError(f"{uri!r} is no place for a store; write a folder or s3://bucket/prefix")
+    return LocalBackend(os.path.abspath(path))

@@ -1,0 +1,190 @@
+"""A map store in a folder.
+
+Objects get their name by rename or, where they must be the first, by a hard link, which fails where there is a file.
+A replacement compares and renames under a lock that the kernel frees when its holder dies.
+"""
+
+from __future__ import annotations
+
+__all__ = ["LocalBackend"]
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from attn.store.backends.base import Entry
+from attn.store.errors import MissingError, StoreError
+from attn.store.points import reach
+
+PART, LOCK = ".part", ".lock"
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """Objects are files below `root`."""
+
+    root: str
+
+    @property
+    def uri(self) -> str:
+        return self.root
+
+    def path(self, key: str) -> Path:
+        return Path(self.root, key)
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        try:
+            with self.path(key).open("rb") as stream:
+                stream.seek(start)
+                return stream.read(-1 if stop is None else max(0, stop - start))
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingError(f"{self.path(key)}: no such file") from None
+        except OSError as error:
+            raise self._fault(key, "read", error) from None
+
+    def size(self, key: str) -> int | None:
+        try:
+            return self.path(key).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._fault(key, "read", error) from None
+
+    def write(self, key: str, data: bytes) -> None:
+        with self._part(key, data) as part:
+            part.replace(self.path(key))
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            with self._part(key, data) as part:
+                os.link(part, self.path(key))
+        except FileExistsError:
+            return self.read(key) == data
+        return True
+
+    def load(self, key: str) -> tuple[bytes, str] | None:
+        try:
+            data = self.read(key)
+        except MissingError:
+            return None
+        return data, hashlib.sha256(data).hexdigest()
+
+    def replace(self, key: str, data: bytes, tag: str) -> bool:
+        with self._lock(key):
+            found = self.load(key)
+            if found is None or found[1] != tag:
+                return False
+            self.write(key, data)
+        return True
+
+    def list(self, prefix: str, after: str = "") -> list[Entry]:
+        found = (entry for entry in self._walk(prefix) if not _is_hidden(entry.key) and entry.key > after)
+        return sorted(found, key=lambda entry: entry.key)
+
+    def leftovers(self) -> list[Entry]:
+        return [entry for entry in self._walk("") if _is_hidden(entry.key) and entry.key.endswith(PART)]
+
+    def delete(self, key: str) -> None:
+        try:
+            self.path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._fault(key, "removed", error) from None
+
+    def now(self) -> float:
+        probe = Path(self.root, f".clock.{secrets.token_hex(8)}{PART}")
+        try:
+            probe.touch(exist_ok=False)
+            return probe.stat().st_mtime
+        except OSError as error:
+            raise self._fault(probe.name, "written", error) from None
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _part(self, key: str, data: bytes) -> Iterator[Path]:
+        """The data under a temporary name beside its own; the folder is synced once the body has named it."""
+        path = self.path(key)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+        try:
+            _make_folder(path.parent)
+            with part.open("xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            reach("write.part")
+            yield part
+            reach("write.linked")
+            _sync_folder(path.parent)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise self._fault(key, "written", error) from None
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _lock(self, key: str) -> Iterator[None]:
+        path = self.path(key)
+        try:
+            _make_folder(path.parent)
+            handle = os.open(path.with_name(f".{path.name}{LOCK}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise self._fault(key, "locked", error) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _walk(self, prefix: str) -> Iterator[Entry]:
+        folders = [prefix.rstrip("/")]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(self.path(folder)) as entries:
+                    for entry in entries:
+                        key = f"{folder}/{entry.name}" if folder else entry.name
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(key)
+                            continue
+                        with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                            status = entry.stat()
+                            yield Entry(key, status.st_size, status.st_mtime)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise self._fault(folder, "listed", error) from None
+
+    def _fault(self, key: str, verb: str, error: OSError) -> StoreError:
+        return StoreError(f"{self.path(key)} cannot be {verb}: {error.strerror or type(error).__name__}")
+
+
+def _is_hidden(key: str) -> bool:
+    return key.rpartition("/")[2].startswith(".")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, and have their names outlive a power failure."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,113 @@
+"""Base objects: all rows of one shard, immutable once written."""
+
+from __future__ import annotations
+
+__all__ = ["Table", "encode_base", "read_base", "read_blocks", "read_table"]
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from attn.store.algebra import ACCEPTED, FALLBACK, Columns
+from attn.store.codec import BATCH, checksum, decode, encode, parse_table, table_length
+from attn.store.errors import DamagedError
+from attn.store.manifest import ShardRef
+
+
+class Reads(Protocol):
+    """What can read a part of an object: a backend or a cache before it."""
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the batches of a base object lie.
+
+    Attributes:
+        ends: Byte offsets: the first batch's begin, then each batch's end.
+        checksums: One per batch.
+    """
+
+    ends: NDArray[np.int64]
+    checksums: list[bytes]
+
+
+def encode_base(shard: int, key: str, rows: Columns, schema: pa.Schema) -> tuple[ShardRef, bytes]:
+    """A base object's description and content."""
+    count = len(rows["level"])
+    encoded = encode(rows, schema, [*range(0, count, BATCH), count], table=True)
+    table = encoded.data[encoded.table : encoded.table + table_length(count)]
+    levels = np.bincount(rows["level"], minlength=3)
+    found = ShardRef(
+        shard,
+        key,
+        len(encoded.data),
+        hashlib.sha256(encoded.data).hexdigest(),
+        encoded.table,
+        checksum(table).hex(),
+        int(levels[ACCEPTED]),
+        int(levels[FALLBACK]),
+    )
+    return found, encoded.data
+
+
+def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Columns:
+    """All rows of a shard, after the whole object was checked.
+
+    Args:
+        count: Rows of the shard.
+
+    Raises:
+        MissingError: The object is not there.
+        DamagedError: It is not what its version says.
+    """
+    data = source.read(ref.key)
+    if len(data) != ref.size:
+        raise DamagedError(f"it has {len(data)} bytes of {ref.size}")
+    if hashlib.sha256(data).hexdigest() != ref.sha256:
+        raise DamagedError("its SHA-256 is not the one of its version")
+    ends, _ = parse_table(data[ref.table : ref.table + table_length(count)])
+    return decode(memoryview(data)[ends[0] : ends[-1]], schema, count)
+
+
+def read_table(source: Reads, ref: ShardRef, count: int) -> Table:
+    """The table of a base object, checked.
+
+    Raises:
+        MissingError: The object is not there.
+        DamagedError: The table is not what its version says.
+    """
+    text = source.read(ref.key, ref.table, ref.table + table_length(count))
+    if checksum(text).hex() != ref.table_checksum:
+        raise DamagedError("the table of its record batches has changed or is cut off")
+    return Table(*parse_table(text))
+
+
+def read_blocks(
+    source: Reads, ref: ShardRef, table: Table, first: int, last: int, count: int, schema: pa.Schema
+) -> Columns:
+    """The rows of batches `first` to `last - 1`, which is one read, after they were checked.
+
+    Args:
+        count: Rows of the shard.
+
+    Raises:
+        MissingError: The object is not there.
+        DamagedError: A batch is not what its version says.
+    """
+    begin, end = int(table.ends[first]), int(table.ends[last])
+    data = memoryview(source.read(ref.key, begin, end))
+    if len(data) != end - begin:
+        raise DamagedError(f"it ends before byte {end}")
+    for block in range(first, last):
+        part = data[table.ends[block] - begin : table.ends[block + 1] - begin]
+        if checksum(part) != table.checksums[block]:
+            raise DamagedError(
+                f"record batch {block} (bytes {table.ends[block]} to {table.ends[block + 1]}) has changed"
+            )
+    return decode(data, schema, min(last * BATCH, count) - first * BATCH)

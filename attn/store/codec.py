@@ -1,0 +1,165 @@
+"""Rows as Arrow IPC files: record batches of a few maps, each compressed on its own, so that one can be read alone.
+
+Any Arrow library reads the files. Who reads a part of one needs no footer: batches lie one behind the other, and their
+lengths and checksums stand in a *table* inside the file's metadata, whose place the manifest gives.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BATCH", "Encoded", "checksum", "decode", "encode", "parse_table", "schema_of", "table_length"]
+
+import hashlib
+import json
+import secrets
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from attn.store.algebra import FUSIONS, Columns
+from attn.store.errors import DamagedError
+
+BATCH = 64
+"""Maps in a record batch of a base object: more compress no better, and cost a random read more."""
+_MAGIC = 8  # `ARROW1` and padding, before the schema's message
+_TABLE = np.dtype([("length", ">u4"), ("checksum", "S8")])
+_HEAD = struct.Struct(">Q")
+_TYPES = {"u1": pa.uint8(), "<u4": pa.uint32(), "<i4": pa.int32(), "<i8": pa.int64()}
+_NUMPY = {pa.uint8(): "u1", pa.uint32(): "<u4", pa.int32(): "<i4", pa.int64(): "<i8"}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file and where its batches lie.
+
+    Attributes:
+        data: The file.
+        ends: Byte offsets: the first batch's begin, then each batch's end.
+        table: Place of the table's first byte; 0 without table.
+    """
+
+    data: bytes
+    ends: list[int]
+    table: int = 0
+
+
+def schema_of(fusion: str, grid: tuple[int, int], *, delta: bool) -> pa.Schema:
+    """The columns of base objects, or of delta objects (which also name their rows, and always hold maps)."""
+    pixels = grid[0] * grid[1]
+    fields = [("level", "u1", False)]
+    fields = [("row", "<i8", False), *fields, ("map", "u1", True)] if delta else [*fields, *FUSIONS[fusion].columns]
+    kinds = {
+        name: (pa.binary(np.dtype(kind).itemsize * pixels) if per_pixel else _TYPES[kind])
+        for name, kind, per_pixel in fields
+    }
+    types = {name: kind for name, kind, per_pixel in fields if per_pixel}
+    about = {"attn.grid": json.dumps(list(grid)), "attn.fusion": fusion, "attn.pixels": json.dumps(types)}
+    return pa.schema(list(kinds.items()), metadata=about)
+
+
+def encode(rows: Columns, schema: pa.Schema, cuts: Sequence[int], *, table: bool = False) -> Encoded:
+    """Write rows as a file whose batches begin at `cuts` (the last one is the number of rows)."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", -1), use_threads=False)
+    token = secrets.token_hex(_TABLE.itemsize).encode()
+    hole = token[: _HEAD.size * 2] + token * (len(cuts) - 1) if table else b""
+    ends: list[int] = []
+    with pa.ipc.new_file(sink, schema, options=options, metadata={"attn.table": hole} if table else None) as file:
+        for start, stop in pairwise(cuts):
+            file.write_batch(_batch(rows, schema, start, stop))
+            ends.append(sink.tell())
+    data = sink.getvalue()
+    # The continuation mark and the length stand before the schema's message.
+    first = _MAGIC + 8 + int(struct.unpack_from("<i", data[_MAGIC + 4 : _MAGIC + 8])[0])
+    ends.insert(0, first)
+    if not table:
+        return Encoded(data.to_pybytes(), ends)
+    filled = bytearray(data)
+    place = filled.rfind(hole)
+    filled[place : place + len(hole)] = _table(data, ends).hex().encode()
+    return Encoded(bytes(filled), ends, place)
+
+
+def _batch(rows: Columns, schema: pa.Schema, start: int, stop: int) -> pa.RecordBatch:
+    arrays: list[pa.Array] = []
+    for field in schema:
+        values = rows[field.name][start:stop]
+        if not values.flags.c_contiguous:
+            values = np.ascontiguousarray(values)
+        arrays.append(pa.Array.from_buffers(field.type, stop - start, [None, pa.py_buffer(values)]))
+    return pa.record_batch(arrays, schema=schema)
+
+
+def checksum(data: bytes | memoryview) -> bytes:
+    """Eight bytes of SHA-256."""
+    return hashlib.sha256(data).digest()[:8]
+
+
+def _table(data: pa.Buffer, ends: Sequence[int]) -> bytes:
+    view = memoryview(data)
+    return _HEAD.pack(ends[0]) + b"".join(
+        struct.pack(">I", stop - start) + checksum(view[start:stop]) for start, stop in pairwise(ends)
+    )
+
+
+def table_length(count: int) -> int:
+    """Bytes of the table of a file with `count` rows in batches of `BATCH`."""
+    return 2 * (_HEAD.size + _TABLE.itemsize * -(-count // BATCH))
+
+
+def parse_table(text: bytes) -> tuple[NDArray[np.int64], list[bytes]]:
+    """Byte offsets as in `Encoded.ends`, and each batch's checksum.
+
+    Raises:
+        ValueError: It is no table.
+    """
+    data = bytes.fromhex(text.decode("ascii"))
+    size = _TABLE.itemsize
+    entries = np.frombuffer(data, _TABLE, offset=_HEAD.size)
+    ends = np.concatenate([[_HEAD.unpack_from(data)[0]], entries["length"]]).astype(np.int64).cumsum()
+    return ends, [data[place + 4 : place + size] for place in range(_HEAD.size, len(data), size)]
+
+
+def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None) -> Columns:
+    """Rows from batches that lie one behind the other, without the file around them.
+
+    Args:
+        data: The batches, which have been checked.
+        count: Rows in them.
+        only: Names of the columns that are wanted.
+
+    Raises:
+        DamagedError: They are no such batches.
+    """
+    fields = [field for field in schema if only is None or field.name in set(only)]
+    rows = {field.name: _empty(schema, field, count) for field in fields}
+    included = [schema.get_field_index(field.name) for field in fields]
+    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=included)
+    source = pa.BufferReader(b"".join([schema.serialize(), data]))
+    done = 0
+    try:
+        for batch in pa.ipc.open_stream(source, options=options):
+            stop = done + batch.num_rows
+            for field in fields:
+                values = rows[field.name]
+                buffer = batch.column(field.name).buffers()[1]
+                shape = values[done:stop].shape
+                values[done:stop] = np.frombuffer(buffer, values.dtype, int(np.prod(shape))).reshape(shape)
+            done = stop
+    except (pa.ArrowException, ValueError, OSError, KeyError) as error:
+        raise DamagedError(f"its record batches cannot be read ({type(error).__name__})") from None
+    if done != count:
+        raise DamagedError(f"it holds {done} rows where {count} belong")
+    return rows
+
+
+def _empty(schema: pa.Schema, field: pa.Field, count: int) -> NDArray[Any]:
+    if field.type in _NUMPY:
+        return np.empty(count, _NUMPY[field.type])
+    kind = np.dtype(json.loads(schema.metadata[b"attn.pixels"])[field.name])
+    return np.empty((count, field.type.byte_width // kind.itemsize), kind)

@@ -1,0 +1,144 @@
+"""Delta objects: what one writer seals, sorted by row and cut at the shards' borders, a merge reads its part."""
+
+from __future__ import annotations
+
+__all__ = ["DeltaObject", "DeltaRef", "Span", "encode_delta", "read_span"]
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from attn.store.algebra import ACCEPTED, Columns
+from attn.store.codec import checksum, decode, encode
+from attn.store.errors import DamagedError
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a delta object that belongs to one shard.
+
+    Attributes:
+        offset: Of its first byte.
+        size: Bytes.
+        rows: Maps.
+        checksum: Of the bytes, as hexadecimal digits.
+    """
+
+    shard: int
+    offset: int
+    size: int
+    rows: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class DeltaObject:
+    """A sealed object: its name, and what must be found there."""
+
+    key: str
+    size: int
+    sha256: str
+    rows: int
+    accepted: int
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class DeltaRef:
+    """What a writer sealed; plain data that travels to the process which commits.
+
+    Attributes:
+        attempt: Of the session; another session does not take it.
+        epoch: The epoch of its maps, where the writer said it; else the commit's counts.
+        objects: None where nothing was written; several where the writer's buffer was full in between.
+    """
+
+    run: str
+    attempt: str
+    rank: int
+    epoch: int | None
+    objects: tuple[DeltaObject, ...]
+
+    @property
+    def rows(self) -> int:
+        """Maps in all objects."""
+        return sum(item.rows for item in self.objects)
+
+    @property
+    def accepted(self) -> int:
+        """How many of them are accepted maps; the others are fallbacks."""
+        return sum(item.accepted for item in self.objects)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects."""
+        return sum(item.size for item in self.objects)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> DeltaRef:
+        """What `to_json` made."""
+        objects: list[DeltaObject] = []
+        for item in record["objects"]:
+            item["spans"] = tuple(Span(**span) for span in item["spans"])
+            objects.append(DeltaObject(**item))
+        return cls(record["run"], record["attempt"], record["rank"], record["epoch"], tuple(objects))
+
+
+def encode_delta(
+    key: str,
+    rows: NDArray[np.int64],
+    levels: NDArray[np.uint8],
+    maps: NDArray[np.uint8],
+    schema: pa.Schema,
+    cuts: NDArray[np.int64],
+) -> tuple[DeltaObject, bytes]:
+    """A delta object's description and content.
+
+    Args:
+        rows: (N,) ascending, none twice.
+        levels: (N,).
+        maps: (N, P).
+        cuts: First rows of the shards.
+    """
+    borders = np.searchsorted(rows, cuts)
+    shards = np.flatnonzero(np.diff(borders))
+    starts = np.concatenate([np.arange(borders[shard], borders[shard + 1], _BATCH) for shard in shards])
+    batches = [*starts.tolist(), len(rows)]
+    encoded = encode({"row": rows, "level": levels, "map": maps}, schema, batches)
+    first_batch = np.searchsorted(starts, borders)
+    view = memoryview(encoded.data)
+    spans: list[Span] = []
+    for shard in shards.tolist():
+        begin, end = encoded.ends[first_batch[shard]], encoded.ends[first_batch[shard + 1]]
+        count = int(borders[shard + 1] - borders[shard])
+        spans.append(Span(shard, begin, end - begin, count, checksum(view[begin:end]).hex()))
+    accepted = int(np.count_nonzero(levels == ACCEPTED))
+    sha256 = hashlib.sha256(encoded.data).hexdigest()
+    return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans)), encoded.data
+
+
+def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema) -> Columns:
+    """The rows of a span: `row`, `level` and `map`.
+
+    Args:
+        data: The span's bytes.
+
+    Raises:
+        DamagedError: They are not what was sealed.
+    """
+    if len(data) != span.size:
+        raise DamagedError(f"it ends {span.size - len(data)} bytes too early")
+    if checksum(data).hex() != span.checksum:
+        raise DamagedError(f"bytes {span.offset} to {span.offset + span.size} have changed since they were written")
+    return decode(data, schema, span.rows)

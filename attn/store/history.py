@@ -1,0 +1,64 @@
+"""Which versions are in a run's history, and how a run begins from another's."""
+
+from __future__ import annotations
+
+__all__ = ["fork", "newest_version"]
+
+import dataclasses
+import secrets
+import time
+
+from attn.store.backends import Backend
+from attn.store.errors import DamagedError, StoreError
+from attn.store.fence import create_fence, newest_fence, write_head
+from attn.store.manifest import Manifest, claim, manifest_key, newest_claim, read_manifest, version_numbers
+
+
+def newest_version(backend: Backend, run: str) -> Manifest:
+    """The newest version of a run's newest session, or else the one that this session began from.
+
+    A version that an older session made is passed over, however great its number: a process that was thought dead may
+    have made it.
+    """
+    fence = newest_fence(backend, run)
+    number, floor = (fence.number, fence.floor) if fence else (0, 0)
+    for version in reversed(version_numbers(backend, run, after=floor)):
+        manifest = read_manifest(backend, version, run)
+        if manifest.fence == number:
+            return manifest
+    return read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
+
+
+def fork(backend: Backend, version: int, run: str) -> Manifest:
+    """A new run's first version: a manifest that names the objects of another version.
+
+    Raises:
+        VersionError: There is no such version.
+        StoreError: The run has begun already.
+        DamagedError: An object of the version was collected meanwhile.
+    """
+    parent = read_manifest(backend, version)
+    fence = create_fence(backend, run, 1, version, newest_claim(backend))
+    if fence is None:
+        raise StoreError(f"{backend.uri}: run {run} has begun already; a fork needs a new name")
+    number = claim(backend, run, fence.floor)
+    manifest = dataclasses.replace(
+        parent,
+        version=number,
+        run=run,
+        parent=version,
+        parent_sha256=parent.sha256,
+        attempt=fence.attempt,
+        fence=fence.number,
+        nonce=secrets.token_hex(16),
+        created=time.time(),
+        merged={},
+    )
+    backend.create(manifest_key(run, number), manifest.pack())
+    write_head(backend, run, number, manifest.sha256, fence.number)
+    for key in sorted(parent.keys):
+        if backend.size(key) is None:
+            raise DamagedError(
+                f"{backend.uri}: {key}, of version {version}, is missing: it was collected; fork another"
+            )
+    return manifest

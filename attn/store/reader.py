@@ -1,0 +1,186 @@
+"""Reading one version of a store.
+
+Shapes: N rows, h×w grid, P = h·w.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Snapshot"]
+
+import contextlib
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.store.algebra import Columns
+from attn.store.base_object import Reads, Table, read_base, read_blocks, read_table
+from attn.store.codec import BATCH
+from attn.store.errors import DamagedError, MissingError
+from attn.store.manifest import Manifest, ShardRef
+from attn.store.place import Place
+
+_KEPT = 8
+
+
+class Snapshot:
+    """The maps of one version, which never changes. Deltas that wait to be merged are not part of it.
+
+    It can be pickled and used by several processes. An image is one read of its record batches, each checked; the last
+    ones that were read are kept, so reading in the store's order decodes each once.
+
+    Attributes:
+        manifest: What the version consists of.
+    """
+
+    def __init__(self, place: Place, manifest: Manifest, source: Reads | None = None) -> None:
+        self._place, self.manifest = place, manifest
+        self._source: Reads = source or place.backend
+        self._refs = {ref.shard: ref for ref in manifest.shards}
+        self._clear()
+
+    @property
+    def version(self) -> int:
+        return self.manifest.version
+
+    @property
+    def run(self) -> str:
+        return self.manifest.run
+
+    @property
+    def coverage(self) -> int:
+        """Rows with an accepted map."""
+        return self.manifest.accepted
+
+    def __len__(self) -> int:
+        return len(self._place.index.images)
+
+    def __getitem__(self, image_id: str) -> dict[int, NDArray[np.uint8]]:
+        """An image's maps (h, w) by class; classes whose map is still zero everywhere are left out.
+
+        Raises:
+            KeyError: The store has no such image.
+            DamagedError: An object is missing or damaged; names it and the version.
+        """
+        start, stop = self._place.index.find(image_id)
+        if start == stop:
+            raise KeyError(image_id)
+        _, maps = self.rows(start, stop)
+        classes = self._place.index.classes[start:stop].tolist()
+        return {index: map_hw for index, map_hw in zip(classes, maps, strict=True) if map_hw.any()}
+
+    def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Levels (N,) (see `attn.store.algebra`) and maps (N, h, w) of the rows from `start` to `stop - 1`."""
+        grid, cuts = self._place.definition.grid, self._place.cuts
+        levels = np.zeros(stop - start, np.uint8)
+        maps = np.zeros((stop - start, *grid), np.uint8)
+        first, last = (int(np.searchsorted(cuts, row, side="right")) - 1 for row in (start, max(start, stop - 1)))
+        for shard in range(first, last + 1):
+            begin, end = max(start, int(cuts[shard])), min(stop, int(cuts[shard + 1]))
+            if shard in self._refs and begin < end:
+                levels[begin - start : end - start], found = self._part(shard, begin, end)
+                maps[begin - start : end - start] = found.reshape(-1, *grid)
+        return levels, maps
+
+    def maps(self, numbers: Iterable[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Maps (N, h, w) of rows by number, in the order given."""
+        wanted = np.asarray(list(numbers) if not isinstance(numbers, np.ndarray) else numbers, np.int64)
+        found = np.zeros((len(wanted), *self._place.definition.grid), np.uint8)
+        for place in np.argsort(wanted, kind="stable").tolist():
+            row = int(wanted[place])
+            found[place] = self.rows(row, row + 1)[1][0]
+        return found
+
+    def shards(self) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
+        """All rows in order, a shard at a time: its first row, levels (N,) and maps (N, h, w)."""
+        grid = self._place.definition.grid
+        for start, rows in self._states():
+            yield start, rows["level"].view(np.uint8), self._algebra.maps(rows).reshape(-1, *grid)
+
+    def digest(self) -> str:
+        """SHA-256 of the content: classes, grid, fusion, rows, and each row's state.
+
+        The state is exact: level and map with `max`; level, number of epochs and sum with `mean`. Layout, versions,
+        runs and the data set's fingerprint do not enter.
+        """
+        definition = self._place.definition
+        names = self._algebra.state
+        hashes = {name: hashlib.sha256() for name in names}
+        for _, rows in self._states():
+            for name in names:
+                hashes[name].update(np.ascontiguousarray(rows[name]).reshape(-1).data)
+        content = {
+            "classes": definition.classes,
+            "grid": definition.grid,
+            "fusion": definition.fusion,
+            "rows": definition.rows_digest,
+            "state": {name: found.hexdigest() for name, found in hashes.items()},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _algebra(self) -> Any:
+        return self._place.definition.algebra
+
+    def _states(self) -> Iterator[tuple[int, Columns]]:
+        definition, cuts = self._place.definition, self._place.cuts
+        for shard, start in enumerate(cuts[:-1].tolist()):
+            count = int(cuts[shard + 1]) - start
+            if shard in self._refs:
+                ref = self._refs[shard]
+                with self._named(ref):
+                    yield start, read_base(self._source, ref, count, definition.base_schema)
+            else:
+                yield start, self._algebra.empty(count, definition.pixels)
+
+    def _part(self, shard: int, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Levels and flat maps of rows within one shard."""
+        offset = int(self._place.cuts[shard])
+        first, last = (start - offset) // BATCH, -(-(stop - offset) // BATCH)
+        levels, maps = self._blocks(shard, first, last)
+        inside = slice(start - offset - first * BATCH, stop - offset - first * BATCH)
+        return levels[inside], maps[inside]
+
+    def _blocks(self, shard: int, first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        wanted = (shard, first, last)
+        if wanted in self._kept:
+            self._kept.move_to_end(wanted)
+            return self._kept[wanted]
+        ref, cuts = self._refs[shard], self._place.cuts
+        count = int(cuts[shard + 1] - cuts[shard])
+        with self._named(ref):
+            if shard not in self._tables:
+                self._tables[shard] = read_table(self._source, ref, count)
+            schema = self._place.definition.base_schema
+            rows = read_blocks(self._source, ref, self._tables[shard], first, last, count, schema)
+        found = rows["level"].view(np.uint8), self._algebra.maps(rows)
+        if (last - first) <= 2:
+            self._kept[wanted] = found
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    @contextlib.contextmanager
+    def _named(self, ref: ShardRef) -> Iterator[None]:
+        where = f"{self._place.backend.uri}: {ref.key}, of version {self.version}"
+        try:
+            yield
+        except MissingError:
+            raise DamagedError(f"{where}, is missing") from None
+        except DamagedError as error:
+            raise DamagedError(f"{where}, is damaged: {error}") from None
+
+    def _clear(self) -> None:
+        self._tables: dict[int, Table] = {}
+        self._kept: OrderedDict[tuple[int, int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_tables", "_kept")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._clear()

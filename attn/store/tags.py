@@ -1,0 +1,61 @@
+"""Tags: names for versions that must stay, such as the one from which a registered model was made."""
+
+from __future__ import annotations
+
+__all__ = ["Tag", "read_tags", "remove_tag", "write_tag"]
+
+import dataclasses
+import secrets
+from dataclasses import dataclass
+
+from attn.store.backends import Backend
+from attn.store.definition import check_name
+from attn.store.errors import StoreError
+from attn.store.manifest import Manifest
+from attn.store.records import pack, unpack
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A name for a version, which `gc` then keeps."""
+
+    name: str
+    run: str
+    version: int
+    manifest_sha256: str
+    nonce: str
+
+
+def _key(name: str) -> str:
+    return f"tags/{check_name('tag', name)}.json"
+
+
+def write_tag(backend: Backend, name: str, manifest: Manifest) -> None:
+    """Name a version.
+
+    Raises:
+        StoreError: The name stands for another version, or the version is 0.
+    """
+    if manifest.version == 0:
+        raise StoreError(f"tag {name!r}: version 0 is the empty one, which every store has")
+    tag = Tag(name, manifest.run, manifest.version, manifest.sha256, secrets.token_hex(16))
+    if backend.create(_key(name), pack(dataclasses.asdict(tag))):
+        return
+    found = read_tags(backend).get(name)
+    if found is None or found.version != manifest.version:
+        other = f"version {found.version}" if found else "another version"
+        raise StoreError(f"{backend.uri}: tag {name!r} stands for {other}; remove it first, or use another name")
+
+
+def remove_tag(backend: Backend, name: str) -> None:
+    """Take a name away; it is no fault if there is none."""
+    backend.delete(_key(name))
+
+
+def read_tags(backend: Backend) -> dict[str, Tag]:
+    """All tags by name."""
+    found: dict[str, Tag] = {}
+    for entry in backend.list("tags/"):
+        tag = Tag(**unpack(backend.read(entry.key), f"{backend.uri}: {entry.key}"))
+        found[tag.name] = tag
+    return found

@@ -1,0 +1,158 @@
+"""A worker's writer: it gathers maps in memory and seals them into delta objects.
+
+Shapes: N maps, h×w grid, P = h·w.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Writer"]
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from attn.store.algebra import ACCEPTED, FALLBACK, join, quantise
+from attn.store.delta import DeltaObject, DeltaRef, encode_delta
+from attn.store.errors import MapError
+from attn.store.place import Place
+from attn.store.points import reach
+
+_FIRST_CAPACITY = 64
+
+
+class Writer:
+    """Takes maps and seals them.
+
+    It holds one map per row since the last seal, so its memory is bounded by the seal interval; with `limit_bytes` it
+    seals by itself whenever its maps reach that size. It reads nothing that others write.
+
+    Attributes:
+        accepted: Maps that were added so far.
+        fallbacks: Fallback maps that were added so far.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        run: str,
+        attempt: str,
+        rank: int,
+        *,
+        limit_bytes: int | None = None,
+    ) -> None:
+        self._place = place
+        self.run, self.attempt, self.rank, self.limit_bytes = run, attempt, rank, limit_bytes
+        self.accepted = self.fallbacks = 0
+        self._sealed: list[DeltaObject] = []
+        self._clear()
+
+    def add(self, image_id: str, class_index: int, map_hw: ArrayLike, *, fallback: bool = False) -> None:
+        """Take one map; a second map of the same row joins the first.
+
+        Args:
+            map_hw: (h, w) uint8, or floats in [0, 1] (rounded to rint(255 x)).
+            fallback: Only for a row that has no accepted map; any accepted map replaces it.
+
+        Raises:
+            MapError: NaN or infinity, another grid, out of range, or a row that the store does not have.
+        """
+        row = self._place.index.row(image_id, class_index)
+        self._add(np.array([row]), np.asarray(map_hw)[None], fallback=fallback)
+
+    def add_many(
+        self, rows: Iterable[tuple[str, int]] | NDArray[np.integer], maps_Nhw: ArrayLike, *, fallback: bool = False
+    ) -> None:
+        """Take several maps at once; all of them, or none where one is refused.
+
+        Args:
+            rows: N (image id, class) pairs, or N row numbers as `store.rows.numbers` gives them.
+            maps_Nhw: (N, h, w), values as for `add`.
+
+        Raises:
+            MapError: As for `add`.
+        """
+        self._add(self._place.index.numbers(rows), np.asarray(maps_Nhw), fallback=fallback)
+
+    def seal(self, epoch: int | None = None) -> DeltaRef:
+        """Write what was added since the last seal; durable when it returns. Without any, a reference to nothing.
+
+        Where it fails the maps are kept, and it can be called again.
+
+        Args:
+            epoch: Of the maps; left out, the epoch of the commit that takes them.
+        """
+        self._spill()
+        sealed = DeltaRef(self.run, self.attempt, self.rank, epoch, tuple(self._sealed))
+        self._sealed = []
+        return sealed
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of the maps that wait for the next seal."""
+        return len(self._slots) * self._place.definition.pixels
+
+    def _clear(self) -> None:
+        self._slots: dict[int, int] = {}
+        self._levels = np.zeros(_FIRST_CAPACITY, np.uint8)
+        self._maps = np.zeros((_FIRST_CAPACITY, self._place.definition.pixels), np.uint8)
+
+    def _add(self, rows: NDArray[np.int64], maps_Nhw: NDArray[Any], *, fallback: bool) -> None:
+        expected = (len(rows), *self._place.definition.grid)
+        if maps_Nhw.shape != expected:
+            raise MapError(
+                f"maps have shape {maps_Nhw.shape} for {len(rows)} rows; this store's grid is "
+                f"{self._place.definition.grid}, so {expected} is expected: resize maps before they are added"
+            )
+        maps = quantise(maps_Nhw).reshape(len(rows), -1)
+        levels = np.full(len(rows), FALLBACK if fallback else ACCEPTED, np.uint8)
+        slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in rows.tolist()], np.intp)
+        self._grow(len(self._slots))
+        rest = np.arange(len(slots))
+        while len(rest):  # a row that is given twice is taken in two rounds
+            _, first = np.unique(slots[rest], return_index=True)
+            now = rest[first]
+            join(self._levels, self._maps, slots[now], levels[now], maps[now])
+            rest = np.delete(rest, first)
+        if fallback:
+            self.fallbacks += len(rows)
+        else:
+            self.accepted += len(rows)
+        if self.limit_bytes is not None and self.buffered_bytes >= self.limit_bytes:
+            self._spill()
+
+    def _grow(self, count: int) -> None:
+        capacity = len(self._levels)
+        if count <= capacity:
+            return
+        capacity = max(count, capacity * 2)
+        if self.limit_bytes is not None:
+            capacity = max(count, min(capacity, self.limit_bytes // self._place.definition.pixels + 1))
+        self._levels = np.concatenate([self._levels, np.zeros(capacity - len(self._levels), np.uint8)])
+        maps = np.zeros((capacity, self._place.definition.pixels), np.uint8)
+        maps[: len(self._maps)] = self._maps
+        self._maps = maps
+
+    def _spill(self) -> None:
+        """Write the buffer as one object."""
+        if not self._slots:
+            return
+        count = len(self._slots)
+        rows = np.fromiter(self._slots, np.int64, count)  # by slot
+        order = np.argsort(rows)
+        name = f"w{self.rank:03d}-{secrets.token_hex(8)}.arrow"
+        sealed, data = encode_delta(
+            f"delta/{self.run}/{self.attempt}/{name}",
+            rows[order],
+            self._levels[order],
+            self._maps[order],
+            self._place.definition.delta_schema,
+            self._place.cuts,
+        )
+        reach("seal.encoded")
+        self._place.backend.write(sealed.key, data)
+        reach("seal.written")
+        self._sealed.append(sealed)
+        self._clear()
