@@ -1,0 +1,97 @@
+"""Which attention maps are accumulated, and how they are fused (OAA, ICCV 2019, section 3.2).
+
+Shapes: B images, C classes, N (image, class) pairs in the order of `pairs_of`. Nothing here has a gradient.
+"""
+
+from __future__ import annotations
+
+__all__ = ["GateRule", "fuse_max", "fuse_mean", "gate"]
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from attn.maps.pairs import check_multi_hot
+
+GateRule = Literal["strict", "top_k"]
+
+
+def gate(probabilities_BC: Tensor, multi_hot_BC: Tensor, *, rule: GateRule = "strict") -> Tensor:
+    """Whether the map of each present class is to be accumulated.
+
+    Args:
+        probabilities_BC: Of the classes, each in [0, 1] by itself.
+        rule: `strict`: the class is more probable than every absent class (section 3.2). `top_k`: fewer than k classes
+            are more probable than it, k being the number of the image's labels; looser where an image has several
+            (the published code).
+
+    Returns:
+        bool (N,), in the order of `pairs_of(multi_hot_BC)`.
+
+    Raises:
+        ValueError: If the shapes differ, the labels are not zeros and ones, or a probability lies outside [0, 1].
+    """
+    if probabilities_BC.ndim != 2 or probabilities_BC.shape != multi_hot_BC.shape:
+        shapes = f"{tuple(probabilities_BC.shape)} and {tuple(multi_hot_BC.shape)}"
+        raise ValueError(f"probabilities and labels must both have the shape (B, C), not {shapes}")
+    check_multi_hot(multi_hot_BC)
+    if not bool(((probabilities_BC >= 0) & (probabilities_BC <= 1)).all()):
+        low, high = probabilities_BC.min().item(), probabilities_BC.max().item()
+        raise ValueError(f"probabilities must lie in [0, 1]; they lie between {low} and {high}")
+    present_BC = multi_hot_BC > 0
+    if probabilities_BC.numel() == 0:
+        return present_BC[present_BC]
+    if rule == "strict":
+        highest_absent_B1 = probabilities_BC.masked_fill(present_BC, -1).amax(dim=1, keepdim=True)
+        accepted_BC = probabilities_BC > highest_absent_B1
+    elif rule == "top_k":
+        more_probable_BC = (probabilities_BC[:, None, :] > probabilities_BC[:, :, None]).sum(dim=2)
+        accepted_BC = more_probable_BC < present_BC.sum(dim=1, keepdim=True)
+    else:
+        raise ValueError(f"rule must be strict or top_k, not {rule!r}")
+    return accepted_BC[present_BC]
+
+
+def fuse_max(cumulative: Tensor, new: Tensor) -> Tensor:
+    """The larger value at each position (eq. 5).
+
+    Order, repetition and grouping of the maps cannot change the result.
+
+    Raises:
+        ValueError: If shapes or dtypes differ, or floating values are not finite: NaN would stay for ever.
+    """
+    _check(cumulative, new)
+    return torch.maximum(cumulative, new)
+
+
+def fuse_mean(cumulative: Tensor, new: Tensor, t: int | Tensor) -> Tensor:
+    """The mean of all maps so far: ((t − 1) M + A) / t (eq. 10); uint8 is rounded at each step, halves to even.
+
+    Args:
+        cumulative: M, the mean of the first t − 1 maps; of no effect where t is 1.
+        t: Which map this is, counted from 1: one number, or one for each map along the first axis.
+
+    Raises:
+        ValueError: If shapes or dtypes differ, floating values are not finite, or a t is below 1.
+    """
+    _check(cumulative, new)
+    counts = torch.as_tensor(t, device=new.device)
+    if counts.is_floating_point() or counts.ndim > 1 or (counts.ndim == 1 and len(counts) != len(new)):
+        raise ValueError(f"t must be a whole number or one for each map, not {counts.dtype} {tuple(counts.shape)}")
+    if bool((counts < 1).any()):
+        raise ValueError(f"t must be at least 1, not {counts.min().item()}")
+    working = new.dtype if new.is_floating_point() else torch.float64
+    counts = counts.to(working).reshape(counts.shape + (1,) * (new.ndim - counts.ndim if counts.ndim else 0))
+    mean = ((counts - 1) * cumulative.to(working) + new.to(working)) / counts
+    return mean if new.is_floating_point() else mean.round().to(new.dtype)
+
+
+def _check(cumulative: Tensor, new: Tensor) -> None:
+    if cumulative.shape != new.shape or cumulative.dtype != new.dtype:
+        given = f"{cumulative.dtype} {tuple(cumulative.shape)} and {new.dtype} {tuple(new.shape)}"
+        raise ValueError(f"cumulative and new maps must have one shape and dtype, not {given}")
+    if new.dtype != torch.uint8 and not new.is_floating_point():
+        raise ValueError(f"maps must be uint8 or floating-point numbers, not {new.dtype}")
+    if new.is_floating_point() and not bool((cumulative.isfinite() & new.isfinite()).all()):
+        raise ValueError("maps must be finite: a NaN or an infinity would stay in the cumulative map")
