@@ -40,6 +40,11 @@ class Geometry:
             raise ValueError(f"crop {crop}, size {self.size} and image_size {self.image_size} must not be empty")
         object.__setattr__(self, "crop", crop)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the input shows all of the image and nothing else."""
+        return tuple(self.crop) == (0, 0, *self.image_size)
+
     @classmethod
     def whole(cls, image_size: tuple[int, int], size: tuple[int, int] | None = None, *, flip: bool = False) -> Geometry:
         """All of the image, squashed to `size`."""
@@ -144,5 +149,7 @@ def _axis(places: int, length: int, start: int, extent: int, cells: int, *, flip
     seen = (share >= 0) & (share < 1)
     share = 1 - share if flip else share
     cell = (share * cells - 0.5).clamp(0, cells - 1)
+    # Where centres coincide a value is taken as it is, whatever the rounding above has left.
+    cell = torch.where((cell - cell.round()).abs() < 1e-9, cell.round(), cell)
     low = cell.floor().long()
     return _Axis(low, (low + 1).clamp(max=cells - 1), cell - low, seen)

@@ -106,11 +106,16 @@ def test_a_spot_comes_back_to_its_place(flip: bool) -> None:
     assert abs(place[1] + 0.5 - 83) <= 3
 
 
-def test_flip_is_undone_exactly() -> None:
+@pytest.mark.parametrize("image_size", [(28, 37), (375, 500), (333, 499), (97, 7)])
+def test_a_whole_image_at_the_maps_own_grid_keeps_every_bit(image_size: tuple[int, int]) -> None:
     maps = torch.rand(2, 28, 37)
-    flipped, seen = Geometry.whole((28, 37), flip=True).to_image(maps.flip(-1))
-    torch.testing.assert_close(flipped, maps, atol=1e-6, rtol=0)
-    assert seen.all()
+    for flip in (False, True):
+        geometry = Geometry.whole(image_size, (224, 299), flip=flip)
+        assert geometry.is_whole
+        framed, seen = geometry.to_image(maps.flip(-1) if flip else maps, (28, 37))
+        assert torch.equal(framed, maps)
+        assert seen.all()
+    assert not Geometry((375, 500), (0, 0, 375, 499), (224, 299)).is_whole
 
 
 def test_what_a_crop_did_not_see_is_zero_and_said() -> None:
