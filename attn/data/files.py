@@ -151,21 +151,25 @@ def _list_objects(folder: str) -> tuple[list[str], list[str]]:
     return files, folders
 
 
-def client() -> Any:
-    """The process's S3 client."""
+def client(retries: int = 4) -> Any:
+    """The process's S3 client.
+
+    Args:
+        retries: How often the client repeats a request by itself.
+    """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return _make_client(os.getpid(), endpoint)
+    return _make_client(os.getpid(), endpoint, retries)
 
 
 @functools.lru_cache(maxsize=4)
-def _make_client(pid: int, endpoint: str | None) -> Any:
+def _make_client(pid: int, endpoint: str | None, retries: int) -> Any:
     import boto3
     from botocore.config import Config
 
     config = Config(
         connect_timeout=10,
         read_timeout=60,
-        retries={"max_attempts": 5, "mode": "standard"},
+        retries={"total_max_attempts": retries + 1, "mode": "standard"},
         max_pool_connections=32,
     )
     return boto3.Session().client("s3", endpoint_url=endpoint, config=config)

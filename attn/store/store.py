@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from attn.store.algebra import FUSIONS
 from attn.store.backends import Backend, connect
+from attn.store.conditions import check_conditions
 from attn.store.definition import DEFINITION, Definition, check_name, rows_per_shard
 from attn.store.errors import MissingError, StoreError
 from attn.store.fence import read_head, take_fence, write_head
@@ -77,7 +78,7 @@ def create(
         index_sha256=sha256,
         rows_digest=index.digest,
     )
-    probe(backend)
+    check_conditions(backend)
     backend.write(definition.index, data)
     if backend.create(DEFINITION, definition.pack()):
         return MapStore(Place(backend, definition))
@@ -153,7 +154,8 @@ class MapStore:
         """
         backend = self._place.backend
         check_name("run", run)
-        probe(backend)
+        if backend.path("") is None:  # a folder's file system was asked when the store was made
+            check_conditions(backend)
         manifest = read_manifest(backend, from_version) if from_version else Manifest.empty(run)
         fence = take_fence(backend, run, manifest.version, newest_claim(backend))
         reach("begin.fenced")
@@ -213,7 +215,3 @@ class MapStore:
 
     def __repr__(self) -> str:
         return f"MapStore({self.uri!r})"
-
-
-def probe(backend: Backend) -> None:
-    """Make sure that the place honours conditional writes."""

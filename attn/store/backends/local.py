@@ -99,6 +99,7 @@ class LocalBackend:
     def now(self) -> float:
         probe = Path(self.root, f".clock.{secrets.token_hex(8)}{PART}")
         try:
+            _make_folder(Path(self.root))
             probe.touch(exist_ok=False)
             return probe.stat().st_mtime
         except OSError as error:
@@ -175,10 +176,11 @@ def _make_folder(folder: Path) -> None:
     """Make a folder and those above it, and have their names outlive a power failure."""
     if folder.is_dir():
         return
-    if folder.exists():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     _sync_folder(folder.parent)
 
 

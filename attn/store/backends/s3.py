@@ -1,0 +1,165 @@
+"""A map store below a prefix of a bucket, through boto3.
+
+Requests are repeated here and not by the client, so that an answer that got lost is told from a refusal: after a
+conditional write that may have happened, the object is read and compared. Keys, region and endpoint come from the
+environment.
+"""
+
+from __future__ import annotations
+
+__all__ = ["S3Backend"]
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attn.data.files import client, reason
+from attn.store.backends.base import Entry
+from attn.store.errors import MissingError, StoreError
+
+T = TypeVar("T")
+
+ATTEMPTS = 9
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 5.0
+LARGEST = 5 * 2**30
+_GONE = ("NoSuchKey", "404")
+_PASSING = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded")
+
+
+class _Refused(Exception):
+    """The condition of a write does not hold."""
+
+
+@dataclass(frozen=True)
+class S3Backend:
+    """Objects are keys below `prefix`."""
+
+    bucket: str
+    prefix: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    def path(self, key: str) -> Path | None:
+        return None
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        if stop is not None and stop <= start:
+            return b""
+        span = {} if (start, stop) == (0, None) else {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
+        try:
+            return self._call("read", key, lambda s3, place: s3.get_object(**place, **span)["Body"].read())
+        except _Refused:
+            return b""  # the range begins behind the object's end
+
+    def size(self, key: str) -> int | None:
+        try:
+            return int(self._call("read", key, lambda s3, place: s3.head_object(**place))["ContentLength"])
+        except MissingError:
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        self._put(key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            self._put(key, data, IfNoneMatch="*")
+        except (_Refused, MissingError):
+            found = self.load(key)
+            return found is not None and found[0] == data
+        return True
+
+    def load(self, key: str) -> tuple[bytes, str] | None:
+        def get(s3: Any, place: dict[str, str]) -> tuple[bytes, str]:
+            answer = s3.get_object(**place)
+            return answer["Body"].read(), answer["ETag"].strip('"')
+
+        try:
+            return self._call("read", key, get)
+        except MissingError:
+            return None
+
+    def replace(self, key: str, data: bytes, tag: str) -> bool:
+        for condition in (tag, f'"{tag}"'):  # servers differ in whether the tag is quoted
+            try:
+                self._put(key, data, IfMatch=condition)
+            except (_Refused, MissingError):
+                found = self.load(key)
+                if found is None or found[1] != tag:
+                    return found is not None and found[0] == data
+            else:
+                return True
+        return False
+
+    def list(self, prefix: str, after: str = "") -> list[Entry]:
+        found: list[Entry] = []
+        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": f"{self.prefix}/{prefix}"}
+        if after:
+            request["StartAfter"] = f"{self.prefix}/{after}"
+        while True:
+            page = self._call("listed", prefix, lambda s3, _: s3.list_objects_v2(**request))
+            for item in page.get("Contents", []):
+                key = item["Key"][len(self.prefix) + 1 :]
+                found.append(Entry(key, item["Size"], item["LastModified"].timestamp()))
+            if not page.get("IsTruncated"):
+                return found
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def delete(self, key: str) -> None:
+        self._call("removed", key, lambda s3, place: s3.delete_object(**place))
+
+    def leftovers(self) -> list[Entry]:
+        return []
+
+    def now(self) -> float:
+        request = {"Bucket": self.bucket, "Prefix": f"{self.prefix}/", "MaxKeys": 1}
+        answer = self._call("listed", "", lambda s3, _: s3.list_objects_v2(**request))
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+
+    def _put(self, key: str, data: bytes, **condition: str) -> None:
+        if len(data) > LARGEST:
+            raise StoreError(
+                f"{self.uri}/{key} has {len(data)} bytes; an object store takes {LARGEST}: seal more often"
+            )
+        self._call("written", key, lambda s3, place: s3.put_object(**place, Body=data, **condition))
+
+    def _call(self, verb: str, key: str, request: Callable[[Any, dict[str, str]], T]) -> T:
+        """A request, repeated while what hinders it may pass, with longer and longer waits of random length."""
+        place = {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}"}
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)))
+            try:
+                return request(client(retries=0), place)
+            except Exception as error:
+                code, status = _answer(error)
+                if code in _GONE:
+                    raise MissingError(f"{self.uri}/{key}: no such object") from None
+                if status in (412, 416):
+                    raise _Refused from None
+                if not _passes(error, code, status) or attempt == ATTEMPTS - 1:
+                    tried = f", {ATTEMPTS} times" if attempt else ""
+                    raise StoreError(f"{self.uri}/{key} cannot be {verb}: {reason(error)}{tried}") from None
+        raise AssertionError("unreachable")
+
+
+def _answer(error: Exception) -> tuple[str, int]:
+    """The code and HTTP status of a refusal; empty and 0 for another failure."""
+    response = getattr(error, "response", None) or {}
+    code = str(response.get("Error", {}).get("Code", ""))
+    return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _passes(error: Exception, code: str, status: int) -> bool:
+    from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
+
+    if isinstance(error, (HTTPClientError, IncompleteReadError, FlexibleChecksumError)):
+        return True
+    # 409 is a conditional write that met another; it is to be repeated.
+    return status in (409, 429) or status >= 500 or code in _PASSING
