@@ -1,0 +1,176 @@
+"""Segmentation from cues: seeding, expansion and constrain-to-boundary, and DSRG's balanced seeding.
+
+SEC: Kolesnikov & Lampert, "Seed, Expand and Constrain" (ECCV 2016). DSRG: Huang et al., "Weakly-Supervised Semantic
+Segmentation Network with Deep Seeded Region Growing" (CVPR 2018). Shapes: B images, C channels, of which 0 is the
+background, h×w output.
+"""
+
+from __future__ import annotations
+
+__all__ = ["balanced_seeding", "boundary", "expansion", "floored_log_softmax", "seeding"]
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from attn.maps.pairs import check_multi_hot
+
+PROBABILITY_FLOOR = 1e-4
+
+
+def floored_log_softmax(logits_BChw: Tensor, *, floor: float = PROBABILITY_FLOOR) -> Tensor:
+    """log of the softmax with `floor` added to every channel and divided by the new sum, as SEC has it everywhere.
+
+    No probability reaches 0 or 1, so that every logarithm below is bounded.
+
+    Raises:
+        ValueError: If the logits are not floating (B, C, h, w), or the floor is negative.
+    """
+    _check_maps(logits_BChw, "logits")
+    if not floor >= 0:
+        raise ValueError(f"the floor must not be negative, got {floor}")
+    log_probs = functional.log_softmax(logits_BChw, dim=1)
+    if floor == 0:
+        return log_probs
+    raised = torch.logaddexp(log_probs, log_probs.new_tensor(math.log(floor)))
+    return raised - math.log1p(logits_BChw.shape[1] * floor)
+
+
+def seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 255) -> Tensor:
+    """Mean of −log p of the cue's class over an image's cue pixels, then over images (SEC eq. 2).
+
+    Args:
+        cues_Bhw: Channel indices, `ignore` where there is no cue. An image without a cue contributes 0.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a cue is no channel.
+    """
+    loss_Bhw, cued_Bhw = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
+    return _mean(_mean_where(loss_Bhw, cued_Bhw))
+
+
+def balanced_seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 255) -> Tensor:
+    """Seeding with background and objects each over their own pixels, so that neither drowns the other (DSRG eq. 2).
+
+    Args:
+        cues_Bhw: Channel indices, `ignore` where there is no cue. A side without a cue contributes 0.
+
+    Returns:
+        Sum of both sides' means over pixels, mean over images.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a cue is no channel.
+    """
+    loss_Bhw, cued_Bhw = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
+    background_Bhw = cues_Bhw == 0
+    sides = _mean_where(loss_Bhw, cued_Bhw & background_Bhw) + _mean_where(loss_Bhw, cued_Bhw & ~background_Bhw)
+    return _mean(sides)
+
+
+def expansion(
+    probs_BChw: Tensor, multi_hot_BC: Tensor, *, decay_present: float = 0.996, decay_background: float = 0.999
+) -> Tensor:
+    """Let present classes take a reasonable part of the image and absent ones nothing (SEC eq. 3-6).
+
+    Global weighted rank pooling G: the j-th largest of n probabilities weighs decay^j, the weights summing to 1. An
+    image's loss is −mean log G over the present classes, −mean log(1 − max) over the absent ones, −log G of the
+    background.
+
+    Args:
+        multi_hot_BC: The image's classes: (B, C - 1) without the background, or (B, C) with a first column for it that
+            is not read.
+        decay_present, decay_background: In (0, 1]; 1 is the mean, and near 0 the maximum.
+
+    Returns:
+        Mean over images; a term without classes contributes 0.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a probability or decay leaves its range.
+    """
+    _check_maps(probs_BChw, "probabilities")
+    if probs_BChw.numel() and not bool(((probs_BChw >= 0) & (probs_BChw <= 1)).all()):
+        raise ValueError(
+            f"probabilities must lie in [0, 1]; they lie between {probs_BChw.min()} and {probs_BChw.max()}"
+        )
+    for decay in (decay_present, decay_background):
+        if not 0 < decay <= 1:
+            raise ValueError(f"a decay must lie in (0, 1], got {decay}")
+    present_BC = _foreground(multi_hot_BC, probs_BChw)
+    probs_BCn = probs_BChw.flatten(2)
+    tiny = torch.finfo(probs_BChw.dtype).tiny
+    log_pooled_BC = _rank_pooling(probs_BCn[:, 1:], decay_present).clamp_min(tiny).log()
+    log_free_BC = (1 - probs_BCn[:, 1:].amax(dim=2)).clamp_min(tiny).log()
+    log_background_B = _rank_pooling(probs_BCn[:, 0], decay_background).clamp_min(tiny).log()
+    return _mean(-_mean_where(log_pooled_BC, present_BC) - _mean_where(log_free_BC, ~present_BC) - log_background_B)
+
+
+def boundary(log_probs_BChw: Tensor, refined_probs_BChw: Tensor) -> Tensor:
+    """KL(refined ‖ network), mean over pixels and images (SEC eq. 7).
+
+    Args:
+        refined_probs_BChw: What the CRF made of the network's probabilities; a constant for the optimiser.
+
+    Raises:
+        ValueError: If the shapes differ, or a refined probability is negative.
+    """
+    _check_maps(log_probs_BChw, "log-probabilities")
+    if refined_probs_BChw.shape != log_probs_BChw.shape:
+        shapes = f"{tuple(refined_probs_BChw.shape)}, not {tuple(log_probs_BChw.shape)}"
+        raise ValueError(f"refined probabilities have the shape {shapes}")
+    refined = refined_probs_BChw.detach().to(log_probs_BChw.dtype)
+    if refined.numel() and not bool((refined >= 0).all()):
+        raise ValueError(f"a refined probability is {refined.min()}; none may be negative")
+    divergence_Bhw = (torch.xlogy(refined, refined) - refined * log_probs_BChw).sum(dim=1)
+    return _mean(divergence_Bhw.flatten(1).mean(dim=1))
+
+
+def _cue_losses(log_probs: Tensor, cues: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
+    """−log p of each pixel's cue (B, h, w), 0 where there is none, and where there is one."""
+    _check_maps(log_probs, "log-probabilities")
+    if cues.shape != (len(log_probs), *log_probs.shape[2:]):
+        raise ValueError(f"cues have the shape {tuple(cues.shape)}, log-probabilities {tuple(log_probs.shape)}")
+    if cues.is_floating_point() or cues.dtype == torch.bool:
+        raise ValueError(f"cues must be integers, not {cues.dtype}")
+    cues, cued = cues.long(), cues != ignore
+    if bool((cued & ((cues < 0) | (cues >= log_probs.shape[1]))).any()):
+        low, high = int(cues[cued].min()), int(cues[cued].max())
+        raise ValueError(f"cues hold {low} to {high}, expected [0, {log_probs.shape[1]}) or {ignore}")
+    chosen = log_probs.gather(1, torch.where(cued, cues, 0)[:, None])[:, 0]
+    return torch.where(cued, -chosen, 0), cued
+
+
+def _rank_pooling(probs_n: Tensor, decay: float) -> Tensor:
+    """Weighted mean over the last dimension, the j-th largest value weighing decay^j."""
+    ranks = torch.arange(probs_n.shape[-1], device=probs_n.device, dtype=torch.float64)
+    weights = decay**ranks
+    sorted_n = probs_n.sort(dim=-1, descending=True).values
+    return (sorted_n * (weights / weights.sum()).to(probs_n.dtype)).sum(dim=-1)
+
+
+def _foreground(multi_hot: Tensor, probs: Tensor) -> Tensor:
+    images, channels = probs.shape[:2]
+    check_multi_hot(multi_hot)
+    if multi_hot.shape == (images, channels):
+        multi_hot = multi_hot[:, 1:]
+    if multi_hot.shape != (images, channels - 1):
+        shape = tuple(multi_hot.shape)
+        raise ValueError(f"labels must have the shape {(images, channels - 1)}, without the background, not {shape}")
+    return multi_hot > 0
+
+
+def _mean_where(values_B: Tensor, chosen_B: Tensor) -> Tensor:
+    """Mean of each image's chosen values; 0 where there is none."""
+    total = torch.where(chosen_B, values_B, 0).flatten(1).sum(dim=1)
+    return total / chosen_B.flatten(1).sum(dim=1).clamp(min=1)
+
+
+def _mean(values_B: Tensor) -> Tensor:
+    return values_B.mean() if len(values_B) else values_B.sum()
+
+
+def _check_maps(values: Tensor, what: str) -> None:
+    if values.ndim != 4 or 0 in values.shape[1:] or not values.is_floating_point():
+        given = f"{values.dtype} {tuple(values.shape)}"
+        raise ValueError(f"{what} must be floating-point numbers of the shape (B, C, h, w), not {given}")
