@@ -1,0 +1,401 @@
+"""What every place of a map store must do: checks that a new backend passes before it holds anything.
+
+Each check is a plain function of an empty backend; `check` runs all of them. With pytest:
+
+    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+    def test_conformance(check, tmp_path): check(LocalBackend(str(tmp_path)))
+
+A check raises AssertionError with what was found and what was expected. Races are run in threads on copies of the
+backend, as tasks and workers elsewhere have them.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "answers_for_missing_objects",
+    "check",
+    "conditional_replace",
+    "counts_under_contention",
+    "create_is_exclusive",
+    "dates_by_its_own_clock",
+    "deletes",
+    "exactly_one_creates",
+    "holds_big_objects",
+    "holds_empty_objects",
+    "leaves_nothing_behind",
+    "lists",
+    "lists_thousands",
+    "reads_ranges",
+    "says_where_it_is",
+    "shows_only_whole_objects",
+    "travels",
+    "takes_odd_names",
+]
+
+import os
+import pickle
+import secrets
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import TypeVar
+
+from attn.store.backends.base import Backend, Entry
+from attn.store.errors import MissingError
+
+Check = Callable[[Backend], None]
+T = TypeVar("T")
+
+WRITERS = 12
+ROUNDS = 6
+BIG_BYTES = 24 * 2**20
+MANY = 1050
+"""More than one page of an S3 listing."""
+
+CLOCK_SECONDS = 5.0
+
+ODD_NAMES = (
+    "run with spaces/x y.arrow",
+    "a+b&c=d/100%.json",
+    "per%20cent/%2e",
+    "question?/hash#.json",
+    "ümläut/日本語.json",
+    "quote'\"/back`tick",
+    "(paren)/[bracket]!~*,;:@$",
+    "_under/-dash/x..y",
+    f"long/{'n' * 200}",
+    f"deep/{'/'.join('abcdefghij')}",
+)
+
+
+def check(make: Callable[[], Backend]) -> None:
+    """Run every check, each on a backend of its own.
+
+    Args:
+        make: Makes a backend on a place that holds nothing.
+
+    Raises:
+        AssertionError: With every check that failed, and how.
+    """
+    faults: list[str] = []
+    for each in CHECKS:
+        try:
+            each(make())
+        except AssertionError as fault:
+            faults.append(f"{each.__name__}: {fault}")
+        except Exception as fault:  # a bad backend may do anything
+            faults.append(f"{each.__name__}: {type(fault).__name__}: {fault}")
+    if faults:
+        raise AssertionError(f"{len(faults)} of {len(CHECKS)} checks failed:\n" + "\n".join(faults))
+
+
+def create_is_exclusive(backend: Backend) -> None:
+    """The second to create gets False and changes nothing; the first, asking again with the same bytes, True."""
+    _expect(backend.create("v/1", b"first"), True, "create of a new object")
+    _expect(backend.create("v/1", b"second"), False, "create of an object that is there")
+    _expect(backend.read("v/1"), b"first", "content after a refused create")
+    _expect(backend.create("v/1", b"first"), True, "create repeated with its own content, as after a lost answer")
+    _expect(backend.create("v/2", b"first"), True, "create of another object")
+
+
+def exactly_one_creates(backend: Backend) -> None:
+    """Of many that create one object at the same time one wins, and its content stays."""
+    for turn in range(ROUNDS):
+        contents = [secrets.token_bytes(64 + 4096 * (writer % 2)) for writer in range(WRITERS)]
+        jobs = [partial(_create, key=f"race/{turn}", data=data) for data in contents]
+        won = _at_once(jobs, backend)
+        _expect(won.count(True), 1, f"winners among {WRITERS} that create at once")
+        _expect(backend.read(f"race/{turn}"), contents[won.index(True)], "content after the race")
+
+
+def conditional_replace(backend: Backend) -> None:
+    """An object is replaced only by who has seen its present content."""
+    backend.create("head", b"1")
+    first = _load(backend, "head")
+    _expect(backend.replace("head", b"2", first[1]), True, "replace with the present tag")
+    second = _load(backend, "head")
+    _expect(second[0], b"2", "content after a replace")
+    _expect(second[1] != first[1], True, "the tag changes with the content")
+    _expect(backend.replace("head", b"3", first[1]), False, "replace with an old tag")
+    _expect(_load(backend, "head"), second, "content and tag after a refused replace")
+    backend.delete("head")
+    _expect(backend.replace("head", b"4", second[1]), False, "replace of an object that was deleted")
+    _expect(backend.load("head"), None, "a refused replace creates nothing")
+
+
+def counts_under_contention(backend: Backend) -> None:
+    """A counter that several increase by load and replace, trying again when refused, misses nothing."""
+    backend.create("counter", _number(0))
+    workers, each = 4, 5
+
+    def increase(mine: Backend) -> int:
+        refused = 0
+        for _ in range(each):
+            while True:
+                data, tag = _load(mine, "counter")
+                if mine.replace("counter", _number(int(data.split()[0]) + 1), tag):
+                    break
+                refused += 1
+        return refused
+
+    refused = _at_once([increase] * workers, backend)
+    _expect(int(_load(backend, "counter")[0].split()[0]), workers * each, f"the count ({sum(refused)} were refused)")
+
+
+def shows_only_whole_objects(backend: Backend) -> None:
+    """Who looks while an object is written or replaced sees all of one content or nothing."""
+    size, turns = 2**20, 6
+    backend.create("changing", bytes([255]) * size)
+    done = threading.Event()
+
+    def write(mine: Backend) -> list[str]:
+        try:
+            for turn in range(turns):
+                mine.write(f"new/{turn}", bytes([turn]) * size)
+                mine.create(f"first/{turn}", bytes([turn]) * size)
+                mine.replace("changing", bytes([turn]) * size, _load(mine, "changing")[1])
+        finally:
+            done.set()
+        return []
+
+    def look(mine: Backend) -> list[str]:
+        faults: list[str] = []
+        while True:
+            last = done.is_set()
+            listed = [*mine.list("new/"), *mine.list("first/")]
+            faults += [f"{entry.key} is listed with {entry.size} bytes" for entry in listed if entry.size != size]
+            for key in ["changing", *(f"{kind}/{turn}" for kind in ("new", "first") for turn in range(turns))]:
+                data = _read_or_none(mine, key)
+                if data is not None and data != data[:1] * size:
+                    faults.append(f"{key} was seen with {len(data)} bytes of {len(set(data))} contents")
+            if last:
+                return faults
+
+    faults = [fault for found in _at_once([write, look, look], backend) for fault in found]
+    _expect(faults, [], "torn objects")
+
+
+def reads_ranges(backend: Backend) -> None:
+    """Half-open ranges of bytes; what lies beyond the end is left out."""
+    data = secrets.token_bytes(10_000)
+    backend.write("r", data)
+    for start, stop in ((0, None), (0, 10_000), (0, 1), (1, 2), (17, 4242), (9_999, 10_000), (9_990, None), (5, 5)):
+        _expect(backend.read("r", start, stop), data[start:stop], f"bytes [{start}, {stop})")
+    for start, stop in ((9_990, 20_000), (10_000, None), (10_000, 10_001), (20_000, 20_005), (20_000, None)):
+        _expect(backend.read("r", start, stop), data[start:stop], f"bytes [{start}, {stop}) of 10000")
+
+
+def lists(backend: Backend) -> None:
+    """Names in order with their sizes, below one folder, after one name, at once and no more after they are gone."""
+    _expect(backend.list(""), [], "listing of an empty place")
+    _expect(backend.list("nowhere/"), [], "listing of a folder that is not there")
+    keys = ["a/1", "a/10", "a/2", "a/b/c", "a/b/d/e", "a-b/1", "ab/1", "z"]
+    for size, key in enumerate(keys):
+        backend.write(key, b"x" * size)
+        _expect(key in _names(backend.list("")), True, f"{key} is listed as soon as it is written")
+    sizes = dict(zip(keys, range(8), strict=True))
+    _expect({entry.key: entry.size for entry in backend.list("")}, sizes, "sizes in a listing")
+    _expect({key: backend.size(key) for key in keys}, sizes, "sizes one by one")
+    for folder in ("", "a/", "a/b/", "ab/"):
+        expected = sorted(key for key in keys if key.startswith(folder))
+        _expect(_names(backend.list(folder)), expected, f"names below {folder!r}")
+    for after in ("a/1", "a/15", "a/b/c", "zz"):
+        expected = sorted(key for key in keys if key.startswith("a/") and key > after)
+        _expect(_names(backend.list("a/", after)), expected, f"names below 'a/' after {after!r}")
+    backend.delete("a/10")
+    _expect("a/10" in _names(backend.list("a/")), False, "a deleted object is listed")
+
+
+def lists_thousands(backend: Backend) -> None:
+    """A listing is whole, however many answers of a server it takes."""
+    keys = [f"many/{number:06d}" for number in range(MANY)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: backend.write(key, b"1"), keys))
+    _expect(_names(backend.list("many/")) == keys, True, f"a listing of {MANY} is whole and in order")
+    _expect(_names(backend.list("many/", keys[MANY - 3])), keys[-2:], "the last two")
+
+
+def deletes(backend: Backend) -> None:
+    """A deleted object is gone for everybody, can be deleted again, and its name be used anew."""
+    backend.create("d/1", b"old")
+    backend.write("d/2", b"other")
+    backend.delete("d/1")
+    backend.delete("d/1")
+    backend.delete("never/was")
+    _expect(_read_or_none(backend, "d/1"), None, "a deleted object")
+    _expect(backend.read("d/2"), b"other", "the object beside it")
+    _expect(backend.create("d/1", b"new"), True, "create of an object that was deleted")
+    _expect(backend.read("d/1"), b"new", "its content")
+
+
+def answers_for_missing_objects(backend: Backend) -> None:
+    """Reading what is not there raises `MissingError`, loading gives None, replacing False."""
+    for start, stop in ((0, None), (5, 10)):
+        try:
+            found = backend.read("no/such", start, stop)
+        except MissingError as error:
+            _expect("no/such" in str(error), True, f"the error names the object ({error})")
+        else:
+            raise AssertionError(f"read of a missing object gave {found!r}, expected MissingError")
+    _expect(backend.load("no/such"), None, "load of a missing object")
+    _expect(backend.size("no/such"), None, "size of a missing object")
+    _expect(backend.replace("no/such", b"1", "tag"), False, "replace of a missing object")
+    _expect(backend.list(""), [], "reading creates nothing")
+
+
+def holds_big_objects(backend: Backend) -> None:
+    """An object of several parts' size comes back byte for byte, and any range of it."""
+    block = secrets.token_bytes(2**20 + 7)
+    data = (block * (BIG_BYTES // len(block) + 1))[:BIG_BYTES]
+    backend.write("big", data)
+    _expect(backend.read("big") == data, True, "a big object comes back as it was")
+    _expect([entry.size for entry in backend.list("")], [BIG_BYTES], "its size")
+    for start in (0, 8 * 2**20 - 3, BIG_BYTES - 70_000):
+        _expect(backend.read("big", start, start + 70_000) == data[start : start + 70_000], True, f"70 kB at {start}")
+    _expect(backend.create("big2", data), True, "create of a big object")
+    _expect(backend.create("big2", data[:-1]), False, "create of one that is there")
+
+
+def holds_empty_objects(backend: Backend) -> None:
+    """No bytes are bytes too."""
+    backend.write("empty", b"")
+    _expect(backend.read("empty"), b"", "content")
+    _expect(backend.read("empty", 0, 10), b"", "a range of it")
+    _expect(_load(backend, "empty")[0], b"", "loaded")
+    _expect(backend.create("empty", b"1"), False, "create where an empty object is")
+    _expect([entry.size for entry in backend.list("")], [0], "its size in a listing")
+
+
+def takes_odd_names(backend: Backend) -> None:
+    """Names with spaces, signs that mean something in URLs, and other scripts stay what they are."""
+    for key in ODD_NAMES:
+        backend.write(key, key.encode())
+    for key in ODD_NAMES:
+        _expect(backend.read(key), key.encode(), f"content of {key!r}")
+        folder = key.rpartition("/")[0] + "/"
+        _expect(key in _names(backend.list(folder)), True, f"{key!r} is listed in its folder")
+    _expect(set(_names(backend.list(""))), set(ODD_NAMES), "the listing of all")
+    ordered = _names(backend.list(""))
+    _expect(all(first < second for first, second in pairwise(ordered)), True, f"{ordered} is in order")
+    for key in ODD_NAMES:
+        backend.delete(key)
+    _expect(backend.list(""), [], "the listing after all are deleted")
+
+
+def dates_by_its_own_clock(backend: Backend) -> None:
+    """An object's date and `now` are of one clock, whatever this machine's says."""
+    before = backend.now()
+    backend.write("dated", b"1")
+    after = backend.now()
+    (entry,) = backend.list("")
+    close = before - CLOCK_SECONDS <= entry.modified <= after + CLOCK_SECONDS
+    _expect(close, True, f"an object written between {before} and {after} is dated {entry.modified}; near")
+
+
+def leaves_nothing_behind(backend: Backend) -> None:
+    """Writes, won and lost ones, leave no leftovers and no other names than their own."""
+    backend.create("k/1", b"1")
+    backend.create("k/1", b"2")
+    backend.write("k/2", b"3")
+    _, tag = _load(backend, "k/1")
+    backend.replace("k/1", b"4", "stale")
+    backend.replace("k/1", b"5", tag)
+    backend.now()
+    _expect(_names(backend.list("")), ["k/1", "k/2"], "names")
+    _expect(_names(backend.leftovers()), [], "leftovers")
+
+
+def travels(backend: Backend) -> None:
+    """A copy made by pickling, as Ray sends it, reaches the same objects."""
+    copy = pickle.loads(pickle.dumps(backend))
+    backend.write("t/1", b"1")
+    _expect(copy.read("t/1"), b"1", "the original's object, read by the copy")
+    _expect(copy.create("t/1", b"2"), False, "create by the copy of what the original wrote")
+    copy.write("t/2", b"2")
+    _expect(_names(backend.list("t/")), ["t/1", "t/2"], "names")
+    _expect(copy.uri, backend.uri, "the copy's place")
+
+
+def says_where_it_is(backend: Backend) -> None:
+    """The place has a name that tells no secrets, and its files, where there are some, are the objects."""
+    secret = os.environ.get("AWS_SECRET_ACCESS_KEY") or None
+    for text in (backend.uri, repr(backend), str(backend)):
+        # A test server's key may be a word of the place's own name.
+        told = secret is not None and len(secret) > 8 and secret in text
+        _expect(told, False, "the secret key in the backend's text")
+    _expect(bool(backend.uri), True, "a name")
+    backend.write("f/1", b"content")
+    path = backend.path("f/1")
+    if path is not None:
+        _expect(path.read_bytes(), b"content", f"the file {path}")
+
+
+CHECKS: tuple[Check, ...] = (
+    create_is_exclusive,
+    exactly_one_creates,
+    conditional_replace,
+    counts_under_contention,
+    shows_only_whole_objects,
+    reads_ranges,
+    lists,
+    lists_thousands,
+    deletes,
+    answers_for_missing_objects,
+    holds_big_objects,
+    holds_empty_objects,
+    takes_odd_names,
+    dates_by_its_own_clock,
+    leaves_nothing_behind,
+    travels,
+    says_where_it_is,
+)
+
+
+def _expect(found: object, expected: object, what: str) -> None:
+    if found != expected:
+        raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
+
+
+def _at_once(jobs: Iterable[Callable[[Backend], T]], backend: Backend) -> list[T]:
+    """The results of jobs that start together, each in a thread with a copy of the backend."""
+    waiting = list(jobs)
+    barrier = threading.Barrier(len(waiting))
+
+    def run(job: Callable[[Backend], T], mine: Backend) -> T:
+        barrier.wait()
+        return job(mine)
+
+    with ThreadPoolExecutor(len(waiting)) as pool:
+        futures = [pool.submit(run, job, pickle.loads(pickle.dumps(backend))) for job in waiting]
+        return [future.result() for future in futures]
+
+
+def _create(backend: Backend, key: str, data: bytes) -> bool:
+    return backend.create(key, data)
+
+
+def _number(value: int) -> bytes:
+    """A number in bytes that no other writer writes."""
+    return f"{value} {secrets.token_hex(8)}".encode()
+
+
+def _load(backend: Backend, key: str) -> tuple[bytes, str]:
+    found = backend.load(key)
+    if found is None:
+        raise AssertionError(f"load of {key!r}, which was written, gave None")
+    return found
+
+
+def _read_or_none(backend: Backend, key: str) -> bytes | None:
+    try:
+        return backend.read(key)
+    except MissingError:
+        return None
+
+
+def _names(entries: Iterable[Entry]) -> list[str]:
+    return [entry.key for entry in entries]
