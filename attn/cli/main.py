@@ -6,7 +6,7 @@ __all__ = ["app", "main"]
 
 import typer
 
-from attn.cli import inspect, runs, serve
+from attn.cli import inspect, runs, serve, store
 
 app = typer.Typer(
     name="attn",
@@ -34,6 +34,13 @@ data = typer.Typer(help="Look at data sets.", no_args_is_help=True)
 data.command("check")(inspect.check_data)
 data.callback()(lambda: None)
 app.add_typer(data, name="data")
+
+maps = typer.Typer(help="Look at map stores, check them and clean them up.", no_args_is_help=True)
+maps.command("show")(store.show)
+maps.command("verify")(store.verify)
+maps.command("gc")(store.gc)
+maps.command("export")(store.export)
+app.add_typer(maps, name="store")
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ __all__ = [
     "open",
 ]
 
+from attn.store.create import create
+from attn.store.create import open_store as open
 from attn.store.delta import DeltaRef
 from attn.store.errors import (
     ConditionsIgnoredError,
@@ -31,6 +33,5 @@ from attn.store.errors import (
 )
 from attn.store.reader import Snapshot
 from attn.store.session import Session
-from attn.store.store import MapStore, create
-from attn.store.store import open_store as open
+from attn.store.store import MapStore
 from attn.store.writer import Writer

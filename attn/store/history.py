@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["fork", "newest_version"]
+__all__ = ["fork", "history", "newest_version"]
 
 import dataclasses
 import secrets
@@ -11,7 +11,7 @@ import time
 from attn.store.backends import Backend
 from attn.store.errors import DamagedError, StoreError
 from attn.store.fence import create_fence, newest_fence, write_head
-from attn.store.manifest import Manifest, claim, manifest_key, newest_claim, read_manifest, version_numbers
+from attn.store.manifest import Manifest, claim, manifest_key, newest_claim, read_manifest, runs_of, version_numbers
 
 
 def newest_version(backend: Backend, run: str) -> Manifest:
@@ -27,6 +27,19 @@ def newest_version(backend: Backend, run: str) -> Manifest:
         if manifest.fence == number:
             return manifest
     return read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
+
+
+def history(backend: Backend) -> list[tuple[Manifest, bool]]:
+    """All versions by number, each with whether its run's newest version descends from it."""
+    runs = runs_of(backend)
+    found = {number: read_manifest(backend, number, run) for run in runs for number in version_numbers(backend, run)}
+    live: set[int] = set()
+    for run in runs:
+        version = newest_version(backend, run).version
+        while version in found and version not in live:
+            live.add(version)
+            version = found[version].parent
+    return [(found[version], version in live) for version in sorted(found)]
 
 
 def fork(backend: Backend, version: int, run: str) -> Manifest:
@@ -52,6 +65,7 @@ def fork(backend: Backend, version: int, run: str) -> Manifest:
         fence=fence.number,
         nonce=secrets.token_hex(16),
         created=time.time(),
+        consumed=(),
         merged={},
     )
     backend.create(manifest_key(run, number), manifest.pack())

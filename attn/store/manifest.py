@@ -11,6 +11,7 @@ __all__ = [
     "Manifest",
     "ShardRef",
     "claim",
+    "claimed_run",
     "manifest_key",
     "newest_claim",
     "read_manifest",
@@ -65,6 +66,7 @@ class Manifest:
         fence: Of the session that made it; 0 for a fork.
         shards: Base objects, ascending; a shard without one is empty.
         pending: Sealed deltas that the next commit merges.
+        consumed: Objects of the deltas that this commit merged, which nothing but an older version needs.
         merged: Of this commit: `rows` with a map, `accepted` and `fallback` maps, `deltas`, and `expected` rows.
         about: What the caller wanted to note.
     """
@@ -80,13 +82,14 @@ class Manifest:
     created: float
     shards: tuple[ShardRef, ...]
     pending: tuple[DeltaRef, ...]
+    consumed: tuple[str, ...]
     merged: dict[str, int | None]
     about: dict[str, Any]
 
     @classmethod
     def empty(cls, run: str) -> Manifest:
         """Version 0, which is not stored."""
-        return cls(0, run, 0, "", -1, "", 0, "", 0.0, (), (), {}, {})
+        return cls(0, run, 0, "", -1, "", 0, "", 0.0, (), (), (), {}, {})
 
     @property
     def accepted(self) -> int:
@@ -128,6 +131,7 @@ class Manifest:
         record = unpack(data, name)
         record["shards"] = tuple(ShardRef(**item) for item in record["shards"])
         record["pending"] = tuple(DeltaRef.from_json(item) for item in record["pending"])
+        record["consumed"] = tuple(record["consumed"])
         return cls(**record)
 
 
@@ -191,7 +195,7 @@ def read_manifest(backend: Backend, version: int, run: str | None = None) -> Man
     if version == 0:
         return Manifest.empty(run or "")
     if run is None:
-        run = _run_of(backend, version)
+        run = claimed_run(backend, version)
     key = manifest_key(run, version)
     try:
         found = Manifest.unpack(backend.read(key), f"{backend.uri}: {key}")
@@ -202,7 +206,12 @@ def read_manifest(backend: Backend, version: int, run: str | None = None) -> Man
     return found
 
 
-def _run_of(backend: Backend, version: int) -> str:
+def claimed_run(backend: Backend, version: int) -> str:
+    """The run that claimed a version's number.
+
+    Raises:
+        VersionError: None did.
+    """
     key = _claim_key(version)
     try:
         return str(unpack(backend.read(key), f"{backend.uri}: {key}")["run"])

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 __all__ = ["Snapshot"]
 
-import contextlib
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attn.store.algebra import Columns
 from attn.store.base_object import Reads, Table, read_base, read_blocks, read_table
+from attn.store.cache import ObjectCache, cache_for
 from attn.store.codec import BATCH
 from attn.store.errors import DamagedError, MissingError
 from attn.store.manifest import Manifest, ShardRef
 from attn.store.place import Place
+
+T = TypeVar("T")
 
 _KEPT = 8
 
@@ -37,11 +40,10 @@ class Snapshot:
         manifest: What the version consists of.
     """
 
-    def __init__(self, place: Place, manifest: Manifest, source: Reads | None = None) -> None:
+    def __init__(self, place: Place, manifest: Manifest) -> None:
         self._place, self.manifest = place, manifest
-        self._source: Reads = source or place.backend
         self._refs = {ref.shard: ref for ref in manifest.shards}
-        self._clear()
+        self._open()
 
     @property
     def version(self) -> int:
@@ -131,9 +133,8 @@ class Snapshot:
         for shard, start in enumerate(cuts[:-1].tolist()):
             count = int(cuts[shard + 1]) - start
             if shard in self._refs:
-                ref = self._refs[shard]
-                with self._named(ref):
-                    yield start, read_base(self._source, ref, count, definition.base_schema)
+                ref, schema = self._refs[shard], definition.base_schema
+                yield start, self._read(ref, partial(read_base, ref=ref, count=count, schema=schema))
             else:
                 yield start, self._algebra.empty(count, definition.pixels)
 
@@ -152,11 +153,10 @@ class Snapshot:
             return self._kept[wanted]
         ref, cuts = self._refs[shard], self._place.cuts
         count = int(cuts[shard + 1] - cuts[shard])
-        with self._named(ref):
-            if shard not in self._tables:
-                self._tables[shard] = read_table(self._source, ref, count)
-            schema = self._place.definition.base_schema
-            rows = read_blocks(self._source, ref, self._tables[shard], first, last, count, schema)
+        if shard not in self._tables:
+            self._tables[shard] = self._read(ref, partial(read_table, ref=ref, count=count))
+        table, schema = self._tables[shard], self._place.definition.base_schema
+        rows = self._read(ref, lambda source: read_blocks(source, ref, table, first, last, count, schema))
         found = rows["level"].view(np.uint8), self._algebra.maps(rows)
         if (last - first) <= 2:
             self._kept[wanted] = found
@@ -164,23 +164,31 @@ class Snapshot:
                 self._kept.popitem(last=False)
         return found
 
-    @contextlib.contextmanager
-    def _named(self, ref: ShardRef) -> Iterator[None]:
+    def _read(self, ref: ShardRef, read: Callable[[Reads], T]) -> T:
+        """Read from an object, and say of which version it is where that fails."""
         where = f"{self._place.backend.uri}: {ref.key}, of version {self.version}"
         try:
-            yield
+            try:
+                return read(self._source)
+            except DamagedError:
+                if not isinstance(self._source, ObjectCache):
+                    raise
+                self._source.forget(ref.key)
+                return read(self._place.backend)
         except MissingError:
             raise DamagedError(f"{where}, is missing") from None
         except DamagedError as error:
             raise DamagedError(f"{where}, is damaged: {error}") from None
 
-    def _clear(self) -> None:
+    def _open(self) -> None:
+        """What each process has for itself."""
+        self._source = cache_for(self._place.backend, self.manifest.shards)
         self._tables: dict[int, Table] = {}
         self._kept: OrderedDict[tuple[int, int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_tables", "_kept")}
+        return {"_place": self._place, "manifest": self.manifest, "_refs": self._refs}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._clear()
+        self._open()

@@ -111,7 +111,7 @@ class Session:
         fresh = [ref for ref in given if ref.epoch is not None and ref.epoch >= self.epoch]
         all_deltas = _distinct([*self._manifest.pending, *fresh])
         if pending:
-            return self._write(epoch, self._manifest.shards, all_deltas, all_deltas, {}, about)
+            return self._write(epoch, self._manifest.shards, all_deltas, {}, about, pending=True)
 
         tasks = plan(self._place, self._manifest, all_deltas, epoch, self.attempt)
         merged = [shard for shards in map(merge, tasks) for shard in shards]
@@ -120,7 +120,7 @@ class Session:
         reach("commit.covered")
         shards = {ref.shard: ref for ref in self._manifest.shards} | {item.ref.shard: item.ref for item in merged}
         counts["deltas"] = sum(len(ref.objects) for ref in all_deltas)
-        return self._write(epoch, tuple(shards[number] for number in sorted(shards)), all_deltas, (), counts, about)
+        return self._write(epoch, tuple(shards[number] for number in sorted(shards)), all_deltas, counts, about)
 
     def publish(self, version: int | None = None) -> None:
         """Have the run's head name a version, once the checkpoint that names it is durable.
@@ -160,10 +160,11 @@ class Session:
         self,
         epoch: int,
         shards: tuple[ShardRef, ...],
-        taken: Sequence[DeltaRef],
-        pending: Sequence[DeltaRef],
+        deltas: Sequence[DeltaRef],
         counts: dict[str, int | None],
         about: dict[str, Any] | None,
+        *,
+        pending: bool = False,
     ) -> int:
         check_fence(self._place.backend, self.run, self._fence.number)
         number = claim(self._place.backend, self.run, max(self.version, self._fence.floor))
@@ -179,7 +180,8 @@ class Session:
             nonce=secrets.token_hex(16),
             created=time.time(),
             shards=shards,
-            pending=tuple(pending),
+            pending=tuple(deltas) if pending else (),
+            consumed=() if pending else tuple(sorted(item.key for ref in deltas for item in ref.objects)),
             merged=counts,
             about=about or {},
         )
@@ -189,7 +191,7 @@ class Session:
             )
         reach("commit.manifest")
         self._manifest = manifest
-        self._epochs |= {item.key: ref.epoch for ref in taken for item in ref.objects if ref.epoch is not None}
+        self._epochs |= {item.key: ref.epoch for ref in deltas for item in ref.objects if ref.epoch is not None}
         return number
 
 

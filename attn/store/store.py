@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["MapStore", "create", "open_store"]
+__all__ = ["MapStore"]
 
-import hashlib
-import uuid
-from collections.abc import Iterable, Sequence
-
-from attn.store.algebra import FUSIONS
-from attn.store.backends import Backend, connect
 from attn.store.conditions import check_conditions
-from attn.store.definition import DEFINITION, Definition, check_name, rows_per_shard
-from attn.store.errors import MissingError, StoreError
+from attn.store.definition import Definition, check_name
+from attn.store.export import export
 from attn.store.fence import read_head, take_fence, write_head
-from attn.store.history import fork, newest_version
+from attn.store.gc import Garbage, collect
+from attn.store.history import fork, history, newest_version
 from attn.store.index import RowIndex
 from attn.store.manifest import Manifest, newest_claim, read_manifest, runs_of
 from attn.store.place import Place
@@ -22,90 +17,7 @@ from attn.store.points import reach
 from attn.store.reader import Snapshot
 from attn.store.session import Session
 from attn.store.tags import read_tags, remove_tag, write_tag
-
-
-def create(
-    uri: str | Backend,
-    *,
-    rows: Iterable[tuple[str, int]],
-    grid: tuple[int, int],
-    fusion: str = "max",
-    classes: Sequence[str] = (),
-    fingerprint: str = "",
-    shard_rows: int | None = None,
-    exist_ok: bool = False,
-) -> MapStore:
-    """Make a store.
-
-    Args:
-        uri: A folder or `s3://bucket/prefix`.
-        rows: (image id, class index) of every label of every image, in any order.
-        grid: (h, w) of all maps, which lie over the whole image whatever its shape.
-        fusion: `max` or `mean`.
-        classes: Names by class index.
-        fingerprint: Of the data set; kept, not interpreted.
-        shard_rows: About how many rows a base object holds.
-        exist_ok: Open the store that is there, if it has the same rows, classes, grid and fusion.
-
-    Raises:
-        MapError: Rows are given twice or are none.
-        StoreError: There is a store, or an argument is out of range.
-        ConditionsIgnoredError: The server ignores conditional writes.
-    """
-    if fusion not in FUSIONS:
-        raise StoreError(f"fusion is {fusion!r}; use one of {', '.join(FUSIONS)}")
-    if len(grid) != 2 or not all(isinstance(side, int) and 0 < side <= 4096 for side in grid):
-        raise StoreError(f"grid is {grid!r}; it must be (height, width) of a map, each from 1 to 4096")
-    if shard_rows is not None and shard_rows < 1:
-        raise StoreError(f"shard_rows is {shard_rows}; it must be at least 1")
-    index = RowIndex.build(rows)
-    if classes and index.classes.max() >= len(classes):
-        raise StoreError(f"a row has class {index.classes.max()}, but there are {len(classes)} names of classes")
-    backend = connect(uri) if isinstance(uri, str) else uri
-    data = index.encode()
-    sha256 = hashlib.sha256(data).hexdigest()
-    pixels = grid[0] * grid[1]
-    definition = Definition(
-        uuid=str(uuid.uuid4()),
-        grid=(grid[0], grid[1]),
-        fusion=fusion,
-        rows=len(index),
-        images=len(index.images),
-        rows_per_shard=shard_rows or rows_per_shard(len(index), pixels),
-        classes=tuple(classes),
-        fingerprint=fingerprint,
-        index=f"index/pairs-{sha256[:16]}.arrow",
-        index_sha256=sha256,
-        rows_digest=index.digest,
-    )
-    check_conditions(backend)
-    backend.write(definition.index, data)
-    if backend.create(DEFINITION, definition.pack()):
-        return MapStore(Place(backend, definition))
-    store = open_store(backend)
-    if not exist_ok:
-        raise StoreError(f"{backend.uri} holds a store already; open it, or choose another place")
-    for name in ("rows_digest", "classes", "grid", "fusion"):
-        found, wanted = getattr(store.definition, name), getattr(definition, name)
-        if found != wanted:
-            what = "other rows" if name == "rows_digest" else f"{name} {found!r} and not {wanted!r}"
-            raise StoreError(f"{backend.uri} holds a store with {what}; choose another place")
-    return store
-
-
-def open_store(uri: str | Backend) -> MapStore:
-    """Open a store.
-
-    Raises:
-        StoreError: There is none.
-        DamagedError: Its definition is damaged.
-    """
-    backend = connect(uri) if isinstance(uri, str) else uri
-    try:
-        data = backend.read(DEFINITION)
-    except MissingError:
-        raise StoreError(f"{backend.uri} holds no map store: there is no {DEFINITION}") from None
-    return MapStore(Place(backend, Definition.unpack(data, f"{backend.uri}: {DEFINITION}")))
+from attn.store.verify import Report, verify
 
 
 class MapStore:
@@ -186,6 +98,10 @@ class MapStore:
         found = [newest_version(self._place.backend, name) for name in ([run] if run else self.runs)]
         return max(found, key=lambda manifest: manifest.version, default=Manifest.empty(""))
 
+    def history(self) -> list[tuple[Manifest, bool]]:
+        """All versions that are there, each with whether it is in its run's history, or was abandoned."""
+        return history(self._place.backend)
+
     def head(self, run: str) -> int | None:
         """The version that a run's newest durable checkpoint names; None where the run has not begun."""
         found = read_head(self._place.backend, run)
@@ -212,6 +128,36 @@ class MapStore:
     def tags(self) -> dict[str, int]:
         """Versions by name."""
         return {name: tag.version for name, tag in read_tags(self._place.backend).items()}
+
+    def verify(self) -> Report:
+        """Read everything and check every hash and count; the report lists all faults."""
+        return verify(self._place)
+
+    def gc(self, *, dry_run: bool = True, keep: int = 2) -> Garbage:
+        """Find what no version that must stay needs and, unless it is a dry run, remove it.
+
+        Tagged versions stay, each run's head and newest version and all between them. Nothing younger than a day goes.
+
+        Args:
+            keep: How many of each run's newest versions stay at least.
+
+        Raises:
+            DamagedError: A manifest cannot be read; nothing is removed.
+        """
+        return collect(self._place.backend, self.definition, dry_run=dry_run, keep=keep)
+
+    def export(self, target: str, *, form: str = "png", version: int | None = None, run: str | None = None) -> int:
+        """Write a version's maps for other programs, and say how many.
+
+        Args:
+            target: `png`: a folder, into which `<image id>_<class index>.png` go. `npz`, `parquet`: a file.
+            form: `png`, `npz` or `parquet`.
+            version: Left out, the newest.
+
+        Raises:
+            StoreError: There is no such format, or the target cannot be written.
+        """
+        return export(self.at(version, run=run), self.rows, self.grid, target, form)
 
     def __repr__(self) -> str:
         return f"MapStore({self.uri!r})"

@@ -1,0 +1,102 @@
+"""Making a map store, and opening one."""
+
+from __future__ import annotations
+
+__all__ = ["create", "open_store"]
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Sequence
+
+from attn.store.algebra import FUSIONS
+from attn.store.backends import Backend, connect
+from attn.store.conditions import check_conditions
+from attn.store.definition import DEFINITION, Definition, rows_per_shard
+from attn.store.errors import MissingError, StoreError
+from attn.store.index import RowIndex
+from attn.store.place import Place
+from attn.store.store import MapStore
+
+
+def create(
+    uri: str | Backend,
+    *,
+    rows: Iterable[tuple[str, int]],
+    grid: tuple[int, int],
+    fusion: str = "max",
+    classes: Sequence[str] = (),
+    fingerprint: str = "",
+    shard_rows: int | None = None,
+    exist_ok: bool = False,
+) -> MapStore:
+    """Make a store.
+
+    Args:
+        uri: A folder or `s3://bucket/prefix`.
+        rows: (image id, class index) of every label of every image, in any order.
+        grid: (h, w) of all maps, which lie over the whole image whatever its shape.
+        fusion: `max` or `mean`.
+        classes: Names by class index.
+        fingerprint: Of the data set; kept, not interpreted.
+        shard_rows: About how many rows a base object holds.
+        exist_ok: Open the store that is there, if it has the same rows, classes, grid and fusion.
+
+    Raises:
+        MapError: Rows are given twice or are none.
+        StoreError: There is a store, or an argument is out of range.
+        ConditionsIgnoredError: The server ignores conditional writes.
+    """
+    if fusion not in FUSIONS:
+        raise StoreError(f"fusion is {fusion!r}; use one of {', '.join(FUSIONS)}")
+    if len(grid) != 2 or not all(isinstance(side, int) and 0 < side <= 4096 for side in grid):
+        raise StoreError(f"grid is {grid!r}; it must be (height, width) of a map, each from 1 to 4096")
+    if shard_rows is not None and shard_rows < 1:
+        raise StoreError(f"shard_rows is {shard_rows}; it must be at least 1")
+    index = RowIndex.build(rows)
+    if classes and index.classes.max() >= len(classes):
+        raise StoreError(f"a row has class {index.classes.max()}, but there are {len(classes)} names of classes")
+    backend = connect(uri) if isinstance(uri, str) else uri
+    data = index.encode()
+    sha256 = hashlib.sha256(data).hexdigest()
+    pixels = grid[0] * grid[1]
+    definition = Definition(
+        uuid=str(uuid.uuid4()),
+        grid=(grid[0], grid[1]),
+        fusion=fusion,
+        rows=len(index),
+        images=len(index.images),
+        rows_per_shard=shard_rows or rows_per_shard(len(index), pixels),
+        classes=tuple(classes),
+        fingerprint=fingerprint,
+        index=f"index/pairs-{sha256[:16]}.arrow",
+        index_sha256=sha256,
+        rows_digest=index.digest,
+    )
+    check_conditions(backend)
+    backend.write(definition.index, data)
+    if backend.create(DEFINITION, definition.pack()):
+        return MapStore(Place(backend, definition))
+    store = open_store(backend)
+    if not exist_ok:
+        raise StoreError(f"{backend.uri} holds a store already; open it, or choose another place")
+    for name in ("rows_digest", "classes", "grid", "fusion"):
+        found, wanted = getattr(store.definition, name), getattr(definition, name)
+        if found != wanted:
+            what = "other rows" if name == "rows_digest" else f"{name} {found!r} and not {wanted!r}"
+            raise StoreError(f"{backend.uri} holds a store with {what}; choose another place")
+    return store
+
+
+def open_store(uri: str | Backend) -> MapStore:
+    """Open a store.
+
+    Raises:
+        StoreError: There is none.
+        DamagedError: Its definition is damaged.
+    """
+    backend = connect(uri) if isinstance(uri, str) else uri
+    try:
+        data = backend.read(DEFINITION)
+    except MissingError:
+        raise StoreError(f"{backend.uri} holds no map store: there is no {DEFINITION}") from None
+    return MapStore(Place(backend, Definition.unpack(data, f"{backend.uri}: {DEFINITION}")))

@@ -1,0 +1,129 @@
+"""Collecting garbage: what no version that must stay names, and nobody may be writing.
+
+Versions that stay: those with a tag, each run's head, its newest version with all between the two, and as many before
+it as are asked for. Everything else goes, once it is older than a day: manifests first, so that a version never lacks
+an object. Objects that no manifest names stay as long as their session is its run's newest, whatever any clock says: it
+may be at work.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DAY_S", "Garbage", "collect"]
+
+from dataclasses import dataclass
+
+from attn.store.backends import Backend, Entry
+from attn.store.definition import Definition
+from attn.store.errors import StoreError
+from attn.store.fence import newest_fence, read_head
+from attn.store.history import newest_version
+from attn.store.manifest import Manifest, manifest_key, read_manifest, runs_of
+from attn.store.points import reach
+from attn.store.tags import read_tags
+
+DAY_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What was, or would be, removed.
+
+    Attributes:
+        dry_run: Nothing was removed.
+        versions: Numbers.
+        kept: Numbers of the versions that stay.
+        keys: All objects, manifests among them.
+        size: Their bytes.
+    """
+
+    dry_run: bool
+    versions: tuple[int, ...]
+    kept: tuple[int, ...]
+    keys: tuple[str, ...]
+    size: int
+
+
+def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: int) -> Garbage:
+    """Find what can go and, unless this is a rehearsal, remove it.
+
+    Args:
+        keep: How many of each run's newest versions stay at least.
+
+    Raises:
+        DamagedError: A manifest cannot be read: nothing is removed, for it may name anything.
+        StoreError: `keep` is not positive.
+    """
+    if keep < 1:
+        raise StoreError(f"keep is {keep}; at least each run's newest version stays")
+    now = backend.now()
+    # Listed before anything is marked: what is written from here on is not seen, and stays.
+    entries = [entry for prefix in ("base/", "delta/", "index/", "probe/") for entry in backend.list(prefix)]
+    written = {entry.key: entry for entry in backend.list("manifest/")}
+    manifests = {key: _read(backend, key) for key in written}
+    kept = _kept(backend, {manifest.version: manifest for manifest in manifests.values()}, keep)
+    reach("gc.marked")
+
+    def old(entry: Entry) -> bool:
+        return now - entry.modified > DAY_S
+
+    gone = {key for key, manifest in manifests.items() if manifest.version not in kept and old(written[key])}
+    used = {key for name, manifest in manifests.items() if name not in gone for key in manifest.keys}
+    known = {key for manifest in manifests.values() for key in (*manifest.keys, *manifest.consumed)}
+    live = {fence.attempt for run in runs_of(backend) if (fence := newest_fence(backend, run))}
+    swept = [
+        entry
+        for entry in entries
+        if entry.key not in used
+        and entry.key != definition.index
+        and old(entry)
+        and (entry.key in known or _attempt(entry.key) not in live)
+    ]
+    swept += [entry for entry in backend.leftovers() if old(entry)]
+
+    if not dry_run:
+        for key in sorted(gone):
+            backend.delete(key)
+            reach("gc.manifest")
+        for entry in swept:
+            backend.delete(entry.key)
+            reach("gc.object")
+    removed = [written[key] for key in sorted(gone)] + swept
+    return Garbage(
+        dry_run,
+        tuple(sorted(manifests[key].version for key in gone)),
+        tuple(sorted(manifest.version for key, manifest in manifests.items() if key not in gone)),
+        tuple(entry.key for entry in removed),
+        sum(entry.size for entry in removed),
+    )
+
+
+def _kept(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[int]:
+    """Versions that must stay."""
+    kept = {tag.version for tag in read_tags(backend).values()}
+    for run in runs_of(backend):
+        head, fence = read_head(backend, run), newest_fence(backend, run)
+        last = head[0].version if head else 0
+        kept |= {last, fence.from_version if fence else 0}
+        manifest: Manifest | None = newest_version(backend, run)
+        count = 0
+        # A checkpoint that is durable while the head lags behind lies between the head and the newest.
+        while manifest is not None and manifest.version and (count < keep or manifest.version > last):
+            kept.add(manifest.version)
+            count += 1
+            manifest = manifests.get(manifest.parent)
+    return kept
+
+
+def _read(backend: Backend, key: str) -> Manifest:
+    _, run, name = key.split("/")
+    manifest = read_manifest(backend, int(name.partition(".")[0]), run)
+    assert manifest_key(manifest.run, manifest.version) == key
+    return manifest
+
+
+def _attempt(key: str) -> str:
+    """The session that wrote a base or delta object; empty for others."""
+    parts = key.split("/")
+    if parts[0] == "delta" and len(parts) == 4:
+        return parts[2]
+    return parts[2].rpartition("-")[0] if parts[0] == "base" and len(parts) == 3 else ""
