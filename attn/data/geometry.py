@@ -108,12 +108,27 @@ class Geometry:
             raise ValueError(f"maps are {maps_Nhw.dtype} {tuple(maps_Nhw.shape)}; expected floating (N, h, w)")
         out_h, out_w = size or self.image_size
         top, left, height, width = self.crop
-        rows = _axis(out_h, self.image_size[0], top, height, maps_Nhw.shape[1], flip=False).to(maps_Nhw)
-        columns = _axis(out_w, self.image_size[1], left, width, maps_Nhw.shape[2], flip=self.flip).to(maps_Nhw)
-        high_NHw = torch.lerp(maps_Nhw[:, rows.low], maps_Nhw[:, rows.high], rows.weight[:, None])
-        out_NHW = torch.lerp(high_NHw[..., columns.low], high_NHw[..., columns.high], columns.weight)
-        seen_HW = rows.seen[:, None] & columns.seen
-        return out_NHW * seen_HW, seen_HW
+        rows = _axis(_shares_of_crop(out_h, self.image_size[0], top, height), maps_Nhw.shape[1], flip=False)
+        columns = _axis(_shares_of_crop(out_w, self.image_size[1], left, width), maps_Nhw.shape[2], flip=self.flip)
+        return _read(maps_Nhw, rows, columns)
+
+    def from_image(self, maps_Nhw: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps over the whole image on a grid over the input: what `to_image` undoes.
+
+        Args:
+            maps_Nhw: On any grid that covers the image, floating.
+            size: (h, w) of the grid over the input.
+
+        Returns:
+            (N, h, w), bilinear between the centres of the given grid and 0 beyond the image's edges.
+        """
+        if maps_Nhw.ndim != 3 or not maps_Nhw.is_floating_point():
+            raise ValueError(f"maps are {maps_Nhw.dtype} {tuple(maps_Nhw.shape)}; expected floating (N, h, w)")
+        top, left, height, width = self.crop
+        rows = _axis(_shares_of_image(size[0], self.image_size[0], top, height), maps_Nhw.shape[1], flip=False)
+        across = _shares_of_image(size[1], self.image_size[1], left, width)
+        columns = _axis(across.flip(0) if self.flip else across, maps_Nhw.shape[2], flip=False)
+        return _read(maps_Nhw, rows, columns)[0]
 
     def _cut(self, image_CHW: Tensor, fill: Sequence[float] | float) -> Tensor:
         top, left, height, width = self.crop
@@ -142,10 +157,8 @@ class _Axis(NamedTuple):
         return _Axis(self.low.to(device), self.high.to(device), self.weight.to(like), self.seen.to(device))
 
 
-def _axis(places: int, length: int, start: int, extent: int, cells: int, *, flip: bool) -> _Axis:
-    """Read `places` points spread over an image side from `cells` that cover [start, start + extent) of it."""
-    position = (torch.arange(places, dtype=torch.float64) + 0.5) * (length / places)
-    share = (position - start) / extent
+def _axis(share: Tensor, cells: int, *, flip: bool) -> _Axis:
+    """Read points, as shares of the side that the cells cover."""
     seen = (share >= 0) & (share < 1)
     share = 1 - share if flip else share
     cell = (share * cells - 0.5).clamp(0, cells - 1)
@@ -153,3 +166,23 @@ def _axis(places: int, length: int, start: int, extent: int, cells: int, *, flip
     cell = torch.where((cell - cell.round()).abs() < 1e-9, cell.round(), cell)
     low = cell.floor().long()
     return _Axis(low, (low + 1).clamp(max=cells - 1), cell - low, seen)
+
+
+def _shares_of_crop(places: int, length: int, start: int, extent: int) -> Tensor:
+    """Points spread over an image side, as shares of [start, start + extent) of it."""
+    position = (torch.arange(places, dtype=torch.float64) + 0.5) * (length / places)
+    return (position - start) / extent
+
+
+def _shares_of_image(places: int, length: int, start: int, extent: int) -> Tensor:
+    """Points spread over [start, start + extent) of an image side, as shares of the side."""
+    return (start + (torch.arange(places, dtype=torch.float64) + 0.5) * (extent / places)) / length
+
+
+def _read(maps_Nhw: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor]:
+    """Values of the maps at the points, 0 where they are not seen, and where they are."""
+    rows, columns = rows.to(maps_Nhw), columns.to(maps_Nhw)
+    high_NHw = torch.lerp(maps_Nhw[:, rows.low], maps_Nhw[:, rows.high], rows.weight[:, None])
+    out_NHW = torch.lerp(high_NHw[..., columns.low], high_NHw[..., columns.high], columns.weight)
+    seen_HW = rows.seen[:, None] & columns.seen
+    return out_NHW * seen_HW, seen_HW

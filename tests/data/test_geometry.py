@@ -60,6 +60,42 @@ def test_to_image_is_the_reference(geometry: Geometry, grid: tuple[int, int], ou
         np.testing.assert_array_equal(seen.numpy(), expected_seen)
 
 
+def ahead(geometry: Geometry, values: np.ndarray, out: tuple[int, int]) -> np.ndarray:
+    """What from_image promises, place by place in double precision."""
+    top, left, height, width = geometry.crop
+    result = np.zeros(out)
+    for row in range(out[0]):
+        for column in range(out[1]):
+            across = out[1] - 1 - column if geometry.flip else column
+            v = (top + (row + 0.5) * (height / out[0])) / geometry.image_size[0]
+            u = (left + (across + 0.5) * (width / out[1])) / geometry.image_size[1]
+            if 0 <= v < 1 and 0 <= u < 1:
+                result[row, column] = bilinear(values, v * values.shape[0], u * values.shape[1])
+    return result
+
+
+@settings(max_examples=60, deadline=None)
+@given(geometries(), st.tuples(sides, sides), st.tuples(sides, sides), st.integers(0, 99))
+def test_from_image_is_the_reference(
+    geometry: Geometry, grid: tuple[int, int], out: tuple[int, int], seed: int
+) -> None:
+    values = np.random.default_rng(seed).random((2, *grid))
+    for got, value in zip(geometry.from_image(torch.from_numpy(values), out).numpy(), values, strict=True):
+        np.testing.assert_allclose(got, ahead(geometry, value, out), atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(geometries(), st.tuples(sides, sides), st.integers(0, 99))
+def test_a_whole_images_map_goes_there_and_back_bit_by_bit(
+    geometry: Geometry, grid: tuple[int, int], seed: int
+) -> None:
+    whole = Geometry.whole(geometry.image_size, geometry.size, flip=geometry.flip)
+    maps = torch.from_numpy(np.random.default_rng(seed).random((2, *grid)).astype(np.float32))
+    there = whole.from_image(maps, grid)
+    assert torch.equal(there, maps.flip(-1) if whole.flip else maps)
+    assert torch.equal(whole.to_image(there, grid)[0], maps)
+
+
 @settings(max_examples=60, deadline=None)
 @given(geometries(), st.integers(0, 99))
 def test_apply_nearest_takes_the_value_at_the_centre(geometry: Geometry, seed: int) -> None:
