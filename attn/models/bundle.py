@@ -40,6 +40,7 @@ class Bundle:
         layer: Whose attention map the model was trained with.
         info: Where it comes from: run, method, epochs, scores; plain values.
         path: The bundle's folder.
+        sha256: Of the file with the weights.
     """
 
     network: Network
@@ -50,6 +51,7 @@ class Bundle:
     path: Path
     layer: str = "last"
     info: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
 
     @property
     def config_file(self) -> Path:
@@ -140,4 +142,4 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{weights} does not fit the network that model.json describes: {error}") from None
-    return Bundle(network.eval(), classes, input, kind, layers, folder, layer, described.get("info", {}))
+    return Bundle(network.eval(), classes, input, kind, layers, folder, layer, described.get("info", {}), expected)

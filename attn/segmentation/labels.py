@@ -1,0 +1,158 @@
+"""What a segmentation network learns from, image by image: cues of maps, ready-made labels, or the true masks."""
+
+from __future__ import annotations
+
+__all__ = ["CueLabels", "FileLabels", "LabelReader", "LabelsConfig", "MaskLabels", "read_labels"]
+
+import io
+import zipfile
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.config.base import Location, Variant
+from attn.data.decode import read_mask
+from attn.data.files import FileFault, join, list_files, read_bytes
+from attn.data.sample import Example, Record
+from attn.errors import DataError
+from attn.segmentation.cues import IGNORE, CueRule, SecRule
+from attn.segmentation.map_sources import MapsConfig
+from attn.segmentation.masks import mask_name
+
+SHOWN = 4
+
+
+class LabelReader(Protocol):
+    """Labels of an image by its id.
+
+    Attributes:
+        needs_mask: Whether the example must come with its mask.
+    """
+
+    needs_mask: bool
+
+    def __call__(self, example: Example) -> NDArray[np.uint8]:
+        """Index map over the whole image, on any grid: 0 background, class index + 1, 255 open."""
+        ...
+
+
+class LabelsConfig(Variant, tag="source"):
+    """What a network learns from; `source` chooses the kind."""
+
+
+class CueLabels(LabelsConfig):
+    """Cues that are made of maps when the run begins, and kept in its folder.
+
+    Attributes:
+        saliency: `given`, by the data; `computed`, by `border_saliency`; `none`. `auto`: given where the data has it,
+            else computed.
+    """
+
+    source: Literal["cues"] = "cues"
+    maps: MapsConfig
+    rule: CueRule = SecRule()
+    saliency: Literal["auto", "given", "computed", "none"] = "auto"
+
+
+class FileLabels(LabelsConfig):
+    """Labels that are there already.
+
+    Attributes:
+        path: A folder of index PNGs `<image id>.png` at the images' size, or an NPZ file with `ids` (N,) and `cues`
+            (N, h, w) over the whole image, such as SEC's published ones.
+    """
+
+    source: Literal["files"] = "files"
+    path: Location
+
+
+class MaskLabels(LabelsConfig):
+    """The data's own masks: full supervision, the ceiling of everything else."""
+
+    source: Literal["masks"] = "masks"
+
+
+def read_labels(config: LabelsConfig, records: list[Record], num_classes: int, made: str | None = None) -> LabelReader:
+    """The reader of a run's labels; every image is looked for before training begins.
+
+    Args:
+        made: Folder of the cues that were made of maps.
+
+    Raises:
+        DataError: An image has no labels, or the file is not what it should be.
+    """
+    if isinstance(config, MaskLabels):
+        bare = [record.image_id for record in records if record.mask is None]
+        if bare:
+            raise DataError(f"labels.source=masks, but {_some(bare, len(records))} have no mask; data.masks names them")
+        return _Masks()
+    if isinstance(config, FileLabels):
+        path = config.path
+    elif made is not None:
+        path = made
+    else:
+        raise ValueError("cues of maps are read from the folder in which they were put")
+    reader = _Archive(path, num_classes) if path.endswith(".npz") else _Folder(path, num_classes)
+    missing = reader.missing(records)
+    if missing:
+        raise DataError(f"{path} has no labels for {_some(missing, len(records))}")
+    return reader
+
+
+class _Masks:
+    needs_mask = True
+
+    def __call__(self, example: Example) -> NDArray[np.uint8]:
+        assert example.mask is not None, "asked for with its mask"
+        return example.mask
+
+
+class _Folder:
+    needs_mask = False
+
+    def __init__(self, folder: str, num_classes: int) -> None:
+        self.folder, self.num_classes = folder, num_classes
+
+    def missing(self, records: list[Record]) -> list[str]:
+        there: dict[str, set[str]] = {}
+        absent = []
+        for record in records:
+            below, _, name = mask_name(record.image_id).rpartition("/")
+            if below not in there:
+                there[below] = set(list_files(join(self.folder, below) if below else self.folder))
+            if name not in there[below]:
+                absent.append(record.image_id)
+        return absent
+
+    def __call__(self, example: Example) -> NDArray[np.uint8]:
+        size = (example.image.shape[0], example.image.shape[1])
+        return read_mask(join(self.folder, mask_name(example.record.image_id)), size, self.num_classes)
+
+
+class _Archive:
+    needs_mask = False
+
+    def __init__(self, path: str, num_classes: int) -> None:
+        try:
+            with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
+                ids, cues = archive["ids"], archive["cues"]
+        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            raise FileFault(path, f"is no NPZ file with the arrays ids and cues ({error})") from None
+        if cues.ndim != 3 or len(ids) != len(cues) or cues.dtype != np.uint8:
+            raise FileFault(path, f"ids {ids.shape} and cues {cues.dtype} {cues.shape}; expected (N,), uint8 (N, h, w)")
+        if ((cues > num_classes) & (cues != IGNORE)).any():
+            raise FileFault(path, f"holds labels that are no class; 0 is background, up to {num_classes} the classes")
+        self.rows = {str(name): row for row, name in enumerate(ids.tolist())}
+        self.cues = cues
+
+    def missing(self, records: list[Record]) -> list[str]:
+        return [record.image_id for record in records if record.image_id not in self.rows]
+
+    def __call__(self, example: Example) -> NDArray[np.uint8]:
+        return self.cues[self.rows[example.record.image_id]]
+
+
+def _some(names: list[str], of: int) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} of {of} images: {', '.join(names[:SHOWN])}{rest}"

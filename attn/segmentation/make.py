@@ -1,0 +1,230 @@
+"""The stage that makes cues: maps and saliency in, a folder of index PNGs and a report of their quality out."""
+
+from __future__ import annotations
+
+__all__ = ["CUES_FILE", "CueReport", "make_cues", "sweep_cues"]
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.data.sample import Example, Record
+from attn.data.source import Source
+from attn.errors import DataError
+from attn.segmentation.cues import Labels, Maps, cue_labels
+from attn.segmentation.labels import CueLabels
+from attn.segmentation.map_sources import ImageMap, MapSource
+from attn.segmentation.masks import encode_mask, mask_name
+from attn.segmentation.quality import CueQuality, CueSweep, cue_matrix
+from attn.segmentation.saliency import METHOD, border_saliency
+
+CUES_FILE = "cues.json"
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class CueReport:
+    """What was made.
+
+    Attributes:
+        digest: SHA-256 over every image's name and labels: equal cues, equal digest.
+        saliency: Where the background's evidence comes from, in words.
+        matrix: Cue matrix of the images with a mask, None where there is none.
+        labelled: Share of all pixels that have a cue, masks or not.
+        without_maps: Images with labels of which no map was found; they are background or open throughout.
+    """
+
+    images: int
+    masked: int
+    digest: str
+    maps: dict[str, Any]
+    rule: dict[str, Any]
+    saliency: str
+    labelled: float
+    matrix: NDArray[np.int64] | None
+    classes: tuple[str, ...]
+    without_maps: tuple[str, ...] = field(default=())
+
+    @property
+    def quality(self) -> CueQuality | None:
+        """Against the masks, where there are some."""
+        return None if self.matrix is None else CueQuality.of(self.matrix)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: everything that the cues depend on, and how good they are."""
+        quality = self.quality
+        described: dict[str, Any] = {
+            "digest": self.digest,
+            "images": self.images,
+            "masked": self.masked,
+            "maps": self.maps,
+            "rule": self.rule,
+            "saliency": self.saliency,
+            "labelled": self.labelled,
+            "without_maps": list(self.without_maps),
+            "classes": ["background", *self.classes],
+        }
+        if quality is not None and self.matrix is not None:
+            described |= {
+                "quality": quality.figures(),
+                "per_class": quality.table(["background", *self.classes]),
+                "matrix": self.matrix.tolist(),
+            }
+        return described
+
+
+class _Made(NamedTuple):
+    record: Record
+    digest: str
+    labelled: float
+    matrix: NDArray[np.int64] | None
+    without_maps: bool
+
+
+def make_cues(
+    source: Source,
+    maps: MapSource,
+    config: CueLabels,
+    write: Callable[[str, bytes], None],
+    *,
+    threads: int | None = None,
+) -> CueReport:
+    """Make the cues of a whole data set, and the report of their quality.
+
+    Args:
+        write: Keeps a file under a name: one PNG an image, and `cues.json` at the end.
+        threads: Images at a time.
+
+    Raises:
+        DataError: An image has no saliency although the data is to give it; maps and data do not belong together.
+    """
+    kind = _saliency_kind(source, config)
+    num_classes = len(source.classes)
+
+    def make(position: int, found: ImageMap) -> _Made:
+        example = source.load(position, saliency=kind == "given")
+        saliency = _saliency(example, kind)
+        labels = cue_labels(config.rule, _at_size(found, example), saliency, shape=_size(example))
+        write(mask_name(example.record.image_id), encode_mask(labels))
+        return _Made(
+            example.record,
+            _digest(example.record.image_id, labels),
+            float((labels != 255).mean()),
+            None if example.mask is None else cue_matrix(labels, example.mask, num_classes),
+            bool(example.record.labels) and not found,
+        )
+
+    made = list(_in_threads(make, maps.read(source), threads))
+    matrices = [one.matrix for one in made if one.matrix is not None]
+    report = CueReport(
+        images=len(made),
+        masked=len(matrices),
+        digest=hashlib.sha256("\n".join(sorted(one.digest for one in made)).encode()).hexdigest(),
+        maps=maps.description,
+        rule=config.rule.model_dump(mode="json"),
+        saliency={"given": "given by the data", "computed": METHOD, "none": "none"}[kind],
+        labelled=float(np.mean([one.labelled for one in made])),
+        matrix=sum(matrices[1:], matrices[0]) if matrices else None,
+        classes=tuple(source.classes),
+        without_maps=tuple(one.record.image_id for one in made if one.without_maps),
+    )
+    write(CUES_FILE, json.dumps(report.to_json(), indent=1, allow_nan=False).encode())
+    return report
+
+
+def sweep_cues(
+    source: Source,
+    maps: MapSource,
+    config: CueLabels,
+    *,
+    foreground: list[float],
+    background: list[float],
+    threads: int | None = None,
+) -> CueSweep:
+    """The cues' quality at every pair of thresholds, in one pass; nothing is written.
+
+    Args:
+        background: Of saliency or, without it, of the maps.
+
+    Raises:
+        DataError: As `make_cues`; or no image has a mask.
+    """
+    kind = _saliency_kind(source, config)
+    sweep = CueSweep(config.rule, len(source.classes), foreground, background)
+
+    def load(position: int, found: ImageMap) -> tuple[Maps, NDArray[np.uint8] | None, Labels] | None:
+        example = source.load(position, saliency=kind == "given")
+        if example.mask is None:
+            return None
+        return _at_size(found, example), _saliency(example, kind), example.mask
+
+    for loaded in _in_threads(load, maps.read(source), threads):
+        if loaded is not None:
+            sweep.add(*loaded)
+    if not sweep.matrices.any():
+        raise DataError("thresholds are chosen by the masks, and the data has none; data.masks names their folder")
+    return sweep
+
+
+def _saliency_kind(source: Source, config: CueLabels) -> str:
+    without = [record.image_id for record in source.records if record.saliency is None]
+    if config.saliency == "auto":
+        return "computed" if without else "given"
+    if config.saliency == "given" and without:
+        raise DataError(
+            f"labels.saliency=given, but {len(without)} of {len(source.records)} images have no saliency map, "
+            f"{without[0]} among them: data.saliency names their folder; or set labels.saliency=computed"
+        )
+    return config.saliency
+
+
+def _saliency(example: Example, kind: str) -> NDArray[np.uint8] | None:
+    if kind == "given":
+        return example.saliency
+    return border_saliency(example.image) if kind == "computed" else None
+
+
+def _size(example: Example) -> tuple[int, int]:
+    return (example.image.shape[0], example.image.shape[1])
+
+
+def _at_size(maps: ImageMap, example: Example) -> dict[int, NDArray[np.float32]]:
+    """The maps at the image's size: bilinear between the centres of their grid, as `Geometry.to_image` has it."""
+    height, width = _size(example)
+    return {
+        index: values
+        if values.shape == (height, width)
+        else np.asarray(cv2.resize(values, (width, height)), np.float32)
+        for index, values in maps.items()
+    }
+
+
+def _digest(image_id: str, labels: Labels) -> str:
+    digest = hashlib.sha256(f"{image_id}\t{labels.shape}\t".encode())
+    digest.update(np.ascontiguousarray(labels).tobytes())
+    return digest.hexdigest()
+
+
+def _in_threads(
+    work: Callable[[int, ImageMap], R], items: Iterator[tuple[int, ImageMap]], threads: int | None
+) -> Iterator[R]:
+    """Results in order; only as many items are taken ahead as keep the threads busy."""
+    count = threads or os.cpu_count() or 1
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        for position, maps in items:
+            waiting.append(pool.submit(work, position, maps))
+            if len(waiting) > 2 * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,177 @@
+"""Where attention maps come from: a trained model, a version of a map store, or a folder of grey PNGs."""
+
+from __future__ import annotations
+
+__all__ = ["FolderMaps", "ImageMap", "Locate", "MapSource", "MapsConfig", "ModelMaps", "StoreMaps"]
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from attn.config.base import Location, Variant
+from attn.data.decode import read_saliency
+from attn.data.files import join, list_files
+from attn.data.source import Source
+from attn.errors import DataError
+from attn.maps.attention import MapKind
+
+if TYPE_CHECKING:
+    from attn.store import Snapshot
+
+ImageMap = dict[int, NDArray[np.float32]]
+"""An image's maps by class index, in its own frame on any grid, non-negative."""
+
+Locate = Callable[[str], Path]
+"""Finds a trained model, by whatever name a user gives it, as a folder of this machine."""
+
+
+class MapSource(Protocol):
+    """Maps of a data set's own classes.
+
+    Attributes:
+        description: What the maps are, in plain values, for records of what was made of them.
+    """
+
+    description: dict[str, Any]
+
+    def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
+        """Every image's position in `source.records` with the maps of its labels, in order.
+
+        Raises:
+            DataError: Maps and data do not belong together.
+        """
+        ...
+
+
+class MapsConfig(Variant, tag="source"):
+    """Where maps come from; `source` chooses the kind."""
+
+    def open(self, locate: Locate) -> MapSource:
+        raise TypeError(f"{type(self).__name__} does not say how to open its maps")
+
+
+class ModelMaps(MapsConfig):
+    """Maps that a trained model computes now.
+
+    Attributes:
+        model: A trained model's folder, a run's id, or a registered model.
+        map_kind, layer: By default what the model was trained with.
+    """
+
+    source: Literal["model"] = "model"
+    model: str
+    map_kind: MapKind | None = None
+    layer: str | None = None
+    batch_size: int = Field(default=16, ge=1)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+
+    def open(self, locate: Locate) -> MapSource:
+        return _ModelMaps(self, locate(self.model))
+
+
+class StoreMaps(MapsConfig):
+    """Cumulative maps of a map store.
+
+    Attributes:
+        version: A committed version; by default the newest.
+    """
+
+    source: Literal["store"] = "store"
+    uri: Location
+    version: int | None = Field(default=None, ge=1)
+
+    def open(self, locate: Locate) -> MapSource:
+        from attn import store
+
+        return _StoreMaps(store.open(self.uri).at(self.version), self.uri)
+
+
+class FolderMaps(MapsConfig):
+    """Grey PNGs `<image id>_<class index>.png`, as published OAA and `attn store export` write them.
+
+    The class's name may stand in place of its index.
+    """
+
+    source: Literal["folder"] = "folder"
+    path: Location
+
+    def open(self, locate: Locate) -> MapSource:
+        return _FolderMaps(self.path)
+
+
+class _ModelMaps:
+    def __init__(self, config: ModelMaps, folder: Path) -> None:
+        from attn.models.bundle import load_bundle
+
+        self.config, self.bundle = config, load_bundle(folder)
+        self.kind: MapKind = config.map_kind or self.bundle.map_kind
+        self.layer = config.layer or self.bundle.layer
+        self.bundle.network.expose(self.layer)
+        weights = self.bundle.sha256
+        self.description = {"source": "model", "weights": weights, "map_kind": self.kind, "layer": self.layer}
+
+    def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
+        from attn.data.dataset import AttentionDataset
+        from attn.data.loader import build_loader
+        from attn.evaluation.inference import image_maps
+        from attn.segmentation.device import choose_device
+
+        _same_classes("the model", self.bundle.classes, source.classes)
+        device = choose_device(self.config.device)
+        network = self.bundle.network.to(device)
+        dataset = AttentionDataset(source, self.bundle.input, train=False)
+        size = 1 if self.bundle.input.resize == "short_side" else self.config.batch_size
+        batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
+        for batch in build_loader(dataset, batches):
+            found = image_maps(network, batch.to(device), kind=self.kind, layer=self.layer)
+            for position, image in zip(batch.indices, found, strict=True):
+                yield position, image.maps
+
+
+class _StoreMaps:
+    def __init__(self, snapshot: Snapshot, uri: str) -> None:
+        self.snapshot, self.uri = snapshot, uri
+        self.description = {"source": "store", "digest": snapshot.digest(), "version": snapshot.version}
+
+    def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
+        for position, record in enumerate(source.records):
+            try:
+                maps = self.snapshot[record.image_id]
+            except KeyError:
+                raise DataError(f"{self.uri} has no rows for image {record.image_id!r}: it is of other data") from None
+            yield position, {index: maps[index].astype(np.float32) for index in record.labels if index in maps}
+
+
+class _FolderMaps:
+    def __init__(self, folder: str) -> None:
+        self.folder, self.files = folder, set(list_files(folder))
+        self.description = {"source": "folder", "files": len(self.files)}
+        if not any(name.endswith(".png") for name in self.files):
+            raise DataError(f"{folder} holds no PNG; files are named <image id>_<class index>.png")
+
+    def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
+        names = [self._names(record.image_id, record.labels, source.classes) for record in source.records]
+        bare = [r.image_id for r, found in zip(source.records, names, strict=True) if r.labels and not found]
+        if len(bare) == sum(bool(record.labels) for record in source.records):
+            raise DataError(f"{self.folder} has no map of any of the {len(bare)} images, {bare[0]} the first of them")
+        for position, found in enumerate(names):
+            maps = {index: read_saliency(join(self.folder, name), None) for index, name in found.items()}
+            yield position, {index: values.astype(np.float32) for index, values in maps.items()}
+
+    def _names(self, image_id: str, labels: Sequence[int], classes: Sequence[str]) -> dict[int, str]:
+        """The files of an image's maps, as far as there are any."""
+        choices = {index: (f"{image_id}_{index}.png", f"{image_id}_{classes[index]}.png") for index in labels}
+        found = {index: [name for name in names if name in self.files] for index, names in choices.items()}
+        return {index: names[0] for index, names in found.items() if names}
+
+
+def _same_classes(what: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
+    if tuple(theirs) != tuple(ours):
+        other = sorted(set(theirs) ^ set(ours)) or ["the order"]
+        raise DataError(
+            f"{what} knows {len(theirs)} classes, the data {len(ours)}, and they differ in {', '.join(other[:8])}"
+        )

@@ -1,0 +1,40 @@
+"""Index masks as files: palette PNGs in VOC's colours."""
+
+from __future__ import annotations
+
+__all__ = ["encode_mask", "mask_name"]
+
+import io
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from attn.errors import DataError
+from attn.pictures.palette import voc_palette
+
+
+def encode_mask(mask_HW: NDArray[np.uint8]) -> bytes:
+    """A mask of indices (0 background, class index + 1, 255 open or void) as a palette PNG."""
+    mask = np.ascontiguousarray(mask_HW)
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise ValueError(f"a mask is uint8 (H, W), got {mask.dtype} {mask.shape}")
+    picture = Image.fromarray(mask)
+    picture.putpalette(voc_palette().tobytes())
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=False)
+    return stream.getvalue()
+
+
+def mask_name(image_id: str) -> str:
+    """The file of an image's mask, relative to its folder.
+
+    Raises:
+        DataError: The id would lead out of the folder.
+    """
+    if not re.fullmatch(r"[^/\\\0]+(/[^/\\\0]+)*", image_id) or any(
+        part in (".", "..") for part in image_id.split("/")
+    ):
+        raise DataError(f"image id {image_id!r} cannot be a file's name")
+    return f"{image_id}.png"

@@ -1,0 +1,244 @@
+"""Cues of whole data sets: from every kind of map source, with saliency given or computed, and as published by SEC."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attn import store
+from attn.data.decode import read_mask
+from attn.data.generated import ScenesConfig
+from attn.data.sample import Example
+from attn.data.source import Source
+from attn.data.transforms import InputConfig
+from attn.data.voc import VOC_CLASSES, VocConfig
+from attn.errors import DataError
+from attn.models import ModelConfig
+from attn.models.bundle import save_bundle
+from attn.segmentation.cues import OaaRule, SecRule
+from attn.segmentation.labels import CueLabels, FileLabels, MaskLabels, read_labels
+from attn.segmentation.make import CUES_FILE, CueReport, make_cues, sweep_cues
+from attn.segmentation.map_sources import FolderMaps, MapsConfig, ModelMaps, StoreMaps
+from attn.segmentation.masks import encode_mask, mask_name
+from attn.segmentation.quality import CueQuality, cue_matrix
+from attn.segmentation.saliency import border_saliency
+from tests.data.conftest import Make
+
+GRID = (8, 8)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Source:
+    return ScenesConfig(count=6, size=40).build()
+
+
+def _true_maps(source: Source, index: int) -> dict[int, np.ndarray]:
+    """The class's own pixels, on the grid of a store."""
+    mask = source.load(index).mask
+    assert mask is not None
+    small = mask.reshape(GRID[0], 5, GRID[1], 5)
+    return {c: (small == c + 1).mean((1, 3)) for c in source.records[index].labels}
+
+
+@pytest.fixture(scope="module")
+def map_store(scenes: Source, tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = str(tmp_path_factory.mktemp("maps"))
+    rows = [(record.image_id, label) for record in scenes.records for label in record.labels]
+    made = store.create(uri, rows=rows, grid=GRID, classes=scenes.classes)
+    session = made.begin("test")
+    writer = session.writer(0)
+    for index, record in enumerate(scenes.records):
+        for label, values in _true_maps(scenes, index).items():
+            writer.add(record.image_id, label, values)
+    session.publish(session.commit(1, [writer.seal()]))
+    return uri
+
+
+@pytest.fixture
+def map_folder(scenes: Source, tmp_path: Path) -> Path:
+    for index, record in enumerate(scenes.records):
+        for place, (label, values) in enumerate(_true_maps(scenes, index).items()):
+            name = label if place else scenes.classes[label]
+            grey = np.rint(255 * values).astype(np.uint8)
+            Image.fromarray(grey).save(tmp_path / f"{record.image_id}_{name}.png")
+    return tmp_path
+
+
+def _make(source: Source, config: CueLabels, folder: Path) -> CueReport:
+    def write(name: str, data: bytes) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+    return make_cues(source, config.maps.open(Path), config, write, threads=2)
+
+
+def _labels(maps: MapsConfig, **options: object) -> CueLabels:
+    return CueLabels(maps=maps, **options)
+
+
+def test_store_and_folder_give_the_same(scenes: Source, map_store: str, map_folder: Path, tmp_path: Path) -> None:
+    of_store = _make(scenes, _labels(StoreMaps(uri=map_store)), tmp_path / "a")
+    of_folder = _make(scenes, _labels(FolderMaps(path=str(map_folder))), tmp_path / "b")
+    assert of_store.digest == of_folder.digest
+    assert of_store.saliency == "given by the data"
+    assert of_store.maps["digest"] == store.open(map_store).at().digest()
+    quality = of_store.quality
+    assert quality is not None
+    assert quality.precision > 0.9
+    assert quality.miou > 0.8
+    written = json.loads((tmp_path / "a" / CUES_FILE).read_text())
+    assert written["quality"] == quality.figures()
+    assert written["rule"]["name"] == "sec"
+    reader = read_labels(FileLabels(path=str(tmp_path / "a")), list(scenes.records), len(scenes.classes))
+    total = sum(cue_matrix(reader(e := scenes.load(i)), _mask(e), len(scenes.classes)) for i in range(6))
+    np.testing.assert_array_equal(total, of_store.matrix)
+
+
+def _mask(example: Example) -> np.ndarray:
+    assert example.mask is not None
+    return example.mask
+
+
+def test_digest_follows_the_cues_alone(scenes: Source, map_store: str, tmp_path: Path) -> None:
+    maps = StoreMaps(uri=map_store)
+    first = _make(scenes, _labels(maps), tmp_path / "a")
+    again = _make(scenes, _labels(maps), tmp_path / "b")
+    other = _make(scenes, _labels(maps, rule=SecRule(foreground=0.6)), tmp_path / "c")
+    oaa = _make(scenes, _labels(maps, rule=OaaRule()), tmp_path / "d")
+    computed = _make(scenes, _labels(maps, saliency="computed"), tmp_path / "e")
+    without = _make(scenes, _labels(maps, saliency="none"), tmp_path / "f")
+    assert first.digest == again.digest
+    assert len({report.digest for report in (first, other, oaa, computed, without)}) == 5
+    assert "computed" in computed.saliency
+    assert without.saliency == "none"
+
+
+def test_model(scenes: Source, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ModelConfig(name="tiny", weights=None)
+    network = model.build(len(scenes.classes))
+    options = {"map_kind": "grad_cam", "layers": (), "config_yaml": "", "info": {}}
+    save_bundle(
+        tmp_path / "m", network.state_dict(), model=model, classes=scenes.classes, input=InputConfig(size=40), **options
+    )
+    report = _make(scenes, _labels(ModelMaps(model=str(tmp_path / "m"), batch_size=4)), tmp_path / "a")
+    one_by_one = _make(scenes, _labels(ModelMaps(model=str(tmp_path / "m"), batch_size=1)), tmp_path / "b")
+    assert report.digest == one_by_one.digest
+    assert report.images == report.masked == 6
+    other = ScenesConfig(count=2, size=40, classes=scenes.classes[:3]).build()
+    with pytest.raises(DataError, match="classes"):
+        _make(other, _labels(ModelMaps(model=str(tmp_path / "m"))), tmp_path / "c")
+
+
+def test_sweep_finds_what_single_runs_give(scenes: Source, map_store: str, tmp_path: Path) -> None:
+    config = _labels(StoreMaps(uri=map_store))
+    grid = {"foreground": [0.1, 0.5], "background": [0.06, 0.4]}
+    sweep = sweep_cues(scenes, config.maps.open(Path), config, **grid)
+    foreground, background, quality = sweep.best()
+    assert foreground in grid["foreground"]
+    best = _make(scenes, _labels(config.maps, rule=SecRule(foreground=foreground, background=background)), tmp_path)
+    assert best.quality is not None
+    assert best.quality.miou_all == quality.miou_all
+
+
+def test_sec_published_cues(shared: Path) -> None:
+    voc = VocConfig(root=str(shared / "data/voc"), split="train").build()
+    labels = FileLabels(path=str(shared / "data/seeds/sec_cues_41x41.npz"))
+    reader = read_labels(labels, list(voc.records), len(voc.classes))
+    matrix = np.zeros((21, 22), np.int64)
+    for index in range(0, len(voc.records), 8):
+        example = voc.load(index)
+        cues = reader(example)
+        assert cues.shape == (41, 41)
+        height, width = example.image.shape[:2]
+        rows, columns = np.arange(height) * 41 // height, np.arange(width) * 41 // width
+        matrix += cue_matrix(cues[rows][:, columns], _mask(example), 20)
+    quality = CueQuality.of(matrix)
+    assert quality.precision > 0.75
+    assert 0.2 < quality.coverage < 0.6
+
+
+def test_border_saliency_finds_what_stands_out() -> None:
+    image = np.full((60, 90, 3), 40, np.uint8)
+    image[20:40, 30:60] = (200, 60, 30)
+    saliency = border_saliency(image)
+    assert saliency.shape == (60, 90)
+    assert saliency.dtype == np.uint8
+    assert saliency[25:35, 35:55].min() > 4 * max(1, saliency[:10].max())
+    assert not border_saliency(np.full((5, 7, 3), 9, np.uint8)).any()
+
+
+@pytest.fixture
+def make() -> Make:
+    return Make()
+
+
+@pytest.fixture
+def voc(make: Make, tmp_path: Path) -> Path:
+    return make.write(tmp_path / "voc", make.voc_files()) / "VOC2012"
+
+
+def test_missing_saliency_and_labels_are_faults(voc: Path, tmp_path: Path) -> None:
+    source = VocConfig(root=str(voc)).build()
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    with pytest.raises(DataError, match="holds no PNG"):
+        _make(source, _labels(FolderMaps(path=str(folder))), tmp_path)
+    Image.fromarray(np.ones((2, 3), np.uint8)).save(folder / "x_1.png")
+    with pytest.raises(DataError, match="no map of any of the 3 images"):
+        _make(source, _labels(FolderMaps(path=str(folder))), tmp_path)
+    Image.fromarray(np.full((2, 3), 9, np.uint8)).save(folder / "a_1_0.png")
+    config = _labels(FolderMaps(path=str(folder)), saliency="given")
+    with pytest.raises(DataError, match="have no saliency map.*labels.saliency=computed"):
+        _make(source, config, tmp_path / "out")
+    report = _make(source, _labels(FolderMaps(path=str(folder))), tmp_path / "out")
+    assert report.without_maps == ("b_2", "c_3")
+    assert "computed" in report.saliency
+    (voc / "Saliency" / "b_2.png").unlink()
+    given = VocConfig(root=str(voc), saliency="Saliency").build()
+    with pytest.raises(DataError, match=r"b_2\.png: no such file"):
+        _make(given, config, tmp_path / "out")
+
+
+def test_ready_made_labels_are_looked_for_first(voc: Path, tmp_path: Path) -> None:
+    records = list(VocConfig(root=str(voc)).build().records)
+    with pytest.raises(DataError, match=r"no labels for 3 of 3 images: a_1"):
+        read_labels(FileLabels(path=str(tmp_path)), records, 20)
+    archive = tmp_path / "cues.npz"
+    np.savez(archive, ids=["a_1", "b_2"], cues=np.zeros((2, 4, 4), np.uint8))
+    with pytest.raises(DataError, match=r"no labels for 1 of 3 images: c_3"):
+        read_labels(FileLabels(path=str(archive)), records, 20)
+    np.savez(archive, ids=["a_1"], cues=np.full((1, 4, 4), 77, np.uint8))
+    with pytest.raises(DataError, match="no class"):
+        read_labels(FileLabels(path=str(archive)), records, 20)
+    archive.write_bytes(b"nothing")
+    with pytest.raises(DataError, match="no NPZ file"):
+        read_labels(FileLabels(path=str(archive)), records, 20)
+    bare = list(VocConfig(root=str(voc), masks=None, labels=_label_file(tmp_path)).build().records)
+    with pytest.raises(DataError, match="have no mask"):
+        read_labels(MaskLabels(), bare, 20)
+
+
+def _label_file(folder: Path) -> str:
+    path = folder / "labels.json"
+    rows = {"ids": ["a_1", "b_2", "c_3"], "labels": [[1] + [0] * 19] * 3, "classes": list(VOC_CLASSES)}
+    path.write_text(json.dumps(rows))
+    return str(path)
+
+
+def test_masks_are_written_in_voc_colours(tmp_path: Path) -> None:
+    mask = np.array([[0, 1], [20, 255]], np.uint8)
+    (tmp_path / "m.png").write_bytes(encode_mask(mask))
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "m.png"), (2, 2), 20), mask)
+    picture = Image.open(tmp_path / "m.png").convert("RGB")
+    assert picture.getpixel((1, 0)) == (128, 0, 0)
+    assert picture.getpixel((1, 1)) == (224, 224, 192)
+    assert mask_name("a/b") == "a/b.png"
+    for name in ("../a", "/a", "a//b", ""):
+        with pytest.raises(DataError):
+            mask_name(name)
