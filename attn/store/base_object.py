@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Table", "encode_base", "read_base", "read_blocks", "read_table"]
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED, FALLBACK, Columns
-from attn.store.codec import BATCH, checksum, decode, encode, parse_table, table_length
+from attn.store.codec import batch_of, checksum, decode, encode, parse_table, table_length
 from attn.store.errors import DamagedError
 from attn.store.manifest import ShardRef
 
@@ -34,14 +35,15 @@ class Table:
     """
 
     ends: NDArray[np.int64]
-    checksums: list[bytes]
+    checksums: NDArray[np.int64]
 
 
 def encode_base(shard: int, key: str, rows: Columns, schema: pa.Schema) -> tuple[ShardRef, bytes]:
     """A base object's description and content."""
     count = len(rows["level"])
-    encoded = encode(rows, schema, [*range(0, count, BATCH), count], table=True)
-    table = encoded.data[encoded.table : encoded.table + table_length(count)]
+    cuts = [*range(0, count, batch_of(schema)), count]
+    encoded = encode(lambda part: {name: values[part] for name, values in rows.items()}, schema, cuts, table=True)
+    table = encoded.data[encoded.table : encoded.table + table_length(len(cuts) - 1)]
     levels = np.bincount(rows["level"], minlength=3)
     found = ShardRef(
         shard,
@@ -49,7 +51,7 @@ def encode_base(shard: int, key: str, rows: Columns, schema: pa.Schema) -> tuple
         len(encoded.data),
         hashlib.sha256(encoded.data).hexdigest(),
         encoded.table,
-        checksum(table).hex(),
+        hashlib.sha256(table).hexdigest(),
         int(levels[ACCEPTED]),
         int(levels[FALLBACK]),
     )
@@ -71,30 +73,43 @@ def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Co
         raise DamagedError(f"it has {len(data)} bytes of {ref.size}")
     if hashlib.sha256(data).hexdigest() != ref.sha256:
         raise DamagedError("its SHA-256 is not the one of its version")
-    ends, _ = parse_table(data[ref.table : ref.table + table_length(count)])
+    ends, _ = parse_table(data[ref.table : ref.table + _table_length(count, schema)])
     return decode(memoryview(data)[ends[0] : ends[-1]], schema, count)
 
 
-def read_table(source: Reads, ref: ShardRef, count: int) -> Table:
+def read_table(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Table:
     """The table of a base object, checked.
 
     Raises:
         MissingError: The object is not there.
         DamagedError: The table is not what its version says.
     """
-    text = source.read(ref.key, ref.table, ref.table + table_length(count))
-    if checksum(text).hex() != ref.table_checksum:
+    text = source.read(ref.key, ref.table, ref.table + _table_length(count, schema))
+    if hashlib.sha256(text).hexdigest() != ref.table_sha256:
         raise DamagedError("the table of its record batches has changed or is cut off")
     return Table(*parse_table(text))
 
 
+def _table_length(count: int, schema: pa.Schema) -> int:
+    return table_length(-(-count // batch_of(schema)))
+
+
 def read_blocks(
-    source: Reads, ref: ShardRef, table: Table, first: int, last: int, count: int, schema: pa.Schema
+    source: Reads,
+    ref: ShardRef,
+    table: Table,
+    first: int,
+    last: int,
+    count: int,
+    schema: pa.Schema,
+    *,
+    only: Sequence[str] | None = None,
 ) -> Columns:
     """The rows of batches `first` to `last - 1`, which is one read, after they were checked.
 
     Args:
         count: Rows of the shard.
+        only: Names of the columns that are wanted.
 
     Raises:
         MissingError: The object is not there.
@@ -110,4 +125,5 @@ def read_blocks(
             raise DamagedError(
                 f"record batch {block} (bytes {table.ends[block]} to {table.ends[block + 1]}) has changed"
             )
-    return decode(data, schema, min(last * BATCH, count) - first * BATCH)
+    batch = batch_of(schema)
+    return decode(data, schema, min(last * batch, count) - first * batch, only=only)

@@ -6,13 +6,13 @@ lengths and checksums stand in a *table* inside the file's metadata, whose place
 
 from __future__ import annotations
 
-__all__ = ["BATCH", "Encoded", "checksum", "decode", "encode", "parse_table", "schema_of", "table_length"]
+__all__ = ["Encoded", "batch_of", "checksum", "decode", "encode", "parse_table", "schema_of", "table_length"]
 
-import hashlib
 import json
 import secrets
 import struct
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from attn.store.algebra import FUSIONS, Columns
 from attn.store.errors import DamagedError
 
-BATCH = 64
+MOST_ROWS = 64
 """Maps in a record batch of a base object: more compress no better, and cost a random read more."""
+_BATCH_BYTES = 128 << 10
 _MAGIC = 8  # `ARROW1` and padding, before the schema's message
-_TABLE = np.dtype([("length", ">u4"), ("checksum", "S8")])
+_TABLE = np.dtype([("length", ">u4"), ("checksum", ">u4")])
 _HEAD = struct.Struct(">Q")
 _TYPES = {"u1": pa.uint8(), "<u4": pa.uint32(), "<i4": pa.int32(), "<i8": pa.int64()}
 _NUMPY = {pa.uint8(): "u1", pa.uint32(): "<u4", pa.int32(): "<i4", pa.int64(): "<i8"}
@@ -62,8 +63,12 @@ def schema_of(fusion: str, grid: tuple[int, int], *, delta: bool) -> pa.Schema:
     return pa.schema(list(kinds.items()), metadata=about)
 
 
-def encode(rows: Columns, schema: pa.Schema, cuts: Sequence[int], *, table: bool = False) -> Encoded:
-    """Write rows as a file whose batches begin at `cuts` (the last one is the number of rows)."""
+def encode(rows: Callable[[slice], Columns], schema: pa.Schema, cuts: Sequence[int], *, table: bool = False) -> Encoded:
+    """Write rows as a file whose batches begin at `cuts` (the last one is the number of rows).
+
+    Args:
+        rows: Gives the rows of a batch.
+    """
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", -1), use_threads=False)
     token = secrets.token_hex(_TABLE.itemsize).encode()
@@ -71,7 +76,7 @@ def encode(rows: Columns, schema: pa.Schema, cuts: Sequence[int], *, table: bool
     ends: list[int] = []
     with pa.ipc.new_file(sink, schema, options=options, metadata={"attn.table": hole} if table else None) as file:
         for start, stop in pairwise(cuts):
-            file.write_batch(_batch(rows, schema, start, stop))
+            file.write_batch(_batch(rows(slice(start, stop)), schema, stop - start))
             ends.append(sink.tell())
     data = sink.getvalue()
     # The continuation mark and the length stand before the schema's message.
@@ -81,48 +86,50 @@ def encode(rows: Columns, schema: pa.Schema, cuts: Sequence[int], *, table: bool
         return Encoded(data.to_pybytes(), ends)
     filled = bytearray(data)
     place = filled.rfind(hole)
-    filled[place : place + len(hole)] = _table(data, ends).hex().encode()
+    filled[place : place + len(hole)] = _table(filled, ends).hex().encode()
     return Encoded(bytes(filled), ends, place)
 
 
-def _batch(rows: Columns, schema: pa.Schema, start: int, stop: int) -> pa.RecordBatch:
-    arrays: list[pa.Array] = []
-    for field in schema:
-        values = rows[field.name][start:stop]
-        if not values.flags.c_contiguous:
-            values = np.ascontiguousarray(values)
-        arrays.append(pa.Array.from_buffers(field.type, stop - start, [None, pa.py_buffer(values)]))
+def _batch(rows: Columns, schema: pa.Schema, count: int) -> pa.RecordBatch:
+    arrays = [
+        pa.Array.from_buffers(field.type, count, [None, pa.py_buffer(np.ascontiguousarray(rows[field.name]))])
+        for field in schema
+    ]
     return pa.record_batch(arrays, schema=schema)
 
 
-def checksum(data: bytes | memoryview) -> bytes:
-    """Eight bytes of SHA-256."""
-    return hashlib.sha256(data).digest()[:8]
+def checksum(data: bytes | memoryview) -> int:
+    """CRC-32, which sees every flipped bit of a batch."""
+    return zlib.crc32(data)
 
 
-def _table(data: pa.Buffer, ends: Sequence[int]) -> bytes:
+def _table(data: bytearray, ends: Sequence[int]) -> bytes:
     view = memoryview(data)
-    return _HEAD.pack(ends[0]) + b"".join(
-        struct.pack(">I", stop - start) + checksum(view[start:stop]) for start, stop in pairwise(ends)
-    )
+    entries = [struct.pack(">II", stop - start, checksum(view[start:stop])) for start, stop in pairwise(ends)]
+    return _HEAD.pack(ends[0]) + b"".join(entries)
 
 
-def table_length(count: int) -> int:
-    """Bytes of the table of a file with `count` rows in batches of `BATCH`."""
-    return 2 * (_HEAD.size + _TABLE.itemsize * -(-count // BATCH))
+def batch_of(schema: pa.Schema) -> int:
+    """Rows in a record batch of a base object: 64, or fewer (a power of two) where they exceed 128 KiB."""
+    row = sum(field.type.bit_width // 8 for field in schema)
+    return min(MOST_ROWS, 1 << max(0, (_BATCH_BYTES // row).bit_length() - 1))
 
 
-def parse_table(text: bytes) -> tuple[NDArray[np.int64], list[bytes]]:
+def table_length(batches: int) -> int:
+    """Bytes of the table of a file with so many batches."""
+    return 2 * (_HEAD.size + _TABLE.itemsize * batches)
+
+
+def parse_table(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Byte offsets as in `Encoded.ends`, and each batch's checksum.
 
     Raises:
         ValueError: It is no table.
     """
     data = bytes.fromhex(text.decode("ascii"))
-    size = _TABLE.itemsize
     entries = np.frombuffer(data, _TABLE, offset=_HEAD.size)
     ends = np.concatenate([[_HEAD.unpack_from(data)[0]], entries["length"]]).astype(np.int64).cumsum()
-    return ends, [data[place + 4 : place + size] for place in range(_HEAD.size, len(data), size)]
+    return ends, entries["checksum"].astype(np.int64)
 
 
 def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None) -> Columns:
@@ -148,8 +155,8 @@ def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Ite
             for field in fields:
                 values = rows[field.name]
                 buffer = batch.column(field.name).buffers()[1]
-                shape = values[done:stop].shape
-                values[done:stop] = np.frombuffer(buffer, values.dtype, int(np.prod(shape))).reshape(shape)
+                part = values[done:stop]
+                part[...] = np.frombuffer(buffer, values.dtype, part.size).reshape(part.shape)
             done = stop
     except (pa.ArrowException, ValueError, OSError, KeyError) as error:
         raise DamagedError(f"its record batches cannot be read ({type(error).__name__})") from None

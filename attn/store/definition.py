@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from attn.store.algebra import FUSIONS, Fusion
-from attn.store.codec import BATCH, schema_of
+from attn.store.codec import MOST_ROWS, schema_of
 from attn.store.errors import StoreError
 from attn.store.records import pack, unpack
 
@@ -95,7 +95,7 @@ class Definition:
 def rows_per_shard(rows: int, pixels: int) -> int:
     """Rows of a shard: 32 MiB of maps, or more where there would be over 256 shards; whole record batches."""
     count = max(_SHARD_BYTES // pixels, -(-rows // _MOST_SHARDS), 1)
-    return -(-count // BATCH) * BATCH
+    return -(-count // MOST_ROWS) * MOST_ROWS
 
 
 def check_name(what: str, name: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED, Columns
-from attn.store.codec import checksum, decode, encode
+from attn.store.codec import decode, encode
 from attn.store.errors import DamagedError
 
 _BATCH = 256
@@ -28,14 +28,14 @@ class Span:
         offset: Of its first byte.
         size: Bytes.
         rows: Maps.
-        checksum: Of the bytes, as hexadecimal digits.
+        sha256: Of the bytes.
     """
 
     shard: int
     offset: int
     size: int
     rows: int
-    checksum: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -100,29 +100,37 @@ def encode_delta(
     rows: NDArray[np.int64],
     levels: NDArray[np.uint8],
     maps: NDArray[np.uint8],
+    order: NDArray[np.intp],
     schema: pa.Schema,
     cuts: NDArray[np.int64],
 ) -> tuple[DeltaObject, bytes]:
     """A delta object's description and content.
 
     Args:
-        rows: (N,) ascending, none twice.
+        rows: (N,) none twice.
         levels: (N,).
         maps: (N, P).
+        order: (N,) that sorts the rows.
         cuts: First rows of the shards.
     """
+    rows, levels = rows[order], levels[order]
     borders = np.searchsorted(rows, cuts)
     shards = np.flatnonzero(np.diff(borders))
     starts = np.concatenate([np.arange(borders[shard], borders[shard + 1], _BATCH) for shard in shards])
     batches = [*starts.tolist(), len(rows)]
-    encoded = encode({"row": rows, "level": levels, "map": maps}, schema, batches)
+    encoded = encode(
+        # Maps are sorted a batch at a time: all at once would take their memory twice.
+        lambda part: {"row": rows[part], "level": levels[part], "map": maps[order[part]]},
+        schema,
+        batches,
+    )
     first_batch = np.searchsorted(starts, borders)
     view = memoryview(encoded.data)
     spans: list[Span] = []
     for shard in shards.tolist():
         begin, end = encoded.ends[first_batch[shard]], encoded.ends[first_batch[shard + 1]]
         count = int(borders[shard + 1] - borders[shard])
-        spans.append(Span(shard, begin, end - begin, count, checksum(view[begin:end]).hex()))
+        spans.append(Span(shard, begin, end - begin, count, hashlib.sha256(view[begin:end]).hexdigest()))
     accepted = int(np.count_nonzero(levels == ACCEPTED))
     sha256 = hashlib.sha256(encoded.data).hexdigest()
     return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans)), encoded.data
@@ -139,6 +147,6 @@ def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema) -> Column
     """
     if len(data) != span.size:
         raise DamagedError(f"it ends {span.size - len(data)} bytes too early")
-    if checksum(data).hex() != span.checksum:
+    if hashlib.sha256(data).hexdigest() != span.sha256:
         raise DamagedError(f"bytes {span.offset} to {span.offset + span.size} have changed since they were written")
     return decode(data, schema, span.rows)

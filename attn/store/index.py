@@ -13,6 +13,7 @@ import functools
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +32,8 @@ class RowIndex:
         classes: (rows,) class of each row.
     """
 
-    def __init__(self, images: pa.LargeStringArray, starts: NDArray[np.int64], classes: NDArray[np.int32]) -> None:
-        self.images, self.starts, self.classes = images, starts, classes
-        self._keys = _Keys(images)
+    def __init__(self, ids: _Ids, starts: NDArray[np.int64], classes: NDArray[np.int32]) -> None:
+        self._ids, self.starts, self.classes = ids, starts, classes
 
     @classmethod
     def build(cls, rows: Iterable[tuple[str, int]]) -> RowIndex:
@@ -42,69 +42,81 @@ class RowIndex:
         Raises:
             MapError: A row is given twice, is no (text, whole number), or there are none.
         """
-        ids: list[str] = []
-        classes: list[int] = []
-        for image_id, class_index in rows:
-            ids.append(image_id)
-            classes.append(class_index)
-        if not ids:
+        pairs = [(image_id, class_index) for image_id, class_index in rows]
+        if not pairs:
             raise MapError("a store needs at least one row; give (image id, class) for every label of every image")
+        for image_id, class_index in pairs:
+            if not isinstance(image_id, str) or not image_id:
+                raise MapError(f"a row has image id {image_id!r}; it must be text that is not empty")
+            if not isinstance(class_index, (int, np.integer)) or not 0 <= class_index < 2**31:
+                raise MapError(f"image {image_id!r} has class {class_index!r}; it must be a whole number, at least 0")
+        pairs.sort()  # code points sort as their UTF-8 bytes do
         try:
-            table = pa.table({"image": pa.array(ids, pa.large_string()), "class": pa.array(classes, pa.int32())})
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise MapError(f"rows must be (image id as text, class as a whole number): {error}") from None
-        table = table.sort_by([("image", "ascending"), ("class", "ascending")])
-        images, numbers = table["image"].combine_chunks(), table["class"].to_numpy()
-        if isinstance(images, pa.ChunkedArray):
-            images = images.chunk(0)
-        if table["image"].null_count or table["class"].null_count or numbers.min() < 0 or images[0].as_py() == "":
-            raise MapError("rows must be (image id, class) with an id that is not empty and a class of at least 0")
-        new_image = np.ones(len(ids), bool)
-        new_image[1:] = np.diff(images.dictionary_encode().indices.to_numpy()) != 0
-        twice = np.flatnonzero(~new_image[1:] & (numbers[1:] == numbers[:-1]))
+            names = [image_id.encode() for image_id, _ in pairs]
+        except UnicodeEncodeError as error:
+            raise MapError(f"image id {error.object!r} is no valid text; it has half of a surrogate pair") from None
+        classes = np.array([class_index for _, class_index in pairs], np.int32)
+        new_image = np.ones(len(names), bool)
+        new_image[1:] = [name != before for before, name in pairwise(names)]
+        twice = np.flatnonzero(~new_image[1:] & (classes[1:] == classes[:-1]))
         if len(twice):
-            row = int(twice[0]) + 1
-            raise MapError(
-                f"{len(twice)} rows are given twice, the first is {images[row].as_py()!r} class {numbers[row]}"
-            )
-        starts = np.append(np.flatnonzero(new_image), len(ids)).astype(np.int64)
-        return cls(images.take(pa.array(starts[:-1])), starts, np.ascontiguousarray(numbers, np.int32))
+            first = pairs[int(twice[0])]
+            raise MapError(f"{len(twice)} rows are given twice, the first is {first[0]!r} class {first[1]}")
+        starts = np.append(np.flatnonzero(new_image), len(names)).astype(np.int64)
+        return cls(_Ids.of([names[start] for start in starts[:-1].tolist()]), starts, classes)
 
     def __len__(self) -> int:
         return len(self.classes)
 
+    @property
+    def images(self) -> Sequence[bytes]:
+        """Image ids in UTF-8, sorted."""
+        return self._ids
+
     def encode(self) -> bytes:
         """The index as an Arrow IPC file; equal rows give equal bytes."""
-        lists = pa.LargeListArray.from_arrays(pa.array(self.starts), pa.array(self.classes))
+        count = len(self._ids)
+        values = pa.Array.from_buffers(pa.int32(), len(self), [None, pa.py_buffer(self.classes)])
+        arrays = [
+            pa.Array.from_buffers(
+                pa.large_string(), count, [None, pa.py_buffer(self._ids.offsets), pa.py_buffer(self._ids.text)]
+            ),
+            pa.Array.from_buffers(
+                pa.large_list(pa.int32()), count, [None, pa.py_buffer(self.starts)], children=[values]
+            ),
+        ]
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(
-            sink, SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-        ) as file:
-            file.write_batch(pa.record_batch([self.images, lists], schema=SCHEMA))
+        options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+        with pa.ipc.new_file(sink, SCHEMA, options=options) as file:
+            file.write_batch(pa.record_batch(arrays, schema=SCHEMA))
         return sink.getvalue().to_pybytes()
 
     @classmethod
     def decode(cls, data: bytes) -> RowIndex:
         """What `encode` made."""
         batch = pa.ipc.open_file(pa.py_buffer(data), options=pa.ipc.IpcReadOptions(use_threads=False)).get_batch(0)
+        count = batch.num_rows
+        _, offsets, text = batch.column(0).buffers()
         lists = batch.column(1)
-        return cls(batch.column(0), lists.offsets.to_numpy(), lists.values.to_numpy())
+        starts = np.frombuffer(lists.buffers()[1], np.int64, count + 1)
+        classes = np.frombuffer(lists.values.buffers()[1], np.int32, int(starts[-1]))
+        return cls(_Ids(np.frombuffer(offsets, np.int64, count + 1), memoryview(text)), starts, classes)
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the rows themselves."""
         found = hashlib.sha256()
-        for part in (self._keys.offsets, self.starts, self.classes):
+        for part in (self._ids.offsets, self.starts, self.classes):
             found.update(np.int64(len(part)).tobytes())
             found.update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).data)
-        found.update(self._keys.text)
+        found.update(self._ids.text[: self._ids.offsets[-1]])
         return found.hexdigest()
 
     def find(self, image_id: str) -> tuple[int, int]:
         """First row of an image and the row after its last; the same number twice where it has none."""
         key = image_id.encode()
-        place = bisect_left(self._keys, key)
-        if place == len(self._keys) or self._keys[place] != key:
+        place = bisect_left(self._ids, key)
+        if place == len(self._ids) or self._ids[place] != key:
             return 0, 0
         return int(self.starts[place]), int(self.starts[place + 1])
 
@@ -119,7 +131,7 @@ class RowIndex:
         if place < stop and self.classes[place] == class_index:
             return place
         if start == stop:
-            raise MapError(f"image {image_id!r} is not in the store, which has {len(self.images)} images")
+            raise MapError(f"image {image_id!r} is not in the store, which has {len(self._ids)} images")
         classes = ", ".join(map(str, self.classes[start:stop]))
         raise MapError(f"image {image_id!r} has no row for class {class_index} in the store; its classes are {classes}")
 
@@ -146,9 +158,11 @@ class RowIndex:
 
     def pairs(self, numbers: NDArray[np.integer]) -> list[tuple[str, int]]:
         """(image id, class) of rows by number."""
-        images = np.searchsorted(self.starts, numbers, side="right") - 1
-        ids = self.images.take(pa.array(images)).to_pylist()
-        return list(zip(ids, self.classes[numbers].tolist(), strict=True))
+        images = (np.searchsorted(self.starts, numbers, side="right") - 1).tolist()
+        return [
+            (self._ids[image].decode(), index)
+            for image, index in zip(images, self.classes[numbers].tolist(), strict=True)
+        ]
 
     def cuts(self, rows_per_shard: int) -> NDArray[np.int64]:
         """Where shards begin, and the number of rows: about `rows_per_shard` apart, never inside an image."""
@@ -161,14 +175,17 @@ class RowIndex:
             yield from self.pairs(np.arange(start, min(start + step, len(self))))
 
 
-class _Keys(Sequence[bytes]):
-    """Image ids as sorted bytes, without a Python object for each."""
+class _Ids(Sequence[bytes]):
+    """Sorted image ids, without a Python object for each: all their bytes, and where each begins."""
 
-    def __init__(self, images: pa.LargeStringArray) -> None:
-        _, offsets, text = images.buffers()
-        self.offsets = np.frombuffer(offsets, np.int64, len(images) + 1, images.offset * 8)
-        self.text = memoryview(text)[self.offsets[0] : self.offsets[-1]] if len(images) else memoryview(b"")
-        self.offsets = self.offsets - self.offsets[0]
+    def __init__(self, offsets: NDArray[np.int64], text: bytes | memoryview) -> None:
+        self.offsets, self.text = offsets, text
+
+    @classmethod
+    def of(cls, names: Sequence[bytes]) -> _Ids:
+        offsets = np.zeros(len(names) + 1, np.int64)
+        np.cumsum([len(name) for name in names], out=offsets[1:])
+        return cls(offsets, b"".join(names))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

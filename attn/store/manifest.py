@@ -39,7 +39,7 @@ class ShardRef:
 
     Attributes:
         table: Place of the table of its batches (see `codec`).
-        table_checksum: Of the table, as hexadecimal digits.
+        table_sha256: Of the table.
         accepted: Rows with an accepted map.
         fallback: Rows with a fallback map.
     """
@@ -49,7 +49,7 @@ class ShardRef:
     size: int
     sha256: str
     table: int
-    table_checksum: str
+    table_sha256: str
     accepted: int
     fallback: int
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from attn.store.algebra import Columns
 from attn.store.base_object import Reads, Table, read_base, read_blocks, read_table
 from attn.store.cache import ObjectCache, cache_for
-from attn.store.codec import BATCH
+from attn.store.codec import batch_of
 from attn.store.errors import DamagedError, MissingError
 from attn.store.manifest import Manifest, ShardRef
 from attn.store.place import Place
@@ -141,9 +141,10 @@ class Snapshot:
     def _part(self, shard: int, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Levels and flat maps of rows within one shard."""
         offset = int(self._place.cuts[shard])
-        first, last = (start - offset) // BATCH, -(-(stop - offset) // BATCH)
+        batch = batch_of(self._place.definition.base_schema)
+        first, last = (start - offset) // batch, -(-(stop - offset) // batch)
         levels, maps = self._blocks(shard, first, last)
-        inside = slice(start - offset - first * BATCH, stop - offset - first * BATCH)
+        inside = slice(start - offset - first * batch, stop - offset - first * batch)
         return levels[inside], maps[inside]
 
     def _blocks(self, shard: int, first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -153,10 +154,11 @@ class Snapshot:
             return self._kept[wanted]
         ref, cuts = self._refs[shard], self._place.cuts
         count = int(cuts[shard + 1] - cuts[shard])
+        schema = self._place.definition.base_schema
         if shard not in self._tables:
-            self._tables[shard] = self._read(ref, partial(read_table, ref=ref, count=count))
-        table, schema = self._tables[shard], self._place.definition.base_schema
-        rows = self._read(ref, lambda source: read_blocks(source, ref, table, first, last, count, schema))
+            self._tables[shard] = self._read(ref, partial(read_table, ref=ref, count=count, schema=schema))
+        table, only = self._tables[shard], self._algebra.state
+        rows = self._read(ref, lambda source: read_blocks(source, ref, table, first, last, count, schema, only=only))
         found = rows["level"].view(np.uint8), self._algebra.maps(rows)
         if (last - first) <= 2:
             self._kept[wanted] = found

@@ -13,7 +13,6 @@ import numpy as np
 
 from attn.store.algebra import ACCEPTED, FALLBACK
 from attn.store.base_object import read_base, read_blocks, read_table
-from attn.store.codec import BATCH
 from attn.store.delta import DeltaObject, read_span
 from attn.store.errors import DamagedError, MissingError, StoreError
 from attn.store.fence import newest_fence, read_head
@@ -116,8 +115,8 @@ def _check_base(place: Place, ref: ShardRef) -> Iterator[str]:
             f"{ref.accepted} and {ref.fallback}"
         )
     # Readers go by the table.
-    table = read_table(place.backend, ref, count)
-    read_blocks(place.backend, ref, table, 0, -(-count // BATCH), count, schema)
+    table = read_table(place.backend, ref, count, schema)
+    read_blocks(place.backend, ref, table, 0, len(table.checksums), count, schema)
 
 
 def _check_delta(place: Place, ref: DeltaObject) -> Iterator[str]:

@@ -130,10 +130,9 @@ class Writer:
         capacity = max(count, capacity * 2)
         if self.limit_bytes is not None:
             capacity = max(count, min(capacity, self.limit_bytes // self._place.definition.pixels + 1))
-        self._levels = np.concatenate([self._levels, np.zeros(capacity - len(self._levels), np.uint8)])
-        maps = np.zeros((capacity, self._place.definition.pixels), np.uint8)
-        maps[: len(self._maps)] = self._maps
-        self._maps = maps
+        # In place: nobody else refers to the arrays, and what is new is zero.
+        self._levels.resize(capacity, refcheck=False)
+        self._maps.resize((capacity, self._place.definition.pixels), refcheck=False)
 
     def _spill(self) -> None:
         """Write the buffer as one object."""
@@ -141,13 +140,13 @@ class Writer:
             return
         count = len(self._slots)
         rows = np.fromiter(self._slots, np.int64, count)  # by slot
-        order = np.argsort(rows)
         name = f"w{self.rank:03d}-{secrets.token_hex(8)}.arrow"
         sealed, data = encode_delta(
             f"delta/{self.run}/{self.attempt}/{name}",
-            rows[order],
-            self._levels[order],
-            self._maps[order],
+            rows,
+            self._levels,
+            self._maps,
+            np.argsort(rows),
             self._place.definition.delta_schema,
             self._place.cuts,
         )
