@@ -70,10 +70,14 @@ def log_network(
     )
     with reported(uri, "recording the model"), _served_from(uri), _expected_warnings():
         client.log_artifacts(run_id, str(bundle), BUNDLE)
+        # By itself MLflow would put the model into the active experiment, whose artifacts lie in the working directory.
+        experiment = client.get_run(run_id).info.experiment_id
+        model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
         info = Model.log(
             artifact_path=None,
             flavor=mlflow.pytorch,
             run_id=run_id,
+            model_id=model.model_id,
             name="model",
             metadata=metadata,
             pytorch_model=Logits(network).eval(),

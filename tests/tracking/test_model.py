@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,9 @@ def test_a_registered_model_comes_back(
     assert run_id is not None
     torch.manual_seed(0)
     network = Network().eval()
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
     before = mlflow.get_tracking_uri(), mlflow.active_run()
     versions = [
         log_network(
@@ -72,6 +76,11 @@ def test_a_registered_model_comes_back(
         for _ in range(2)
     ]  # fmt: skip
     assert versions == ["models:/attn-test/1", "models:/attn-test/2"]
+    assert os.listdir(working) == []  # MLflow's own default experiment keeps its models in the working directory
+    client = mlflow.MlflowClient(uri, uri)
+    source = client.get_model_version("attn-test", "2").source
+    model = client.get_logged_model(source.rpartition("/")[2])
+    assert (model.experiment_id, model.status) == (client.get_run(run_id).info.experiment_id, "READY")
     assert (mlflow.get_tracking_uri(), mlflow.active_run()) == before
     assert not any(parameter.grad is not None for parameter in network.parameters())
 
