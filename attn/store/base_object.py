@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Table", "encode_base", "read_base", "read_blocks", "read_table"]
+__all__ = ["Table", "encode_base", "read_base", "read_blocks", "read_checked", "read_table"]
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,13 +38,25 @@ class Table:
     checksums: NDArray[np.int64]
 
 
-def encode_base(shard: int, key: str, rows: Columns, schema: pa.Schema) -> tuple[ShardRef, bytes]:
-    """A base object's description and content."""
-    count = len(rows["level"])
-    cuts = [*range(0, count, batch_of(schema)), count]
-    encoded = encode(lambda part: {name: values[part] for name, values in rows.items()}, schema, cuts, table=True)
-    table = encoded.data[encoded.table : encoded.table + table_length(len(cuts) - 1)]
-    levels = np.bincount(rows["level"], minlength=3)
+def encode_base(
+    shard: int, key: str, batches: Iterable[Columns], count: int, schema: pa.Schema
+) -> tuple[ShardRef, bytes]:
+    """A base object's description and content.
+
+    Args:
+        batches: The rows of each record batch.
+        count: All rows.
+    """
+    levels = np.zeros(3, np.int64)
+
+    def counted() -> Iterator[Columns]:
+        nonlocal levels
+        for rows in batches:
+            levels += np.bincount(rows["level"], minlength=3)
+            yield rows
+
+    encoded = encode(counted(), schema, table=_batches(count, schema))
+    table = encoded.data[encoded.table : encoded.table + table_length(_batches(count, schema))]
     found = ShardRef(
         shard,
         key,
@@ -58,8 +70,8 @@ def encode_base(shard: int, key: str, rows: Columns, schema: pa.Schema) -> tuple
     return found, encoded.data
 
 
-def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Columns:
-    """All rows of a shard, after the whole object was checked.
+def read_checked(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> memoryview:
+    """The record batches of a base object, one behind the other, after the whole object was checked.
 
     Args:
         count: Rows of the shard.
@@ -73,8 +85,13 @@ def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Co
         raise DamagedError(f"it has {len(data)} bytes of {ref.size}")
     if hashlib.sha256(data).hexdigest() != ref.sha256:
         raise DamagedError("its SHA-256 is not the one of its version")
-    ends, _ = parse_table(data[ref.table : ref.table + _table_length(count, schema)])
-    return decode(memoryview(data)[ends[0] : ends[-1]], schema, count)
+    ends, _ = parse_table(data[ref.table : ref.table + table_length(_batches(count, schema))])
+    return memoryview(data)[ends[0] : ends[-1]]
+
+
+def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Columns:
+    """All rows of a shard, as `read_checked` finds them."""
+    return decode(read_checked(source, ref, count, schema), schema, count)
 
 
 def read_table(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Table:
@@ -84,14 +101,14 @@ def read_table(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> T
         MissingError: The object is not there.
         DamagedError: The table is not what its version says.
     """
-    text = source.read(ref.key, ref.table, ref.table + _table_length(count, schema))
+    text = source.read(ref.key, ref.table, ref.table + table_length(_batches(count, schema)))
     if hashlib.sha256(text).hexdigest() != ref.table_sha256:
         raise DamagedError("the table of its record batches has changed or is cut off")
     return Table(*parse_table(text))
 
 
-def _table_length(count: int, schema: pa.Schema) -> int:
-    return table_length(-(-count // batch_of(schema)))
+def _batches(count: int, schema: pa.Schema) -> int:
+    return -(-count // batch_of(schema))
 
 
 def read_blocks(

@@ -6,13 +6,13 @@ lengths and checksums stand in a *table* inside the file's metadata, whose place
 
 from __future__ import annotations
 
-__all__ = ["Encoded", "batch_of", "checksum", "decode", "encode", "parse_table", "schema_of", "table_length"]
+__all__ = ["Encoded", "batch_of", "checksum", "decode", "encode", "parse_table", "schema_of", "stream", "table_length"]
 
 import json
 import secrets
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -63,20 +63,21 @@ def schema_of(fusion: str, grid: tuple[int, int], *, delta: bool) -> pa.Schema:
     return pa.schema(list(kinds.items()), metadata=about)
 
 
-def encode(rows: Callable[[slice], Columns], schema: pa.Schema, cuts: Sequence[int], *, table: bool = False) -> Encoded:
-    """Write rows as a file whose batches begin at `cuts` (the last one is the number of rows).
+def encode(batches: Iterable[Columns], schema: pa.Schema, *, table: int = 0) -> Encoded:
+    """Write rows as a file.
 
     Args:
-        rows: Gives the rows of a batch.
+        batches: The rows of each record batch; only the last one is looked at at a time.
+        table: Number of the batches, where the file is to have a table.
     """
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", -1), use_threads=False)
     token = secrets.token_hex(_TABLE.itemsize).encode()
-    hole = token[: _HEAD.size * 2] + token * (len(cuts) - 1) if table else b""
+    hole = token[: _HEAD.size * 2] + token * table if table else b""
     ends: list[int] = []
     with pa.ipc.new_file(sink, schema, options=options, metadata={"attn.table": hole} if table else None) as file:
-        for start, stop in pairwise(cuts):
-            file.write_batch(_batch(rows(slice(start, stop)), schema, stop - start))
+        for rows in batches:
+            file.write_batch(_batch(rows, schema))
             ends.append(sink.tell())
     data = sink.getvalue()
     # The continuation mark and the length stand before the schema's message.
@@ -90,7 +91,8 @@ def encode(rows: Callable[[slice], Columns], schema: pa.Schema, cuts: Sequence[i
     return Encoded(bytes(filled), ends, place)
 
 
-def _batch(rows: Columns, schema: pa.Schema, count: int) -> pa.RecordBatch:
+def _batch(rows: Columns, schema: pa.Schema) -> pa.RecordBatch:
+    count = len(rows["level"])
     arrays = [
         pa.Array.from_buffers(field.type, count, [None, pa.py_buffer(np.ascontiguousarray(rows[field.name]))])
         for field in schema
@@ -132,41 +134,51 @@ def parse_table(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ends, entries["checksum"].astype(np.int64)
 
 
-def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None) -> Columns:
-    """Rows from batches that lie one behind the other, without the file around them.
+def stream(data: bytes | memoryview, schema: pa.Schema, *, only: Iterable[str] | None = None) -> Iterator[Columns]:
+    """The rows of each of the batches that lie one behind the other, without the file around them; read-only.
 
     Args:
         data: The batches, which have been checked.
-        count: Rows in them.
         only: Names of the columns that are wanted.
 
     Raises:
         DamagedError: They are no such batches.
     """
     fields = [field for field in schema if only is None or field.name in set(only)]
-    rows = {field.name: _empty(schema, field, count) for field in fields}
+    kinds = {field.name: _kind(schema, field) for field in fields}
     included = [schema.get_field_index(field.name) for field in fields]
     options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=included)
     source = pa.BufferReader(b"".join([schema.serialize(), data]))
-    done = 0
     try:
         for batch in pa.ipc.open_stream(source, options=options):
-            stop = done + batch.num_rows
-            for field in fields:
-                values = rows[field.name]
-                buffer = batch.column(field.name).buffers()[1]
-                part = values[done:stop]
-                part[...] = np.frombuffer(buffer, values.dtype, part.size).reshape(part.shape)
-            done = stop
+            rows: Columns = {}
+            for name, (kind, width) in kinds.items():
+                values = np.frombuffer(batch.column(name).buffers()[1], kind, batch.num_rows * (width or 1))
+                rows[name] = values.reshape(batch.num_rows, width) if width else values
+            yield rows
     except (pa.ArrowException, ValueError, OSError, KeyError) as error:
         raise DamagedError(f"its record batches cannot be read ({type(error).__name__})") from None
-    if done != count:
-        raise DamagedError(f"it holds {done} rows where {count} belong")
-    return rows
 
 
-def _empty(schema: pa.Schema, field: pa.Field, count: int) -> NDArray[Any]:
+def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None) -> Columns:
+    """All rows of such batches together.
+
+    Args:
+        count: Rows in them.
+
+    Raises:
+        DamagedError: They are no such batches, or have another number of rows.
+    """
+    parts = list(stream(data, schema, only=only))
+    found = sum(len(next(iter(part.values()))) for part in parts)
+    if found != count:
+        raise DamagedError(f"it holds {found} rows where {count} belong")
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _kind(schema: pa.Schema, field: pa.Field) -> tuple[np.dtype[Any], int]:
+    """A column's type, and its values per row; 0 for a plain number."""
     if field.type in _NUMPY:
-        return np.empty(count, _NUMPY[field.type])
+        return np.dtype(_NUMPY[field.type]), 0
     kind = np.dtype(json.loads(schema.metadata[b"attn.pixels"])[field.name])
-    return np.empty((count, field.type.byte_width // kind.itemsize), kind)
+    return kind, field.type.byte_width // kind.itemsize

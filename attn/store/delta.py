@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["DeltaObject", "DeltaRef", "Span", "encode_delta", "read_span"]
+__all__ = ["DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta"]
 
 import dataclasses
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from attn.store.algebra import ACCEPTED, Columns
-from attn.store.codec import decode, encode
+from attn.store.algebra import ACCEPTED
+from attn.store.codec import encode
 from attn.store.errors import DamagedError
 
 _BATCH = 256
@@ -120,9 +121,11 @@ def encode_delta(
     batches = [*starts.tolist(), len(rows)]
     encoded = encode(
         # Maps are sorted a batch at a time: all at once would take their memory twice.
-        lambda part: {"row": rows[part], "level": levels[part], "map": maps[order[part]]},
+        (
+            {"row": rows[start:stop], "level": levels[start:stop], "map": maps[order[start:stop]]}
+            for start, stop in pairwise(batches)
+        ),
         schema,
-        batches,
     )
     first_batch = np.searchsorted(starts, borders)
     view = memoryview(encoded.data)
@@ -136,11 +139,8 @@ def encode_delta(
     return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans)), encoded.data
 
 
-def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema) -> Columns:
-    """The rows of a span: `row`, `level` and `map`.
-
-    Args:
-        data: The span's bytes.
+def check_span(data: bytes | memoryview, span: Span) -> None:
+    """Raise unless bytes are those of a span.
 
     Raises:
         DamagedError: They are not what was sealed.
@@ -149,4 +149,3 @@ def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema) -> Column
         raise DamagedError(f"it ends {span.size - len(data)} bytes too early")
     if hashlib.sha256(data).hexdigest() != span.sha256:
         raise DamagedError(f"bytes {span.offset} to {span.offset + span.size} have changed since they were written")
-    return decode(data, schema, span.rows)

@@ -13,16 +13,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED, FALLBACK, Columns
-from attn.store.base_object import encode_base, read_base
-from attn.store.delta import DeltaRef, Span, read_span
+from attn.store.base_object import encode_base, read_checked
+from attn.store.codec import batch_of, stream
+from attn.store.definition import Definition
+from attn.store.delta import DeltaRef, Span, check_span
 from attn.store.errors import DamagedError, MissingError
 from attn.store.manifest import Manifest, ShardRef
 from attn.store.place import Place
 from attn.store.points import reach
 
 SHARDS_PER_TASK = 4
+_STRIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -118,34 +122,96 @@ def merge(task: MergeTask) -> list[MergedShard]:
 
 def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> MergedShard:
     definition, count = task.place.definition, shard.stop - shard.start
-    if shard.base is None:
-        rows = definition.algebra.empty(count, definition.pixels)
-    else:
+    base: Iterator[Columns] | None = None
+    if shard.base is not None:
         with _named(task, shard.base.key, "of"):
-            rows = read_base(task.place.backend, shard.base, count, definition.base_schema)
+            schema = definition.base_schema
+            base = stream(read_checked(task.place.backend, shard.base, count, schema), schema)
     levels = np.zeros(count, np.uint8)
-    for epoch, delta in _deltas(task, shard, data):
-        at = delta["row"] - shard.start
-        definition.algebra.join(rows, at, delta["level"], delta["map"], epoch)
-        if epoch == task.epoch:
-            levels[at] = np.maximum(levels[at], delta["level"])
+    batches = _joined(definition, shard, base, list(_deltas(task, shard, data)), task.epoch, levels)
     reach("merge.read")
     key = f"base/{shard.shard:05d}/{task.prefix}-{secrets.token_hex(8)}.arrow"
-    ref, encoded = encode_base(shard.shard, key, rows, definition.base_schema)
+    ref, encoded = encode_base(shard.shard, key, batches, count, definition.base_schema)
     task.place.backend.write(key, encoded)
     reach("merge.written")
     accepted, fallback = (int(np.count_nonzero(levels == level)) for level in (ACCEPTED, FALLBACK))
     return MergedShard(ref, np.packbits(levels > 0).tobytes(), accepted, fallback)
 
 
-def _deltas(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> Iterator[tuple[int, Columns]]:
+def _deltas(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> Iterator[tuple[int, _Delta]]:
+    """Each delta's epoch and rows for a shard, checked."""
     for number, part in enumerate(task.parts):
         for span in part.spans:
             if span.shard == shard.shard:
                 begin = span.offset - part.spans[0].offset
+                found = data[number][begin : begin + span.size]
                 with _named(task, part.key, "a delta of"):
-                    delta = read_span(data[number][begin : begin + span.size], span, task.place.definition.delta_schema)
-                yield part.epoch, delta
+                    check_span(found, span)
+                yield part.epoch, _Delta(stream(found, task.place.definition.delta_schema))
+
+
+def _joined(
+    definition: Definition,
+    shard: ShardTask,
+    base: Iterator[Columns] | None,
+    deltas: Sequence[tuple[int, _Delta]],
+    epoch: int,
+    levels: NDArray[np.uint8],
+) -> Iterator[Columns]:
+    """The record batches of the new base, by stripes that fit into a cache; never are all rows in memory.
+
+    Args:
+        levels: Is filled with the levels of the rows that the epoch's deltas hold.
+    """
+    count, batch = shard.stop - shard.start, batch_of(definition.base_schema)
+    stripe = batch * max(1, _STRIPE_BYTES // (batch * definition.pixels))
+    buffer = definition.algebra.empty(min(stripe, count), definition.pixels)
+    for first in range(0, count, stripe):
+        size = min(stripe, count - first)
+        rows = {name: values[:size] for name, values in buffer.items()}
+        _fill(rows, size, base)
+        for of_epoch, delta in deltas:
+            for part in delta.until(shard.start + first + size):
+                at = part["row"] - (shard.start + first)
+                definition.algebra.join(rows, at, part["level"], part["map"], of_epoch)
+                if of_epoch == epoch:
+                    levels[first + at] = np.maximum(levels[first + at], part["level"])
+        for start in range(0, size, batch):
+            yield {name: values[start : start + batch] for name, values in rows.items()}
+
+
+def _fill(rows: Columns, size: int, base: Iterator[Columns] | None) -> None:
+    """Overwrite rows with the next ones of the base, or with nothing where there is none."""
+    if base is None:
+        for values in rows.values():
+            values[...] = 0
+        return
+    done = 0
+    while done < size:
+        found = next(base)
+        stop = done + len(found["level"])
+        for name, values in rows.items():
+            values[done:stop] = found[name]
+        done = stop
+
+
+class _Delta:
+    """A delta's rows in ascending order, handed out as they are asked for."""
+
+    def __init__(self, batches: Iterator[Columns]) -> None:
+        self._batches = batches
+        self._rest = next(batches, None)
+
+    def until(self, stop: int) -> Iterator[Columns]:
+        """The rows below `stop` that were not handed out yet."""
+        while self._rest is not None:
+            cut = int(np.searchsorted(self._rest["row"], stop))
+            if cut:
+                yield {name: values[:cut] for name, values in self._rest.items()}
+            if cut < len(self._rest["row"]):
+                self._rest = {name: values[cut:] for name, values in self._rest.items()}
+                return
+            self._rest = next(self._batches, None)
 
 
 class _named:  # noqa: N801  # a context manager reads like a verb

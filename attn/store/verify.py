@@ -13,7 +13,8 @@ import numpy as np
 
 from attn.store.algebra import ACCEPTED, FALLBACK
 from attn.store.base_object import read_base, read_blocks, read_table
-from attn.store.delta import DeltaObject, read_span
+from attn.store.codec import decode
+from attn.store.delta import DeltaObject, check_span
 from attn.store.errors import DamagedError, MissingError, StoreError
 from attn.store.fence import newest_fence, read_head
 from attn.store.manifest import Manifest, ShardRef, claimed_run, runs_of
@@ -125,7 +126,9 @@ def _check_delta(place: Place, ref: DeltaObject) -> Iterator[str]:
         raise DamagedError(f"it has {len(data)} bytes of {ref.size}, or its SHA-256 differs")
     accepted = 0
     for span in ref.spans:
-        rows = read_span(memoryview(data)[span.offset : span.offset + span.size], span, place.definition.delta_schema)
+        part = memoryview(data)[span.offset : span.offset + span.size]
+        check_span(part, span)
+        rows = decode(part, place.definition.delta_schema, span.rows)
         start, stop = place.cuts[span.shard], place.cuts[span.shard + 1]
         if rows["row"][0] < start or rows["row"][-1] >= stop or (np.diff(rows["row"]) <= 0).any():
             yield f"its rows for shard {span.shard} are not in order, or not of that shard"
