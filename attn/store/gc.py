@@ -1,9 +1,9 @@
 """Collecting garbage: what no version that must stay names, and nobody may be writing.
 
 Versions that stay: those with a tag, each run's head, its newest version with all between the two, and as many before
-it as are asked for. Everything else goes, once it is older than a day: manifests first, so that a version never lacks
-an object. Objects that no manifest names stay as long as their session is its run's newest, whatever any clock says: it
-may be at work.
+it as are asked for. Everything else goes, once it is older than a day: announced, so that nobody builds on it any more
+(see `pins`), and manifests first, so that a version never lacks an object. Objects that no manifest names stay as long
+as their session is its run's newest, whatever any clock says: it may be at work.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 from attn.store.backends import Backend, Entry
 from attn.store.definition import Definition
-from attn.store.errors import StoreError
+from attn.store.errors import StoreError, VersionError
 from attn.store.fence import newest_fence, read_head
 from attn.store.history import newest_version
 from attn.store.manifest import Manifest, manifest_key, read_manifest, runs_of
+from attn.store.pins import DAY_S, LEFT, announce, pinned_versions
 from attn.store.points import reach
 from attn.store.tags import read_tags
-
-DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,25 @@ def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: in
     if keep < 1:
         raise StoreError(f"keep is {keep}; at least each run's newest version stays")
     now = backend.now()
-    # Listed before anything is marked: what is written from here on is not seen, and stays.
-    entries = [entry for prefix in ("base/", "delta/", "index/", "probe/") for entry in backend.list(prefix)]
-    written = {entry.key: entry for entry in backend.list("manifest/")}
-    manifests = {key: _read(backend, key) for key in written}
-    kept = _kept(backend, {manifest.version: manifest for manifest in manifests.values()}, keep)
-    reach("gc.marked")
 
     def old(entry: Entry) -> bool:
         return now - entry.modified > DAY_S
 
-    gone = {key for key, manifest in manifests.items() if manifest.version not in kept and old(written[key])}
-    used = {key for name, manifest in manifests.items() if name not in gone for key in manifest.keys}
-    known = {key for manifest in manifests.values() for key in (*manifest.keys, *manifest.consumed)}
+    # Listed before anything is marked: what is written from here on is not seen, and stays.
+    folders = ("base/", "delta/", "index/", "probe/", *LEFT)
+    entries = [entry for folder in folders for entry in backend.list(folder)]
+    survey = _survey(backend, keep)
+    gone = {key for key in survey.unwanted if old(survey.entries[key])}
+    reach("gc.marked")
+    notice = ""
+    if gone and not dry_run:
+        notice = announce(backend, (survey.manifests[key].version for key in gone))
+        reach("gc.announced")
+        survey = _survey(backend, keep, survey.manifests)
+        gone &= survey.unwanted
+
+    used = {key for name in survey.entries if name not in gone for key in survey.manifests[name].keys}
+    known = {key for manifest in survey.manifests.values() for key in (*manifest.keys, *manifest.consumed)}
     live = {fence.attempt for run in runs_of(backend) if (fence := newest_fence(backend, run))}
     swept = [
         entry
@@ -84,22 +89,51 @@ def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: in
         for key in sorted(gone):
             backend.delete(key)
             reach("gc.manifest")
+        if notice:
+            backend.delete(notice)
         for entry in swept:
             backend.delete(entry.key)
             reach("gc.object")
-    removed = [written[key] for key in sorted(gone)] + swept
+    removed = [survey.entries[key] for key in sorted(gone)] + swept
     return Garbage(
         dry_run,
-        tuple(sorted(manifests[key].version for key in gone)),
-        tuple(sorted(manifest.version for key, manifest in manifests.items() if key not in gone)),
+        tuple(sorted(survey.manifests[key].version for key in gone)),
+        tuple(sorted(survey.manifests[key].version for key in survey.entries if key not in gone)),
         tuple(entry.key for entry in removed),
         sum(entry.size for entry in removed),
     )
 
 
+@dataclass(frozen=True)
+class _Survey:
+    """The versions that are there.
+
+    Attributes:
+        entries: Of their manifests, by key.
+        manifests: By key; also some that are gone.
+        unwanted: Keys of those that nothing wants.
+    """
+
+    entries: dict[str, Entry]
+    manifests: dict[str, Manifest]
+    unwanted: set[str]
+
+
+def _survey(backend: Backend, keep: int, known: dict[str, Manifest] | None = None) -> _Survey:
+    entries = {entry.key: entry for entry in backend.list("manifest/")}
+    manifests = dict(known or {})
+    for key in sorted(entries.keys() - manifests.keys()):
+        try:
+            manifests[key] = _read(backend, key)
+        except VersionError:  # another collector was faster
+            del entries[key]
+    kept = _kept(backend, {manifest.version: manifest for manifest in manifests.values()}, keep)
+    return _Survey(entries, manifests, {key for key in entries if manifests[key].version not in kept})
+
+
 def _kept(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[int]:
     """Versions that must stay."""
-    kept = {tag.version for tag in read_tags(backend).values()}
+    kept = pinned_versions(backend) | {tag.version for tag in read_tags(backend).values()}
     for run in runs_of(backend):
         head, fence = read_head(backend, run), newest_fence(backend, run)
         last = head[0].version if head else 0
@@ -110,8 +144,16 @@ def _kept(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[in
         while manifest is not None and manifest.version and (count < keep or manifest.version > last):
             kept.add(manifest.version)
             count += 1
-            manifest = manifests.get(manifest.parent)
+            manifest = manifests.get(manifest.parent) or _read_or_none(backend, manifest.parent)
     return kept
+
+
+def _read_or_none(backend: Backend, version: int) -> Manifest | None:
+    """A version that was made since the others were listed; None where it was collected long ago."""
+    try:
+        return read_manifest(backend, version)
+    except VersionError:
+        return None
 
 
 def _read(backend: Backend, key: str) -> Manifest:

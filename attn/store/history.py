@@ -9,9 +9,11 @@ import secrets
 import time
 
 from attn.store.backends import Backend
-from attn.store.errors import DamagedError, StoreError
+from attn.store.errors import StoreError
 from attn.store.fence import create_fence, newest_fence, write_head
 from attn.store.manifest import Manifest, claim, manifest_key, newest_claim, read_manifest, runs_of, version_numbers
+from attn.store.pins import pinned
+from attn.store.points import reach
 
 
 def newest_version(backend: Backend, run: str) -> Manifest:
@@ -48,31 +50,27 @@ def fork(backend: Backend, version: int, run: str) -> Manifest:
     Raises:
         VersionError: There is no such version.
         StoreError: The run has begun already.
-        DamagedError: An object of the version was collected meanwhile.
     """
     parent = read_manifest(backend, version)
-    fence = create_fence(backend, run, 1, version, newest_claim(backend))
-    if fence is None:
-        raise StoreError(f"{backend.uri}: run {run} has begun already; a fork needs a new name")
-    number = claim(backend, run, fence.floor)
-    manifest = dataclasses.replace(
-        parent,
-        version=number,
-        run=run,
-        parent=version,
-        parent_sha256=parent.sha256,
-        attempt=fence.attempt,
-        fence=fence.number,
-        nonce=secrets.token_hex(16),
-        created=time.time(),
-        consumed=(),
-        merged={},
-    )
-    backend.create(manifest_key(run, number), manifest.pack())
+    with pinned(backend, parent):
+        reach("fork.pinned")
+        fence = create_fence(backend, run, 1, version, newest_claim(backend))
+        if fence is None:
+            raise StoreError(f"{backend.uri}: run {run} has begun already; a fork needs a new name")
+        number = claim(backend, run, fence.floor)
+        manifest = dataclasses.replace(
+            parent,
+            version=number,
+            run=run,
+            parent=version,
+            parent_sha256=parent.sha256,
+            attempt=fence.attempt,
+            fence=fence.number,
+            nonce=secrets.token_hex(16),
+            created=time.time(),
+            consumed=(),
+            merged={},
+        )
+        backend.create(manifest_key(run, number), manifest.pack())
     write_head(backend, run, number, manifest.sha256, fence.number)
-    for key in sorted(parent.keys):
-        if backend.size(key) is None:
-            raise DamagedError(
-                f"{backend.uri}: {key}, of version {version}, is missing: it was collected; fork another"
-            )
     return manifest

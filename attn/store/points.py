@@ -12,6 +12,7 @@ from collections.abc import Callable
 POINTS = (
     "write.part",  # local disk: the bytes lie under a temporary name
     "write.linked",  # local disk: they have their name; the folder is not yet synced
+    "begin.pinned",
     "begin.fenced",  # the fence stands, the head does not know it yet
     "begin.head",  # the head carries the fence
     "seal.encoded",
@@ -23,7 +24,9 @@ POINTS = (
     "commit.claimed",  # the version number is taken
     "commit.manifest",  # the manifest stands: the version exists, no checkpoint names it
     "publish.moved",  # the head names the version
+    "fork.pinned",
     "gc.marked",
+    "gc.announced",  # the versions that are to go are noted
     "gc.manifest",  # one manifest is gone
     "gc.object",  # one object is gone
 )

@@ -12,6 +12,7 @@ from attn.store.gc import Garbage, collect
 from attn.store.history import fork, history, newest_version
 from attn.store.index import RowIndex
 from attn.store.manifest import Manifest, newest_claim, read_manifest, runs_of
+from attn.store.pins import pinned
 from attn.store.place import Place
 from attn.store.points import reach
 from attn.store.reader import Snapshot
@@ -69,8 +70,10 @@ class MapStore:
         if backend.path("") is None:  # a folder's file system was asked when the store was made
             check_conditions(backend)
         manifest = read_manifest(backend, from_version) if from_version else Manifest.empty(run)
-        fence = take_fence(backend, run, manifest.version, newest_claim(backend))
-        reach("begin.fenced")
+        with pinned(backend, manifest):
+            reach("begin.pinned")
+            fence = take_fence(backend, run, manifest.version, newest_claim(backend))
+            reach("begin.fenced")
         write_head(backend, run, manifest.version, manifest.sha256, fence.number)
         reach("begin.head")
         return Session(self._place, fence, manifest)
@@ -117,8 +120,15 @@ class MapStore:
         return fork(self._place.backend, version, check_name("run", run)).version
 
     def tag(self, name: str, version: int) -> None:
-        """Name a version that `gc` must keep, such as a registered model's."""
-        write_tag(self._place.backend, name, read_manifest(self._place.backend, version))
+        """Name a version that `gc` must keep, such as a registered model's.
+
+        Raises:
+            VersionError: There is no such version.
+            StoreError: The name stands for another version.
+        """
+        manifest = read_manifest(self._place.backend, version)
+        with pinned(self._place.backend, manifest):
+            write_tag(self._place.backend, name, manifest)
 
     def untag(self, name: str) -> None:
         """Take a name away."""

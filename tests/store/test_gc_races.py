@@ -1,0 +1,197 @@
+"""Garbage is collected while others work: what somebody wants, stays, whoever of the two stands still in between."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn import store as maps
+from attn.store import points
+
+GRID = (3, 4)
+ROWS = [(f"i{number:02d}", 0) for number in range(24)]
+
+
+@pytest.fixture(autouse=True)
+def no_handler() -> Iterator[None]:
+    yield
+    points.install(None)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> maps.MapStore:
+    return maps.create(str(tmp_path / "store"), rows=ROWS, grid=GRID, shard_rows=8)
+
+
+def epoch_of(session: maps.Session, epoch: int, rows: range = range(24)) -> int:
+    """A version with one more epoch's maps for some rows."""
+    writer = session.writer(0)
+    values = np.random.default_rng(epoch).integers(1, 256, (len(rows), *GRID), dtype=np.uint8)
+    writer.add_many(np.array(rows), values)
+    return session.commit(epoch, [writer.seal(epoch)])
+
+
+def grow_old(place: maps.MapStore) -> None:
+    """Two days pass."""
+    for path in Path(place.uri).rglob("*"):
+        if path.is_file():
+            status = path.stat()
+            os.utime(path, (status.st_atime - 2 * 86400, status.st_mtime - 2 * 86400))
+
+
+def at(point: str, act: Callable[[], object]) -> list[object]:
+    """Have something done when a point is reached for the first time; returns what it gave or raised."""
+    done: list[object] = []
+
+    def handle(name: str) -> None:
+        if name == point and not done:
+            points.install(None)
+            try:
+                done.append(act())
+            except maps.StoreError as error:
+                done.append(error)
+            points.install(handle)
+
+    points.install(handle)
+    return done
+
+
+def five_versions(place: maps.MapStore) -> list[int]:
+    """One run's versions, all two days old; the first three are garbage."""
+    session = place.begin("run")
+    versions = [epoch_of(session, epoch) for epoch in range(5)]
+    session.publish()
+    grow_old(place)
+    return versions
+
+
+@pytest.mark.parametrize("point", ["gc.marked", "gc.announced", "gc.manifest", "gc.object"])
+@pytest.mark.parametrize("how", ["fork", "begin", "tag"])
+def test_an_old_version_is_wanted_while_it_is_collected(place: maps.MapStore, point: str, how: str) -> None:
+    versions = five_versions(place)
+    wanted = versions[1]
+    before = place.at(wanted).digest()
+    want: Callable[[], object] = {
+        "fork": lambda: place.fork(wanted, "trial"),
+        "begin": lambda: place.begin("run", from_version=wanted),
+        "tag": lambda: place.tag("kept", wanted),
+    }[how]
+    done = at(point, want)
+    place.gc(dry_run=False)
+    assert len(done) == 1
+    if isinstance(done[0], Exception):
+        # Refused in words, and nothing is left half done: everything that there is can be read.
+        assert isinstance(done[0], maps.VersionError)
+        assert place.tags == {}
+    else:
+        assert place.at(wanted).digest() == before
+        grow_old(place)
+        place.gc(dry_run=False)
+        assert place.at(wanted).digest() == before
+        if how == "begin":
+            assert isinstance(done[0], maps.Session)
+            epoch_of(done[0], 9)
+    assert place.verify().ok, place.verify().faults
+    place.at()
+
+
+@pytest.mark.parametrize("point", ["fork.pinned", "begin.pinned", "begin.fenced"])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_version_is_collected_while_somebody_begins_with_it(place: maps.MapStore, point: str, *, dies: bool) -> None:
+    versions = five_versions(place)
+    wanted = versions[1]
+    before = place.at(wanted).digest()
+
+    def collect() -> object:
+        if dies:
+            at("gc.announced", raise_out)
+        return place.gc(dry_run=False)
+
+    at(point, collect)
+    try:
+        if point == "fork.pinned":
+            place.fork(wanted, "trial")
+        else:
+            place.begin("run", from_version=wanted)
+    except Killed:
+        pass
+    assert place.at(wanted).digest() == before
+    assert place.verify().ok
+
+
+class Killed(BaseException):
+    """Ends a collector on the spot."""
+
+
+def raise_out() -> None:
+    raise Killed
+
+
+def test_versions_are_made_while_garbage_is_marked(place: maps.MapStore) -> None:
+    session = place.begin("run")
+    first = epoch_of(session, 0)
+    session.publish()
+    grow_old(place)
+    # The rest of the epochs touch one shard only: the new versions share the others with the first.
+    at("gc.marked", lambda: [epoch_of(session, epoch, range(8)) for epoch in (1, 2, 3)])
+    place.gc(dry_run=False, keep=1)
+    assert place.verify().ok
+    assert place.at().version == first + 3
+    assert place.at(first).coverage == 24
+
+
+def test_a_version_is_made_between_two_looks(place: maps.MapStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listing of manifests is older than what is then read of heads and fences."""
+    from attn.store import gc
+
+    session = place.begin("run")
+    versions = [epoch_of(session, epoch) for epoch in range(3)]
+    session.publish(versions[0])
+    grow_old(place)
+    plain = gc._kept
+
+    def late(*arguments: object) -> set[int]:
+        if session.version == versions[-1]:
+            epoch_of(session, 3, range(8))
+            epoch_of(session, 4, range(8))
+        return plain(*arguments)
+
+    monkeypatch.setattr(gc, "_kept", late)
+    place.gc(dry_run=False, keep=1)
+    # The head lags: a checkpoint may name any version since.
+    for version in (*versions, session.version):
+        place.at(version).digest()
+    assert place.verify().ok
+
+
+def test_two_collect_at_once(place: maps.MapStore) -> None:
+    five_versions(place)
+    for point in ("gc.marked", "gc.announced", "gc.manifest", "gc.object"):
+        at(point, lambda: place.gc(dry_run=False))
+        place.gc(dry_run=False)
+        assert place.verify().ok
+
+
+def test_notes_of_the_dead_are_removed(place: maps.MapStore) -> None:
+    versions = five_versions(place)
+    at("gc.announced", raise_out)
+    with pytest.raises(Killed):
+        place.gc(dry_run=False)
+    points.install(None)
+    with pytest.raises(maps.VersionError, match="is being collected"):
+        place.fork(versions[0], "trial")
+    grow_old(place)
+    assert place.fork(versions[0], "trial") > versions[-1]
+    at("begin.pinned", raise_out)
+    with pytest.raises(Killed):
+        place.begin("run", from_version=versions[1])
+    points.install(None)
+    grow_old(place)
+    place.gc(dry_run=False)
+    left = {path.parent.name for path in Path(place.uri).rglob("*.json")}
+    assert not left & {"pins", "notices"}
+    assert place.verify().ok
