@@ -11,6 +11,7 @@ from torch import nn
 
 from attn.models.backbone import Architecture, Backbone, Stages, register
 from attn.models.dilation import remove_strides
+from attn.models.stem import quick_gradient
 
 STARTS = (0, 2, 4, 7, 14, 19)
 """Indices of `features` at which the resolution halves; the last one is the end."""
@@ -24,6 +25,9 @@ class MobileNetV2(Backbone):
         super().__init__()
         features = torchvision.models.mobilenet_v2(weights=None).features
         assert isinstance(features, nn.Sequential)
+        first = features.get_submodule("0")
+        assert isinstance(first, nn.Sequential)
+        first[0] = quick_gradient(first[0])
         self.features = features
         stages, rate = self.stages(), 1
         if stride <= 8:

@@ -11,6 +11,7 @@ from torch import nn
 
 from attn.models.backbone import Architecture, Backbone, Stages, register
 from attn.models.dilation import remove_strides
+from attn.models.stem import quick_gradient
 
 MEMBERS = {"resnet18": "ResNet18", "resnet34": "ResNet34", "resnet50": "ResNet50", "resnet101": "ResNet101"}
 
@@ -26,7 +27,7 @@ class ResNet(Backbone):
         self.channels = classifier.in_features
         for child, module in source.named_children():
             if child not in ("avgpool", "fc"):
-                self.add_module(child, module)
+                self.add_module(child, quick_gradient(module))
         rate = 1
         if stride <= 8:
             rate = remove_strides([self.get_submodule("layer3")], rate)

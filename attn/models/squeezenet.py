@@ -9,6 +9,7 @@ from torch import nn
 
 from attn.models.backbone import Architecture, Backbone, Stages, register
 from attn.models.dilation import remove_strides
+from attn.models.stem import quick_gradient
 
 
 class SqueezeNet(Backbone):
@@ -19,6 +20,7 @@ class SqueezeNet(Backbone):
         super().__init__()
         features = torchvision.models.squeezenet1_1(weights=None).features
         assert isinstance(features, nn.Sequential)
+        features[0] = quick_gradient(features[0])
         self.features = features
         if stride <= 8:
             remove_strides(self.stages()["stage4"], 1)
