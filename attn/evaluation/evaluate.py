@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["DataDescription", "Evaluation", "evaluate"]
+__all__ = ["Counted", "DataDescription", "Evaluation", "evaluate", "scored", "with_unread"]
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,7 +64,8 @@ class Evaluation:
 
     def table(self) -> list[dict[str, Any]]:
         """One row a class (background first where it is scored): every score that has a value for it."""
-        names = ["background", *self.classes] if "seed_miou" in self.scores else list(self.classes)
+        of_maps = {"seed_miou", "direct_miou"} & self.scores.keys()
+        names = ["background", *self.classes] if of_maps else list(self.classes)
         return [
             {"class": name, **{key: score.per_class.get(name) for key, score in self.scores.items() if score.per_class}}
             for name in names
@@ -95,7 +96,7 @@ def evaluate(
         DataError: The loader gives no image.
         ConfigError: The network does not have what the map needs.
     """
-    counted = _Counted(len(classes), config)
+    counted = Counted(len(classes), config)
     skipped: set[str] = set()
     for batch in loader:
         skipped.update(batch.skipped)
@@ -112,18 +113,28 @@ def evaluate(
                 observe(maps)
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} gives no image to evaluate")
-    scored = _scored(counted, tuple(classes), config, map_kind, data)
+    layer = config.layer or "last"
+    return with_unread(scored(counted, tuple(classes), config, data, map_kind=map_kind, layer=layer), skipped)
+
+
+def with_unread(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation:
+    """The evaluation with a note on the images that could not be read, if there are any."""
     if not skipped:
-        return scored
+        return evaluation
     names = ", ".join(sorted(skipped)[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
-    return replace(scored, notes=(f"{len(skipped)} images could not be read and do not count: {names}", *scored.notes))
+    note = f"{len(skipped)} images could not be read and do not count: {names}"
+    return replace(evaluation, notes=(note, *evaluation.notes))
 
 
-class _Counted:
-    """Everything that is kept of a pass over the data."""
+class Counted:
+    """Everything that is kept of a pass over the data.
 
-    def __init__(self, num_classes: int, config: EvaluationConfig) -> None:
-        self.num_classes = num_classes
+    Args:
+        given: Maps of the given labels are counted; False where only those of predicted classes are to be had.
+    """
+
+    def __init__(self, num_classes: int, config: EvaluationConfig, *, given: bool = True) -> None:
+        self.num_classes, self.given = num_classes, given
         grid = threshold_grid(config.thresholds)
         # The fixed share of direct evaluation is counted in the same sweep as the grid.
         self.direct_grid = np.union1d(grid, [config.claim])
@@ -136,21 +147,23 @@ class _Counted:
         self.probabilities: list[NDArray[np.float64]] = []
 
     def add(self, maps: ImageMaps) -> bool:
+        """Count an image, if it was not counted before."""
         if maps.record.image_id in self.records:
             return False
         self.records[maps.record.image_id] = maps.record
-        self.probabilities.append(maps.probabilities)
-        if maps.mask is not None and self.config.maps:
-            self.masked.append(maps.record)
+        if maps.probabilities is not None:
+            self.probabilities.append(maps.probabilities)
+        if maps.mask is None or not self.config.maps:
+            return True
+        self.masked.append(maps.record)
+        if self.given:
             given = {index: maps.maps[index] for index in maps.record.labels}
-            predicted = {
-                index: values
-                for index, values in maps.maps.items()
-                if maps.probabilities[index] > self.config.probability
-            }
             self.seeds.add(given, maps.mask)
-            self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
             self.extent.add(given, maps.mask)
+        if maps.probabilities is not None:
+            likely = np.flatnonzero(maps.probabilities > self.config.probability).tolist()
+            predicted = {index: maps.maps[index] for index in likely if index in maps.maps}
+            self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
         return True
 
     def labels(self) -> NDArray[np.int64]:
@@ -160,9 +173,16 @@ class _Counted:
         return labels
 
 
-def _scored(
-    counted: _Counted, classes: tuple[str, ...], config: EvaluationConfig, map_kind: MapKind, data: DataDescription
+def scored(
+    counted: Counted,
+    classes: tuple[str, ...],
+    config: EvaluationConfig,
+    data: DataDescription,
+    *,
+    map_kind: str,
+    layer: str | None,
 ) -> Evaluation:
+    """All scores that what was counted allows, with notes on what was left out."""
     records = list(counted.records.values())
     base = Protocol(
         source=data.source,
@@ -172,16 +192,22 @@ def _scored(
         scored="classifier",
         resize=data.resize,
     )
-    scores, notes = _classifier_scores(counted, classes, config, base)
+    scores: dict[str, Score] = {}
+    notes: list[str] = []
+    if counted.probabilities:
+        scores, notes = _classifier_scores(counted, classes, config, base)
+    else:
+        notes.append("predictions are not known: the classifier and the maps of predicted classes were not scored")
     if not config.maps:
         notes.append("maps were not scored: evaluation.maps=false")
-    elif not counted.seeds.pixels:
+    elif not counted.masked:
         notes.append("maps were not scored: the data has no masks")
     else:
         of_masked = {"images": len(counted.masked), "fingerprint": fingerprint(classes, counted.masked)}
-        of_maps = {"scored": "maps", "map_kind": map_kind, "layer": config.layer or "last", "masks": data.masks}
+        of_maps = {"scored": "maps", "map_kind": map_kind, "layer": layer, "masks": data.masks}
         maps_protocol = base.model_copy(update=of_masked | of_maps)
-        scores |= _map_scores(counted, classes, config, maps_protocol)
+        scores |= _seed_scores(counted, classes, config, maps_protocol) if counted.given else {}
+        scores |= _direct_scores(counted, classes, config, maps_protocol) if counted.probabilities else {}
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
         if counted.extent.without_object:
@@ -194,7 +220,7 @@ def _scored(
 
 
 def _classifier_scores(
-    counted: _Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
+    counted: Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
 ) -> tuple[dict[str, Score], list[str]]:
     probabilities, labels = np.stack(counted.probabilities), counted.labels()
     recall, specificity = threshold_accuracy(probabilities, labels, threshold=config.probability)
@@ -227,25 +253,31 @@ def _class_score(
     return Score(name=name, value=result.mean, protocol=protocol, per_class=per_class, extras={"left_out": left_out})
 
 
-def _map_scores(
-    counted: _Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
+def _direct_scores(
+    counted: Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
 ) -> dict[str, Score]:
-    seeds, direct, extent = counted.seeds.result(), counted.direct.result(), counted.extent.result()
+    direct = counted.direct.result()
+    predicted = base.model_copy(update={"labels": "predicted", "probability": config.probability})
+    fixed = predicted.model_copy(update={"threshold": ThresholdRule(rule="fixed", values=(config.claim,))})
+    swept = predicted.model_copy(
+        update={"threshold": ThresholdRule(rule="swept", values=tuple(direct.thresholds.tolist()))}
+    )
+    at_claim = int(np.flatnonzero(direct.thresholds == config.claim)[0])
+    return {
+        "direct_miou": _sweep_score("direct_miou", direct, at_claim, fixed, classes),
+        "direct_miou_best": _sweep_score("direct_miou_best", direct, direct.best, swept, classes),
+    }
+
+
+def _seed_scores(
+    counted: Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
+) -> dict[str, Score]:
+    seeds, extent = counted.seeds.result(), counted.extent.result()
     swept = ThresholdRule(rule="swept", values=tuple(seeds.thresholds.tolist()))
     given = base.model_copy(update={"labels": "given"})
     given_swept = given.model_copy(update={"threshold": swept})
     pointed = given.model_copy(update={"tolerance": config.pointing_tolerance})
-    predicted = base.model_copy(update={"labels": "predicted", "probability": config.probability})
-    fixed = predicted.model_copy(update={"threshold": ThresholdRule(rule="fixed", values=(config.claim,))})
-    predicted_swept = predicted.model_copy(
-        update={"threshold": ThresholdRule(rule="swept", values=tuple(direct.thresholds.tolist()))}
-    )
-    at_claim = int(np.flatnonzero(direct.thresholds == config.claim)[0])
-    scores = {
-        "seed_miou": _sweep_score("seed_miou", seeds, seeds.best, given_swept, classes),
-        "direct_miou": _sweep_score("direct_miou", direct, at_claim, fixed, classes),
-        "direct_miou_best": _sweep_score("direct_miou_best", direct, direct.best, predicted_swept, classes),
-    }
+    scores = {"seed_miou": _sweep_score("seed_miou", seeds, seeds.best, given_swept, classes)}
     if not extent.pairs_per_class.sum():
         return scores
     pairs = {"pairs": int(extent.pairs_per_class.sum()), "empty_maps": extent.empty_maps}

@@ -21,16 +21,16 @@ from attn.models.output import Output
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """What a network makes of one image.
+    """What a network makes of one image, or what a store holds of it.
 
     Attributes:
-        probabilities: float64 (C,).
+        probabilities: float64 (C,); None where they are not known.
         maps: float32 (H0, W0) in [0, 1] at the image's size, each normalised by its own maximum there, by class index.
         mask: uint8 (H0, W0), where the batch has one.
     """
 
     record: Record
-    probabilities: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None
     maps: dict[int, NDArray[np.float32]]
     mask: NDArray[np.uint8] | None
 
@@ -43,19 +43,23 @@ def image_maps(
     layer: str = "last",
     probability: float = 0.5,
     predicted: bool = False,
+    labels: bool = True,
     maps: bool = True,
+    grid: tuple[int, int] | None = None,
 ) -> Iterator[ImageMaps]:
     """Run the network on a batch and give each image's maps, in order.
 
     Args:
-        predicted: Maps of the predicted classes too, beside those of the labels.
+        predicted: Maps of the predicted classes too.
         probability: From which on (exclusive) a class counts as predicted.
+        labels: Maps of the given classes.
         maps: Whether maps are wanted at all.
+        grid: (h, w) over the whole image on which maps are given, and normalised, instead of the image's own pixels.
     """
     with evaluating(network):
         output = _forward(network, batch.images, kind, layer if maps else None)
         probabilities_BC = torch.sigmoid(output.logits.detach().double())
-        wanted_BC = batch.labels > 0
+        wanted_BC = (batch.labels > 0) & labels
         if predicted:
             wanted_BC = wanted_BC | (probabilities_BC > probability)
         pairs_N2 = wanted_BC.nonzero() if maps else wanted_BC.new_zeros((0, 2), dtype=torch.int64)
@@ -63,17 +67,21 @@ def image_maps(
         if len(pairs_N2):
             maps_Nhw = attention(output, pairs_N2, kind=kind, layer=layer).detach().float()
     # Everything is computed before the first result is handed out: the network's mode is not left changed in between.
-    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw)
+    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw, grid)
 
 
 def _by_image(
-    batch: Batch, probabilities_BC: NDArray[np.float64], pairs_N2: Tensor, maps_Nhw: Tensor | None
+    batch: Batch,
+    probabilities_BC: NDArray[np.float64],
+    pairs_N2: Tensor,
+    maps_Nhw: Tensor | None,
+    grid: tuple[int, int] | None,
 ) -> Iterator[ImageMaps]:
     for row, record in enumerate(batch.records):
         mine = pairs_N2[:, 0] == row
         maps: dict[int, NDArray[np.float32]] = {}
         if maps_Nhw is not None and bool(mine.any()):
-            in_image, _ = batch.geometry[row].to_image(maps_Nhw[mine])
+            in_image, _ = batch.geometry[row].to_image(maps_Nhw[mine], grid)
             values = normalize_max(in_image).cpu().numpy()
             maps = dict(zip(pairs_N2[mine, 1].tolist(), values, strict=True))
         mask = batch.masks[row] if row < len(batch.masks) else None
@@ -85,7 +93,7 @@ def _forward(network: nn.Module, images: Tensor, kind: MapKind, layer: str | Non
     if layer is None or layer == "last":
         with torch.no_grad():
             output: Output = network(images)
-        if layer is None or kind == "cam" or output.linear_weight is not None:
+        if layer is None or kind in ("cam", "integral") or output.linear_weight is not None:
             return output
     with torch.enable_grad():
         # A frozen network builds no graph of its own accord.

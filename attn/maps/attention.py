@@ -12,12 +12,13 @@ from typing import Literal
 from torch import Tensor
 
 from attn.errors import ConfigError
-from attn.maps.class_maps import class_activation
+from attn.maps.class_maps import class_activation, class_probability
 from attn.maps.gradient import channel_attention, check_features, grad_cam, pixel_attention, weighted_sum
 from attn.maps.pairs import check_pairs
 from attn.models.output import Output
 
-MapKind = Literal["cam", "grad_cam", "channel", "pixel"]
+MapKind = Literal["cam", "integral", "grad_cam", "channel", "pixel"]
+"""Ways to see a class in a network: see `attention`."""
 
 BY_GRADIENT = {"grad_cam": grad_cam, "channel": channel_attention, "pixel": pixel_attention}
 
@@ -26,6 +27,10 @@ def attention(
     output: Output, pairs_N2: Tensor, *, kind: MapKind, layer: str = "last", weight_gradient: bool = False
 ) -> Tensor:
     """Attention maps of some (image, class) pairs.
+
+    `cam` is the positive part of the class-aware convolution's output (OAA eq. 2), `integral` its sigmoid, which OAA+
+    trains as the probability of each position (eq. 6-8); the others weigh a layer's features by the gradient of the
+    class's score.
 
     Where everything above the layer is global average pooling and one linear layer, ∂s^c/∂f_k is the classifier's
     weight divided by h·w: no backward pass is made, and no graph is needed.
@@ -44,8 +49,14 @@ def attention(
     if layer not in output.features:
         raise ConfigError(f"the network does not expose the layer {layer!r}, only {', '.join(output.features)}")
     features, weight = output.features[layer], output.linear_weight if layer == "last" else None
-    if kind == "cam" and output.class_maps is not None and layer == "last":
-        return class_activation(output.class_maps, pairs_N2)
+    if output.class_maps is not None and layer == "last" and kind in ("cam", "integral"):
+        read = class_activation if kind == "cam" else class_probability
+        return read(output.class_maps, pairs_N2)
+    if kind == "integral":
+        raise ConfigError(
+            "the map kind integral reads the class-aware convolution that follows the layer `last`, and this network "
+            f"has none after {layer!r}: set model.head=conv and the layer to last, or another kind"
+        )
     if weight is not None:
         return _closed_form(features, weight if weight_gradient else weight.detach(), pairs_N2, kind)
     if kind == "cam":

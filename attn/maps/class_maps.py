@@ -5,7 +5,7 @@ Shapes: B images, N (image, class) pairs, C classes, h×w map, H×W image.
 
 from __future__ import annotations
 
-__all__ = ["class_activation", "normalize_max", "upsample"]
+__all__ = ["class_activation", "class_probability", "normalize_max", "upsample"]
 
 import torch
 from torch import Tensor
@@ -23,12 +23,19 @@ def class_activation(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
     Raises:
         ValueError: If a shape, dtype or index does not fit.
     """
-    if class_maps_BChw.ndim != 4 or not class_maps_BChw.is_floating_point():
-        given = f"{class_maps_BChw.dtype} {tuple(class_maps_BChw.shape)}"
-        raise ValueError(f"class maps must be floating-point numbers of the shape (B, C, h, w), not {given}")
-    check_pairs(pairs_N2, *class_maps_BChw.shape[:2])
-    images, classes = pairs_N2.to(torch.int64).unbind(dim=1)
-    return class_maps_BChw[images, classes].relu()
+    return _chosen(class_maps_BChw, pairs_N2).relu()
+
+
+def class_probability(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
+    """q = sigmoid(F̂^c) of a class's channel: the probability that a position belongs to the class (OAA+, section 3.3).
+
+    Returns:
+        (N, h, w) in [0, 1], in the order of the pairs.
+
+    Raises:
+        ValueError: If a shape, dtype or index does not fit.
+    """
+    return _chosen(class_maps_BChw, pairs_N2).sigmoid()
 
 
 def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False) -> Tensor:
@@ -71,3 +78,12 @@ def check_maps(maps_Nhw: Tensor) -> None:
         raise ValueError(f"maps must have the shape (N, h, w), not {tuple(maps_Nhw.shape)}")
     if not maps_Nhw.is_floating_point():
         raise ValueError(f"maps must be floating-point numbers, not {maps_Nhw.dtype}")
+
+
+def _chosen(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
+    if class_maps_BChw.ndim != 4 or not class_maps_BChw.is_floating_point():
+        given = f"{class_maps_BChw.dtype} {tuple(class_maps_BChw.shape)}"
+        raise ValueError(f"class maps must be floating-point numbers of the shape (B, C, h, w), not {given}")
+    check_pairs(pairs_N2, *class_maps_BChw.shape[:2])
+    images, classes = pairs_N2.to(torch.int64).unbind(dim=1)
+    return class_maps_BChw[images, classes]

@@ -51,13 +51,14 @@ def spread(records: Sequence[Record], count: int) -> list[int]:
 def looked_at(maps: ImageMaps, example: Example, classes: Sequence[str]) -> Looked:
     """The maps of an image's own classes, most probable first; of the predicted ones where it has no label."""
     shown = [index for index in maps.record.labels if index in maps.maps] or list(maps.maps)
-    order = sorted(shown, key=lambda index: -maps.probabilities[index])
+    known = {} if maps.probabilities is None else dict(enumerate(maps.probabilities.tolist()))
+    order = sorted(shown, key=lambda index: -known.get(index, 0.0))
     mask = example.mask
     return Looked(
         image_id=maps.record.image_id,
         image=example.image,
         maps={classes[index]: maps.maps[index] for index in order},
-        probabilities={name: float(maps.probabilities[index]) for index, name in enumerate(classes)},
+        probabilities={classes[index]: probability for index, probability in known.items()},
         truth={} if mask is None else {classes[index]: mask == index + 1 for index in order},
         mask=mask,
     )

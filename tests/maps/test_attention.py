@@ -44,7 +44,19 @@ def test_what_the_network_has_not_is_a_fault_of_the_configuration() -> None:
         attention(_output("gap")._replace(linear_weight=None), PAIRS, kind="cam")
 
 
-@pytest.mark.parametrize("kind", ["cam", "grad_cam", "channel", "pixel"])
+def test_the_integral_map_is_the_probability_of_each_position() -> None:
+    output = _output("conv")
+    maps = attention(output, PAIRS, kind="integral")
+    assert output.class_maps is not None
+    expected = torch.stack([torch.sigmoid(output.class_maps[image, label]) for image, label in PAIRS.tolist()])
+    assert torch.equal(maps, expected)
+    assert torch.equal(attention(output, PAIRS, kind="cam") > 0, maps > 0.5)
+    for other in (_output("gap"), _output("conv", ("inner",))):
+        with pytest.raises(ConfigError, match=r"integral reads the class-aware convolution.*model\.head=conv"):
+            attention(other, PAIRS, kind="integral", layer="last" if other.class_maps is None else "inner")
+
+
+@pytest.mark.parametrize("kind", ["cam", "integral", "grad_cam", "channel", "pixel"])
 def test_pairs_outside_the_output_are_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="class must lie"):
         attention(_output("conv"), torch.tensor([[0, 3]]), kind=kind)
