@@ -1,8 +1,8 @@
-"""Where Ray Train keeps a run's checkpoints: inside the run's folder."""
+"""Where a run's checkpoints and its map store lie: inside the run's folder, if nothing else was asked for."""
 
 from __future__ import annotations
 
-__all__ = ["newest_checkpoint", "ray_storage"]
+__all__ = ["map_store_uri", "newest_checkpoint", "newest_checkpoint_name", "ray_storage"]
 
 import json
 import os
@@ -17,6 +17,8 @@ from jobs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
+
+    from attn.config.train import TrainConfig
 
 SNAPSHOT = "checkpoints/checkpoint_manager_snapshot.json"
 
@@ -38,17 +40,26 @@ def ray_storage(uri: str) -> tuple[str, FileSystem | None]:
     return uri.removeprefix("s3://"), S3FileSystem(**options)
 
 
+def map_store_uri(config: TrainConfig, folder: RunFolder) -> str:
+    """Place of the map store of a run that accumulates."""
+    return config.store.location or folder.path("store")
+
+
+def newest_checkpoint_name(folder: RunFolder) -> str | None:
+    """The folder of the newest checkpoint that Ray Train has committed: the one that a restart comes back to."""
+    if not folder.exists(SNAPSHOT):
+        return None
+    latest = json.loads(folder.read(SNAPSHOT)).get("latest_checkpoint_result") or {}
+    return latest.get("checkpoint_dir_name")
+
+
 def newest_checkpoint(folder: RunFolder, scratch: Path) -> Path:
     """The newest committed checkpoint of a run as a verified local folder.
 
     Raises:
         WeightsError: There is none, or it is damaged.
     """
-    if not folder.exists(SNAPSHOT):
-        raise WeightsError(f"run {folder.run_id} has no checkpoint yet")
-    snapshot = json.loads(folder.read(SNAPSHOT))
-    latest = snapshot.get("latest_checkpoint_result") or {}
-    name = latest.get("checkpoint_dir_name")
+    name = newest_checkpoint_name(folder)
     if not name:
         raise WeightsError(f"run {folder.run_id} has no checkpoint yet")
     where = folder.path(f"checkpoints/{name}")

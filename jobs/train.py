@@ -21,6 +21,7 @@ from attn.tracking import create_run, terminate
 from jobs.progress import Channel, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
+from jobs.storage import map_store_uri
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
@@ -34,7 +35,8 @@ def run(config: TrainConfig, *, run_id: str | None = None, address: str | None =
         address: A Ray cluster to join; without one, Ray runs in this process's machine for the time of the run.
 
     Returns:
-        `run_id`, `folder`, `model` (the bundle's folder), `metrics` of the last epoch, `tracking_run`, `seconds`.
+        `run_id`, `folder`, `model` (the bundle's folder), `metrics` of the last epoch, `store` and `store_version` (of
+        a run that accumulates), `tracking_run`, `seconds`.
 
     Raises:
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
@@ -45,10 +47,12 @@ def run(config: TrainConfig, *, run_id: str | None = None, address: str | None =
             f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id"
         )
     text = dump_config(config, f"The resolved config of run {folder.run_id}; `attn train` on this file repeats it.")
-    _prepare(config)
+    _prepare(config, folder)
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
     folder.write("config.yaml", text)
-    folder.update(kind="train", state="running", started=time.time(), tracking_run=tracking_run, **_process())
+    store = map_store_uri(config, folder) if config.store.accumulate else None
+    started = time.time()
+    folder.update(kind="train", state="running", started=started, tracking_run=tracking_run, store=store, **_process())
     return _train(config, folder, address)
 
 
@@ -81,11 +85,14 @@ def _process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": platform.node()}
 
 
-def _prepare(config: TrainConfig) -> None:
-    """Find what can be found wrong before any process is started: data, weights, their fit, a full disk."""
+def _prepare(config: TrainConfig, folder: RunFolder) -> None:
+    """Find what can be found wrong before any process is started: data, weights, their fit, a full disk, the store."""
+    from attn.training.accumulation import create_store
     from attn.training.parts import build_parts
 
-    build_parts(config, rank=0, world=config.cluster.workers)
+    parts = build_parts(config, rank=0, world=config.cluster.workers)
+    if config.store.accumulate:
+        create_store(map_store_uri(config, folder), config.store, config.input, parts)
 
 
 def _train(config: TrainConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
@@ -111,6 +118,8 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
         "folder": folder.uri,
         "model": state.get("model"),
         "metrics": state.get("metrics"),
+        "store": state.get("store"),
+        "store_version": state.get("store_version"),
         "tracking_run": state.get("tracking_run"),
         "seconds": round((state.get("ended") or time.time()) - (state.get("resumed") or state["started"]), 1),
     }
@@ -173,6 +182,16 @@ def _cause(error: BaseException) -> str:
     return f"{type(inner).__name__}: {lines[-1].strip()}" if lines else type(inner).__name__
 
 
+def _settle_store(config: TrainConfig, folder: RunFolder, version: int) -> dict[str, Any]:
+    """Let readers see the version that the run ended with, and let no process of the run write any more."""
+    from attn import store
+
+    uri = map_store_uri(config, folder)
+    store.open(uri).begin(folder.run_id, from_version=version)
+    folder.update(store_version=version)
+    return {"store": uri, "store_version": version}
+
+
 def _export(config: TrainConfig, folder: RunFolder) -> str:
     """The newest checkpoint's weights as a bundle in the run's folder, and in the tracking server where asked."""
     import torch
@@ -186,6 +205,7 @@ def _export(config: TrainConfig, folder: RunFolder) -> str:
     with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
         checkpoint = newest_checkpoint(folder, Path(scratch, "checkpoint"))
         shared = torch.load(checkpoint / "training.pt", map_location="cpu", weights_only=True)
+        store = _settle_store(config, folder, shared["store_version"]) if config.store.accumulate else {}
         bundle = Path(folder.path("model")) if folder.is_local else Path(scratch, "model")
         save_bundle(
             bundle,
@@ -201,6 +221,7 @@ def _export(config: TrainConfig, folder: RunFolder) -> str:
                 "run_id": folder.run_id,
                 "method": config.method.model_dump(mode="json"),
                 "data": source.fingerprint(),
+                **store,
             },
         )
         folder.upload(bundle, "model")

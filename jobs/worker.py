@@ -19,19 +19,23 @@ import ray.train
 import ray.train.torch
 import torch
 
+from attn import store as map_store
 from attn.config.resolve import resolve
 from attn.config.train import TrainConfig
 from attn.errors import AttnError, RunError
 from attn.pictures.preview import Preview
 from attn.tracking import attach
+from attn.training.accumulation import Accumulator
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
 from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import TrainingStopped, World
 from jobs.checkpoint_transfer import download_checkpoint, upload_checkpoint
+from jobs.merge_tasks import spread
 from jobs.progress import Channel
 from jobs.run_folder import RunFolder
+from jobs.storage import map_store_uri, newest_checkpoint_name
 
 RECORD_SECONDS = 0.5
 
@@ -52,13 +56,22 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     config = resolve(TrainConfig, loop["config"], "config.yaml", [])
     world = World.current(ray.train.torch.get_device())
     try:
-        trainer = Trainer(config, world, world.together(lambda: build_parts(config, rank=world.rank, world=world.size)))
+        parts = world.together(lambda: build_parts(config, rank=world.rank, world=world.size))
+        accumulator = world.together(lambda: _accumulator(config, world, RunFolder(config.root, loop["run_id"])))
+        trainer = Trainer(config, world, parts, accumulator)
         reporter = world.together(lambda: RayReporter(config, world, loop, trainer))
         with _restored(world) as start:
             metrics = trainer.fit(reporter, start)
     except TrainingStopped as stopped:  # on every rank: any other error is one rank's, and Ray must end the others
         return {"fault": str(stopped)}
     return {"metrics": metrics}
+
+
+def _accumulator(config: TrainConfig, world: World, folder: RunFolder) -> Accumulator | None:
+    if not config.store.accumulate:
+        return None
+    store = map_store.open(map_store_uri(config, folder))
+    return Accumulator(config.store, store, folder.run_id, world, config.training.epochs, spread)
 
 
 @contextlib.contextmanager
@@ -83,6 +96,8 @@ class RayReporter:
         count = config.tracking.preview_images
         self.preview = Preview(trainer.parts, count) if world.rank == 0 and count else None
         self.last_record = 0.0
+        self.accumulator = trainer.accumulator
+        self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
         if world.rank == 0:
             self.folder.update(attempts=self.folder.state().get("attempts", 0) + 1)
 
@@ -126,6 +141,7 @@ class RayReporter:
         storage = context.get_storage()
         assert storage is not None, "Ray Train tells every worker where checkpoints belong"
         name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
+        self.world.together(self._publish)
         self.world.together(lambda: self._upload(name, write))
         path = f"{storage.experiment_fs_path}/{name}"
         ray.train.report(
@@ -134,7 +150,17 @@ class RayReporter:
             checkpoint_dir_name=name,
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
         )
+        if self.accumulator is not None:
+            self.reported = (name, self.accumulator.version)
         self.world.together(lambda: self._committed(position, metrics))
+
+    def _publish(self) -> None:
+        """Let readers see the last checkpoint's version, if Ray Train has committed that: a report is no promise."""
+        if self.world.rank != 0 or self.accumulator is None or self.reported is None:
+            return
+        name, version = self.reported
+        if newest_checkpoint_name(self.folder) == name:
+            self.accumulator.publish(version)
 
     def _upload(self, name: str, write: Callable[[Path], None]) -> None:
         folder = Path(tempfile.mkdtemp(prefix="attn-checkpoint-"))

@@ -14,7 +14,7 @@ from attn.data.transforms import InputConfig
 from attn.methods import MethodConfig
 from attn.models.network import ModelConfig
 from attn.tracking.config import TrackingConfig
-from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig
+from attn.training.config import CheckpointConfig, ClusterConfig, StoreConfig, TrainingConfig, ValidationConfig
 from attn.training.optimizer import OptimizerConfig
 from attn.training.schedule import Poly, ScheduleConfig
 
@@ -33,6 +33,7 @@ class TrainConfig(Config):
     schedule: ScheduleConfig = Poly()
     training: TrainingConfig = TrainingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    store: StoreConfig = StoreConfig()
     cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
 
@@ -48,5 +49,10 @@ class TrainConfig(Config):
             raise ValueError(
                 "input.resize=short_side gives inputs of differing sizes, one to a batch: set "
                 f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"
+            )
+        if self.store.accumulate and self.store.start_epoch >= self.training.epochs:
+            raise ValueError(
+                f"store.start_epoch={self.store.start_epoch} leaves none of training.epochs={self.training.epochs} to "
+                "accumulate: lower it, or train longer"
             )
         return self

@@ -6,7 +6,7 @@ A method is one file in this folder: a config that derives from `MethodConfig` w
 
 from __future__ import annotations
 
-__all__ = ["Method", "MethodConfig", "Parts", "Progress", "Supervision"]
+__all__ = ["Method", "MethodConfig", "Parts", "Progress", "Supervision", "recorded"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,11 +25,16 @@ Model = Callable[..., Output]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where in the run a step stands: epoch and step count from 0, `fraction` of all steps in [0, 1)."""
+    """Where in the run a step stands: epoch and step count from 0, `fraction` of all steps in [0, 1).
+
+    Attributes:
+        maps: The run wants the step's attention maps.
+    """
 
     epoch: int
     step: int
     fraction: float
+    maps: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,20 @@ class Method(Protocol):
 
         Returns:
             Scalars: `loss`, with its graph, and every term of it by name, unweighted, for the record. Means over
-            images, so that the mean over workers is the value of the joint batch.
+            images, so that the mean over workers is the value of the joint batch. With `progress.maps` also what
+            `recorded` adds; a method that has these maps anyway does not compute them again.
         """
         ...
+
+
+def recorded(output: Output, maps_Nhw: Tensor) -> Parts:
+    """What a step adds to its parts when the run wants its maps.
+
+    Args:
+        output: Of the unchanged images.
+        maps_Nhw: The method's maps of `pairs_of(batch.labels)`, in that order, not normalised.
+
+    Returns:
+        `maps` (N, h, w) and `logits` (B, C), without a graph.
+    """
+    return {"maps": maps_Nhw.detach(), "logits": output.logits.detach()}

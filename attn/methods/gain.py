@@ -23,7 +23,7 @@ from torch.nn import functional
 from attn.data.sample import Batch
 from attn.losses import attention_mining, erase, external_supervision, multilabel_soft_margin, soft_mask
 from attn.maps import MapKind, attention, normalize_max, pairs_of, upsample
-from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision
+from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
 from attn.methods.joint import joint_share
 from attn.models.output import Output
 
@@ -118,10 +118,11 @@ class Gain:
         loss, parts = classification, {"classification": classification}
         mined = config.alpha > 0 and not warm
         helped = config.extra_supervision != "none" and (config.warmup_extra or not warm)
-        if not (mined or helped):
+        present = mined or progress.maps
+        if not (present or helped):
             return {"loss": loss, **_detached(parts)}
 
-        mining_pairs = pairs_of(batch.labels) if mined else batch.region_pairs[:0]
+        mining_pairs = pairs_of(batch.labels) if present else batch.region_pairs[:0]
         extra_pairs = batch.region_pairs if helped else batch.region_pairs[:0]
         mining_maps, extra_maps = self._maps(output, mining_pairs, extra_pairs)
         if mined:
@@ -130,7 +131,8 @@ class Gain:
         if helped:
             parts["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
             loss = loss + config.extra_weight * parts["extra"]
-        return {"loss": loss, **_detached(parts)}
+        found = {"loss": loss, **_detached(parts)}
+        return found | recorded(output, mining_maps) if progress.maps else found
 
     def _maps(self, output: Output, mining_pairs: Tensor, extra_pairs: Tensor) -> tuple[Tensor, Tensor]:
         """The maps of both lists of pairs; a pair that stands in both is computed once."""

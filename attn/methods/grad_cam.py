@@ -12,8 +12,8 @@ from typing import Literal
 
 from attn.data.sample import Batch
 from attn.losses import multilabel_soft_margin
-from attn.maps import MapKind
-from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision
+from attn.maps import MapKind, attention, pairs_of
+from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
 
 
 class GradCamConfig(MethodConfig):
@@ -41,5 +41,10 @@ class GradCam:
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
         """See `Method.step`; parts: loss, classification."""
-        loss = multilabel_soft_margin(model(batch.images).logits, batch.labels)
-        return {"loss": loss, "classification": loss.detach()}
+        output = model(batch.images)
+        loss = multilabel_soft_margin(output.logits, batch.labels)
+        parts = {"loss": loss, "classification": loss.detach()}
+        if progress.maps:
+            maps = attention(output, pairs_of(batch.labels), kind=self.map_kind, layer=self.layer)
+            parts |= recorded(output, maps)
+        return parts

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckpointConfig", "ClusterConfig", "TrainingConfig", "ValidationConfig"]
+__all__ = ["CheckpointConfig", "ClusterConfig", "StoreConfig", "TrainingConfig", "ValidationConfig"]
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from attn.config.base import Config
+from attn.config.base import Config, Location
 
 
 class TrainingConfig(Config):
@@ -36,6 +36,30 @@ class CheckpointConfig(Config):
 
     every_steps: int | None = Field(default=None, ge=1)
     keep: int = Field(default=2, ge=1)
+
+
+class StoreConfig(Config):
+    """Cumulative attention maps of the training images, in a map store (OAA, section 3.2); any method can have them.
+
+    Attributes:
+        accumulate: Whether each step's maps are kept.
+        location: Folder or `s3://` prefix of the store; the run's own folder where it is not given.
+        grid: (height, width) of every map, over the whole image; what the network gives where it is not given.
+        fusion: `max` (OAA eq. 5) or `mean` (eq. 10).
+        gate: Which maps are accepted. `strict`: those of classes that are more probable than every absent one (the
+            paper). `top_k`: those of classes among the k most probable, k being the number of labels (the published
+            code).
+        start_epoch: Epochs at the start whose maps are not kept.
+        fallback: `last`: a pair whose map was never accepted gets that of the last epoch.
+    """
+
+    accumulate: bool = False
+    location: Location | None = None
+    grid: tuple[Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]] | None = None
+    fusion: Literal["max", "mean"] = "max"
+    gate: Literal["strict", "top_k"] = "strict"
+    start_epoch: int = Field(default=1, ge=0)
+    fallback: Literal["last", "none"] = "last"
 
 
 class ClusterConfig(Config):

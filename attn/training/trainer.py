@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from attn.config.train import TrainConfig
 from attn.data.sample import Batch
 from attn.methods.base import Parts, Progress
+from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.optimizer import build_optimizer
 from attn.training.parts import Parts as RunParts
@@ -86,10 +87,22 @@ class _Running:
 
 
 class Trainer:
-    """Trains one network by one method."""
+    """Trains one network by one method.
 
-    def __init__(self, config: TrainConfig, world: World, parts: RunParts | None = None) -> None:
-        self.config, self.world = config, world
+    Args:
+        accumulator: Where the maps go; for a config with `store.accumulate`, and only for such a one.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        world: World,
+        parts: RunParts | None = None,
+        accumulator: Accumulator | None = None,
+    ) -> None:
+        if config.store.accumulate != (accumulator is not None):
+            raise ValueError(f"store.accumulate={config.store.accumulate} does not go with accumulator={accumulator}")
+        self.config, self.world, self.accumulator = config, world, accumulator
         self.parts = parts or build_parts(config, rank=world.rank, world=world.size)
         self.network = self.parts.network.to(world.device)
         if config.training.channels_last:
@@ -119,8 +132,9 @@ class Trainer:
             TrainingStopped: On all workers, at the same step, before the update.
             WeightsError: The checkpoint is damaged.
         """
-        if start is not None:
-            self._restore(start)
+        saved = None if start is None else self._restore(start)
+        if self.accumulator is not None:
+            self.accumulator.begin(saved)
         metrics: dict[str, float] = {}
         for epoch in range(self.position.epoch, self.config.training.epochs):
             self._train_epoch(epoch, reporter)
@@ -129,6 +143,8 @@ class Trainer:
             self.running = _Running()
             metrics = {f"train/{name}": value for name, value in losses.items()}
             self._settle()
+            if self.accumulator is not None:
+                metrics |= self.accumulator.finish_epoch(epoch)
             last = epoch + 1 == self.config.training.epochs
             if self.parts.val_loader is not None and (last or (epoch + 1) % self.config.validation.every_epochs == 0):
                 metrics |= validate(self.network, self.parts, self.world, self._autocast())
@@ -164,6 +180,8 @@ class Trainer:
             every = self.config.checkpoint.every_steps
             if every and self.position.step % every == 0 and batch_index < self.batches_per_epoch:
                 self._settle()
+                if self.accumulator is not None:
+                    self.accumulator.checkpoint(epoch)
                 self._save(reporter, {})
 
     def _batches(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
@@ -193,9 +211,11 @@ class Trainer:
         return batch, parts
 
     def _losses(self, batch: Batch, epoch: int, fraction: float) -> Parts:
-        progress = Progress(epoch, self.position.step, fraction)
+        taker = self.accumulator if self.accumulator is not None and self.accumulator.wants(epoch) else None
+        progress = Progress(epoch, self.position.step, fraction, maps=taker is not None)
         with self._autocast():
             parts = self.parts.method.step(self.model, batch, progress)
+        found = None if taker is None else (parts.pop("maps"), parts.pop("logits"))
         bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
         if bad:
             ids = ", ".join(batch.image_ids[:8]) + (", ..." if len(batch.image_ids) > 8 else "")
@@ -204,6 +224,8 @@ class Trainer:
                 f"step {self.position.step + 1}, images {ids}; the update was not made. "
                 "Lower optimizer.lr, or set training.clip_norm"
             )
+        if taker is not None and found is not None:
+            taker.add(batch, *found, epoch)
         return parts
 
     def _update(self) -> None:
@@ -244,6 +266,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
+        if self.accumulator is not None:
+            shared |= self.accumulator.state()
         own = {"random": random_state(), "running": asdict(self.running)}
 
         def write(folder: Path) -> None:
@@ -251,7 +275,8 @@ class Trainer:
 
         reporter.checkpoint(self.position, metrics, write)
 
-    def _restore(self, folder: Path) -> None:
+    def _restore(self, folder: Path) -> dict[str, Any]:
+        """Take over a checkpoint; returns the part of it that all workers share."""
         position, shared, own = self.world.together(lambda: load_checkpoint(folder, self.world.rank, self.world.size))
         self.network.load_state_dict(shared["model"])
         self.optimizer.load_state_dict(shared["optimizer"])
@@ -260,3 +285,4 @@ class Trainer:
             restore_random_state(own["random"])
             self.running = _Running(**own["running"])
         self.position = position
+        return shared

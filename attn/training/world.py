@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import nn
 
 from attn.errors import AttnError, RunError
@@ -84,6 +86,14 @@ class World:
         tensor = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor)
         return dict(zip(names, (tensor / self.size).tolist(), strict=True))
+
+    def maximum(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The greatest value at each position over the workers, on every worker."""
+        if self.size == 1:
+            return values
+        tensor = torch.from_numpy(values).to(self.device, copy=True)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return tensor.cpu().numpy()
 
     def gather(self, value: Any) -> list[Any]:
         """Every worker's value, by rank, on every worker."""

@@ -1,0 +1,47 @@
+"""OAA, "Integral Object Mining via Online Attention Accumulation" (Jiang et al., ICCV 2019): its classifier.
+
+A classifier whose last layer is a class-aware convolution (`model.head: conv`; in the paper three 3×3 convolutions of
+512 channels come before it, `model.head_convolutions: 3`) shows each class's map in every forward pass. While it
+learns, its attention moves over the parts of an object. What accumulates the maps of all epochs is the run's `store`
+section (`attn.training.accumulation`), which every other method can have too.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Oaa", "OaaConfig"]
+
+from dataclasses import dataclass
+from typing import Literal
+
+from attn.data.sample import Batch
+from attn.losses import multilabel_soft_margin
+from attn.maps import MapKind, attention, pairs_of
+from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+
+
+class OaaConfig(MethodConfig):
+    """Binary cross-entropy of p^c = sigmoid(GAP(F^c)) for each class (OAA eq. 1); maps by eq. 2."""
+
+    name: Literal["oaa"] = "oaa"
+
+    def build(self) -> Oaa:
+        return Oaa()
+
+
+@dataclass(frozen=True)
+class Oaa:
+    """See `OaaConfig`."""
+
+    layers: tuple[str, ...] = ()
+    layer: str = "last"
+    map_kind: MapKind = "cam"
+    supervision: Supervision | None = None
+
+    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
+        """See `Method.step`; parts: loss, classification."""
+        output = model(batch.images)
+        loss = multilabel_soft_margin(output.logits, batch.labels)
+        parts = {"loss": loss, "classification": loss.detach()}
+        if progress.maps:
+            parts |= recorded(output, attention(output, pairs_of(batch.labels), kind="cam"))
+        return parts

@@ -1,0 +1,238 @@
+"""From a training step's maps to the map store: normalised, gated, put back into the image's frame (OAA, section 3.2).
+
+What the steps gave is sealed and committed before each checkpoint: `Accumulator.checkpoint` and `finish_epoch` make the
+version that the checkpoint then names, and `begin` goes on from exactly that one, whatever else lies in the store.
+
+Shapes: B images, C classes, N (image, class) pairs in the order of `pairs_of`, R rows of the store, h×w map, H×W input.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Accumulator", "create_store", "in_image_frame", "map_grid"]
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attn import store as map_store
+from attn.data.geometry import Geometry
+from attn.data.sample import Batch
+from attn.data.transforms import InputConfig
+from attn.evaluation.inference import evaluating
+from attn.losses import gate
+from attn.maps import normalize_max, pairs_of
+from attn.methods.base import Method
+from attn.models.network import Network
+from attn.store import DeltaRef, MapStore, Session, StoreError, Writer
+from attn.store.session import Map
+from attn.training.config import StoreConfig
+from attn.training.parts import Parts
+from attn.training.world import World
+
+BUFFER_BYTES = 256 << 20
+"""Of maps that wait in a worker; a checkpoint that comes later finds them sealed already."""
+SHOWN = 5
+
+# What became of a row in an epoch. The greatest over its visits and over the workers is what counts.
+UNSEEN, UNREADABLE, DROPPED, ACCEPTED = range(4)
+
+
+def create_store(uri: str, config: StoreConfig, input: InputConfig, parts: Parts) -> MapStore:
+    """Make a run's store: a row for every label of every training image. One that is there must be the same.
+
+    Raises:
+        StoreError: It cannot be made, or is another one.
+    """
+    source = parts.source
+    return map_store.create(
+        uri,
+        rows=[(record.image_id, label) for record in source.records for label in record.labels],
+        grid=config.grid or map_grid(parts.network, parts.method, input),
+        fusion=config.fusion,
+        classes=source.classes,
+        fingerprint=source.fingerprint(),
+        exist_ok=True,
+    )
+
+
+def map_grid(network: Network, method: Method, input: InputConfig) -> tuple[int, int]:
+    """(h, w) of the method's maps of an input of `input.size`; square where inputs keep their aspect."""
+    size = (input.size, input.size) if isinstance(input.size, int) else input.size
+    device = next(network.parameters()).device
+    with evaluating(network), torch.no_grad():
+        features = network(torch.zeros(1, 3, *size, device=device)).features[method.layer]
+    return features.shape[2], features.shape[3]
+
+
+def in_image_frame(maps_Nhw: Tensor, pairs_N2: Tensor, geometry: Sequence[Geometry], grid: tuple[int, int]) -> Tensor:
+    """Maps over inputs as maps over the whole images: flips, crops and resizing undone; 0 where a crop did not see.
+
+    Args:
+        pairs_N2: Ordered by image; the first column counts in `geometry`.
+
+    Returns:
+        (N, *grid).
+    """
+    framed = maps_Nhw.new_empty((len(maps_Nhw), *grid))
+    images, starts = np.unique(pairs_N2[:, 0].numpy(), return_index=True)
+    for image, (start, stop) in zip(images.tolist(), pairwise([*starts.tolist(), len(maps_Nhw)]), strict=True):
+        maps, place = maps_Nhw[start:stop], geometry[image]
+        if place.is_whole and tuple(maps.shape[1:]) == grid:
+            framed[start:stop] = maps.flip(-1) if place.flip else maps
+        else:
+            framed[start:stop] = place.to_image(maps, grid)[0]
+    return framed
+
+
+class Accumulator:
+    """One worker's side of a run's accumulation; the first worker's also commits.
+
+    Args:
+        run: The run's name in the store.
+        epochs: Of the whole run: the last one gives fallback maps.
+        spread: Calls the store's merge on each of its tasks, like the built-in `map`.
+    """
+
+    def __init__(
+        self, config: StoreConfig, store: MapStore, run: str, world: World, epochs: int, spread: Map = map
+    ) -> None:
+        self.config, self.store, self.run, self.world, self.epochs, self.spread = (
+            config, store, run, world, epochs, spread,
+        )  # fmt: skip
+        self._status_R = np.zeros(len(store.rows), np.uint8)
+        self._session: Session | None = None
+        self._writer: Writer | None = None
+
+    @property
+    def version(self) -> int:
+        """The newest version that was committed or, before that, the one begun from; right on the first worker."""
+        return self._open()[0].version
+
+    def wants(self, epoch: int) -> bool:
+        """Whether maps of an epoch, counted from 0, are accumulated."""
+        return epoch >= self.config.start_epoch
+
+    def begin(self, state: dict[str, Any] | None) -> None:
+        """Go on from what a checkpoint says, or from nothing; shuts every earlier attempt of the run out.
+
+        Args:
+            state: A checkpoint that holds what `state` gave, of any number of workers.
+
+        Raises:
+            TrainingStopped: The version is gone or damaged.
+        """
+        version = state["store_version"] if state else 0
+        first = self.world.rank == 0
+        begun = self.world.together(lambda: self.store.begin(self.run, from_version=version) if first else None)
+        session = self.world.gather(begun)[0]
+        assert session is not None, "the first worker begins the session"
+        self._session, self._writer = session, session.writer(self.world.rank, limit_bytes=BUFFER_BYTES)
+        if state and first:
+            self._status_R = state["store_status"].numpy().copy()
+
+    def add(self, batch: Batch, maps_Nhw: Tensor, logits_BC: Tensor, epoch: int) -> None:
+        """Take a step's maps.
+
+        Args:
+            maps_Nhw: Raw maps of `pairs_of(batch.labels)`, in that order.
+
+        Raises:
+            MapError: A map is not finite.
+        """
+        _, writer = self._open()
+        for image_id in batch.skipped:
+            start, stop = self.store.rows.find(image_id)
+            self._reached(np.arange(start, stop), UNREADABLE)
+        labels_BC = batch.labels.cpu()
+        pairs_N2 = pairs_of(labels_BC)
+        if len(pairs_N2) == 0:
+            return
+        accepted_N = gate(logits_BC.double().sigmoid().cpu(), labels_BC, rule=self.config.gate)
+        rows_N = self.store.rows.numbers([(batch.records[image].image_id, label) for image, label in pairs_N2.tolist()])
+        self._reached(rows_N[~accepted_N.numpy()], DROPPED)
+        self._reached(rows_N[accepted_N.numpy()], ACCEPTED)
+        maps_Nhw = maps_Nhw.to(torch.promote_types(maps_Nhw.dtype, torch.float32)).cpu()
+        for taken_N, fallback in ((accepted_N, False), (~accepted_N, True)):
+            if bool(taken_N.any()) and (not fallback or self._falls_back(epoch)):
+                maps = in_image_frame(
+                    normalize_max(maps_Nhw[taken_N]), pairs_N2[taken_N], batch.geometry, self.store.grid
+                )
+                writer.add_many(rows_N[taken_N.numpy()], maps.numpy(), fallback=fallback)
+
+    def checkpoint(self, epoch: int) -> None:
+        """Within an epoch: a version that notes what was sealed so far and merges nothing yet."""
+        if not self.wants(epoch):
+            return
+        self._status_R = self.world.maximum(self._status_R)
+        refs = self._seal(epoch)
+        self.world.together(lambda: self._commit(epoch, refs, None, pending=True))
+
+    def finish_epoch(self, epoch: int) -> dict[str, float]:
+        """Merge and commit an epoch's maps.
+
+        Returns:
+            Rows whose map was accepted in this epoch, those whose map was dropped, and rows that still hold no more
+            than a fallback map; nothing before the first epoch that is accumulated.
+
+        Raises:
+            TrainingStopped: A row was in no worker's share, a map that was accepted is missing, or the store fails.
+        """
+        if not self.wants(epoch):
+            return {}
+        status_R = self.world.maximum(self._status_R)
+        refs = self._seal(epoch)
+        fallbacks = self.world.gather(self.world.together(lambda: self._finish(epoch, refs, status_R)))[0]
+        self._status_R = np.zeros_like(status_R)
+        return {
+            "store/accepted": float((status_R == ACCEPTED).sum()),
+            "store/dropped": float((status_R == DROPPED).sum()),
+            "store/fallback": float(fallbacks),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold of it, in values that `torch.load(weights_only=True)` takes."""
+        return {"store_version": self.version, "store_status": torch.from_numpy(self._status_R.copy())}
+
+    def publish(self, version: int) -> None:
+        """Let readers see a version, once the checkpoint that names it is durable; on the first worker."""
+        self._open()[0].publish(version)
+
+    def _open(self) -> tuple[Session, Writer]:
+        assert self._session is not None, "begin() comes first"
+        assert self._writer is not None, "begin() makes both"
+        return self._session, self._writer
+
+    def _falls_back(self, epoch: int) -> bool:
+        return self.config.fallback == "last" and epoch + 1 == self.epochs
+
+    def _reached(self, rows: NDArray[np.int64], status: int) -> None:
+        self._status_R[rows] = np.maximum(self._status_R[rows], status)
+
+    def _seal(self, epoch: int) -> list[DeltaRef]:
+        _, writer = self._open()
+        return self.world.gather(self.world.together(lambda: writer.seal(epoch)))
+
+    def _finish(self, epoch: int, refs: list[DeltaRef], status_R: NDArray[np.uint8]) -> int:
+        if self.world.rank != 0:
+            return 0
+        unseen = np.flatnonzero(status_R == UNSEEN)
+        if len(unseen):
+            names = ", ".join(f"{image_id} class {label}" for image_id, label in self.store.rows.pairs(unseen[:SHOWN]))
+            raise StoreError(
+                f"epoch {epoch + 1}: {len(unseen)} of the store's {len(status_R)} rows were in no worker's share of "
+                f"the images ({names}{', ...' if len(unseen) > SHOWN else ''}): the data has changed since the store "
+                "was made, or a worker's maps are lost"
+            )
+        promised = np.flatnonzero(status_R >= (DROPPED if self._falls_back(epoch) else ACCEPTED))
+        self._commit(epoch, refs, promised, pending=False)
+        return self.store.at(self.version).manifest.fallback
+
+    def _commit(self, epoch: int, refs: list[DeltaRef], promised: NDArray[np.int64] | None, *, pending: bool) -> None:
+        session, _ = self._open()
+        if self.world.rank == 0:
+            session.commit(epoch, refs, expected=promised, pending=pending, map=self.spread)
