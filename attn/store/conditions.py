@@ -4,10 +4,11 @@ from __future__ import annotations
 
 __all__ = ["check_conditions"]
 
+import contextlib
 import secrets
 
 from attn.store.backends import Backend
-from attn.store.errors import ConditionsIgnoredError
+from attn.store.errors import ConditionsIgnoredError, StoreError
 
 
 def check_conditions(backend: Backend) -> None:
@@ -31,7 +32,8 @@ def check_conditions(backend: Backend) -> None:
         if stale or backend.read(key) != third:
             raise _ignored(backend, "replaces an object that has changed since (If-Match)")
     finally:
-        backend.delete(key)
+        with contextlib.suppress(StoreError):  # what went wrong before says more; `gc` takes it away
+            backend.delete(key)
 
 
 def _ignored(backend: Backend, what: str) -> ConditionsIgnoredError:

@@ -106,7 +106,7 @@ class Writer:
                 f"maps have shape {maps_Nhw.shape} for {len(rows)} rows; this store's grid is "
                 f"{self._place.definition.grid}, so {expected} is expected: resize maps before they are added"
             )
-        maps = quantise(maps_Nhw).reshape(len(rows), -1)
+        maps = quantise(maps_Nhw).reshape(len(rows), self._place.definition.pixels)
         levels = np.full(len(rows), FALLBACK if fallback else ACCEPTED, np.uint8)
         slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in rows.tolist()], np.intp)
         self._grow(len(self._slots))

@@ -157,9 +157,10 @@ def _answer(error: Exception) -> tuple[str, int]:
 
 
 def _passes(error: Exception, code: str, status: int) -> bool:
+    from botocore.exceptions import ConnectionError as ConnectionFailure
     from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
 
-    if isinstance(error, (HTTPClientError, IncompleteReadError, FlexibleChecksumError)):
+    if isinstance(error, (ConnectionFailure, HTTPClientError, IncompleteReadError, FlexibleChecksumError)):
         return True
     # 409 is a conditional write that met another; it is to be repeated.
     return status in (409, 429) or status >= 500 or code in _PASSING

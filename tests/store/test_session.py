@@ -1,0 +1,470 @@
+"""Sessions: what is in a version's history, who may make one, and that an epoch is whole."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attn import store as maps
+from attn.store import (
+    CoverageError,
+    DeltaRef,
+    FencedError,
+    MapError,
+    MapStore,
+    Session,
+    StoreError,
+    VersionError,
+)
+from tests.store.model import GRID, PAIRS, Model, memory, new_store, random_map
+
+
+def seal(session: Session, model: Model, epoch: int, seed: int, pairs: Iterable[tuple[str, int]] = PAIRS) -> DeltaRef:
+    """One writer's epoch of random maps, also added to the model."""
+    rng, writer = np.random.default_rng(seed), session.writer(0)
+    for pair in pairs:
+        new = random_map(rng)
+        writer.add(*pair, new)
+        model.add(pair, epoch, new)
+    return writer.seal()
+
+
+def test_versions_count_up_and_old_ones_stay() -> None:
+    store, model = new_store(), Model("max")
+    assert store.at().version == 0
+    assert store.at()["i00"] == {}
+    session, before = store.begin("run"), []
+    for epoch in range(3):
+        version = session.commit(epoch, [seal(session, model, epoch, epoch)], expected=PAIRS)
+        before.append((version, model.copy()))
+    assert [version for version, _ in before] == [1, 2, 3]
+    for version, then in before:
+        then.check(store.at(version), store)
+    assert store.at().version == session.version == 3
+    assert [manifest.parent for manifest, _ in store.history()] == [0, 1, 2]
+    with pytest.raises(VersionError, match="no version 4"):
+        store.at(4)
+    with pytest.raises(VersionError, match="run other has no version 3"):
+        store.at(3, run="other")
+
+
+def test_an_abandoned_version_is_passed_over_and_its_number_not_used_again() -> None:
+    store, model = new_store(), Model("max")
+    first = store.begin("run")
+    pinned = first.commit(0, [seal(first, model, 0, 0)])
+    lost = Model("max")
+    orphan = first.commit(1, [seal(first, lost, 1, 1)])
+    assert store.at().version == orphan
+
+    second = store.begin("run", from_version=pinned)
+    assert store.at().version == pinned, "nobody has committed since the checkpoint"
+    model.check(store.at(), store)
+    version = second.commit(1, [seal(second, model, 1, 2)])
+    assert version > orphan
+    assert store.at(version).manifest.parent == pinned
+    model.check(store.at(), store)
+    assert [(manifest.version, live) for manifest, live in store.history()] == [(1, True), (2, False), (3, True)]
+
+
+@pytest.mark.parametrize("naive", [False, True], ids=["as built", "naive control"])
+def test_maps_of_a_lost_timeline_never_come_in(naive: bool) -> None:
+    """Steps after the checkpoint are done again, with other random numbers; max would keep the lost ones for ever."""
+    store, model = new_store(), Model("max")
+    first = store.begin("run")
+    pinned = first.commit(0, [seal(first, model, 0, 0)])
+    lost = seal(first, Model("max"), 1, 1)
+    first.commit(1, [lost])
+    second = store.begin("run", from_version=pinned)
+    again = seal(second, model, 1, 2)
+    if naive:  # merges whatever lies in the epoch's folder
+        lost = DeltaRef(second.run, second.attempt, lost.rank, lost.epoch, lost.objects)
+        second.commit(1, [again, lost])
+        with pytest.raises(AssertionError):
+            model.check(store.at(), store)
+        return
+    with pytest.raises(StoreError, match="another session are not in this one's history"):
+        second.commit(1, [again, lost])
+    second.commit(1, [again])
+    model.check(store.at(), store)
+
+
+def test_a_session_that_was_replaced_can_neither_commit_nor_publish() -> None:
+    store, model = new_store(), Model("max")
+    old = store.begin("run")
+    version = old.commit(0, [seal(old, model, 0, 0)])
+    old.publish()
+    late = seal(old, Model("max"), 1, 1)
+    new = store.begin("run", from_version=version)
+    for act in (lambda: old.commit(1, [late]), lambda: old.commit(1, [late], pending=True), old.publish):
+        with pytest.raises(FencedError, match="begun again"):
+            act()
+    new.commit(1, [seal(new, model, 1, 2)])
+    new.publish()
+    model.check(store.at(), store)
+    assert store.head("run") == new.version
+
+
+def test_a_replaced_session_that_has_looked_just_before_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, model = new_store(), Model("max")
+    old = store.begin("run")
+    version = old.commit(0, [seal(old, model, 0, 0)])
+    late = seal(old, Model("max"), 1, 1)
+    new = store.begin("run", from_version=version)
+    with monkeypatch.context() as patch:  # it looked, stood still, and goes on now
+        patch.setattr("attn.store.session.check_fence", lambda *_: None)
+        zombie = old.commit(1, [late])
+        with pytest.raises(FencedError, match="head of run run belongs to session 2, this is session 1"):
+            old.publish()
+    assert zombie > new.version
+    assert store.at().version == version, "a version with an old fence is in nobody's history"
+    new.commit(1, [seal(new, model, 1, 2)])
+    assert new.version > zombie
+    model.check(store.at(), store)
+
+
+def test_of_sessions_that_begin_at_once_one_is_left() -> None:
+    store = new_store()
+    sessions = [store.begin("run") for _ in range(3)]
+    for session in sessions[:-1]:
+        with pytest.raises(FencedError):
+            session.commit(0, [])
+    sessions[-1].commit(0, [])
+    store.begin("other").commit(0, [])
+    sessions[-1].commit(1, [])
+
+
+def test_pending_deltas_wait_for_the_next_commit_also_in_another_session() -> None:
+    store, model = new_store("mean"), Model("mean")
+    session = store.begin("run")
+    session.commit(0, [seal(session, model, 0, 0)])
+    merged = model.copy()
+    half = session.commit(1, [seal(session, model, 1, 1, PAIRS[:7])], pending=True)
+    merged.check(store.at(half), store)
+    seal(session, Model("mean"), 1, 2)  # lost with its process
+
+    session = store.begin("run", from_version=half)
+    assert sum(ref.rows for ref in session.pending) == 7
+    session.commit(1, [seal(session, model, 1, 3, PAIRS[7:9])], pending=True)
+    # The first pairs come again: an epoch counts once.
+    rest = seal(session, model, 1, 4, PAIRS[5:])
+    session.commit(1, [rest], expected=PAIRS)
+    assert session.pending == ()
+    model.check(store.at(), store)
+    session.commit(2, [seal(session, model, 2, 5)])
+    model.check(store.at(), store)
+
+
+def test_a_delta_of_an_earlier_epoch_that_is_given_again_changes_nothing() -> None:
+    store, model = new_store("mean"), Model("mean")
+    session = store.begin("run")
+    first = seal(session, model, 0, 0)
+    session.commit(0, [first])
+    session.commit(1, [first, seal(session, model, 1, 1)])
+    session.commit(2, [first])
+    model.check(store.at(), store)
+
+
+def test_epochs_go_forward() -> None:
+    store = new_store()
+    session = store.begin("run")
+    session.commit(3, [])
+    with pytest.raises(StoreError, match="epoch 2 comes after epoch 3"):
+        session.commit(2, [])
+    writer = session.writer(0)
+    writer.add(*PAIRS[0], np.zeros(GRID, np.uint8))
+    later = writer.seal(epoch=5)
+    with pytest.raises(StoreError, match="is of epoch 5; a commit of epoch 4 after epoch 3"):
+        session.commit(4, [later])
+    session.commit(5, [later], expected=1)
+
+
+EXPECTED: list[tuple[Any, int, int]] = [
+    (PAIRS, 3, 0),
+    (np.arange(len(PAIRS)), 3, 0),
+    (len(PAIRS), 3, 0),
+    (PAIRS[:-3], 0, 0),
+    (len(PAIRS) - 3, 0, 0),
+    (PAIRS[1:-3], 0, 1),
+    (PAIRS[1:-2], 1, 1),
+    (len(PAIRS) - 5, 0, 2),
+]
+
+
+@pytest.mark.parametrize(("expected", "missing", "extra"), EXPECTED)
+def test_an_epoch_is_whole_or_not_committed(expected: Any, missing: int, extra: int) -> None:
+    store, model = new_store(), Model("max")
+    session = store.begin("run")
+    delta = seal(session, model, 0, 0, PAIRS[:-3])
+    if not missing and not extra:
+        session.commit(0, [delta], expected=expected)
+        assert store.at().manifest.merged["expected"] == len(PAIRS) - 3
+        return
+    with pytest.raises(CoverageError) as caught:
+        session.commit(0, [delta], expected=expected)
+    assert (caught.value.missing, caught.value.extra) == (missing, extra)
+    assert pickle.loads(pickle.dumps(caught.value)).missing == missing
+    if missing == 3 and not isinstance(expected, int):
+        assert caught.value.rows == PAIRS[-3:]
+        assert f"3 missing: {PAIRS[-3][0]} class {PAIRS[-3][1]}" in str(caught.value)
+    assert store.at().version == session.version == 0
+    session.commit(0, [delta, seal(session, model, 0, 1, PAIRS[-3:])], expected=PAIRS)
+    model.check(store.at(), store)
+
+
+def test_coverage_counts_an_epochs_rows_once_and_fallbacks_apart() -> None:
+    store, session = (made := new_store()), made.begin("run")
+    first, second = session.writer(0), session.writer(1)
+    first.add_many(PAIRS[:4], np.zeros((4, *GRID), np.uint8))
+    second.add_many(PAIRS[2:6], np.ones((4, *GRID), np.float16))
+    second.add_many(PAIRS[3:9], np.ones((6, *GRID), np.uint8), fallback=True)
+    refs = [first.seal(), second.seal()]
+    assert [(ref.rows, ref.accepted) for ref in refs] == [(4, 4), (7, 4)]
+    assert (second.accepted, second.fallbacks) == (4, 6)
+    session.commit(0, refs, expected=9, about={"config": "abc"})
+    manifest = store.at().manifest
+    assert manifest.merged == {"rows": 9, "accepted": 6, "fallback": 3, "expected": 9, "deltas": 2}
+    assert (manifest.accepted, manifest.fallback, manifest.about) == (6, 3, {"config": "abc"})
+    session.commit(1, [], expected=0)
+    assert (store.at().coverage, store.at().manifest.fallback) == (6, 3)
+
+
+def test_a_fallback_gives_way_to_any_accepted_map() -> None:
+    store, model = new_store(), Model("max")
+    session = store.begin("run")
+    pair, other = PAIRS[0], PAIRS[5]
+    for epoch, (level, value) in enumerate([(True, 200), (True, 90), (False, 3), (True, 255), (False, 5)]):
+        writer = session.writer(0)
+        for target in (pair, *([other] if level else [])):
+            new = np.full(GRID, value, np.uint8)
+            writer.add(*target, new, fallback=level)
+            model.add(target, epoch, new, fallback=level)
+        session.commit(epoch, [writer.seal()])
+        model.check(store.at(), store)
+    assert store.at()[pair[0]][pair[1]].max() == 5
+    assert store.at()[other[0]][other[1]].max() == 255
+
+
+def test_a_commit_that_fails_on_the_way_can_be_repeated() -> None:
+    store, model = new_store(), Model("max")
+    session = store.begin("run")
+    delta = seal(session, model, 0, 0)
+
+    def dies(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[Any]:
+        done = [function(task) for task in tasks]
+        raise RuntimeError(f"the cluster is gone after {len(done)} tasks")
+
+    with pytest.raises(RuntimeError, match="cluster"):
+        session.commit(0, [delta], map=dies)
+    assert store.at().version == 0
+    session.commit(0, [delta])
+    model.check(store.at(), store)
+
+
+def test_tasks_travel_and_may_run_in_any_order_and_twice() -> None:
+    store, model = new_store("max", shard_rows=2), Model("max")
+    session = pickle.loads(pickle.dumps(store.begin("run")))
+
+    def elsewhere(function: Callable[[Any], Any], tasks: Iterable[Any]) -> list[Any]:
+        sent = [pickle.loads(pickle.dumps((function, task))) for task in tasks]
+        assert len(sent) > 1
+        results = [(run(task), run(task))[1] for run, task in reversed(sent)]
+        return pickle.loads(pickle.dumps(results))
+
+    for epoch in range(2):
+        session.commit(epoch, [seal(session, model, epoch, epoch)], expected=PAIRS, map=elsewhere)
+    model.check(store.at(), store)
+    assert store.verify().ok
+
+
+def test_the_head_is_what_was_published() -> None:
+    store, model = new_store(), Model("max")
+    assert store.head("run") is None
+    session = store.begin("run")
+    assert store.head("run") == 0
+    versions = [session.commit(epoch, [seal(session, model, epoch, epoch)]) for epoch in range(3)]
+    session.publish(versions[1])
+    assert store.head("run") == versions[1]
+    assert store.at().version == versions[2]
+    session.publish()
+    assert store.head("run") == versions[2]
+    store.begin("run", from_version=versions[0])
+    assert store.head("run") == versions[0]
+
+
+def test_a_fork_begins_with_anothers_maps_and_copies_nothing() -> None:
+    store, model = new_store(), Model("max")
+    session = store.begin("run")
+    version = session.commit(0, [seal(session, model, 0, 0)])
+    forked, objects = Model("max"), {key for key in memory(store).objects if key.startswith("base/")}
+    forked = model.copy()
+    trial = store.fork(version, "trial-7")
+    assert {key for key in memory(store).objects if key.startswith("base/")} == objects
+    assert store.at(trial).digest() == store.at(version).digest()
+    assert (store.head("trial-7"), store.at(run="trial-7").version, store.runs) == (trial, trial, ["run", "trial-7"])
+    with pytest.raises(StoreError, match="trial-7 has begun already"):
+        store.fork(version, "trial-7")
+    with pytest.raises(VersionError):
+        store.fork(99, "trial-8")
+    with pytest.raises(StoreError, match="letters, digits"):
+        store.fork(version, "../trial")
+
+    child = store.begin("trial-7", from_version=trial)
+    child.commit(1, [seal(child, forked, 1, 7)])
+    session.commit(1, [seal(session, model, 1, 8)])
+    forked.check(store.at(run="trial-7"), store)
+    model.check(store.at(run="run"), store)
+    # A run may also go on from another's version without a fork.
+    third = store.begin("trial-8", from_version=child.version)
+    third.commit(2, [])
+    assert store.at(run="trial-8").digest() == store.at(child.version).digest()
+    assert store.at(third.version).manifest.parent == child.version
+
+
+def test_tags_name_one_version() -> None:
+    store, model = new_store(), Model("max")
+    session = store.begin("run")
+    first, second = (session.commit(epoch, [seal(session, model, epoch, epoch)]) for epoch in range(2))
+    store.tag("model-3", first)
+    store.tag("model-3", first)
+    with pytest.raises(StoreError, match="'model-3' stands for version 1"):
+        store.tag("model-3", second)
+    store.tag("best", second)
+    assert store.tags == {"model-3": first, "best": second}
+    store.untag("model-3")
+    store.untag("model-3")
+    assert store.tags == {"best": second}
+    with pytest.raises(VersionError):
+        store.tag("none", 77)
+    with pytest.raises(StoreError, match="the empty one"):
+        store.tag("none", 0)
+
+
+def test_names_that_would_lead_elsewhere_are_refused() -> None:
+    store = new_store()
+    for name in ("", "a/b", "..", ".hidden", "x" * 129, "a b", "ü"):
+        with pytest.raises(StoreError, match="letters, digits"):
+            store.begin(name)
+    with pytest.raises(VersionError):
+        store.begin("run", from_version=5)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize("fusion", ["max", "mean"])
+def test_the_number_of_workers_changes_nothing(fusion: str, world: int) -> None:
+    def run(workers: int) -> str:
+        store = new_store(fusion)
+        session = store.begin("run")
+        for epoch in range(3):
+            rng = np.random.default_rng(epoch)
+            order, new = rng.permutation(len(PAIRS)), rng.random((len(PAIRS), *GRID), np.float32)
+            refs = []
+            for rank in range(workers):
+                # As a distributed sampler pads: some rows come twice.
+                mine = np.resize(order, -(-len(PAIRS) // workers) * workers)[rank::workers]
+                writer = pickle.loads(pickle.dumps(session)).writer(rank)
+                for start in range(0, len(mine), 4):
+                    rows = mine[start : start + 4]
+                    writer.add_many(rows, new[rows])
+                refs.append(writer.seal())
+            session.commit(epoch, refs, expected=PAIRS)
+        return store.at().digest()
+
+    assert run(world) == run(1)
+
+
+def test_a_writer_takes_all_maps_of_a_call_or_none() -> None:
+    store = new_store()
+    writer = store.begin("run").writer(0)
+    good = np.zeros((2, *GRID), np.float32)
+    bad = good.copy()
+    bad[1, 0, 0] = np.nan
+    wrong: list[tuple[Any, Any, str]] = [
+        (PAIRS[:2], bad, "NaN"),
+        (PAIRS[:2], good[:1], r"shape \(1, 3, 4\) for 2 rows"),
+        (PAIRS[:2], np.zeros((2, 4, 3), np.uint8), r"grid is \(3, 4\)"),
+        ([PAIRS[0], ("zebra", 0)], good, "'zebra' is not in the store"),
+        ([PAIRS[0], (PAIRS[0][0], 9)], good, "no row for class 9"),
+        (np.array([0, len(PAIRS)]), good, "row numbers lie in"),
+        (PAIRS[:2], good + 2, "lie in"),
+        (PAIRS[:2], np.ones((2, *GRID), int), "int64"),
+    ]
+    for rows, values, text in wrong:
+        with pytest.raises(MapError, match=text):
+            writer.add_many(rows, values)
+    with pytest.raises(ValueError, match="shape"):
+        writer.add(*PAIRS[0], np.zeros((2, *GRID)))
+    assert (writer.buffered_bytes, writer.accepted, writer.seal().rows) == (0, 0, 0)
+    writer.add_many([], np.zeros((0, *GRID), np.uint8))
+    assert writer.seal().objects == ()
+
+
+def test_a_writer_seals_by_itself_when_it_holds_enough() -> None:
+    store, model = new_store(), Model("max")
+    session = store.begin("run")
+    size = GRID[0] * GRID[1]
+    writer = session.writer(0, limit_bytes=4 * size)
+    rng = np.random.default_rng(0)
+    for pair in PAIRS * 2:
+        new = random_map(rng)
+        writer.add(*pair, new)
+        model.add(pair, 0, new)
+        assert writer.buffered_bytes < 4 * size
+    ref = writer.seal()
+    assert len(ref.objects) == len(PAIRS) * 2 // 4
+    assert DeltaRef.from_json(ref.to_json()) == ref
+    session.commit(0, [ref], expected=PAIRS)
+    model.check(store.at(), store)
+
+
+def test_a_seal_that_fails_keeps_its_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, model = new_store(), Model("max")
+    session = store.begin("run")
+    writer = session.writer(0)
+    new = np.full(GRID, 7, np.uint8)
+    writer.add(*PAIRS[0], new)
+    model.add(PAIRS[0], 0, new)
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory(store)), "write", full)
+        with pytest.raises(StoreError, match="no space"):
+            writer.seal()
+    session.commit(0, [writer.seal()])
+    model.check(store.at(), store)
+
+
+def test_what_is_no_store_is_refused(tmp_path: Any) -> None:
+    place = str(tmp_path / "store")
+    with pytest.raises(StoreError, match=r"holds no map store: there is no store\.json"):
+        maps.open(place)
+    made = maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
+    assert isinstance(maps.open(f"file://{place}"), MapStore)
+    with pytest.raises(StoreError, match="holds a store already"):
+        maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
+    again = maps.create(place, rows=reversed(PAIRS), grid=GRID, classes=["a", "b", "c"], exist_ok=True)
+    assert again.definition == made.definition
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"rows": PAIRS[1:]}, "other rows"),
+        ({"grid": (4, 3)}, r"grid \(3, 4\) and not \(4, 3\)"),
+        ({"fusion": "mean"}, "fusion 'max' and not 'mean'"),
+        ({"classes": []}, "classes"),
+        ({"fusion": "sum"}, "use one of max, mean"),
+        ({"grid": (0, 3)}, "each from 1"),
+        ({"grid": (3,)}, "height, width"),
+        ({"classes": ["a"]}, "class 2, but there are 1 names"),
+        ({"shard_rows": 0}, "at least 1"),
+        ({"rows": []}, "at least one row"),
+    ]
+    for change, text in wrong:
+        given: dict[str, Any] = {"rows": PAIRS, "grid": GRID, "classes": ["a", "b", "c"], **change}
+        with pytest.raises(StoreError, match=text):
+            maps.create(place, exist_ok=True, **given)
+    for uri in ("gs://bucket/x", "s3://bucket", "s3:///x", ""):
+        with pytest.raises(StoreError, match="no place for a store"):
+            maps.open(uri)
