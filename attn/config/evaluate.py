@@ -1,8 +1,8 @@
-"""The configuration of an evaluation: a trained model's own, changed where the user says so."""
+"""The configuration of an evaluation: a trained model's or a map store's own, changed where the user says so."""
 
 from __future__ import annotations
 
-__all__ = ["EvaluateConfig", "ModelPlace"]
+__all__ = ["EvaluateConfig", "EvaluateStoreConfig", "ModelPlace"]
 
 from typing import Literal
 
@@ -39,4 +39,20 @@ class EvaluateConfig(ModelPlace):
     batch_size: int = Field(default=16, ge=1)
     data_workers: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    panels: int = Field(default=8, ge=0, le=200)
+
+
+class EvaluateStoreConfig(ModelPlace):
+    """Scoring the maps of a map store on data.
+
+    Attributes:
+        data: By default the data that the run was on in whose folder the store lies.
+        predictions: Parquet file of the probabilities of every image, as `attn maps` writes it; by default the one that
+            was written with the maps. Without any, only maps of given labels are scored.
+        panels: How many images are drawn with their maps.
+    """
+
+    data: SourceConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    predictions: Location | None = None
     panels: int = Field(default=8, ge=0, le=200)

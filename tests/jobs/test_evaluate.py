@@ -136,7 +136,7 @@ def test_a_registered_model_leaves_no_copy(root: Path, tmp_path: Path, monkeypat
         fetched.append(destination)
         return Path(shutil.copytree(root / "first" / "model", destination / "bundle"))
 
-    monkeypatch.setattr("jobs.evaluate.fetch_model", fetch)
+    monkeypatch.setattr("jobs.models.fetch_model", fetch)
     result = run("named@champion", [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"])
     assert result["model"] == "named@champion"
     assert not fetched[0].exists()
@@ -173,7 +173,7 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
         def evaluate(*_: object, **__: object) -> None:
             raise cause
 
-        monkeypatch.setattr("jobs.evaluate.evaluate", evaluate)
+        monkeypatch.setattr("jobs.subjects.evaluate", evaluate)
         with pytest.raises(type(cause)):
             run("first", overrides)
         state = "cancelled" if isinstance(cause, KeyboardInterrupt) else "failed"

@@ -1,0 +1,71 @@
+"""The configuration of writing a trained model's maps."""
+
+from __future__ import annotations
+
+__all__ = ["MapsConfig", "OutputConfig", "PngOutput", "StoreOutput"]
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from attn.config.base import Location, Variant
+from attn.config.evaluate import ModelPlace
+from attn.data.sources import SourceConfig
+from attn.data.transforms import InputConfig
+from attn.maps.attention import MapKind
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+
+
+class OutputConfig(Variant, tag="kind"):
+    """What maps are written into; `kind` chooses."""
+
+
+class StoreOutput(OutputConfig):
+    """A version of a map store.
+
+    Attributes:
+        location: Folder or `s3://` prefix; the job's own folder where it is not given. A store that is there already
+            must be of the same rows, classes and grid.
+        grid: (height, width) of every map, over the whole image; what the network gives where it is not given.
+    """
+
+    kind: Literal["store"] = "store"
+    location: Location | None = None
+    grid: tuple[Side, Side] | None = None
+
+
+class PngOutput(OutputConfig):
+    """Grey PNGs at the images' size, `<image id>_<class index>.png`, as published OAA has them.
+
+    Attributes:
+        location: Folder or `s3://` prefix; the job's own folder where it is not given.
+    """
+
+    kind: Literal["png"] = "png"
+    location: Location | None = None
+
+
+class MapsConfig(ModelPlace):
+    """Writing the maps of a trained model for data.
+
+    Attributes:
+        data, input: By default the training split of the data that the model was trained on, and its own input.
+        map_kind, layer: By default what the model was trained with.
+        classes: Whose maps: those of the image's `labels`, of the `predicted` classes, or `both`.
+        probability: From which probability on (exclusive) a class counts as predicted.
+        tasks: Ray tasks that share the images. By default all is done in this process, and on a cluster each task has a
+            few hundred images.
+    """
+
+    data: SourceConfig
+    input: InputConfig = InputConfig()
+    map_kind: MapKind | None = None
+    layer: str | None = None
+    classes: Literal["labels", "predicted", "both"] = "labels"
+    probability: float = Field(default=0.5, gt=0, lt=1)
+    output: OutputConfig = StoreOutput()
+    batch_size: int = Field(default=16, ge=1)
+    data_workers: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    tasks: int | None = Field(default=None, ge=1)

@@ -1,0 +1,56 @@
+"""Class probabilities of a data set's images as a Parquet file. C classes."""
+
+from __future__ import annotations
+
+__all__ = ["read_predictions", "write_predictions"]
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.data.files import read_bytes
+from attn.data.transfer import write_bytes
+from attn.errors import DataError
+
+
+def write_predictions(location: str, probabilities: Mapping[str, NDArray[np.float64]], classes: Sequence[str]) -> None:
+    """Write probabilities (C,) by image id: columns `image_id` and `probabilities`, the classes' names beside them.
+
+    Raises:
+        AttnError: The place cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids = sorted(probabilities)
+    values = np.stack([probabilities[name] for name in ids]) if ids else np.zeros((0, len(classes)))
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), len(classes))
+    table = pa.table({"image_id": pa.array(ids, pa.string()), "probabilities": lists})
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"classes": json.dumps(list(classes))}), sink, compression="zstd")
+    write_bytes(location, sink.getvalue())
+
+
+def read_predictions(location: str, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """What `write_predictions` wrote.
+
+    Raises:
+        DataError: There is no such file, it is none of these, or it is of other classes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(io.BytesIO(read_bytes(location)))
+        theirs = json.loads((table.schema.metadata or {})[b"classes"])
+        ids = table["image_id"].to_pylist()
+        values = table["probabilities"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(theirs))
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise DataError(f"{location} is no file of predictions as `attn maps` writes them: {error}") from None
+    if theirs != list(classes):
+        other = sorted(set(theirs) ^ set(classes)) or ["their order"]
+        raise DataError(f"{location} is of other classes than the data; they differ in {', '.join(other[:8])}")
+    return dict(zip(ids, values.astype(np.float64), strict=True))

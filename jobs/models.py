@@ -1,0 +1,99 @@
+"""A trained model by whatever name a user gives it, and the data that goes with it."""
+
+from __future__ import annotations
+
+__all__ = ["check_classes", "data_name", "open_model", "resize_text"]
+
+import contextlib
+import json
+import re
+import tempfile
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from attn.config.base import is_remote
+from attn.config.evaluate import ModelPlace
+from attn.config.resolve import resolve
+from attn.data import transfer
+from attn.data.transforms import InputConfig
+from attn.errors import DataError, WeightsError
+from attn.models.bundle import Bundle, load_bundle
+from attn.tracking import fetch_model
+from jobs.checkpoint_transfer import download_folder
+
+
+@contextlib.contextmanager
+def open_model(model: str, overrides: list[str]) -> Generator[Bundle]:
+    """The model, wherever it lies; a copy that had to be fetched is removed afterwards.
+
+    Args:
+        model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
+        overrides: Of which `root` and `tracking` say where models are looked up.
+
+    Raises:
+        WeightsError: There is no such model, or it is damaged.
+    """
+    place = model_place(overrides)
+    with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
+        try:
+            bundle = _load(model, place.root, Path(scratch))
+        except WeightsError:
+            if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
+                raise
+            bundle = load_bundle(fetch_model(place.tracking, place.root, model, Path(scratch)))
+        yield bundle
+
+
+def model_place(overrides: list[str]) -> ModelPlace:
+    """Where models and runs are looked up."""
+    of_place = [text for text in overrides if re.match(r"(root|tracking\.\w+)=", text)]
+    return resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
+
+
+def check_classes(of_model: Sequence[str], of_data: Sequence[str]) -> None:
+    """Refuse data whose classes are not the model's.
+
+    Raises:
+        DataError: With the classes that differ.
+    """
+    if tuple(of_model) == tuple(of_data):
+        return
+    missing, more = sorted(set(of_model) - set(of_data)), sorted(set(of_data) - set(of_model))
+    if not missing and not more:
+        raise DataError(
+            "the data has the model's classes in another order, so that labels would be taken for one another: "
+            f"give data.classes={json.dumps(list(of_model))} where the source has that field"
+        )
+    parts = [f"the data lacks {', '.join(missing)}"] if missing else []
+    parts += [f"the model does not know {', '.join(more)}"] if more else []
+    raise DataError(
+        f"the model has {len(of_model)} classes, the data {len(of_data)}, and they differ: {'; '.join(parts)}. "
+        "Evaluate on data with the classes that the model was trained on"
+    )
+
+
+def data_name(data: Any) -> str:
+    """The kind of a data set's source, for protocols and titles."""
+    return str(data.source)
+
+
+def resize_text(config: InputConfig) -> str:
+    """How images become the input, in words that fix it: `squash 225x225`."""
+    size = f"{config.size}x{config.size}" if isinstance(config.size, int) else "x".join(map(str, config.size))
+    return f"short_side {config.size}" if config.resize == "short_side" else f"{config.resize} {size}"
+
+
+def _load(model: str, root: str, scratch: Path) -> Bundle:
+    if is_remote(model):
+        places = [model.rstrip("/"), f"{model.rstrip('/')}/model"]
+    elif is_remote(root) and not Path(model).exists():
+        places = [f"{root.rstrip('/')}/{model}/model"]
+    else:
+        return load_bundle(model, root)
+    for uri in places:
+        if transfer.exists(f"{uri}/model.json"):
+            return load_bundle(download_folder(uri, scratch))
+    raise WeightsError(
+        f"no trained model {model!r}: looked for model.json in {', '.join(places)}; give a finished run's id or folder"
+    )

@@ -1,0 +1,182 @@
+"""`attn maps` writes what evaluation sees, into stores and PNGs; `attn evaluate` scores what was written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from attn import store
+from attn.data.dataset import AttentionDataset
+from attn.data.generated import ScenesConfig
+from attn.data.sample import collate
+from attn.data.transforms import InputConfig
+from attn.errors import ConfigError, DataError
+from attn.evaluation.inference import ImageMaps, image_maps
+from attn.evaluation.predictions import read_predictions, write_predictions
+from attn.models.bundle import load_bundle, save_bundle
+from attn.models.network import ModelConfig
+from jobs import evaluate
+from jobs.maps import run
+
+CONFIG = """
+data: {source: scenes, split: train, count: 10, size: 48, objects: [1, 2], classes: [CLASSES]}
+validation: {split: val}
+"""
+CLASSES = ScenesConfig().classes[:3]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of runs with one trained model, `first/model`, whose maps have 6×6 cells."""
+    torch.manual_seed(0)
+    model = ModelConfig(name="tiny", weights=None, head="conv")
+    save_bundle(
+        tmp_path / "first" / "model",
+        model.build(3).state_dict(),
+        model=model,
+        classes=CLASSES,
+        input=InputConfig(size=48),
+        map_kind="integral",
+        layers=(),
+        config_yaml=CONFIG.replace("CLASSES", ", ".join(CLASSES)),
+        info={},
+    )
+    return tmp_path
+
+
+def seen(root: Path, *, grid: tuple[int, int] | None, predicted: bool = False) -> list[ImageMaps]:
+    """What the model makes of its training images, one by one."""
+    bundle = load_bundle(root / "first" / "model")
+    source = ScenesConfig(count=10, size=48, objects=(1, 2), classes=CLASSES).build()
+    dataset = AttentionDataset(source, bundle.input, train=False)
+    found: list[ImageMaps] = []
+    for index in range(len(dataset)):
+        batch = collate([dataset[index]])
+        found += image_maps(bundle.network, batch, kind="integral", grid=grid, predicted=predicted, probability=0.4)
+    return found
+
+
+def test_a_store_holds_the_maps_of_the_labels(root: Path) -> None:
+    result = run("first", [f"root={root}", "batch_size=4"])
+    assert (result["images"], result["notes"]) == (10, [])
+    opened = store.open(result["store"])
+    snapshot = opened.at(result["store_version"])
+    assert (opened.grid, opened.head(result["run_id"])) == ((6, 6), snapshot.version)
+    count = 0
+    for image in seen(root, grid=(6, 6)):
+        stored = snapshot[image.record.image_id]
+        assert sorted(stored) == list(image.record.labels)
+        count += len(stored)
+        for label, values in stored.items():
+            assert np.abs(values - 255 * image.maps[label]).max() <= 0.51
+            assert values.max() == 255
+    assert result["maps"] == count
+    about = snapshot.manifest.about
+    assert (about["map_kind"], about["classes"], about["resize"]) == ("integral", "labels", "squash 48x48")
+    state = json.loads(Path(result["folder"], "run.json").read_text())
+    assert (state["kind"], state["state"], state["store"]) == ("maps", "done", result["store"])
+    json.dumps(result)
+
+
+def test_stored_maps_score_as_the_models_own(root: Path) -> None:
+    written = run("first", [f"root={root}", "classes=both", "probability=0.4", "output.grid=[48, 48]"])
+    options = [f"root={root}", "panels=1", "evaluation.probability=0.4", "evaluation.thresholds=20"]
+    stored = evaluate.run(written["store"], options)
+    own = evaluate.run("first", [*options, "data.split=train"])
+    assert stored["version"] == written["store_version"]
+    assert stored["scores"].keys() == own["scores"].keys()
+    for name, value in own[
+        "scores"
+    ].items():  # eight bits are all that lies between them; several maxima then are equal
+        if name != "pointing":
+            assert stored["scores"][name] == pytest.approx(value, abs=0.02), name
+    text = json.loads(Path(stored["folder"], "scores.json").read_text())
+    assert text["scored"]["digest"] == store.open(written["store"]).at().digest()
+    protocol = text["scores"]["seed_miou"]["protocol"]
+    assert (protocol["map_kind"], protocol["resize"], protocol["split"]) == ("integral", "stored 48x48", "train")
+    assert stored["protocols"]["seed_miou"] != own["protocols"]["seed_miou"]
+    again = evaluate.run(f"{written['run_id']}/store@{written['store_version']}", options)
+    assert again["protocols"] == stored["protocols"]
+    assert again["scores"] == stored["scores"]
+
+
+def test_predicted_classes_alone(root: Path) -> None:
+    result = run("first", [f"root={root}", "classes=predicted", "probability=0.4"])
+    expected = {image.record.image_id: image for image in seen(root, grid=None, predicted=True)}
+    likely = {(name, int(c)) for name, one in expected.items() for c in np.flatnonzero(one.probabilities > 0.4)}  # pyright: ignore[reportOptionalOperand]
+    assert set(store.open(result["store"]).rows) == likely
+    predictions = read_predictions(result["predictions"], CLASSES)
+    assert predictions.keys() == expected.keys()
+    for name, values in predictions.items():
+        np.testing.assert_allclose(values, expected[name].probabilities, rtol=1e-5)
+    scored = evaluate.run(result["store"], [f"root={root}", "panels=0", "evaluation.probability=0.4"])
+    assert "direct_miou" in scored["scores"]
+    assert "seed_miou" not in scored["scores"]
+
+
+def test_pngs_lie_at_the_images_size(root: Path) -> None:
+    result = run("first", [f"root={root}", "output.kind=png"])
+    expected = seen(root, grid=None)
+    assert len(list(Path(result["png"]).iterdir())) == result["maps"] == sum(len(one.maps) for one in expected)
+    for image in expected:
+        for label, values in image.maps.items():
+            pixels = cv2.imread(f"{result['png']}/{image.record.image_id}_{label}.png", cv2.IMREAD_UNCHANGED)
+            assert pixels is not None
+            assert pixels.shape == (48, 48)
+            assert np.abs(pixels - 255 * values).max() <= 0.51
+
+
+def test_maps_go_to_an_object_store(root: Path, s3_server: str) -> None:
+    place = f"{s3_server}/maps"
+    result = run("first", [f"root={root}", f"output.location={place}", "data.count=3"])
+    assert (result["store"], store.open(place).at().coverage) == (place, result["maps"])
+
+
+@pytest.mark.slow
+def test_ray_tasks_write_the_same_maps(root: Path, ray_up: None) -> None:
+    here = run("first", [f"root={root}", "classes=both"])
+    spread = run("first", [f"root={root}", "classes=both", "tasks=3"])
+    digests = [store.open(result["store"]).at().digest() for result in (here, spread)]
+    assert digests[0] == digests[1]
+
+
+def test_bad_input_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"output\.kind = 'jpg' is not available \(one of store, png"):
+        run("first", [f"root={root}", "output.kind=jpg"])
+    with pytest.raises(ConfigError, match=r"output\.grid is not a known field"):
+        run("first", [f"root={root}", "output.kind=png", "output.grid=[2, 2]"])
+    with pytest.raises(DataError, match="does not know"):
+        run("first", [f"root={root}", f"data.classes=[{', '.join(ScenesConfig().classes[:4])}]"])
+    assert sorted(path.name for path in root.iterdir()) == ["first"], "nothing is left behind"
+    place = str(tmp_path / "maps")
+    run("first", [f"root={root}", f"output.location={place}"])
+    with pytest.raises(store.StoreError, match="other rows"):
+        run("first", [f"root={root}", f"output.location={place}", "data.count=4"])
+
+
+def test_what_does_not_belong_to_a_store_is_refused(root: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "apart")
+    written = run("first", [f"root={root}", f"output.location={place}", "data.count=4"])
+    data = [f"root={root}", "data.source=scenes", "data.size=48", "data.objects=[1, 2]"]
+    data.append(f"data.classes=[{', '.join(CLASSES)}]")
+    with pytest.raises(DataError, match="no row for labels of 2 of the 6 images"):
+        evaluate.run(place, [*data, "data.count=6"])
+    with pytest.raises(ConfigError, match="data is missing"):
+        evaluate.run(place, [f"root={root}"])
+    with pytest.raises(ConfigError, match=r"input is not a known field"):
+        evaluate.run(place, [*data, "data.count=4", "input.size=5"])
+    with pytest.raises(store.VersionError, match="no version 7"):
+        evaluate.run(f"{place}@7", [*data, "data.count=4"])
+    write_predictions(str(tmp_path / "few.parquet"), {}, CLASSES)
+    with pytest.raises(DataError, match="has no prediction"):
+        evaluate.run(place, [*data, "data.count=4", f"predictions={tmp_path}/few.parquet"])
+    write_predictions(str(tmp_path / "other.parquet"), {}, ["a", "b", "c"])
+    with pytest.raises(DataError, match="other classes"):
+        evaluate.run(place, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"])
+    with pytest.raises(DataError, match="no file of predictions"):
+        evaluate.run(place, [*data, "data.count=4", f"predictions={written['folder']}/config.yaml"])
