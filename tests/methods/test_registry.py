@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from attn.data.sample import Batch
+from attn.maps import attention, pairs_of
 from attn.methods import Method, MethodConfig, Progress
 from attn.models import ModelConfig, Network, architecture, architectures
 
@@ -78,3 +80,25 @@ def test_every_method_trains_every_network(method_name: str, name: str, head: st
 def test_every_config_survives_being_saved(name: str) -> None:
     config = MethodConfig.members[name].model_validate({"name": name})
     assert MethodConfig.members[name].model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("method_name", sorted(MethodConfig.members))
+@pytest.mark.parametrize("epoch", [0, 5])
+@pytest.mark.parametrize("head", ["gap", "conv"])
+def test_every_method_hands_out_its_maps_when_asked(method_name: str, epoch: int, head: str) -> None:
+    """Raw maps of the present classes, by the method's own kind and layer; asking changes no loss."""
+    method, batch = _method(method_name), _batch()
+    network = _network("tiny", head, method.layers)
+    start = {key: value.clone() for key, value in network.state_dict().items()}
+    plain = method.step(network, batch, replace(PROGRESS, epoch=epoch))
+    network.load_state_dict(start)
+    parts = method.step(network, batch, replace(PROGRESS, epoch=epoch, maps=True))
+    maps, logits = parts.pop("maps"), parts.pop("logits")
+    assert {key: value.item() for key, value in parts.items()} == {key: value.item() for key, value in plain.items()}
+    assert [maps.requires_grad, logits.requires_grad] == [False, False]
+    parts["loss"].backward()  # the graph is still whole
+    network.load_state_dict(start)
+    output = network(batch.images)
+    expected = attention(output, pairs_of(batch.labels), kind=method.map_kind, layer=method.layer)
+    torch.testing.assert_close(maps, expected.detach())
+    torch.testing.assert_close(logits, output.logits.detach())
