@@ -14,20 +14,21 @@ from typing import Any
 
 import psutil
 
-from attn.config.resolve import dump_config, resolve
-from attn.config.train import TrainConfig
+from attn.config.kinds import read_config
+from attn.config.resolve import dump_config
+from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError, TrackingError
 from attn.tracking import create_run, terminate
+from jobs.kinds import kind_of
 from jobs.progress import Channel, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
-from jobs.storage import map_store_uri
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
 
 
-def run(config: TrainConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+def run(config: RunConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
     """Train by a config, to its last epoch.
 
     Args:
@@ -41,18 +42,19 @@ def run(config: TrainConfig, *, run_id: str | None = None, address: str | None =
     Raises:
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
     """
-    folder = RunFolder(config.root, run_id or new_run_id(config.method.variant))
+    folder = RunFolder(config.root, run_id or new_run_id(config.title))
     if folder.exists():
         raise RunError(
             f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id"
         )
-    text = dump_config(config, f"The resolved config of run {folder.run_id}; `attn train` on this file repeats it.")
-    _prepare(config, folder)
+    text = dump_config(
+        config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
+    )
+    found = kind_of(config).check(config, folder)
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
     folder.write("config.yaml", text)
-    store = map_store_uri(config, folder) if config.store.accumulate else None
-    started = time.time()
-    folder.update(kind="train", state="running", started=started, tracking_run=tracking_run, store=store, **_process())
+    begun = {"kind": config.kind, "state": "running", "started": time.time(), "tracking_run": tracking_run}
+    folder.update(**begun, **found, **_process())
     return _train(config, folder, address)
 
 
@@ -71,7 +73,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
 
     folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), run)
     state = folder.state()
-    config = resolve(TrainConfig, folder.read("config.yaml").decode(), folder.path("config.yaml"), [])
+    config = read_config(folder.read("config.yaml").decode(), folder.path("config.yaml"))
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
     if state.get("state") == "done":
         return _result(folder, state)
@@ -85,20 +87,11 @@ def _process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": platform.node()}
 
 
-def _prepare(config: TrainConfig, folder: RunFolder) -> None:
-    """Find what can be found wrong before any process is started: data, weights, their fit, a full disk, the store."""
-    from attn.training.accumulation import create_store
-    from attn.training.parts import build_parts
-
-    parts = build_parts(config, rank=0, world=config.cluster.workers)
-    if config.store.accumulate:
-        create_store(map_store_uri(config, folder), config.store, config.input, parts)
-
-
-def _train(config: TrainConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
+def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
     try:
         with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer):
-            outcome = _fit(config, folder, may_grow=address is not None)
+            prepared = kind_of(config).ready(config, folder)
+            outcome = _fit(prepared, folder, may_grow=address is not None)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         model = _export(config, folder)
@@ -125,7 +118,7 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _close(config: TrainConfig, folder: RunFolder, state: str, **fields: Any) -> None:
+def _close(config: RunConfig, folder: RunFolder, state: str, **fields: Any) -> None:
     try:
         folder.update(state=state, ended=time.time(), **fields)
         terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
@@ -133,8 +126,9 @@ def _close(config: TrainConfig, folder: RunFolder, state: str, **fields: Any) ->
         print(f"the run's end could not be recorded: {error}", file=sys.stderr)
 
 
-def _fit(config: TrainConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
+    from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
+    from ray.train import RunConfig as RayRunConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from jobs.storage import ray_storage
@@ -156,7 +150,7 @@ def _fit(config: TrainConfig, folder: RunFolder, *, may_grow: bool) -> dict[str,
         scaling_config=ScalingConfig(
             num_workers=config.cluster.workers, use_gpu=resources.use_gpu, resources_per_worker=resources.per_worker
         ),
-        run_config=RunConfig(
+        run_config=RayRunConfig(
             name="checkpoints",
             storage_path=path,
             storage_filesystem=filesystem,
@@ -182,48 +176,18 @@ def _cause(error: BaseException) -> str:
     return f"{type(inner).__name__}: {lines[-1].strip()}" if lines else type(inner).__name__
 
 
-def _settle_store(config: TrainConfig, folder: RunFolder, version: int) -> dict[str, Any]:
-    """Let readers see the version that the run ended with, and let no process of the run write any more."""
-    from attn import store
-
-    uri = map_store_uri(config, folder)
-    store.open(uri).begin(folder.run_id, from_version=version)
-    folder.update(store_version=version)
-    return {"store": uri, "store_version": version}
-
-
-def _export(config: TrainConfig, folder: RunFolder) -> str:
+def _export(config: RunConfig, folder: RunFolder) -> str:
     """The newest checkpoint's weights as a bundle in the run's folder, and in the tracking server where asked."""
     import torch
 
-    from attn.models.bundle import save_bundle
     from attn.tracking import log_model
     from jobs.storage import newest_checkpoint
 
-    method = config.method.build()
-    source = config.data.build()
     with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
         checkpoint = newest_checkpoint(folder, Path(scratch, "checkpoint"))
         shared = torch.load(checkpoint / "training.pt", map_location="cpu", weights_only=True)
-        store = _settle_store(config, folder, shared["store_version"]) if config.store.accumulate else {}
         bundle = Path(folder.path("model")) if folder.is_local else Path(scratch, "model")
-        save_bundle(
-            bundle,
-            shared["model"],
-            model=config.model,
-            classes=source.classes,
-            input=config.input,
-            map_kind=method.map_kind,
-            layers=method.layers,
-            layer=method.layer,
-            config_yaml=folder.read("config.yaml").decode(),
-            info={
-                "run_id": folder.run_id,
-                "method": config.method.model_dump(mode="json"),
-                "data": source.fingerprint(),
-                **store,
-            },
-        )
+        kind_of(config).save(config, folder, shared, bundle)
         folder.upload(bundle, "model")
         try:
             log_model(config.tracking, config.root, folder.state().get("tracking_run"), bundle)

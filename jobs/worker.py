@@ -20,15 +20,14 @@ import ray.train.torch
 import torch
 
 from attn import store as map_store
-from attn.config.resolve import resolve
+from attn.config.kinds import read_config
+from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
 from attn.errors import AttnError, RunError
-from attn.pictures.preview import Preview
 from attn.tracking import attach
 from attn.training.accumulation import Accumulator
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
-from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import TrainingStopped, World
 from jobs.checkpoint_transfer import download_checkpoint, upload_checkpoint
@@ -53,10 +52,10 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(loop["threads"])
     with contextlib.suppress(RuntimeError):  # may be set once per process only
         torch.set_num_interop_threads(1)
-    config = resolve(TrainConfig, loop["config"], "config.yaml", [])
+    config = read_config(loop["config"], "config.yaml")
     world = World.current(ray.train.torch.get_device())
     try:
-        parts = world.together(lambda: build_parts(config, rank=world.rank, world=world.size))
+        parts = world.together(lambda: config.build_parts(rank=world.rank, world=world.size))
         accumulator = world.together(lambda: _accumulator(config, world, RunFolder(config.root, loop["run_id"])))
         trainer = Trainer(config, world, parts, accumulator)
         reporter = world.together(lambda: RayReporter(config, world, loop, trainer))
@@ -67,8 +66,8 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     return {"metrics": metrics}
 
 
-def _accumulator(config: TrainConfig, world: World, folder: RunFolder) -> Accumulator | None:
-    if not config.store.accumulate:
+def _accumulator(config: RunConfig, world: World, folder: RunFolder) -> Accumulator | None:
+    if not isinstance(config, TrainConfig) or not config.store.accumulate:
         return None
     store = map_store.open(map_store_uri(config, folder))
     return Accumulator(config.store, store, folder.run_id, world, config.training.epochs, spread)
@@ -88,13 +87,13 @@ def _restored(world: World) -> Iterator[Path | None]:
 class RayReporter:
     """Sends a run's records to the terminal, the run's folder and the tracking server; commits its checkpoints."""
 
-    def __init__(self, config: TrainConfig, world: World, loop: dict[str, Any], trainer: Trainer) -> None:
+    def __init__(self, config: RunConfig, world: World, loop: dict[str, Any], trainer: Trainer) -> None:
         self.config, self.world = config, world
         self.folder = RunFolder(config.root, loop["run_id"])
         self.channel = Channel(loop["run_id"])
         self.tracker = attach(config.tracking, config.root, loop["tracking_run"] if world.rank == 0 else None)
         count = config.tracking.preview_images
-        self.preview = Preview(trainer.parts, count) if world.rank == 0 and count else None
+        self.preview = trainer.parts.previewer(count) if world.rank == 0 and count else None
         self.last_record = 0.0
         self.accumulator = trainer.accumulator
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
@@ -112,7 +111,7 @@ class RayReporter:
             )
 
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
-        self.channel.put({"kind": "epoch", "epochs": self.config.training.epochs, **asdict(record)})
+        self.channel.put({"kind": "epoch", "epochs": trainer.epochs, **asdict(record)})
         if record.skipped:
             names = ", ".join(record.skipped[:5]) + (", ..." if len(record.skipped) > 5 else "")
             self.channel.put({"kind": "text", "text": f"skipped {len(record.skipped)} broken images: {names}"})
@@ -120,7 +119,7 @@ class RayReporter:
         try:
             self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
             if self.preview is not None:
-                for image_id, picture in self.preview.draw(trainer.network, trainer.parts.method):
+                for image_id, picture in self.preview.draw():
                     name = re.sub(r"[^A-Za-z0-9_.-]", "_", image_id)
                     self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
                     self.tracker.log_preview(name, picture.pixels, record.epoch + 1)

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 @command
 def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
     """Check a config and print it with every field written out."""
-    from attn.config.recipes import load_config
+    from attn.config.recipes import load_any_config
     from attn.config.resolve import dump_config
-    from attn.config.train import TrainConfig
 
-    config = load_config(TrainConfig, recipe, overrides or [])
+    config = load_any_config(recipe, overrides or [])
     return Result(
         {"valid": True, "config": config.model_dump(mode="json")},
         lambda console: console.print(dump_config(config), end="", markup=False),
@@ -84,10 +83,9 @@ def check_data(
 
 def _source_config(recipe: str | None, overrides: list[str]) -> SourceConfig:
     if recipe is not None and "=" not in recipe:
-        from attn.config.recipes import load_config
-        from attn.config.train import TrainConfig
+        from attn.config.recipes import load_any_config
 
-        return load_config(TrainConfig, recipe, overrides).data
+        return load_any_config(recipe, overrides).data
     from attn.config.data import DataConfig
     from attn.config.resolve import resolve
 

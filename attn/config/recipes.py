@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["Recipe", "find_recipe", "list_recipes", "load_config"]
+__all__ = ["Recipe", "find_recipe", "list_recipes", "load_any_config", "load_config"]
 
 import difflib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attn.config.base import Config
+from attn.config.document import read_document
 from attn.config.resolve import read_text, resolve
 from attn.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from attn.config.run import RunConfig
 
 C = TypeVar("C", bound=Config)
 
@@ -81,9 +85,31 @@ def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
     """The config that a recipe's name or a YAML file gives, changed by overrides.
 
     Raises:
-        ConfigError: With all faults.
+        ConfigError: With all faults; or the recipe is of another kind.
     """
+    text, name = _text(target)
+    given, expected = read_document(text, name).values.get("kind"), _kind_name(kind)
+    if expected and isinstance(given, str) and given != expected:
+        raise ConfigError([Fault(name, f"is of kind {given}, not {expected}", f"use `attn {given} {target}`")])
+    return resolve(kind, text, name, overrides)
+
+
+def load_any_config(target: str, overrides: list[str]) -> RunConfig:
+    """As `load_config`, of the kind that the recipe or file says it is."""
+    from attn.config.kinds import read_config
+
+    text, name = _text(target)
+    return read_config(text, name, overrides)
+
+
+def _text(target: str) -> tuple[str, str]:
+    """The text that a user means, and what to call it in messages."""
     if target.endswith((".yaml", ".yml")) or "/" in target or Path(target).is_file():
-        return resolve(kind, read_text(target), target, overrides)
+        return read_text(target), target
     recipe = find_recipe(target)
-    return resolve(kind, recipe.text, f"{recipe.name}.yaml", overrides)
+    return recipe.text, f"{recipe.name}.yaml"
+
+
+def _kind_name(kind: type[Config]) -> str | None:
+    field = kind.model_fields.get("kind")
+    return field.default if field is not None and isinstance(field.default, str) else None

@@ -4,55 +4,50 @@ from __future__ import annotations
 
 __all__ = ["TrainConfig"]
 
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from attn.config.base import Config, Location
-from attn.data.sources import SourceConfig
-from attn.data.transforms import InputConfig
+from attn.config.run import RunConfig
 from attn.methods import MethodConfig
 from attn.models.network import ModelConfig
-from attn.tracking.config import TrackingConfig
-from attn.training.config import CheckpointConfig, ClusterConfig, StoreConfig, TrainingConfig, ValidationConfig
-from attn.training.optimizer import OptimizerConfig
-from attn.training.schedule import Poly, ScheduleConfig
+from attn.training.config import StoreConfig
+
+if TYPE_CHECKING:
+    from attn.training.parts import Parts
 
 
-class TrainConfig(Config):
-    """One training run. `root` is the folder or `s3://` prefix under which every run has a folder of its own."""
+class TrainConfig(RunConfig):
+    """Training a classifier with attention maps."""
 
-    root: Location = "runs"
-    seed: int = Field(default=0, ge=0)
-    data: SourceConfig
-    validation: ValidationConfig = ValidationConfig()
-    input: InputConfig = InputConfig()
+    kind: Literal["train"] = "train"  # pyright: ignore[reportIncompatibleVariableOverride]
     model: ModelConfig
     method: MethodConfig
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = Poly()
-    training: TrainingConfig = TrainingConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
     store: StoreConfig = StoreConfig()
-    cluster: ClusterConfig = ClusterConfig()
-    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def title(self) -> str:
+        return self.method.variant
+
+    @property
+    def accumulates(self) -> bool:
+        return self.store.accumulate
+
+    def build_parts(self, *, rank: int, world: int) -> Parts:
+        from attn.training.parts import build_parts
+
+        return build_parts(self, rank=rank, world=world)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        parts = self.cluster.workers * self.training.accumulate_steps
-        if self.training.batch_size % parts:
-            raise ValueError(
-                f"training.batch_size={self.training.batch_size} must be a multiple of cluster.workers x "
-                f"training.accumulate_steps = {parts}"
-            )
-        if self.input.resize == "short_side" and self.training.batch_size != parts:
-            raise ValueError(
-                "input.resize=short_side gives inputs of differing sizes, one to a batch: set "
-                f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"
-            )
         if self.store.accumulate and self.store.start_epoch >= self.training.epochs:
             raise ValueError(
                 f"store.start_epoch={self.store.start_epoch} leaves none of training.epochs={self.training.epochs} to "
                 "accumulate: lower it, or train longer"
+            )
+        if self.store.accumulate and self.training.steps is not None:
+            raise ValueError(
+                f"store.accumulate needs whole epochs, of which training.steps={self.training.steps} may cut the last "
+                "one short: set training.epochs, and training.steps=null"
             )
         return self

@@ -71,6 +71,7 @@ class Sample:
             carries extra supervision.
         saliency: float32 (H, W) in [0, 1].
         mask: uint8 (H0, W0) of the image's own frame; only where the run evaluates maps.
+        cues: uint8 (h, w) at the positions of a segmentation network's output: 0 background, class index + 1, 255 open.
         skipped: Names of the images that could not be read and that this one stands in for.
     """
 
@@ -82,6 +83,7 @@ class Sample:
     regions: Tensor | None = None
     saliency: Tensor | None = None
     mask: np.ndarray | None = None
+    cues: Tensor | None = None
     skipped: tuple[str, ...] = ()
 
 
@@ -95,6 +97,7 @@ class Batch:
         region_pairs: int64 (M, 2): rows (image, class), ordered by image, then class.
         regions: float32 (M, H, W), 0 or 1, in the order of `region_pairs`; M is 0 where no image is supervised.
         saliency: float32 (B, H, W) in [0, 1], or None.
+        cues: uint8 (B, h, w), or None.
         masks: one uint8 (H0, W0) per image, or None where it has none.
         skipped: Names of the images that could not be read and were replaced.
     """
@@ -107,6 +110,7 @@ class Batch:
     region_pairs: Tensor
     regions: Tensor
     saliency: Tensor | None = None
+    cues: Tensor | None = None
     masks: tuple[np.ndarray | None, ...] = field(default=())
     skipped: tuple[str, ...] = ()
 
@@ -124,6 +128,7 @@ class Batch:
             region_pairs=self.region_pairs.to(device, non_blocking=True),
             regions=self.regions.to(device, non_blocking=True),
             saliency=None if self.saliency is None else self.saliency.to(device, non_blocking=True),
+            cues=None if self.cues is None else self.cues.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> Self:
@@ -135,6 +140,7 @@ class Batch:
             region_pairs=self.region_pairs.pin_memory(),
             regions=self.regions.pin_memory(),
             saliency=None if self.saliency is None else self.saliency.pin_memory(),
+            cues=None if self.cues is None else self.cues.pin_memory(),
         )
 
 
@@ -158,6 +164,7 @@ def collate(samples: list[Sample]) -> Batch:
             regions.append(sample.regions)
     images = torch.stack([sample.image for sample in samples])
     saliency = [sample.saliency for sample in samples if sample.saliency is not None]
+    cues = [sample.cues for sample in samples if sample.cues is not None]
     return Batch(
         indices=tuple(sample.index for sample in samples),
         records=tuple(sample.record for sample in samples),
@@ -167,6 +174,7 @@ def collate(samples: list[Sample]) -> Batch:
         region_pairs=torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
         regions=torch.cat(regions).float() if regions else images.new_zeros((0, *images.shape[-2:])),
         saliency=torch.stack(saliency) if len(saliency) == len(samples) else None,
+        cues=torch.stack(cues) if len(cues) == len(samples) else None,
         masks=tuple(sample.mask for sample in samples),
         skipped=tuple(name for sample in samples for name in sample.skipped),
     )

@@ -18,25 +18,24 @@ from attn.pictures.panel import Looked, panel
 if TYPE_CHECKING:
     from attn.methods.base import Method
     from attn.models.network import Network
-    from attn.training.parts import Parts
 
 
 class Preview:
-    """Draws the maps of fixed images of the validation split or, where there is none, of the training split."""
+    """Draws the maps of fixed images of a data set, as they are without its random transforms."""
 
-    def __init__(self, parts: Parts, count: int) -> None:
-        dataset = parts.val_dataset or parts.dataset
+    def __init__(self, dataset: AttentionDataset, network: Network, method: Method, count: int) -> None:
+        self._network, self._method = network, method
         self._dataset = AttentionDataset(dataset.source, dataset.input, train=False)
         self._classes = dataset.source.classes
         self._indices = spread(dataset.source.records, count)
 
-    def draw(self, network: Network, method: Method) -> Iterator[tuple[str, Picture]]:
+    def draw(self) -> Iterator[tuple[str, Picture]]:
         """Each image's id and panel, with the maps that the method trains; the network's mode is left as it was."""
-        device = next(network.parameters()).device
+        device, method = next(self._network.parameters()).device, self._method
         for index in self._indices:
             batch = collate([self._dataset[index]]).to(device)
             example = self._dataset.source.load(batch.indices[0], saliency=False)
-            for maps in image_maps(network, batch, kind=method.map_kind, layer=method.layer):
+            for maps in image_maps(self._network, batch, kind=method.map_kind, layer=method.layer):
                 yield maps.record.image_id, panel(looked_at(maps, example, self._classes))
 
 

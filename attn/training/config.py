@@ -12,9 +12,14 @@ from attn.config.base import Config, Location
 
 
 class TrainingConfig(Config):
-    """The loop. `batch_size` is that of one optimiser step, over all workers and accumulated steps together."""
+    """The loop. `batch_size` is that of one optimiser step, over all workers and accumulated steps together.
+
+    Attributes:
+        steps: Optimiser steps of the whole run, in place of `epochs`; the last epoch may then be cut short.
+    """
 
     epochs: int = Field(default=10, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=16, ge=1)
     accumulate_steps: int = Field(default=1, ge=1)
     clip_norm: float | None = Field(default=None, gt=0)
@@ -25,7 +30,7 @@ class TrainingConfig(Config):
 
 
 class ValidationConfig(Config):
-    """Classification scores on another split of the same data, while training goes on."""
+    """Scores on another split of the same data, while training goes on."""
 
     split: str | None = "val"
     every_epochs: int = Field(default=1, ge=1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 __all__ = ["Parts", "build_parts"]
 
+import contextlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -18,20 +20,30 @@ from attn.data.source import Source
 from attn.errors import DataError
 from attn.methods.base import Method
 from attn.models.network import Network
+from attn.training.run_parts import RunParts
+from attn.training.validation import validate
+
+if TYPE_CHECKING:
+    from attn.pictures.preview import Preview
+    from attn.training.world import World
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The objects of one worker."""
+class Parts(RunParts):
+    """The objects of one worker that trains a classifier."""
 
-    source: Source
-    dataset: AttentionDataset
-    sampler: BatchSampler
-    loader: DataLoader[Batch]
-    val_dataset: AttentionDataset | None
-    val_loader: DataLoader[Batch] | None
     method: Method
     network: Network
+    val_dataset: AttentionDataset | None
+    val_loader: DataLoader[Batch] | None
+
+    def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
+        return {} if self.val_loader is None else validate(self.network, self.val_loader, world, autocast)
+
+    def previewer(self, count: int) -> Preview:
+        from attn.pictures.preview import Preview
+
+        return Preview(self.val_dataset or self.dataset, self.network, self.method, count)
 
 
 def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
@@ -70,7 +82,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     torch.manual_seed(config.seed)
     network = config.model.build(len(source.classes), layers=method.layers)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
-    return Parts(source, dataset, sampler, loader, val_dataset, val_loader, method, network)
+    return Parts(source, dataset, sampler, loader, method, network, val_dataset, val_loader)
 
 
 def _validation(

@@ -20,16 +20,14 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from attn.config.train import TrainConfig
+from attn.config.run import RunConfig
 from attn.data.sample import Batch
 from attn.methods.base import Parts, Progress
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.optimizer import build_optimizer
-from attn.training.parts import Parts as RunParts
-from attn.training.parts import build_parts
 from attn.training.randomness import random_state, restore_random_state, seed_everything
-from attn.training.validation import validate
+from attn.training.run_parts import RunParts
 from attn.training.world import TrainingStopped, World
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -95,15 +93,15 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: RunConfig,
         world: World,
         parts: RunParts | None = None,
         accumulator: Accumulator | None = None,
     ) -> None:
-        if config.store.accumulate != (accumulator is not None):
-            raise ValueError(f"store.accumulate={config.store.accumulate} does not go with accumulator={accumulator}")
+        if config.accumulates != (accumulator is not None):
+            raise ValueError(f"store.accumulate={config.accumulates} does not go with accumulator={accumulator}")
         self.config, self.world, self.accumulator = config, world, accumulator
-        self.parts = parts or build_parts(config, rank=world.rank, world=world.size)
+        self.parts = parts or config.build_parts(rank=world.rank, world=world.size)
         self.network = self.parts.network.to(world.device)
         if config.training.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -119,7 +117,8 @@ class Trainer:
         self.batches_per_epoch = len(self.parts.sampler)
         accumulate = config.training.accumulate_steps
         self.steps_per_epoch = -(-self.batches_per_epoch // accumulate)
-        self.total_steps = self.steps_per_epoch * config.training.epochs
+        self.total_steps = config.training.steps or self.steps_per_epoch * config.training.epochs
+        self.epochs = -(-self.total_steps // self.steps_per_epoch)
         seed_everything(config.seed, world.rank, deterministic=config.training.deterministic)
 
     def fit(self, reporter: Reporter, start: Path | None = None) -> dict[str, float]:
@@ -136,7 +135,7 @@ class Trainer:
         if self.accumulator is not None:
             self.accumulator.begin(saved)
         metrics: dict[str, float] = {}
-        for epoch in range(self.position.epoch, self.config.training.epochs):
+        for epoch in range(self.position.epoch, self.epochs):
             self._train_epoch(epoch, reporter)
             losses = self.world.mean(self.running.means())
             skipped = tuple(dict.fromkeys(name for names in self.world.gather(self.running.skipped) for name in names))
@@ -145,9 +144,8 @@ class Trainer:
             self._settle()
             if self.accumulator is not None:
                 metrics |= self.accumulator.finish_epoch(epoch)
-            last = epoch + 1 == self.config.training.epochs
-            if self.parts.val_loader is not None and (last or (epoch + 1) % self.config.validation.every_epochs == 0):
-                metrics |= validate(self.network, self.parts, self.world, self._autocast())
+            if epoch + 1 == self.epochs or (epoch + 1) % self.config.validation.every_epochs == 0:
+                metrics |= self.parts.validate(self.world, self._autocast())
             self.position = Position(epoch + 1, 0, self.position.step)
             self._report_epoch(reporter, EpochRecord(epoch, self.position.step, metrics, skipped))
             self._save(reporter, metrics)
@@ -161,7 +159,7 @@ class Trainer:
         batches = self._batches(self.parts.loader)
         group_size, clock, seen = self.config.training.accumulate_steps, time.monotonic(), 0
         batch_index = self.position.batch
-        while batch_index < self.batches_per_epoch:
+        while batch_index < self.batches_per_epoch and self.position.step < self.total_steps:
             size = min(group_size, self.batches_per_epoch - batch_index)
             fraction = self.position.step / self.total_steps
             for group in self.optimizer.param_groups:
@@ -243,7 +241,7 @@ class Trainer:
         rate = local_rate * self.world.size
         left = (self.total_steps - self.position.step) * self.config.training.batch_size / rate
         record = StepRecord(
-            epoch, self.config.training.epochs, self.position.step, self.total_steps, losses,
+            epoch, self.epochs, self.position.step, self.total_steps, losses,
             self.optimizer.param_groups[0]["lr"], rate, left,
         )  # fmt: skip
         reporter.step(record)

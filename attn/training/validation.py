@@ -10,24 +10,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from attn.data.sample import Batch
 from attn.evaluation.classification import average_precision, roc_auc
 from attn.losses import multilabel_soft_margin
 from attn.models.network import Network
-from attn.training.parts import Parts
 from attn.training.world import World
 
 
 @torch.no_grad()
 def validate(
-    network: Network, parts: Parts, world: World, autocast: contextlib.AbstractContextManager[Any]
+    network: Network, loader: DataLoader[Batch], world: World, autocast: contextlib.AbstractContextManager[Any]
 ) -> dict[str, float]:
     """Mean average precision, ROC AUC and loss on the validation split; the network's mode is put back.
 
     Returns:
         Finite numbers by name, the same on every rank; a score that no class allows is left out.
     """
-    shares = world.gather(world.together(lambda: _share(network, parts, world, autocast)))
+    shares = world.gather(world.together(lambda: _share(network, loader, world, autocast)))
     logits_BC, labels_BC = (torch.cat(part) for part in zip(*shares, strict=True))
     probabilities, present = torch.sigmoid(logits_BC).double().numpy(), labels_BC.numpy()
     metrics = {
@@ -39,17 +40,16 @@ def validate(
 
 
 def _share(
-    network: Network, parts: Parts, world: World, autocast: contextlib.AbstractContextManager[Any]
+    network: Network, loader: DataLoader[Batch], world: World, autocast: contextlib.AbstractContextManager[Any]
 ) -> tuple[Tensor, Tensor]:
     """Logits and labels (n, C) of this worker's images, on the CPU."""
-    assert parts.val_loader is not None
     was_training = network.training
     network.eval()
-    logits = [torch.zeros((0, len(parts.source.classes)))]
+    logits = [torch.zeros((0, network.num_classes))]
     labels = [logits[0]]
     try:
         with autocast:
-            for batch in parts.val_loader:
+            for batch in loader:
                 logits.append(network(batch.images.to(world.device)).logits.float().cpu())
                 labels.append(batch.labels)
     finally:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -20,9 +17,8 @@ def test_previews_show_the_layer_that_the_method_trains() -> None:
     torch.manual_seed(0)
     source = ScenesConfig(count=2, size=48).build()
     dataset = AttentionDataset(source, InputConfig(size=48), train=False)
-    parts: Any = SimpleNamespace(dataset=dataset, val_dataset=None)
     network = ModelConfig(name="tiny", weights=None).build(len(source.classes), layers=("inner",))
     drawn = {}
     for layer in ("last", "inner"):
-        ((_, drawn[layer]),) = Preview(parts, 1).draw(network, GainConfig(layer=layer).build())
+        ((_, drawn[layer]),) = Preview(dataset, network, GainConfig(layer=layer).build(), 1).draw()
     assert not np.array_equal(drawn["last"].pixels, drawn["inner"].pixels)

@@ -1,0 +1,74 @@
+"""What the configurations of all runs that train have in common, whatever they train."""
+
+from __future__ import annotations
+
+__all__ = ["RunConfig"]
+
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
+
+from attn.config.base import Config, Location
+from attn.data.sources import SourceConfig
+from attn.data.transforms import InputConfig
+from attn.tracking.config import TrackingConfig
+from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig
+from attn.training.optimizer import OptimizerConfig
+from attn.training.schedule import Poly, ScheduleConfig
+
+if TYPE_CHECKING:
+    from attn.training.run_parts import RunParts
+
+
+class RunConfig(Config):
+    """One run. `root` is the folder or `s3://` prefix under which every run has a folder of its own.
+
+    Attributes:
+        kind: What kind of run this is; each has a class of its own.
+    """
+
+    kind: str
+    root: Location = "runs"
+    seed: int = Field(default=0, ge=0)
+    data: SourceConfig
+    validation: ValidationConfig = ValidationConfig()
+    input: InputConfig = InputConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = Poly()
+    training: TrainingConfig = TrainingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def title(self) -> str:
+        """What runs are named after."""
+        raise TypeError(f"{type(self).__name__} does not say what its runs are named after")
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the steps' maps are kept in a map store."""
+        return False
+
+    def build_parts(self, *, rank: int, world: int) -> RunParts:
+        """Build a worker's data, network and method; the initial weights are the same on every rank.
+
+        Raises:
+            AttnError: Data, weights or their combination do not fit; says which.
+        """
+        raise TypeError(f"{type(self).__name__} does not say what its runs are made of")
+
+    @model_validator(mode="after")
+    def _check_batches(self) -> Self:
+        parts = self.cluster.workers * self.training.accumulate_steps
+        if self.training.batch_size % parts:
+            raise ValueError(
+                f"training.batch_size={self.training.batch_size} must be a multiple of cluster.workers x "
+                f"training.accumulate_steps = {parts}"
+            )
+        if self.input.resize == "short_side" and self.training.batch_size != parts:
+            raise ValueError(
+                "input.resize=short_side gives inputs of differing sizes, one to a batch: set "
+                f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"
+            )
+        return self

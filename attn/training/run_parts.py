@@ -1,0 +1,60 @@
+"""What the training loop needs of a run's parts, whatever is trained."""
+
+from __future__ import annotations
+
+__all__ = ["Previewer", "RunParts", "Steps"]
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from attn.data.dataset import AttentionDataset
+from attn.data.sample import Batch
+from attn.data.sampler import BatchSampler
+from attn.data.source import Source
+from attn.methods.base import Progress
+
+if TYPE_CHECKING:
+    from attn.pictures.layout import Picture
+    from attn.training.world import World
+
+
+class Steps(Protocol):
+    """What turns a batch into a loss."""
+
+    def step(self, model: Any, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """See `attn.methods.base.Method.step`."""
+        ...
+
+
+class Previewer(Protocol):
+    """Draws the same few images again and again while a network trains."""
+
+    def draw(self) -> Iterator[tuple[str, Picture]]:
+        """Each image's id and picture; the network's mode is left as it was."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunParts(ABC):
+    """The objects of one worker."""
+
+    source: Source
+    dataset: AttentionDataset
+    sampler: BatchSampler
+    loader: DataLoader[Batch]
+    method: Steps
+    network: nn.Module
+
+    @abstractmethod
+    def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
+        """Scores on the validation split, the same on every rank; none where there is no such split."""
+
+    @abstractmethod
+    def previewer(self, count: int) -> Previewer:
+        """Draws `count` images of the validation split or, where there is none, of the training split."""

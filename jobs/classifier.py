@@ -1,0 +1,60 @@
+"""Runs that train a classifier with attention maps; see `jobs.kinds.Kind`."""
+
+from __future__ import annotations
+
+__all__ = ["check", "ready", "save"]
+
+from pathlib import Path
+from typing import Any
+
+from attn.config.train import TrainConfig
+from attn.models.bundle import save_bundle
+from jobs.run_folder import RunFolder
+from jobs.storage import map_store_uri
+
+
+def check(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
+    parts = config.build_parts(rank=0, world=config.cluster.workers)
+    if not config.store.accumulate:
+        return {"store": None}
+    from attn.training.accumulation import create_store
+
+    uri = map_store_uri(config, folder)
+    create_store(uri, config.store, config.input, parts)
+    return {"store": uri}
+
+
+def ready(config: TrainConfig, folder: RunFolder) -> TrainConfig:
+    return config
+
+
+def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle: Path) -> None:
+    method, source = config.method.build(), config.data.build()
+    store = _settle_store(config, folder, shared["store_version"]) if config.store.accumulate else {}
+    save_bundle(
+        bundle,
+        shared["model"],
+        model=config.model,
+        classes=source.classes,
+        input=config.input,
+        map_kind=method.map_kind,
+        layers=method.layers,
+        layer=method.layer,
+        config_yaml=folder.read("config.yaml").decode(),
+        info={
+            "run_id": folder.run_id,
+            "method": config.method.model_dump(mode="json"),
+            "data": source.fingerprint(),
+            **store,
+        },
+    )
+
+
+def _settle_store(config: TrainConfig, folder: RunFolder, version: int) -> dict[str, Any]:
+    """Let readers see the version that the run ended with, and let no process of the run write any more."""
+    from attn import store
+
+    uri = map_store_uri(config, folder)
+    store.open(uri).begin(folder.run_id, from_version=version)
+    folder.update(store_version=version)
+    return {"store": uri, "store_version": version}
