@@ -6,17 +6,17 @@ __all__ = ["CueLabels", "FileLabels", "LabelReader", "LabelsConfig", "MaskLabels
 
 import io
 import zipfile
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attn.config.base import Location, Variant
 from attn.data.decode import read_mask
 from attn.data.files import FileFault, join, list_files, read_bytes
-from attn.data.sample import Example, Record
+from attn.data.sample import Record
 from attn.errors import DataError
-from attn.segmentation.cues import IGNORE, CueRule, SecRule
+from attn.segmentation.cues import IGNORE, CueRule, Labels, SecRule
 from attn.segmentation.map_sources import MapsConfig
 from attn.segmentation.masks import mask_name
 
@@ -32,8 +32,16 @@ class LabelReader(Protocol):
 
     needs_mask: bool
 
-    def __call__(self, example: Example) -> NDArray[np.uint8]:
-        """Index map over the whole image, on any grid: 0 background, class index + 1, 255 open."""
+    def __call__(self, record: Record, size: tuple[int, int], mask: Labels | None) -> Labels:
+        """Index map over the whole image, on any grid: 0 background, class index + 1, 255 open.
+
+        Args:
+            size: (height, width) of the image.
+            mask: The image's own, where `needs_mask` asks for it.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
         ...
 
 
@@ -73,7 +81,9 @@ class MaskLabels(LabelsConfig):
     source: Literal["masks"] = "masks"
 
 
-def read_labels(config: LabelsConfig, records: list[Record], num_classes: int, made: str | None = None) -> LabelReader:
+def read_labels(
+    config: LabelsConfig, records: Sequence[Record], num_classes: int, made: str | None = None
+) -> LabelReader:
     """The reader of a run's labels; every image is looked for before training begins.
 
     Args:
@@ -103,9 +113,10 @@ def read_labels(config: LabelsConfig, records: list[Record], num_classes: int, m
 class _Masks:
     needs_mask = True
 
-    def __call__(self, example: Example) -> NDArray[np.uint8]:
-        assert example.mask is not None, "asked for with its mask"
-        return example.mask
+    def __call__(self, record: Record, size: tuple[int, int], mask: Labels | None) -> Labels:
+        if mask is None:
+            raise DataError(f"image {record.image_id!r} has no mask")
+        return mask
 
 
 class _Folder:
@@ -114,7 +125,7 @@ class _Folder:
     def __init__(self, folder: str, num_classes: int) -> None:
         self.folder, self.num_classes = folder, num_classes
 
-    def missing(self, records: list[Record]) -> list[str]:
+    def missing(self, records: Sequence[Record]) -> list[str]:
         there: dict[str, set[str]] = {}
         absent = []
         for record in records:
@@ -125,9 +136,8 @@ class _Folder:
                 absent.append(record.image_id)
         return absent
 
-    def __call__(self, example: Example) -> NDArray[np.uint8]:
-        size = (example.image.shape[0], example.image.shape[1])
-        return read_mask(join(self.folder, mask_name(example.record.image_id)), size, self.num_classes)
+    def __call__(self, record: Record, size: tuple[int, int], mask: Labels | None) -> Labels:
+        return read_mask(join(self.folder, mask_name(record.image_id)), size, self.num_classes)
 
 
 class _Archive:
@@ -146,11 +156,11 @@ class _Archive:
         self.rows = {str(name): row for row, name in enumerate(ids.tolist())}
         self.cues = cues
 
-    def missing(self, records: list[Record]) -> list[str]:
+    def missing(self, records: Sequence[Record]) -> list[str]:
         return [record.image_id for record in records if record.image_id not in self.rows]
 
-    def __call__(self, example: Example) -> NDArray[np.uint8]:
-        return self.cues[self.rows[example.record.image_id]]
+    def __call__(self, record: Record, size: tuple[int, int], mask: Labels | None) -> Labels:
+        return self.cues[self.rows[record.image_id]]
 
 
 def _some(names: list[str], of: int) -> str:

@@ -94,8 +94,11 @@ def test_store_and_folder_give_the_same(scenes: Source, map_store: str, map_fold
     written = json.loads((tmp_path / "a" / CUES_FILE).read_text())
     assert written["quality"] == quality.figures()
     assert written["rule"]["name"] == "sec"
-    reader = read_labels(FileLabels(path=str(tmp_path / "a")), list(scenes.records), len(scenes.classes))
-    total = sum(cue_matrix(reader(e := scenes.load(i)), _mask(e), len(scenes.classes)) for i in range(6))
+    reader = read_labels(FileLabels(path=str(tmp_path / "a")), scenes.records, len(scenes.classes))
+    total = sum(
+        cue_matrix(reader(record, (40, 40), None), _mask(scenes.load(i)), len(scenes.classes))
+        for i, record in enumerate(scenes.records)
+    )
     np.testing.assert_array_equal(total, of_store.matrix)
 
 
@@ -149,13 +152,13 @@ def test_sweep_finds_what_single_runs_give(scenes: Source, map_store: str, tmp_p
 def test_sec_published_cues(shared: Path) -> None:
     voc = VocConfig(root=str(shared / "data/voc"), split="train").build()
     labels = FileLabels(path=str(shared / "data/seeds/sec_cues_41x41.npz"))
-    reader = read_labels(labels, list(voc.records), len(voc.classes))
+    reader = read_labels(labels, voc.records, len(voc.classes))
     matrix = np.zeros((21, 22), np.int64)
     for index in range(0, len(voc.records), 8):
         example = voc.load(index)
-        cues = reader(example)
-        assert cues.shape == (41, 41)
         height, width = example.image.shape[:2]
+        cues = reader(example.record, (height, width), None)
+        assert cues.shape == (41, 41)
         rows, columns = np.arange(height) * 41 // height, np.arange(width) * 41 // width
         matrix += cue_matrix(cues[rows][:, columns], _mask(example), 20)
     quality = CueQuality.of(matrix)

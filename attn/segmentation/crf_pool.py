@@ -1,0 +1,110 @@
+"""The dense CRF of many images on many cores: the same numbers, whoever computes them.
+
+A CRF is computed by one thread from one image alone, so that neither the number of processes nor the order of the
+images changes a result. Processes and not threads: the extension holds Python's lock while it works.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CrfPool", "LocalCrfPool", "Refined", "refine", "refine_mask", "spare_cores"]
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.evaluation.crf import CrfConfig, dense_crf
+
+T = TypeVar("T", covariant=True)
+
+Image = NDArray[np.uint8]
+Probabilities = NDArray[np.float32]
+
+
+class Refined(Protocol[T]):
+    """What will have been computed; a `concurrent.futures.Future` is one."""
+
+    def result(self) -> T: ...
+
+
+class CrfPool(Protocol):
+    """Whoever computes CRFs: this process, others beside it, or a cluster.
+
+    Attributes:
+        size: How many images are worked on at a time.
+    """
+
+    size: int
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Refined[Any]:
+        """Begin a piece of work: one of this module's functions with its arguments."""
+        ...
+
+
+class LocalCrfPool:
+    """Processes of this machine; with none, the caller's own, at once.
+
+    They are started when the first work comes, and end with the program or when the pool is closed.
+    """
+
+    def __init__(self, processes: int) -> None:
+        if processes < 0:
+            raise ValueError(f"a pool cannot have {processes} processes")
+        self.size = max(1, processes)
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, work: Callable[..., T], *arguments: Any) -> Refined[T]:
+        if self._processes == 0:
+            done: Future[T] = Future()
+            done.set_result(work(*arguments))
+            return done
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._processes, mp_context=_context(), initializer=_start)
+        return self._pool.submit(work, *arguments)
+
+    def close(self) -> None:
+        """End the processes; work that has not begun is dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self) -> LocalCrfPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_pool": None}
+
+
+def refine(image: Image, probs_CHW: Probabilities, parameters: CrfConfig) -> Probabilities:
+    """See `dense_crf`."""
+    return dense_crf(image, probs_CHW, parameters)
+
+
+def refine_mask(image: Image, probs_CHW: Probabilities, parameters: CrfConfig) -> NDArray[np.uint8]:
+    """The most probable channel after the CRF, (H, W)."""
+    return dense_crf(image, probs_CHW, parameters).argmax(0).astype(np.uint8)
+
+
+def spare_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _context() -> Any:
+    # A fork copies the locked locks of other threads (Ray's, CUDA's), and then hangs.
+    return multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+
+
+def _start() -> None:
+    """One thread a process: the pool has as many processes as there are cores to use."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"

@@ -1,0 +1,68 @@
+"""Where the positions of a network's output lie in its input, and labels and scores brought there and back.
+
+Networks whose layers pad by half their window put position i at pixel i · stride when the input has stride · n + 1
+pixels: then the corners of output and input coincide. For other sizes positions are taken for cells of equal size.
+
+Shapes: B images, C channels, h×w output, H×W input, n×m labels.
+"""
+
+from __future__ import annotations
+
+__all__ = ["aligned", "labels_on_grid", "upsample_scores"]
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from attn.data.geometry import Geometry
+from attn.segmentation.cues import IGNORE
+
+Size = tuple[int, int]
+
+
+def aligned(size: Size, grid: Size) -> bool:
+    """Whether the corners of an input and of its output coincide."""
+    steps = {(long - 1) / (short - 1) for long, short in zip(size, grid, strict=True) if short > 1}
+    return len(steps) == 1 and min(grid) > 1 and all(step == int(step) for step in steps)
+
+
+def upsample_scores(scores_BChw: Tensor, size: Size) -> Tensor:
+    """Scores of an output at the size of its input, bilinear."""
+    grid = (scores_BChw.shape[2], scores_BChw.shape[3])
+    return functional.interpolate(scores_BChw, size, mode="bilinear", align_corners=aligned(size, grid))
+
+
+def labels_on_grid(labels_nm: NDArray[Any], geometry: Geometry, grid: Size) -> Tensor:
+    """Labels of a whole image at the positions of a network's output, each taken from the cell that it lies in.
+
+    Args:
+        labels_nm: On any grid over the image.
+        grid: (h, w) of the output; the input's own size gives every pixel its label.
+
+    Returns:
+        uint8 (h, w), 255 where the input reaches beyond the image.
+    """
+    corners = aligned(geometry.size, grid)
+    top, left, height, width = geometry.crop
+    rows = _cells(geometry.size[0], grid[0], top, height, geometry.image_size[0], labels_nm.shape[0], corners)
+    columns = _cells(geometry.size[1], grid[1], left, width, geometry.image_size[1], labels_nm.shape[1], corners)
+    if geometry.flip:
+        columns = columns[::-1]
+    seen = (rows >= 0)[:, None] & (columns >= 0)
+    found = np.asarray(labels_nm)[np.maximum(rows, 0)][:, np.maximum(columns, 0)]
+    return torch.from_numpy(np.where(seen, found, IGNORE).astype(np.uint8))
+
+
+def _cells(
+    pixels: int, places: int, start: int, extent: int, length: int, cells: int, corners: bool
+) -> NDArray[np.int64]:
+    """For each place along one axis of the output the cell of the labels, -1 beyond the image."""
+    index = np.arange(places)
+    centre = index * (pixels - 1) / (places - 1) + 0.5 if corners and places > 1 else (index + 0.5) * pixels / places
+    position = start + centre / pixels * extent
+    found = np.floor(position / length * cells).astype(np.int64)
+    return np.where((position >= 0) & (position < length), np.clip(found, 0, cells - 1), -1)

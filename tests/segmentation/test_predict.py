@@ -1,0 +1,101 @@
+"""Scales, mirrored inputs, restriction to labels and the CRF, each against what it stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attn.data.sample import Example, Record
+from attn.data.transforms import InputConfig
+from attn.evaluation.crf import SEC_CRF, dense_crf
+from attn.segmentation.crf_pool import LocalCrfPool
+from attn.segmentation.networks import SegmentationModelConfig, SegmentationOutput
+from attn.segmentation.predict import InferenceConfig, predict, probabilities
+
+INPUT = InputConfig(size=33)
+
+
+class Seen(nn.Module):
+    """Scores of channel 1 are the mean of the colours; remembers the sizes that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_classes, self.config = 2, SegmentationModelConfig(name="tiny", weights=None)
+        self.sizes: list[tuple[int, ...]] = []
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        self.sizes.append(tuple(images.shape))
+        mean = images.mean(dim=1)[:, ::8, ::8] * self.scale
+        return SegmentationOutput(torch.stack([torch.zeros_like(mean), mean, -mean], dim=1))
+
+
+def _image(height: int = 40, width: int = 60) -> np.ndarray:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 3] = 255
+    image[: height // 4] += 60
+    return image
+
+
+def _example(image: np.ndarray, labels: tuple[int, ...] = (0, 1)) -> Example:
+    return Example(Record("a", labels), image)
+
+
+@pytest.mark.parametrize(
+    ("config", "sizes"),
+    [
+        (InferenceConfig(), [(1, 3, 33, 33)]),
+        (InferenceConfig(scales=(0.75, 1.0, 1.25)), [(1, 3, 25, 25), (1, 3, 33, 33), (1, 3, 41, 41)]),
+        (InferenceConfig(flip=True), [(2, 3, 33, 33)]),
+        (InferenceConfig(size="image"), [(1, 3, 41, 57)]),
+        (InferenceConfig(size=90), [(1, 3, 57, 89)]),
+        (InferenceConfig(size="image", scales=(0.01,)), [(1, 3, 9, 9)]),
+    ],
+)
+def test_inputs_keep_what_is_beyond_whole_strides(config: InferenceConfig, sizes: list[tuple[int, ...]]) -> None:
+    network = Seen()
+    probs = probabilities(network, _image(), INPUT, config)
+    assert network.sizes == sizes
+    assert probs.shape == (3, 40, 60)
+    torch.testing.assert_close(probs.sum(0), torch.ones(40, 60))
+    network.sizes.clear()
+    probabilities(network, _image(), InputConfig(size=64), InferenceConfig(scales=(0.8,)))
+    assert network.sizes == [(1, 3, 48, 48)]
+
+
+def test_probabilities_are_means_over_the_views() -> None:
+    network, image = Seen(), _image()
+    single = [probabilities(network, image, INPUT, InferenceConfig(scales=(scale,))) for scale in (0.75, 1.25)]
+    both = probabilities(network, image, INPUT, InferenceConfig(scales=(0.75, 1.25)))
+    torch.testing.assert_close(both, (single[0] + single[1]) / 2)
+    plain = probabilities(network, image, INPUT, InferenceConfig())
+    mirrored = probabilities(network, np.ascontiguousarray(image[:, ::-1]), INPUT, InferenceConfig()).flip(-1)
+    flipped = probabilities(network, image, INPUT, InferenceConfig(flip=True))
+    torch.testing.assert_close(flipped, (plain + mirrored) / 2, atol=1e-5, rtol=1e-4)
+
+
+def test_crf_and_restriction() -> None:
+    network, image = Seen(), _image()
+    probs = probabilities(network, image, INPUT, InferenceConfig()).numpy()
+    (found,) = predict(network, [_example(image)], INPUT, InferenceConfig())
+    np.testing.assert_array_equal(found.plain, probs.argmax(0))
+    np.testing.assert_array_equal(found.refined, dense_crf(image, probs, SEC_CRF).argmax(0))
+    (without,) = predict(network, [_example(image)], INPUT, InferenceConfig(crf=None))
+    assert without.refined is without.plain
+    assert set(np.unique(probs.argmax(0))) == {1, 2}
+    (restricted,) = predict(network, [_example(image, (1,))], INPUT, InferenceConfig(crf=None), restrict=True)
+    assert set(np.unique(restricted.plain)) == {0, 2}
+    assert network.training
+
+
+def test_images_keep_their_order_on_many_processes() -> None:
+    network = Seen()
+    images = [_image(20 + seed, 30) for seed in range(9)]
+    with LocalCrfPool(2) as pool:
+        many = list(predict(network, map(_example, images), INPUT, InferenceConfig(), pool=pool))
+    alone = list(predict(network, map(_example, images), INPUT, InferenceConfig()))
+    for ours, theirs, image in zip(many, alone, images, strict=True):
+        assert ours.example.image is image
+        np.testing.assert_array_equal(ours.refined, theirs.refined)
