@@ -58,8 +58,8 @@ def _head_key(run: str) -> str:
 
 def take_fence(backend: Backend, run: str, from_version: int, floor: int) -> Fence:
     """Shut older sessions of a run out."""
-    taken = backend.list(f"fence/{run}/")
-    number = _number(taken[-1].key) + 1 if taken else 1
+    taken, head = backend.list(f"fence/{run}/"), read_head(backend, run)
+    number = max(_number(taken[-1].key) if taken else 0, head[0].fence if head else 0) + 1
     for candidate in range(number, number + _TRIES):
         if fence := create_fence(backend, run, candidate, from_version, floor):
             return fence

@@ -9,8 +9,8 @@ import secrets
 import time
 
 from attn.store.backends import Backend
-from attn.store.errors import StoreError
-from attn.store.fence import create_fence, newest_fence, write_head
+from attn.store.errors import DamagedError, StoreError
+from attn.store.fence import create_fence, newest_fence, read_head, write_head
 from attn.store.manifest import Manifest, claim, manifest_key, newest_claim, read_manifest, runs_of, version_numbers
 from attn.store.pins import pinned
 from attn.store.points import reach
@@ -21,14 +21,25 @@ def newest_version(backend: Backend, run: str) -> Manifest:
 
     A version that an older session made is passed over, however great its number: a process that was thought dead may
     have made it.
+
+    Raises:
+        DamagedError: The newest fence or the head's version is lost; an older one would pass for the newest.
     """
-    fence = newest_fence(backend, run)
+    found = read_head(backend, run)  # before the fence, which is always the newer one
+    head, fence = found[0] if found else None, newest_fence(backend, run)
     number, floor = (fence.number, fence.floor) if fence else (0, 0)
-    for version in reversed(version_numbers(backend, run, after=floor)):
+    versions = version_numbers(backend, run, after=floor)
+    if (head is not None and head.fence > number) or (fence is None and versions):
+        raise DamagedError(f"{backend.uri}: the fence of run {run}'s newest session, after {number}, is missing")
+    newest = read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
+    for version in reversed(versions):
         manifest = read_manifest(backend, version, run)
         if manifest.fence == number:
-            return manifest
-    return read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
+            newest = manifest
+            break
+    if head is not None and head.fence == number and head.version > newest.version:
+        raise DamagedError(f"{backend.uri}: version {head.version}, which the head of run {run} names, is missing")
+    return newest
 
 
 def history(backend: Backend) -> list[tuple[Manifest, bool]]:

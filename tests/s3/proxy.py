@@ -82,6 +82,14 @@ def proxy(upstream: str) -> Iterator[Proxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # One packet for head and body: two would wait for each other's acknowledgement, 40 ms a request.
+        wbufsize = -1
+        disable_nagle_algorithm = True
+
+        def handle_expect_100(self) -> bool:
+            ready = super().handle_expect_100()
+            self.wfile.flush()
+            return ready
 
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,10 @@ import pytest
 
 from attn import store as maps
 from attn.store import points
+from tests.store.small import at
 
 GRID = (3, 4)
 ROWS = [(f"i{number:02d}", 0) for number in range(24)]
-
-
-@pytest.fixture(autouse=True)
-def no_handler() -> Iterator[None]:
-    yield
-    points.install(None)
 
 
 @pytest.fixture
@@ -41,23 +36,6 @@ def grow_old(place: maps.MapStore) -> None:
         if path.is_file():
             status = path.stat()
             os.utime(path, (status.st_atime - 2 * 86400, status.st_mtime - 2 * 86400))
-
-
-def at(point: str, act: Callable[[], object]) -> list[object]:
-    """Have something done when a point is reached for the first time; returns what it gave or raised."""
-    done: list[object] = []
-
-    def handle(name: str) -> None:
-        if name == point and not done:
-            points.install(None)
-            try:
-                done.append(act())
-            except maps.StoreError as error:
-                done.append(error)
-            points.install(handle)
-
-    points.install(handle)
-    return done
 
 
 def five_versions(place: maps.MapStore) -> list[int]:

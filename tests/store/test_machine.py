@@ -25,7 +25,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.epoch = 0
         # What is committed, what is pending in it, and what is added since; and all of it at the last checkpoint.
         self.base, self.pending, self.version = Model(fusion), Model(fusion), 0
-        self.checkpoint = (0, self.base, self.pending, 0)
+        self.checkpoint = (0, Model(fusion), Model(fusion), 0)
         self.writers: dict[int, Writer] = {}
         self.refs: list[DeltaRef] = []
         self.live = Model(fusion)

@@ -1,0 +1,130 @@
+"""What goes wrong between a store and its server: in the end a right store, or one clear error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from attn import store as maps
+from attn.store.backends import s3
+from tests.s3 import radosgw as ceph
+from tests.s3.proxy import Action, Fault, Proxy, proxy
+from tests.store.small import COUNT, GRID, ROWS, made, one_epoch, values, whole_run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the run when nothing goes wrong."""
+    place = whole_run(str(tmp_path_factory.mktemp("calm") / "store"))
+    expected = np.maximum(values(0), values(1))
+    assert np.array_equal(place.at().rows(0, COUNT)[1], expected)
+    return place.at().digest()
+
+
+@pytest.fixture(scope="module")
+def bad_network(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    """A bad network before an S3 server, a real one where it is installed."""
+    if ceph.missing():
+        endpoint = request.getfixturevalue("s3_endpoint")
+    else:
+        endpoint = request.getfixturevalue("radosgw_node").endpoint
+    with proxy(endpoint) as state:
+        yield state
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest, bad_network: Proxy, monkeypatch: pytest.MonkeyPatch) -> tuple[Proxy, str]:
+    """A network that is still good, and where a store can lie behind it."""
+    bucket = request.getfixturevalue("s3_server" if ceph.missing() else "radosgw")
+    monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.001)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, bad_network.endpoint)
+    bad_network.faults.clear()
+    bad_network.seen.clear()
+    return bad_network, f"{bucket}/maps"
+
+
+WRITTEN = ("store.json", "index/", "fence/", "heads/", "delta/", "base/", "version/", "manifest/", "probe/")
+
+
+@pytest.mark.parametrize("action", [Action.LOSE, Action.DENY], ids=["no answer", "an error for an answer"])
+def test_the_answer_to_a_write_is_lost(network: tuple[Proxy, str], action: Action, undisturbed: str) -> None:
+    state, uri = network
+    # Each kind of object, several times over: a repeated request meets what the lost one did.
+    state.faults += [Fault("PUT", f"/maps/{kind}", action, times=3, status=500) for kind in WRITTEN]
+    place = whole_run(uri)
+    assert not any(fault.times for fault in state.faults)
+    assert place.at().digest() == undisturbed
+    assert place.verify().ok
+    # Nothing was done twice: two epochs of two checkpoints.
+    assert [manifest.version for manifest, _ in place.history()] == [1, 2, 3, 4]
+    assert state.count("PUT", "/maps/manifest/") == 7
+
+
+STORMS = ((409, "ConditionalRequestConflict"), (503, "SlowDown"), (500, "InternalError"))
+
+
+def test_a_storm_passes(network: tuple[Proxy, str], undisturbed: str) -> None:
+    state, uri = network
+    for status, code in STORMS:
+        state.faults += [Fault("PUT", f"/maps/{kind}", Action.REFUSE, 2, status, code) for kind in WRITTEN]
+        if status != 409:
+            state.faults += [Fault("GET", where, Action.REFUSE, 2, status, code) for where in ("/maps/", "list-type")]
+    place = whole_run(uri)
+    assert not any(fault.times for fault in state.faults)
+    assert place.at().digest() == undisturbed
+    assert place.verify().ok
+
+
+@pytest.mark.parametrize(
+    ("kind", "storm"),
+    [("delta/", 1), ("base/", 2), ("version/", 0), ("manifest/", 0), ("manifest/", 1), ("heads/", 0), ("heads/", 2)],
+)
+def test_a_storm_does_not_pass(network: tuple[Proxy, str], kind: str, storm: int, undisturbed: str) -> None:
+    state, uri = network
+    place = made(uri)
+    session = place.begin("run")
+    one_epoch(session, 0)
+    status, code = STORMS[storm]
+    state.faults.append(Fault("PUT", f"/maps/{kind}", Action.REFUSE, 10**6, status, code))
+    with pytest.raises(maps.StoreError, match=rf"maps/{kind}.* cannot be written: .*{code}.*, 9 times$") as caught:
+        one_epoch(session, 1)
+    assert len(os.environ["AWS_SECRET_ACCESS_KEY"]) < 9 or os.environ["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
+    state.faults.clear()
+    # The next attempt goes on from the last checkpoint.
+    one_epoch(place.begin("run", from_version=2), 1)
+    assert place.at().digest() == undisturbed
+    assert place.verify().ok
+
+
+def test_answers_are_cut_off(network: tuple[Proxy, str], undisturbed: str) -> None:
+    state, uri = network
+    kinds = ("store.json", "index/", "delta/", "base/", "manifest/", "heads/", "fence/", "version/")
+    whole_run(uri)
+    state.faults += [Fault("GET", f"/maps/{kind}", Action.CUT, times=2) for kind in kinds]
+    place = maps.open(uri)
+    assert place.verify().ok
+    assert place.at().digest() == undisturbed
+    assert not any(fault.times for fault in state.faults)
+
+
+@pytest.mark.parametrize("kind", ["store.json", "index/", "base/", "manifest/", "fence/", "heads/"])
+def test_a_bit_flips_on_the_way(network: tuple[Proxy, str], kind: str, undisturbed: str) -> None:
+    state, uri = network
+    place = maps.create(uri, rows=ROWS, grid=GRID, shard_rows=64)
+    one_epoch(place.begin("run"), 0)
+    state.faults.append(Fault("GET", f"/maps/{kind}", Action.FLIP))
+    with pytest.raises(maps.DamagedError, match=kind):
+        read_all(uri)
+    assert read_all(uri) == COUNT
+
+
+def read_all(uri: str) -> int:
+    """Read an object of every kind, and give the number of maps."""
+    place = maps.open(uri)
+    place.head("run")
+    place.at().digest()
+    return place.at().coverage

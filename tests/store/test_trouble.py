@@ -1,0 +1,202 @@
+"""Lost objects, a full disk, sessions that overtake each other, clocks that jump: a right store, or one clear error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn import store as maps
+from attn.store import points
+from attn.store.backends import LocalBackend
+from tests.store.small import COUNT, at, made, one_epoch, values, whole_run
+
+KINDS = ("base", "delta", "fence", "heads", "index", "manifest", "store.json", "version")
+BOTH = np.maximum(values(0), values(1))
+
+
+def stored(place: maps.MapStore, version: int | None = None) -> np.ndarray:
+    return place.at(version).rows(0, COUNT)[1]
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+
+
+def test_any_object_is_lost(tmp_path: Path) -> None:
+    """Without one of its objects a store gives the newest version as it was, or says what is missing."""
+    place = whole_run(str(tmp_path / "store"))
+    seen = {path.relative_to(place.uri).parts[0] for path in files(Path(place.uri))}
+    assert seen == set(KINDS)
+    told: set[str] = set()
+    for path in files(Path(place.uri)):
+        content = path.read_bytes()
+        path.unlink()
+        try:
+            assert np.array_equal(stored(maps.open(place.uri)), BOTH), path
+            assert np.array_equal(stored(maps.open(place.uri), 4), BOTH), path
+        except maps.StoreError:
+            told.add(path.relative_to(place.uri).parts[0])
+        path.write_bytes(content)
+    assert told == {"base", "fence", "index", "manifest", "store.json", "version"}
+    assert place.verify().ok
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if os.geteuid() != 0 or mounted.returncode:
+        pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """A file that leaves no room."""
+    ballast = folder / "ballast"
+    with ballast.open("wb") as stream:
+        room = os.fstatvfs(stream.fileno())
+        os.posix_fallocate(stream.fileno(), 0, room.f_bavail * room.f_frsize)
+    return ballast
+
+
+def test_the_disk_is_full(small_disk: Path) -> None:
+    place = made(str(small_disk / "store"))
+    session = place.begin("run")
+    one_epoch(session, 0)
+    writer = session.writer(0)
+    writer.add_many(np.arange(COUNT), values(1))
+
+    ballast = fill(small_disk)
+    with pytest.raises(maps.StoreError, match=r"delta/.* cannot be written: No space left on device"):
+        writer.seal(1)
+    with pytest.raises(maps.StoreError, match="cannot be written: No space left on device"):
+        place.begin("other")
+    ballast.unlink()
+    sealed = writer.seal(1)
+
+    ballast = fill(small_disk)
+    with pytest.raises(maps.StoreError, match=r"base/.* cannot be written: No space left on device"):
+        session.commit(1, [sealed], expected=COUNT)
+    assert np.array_equal(stored(place), values(0))
+    ballast.unlink()
+    session.commit(1, [sealed], expected=COUNT)
+    assert np.array_equal(stored(place), BOTH)
+    assert place.verify().ok
+    assert not list(small_disk.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "point", ["merge.read", "merge.written", "commit.merged", "commit.covered", "commit.claimed", "commit.manifest"]
+)
+def test_a_session_is_overtaken_in_its_commit(tmp_path: Path, point: str) -> None:
+    """What an old session still does, at whichever point it was when a new one began, is in nobody's history."""
+    place = made(str(tmp_path / "store"))
+    old = place.begin("run")
+    first = one_epoch(old, 0)
+    writer = old.writer(0)
+    writer.add_many(np.arange(COUNT), np.full_like(values(1), 255))
+    sealed = writer.seal(1)
+
+    done = at(point, lambda: one_epoch(place.begin("run", from_version=first), 1))
+    try:
+        lost = old.commit(1, [sealed], expected=COUNT)
+    except maps.FencedError:
+        lost = None
+    assert lost is not None or point != "commit.manifest"
+    for late in (lambda: old.publish(), lambda: old.commit(2, [])):
+        with pytest.raises(maps.FencedError, match="was begun again"):
+            late()
+    (newest,) = done
+    assert place.at().version == newest
+    assert place.head("run") == newest
+    assert np.array_equal(stored(place), BOTH)
+    assert [m.version for m, living in place.history() if not living] == ([] if lost is None else [lost])
+    assert place.verify().ok
+    one_epoch(place.begin("run", from_version=place.head("run")), 2)
+    assert np.array_equal(stored(place), np.maximum(BOTH, values(2)))
+
+
+@dataclass(frozen=True)
+class Shifted(LocalBackend):
+    """A place whose clock is wrong."""
+
+    seconds: float = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.seconds
+
+
+YEARS = 10 * 365 * 86400.0
+
+
+@pytest.mark.parametrize("jump", [YEARS, -YEARS], ids=["ahead", "back"])
+def test_the_clock_jumps(tmp_path: Path, jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the order of sessions and versions nor what is in flight depends on a clock."""
+    uri = str(tmp_path / "store")
+    place = made(uri)
+    session = place.begin("run")
+    first = one_epoch(session, 0)
+    plain = time.time
+    monkeypatch.setattr(time, "time", lambda: plain() + jump)
+    writer = session.writer(0)
+    writer.add_many(np.arange(COUNT), values(1))
+    sealed = writer.seal(1)
+    maps.open(Shifted(uri, jump)).gc(dry_run=False, keep=1)
+    session.commit(1, [sealed], expected=COUNT)
+    session.publish()
+    monkeypatch.setattr(time, "time", plain)
+    maps.open(Shifted(uri, jump)).gc(dry_run=False, keep=1)
+    assert np.array_equal(stored(place), BOTH)
+    again = place.begin("run", from_version=session.version)
+    assert again.version > first
+    with pytest.raises(maps.FencedError):
+        session.commit(2, [])
+    one_epoch(again, 2)
+    assert np.array_equal(stored(place), np.maximum(BOTH, values(2)))
+    assert place.verify().ok
+
+
+def test_a_write_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power failure there is no name without content: each file is synced before, and its folder after."""
+    seen: list[str] = []
+    for name in ("fsync", "link", "rename", "replace"):
+        plain = getattr(os, name)
+
+        def noted(*arguments: object, _plain: object = plain, _name: str = name, **more: object) -> object:
+            target = os.readlink(f"/proc/self/fd/{arguments[0]}") if _name == "fsync" else os.fspath(arguments[1])
+            kind = "folder" if os.path.isdir(target) else "file"
+            seen.append(f"sync {kind}" if _name == "fsync" else "name")
+            return _plain(*arguments, **more)
+
+        monkeypatch.setattr(os, name, noted)
+    backend = LocalBackend(str(tmp_path))
+    backend.write("first", b"1")
+    assert seen == ["sync file", "name", "sync folder"]
+    seen.clear()
+    backend.create("second", b"1")
+    assert seen == ["sync file", "name", "sync folder"]
+    seen.clear()
+    backend.write("deep/er/third", b"1")
+    assert seen == ["sync folder", "sync folder", "sync file", "name", "sync folder"]
+
+
+def test_points_are_known_and_met(tmp_path: Path) -> None:
+    """Every labelled point is reached by what a store does, and none is reached that is not listed."""
+    met: set[str] = set()
+    points.install(met.add)
+    place = whole_run(str(tmp_path / "store"))
+    place.fork(4, "trial")
+    place.begin("run", from_version=4)
+    maps.open(Shifted(place.uri, YEARS)).gc(dry_run=False, keep=1)
+    assert met == set(points.POINTS)
