@@ -56,33 +56,34 @@ def create(
     if classes and index.classes.max() >= len(classes):
         raise StoreError(f"a row has class {index.classes.max()}, but there are {len(classes)} names of classes")
     backend = connect(uri) if isinstance(uri, str) else uri
-    data = index.encode()
-    sha256 = hashlib.sha256(data).hexdigest()
-    pixels = grid[0] * grid[1]
-    definition = Definition(
-        uuid=str(uuid.uuid4()),
-        grid=(grid[0], grid[1]),
-        fusion=fusion,
-        rows=len(index),
-        images=len(index.images),
-        rows_per_shard=shard_rows or rows_per_shard(len(index), pixels),
-        classes=tuple(classes),
-        fingerprint=fingerprint,
-        index=f"index/pairs-{sha256[:16]}.arrow",
-        index_sha256=sha256,
-        rows_digest=index.digest,
-    )
-    check_conditions(backend)
-    backend.write(definition.index, data)
-    if backend.create(DEFINITION, definition.pack()):
-        return MapStore(Place(backend, definition))
+    if backend.size(DEFINITION) is None:
+        data = index.encode()
+        sha256 = hashlib.sha256(data).hexdigest()
+        definition = Definition(
+            uuid=str(uuid.uuid4()),
+            grid=(grid[0], grid[1]),
+            fusion=fusion,
+            rows=len(index),
+            images=len(index.images),
+            rows_per_shard=shard_rows or rows_per_shard(len(index), grid[0] * grid[1]),
+            classes=tuple(classes),
+            fingerprint=fingerprint,
+            index=f"index/pairs-{sha256[:16]}.arrow",
+            index_sha256=sha256,
+            rows_digest=index.digest,
+        )
+        check_conditions(backend)
+        backend.write(definition.index, data)
+        if backend.create(DEFINITION, definition.pack()):
+            return MapStore(Place(backend, definition))
     store = open_store(backend)
     if not exist_ok:
         raise StoreError(f"{backend.uri} holds a store already; open it, or choose another place")
-    for name in ("rows_digest", "classes", "grid", "fusion"):
-        found, wanted = getattr(store.definition, name), getattr(definition, name)
-        if found != wanted:
-            what = "other rows" if name == "rows_digest" else f"{name} {found!r} and not {wanted!r}"
+    wanted = {"rows_digest": index.digest, "classes": tuple(classes), "grid": tuple(grid), "fusion": fusion}
+    for name, value in wanted.items():
+        found = getattr(store.definition, name)
+        if found != value:
+            what = "other rows" if name == "rows_digest" else f"{name} {found!r} and not {value!r}"
             raise StoreError(f"{backend.uri} holds a store with {what}; choose another place")
     return store
 

@@ -12,7 +12,7 @@ __all__ = ["RowIndex"]
 import functools
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -67,6 +67,9 @@ class RowIndex:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], RowIndex], tuple[bytes]]:
+        return RowIndex.decode, (self.encode(),)
 
     @property
     def images(self) -> Sequence[bytes]:
@@ -135,26 +138,19 @@ class RowIndex:
         classes = ", ".join(map(str, self.classes[start:stop]))
         raise MapError(f"image {image_id!r} has no row for class {class_index} in the store; its classes are {classes}")
 
-    def numbers(self, rows: Iterable[tuple[str, int]] | NDArray[np.integer]) -> NDArray[np.int64]:
+    def numbers(self, rows: Iterable[tuple[str, int] | int] | NDArray[np.integer]) -> NDArray[np.int64]:
         """Row numbers of (image id, class) pairs; numbers stay.
 
         Raises:
             MapError: The store has no such row.
         """
         if not isinstance(rows, np.ndarray):
-            rows = list(rows)
-            if not rows or not isinstance(rows[0], (int, np.integer)):
-                return np.array([self.row(image_id, class_index) for image_id, class_index in rows], np.int64)
-        found = np.asarray(rows)
-        if found.ndim != 1 or found.dtype.kind not in "iu":
-            raise MapError(
-                f"row numbers are {found.dtype} of shape {found.shape}; they must be a list of whole numbers"
-            )
-        if found.size and not (found.min() >= 0 and found.max() < len(self)):
-            raise MapError(
-                f"row numbers lie in [{found.min()}, {found.max()}]; the store has rows 0 to {len(self) - 1}"
-            )
-        return found.astype(np.int64)
+            rows = np.array([row if isinstance(row, (int, np.integer)) else self.row(*row) for row in rows], np.int64)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise MapError(f"row numbers are {rows.dtype} of shape {rows.shape}; they must be a list of whole numbers")
+        if rows.size and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise MapError(f"row numbers lie in [{rows.min()}, {rows.max()}]; the store has rows 0 to {len(self) - 1}")
+        return rows.astype(np.int64)
 
     def pairs(self, numbers: NDArray[np.integer]) -> list[tuple[str, int]]:
         """(image id, class) of rows by number."""

@@ -9,6 +9,7 @@ __all__ = ["Snapshot"]
 
 import hashlib
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -90,9 +91,9 @@ class Snapshot:
 
     def maps(self, numbers: Iterable[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
         """Maps (N, h, w) of rows by number, in the order given."""
-        wanted = np.asarray(list(numbers) if not isinstance(numbers, np.ndarray) else numbers, np.int64)
+        wanted = self._place.index.numbers(numbers if isinstance(numbers, np.ndarray) else list(numbers))
         found = np.zeros((len(wanted), *self._place.definition.grid), np.uint8)
-        for place in np.argsort(wanted, kind="stable").tolist():
+        for place in np.argsort(wanted, kind="stable").tolist():  # in the store's order each batch is decoded once
             row = int(wanted[place])
             found[place] = self.rows(row, row + 1)[1][0]
         return found
@@ -149,9 +150,10 @@ class Snapshot:
 
     def _blocks(self, shard: int, first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         wanted = (shard, first, last)
-        if wanted in self._kept:
-            self._kept.move_to_end(wanted)
-            return self._kept[wanted]
+        with self._lock:
+            if wanted in self._kept:
+                self._kept.move_to_end(wanted)
+                return self._kept[wanted]
         ref, cuts = self._refs[shard], self._place.cuts
         count = int(cuts[shard + 1] - cuts[shard])
         schema = self._place.definition.base_schema
@@ -161,9 +163,10 @@ class Snapshot:
         rows = self._read(ref, lambda source: read_blocks(source, ref, table, first, last, count, schema, only=only))
         found = rows["level"].view(np.uint8), self._algebra.maps(rows)
         if (last - first) <= 2:
-            self._kept[wanted] = found
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            with self._lock:
+                self._kept[wanted] = found
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
         return found
 
     def _read(self, ref: ShardRef, read: Callable[[Reads], T]) -> T:
@@ -185,6 +188,7 @@ class Snapshot:
     def _open(self) -> None:
         """What each process has for itself."""
         self._source = cache_for(self._place.backend, self.manifest.shards)
+        self._lock = threading.Lock()
         self._tables: dict[int, Table] = {}
         self._kept: OrderedDict[tuple[int, int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = OrderedDict()
 

@@ -103,6 +103,8 @@ class Session:
             DamagedError: An object that is to be merged is missing or damaged.
             StoreError: The epoch goes back, a delta is another session's, or the place fails.
         """
+        if not isinstance(epoch, int) or epoch < 0:
+            raise StoreError(f"epoch is {epoch!r}; it must be a whole number, at least 0")
         if epoch < self.epoch:
             raise StoreError(f"epoch {epoch} comes after epoch {self.epoch} was committed; epochs must not go back")
         given = [self._resolved(epoch, ref) for ref in deltas]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["ObjectCheck", "Report", "check_object", "verify"]
+__all__ = ["Report", "verify"]
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,8 @@ from attn.store.manifest import Manifest, ShardRef, claimed_run, runs_of
 from attn.store.place import Place
 from attn.store.records import unpack
 from attn.store.tags import Tag
+
+SHOWN = 5
 
 
 @dataclass
@@ -45,23 +46,8 @@ class Report:
         return not self.faults
 
 
-@dataclass(frozen=True)
-class ObjectCheck:
-    """One object and the versions that name it; plain data."""
-
-    place: Place
-    ref: ShardRef | DeltaObject
-    versions: tuple[int, ...]
-
-
-def verify(
-    place: Place, map: Callable[[Callable[[ObjectCheck], list[str]], Sequence[ObjectCheck]], Any] = map
-) -> Report:
-    """Read all of a store, and check it against its manifests.
-
-    Args:
-        map: Calls the check on each object, like the built-in; may run elsewhere.
-    """
+def verify(place: Place) -> Report:
+    """Read all of a store, and check it against its manifests."""
     report = Report()
     faults = report.faults
     try:
@@ -82,20 +68,17 @@ def verify(
         objects += [item for ref in manifest.pending for item in ref.objects]
         for item in objects:
             named.setdefault(item, []).append(version)
-    checks = [ObjectCheck(place, ref, tuple(versions)) for ref, versions in named.items()]
-    for found_faults in map(check_object, checks):
-        faults += found_faults
-    report.objects = len(checks)
-    report.size = sum(check.ref.size for check in checks)
+    for ref, versions in named.items():
+        faults += _check_object(place, ref, versions)
+    report.objects = len(named)
+    report.size = sum(ref.size for ref in named)
     return report
 
 
-def check_object(check: ObjectCheck) -> list[str]:
+def _check_object(place: Place, ref: ShardRef | DeltaObject, versions: list[int]) -> list[str]:
     """What is wrong with an object, in words."""
-    place, ref = check.place, check.ref
-    versions = f"version{'s' if len(check.versions) > 1 else ''} {', '.join(map(str, check.versions[:5]))}"
-    more = f" and {len(check.versions) - 5} more" if len(check.versions) > 5 else ""
-    where = f"{place.backend.uri}: {ref.key}, of {versions}{more}"
+    shown = ", ".join(map(str, versions[:SHOWN])) + (f" and {len(versions) - SHOWN} more" * (len(versions) > SHOWN))
+    where = f"{place.backend.uri}: {ref.key}, of version{'s' * (len(versions) > 1)} {shown}"
     try:
         wrong = list(_check_base(place, ref) if isinstance(ref, ShardRef) else _check_delta(place, ref))
     except MissingError:

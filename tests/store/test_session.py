@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from attn import store as maps
 from attn.store import (
+    ConditionsIgnoredError,
     CoverageError,
     DeltaRef,
     FencedError,
@@ -468,3 +471,19 @@ def test_what_is_no_store_is_refused(tmp_path: Any) -> None:
     for uri in ("gs://bucket/x", "s3://bucket", "s3:///x", ""):
         with pytest.raises(StoreError, match="no place for a store"):
             maps.open(uri)
+
+
+def test_a_file_system_without_hard_links_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(ConditionsIgnoredError, match="has no hard links"):
+        maps.create(str(tmp_path / "s"), rows=PAIRS, grid=GRID)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, "1", None])
+def test_an_epoch_is_a_whole_number(epoch: Any) -> None:
+    with pytest.raises(StoreError, match="whole number"):
+        new_store().begin("run").commit(epoch, [])

@@ -19,10 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attn.store.backends.base import Entry
-from attn.store.errors import MissingError, StoreError
+from attn.store.errors import ConditionsIgnoredError, MissingError, StoreError
 from attn.store.points import reach
 
 PART, LOCK = ".part", ".lock"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
+_NEEDS_LINKS = (
+    "{}: the file system has no hard links, by which the first of several writers is found; choose a folder of a file "
+    "system that has them, or an object store"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,12 @@ class LocalBackend:
     def create(self, key: str, data: bytes) -> bool:
         try:
             with self._part(key, data) as part:
-                os.link(part, self.path(key))
+                try:
+                    os.link(part, self.path(key))
+                except OSError as error:
+                    if error.errno in _NO_LINKS:
+                        raise ConditionsIgnoredError(_NEEDS_LINKS.format(self.root)) from None
+                    raise
         except FileExistsError:
             return self.read(key) == data
         return True
