@@ -47,6 +47,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
         raise RunError(
             f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id"
         )
+    config = config.pinned()
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
     )

@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(runs.train)
 app.command()(runs.resume)
 app.command()(runs.evaluate)
+app.command()(runs.maps)
 app.command()(runs.ls)
 app.command()(inspect.validate)
 app.command()(serve.serve)

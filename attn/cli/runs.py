@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["evaluate", "ls", "resume", "train"]
+__all__ = ["evaluate", "ls", "maps", "resume", "train"]
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,17 +48,36 @@ def resume(
 
 @command
 def evaluate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL_OR_STORE",
+            help="A trained model's folder, a run's name, or NAME@ALIAS of the registry; "
+            "or the place of a map store, with @VERSION behind it or the newest.",
+        ),
+    ],
+    overrides: Overrides = None,
+) -> Result:
+    """Score a trained model and its maps, or the maps of a map store, on any data."""
+    from jobs.evaluate import run, table
+
+    result = run(target, overrides or [])
+    return Result(result, lambda console: console.print(table(result)))
+
+
+@command
+def maps(
     model: Annotated[
         str,
         typer.Argument(metavar="MODEL", help="A trained model's folder, a run's name, or NAME@ALIAS of the registry."),
     ],
     overrides: Overrides = None,
+    address: Address = None,
 ) -> Result:
-    """Score a trained model and its maps on any data."""
-    from jobs.evaluate import run, table
+    """Write a trained model's attention maps for any data, into a map store or as PNGs (output.kind=png)."""
+    from jobs.maps import run
 
-    result = run(model, overrides or [])
-    return Result(result, lambda console: console.print(table(result)))
+    return _result(run(model, overrides or [], address=address))
 
 
 @command

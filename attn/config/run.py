@@ -45,6 +45,10 @@ class RunConfig(Config):
         """What runs are named after."""
         raise TypeError(f"{type(self).__name__} does not say what its runs are named after")
 
+    def pinned(self) -> Self:
+        """The same with everything named that would otherwise be taken as it is found when the run begins."""
+        return self
+
     @property
     def accumulates(self) -> bool:
         """Whether the steps' maps are kept in a map store."""

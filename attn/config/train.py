@@ -33,6 +33,9 @@ class TrainConfig(RunConfig):
     def accumulates(self) -> bool:
         return self.store.accumulate
 
+    def pinned(self) -> Self:
+        return self.model_copy(update={"method": self.method.pinned()})
+
     def build_parts(self, *, rank: int, world: int) -> Parts:
         from attn.training.parts import build_parts
 
@@ -40,6 +43,11 @@ class TrainConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.method.needs_class_maps and self.model.head != "conv":
+            raise ValueError(
+                f"method.name={self.method.variant} reads the class-aware convolution, which "
+                f"model.head={self.model.head} lacks: set model.head=conv"
+            )
         if self.store.accumulate and self.store.start_epoch >= self.training.epochs:
             raise ValueError(
                 f"store.start_epoch={self.store.start_epoch} leaves none of training.epochs={self.training.epochs} to "

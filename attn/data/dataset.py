@@ -17,6 +17,7 @@ from attn.data.boxes import box_regions, boxes_of, mask_regions
 from attn.data.geometry import Geometry
 from attn.data.sample import Example, Sample
 from attn.data.sampler import Key
+from attn.data.soft_labels import SoftLabels
 from attn.data.source import Source
 from attn.data.transforms import InputConfig, draw_geometry, to_input
 from attn.errors import DataError
@@ -33,6 +34,7 @@ class AttentionDataset(Dataset[Sample]):
         region_kind: What that supervision is; boxes that a record lacks are derived from its mask.
         with_masks: Hand out the masks in the image's own frame, as evaluation needs them.
         with_saliency: Hand out saliency in the input's frame; an image without it is then a fault.
+        soft_labels: Reads stored maps, to hand them out in the input's frame.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class AttentionDataset(Dataset[Sample]):
         region_kind: Literal["masks", "boxes"] = "masks",
         with_masks: bool = False,
         with_saliency: bool = False,
+        soft_labels: SoftLabels | None = None,
     ) -> None:
         self.source, self.input, self.train, self.seed = source, input, train, seed
         self.supervised, self.region_kind = frozenset(supervised), region_kind
-        self.with_masks, self.with_saliency = with_masks, with_saliency
+        self.with_masks, self.with_saliency, self.soft_labels = with_masks, with_saliency, soft_labels
         self._epoch = 0
         self._warned: set[str] = set()
 
@@ -98,6 +101,7 @@ class AttentionDataset(Dataset[Sample]):
             regions=self._regions(example, geometry) if has_regions and record.labels else None,
             saliency=self._saliency(example, geometry) if self.with_saliency else None,
             mask=example.mask if self.with_masks else None,
+            soft_labels=self.soft_labels.read(record, geometry) if self.soft_labels else None,
             skipped=skipped,
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = ["Batch", "Example", "Record", "Sample", "collate"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
@@ -72,6 +73,8 @@ class Sample:
         saliency: float32 (H, W) in [0, 1].
         mask: uint8 (H0, W0) of the image's own frame; only where the run evaluates maps.
         cues: uint8 (h, w) at the positions of a segmentation network's output: 0 background, class index + 1, 255 open.
+        soft_labels: float32 (n, h, w) in [0, 1] at the positions of the network's class maps, in the order of
+            `record.labels`.
         skipped: Names of the images that could not be read and that this one stands in for.
     """
 
@@ -84,6 +87,7 @@ class Sample:
     saliency: Tensor | None = None
     mask: np.ndarray | None = None
     cues: Tensor | None = None
+    soft_labels: Tensor | None = None
     skipped: tuple[str, ...] = ()
 
 
@@ -98,6 +102,7 @@ class Batch:
         regions: float32 (M, H, W), 0 or 1, in the order of `region_pairs`; M is 0 where no image is supervised.
         saliency: float32 (B, H, W) in [0, 1], or None.
         cues: uint8 (B, h, w), or None.
+        soft_labels: float32 (B, C, h, w) in [0, 1], 0 for absent classes, or None.
         masks: one uint8 (H0, W0) per image, or None where it has none.
         skipped: Names of the images that could not be read and were replaced.
     """
@@ -111,6 +116,7 @@ class Batch:
     regions: Tensor
     saliency: Tensor | None = None
     cues: Tensor | None = None
+    soft_labels: Tensor | None = None
     masks: tuple[np.ndarray | None, ...] = field(default=())
     skipped: tuple[str, ...] = ()
 
@@ -129,6 +135,7 @@ class Batch:
             regions=self.regions.to(device, non_blocking=True),
             saliency=None if self.saliency is None else self.saliency.to(device, non_blocking=True),
             cues=None if self.cues is None else self.cues.to(device, non_blocking=True),
+            soft_labels=None if self.soft_labels is None else self.soft_labels.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> Self:
@@ -141,6 +148,7 @@ class Batch:
             regions=self.regions.pin_memory(),
             saliency=None if self.saliency is None else self.saliency.pin_memory(),
             cues=None if self.cues is None else self.cues.pin_memory(),
+            soft_labels=None if self.soft_labels is None else self.soft_labels.pin_memory(),
         )
 
 
@@ -175,6 +183,18 @@ def collate(samples: list[Sample]) -> Batch:
         regions=torch.cat(regions).float() if regions else images.new_zeros((0, *images.shape[-2:])),
         saliency=torch.stack(saliency) if len(saliency) == len(samples) else None,
         cues=torch.stack(cues) if len(cues) == len(samples) else None,
+        soft_labels=_by_class(samples),
         masks=tuple(sample.mask for sample in samples),
         skipped=tuple(name for sample in samples for name in sample.skipped),
     )
+
+
+def _by_class(samples: Sequence[Sample]) -> Tensor | None:
+    """The soft labels (B, C, h, w) of all classes."""
+    found = [sample.soft_labels for sample in samples if sample.soft_labels is not None]
+    if len(found) < len(samples):
+        return None
+    labels_BChw = torch.zeros(len(samples), len(samples[0].labels), *found[0].shape[1:])
+    for row, (sample, maps_nhw) in enumerate(zip(samples, found, strict=True)):
+        labels_BChw[row, list(sample.record.labels)] = maps_nhw
+    return labels_BChw

@@ -10,12 +10,13 @@ __all__ = ["Method", "MethodConfig", "Parts", "Progress", "Supervision", "record
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from torch import Tensor
 
 from attn.config.base import Variant
 from attn.data.sample import Batch
+from attn.data.soft_labels import StoredMaps
 from attn.maps import MapKind
 from attn.models.output import Output
 
@@ -54,6 +55,20 @@ class Supervision:
 
 class MethodConfig(Variant, tag="name"):
     """A method's own configuration; `name` chooses the method."""
+
+    @property
+    def soft_labels(self) -> StoredMaps | None:
+        """The stored maps that it learns from, or None."""
+        return None
+
+    @property
+    def needs_class_maps(self) -> bool:
+        """Whether it reads the class-aware convolution, which only a network with `head: conv` has."""
+        return False
+
+    def pinned(self) -> Self:
+        """The same with everything named that would otherwise be taken as it is found, such as the newest version."""
+        return self
 
     def build(self) -> Method:
         raise TypeError(f"{type(self).__name__} does not say how to build its method")

@@ -16,9 +16,11 @@ from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler, choose_supervised, shards
+from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source
 from attn.errors import DataError
 from attn.methods.base import Method
+from attn.models.map_size import MapSize
 from attn.models.network import Network
 from attn.training.run_parts import RunParts
 from attn.training.validation import validate
@@ -60,6 +62,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     supervised: list[int] = []
     if supervision is not None:
         supervised = choose_supervised(source.records, supervision.images, supervision.kind, config.seed)
+    stored = config.method.soft_labels
     dataset = AttentionDataset(
         source,
         config.input,
@@ -67,6 +70,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
         seed=config.seed,
         supervised=frozenset(supervised),
         region_kind=supervision.kind if supervision else "masks",
+        soft_labels=SoftLabels(open_maps(stored, source), MapSize(config.model)) if stored else None,
     )
     sampler = BatchSampler(
         len(source.records),

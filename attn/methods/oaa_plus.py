@@ -1,0 +1,99 @@
+"""OAA+, "Integral Object Mining via Online Attention Accumulation" (Jiang et al., ICCV 2019), section 3.3.
+
+The integral attention model: OAA's network without global average pooling and classification loss, trained anew, per
+position, on the cumulative maps that an OAA run has left in its map store.
+
+Its logits are still the mean of each class map, but nothing trains them to tell classes apart: use its maps for given
+labels.
+"""
+
+from __future__ import annotations
+
+__all__ = ["OaaPlus", "OaaPlusConfig"]
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from pydantic import Field
+
+from attn.config.base import Location
+from attn.data.sample import Batch
+from attn.data.soft_labels import StoredMaps
+from attn.errors import ConfigError
+from attn.losses import integral_cross_entropy, integral_hybrid
+from attn.maps import MapKind, attention, pairs_of
+from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+
+LOSSES = {"hybrid": integral_hybrid, "mce": integral_cross_entropy}
+
+
+class OaaPlusConfig(MethodConfig):
+    """Training on stored maps.
+
+    Attributes:
+        maps: The map store of an OAA run on the same data.
+        version: A committed version; by default the newest when the run begins, which its record then names.
+        integral_loss: `hybrid` (eq. 7-9), or `mce`: plain multi-label cross-entropy (eq. 6), the paper's ablation.
+        absent_classes: `negative`: classes that the image lacks count as unattended everywhere, as in the published
+            code. `ignore`: only present classes are trained, as the text has it.
+        map_kind: How the trained network is looked at. `cam`: the positive part of the class map, as the published code
+            writes its maps. `integral`: its sigmoid q, which also orders the positions below one half.
+    """
+
+    name: Literal["oaa_plus"] = "oaa_plus"
+    maps: Location
+    version: int | None = Field(default=None, ge=1)
+    integral_loss: Literal["hybrid", "mce"] = "hybrid"
+    absent_classes: Literal["negative", "ignore"] = "negative"
+    map_kind: MapKind = "cam"
+
+    @property
+    def soft_labels(self) -> StoredMaps:
+        return StoredMaps(self.maps, self.version)
+
+    @property
+    def needs_class_maps(self) -> bool:
+        return True
+
+    def pinned(self) -> Self:
+        if self.version is not None:
+            return self
+        from attn import store
+
+        return self.model_copy(update={"version": store.open(self.maps).newest().version or None})
+
+    def build(self) -> OaaPlus:
+        return OaaPlus(self)
+
+
+@dataclass(frozen=True)
+class OaaPlus:
+    """See `OaaPlusConfig`."""
+
+    config: OaaPlusConfig
+    layers: tuple[str, ...] = ()
+    layer: str = "last"
+    supervision: Supervision | None = None
+
+    @property
+    def map_kind(self) -> MapKind:
+        return self.config.map_kind
+
+    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
+        """See `Method.step`; parts: loss, integral."""
+        if batch.soft_labels is None:
+            raise ValueError("oaa_plus needs soft labels in its batches")
+        output = model(batch.images)
+        if output.class_maps is None:
+            raise ConfigError(
+                "oaa_plus trains the class-aware convolution, which this network lacks: set model.head=conv"
+            )
+        loss_of, config = LOSSES[self.config.integral_loss], self.config
+        # The mean of a whole map is too fine for half precision.
+        class_maps = output.class_maps.to(torch.promote_types(output.class_maps.dtype, torch.float32))
+        loss = loss_of(class_maps, batch.soft_labels, batch.labels, absent=config.absent_classes)
+        parts = {"loss": loss, "integral": loss.detach()}
+        if progress.maps:
+            parts |= recorded(output, attention(output, pairs_of(batch.labels), kind=self.map_kind))
+        return parts
