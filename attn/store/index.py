@@ -176,6 +176,7 @@ class _Ids(Sequence[bytes]):
 
     def __init__(self, offsets: NDArray[np.int64], text: bytes | memoryview) -> None:
         self.offsets, self.text = offsets, text
+        self._bounds = offsets.data  # whose items are plain numbers
 
     @classmethod
     def of(cls, names: Sequence[bytes]) -> _Ids:
@@ -187,4 +188,4 @@ class _Ids(Sequence[bytes]):
         return len(self.offsets) - 1
 
     def __getitem__(self, place: int) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return bytes(self.text[self.offsets[place] : self.offsets[place + 1]])
+        return bytes(self.text[self._bounds[place] : self._bounds[place + 1]])

@@ -21,6 +21,7 @@ from attn.store.place import Place
 from attn.store.points import reach
 
 _FIRST_CAPACITY = 64
+_MOST_SPARE_BYTES = 16 << 20
 
 
 class Writer:
@@ -127,10 +128,9 @@ class Writer:
         capacity = len(self._levels)
         if count <= capacity:
             return
-        capacity = max(count, capacity * 2)
-        if self.limit_bytes is not None:
-            capacity = max(count, min(capacity, self.limit_bytes // self._place.definition.pixels + 1))
-        # In place: nobody else refers to the arrays, and what is new is zero.
+        step = max(1, _MOST_SPARE_BYTES // self._place.definition.pixels)
+        capacity = max(count, capacity + min(capacity, step))
+        # In place, without a copy: nobody else refers to the arrays. What is new is zero.
         self._levels.resize(capacity, refcheck=False)
         self._maps.resize((capacity, self._place.definition.pixels), refcheck=False)
 
