@@ -82,11 +82,20 @@ def comparison(methods: Mapping[str, Sequence[Looked]], *, height: int = 150) ->
 
 
 def growth(states: Mapping[str, Looked], *, height: int = 150) -> Picture:
-    """How the maps of one image change: one column a state (an epoch), one row a class."""
+    """How the maps of one image change: one column a state (an epoch), one row a class.
+
+    The image stands before the states and its mask, where it has one, behind them.
+    """
     names = list(dict.fromkeys(name for one in states.values() for name in one.maps))
     if not names:
         raise ValueError("none of the states has a map")
-    rows = [[_tile(one, name, state, bare=row > 0) for state, one in states.items()] for row, name in enumerate(names)]
+    first = next(iter(states.values()))
+    rows: list[list[Tile | None]] = []
+    for row, name in enumerate(names):
+        maps = [_tile(one, name, state, bare=row > 0) for state, one in states.items()]
+        rows.append([None if row else Tile(first.image, first.image_id), *maps])
+    if first.mask is not None:
+        rows[0].append(Tile(colored(first.mask), "truth"))
     return grid(rows, height=height, names=names)
 
 

@@ -101,6 +101,8 @@ def test_growth_shows_each_state_in_a_column() -> None:
     two = growth({"epoch 1": looked(), "epoch 2": looked()}, height=80)
     three = growth({"epoch 1": looked(), "epoch 2": looked(), "epoch 3": looked()}, height=80)
     assert three.pixels.shape[1] - two.pixels.shape[1] >= 120
+    bare = growth({"epoch 1": looked(mask=False), "epoch 2": looked(mask=False)}, height=80)
+    assert two.pixels.shape[1] - bare.pixels.shape[1] >= 120  # the truth
     with pytest.raises(ValueError, match="none of the states"):
         growth({"epoch 1": looked(classes=())})
 

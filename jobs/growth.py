@@ -1,0 +1,85 @@
+"""Pictures of how a run's cumulative maps grew: at the run's end, and for any store on demand."""
+
+from __future__ import annotations
+
+__all__ = ["draw", "run"]
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from attn import store
+from attn.config.growth import GrowthConfig
+from attn.config.resolve import resolve
+from attn.data.soft_labels import StoredMaps, open_maps
+from attn.data.source import Source
+from attn.data.transfer import write_bytes
+from attn.errors import DataError
+from attn.pictures.accumulated import accumulated
+from attn.pictures.preview import spread
+from attn.store import MapStore
+from attn.tracking import NullTracker, Tracker
+from jobs.subjects import run_data
+
+
+def run(location: str, overrides: list[str]) -> dict[str, Any]:
+    """Draw the growth of a store's maps.
+
+    Args:
+        location: Folder or `s3://bucket/prefix` of the store.
+        overrides: `a.b=value`, over the data of the run in whose folder it lies.
+
+    Returns:
+        `store`, `run` and `pictures`, the place of each by image id.
+
+    Raises:
+        AttnError: There is no such store, or the data is not the store's.
+    """
+    place = location.removeprefix("file://").rstrip("/")
+    config = resolve(GrowthConfig, run_data(place), f"{place}: config.yaml", overrides)
+    opened, source = store.open(place), config.data.build()
+    of_run = config.run or opened.newest().run
+    if of_run not in opened.runs:
+        raise DataError(f"{opened.uri} has no run {of_run!r}; its runs are {', '.join(opened.runs) or 'none yet'}")
+    open_maps(StoredMaps(place, opened.newest(of_run).version), source)
+    folder = config.folder or f"{place.rpartition('/')[0]}/growth"
+    pictures = draw(opened, of_run, source, _chosen(source, config), folder, columns=config.columns)
+    return {"store": opened.uri, "run": of_run, "pictures": pictures}
+
+
+def draw(
+    opened: MapStore,
+    run: str,
+    source: Source,
+    indices: Iterable[int],
+    folder: str,
+    *,
+    columns: int = 6,
+    tracker: Tracker | None = None,
+) -> dict[str, str]:
+    """Write one PNG an image below a folder, and record it where there is a tracker.
+
+    Returns:
+        The places by image id.
+    """
+    places: dict[str, str] = {}
+    tracker = tracker or NullTracker()
+    for image_id, picture in accumulated(opened, run, source, indices, columns=columns):
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", image_id)
+        places[image_id] = f"{folder}/{name}.png"
+        write_bytes(places[image_id], picture.png())
+        tracker.log_picture(f"growth/{name}.png", picture.pixels)
+    return places
+
+
+def _chosen(source: Source, config: GrowthConfig) -> list[int]:
+    if isinstance(config.images, int):
+        return spread(source.records, config.images)
+    positions = {record.image_id: index for index, record in enumerate(source.records)}
+    for name in config.images:
+        if name not in positions:
+            near = difflib.get_close_matches(name, positions, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise DataError(f"images: the data has no image {name!r}{hint}")
+    return [positions[name] for name in config.images]
