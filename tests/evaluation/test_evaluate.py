@@ -107,6 +107,7 @@ def test_figures_equal_segmentations_of_the_maps(batches: list[Batch], threshold
     for batch in batches:
         for one in image_maps(network, batch, kind="grad_cam", predicted=True):
             assert one.mask is not None
+            assert one.probabilities is not None
             for matrix, classes in (
                 (seeds, one.record.labels),
                 (direct, [index for index in range(2) if one.probabilities[index] > 0.5]),

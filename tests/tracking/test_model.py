@@ -78,7 +78,7 @@ def test_a_registered_model_comes_back(
     assert versions == ["models:/attn-test/1", "models:/attn-test/2"]
     assert os.listdir(working) == []  # MLflow's own default experiment keeps its models in the working directory
     client = mlflow.MlflowClient(uri, uri)
-    source = client.get_model_version("attn-test", "2").source
+    source = str(client.get_model_version("attn-test", "2").source)
     model = client.get_logged_model(source.rpartition("/")[2])
     assert (model.experiment_id, model.status) == (client.get_run(run_id).info.experiment_id, "READY")
     assert (mlflow.get_tracking_uri(), mlflow.active_run()) == before
