@@ -62,6 +62,12 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self._place.index.images)
 
+    def __iter__(self) -> Iterator[str]:
+        return (image_id.decode() for image_id in self._place.index.images)
+
+    def __contains__(self, image_id: object) -> bool:
+        return isinstance(image_id, str) and self._place.index.find(image_id) != (0, 0)
+
     def __getitem__(self, image_id: str) -> dict[int, NDArray[np.uint8]]:
         """An image's maps (h, w) by class; classes whose map is still zero everywhere are left out.
 

@@ -170,3 +170,38 @@ def test_files_are_what_other_programs_read(tmp_path: Path) -> None:
     assert index["image_id"].to_pylist()[:2] == ["i00", "i01"]
     assert index["classes"].to_pylist()[:2] == [[0], [0, 1]]
     assert not [path for path in root.rglob(".*") if path.suffix == ".part"]
+
+
+@pytest.mark.parametrize("fusion", ["max", "mean"])
+def test_a_shard_is_merged_by_stripes_of_any_height(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [(f"i{number:04d}", index) for number in range(250) for index in range(number % 3 + 1)]
+
+    def merged(stripe_bytes: int) -> str:
+        monkeypatch.setattr("attn.store.merge._STRIPE_BYTES", stripe_bytes)
+        store, model = maps.create(MemoryBackend(), rows=pairs, grid=GRID, fusion=fusion, shard_rows=300), Model(fusion)
+        session, rng = store.begin("run"), np.random.default_rng(0)
+        for epoch in range(3):
+            refs = []
+            for rank in range(3):
+                writer = session.writer(rank)
+                # Some stripes get nothing, some get maps of several writers, and the second epoch only a few rows.
+                for row in rng.choice(len(pairs), 5 if epoch == 1 else 150, replace=False):
+                    new = random_map(rng)
+                    writer.add(*pairs[row], new, fallback=bool(row % 7 == 0))
+                    model.add(pairs[row], epoch, new, fallback=bool(row % 7 == 0))
+                refs.append(writer.seal())
+            session.commit(epoch, refs)
+        model.check(store.at(), store)
+        return store.at().digest()
+
+    assert merged(1) == merged(100 * GRID[0] * GRID[1]) == merged(1 << 20)
+
+
+def test_a_snapshot_can_be_gone_through() -> None:
+    store = new_store()
+    filled(store)
+    snapshot = store.at()
+    assert list(snapshot) == sorted({image_id for image_id, _ in PAIRS})
+    assert "i03" in snapshot
+    assert "zebra" not in snapshot
+    assert 3 not in snapshot
