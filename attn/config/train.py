@@ -48,6 +48,18 @@ class TrainConfig(RunConfig):
                 f"method.name={self.method.variant} reads the class-aware convolution, which "
                 f"model.head={self.model.head} lacks: set model.head=conv"
             )
+        if (companion := self.method.companion) is not None:
+            parts = self.cluster.workers * self.training.accumulate_steps
+            if (companion.batch_size or parts) % parts:
+                raise ValueError(
+                    f"method.source_batch_size={companion.batch_size} must be a multiple of cluster.workers x "
+                    f"training.accumulate_steps = {parts}"
+                )
+            if self.input.resize == "short_side":
+                raise ValueError(
+                    f"method.name={self.method.variant} puts images of two sources into one batch, which needs inputs "
+                    "of one size: set input.resize to squash or crop, not short_side"
+                )
         if self.store.accumulate and self.store.start_epoch >= self.training.epochs:
             raise ValueError(
                 f"store.start_epoch={self.store.start_epoch} leaves none of training.epochs={self.training.epochs} to "

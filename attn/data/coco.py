@@ -38,7 +38,7 @@ class CocoConfig(SourceConfig):
     annotations: Location | None = None
     images: Location | None = None
 
-    def build(self) -> CocoSource:
+    def open(self) -> CocoSource:
         """Read the annotations; no image is read.
 
         Raises:

@@ -34,7 +34,7 @@ class FolderConfig(SourceConfig):
     saliency: Location | None = None
     classes: tuple[str, ...] | None = None
 
-    def build(self) -> FileSource:
+    def open(self) -> FileSource:
         """List the images.
 
         Raises:

@@ -43,7 +43,7 @@ class ScenesConfig(SourceConfig):
     own_hue: float = Field(default=1.0, ge=0, le=1)
     classes: tuple[str, ...] = CLASSES
 
-    def build(self) -> ScenesSource:
+    def open(self) -> ScenesSource:
         """Render the split once, about 10 ms a scene.
 
         Raises:

@@ -41,7 +41,7 @@ class ManifestConfig(SourceConfig):
     root: Location | None = None
     classes: tuple[str, ...] | None = None
 
-    def build(self) -> FileSource:
+    def open(self) -> FileSource:
         """Read the table; no image is read.
 
         Raises:

@@ -105,6 +105,7 @@ class Batch:
         soft_labels: float32 (B, C, h, w) in [0, 1], 0 for absent classes, or None.
         masks: one uint8 (H0, W0) per image, or None where it has none.
         skipped: Names of the images that could not be read and were replaced.
+        companion: The second stream's images of the same step, where the method has one.
     """
 
     indices: tuple[int, ...]
@@ -119,6 +120,7 @@ class Batch:
     soft_labels: Tensor | None = None
     masks: tuple[np.ndarray | None, ...] = field(default=())
     skipped: tuple[str, ...] = ()
+    companion: Batch | None = None
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -136,6 +138,7 @@ class Batch:
             saliency=None if self.saliency is None else self.saliency.to(device, non_blocking=True),
             cues=None if self.cues is None else self.cues.to(device, non_blocking=True),
             soft_labels=None if self.soft_labels is None else self.soft_labels.to(device, non_blocking=True),
+            companion=None if self.companion is None else self.companion.to(device, channels_last=channels_last),
         )
 
     def pin_memory(self) -> Self:

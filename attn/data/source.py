@@ -71,13 +71,27 @@ class SourceConfig(Variant, tag="source"):
     Attributes:
         split: Which part of the data.
         on_error: What a missing or broken file does: stop the run, or be passed over, counted and logged.
+        single_label: Keep only the images that have exactly one class.
     """
 
     split: str = "train"
     on_error: OnError = "raise"
+    single_label: bool = False
 
     def build(self) -> Source:
-        raise TypeError(f"{type(self).__name__} does not say how to build its source")
+        """The images of the split; where they are files, none of them is read yet.
+
+        Raises:
+            DataError: See the kind of source.
+        """
+        from attn.data.view import single_labelled  # a view is itself a source
+
+        source = self.open()
+        return single_labelled(source) if self.single_label else source
+
+    def open(self) -> Source:
+        """The source itself, all of its images."""
+        raise TypeError(f"{type(self).__name__} does not say how to open its source")
 
 
 class FileSource:

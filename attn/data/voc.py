@@ -62,7 +62,7 @@ class VocConfig(SourceConfig):
     def _list_means_the_same_everywhere(cls, split: str) -> str:
         return os.path.abspath(os.path.expanduser(split)) if _is_path(split) and not is_remote(split) else split
 
-    def build(self) -> FileSource:
+    def open(self) -> FileSource:
         """Find the lists and names of the split; no image is read.
 
         Raises:

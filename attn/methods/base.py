@@ -6,19 +6,34 @@ A method is one file in this folder: a config that derives from `MethodConfig` w
 
 from __future__ import annotations
 
-__all__ = ["Method", "MethodConfig", "Parts", "Progress", "Supervision", "recorded"]
+__all__ = [
+    "Auxiliary",
+    "Companion",
+    "HasAuxiliary",
+    "Method",
+    "MethodConfig",
+    "Parts",
+    "Progress",
+    "Supervision",
+    "recorded",
+]
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from attn.config.base import Variant
 from attn.data.sample import Batch
 from attn.data.soft_labels import StoredMaps
+from attn.data.source import SourceConfig
 from attn.maps import MapKind
 from attn.models.output import Output
+
+if TYPE_CHECKING:
+    from attn.models.network import Network
 
 Parts = dict[str, Tensor]
 Model = Callable[..., Output]
@@ -53,6 +68,40 @@ class Supervision:
     batch_fraction: float
 
 
+@dataclass(frozen=True)
+class Companion:
+    """A second stream of images that a method trains on; each step's are its batch's `companion`.
+
+    Attributes:
+        source: The method's own field `source`.
+        batch_size: Its images of one optimiser step, over all workers; as many as the run's own where None.
+        saliency: Every image comes with its saliency map.
+        single_label: Every image must have exactly one class.
+    """
+
+    source: SourceConfig
+    batch_size: int | None = None
+    saliency: bool = False
+    single_label: bool = False
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """A second network, which only training needs, and its own optimiser.
+
+    The trainer moves it to the device, goes backward from the named part, averages its gradients over the workers,
+    updates it with every step of the network's own optimiser, and keeps both in the checkpoint.
+
+    Attributes:
+        part: Which part of a step trains it. No other parameters are in that part's graph, and none of its own in that
+            of `loss`.
+    """
+
+    part: str
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
 class MethodConfig(Variant, tag="name"):
     """A method's own configuration; `name` chooses the method."""
 
@@ -65,6 +114,11 @@ class MethodConfig(Variant, tag="name"):
     def needs_class_maps(self) -> bool:
         """Whether it reads the class-aware convolution, which only a network with `head: conv` has."""
         return False
+
+    @property
+    def companion(self) -> Companion | None:
+        """The second stream of images that it trains on, or None."""
+        return None
 
     def pinned(self) -> Self:
         """The same with everything named that would otherwise be taken as it is found, such as the newest version."""
@@ -102,10 +156,20 @@ class Method(Protocol):
         """The loss and its named parts.
 
         Returns:
-            Scalars: `loss`, with its graph, and every term of it by name, unweighted, for the record. Means over
-            images, so that the mean over workers is the value of the joint batch. With `progress.maps` also what
-            `recorded` adds; a method that has these maps anyway does not compute them again.
+            Scalars: `loss`, with its graph, and every term of it by name, unweighted, for the record; the part that
+            trains an auxiliary network has a graph too. Means over images, so that the mean over workers is the value
+            of the joint batch. With `progress.maps` also what `recorded` adds; a method that has these maps anyway does
+            not compute them again.
         """
+        ...
+
+
+@runtime_checkable
+class HasAuxiliary(Protocol):
+    """A method that may train a second network beside the first."""
+
+    def auxiliary(self, network: Network) -> Auxiliary | None:
+        """Make the second network for the first; called once, before the first step."""
         ...
 
 

@@ -33,10 +33,12 @@ class Head(nn.Module, ABC):
 
     Attributes:
         new: Names of the children that always start untrained.
+        channels: Of the features that `before` returns.
         classifier: The last layer, with C rows.
     """
 
     new: tuple[str, ...] = ("classifier",)
+    channels: int
     classifier: nn.Linear | nn.Conv2d
 
     def before(self, features_BKhw: Tensor) -> Tensor:
@@ -53,6 +55,7 @@ class PooledLinear(Head):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
+        self.channels = channels
         self.classifier = _start(nn.Linear(channels, classes))
 
     def score(self, features_BKhw: Tensor) -> Scores:
@@ -72,6 +75,7 @@ class ClassAware(Head):
             layers[f"conv{number}"] = _start(nn.Conv2d(channels, width, 3, padding=1))
             layers[f"relu{number}"] = nn.ReLU(inplace=True)
             channels = width
+        self.channels = channels
         self.convolutions = nn.Sequential(layers)
         self.classifier = _start(nn.Conv2d(channels, classes, 1))
 
@@ -89,7 +93,7 @@ class FullyConnected(Head):
 
     def __init__(self, channels: int, classes: int, *, width: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.channels, self.dropout = channels, dropout
         self.fc6 = _start(nn.Linear(channels * 49, width))
         self.fc7 = _start(nn.Linear(width, width))
         self.classifier = _start(nn.Linear(width, classes))

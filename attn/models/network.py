@@ -131,6 +131,11 @@ class Network(nn.Module):
         self._freeze()
         self.train()
 
+    @property
+    def channels(self) -> int:
+        """Of the layer `last`."""
+        return self.head.channels
+
     def forward(self, images_BCHW: Tensor, *, update_statistics: bool = True) -> Output:
         """Scores and features.
 

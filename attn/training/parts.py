@@ -19,9 +19,10 @@ from attn.data.sampler import BatchSampler, choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source
 from attn.errors import DataError
-from attn.methods.base import Method
+from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
+from attn.training.companion import CompanionStream, build_companion
 from attn.training.run_parts import RunParts
 from attn.training.validation import validate
 
@@ -86,7 +87,28 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     torch.manual_seed(config.seed)
     network = config.model.build(len(source.classes), layers=method.layers)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
-    return Parts(source, dataset, sampler, loader, method, network, val_dataset, val_loader)
+    return Parts(
+        source, dataset, sampler, loader, method, network, val_dataset, val_loader,
+        companion=_companion(config, rank, world, source),
+        auxiliary=method.auxiliary(network) if isinstance(method, HasAuxiliary) else None,
+    )  # fmt: skip
+
+
+def _companion(config: TrainConfig, rank: int, world: int, source: Source) -> CompanionStream | None:
+    wanted = config.method.companion
+    if wanted is None:
+        return None
+    return build_companion(
+        wanted,
+        config.input,
+        source.classes,
+        batch_size=(wanted.batch_size or config.training.batch_size) // (world * config.training.accumulate_steps),
+        rank=rank,
+        world=world,
+        seed=config.seed,
+        shuffle=config.training.shuffle,
+        workers=config.cluster.data_workers,
+    )
 
 
 def _validation(

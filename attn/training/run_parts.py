@@ -7,7 +7,7 @@ __all__ = ["Previewer", "RunParts", "Steps"]
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler
 from attn.data.source import Source
-from attn.methods.base import Progress
+from attn.methods.base import Auxiliary, Progress
+from attn.training.companion import CompanionStream
 
 if TYPE_CHECKING:
     from attn.pictures.layout import Picture
@@ -42,7 +43,12 @@ class Previewer(Protocol):
 
 @dataclass(frozen=True)
 class RunParts(ABC):
-    """The objects of one worker."""
+    """The objects of one worker.
+
+    Attributes:
+        companion: The second stream of images that the method trains on, where it has one.
+        auxiliary: The second network that it trains, where it has one.
+    """
 
     source: Source
     dataset: AttentionDataset
@@ -50,6 +56,8 @@ class RunParts(ABC):
     loader: DataLoader[Batch]
     method: Steps
     network: nn.Module
+    companion: CompanionStream | None = field(default=None, kw_only=True)
+    auxiliary: Auxiliary | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:

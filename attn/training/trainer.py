@@ -11,14 +11,13 @@ __all__ = ["EpochRecord", "Reporter", "StepRecord", "Trainer"]
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
 from attn.config.run import RunConfig
 from attn.data.sample import Batch
@@ -106,6 +105,9 @@ class Trainer:
         if config.training.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = build_optimizer(self.network, config.optimizer)
+        self.auxiliary = self.parts.auxiliary
+        if self.auxiliary is not None:
+            self.auxiliary.module.to(world.device)
         self.model: nn.Module = self.network
         if world.size > 1:
             # Buffers stay each worker's own: a broadcast in the forward would overwrite what the first of two forward
@@ -156,7 +158,7 @@ class Trainer:
         self.parts.dataset.set_epoch(epoch)
         self.parts.sampler.set_epoch(epoch)
         self.parts.sampler.start(self.position.batch)
-        batches = self._batches(self.parts.loader)
+        batches = self._batches(epoch)
         group_size, clock, seen = self.config.training.accumulate_steps, time.monotonic(), 0
         batch_index = self.position.batch
         while batch_index < self.batches_per_epoch and self.position.step < self.total_steps:
@@ -168,7 +170,7 @@ class Trainer:
             for micro in range(size):
                 batch, parts = self._forward_backward(batches, epoch, fraction, size, last=micro == size - 1)
                 losses.add({name: float(value.detach()) for name, value in parts.items()})
-                self.running.skipped += batch.skipped
+                self.running.skipped += batch.skipped + (batch.companion.skipped if batch.companion else ())
                 seen += len(batch.image_ids)
             self._update()
             batch_index += size
@@ -182,8 +184,13 @@ class Trainer:
                     self.accumulator.checkpoint(epoch)
                 self._save(reporter, {})
 
-    def _batches(self, loader: DataLoader[Batch]) -> Iterator[Batch]:
-        for batch in loader:
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """What is left of the epoch, each batch with its companion where the method has one."""
+        batches, stream, first = iter(self.parts.loader), self.parts.companion, self.position.batch
+        if stream is not None:
+            others = stream.batches(epoch * self.batches_per_epoch + first, self.batches_per_epoch - first)
+            batches = (replace(batch, companion=other) for batch, other in zip(batches, others, strict=True))
+        for batch in batches:
             yield batch.to(self.world.device, channels_last=self.config.training.channels_last)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -206,6 +213,8 @@ class Trainer:
             batch = self.world.together(lambda: next(batches))
             parts = self.world.together(lambda: self._losses(batch, epoch, fraction))
             self.scaler.scale(parts["loss"] / group).backward()
+            if self.auxiliary is not None:
+                self.scaler.scale(parts[self.auxiliary.part] / group).backward()
         return batch, parts
 
     def _losses(self, batch: Batch, epoch: int, fraction: float) -> Parts:
@@ -216,7 +225,8 @@ class Trainer:
         found = None if taker is None else (parts.pop("maps"), parts.pop("logits"))
         bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
         if bad:
-            ids = ", ".join(batch.image_ids[:8]) + (", ..." if len(batch.image_ids) > 8 else "")
+            names = batch.image_ids + (batch.companion.image_ids if batch.companion else ())
+            ids = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
             raise TrainingStopped(
                 f"{', '.join(f'{name} = {float(parts[name])}' for name in bad)} at epoch {epoch + 1}, "
                 f"step {self.position.step + 1}, images {ids}; the update was not made. "
@@ -232,6 +242,10 @@ class Trainer:
             trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.config.training.clip_norm)
         self.scaler.step(self.optimizer)
+        if self.auxiliary is not None:
+            self.world.average_gradients(self.auxiliary.module)
+            self.scaler.step(self.auxiliary.optimizer)
+            self.auxiliary.module.zero_grad(set_to_none=True)
         self.scaler.update()
         self.network.zero_grad(set_to_none=True)  # those too that the optimiser leaves as they are
 
@@ -249,7 +263,8 @@ class Trainer:
     def _settle(self) -> None:
         """Make the workers' networks one: they share their running statistics. Refuse one that has diverged."""
         self.world.average_buffers(self.network)
-        bad = next((name for name, value in self.network.state_dict().items() if not torch.isfinite(value).all()), None)
+        held = self.network.state_dict() | (self.auxiliary.module.state_dict() if self.auxiliary else {})
+        bad = next((name for name, value in held.items() if not torch.isfinite(value).all()), None)
         if fault := self.world.first_fault(
             bad and f"{bad} holds NaN or infinity: nothing was saved. Lower optimizer.lr"
         ):
@@ -264,6 +279,9 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
+        if self.auxiliary is not None:
+            shared["auxiliary"] = self.auxiliary.module.state_dict()
+            shared["auxiliary_optimizer"] = self.auxiliary.optimizer.state_dict()
         if self.accumulator is not None:
             shared |= self.accumulator.state()
         own = {"random": random_state(), "running": asdict(self.running)}
@@ -279,6 +297,9 @@ class Trainer:
         self.network.load_state_dict(shared["model"])
         self.optimizer.load_state_dict(shared["optimizer"])
         self.scaler.load_state_dict(shared["scaler"])
+        if self.auxiliary is not None:
+            self.auxiliary.module.load_state_dict(shared["auxiliary"])
+            self.auxiliary.optimizer.load_state_dict(shared["auxiliary_optimizer"])
         if own is not None:
             restore_random_state(own["random"])
             self.running = _Running(**own["running"])

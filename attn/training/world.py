@@ -78,6 +78,16 @@ class World:
                 dist.all_reduce(buffer)
                 buffer /= self.size
 
+    def average_gradients(self, module: nn.Module) -> None:
+        """Give all workers the mean of their gradients of a module that nothing wraps, in one exchange."""
+        if self.size == 1:
+            return
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_((mean / self.size).view_as(gradient))
+
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """The mean over the workers, name by name; every worker gives the same names."""
         if self.size == 1 or not values:

@@ -11,7 +11,7 @@ import torch
 
 from attn.data.sample import Batch
 from attn.maps import attention, pairs_of
-from attn.methods import Method, MethodConfig, Progress
+from attn.methods import Auxiliary, HasAuxiliary, Method, MethodConfig, Progress
 from attn.models import ModelConfig, Network, architecture, architectures
 from attn.models.map_size import MapSize
 
@@ -20,6 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "grad_cam": {},
     "gain": {"extra_supervision": "masks", "layer": "inner", "weight_gradient": True},
     "oaa_plus": {"maps": "/runs/oaa/store", "map_kind": "integral"},
+    "attnbn": {"source": {"source": "scenes"}},
 }
 PROGRESS = Progress(epoch=1, step=1, fraction=0.1)
 
@@ -45,19 +46,28 @@ def _method(name: str) -> Method:
     return _config(name).build()
 
 
-def _network(name: str, head: str, layers: tuple[str, ...]) -> Network:
+def _network(name: str, head: str, layers: tuple[str, ...], batch_norm: str = "train") -> Network:
     torch.manual_seed(0)
     settings = {"name": name, "weights": None, "head": head, "fc_width": 16, "head_width": 16, "fc_dropout": 0.0}
-    return ModelConfig.model_validate(settings | {"head_convolutions": int(head == "conv")}).build(CLASSES, layers)
+    settings |= {"head_convolutions": int(head == "conv"), "batch_norm": batch_norm}
+    return ModelConfig.model_validate(settings).build(CLASSES, layers)
 
 
-def _batch(network: Network) -> Batch:
+def _auxiliary(method: Method, network: Network) -> Auxiliary | None:
+    return method.auxiliary(network) if isinstance(method, HasAuxiliary) else None
+
+
+def _batch(network: Network, method_name: str) -> Batch:
     torch.manual_seed(1)
     labels = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
     pairs = torch.tensor([[0, 0], [0, 2]])
     regions = (torch.rand(2, 64, 64) > 0.5).float()
     batch = Batch((0, 1), (), torch.randn(2, 3, 64, 64), labels, (), pairs, regions)
-    return replace(batch, soft_labels=torch.rand(2, CLASSES, *MapSize(network.config)((64, 64))))
+    batch = replace(batch, soft_labels=torch.rand(2, CLASSES, *MapSize(network.config)((64, 64))))
+    if _config(method_name).companion is None:
+        return batch
+    companion = replace(batch, images=torch.randn(2, 3, 64, 64), labels=torch.eye(CLASSES)[:2])
+    return replace(batch, companion=replace(companion, saliency=torch.rand(2, 64, 64)))
 
 
 def _hooks(network: Network) -> int:
@@ -69,7 +79,7 @@ def _hooks(network: Network) -> int:
 def test_every_method_trains_every_network(method_name: str, name: str, head: str) -> None:
     method = _method(method_name)
     network = _network(name, head, method.layers)
-    batch = _batch(network)
+    auxiliary, batch = _auxiliary(method, network), _batch(network, method_name)
     start = {key: value.clone() for key, value in network.state_dict().items()}
     modes = [module.training for module in network.modules()]
     images = batch.images.clone()
@@ -78,13 +88,21 @@ def test_every_method_trains_every_network(method_name: str, name: str, head: st
     parts["loss"].backward()
 
     assert parts["loss"].requires_grad
-    assert not any(value.requires_grad for key, value in parts.items() if key != "loss")
+    with_graph = {"loss"} | ({auxiliary.part} if auxiliary else set())
+    assert {key for key, value in parts.items() if value.requires_grad} == with_graph
     assert all(value.ndim == 0 and bool(value.isfinite()) for value in parts.values())
     gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
     assert [key for key, gradient in gradients.items() if gradient is None] == []
     assert [key for key, gradient in gradients.items() if gradient is not None and not gradient.isfinite().all()] == []
     assert [module.training for module in network.modules()] == modes
     assert _hooks(network) == 0
+    if auxiliary is not None:
+        assert all(parameter.grad is None for parameter in auxiliary.module.parameters())
+        network.zero_grad(set_to_none=True)
+        parts[auxiliary.part].backward()
+        assert all(parameter.grad is None for parameter in network.parameters())
+        found = [parameter.grad for parameter in auxiliary.module.parameters()]
+        assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in found)
     assert all(getattr(module, "track_running_stats", True) for module in network.modules())
     assert torch.equal(batch.images, images)
     assert batch.images.grad is None
@@ -110,8 +128,10 @@ def test_every_config_survives_being_saved(name: str) -> None:
 def test_every_method_hands_out_its_maps_when_asked(method_name: str, epoch: int, head: str) -> None:
     """Raw maps of the present classes, by the method's own kind and layer; asking changes no loss."""
     method = _method(method_name)
-    network = _network("tiny", head, method.layers)
-    batch = _batch(network)
+    # Where a second stream goes through the network too, its statistics would be those of both.
+    network = _network("tiny", head, method.layers, "frozen" if _config(method_name).companion else "train")
+    _auxiliary(method, network)
+    batch = _batch(network, method_name)
     start = {key: value.clone() for key, value in network.state_dict().items()}
     plain = method.step(network, batch, replace(PROGRESS, epoch=epoch))
     network.load_state_dict(start)

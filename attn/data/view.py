@@ -1,0 +1,75 @@
+"""A part of a source, or a source under the class numbers of another."""
+
+from __future__ import annotations
+
+__all__ = ["SourceView", "single_labelled", "with_classes"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from attn.data.sample import Example, Record
+from attn.data.source import OnError, Source, fingerprint
+from attn.errors import DataError
+
+
+class SourceView:
+    """Some records of a source, with its classes renumbered.
+
+    Args:
+        indices: Positions in the source, in the order that the view has.
+        classes: Names; every class that the source's images have is among them.
+    """
+
+    def __init__(self, source: Source, indices: Sequence[int], classes: Sequence[str]) -> None:
+        self._source, self._indices = source, tuple(indices)
+        self.classes = tuple(classes)
+        self.on_error: OnError = source.on_error
+        numbers = {old: self.classes.index(name) for old, name in enumerate(source.classes) if name in self.classes}
+        self._mask_values = np.zeros(256, np.uint8)
+        self._mask_values[255] = 255
+        for old, new in numbers.items():
+            self._mask_values[old + 1] = new + 1
+        self.records: Sequence[Record] = tuple(_renumbered(source.records[index], numbers) for index in self._indices)
+
+    def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
+        example = self._source.load(self._indices[index], mask=mask, saliency=saliency)
+        mask_HW = None if example.mask is None else self._mask_values[example.mask]
+        return replace(example, record=self.records[index], mask=mask_HW)
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.classes, self.records)
+
+
+def single_labelled(source: Source) -> SourceView:
+    """The images that have exactly one class."""
+    indices = [index for index, record in enumerate(source.records) if len(record.labels) == 1]
+    return SourceView(source, indices, source.classes)
+
+
+def with_classes(source: Source, classes: Sequence[str], *, name: str, other: str) -> Source:
+    """The source with labels and masks by the class numbers of another; matched by name, it may lack classes.
+
+    Args:
+        name, other: What messages call the source and the other one.
+
+    Raises:
+        DataError: The source has images of classes that the other does not know.
+    """
+    if source.classes == tuple(classes):
+        return source
+    used = {label for record in source.records for label in record.labels}
+    strange = [source.classes[label] for label in sorted(used) if source.classes[label] not in classes]
+    if strange:
+        raise DataError(
+            f"{name} has images of {', '.join(strange)}, which {other} does not know; its classes are "
+            f"{', '.join(classes)}. Classes are matched by name: rename them, or leave those images out"
+        )
+    return SourceView(source, range(len(source.records)), classes)
+
+
+def _renumbered(record: Record, numbers: Mapping[int, int]) -> Record:
+    labels = tuple(sorted(numbers[label] for label in record.labels))
+    boxes = tuple((numbers[label], box) for label, box in record.boxes if label in numbers)
+    return replace(record, labels=labels, boxes=boxes)

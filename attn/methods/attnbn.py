@@ -1,0 +1,191 @@
+"""AttnBN, "Attention Bridging Network for Knowledge Transfer" (Li et al., ICCV 2019).
+
+Shapes: B target images, S source images, N (image, class) pairs, K channels, h×w feature map.
+
+Two streams share one network. The source has images of a single class with saliency maps, which show all of the object:
+its attention maps are pulled towards them. The target, the run's own data, has images of several classes, of which a
+saliency map could not say which is which; its maps improve because the weights are the same. A discriminator that
+tries to tell the streams' features apart, and is fooled, brings the two closer.
+"""
+
+from __future__ import annotations
+
+__all__ = ["AttnBN", "AttnBNConfig"]
+
+from typing import Annotated, Literal, NamedTuple, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from attn.data.sample import Batch
+from attn.data.sources import SourceConfig
+from attn.losses import adversarial_loss, attention_constraint, discriminator_loss, multilabel_soft_margin
+from attn.maps import MapKind, attention, normalize_max, pairs_of
+from attn.methods.base import Auxiliary, Companion, MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.models.discriminator import Discriminator
+from attn.models.network import Network
+from attn.models.output import Output
+
+Term = Literal["source", "attention", "target", "adversarial"]
+EVERYTHING: tuple[Term, ...] = ("source", "attention", "target", "adversarial")
+
+
+class AttnBNConfig(MethodConfig):
+    """L_ab = L_s-cl + λ1 L_ac + L_t-cl + λ_adv L_adv (eq. 7), or some of these terms.
+
+    Attributes:
+        losses: Which terms there are, so that the rows of the paper's tables are `[target]`, `[target, source]`,
+            `[source, attention]`, `[source, attention, target]` and all four (Table 1); `[source]` and
+            `[source, attention]` (generalisation: no target image is seen), `[source, adversarial]` and
+            `[source, attention, adversarial]` (adaptation: target images without their labels; Table 6).
+        source: Images of one class each, with saliency maps where `attention` is among the losses; classes are
+            matched with the target's by name, and may be fewer.
+        source_batch_size: Source images of one optimiser step, over all workers; as many as target images where it is
+            not given.
+        attention_weight: λ1.
+        adversarial_weight: λ_adv.
+        discriminator_lr, discriminator_betas: Of the discriminator's own optimiser, Adam.
+        map_kind: The attention map that is constrained.
+        weight_gradient: Train the map through its weights w_k too, not only through the features.
+    """
+
+    name: Literal["attnbn"] = "attnbn"
+    losses: tuple[Term, ...] = EVERYTHING
+    source: SourceConfig | None = None
+    source_batch_size: PositiveInt | None = None
+    attention_weight: NonNegativeFloat = 2.0
+    adversarial_weight: NonNegativeFloat = 1e-3
+    discriminator_lr: PositiveFloat = 1e-4
+    discriminator_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
+    map_kind: MapKind = "grad_cam"
+    weight_gradient: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = f"losses=[{', '.join(self.losses)}]"
+        if not self.losses or len(set(self.losses)) < len(self.losses):
+            raise ValueError(f"{given} must name one or more of {', '.join(EVERYTHING)}, each once")
+        if "source" not in self.losses and set(self.losses) != {"target"}:
+            raise ValueError(f"{given} lacks the source's classification: add source, or leave target alone")
+        if "source" in self.losses and self.source is None:
+            raise ValueError(
+                f"{given} needs images of the source: give method.source, such as method.source.source=voc "
+                "method.source.root=... method.source.saliency=... method.source.single_label=true"
+            )
+        return self
+
+    @property
+    def companion(self) -> Companion | None:
+        if "source" not in self.losses or self.source is None:
+            return None
+        return Companion(self.source, self.source_batch_size, saliency="attention" in self.losses, single_label=True)
+
+    def build(self) -> AttnBN:
+        return AttnBN(self)
+
+
+class _Streams(NamedTuple):
+    """Both streams of one step: the target's images come first, then the source's; either may be missing."""
+
+    output: Output
+    targets: int
+
+    def logits(self, *, of_source: bool) -> Tensor:
+        return self.output.logits[self.targets :] if of_source else self.output.logits[: self.targets]
+
+    def features(self, *, of_source: bool) -> Tensor:
+        features = self.output.features["last"]
+        return features[self.targets :] if of_source else features[: self.targets]
+
+
+class AttnBN:
+    """See `AttnBNConfig`.
+
+    Attributes:
+        discriminator: None until `auxiliary` has made it, and where `adversarial` is not among the losses.
+    """
+
+    layers: tuple[str, ...] = ()
+    layer: str = "last"
+    supervision: Supervision | None = None
+
+    def __init__(self, config: AttnBNConfig) -> None:
+        self.config = config
+        self.discriminator: Discriminator | None = None
+
+    @property
+    def map_kind(self) -> MapKind:
+        return self.config.map_kind
+
+    def auxiliary(self, network: Network) -> Auxiliary | None:
+        """Make the discriminator, with its optimiser, for the features of a network."""
+        if "adversarial" not in self.config.losses:
+            return None
+        self.discriminator = Discriminator(network.channels)
+        optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), lr=self.config.discriminator_lr, betas=self.config.discriminator_betas
+        )
+        return Auxiliary("discriminator", self.discriminator, optimizer)
+
+    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
+        """See `Method.step`; parts: loss, and of source, attention, target, adversarial those among the losses.
+
+        With `adversarial` also discriminator (L_d), with a graph of its own that ends at the discriminator.
+        """
+        losses, source = self.config.losses, batch.companion
+        seen = "target" in losses or "adversarial" in losses or progress.maps
+        streams = _forward(model, batch.images if seen else None, None if source is None else source.images)
+        terms: dict[str, tuple[float, Tensor]] = {}
+        if source is not None:
+            terms["source"] = 1.0, multilabel_soft_margin(streams.logits(of_source=True), source.labels)
+        if source is not None and "attention" in losses:
+            terms["attention"] = self.config.attention_weight, self._constraint(streams, source)
+        if "target" in losses:
+            terms["target"] = 1.0, multilabel_soft_margin(streams.logits(of_source=False), batch.labels)
+        if "adversarial" in losses:
+            terms["adversarial"] = self.config.adversarial_weight, self._adversarial(streams)
+        loss = torch.stack([weight * term for weight, term in terms.values()]).sum()
+        parts = {"loss": loss} | {name: term.detach() for name, (_, term) in terms.items()}
+        if "adversarial" in losses:
+            parts["discriminator"] = self._discriminated(streams)
+        if progress.maps:
+            output = streams.output._replace(logits=streams.logits(of_source=False))
+            parts |= recorded(output, self._maps(streams.output, pairs_of(batch.labels)))
+        return parts
+
+    def _maps(self, output: Output, pairs_N2: Tensor) -> Tensor:
+        config = self.config
+        return attention(output, pairs_N2, kind=config.map_kind, weight_gradient=config.weight_gradient)
+
+    def _constraint(self, streams: _Streams, source: Batch) -> Tensor:
+        """L_ac: the maps of the source images' only classes against their saliency (eq. 3)."""
+        pairs_N2 = pairs_of(source.labels)
+        maps_Nhw = self._maps(streams.output, pairs_N2 + pairs_N2.new_tensor([streams.targets, 0]))
+        assert source.saliency is not None, "the companion was asked for with saliency"
+        saliency_Nhw = functional.adaptive_avg_pool2d(source.saliency, (maps_Nhw.shape[1], maps_Nhw.shape[2]))
+        return attention_constraint(normalize_max(maps_Nhw), saliency_Nhw[pairs_N2[:, 0]])
+
+    def _adversarial(self, streams: _Streams) -> Tensor:
+        """L_adv: the discriminator's parameters are constants here (eq. 6)."""
+        discriminator = self._ready()
+        constants = {name: value.detach() for name, value in discriminator.named_parameters()}
+        return adversarial_loss(functional_call(discriminator, constants, (streams.features(of_source=False),)))
+
+    def _discriminated(self, streams: _Streams) -> Tensor:
+        """L_d: the features are constants here (eq. 5)."""
+        logits = self._ready()(streams.output.features["last"].detach())
+        return discriminator_loss(logits[streams.targets :], logits[: streams.targets])
+
+    def _ready(self) -> Discriminator:
+        if self.discriminator is None:
+            raise RuntimeError("AttnBN has no discriminator yet: call auxiliary(network) before the first step")
+        return self.discriminator
+
+
+def _forward(model: Model, target: Tensor | None, source: Tensor | None) -> _Streams:
+    """One pass for both streams: their inputs have one size."""
+    images = torch.cat([images for images in (target, source) if images is not None])
+    return _Streams(model(images), 0 if target is None else len(target))

@@ -1,0 +1,105 @@
+"""The second stream of images that a method may train on beside the run's own."""
+
+from __future__ import annotations
+
+__all__ = ["CompanionStream", "build_companion"]
+
+from collections.abc import Iterator
+from itertools import islice
+
+from torch.utils.data import DataLoader, Sampler
+
+from attn.data.dataset import AttentionDataset
+from attn.data.loader import build_loader
+from attn.data.sample import Batch
+from attn.data.sampler import BatchSampler, Key
+from attn.data.source import Source
+from attn.data.transforms import InputConfig
+from attn.data.view import with_classes
+from attn.errors import DataError
+from attn.methods.base import Companion
+
+
+class _Span(Sampler[list[Key]]):
+    """A stretch of a sampler's batches, counted from the start of the run through epoch after epoch of its own."""
+
+    def __init__(self, sampler: BatchSampler) -> None:
+        self._sampler = sampler
+        self.first = self.count = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        yield from islice(self._endless(), self.count)
+
+    def _endless(self) -> Iterator[list[Key]]:
+        epoch, batch = divmod(self.first, len(self._sampler))
+        while True:
+            self._sampler.set_epoch(epoch)
+            self._sampler.start(batch)
+            yield from self._sampler
+            epoch, batch = epoch + 1, 0
+
+
+class CompanionStream:
+    """One worker's batches of the second stream.
+
+    A global batch depends on the run's seed and its own number alone, so that neither a restart nor the number of
+    workers changes it; the stream has epochs of its own, whatever the run's are.
+    """
+
+    def __init__(self, dataset: AttentionDataset, sampler: BatchSampler, *, workers: int = 0) -> None:
+        self.dataset = dataset
+        self._span = _Span(sampler)
+        self._loader: DataLoader[Batch] = build_loader(dataset, self._span, workers=workers)
+
+    def batches(self, first: int, count: int) -> Iterator[Batch]:
+        """The next `count` batches from number `first` on, counted from the start of the run."""
+        self._span.first, self._span.count = first, count
+        return iter(self._loader)
+
+
+def build_companion(
+    wanted: Companion,
+    input: InputConfig,
+    classes: tuple[str, ...],
+    *,
+    batch_size: int,
+    rank: int,
+    world: int,
+    seed: int,
+    shuffle: bool,
+    workers: int,
+) -> CompanionStream:
+    """Open the second stream under the class numbers of the first.
+
+    Args:
+        classes: Of the run's own data.
+        batch_size: Images of one batch of one worker.
+
+    Raises:
+        DataError: The source has no images, has other classes, or lacks what the method needs; names the first image.
+    """
+    source = with_classes(wanted.source.build(), classes, name="method.source", other="data")
+    if not source.records:
+        raise DataError(f"method.source has no images in split {wanted.source.split!r}")
+    _check(source, wanted)
+    dataset = AttentionDataset(source, input, train=True, seed=seed, with_saliency=wanted.saliency)
+    sampler = BatchSampler(len(source.records), batch_size, rank=rank, world=world, seed=seed, shuffle=shuffle)
+    return CompanionStream(dataset, sampler, workers=workers)
+
+
+def _check(source: Source, wanted: Companion) -> None:
+    for record in source.records:
+        if wanted.single_label and len(record.labels) != 1:
+            names = ", ".join(source.classes[label] for label in record.labels) or "none"
+            raise DataError(
+                f"method.source: image {record.image_id!r} has the classes {names}, where exactly one is needed; "
+                "method.source.single_label=true leaves such images out"
+            )
+        if wanted.saliency and record.saliency is None:
+            raise DataError(
+                f"method.source: image {record.image_id!r} has no saliency map: set method.source.saliency to the "
+                "folder that holds them"
+            )
