@@ -4,10 +4,12 @@ from __future__ import annotations
 
 __all__ = ["check", "ready", "save"]
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from attn.config.train import TrainConfig
+from attn.errors import AttnError
 from attn.models.bundle import save_bundle
 from jobs.run_folder import RunFolder
 from jobs.storage import map_store_uri
@@ -48,6 +50,25 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
             **store,
         },
     )
+    if store:
+        _draw_growth(config, folder)
+
+
+def _draw_growth(config: TrainConfig, folder: RunFolder) -> None:
+    """How the maps of a few training images grew, in the run's folder and its record."""
+    from attn import store
+    from attn.pictures.preview import spread
+    from attn.tracking import attach
+    from jobs.growth import draw
+
+    source = config.data.build()
+    tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"))
+    indices = spread(source.records, config.tracking.preview_images)
+    try:
+        opened = store.open(map_store_uri(config, folder))
+        draw(opened, folder.run_id, source, indices, folder.path("growth"), tracker=tracker)
+    except AttnError as error:  # the run is worth more than its pictures
+        print(f"the growth of the maps could not be drawn: {error}", file=sys.stderr)
 
 
 def _settle_store(config: TrainConfig, folder: RunFolder, version: int) -> dict[str, Any]:

@@ -41,6 +41,7 @@ maps.command("show")(store.show)
 maps.command("verify")(store.verify)
 maps.command("gc")(store.gc)
 maps.command("export")(store.export)
+maps.command("growth")(store.growth)
 app.add_typer(maps, name="store")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["export", "gc", "show", "verify"]
+__all__ = ["export", "gc", "growth", "show", "verify"]
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn.cli.arguments import Overrides
 from attn.cli.command import FAILED, Result, command
-from attn.cli.tables import print_rows
+from attn.cli.tables import print_rows, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,6 +93,18 @@ def _describe(store: MapStore) -> dict[str, Any]:
 
 def _head(run: str, of_run: str) -> str:
     return "head" if run == of_run else f"head of {run}"
+
+
+@command
+def growth(uri: Uri, overrides: Overrides = None) -> Result:
+    """Draw how the maps of a few images grew over the epochs of a run.
+
+    The data is that of the run in whose folder the store lies, or data.* are given; images=[...] says which images.
+    """
+    from jobs.growth import run
+
+    data = run(uri, overrides or [])
+    return Result(data, lambda console: print_tree(console, data))
 
 
 @command
