@@ -30,7 +30,7 @@ def unpack(data: bytes, name: str) -> dict[str, Any]:
         found = record.pop("sha256")
     except (ValueError, AttributeError, KeyError, TypeError):
         raise DamagedError(f"{name} is damaged: it is no record with a SHA-256") from None
-    if found != _hash(record):
+    if found != _hash(record) or data != pack(record):  # a changed space is no matter, but it is a change
         raise DamagedError(f"{name} is damaged: its SHA-256 does not match its content")
     return record
 

@@ -67,7 +67,7 @@ def test_errors_and_texts_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASECRET")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with pytest.raises(StoreError, match=r"cannot be written: .*cannot be reached.*, 2 times") as caught:
+    with pytest.raises(StoreError, match=r"cannot be read: .*cannot be reached.*, 2 times") as caught:
         maps.create("s3://bucket/prefix", rows=PAIRS, grid=GRID)
     text = f"{caught.value} {caught.value!r} {S3Backend('bucket', 'prefix')!r} {caught.value.__cause__}"
     assert "SECRET" not in text
