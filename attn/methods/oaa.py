@@ -24,6 +24,10 @@ class OaaConfig(MethodConfig):
 
     name: Literal["oaa"] = "oaa"
 
+    @property
+    def needs_class_maps(self) -> bool:
+        return True
+
     def build(self) -> Oaa:
         return Oaa()
 

@@ -14,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from attn import store as map_store
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
 from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.maps import pairs_of
 from attn.store import CoverageError, MapStore
 from attn.store.algebra import FALLBACK
-from attn.training.accumulation import Accumulator
+from attn.training.accumulation import Accumulator, create_store
 from attn.training.config import StoreConfig
+from attn.training.parts import build_parts
 from attn.training.world import TrainingStopped, World
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -343,3 +346,15 @@ def test_a_fallback_map_is_one_until_a_map_is_accepted(tmp_path: Path) -> None:
     assert metrics[1] == {"store/accepted": 1.0, "store/dropped": 1.0, "store/fallback": 1.0}
     levels, _ = store.at().rows(*store.rows.find("b"))
     assert levels.tolist() == [FALLBACK]
+
+
+def test_a_store_has_a_row_for_each_label_and_the_networks_grid(tmp_path: Path) -> None:
+    sizes = ["data.count=6", "data.size=32", "input.size=[32,48]", "model.widths=[4,4,4]", "validation.split=null"]
+    config = load_config(TrainConfig, "scenes_oaa", sizes)
+    parts = build_parts(config, rank=0, world=1)
+    store = create_store(str(tmp_path), config.store, config.input, parts)
+    assert store.grid == (8, 12)
+    assert list(store.rows) == sorted((record.image_id, n) for record in parts.source.records for n in record.labels)
+    assert create_store(str(tmp_path), config.store, config.input, parts).definition == store.definition
+    with pytest.raises(map_store.StoreError, match="grid"):
+        create_store(str(tmp_path), config.store.model_copy(update={"grid": (9, 9)}), config.input, parts)
