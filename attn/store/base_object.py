@@ -39,7 +39,7 @@ class Table:
 
 
 def encode_base(
-    shard: int, key: str, batches: Iterable[Columns], count: int, schema: pa.Schema
+    shard: int, key: str, batches: Iterable[Columns], count: int, schema: pa.Schema, *, compress: bool
 ) -> tuple[ShardRef, bytes]:
     """A base object's description and content.
 
@@ -55,7 +55,7 @@ def encode_base(
             levels += np.bincount(rows["level"], minlength=3)
             yield rows
 
-    encoded = encode(counted(), schema, table=_batches(count, schema))
+    encoded = encode(counted(), schema, compress=compress, table=_batches(count, schema))
     table = encoded.data[encoded.table : encoded.table + table_length(_batches(count, schema))]
     found = ShardRef(
         shard,

@@ -6,7 +6,20 @@ lengths and checksums stand in a *table* inside the file's metadata, whose place
 
 from __future__ import annotations
 
-__all__ = ["Encoded", "batch_of", "checksum", "decode", "encode", "parse_table", "schema_of", "stream", "table_length"]
+__all__ = [
+    "Encoded",
+    "batch_of",
+    "checksum",
+    "compressed_size",
+    "decode",
+    "encode",
+    "is_worth_compressing",
+    "parse_table",
+    "row_bytes",
+    "schema_of",
+    "stream",
+    "table_length",
+]
 
 import json
 import secrets
@@ -27,6 +40,9 @@ from attn.store.errors import DamagedError
 MOST_ROWS = 64
 """Maps in a record batch of a base object: more compress no better, and cost a random read more."""
 _BATCH_BYTES = 128 << 10
+_WORTH = 0.9
+"""Compressing and reading back takes a third of a merge's time."""
+
 _MAGIC = 8  # `ARROW1` and padding, before the schema's message
 _TABLE = np.dtype([("length", ">u4"), ("checksum", ">u4")])
 _HEAD = struct.Struct(">Q")
@@ -63,15 +79,16 @@ def schema_of(fusion: str, grid: tuple[int, int], *, delta: bool) -> pa.Schema:
     return pa.schema(list(kinds.items()), metadata=about)
 
 
-def encode(batches: Iterable[Columns], schema: pa.Schema, *, table: int = 0) -> Encoded:
+def encode(batches: Iterable[Columns], schema: pa.Schema, *, compress: bool, table: int = 0) -> Encoded:
     """Write rows as a file.
 
     Args:
         batches: The rows of each record batch; only the last one is looked at at a time.
+        compress: See `is_worth_compressing`; readers need not know.
         table: Number of the batches, where the file is to have a table.
     """
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", -1), use_threads=False)
+    options = pa.ipc.IpcWriteOptions(compression=_codec() if compress else None, use_threads=False)
     token = secrets.token_hex(_TABLE.itemsize).encode()
     hole = token[: _HEAD.size * 2] + token * table if table else b""
     ends: list[int] = []
@@ -89,6 +106,25 @@ def encode(batches: Iterable[Columns], schema: pa.Schema, *, table: int = 0) -> 
     place = filled.rfind(hole)
     filled[place : place + len(hole)] = _table(filled, ends).hex().encode()
     return Encoded(bytes(filled), ends, place)
+
+
+def is_worth_compressing(size: int, raw: int) -> bool:
+    """Whether so many bytes, instead of the raw ones, are worth the time; noisy maps hardly get smaller."""
+    return size < _WORTH * raw
+
+
+def compressed_size(data: NDArray[np.uint8]) -> int:
+    """Bytes that are left of an array."""
+    return len(_codec().compress(np.ascontiguousarray(data)))
+
+
+def row_bytes(schema: pa.Schema) -> int:
+    """Bytes of a row before compression."""
+    return sum(field.type.bit_width // 8 for field in schema)
+
+
+def _codec() -> pa.Codec:
+    return pa.Codec("zstd", -1)
 
 
 def _batch(rows: Columns, schema: pa.Schema) -> pa.RecordBatch:
@@ -113,8 +149,7 @@ def _table(data: bytearray, ends: Sequence[int]) -> bytes:
 
 def batch_of(schema: pa.Schema) -> int:
     """Rows in a record batch of a base object: 64, or fewer (a power of two) where they exceed 128 KiB."""
-    row = sum(field.type.bit_width // 8 for field in schema)
-    return min(MOST_ROWS, 1 << max(0, (_BATCH_BYTES // row).bit_length() - 1))
+    return min(MOST_ROWS, 1 << max(0, (_BATCH_BYTES // row_bytes(schema)).bit_length() - 1))
 
 
 def table_length(batches: int) -> int:

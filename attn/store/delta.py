@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta"]
+__all__ = ["DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta", "sha256_of"]
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,10 +16,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED
-from attn.store.codec import encode
+from attn.store.codec import compressed_size, encode, is_worth_compressing
 from attn.store.errors import DamagedError
 
 _BATCH = 256
+_SAMPLE = 64
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Span:
 
 @dataclass(frozen=True)
 class DeltaObject:
-    """A sealed object: its name, and what must be found there."""
+    """A sealed object: its name, and what must be found there; `sha256` is that of `sha256_of`."""
 
     key: str
     size: int
@@ -126,6 +128,7 @@ def encode_delta(
             for start, stop in pairwise(batches)
         ),
         schema,
+        compress=_compress(maps[: len(rows)]),
     )
     first_batch = np.searchsorted(starts, borders)
     view = memoryview(encoded.data)
@@ -135,8 +138,23 @@ def encode_delta(
         count = int(borders[shard + 1] - borders[shard])
         spans.append(Span(shard, begin, end - begin, count, hashlib.sha256(view[begin:end]).hexdigest()))
     accepted = int(np.count_nonzero(levels == ACCEPTED))
-    sha256 = hashlib.sha256(encoded.data).hexdigest()
+    sha256 = sha256_of(view, spans)
     return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans)), encoded.data
+
+
+def sha256_of(data: memoryview, spans: Sequence[Span]) -> str:
+    """SHA-256 of a delta object: of what stands before its spans and after them, and of the spans' own SHA-256."""
+    found = hashlib.sha256(data[: spans[0].offset])
+    for span in spans:
+        found.update(bytes.fromhex(span.sha256))
+    found.update(data[spans[-1].offset + spans[-1].size :])
+    return found.hexdigest()
+
+
+def _compress(maps: NDArray[np.uint8]) -> bool:
+    """Whether maps get smaller, by a few of them."""
+    some = maps[:: max(1, len(maps) // _SAMPLE)][:_SAMPLE]
+    return is_worth_compressing(compressed_size(some), some.nbytes)
 
 
 def check_span(data: bytes | memoryview, span: Span) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED, FALLBACK, Columns
 from attn.store.base_object import encode_base, read_checked
-from attn.store.codec import batch_of, stream
+from attn.store.codec import batch_of, is_worth_compressing, row_bytes, stream
 from attn.store.definition import Definition
 from attn.store.delta import DeltaRef, Span, check_span
 from attn.store.errors import DamagedError, MissingError
@@ -131,7 +131,10 @@ def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview])
     batches = _joined(definition, shard, base, list(_deltas(task, shard, data)), task.epoch, levels)
     reach("merge.read")
     key = f"base/{shard.shard:05d}/{task.prefix}-{secrets.token_hex(8)}.arrow"
-    ref, encoded = encode_base(shard.shard, key, batches, count, definition.base_schema)
+    # What fills the shard and did not get smaller itself will not now.
+    given = sum(span.size for part in task.parts for span in part.spans if span.shard == shard.shard)
+    compress = is_worth_compressing(given, count * row_bytes(definition.base_schema))
+    ref, encoded = encode_base(shard.shard, key, batches, count, definition.base_schema, compress=compress)
     task.place.backend.write(key, encoded)
     reach("merge.written")
     accepted, fallback = (int(np.count_nonzero(levels == level)) for level in (ACCEPTED, FALLBACK))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Report", "verify"]
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ import numpy as np
 from attn.store.algebra import ACCEPTED, FALLBACK
 from attn.store.base_object import read_base, read_blocks, read_table
 from attn.store.codec import decode
-from attn.store.delta import DeltaObject, check_span
+from attn.store.delta import DeltaObject, check_span, sha256_of
 from attn.store.errors import DamagedError, MissingError, StoreError
 from attn.store.fence import newest_fence, read_head
 from attn.store.manifest import Manifest, ShardRef, claimed_run, runs_of
@@ -104,12 +103,12 @@ def _check_base(place: Place, ref: ShardRef) -> Iterator[str]:
 
 
 def _check_delta(place: Place, ref: DeltaObject) -> Iterator[str]:
-    data = place.backend.read(ref.key)
-    if len(data) != ref.size or hashlib.sha256(data).hexdigest() != ref.sha256:
+    data = memoryview(place.backend.read(ref.key))
+    if len(data) != ref.size or sha256_of(data, ref.spans) != ref.sha256:
         raise DamagedError(f"it has {len(data)} bytes of {ref.size}, or its SHA-256 differs")
     accepted = 0
     for span in ref.spans:
-        part = memoryview(data)[span.offset : span.offset + span.size]
+        part = data[span.offset : span.offset + span.size]
         check_span(part, span)
         rows = decode(part, place.definition.delta_schema, span.rows)
         start, stop = place.cuts[span.shard], place.cuts[span.shard + 1]

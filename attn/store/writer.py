@@ -109,9 +109,14 @@ class Writer:
             )
         maps = quantise(maps_Nhw).reshape(len(rows), self._place.definition.pixels)
         levels = np.full(len(rows), FALLBACK if fallback else ACCEPTED, np.uint8)
+        before = len(self._slots)
         slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in rows.tolist()], np.intp)
-        self._grow(len(self._slots))
+        after = len(self._slots)
+        self._grow(after)
         rest = np.arange(len(slots))
+        if after - before == len(rows):  # all of them new, as in an epoch's every step
+            self._levels[before:after], self._maps[before:after] = levels, maps
+            rest = rest[:0]
         while len(rest):  # a row that is given twice is taken in two rounds
             _, first = np.unique(slots[rest], return_index=True)
             now = rest[first]

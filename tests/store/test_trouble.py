@@ -167,6 +167,15 @@ def test_the_clock_jumps(tmp_path: Path, jump: float, monkeypatch: pytest.Monkey
     assert place.verify().ok
 
 
+def test_what_is_being_written_is_taken_for_left_behind(tmp_path: Path) -> None:
+    """A collector whose clock is ahead removes a file that has no name yet: it is written again."""
+    place = made(str(tmp_path / "store"))
+    done = at("write.part", lambda: maps.open(Shifted(place.uri, YEARS)).gc(dry_run=False))
+    one_epoch(place.begin("run"), 0)
+    assert len(done) == 1
+    assert np.array_equal(stored(place), values(0))
+
+
 def test_a_write_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power failure there is no name without content: each file is synced before, and its folder after."""
     seen: list[str] = []

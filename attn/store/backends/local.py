@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from attn.store.backends.base import Entry
 from attn.store.errors import ConditionsIgnoredError, MissingError, StoreError
 from attn.store.points import reach
 
+_TRIES = 3
 PART, LOCK = ".part", ".lock"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 _NEEDS_LINKS = (
@@ -62,18 +63,11 @@ class LocalBackend:
             raise self._fault(key, "read", error) from None
 
     def write(self, key: str, data: bytes) -> None:
-        with self._part(key, data) as part:
-            part.replace(self.path(key))
+        self._put(key, data, os.replace)
 
     def create(self, key: str, data: bytes) -> bool:
         try:
-            with self._part(key, data) as part:
-                try:
-                    os.link(part, self.path(key))
-                except OSError as error:
-                    if error.errno in _NO_LINKS:
-                        raise ConditionsIgnoredError(_NEEDS_LINKS.format(self.root)) from None
-                    raise
+            self._put(key, data, self._link)
         except FileExistsError:
             return self.read(key) == data
         return True
@@ -110,36 +104,48 @@ class LocalBackend:
         probe = Path(self.root, f".clock.{secrets.token_hex(8)}{PART}")
         try:
             _make_folder(Path(self.root))
-            probe.touch(exist_ok=False)
-            return probe.stat().st_mtime
+            with probe.open("xb") as stream:
+                return os.fstat(stream.fileno()).st_mtime
         except OSError as error:
             raise self._fault(probe.name, "written", error) from None
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _part(self, key: str, data: bytes) -> Iterator[Path]:
-        """The data under a temporary name beside its own; the folder is synced once the body has named it."""
+    def _put(self, key: str, data: bytes, give_name: Callable[[Path, Path], None]) -> None:
+        """Write the data under a temporary name beside its own, give it that, and have the folder keep it."""
         path = self.path(key)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+        for tries_left in reversed(range(_TRIES)):
+            part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+            try:
+                _make_folder(path.parent)
+                with part.open("xb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                reach("write.part")
+                give_name(part, path)
+                reach("write.linked")
+                _sync_folder(path.parent)
+            except FileExistsError:
+                raise
+            except OSError as error:
+                # A collector whose clock is ahead takes what is being written for something left behind.
+                if not isinstance(error, FileNotFoundError) or not tries_left:
+                    raise self._fault(key, "written", error) from None
+            else:
+                return
+            finally:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+
+    def _link(self, part: Path, path: Path) -> None:
         try:
-            _make_folder(path.parent)
-            with part.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            reach("write.part")
-            yield part
-            reach("write.linked")
-            _sync_folder(path.parent)
-        except FileExistsError:
-            raise
+            os.link(part, path)
         except OSError as error:
-            raise self._fault(key, "written", error) from None
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            if error.errno in _NO_LINKS:
+                raise ConditionsIgnoredError(_NEEDS_LINKS.format(self.root)) from None
+            raise
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[None]:
