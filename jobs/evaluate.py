@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SHEET_ROWS = 8
 # Short enough for a terminal of 80 columns; `direct_miou_best` is in scores.json.
 FIGURES = {
+    "accuracy": "acc.",
     "mean_ap": "AP",
     "mean_auc": "AUC",
     "recall": "recall",

@@ -103,6 +103,7 @@ class AttentionDataset(Dataset[Sample]):
             mask=example.mask if self.with_masks else None,
             soft_labels=self.soft_labels.read(record, geometry) if self.soft_labels else None,
             skipped=skipped,
+            exclusive=self.source.exclusive,
         )
 
     def _regions(self, example: Example, geometry: Geometry) -> Tensor:

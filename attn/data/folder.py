@@ -55,7 +55,8 @@ class FolderConfig(SourceConfig):
         records = [record for name in there for record in self._records(root, name, classes.index(name))]
         if not records:
             raise DataError(f"{root}: no images in {', '.join(there)}; known are {', '.join(sorted(IMAGE_SUFFIXES))}")
-        return FileSource(classes, sorted(records, key=lambda record: record.image_id), self.on_error)
+        records.sort(key=lambda record: record.image_id)
+        return FileSource(classes, records, self.on_error, exclusive=True)
 
     def _records(self, root: str, name: str, label: int) -> list[Record]:
         folder = join(root, name)

@@ -57,6 +57,8 @@ class ScenesConfig(SourceConfig):
 class ScenesSource:
     """The scenes of one split, kept in memory at about five bytes a pixel; a copy in a worker renders its own."""
 
+    exclusive = False
+
     def __init__(self, config: ScenesConfig) -> None:
         self.config, self.classes = config, config.classes
         self.on_error: OnError = config.on_error

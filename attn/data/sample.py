@@ -76,6 +76,7 @@ class Sample:
         soft_labels: float32 (n, h, w) in [0, 1] at the positions of the network's class maps, in the order of
             `record.labels`.
         skipped: Names of the images that could not be read and that this one stands in for.
+        exclusive: The data gives every image exactly one class: see `attn.data.source.Source`.
     """
 
     index: int
@@ -89,6 +90,7 @@ class Sample:
     cues: Tensor | None = None
     soft_labels: Tensor | None = None
     skipped: tuple[str, ...] = ()
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class Batch:
         soft_labels: float32 (B, C, h, w) in [0, 1], 0 for absent classes, or None.
         masks: one uint8 (H0, W0) per image, or None where it has none.
         skipped: Names of the images that could not be read and were replaced.
+        exclusive: Every image has exactly one class because the data is made so: softmax and cross-entropy.
         companion: The second stream's images of the same step, where the method has one.
     """
 
@@ -121,6 +124,7 @@ class Batch:
     masks: tuple[np.ndarray | None, ...] = field(default=())
     skipped: tuple[str, ...] = ()
     companion: Batch | None = None
+    exclusive: bool = False
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -189,6 +193,7 @@ def collate(samples: list[Sample]) -> Batch:
         soft_labels=_by_class(samples),
         masks=tuple(sample.mask for sample in samples),
         skipped=tuple(name for sample in samples for name in sample.skipped),
+        exclusive=all(sample.exclusive for sample in samples),
     )
 
 

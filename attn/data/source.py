@@ -46,11 +46,14 @@ class Source(Protocol):
         classes: Names; a label is a position in them.
         records: In a fixed order.
         on_error: Whether training goes on without an image that cannot be read.
+        exclusive: Whether every image has exactly one class because the data is made so, and not by chance; classes
+            are then told apart by softmax and cross-entropy, and scored by top-1 accuracy.
     """
 
     classes: tuple[str, ...]
     records: Sequence[Record]
     on_error: OnError
+    exclusive: bool
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
         """Decode one image and what else of it is asked for and known.
@@ -99,6 +102,7 @@ class FileSource:
 
     Args:
         faults: By image id, why an image that could be read is of no use, such as labels that could not be.
+        exclusive: See `Source`.
     """
 
     def __init__(
@@ -107,10 +111,13 @@ class FileSource:
         records: Sequence[Record],
         on_error: OnError = "raise",
         faults: Mapping[str, DataError] | None = None,
+        *,
+        exclusive: bool = False,
     ) -> None:
         self.classes = tuple(classes)
         self.records: Sequence[Record] = tuple(records)
         self.on_error: OnError = on_error
+        self.exclusive = exclusive
         self._faults = dict(faults or {})
         if not 1 <= len(self.classes) <= MAX_CLASSES:
             raise DataError(f"{len(self.classes)} classes; masks of 8 bits allow 1 to {MAX_CLASSES}")

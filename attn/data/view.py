@@ -26,6 +26,7 @@ class SourceView:
         self._source, self._indices = source, tuple(indices)
         self.classes = tuple(classes)
         self.on_error: OnError = source.on_error
+        self.exclusive: bool = source.exclusive
         numbers = {old: self.classes.index(name) for old, name in enumerate(source.classes) if name in self.classes}
         self._mask_values = np.zeros(256, np.uint8)
         self._mask_values[255] = 255

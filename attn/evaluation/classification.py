@@ -1,12 +1,14 @@
-"""Multi-label classification scores. Shapes: N images, C classes."""
+"""Classification scores. Shapes: N images, C classes."""
 
 from __future__ import annotations
 
 __all__ = [
     "ClassScores",
     "average_precision",
+    "predicted_classes",
     "roc_auc",
     "threshold_accuracy",
+    "top_k_accuracy",
 ]
 
 from dataclasses import dataclass
@@ -65,6 +67,34 @@ def threshold_accuracy(
     probabilities, labels = _checked(probabilities_NC, labels_NC)
     predicted, present = probabilities > threshold, labels == 1
     return _ratio(predicted & present, present), _ratio(~predicted & ~present, ~present)
+
+
+def top_k_accuracy(probabilities_NC: NDArray[Any], labels_NC: NDArray[Any], k: int = 1) -> ClassScores:
+    """Share of the images whose class is among the `k` most probable; for exclusive classes.
+
+    Ties go to the class of the lower index.
+
+    Returns:
+        `mean` is over the images, not over classes; per class it is the share of that class's images.
+
+    Raises:
+        ValueError: Shapes differ, an image has not exactly one class, or k is below 1.
+    """
+    probabilities, labels = _checked(probabilities_NC, labels_NC)
+    if k < 1 or (labels.sum(1) != 1).any():
+        raise ValueError(f"top-{k} accuracy needs k from 1 on and exactly one class an image")
+    first = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    hit_N1 = (first == labels.argmax(1)[:, None]).any(1)[:, None]
+    result = _ratio(hit_N1 & (labels == 1), labels == 1)
+    return ClassScores(float(hit_N1.mean()) if len(hit_N1) else float("nan"), result.per_class, result.left_out)
+
+
+def predicted_classes(probabilities_C: NDArray[Any], *, threshold: float, exclusive: bool) -> tuple[int, ...]:
+    """The classes that an image counts as having: the most probable one where classes are exclusive, else all above
+    the threshold."""
+    if exclusive:
+        return (int(np.argmax(probabilities_C)),)
+    return tuple(int(index) for index in np.flatnonzero(probabilities_C > threshold))
 
 
 def _ratio(hits_NC: NDArray[np.bool_], of_NC: NDArray[np.bool_]) -> ClassScores:

@@ -17,7 +17,14 @@ from attn.config.base import Config
 from attn.data.sample import Batch, Record
 from attn.data.source import fingerprint
 from attn.errors import DataError
-from attn.evaluation.classification import ClassScores, average_precision, roc_auc, threshold_accuracy
+from attn.evaluation.classification import (
+    ClassScores,
+    average_precision,
+    predicted_classes,
+    roc_auc,
+    threshold_accuracy,
+    top_k_accuracy,
+)
 from attn.evaluation.config import EvaluationConfig
 from attn.evaluation.extent import Extent
 from attn.evaluation.inference import ImageMaps, image_maps
@@ -100,6 +107,7 @@ def evaluate(
     skipped: set[str] = set()
     for batch in loader:
         skipped.update(batch.skipped)
+        counted.exclusive = batch.exclusive
         for maps in image_maps(
             network,
             batch.to(device),
@@ -131,10 +139,15 @@ class Counted:
 
     Args:
         given: Maps of the given labels are counted; False where only those of predicted classes are to be had.
+
+    Attributes:
+        exclusive: The data gives every image exactly one class: see `attn.data.source.Source`.
     """
 
-    def __init__(self, num_classes: int, config: EvaluationConfig, *, given: bool = True) -> None:
-        self.num_classes, self.given = num_classes, given
+    def __init__(
+        self, num_classes: int, config: EvaluationConfig, *, given: bool = True, exclusive: bool = False
+    ) -> None:
+        self.num_classes, self.given, self.exclusive = num_classes, given, exclusive
         grid = threshold_grid(config.thresholds)
         # The fixed share of direct evaluation is counted in the same sweep as the grid.
         self.direct_grid = np.union1d(grid, [config.claim])
@@ -161,7 +174,7 @@ class Counted:
             self.seeds.add(given, maps.mask)
             self.extent.add(given, maps.mask)
         if maps.probabilities is not None:
-            likely = np.flatnonzero(maps.probabilities > self.config.probability).tolist()
+            likely = predicted_classes(maps.probabilities, threshold=self.config.probability, exclusive=self.exclusive)
             predicted = {index: maps.maps[index] for index in likely if index in maps.maps}
             self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
         return True
@@ -224,6 +237,7 @@ def _classifier_scores(
 ) -> tuple[dict[str, Score], list[str]]:
     probabilities, labels = np.stack(counted.probabilities), counted.labels()
     recall, specificity = threshold_accuracy(probabilities, labels, threshold=config.probability)
+    top = {"accuracy": 1} | ({"accuracy_top5": 5} if len(classes) > 5 else {}) if counted.exclusive else {}
     at_threshold = base.model_copy(
         update={
             "probability": config.probability,
@@ -236,6 +250,7 @@ def _classifier_scores(
         ("mean_auc", roc_auc(probabilities, labels), base, "images with and without it"),
         ("recall", recall, at_threshold, "an image with it"),
         ("specificity", specificity, at_threshold, "an image without it"),
+        *((name, top_k_accuracy(probabilities, labels, k), base, "an image with it") for name, k in top.items()),
     ):
         left_out = [classes[index] for index in result.left_out]
         if left_out:
@@ -257,7 +272,8 @@ def _direct_scores(
     counted: Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
 ) -> dict[str, Score]:
     direct = counted.direct.result()
-    predicted = base.model_copy(update={"labels": "predicted", "probability": config.probability})
+    threshold = None if counted.exclusive else config.probability  # else the most probable class alone
+    predicted = base.model_copy(update={"labels": "predicted", "probability": threshold})
     fixed = predicted.model_copy(update={"threshold": ThresholdRule(rule="fixed", values=(config.claim,))})
     swept = predicted.model_copy(
         update={"threshold": ThresholdRule(rule="swept", values=tuple(direct.thresholds.tolist()))}

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attn.data.sample import Batch, Record
+from attn.evaluation.classification import predicted_classes
+from attn.losses.classification import class_probabilities
 from attn.maps import attention, normalize_max
 from attn.maps.attention import MapKind
 from attn.models.output import Output
@@ -51,17 +53,20 @@ def image_maps(
 
     Args:
         predicted: Maps of the predicted classes too.
-        probability: From which on (exclusive) a class counts as predicted.
+        probability: From which on (exclusive) a class counts as predicted; where classes exclude each other the most
+            probable one does.
         labels: Maps of the given classes.
         maps: Whether maps are wanted at all.
         grid: (h, w) over the whole image on which maps are given, and normalised, instead of the image's own pixels.
     """
     with evaluating(network):
         output = _forward(network, batch.images, kind, layer if maps else None)
-        probabilities_BC = torch.sigmoid(output.logits.detach().double())
+        probabilities_BC = class_probabilities(output.logits.detach().double(), exclusive=batch.exclusive)
         wanted_BC = (batch.labels > 0) & labels
         if predicted:
-            wanted_BC = wanted_BC | (probabilities_BC > probability)
+            for row, found in enumerate(probabilities_BC.cpu().numpy()):
+                likely = predicted_classes(found, threshold=probability, exclusive=batch.exclusive)
+                wanted_BC[row, list(likely)] = True
         pairs_N2 = wanted_BC.nonzero() if maps else wanted_BC.new_zeros((0, 2), dtype=torch.int64)
         maps_Nhw = None
         if len(pairs_N2):

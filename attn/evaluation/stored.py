@@ -53,7 +53,8 @@ def evaluate_stored(
     Raises:
         DataError: There is no image, an image cannot be read, or has no prediction where there are any.
     """
-    counted, skipped = Counted(len(source.classes), config, given=given), list[str]()
+    counted = Counted(len(source.classes), config, given=given, exclusive=source.exclusive)
+    skipped = list[str]()
     for index, record in enumerate(source.records):
         try:
             example = source.load(index, mask=True, saliency=False)

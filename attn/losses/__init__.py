@@ -2,7 +2,8 @@
 
 from attn.losses.accumulation import fuse_max, fuse_mean, gate
 from attn.losses.bridging import adversarial_loss, attention_constraint, discriminator_loss
-from attn.losses.classification import multilabel_soft_margin
+from attn.losses.classification import class_probabilities, classification_loss, multilabel_soft_margin
+from attn.losses.confusion import attention_consistency, confusing_class, soft_iou, target_mask
 from attn.losses.growth import grow_seeds
 from attn.losses.integral import integral_cross_entropy, integral_hybrid
 from attn.losses.mining import attention_mining, erase, external_supervision, soft_mask
@@ -10,10 +11,14 @@ from attn.losses.segmentation import balanced_seeding, boundary, expansion, floo
 
 __all__ = [
     "adversarial_loss",
+    "attention_consistency",
     "attention_constraint",
     "attention_mining",
     "balanced_seeding",
     "boundary",
+    "class_probabilities",
+    "classification_loss",
+    "confusing_class",
     "discriminator_loss",
     "erase",
     "expansion",
@@ -27,5 +32,7 @@ __all__ = [
     "integral_hybrid",
     "multilabel_soft_margin",
     "seeding",
+    "soft_iou",
     "soft_mask",
+    "target_mask",
 ]

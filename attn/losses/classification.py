@@ -1,13 +1,42 @@
-"""Classification from image-level labels. Shapes: B images, C classes."""
+"""Classification from image-level labels. Shapes: B images, C classes.
+
+Whether classes exclude each other is a property of the data (`attn.data.source.Source.exclusive`). What follows from it
+is decided here and nowhere else: the loss that is trained, and what makes a probability of a score.
+"""
 
 from __future__ import annotations
 
-__all__ = ["multilabel_soft_margin"]
+__all__ = ["class_probabilities", "classification_loss", "multilabel_soft_margin"]
 
 from torch import Tensor
 from torch.nn import functional
 
 from attn.maps.pairs import check_multi_hot
+
+
+def classification_loss(logits_BC: Tensor, multi_hot_BC: Tensor, *, exclusive: bool) -> Tensor:
+    """Cross-entropy where every image has exactly one class by construction, else multi-label soft margin.
+
+    Both are means over the images.
+
+    Raises:
+        ValueError: If the shapes differ, the labels are not zeros and ones, or an exclusive image has not one class.
+    """
+    if not exclusive:
+        return multilabel_soft_margin(logits_BC, multi_hot_BC)
+    _check(logits_BC, multi_hot_BC)
+    if logits_BC.numel() == 0:
+        return logits_BC.sum()
+    counts_B = multi_hot_BC.sum(dim=1)
+    if bool((counts_B != 1).any()):
+        row = int((counts_B != 1).nonzero()[0])
+        raise ValueError(f"exclusive classes need one class an image; image {row} has {int(counts_B[row])}")
+    return functional.cross_entropy(logits_BC, multi_hot_BC.argmax(dim=1))
+
+
+def class_probabilities(logits_BC: Tensor, *, exclusive: bool) -> Tensor:
+    """(B, C) in [0, 1]: softmax over exclusive classes, else each class's sigmoid."""
+    return logits_BC.softmax(dim=1) if exclusive else logits_BC.sigmoid()
 
 
 def multilabel_soft_margin(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
@@ -16,10 +45,14 @@ def multilabel_soft_margin(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes differ or the labels are not zeros and ones.
     """
+    _check(logits_BC, multi_hot_BC)
+    if logits_BC.numel() == 0:
+        return logits_BC.sum()
+    return functional.binary_cross_entropy_with_logits(logits_BC, multi_hot_BC.to(logits_BC.dtype))
+
+
+def _check(logits_BC: Tensor, multi_hot_BC: Tensor) -> None:
     if logits_BC.ndim != 2 or logits_BC.shape != multi_hot_BC.shape:
         shapes = f"{tuple(logits_BC.shape)} and {tuple(multi_hot_BC.shape)}"
         raise ValueError(f"logits and labels must both have the shape (B, C), not {shapes}")
     check_multi_hot(multi_hot_BC)
-    if logits_BC.numel() == 0:
-        return logits_BC.sum()
-    return functional.binary_cross_entropy_with_logits(logits_BC, multi_hot_BC.to(logits_BC.dtype))

@@ -21,7 +21,14 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from attn.data.sample import Batch
-from attn.losses import attention_mining, erase, external_supervision, multilabel_soft_margin, soft_mask
+from attn.losses import (
+    attention_mining,
+    class_probabilities,
+    classification_loss,
+    erase,
+    external_supervision,
+    soft_mask,
+)
 from attn.maps import MapKind, attention, normalize_max, pairs_of, upsample
 from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
 from attn.methods.joint import joint_share
@@ -35,7 +42,8 @@ class GainConfig(MethodConfig):
         alpha: Weight of attention mining; 0 leaves it, and its second pass, out.
         mask_scale: ω of eq. 4: how sharply the mask cuts.
         mask_threshold: σ of eq. 4, on maps whose maximum is 1.
-        mining_score: What is pushed down: the class's probability, or its logit, which is unbounded below.
+        mining_score: What is pushed down: the class's probability (by softmax where classes are exclusive), or its
+            logit, which is unbounded below.
         mining_parameters: `all`: attention mining trains both passes. `fixed`: the second pass's parameters are
             constants, so that attention mining only changes what the map depends on.
         mining_normalizer: `trained`: attention mining also works through the maximum that a map is divided by, and can
@@ -114,7 +122,7 @@ class Gain:
         """See `Method.step`; parts: loss, classification, mining (after warm-up), extra (with extra supervision)."""
         config, warm = self.config, progress.epoch < self.config.warmup_epochs
         output = model(batch.images)
-        classification = multilabel_soft_margin(output.logits, batch.labels)
+        classification = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
         loss, parts = classification, {"classification": classification}
         mined = config.alpha > 0 and not warm
         helped = config.extra_supervision != "none" and (config.warmup_extra or not warm)
@@ -126,7 +134,7 @@ class Gain:
         extra_pairs = batch.region_pairs if helped else batch.region_pairs[:0]
         mining_maps, extra_maps = self._maps(output, mining_pairs, extra_pairs)
         if mined:
-            parts["mining"] = self._mining(model, batch.images, mining_maps, mining_pairs)
+            parts["mining"] = self._mining(model, batch, mining_maps, mining_pairs)
             loss = loss + config.alpha * parts["mining"]
         if helped:
             parts["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
@@ -143,12 +151,12 @@ class Gain:
         )[rows]
         return maps[: len(mining_pairs)], maps[len(mining_pairs) :]
 
-    def _mining(self, model: Model, images: Tensor, maps: Tensor, pairs: Tensor) -> Tensor:
+    def _mining(self, model: Model, batch: Batch, maps: Tensor, pairs: Tensor) -> Tensor:
         """L_am: each class's score on the image from which its own attention is erased (eq. 3-5).
 
         An image without a class counts with 0, so that the mean over workers is that of the joint batch.
         """
-        config = self.config
+        config, images = self.config, batch.images
         if len(pairs) == 0:
             return maps.sum()
         height, width = images.shape[-2:]
@@ -156,9 +164,10 @@ class Gain:
         normalized = upsample(normalize_max(maps, constant_maximum=constant), (height, width))
         masks = soft_mask(normalized, scale=config.mask_scale, threshold=config.mask_threshold)
         erased = erase(images, masks, pairs)
-        scores = _second_pass(model, erased, fixed=config.mining_parameters == "fixed").gather(1, pairs[:, 1:])[:, 0]
-        scores = scores.sigmoid() if config.mining_score == "sigmoid" else scores
-        return attention_mining(scores, pairs) * (_count_images(pairs) / len(images))
+        scores = _second_pass(model, erased, fixed=config.mining_parameters == "fixed")
+        if config.mining_score == "sigmoid":
+            scores = class_probabilities(scores, exclusive=batch.exclusive)
+        return attention_mining(scores.gather(1, pairs[:, 1:])[:, 0], pairs) * (_count_images(pairs) / len(images))
 
     def _extra(self, maps: Tensor, regions: Tensor, pairs: Tensor) -> Tensor:
         """L_e: squared difference to masks or boxes, reduced to the map's size by area averaging (eq. 7)."""

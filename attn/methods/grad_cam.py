@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from attn.data.sample import Batch
-from attn.losses import multilabel_soft_margin
+from attn.losses import classification_loss
 from attn.maps import MapKind, attention, pairs_of
 from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
 
@@ -32,7 +32,7 @@ class GradCamConfig(MethodConfig):
 
 @dataclass(frozen=True)
 class GradCam:
-    """The multi-label soft-margin loss."""
+    """Cross-entropy of exclusive classes, else multi-label soft margin."""
 
     map_kind: MapKind
     layers: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class GradCam:
     def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
         """See `Method.step`; parts: loss, classification."""
         output = model(batch.images)
-        loss = multilabel_soft_margin(output.logits, batch.labels)
+        loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
         parts = {"loss": loss, "classification": loss.detach()}
         if progress.maps:
             maps = attention(output, pairs_of(batch.labels), kind=self.map_kind, layer=self.layer)

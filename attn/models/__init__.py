@@ -1,6 +1,6 @@
 """Classification networks with named feature layers. Importing a family's file registers its architectures."""
 
-from attn.models import mobilenet, resnet, squeezenet, tiny, vgg
+from attn.models import mobilenet, resnet, resnet_cifar, squeezenet, tiny, vgg
 from attn.models.backbone import Architecture, Backbone, architecture, architectures, register
 from attn.models.network import ModelConfig, Network
 from attn.models.output import Output
@@ -16,6 +16,7 @@ __all__ = [
     "mobilenet",
     "register",
     "resnet",
+    "resnet_cifar",
     "squeezenet",
     "tiny",
     "vgg",

@@ -1,8 +1,8 @@
-"""VGG-16 (Simonyan & Zisserman, ICLR 2015), torchvision's.
+"""VGG-16 and VGG-19 (Simonyan & Zisserman, ICLR 2015), torchvision's.
 
-The last stage ends at conv5_3, before the fifth pooling, so that its maps are 14×14 at 224 pixels, as in GAIN; the
-fully connected head does the fifth pooling itself. At stride 8 the fourth pooling is 3×3 with stride 1 and conv5 is
-dilated by 2, as in OAA.
+The last stage ends at its last convolution (conv5_3, conv5_4), before the fifth pooling, so that its maps are 14×14 at
+224 pixels, as in GAIN; the fully connected head does the fifth pooling itself. At stride 8 the fourth pooling is 3×3
+with stride 1 and conv5 is dilated by 2, as in OAA.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class VGG(Backbone):
     channels = 512
     inner = "stage4"
 
-    def __init__(self, stride: int, *, batch_norm: bool) -> None:
+    def __init__(self, layout: str, stride: int, *, batch_norm: bool) -> None:
         super().__init__()
-        layers = list(make_layers(cfgs["D"], batch_norm=batch_norm))[:-1]
+        layers = list(make_layers(cfgs[layout], batch_norm=batch_norm))[:-1]
         for module in layers:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -42,17 +42,17 @@ class VGG(Backbone):
         return {name: tuple(modules) for name, modules in stages.items()}
 
 
-def _build(stride: int, widths: tuple[int, ...] | None, *, batch_norm: bool) -> Backbone:
-    return VGG(stride, batch_norm=batch_norm)
+def _build(stride: int, widths: tuple[int, ...] | None, *, layout: str, batch_norm: bool) -> Backbone:
+    return VGG(layout, stride, batch_norm=batch_norm)
 
 
-for _name, _weights in {"vgg16": "VGG16", "vgg16_bn": "VGG16_BN"}.items():
+for _name, _layout in {"vgg16": "D", "vgg16_bn": "D", "vgg19": "E"}.items():
     register(
         _name,
         Architecture(
-            build=partial(_build, batch_norm=_name.endswith("_bn")),
+            build=partial(_build, layout=_layout, batch_norm=_name.endswith("_bn")),
             strides=(16, 8),
-            weights=f"{_weights}_Weights.IMAGENET1K_V1",
+            weights=f"{_name.upper()}_Weights.IMAGENET1K_V1",
             classifiers=("classifier.0", "classifier.3", "classifier.6"),
             heads=("gap", "conv", "fc"),
         ),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from attn.evaluation import average_precision, roc_auc, threshold_accuracy
+from attn.evaluation.classification import predicted_classes, top_k_accuracy
 
 
 def plain_ap(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -70,3 +71,22 @@ def test_a_split_without_negatives_has_recall_only() -> None:
 def test_what_does_not_fit_is_refused(scores: np.ndarray, labels: np.ndarray, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         average_precision(scores, labels)
+
+
+def test_top_k_accuracy_is_over_images_and_per_class() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.4, 0.2], [0.2, 0.5, 0.3]])
+    labels = np.eye(4, dtype=int)[[0, 1, 1, 1], :3]
+    first = top_k_accuracy(probabilities, labels)
+    assert first.mean == 0.5  # the tie of the third goes to class 0
+    np.testing.assert_array_equal(first.per_class, [1.0, 1 / 3, np.nan])
+    assert first.left_out == (2,)
+    assert top_k_accuracy(probabilities, labels, 2).mean == 1.0
+    with pytest.raises(ValueError, match="exactly one class"):
+        top_k_accuracy(probabilities, np.ones_like(labels))
+
+
+def test_predicted_classes() -> None:
+    probabilities = np.array([0.4, 0.6, 0.7])
+    assert predicted_classes(probabilities, threshold=0.5, exclusive=False) == (1, 2)
+    assert predicted_classes(probabilities, threshold=0.9, exclusive=False) == ()
+    assert predicted_classes(probabilities, threshold=0.9, exclusive=True) == (2,)

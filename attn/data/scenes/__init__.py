@@ -3,8 +3,20 @@
 Everything about a scene is known exactly: labels, masks, boxes, saliency, the telling parts and the context.
 """
 
+from attn.data.scenes.look_alikes import FAMILIES, LOOK_ALIKES
 from attn.data.scenes.palette import class_palette
 from attn.data.scenes.scene import Scene, render, telling_parts
 from attn.data.scenes.splits import CLASSES, CONTEXTS, HOME, SPLITS
 
-__all__ = ["CLASSES", "CONTEXTS", "HOME", "SPLITS", "Scene", "class_palette", "render", "telling_parts"]
+__all__ = [
+    "CLASSES",
+    "CONTEXTS",
+    "FAMILIES",
+    "HOME",
+    "LOOK_ALIKES",
+    "SPLITS",
+    "Scene",
+    "class_palette",
+    "render",
+    "telling_parts",
+]

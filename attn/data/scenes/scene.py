@@ -10,13 +10,21 @@ import cv2
 import numpy as np
 
 from attn.data.scenes.backgrounds import BACKGROUNDS, Stage
+from attn.data.scenes.look_alikes import LOOK_ALIKES
 from attn.data.scenes.objects import HUES, OBJECTS
 from attn.data.scenes.splits import CLASSES, HOME, SPLITS, Cast, draw_cast
 from attn.data.scenes.sprite import Sprite
 
+DRAWN = OBJECTS | LOOK_ALIKES
 SUPERSAMPLING = 2
 MIN_VISIBLE = 0.35
 """An object that is not seen by at least this share of its area is left out of the scene."""
+
+MIN_MARK = 0.7
+"""A look-alike whose mark is not seen by at least this share is left out: nothing would tell its class."""
+
+REACH = 1.25
+"""Half the side of a look-alike with its mark, as a multiple of its radius."""
 
 _TRIES = 8
 
@@ -64,7 +72,7 @@ def render(
         size: Side of the square image in pixels.
         context_bias: 0 (contexts independent of classes) to 1 (a boat if and only if there is water).
         objects: Number of objects, or its least and greatest value; those that would be hidden are left out.
-        classes: The classes to draw from; a mask's values follow this order.
+        classes: The classes to draw from, look-alikes among them; a mask's values follow this order.
         plain_share: Share of the objects without their telling part, so that bodies have to be learnt too.
         own_hue: Share of the objects whose body has the hue of its class: how much a body tells.
 
@@ -144,9 +152,9 @@ def _check(
     for what, share in (("plain_share", plain_share), ("own_hue", own_hue)):
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"{what} is {share}; it must lie between 0 and 1")
-    unknown = [name for name in classes if name not in OBJECTS]
+    unknown = [name for name in classes if name not in DRAWN]
     if unknown or not classes or len(set(classes)) != len(classes):
-        raise ValueError(f"classes are {classes}; name some of {', '.join(CLASSES)}, each once")
+        raise ValueError(f"classes are {classes}; name some of {', '.join(DRAWN)}, each once")
     if split in SPLITS[3:] and not any(name in HOME for name in classes):
         raise ValueError(f"split {split} needs a class that has a context: one of {', '.join(HOME)}")
     low, high = (objects, objects) if isinstance(objects, int) else objects
@@ -164,7 +172,7 @@ def _place(
         for _ in range(_TRIES):
             item = _draw(rng, name, stage, size, len(cast.classes), plain_share, own_hue)
             candidate = sorted([*placed, item], key=lambda other: other.foot)
-            if all(share >= MIN_VISIBLE for share in _visible_shares(candidate)):
+            if all(share >= MIN_VISIBLE for share in _visible_shares(candidate)) and _marks_show(candidate):
                 placed = candidate
                 break
     return placed
@@ -178,7 +186,14 @@ def _draw(
     depth = rng.random()
     radius = rng.uniform(0.8, 1.25) * (0.26 + 0.07 * depth) * (1.3, 1.1, 0.92)[min(crowd, 3) - 1] * canvas
     foot = (far + (near - far) * depth) * canvas
-    centre = (rng.uniform(0.17, 0.83) * canvas, max(foot - 0.8 * radius, 0.9 * radius))
+    edge = 0.17
+    if name in LOOK_ALIKES:
+        # A mark that the image's edge cuts off would leave the object without its class.
+        radius = min(radius, 0.4 * canvas / REACH)
+        edge = REACH * radius / canvas
+    centre = (rng.uniform(edge, 1 - edge) * canvas, max(foot - 0.8 * radius, 0.9 * radius))
+    if name in LOOK_ALIKES:
+        centre = (centre[0], min(max(centre[1], edge * canvas), (1 - edge) * canvas))
     sprite = Sprite(
         centre,
         radius,
@@ -186,9 +201,9 @@ def _draw(
         flip=bool(rng.random() < 0.5),
         aspect=float(np.exp(rng.normal(0.0, 0.07))),
         plain=bool(rng.random() < plain_share),
-        hue=HUES[name] if rng.random() < own_hue else None,
+        hue=HUES.get(name) if rng.random() < own_hue else None,
     )
-    OBJECTS[name](sprite, rng)
+    DRAWN[name](sprite, rng)
     sprite.light(rng)
     return _Placed(name, sprite, foot, _onto(sprite.rgba[..., 3], sprite, size), centre[0])
 
@@ -250,6 +265,16 @@ def _visible_shares(placed: list[_Placed]) -> list[float]:
         whole = float(item.sprite.rgba[..., 3].sum(dtype=np.int64)) / 255.0 / SUPERSAMPLING**2
         shares.append(float(seen.sum()) / max(whole, 1.0))
     return shares
+
+
+def _marks_show(placed: list[_Placed]) -> bool:
+    """Whether enough of each look-alike's mark is not hidden behind nearer objects."""
+    for item, seen in zip(placed, _visible(placed), strict=True):
+        if item.name in LOOK_ALIKES:
+            part = _onto(item.sprite.part, item.sprite, len(item.cover))
+            if float((part * seen).sum()) < MIN_MARK * float(part.sum()):
+                return False
+    return True
 
 
 def _truth(

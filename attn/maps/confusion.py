@@ -1,0 +1,71 @@
+"""Maps of what is in each image and of what it is most easily mistaken for (ICASC).
+
+Shapes: B images, N images that have such a pair, C classes, h×w feature map (each layer has its own).
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfusionMaps", "confusion_maps"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from attn.losses.confusion import confusing_class
+from attn.maps.combined import GradientMapKind, combined_attention
+from attn.maps.pairs import check_multi_hot
+from attn.models.output import Output
+
+
+@dataclass(frozen=True)
+class ConfusionMaps:
+    """Maps of targets and confusing classes.
+
+    Attributes:
+        rows: int64 (N,): the images of the batch that have a class and lack one.
+        confusing: int64 (N,): the class that each of them is most easily mistaken for.
+        target: By layer (N, h, w), non-negative, not normalised: of the sum of the scores of the image's classes
+            (class-concurrence, section 4.3), which for a single class is that class's map.
+        other: By layer (N, h, w): of the confusing class.
+    """
+
+    rows: Tensor
+    confusing: Tensor
+    target: dict[str, Tensor]
+    other: dict[str, Tensor]
+
+
+def confusion_maps(
+    output: Output,
+    multi_hot_BC: Tensor,
+    *,
+    kind: GradientMapKind,
+    layers: Sequence[str],
+    weight_gradient: bool = False,
+) -> ConfusionMaps:
+    """Target and confusing map of each image at every layer asked for, by two backward passes at most.
+
+    Args:
+        layers: Keys of `output.features`.
+        weight_gradient: As `attn.maps.combined_attention`.
+
+    Raises:
+        ConfigError: If the network does not expose a layer.
+        ValueError: If the labels are not zeros and ones of the scores' shape, or a graph is missing.
+    """
+    logits_BC = output.logits.detach()
+    if logits_BC.shape != multi_hot_BC.shape:
+        raise ValueError(f"labels must have the shape {tuple(logits_BC.shape)}, not {tuple(multi_hot_BC.shape)}")
+    check_multi_hot(multi_hot_BC)
+    present_BC = multi_hot_BC > 0
+    rows = (present_BC.any(dim=1) & ~present_BC.all(dim=1)).nonzero()[:, 0]
+    confusing = confusing_class(logits_BC[rows], present_BC[rows])
+    sums_2BC = logits_BC.new_zeros((2, *logits_BC.shape))
+    sums_2BC[0, rows] = present_BC[rows].to(logits_BC.dtype)
+    sums_2BC[1, rows, confusing] = 1
+    maps = combined_attention(output, sums_2BC, kind=kind, layers=layers, weight_gradient=weight_gradient)
+    if len(rows) < len(logits_BC):
+        maps = {layer: value.index_select(1, rows) for layer, value in maps.items()}
+    target, other = ({layer: value[index] for layer, value in maps.items()} for index in (0, 1))
+    return ConfusionMaps(rows, confusing, target, other)
