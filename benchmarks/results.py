@@ -9,7 +9,7 @@ benchmark goes on where it was. Each finished run's scores are added to OUT.json
 
 from __future__ import annotations
 
-__all__ = ["main"]
+__all__ = ["SEEDS", "finished_run", "main", "mean_and_spread"]
 
 import json
 import sys
@@ -69,7 +69,7 @@ def main(study: Study, out: Path, overrides: list[str]) -> None:
                 if name in done:
                     continue
                 config = load_config(TrainConfig, recipe, [*overrides, f"seed={seed}"])
-                run = _run(config, name)
+                run = finished_run(config, name)
                 place = [f"root={config.root}", "panels=4", *study.scored]
                 scores = {split: evaluate.run(run["model"], [*place, f"data.split={split}"]) for split in study.splits}
                 done[name] = {
@@ -83,13 +83,13 @@ def main(study: Study, out: Path, overrides: list[str]) -> None:
                 print(table(study, done), flush=True)
 
 
-def _run(config: TrainConfig, name: str) -> dict[str, Any]:
+def finished_run(config: TrainConfig, name: str) -> dict[str, Any]:
     """The run of that name, finished: as it is, gone on with, or begun."""
     folder = RunFolder(config.root, name)
     if not folder.exists():
         return train.run(config, run_id=name)
     there = resolve(TrainConfig, folder.read("config.yaml").decode(), folder.path("config.yaml"), [])
-    if there != config:
+    if there != config.pinned():
         raise RunError(f"run {name} is there with another config; give another root, or remove {folder.uri}")
     return train.resume(folder.uri)
 
@@ -102,12 +102,13 @@ def table(study: Study, done: dict[str, Any]) -> str:
         for title in study.recipes:
             runs = [run["scores"][split] for run in done.values() if run["title"] == title]
             if runs:
-                cells = [_cell([run[name] for run in runs if name in run]) for name in study.columns]
+                cells = [mean_and_spread([run[name] for run in runs if name in run]) for name in study.columns]
                 lines.append(f"| {split} | {title} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(values: list[float]) -> str:
+def mean_and_spread(values: list[float]) -> str:
+    """A mean in percent, and half the range."""
     if not values:
         return "-"
     scaled = 100 * np.array(values)
