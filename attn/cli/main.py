@@ -6,7 +6,7 @@ __all__ = ["app", "main"]
 
 import typer
 
-from attn.cli import inspect, runs, serve, store
+from attn.cli import compare, inspect, runs, serve, store
 
 app = typer.Typer(
     name="attn",
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(runs.train)
 app.command()(runs.resume)
 app.command()(runs.evaluate)
+app.command()(compare.compare)
 app.command()(runs.maps)
 app.command()(runs.ls)
 app.command()(inspect.validate)

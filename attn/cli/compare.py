@@ -1,0 +1,41 @@
+"""The command that draws several models' maps side by side."""
+
+from __future__ import annotations
+
+__all__ = ["compare"]
+
+from typing import Annotated
+
+import typer
+
+from attn.cli.command import Result, command
+from attn.cli.tables import print_tree
+
+
+@command
+def compare(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL_OR_STORE... [a.b=value ...]",
+            help="What to draw, named as for `attn evaluate`; then fields to change, e.g. data.split=test panels=6.",
+            show_default=False,
+        ),
+    ],
+    titles: Annotated[
+        str | None,
+        typer.Option(help="What to call the rows, parted by commas; their names where left out.", show_default=False),
+    ] = None,
+) -> Result:
+    """Draw the maps of several models on the same images, one row a model, beside the truth."""
+    from attn.errors import ConfigError, Fault
+    from jobs.compare import run
+
+    overrides = [text for text in targets if "=" in text]
+    models = [text for text in targets if "=" not in text]
+    names = models if titles is None else [title.strip() for title in titles.split(",")]
+    if len(names) != len(models) or len(set(names)) != len(names):
+        fault = f"{len(names)} titles for {len(models)} models"
+        raise ConfigError([Fault("--titles", fault, "give one for each, no two alike")])
+    result = run(dict(zip(names, models, strict=True)), overrides)
+    return Result(result, lambda console: print_tree(console, result))

@@ -1,0 +1,97 @@
+"""One picture of several models: `attn compare`, and the job behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+from typer.testing import CliRunner
+
+from attn.cli.main import app
+from attn.data.generated import ScenesConfig
+from attn.data.transforms import InputConfig
+from attn.errors import ConfigError, DataError, WeightsError
+from attn.models.bundle import save_bundle
+from attn.models.network import ModelConfig
+from jobs.compare import run
+
+CLASSES = ScenesConfig().classes[:3]
+
+
+def save(folder: Path, seed: int, count: int = 9) -> None:
+    torch.manual_seed(seed)
+    model = ModelConfig(name="tiny", weights=None)
+    data = f"data: {{source: scenes, count: {count}, size: 48, objects: [2, 2], classes: [{', '.join(CLASSES)}]}}"
+    save_bundle(
+        folder,
+        model.build(3).state_dict(),
+        model=model,
+        classes=CLASSES,
+        input=InputConfig(size=48),
+        map_kind="grad_cam",
+        layers=(),
+        config_yaml=f"{data}\nvalidation: {{split: val}}\n",
+        info={},
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of runs with three trained models, of which `other` was trained on other data."""
+    for seed, name in enumerate(("first", "second")):
+        save(tmp_path / name / "model", seed)
+    save(tmp_path / "other" / "model", 2, count=5)
+    return tmp_path
+
+
+def test_one_row_a_model_on_the_same_images(root: Path) -> None:
+    result = run({"Grad-CAM": "first", "AttnBN": "second"}, [f"root={root}", "panels=3"])
+    assert len(result["images"]) == 3
+    assert all(name.startswith("val-") for name in result["images"])
+    picture = np.asarray(Image.open(result["picture"]))
+    alone = np.asarray(Image.open(run({"Grad-CAM": "first"}, [f"root={root}", "panels=3"])["picture"]))
+    assert picture.shape[0] > alone.shape[0]
+    again = np.asarray(
+        Image.open(run({"Grad-CAM": "first", "AttnBN": "first"}, [f"root={root}", "panels=3"])["picture"])
+    )
+    assert (picture != again).any()
+    state = json.loads(Path(result["folder"], "run.json").read_text())
+    assert (state["kind"], state["state"], state["compared"]) == (
+        "compare", "done", {"Grad-CAM": "first", "AttnBN": "second"},
+    )  # fmt: skip
+
+
+def test_the_record_has_the_picture(root: Path) -> None:
+    result = run({"a": "first", "b": "second"}, [f"root={root}", "panels=1", "tracking.enabled=true"])
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    assert client.get_run(result["tracking_run"]).info.status == "FINISHED"
+    assert "comparison.png" in {artifact.path for artifact in client.list_artifacts(result["tracking_run"])}
+
+
+def test_other_images_missing_models_and_nothing_to_draw_are_refused(root: Path) -> None:
+    with pytest.raises(DataError, match=r"b is on other images than a: give the same data\.\*"):
+        run({"a": "first", "b": "other"}, [f"root={root}"])
+    assert len(run({"a": "first", "b": "other"}, [f"root={root}", "data.count=4", "panels=2"])["images"]) == 2
+    with pytest.raises(WeightsError, match="nothing"):
+        run({"a": "nothing"}, [f"root={root}"])
+    with pytest.raises(DataError, match="no image to draw: panels=0"):
+        run({"a": "first"}, [f"root={root}", "panels=0"])
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        run({}, [])
+
+
+def test_from_the_command_line(root: Path) -> None:
+    call = CliRunner().invoke
+    arguments = ["compare", "first", "second", f"root={root}", "panels=1", "--titles", "Grad-CAM, AttnBN", "--json"]
+    found = call(app, arguments)
+    assert found.exit_code == 0
+    state = Path(json.loads(found.stdout.splitlines()[-1])["folder"], "run.json")
+    assert json.loads(state.read_text())["compared"] == {"Grad-CAM": "first", "AttnBN": "second"}
+    refused = call(app, ["compare", "first", "second", f"root={root}", "--titles", "one"])
+    assert refused.exit_code == 2
+    assert "1 titles for 2 models" in refused.output
