@@ -40,7 +40,7 @@ class Table:
 
 def encode_base(
     shard: int, key: str, batches: Iterable[Columns], count: int, schema: pa.Schema, *, compress: bool
-) -> tuple[ShardRef, bytes]:
+) -> tuple[ShardRef, memoryview]:
     """A base object's description and content.
 
     Args:

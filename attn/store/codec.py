@@ -60,7 +60,7 @@ class Encoded:
         table: Place of the table's first byte; 0 without table.
     """
 
-    data: bytes
+    data: memoryview
     ends: list[int]
     table: int = 0
 
@@ -96,16 +96,17 @@ def encode(batches: Iterable[Columns], schema: pa.Schema, *, compress: bool, tab
         for rows in batches:
             file.write_batch(_batch(rows, schema))
             ends.append(sink.tell())
-    data = sink.getvalue()
+    # The sink's own memory: copies of so much would cost more than the encoding.
+    data = memoryview(sink.getvalue()).cast("B")
     # The continuation mark and the length stand before the schema's message.
-    first = _MAGIC + 8 + int(struct.unpack_from("<i", data[_MAGIC + 4 : _MAGIC + 8])[0])
+    first = _MAGIC + 8 + int(struct.unpack_from("<i", data, _MAGIC + 4)[0])
     ends.insert(0, first)
     if not table:
-        return Encoded(data.to_pybytes(), ends)
-    filled = bytearray(data)
-    place = filled.rfind(hole)
-    filled[place : place + len(hole)] = _table(filled, ends).hex().encode()
-    return Encoded(bytes(filled), ends, place)
+        return Encoded(data, ends)
+    tail = ends[-1]  # the footer, with the metadata in it, comes after the batches
+    place = tail + bytes(data[tail:]).index(hole)
+    data[place : place + len(hole)] = _table(data, ends).hex().encode()
+    return Encoded(data, ends, place)
 
 
 def is_worth_compressing(size: int, raw: int) -> bool:
@@ -141,9 +142,8 @@ def checksum(data: bytes | memoryview) -> int:
     return zlib.crc32(data)
 
 
-def _table(data: bytearray, ends: Sequence[int]) -> bytes:
-    view = memoryview(data)
-    entries = [struct.pack(">II", stop - start, checksum(view[start:stop])) for start, stop in pairwise(ends)]
+def _table(data: memoryview, ends: Sequence[int]) -> bytes:
+    entries = [struct.pack(">II", stop - start, checksum(data[start:stop])) for start, stop in pairwise(ends)]
     return _HEAD.pack(ends[0]) + b"".join(entries)
 
 

@@ -106,7 +106,7 @@ def encode_delta(
     order: NDArray[np.intp],
     schema: pa.Schema,
     cuts: NDArray[np.int64],
-) -> tuple[DeltaObject, bytes]:
+) -> tuple[DeltaObject, memoryview]:
     """A delta object's description and content.
 
     Args:
@@ -131,14 +131,13 @@ def encode_delta(
         compress=_compress(maps[: len(rows)]),
     )
     first_batch = np.searchsorted(starts, borders)
-    view = memoryview(encoded.data)
     spans: list[Span] = []
     for shard in shards.tolist():
         begin, end = encoded.ends[first_batch[shard]], encoded.ends[first_batch[shard + 1]]
         count = int(borders[shard + 1] - borders[shard])
-        spans.append(Span(shard, begin, end - begin, count, hashlib.sha256(view[begin:end]).hexdigest()))
+        spans.append(Span(shard, begin, end - begin, count, hashlib.sha256(encoded.data[begin:end]).hexdigest()))
     accepted = int(np.count_nonzero(levels == ACCEPTED))
-    sha256 = sha256_of(view, spans)
+    sha256 = sha256_of(encoded.data, spans)
     return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans)), encoded.data
 
 

@@ -60,7 +60,7 @@ class MemoryBackend:
     def size(self, key: str) -> int | None:
         return len(self.objects[key]) if key in self.objects else None
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         self.clock += 1
         self.objects[key], self.dates[key] = bytes(data), self.clock
 

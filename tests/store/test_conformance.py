@@ -42,7 +42,7 @@ class Overwriting(LocalBackend):
 class Tearing(LocalBackend):
     """As a file system without rename: what is being written can be seen."""
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import pickle
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,14 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attn import store as maps
 from attn.store import (
-    ConditionsIgnoredError,
     CoverageError,
     DeltaRef,
     FencedError,
-    MapError,
-    MapStore,
     Session,
     StoreError,
     VersionError,
@@ -377,110 +371,6 @@ def test_the_number_of_workers_changes_nothing(fusion: str, world: int) -> None:
         return store.at().digest()
 
     assert run(world) == run(1)
-
-
-def test_a_writer_takes_all_maps_of_a_call_or_none() -> None:
-    store = new_store()
-    writer = store.begin("run").writer(0)
-    good = np.zeros((2, *GRID), np.float32)
-    bad = good.copy()
-    bad[1, 0, 0] = np.nan
-    wrong: list[tuple[Any, Any, str]] = [
-        (PAIRS[:2], bad, "NaN"),
-        (PAIRS[:2], good[:1], r"shape \(1, 3, 4\) for 2 rows"),
-        (PAIRS[:2], np.zeros((2, 4, 3), np.uint8), r"grid is \(3, 4\)"),
-        ([PAIRS[0], ("zebra", 0)], good, "'zebra' is not in the store"),
-        ([PAIRS[0], (PAIRS[0][0], 9)], good, "no row for class 9"),
-        (np.array([0, len(PAIRS)]), good, "row numbers lie in"),
-        (PAIRS[:2], good + 2, "lie in"),
-        (PAIRS[:2], np.ones((2, *GRID), int), "int64"),
-    ]
-    for rows, values, text in wrong:
-        with pytest.raises(MapError, match=text):
-            writer.add_many(rows, values)
-    with pytest.raises(ValueError, match="shape"):
-        writer.add(*PAIRS[0], np.zeros((2, *GRID)))
-    assert (writer.buffered_bytes, writer.accepted, writer.seal().rows) == (0, 0, 0)
-    writer.add_many([], np.zeros((0, *GRID), np.uint8))
-    assert writer.seal().objects == ()
-
-
-def test_a_writer_seals_by_itself_when_it_holds_enough() -> None:
-    store, model = new_store(), Model("max")
-    session = store.begin("run")
-    size = GRID[0] * GRID[1]
-    writer = session.writer(0, limit_bytes=4 * size)
-    rng = np.random.default_rng(0)
-    for pair in PAIRS * 2:
-        new = random_map(rng)
-        writer.add(*pair, new)
-        model.add(pair, 0, new)
-        assert writer.buffered_bytes < 4 * size
-    ref = writer.seal()
-    assert len(ref.objects) == len(PAIRS) * 2 // 4
-    assert DeltaRef.from_json(ref.to_json()) == ref
-    session.commit(0, [ref], expected=PAIRS)
-    model.check(store.at(), store)
-
-
-def test_a_seal_that_fails_keeps_its_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    store, model = new_store(), Model("max")
-    session = store.begin("run")
-    writer = session.writer(0)
-    new = np.full(GRID, 7, np.uint8)
-    writer.add(*PAIRS[0], new)
-    model.add(PAIRS[0], 0, new)
-
-    def full(*_: object) -> None:
-        raise StoreError("no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(memory(store)), "write", full)
-        with pytest.raises(StoreError, match="no space"):
-            writer.seal()
-    session.commit(0, [writer.seal()])
-    model.check(store.at(), store)
-
-
-def test_what_is_no_store_is_refused(tmp_path: Any) -> None:
-    place = str(tmp_path / "store")
-    with pytest.raises(StoreError, match=r"holds no map store: there is no store\.json"):
-        maps.open(place)
-    made = maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
-    assert isinstance(maps.open(f"file://{place}"), MapStore)
-    with pytest.raises(StoreError, match="holds a store already"):
-        maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
-    again = maps.create(place, rows=reversed(PAIRS), grid=GRID, classes=["a", "b", "c"], exist_ok=True)
-    assert again.definition == made.definition
-    wrong: list[tuple[dict[str, Any], str]] = [
-        ({"rows": PAIRS[1:]}, "other rows"),
-        ({"grid": (4, 3)}, r"grid \(3, 4\) and not \(4, 3\)"),
-        ({"fusion": "mean"}, "fusion 'max' and not 'mean'"),
-        ({"classes": []}, "classes"),
-        ({"fusion": "sum"}, "use one of max, mean"),
-        ({"grid": (0, 3)}, "each from 1"),
-        ({"grid": (3,)}, "height, width"),
-        ({"classes": ["a"]}, "class 2, but there are 1 names"),
-        ({"shard_rows": 0}, "at least 1"),
-        ({"rows": []}, "at least one row"),
-    ]
-    for change, text in wrong:
-        given: dict[str, Any] = {"rows": PAIRS, "grid": GRID, "classes": ["a", "b", "c"], **change}
-        with pytest.raises(StoreError, match=text):
-            maps.create(place, exist_ok=True, **given)
-    for uri in ("gs://bucket/x", "s3://bucket", "s3:///x", ""):
-        with pytest.raises(StoreError, match="no place for a store"):
-            maps.open(uri)
-
-
-def test_a_file_system_without_hard_links_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(ConditionsIgnoredError, match="has no hard links"):
-        maps.create(str(tmp_path / "s"), rows=PAIRS, grid=GRID)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("epoch", [-1, 1.5, "1", None])

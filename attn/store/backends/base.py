@@ -49,7 +49,7 @@ class Backend(Protocol):
         """Bytes of an object, or None where there is none."""
         ...
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         """Write an object under a name that nobody else uses; durable when it returns."""
         ...
 

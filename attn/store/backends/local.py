@@ -62,7 +62,7 @@ class LocalBackend:
         except OSError as error:
             raise self._fault(key, "read", error) from None
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         self._put(key, data, os.replace)
 
     def create(self, key: str, data: bytes) -> bool:
@@ -112,7 +112,7 @@ class LocalBackend:
             with contextlib.suppress(OSError):
                 probe.unlink(missing_ok=True)
 
-    def _put(self, key: str, data: bytes, give_name: Callable[[Path, Path], None]) -> None:
+    def _put(self, key: str, data: bytes | memoryview, give_name: Callable[[Path, Path], None]) -> None:
         """Write the data under a temporary name beside its own, give it that, and have the folder keep it."""
         path = self.path(key)
         for tries_left in reversed(range(_TRIES)):

@@ -64,8 +64,8 @@ class S3Backend:
         except MissingError:
             return None
 
-    def write(self, key: str, data: bytes) -> None:
-        self._put(key, data)
+    def write(self, key: str, data: bytes | memoryview) -> None:
+        self._put(key, bytes(data))
 
     def create(self, key: str, data: bytes) -> bool:
         try:
