@@ -1,0 +1,58 @@
+"""Places that cannot hold a store are refused, with the reason."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import pytest
+
+from attn import store as maps
+from attn.store import (
+    ConditionsIgnoredError,
+    MapStore,
+    StoreError,
+)
+from tests.store.model import GRID, PAIRS
+
+
+def test_what_is_no_store_is_refused(tmp_path: Any) -> None:
+    place = str(tmp_path / "store")
+    with pytest.raises(StoreError, match=r"holds no map store: there is no store\.json"):
+        maps.open(place)
+    made = maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
+    assert isinstance(maps.open(f"file://{place}"), MapStore)
+    with pytest.raises(StoreError, match="holds a store already"):
+        maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
+    again = maps.create(place, rows=reversed(PAIRS), grid=GRID, classes=["a", "b", "c"], exist_ok=True)
+    assert again.definition == made.definition
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"rows": PAIRS[1:]}, "other rows"),
+        ({"grid": (4, 3)}, r"grid \(3, 4\) and not \(4, 3\)"),
+        ({"fusion": "mean"}, "fusion 'max' and not 'mean'"),
+        ({"classes": []}, "classes"),
+        ({"fusion": "sum"}, "use one of max, mean"),
+        ({"grid": (0, 3)}, "each from 1"),
+        ({"grid": (3,)}, "height, width"),
+        ({"classes": ["a"]}, "class 2, but there are 1 names"),
+        ({"shard_rows": 0}, "at least 1"),
+        ({"rows": []}, "at least one row"),
+    ]
+    for change, text in wrong:
+        given: dict[str, Any] = {"rows": PAIRS, "grid": GRID, "classes": ["a", "b", "c"], **change}
+        with pytest.raises(StoreError, match=text):
+            maps.create(place, exist_ok=True, **given)
+    for uri in ("gs://bucket/x", "s3://bucket", "s3:///x", ""):
+        with pytest.raises(StoreError, match="no place for a store"):
+            maps.open(uri)
+
+
+def test_a_file_system_without_hard_links_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(ConditionsIgnoredError, match="has no hard links"):
+        maps.create(str(tmp_path / "s"), rows=PAIRS, grid=GRID)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
