@@ -18,7 +18,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +33,14 @@ from attn.models import ModelConfig, Network
 from attn.training.allocator import keep_freed_memory
 
 CLASSES = 20
-TARGETS = {"plain + map": 1.05} | {f"gain {n} classes": 1.05 * (1 + n) for n in (2, 3)} | {"gain 1 class": 2.15}
+TARGETS = {
+    "plain + map": 1.05,
+    "gain 1 class": 2.15,
+    **{f"gain {n} classes": 1.05 * (1 + n) for n in (2, 3)},
+    "attnbn": 1.10,
+}
+BASES = {"attnbn": "two streams"}
+"""Variants whose ratio is to another than `plain`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ def variants(case: Case) -> dict[str, Callable[[], object]]:
     for classes in (1, 2, 3):
         found[f"gain {classes} class{'es' if classes > 1 else ''}"] = _gain(case, classes)
         found[f"gain {classes} class{'es' if classes > 1 else ''}, fixed"] = _gain(case, classes, "fixed")
+    found["two streams"] = lambda: _two_streams(case.network, one)
+    found["attnbn"] = _attnbn(case, one)
     if find_spec("pytorch_grad_cam"):
         found["plain + pytorch-grad-cam"] = _pytorch_grad_cam(case, one)
     if find_spec("torchcam"):
@@ -73,7 +82,7 @@ def variants(case: Case) -> dict[str, Callable[[], object]]:
 
 
 def measure(found: dict[str, Callable[[], object]], network: Network, rounds: int) -> dict[str, dict[str, float]]:
-    """Median and quartiles of each variant's ratio to `plain` in the same round, and its own median time."""
+    """Median and quartiles of each variant's ratio to its base in the same round, and its own median time."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for turn in range(rounds + 1):
         for name in random.sample(list(found), len(found)):
@@ -84,7 +93,7 @@ def measure(found: dict[str, Callable[[], object]], network: Network, rounds: in
                 torch.cuda.synchronize()
             if turn > 0:
                 times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-    return {name: _summary(times[name], times["plain"]) for name in found}
+    return {name: _summary(times[name], times[BASES.get(name, "plain")]) for name in found}
 
 
 def _summary(own: list[tuple[float, float]], plain: list[tuple[float, float]]) -> dict[str, float]:
@@ -119,6 +128,29 @@ def _gain(case: Case, classes: int, parameters: str = "all") -> Callable[[], obj
     config = MethodConfig.members["gain"].model_validate({"name": "gain", "mining_parameters": parameters})
     method, batch = config.build(), case.batch(classes)
     return lambda: method.step(case.network, batch, Progress(epoch=1, step=0, fraction=0.0))["loss"].backward()
+
+
+def _two_streams(network: Network, batch: Batch) -> None:
+    """Classification of two batches in one pass: what AttnBN pays for its streams."""
+    multilabel_soft_margin(network(torch.cat([batch.images] * 2)).logits, torch.cat([batch.labels] * 2)).backward()
+
+
+def _attnbn(case: Case, batch: Batch) -> Callable[[], object]:
+    """Both streams with all four losses, the discriminator's step and its update."""
+    config = MethodConfig.members["attnbn"].model_validate({"name": "attnbn", "source": {"source": "scenes"}})
+    method = config.build()
+    auxiliary = method.auxiliary(case.network)
+    height, width = case.images.shape[2:]
+    source = replace(batch, saliency=torch.rand(len(case.images), height, width))
+
+    def step() -> None:
+        parts = method.step(case.network, replace(batch, companion=source), Progress(epoch=1, step=0, fraction=0.0))
+        parts["loss"].backward()
+        parts[auxiliary.part].backward()
+        auxiliary.optimizer.step()
+        auxiliary.optimizer.zero_grad(set_to_none=True)
+
+    return step
 
 
 class _Logits(nn.Module):
@@ -196,7 +228,9 @@ def main() -> None:
     network = network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     images = torch.randn(arguments.batch, 3, arguments.size, arguments.size).contiguous(memory_format=layout)
     found = variants(Case(network, images))
-    chosen = {name: run for name, run in found.items() if name == "plain" or arguments.only in name}
+    wanted = {name for name in found if arguments.only in name}
+    wanted |= {"plain"} | {BASES[name] for name in wanted & BASES.keys()}
+    chosen = {name: run for name, run in found.items() if name in wanted}
     figures = measure(chosen, network, arguments.rounds)
 
     print(f"{'variant':28}{'CPU ms':>9}{'ratio':>8}{'(quartiles)':>16}{'wall':>8}{'target':>8}")

@@ -36,12 +36,14 @@ class Protocol(Config):
         source, split: The data by name.
         images: How many images were counted.
         fingerprint: SHA-256 over the sorted ids and labels of exactly those images.
-        scored: `classifier`, `maps`, or a segmentation network's `masks`.
+        scored: `classifier`, `maps`, `cues` made of maps, or a segmentation network's `masks`.
         map_kind, layer: Which attention map, of which layer.
         masks: Name of the folder of the masks that maps were held against, where the data has several.
         labels: Whether maps were taken of the given classes or of the predicted ones.
         probability: For predicted classes, the probability from which on a class counts as predicted.
         scales: Input scales that were averaged, with 1.0 for the input's own.
+        flip: Whether mirrored inputs were averaged too.
+        cue_rule: Everything that made cues of maps.
         resize: How the image became the input, in words that fix it (`squash 225x225`).
         frame: Where pixels were compared: at the image's own size or at the network's input size.
         tolerance: Pixels by which a pointed position may miss the object.
@@ -51,7 +53,7 @@ class Protocol(Config):
     split: str
     images: int = Field(ge=1)
     fingerprint: str
-    scored: Literal["classifier", "maps", "masks"]
+    scored: Literal["classifier", "maps", "cues", "masks"]
     map_kind: str | None = None
     layer: str | None = None
     masks: str | None = None
@@ -60,6 +62,8 @@ class Protocol(Config):
     threshold: ThresholdRule | None = None
     crf: CrfConfig | None = None
     scales: tuple[float, ...] = (1.0,)
+    flip: bool | None = None
+    cue_rule: dict[str, Any] | None = None
     resize: str
     frame: Literal["image", "input"] = "image"
     tolerance: int | None = None
@@ -68,8 +72,9 @@ class Protocol(Config):
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal protocols, equal hash, on every machine."""
         fields = self.model_dump(mode="json")
-        if self.masks is None:  # scores from before this field keep their hash
-            del fields["masks"]
+        for name in ("masks", "flip", "cue_rule"):  # scores from before these fields keep their hash
+            if fields[name] is None:
+                del fields[name]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["Preview", "looked_at", "spread"]
+__all__ = ["Pictured", "Preview", "looked_at", "spread"]
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from attn.data.dataset import AttentionDataset
-from attn.data.sample import Example, Record, collate
+from attn.data.sample import Batch, Example, Record, collate
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.pictures.layout import Picture
 from attn.pictures.panel import Looked, panel
@@ -18,6 +18,21 @@ from attn.pictures.panel import Looked, panel
 if TYPE_CHECKING:
     from attn.methods.base import Method
     from attn.models.network import Network
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A method that draws its own pictures, where the maps of an image's classes are not what it is about."""
+
+    def picture(self, network: Network, batch: Batch, example: Example, classes: Sequence[str]) -> Picture:
+        """What the method shows of an image; the network's mode is left as it was.
+
+        Args:
+            batch: The image alone, as evaluation sees it, on the network's device.
+            example: The same image in its own frame.
+            classes: Names in the order of the logits.
+        """
+        ...
 
 
 class Preview:
@@ -35,6 +50,9 @@ class Preview:
         for index in self._indices:
             batch = collate([self._dataset[index]]).to(device)
             example = self._dataset.source.load(batch.indices[0], saliency=False)
+            if isinstance(method, Pictured):
+                yield example.record.image_id, method.picture(self._network, batch, example, self._classes)
+                continue
             for maps in image_maps(self._network, batch, kind=method.map_kind, layer=method.layer):
                 yield maps.record.image_id, panel(looked_at(maps, example, self._classes))
 

@@ -19,6 +19,7 @@ CLASSES = 3
 SETTINGS: dict[str, dict[str, Any]] = {
     "grad_cam": {},
     "gain": {"extra_supervision": "masks", "layer": "inner", "weight_gradient": True},
+    "icasc": {"map_kind": "pixel"},
     "oaa_plus": {"maps": "/runs/oaa/store", "map_kind": "integral"},
     "attnbn": {"source": {"source": "scenes"}},
 }
@@ -35,10 +36,11 @@ def _heads(method: str, heads: Iterable[str]) -> list[str]:
 
 METHODS = sorted(MethodConfig.members)
 CASES = [
-    (method, name, head)
+    (method, name, head, exclusive)
     for method in METHODS
     for name in architectures()
-    for head in _heads(method, architecture(name).heads)
+    for number, head in enumerate(_heads(method, architecture(name).heads))
+    for exclusive in ((False, True) if number == 0 else (False,))
 ]
 
 
@@ -57,12 +59,12 @@ def _auxiliary(method: Method, network: Network) -> Auxiliary | None:
     return method.auxiliary(network) if isinstance(method, HasAuxiliary) else None
 
 
-def _batch(network: Network, method_name: str) -> Batch:
+def _batch(network: Network, method_name: str, *, exclusive: bool = False) -> Batch:
     torch.manual_seed(1)
-    labels = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
-    pairs = torch.tensor([[0, 0], [0, 2]])
-    regions = (torch.rand(2, 64, 64) > 0.5).float()
-    batch = Batch((0, 1), (), torch.randn(2, 3, 64, 64), labels, (), pairs, regions)
+    labels = torch.tensor([[0.0, 0, 1] if exclusive else [1, 0, 1], [0, 1, 0]])
+    pairs = torch.tensor([[0, 2]] if exclusive else [[0, 0], [0, 2]])
+    regions = (torch.rand(len(pairs), 64, 64) > 0.5).float()
+    batch = Batch((0, 1), (), torch.randn(2, 3, 64, 64), labels, (), pairs, regions, exclusive=exclusive)
     batch = replace(batch, soft_labels=torch.rand(2, CLASSES, *MapSize(network.config)((64, 64))))
     if _config(method_name).companion is None:
         return batch
@@ -75,11 +77,11 @@ def _hooks(network: Network) -> int:
     return sum(len(getattr(module, kind)) for module in network.modules() for kind in kinds)
 
 
-@pytest.mark.parametrize(("method_name", "name", "head"), CASES)
-def test_every_method_trains_every_network(method_name: str, name: str, head: str) -> None:
+@pytest.mark.parametrize(("method_name", "name", "head", "exclusive"), CASES)
+def test_every_method_trains_every_network(method_name: str, name: str, head: str, exclusive: bool) -> None:
     method = _method(method_name)
     network = _network(name, head, method.layers)
-    auxiliary, batch = _auxiliary(method, network), _batch(network, method_name)
+    auxiliary, batch = _auxiliary(method, network), _batch(network, method_name, exclusive=exclusive)
     start = {key: value.clone() for key, value in network.state_dict().items()}
     modes = [module.training for module in network.modules()]
     images = batch.images.clone()

@@ -23,6 +23,8 @@ CASES: list[dict[str, Any]] = [
     {},
     {"mining_parameters": "fixed", "layer": "inner", "weight_gradient": True},
     {"extra_supervision": "masks", "layer": "inner"},
+    {"name": "icasc"},
+    {"name": "icasc", "map_kind": "pixel", "weight_gradient": False},
 ]
 # Each worker has one image that carries supervision (image 1 has no class to carry it for); then one worker has all.
 SUPERVISED = [[0, 1, 2], [2, 3]]
@@ -55,7 +57,8 @@ def _half(batch: Batch, rank: int) -> Batch:
 
 def _gradients(model: Any, network: Network, batch: Batch, settings: dict[str, Any]) -> dict[str, Tensor]:
     network.zero_grad(set_to_none=True)
-    method = MethodConfig.members["gain"].model_validate({"name": "gain"} | settings).build()
+    settings = {"name": "gain"} | settings
+    method = MethodConfig.members[settings["name"]].model_validate(settings).build()
     parts = method.step(model, batch, PROGRESS)
     parts["loss"].backward()
     gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}

@@ -1,0 +1,57 @@
+"""Two sets of scores side by side: those of one protocol are compared, the others are told apart."""
+
+from __future__ import annotations
+
+__all__ = ["Pairs", "side_by_side"]
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from attn.evaluation.score import Comparison, Score, compare
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What two sets of scores say of each other.
+
+    Attributes:
+        compared: Both scores and how much higher the second is, for each name and protocol that both sets have.
+        apart: (first, second, in what their protocols differ) for each name that both have, but by no common protocol.
+        alone: Names that only one of the sets has.
+    """
+
+    compared: tuple[tuple[Score, Score, Comparison], ...]
+    apart: tuple[tuple[Score, Score, tuple[str, ...]], ...]
+    alone: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: `compared`, and `not_compared` with the reason."""
+        compared = [
+            {"name": a.name, "a": a.value, "b": b.value, "difference": found.difference, "protocol": a.hash}
+            for a, b, found in self.compared
+        ]
+        not_compared: list[dict[str, Any]] = [
+            {"name": a.name, "a": a.value, "b": b.value, "protocols": [a.hash, b.hash], "why": list(why)}
+            for a, b, why in self.apart
+        ]
+        not_compared += [{"name": name, "why": ["only one of the two was scored so"]} for name in self.alone]
+        return {"compared": compared, "not_compared": not_compared}
+
+
+def side_by_side(a: Iterable[Score], b: Iterable[Score]) -> Pairs:
+    """Compare what can be compared; of several scores of one name and protocol the last counts."""
+    first = {(score.name, score.hash): score for score in a}
+    second = {(score.name, score.hash): score for score in b}
+    common = [key for key in first if key in second]
+    compared = tuple((first[key], second[key], compare(first[key], second[key])) for key in common)
+    names = {name for name, _ in common}
+    left = {name: score for (name, _), score in first.items() if name not in names}
+    right = {name: score for (name, _), score in second.items() if name not in names}
+    apart = tuple((left[name], right[name], _why(left[name], right[name])) for name in left if name in right)
+    alone = tuple(sorted(left.keys() ^ right.keys()))
+    return Pairs(compared, apart, alone)
+
+
+def _why(a: Score, b: Score) -> tuple[str, ...]:
+    return compare(a, b, despite_protocol=True).protocol_differences

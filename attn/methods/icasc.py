@@ -1,0 +1,154 @@
+"""ICASC, "Reducing Visual Confusion with Discriminative Attention" (Wang et al., ICCV 2019).
+
+Shapes: B images, N images that count, C classes, h×w map (each layer has its own).
+
+One step: classify; take the maps of the image's classes and of the class it is most easily mistaken for, at the last
+layer and at an inner one; push the two apart where the target is (soft IoU), and keep the inner layer's attention to
+the target (consistency). The maps are trained through the gradients that weigh them too, so a step differentiates
+twice through the part of the network above the inner layer, and through no more.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Icasc", "IcascConfig"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
+from torch import Tensor
+
+from attn.data.sample import Batch, Example
+from attn.losses import attention_consistency, classification_loss, soft_iou, target_mask
+from attn.maps import GradientMapKind, attention, normalize_max, pairs_of, upsample
+from attn.maps.confusion import ConfusionMaps, confusion_maps
+from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.models.output import Output
+
+if TYPE_CHECKING:
+    from attn.models.network import Network
+    from attn.pictures.layout import Picture
+
+
+class IcascConfig(MethodConfig):
+    """L = L_cls + sIoU_inner + sIoU_last + L_ac (ICASC eq. 9), each term with a weight of its own.
+
+    Attributes:
+        map_kind: A_ch (`channel`, eq. 3-4) or A_px (`pixel`, eq. 5); `grad_cam` is the paper's comparison in Table 1.
+        iou_inner, iou_last: Weights of the soft IoU of target and confusing map at each layer (eq. 6).
+        consistency: Weight of L_ac, the share of the inner layer's attention outside the target (eq. 8).
+        alpha: a of eq. 8, a constant without gradient; with 1 the term lies in [0, 1].
+        mask_scale: ω of eq. 7: how sharply the target is cut out.
+        mask_fraction: σ of eq. 7, as a share of the target map's maximum.
+        mask_gradient: Whether the terms work through the mask too; else it is a constant.
+        normalize: `mask`: the map that the mask is made of is divided by its maximum, so that ω means the same for
+            every network, layer and kind of map. `all`: so are the maps of the soft IoU, which then compares places and
+            not strengths. `none`: the equations as printed.
+        weight_gradient: Train the maps through the gradients that weigh them too (second order), not only through the
+            features.
+        warmup_epochs: Epochs of classification alone at the start.
+    """
+
+    name: Literal["icasc"] = "icasc"
+    map_kind: GradientMapKind = "channel"
+    iou_inner: NonNegativeFloat = 1.0
+    iou_last: NonNegativeFloat = 1.0
+    consistency: NonNegativeFloat = 1.0
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    mask_scale: PositiveFloat = 100.0
+    mask_fraction: Annotated[float, Field(ge=0, le=1)] = 0.55
+    mask_gradient: bool = False
+    normalize: Literal["mask", "all", "none"] = "mask"
+    weight_gradient: bool = True
+    warmup_epochs: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (self.iou_inner or self.iou_last or self.consistency):
+            raise ValueError(
+                "iou_inner, iou_last and consistency are all 0, which leaves classification alone: "
+                "set one above 0, or method.name=grad_cam"
+            )
+        return self
+
+    def build(self) -> Icasc:
+        return Icasc(self)
+
+
+@dataclass(frozen=True)
+class Icasc:
+    """See `IcascConfig`."""
+
+    config: IcascConfig
+    layer: str = "last"
+    supervision: Supervision | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return ("inner",) if self.config.iou_inner or self.config.consistency else ()
+
+    @property
+    def map_kind(self) -> GradientMapKind:
+        return self.config.map_kind
+
+    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
+        """See `Method.step`; parts: loss, classification, and after warm-up iou_last, iou_inner, consistency.
+
+        An image counts where it has a class and lacks one; another adds 0 to each of these.
+        """
+        config = self.config
+        output = model(batch.images)
+        loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
+        terms = {"classification": loss}
+        if progress.epoch >= config.warmup_epochs:
+            terms |= self.terms(output, batch.labels)
+            weights = {"iou_last": config.iou_last, "iou_inner": config.iou_inner, "consistency": config.consistency}
+            loss = loss + sum(weight * terms[name] for name, weight in weights.items() if name in terms)
+        parts = {"loss": loss} | {name: term.detach() for name, term in terms.items()}
+        if progress.maps:
+            pairs = pairs_of(batch.labels)
+            parts |= recorded(output, attention(output, pairs, kind=config.map_kind, layer=self.layer))
+        return parts
+
+    def terms(self, output: Output, labels_BC: Tensor) -> Parts:
+        """The terms that have a weight, unweighted, with their graph; means over the B images."""
+        config = self.config
+        maps = confusion_maps(
+            output,
+            labels_BC,
+            kind=config.map_kind,
+            layers=("last", *self.layers),
+            weight_gradient=config.weight_gradient,
+        )
+        seen_Nhw = maps.target["last"] if config.mask_gradient else maps.target["last"].detach()
+        seen_Nhw = seen_Nhw if config.normalize == "none" else normalize_max(seen_Nhw)
+        mask_Nhw = target_mask(seen_Nhw, scale=config.mask_scale, fraction=config.mask_fraction)
+        share = len(maps.rows) / max(1, len(labels_BC))
+        found: Parts = {}
+        if config.iou_last:
+            found["iou_last"] = share * self._overlap(maps, "last", mask_Nhw)
+        if self.layers:
+            # Interpolation may round to a hair above 1.
+            mask_Nhw = upsample(mask_Nhw, _size(maps.target["inner"])).clamp(0, 1)
+        if config.iou_inner:
+            found["iou_inner"] = share * self._overlap(maps, "inner", mask_Nhw)
+        if config.consistency:
+            found["consistency"] = share * attention_consistency(maps.target["inner"], mask_Nhw, alpha=config.alpha)
+        return found
+
+    def picture(self, network: Network, batch: Batch, example: Example, classes: Sequence[str]) -> Picture:
+        """See `attn.pictures.preview.Pictured`: target and confusing map at both layers, and what they share."""
+        from attn.pictures.confusion import confusion_panel
+
+        return confusion_panel(network, batch, example, classes, kind=self.config.map_kind)
+
+    def _overlap(self, maps: ConfusionMaps, layer: str, mask_Nhw: Tensor) -> Tensor:
+        target_Nhw, other_Nhw = maps.target[layer], maps.other[layer]
+        if self.config.normalize == "all":
+            target_Nhw, other_Nhw = normalize_max(target_Nhw), normalize_max(other_Nhw)
+        return soft_iou(target_Nhw, other_Nhw, mask_Nhw)
+
+
+def _size(maps_Nhw: Tensor) -> tuple[int, int]:
+    return maps_Nhw.shape[1], maps_Nhw.shape[2]

@@ -1,0 +1,146 @@
+"""The tables of AttnBN in docs/results.md: the rows of the paper's tables 1 and 6, by seeds.
+
+    python -m benchmarks.attnbn scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
+    python -m benchmarks.attnbn photographs OUT.json [seeds=0,1,2] data.root=... method.source.root=... \
+        method.source.labels=... model.weights=... [a.b=value ...]
+
+Table 1 scores maps as segmentation (direct evaluation, section 4.2), table 6 the classifier on the target, of whose
+labels none was used; its mAP is over the classes that the source has images of, for the others cannot be learnt.
+
+Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
+benchmark goes on where it was. Each score is added to OUT.json, from which the tables are printed. The maps of the
+first seed are drawn side by side at the end.
+"""
+
+from __future__ import annotations
+
+__all__ = ["STUDIES", "Study", "main", "tables"]
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from attn.errors import AttnError
+from attn.methods.attnbn import AttnBNConfig
+from benchmarks.results import SEEDS, finished_run, mean_and_spread
+from jobs import draw, evaluate
+from jobs.ray_session import ray_session
+
+MAPS = {"direct_miou": "direct mIoU", "seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision"}
+CLASSIFIER = {"source_ap": "mAP"}
+
+TABLE_1 = {
+    "target (Grad-CAM)": "target",
+    "target + source": "target,source",
+    "source + attention": "source,attention",
+    "source + attention, then target": "tuned",
+    "source + attention + target": "source,attention,target",
+    "AttnBN": "source,attention,target,adversarial",
+}
+TABLE_6 = {
+    "source (generalisation)": "source",
+    "source + attention (generalisation)": "source,attention",
+    "source + adversarial (adaptation)": "source,adversarial",
+    "source + attention + adversarial (adaptation)": "source,attention,adversarial",
+}
+"""By the terms of the loss; `tuned` goes on from `source,attention` with the target alone."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe, the splits of the target that it is scored on, and options of that."""
+
+    recipe: str
+    splits: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+STUDIES = {
+    "scenes": Study("scenes_attnbn", ("val", "test"), ("data.count=400",)),
+    "photographs": Study("attnbn", ("val",)),
+}
+
+
+def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
+    """Train and score what is missing in OUT, print the tables, and draw."""
+    done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    models: dict[str, str] = {}
+    root = _config(study, "target", seeds[0], overrides).root
+    with ray_session():
+        for seed in seeds:
+            for losses in dict.fromkeys([*TABLE_1.values(), *TABLE_6.values()]):
+                config = _config(study, losses, seed, overrides)
+                run = finished_run(config, _name(study, losses, seed))
+                if seed == seeds[0]:
+                    models[losses] = run["model"]
+                for split in study.splits:
+                    key = f"{losses} {split} seed {seed}"
+                    if key not in done:
+                        scores = _scores(study, config, run["model"], split)
+                        done[key] = {"losses": losses, "split": split, "seed": seed, "scores": scores}
+                        out.write_text(json.dumps(done, indent=1))
+            print(tables(study, done), flush=True)
+        rows = {title: models[losses] for title, losses in TABLE_1.items()}
+        picture = draw.run(rows, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
+        print(picture["picture"])
+
+
+def tables(study: Study, done: dict[str, Any]) -> str:
+    """Markdown: one row a variant and split; mean over the seeds, and half the range behind it."""
+    lines: list[str] = []
+    for rows, columns in ((TABLE_1, MAPS | CLASSIFIER), (TABLE_6, CLASSIFIER)):
+        lines += ["", "| split | losses | seeds | " + " | ".join(columns.values()) + " |"]
+        lines.append("|---|---|---|" + "---|" * len(columns))
+        for split in study.splits:
+            for title, losses in rows.items():
+                found = [one["scores"] for one in done.values() if (one["losses"], one["split"]) == (losses, split)]
+                if found:
+                    cells = [mean_and_spread([one[name] for one in found if name in one]) for name in columns]
+                    lines.append(f"| {split} | {title} | {len(found)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _name(study: Study, losses: str, seed: int) -> str:
+    return f"{study.recipe}-{losses.replace(',', '-')}-seed{seed}"
+
+
+def _config(study: Study, losses: str, seed: int, overrides: list[str]) -> TrainConfig:
+    settings = [*overrides, f"seed={seed}", f"method.losses=[{'target' if losses == 'tuned' else losses}]"]
+    config = load_config(TrainConfig, study.recipe, settings)
+    if losses != "tuned":
+        return config
+    weights = f"{config.root}/{_name(study, 'source,attention', seed)}/model/state_dict.pt"
+    return load_config(TrainConfig, study.recipe, [*settings, f"model.weights={weights}"])
+
+
+def _scores(study: Study, config: TrainConfig, model: str, split: str) -> dict[str, float]:
+    result = evaluate.run(model, [f"root={config.root}", "panels=4", *study.options, f"data.split={split}"])
+    known = _source_classes(config)
+    found = [row["mean_ap"] for row in result["per_class"] if row["class"] in known and row.get("mean_ap") is not None]
+    return result["scores"] | {"source_ap": float(np.mean(found))}
+
+
+def _source_classes(config: TrainConfig) -> set[str]:
+    """The classes that the source has images of, whether or not the run uses it."""
+    assert isinstance(config.method, AttnBNConfig)
+    assert config.method.source is not None
+    source = config.method.source.build()
+    return {source.classes[label] for record in source.records for label in record.labels}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
+        sys.exit(f"usage: python -m benchmarks.attnbn {'|'.join(STUDIES)} OUT.json [seeds=0,1,2] [a.b=value ...]")
+    given = sys.argv[3:]
+    chosen = [text for text in given if text.startswith("seeds=")]
+    picked = tuple(int(part) for part in chosen[-1].removeprefix("seeds=").split(",")) if chosen else SEEDS
+    try:
+        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), [text for text in given if text not in chosen], picked)
+    except AttnError as error:
+        sys.exit(str(error))
