@@ -1,4 +1,7 @@
-"""A worker that dies in the middle of an epoch: the run recovers, and ends with the weights of an undisturbed one."""
+"""Workers that die in the middle of an epoch: the run ends with the weights and maps of an undisturbed one.
+
+A worker is killed as soon as its checkpoint is written: the store's version is committed, Ray has not heard of it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import psutil
 import pytest
 import torch
 
+from attn import store as map_store
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.errors import RunError
@@ -23,62 +27,63 @@ from jobs.train import resume, run
 pytestmark = pytest.mark.usefixtures("ray_up")
 
 
-def config_for(root: Path, quick: list[str], *more: str) -> TrainConfig:
-    overrides = [*quick, "data.count=128", "training.epochs=3", "checkpoint.every_steps=3", "tracking.enabled=false"]
-    return load_config(TrainConfig, "scenes_gain", [*overrides, f"root={root}", *more])
+def config_for(root: Path, *more: str) -> TrainConfig:
+    overrides = [
+        "data.count=128", "data.size=32", "input.size=32", "input.resize=crop", "model.widths=[8,16,16]",
+        "training.epochs=3", "training.batch_size=16", "checkpoint.every_steps=3", "store.start_epoch=0",
+        "store.gate=top_k", "cluster.workers=2", "tracking.enabled=false",
+    ]  # fmt: skip
+    return load_config(TrainConfig, "scenes_oaa", [*overrides, f"root={root}", *more])
 
 
-def kill_a_worker_in_mid_epoch(folder: Path, killed: list[int], position: tuple[int, int]) -> None:
-    """Wait for a checkpoint (epoch from 0, next batch) within an epoch, then SIGKILL one training worker."""
-    name = f"epoch-{position[0]:04d}-batch-{position[1]:06d}"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if (folder / "checkpoints" / name / "manifest-00000.json").exists():
-            break
-        time.sleep(0.005)
-    else:
-        return
-    for process in psutil.Process().children(recursive=True):
-        if "RayTrainWorker" in " ".join(process.cmdline()):
-            os.kill(process.pid, signal.SIGKILL)
-            killed.append(process.pid)
-            return
+def kill_workers_in_mid_epoch(folder: Path, killed: list[int], positions: list[tuple[int, int]]) -> None:
+    """Wait for a checkpoint (epoch from 0, next batch) within an epoch, then SIGKILL one training worker; and again."""
+    for number, (epoch, batch) in enumerate(positions):
+        name = f"epoch-{epoch:04d}-batch-{batch:06d}"
+        deadline = time.monotonic() + 240
+        while not (folder / "checkpoints" / name / "manifest-00000.json").exists():
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
+        processes = psutil.Process().children(recursive=True)
+        workers = sorted(process.pid for process in processes if "RayTrainWorker" in " ".join(process.cmdline()))
+        killed.append(workers[number % len(workers)])
+        os.kill(killed[-1], signal.SIGKILL)
 
 
 def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two runs ended with the same weights, bit by bit, and the same figures."""
+    """Whether two runs ended with the same weights, bit by bit, the same figures and the same cumulative maps."""
     ours, theirs = (load_bundle(str(result["model"])).network.state_dict() for result in (first, second))
     equal = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    return equal and first["metrics"] == second["metrics"]
+    digests = {map_store.open(run["store"]).at(run["store_version"]).digest() for run in (first, second)}
+    return equal and first["metrics"] == second["metrics"] and len(digests) == 1
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("undisturbed")
-    quick = ["data.size=32", "input.size=32", "training.batch_size=16", "method.warmup_epochs=1", "cluster.workers=2"]
-    return run(config_for(root, quick), run_id="calm")
+    return run(config_for(root), run_id="calm")
 
 
-def test_recovers_by_itself_to_the_same_weights(undisturbed: dict[str, Any], quick: list[str], tmp_path: Path) -> None:
+def test_recovers_by_itself_from_a_death_in_each_epoch(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     killed: list[int] = []
-    thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "hit", killed, (1, 4)))
+    positions = [(0, 3), (1, 4), (2, 5)]
+    thread = threading.Thread(target=kill_workers_in_mid_epoch, args=(tmp_path / "hit", killed, positions))
     thread.start()
-    result = run(config_for(tmp_path, quick), run_id="hit")
+    result = run(config_for(tmp_path), run_id="hit")
     thread.join()
-    assert killed
-    assert json.loads((tmp_path / "hit/run.json").read_text())["attempts"] == 2
+    assert len(killed) == 3
+    assert json.loads((tmp_path / "hit/run.json").read_text())["attempts"] == 4
     assert same(result, undisturbed)
 
 
-def test_resumes_from_the_command_line_to_the_same_weights(
-    undisturbed: dict[str, Any], quick: list[str], tmp_path: Path
-) -> None:
+def test_resumes_from_the_command_line_to_the_same_weights(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     killed: list[int] = []
-    thread = threading.Thread(target=kill_a_worker_in_mid_epoch, args=(tmp_path / "lost", killed, (1, 4)))
+    thread = threading.Thread(target=kill_workers_in_mid_epoch, args=(tmp_path / "lost", killed, [(1, 4)]))
     thread.start()
     with pytest.raises(RunError, match="attn resume lost"):
-        run(config_for(tmp_path, quick, "cluster.max_failures=0"), run_id="lost")
+        run(config_for(tmp_path, "cluster.max_failures=0"), run_id="lost")
     thread.join()
     assert killed
     assert json.loads((tmp_path / "lost/run.json").read_text())["state"] == "failed"

@@ -88,24 +88,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(quick: list[str], tmp
     assert json.loads((tmp_path / "diverges/run.json").read_text())["state"] == "failed"
 
 
-def test_a_run_on_s3_keeps_everything_there(quick: list[str], s3_server: str, tmp_path: Path) -> None:
-    config = load(
-        quick,
-        f"{s3_server}/runs",
-        "training.epochs=1",
-        "cluster.workers=1",
-        f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
-    )
-    result = run(config, run_id="far")
-    assert result["model"] == f"{s3_server}/runs/far/model"
-    import boto3
-
-    listing = boto3.client("s3").list_objects_v2(Bucket="attn-test", Prefix="runs/far/")["Contents"]
-    names = {item["Key"].removeprefix("runs/far/") for item in listing}
-    assert {"run.json", "config.yaml", "metrics.jsonl", "model/model.json", "model/state_dict.pt"} <= names
-    assert "checkpoints/epoch-0001-batch-000000/training.pt" in names
-
-
 def test_more_workers_than_cores_are_refused_at_once(quick: list[str], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="more cores than"):
         run(load(quick, tmp_path, "cluster.workers=400", "training.batch_size=400", "tracking.enabled=false"))

@@ -1,0 +1,88 @@
+"""The training job with a map store: one worker with everything on S3, two with everything on this disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from attn import store as map_store
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from attn.store import StoreError
+from jobs.evaluate import run as evaluate
+from jobs.merge_tasks import spread
+from jobs.train import run
+
+pytestmark = pytest.mark.usefixtures("ray_up")
+
+# A network that stays as it is shows the same maps on any number of workers; random flips and crops move them about.
+SETTINGS = [
+    "data.count=48", "data.size=32", "input.size=32", "input.resize=crop", "model.widths=[8,16,16]",
+    "model.batch_norm=frozen", "optimizer.lr=1e-30", "training.epochs=2", "training.batch_size=8", "cluster.threads=1",
+    "store.gate=top_k",
+]  # fmt: skip
+
+
+def load(root: str | Path, *more: str) -> TrainConfig:
+    return load_config(TrainConfig, "scenes_oaa", [*SETTINGS, f"root={root}", *more])
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Two workers, with a checkpoint in each epoch's middle."""
+    request.getfixturevalue("ray_up")
+    root = tmp_path_factory.mktemp("runs")
+    return run(load(root, "cluster.workers=2", "checkpoint.every_steps=4", "tracking.enabled=false"), run_id="near")
+
+
+def test_one_worker_on_s3_leaves_the_maps_of_two_here(here: dict[str, Any], s3_server: str, tmp_path: Path) -> None:
+    root, tracking = f"{s3_server}/runs", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    far = run(load(root, "cluster.workers=1", tracking), run_id="far")
+    assert far["model"] == f"{root}/far/model"
+    assert far["store"] == f"{root}/far/store"
+    near, away = (map_store.open(found["store"]).at(found["store_version"]) for found in (here, far))
+    assert near.digest() == away.digest()
+    assert near.coverage + near.manifest.fallback == len(map_store.open(here["store"]).rows)
+
+    listing = boto3.client("s3").list_objects_v2(Bucket="attn-test", Prefix="runs/far/")["Contents"]
+    names = {item["Key"].removeprefix("runs/far/") for item in listing}
+    assert {"run.json", "config.yaml", "metrics.jsonl", "model/model.json", "model/state_dict.pt"} <= names
+    assert {"checkpoints/epoch-0001-batch-000000/training.pt", "store/store.json", "store/heads/far.json"} <= names
+
+
+def test_the_run_says_what_was_accumulated_and_where(here: dict[str, Any]) -> None:
+    folder = Path(here["folder"])
+    state = json.loads((folder / "run.json").read_text())
+    assert (state["store"], state["store_version"]) == (here["store"], here["store_version"])
+    store = map_store.open(here["store"])
+    assert store.head("near") == here["store_version"]
+    first, second = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    assert not any(name.startswith("store/") for name in first)
+    assert second["store/accepted"] + second["store/dropped"] == len(store.rows)
+    info = json.loads((folder / "model/model.json").read_text())["info"]
+    assert (info["store"], info["store_version"]) == (here["store"], here["store_version"])
+
+
+def test_its_model_is_scored_by_its_class_maps(here: dict[str, Any]) -> None:
+    folder = Path(here["folder"])
+    result = evaluate("near", [f"root={folder.parent}", "tracking.enabled=false"])
+    scores = json.loads(Path(result["folder"], "scores.json").read_text())["scores"]
+    assert scores["seed_miou"]["protocol"]["map_kind"] == "cam"
+
+
+def test_merges_run_as_tasks_in_their_order(tmp_path: Path) -> None:
+    assert list(spread(_square, [5])) == [25]
+    assert list(spread(_square, list(range(7)))) == [number**2 for number in range(7)]
+    with pytest.raises(StoreError, match="three is too many") as caught:
+        list(spread(_square, [1, 3, 2, -3]))
+    assert type(caught.value) is StoreError
+
+
+def _square(number: int) -> int:
+    if number == -3:
+        raise StoreError("three is too many")
+    return number * number
