@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from attn.config.run import RunConfig
 from jobs.run_folder import RunFolder
 
-MODULES = {"train": "jobs.classifier"}
+MODULES = {"train": "jobs.classifier", "segment": "jobs.segmenter"}
 
 
 class Kind(Protocol):
@@ -34,6 +34,10 @@ class Kind(Protocol):
 
     def save(self, config: Any, folder: RunFolder, shared: dict[str, Any], bundle: Path) -> None:
         """Write the trained model, given what the last checkpoint holds for all workers."""
+        ...
+
+    def finish(self, config: Any, result: dict[str, Any], address: str | None) -> dict[str, Any]:
+        """What follows training; gives the result of the whole."""
         ...
 
 

@@ -7,10 +7,11 @@ __all__ = ["kind_of", "read_config"]
 from attn.config.document import Document, read_document
 from attn.config.resolve import resolve
 from attn.config.run import RunConfig
+from attn.config.segment import SegmentConfig
 from attn.config.train import TrainConfig
 from attn.errors import ConfigError, Fault
 
-KINDS: dict[str, type[RunConfig]] = {"train": TrainConfig}
+KINDS: dict[str, type[RunConfig]] = {"train": TrainConfig, "segment": SegmentConfig}
 
 
 def kind_of(document: Document) -> type[RunConfig]:

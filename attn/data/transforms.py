@@ -39,18 +39,22 @@ class InputConfig(Config):
         size: Side, or (height, width), of the input; of the short side with `resize: short_side`.
         resize: `squash` brings the whole image to `size`, whatever its aspect. `short_side` keeps the aspect and crops
             nothing, so inputs differ in size. `crop` takes a random part in training (`crop_area`, `crop_aspect`)
-            and the largest part in the middle elsewhere.
+            and the largest part in the middle elsewhere. `scaled_crop` cuts `size` out of the image at a random scale
+            of its own size (`crop_scale`) in training, and out of its middle at its own size elsewhere; what lies
+            beyond the edges is filled with `mean` (DeepLab).
         crop_area: Range of the part's area, as a share of the image's. Above 1 the part reaches beyond the edges, which
             are filled with `mean`.
         crop_aspect: Range of the part's width : height, before it is squashed to `size`.
+        crop_scale: Range of that scale.
         flip: Probability of mirroring an image left to right in training.
         mean, std: Of the RGB channels in [0, 1]; the defaults are ImageNet's.
     """
 
     size: Side | tuple[Side, Side] = 224
-    resize: Literal["squash", "short_side", "crop"] = "squash"
+    resize: Literal["squash", "short_side", "crop", "scaled_crop"] = "squash"
     crop_area: tuple[float, float] = (0.25, 1.0)
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    crop_scale: tuple[float, float] = (0.7, 1.3)
     flip: float = Field(default=0.5, ge=0, le=1)
     color_jitter: ColorJitter = ColorJitter()
     mean: Triple = (0.485, 0.456, 0.406)
@@ -58,7 +62,8 @@ class InputConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, (low, high) in (("crop_area", self.crop_area), ("crop_aspect", self.crop_aspect)):
+        ranges = {"crop_area": self.crop_area, "crop_aspect": self.crop_aspect, "crop_scale": self.crop_scale}
+        for name, (low, high) in ranges.items():
             if not 0 < low <= high:
                 raise ValueError(f"{name}={[low, high]} must be [least, greatest], both above 0")
         if self.resize == "short_side" and not isinstance(self.size, int):
@@ -79,6 +84,9 @@ def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.rand
     size = (config.size, config.size) if isinstance(config.size, int) else config.size
     if config.resize == "squash":
         return Geometry.whole(image_size, size, flip=flip)
+    if config.resize == "scaled_crop":
+        scale = 1.0 if rng is None else float(rng.uniform(*config.crop_scale))
+        return Geometry(image_size, _crop_at(image_size, size, scale, rng), size, flip)
     if rng is None:
         scale = min(height / size[0], width / size[1])
         crop_h, crop_w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -119,10 +127,23 @@ def _random_crop(config: InputConfig, height: int, width: int, rng: np.random.Ge
     reach = max(1.0, math.sqrt(config.crop_area[1]))
     crop_h = min(max(1, round(math.sqrt(area / aspect))), int(height * reach))
     crop_w = min(max(1, round(math.sqrt(area * aspect))), int(width * reach))
-    top, left = (
-        int(rng.integers(min(0, room), max(0, room), endpoint=True)) for room in (height - crop_h, width - crop_w)
-    )
+    top, left = _place(height - crop_h, rng), _place(width - crop_w, rng)
     return top, left, crop_h, crop_w
+
+
+def _crop_at(
+    image: tuple[int, int], size: tuple[int, int], scale: float, rng: np.random.Generator | None
+) -> tuple[int, int, int, int]:
+    """The part of an image that is `size` at a scale: anywhere, or in the middle without a generator."""
+    crop_h, crop_w = (max(1, round(side / scale)) for side in size)
+    rooms = (image[0] - crop_h, image[1] - crop_w)
+    top, left = (room // 2 if rng is None else _place(room, rng) for room in rooms)
+    return top, left, crop_h, crop_w
+
+
+def _place(room: int, rng: np.random.Generator) -> int:
+    """Where a part begins, inside the image or, where it is larger than that, around it."""
+    return int(rng.integers(min(0, room), max(0, room), endpoint=True))
 
 
 def _jitter(image_3HW: Tensor, jitter: ColorJitter, rng: np.random.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from attn.data.files import FileFault, join, list_files, read_bytes
 from attn.data.sample import Record
 from attn.errors import DataError
 from attn.segmentation.cues import IGNORE, CueRule, Labels, SecRule
-from attn.segmentation.map_sources import MapsConfig
+from attn.segmentation.map_sources import MapSourceConfig
 from attn.segmentation.masks import mask_name
 
 SHOWN = 4
@@ -58,7 +58,7 @@ class CueLabels(LabelsConfig):
     """
 
     source: Literal["cues"] = "cues"
-    maps: MapsConfig
+    maps: MapSourceConfig
     rule: CueRule = SecRule()
     saliency: Literal["auto", "given", "computed", "none"] = "auto"
 
@@ -81,13 +81,10 @@ class MaskLabels(LabelsConfig):
     source: Literal["masks"] = "masks"
 
 
-def read_labels(
-    config: LabelsConfig, records: Sequence[Record], num_classes: int, made: str | None = None
-) -> LabelReader:
+def read_labels(config: LabelsConfig, records: Sequence[Record], num_classes: int) -> LabelReader:
     """The reader of a run's labels; every image is looked for before training begins.
 
-    Args:
-        made: Folder of the cues that were made of maps.
+    Cues that have yet to be made cannot be read: the run makes them, and goes on with `FileLabels` of their folder.
 
     Raises:
         DataError: An image has no labels, or the file is not what it should be.
@@ -97,17 +94,21 @@ def read_labels(
         if bare:
             raise DataError(f"labels.source=masks, but {_some(bare, len(records))} have no mask; data.masks names them")
         return _Masks()
-    if isinstance(config, FileLabels):
-        path = config.path
-    elif made is not None:
-        path = made
-    else:
-        raise ValueError("cues of maps are read from the folder in which they were put")
+    if not isinstance(config, FileLabels):
+        return _Unmade()
+    path = config.path
     reader = _Archive(path, num_classes) if path.endswith(".npz") else _Folder(path, num_classes)
     missing = reader.missing(records)
     if missing:
         raise DataError(f"{path} has no labels for {_some(missing, len(records))}")
     return reader
+
+
+class _Unmade:
+    needs_mask = False
+
+    def __call__(self, record: Record, size: tuple[int, int], mask: Labels | None) -> Labels:
+        raise TypeError("the cues are not made yet")
 
 
 class _Masks:

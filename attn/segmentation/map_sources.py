@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["FolderMaps", "ImageMap", "Locate", "MapSource", "MapsConfig", "ModelMaps", "StoreMaps"]
+__all__ = ["FolderMaps", "ImageMap", "Locate", "MapSource", "MapSourceConfig", "ModelMaps", "StoreMaps"]
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -20,13 +19,14 @@ from attn.errors import DataError
 from attn.maps.attention import MapKind
 
 if TYPE_CHECKING:
+    from attn.models.bundle import Bundle
     from attn.store import Snapshot
 
 ImageMap = dict[int, NDArray[np.float32]]
 """An image's maps by class index, in its own frame on any grid, non-negative."""
 
-Locate = Callable[[str], Path]
-"""Finds a trained model, by whatever name a user gives it, as a folder of this machine."""
+Locate = Callable[[str], "Bundle"]
+"""Opens a trained model by whatever name a user gives it."""
 
 
 class MapSource(Protocol):
@@ -47,14 +47,14 @@ class MapSource(Protocol):
         ...
 
 
-class MapsConfig(Variant, tag="source"):
+class MapSourceConfig(Variant, tag="source"):
     """Where maps come from; `source` chooses the kind."""
 
     def open(self, locate: Locate) -> MapSource:
         raise TypeError(f"{type(self).__name__} does not say how to open its maps")
 
 
-class ModelMaps(MapsConfig):
+class ModelMaps(MapSourceConfig):
     """Maps that a trained model computes now.
 
     Attributes:
@@ -73,7 +73,7 @@ class ModelMaps(MapsConfig):
         return _ModelMaps(self, locate(self.model))
 
 
-class StoreMaps(MapsConfig):
+class StoreMaps(MapSourceConfig):
     """Cumulative maps of a map store.
 
     Attributes:
@@ -90,7 +90,7 @@ class StoreMaps(MapsConfig):
         return _StoreMaps(store.open(self.uri).at(self.version), self.uri)
 
 
-class FolderMaps(MapsConfig):
+class FolderMaps(MapSourceConfig):
     """Grey PNGs `<image id>_<class index>.png`, as published OAA and `attn store export` write them.
 
     The class's name may stand in place of its index.
@@ -104,10 +104,8 @@ class FolderMaps(MapsConfig):
 
 
 class _ModelMaps:
-    def __init__(self, config: ModelMaps, folder: Path) -> None:
-        from attn.models.bundle import load_bundle
-
-        self.config, self.bundle = config, load_bundle(folder)
+    def __init__(self, config: ModelMaps, bundle: Bundle) -> None:
+        self.config, self.bundle = config, bundle
         self.kind: MapKind = config.map_kind or self.bundle.map_kind
         self.layer = config.layer or self.bundle.layer
         self.bundle.network.expose(self.layer)

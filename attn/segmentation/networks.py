@@ -19,9 +19,10 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from attn.config.base import Config, Location
+from attn.config.base import Config, Location, is_remote
 from attn.errors import AttnError, ConfigError
 from attn.models.backbone import Architecture, Backbone, architecture
+from attn.models.bundle import WEIGHTS
 from attn.models.normalization import frozen_statistics, normalizations
 from attn.models.weights import StateDict, fit, imagenet_file, read_state_dict, with_our_names
 
@@ -246,12 +247,15 @@ def _widen_poolings(backbone: nn.Module) -> None:
 
 def _read(weights: str, parts: Architecture) -> tuple[StateDict, str]:
     """A state dict in our names; VGG's fc6 and fc7 among them, as they are."""
-    if weights == "imagenet":
-        location = str(imagenet_file(parts.weights or ""))
-    else:
-        location = str(Path(weights, "state_dict.pt")) if Path(weights, "model.json").is_file() else weights
+    location = str(imagenet_file(parts.weights or "")) if weights == "imagenet" else _file_of(weights)
     names = ("fc6", "fc7", "classifier") if _has_fc(parts) else ()
     return with_our_names(read_state_dict(location), parts.classifiers, names), location
+
+
+def _file_of(weights: str) -> str:
+    """The state dict itself, where a trained model's folder is given."""
+    is_folder = not weights.endswith((".pt", ".pth")) if is_remote(weights) else Path(weights).is_dir()
+    return f"{weights.rstrip('/')}/{WEIGHTS}" if is_folder else weights
 
 
 def _starting_point(state: StateDict, own: StateDict, pretrained_head: bool) -> StateDict:

@@ -117,12 +117,17 @@ class CueSweep:
                 bins = np.searchsorted(self.background, decision.evidence[counted], side="right")
             self.matrices[row] += self._between(decision.below, decision.above, counted, truth, bins)
 
+    def values(self, figure: str) -> list[list[float | None]]:
+        """A figure at every pair of thresholds, None where it is undefined."""
+        found = [[getattr(CueQuality.of(matrix), figure) for matrix in row] for row in self.matrices]
+        return [[None if np.isnan(value) else float(value) for value in row] for row in found]
+
     def best(self, figure: str = "miou_all") -> tuple[float, float, CueQuality]:
         """The thresholds with the highest value of a figure, and the quality there."""
-        qualities = [[CueQuality.of(matrix) for matrix in row] for row in self.matrices]
-        values = np.nan_to_num([[getattr(quality, figure) for quality in row] for row in qualities], nan=-1.0)
+        values = np.array([[-1.0 if value is None else value for value in row] for row in self.values(figure)])
         row, column = np.unravel_index(int(values.argmax()), values.shape)
-        return float(self.foreground[row]), float(self.background[column]), qualities[int(row)][int(column)]
+        quality = CueQuality.of(self.matrices[row, column])
+        return float(self.foreground[row]), float(self.background[column]), quality
 
     def _between(
         self,

@@ -25,6 +25,8 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
         (InputConfig(size=224, resize="short_side"), (500, 333), (336, 224), (0, 0, 500, 333)),
         (InputConfig(size=321, resize="crop"), (375, 500), (321, 321), (0, 62, 375, 375)),
         (InputConfig(size=(20, 40), resize="crop"), (40, 40), (20, 40), (10, 0, 20, 40)),
+        (InputConfig(size=321, resize="scaled_crop"), (375, 500), (321, 321), (27, 89, 321, 321)),
+        (InputConfig(size=321, resize="scaled_crop"), (281, 500), (321, 321), (-20, 89, 321, 321)),
     ],
 )
 def test_evaluation_geometry(
@@ -55,6 +57,18 @@ def test_random_crops_keep_to_their_range(height: int, width: int, low: float, m
         assert min(top, height - top - crop_h) <= max(0, height - crop_h)
         assert -max(0, crop_h - height) <= top <= max(0, height - crop_h)
         assert -max(0, crop_w - width) <= left <= max(0, width - crop_w)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(20, 400), st.integers(20, 400), st.integers(0, 10**6))
+def test_scaled_crops_are_the_size_at_a_scale_of_the_image(height: int, width: int, seed: int) -> None:
+    config = InputConfig(size=(160, 96), resize="scaled_crop", crop_scale=(0.5, 2.0))
+    geometry = draw_geometry(config, (height, width), np.random.default_rng(seed))
+    top, left, crop_h, crop_w = geometry.crop
+    assert 0.49 <= 160 / crop_h <= 2.01
+    assert 160 / crop_h == pytest.approx(96 / crop_w, rel=0.03)
+    assert min(0, height - crop_h) <= top <= max(0, height - crop_h)
+    assert min(0, width - crop_w) <= left <= max(0, width - crop_w)
 
 
 def test_normalisation_is_the_formula() -> None:
@@ -115,6 +129,7 @@ def test_flip_probability() -> None:
         ({"size": (10, 20), "resize": "short_side"}, "squash"),
         ({"crop_area": (0.5, 0.2)}, "crop_area"),
         ({"crop_aspect": (0.0, 1.0)}, "crop_aspect"),
+        ({"crop_scale": (1.3, 0.7)}, "crop_scale"),
         ({"std": (0.0, 1.0, 1.0)}, "std"),
         ({"size": 0}, "size"),
         ({"flip": 1.5}, "flip"),

@@ -19,11 +19,11 @@ from attn.data.transforms import InputConfig
 from attn.data.voc import VOC_CLASSES, VocConfig
 from attn.errors import DataError
 from attn.models import ModelConfig
-from attn.models.bundle import save_bundle
+from attn.models.bundle import load_bundle, save_bundle
 from attn.segmentation.cues import OaaRule, SecRule
 from attn.segmentation.labels import CueLabels, FileLabels, MaskLabels, read_labels
 from attn.segmentation.make import CUES_FILE, CueReport, make_cues, sweep_cues
-from attn.segmentation.map_sources import FolderMaps, MapsConfig, ModelMaps, StoreMaps
+from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, ModelMaps, StoreMaps
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.quality import CueQuality, cue_matrix
 from attn.segmentation.saliency import border_saliency
@@ -74,10 +74,10 @@ def _make(source: Source, config: CueLabels, folder: Path) -> CueReport:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
-    return make_cues(source, config.maps.open(Path), config, write, threads=2)
+    return make_cues(source, config.maps.open(load_bundle), config, write, threads=2)
 
 
-def _labels(maps: MapsConfig, **options: object) -> CueLabels:
+def _labels(maps: MapSourceConfig, **options: object) -> CueLabels:
     return CueLabels(maps=maps, **options)
 
 
@@ -141,7 +141,7 @@ def test_model(scenes: Source, tmp_path: Path) -> None:
 def test_sweep_finds_what_single_runs_give(scenes: Source, map_store: str, tmp_path: Path) -> None:
     config = _labels(StoreMaps(uri=map_store))
     grid = {"foreground": [0.1, 0.5], "background": [0.06, 0.4]}
-    sweep = sweep_cues(scenes, config.maps.open(Path), config, **grid)
+    sweep = sweep_cues(scenes, config.maps.open(load_bundle), config, **grid)
     foreground, background, quality = sweep.best()
     assert foreground in grid["foreground"]
     best = _make(scenes, _labels(config.maps, rule=SecRule(foreground=foreground, background=background)), tmp_path)

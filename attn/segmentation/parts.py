@@ -1,0 +1,107 @@
+"""What a segmentation run is made of, built from its config: data with labels, network, method."""
+
+from __future__ import annotations
+
+__all__ = ["SegmentationParts", "build_segmentation_parts", "crf_processes"]
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from attn.config.segment import SegmentConfig
+from attn.data.loader import build_loader
+from attn.data.sampler import BatchSampler
+from attn.data.source import Source
+from attn.errors import DataError
+from attn.segmentation.crf_pool import LocalCrfPool, spare_cores
+from attn.segmentation.dataset import SegmentationDataset
+from attn.segmentation.labels import read_labels
+from attn.segmentation.methods import CrfMethodConfig, SegmentationMethod
+from attn.segmentation.networks import SegmentationNetwork
+from attn.segmentation.refinement import Refinement
+from attn.segmentation.validation import validate
+from attn.training.run_parts import RunParts
+
+if TYPE_CHECKING:
+    from attn.pictures.segmentation import SegmentationPreview
+    from attn.training.world import World
+
+
+@dataclass(frozen=True)
+class SegmentationParts(RunParts):
+    """The objects of one worker that trains a segmentation network."""
+
+    method: SegmentationMethod
+    network: SegmentationNetwork
+    dataset: SegmentationDataset
+    config: SegmentConfig
+    val_source: Source | None
+
+    def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
+        if self.val_source is None:
+            return {}
+        return validate(self.network, self.val_source, self.config.input, self.config.inference, world, autocast)
+
+    def previewer(self, count: int) -> SegmentationPreview:
+        from attn.pictures.segmentation import SegmentationPreview
+
+        labels = None if self.val_source is not None else self.dataset.labels
+        source = self.val_source or self.source
+        return SegmentationPreview(source, self.network, self.config.input, self.config.inference, count, labels=labels)
+
+
+def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) -> SegmentationParts:
+    """Build a worker's data, network and method; the initial weights are the same on every rank.
+
+    Raises:
+        AttnError: Data, labels, weights or their combination do not fit; says which.
+    """
+    source = config.data.build()
+    if not source.records:
+        raise DataError(f"data.split={config.data.split!r} has no images")
+    labels = read_labels(config.labels, source.records, len(source.classes))
+    method = config.method.build(Refinement(config.input, LocalCrfPool(crf_processes(config, world))))
+    torch.manual_seed(config.seed)
+    network = config.model.build(len(source.classes))
+    size = (config.input.size, config.input.size) if isinstance(config.input.size, int) else config.input.size
+    grid = size if method.at_input else network.grid(size)
+    dataset = SegmentationDataset(source, config.input, train=True, seed=config.seed, labels=labels, grid=grid)
+    sampler = BatchSampler(
+        len(source.records),
+        config.training.batch_size // (world * config.training.accumulate_steps),
+        rank=rank,
+        world=world,
+        seed=config.seed,
+        shuffle=config.training.shuffle,
+    )
+    loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
+    return SegmentationParts(source, dataset, sampler, loader, method, network, config, _validation(config, source))
+
+
+def crf_processes(config: SegmentConfig, world: int) -> int:
+    """How many processes a worker has beside it for the CRFs of its batch; 0 where it computes them itself.
+
+    On a CPU the worker waits for them, so that they have its own cores. Beside a GPU they have the worker's share of
+    the machine's cores, but for those that feed and drive the network.
+    """
+    if not isinstance(config.method, CrfMethodConfig):
+        return 0
+    if config.method.processes is not None:
+        return config.method.processes
+    if not torch.cuda.is_available():
+        threads = torch.get_num_threads()
+        return threads if threads > 1 else 0
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    return max(1, spare_cores() // here - 1 - config.cluster.data_workers)
+
+
+def _validation(config: SegmentConfig, source: Source) -> Source | None:
+    if config.validation.split is None:
+        return None
+    val_source = config.data.model_copy(update={"split": config.validation.split}).build()
+    if val_source.classes != source.classes:
+        raise DataError(f"the classes of split {config.validation.split!r} are not those of {config.data.split!r}")
+    return val_source

@@ -1,0 +1,49 @@
+"""Segmentation scores on the validation split, each worker taking its share of the images."""
+
+from __future__ import annotations
+
+__all__ = ["validate"]
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from attn.data.source import Source
+from attn.data.transforms import InputConfig
+from attn.evaluation.confusion import confusion_matrix, mean_iou
+from attn.segmentation.networks import SegmentationNetwork
+from attn.segmentation.predict import InferenceConfig, predict
+from attn.training.world import World
+
+
+def validate(
+    network: SegmentationNetwork,
+    source: Source,
+    input: InputConfig,
+    inference: InferenceConfig,
+    world: World,
+    autocast: contextlib.AbstractContextManager[Any],
+) -> dict[str, float]:
+    """Mean IoU and pixel accuracy at one scale, without the CRF; the network's mode is put back.
+
+    Returns:
+        Finite numbers by name, the same on every rank; none where no image has a mask.
+    """
+    single = inference.model_copy(update={"scales": (1.0,), "flip": False, "crf": None})
+
+    def share() -> np.ndarray:
+        counts = np.zeros((network.num_classes + 1,) * 2, np.int64)
+        masked = [index for index, record in enumerate(source.records) if record.mask is not None]
+        examples = (source.load(index, saliency=False) for index in masked[world.rank :: world.size])
+        with autocast:
+            for found in predict(network, examples, input, single):
+                assert found.example.mask is not None
+                counts += confusion_matrix(found.plain, found.example.mask, network.num_classes + 1)
+        return counts
+
+    total = sum(world.gather(world.together(share)))
+    pixels = int(np.sum(total))
+    if not pixels:
+        return {}
+    return {"val/miou": mean_iou(np.asarray(total))[0], "val/accuracy": float(np.trace(total)) / pixels}

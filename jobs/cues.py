@@ -1,0 +1,97 @@
+"""Make the cues that a segmentation run would learn from, and say how good they are, before anything is trained."""
+
+from __future__ import annotations
+
+__all__ = ["run", "table"]
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from attn.config.resolve import dump_config
+from attn.config.segment import SegmentConfig
+from attn.data.source import Source
+from attn.errors import ConfigError
+from attn.segmentation.labels import CueLabels
+from attn.segmentation.make import CueReport, make_cues, sweep_cues
+from attn.segmentation.map_sources import MapSource
+from jobs.run_folder import RunFolder, new_run_id
+from jobs.segmenter import CUES, cue_score, map_source
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FOREGROUND = tuple(round(0.05 * step, 2) for step in range(1, 16))
+SALIENCY = (0.02, 0.04, 0.06, 0.1, 0.125, 0.2, 0.3, 0.5)
+
+
+def run(config: SegmentConfig, *, sweep: bool = False) -> dict[str, Any]:
+    """Make the cues of a run's config into a folder of their own.
+
+    Args:
+        sweep: Also try a grid of thresholds, in one pass over the images.
+
+    Returns:
+        `run_id`, `folder` (of the PNGs), `report`, `score`, `seconds`; with a sweep `best` thresholds and the `grid`.
+
+    Raises:
+        ConfigError: The config's labels are not made of maps.
+        DataError: Maps and data do not belong together.
+    """
+    if not isinstance(config.labels, CueLabels):
+        raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
+    started, folder = time.time(), RunFolder(config.root, new_run_id("cues"))
+    source, found = config.data.build(), dict[str, Any]()
+    with map_source(config, config.labels) as maps:
+        report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
+        if sweep:
+            found = _swept(source, maps, config.labels, report)
+    score = cue_score(config, source, report)
+    folder.write("config.yaml", dump_config(config, f"The resolved config of the cues {folder.run_id}."))
+    folder.update(kind="cues", state="done", started=started, ended=time.time(), cues={"digest": report.digest})
+    if score is not None:
+        folder.write(f"{CUES}/score.json", score.to_json())
+    return {
+        "run_id": folder.run_id,
+        "folder": folder.path(CUES),
+        "report": report.to_json(),
+        "score": None if score is None else json.loads(score.to_json()),
+        **found,
+        "seconds": round(time.time() - started, 1),
+    }
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The cues' quality for a terminal: one row a class, the whole last."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    report, quality = result["report"], result["report"]["quality"]
+    title = f"cues of {report['images']} images, {report['masked']} with masks; percent"
+    drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    drawn.add_column("class", overflow="fold")
+    for name in ("coverage", "precision", "IoU"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for row in report["per_class"]:
+        drawn.add_row(row["class"], *(_percent(row[name]) for name in ("coverage", "precision", "iou")))
+    drawn.add_section()
+    drawn.add_row("all", *(_percent(quality.get(name)) for name in ("coverage", "precision", "miou")), style="bold")
+    drawn.caption = f"mIoU of what is labelled; {_percent(quality['miou_all'])} with open pixels as missed"
+    drawn.caption_justify = "left"
+    return drawn
+
+
+def _swept(source: Source, maps: MapSource, labels: CueLabels, report: CueReport) -> dict[str, Any]:
+    of_saliency = report.saliency != "none"
+    background = SALIENCY if of_saliency else FOREGROUND
+    swept = sweep_cues(source, maps, labels, foreground=list(FOREGROUND), background=list(background))
+    foreground, at, quality = swept.best()
+    field = "background" if of_saliency else "background_map"
+    return {
+        "best": {"foreground": foreground, field: round(at, 4), **quality.figures()},
+        "grid": {"foreground": FOREGROUND, field: background, "miou_all": swept.values("miou_all")},
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

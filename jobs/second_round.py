@@ -1,0 +1,55 @@
+"""DSRG's second round: a network learns from the masks that it gives its own training images."""
+
+from __future__ import annotations
+
+__all__ = ["second_round"]
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from attn.config.segment import SegmentConfig
+from attn.segmentation.bundle import load_segmenter
+from attn.segmentation.labels import FileLabels
+from attn.segmentation.masks import encode_mask, mask_name
+from attn.segmentation.predict import predict
+from jobs import train
+from jobs.masks import local_crfs
+from jobs.models import open_model
+from jobs.run_folder import RunFolder
+
+MASKS = "first_round"
+
+
+def second_round(config: SegmentConfig, first: dict[str, Any], address: str | None) -> dict[str, Any]:
+    """Make the masks and train again, as a run of its own beside the first; what is done already is not repeated.
+
+    Args:
+        first: Result of the first round.
+
+    Returns:
+        Result of the second round, with `first_round`.
+    """
+    folder, model = RunFolder(config.root, str(first["run_id"])), str(first["model"])
+    again = RunFolder(config.root, f"{folder.run_id}-retrain")
+    if not folder.exists(f"{MASKS}/done.json"):
+        made = _masks(config, model, lambda name, data: folder.write(f"{MASKS}/{name}", data))
+        folder.write(f"{MASKS}/done.json", json.dumps({"images": made}))
+    if again.exists():
+        return train.resume(again.uri, address=address) | {"first_round": first}
+    labels = FileLabels(path=folder.path(MASKS))
+    second = config.second_round(labels=labels, weights=model)
+    return train.run(second, run_id=again.run_id, address=address) | {"first_round": first}
+
+
+def _masks(config: SegmentConfig, model: str, write: Callable[[str, bytes], None]) -> int:
+    """Masks of all training images by the first round's network; gives their number."""
+    assert config.retrain is not None, "asked for by a config that has a second round"
+    source, count = config.data.build(), 0
+    examples = (source.load(index, mask=False, saliency=False) for index in range(len(source.records)))
+    with open_model(model, [f"root={config.root}"], load_segmenter) as segmenter, local_crfs(None) as pool:
+        inference, restrict = config.retrain.labels, config.retrain.restrict
+        for found in predict(segmenter.network, examples, segmenter.input, inference, pool=pool, restrict=restrict):
+            write(mask_name(found.example.record.image_id), encode_mask(found.refined))
+            count += 1
+    return count

@@ -1,0 +1,167 @@
+"""A segmentation run from maps to masks: cues, training on Ray, a bundle, masks for VOC's server, a second round."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attn import store
+from attn.config.kinds import read_config
+from attn.config.segment import SegmentConfig
+from attn.data.decode import read_mask
+from attn.data.generated import ScenesConfig
+from attn.errors import ConfigError, DataError
+from attn.evaluation.confusion import confusion_matrix, mean_iou
+from attn.evaluation.score import Score
+from attn.segmentation.labels import FileLabels
+from jobs import cues, masks, second_round, train
+from jobs.run_folder import RunFolder
+
+TEXT = """
+kind: segment
+data: {source: scenes, count: 16, size: 32}
+input: {size: 32}
+labels: {source: cues, maps: {source: store, uri: STORE}}
+model: {name: tiny, weights: null, stride: 4, widths: [8, 8, 8], hidden: 8}
+method: {name: sec}
+inference: {scales: [1.0, 1.25], flip: true}
+training: {epochs: 1, batch_size: 8}
+cluster: {workers: 2}
+tracking: {preview_images: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a map store whose maps are the classes' own pixels."""
+    root = tmp_path_factory.mktemp("segment")
+    source = ScenesConfig(count=16, size=32).build()
+    rows = [(record.image_id, label) for record in source.records for label in record.labels]
+    made = store.create(str(root / "maps"), rows=rows, grid=(8, 8), classes=source.classes)
+    session = made.begin("test")
+    writer = session.writer(0)
+    for index, record in enumerate(source.records):
+        mask = source.load(index).mask
+        assert mask is not None
+        for label in record.labels:
+            writer.add(record.image_id, label, (mask == label + 1).reshape(8, 4, 8, 4).mean((1, 3)))
+    session.publish(session.commit(1, [writer.seal()]))
+    return root
+
+
+def _config(place: Path, *overrides: str) -> SegmentConfig:
+    text = TEXT.replace("STORE", str(place / "maps"))
+    config = read_config(text, "segment.yaml", [f"root={place / 'runs'}", *overrides])
+    assert isinstance(config, SegmentConfig)
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path, ray_up: None) -> dict[str, Any]:
+    return train.run(_config(place), run_id="sec")
+
+
+@pytest.mark.slow
+def test_a_run_leaves_cues_scores_and_a_model(place: Path, trained: dict[str, Any]) -> None:
+    folder = Path(trained["folder"])
+    assert {"train/seed", "train/expand", "train/boundary", "val/miou"} <= set(trained["metrics"])
+    assert trained["cues"]["precision"] > 0.9
+    assert len(list((folder / "cues").glob("train-*.png"))) == 16
+    score = Score.from_json((folder / "cues" / "score.json").read_text())
+    assert score.value == trained["cues"]["miou"]
+    assert score.protocol.cue_rule is not None
+    assert score.protocol.cue_rule["saliency"] == "given by the data"
+    described = json.loads((folder / "model" / "model.json").read_text())
+    assert described["task"] == "segmentation"
+    assert described["info"]["cues"] == trained["cues"]["digest"]
+    assert list((folder / "preview").glob("*/epoch-0001.png"))
+    assert train.resume(str(folder))["model"] == trained["model"]
+    assert train.resume(str(folder))["cues"] == trained["cues"]
+
+
+@pytest.mark.slow
+def test_masks_for_the_voc_server(place: Path, trained: dict[str, Any]) -> None:
+    result = masks.run(
+        trained["model"],
+        [f"root={place / 'runs'}", "data.count=6", "processes=2", "panels=2"],
+        voc_submission=True,
+    )
+    folder = Path(result["folder"])
+    assert result["images"] == result["masked"] == 6
+    with tarfile.open(result["submission"]) as archive:
+        names = [name for name in archive.getnames() if name.endswith(".png")]
+    assert len(names) == 6
+    assert all(name.startswith("results/VOC2012/Segmentation/comp6_val_cls/val-") for name in names)
+    source = ScenesConfig(count=6, size=32, split="val").build()
+    counts = np.zeros((9, 9), np.int64)[: len(source.classes) + 1, : len(source.classes) + 1]
+    for index, record in enumerate(source.records):
+        path = folder / "results/VOC2012/Segmentation/comp6_val_cls" / f"{record.image_id}.png"
+        assert Image.open(path).mode == "P"
+        made = read_mask(str(path), (32, 32), len(source.classes))
+        truth = source.load(index).mask
+        assert truth is not None
+        counts += confusion_matrix(made, truth, len(counts))
+    assert result["scores"]["miou_crf"] == pytest.approx(mean_iou(counts)[0])
+    scores = json.loads((folder / "scores.json").read_text())["scores"]
+    with_crf, without = (Score.from_json(json.dumps(scores[name])) for name in ("miou_crf", "miou"))
+    assert with_crf.protocol.crf is not None
+    assert without.protocol.crf is None
+    assert with_crf.protocol.scales == (1.0, 1.25)
+    assert with_crf.protocol.flip
+    assert [row["class"] for row in result["per_class"]] == ["background", *source.classes]
+    assert len(list((folder / "panels").iterdir())) == 2
+    assert (folder / "sheet.png").exists()
+    assert masks.table(result).row_count == len(source.classes) + 2
+    alone = masks.run(trained["model"], [f"root={place / 'runs'}", "data.count=6", "processes=0", "panels=0"])
+    assert alone["scores"] == result["scores"]
+    assert alone["submission"] is None
+    assert alone["protocols"] == result["protocols"]
+
+
+@pytest.mark.slow
+def test_the_second_round_learns_from_the_firsts_masks(
+    place: Path, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(place, "retrain={labels: {scales: [1.0]}, training: {steps: 3}}")
+    begun: list[SegmentConfig] = []
+
+    def begin(second: SegmentConfig, *, run_id: str, address: str | None) -> dict[str, Any]:
+        begun.append(second)
+        return {"run_id": run_id}
+
+    monkeypatch.setattr(train, "run", begin)
+    result = second_round.second_round(config, trained, None)
+    assert result == {"run_id": "sec-retrain", "first_round": trained}
+    (second,) = begun
+    assert second.training.steps == 3
+    assert second.model.weights == trained["model"]
+    assert isinstance(second.labels, FileLabels)
+    parts = second.build_parts(rank=0, world=2)
+    for index, record in enumerate(parts.source.records):
+        made = read_mask(f"{second.labels.path}/{record.image_id}.png", (32, 32), len(parts.source.classes))
+        assert set(np.unique(made).tolist()) <= {0, *(label + 1 for label in record.labels)}
+        assert parts.dataset[index].cues is not None
+
+
+def test_cues_before_training(place: Path) -> None:
+    result = cues.run(_config(place, "labels.rule.foreground=0.4"), sweep=True)
+    folder = RunFolder(str(place / "runs"), result["run_id"])
+    assert result["report"]["quality"] == {k: result["score"]["extras"][k] for k in result["report"]["quality"]}
+    assert result["best"]["miou_all"] >= result["report"]["quality"]["miou_all"]
+    assert len(result["grid"]["miou_all"]) == len(cues.FOREGROUND)
+    assert cues.table(result).row_count == len(result["report"]["classes"]) + 1
+    assert folder.exists("cues/cues.json")
+    with pytest.raises(ConfigError, match="labels.source=cues is needed"):
+        cues.run(_config(place, "labels.source=masks"))
+
+
+def test_maps_of_other_data_are_found_before_anything_starts(place: Path) -> None:
+    with pytest.raises(DataError, match="has no rows for image 'train-0000"):
+        train.run(_config(place, "data.count=40", "data.split=val"), run_id="other")
+    assert not (place / "runs" / "other").exists()
