@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check", "ready", "save"]
+__all__ = ["check", "finish", "ready", "save"]
 
 import sys
 from pathlib import Path
@@ -42,6 +42,7 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
         map_kind=method.map_kind,
         layers=method.layers,
         layer=method.layer,
+        exclusive=source.exclusive,
         config_yaml=folder.read("config.yaml").decode(),
         info={
             "run_id": folder.run_id,
@@ -52,6 +53,10 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
     )
     if store:
         _draw_growth(config, folder)
+
+
+def finish(config: TrainConfig, result: dict[str, Any], address: str | None) -> dict[str, Any]:
+    return result
 
 
 def _draw_growth(config: TrainConfig, folder: RunFolder) -> None:

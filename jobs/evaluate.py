@@ -22,8 +22,9 @@ from attn.evaluation.inference import ImageMaps
 from attn.pictures.curve import threshold_curves
 from attn.pictures.panel import Looked, panel, sheet
 from attn.pictures.preview import looked_at, spread
-from attn.tracking import Tracker, attach, create_run
+from attn.tracking import Tracker, add_scores, attach, create_run
 from jobs.models import data_name
+from jobs.origin import record_origin
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.subjects import Subject, open_subject
 
@@ -73,16 +74,23 @@ def score(target: str, overrides: list[str]) -> tuple[dict[str, Any], list[Looke
     folder = RunFolder(config.root, new_run_id("evaluate"))
     named = "maps" if "maps" in subject.described else "model"
     tags = {f"attn.{named}": target}
+    weights = subject.described.get("weights")
+    tags |= {"attn.weights": weights} if weights else {}
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config, tags=tags)
-    told = {name: subject.described[name] for name in ("model", "maps", "version") if name in subject.described}
+    told = {
+        name: subject.described[name] for name in ("model", "weights", "maps", "version") if name in subject.described
+    }
     folder.update(kind="evaluate", state="running", started=started, tracking_run=tracking_run, **told)
     folder.write("config.yaml", dump_config(config, f"The resolved config of the evaluation of {target}."))
+    record_origin(folder)
     tracker = attach(config.tracking, config.root, tracking_run)
     try:
         evaluation, looked = _evaluate(subject)
         _write(folder, evaluation, looked, subject.described)
         with _told("the scores could not be recorded", TrackingError):
             _record(tracker, folder, evaluation)
+            if weights:
+                add_scores(config.tracking, config.root, tracking_run, weights, evaluation.scores.values())
     except BaseException as error:
         state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
         with _told("the evaluation's end could not be recorded", AttnError):  # must not hide what ended it

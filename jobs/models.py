@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-__all__ = ["check_classes", "data_name", "open_model", "resize_text"]
+__all__ = ["check_classes", "data_name", "masks_name", "open_model", "resize_text"]
 
 import contextlib
 import json
 import re
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attn.config.base import is_remote
 from attn.config.evaluate import ModelPlace
 from attn.config.resolve import resolve
 from attn.data import transfer
+from attn.data.files import name_of
 from attn.data.transforms import InputConfig
 from attn.errors import DataError, WeightsError
-from attn.models.bundle import Bundle, load_bundle
+from attn.models.bundle import load_bundle
 from attn.tracking import fetch_model
 from jobs.checkpoint_transfer import download_folder
 
+B = TypeVar("B")
+
 
 @contextlib.contextmanager
-def open_model(model: str, overrides: list[str]) -> Generator[Bundle]:
+def open_model(model: str, overrides: list[str], load: Callable[[str | Path, str], B] = load_bundle) -> Generator[B]:
     """The model, wherever it lies; a copy that had to be fetched is removed afterwards.
 
     Args:
         model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
         overrides: Of which `root` and `tracking` say where models are looked up.
+        load: Opens a bundle by its folder, or a run's id below the root.
 
     Raises:
         WeightsError: There is no such model, or it is damaged.
@@ -37,11 +41,11 @@ def open_model(model: str, overrides: list[str]) -> Generator[Bundle]:
     place = model_place(overrides)
     with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
         try:
-            bundle = _load(model, place.root, Path(scratch))
+            bundle = _load(model, place.root, Path(scratch), load)
         except WeightsError:
             if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
                 raise
-            bundle = load_bundle(fetch_model(place.tracking, place.root, model, Path(scratch)))
+            bundle = load(fetch_model(place.tracking, place.root, model, Path(scratch)), place.root)
         yield bundle
 
 
@@ -78,22 +82,28 @@ def data_name(data: Any) -> str:
     return str(data.source)
 
 
+def masks_name(data: Any) -> str | None:
+    """The folder of the masks by a name that is the same on every machine."""
+    masks = getattr(data, "masks", None)
+    return name_of(masks) if masks and masks.startswith(("/", "s3://")) else masks
+
+
 def resize_text(config: InputConfig) -> str:
     """How images become the input, in words that fix it: `squash 225x225`."""
     size = f"{config.size}x{config.size}" if isinstance(config.size, int) else "x".join(map(str, config.size))
     return f"short_side {config.size}" if config.resize == "short_side" else f"{config.resize} {size}"
 
 
-def _load(model: str, root: str, scratch: Path) -> Bundle:
+def _load(model: str, root: str, scratch: Path, load: Callable[[str | Path, str], B]) -> B:
     if is_remote(model):
         places = [model.rstrip("/"), f"{model.rstrip('/')}/model"]
     elif is_remote(root) and not Path(model).exists():
         places = [f"{root.rstrip('/')}/{model}/model"]
     else:
-        return load_bundle(model, root)
+        return load(model, root)
     for uri in places:
         if transfer.exists(f"{uri}/model.json"):
-            return load_bundle(download_folder(uri, scratch))
+            return load(download_folder(uri, scratch), root)
     raise WeightsError(
         f"no trained model {model!r}: looked for model.json in {', '.join(places)}; give a finished run's id or folder"
     )

@@ -17,7 +17,7 @@ from attn.config.evaluate import EvaluateConfig, EvaluateStoreConfig
 from attn.config.resolve import resolve
 from attn.data import transfer
 from attn.data.dataset import AttentionDataset
-from attn.data.files import name_of, read_bytes
+from attn.data.files import read_bytes
 from attn.data.loader import build_loader
 from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
@@ -29,7 +29,7 @@ from attn.evaluation.stored import evaluate_stored
 from attn.models.bundle import Bundle
 from attn.segmentation.device import choose_device
 from attn.store import Snapshot
-from jobs.models import check_classes, data_name, model_place, open_model, resize_text
+from jobs.models import check_classes, data_name, masks_name, model_place, open_model, resize_text
 
 Observe = Callable[[ImageMaps], None]
 
@@ -145,7 +145,7 @@ def _model_subject(model: str, overrides: list[str]) -> ModelSubject:
     bundle.network.expose(layer)
     source = _source(config)
     check_classes(bundle.classes, source.classes)
-    return ModelSubject(bundle, config, {"model": model}, source)
+    return ModelSubject(bundle, config, {"model": model, "weights": bundle.sha256}, source)
 
 
 def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | None:
@@ -202,11 +202,5 @@ def _source(config: EvaluateConfig | EvaluateStoreConfig) -> Source:
 
 def _data(config: EvaluateConfig | EvaluateStoreConfig, resize: str) -> DataDescription:
     return DataDescription(
-        source=data_name(config.data), split=config.data.split, resize=resize, masks=_masks(config.data)
+        source=data_name(config.data), split=config.data.split, resize=resize, masks=masks_name(config.data)
     )
-
-
-def _masks(data: Any) -> str | None:
-    """The folder of the masks by a name that is the same on every machine."""
-    masks = getattr(data, "masks", None)
-    return name_of(masks) if masks and masks.startswith(("/", "s3://")) else masks

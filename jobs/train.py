@@ -20,6 +20,7 @@ from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError, TrackingError
 from attn.tracking import create_run, terminate
 from jobs.kinds import kind_of
+from jobs.origin import record_origin
 from jobs.progress import Channel, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -37,7 +38,8 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
 
     Returns:
         `run_id`, `folder`, `model` (the bundle's folder), `metrics` of the last epoch, `store` and `store_version` (of
-        a run that accumulates), `tracking_run`, `seconds`.
+        a run that accumulates), `tracking_run`, `seconds`; of a segmentation network `cues` with their quality, where
+        they were made, and `first_round`, where there was a second.
 
     Raises:
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
@@ -54,9 +56,10 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     found = kind_of(config).check(config, folder)
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
     folder.write("config.yaml", text)
+    record_origin(folder, data=config.data.build().fingerprint())
     begun = {"kind": config.kind, "state": "running", "started": time.time(), "tracking_run": tracking_run}
     folder.update(**begun, **found, **_process())
-    return _train(config, folder, address)
+    return kind_of(config).finish(config, _train(config, folder, address), address)
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
@@ -76,12 +79,13 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     state = folder.state()
     config = read_config(folder.read("config.yaml").decode(), folder.path("config.yaml"))
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
+    kind = kind_of(config)
     if state.get("state") == "done":
-        return _result(folder, state)
+        return kind.finish(config, _result(folder, state), address)
     if state.get("state") == "running" and state.get("host") == platform.node() and psutil.pid_exists(state["pid"]):
         raise RunError(f"run {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
     folder.update(state="running", resumed=time.time(), ended=None, error=None, **_process())
-    return _train(config, folder, address)
+    return kind.finish(config, _train(config, folder, address), address)
 
 
 def _process() -> dict[str, Any]:

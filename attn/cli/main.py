@@ -6,7 +6,7 @@ __all__ = ["app", "main"]
 
 import typer
 
-from attn.cli import compare, inspect, runs, serve, store
+from attn.cli import compare, doctor, inspect, models, predict, repro, runs, segment, serve, store
 
 app = typer.Typer(
     name="attn",
@@ -24,13 +24,35 @@ app.command()(runs.evaluate)
 app.command()(compare.compare)
 app.command()(runs.maps)
 app.command()(runs.ls)
+app.command()(predict.predict)
+app.command()(repro.repro)
+app.command()(repro.diff)
 app.command()(inspect.validate)
+app.command()(doctor.doctor)
 app.command()(serve.serve)
 
 recipes = typer.Typer(no_args_is_help=False)
 recipes.callback(invoke_without_command=True)(inspect.show_recipes)
 recipes.command("show")(inspect.show_recipe)
 app.add_typer(recipes, name="recipes")
+
+segmentation = typer.Typer(
+    cls=segment.TrainByDefault,
+    help="Train a segmentation network: attn segment RECIPE_OR_FILE [a.b=value]. Or one of these:",
+    no_args_is_help=True,
+)
+segmentation.command("train")(segment.train)
+segmentation.command("cues")(segment.cues)
+segmentation.command("predict")(segment.predict)
+app.add_typer(segmentation, name="segment")
+
+registry = typer.Typer(help="Trained models: list them, get them, promote them, export them.", no_args_is_help=True)
+registry.command("ls")(models.ls)
+registry.command("show")(models.show)
+registry.command("get")(models.get)
+registry.command("promote")(models.promote)
+registry.command("export")(models.export)
+app.add_typer(registry, name="models")
 
 data = typer.Typer(help="Look at data sets.", no_args_is_help=True)
 data.command("check")(inspect.check_data)

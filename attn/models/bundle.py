@@ -6,17 +6,31 @@ hash of the weights) and `config.yaml` (the run's resolved config).
 
 from __future__ import annotations
 
-__all__ = ["Bundle", "find_bundle", "load_bundle", "save_bundle"]
+__all__ = [
+    "WEIGHTS",
+    "Bundle",
+    "describing",
+    "find_bundle",
+    "load_bundle",
+    "load_weights",
+    "read_bundle",
+    "save_bundle",
+    "task_of",
+    "write_bundle",
+]
 
+import contextlib
 import hashlib
 import json
 import pickle
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from attn.data.transforms import InputConfig
 from attn.errors import WeightsError
@@ -26,6 +40,7 @@ if TYPE_CHECKING:
     from attn.methods.base import MapKind
 
 FORMAT = 1
+WEIGHTS = "state_dict.pt"
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class Bundle:
         info: Where it comes from: run, method, epochs, scores; plain values.
         path: The bundle's folder.
         sha256: Of the file with the weights.
+        exclusive: Whether an image is of one class alone, so that probabilities sum to 1.
     """
 
     network: Network
@@ -52,6 +68,7 @@ class Bundle:
     layer: str = "last"
     info: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    exclusive: bool = False
 
     @property
     def config_file(self) -> Path:
@@ -76,24 +93,20 @@ def save_bundle(
     config_yaml: str,
     info: dict[str, Any],
     layer: str = "last",
+    exclusive: bool = False,
 ) -> None:
-    """Write a bundle; `model.json` comes last, so that a folder with it is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "state_dict.pt"
-    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
-    (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
+    """Write a classifier's bundle."""
     described = {
-        "format": FORMAT,
         "classes": list(classes),
         "model": json.loads(model.model_dump_json()),
         "input": json.loads(input.model_dump_json()),
         "map_kind": map_kind,
         "layers": list(layers),
         "layer": layer,
-        "sha256": _sha256(weights),
+        "exclusive": exclusive,
         "info": info,
     }
-    (folder / "model.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+    write_bundle(folder, state_dict, "classification", described, config_yaml)
 
 
 def find_bundle(target: str, root: str = "runs") -> Path:
@@ -113,33 +126,87 @@ def find_bundle(target: str, root: str = "runs") -> Path:
 
 
 def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
-    """Open a trained model on the CPU.
+    """Open a trained classifier on the CPU.
 
     Raises:
-        WeightsError: There is none, it is damaged, or it was written by a newer format.
+        WeightsError: There is none, it is damaged, it is no classifier, or it was written by a newer format.
     """
     folder = find_bundle(str(target), root)
-    try:
-        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if described["format"] != FORMAT:
-            raise WeightsError(
-                f"{folder}: format {described['format']} is not known to this version, which reads {FORMAT}"
-            )
+    described = read_bundle(folder, "classification")
+    with describing(folder):
         # The weights come from the bundle: nothing else must be there to build the network.
         model = ModelConfig.model_validate_json(json.dumps({**described["model"], "weights": None}), strict=True)
         input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
-        weights, expected = folder / "state_dict.pt", described["sha256"]
         classes, layers, kind = tuple(described["classes"]), tuple(described["layers"]), described["map_kind"]
-        layer = str(described.get("layer", "last"))
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise WeightsError(f"{folder}/model.json is not a model description: {error}") from None
+        layer, exclusive = str(described.get("layer", "last")), bool(described.get("exclusive", False))
+    network = model.build(len(classes), layers=(*layers, layer))
+    load_weights(network, folder)
+    info, sha256 = described.get("info", {}), described["sha256"]
+    return Bundle(network.eval(), classes, input, kind, layers, folder, layer, info, sha256, exclusive)
+
+
+def write_bundle(
+    folder: Path, state_dict: dict[str, torch.Tensor], task: str, described: dict[str, Any], config_yaml: str
+) -> None:
+    """Write a bundle of any task; `model.json` comes last, so that a folder with it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / WEIGHTS
+    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
+    (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
+    whole = {"format": FORMAT, "task": task, **described, "sha256": _sha256(weights)}
+    (folder / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+
+
+def read_bundle(folder: Path, task: str) -> dict[str, Any]:
+    """What `model.json` says, once its weights are known to be those that it describes.
+
+    Raises:
+        WeightsError: They are not, or the model does something else than `task`.
+    """
+    with describing(folder):
+        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        version, theirs, expected = described["format"], task_of(described), described["sha256"]
+    if version != FORMAT:
+        raise WeightsError(f"{folder}: format {version} is not known to this version, which reads {FORMAT}")
+    if theirs != task:
+        raise WeightsError(f"{folder} holds a model for {theirs}, and one for {task} is wanted")
+    weights = folder / WEIGHTS
     if not weights.is_file() or _sha256(weights) != expected:
         raise WeightsError(
             f"{weights} is not the file that model.json describes (SHA-256 differs); copy the folder again"
         )
-    network = model.build(len(classes), layers=(*layers, layer))
+    return described
+
+
+def task_of(described: dict[str, Any]) -> str:
+    """What a described model does: `classification` or `segmentation`."""
+    return str(described.get("task", "classification"))
+
+
+@contextlib.contextmanager
+def describing(folder: Path) -> Generator[None]:
+    """Within, what is read out of a bundle's `model.json` may be anything."""
     try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError) as error:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise WeightsError(f"{folder}/model.json is not a model description: {error}") from None
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Fill a network with a bundle's weights.
+
+    Raises:
+        WeightsError: They do not fit.
+    """
+    weights = folder / WEIGHTS
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError):
+        raise WeightsError(
+            f"{weights} holds something else than tensors and was not opened, since opening it may run code: a model's "
+            "weights are a state dict as torch.save writes it"
+        ) from None
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise WeightsError(f"{weights} does not fit the network that model.json describes: {error}") from None
-    return Bundle(network.eval(), classes, input, kind, layers, folder, layer, described.get("info", {}), expected)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-__all__ = ["NullTracker", "Tracker", "TrackingConfig", "attach", "create_run", "fetch_model", "log_model", "terminate"]
+__all__ = [
+    "NullTracker",
+    "Tracker",
+    "TrackingConfig",
+    "add_scores",
+    "attach",
+    "create_run",
+    "fetch_model",
+    "log_model",
+    "terminate",
+]
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attn.config.base import Config
 from attn.tracking.address import tracking_uri
 from attn.tracking.config import TrackingConfig
 from attn.tracking.tracker import NullTracker, Tracker
+
+if TYPE_CHECKING:
+    from attn.evaluation.score import Score
+    from attn.models.bundle import Bundle
+    from attn.segmentation.bundle import Segmenter
 
 
 def create_run(
@@ -69,25 +87,51 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
     """
     if not tracking.enabled or run_id is None:
         return None
-    from attn.models.bundle import load_bundle
     from attn.tracking.mlflow_model import log_network
 
-    opened = load_bundle(bundle)
-    size = opened.input.size
-    return log_network(
-        tracking_uri(tracking, root),
+    opened, metadata, outputs = _opened(bundle)
+    size, uri = opened.input.size, tracking_uri(tracking, root)
+    recorded = log_network(
+        uri,
         run_id,
         opened.network,
         size=(size, size) if isinstance(size, int) else size,
         bundle=bundle,
-        metadata={
-            "classes": list(opened.classes),
-            "map_kind": opened.map_kind,
-            "input": opened.input.model_dump(mode="json"),
-        },
-        register_as=tracking.register_as,
-        alias=tracking.alias,
+        outputs=outputs,
+        metadata=metadata | {"classes": list(opened.classes), "input": opened.input.model_dump(mode="json")},
     )
+    if tracking.register_as is None:
+        return recorded
+    from attn.tracking.mlflow_registry import Registry
+
+    found = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
+    return f"models:/{found.reference}"
+
+
+def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: str, scores: Iterable[Score]) -> None:
+    """Let every registered version of some weights carry an evaluation's scores; nothing where there is no record.
+
+    Raises:
+        TrackingError: The server refuses or does not answer.
+    """
+    if not tracking.enabled or run_id is None:
+        return
+    from attn.tracking.mlflow_registry import Registry
+
+    Registry(tracking_uri(tracking, root)).add_scores(sha256, run_id, scores)
+
+
+def _opened(bundle: Path) -> tuple[Bundle | Segmenter, dict[str, str], tuple[int, ...]]:
+    """A bundle of any task, what only its task has, and the shape of its network's output."""
+    from attn.models.bundle import describing, load_bundle, task_of
+    from attn.segmentation.bundle import TASK, load_segmenter
+
+    with describing(bundle):
+        task = task_of(json.loads((bundle / "model.json").read_text(encoding="utf-8")))
+    if task == TASK:
+        return load_segmenter(bundle), {"task": task}, (-1, -1, -1, -1)
+    opened = load_bundle(bundle)
+    return opened, {"map_kind": opened.map_kind}, (-1, -1)
 
 
 def fetch_model(tracking: TrackingConfig, root: str, name: str, folder: Path) -> Path:
@@ -96,6 +140,6 @@ def fetch_model(tracking: TrackingConfig, root: str, name: str, folder: Path) ->
     Returns:
         The bundle's folder.
     """
-    from attn.tracking.mlflow_model import download_model
+    from attn.tracking.mlflow_registry import Registry
 
-    return download_model(tracking_uri(tracking, root), name, folder)
+    return Registry(tracking_uri(tracking, root)).fetch(name, folder)[0]

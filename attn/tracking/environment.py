@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["environment", "git_commit", "requirements"]
+__all__ = ["Changes", "environment", "git_changes", "git_commit", "pins", "requirements"]
 
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 import attn
 
+UNTRACKED = 200
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "pyarrow", "boto3", "pydensecrf2", "scikit-learn")
 
 
@@ -38,6 +40,36 @@ def environment() -> dict[str, Any]:
 def requirements() -> list[str]:
     """What a logged model needs to be loaded, pinned to the versions that wrote it (without local suffixes)."""
     return [f"{name}=={found.partition('+')[0]}" for name in ("torch", "torchvision") if (found := _version(name))]
+
+
+def pins() -> list[str]:
+    """Every installed package as `name==version`, this one left out, in alphabetical order."""
+    found = {(one.metadata["Name"] or "").lower().replace("_", "-"): one.version for one in distributions()}
+    return [f"{name}=={found[name]}" for name in sorted(found) if name not in ("", "attn")]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How the source tree differs from its commit.
+
+    Attributes:
+        patch: Of the files that git knows, as `git apply` takes it; empty where there are none.
+        untracked: Names of Python and YAML files that git does not know.
+    """
+
+    patch: str = ""
+    untracked: list[str] = field(default_factory=list)
+
+
+def git_changes() -> Changes:
+    """What is not in the commit of the source tree that this package is run from; nothing where it is in none."""
+    root = Path(attn.__file__).parent.parent
+    if not (root / ".git").exists():
+        return Changes()
+    patch = _git(root, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff") or ""
+    names = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
+    sources = [name for name in names if name.endswith((".py", ".yaml"))]
+    return Changes(f"{patch}\n" if patch else "", sources[:UNTRACKED])
 
 
 def git_commit() -> str | None:

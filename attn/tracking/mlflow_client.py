@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 LATER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
 QUIET = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -58,9 +59,20 @@ def reported(uri: str, doing: str) -> Generator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        if _refused(error):
+            raise TrackingError(
+                f"tracking at {shown(uri)}: {doing} was refused: the log-in is missing, wrong, or may not do "
+                "this. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            ) from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = re.sub(r"//[^/@\s]*@", "//", lines[0])[:300].replace(uri, shown(uri))
         raise TrackingError(
             f"tracking at {shown(uri)}: {doing} failed: {reason}. Check tracking.uri and that the server runs, or set "
             "tracking.enabled=false"
         ) from error
+
+
+def _refused(error: Exception) -> bool:
+    """Whether a server does not know, or does not let in, whoever asks."""
+    code = getattr(error, "error_code", "")
+    return code in ("UNAUTHENTICATED", "PERMISSION_DENIED") or bool(re.search(r"error code 40[13]\b", str(error)[:400]))

@@ -1,8 +1,8 @@
-"""Trained models in MLflow: the exported network, the bundle beside it, and the registry."""
+"""Trained models in MLflow: the exported network, and the bundle beside it."""
 
 from __future__ import annotations
 
-__all__ = ["download_model", "log_network"]
+__all__ = ["log_network", "served_from"]
 
 import contextlib
 import logging
@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attn.errors import WeightsError
 from attn.tracking.environment import requirements
-from attn.tracking.mlflow_client import connect, hurried, reported
+from attn.tracking.mlflow_client import connect, reported
 
 BUNDLE = "bundle"
 
@@ -41,8 +40,7 @@ def log_network(
     size: tuple[int, int],
     bundle: Path,
     metadata: dict[str, Any],
-    register_as: str | None = None,
-    alias: str | None = None,
+    outputs: tuple[int, ...] = (-1, -1),
 ) -> str:
     """Record a trained network: exported by torch.export (no pickle) for whoever serves MLflow models, and its bundle
     as artifacts of the run, for whoever wants maps or goes on training.
@@ -51,9 +49,10 @@ def log_network(
         network: On the CPU, in evaluation mode; called with images, it returns an object with `logits`.
         size: (H, W) to export with; the exported network takes other sizes too.
         metadata: Plain values kept with the model.
+        outputs: Shape of the logits, -1 for each size that is not fixed.
 
     Returns:
-        The model's URI: `models:/<name>/<version>` where it was registered, `models:/m-...` else.
+        The model's URI, `models:/m-...`.
 
     Raises:
         TrackingError: The server refuses or does not answer.
@@ -66,9 +65,9 @@ def log_network(
     # Without names: a named tensor would have to come in a dict, which the PyTorch flavour does not take.
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 3, -1, -1))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, -1))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), outputs)]),
     )
-    with reported(uri, "recording the model"), _served_from(uri), _expected_warnings():
+    with reported(uri, "recording the model"), served_from(uri), _expected_warnings():
         client.log_artifacts(run_id, str(bundle), BUNDLE)
         # By itself MLflow would put the model into the active experiment, whose artifacts lie in the working directory.
         experiment = client.get_run(run_id).info.experiment_id
@@ -88,66 +87,11 @@ def log_network(
             serialization_format="pt2",
             validate_serving_input=False,
         )
-        if register_as is None:
-            return info.model_uri
-        version = _register(client, register_as, info.model_uri, run_id)
-        if alias is not None:
-            client.set_registered_model_alias(register_as, alias, version)
-    return f"models:/{register_as}/{version}"
-
-
-def download_model(uri: str, name: str, destination: Path) -> Path:
-    """Fetch the bundle of a registered model.
-
-    Args:
-        name: `name@alias`, `name/version`, or `name` for the newest version.
-
-    Returns:
-        The bundle's folder, under the destination.
-
-    Raises:
-        WeightsError: There is no such model or version, or it has no bundle.
-        TrackingError: The server does not answer.
-    """
-    from mlflow.exceptions import MlflowException
-
-    client = connect(uri)
-    with hurried(), reported(uri, "looking up the model"):
-        try:
-            version = _version(client, name)
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            version = None
-    if version is None:
-        raise WeightsError(f"no registered model {name!r}; give name@alias, name/version, or a name that is registered")
-    with reported(uri, "fetching the model"):
-        destination.mkdir(parents=True, exist_ok=True)
-        return Path(client.download_artifacts(version.run_id, BUNDLE, str(destination)))
-
-
-def _register(client: Any, name: str, source: str, run_id: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    return client.create_model_version(name, source, run_id=run_id, model_id=source.rpartition("/")[2]).version
-
-
-def _version(client: Any, name: str) -> Any:
-    if "@" in name:
-        return client.get_model_version_by_alias(*name.rsplit("@", 1))
-    if "/" in name:
-        return client.get_model_version(*name.rsplit("/", 1))
-    found = client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
-    return max(found, key=lambda version: int(version.version), default=None)
+    return info.model_uri
 
 
 @contextlib.contextmanager
-def _served_from(uri: str) -> Generator[None]:
+def served_from(uri: str) -> Generator[None]:
     """MLflow's model functions know only a global URI; it is put back afterwards."""
     import mlflow
 

@@ -1,0 +1,9 @@
+"""Whether machines are fit to train: facts of each, and what they mean."""
+
+from __future__ import annotations
+
+__all__ = ["Facts", "Finding", "inspect_node", "judge"]
+
+from attn.health.finding import Finding
+from attn.health.judge import judge
+from attn.health.node import Facts, inspect_node

@@ -1,0 +1,78 @@
+"""Who can reach what on this machine: Ray's token, and servers that listen beyond it."""
+
+from __future__ import annotations
+
+__all__ = ["check_listeners", "check_token", "in_clear"]
+
+import stat
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+from attn.health.finding import Finding
+
+SERVERS = {"attn serve": "attn serve", "mlflow": "mlflow server", "ray::DashboardHead": "Ray's dashboard"}
+"""Words of a command line, and what it is."""
+
+
+def check_token(environment: Mapping[str, str], *, joins: bool, home: Path | None = None) -> list[Finding]:
+    """Whether a client has a token for its cluster, and keeps it to itself.
+
+    Args:
+        joins: Whether a cluster is to be joined; without, runs make a token of their own.
+    """
+    mode = environment.get("RAY_AUTH_MODE")
+    if not joins:
+        if mode == "disabled":
+            return [Finding("ray token", "warn", "RAY_AUTH_MODE=disabled: other users of this machine can run code in "
+                            "your session", "unset RAY_AUTH_MODE; a run then makes a token of its own")]  # fmt: skip
+        return [Finding("ray token", "ok", "each run on this machine makes its own")]
+    file = Path(environment.get("RAY_AUTH_TOKEN_PATH") or (home or Path.home()) / ".ray" / "auth_token")
+    found: list[Finding] = []
+    if mode != "token":
+        fix = "export RAY_AUTH_MODE=token here and on every node, with one token (ray get-auth-token --generate)"
+        text = f"RAY_AUTH_MODE is {mode or 'not set'}: no token is shown to the cluster"
+        found.append(Finding("ray token", "warn", text, fix))
+    elif "RAY_AUTH_TOKEN" not in environment and not file.is_file():
+        fix = "copy the cluster's token there, or set RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
+        found.append(Finding("ray token", "fail", f"RAY_AUTH_MODE=token, but there is no {file}", fix))
+    else:
+        found.append(Finding("ray token", "ok", "RAY_AUTH_MODE=token, and there is one"))
+    if file.is_file() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+        found.append(Finding("ray token file", "warn", f"{file} can be read by other users", f"chmod 600 {file}"))
+    return found
+
+
+def check_listeners() -> Finding:
+    """Whether a server of ours on this machine listens on more than the loopback address."""
+    import psutil
+
+    open_to_all: list[str] = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline())
+            what = next((name for pattern, name in SERVERS.items() if pattern in words), None)
+            if what is None:
+                continue
+            listening = [one.laddr for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+            open_to_all += [f"{what} on {at.ip}:{at.port}" for at in listening if not ip_address(at.ip).is_loopback]
+        except (psutil.Error, ValueError):
+            continue  # somebody else's, or gone
+    if not open_to_all:
+        return Finding("open ports", "ok", "no server of ours listens beyond this machine")
+    fix = "listen on 127.0.0.1 and go through SSH, or put a firewall and a log-in before it"
+    return Finding("open ports", "warn", "; ".join(sorted(set(open_to_all))), fix)
+
+
+def in_clear(uri: str, environment: Mapping[str, str]) -> bool:
+    """Whether a password would travel to a tracking server unencrypted."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(uri)
+    has_password = "MLFLOW_TRACKING_PASSWORD" in environment or "MLFLOW_TRACKING_TOKEN" in environment
+    if parts.scheme != "http" or not has_password:
+        return False
+    try:
+        return not ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname != "localhost"

@@ -1,0 +1,61 @@
+"""Whether the root of the runs can hold them."""
+
+from __future__ import annotations
+
+__all__ = ["check_conditional_writes", "probe_under"]
+
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+from attn.config.base import is_remote
+from attn.data.files import client, split
+from attn.data.transfer import write_bytes
+from attn.errors import AttnError
+from attn.health.finding import Finding
+from attn.health.judge import judge_clock
+from attn.store.backends import connect
+from attn.store.conditions import check_conditions
+
+
+def check_conditional_writes(root: str) -> list[Finding]:
+    """Whether two writers of a map store under the root cannot overwrite each other, tried; and the root's clock."""
+    place = f"{root.rstrip('/')}/doctor-{secrets.token_hex(6)}"
+    check = "conditional writes"
+    made = not is_remote(root) and not Path(root).exists()
+    try:
+        backend = connect(place)
+        check_conditions(backend)
+        start = time.time()
+        now = backend.now()
+        end = time.time()
+    except AttnError as error:
+        return [Finding(check, "fail", str(error), "see what the message says; attn needs them for map stores only")]
+    finally:
+        if not is_remote(root):
+            shutil.rmtree(place, ignore_errors=True)
+            if made:
+                with contextlib.suppress(OSError):  # somebody else has put something there
+                    Path(root).rmdir()
+    found = [Finding(check, "ok", f"enforced under {root}")]
+    if is_remote(root):
+        found.append(judge_clock("the object store", now - (start + end) / 2, 1 + (end - start) / 2))
+    return found
+
+
+@contextlib.contextmanager
+def probe_under(root: str) -> Generator[tuple[str, str]]:
+    """Within, a file lies under the root that other machines should see: its location and content."""
+    location, content = f"{root.rstrip('/')}/.doctor-{secrets.token_hex(6)}", secrets.token_hex(16)
+    write_bytes(location, content.encode())
+    try:
+        yield location, content
+    finally:
+        if is_remote(location):
+            bucket, key = split(location)
+            client().delete_object(Bucket=bucket, Key=key)
+        else:
+            Path(location).unlink(missing_ok=True)

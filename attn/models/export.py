@@ -1,0 +1,265 @@
+"""A trained model for programs without this library: ONNX, or `torch.export`, each compared with the network itself.
+
+Shapes: B images, C classes, K channels, h×w feature map, H×W input.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FORMATS", "ExportError", "Exported", "export_model"]
+
+import contextlib
+import importlib.util
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from attn.errors import AttnError, ConfigError, Fault
+from attn.evaluation.inference import evaluating
+from attn.maps import attention
+from attn.models.bundle import Bundle
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from attn.segmentation.bundle import Segmenter
+
+FORMATS = {"onnx": ".onnx", "torch_export": ".pt2"}
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+KINDS = ("cam", "integral", "grad_cam", "channel", "pixel")
+"""Maps that the logits' own weights give, where only an average lies between the features and them."""
+METADATA = "attn.json"
+TOLERANCE = 1e-4
+"""Of a difference, as a share of the output's largest value: single precision, summed in another order."""
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+class ExportError(AttnError):
+    """A model cannot be exported, or what was exported computes something else."""
+
+    code = "export"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file and what is known of it.
+
+    Attributes:
+        outputs: Their names: `logits`, and `maps` (B, C, h, w), not normalised, where the network's are known in closed
+            form.
+        dynamic: Which sizes of the input are free: `batch`, `height`, `width`.
+        inputs: The shapes that were compared with the network itself, on random numbers.
+        differences: The largest of each output, absolute.
+        notes: What is not in the file, in words.
+    """
+
+    file: str
+    format: str
+    outputs: tuple[str, ...]
+    dynamic: tuple[str, ...]
+    inputs: tuple[tuple[int, ...], ...]
+    differences: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def export_model(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
+    """Write a model's network to a file, once it has been seen to give what the network gives.
+
+    Args:
+        form: `onnx` or `torch_export`.
+
+    Raises:
+        ConfigError: There is no such format.
+        ExportError: A package is missing, the network cannot be exported, or the file's outputs are not the network's.
+    """
+    if form not in FORMATS:
+        raise ConfigError([Fault("format", f"format = {form!r} is not available", f"one of {', '.join(FORMATS)}")])
+    if form == "onnx":
+        _check_packages()
+    module, notes = _module(model)
+    size = (model.input.size, model.input.size) if isinstance(model.input.size, int) else model.input.size
+    with torch.no_grad(), evaluating(model.network), _silence():
+        program, free_size = _traced(module, size)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as scratch:
+            part = Path(scratch, f"model{FORMATS[form]}")
+            described = json.dumps(_described(model, module))
+            run = (_write_onnx if form == "onnx" else _write_program)(program, module, part, described)
+            shapes = [(2, 3, *size), (1, 3, size[0] + 32, size[1] + 64) if free_size else (1, 3, *size)]
+            differences = _compared(model, module, run, shapes)
+            part.replace(file)
+    return Exported(
+        file=str(file),
+        format=form,
+        outputs=module.outputs,
+        dynamic=("batch", "height", "width") if free_size else ("batch",),
+        inputs=tuple(shapes),
+        differences=differences,
+        notes=notes,
+    )
+
+
+class _Outputs(nn.Module):
+    """A network whose outputs are a plain tuple of tensors."""
+
+    outputs: tuple[str, ...] = ("logits",)
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return (self.network(images).logits,)
+
+
+class _WithMaps(_Outputs):
+    """The maps of all classes beside the logits: what `attn.maps.attention` gives for every pair, in one product."""
+
+    outputs = ("logits", "maps")
+
+    def __init__(self, network: nn.Module, kind: str) -> None:
+        super().__init__(network)
+        self.kind = kind
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        output = self.network(images)
+        if output.class_maps is not None and self.kind in ("cam", "integral"):
+            maps = output.class_maps.relu() if self.kind == "cam" else output.class_maps.sigmoid()
+            return output.logits, maps
+        features, weight_CK = output.features["last"], output.linear_weight
+        if self.kind == "channel":
+            weight_CK = weight_CK.relu()
+        maps_BChw = torch.einsum("ck,bkhw->bchw", weight_CK, features).relu()
+        if self.kind in ("grad_cam", "channel", "pixel"):
+            maps_BChw = maps_BChw / (features.shape[2] * features.shape[3])
+        return output.logits, maps_BChw / features.shape[1] if self.kind == "pixel" else maps_BChw
+
+
+def _module(model: Bundle | Segmenter) -> tuple[_Outputs, tuple[str, ...]]:
+    if not isinstance(model, Bundle):
+        return _Outputs(model.network), ()
+    closed_form = model.layer == "last" and model.network.config.head in ("gap", "conv")
+    if closed_form and model.map_kind in KINDS:
+        return _WithMaps(model.network, model.map_kind), ()
+    why = f"layer {model.layer}, head {model.network.config.head}"
+    note = f"without maps: {model.map_kind} of {why} needs a gradient, which no exported network computes"
+    return _Outputs(model.network), (note,)
+
+
+def _described(model: Bundle | Segmenter, module: _Outputs) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "task": "classification" if isinstance(model, Bundle) else "segmentation",
+        "classes": list(model.classes),
+        "input": json.loads(model.input.model_dump_json()),
+        "outputs": list(module.outputs),
+        "weights": model.sha256,
+    }
+    return described | ({"map_kind": model.map_kind, "layer": model.layer} if isinstance(model, Bundle) else {})
+
+
+def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, bool]:
+    """The network as a graph, with height and width left open where it allows that."""
+    from torch.export import Dim, export
+
+    images = torch.zeros(2, 3, *size)  # two: a size of one would be taken for fixed
+    fault: Exception | None = None
+    for free in ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, dict[int, Any]()):
+        try:
+            return export(module, (images,), dynamic_shapes={"images": {0: Dim("batch"), **free}}), bool(free)
+        except Exception as error:  # torch.export has no class of its own for what it does not take
+            fault = error
+    assert fault is not None
+    reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+    raise ExportError(f"this network cannot be exported by torch {torch.__version__}: {reason[:300]}") from fault
+
+
+def _write_program(program: ExportedProgram, module: _Outputs, file: Path, described: str) -> Run:
+    torch.export.save(program, file, extra_files={METADATA: described})
+    loaded = torch.export.load(file).module()
+    return lambda images: tuple(loaded(images))
+
+
+def _write_onnx(program: ExportedProgram, module: _Outputs, file: Path, described: str) -> Run:
+    import onnxruntime
+
+    made = torch.onnx.export(
+        program, dynamo=True, input_names=["images"], output_names=list(module.outputs), verbose=False
+    )
+    assert made is not None, "the exporter gives a program where it is asked for no file"
+    made.model.metadata_props["attn"] = described
+    made.save(file, external_data=False)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(values) for values in session.run(None, {"images": images.numpy()}))
+
+    return run
+
+
+def _compared(model: Bundle | Segmenter, module: _Outputs, run: Run, shapes: list[tuple[int, ...]]) -> dict[str, float]:
+    """The largest difference of each output over random inputs.
+
+    Raises:
+        ExportError: One is too large.
+    """
+    worst = dict.fromkeys(module.outputs, 0.0)
+    generator = torch.Generator().manual_seed(0)
+    for shape in shapes:
+        images = torch.randn(*shape, generator=generator)
+        expected = _expected(model, module, images)
+        for name, ours, theirs in zip(module.outputs, expected, run(images), strict=True):
+            if ours.shape != theirs.shape:
+                raise ExportError(f"{name} of the file is {tuple(theirs.shape)}, the network's {tuple(ours.shape)}")
+            difference = float((ours - theirs).abs().max())
+            worst[name] = max(worst[name], difference)
+            if not difference <= TOLERANCE * float(ours.abs().max()) + 1e-8:  # NaN is refused as well
+                raise ExportError(
+                    f"{name} of the file differ from the network's by {difference:.3g} on random input of {shape}, "
+                    f"where the largest is {float(ours.abs().max()):.3g}; {TOLERANCE:g} of that is allowed. "
+                    "Nothing was written"
+                )
+    return worst
+
+
+def _expected(model: Bundle | Segmenter, module: _Outputs, images: Tensor) -> tuple[Tensor, ...]:
+    output = model.network(images)
+    if not isinstance(module, _WithMaps) or not isinstance(model, Bundle):
+        return (output.logits,)
+    pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(model.classes))).reshape(-1, 2)
+    maps_Nhw = attention(output, pairs, kind=model.map_kind)
+    return output.logits, maps_Nhw.unflatten(0, (len(images), len(model.classes)))
+
+
+def _check_packages() -> None:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"export to ONNX needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            "pip install 'attn[export]'"
+        )
+
+
+@contextlib.contextmanager
+def _silence() -> Generator[None]:
+    """Within, what the exporters say of themselves is not shown."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

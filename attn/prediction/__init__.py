@@ -1,0 +1,10 @@
+"""What a trained model says of any image: labels with probabilities, attention maps, a mask."""
+
+from __future__ import annotations
+
+__all__ = ["ImagePrediction", "PredictionConfig", "Predictor", "find_images", "open_predictor", "write_prediction"]
+
+from attn.prediction.config import PredictionConfig
+from attn.prediction.images import find_images
+from attn.prediction.predictor import ImagePrediction, Predictor, open_predictor
+from attn.prediction.write import write_prediction

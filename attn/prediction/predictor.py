@@ -1,0 +1,123 @@
+"""A trained model of any task as a function of one image. Shapes: C classes, H0×W0 image."""
+
+from __future__ import annotations
+
+__all__ = ["ImagePrediction", "Predictor", "open_predictor"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.errors import ConfigError, Fault
+from attn.models.open import open_any
+from attn.prediction.config import PredictionConfig
+
+if TYPE_CHECKING:
+    from attn.models.bundle import Bundle
+    from attn.segmentation.bundle import Segmenter
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """What a model says of one image.
+
+    Attributes:
+        image: uint8 RGB (H0, W0, 3).
+        probabilities: By class. Of a classifier, that the image shows it; of a segmentation network, the highest that
+            a pixel has.
+        labels: The classes that were predicted or asked for, most probable first.
+        maps: float32 (H0, W0) in [0, 1] by class, for each of the labels: a classifier's attention, divided by its own
+            maximum; a segmentation network's probabilities.
+        mask: uint8 (H0, W0): 0 background, class index + 1.
+        classes: Names, in the order of the mask's indices.
+    """
+
+    image: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    probabilities: dict[str, float]
+    labels: tuple[str, ...]
+    maps: dict[str, NDArray[np.float32]]
+    mask: NDArray[np.uint8]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the size, the labels with their probability and share of the mask, all probabilities."""
+        share = np.bincount(self.mask.ravel(), minlength=len(self.classes) + 1) / self.mask.size
+        index = {name: number + 1 for number, name in enumerate(self.classes)}
+        return {
+            "size": [int(side) for side in self.mask.shape],
+            "labels": [
+                {"class": name, "probability": self.probabilities[name], "share": float(share[index[name]])}
+                for name in self.labels
+            ],
+            "probabilities": self.probabilities,
+        }
+
+
+class Predictor(Protocol):
+    """A trained model, ready for images.
+
+    Attributes:
+        task: `classification` or `segmentation`.
+        classes: Names, without the background.
+        sha256: Of the weights.
+    """
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def __call__(self, image_HW3: NDArray[np.uint8]) -> ImagePrediction:
+        """Look at one upright image, uint8 RGB."""
+        ...
+
+
+def open_predictor(model: str | Path, config: PredictionConfig, root: str = "runs") -> Predictor:
+    """A trained model of whatever task.
+
+    Args:
+        model: A bundle's folder, a run's folder, or a run's id below the root.
+
+    Raises:
+        WeightsError: There is none, or it is damaged.
+        ConfigError: It does not know a class, or cannot do what the config asks for.
+    """
+    return predictor_of(open_any(model, root), config)
+
+
+def predictor_of(model: Bundle | Segmenter, config: PredictionConfig) -> Predictor:
+    """A model that is open already."""
+    from attn.models.bundle import Bundle
+    from attn.prediction.classifier import ClassifierPredictor
+    from attn.prediction.segmenter import SegmenterPredictor
+
+    if config.classes is not None:
+        _check_classes(config.classes, model.classes)
+    if isinstance(model, Bundle):
+        return ClassifierPredictor(model, config)
+    for name in ("probability", "threshold"):
+        if getattr(config, name) is not None:
+            fault = f"{name} is for a classifier's labels and maps; a segmentation network gives every pixel its class"
+            raise ConfigError([Fault(name, fault, f"leave {name} out")])
+    return SegmenterPredictor(model, config)
+
+
+def _check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
+    import difflib
+
+    faults: list[Fault] = []
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known[:30])}"
+            faults.append(Fault("classes", f"the model does not know {name!r}", hint))
+    if faults:
+        raise ConfigError(faults)

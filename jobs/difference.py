@@ -1,0 +1,148 @@
+"""Two runs side by side: config, code, environment, data, metrics and scores."""
+
+from __future__ import annotations
+
+__all__ = ["run"]
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from attn.config.document import read_document
+from attn.evaluation.pairing import side_by_side
+from attn.evaluation.score import Score
+from attn.tracking.mlflow_tracker import flattened
+from jobs.listing import list_runs
+from jobs.origin import CHANGES, read_origin
+from jobs.repro import run_folder
+from jobs.run_folder import RunFolder
+
+SCORED = ("evaluate", "masks")
+MEASURED_BY = ("data.", "validation.", "input.", "evaluation.", "inference.", "kind")
+"""Fields that a run's own validation depends on."""
+PLACES = ("data.root",)
+ENVIRONMENT = ("attn", "python", "system", "processor", "cores", "threads", "gpus", "cuda")
+
+
+def run(a: str, b: str, *, root: str = "runs") -> dict[str, Any]:
+    """Compare two runs.
+
+    Args:
+        a, b: Ids under the root, or folders.
+
+    Returns:
+        `config`, `environment` and `packages` (each a list of `field`, `a`, `b` that differ), `code`, `data`, `weights`
+        (each `a`, `b` and whether they are the `same`), `metrics` of the last epoch (with `why_not` where they were
+        measured differently), and `scores` of evaluations: `compared` where protocols are equal, `not_compared` with
+        the reason elsewhere.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    left, right = (_read(run_folder(name, root)) for name in (a, b))
+    config = _differing(left.config, right.config)
+    why = _why_not(config, _same(left.data, right.data))
+    packages = [dict(pin.split("==", 1) for pin in one.origin.get("pins", [])) for one in (left, right)]
+    return {
+        "a": left.folder.run_id,
+        "b": right.folder.run_id,
+        "config": config,
+        "data": {"a": left.data, "b": right.data, "same": _same(left.data, right.data)},
+        "code": {
+            "a": left.origin.get("commit"),
+            "b": right.origin.get("commit"),
+            "same": _same(left.code, right.code),
+        },
+        "environment": _differing(*(_picked(one.origin, ENVIRONMENT) for one in (left, right))),
+        "packages": _differing(*packages),
+        "weights": {"a": left.weights, "b": right.weights, "same": _same(left.weights, right.weights)},
+        "metrics": _metrics(left.metrics, right.metrics, comparable=not why),
+        "why_not": why,
+        "scores": side_by_side(left.scores, right.scores).to_json(),
+    }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is known of a run; None stands for what is not."""
+
+    folder: RunFolder
+    config: dict[str, str]
+    origin: dict[str, Any]
+    data: str | None
+    code: str | None
+    weights: str | None
+    metrics: dict[str, float | None]
+    scores: tuple[Score, ...]
+
+
+def _read(folder: RunFolder) -> _Run:
+    state, origin = folder.state(), read_origin(folder)
+    text = folder.read("config.yaml").decode() if folder.exists("config.yaml") else ""
+    described = json.loads(folder.read("model/model.json")) if folder.exists("model/model.json") else {}
+    commit = origin.get("commit")
+    patch = folder.read(CHANGES).decode() if folder.exists(CHANGES) else ""
+    return _Run(
+        folder=folder,
+        config=flattened(read_document(text, folder.path("config.yaml")).values),
+        origin=origin,
+        data=origin.get("data") or (described.get("info") or {}).get("data"),
+        code=None if commit is None else f"{commit}\n{patch}",
+        weights=described.get("sha256"),
+        metrics=state.get("metrics") or {},
+        scores=tuple(_scores(folder, state, described.get("sha256"))),
+    )
+
+
+def _scores(folder: RunFolder, state: dict[str, Any], weights: str | None) -> list[Score]:
+    """Of the run itself where it is an evaluation, else of all evaluations beside it that scored its model."""
+    if state.get("kind") in SCORED:
+        return _read_scores(folder)
+    names = {folder.run_id, folder.uri, folder.path("model")}
+    found: list[Score] = []
+    for other in reversed(list_runs(folder.root)):  # the newest last: it counts
+        if other.get("kind") not in SCORED or other.get("state") != "done":
+            continue
+        same_weights = weights is not None and other.get("weights") == weights
+        if same_weights or ("weights" not in other and other.get("model") in names):
+            found += _read_scores(RunFolder(folder.root, other["id"]))
+    return found
+
+
+def _read_scores(folder: RunFolder) -> list[Score]:
+    if not folder.exists("scores.json"):
+        return []
+    return [Score.from_json(json.dumps(one)) for one in json.loads(folder.read("scores.json"))["scores"].values()]
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
+    names = dict.fromkeys([*a, *b])
+    return [{"field": name, "a": a.get(name), "b": b.get(name)} for name in names if a.get(name) != b.get(name)]
+
+
+def _picked(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}
+
+
+def _same(a: str | None, b: str | None) -> bool | None:
+    return None if a is None or b is None else a == b
+
+
+def _why_not(config: list[dict[str, Any]], same_data: bool | None) -> list[str]:
+    """Why the runs' own metrics cannot be compared."""
+    why = ["the data differs (fingerprints)"] if same_data is False else []
+    for one in config:
+        name = one["field"]
+        moved = name in PLACES and same_data
+        if name.startswith(MEASURED_BY) and not moved:
+            why.append(f"{name}: {one['a']} against {one['b']}")
+    return why
+
+
+def _metrics(a: dict[str, Any], b: dict[str, Any], *, comparable: bool) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys([*a, *b]):
+        left, right = a.get(name), b.get(name)
+        difference = right - left if left is not None and right is not None and comparable else None
+        rows.append({"name": name, "a": left, "b": right, "difference": difference})
+    return rows

@@ -1,0 +1,152 @@
+"""Look at everything that a run depends on, here or on every node of a cluster."""
+
+from __future__ import annotations
+
+__all__ = ["run"]
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from attn.errors import AttnError, RunError
+from attn.health.access import check_listeners, check_token
+from attn.health.finding import Finding
+from attn.health.judge import judge, judge_clock, judge_equal, judge_probe
+from attn.health.node import Facts, inspect_node
+from attn.health.places import check_conditional_writes, probe_under
+from attn.tracking.address import tracking_uri
+from jobs.models import model_place
+from jobs.ray_session import ray_session
+
+NODE_SECONDS = 120.0
+HERE = "here"
+
+
+def run(overrides: list[str], *, address: str | None = None) -> dict[str, Any]:
+    """Check this machine and, where an address is given, every node of the cluster.
+
+    Args:
+        overrides: `root=` and `tracking.uri=` of the runs.
+
+    Returns:
+        `ok` (no check failed), and `findings`: `node`, `check`, `status` (`ok`, `warn`, `fail`), `text`, `fix` of each.
+    """
+    place = model_place(overrides)
+    found: list[tuple[str, Finding]] = []
+
+    def add(node: str, *findings: Finding) -> None:
+        found.extend((node, finding) for finding in findings)
+
+    local = inspect_node(place.root)
+    add(HERE, *judge(local), *check_token(os.environ, joins=address is not None), check_listeners())
+    add("root", *check_conditional_writes(place.root))
+    try:
+        from attn.tracking.mlflow_health import check_tracking
+
+        add("tracking", *check_tracking(tracking_uri(place.tracking, place.root)))
+    except AttnError as error:
+        add("tracking", Finding("mlflow", "fail", str(error), "give tracking.uri=http://... of a server"))
+    if address is not None:
+        found += _cluster(address, place.root, local)
+    return {
+        "ok": all(finding.status != "fail" for _, finding in found),
+        "findings": [{"node": node, **finding.to_json()} for node, finding in found],
+    }
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A node's facts, and how its clock goes: ahead by `skew` seconds, known to within `uncertainty`."""
+
+    facts: Facts
+    skew: float
+    uncertainty: float
+
+
+def _cluster(address: str, root: str, local: Facts) -> list[tuple[str, Finding]]:
+    found: list[tuple[str, Finding]] = []
+    try:
+        with ray_session(address), probe_under(root) as (probe, content):
+            found.append(("cluster", _authentication()))
+            answers = _ask(root, probe)
+            for node, answer in answers.items():
+                if isinstance(answer, Finding):
+                    found.append((node, answer))
+                    continue
+                own = judge(answer.facts)
+                own.append(judge_clock(node, answer.skew, answer.uncertainty))
+                own.append(judge_probe(answer.facts, content, root))
+                found += [(node, finding) for finding in own]
+            facts = {node: answer.facts for node, answer in answers.items() if isinstance(answer, _Answer)}
+            found.append(("cluster", judge_equal({HERE: local, **facts})))
+    except RunError as error:
+        fix = "is it up (ray status), is its port open from here, and is the token right?"
+        found.append(("cluster", Finding("ray", "fail", str(error), fix)))
+    return found
+
+
+def _ask(root: str, probe: str) -> dict[str, _Answer | Finding]:
+    """Every node's answer, by its address; a finding where it gave none."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    answers: dict[str, _Answer | Finding] = {}
+    deadline = time.monotonic() + NODE_SECONDS
+    asked: dict[str, tuple[Any, Any]] = {}
+    for node in ray.nodes():
+        name = str(node["NodeManagerAddress"])
+        name = name if name not in asked else f"{name} ({node['NodeID'][:6]})"
+        if not node["Alive"]:
+            answers[name] = Finding("ray", "warn", "the node is gone", "start it again, if it is wanted")
+            continue
+        pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": pinned, "max_retries": 0}
+        look: Any = ray.remote(inspect_node).options(**options)
+        asked[name] = look.remote(root, probe), ray.remote(_now).options(**options)
+    for name, (reference, clock) in asked.items():
+        try:
+            facts: Any = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
+            answers[name] = _Answer(facts, *_clock(clock))
+        except GetTimeoutError:
+            text = f"no answer in {NODE_SECONDS:.0f} s"
+            answers[name] = Finding("ray", "fail", text, "look at its logs: ray logs cluster")
+        except RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            fix = "install attn and its pins on the node, or run it from the image"
+            answers[name] = Finding("ray", "fail", f"a task does not run there: {reason}", fix)
+    return answers
+
+
+def _clock(clock: Any) -> tuple[float, float]:
+    """By how many seconds a node's clock is ahead, and how far that may be off; of several tries the surest."""
+    import ray
+
+    tries: list[tuple[float, float]] = []
+    for _ in range(3):
+        start = time.time()
+        theirs: Any = ray.get(clock.remote(), timeout=NODE_SECONDS)
+        end = time.time()
+        tries.append((theirs - (start + end) / 2, (end - start) / 2))
+    return min(tries, key=lambda one: one[1])
+
+
+def _authentication() -> Finding:
+    """Whether the cluster asks for a token."""
+    import requests
+    from ray._private.worker import get_dashboard_url
+
+    check, url = "cluster log-in", get_dashboard_url()
+    fix = "start every node with RAY_AUTH_MODE=token and one token"
+    try:
+        mode = requests.get(f"http://{url}/api/authentication_mode", timeout=5).json()["authentication_mode"]
+    except (requests.RequestException, ValueError, KeyError):
+        return Finding(check, "ok", "its dashboard is not reached from here, so that its mode is not known")
+    if mode == "token":
+        return Finding(check, "ok", "the cluster asks for a token")
+    return Finding(check, "fail", f"the cluster's mode is {mode}: whoever reaches its ports can run code on it", fix)
+
+
+def _now() -> float:
+    return time.time()

@@ -1,0 +1,74 @@
+"""Let a trained model look at any images, in this process, and write what it says of each."""
+
+from __future__ import annotations
+
+__all__ = ["run"]
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from attn.data.decode import read_image
+from attn.data.files import FileFault, join
+from attn.errors import DataError
+from attn.prediction import PredictionConfig, Predictor, find_images, open_predictor, write_prediction
+from jobs.models import open_model
+from jobs.tasks import Counter
+
+PLACE = re.compile(r"(root|tracking\.\w+)=")
+
+
+def run(places: Sequence[str], *, model: str, out: str, config: PredictionConfig) -> dict[str, Any]:
+    """Predict.
+
+    Args:
+        places: Images, folders of images, `s3://` URIs of both; and among them `root=` and `tracking.*=`, which say
+            where models are looked up.
+        model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
+        out: Folder or `s3://` prefix; each image has a folder of its own in it.
+
+    Returns:
+        `model`, `task`, `weights` (SHA-256), `folder`, `images` (what `prediction.json` of each says), `failed` (image
+        and problem of each that could not be read), `seconds`.
+
+    Raises:
+        AttnError: There is no such model or image, or the folder cannot be written.
+    """
+    started = time.time()
+    images = find_images(place for place in places if not PLACE.match(place))
+    if not images:
+        raise DataError("no image is given: attn predict IMAGE... --model MODEL")
+    overrides = [place for place in places if PLACE.match(place)]
+
+    def load(target: Any, root: str) -> Predictor:
+        return open_predictor(target, config, root)
+
+    with open_model(model, overrides, load) as predictor:
+        done, failed = _predict(predictor, images, out)
+    return {
+        "model": model,
+        "task": predictor.task,
+        "weights": predictor.sha256,
+        "folder": out,
+        "images": done,
+        "failed": failed,
+        "seconds": round(time.time() - started, 1),
+    }
+
+
+def _predict(
+    predictor: Predictor, images: dict[str, str], out: str
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    done: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    with Counter("predictions", len(images)) as told:
+        for name, location in images.items():
+            try:
+                image = read_image(location)
+            except FileFault as fault:
+                failed.append({"image": location, "problem": fault.problem})
+                continue
+            done.append(write_prediction(predictor(image), location, join(out, name)))
+            told(len(done) + len(failed))
+    return done, failed

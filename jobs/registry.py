@@ -1,0 +1,172 @@
+"""Trained models out of MLflow's registry, and into files for other programs."""
+
+from __future__ import annotations
+
+__all__ = ["export", "get", "ls", "promote", "show"]
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attn.config.document import read_document
+from attn.errors import RunError, TrackingError, WeightsError
+from attn.evaluation.pairing import side_by_side
+from attn.models.card import model_card
+from attn.tracking.address import SQLITE, shown, tracking_uri
+from jobs.models import model_place, open_model
+
+if TYPE_CHECKING:
+    from attn.tracking.mlflow_registry import Registry
+    from attn.tracking.registered import Registered
+
+
+def ls(overrides: list[str], name: str | None = None) -> dict[str, Any]:
+    """Every version of every registered model, or of one: `registry` (its address) and `models`.
+
+    Args:
+        overrides: `root=` or `tracking.uri=`, which say where the registry is.
+
+    Raises:
+        TrackingError: There is no registry, or it does not answer.
+        WeightsError: No model has that name.
+    """
+    registry = open_registry(overrides)
+    if name is not None:
+        registry.find(name)
+    return {
+        "registry": shown(registry.uri),
+        "models": [found.to_json() for found in registry.versions(name)],
+    }
+
+
+def show(name: str, overrides: list[str]) -> dict[str, Any]:
+    """One version with its description, config and card.
+
+    Args:
+        name: `name@alias`, `name/version`, or `name` for the newest version.
+
+    Raises:
+        WeightsError: There is no such model.
+    """
+    registry = open_registry(overrides)
+    found = registry.find(name)
+    described, config = registry.texts(found)
+    values = read_document(config, f"{found.reference}: config.yaml").values
+    card = model_card(found.reference, described, values, found.scores)
+    return found.to_json() | {"description": described, "config": values, "card": card}
+
+
+def get(name: str, overrides: list[str], to: str | None = None) -> dict[str, Any]:
+    """A version's bundle as a folder of this machine, with its card and scores; it needs no network from then on.
+
+    It has been opened once when this returns: a file that holds anything but tensors is refused.
+
+    Args:
+        to: The folder; `NAME-VERSION` in the current one where it is not given. One that holds this very model already
+            is left as it is.
+
+    Raises:
+        WeightsError: There is no such model, its files are not those that were registered, or cannot be opened.
+        RunError: The folder is there and holds something else, or cannot be written.
+    """
+    registry = open_registry(overrides)
+    found = registry.find(name)
+    folder = Path(to or f"{found.name}-{found.version}").absolute()
+    if not _is_there(folder, found):
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+                bundle, found = registry.fetch(found.reference, Path(scratch))
+                _complete(bundle, found)
+                bundle.replace(folder)
+        except OSError as error:
+            raise RunError(f"{folder} cannot be written: {error.strerror or type(error).__name__}") from None
+    return found.to_json() | {"folder": str(folder)}
+
+
+def promote(name: str, alias: str, overrides: list[str]) -> dict[str, Any]:
+    """Move an alias to a version, and say how its scores compare with those of the version that had it.
+
+    Returns:
+        `name`, `version`, `alias`, `before` (version), `compared` and `not_compared` scores.
+
+    Raises:
+        WeightsError: There is no such model.
+    """
+    found, before = open_registry(overrides).promote(name, alias)
+    pairs = side_by_side(() if before is None else before.scores, found.scores)
+    return {
+        "name": found.name,
+        "version": found.version,
+        "alias": alias,
+        "before": None if before is None else before.version,
+        **(pairs.to_json() if before is not None else {"compared": [], "not_compared": []}),
+    }
+
+
+def export(model: str, overrides: list[str], *, form: str, to: str) -> dict[str, Any]:
+    """Write a model's network as ONNX or by `torch.export`, once the file gives what the network gives.
+
+    Args:
+        model: A bundle's folder, a run's id or folder, or a registered model.
+
+    Raises:
+        AttnError: There is no such model, a package is missing, or the file's outputs are not the network's.
+    """
+    from attn.models.export import export_model
+    from attn.models.open import open_any
+
+    with open_model(model, overrides, open_any) as opened:
+        return {"model": model, **asdict(export_model(opened, Path(to).absolute(), form))}
+
+
+def open_registry(overrides: list[str]) -> Registry:
+    """The registry that `root=` and `tracking.uri=` name.
+
+    Raises:
+        TrackingError: It is a file that is not there.
+    """
+    from attn.tracking.mlflow_registry import Registry
+
+    place = model_place(overrides)
+    uri = tracking_uri(place.tracking, place.root)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        raise TrackingError(
+            f"no registry: there is no {uri.removeprefix(SQLITE)}. Give root= of the runs or tracking.uri= of a "
+            "server; training with tracking.register_as=NAME registers a model"
+        )
+    return Registry(uri)
+
+
+def _complete(bundle: Path, found: Registered) -> None:
+    """Open a fetched bundle, and put beside it what the registry knows of it."""
+    from attn.models.open import open_any
+
+    open_any(bundle)
+    described = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
+    config = read_document((bundle / "config.yaml").read_text(encoding="utf-8"), "config.yaml").values
+    card = model_card(found.reference, described, config, found.scores)
+    (bundle / "card.md").write_text(card, encoding="utf-8")
+    (bundle / "registered.json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
+
+
+def _is_there(folder: Path, found: Registered) -> bool:
+    """Whether a folder holds this very model.
+
+    Raises:
+        RunError: It holds something else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    from attn.models.open import open_any
+
+    try:
+        if open_any(folder).sha256 == found.sha256:
+            return True
+    except WeightsError:
+        pass
+    raise RunError(f"{folder} is there and holds something else than {found.reference}; give another --to FOLDER")

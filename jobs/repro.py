@@ -1,0 +1,199 @@
+"""Everything that is needed to run a run again, in one folder."""
+
+from __future__ import annotations
+
+__all__ = ["run"]
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attn.config.base import is_remote
+from attn.config.document import read_document
+from attn.data import transfer
+from attn.errors import AttnError, RunError
+from jobs.origin import CHANGES, read_origin
+from jobs.run_folder import RunFolder
+
+NOT_INPUTS = ("root", "tracking")
+"""Locations of a config that a run writes to."""
+
+
+def run(name: str, *, root: str = "runs", to: str | None = None) -> dict[str, Any]:
+    """Write config, pins, commit and changes, data fingerprint, command and a script that repeats the run.
+
+    Args:
+        name: A run's id under the root, or its folder.
+        to: The folder; `repro-RUN` in the current one where it is not given.
+
+    Returns:
+        `run_id`, `folder`, `files`, `command`, `commit`, `seed`, `data`, `inputs` (what the config reads), `notes`
+        (what is not known or not there).
+
+    Raises:
+        RunError: There is no such run, or the folder is there already or cannot be written.
+    """
+    folder = run_folder(name, root)
+    state, origin = folder.state(), read_origin(folder)
+    if not folder.exists("config.yaml"):
+        raise RunError(f"run {folder.run_id!r} has no config.yaml: it was not begun by `attn`, and cannot be repeated")
+    text = folder.read("config.yaml").decode()
+    config = read_document(text, folder.path("config.yaml")).values
+    target = Path(to or f"repro-{folder.run_id}").absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RunError(f"{target} is there already; give another --to FOLDER")
+    known = _known(folder, state, origin, config)
+    files = {"config.yaml": text, "repro.json": json.dumps(known, indent=1), "README.md": _readme(known)}
+    files["run.sh"] = _script(known)
+    if origin.get("pins"):
+        # A build's own suffix (`+cu128`) names no version of a package index.
+        files["requirements.txt"] = "".join(f"{pin.partition('+')[0]}\n" for pin in origin["pins"])
+    if folder.exists(CHANGES):
+        files[CHANGES] = folder.read(CHANGES).decode()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for file, content in files.items():
+            (target / file).write_text(content, encoding="utf-8")
+        (target / "run.sh").chmod(0o755)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written: {error.strerror or type(error).__name__}") from None
+    return {"run_id": folder.run_id, "folder": str(target), "files": sorted(files), **known}
+
+
+def run_folder(name: str, root: str) -> RunFolder:
+    """The folder of a run that a user names by its id under the root, or by the folder itself.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    if "/" in name.rstrip("/"):
+        root, _, name = name.rstrip("/").rpartition("/")
+    folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), name)
+    folder.state()
+    return folder
+
+
+def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    notes: list[str] = []
+    if not origin:
+        notes.append("the run is from before runs kept their environment: packages, commit and command are not known")
+    elif origin.get("commit") is None:
+        notes.append(f"attn {origin.get('attn')} was installed, not run from a git checkout")
+    if origin.get("untracked"):
+        notes.append(f"files that git did not know are not in {CHANGES}: {', '.join(origin['untracked'])}")
+    inputs = list(dict.fromkeys(_locations(config)))
+    notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
+    kind = state.get("kind", "train")
+    command = ["attn", kind, "config.yaml"]
+    if kind in ("train", "segment"):
+        command += ["--run-id", f"{folder.run_id}-again"]
+    elif kind in ("evaluate", "maps", "masks"):
+        verb = ["segment", "predict"] if kind == "masks" else [kind]
+        command = ["attn", *verb, str(state.get("model") or state.get("maps") or "MODEL"), *_fields(config)]
+    return {
+        "kind": kind,
+        "command": command,
+        "first_command": origin.get("command"),
+        "commit": origin.get("commit"),
+        "attn": origin.get("attn"),
+        "python": origin.get("python"),
+        "seed": config.get("seed"),
+        "workers": (config.get("cluster") or {}).get("workers"),
+        "data": origin.get("data") or _fingerprint(folder),
+        "inputs": inputs,
+        "metrics": state.get("metrics"),
+        "weights": _weights(folder),
+        "notes": notes,
+    }
+
+
+def _locations(value: Any, name: str = "") -> Iterator[str]:
+    """Paths and URIs that a config reads from."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if name or key not in NOT_INPUTS:
+                yield from _locations(inner, f"{name}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _locations(inner, name)
+    elif isinstance(value, str) and (value.startswith("/") or is_remote(value)):
+        yield value
+
+
+def _is_there(location: str) -> bool:
+    if not is_remote(location):
+        return Path(location).exists()
+    from attn.data.files import list_files, list_folders
+
+    try:
+        return transfer.exists(location) or bool(list_files(location) or list_folders(location))
+    except AttnError:
+        return False
+
+
+def _fields(config: dict[str, Any], prefix: str = "") -> list[str]:
+    """A config as `a.b=value` words."""
+    words: list[str] = []
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            words += _fields(value, f"{prefix}{key}.")
+        else:
+            words.append(f"{prefix}{key}={value if isinstance(value, str) else json.dumps(value)}")
+    return words
+
+
+def _fingerprint(folder: RunFolder) -> str | None:
+    return _described(folder).get("info", {}).get("data")
+
+
+def _weights(folder: RunFolder) -> str | None:
+    return _described(folder).get("sha256")
+
+
+def _described(folder: RunFolder) -> dict[str, Any]:
+    return json.loads(folder.read("model/model.json")) if folder.exists("model/model.json") else {}
+
+
+def _script(known: dict[str, Any]) -> str:
+    return (
+        "#!/bin/sh\n"
+        "# Repeats the run; more fields can be given: ./run.sh root=elsewhere data.root=elsewhere\n"
+        "set -eu\n"
+        'cd "$(dirname "$0")"\n'
+        f'{shlex.join(known["command"])} "$@"\n'
+    )
+
+
+def _readme(known: dict[str, Any]) -> str:
+    commit = known["commit"]
+    code = (
+        ["Check out the code and, where it had changes, apply them:", "", "```bash",
+         f"git checkout {commit.removesuffix('+changes')}"]
+        + (["git apply changes.patch"] if commit.endswith("+changes") else []) + ["```"]
+        if commit
+        else [f"Install attn {known['attn'] or 'of the version that the run had'}."]
+    )  # fmt: skip
+    lines = [
+        "# To run it again",
+        "",
+        *code,
+        "",
+        f"Install its packages (Python {known['python'] or 'as it was'}) and repeat:",
+        "",
+        "```bash",
+        "python -m venv .venv && . .venv/bin/activate",
+        "pip install -r requirements.txt && pip install --no-deps .    # the second in the checkout",
+        "./run.sh                                                      # or: ./run.sh root=... data.root=...",
+        "```",
+        "",
+        f"- seed: {known['seed']}, workers: {known['workers']}; the same numbers need as many workers",
+        f"- data fingerprint: {known['data'] or 'not known'}; `attn diff` of both runs says whether it is the same",
+        f"- weights (SHA-256): {known['weights'] or 'the run has no model'}",
+        *(f"- reads {location}" for location in known["inputs"]),
+        *(f"- {name}: {value}" for name, value in (known["metrics"] or {}).items()),
+        *(f"- note: {note}" for note in known["notes"]),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,201 @@
+"""`attn models`: what is registered can be found, fetched, checked, promoted; nothing of it is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.config.base import Config
+from attn.evaluation.score import Protocol, Score
+from attn.models.bundle import load_bundle
+from attn.tracking import TrackingConfig, add_scores, create_run, log_model
+from attn.tracking.address import tracking_uri
+from attn.tracking.mlflow_registry import Registry
+from tests.bundles import CLASSES, tiny_bundle
+from tests.cli.conftest import Attn
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of torch.export and MLflow, at every export
+
+
+class Run(Config):
+    seed: int = 0
+
+
+class Code:
+    """A pickle that would run a command."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("/tmp/attn-registry-was-here"),))
+
+
+def score(value: float, split: str = "val") -> Score:
+    protocol = Protocol(
+        source="scenes", split=split, images=6, fingerprint="a", scored="classifier", resize="squash 48x48"
+    )
+    return Score(name="mean_ap", value=value, protocol=protocol, curve=((0.0, 1.0),))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose registry has two versions of `tiny`, both scored; the first is the champion."""
+    root = tmp_path_factory.mktemp("registry") / "runs"
+    for number in (1, 2):
+        tracking = TrackingConfig(register_as="tiny", alias="champion" if number == 1 else None)
+        run_id = create_run(tracking, str(root), f"run-{number}", Run())
+        bundle = tiny_bundle(root.parent / f"bundle-{number}", seed=number)
+        sha256 = load_bundle(bundle).sha256
+        if number == 2:  # scored before it was registered, too
+            scorer = create_run(TrackingConfig(), str(root), "evaluation", Run(), tags={"attn.weights": sha256})
+            text = json.dumps({"scores": {"mean_ap": json.loads(score(0.5, "test").to_json())}})
+            Registry(tracking_uri(tracking, str(root)))._client.log_text(scorer, text, "scores.json")
+        assert log_model(tracking, str(root), run_id, bundle) == f"models:/tiny/{number}"
+        add_scores(tracking, str(root), run_id, sha256, [score(0.5 + number / 10)])
+    return root
+
+
+def test_ls_and_show(registry: Path, attn: Attn) -> None:
+    found = attn("models", "ls", f"root={registry}", "--json")
+    assert found.status == 0, found.err
+    second, first = found.json["models"]
+    assert (first["version"], first["aliases"], first["run"], first["data"]) == (1, ["champion"], "first", "f" * 64)
+    assert (first["store"], first["store_version"]) == ("s3://b/store", 7)
+    assert [(one["value"], one["protocol"]["split"]) for one in second["scores"]] == [(0.5, "test"), (0.7, "val")]
+    assert second["scores"][1]["hash"] == score(0.7).hash
+    assert "@champion" in attn("models", "ls", "tiny", f"root={registry}").out
+
+    found = attn("models", "show", "tiny@champion", f"root={registry}")
+    for words in ("# tiny/1", ", ".join(CLASSES), "60.00 %", score(0.6).hash[:12], "version 7", "attn predict"):
+        assert words in found.out
+    data = attn("models", "show", "tiny", f"root={registry}", "--json").json
+    assert (data["version"], data["description"]["input"]["size"], data["config"]["data"]["source"]) == (
+        2,
+        48,
+        "scenes",
+    )
+
+
+def test_get_verifies_and_needs_no_network_afterwards(
+    registry: Path, attn: Attn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = attn("models", "get", "tiny@champion", f"root={registry}", "--json")
+    assert found.status == 0, found.err
+    folder = tmp_path / "tiny-1"
+    assert found.json["folder"] == str(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny-1"]
+    names = {"model.json", "state_dict.pt", "config.yaml", "card.md", "registered.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection was tried"))
+    assert load_bundle(folder).sha256 == found.json["sha256"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert attn("models", "get", "tiny/1", f"root={registry}").status == 0, "it is there already"
+    assert attn("models", "get", "tiny/2", f"root={registry}", "--to", str(folder)).status == 1
+
+
+def test_promote_compares_scores_of_one_protocol_only(registry: Path, attn: Attn) -> None:
+    data = attn("models", "promote", "tiny/1", "next", f"root={registry}", "--json").json
+    assert (data["version"], data["before"], data["compared"]) == (1, None, [])
+    data = attn("models", "promote", "tiny/2", "next", f"root={registry}", "--json").json
+    assert (data["version"], data["before"]) == (2, 1)
+    (pair,) = data["compared"]
+    assert (pair["name"], pair["difference"], pair["protocol"]) == ("mean_ap", pytest.approx(0.1), score(0).hash)
+    assert "version 2" in attn("models", "promote", "tiny@next", "next", f"root={registry}").out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tin", ["no registered model 'tin'", "did you mean tiny?"]),
+        ("tiny@chmpion", ["no alias 'chmpion'", "champion (version 1)", "attn models promote"]),
+        ("tiny/9", ["no version 9", "1, 2"]),
+        ("a/b/c", ["names no registered model"]),
+    ],
+)
+def test_unknown_names(registry: Path, attn: Attn, tmp_path: Path, name: str, words: list[str]) -> None:
+    found = attn("models", "get", name, f"root={registry}", "--to", f"{tmp_path}/to")
+    assert (found.status, found.err.count("error: ")) == (1, 1)
+    for word in words:
+        assert word in found.err
+    assert not (tmp_path / "to").exists()
+
+
+def test_no_server_and_no_database(attn: Attn, tmp_path: Path) -> None:
+    found = attn("models", "ls", f"root={tmp_path}/runs")
+    assert (found.status, "no registry" in found.err, (tmp_path / "runs").exists()) == (1, True, False)
+    found = attn("models", "ls", "tracking.uri=http://127.0.0.1:9")
+    assert (found.status, "http://127.0.0.1:9" in found.err) == (1, True)
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """Lets nobody in."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b"You are not authenticated.")
+
+    do_POST = do_GET  # noqa: N815 (the name that http.server calls)
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def closed_server() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Refuses)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_wrong_token(attn: Attn, closed_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "not-the-token")
+    found = attn("models", "ls", f"tracking.uri={closed_server}")
+    assert (found.status, "was refused" in found.err, "MLFLOW_TRACKING_TOKEN" in found.err) == (1, True, True)
+    assert "not-the-token" not in found.err
+
+
+@pytest.mark.parametrize("register", [True, False], ids=["registered so", "put there later"])
+def test_a_pickle_with_code_is_refused(attn: Attn, registry: Path, tmp_path: Path, register: bool) -> None:
+    bundle = tiny_bundle(tmp_path / "evil", seed=9)
+    tracking, name = TrackingConfig(), f"evil-{register}"
+    run_id = create_run(tracking, str(registry), name, Run())
+    uri = tracking_uri(tracking, str(registry))
+    store = Registry(uri)
+    code = pickle.dumps(Code())
+    if register:  # whoever registers it describes it well: every hash is right
+        (bundle / "state_dict.pt").write_bytes(code)
+        described = json.loads((bundle / "model.json").read_text())
+        described["sha256"] = hashlib.sha256(code).hexdigest()
+        (bundle / "model.json").write_text(json.dumps(described))
+    store._client.log_artifacts(run_id, str(bundle), "bundle")
+    store.register(name, f"runs:/{run_id}/bundle", str(run_id), bundle)
+    if not register:
+        (bundle / "state_dict.pt").write_bytes(code)
+        store._client.log_artifact(run_id, str(bundle / "state_dict.pt"), "bundle")
+    found = attn("models", "get", name, f"root={registry}", "--to", f"{tmp_path}/to")
+    assert (found.status, found.err.count("error: ")) == (1, 1)
+    assert ("was not opened" if register else "SHA-256 differs") in found.err
+    assert "Traceback" not in found.err
+    assert not (tmp_path / "to").exists()
+    assert not Path("/tmp/attn-registry-was-here").exists()
+
+
+def test_a_model_that_others_registered_is_refused(attn: Attn, registry: Path) -> None:
+    client = Registry(tracking_uri(TrackingConfig(), str(registry)))._client
+    client.create_registered_model("sklearn")
+    client.create_model_version("sklearn", "s3://somewhere/model.pkl")
+    found = attn("models", "get", "sklearn", f"root={registry}")
+    assert (found.status, "was not registered by attn" in found.err) == (1, True)
+    assert "sklearn" not in [one["name"] for one in attn("models", "ls", f"root={registry}", "--json").json["models"]]

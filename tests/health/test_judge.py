@@ -1,0 +1,62 @@
+"""What facts of machines mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attn.health.access import check_token, in_clear
+from attn.health.judge import GIB, judge, judge_clock, judge_equal, judge_probe
+from attn.health.node import Facts
+from attn.health.places import check_conditional_writes
+
+WELL = Facts("a", "0.1.0", "3.11.7", "Linux x86_64", {"torch": "2.15.0"}, (), 0.0, None, 4, 4, None,
+             disks={"/tmp": (50 * GIB, 100 * GIB), "/dev/shm": (4 * GIB, 4 * GIB)}, probe="x")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "status"),
+    [
+        ({"crf": "ImportError"}, "crf", "fail"),
+        ({"unmet": ("ray>=2.60 (there is none)",)}, "packages", "fail"),
+        ({"threads": 8}, "threads", "warn"),
+        ({"disks": {"/tmp": (GIB // 2, GIB)}}, "space in /tmp", "fail"),
+        ({"disks": {"/tmp": (5 * GIB, 9 * GIB)}}, "space in /tmp", "warn"),
+        ({"disks": {"/dev/shm": (1, 64 << 20)}}, "space in /dev/shm", "warn"),
+    ],
+)
+def test_one_fault_is_one_finding(change: dict[str, object], check: str, status: str) -> None:
+    assert all(finding.status == "ok" for finding in judge(WELL))
+    (found,) = [finding for finding in judge(replace(WELL, **change)) if finding.status != "ok"]
+    assert (found.check, found.status, bool(found.fix)) == (check, status, True)
+
+
+def test_machines_must_be_alike() -> None:
+    assert judge_equal({"a": WELL, "b": WELL}).status == "ok"
+    found = judge_equal({"a": WELL, "b": replace(WELL, packages={"torch": "2.14.0"})})
+    assert (found.status, "2.15.0 on a against 2.14.0 on b" in found.text) == ("fail", True)
+    assert judge_probe(WELL, "x", "r").status == "ok"
+    assert judge_probe(replace(WELL, probe=None, probe_fault="no such file"), "x", "r").status == "fail"
+    assert [judge_clock("b", skew, 0.5).status for skew in (0.1, -4, 100)] == ["ok", "warn", "fail"]
+
+
+def test_tokens(tmp_path: Path) -> None:
+    assert check_token({}, joins=False)[0].status == "ok"
+    assert check_token({}, joins=True, home=tmp_path)[0].status == "warn"
+    assert check_token({"RAY_AUTH_MODE": "token"}, joins=True, home=tmp_path)[0].status == "fail"
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("x")
+    (tmp_path / ".ray" / "auth_token").chmod(0o644)
+    found = check_token({"RAY_AUTH_MODE": "token"}, joins=True, home=tmp_path)
+    assert [one.status for one in found] == ["ok", "warn"]
+    assert in_clear("http://host:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
+    assert not in_clear("http://127.0.0.1:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
+
+
+def test_conditional_writes_are_tried(tmp_path: Path, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_conditional_writes(str(tmp_path / "runs"))[0].status == "ok"
+    assert list(tmp_path.iterdir()) == []
+    assert [one.status for one in check_conditional_writes(f"{s3_server}/runs")] == ["ok", "ok"]
+    assert check_conditional_writes("s3://no-such-bucket/runs")[0].status == "fail"

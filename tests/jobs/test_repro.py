@@ -1,0 +1,74 @@
+"""`attn repro` writes what repeats a run; `attn diff` says what differs, and compares only what can be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attn.errors import RunError
+from attn.evaluation.score import Protocol, Score
+from jobs.difference import run as diff
+from jobs.origin import record_origin
+from jobs.repro import run as repro
+from jobs.run_folder import RunFolder
+
+
+def score(value: float, split: str) -> Score:
+    protocol = Protocol(source="s", split=split, images=2, fingerprint="a", scored="classifier", resize="squash 8x8")
+    return Score(name="mean_ap", value=value, protocol=protocol)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    """Two trained runs; each was evaluated on one split, `a` on another too."""
+    for name, seed, splits in (("a", 0, ("val", "test")), ("b", 1, ("val",))):
+        folder = RunFolder(str(tmp_path), name)
+        folder.update(kind="train", state="done", started=1.0, metrics={"val/mean_ap": 0.5 + seed / 10})
+        folder.write("config.yaml", f"kind: train\nseed: {seed}\ndata: {{source: scenes, root: /no/such}}\nroot: /x\n")
+        record_origin(folder, data="f" * 64)
+        for split in splits:
+            scored = RunFolder(str(tmp_path), f"evaluate-{name}-{split}")
+            scored.update(kind="evaluate", state="done", model=name, started=2.0)
+            text = {"scores": {"mean_ap": json.loads(score(0.6 + seed / 10, split).to_json())}}
+            scored.write("scores.json", json.dumps(text))
+    return str(tmp_path)
+
+
+def test_repro(root: str, tmp_path: Path) -> None:
+    found = repro("a", root=root, to=str(tmp_path / "again"))
+    assert {"config.yaml", "README.md", "repro.json", "requirements.txt", "run.sh"} <= set(found["files"])
+    assert (found["seed"], found["data"], found["inputs"]) == (0, "f" * 64, ["/no/such"])
+    assert any("/no/such is not there now" in note for note in found["notes"])
+    assert "attn train config.yaml --run-id a-again" in (tmp_path / "again" / "run.sh").read_text()
+    pins = (tmp_path / "again" / "requirements.txt").read_text().splitlines()
+    assert any(line.startswith("torch==") for line in pins)
+    assert not any("+" in line or line.startswith("attn=") for line in pins)
+    with pytest.raises(RunError, match="is there already"):
+        repro("a", root=root, to=str(tmp_path / "again"))
+    with pytest.raises(RunError, match="no run 'c'"):
+        repro("c", root=root)
+
+
+def test_diff(root: str) -> None:
+    found = diff("a", "b", root=root)
+    assert found["config"] == [{"field": "seed", "a": "0", "b": "1"}]
+    assert (found["data"]["same"], found["packages"], found["why_not"]) == (True, [], [])
+    assert found["metrics"][0]["difference"] == pytest.approx(0.1)
+    (pair,) = found["scores"]["compared"]
+    assert pair["difference"] == pytest.approx(0.1)
+
+
+def test_what_was_measured_differently_is_not_compared(root: str) -> None:
+    folder = RunFolder(root, "b")
+    folder.write("config.yaml", "kind: train\nseed: 0\ndata: {source: scenes, root: /no/such, count: 5}\nroot: /x\n")
+    RunFolder(root, "evaluate-b-val").write(
+        "scores.json", json.dumps({"scores": {"mean_ap": json.loads(score(0.9, "train").to_json())}})
+    )
+    found = diff("a", "b", root=root)
+    assert found["why_not"] == ["data.count: None against 5"]
+    assert found["metrics"][0]["difference"] is None
+    assert found["scores"]["compared"] == []
+    (apart,) = found["scores"]["not_compared"]
+    assert any(why.startswith("split") for why in apart["why"])

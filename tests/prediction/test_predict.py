@@ -1,0 +1,128 @@
+"""`attn predict`: labels, maps and masks of files and folders, of this machine and S3; a broken image stops nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attn.data.decode import read_image, read_mask
+from attn.data.generated import ScenesConfig
+from attn.data.sample import Record, Sample, collate
+from attn.data.transforms import prepare
+from attn.errors import ConfigError, DataError
+from attn.evaluation.crf import OAA_CRF
+from attn.evaluation.inference import image_maps
+from attn.models.bundle import load_bundle
+from attn.prediction import PredictionConfig, find_images, open_predictor
+from attn.prediction.classifier import mask_of_maps
+from tests.bundles import CLASSES, tiny_bundle
+from tests.cli.conftest import attn as attn  # the command line as a function
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return str(tiny_bundle(tmp_path / "model"))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with two images, one of them broken, and a text."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    image = ScenesConfig(count=1, size=64).build().load(0).image
+    Image.fromarray(image[:, :60]).save(folder / "a b.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = attn("predict", str(pictures), "--model", model, "--out", str(out), "--probability", "0.4", "--json")
+    data = done.json
+    assert (done.status, data["task"], len(data["images"])) == (1, "classification", 1)
+    (failed,) = data["failed"]
+    assert failed["image"].endswith("broken.jpg")
+    (one,) = data["images"]
+    assert json.loads((out / "a_b" / "prediction.json").read_text()) == one
+    assert one["size"] == [64, 60]
+    assert {label["class"] for label in one["labels"]} == {c for c, p in one["probabilities"].items() if p > 0.4}
+    mask = read_mask(str(out / "a_b" / "mask.png"), (64, 60), len(CLASSES))
+    for label in one["labels"]:
+        index = CLASSES.index(label["class"]) + 1
+        assert label["share"] == pytest.approx((mask == index).mean())
+        pixels = np.array(Image.open(out / "a_b" / one["files"]["maps"][label["class"]]))
+        assert (pixels.shape, pixels.dtype) == ((64, 60), np.uint8)
+    assert Image.open(out / "a_b" / "mask.png").mode == "P"
+    assert (out / "a_b" / "panel.png").is_file()
+    assert "not done" in attn("predict", str(pictures), "--model", model, "--out", str(out)).out
+
+
+def test_it_says_what_evaluation_sees(model: str, pictures: Path) -> None:
+    image = read_image(str(pictures / "a b.png"))
+    found = open_predictor(model, PredictionConfig(classes=CLASSES[:2], threshold=0.25))(image)
+    bundle = load_bundle(model)
+    pixels, geometry = prepare(bundle.input, image)
+    sample = Sample(0, Record("x", (0, 1)), pixels, torch.tensor([1.0, 1.0, 0.0]), geometry)
+    (seen,) = image_maps(bundle.network, collate([sample]), kind="grad_cam")
+    assert set(found.labels) == set(CLASSES[:2])
+    for index in (0, 1):
+        np.testing.assert_array_equal(found.maps[CLASSES[index]], seen.maps[index])
+    stack = np.stack([np.full(image.shape[:2], np.float32(0.25)), seen.maps[0], seen.maps[1]])
+    np.testing.assert_array_equal(found.mask, stack.argmax(0))
+
+
+def test_the_crf_follows_the_edges() -> None:
+    image = np.zeros((24, 24, 3), np.uint8)
+    image[:, 12:] = 255
+    values = np.zeros((24, 24), np.float32)
+    values[:, 10:] = 0.6
+    plain = mask_of_maps({1: values}, image, threshold=0.3)
+    refined = mask_of_maps({1: values}, image, threshold=0.3, crf=OAA_CRF)
+    assert (plain[:, 10:] == 2).all()
+    assert set(np.unique(refined)) <= {0, 2}
+    assert (refined[:, 12:] == 2).all()
+    assert (mask_of_maps({}, image, threshold=0.3) == 0).all()
+
+
+def test_s3(attn: Callable[..., Any], model: str, pictures: Path, s3_server: str) -> None:
+    client = boto3.Session().client("s3")
+    client.upload_file(str(pictures / "a b.png"), "attn-test", "in/x.png")
+    client.close()
+    done = attn("predict", f"{s3_server}/in/", "--model", model, "--out", f"{s3_server}/out", "--crf", "--json")
+    assert (done.status, done.json["images"][0]["folder"]) == (0, f"{s3_server}/out/x"), done.err
+    assert read_image(f"{s3_server}/out/x/panel.png").shape[2] == 3
+
+
+def test_names(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", ".hidden.png", "c.txt"):
+        (tmp_path / name).touch()
+    assert find_images([str(tmp_path), "b/a.jpg"]) == {
+        "a": f"{tmp_path}/a.jpg", "a-2": f"{tmp_path}/a.png", "a-3": "b/a.jpg",
+    }  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no images"):
+        find_images([str(tmp_path / "empty")])
+
+
+def test_bad_input(attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path) -> None:
+    for words, options in (
+        (["does not know 'bout'", "did you mean boat?"], ["--classes", "bout", "--model", model]),
+        (["probability"], ["--probability", "2", "--model", model]),
+        (["no trained model"], ["--model", "nothing"]),
+    ):
+        done = attn("predict", str(pictures), "--out", str(tmp_path / "out"), *options)
+        assert done.status in (1, 2)
+        assert done.err.count("error: ") == 1
+        for word in words:
+            assert word in done.err
+    with pytest.raises(ConfigError):
+        open_predictor(model, PredictionConfig(classes=("nothing",)))
