@@ -69,8 +69,7 @@ def in_clear(uri: str, environment: Mapping[str, str]) -> bool:
     from urllib.parse import urlsplit
 
     parts = urlsplit(uri)
-    has_password = "MLFLOW_TRACKING_PASSWORD" in environment or "MLFLOW_TRACKING_TOKEN" in environment
-    if parts.scheme != "http" or not has_password:
+    if parts.scheme != "http" or {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}.isdisjoint(environment):
         return False
     try:
         return not ip_address(parts.hostname or "").is_loopback

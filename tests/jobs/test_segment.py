@@ -150,7 +150,7 @@ def test_the_second_round_learns_from_the_firsts_masks(
 
 
 def test_cues_before_training(place: Path) -> None:
-    result = cues.run(_config(place, "labels.rule.foreground=0.4"), sweep=True)
+    result = cues.run(_config(place, "labels.rule.name=sec", "labels.rule.foreground=0.4"), sweep=True)
     folder = RunFolder(str(place / "runs"), result["run_id"])
     assert result["report"]["quality"] == {k: result["score"]["extras"][k] for k in result["report"]["quality"]}
     assert result["best"]["miou_all"] >= result["report"]["quality"]["miou_all"]
@@ -162,6 +162,6 @@ def test_cues_before_training(place: Path) -> None:
 
 
 def test_maps_of_other_data_are_found_before_anything_starts(place: Path) -> None:
-    with pytest.raises(DataError, match="has no rows for image 'train-0000"):
+    with pytest.raises(DataError, match="has no rows for image 'val-000000'"):
         train.run(_config(place, "data.count=40", "data.split=val"), run_id="other")
     assert not (place / "runs" / "other").exists()

@@ -14,6 +14,8 @@ from attn.config.base import Config
 from attn.errors import WeightsError
 from attn.tracking import TrackingConfig, create_run, fetch_model
 from attn.tracking.mlflow_model import log_network
+from attn.tracking.mlflow_registry import Registry
+from tests.bundles import tiny_bundle
 
 
 class Returned(NamedTuple):
@@ -45,10 +47,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    (folder / "model.json").write_text("{}")
-    return folder
+    return tiny_bundle(tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("place", ["sqlite", "server"])
@@ -68,14 +67,13 @@ def test_a_registered_model_comes_back(
     working.mkdir()
     monkeypatch.chdir(working)
     before = mlflow.get_tracking_uri(), mlflow.active_run()
-    versions = [
-        log_network(
-            uri, run_id, network, size=(32, 32), bundle=bundle, metadata={"classes": ["a", "b"]},
-            register_as="attn-test", alias="champion",
-        )
+    registry = Registry(uri)
+    logged = [
+        log_network(uri, run_id, network, size=(32, 32), bundle=bundle, metadata={"classes": ["a", "b"]})
         for _ in range(2)
-    ]  # fmt: skip
-    assert versions == ["models:/attn-test/1", "models:/attn-test/2"]
+    ]
+    versions = [registry.register("attn-test", one, run_id, bundle, alias="champion") for one in logged]
+    assert [found.reference for found in versions] == ["attn-test/1", "attn-test/2"]
     assert os.listdir(working) == []  # MLflow's own default experiment keeps its models in the working directory
     client = mlflow.MlflowClient(uri, uri)
     source = str(client.get_model_version("attn-test", "2").source)
@@ -86,9 +84,13 @@ def test_a_registered_model_comes_back(
 
     for name in ("attn-test@champion", "attn-test/1", "attn-test"):
         fetched = fetch_model(tracking, root, name, tmp_path / name.replace("/", "-"))
-        assert (fetched / "model.json").read_text() == "{}"
-    for name in ("attn-test@nobody", "attn-test/9", "unheard-of"):
-        with pytest.raises(WeightsError, match=name):
+        assert (fetched / "model.json").read_bytes() == (bundle / "model.json").read_bytes()
+    for name, text in (
+        ("attn-test@nobody", r"no alias 'nobody' of attn-test; it has champion"),
+        ("attn-test/9", "no version 9 of attn-test; its versions are 1, 2"),
+        ("unheard-of", "no registered model 'unheard-of'"),
+    ):
+        with pytest.raises(WeightsError, match=text):
             fetch_model(tracking, root, name, tmp_path / "absent")
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
