@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ TARGETS = {
     "gain 1 class": 2.15,
     **{f"gain {n} classes": 1.05 * (1 + n) for n in (2, 3)},
     "attnbn": 1.10,
+    "icasc": 1.65,
+    "icasc, detached weights": 1.15,
 }
 BASES = {"attnbn": "two streams"}
 """Variants whose ratio is to another than `plain`."""
@@ -74,6 +77,9 @@ def variants(case: Case) -> dict[str, Callable[[], object]]:
         found[f"gain {classes} class{'es' if classes > 1 else ''}, fixed"] = _gain(case, classes, "fixed")
     found["two streams"] = lambda: _two_streams(case.network, one)
     found["attnbn"] = _attnbn(case, one)
+    found["icasc"] = _icasc(case)
+    found["icasc, pixel"] = _icasc(case, map_kind="pixel")
+    found["icasc, detached weights"] = _icasc(case, weight_gradient=False)
     if find_spec("pytorch_grad_cam"):
         found["plain + pytorch-grad-cam"] = _pytorch_grad_cam(case, one)
     if find_spec("torchcam"):
@@ -153,6 +159,13 @@ def _attnbn(case: Case, batch: Batch) -> Callable[[], object]:
     return step
 
 
+def _icasc(case: Case, **settings: Any) -> Callable[[], object]:
+    """All terms, at both layers; one class an image."""
+    method = MethodConfig.members["icasc"].model_validate({"name": "icasc"} | settings).build()
+    batch = case.batch(1)
+    return lambda: method.step(case.network, batch, Progress(epoch=1, step=0, fraction=0.0))["loss"].backward()
+
+
 class _Logits(nn.Module):
     """What the peers expect of a network: logits alone."""
 
@@ -223,7 +236,7 @@ def main() -> None:
         keep_freed_memory()
     torch.manual_seed(0)
     random.seed(0)
-    network = ModelConfig(name=arguments.network, head=arguments.head, weights=None).build(CLASSES)
+    network = ModelConfig(name=arguments.network, head=arguments.head, weights=None).build(CLASSES, ("inner",))
     layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
     network = network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     images = torch.randn(arguments.batch, 3, arguments.size, arguments.size).contiguous(memory_format=layout)

@@ -55,12 +55,14 @@ class ScenesConfig(SourceConfig):
 
 
 class ScenesSource:
-    """The scenes of one split, kept in memory at about five bytes a pixel; a copy in a worker renders its own."""
+    """The scenes of one split, kept in memory at about five bytes a pixel; a copy in a worker renders its own.
 
-    exclusive = False
+    Args:
+        exclusive: See `Source`.
+    """
 
-    def __init__(self, config: ScenesConfig) -> None:
-        self.config, self.classes = config, config.classes
+    def __init__(self, config: ScenesConfig, *, exclusive: bool = False) -> None:
+        self.config, self.classes, self.exclusive = config, config.classes, exclusive
         self.on_error: OnError = config.on_error
         count = config.count or COUNTS.get(config.split, OTHER_COUNT)
         try:

@@ -119,8 +119,10 @@ class FileSource:
         self.on_error: OnError = on_error
         self.exclusive = exclusive
         self._faults = dict(faults or {})
-        if not 1 <= len(self.classes) <= MAX_CLASSES:
-            raise DataError(f"{len(self.classes)} classes; masks of 8 bits allow 1 to {MAX_CLASSES}")
+        if not self.classes:
+            raise DataError("the data has no classes")
+        if len(self.classes) > MAX_CLASSES and any(record.mask for record in self.records):
+            raise DataError(f"{len(self.classes)} classes; masks of 8 bits allow {MAX_CLASSES}: leave the masks out")
         unique(self.classes, self.classes, "class")
         unique([record.image_id for record in self.records], [record.image for record in self.records], "image id")
 

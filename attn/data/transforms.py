@@ -46,6 +46,8 @@ class InputConfig(Config):
             are filled with `mean`.
         crop_aspect: Range of the part's width : height, before it is squashed to `size`.
         crop_scale: Range of that scale.
+        shift: By how many pixels of the input, at most, a squashed image is moved each way in training; the edge that
+            comes free is filled with `mean`. The padding of a padded crop (He et al., CVPR 2016: 4 of 32 pixels).
         flip: Probability of mirroring an image left to right in training.
         mean, std: Of the RGB channels in [0, 1]; the defaults are ImageNet's.
     """
@@ -55,6 +57,7 @@ class InputConfig(Config):
     crop_area: tuple[float, float] = (0.25, 1.0)
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
     crop_scale: tuple[float, float] = (0.7, 1.3)
+    shift: int = Field(default=0, ge=0)
     flip: float = Field(default=0.5, ge=0, le=1)
     color_jitter: ColorJitter = ColorJitter()
     mean: Triple = (0.485, 0.456, 0.406)
@@ -68,6 +71,8 @@ class InputConfig(Config):
                 raise ValueError(f"{name}={[low, high]} must be [least, greatest], both above 0")
         if self.resize == "short_side" and not isinstance(self.size, int):
             raise ValueError(f"resize=short_side needs one number as size, not {list(self.size)}; or use resize=squash")
+        if self.shift and self.resize != "squash":
+            raise ValueError(f"shift={self.shift} moves squashed images: use resize=squash, not {self.resize}")
         if not all(0 <= value <= 1 for value in self.mean) or not all(value > 0 for value in self.std):
             raise ValueError("mean must lie in [0, 1] and std above 0: they are of channels scaled to [0, 1]")
         return self
@@ -83,7 +88,9 @@ def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.rand
         return Geometry.whole(image_size, (round(height * scale), round(width * scale)), flip=flip)
     size = (config.size, config.size) if isinstance(config.size, int) else config.size
     if config.resize == "squash":
-        return Geometry.whole(image_size, size, flip=flip)
+        moves = (0, 0) if rng is None or not config.shift else rng.integers(-config.shift, config.shift + 1, 2).tolist()
+        top, left = (round(move * side / own) for move, side, own in zip(moves, image_size, size, strict=True))
+        return Geometry(image_size, (top, left, height, width), size, flip)
     if config.resize == "scaled_crop":
         scale = 1.0 if rng is None else float(rng.uniform(*config.crop_scale))
         return Geometry(image_size, _crop_at(image_size, size, scale, rng), size, flip)

@@ -26,7 +26,8 @@ class Holder(Config):
 
 
 def test_the_family_is_chosen_by_its_tag() -> None:
-    assert set(SourceConfig.members) == {"voc", "coco", "folder", "manifest", "scenes"}
+    files = {"voc", "coco", "folder", "manifest", "cifar10", "cifar100", "caltech256"}
+    assert set(SourceConfig.members) == files | {"scenes", "look_alikes"}
     assert isinstance(Holder.model_validate({"data": {"source": "scenes"}}).data, ScenesConfig)
     with pytest.raises(ValidationError, match="voc"):
         Holder.model_validate({"data": {"source": "none"}})

@@ -71,6 +71,33 @@ def test_scaled_crops_are_the_size_at_a_scale_of_the_image(height: int, width: i
     assert min(0, width - crop_w) <= left <= max(0, width - crop_w)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([(32, 32), (64, 128)]), st.integers(0, 10**6))
+def test_a_shifted_image_is_a_padded_crop(image: tuple[int, int], seed: int) -> None:
+    """As He et al. crop CIFAR: padded by 4 on each side, and 32 x 32 pixels of that taken anywhere."""
+    config = InputConfig(size=32, shift=4, flip=0)
+    geometry = draw_geometry(config, image, np.random.default_rng(seed))
+    top, left, *part = geometry.crop
+    assert (part, geometry.size) == ([*image], (32, 32))
+    assert max(abs(top) * 32 / image[0], abs(left) * 32 / image[1]) <= 4
+    if image == (32, 32):
+        pixels = photo(32, 32)
+        fill = np.array([round(255 * value) for value in config.mean], np.uint8)
+        padded = np.broadcast_to(fill, (40, 40, 3)).copy()
+        padded[4:36, 4:36] = pixels
+        expected = prepare(InputConfig(size=32), padded[4 + top : 36 + top, 4 + left : 36 + left])[0]
+        torch.testing.assert_close(to_input(config, pixels, geometry), expected)
+    assert draw_geometry(config, image, None).is_whole
+    with pytest.raises(ValidationError, match="use resize=squash, not crop"):
+        InputConfig(shift=4, resize="crop")
+
+
+def test_shifts_reach_every_place() -> None:
+    rng, config = np.random.default_rng(0), InputConfig(size=32, shift=2)
+    seen = {draw_geometry(config, (32, 32), rng).crop[:2] for _ in range(400)}
+    assert seen == {(top, left) for top in range(-2, 3) for left in range(-2, 3)}
+
+
 def test_normalisation_is_the_formula() -> None:
     config = InputConfig(size=(5, 7), mean=(0.5, 0.25, 0.1), std=(0.2, 0.5, 1.0))
     image = photo(5, 7)

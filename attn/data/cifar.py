@@ -1,0 +1,109 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): images of 32 pixels, one class each; read by torchvision.
+
+The files are pickles, which run whatever code they hold when they are opened. torchvision compares them with their
+published checksums first, so that no others are.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Cifar10Config", "Cifar100Config", "CifarSource"]
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.config.base import Location, is_remote
+from attn.data.sample import Example, Record
+from attn.data.source import OnError, SourceConfig, fingerprint
+from attn.errors import DataError
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+Name = Literal["CIFAR10", "CIFAR100"]
+
+
+class _CifarConfig(SourceConfig):
+    name: ClassVar[Name]
+    root: Location
+
+    def open(self) -> CifarSource:
+        """Read the split.
+
+        Raises:
+            DataError: The split is unknown, or a file is missing or not what was published; says where it is to be had.
+        """
+        if self.split not in ("train", "test"):
+            raise DataError(
+                f"data.split={self.split!r} is not there; CIFAR has train and test (validation.split=test, or null)"
+            )
+        return CifarSource(self.name, self.root, self.split, self.on_error)
+
+
+class Cifar10Config(_CifarConfig):
+    """Ten classes; an image's id is `<split>-<number>`.
+
+    Attributes:
+        root: Local folder that holds `cifar-10-batches-py`, the unpacked Python version.
+        split: `train` (50 000 images) or `test` (10 000).
+    """
+
+    name: ClassVar[Name] = "CIFAR10"
+    source: Literal["cifar10"] = "cifar10"
+
+
+class Cifar100Config(_CifarConfig):
+    """The hundred fine classes; an image's id is `<split>-<number>`.
+
+    Attributes:
+        root: Local folder that holds `cifar-100-python`.
+        split: `train` (50 000 images) or `test` (10 000).
+    """
+
+    name: ClassVar[Name] = "CIFAR100"
+    source: Literal["cifar100"] = "cifar100"
+
+
+class CifarSource:
+    """One split, kept in memory at 3 kB an image; a copy in a worker reads its own."""
+
+    exclusive = True
+
+    def __init__(self, name: Name, root: str, split: str, on_error: OnError) -> None:
+        self.on_error: OnError = on_error
+        self._name: Name = name
+        self._root, self._split = root, split
+        found = self._read()
+        self.classes = tuple(found.classes)
+        self._images: NDArray[np.uint8] | None = found.data
+        self.records: Sequence[Record] = tuple(
+            Record(f"{split}-{number:05d}", (int(label),)) for number, label in enumerate(found.targets)
+        )
+
+    def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
+        if self._images is None:
+            self._images = self._read().data
+        return Example(self.records[index], self._images[index])
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.classes, self.records)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_images": None}
+
+    def _read(self) -> CIFAR10:
+        from torchvision import datasets  # slow to import
+
+        kind: type[CIFAR10] = getattr(datasets, self._name)
+        if is_remote(self._root):
+            raise DataError(f"{self._root}: CIFAR is read from a local folder; copy {kind.base_folder} to one")
+        try:
+            return kind(self._root, train=self._split == "train", download=False)
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"{self._root}/{kind.base_folder} is not there, or a file in it is not what was published. "
+                f"Unpack {kind.filename} from {HOME} in {self._root}, or set data.root"
+            ) from error
