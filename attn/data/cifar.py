@@ -84,9 +84,9 @@ class CifarSource:
         )
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
-        if self._images is None:
-            self._images = self._read().data
-        return Example(self.records[index], self._images[index])
+        images = self._read().data if self._images is None else self._images
+        self._images = images
+        return Example(self.records[index], images[index])
 
     def fingerprint(self) -> str:
         return fingerprint(self.classes, self.records)
