@@ -90,6 +90,8 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
     command = ["attn", kind, "config.yaml"]
     if kind in ("train", "segment"):
         command += ["--run-id", f"{folder.run_id}-again"]
+        if (config.get("tracking") or {}).get("register_as"):
+            command += ["tracking.register_as=null", "tracking.alias=null"]  # a repetition is no new champion
     elif kind in ("evaluate", "maps", "masks"):
         verb = ["segment", "predict"] if kind == "masks" else [kind]
         command = ["attn", *verb, str(state.get("model") or state.get("maps") or "MODEL"), *_fields(config)]

@@ -51,6 +51,13 @@ def test_repro(root: str, tmp_path: Path) -> None:
         repro("c", root=root)
 
 
+def test_a_repetition_is_not_registered(root: str, tmp_path: Path) -> None:
+    tracking = "tracking: {register_as: m, alias: champion}"
+    RunFolder(root, "a").write("config.yaml", f"kind: train\nseed: 0\n{tracking}\n")
+    repro("a", root=root, to=str(tmp_path / "again"))
+    assert "tracking.register_as=null tracking.alias=null" in (tmp_path / "again" / "run.sh").read_text()
+
+
 def test_diff(root: str) -> None:
     found = diff("a", "b", root=root)
     assert found["config"] == [{"field": "seed", "a": "0", "b": "1"}]

@@ -51,8 +51,6 @@ def test_maps_of_all_classes_are_the_librarys(tmp_path: Path, kind: str) -> None
 
 
 def test_onnx(tmp_path: Path) -> None:
-    for name in export.NEEDED:
-        pytest.importorskip(name, reason=f"export to ONNX needs {name}: pip install 'attn[export]'")
     import onnxruntime
 
     bundle = load_bundle(tiny_bundle(tmp_path / "model"))
