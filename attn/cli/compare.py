@@ -26,6 +26,14 @@ def compare(
         str | None,
         typer.Option(help="What to call the rows, parted by commas; their names where left out.", show_default=False),
     ] = None,
+    confusion: Annotated[
+        bool,
+        typer.Option(
+            "--confusion",
+            help="Draw each image's target and the class it is most easily mistaken for, at two layers, and score how "
+            "much of both is seen at the same places; map_kind=pixel for the other kind of map.",
+        ),
+    ] = False,
 ) -> Result:
     """Draw the maps of several models on the same images, one row a model, beside the truth."""
     from attn.errors import ConfigError, Fault
@@ -37,5 +45,5 @@ def compare(
     if len(names) != len(models) or len(set(names)) != len(names):
         fault = f"{len(names)} titles for {len(models)} models"
         raise ConfigError([Fault("--titles", fault, "give one for each, no two alike")])
-    result = run(dict(zip(names, models, strict=True)), overrides)
+    result = run(dict(zip(names, models, strict=True)), overrides, confusion=confusion)
     return Result(result, lambda console: print_tree(console, result))

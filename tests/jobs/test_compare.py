@@ -95,3 +95,24 @@ def test_from_the_command_line(root: Path) -> None:
     refused = call(app, ["compare", "first", "second", f"root={root}", "--titles", "one"])
     assert refused.exit_code == 2
     assert "1 titles for 2 models" in refused.output
+
+
+def test_confusion_is_drawn_and_scored_at_both_layers(root: Path) -> None:
+    places = [f"root={root}", "panels=2", "tracking.enabled=true", "data.objects=[1, 1]"]
+    found = run({"before": "first", "after": "second"}, places, confusion=True)
+    layers = {title: sorted(overlap) for title, overlap in found["overlap"].items()}
+    assert layers == {"before": ["inner", "last"], "after": ["inner", "last"]}
+    assert all(0 <= value <= 1 for overlap in found["overlap"].values() for value in overlap.values())
+    assert found["overlap"]["before"] != found["overlap"]["after"]
+    assert json.loads(Path(found["folder"], "run.json").read_text())["overlap"] == found["overlap"]
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    names = {artifact.path for artifact in client.list_artifacts(found["tracking_run"])}
+    assert names >= {"comparison.png", "overlap.json"}
+    # Two images, two models, two layers.
+    assert np.asarray(Image.open(found["picture"])).shape[0] > 8 * 150
+    alone = run({"before": "first"}, [*places, "panels=1", "batch_size=3"], confusion=True)
+    assert alone["overlap"]["before"] == pytest.approx(found["overlap"]["before"], abs=1e-5)
+    other = run({"before": "first"}, [*places, "map_kind=pixel"], confusion=True)
+    assert other["overlap"]["before"] != alone["overlap"]["before"]
+    with pytest.raises(ConfigError, match="map_kind=cam is of the last layer alone"):
+        run({"before": "first"}, [*places, "map_kind=cam"], confusion=True)

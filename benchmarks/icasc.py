@@ -1,0 +1,114 @@
+"""The tables of ICASC in docs/results.md: its baseline and both kinds of attention, by seeds.
+
+    python -m benchmarks.icasc scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
+    python -m benchmarks.icasc photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
+
+The baseline is the same recipe with classification alone. Beside the classifier's scores stands the soft IoU of the
+target's and the confusing class's maps (eq. 6; less is better), of both kinds of map for every network, so that none is
+scored by its own kind only.
+
+Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
+benchmark goes on where it was. Each score is added to OUT.json, from which the table is printed. The maps of the first
+seed's baseline and of both kinds are drawn side by side at the end.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ROWS", "STUDIES", "Study", "main", "table"]
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from attn.errors import AttnError
+from benchmarks.results import SEEDS, finished_run, mean_and_spread
+from jobs import draw, evaluate
+from jobs.ray_session import ray_session
+
+ROWS = {"baseline": "grad_cam", "ICASC, A_ch": "channel", "ICASC, A_px": "pixel"}
+OVERLAPS = {f"{kind}_{layer}": f"{sign} {layer}" for kind, sign in (("channel", "A_ch"), ("pixel", "A_px"))
+            for layer in ("inner", "last")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe, the splits that it is scored on, options of that, and the classifier's scores to show."""
+
+    recipe: str
+    splits: tuple[str, ...]
+    columns: dict[str, str]
+    options: tuple[str, ...] = ()
+
+
+OF_MAPS = {"seed_miou": "seed mIoU"}
+STUDIES = {
+    "scenes": Study(
+        "scenes_icasc", ("val", "test"), {"accuracy": "accuracy", "mean_ap": "mAP"} | OF_MAPS, ("data.count=400",)
+    ),
+    "photographs": Study("icasc", ("val",), {"mean_ap": "mAP", "mean_auc": "AUC"} | OF_MAPS),
+}
+
+
+def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
+    """Train and score what is missing in OUT, print the table, and draw."""
+    done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    models: dict[str, str] = {}
+    root = _config(study, "grad_cam", [*overrides, f"seed={seeds[0]}"]).root
+    with ray_session():
+        for seed in seeds:
+            for title, kind in ROWS.items():
+                config = _config(study, kind, [*overrides, f"seed={seed}"])
+                run = finished_run(config, f"{study.recipe}-{kind}-seed{seed}")
+                models.setdefault(title, run["model"])
+                for split in study.splits:
+                    key = f"{title} {split} seed {seed}"
+                    if key not in done:
+                        place = [f"root={root}", *study.options, f"data.split={split}"]
+                        done[key] = {"title": title, "split": split, "seed": seed, "scores": _scores(run, place)}
+                        out.write_text(json.dumps(done, indent=1))
+            print(table(study, done), flush=True)
+        places = [f"root={root}", f"data.split={study.splits[-1]}", *study.options, "panels=4"]
+        print(draw.run(models, places, confusion=True)["picture"])
+
+
+def table(study: Study, done: dict[str, Any]) -> str:
+    """Markdown: one row a method and split; mean over the seeds, and half the range behind it."""
+    columns = study.columns | OVERLAPS
+    lines = ["| split | method | seeds | " + " | ".join(columns.values()) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(columns))
+    for split in study.splits:
+        for title in ROWS:
+            found = [one["scores"] for one in done.values() if (one["title"], one["split"]) == (title, split)]
+            if found:
+                cells = [mean_and_spread([one[name] for one in found if name in one]) for name in columns]
+                lines.append(f"| {split} | {title} | {len(found)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _config(study: Study, kind: str, overrides: list[str]) -> TrainConfig:
+    chosen = "method.name=grad_cam" if kind == "grad_cam" else f"method.map_kind={kind}"
+    return load_config(TrainConfig, study.recipe, [*overrides, chosen])
+
+
+def _scores(run: dict[str, Any], place: list[str]) -> dict[str, float]:
+    scores = dict(evaluate.run(run["model"], [*place, "panels=4"])["scores"])
+    for kind in ("channel", "pixel"):
+        drawn = draw.run({"": run["model"]}, [*place, "panels=1", f"map_kind={kind}"], confusion=True)
+        scores |= {f"{kind}_{layer}": value for layer, value in drawn["overlap"][""].items()}
+    return scores
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
+        sys.exit(f"usage: python -m benchmarks.icasc {'|'.join(STUDIES)} OUT.json [seeds=0,1,2] [a.b=value ...]")
+    given = sys.argv[3:]
+    chosen = [text for text in given if text.startswith("seeds=")]
+    picked = tuple(int(part) for part in chosen[-1].removeprefix("seeds=").split(",")) if chosen else SEEDS
+    try:
+        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), [text for text in given if text not in chosen], picked)
+    except AttnError as error:
+        sys.exit(str(error))
