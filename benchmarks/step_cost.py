@@ -187,7 +187,7 @@ def _pytorch_grad_cam(case: Case, batch: Batch) -> Callable[[], object]:
 
     def step() -> None:
         _plain(case.network, batch)
-        cam(input_tensor=batch.images, targets=targets)
+        cam(input_tensor=batch.images, targets=targets)  # pyright: ignore[reportArgumentType]
 
     return step
 
