@@ -24,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -56,13 +57,13 @@ def measure_cores(root: str, split: str, images: int | None, processes: Sequence
             small = np.zeros((4, 4, 3), np.uint8), np.full((2, 4, 4), 0.5, np.float32), SEC_CRF
             for one in [pool.submit(refine_mask, *small) for _ in range(2 * count)]:
                 one.result()  # the processes are up
-            began, load = time.perf_counter(), os.getloadavg()[0]
+            began, load, busy = time.perf_counter(), os.getloadavg()[0], _cpu_seconds()
             masks = list(_refined(pool, pictures))
-            seconds = time.perf_counter() - began
+            seconds, busy = time.perf_counter() - began, _cpu_seconds() - busy
         alone = alone or seconds
         digest = hashlib.sha256(b"".join(mask.tobytes() for mask in masks)).hexdigest()[:16]
         run = {"processes": count, "seconds": round(seconds, 2), "speed_up": round(alone / seconds, 3), "masks": digest}
-        results["runs"].append(run | {"load_before": round(load, 1)})
+        results["runs"].append(run | {"cpu_seconds": round(busy, 2), "load_before": round(load, 1)})
         print(json.dumps(results["runs"][-1]), flush=True)
     results["identical"] = len({run["masks"] for run in results["runs"]}) == 1
     return results
@@ -91,6 +92,12 @@ def measure_step(root: str, rounds: int, batch_size: int, threads: int, network:
     share = statistics.median((one - other) / one for one, other in pairs)
     found = {"network": network, "size": size, "batch": batch_size, "threads": threads, "load": os.getloadavg()[0]}
     return found | {"seconds": {name: round(value, 3) for name, value in medians.items()}, "share": round(share, 4)}
+
+
+def _cpu_seconds() -> float:
+    """Of this process and those beside it, which wait for no core as the clock does on a busy machine."""
+    me = psutil.Process()
+    return sum(one.cpu_times().user + one.cpu_times().system for one in [me, *me.children(recursive=True)])
 
 
 class _Unrefined(Refinement):

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from attn.config.kinds import read_config
 from attn.config.recipes import load_config
-from attn.config.resolve import resolve
+from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
 from attn.errors import AttnError, RunError
 from jobs import evaluate, train
@@ -83,12 +84,12 @@ def main(study: Study, out: Path, overrides: list[str]) -> None:
                 print(table(study, done), flush=True)
 
 
-def finished_run(config: TrainConfig, name: str) -> dict[str, Any]:
+def finished_run(config: RunConfig, name: str) -> dict[str, Any]:
     """The run of that name, finished: as it is, gone on with, or begun."""
     folder = RunFolder(config.root, name)
     if not folder.exists():
         return train.run(config, run_id=name)
-    there = resolve(TrainConfig, folder.read("config.yaml").decode(), folder.path("config.yaml"), [])
+    there = read_config(folder.read("config.yaml").decode(), folder.path("config.yaml"))
     if there != config.pinned():
         raise RunError(f"run {name} is there with another config; give another root, or remove {folder.uri}")
     return train.resume(folder.uri)

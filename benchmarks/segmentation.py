@@ -1,0 +1,169 @@
+"""Tables of segmentation in docs/results.md: cues of each method's maps, and networks that learn from them, by seeds.
+
+    python -m benchmarks.segmentation scenes      OUT.json [seeds=0,1,2] AttnBN:data.objects=[1,2] [a.b=value ...]
+    python -m benchmarks.segmentation photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... \
+        AttnBN:method.source.root=... AttnBN:method.source.labels=... [a.b=value ...]
+
+Per seed each method's classifier is trained; its maps of the training images (OAA's: those of its store) become cues by
+the one rule of the study's segmentation recipe, and the same network learns from them. At last it learns from the true
+masks: the ceiling. `cue mIoU` is of the cues' labelled pixels, `all` with open pixels as missed; the networks' masks of
+val are scored as they are and after the dense CRF.
+
+An override goes to every run; behind `ROW:` to that row's classifier alone, behind `segment:` to the segmentation runs.
+`rows=OAA,OAA+` does only those. Every run is a run like any other, under `root`; a run that is there already is not
+repeated, so that an interrupted benchmark goes on where it was. Each finished row is added to OUT.json, from which the
+table is printed.
+"""
+
+from __future__ import annotations
+
+__all__ = ["STUDIES", "Study", "main", "table"]
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attn.config.recipes import load_config
+from attn.config.segment import SegmentConfig
+from attn.config.train import TrainConfig
+from attn.errors import AttnError, ConfigError
+from benchmarks.results import SEEDS, finished_run, mean_and_spread
+from jobs import masks
+from jobs.ray_session import ray_session
+
+COLUMNS = {
+    "cue_miou": "cue mIoU, train",
+    "cue_miou_all": "all",
+    "coverage": "coverage",
+    "miou": "mIoU, val",
+    "miou_crf": "with CRF",
+}
+CEILING = "true masks"
+OF_SEGMENTATION = "segment"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A segmentation recipe, and the recipe of each row's classifier.
+
+    Attributes:
+        crf: Of inference.
+    """
+
+    recipe: str
+    prefix: str
+    crf: str
+    options: tuple[str, ...] = ()
+
+    def classifiers(self) -> dict[str, str]:
+        """The recipe of each row's maps."""
+        names = {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext", "OAA": "oaa", "OAA+": "oaa_plus"}
+        return {title: self.prefix + name for title, name in (names | {"AttnBN": "attnbn"}).items()}
+
+
+SEC_CRF = "bilateral_weight: 10, bilateral_xy: 80, bilateral_rgb: 13, gaussian_weight: 3, gaussian_xy: 3"
+SMALL_CRF = "bilateral_weight: 3, bilateral_xy: 10, bilateral_rgb: 13, gaussian_weight: 1, gaussian_xy: 1"
+"""For scenes of 64 pixels: distances as parts of the image are about those of the photographs."""
+
+STUDIES = {
+    "scenes": Study("segment_scenes", "scenes_", f"{{{SMALL_CRF}}}", ("data.count=400",)),
+    "photographs": Study("segment", "", f"{{{SEC_CRF}}}"),
+}
+
+
+def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
+    """Train and score what is missing in OUT, and print the table."""
+    done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    titles = (*study.classifiers(), CEILING)
+    unknown = [row for row in rows if row not in titles]
+    if unknown:
+        raise ConfigError(f"rows={','.join(unknown)} is not available: {', '.join(titles)}")
+    with ray_session():
+        for seed in seeds:
+            for title in rows or titles:
+                name = f"{title} seed {seed}"
+                if name not in done:
+                    done[name] = {"title": title, "seed": seed} | _row(study, title, seed, overrides)
+                    out.write_text(json.dumps(done, indent=1))
+                    print(table(study, done), flush=True)
+
+
+def table(study: Study, done: dict[str, Any]) -> str:
+    """Markdown: one row a method; mean over the seeds, and half the range behind it."""
+    lines = ["| maps of | seeds | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---|" * len(COLUMNS)]
+    for title in (*study.classifiers(), CEILING):
+        found = [one["scores"] for one in done.values() if one["title"] == title]
+        if found:
+            cells = [mean_and_spread([one[name] for one in found if name in one]) for name in COLUMNS]
+            lines.append(f"| {title} | {len(found)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _row(study: Study, title: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    maps = None if title == CEILING else _maps(study, title, seed, overrides)
+    labels = "labels.source=masks" if maps is None else f"labels.maps={maps}"
+    config = load_config(SegmentConfig, study.recipe, [*_of(OF_SEGMENTATION, overrides), f"seed={seed}", labels])
+    run = finished_run(config, f"{study.recipe}-{title.replace(' ', '-').replace('+', '-plus').lower()}-seed{seed}")
+    found = masks.run(
+        run["model"], [f"root={config.root}", f"inference.crf={study.crf}", "masks=false", "panels=8", *study.options]
+    )
+    cues = run.get("cues") or {}
+    scores = {f"cue_{name}": cues[name] for name in ("miou", "miou_all") if name in cues}
+    scores |= {name: cues[name] for name in ("coverage", "precision") if name in cues}
+    return {
+        "scores": scores | found["scores"],
+        "per_class": found["per_class"],
+        "protocols": found["protocols"],
+        "pictures": found["folder"],
+        "seconds": run["seconds"],
+    }
+
+
+def _maps(study: Study, title: str, seed: int, overrides: list[str]) -> str:
+    """Where the maps of a row's classifier are, which is trained if it is not there yet."""
+    classifiers = study.classifiers()
+    settings = [*_of(title, overrides), f"seed={seed}"]
+    if title == "OAA+":
+        settings.append(
+            f"method.maps={_classifier(classifiers['OAA'], seed, [*_of('OAA', overrides), settings[-1]])['store']}"
+        )
+    run = _classifier(classifiers[title], seed, settings)
+    if title == "OAA":
+        return f"{{source: store, uri: '{run['store']}', version: {run['store_version']}}}"
+    return f"{{source: model, model: '{run['model']}'}}"
+
+
+def _classifier(recipe: str, seed: int, settings: list[str]) -> dict[str, Any]:
+    return finished_run(load_config(TrainConfig, recipe, settings), f"{recipe}-seed{seed}")
+
+
+def _of(row: str, overrides: list[str]) -> list[str]:
+    """Those overrides that are for a row's run, or for all."""
+    found = []
+    for text in overrides:
+        before, colon, _ = text.partition("=")[0].partition(":")
+        if not colon:
+            found.append(text)
+        elif before == row:
+            found.append(text.removeprefix(f"{before}:"))
+    return found
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
+        sys.exit(f"usage: python -m benchmarks.segmentation {'|'.join(STUDIES)} OUT.json [seeds=0,1,2] [a.b=value ...]")
+    given = sys.argv[3:]
+    chosen = {
+        text.partition("=")[0]: text.partition("=")[2].split(",")
+        for text in given
+        if text.startswith(("seeds=", "rows="))
+    }
+    picked = tuple(int(part) for part in chosen["seeds"]) if "seeds" in chosen else SEEDS
+    try:
+        rest = [text for text in given if not text.startswith(("seeds=", "rows="))]
+        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), rest, picked, chosen.get("rows", ()))
+    except AttnError as error:
+        sys.exit(str(error))
