@@ -30,10 +30,12 @@ from attn.errors import AttnError, DataError, RunError, TrackingError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.score import Protocol, Score
 from attn.pictures.preview import spread
-from attn.pictures.segmentation import Segmented, segmentation_panel, segmentation_sheet
+from attn.pictures.segmentation import Segmented, at_size, segmentation_panel, segmentation_sheet
 from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, spare_cores
 from attn.segmentation.device import choose_device
+from attn.segmentation.labels import FileLabels, read_labels
+from attn.segmentation.make import CUES_FILE
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.predict import Prediction, predict
 from attn.tracking import attach, create_run
@@ -41,12 +43,11 @@ from jobs.crf_tasks import RayCrfPool
 from jobs.models import check_classes, data_name, masks_name, open_model
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
+from jobs.segmenter import CUES
 from jobs.tasks import Counter
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from attn.segmentation.predict import InferenceConfig
 
 SHEET_ROWS = 8
 SUBMISSION = "results/VOC2012/Segmentation/comp6_{split}_cls"
@@ -131,6 +132,9 @@ def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> Pre
     """
     inference = json.loads(segmenter.inference.model_dump_json())
     text: dict[str, Any] = {"tracking": {"enabled": False}, "inference": inference}
+    cues = segmenter.config_file.parent.parent / CUES
+    if (cues / CUES_FILE).is_file():
+        text["cues"] = str(cues.absolute())
     if segmenter.config_file.is_file():
         trained = read_document(segmenter.config_file.read_text(encoding="utf-8"), name).values
         if "data" in trained:
@@ -254,7 +258,7 @@ def _predict(
             if keep:
                 folder.write(f"{where}/{mask_name(record.image_id)}", encode_mask(found.refined))
             if record.image_id in wanted:
-                made.shown.append(_segmented(found, config.inference))
+                made.shown.append(_segmented(found, config, len(source.classes)))
     return made
 
 
@@ -273,10 +277,27 @@ def _examples(source: Source) -> Iterator[Example]:
         yield source.load(index, saliency=False)
 
 
-def _segmented(found: Prediction, inference: InferenceConfig) -> Segmented:
+def _segmented(found: Prediction, config: PredictConfig, num_classes: int) -> Segmented:
     example = found.example
-    refined = found.refined if inference.crf else None
-    return Segmented(example.record.image_id, example.image, plain=found.plain, refined=refined, truth=example.mask)
+    return Segmented(
+        example.record.image_id,
+        example.image,
+        cue=_cue(example, config, num_classes),
+        plain=found.plain,
+        refined=found.refined if config.inference.crf else None,
+        truth=example.mask,
+    )
+
+
+def _cue(example: Example, config: PredictConfig, num_classes: int) -> NDArray[np.uint8] | None:
+    if config.cues is None:
+        return None
+    try:
+        reader = read_labels(FileLabels(path=config.cues), [example.record], num_classes)
+    except DataError:
+        return None  # it has none of this image, such as one of another split
+    size = (example.image.shape[0], example.image.shape[1])
+    return at_size(reader(example.record, size, None), size)
 
 
 def _write(folder: RunFolder, made: _Made, scores: dict[str, Score], classes: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from attn.config.base import Config
+from attn.config.base import Config, Location
 from attn.config.evaluate import ModelPlace
 from attn.config.run import RunConfig
 from attn.data.sources import SourceConfig
@@ -123,6 +123,8 @@ class PredictConfig(ModelPlace):
         inference: By default as the run had it.
         masks: Whether the masks are kept, as palette PNGs in the run's folder.
         panels: How many images are drawn with their masks.
+        cues: Labels to draw beside the masks, as `labels.path` of training, where they have the image; by default what
+            the network's own run made.
         processes: For the CRF, beside this one; None: one a core. Where Ray is asked for, its tasks take their place.
     """
 
@@ -130,5 +132,6 @@ class PredictConfig(ModelPlace):
     inference: InferenceConfig = InferenceConfig()
     masks: bool = True
     panels: int = Field(default=8, ge=0, le=200)
+    cues: Location | None = None
     processes: int | None = Field(default=None, ge=0)
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SegmentationPreview", "Segmented", "segmentation_panel", "segmentation_sheet"]
+__all__ = ["SegmentationPreview", "Segmented", "at_size", "segmentation_panel", "segmentation_sheet"]
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +52,12 @@ def segmentation_sheet(images: Sequence[Segmented], *, height: int = 130) -> Pic
     return grid([[row[column] for column in kept] for row in rows], height=height)
 
 
+def at_size(labels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Labels on any grid over an image, at its (height, width)."""
+    rows, columns = (np.arange(n) * cells // n for n, cells in zip(size, labels.shape, strict=True))
+    return labels[rows][:, columns]
+
+
 class SegmentationPreview:
     """Draws the masks of fixed images, at one scale and without the CRF, while a network trains."""
 
@@ -75,7 +81,7 @@ class SegmentationPreview:
         for found in predict(self._network, examples, self._input, self._inference):
             example = found.example
             size = (example.image.shape[0], example.image.shape[1])
-            cue = None if self._labels is None else _at_size(self._labels(example.record, size, example.mask), size)
+            cue = None if self._labels is None else at_size(self._labels(example.record, size, example.mask), size)
             one = Segmented(example.record.image_id, example.image, cue, found.plain, truth=example.mask)
             yield example.record.image_id, segmentation_panel(one)
 
@@ -92,8 +98,3 @@ def _over(image: Pixels, mask: Pixels) -> Pixels:
     grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     blended = OPACITY * colored(mask) + (1 - OPACITY) * grey
     return np.where((mask == 0)[..., None], grey // 2, np.rint(blended)).astype(np.uint8)
-
-
-def _at_size(labels: Pixels, size: tuple[int, int]) -> Pixels:
-    rows, columns = (np.arange(n) * cells // n for n, cells in zip(size, labels.shape, strict=True))
-    return labels[rows][:, columns]

@@ -152,3 +152,18 @@ def test_processes_of_the_crf(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count(1, True, 2) == 1
     assert count(4, False, 8, processes=3) == 3
     assert parts.crf_processes(_config(), world=1) == 0
+
+
+def test_published_cues_train(shared: Path, tmp_path: Path) -> None:
+    config = _config(
+        "sec",
+        f"data={{source: voc, root: {shared / 'data/voc'}, split: train}}",
+        "validation.split=null",
+        f"labels={{source: files, path: {shared / 'data/seeds/sec_cues_41x41.npz'}}}",
+        "input.size=65",
+        "training={steps: 3, batch_size: 2}",
+    )
+    record = Record(tmp_path)
+    metrics = Trainer(config, World.current()).fit(record)
+    assert len(record.losses) == 3
+    assert all(metrics[f"train/{part}"] > 0 for part in ("seed", "expand", "boundary"))

@@ -1,0 +1,81 @@
+"""The first steps of a segmentation recipe, in this process and without Ray: does all of its path work as it stands?
+
+    python -m benchmarks.first_steps sec_voc_paper data.root=... data.split=train labels.path=... training.batch_size=2
+
+Labels, network, optimizer and schedule are as the recipe has them; training ends after ten steps of
+the whole schedule, so that the learning rates are its own. `steps=3` takes fewer. Where the recipe has a second
+round, its first steps follow, on the same labels.
+"""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from attn.config.recipes import load_config
+from attn.config.segment import SegmentConfig
+from attn.errors import AttnError
+from attn.training.checkpoint import Position
+from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.world import World
+from jobs import segmenter
+from jobs.run_folder import RunFolder
+
+
+class _EnoughError(Exception):
+    """Ends a training."""
+
+
+class _Told:
+    def __init__(self, steps: int) -> None:
+        self.steps, self.at = steps, time.perf_counter()
+
+    def step(self, record: StepRecord) -> None:
+        now = time.perf_counter()
+        told = {"step": record.step, "of": record.steps, "lr": record.lr, "seconds": round(now - self.at, 1)}
+        print(json.dumps(told | {name: round(value, 4) for name, value in record.losses.items()}), flush=True)
+        self.at, self.steps = now, self.steps - 1
+        if self.steps == 0:
+            raise _EnoughError
+
+    def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
+        pass
+
+    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
+        pass
+
+
+def main(recipe: str, overrides: list[str], steps: int) -> None:
+    """Train the first steps, and print each."""
+    with tempfile.TemporaryDirectory() as root:
+        config = load_config(SegmentConfig, recipe, [*overrides, f"root={root}", "tracking.enabled=false"])
+        config = segmenter.ready(config, RunFolder(root, "first"))
+        _train(config, steps)
+        if config.retrain is not None:
+            again = config.second_round(labels=config.labels, weights="")
+            _train(again.model_copy(update={"model": config.model}), steps)
+
+
+def _train(config: SegmentConfig, steps: int) -> None:
+    print(json.dumps({"method": config.method.variant, "batch": config.training.batch_size}), flush=True)
+    with contextlib.suppress(_EnoughError):
+        Trainer(config, World.current()).fit(_Told(steps))
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    if not given:
+        sys.exit("usage: python -m benchmarks.first_steps RECIPE [steps=10] [a.b=value ...]")
+    count = [text for text in given if text.startswith("steps=")]
+    try:
+        rest = [text for text in given[1:] if text not in count]
+        main(given[0], rest, int(count[-1].removeprefix("steps=")) if count else 10)
+    except AttnError as error:
+        sys.exit(str(error))
