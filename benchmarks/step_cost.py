@@ -183,7 +183,7 @@ def _pytorch_grad_cam(case: Case, batch: Batch) -> Callable[[], object]:
 
     peer = _Logits(copy.deepcopy(case.network))
     cam = GradCAM(model=peer, target_layers=[_last_stage(peer.network)])
-    targets = [ClassifierOutputTarget(int(index)) for index in batch.labels.argmax(dim=1)]
+    targets: list[Any] = [ClassifierOutputTarget(int(index)) for index in batch.labels.argmax(dim=1)]
 
     def step() -> None:
         _plain(case.network, batch)

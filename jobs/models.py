@@ -49,9 +49,16 @@ def open_model(model: str, overrides: list[str], load: Callable[[str | Path, str
         yield bundle
 
 
-def model_place(overrides: list[str]) -> ModelPlace:
-    """Where models and runs are looked up."""
-    of_place = [text for text in overrides if re.match(r"(root|tracking\.\w+)=", text)]
+def model_place(overrides: list[str], *, only: bool = False) -> ModelPlace:
+    """Where models and runs are looked up.
+
+    Args:
+        only: The overrides may say nothing else.
+
+    Raises:
+        ConfigError: A field is not known, or its value is not valid.
+    """
+    of_place = [text for text in overrides if only or re.match(r"(root|tracking\.\w+)=", text)]
     return resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.document import read_document
-from attn.errors import RunError, TrackingError, WeightsError
+from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsError
 from attn.evaluation.pairing import side_by_side
 from attn.models.card import model_card
 from attn.tracking.address import SQLITE, shown, tracking_uri
+from attn.tracking.config import fault_of_alias
 from jobs.models import model_place, open_model
 
 if TYPE_CHECKING:
@@ -94,8 +95,11 @@ def promote(name: str, alias: str, overrides: list[str]) -> dict[str, Any]:
         `name`, `version`, `alias`, `before` (version), `compared` and `not_compared` scores.
 
     Raises:
+        ConfigError: MLflow takes no such alias.
         WeightsError: There is no such model.
     """
+    if fault := fault_of_alias(alias):
+        raise ConfigError([Fault("ALIAS", fault, "for example champion")])
     found, before = open_registry(overrides).promote(name, alias)
     pairs = side_by_side(() if before is None else before.scores, found.scores)
     return {
@@ -127,17 +131,18 @@ def open_registry(overrides: list[str]) -> Registry:
     """The registry that `root=` and `tracking.uri=` name.
 
     Raises:
+        ConfigError: An override says anything else.
         TrackingError: It is a file that is not there.
     """
-    from attn.tracking.mlflow_registry import Registry
-
-    place = model_place(overrides)
+    place = model_place(overrides, only=True)
     uri = tracking_uri(place.tracking, place.root)
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
         raise TrackingError(
             f"no registry: there is no {uri.removeprefix(SQLITE)}. Give root= of the runs or tracking.uri= of a "
             "server; training with tracking.register_as=NAME registers a model"
         )
+    from attn.tracking.mlflow_registry import Registry
+
     return Registry(uri)
 
 

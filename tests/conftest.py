@@ -12,6 +12,8 @@ import pytest
 from tests.s3 import radosgw as ceph
 
 ROOT = Path(__file__).resolve().parent.parent
+# The server takes any; tests search for these where no key belongs.
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "ACCESSKEYOFATEST", "AWS_SECRET_ACCESS_KEY": "made-up/for+tests/and+only/for+them"}
 
 
 @pytest.fixture(scope="session")
@@ -49,8 +51,7 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
     for name, value in {
         "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **S3_KEYS,
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
@@ -94,8 +95,8 @@ def ray_up(s3_endpoint: str) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        for name, value in S3_KEYS.items():
+            patch.setenv(name, value)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         with ray_session():
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import copy
 import re
 from pathlib import Path
@@ -95,12 +96,20 @@ def test_kuberay(repository: Path, name: str, kind: str, schema: dict[str, Any])
 def test_compose(repository: Path) -> None:
     folder = repository / "deploy" / "compose"
     services = read(folder / "compose.yaml")["services"]
-    assert services["mlflow"]["ports"] == ["127.0.0.1:5000:5000"]
+    assert services["mlflow"]["ports"] == ["${LISTEN:-127.0.0.1}:5000:5000"], "this machine only, if nobody says more"
     assert "ports" not in services["postgres"]
     for name, service in services.items():
         assert "healthcheck" in service
         assert service["env_file"] == f"{name}.env"
         assert not any(re.search("PASSWORD|SECRET|KEY", key) for key in service.get("environment", {}))
+    steps = (folder / "mlflow" / "Dockerfile").read_text().splitlines()
+    assert "USER mlflow" in steps
+    for step in steps:
+        for name in re.findall(r"^COPY (\S+)", step):
+            assert (folder / "mlflow" / name).is_file()
+    log_ins = configparser.ConfigParser()
+    log_ins.read(folder / "mlflow" / "basic_auth.ini")
+    assert log_ins["mlflow"]["database_uri"] == "postgresql+psycopg2://mlflow@postgres/mlflow", "no password in it"
     for path in folder.glob("*.example"):
         for line in path.read_text().splitlines():
             if re.match(r"\w*(PASSWORD|SECRET|KEY)\w*=", line):

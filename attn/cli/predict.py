@@ -48,7 +48,8 @@ def predict(
 
     An image that cannot be read is named, the others are done, and the exit status is 1.
     """
-    from attn.config.document import dump_values
+    import json
+
     from attn.config.resolve import resolve
     from attn.prediction import PredictionConfig
     from jobs.predict import run
@@ -60,7 +61,8 @@ def predict(
         "crf": crf,
         "device": device,
     }
-    config = resolve(PredictionConfig, dump_values(given), "options", [])
+    words = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
+    config = resolve(PredictionConfig, "", "options", words)
     data = run(images, model=model, out=out, config=config)
 
     def show(console: Console) -> None:

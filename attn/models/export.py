@@ -78,12 +78,20 @@ def export_model(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
 
     Raises:
         ConfigError: There is no such format.
-        ExportError: A package is missing, the network cannot be exported, or the file's outputs are not the network's.
+        ExportError: A package is missing, the network cannot be exported, the file's outputs are not the network's, or
+            the file cannot be written.
     """
     if form not in FORMATS:
         raise ConfigError([Fault("format", f"format = {form!r} is not available", f"one of {', '.join(FORMATS)}")])
     if form == "onnx":
         _check_packages()
+    try:
+        return _export(model, file, form)
+    except OSError as error:
+        raise ExportError(f"{file} cannot be written: {error.strerror or type(error).__name__}") from None
+
+
+def _export(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
     module, notes = _module(model)
     size = (model.input.size, model.input.size) if isinstance(model.input.size, int) else model.input.size
     with torch.no_grad(), evaluating(model.network), _silence():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TrackingConfig"]
+__all__ = ["TrackingConfig", "fault_of_alias"]
 
 import re
 from typing import Self
@@ -12,6 +12,9 @@ from pydantic import Field, model_validator
 
 from attn.config.base import Config
 
+ALIAS = re.compile(r"(?!(?i:latest|v[0-9]+)$)[A-Za-z0-9_-]+")
+"""As MLflow takes them: `latest` and `v3` are its own words."""
+NAME = re.compile(r"[^/:@.'\"][^/:@'\"]*")
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
 
@@ -53,4 +56,18 @@ class TrackingConfig(Config):
                 )
         if self.alias is not None and self.register_as is None:
             raise ValueError("alias needs register_as: only a registered model has aliases")
+        # Both are first used when training is over: MLflow's own refusal would come too late.
+        if self.alias is not None and (fault := fault_of_alias(self.alias)):
+            raise ValueError(fault)
+        if self.register_as is not None and not NAME.fullmatch(self.register_as):
+            raise ValueError(
+                f"register_as={self.register_as!r} must hold no / : @ or quotation mark, nor begin with a dot"
+            )
         return self
+
+
+def fault_of_alias(alias: str) -> str | None:
+    """What is wrong with an alias, if anything."""
+    if ALIAS.fullmatch(alias):
+        return None
+    return f"alias={alias!r} must be of letters, digits, _ and -, and neither latest nor v with a number"

@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = ["check_tracking"]
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attn.errors import TrackingError
 from attn.health.access import in_clear
@@ -36,13 +38,24 @@ def check_tracking(uri: str) -> list[Finding]:
     return found
 
 
+def _log_in(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What MLflow's own client would show of the environment's log-in."""
+    user, password = (environment.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
+    if user and password:
+        return {"auth": (user, password)}
+    token = environment.get("MLFLOW_TRACKING_TOKEN")
+    return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
+
+
 def _version(uri: str) -> Finding:
     import mlflow
     import requests
 
     check, ours = "mlflow version", mlflow.__version__
     try:
-        theirs = requests.get(f"{uri.rstrip('/')}/version", timeout=5).text.strip()
+        answer = requests.get(f"{uri.rstrip('/')}/version", timeout=5, **_log_in(os.environ))
+        answer.raise_for_status()
+        theirs = answer.text.strip()
     except requests.RequestException as error:
         return Finding(check, "warn", f"the server does not say: {type(error).__name__}")
     same = theirs.split(".")[:2] == ours.split(".")[:2]

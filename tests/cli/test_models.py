@@ -128,6 +128,30 @@ def test_unknown_names(registry: Path, attn: Attn, tmp_path: Path, name: str, wo
     assert not (tmp_path / "to").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("promote", "tiny/1", "latest"), "neither latest"),
+        (("promote", "tiny/1", "a b"), "letters, digits"),
+        (("ls", "tracking.ur=x"), "did you mean tracking.uri?"),
+        (("ls", "data.split=val"), "is not a known field"),
+    ],
+)
+def test_what_means_nothing_is_a_bad_configuration(
+    registry: Path, attn: Attn, arguments: tuple[str, ...], words: str
+) -> None:
+    found = attn("models", *arguments, f"root={registry}")
+    assert (found.status, found.err.count("error: "), words in found.err) == (2, 1, True), found.err
+
+
+def test_an_export_that_cannot_be_written(registry: Path, attn: Attn, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "m.pt2"):
+        found = attn("models", "export", "tiny/1", f"root={registry}", "--format", "torch_export", "--to", str(place))
+        assert (found.status, "cannot be written" in found.err, "Traceback" in found.err) == (1, True, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_no_server_and_no_database(attn: Attn, tmp_path: Path) -> None:
     found = attn("models", "ls", f"root={tmp_path}/runs")
     assert (found.status, "no registry" in found.err, (tmp_path / "runs").exists()) == (1, True, False)
