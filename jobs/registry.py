@@ -118,11 +118,13 @@ def export(model: str, overrides: list[str], *, form: str, to: str) -> dict[str,
         model: A bundle's folder, a run's id or folder, or a registered model.
 
     Raises:
+        ConfigError: An override says anything but where models are.
         AttnError: There is no such model, a package is missing, or the file's outputs are not the network's.
     """
     from attn.models.export import export_model
     from attn.models.open import open_any
 
+    model_place(overrides, only=True)
     with open_model(model, overrides, open_any) as opened:
         return {"model": model, **asdict(export_model(opened, Path(to).absolute(), form))}
 

@@ -62,11 +62,14 @@ class RunFolder:
         """What `run.json` says.
 
         Raises:
-            RunError: There is no such run.
+            RunError: There is no such run, or its `run.json` is damaged.
         """
         if not self.exists():
             raise RunError(f"no run {self.run_id!r} under {self.root}; `attn ls` lists the runs")
-        return json.loads(self.read("run.json"))
+        try:
+            return dict(json.loads(self.read("run.json")))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{self.path('run.json')} is damaged and says nothing of the run: {error}") from None
 
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`."""

@@ -44,7 +44,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     Raises:
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
     """
-    folder = RunFolder(config.root, run_id or new_run_id(config.title))
+    folder = RunFolder(config.root, new_run_id(config.title) if run_id is None else run_id)
     if folder.exists():
         raise RunError(
             f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id"

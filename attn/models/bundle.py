@@ -188,7 +188,7 @@ def describing(folder: Path) -> Generator[None]:
     """Within, what is read out of a bundle's `model.json` may be anything."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise WeightsError(f"{folder}/model.json is not a model description: {error}") from None
 
 

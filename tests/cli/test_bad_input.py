@@ -70,6 +70,8 @@ def photographs(voc: Path, *overrides: str) -> tuple[str, ...]:
         (("evaluate", "no-such-model"), 1, ["no-such-model", "model.json"]),
         (("resume", "no-such-run"), 1, ["no-such-run", "attn ls"]),
         (("train", "scenes_gain", "--run-id", "../out", *SMALL), 1, ["../out", "not valid"]),
+        (("train", "scenes_gain", "--run-id", "", *SMALL), 1, ["''", "not valid"]),
+        (("doctor", "bogus=1"), 2, ["bogus is not a known field"]),
     ],
     ids=lambda value: " ".join(value[:6]) if isinstance(value, tuple) else None,
 )
@@ -163,6 +165,24 @@ def test_imagenet_weights_on_a_machine_without_a_network(
 def test_a_root_that_cannot_be_written(attn: Any, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file is in the way")
     check(attn(*scenes(f"root={tmp_path}/runs")), 1, [f"{tmp_path}/runs", "cannot be written"])
+
+
+@pytest.mark.parametrize("command", [("resume",), ("repro",), ("diff", "damaged")])
+def test_a_run_whose_state_is_damaged(
+    attn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in ("{", "[1]"):
+        (tmp_path / "runs" / "damaged").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runs" / "damaged" / "run.json").write_text(text)
+        check(attn(*command, "damaged"), 1, ["run.json is damaged"])
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "3"])
+def test_a_model_whose_description_is_damaged(attn: Any, tmp_path: Path, text: str) -> None:
+    (tmp_path / "model.json").write_text(text)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    check(attn("predict", f"{tmp_path}/a.png", "--model", str(tmp_path)), 1, ["is not a model description"])
 
 
 def test_a_model_for_other_classes(attn: Any, tmp_path: Path, voc: Path) -> None:

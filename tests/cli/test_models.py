@@ -135,6 +135,7 @@ def test_unknown_names(registry: Path, attn: Attn, tmp_path: Path, name: str, wo
         (("promote", "tiny/1", "a b"), "letters, digits"),
         (("ls", "tracking.ur=x"), "did you mean tracking.uri?"),
         (("ls", "data.split=val"), "is not a known field"),
+        (("export", "tiny/1", "--to", "m.onnx", "data.split=val"), "is not a known field"),
     ],
 )
 def test_what_means_nothing_is_a_bad_configuration(
