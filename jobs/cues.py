@@ -25,11 +25,12 @@ FOREGROUND = tuple(round(0.05 * step, 2) for step in range(1, 16))
 SALIENCY = (0.02, 0.04, 0.06, 0.1, 0.125, 0.2, 0.3, 0.5)
 
 
-def run(config: SegmentConfig, *, sweep: bool = False) -> dict[str, Any]:
+def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None) -> dict[str, Any]:
     """Make the cues of a run's config into a folder of their own.
 
     Args:
         sweep: Also try a grid of thresholds, in one pass over the images.
+        run_id: Name of the job's folder; what lies there of an interrupted one is written again.
 
     Returns:
         `run_id`, `folder` (of the PNGs), `report`, `score`, `seconds`; with a sweep `best` thresholds and the `grid`.
@@ -40,7 +41,7 @@ def run(config: SegmentConfig, *, sweep: bool = False) -> dict[str, Any]:
     """
     if not isinstance(config.labels, CueLabels):
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
-    started, folder = time.time(), RunFolder(config.root, new_run_id("cues"))
+    started, folder = time.time(), RunFolder(config.root, run_id or new_run_id("cues"))
     source, found = config.data.build(), dict[str, Any]()
     with map_source(config, config.labels) as maps:
         report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))

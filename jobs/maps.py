@@ -44,12 +44,13 @@ BUFFER_BYTES = 256 << 20
 """Of maps that wait in a task."""
 
 
-def run(model: str, overrides: list[str], *, address: str | None = None) -> dict[str, Any]:
+def run(model: str, overrides: list[str], *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
     """Write the maps of a model.
 
     Args:
         model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
         overrides: `a.b=value`, over the model's own data and input.
+        run_id: Name of the job's folder; what lies there of an interrupted one is written again.
         address: A Ray cluster whose tasks share the images; without one, this process does it all, or as many tasks on
             this machine as the config asks for.
 
@@ -65,7 +66,7 @@ def run(model: str, overrides: list[str], *, address: str | None = None) -> dict
         config = resolve_config(bundle, overrides, f"{model}: config.yaml")
     job = _job(bundle, config)
     chunks = _chunks(config, len(job.source.records), on_cluster=address is not None)
-    folder = RunFolder(config.root, new_run_id("maps"))
+    folder = RunFolder(config.root, run_id or new_run_id("maps"))
     folder.update(kind="maps", state="running", started=started, model=model)
     folder.write("config.yaml", dump_config(config, f"The resolved config of the maps of {model}."))
     try:

@@ -55,7 +55,12 @@ SUBMISSION = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
 def run(
-    model: str, overrides: list[str], *, voc_submission: bool = False, address: str | None = None
+    model: str,
+    overrides: list[str],
+    *,
+    voc_submission: bool = False,
+    run_id: str | None = None,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """Make the masks of a network, and score them.
 
@@ -63,6 +68,7 @@ def run(
         model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
         overrides: `a.b=value`, over the network's own data and inference.
         voc_submission: Put the masks into the folders that VOC's evaluation server wants, and into one archive of them.
+        run_id: Name of the job's folder; what lies there of an interrupted one is written again.
         address: A Ray cluster that computes the CRFs; without one, this machine's cores do.
 
     Returns:
@@ -79,7 +85,7 @@ def run(
     check_classes(segmenter.classes, source.classes)
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
-    folder = RunFolder(config.root, new_run_id("masks"))
+    folder = RunFolder(config.root, run_id or new_run_id("masks"))
     if voc_submission and not folder.is_local:
         raise RunError("--voc-submission makes an archive on this machine: set root to a local folder")
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config, tags={"attn.model": model})

@@ -6,7 +6,7 @@ __all__ = ["app", "main"]
 
 import typer
 
-from attn.cli import compare, doctor, inspect, models, predict, repro, runs, segment, serve, store
+from attn.cli import compare, doctor, inspect, models, pipeline, predict, repro, runs, segment, serve, store
 
 app = typer.Typer(
     name="attn",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(runs.train)
 app.command()(runs.resume)
+app.command()(pipeline.pipeline)
 app.command()(runs.evaluate)
 app.command()(compare.compare)
 app.command()(runs.maps)

@@ -41,9 +41,12 @@ def resume(
     address: Address = None,
 ) -> Result:
     """Go on with a run from its last checkpoint."""
+    from jobs.pipeline import is_pipeline
+    from jobs.pipeline import resume as go_on_with_all
     from jobs.train import resume as go_on
 
-    return _result(go_on(run, root=root, address=address))
+    resumed = go_on_with_all if is_pipeline(run, root=root) else go_on
+    return _result(resumed(run, root=root, address=address))
 
 
 @command

@@ -6,8 +6,9 @@ are faults.
 
 from __future__ import annotations
 
-__all__ = ["Document", "dump_values", "parse_override", "read_document", "without_secrets"]
+__all__ = ["Document", "dump_values", "layered", "parse_override", "read_document", "without_secrets"]
 
+import copy
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,6 +94,45 @@ class Document:
         for key in path[:-1]:
             node = node[key]
         del node[path[-1]]
+
+    def section(self, name: str) -> Document:
+        """A mapping of this one as a document of its own; empty where there is none."""
+        values = self.values.get(name)
+        if not isinstance(values, dict):
+            return Document()
+        return Document(values, {path[1:]: place for path, place in self.places.items() if path[:1] == (name,)})
+
+    def attach(self, name: str, section: Document) -> None:
+        """Put a document in the place of a section."""
+        self.values[name] = section.values
+        self.places = {path: place for path, place in self.places.items() if path[:1] != (name,)}
+        self.places |= {(name, *path): place for path, place in section.places.items()}
+        self.faults += section.faults
+
+
+def layered(*documents: Document) -> Document:
+    """One document of several: mappings are joined, of two other values that of the later document stays."""
+    joined = Document()
+    for document in documents:
+        joined.faults += document.faults
+        if () in document.places:
+            joined.places[()] = document.places[()]
+        _lay(joined, document, document.values, ())
+    return joined
+
+
+def _lay(joined: Document, document: Document, values: dict[str, Any], path: Path) -> None:
+    for key, value in values.items():
+        here = (*path, key)
+        node: Any = joined.values
+        for step in here:
+            node = node.get(step) if isinstance(node, dict) else None
+        if isinstance(value, dict) and isinstance(node, dict):
+            joined.places[here] = document.place(here)
+            _lay(joined, document, value, here)
+            continue
+        joined.set(here, copy.deepcopy(value), document.place(here))
+        joined.places |= {known: place for known, place in document.places.items() if known[: len(here)] == here}
 
 
 def _construct(loader: _Loader, node: yaml.Node, path: Path, name: str, document: Document) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Recipe", "find_recipe", "list_recipes", "load_any_config", "load_config"]
+__all__ = ["Recipe", "config_text", "find_recipe", "list_recipes", "load_any_config", "load_config"]
 
 import difflib
 import importlib.util
@@ -16,6 +16,7 @@ from attn.config.resolve import read_text, resolve
 from attn.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
+    from attn.config.pipeline import PipelineConfig
     from attn.config.run import RunConfig
 
 C = TypeVar("C", bound=Config)
@@ -87,23 +88,30 @@ def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    text, name = _text(target)
+    text, name = config_text(target)
     given, expected = read_document(text, name).values.get("kind"), _kind_name(kind)
     if expected and isinstance(given, str) and given != expected:
         raise ConfigError([Fault(name, f"is of kind {given}, not {expected}", f"use `attn {given} {target}`")])
     return resolve(kind, text, name, overrides)
 
 
-def load_any_config(target: str, overrides: list[str]) -> RunConfig:
+def load_any_config(target: str, overrides: list[str]) -> RunConfig | PipelineConfig:
     """As `load_config`, of the kind that the recipe or file says it is."""
     from attn.config.kinds import read_config
+    from attn.config.pipeline import KIND, read_pipeline
 
-    text, name = _text(target)
+    text, name = config_text(target)
+    if read_document(text, name).values.get("kind") == KIND:
+        return read_pipeline(text, name, overrides)
     return read_config(text, name, overrides)
 
 
-def _text(target: str) -> tuple[str, str]:
-    """The text that a user means, and what to call it in messages."""
+def config_text(target: str) -> tuple[str, str]:
+    """The text that a user means, and what to call it in messages.
+
+    Raises:
+        ConfigError: There is neither a recipe of that name nor such a file.
+    """
     if target.endswith((".yaml", ".yml")) or "/" in target or Path(target).is_file():
         return read_text(target), target
     recipe = find_recipe(target)

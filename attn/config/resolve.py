@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["dump_config", "parse_config", "read_text", "resolve"]
+__all__ = ["dump_config", "drop_other_members", "override", "parse_config", "rank", "read_text", "resolve"]
 
 import difflib
 import json
 import types
+from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -36,14 +37,24 @@ def resolve(kind: type[C], text: str, name: str, overrides: list[str]) -> C:
         ConfigError: With all faults.
     """
     document = read_document(text, name)
-    for override in overrides:
-        parsed = parse_override(override)
+    override(document, overrides)
+    drop_other_members(kind, document)
+    return parse_config(kind, document)
+
+
+def override(document: Document, overrides: list[str]) -> None:
+    """Put `a.b=value` each into a document; what is not of that form becomes one of its faults."""
+    for text in overrides:
+        parsed = parse_override(text)
         if isinstance(parsed, Fault):
             document.faults.append(parsed)
             continue
-        document.set(*parsed, place=f"{OVERRIDE} {without_secrets(override)!r}")
-    _drop_other_members(kind, document, ())
-    return parse_config(kind, document)
+        document.set(*parsed, place=f"{OVERRIDE} {without_secrets(text)!r}")
+
+
+def rank(place: str) -> int:
+    """What wins over what, by its place: an override over a text."""
+    return int(place.startswith(OVERRIDE))
 
 
 def parse_config(kind: type[C], document: Document) -> C:
@@ -99,7 +110,14 @@ def _member(kind: type[BaseModel], values: Any) -> type[BaseModel] | None:
     return kind
 
 
-def _drop_other_members(kind: type[BaseModel], document: Document, path: Path) -> None:
+def drop_other_members(
+    kind: type[BaseModel], document: Document, path: Path = (), rank: Callable[[str], int] = rank
+) -> None:
+    """Drop the fields that a family's chosen member does not have, where the choice outranks them.
+
+    Args:
+        rank: Of a place; what was given at a higher one was said later.
+    """
     values: Any = document.values
     for key in path:
         values = values.get(key) if isinstance(values, dict) else None
@@ -108,13 +126,14 @@ def _drop_other_members(kind: type[BaseModel], document: Document, path: Path) -
     member = _member(kind, values)
     if member is None:
         return
-    if issubclass(member, Variant) and document.place((*path, member.tag)).startswith(OVERRIDE):
+    if issubclass(member, Variant):
+        chosen = rank(document.place((*path, member.tag)))
         for key in [key for key in values if key not in member.model_fields]:
-            if not document.place((*path, key)).startswith(OVERRIDE):
+            if rank(document.place((*path, key))) < chosen:
                 document.drop((*path, key))
     for name, info in member.model_fields.items():
         for inner in _configs_in(info.annotation):
-            _drop_other_members(inner, document, (*path, name))
+            drop_other_members(inner, document, (*path, name), rank)
 
 
 def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel] | None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["FolderMaps", "ImageMap", "Locate", "MapSource", "MapSourceConfig", "ModelMaps", "StoreMaps"]
+__all__ = [
+    "FolderMaps",
+    "ImageMap",
+    "Locate",
+    "MapSource",
+    "MapSourceConfig",
+    "ModelMaps",
+    "PipelineMaps",
+    "StoreMaps",
+]
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,7 +24,7 @@ from attn.config.base import Location, Variant
 from attn.data.decode import read_saliency
 from attn.data.files import join, list_files
 from attn.data.source import Source
-from attn.errors import DataError
+from attn.errors import ConfigError, DataError
 from attn.maps.attention import MapKind
 
 if TYPE_CHECKING:
@@ -101,6 +110,17 @@ class FolderMaps(MapSourceConfig):
 
     def open(self, locate: Locate) -> MapSource:
         return _FolderMaps(self.path)
+
+
+class PipelineMaps(MapSourceConfig):
+    """Maps that the former stages of a pipeline make."""
+
+    source: Literal["pipeline"] = "pipeline"
+
+    def open(self, locate: Locate) -> MapSource:
+        raise ConfigError(
+            "labels.maps.source=pipeline is for `attn pipeline`: here, say which maps: model, store, folder"
+        )
 
 
 class _ModelMaps:

@@ -8,14 +8,17 @@ __all__ = [
     "TrackingConfig",
     "add_scores",
     "attach",
+    "children_of",
     "create_run",
     "fetch_model",
     "log_model",
     "terminate",
 ]
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,19 @@ if TYPE_CHECKING:
     from attn.evaluation.score import Score
     from attn.models.bundle import Bundle
     from attn.segmentation.bundle import Segmenter
+
+
+_PARENT: ContextVar[str | None] = ContextVar("parent", default=None)
+
+
+@contextlib.contextmanager
+def children_of(run_id: str | None) -> Generator[None]:
+    """Within, the records that begin in this thread are children of this one; without an id they are nobody's."""
+    token = _PARENT.set(run_id)
+    try:
+        yield
+    finally:
+        _PARENT.reset(token)
 
 
 def create_run(
@@ -57,7 +73,7 @@ def create_run(
         name,
         config.model_dump(mode="json"),
         config_yaml=dump_config(config),
-        tags=tags or {},
+        tags=(tags or {}) | ({"mlflow.parentRunId": parent} if (parent := _PARENT.get()) else {}),
     )
 
 

@@ -1,0 +1,263 @@
+"""From images to a segmentation network's scores as one run: what is done with the same inputs is not done again.
+
+Each stage is a run of its own beside the pipeline's, `<run id>-<stage>-<hash of its inputs>`, so that a stage with
+other inputs is another run, and one that was interrupted is found again and gone on with.
+"""
+
+from __future__ import annotations
+
+__all__ = ["is_pipeline", "resume", "run"]
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from attn.config.document import read_document
+from attn.config.pipeline import PipelineConfig, read_pipeline
+from attn.config.resolve import dump_config
+from attn.data.source import SourceConfig
+from attn.errors import AttnError, ConfigError, DataError, RunError, TrackingError
+from attn.tracking import attach, children_of, create_run
+from jobs.origin import record_origin
+from jobs.ray_session import ray_session
+from jobs.run_folder import RunFolder, new_run_id
+from jobs.stages import Stage, Work, intact, stages_of
+
+RECORD = "stage.json"
+"""In a stage's folder, once it is done: its inputs, and what it has left."""
+KEY_LENGTH = 8
+LONGEST_ID = 60
+WIDTH = 11
+
+
+def run(
+    config: PipelineConfig, *, run_id: str | None = None, start: str | None = None, address: str | None = None
+) -> dict[str, Any]:
+    """Run a pipeline to its end, or go on with it: stages whose inputs have not changed are reused.
+
+    Args:
+        run_id: A name of the user's own; the same again goes on. Without one: methods, time and a random part.
+        start: The stage from which on all are run again, whatever there is.
+        address: A Ray cluster to join; without one, Ray runs in this process's machine, once for all stages.
+
+    Returns:
+        `run_id`, `folder`, `scores` (of the masks, and `cue_...` of the cues), `model` (the segmentation network's
+        bundle), `masks` (folder), `stages` (by name: `run_id`, `folder`, `reused`, `seconds`), `tracking_run`,
+        `seconds`.
+
+    Raises:
+        ConfigError: There is no such stage.
+        RunError: The id is taken by another kind of run, or the pipeline is running.
+        AttnError: What a stage raises.
+    """
+    begun, stages = time.time(), stages_of(config)
+    if start is not None and start not in stages:
+        raise ConfigError(f"--from {start}: this pipeline has the stages {', '.join(stages)}")
+    folder = RunFolder(config.root, run_id or new_run_id(config.title))
+    state = _claimed(folder)
+    data = _Data()
+    data.check(config)
+    attempts: dict[str, int] = dict(state.get("attempts") or {})
+    if start is not None:
+        names = list(stages)
+        attempts |= {name: attempts.get(name, 0) + 1 for name in names[names.index(start) :]}
+    tracking_run = _begin(config, folder, state)
+    record_origin(folder, data=data.fingerprint(config.data))
+    process = {"pid": os.getpid(), "host": platform.node()}
+    times = {"started": state.get("started", begun), "resumed": begun, "ended": None, "error": None}
+    folder.update(kind="pipeline", state="running", tracking_run=tracking_run, attempts=attempts, **times, **process)
+    pipeline = _Pipeline(config, folder, attempts, data, address)
+    try:
+        with children_of(tracking_run):
+            pipeline.run(stages)
+    except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
+        _close(config, folder, "cancelled")
+        raise KeyboardInterrupt from None
+    except BaseException as error:
+        _close(config, folder, "failed", error=str(error))
+        raise
+    scores = _scores(pipeline.made)
+    _close(config, folder, "done", scores=scores, metrics=scores)
+    return {
+        "run_id": folder.run_id,
+        "folder": folder.uri,
+        "scores": scores,
+        "model": pipeline.made["segment"]["model"],
+        "masks": pipeline.made["evaluation"]["masks"],
+        "stages": pipeline.told,
+        "tracking_run": tracking_run,
+        "seconds": round(time.time() - begun, 1),
+    }
+
+
+def is_pipeline(run: str, *, root: str = "runs") -> bool:
+    """Whether a run's id is that of a pipeline under a root."""
+    folder = RunFolder(root, run) if "/" not in run else None
+    return folder is not None and folder.exists() and folder.state().get("kind") == "pipeline"
+
+
+def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+    """Go on with a pipeline by the config that it began with.
+
+    Returns:
+        As `run`.
+    """
+    folder = RunFolder(root, run_id)
+    text = folder.read("config.yaml").decode()
+    config = read_pipeline(text, folder.path("config.yaml"), [f"root={root}"] if _moved(text, root) else [])
+    return run(config, run_id=run_id, address=address)
+
+
+class _Data:
+    """Data sets, each built once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
+
+    def _of(self, config: SourceConfig) -> tuple[str, tuple[str, ...]]:
+        name = config.model_dump_json()
+        if name not in self._known:
+            source = config.build()
+            self._known[name] = (source.fingerprint(), tuple(source.classes))
+        return self._known[name]
+
+    def fingerprint(self, config: SourceConfig) -> str:
+        return self._of(config)[0]
+
+    def check(self, config: PipelineConfig) -> None:
+        """Find before the first stage what would stop a later one: data, classes, a segmentation network's weights."""
+        classes = self._of(config.data)[1]
+        sections = {"segment": config.segment.data, "evaluation": config.evaluation.data}
+        sections |= {"integral": config.integral.data} if config.integral else {}
+        sections |= {"maps": config.maps.data} if config.maps else {}
+        for name, section in sections.items():
+            if self._of(section)[1] != classes:
+                raise DataError(
+                    f"the classes of {name}.data are not those of train.data; one network follows the other"
+                )
+        config.segment.model.build(len(classes))
+
+
+class _Pipeline:
+    """One pass over the stages.
+
+    Attributes:
+        made: What each stage has left.
+        told: What is known of each stage, for the run's state and the result.
+    """
+
+    def __init__(
+        self, config: PipelineConfig, folder: RunFolder, attempts: dict[str, int], data: _Data, address: str | None
+    ) -> None:
+        self.config, self.folder, self.attempts, self.data, self.address = config, folder, attempts, data, address
+        self.made: dict[str, dict[str, Any]] = {}
+        self.told: dict[str, dict[str, Any]] = {}
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def run(self, stages: dict[str, Stage]) -> None:
+        with contextlib.ExitStack() as session:
+            on_ray = False
+            for name, stage in stages.items():
+                work = Work(self.config, self.made, self.data.fingerprint, self.address)
+                inputs = json.loads(json.dumps(stage.inputs(work)))
+                folder = self._folder(name, inputs)
+                found = _record(folder)
+                if found is not None and not intact(found["outputs"]):
+                    self.attempts[name] = self.attempts.get(name, 0) + 1
+                    self._say(name, f"what {folder.run_id} has left is gone or changed")
+                    folder, found = self._folder(name, inputs), None
+                if found is not None:
+                    self._done(name, stage, folder, found, reused=True)
+                    continue
+                self._say(name, f"running as {folder.run_id}")
+                self.told[name] = {"run_id": folder.run_id, "folder": folder.uri, "state": "running"}
+                self.folder.update(stages=self.told, attempts=self.attempts)
+                if stage.on_ray and not on_ray:
+                    session.enter_context(ray_session(self.address))
+                    on_ray = True
+                begun = time.monotonic()
+                outputs = stage.run(work, folder)
+                found = {"inputs": inputs, "outputs": outputs, "seconds": round(time.monotonic() - begun, 1)}
+                folder.write(RECORD, json.dumps(found, indent=1))
+                self._done(name, stage, folder, found, reused=False)
+
+    def _folder(self, name: str, inputs: dict[str, Any]) -> RunFolder:
+        key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
+        attempt = self.attempts.get(name, 0)
+        return RunFolder(
+            self.folder.root, f"{self.folder.run_id}-{name}-{key}" + (f"-{attempt + 1}" if attempt else "")
+        )
+
+    def _done(self, name: str, stage: Stage, folder: RunFolder, found: dict[str, Any], *, reused: bool) -> None:
+        self.made[name] = found["outputs"]
+        how = "done (reused)" if reused else f"done in {found['seconds']:.0f} s"
+        self._say(name, ": ".join(filter(None, (how, stage.told(found["outputs"])))))
+        fields = {"run_id": folder.run_id, "folder": folder.uri, "reused": reused, "seconds": found["seconds"]}
+        self.told[name] = {**fields, "state": "done"}
+        self.folder.update(stages=self.told, attempts=self.attempts)
+
+    def _say(self, name: str, text: str) -> None:
+        self.console.print(f"{name:<{WIDTH}} {text}", markup=False)
+
+
+def _record(folder: RunFolder) -> dict[str, Any] | None:
+    return json.loads(folder.read(RECORD)) if folder.exists(RECORD) else None
+
+
+def _claimed(folder: RunFolder) -> dict[str, Any]:
+    """The state of the pipeline as it was left, empty of a new one."""
+    if len(folder.run_id) > LONGEST_ID:
+        raise RunError(
+            f"run id {folder.run_id!r} is too long for a pipeline, whose stages add to it: {LONGEST_ID} at most"
+        )
+    state = folder.state() if folder.exists() else {}
+    if state and state.get("kind") != "pipeline":
+        raise RunError(f"run {folder.run_id!r} is there already and no pipeline: choose another --run-id")
+    here = state.get("host") == platform.node() and state.get("pid") != os.getpid()
+    if state.get("state") == "running" and here and psutil.pid_exists(state["pid"]):
+        raise RunError(f"pipeline {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
+    return state
+
+
+def _begin(config: PipelineConfig, folder: RunFolder, state: dict[str, Any]) -> str | None:
+    """Keep the config; the record goes on where it is the same, and is a new one where it is another."""
+    text = dump_config(
+        config, f"The resolved config of the pipeline {folder.run_id}; `attn pipeline` on this file repeats it."
+    )
+    same = bool(state) and folder.exists("config.yaml") and folder.read("config.yaml").decode() == text
+    known = state.get("tracking_run") if same else None
+    tracking_run = known or create_run(config.tracking, config.root, folder.run_id, config)
+    folder.write("config.yaml", text)
+    return tracking_run
+
+
+def _scores(made: dict[str, dict[str, Any]]) -> dict[str, float]:
+    quality = made["cues"]["quality"]
+    return made["evaluation"]["scores"] | {f"cue_{name}": value for name, value in quality.items()}
+
+
+def _close(config: PipelineConfig, folder: RunFolder, state: str, **fields: Any) -> None:
+    try:
+        folder.update(state=state, ended=time.time(), **fields)
+        kept = folder.state()
+        tracker = attach(config.tracking, config.root, kept.get("tracking_run"))
+        with contextlib.suppress(TrackingError):
+            tracker.log_metrics(fields.get("scores", {}), 0)
+            stages = kept.get("stages") or {}
+            tracker.set_tags({f"attn.stage.{name}": stage["run_id"] for name, stage in stages.items()})
+        tracker.terminate(state)
+    except AttnError as error:  # must not hide what ended the run
+        print(f"the pipeline's end could not be recorded: {error}", file=sys.stderr)
+
+
+def _moved(text: str, root: str) -> bool:
+    """Whether a pipeline's folder lies somewhere else than its config says."""
+    return read_document(text, "config.yaml").values.get("root") != root

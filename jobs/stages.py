@@ -1,0 +1,320 @@
+"""The stages of a pipeline: what each depends on, how it is run or gone on with, and what it leaves."""
+
+from __future__ import annotations
+
+__all__ = ["Stage", "Work", "intact", "stages_of"]
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from attn import store
+from attn.config.base import Config, is_remote
+from attn.config.pipeline import PipelineConfig
+from attn.config.run import RunConfig
+from attn.data.files import join, list_files, read_bytes
+from attn.data.source import SourceConfig
+from attn.data.transfer import exists
+from attn.errors import AttnError
+from attn.models.bundle import WEIGHTS
+from attn.segmentation.labels import FileLabels
+from attn.segmentation.make import CUES_FILE
+from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
+from attn.tracking import Tracker, attach, create_run
+from jobs import cues, maps, masks, train
+from jobs.run_folder import RunFolder
+
+PLACE = {"root", "tracking"}
+"""Fields that say where results lie and not what they are."""
+
+Outputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every stage is told.
+
+    Attributes:
+        made: What the stages before it have left, by stage.
+        fingerprint: Of a data set.
+    """
+
+    config: PipelineConfig
+    made: Mapping[str, Outputs]
+    fingerprint: Callable[[SourceConfig], str]
+    address: str | None = None
+
+
+class Stage(Protocol):
+    """One stage.
+
+    Attributes:
+        on_ray: Whether it needs a Ray session.
+    """
+
+    on_ray: bool
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        """Everything that the result depends on, as plain values: equal inputs, equal result."""
+        ...
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        """Do it in a folder, or go on with what an interruption has left there."""
+        ...
+
+    def told(self, outputs: Outputs) -> str:
+        """The result in a few words."""
+        ...
+
+
+def stages_of(config: PipelineConfig) -> dict[str, Stage]:
+    """The stages that a pipeline has, in order."""
+    stages: dict[str, Stage] = {"train": _Train()}
+    if config.integral is not None:
+        stages["integral"] = _Integral()
+    if config.maps is not None:
+        stages["maps"] = _Maps()
+    return stages | {"cues": _Cues(), "segment": _Segment(), "evaluation": _Evaluation()}
+
+
+def intact(outputs: Outputs) -> bool:
+    """Whether what a stage has left is still there and still the same."""
+    try:
+        return all(look(outputs) == outputs[name] for name, look in LOOKS.items() if name in outputs)
+    except (AttnError, OSError, ValueError, KeyError):
+        return False
+
+
+def _weights(outputs: Outputs) -> str | None:
+    model = outputs["model"]
+    described = json.loads(read_bytes(f"{model}/model.json"))
+    return str(described["sha256"]) if exists(f"{model}/{WEIGHTS}") else None
+
+
+def _stored(outputs: Outputs) -> str:
+    return store.open(outputs["store"]).at(outputs["store_version"]).digest()
+
+
+def _drawn(outputs: Outputs) -> str:
+    digest = hashlib.sha256()
+    for name in list_files(outputs["png"]):
+        digest.update(f"{name}\n".encode() + hashlib.sha256(read_bytes(join(outputs["png"], name))).digest())
+    return digest.hexdigest()
+
+
+def _cued(outputs: Outputs) -> str:
+    made = json.loads(read_bytes(f"{outputs['cues']}/{CUES_FILE}"))
+    return str(made["digest"]) if len(list_files(outputs["cues"])) >= outputs["files"] else ""
+
+
+def _scored(outputs: Outputs) -> str:
+    return hashlib.sha256(read_bytes(outputs["scores_file"])).hexdigest()
+
+
+LOOKS: dict[str, Callable[[Outputs], str | None]] = {
+    "weights": _weights,
+    "stored": _stored,
+    "drawn": _drawn,
+    "cued": _cued,
+    "scored": _scored,
+}
+"""The hash under each name in a stage's outputs, computed anew."""
+
+
+class _Train:
+    on_ray = True
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        return _training_inputs(work.config.train, work)
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        return _train(work.config.train, folder, work.address)
+
+    def told(self, outputs: Outputs) -> str:
+        return _figures(outputs["metrics"])
+
+
+class _Integral:
+    on_ray = True
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        assert work.config.integral is not None, "a stage only where it is given"
+        described = _training_inputs(work.config.integral, work)
+        method = {
+            name: value for name, value in described["config"]["method"].items() if name not in ("maps", "version")
+        }
+        return described | {"config": described["config"] | {"method": method}, "maps": work.made["train"]["stored"]}
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        assert work.config.integral is not None, "a stage only where it is given"
+        first, config = work.made["train"], work.config.integral
+        method = config.method.model_copy(update={"maps": first["store"], "version": first["store_version"]})
+        return _train(config.model_copy(update={"method": method}), folder, work.address)
+
+    def told(self, outputs: Outputs) -> str:
+        return _figures(outputs["metrics"])
+
+
+class _Maps:
+    on_ray = False
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        assert work.config.maps is not None, "a stage only where it is given"
+        data = work.fingerprint(work.config.maps.data)
+        return {"config": _plain(work.config.maps), "data": data, "weights": _classifier(work)["weights"]}
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        config = work.config.maps
+        assert config is not None, "a stage only where it is given"
+        with _recorded(config, work.config, folder):
+            result = maps.run(
+                _classifier(work)["model"], _overrides(config), run_id=folder.run_id, address=work.address
+            )
+        if "png" in result:
+            found = {"png": result["png"]}
+            return found | {"drawn": _drawn(found), "images": result["images"], "maps": result["maps"]}
+        found = {"store": result["store"], "store_version": result["store_version"]}
+        return found | {"stored": _stored(found), "images": result["images"], "maps": result["maps"]}
+
+    def told(self, outputs: Outputs) -> str:
+        return f"{outputs['maps']} maps of {outputs['images']} images"
+
+
+class _Cues:
+    on_ray = False
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        config = work.config
+        labels, source = config.labels.model_dump(mode="json", exclude={"maps"}), config.segment.data
+        made = _attention(work)
+        data = {"config": source.model_dump(mode="json"), "fingerprint": work.fingerprint(source)}
+        return {"labels": labels, "data": data, "maps": made.get("stored") or made["drawn"]}
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        config, made = work.config, _attention(work)
+        source: MapSourceConfig
+        if "store" in made:
+            source = StoreMaps(uri=made["store"], version=made["store_version"])
+        else:
+            source = FolderMaps(path=made["png"])
+        labels = config.labels.model_copy(update={"maps": source})
+        segment = config.segment.model_copy(update={"labels": labels})
+        with _recorded(segment, config, folder) as tracker:
+            result = cues.run(segment, run_id=folder.run_id)
+            report = result["report"]
+            quality = report.get("quality") or {}
+            tracker.log_metrics({f"cues/{name}": value for name, value in quality.items()}, 0)
+            tracker.log_text("cues.json", json.dumps(report, indent=1))
+        files = len(list_files(result["folder"]))
+        return {"cues": result["folder"], "files": files, "cued": report["digest"], "quality": quality}
+
+    def told(self, outputs: Outputs) -> str:
+        return _figures(outputs["quality"]) or "no masks to hold the cues against"
+
+
+class _Segment:
+    on_ray = True
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        described = _training_inputs(work.config.segment, work)
+        described["config"].pop("labels")
+        return described | {"cues": work.made["cues"]["cued"]}
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        labels = FileLabels(path=work.made["cues"]["cues"])
+        return _train(work.config.segment.model_copy(update={"labels": labels}), folder, work.address)
+
+    def told(self, outputs: Outputs) -> str:
+        return _figures(outputs["metrics"])
+
+
+class _Evaluation:
+    on_ray = False
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        config = work.config.evaluation
+        data, weights = work.fingerprint(config.data), work.made["segment"]["weights"]
+        return {"config": _plain(config), "data": data, "weights": weights}
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        model, overrides = work.made["segment"]["model"], _overrides(work.config.evaluation)
+        result = masks.run(model, overrides, run_id=folder.run_id, address=work.address)
+        found = {"scores_file": folder.path("scores.json"), "scores": result["scores"], "masks": result["masks"]}
+        return found | {"scored": _scored(found), "protocols": result["protocols"], "images": result["images"]}
+
+    def told(self, outputs: Outputs) -> str:
+        return _figures(outputs["scores"]) or "no masks to score against"
+
+
+def _classifier(work: Work) -> Outputs:
+    return work.made.get("integral") or work.made["train"]
+
+
+def _attention(work: Work) -> Outputs:
+    """The outputs with the maps that cues are made of."""
+    return work.made.get("maps") or _classifier(work)
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude=PLACE)
+
+
+def _training_inputs(config: RunConfig, work: Work) -> dict[str, Any]:
+    described: dict[str, Any] = {"config": _plain(config), "data": work.fingerprint(config.data)}
+    weights = described["config"]["model"].get("weights")
+    if isinstance(weights, str) and not is_remote(weights) and Path(weights).is_file():
+        with Path(weights).open("rb") as stream:
+            described["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return described
+
+
+def _train(config: RunConfig, folder: RunFolder, address: str | None) -> Outputs:
+    if folder.exists():
+        result = train.resume(folder.uri, address=address)
+    else:
+        result = train.run(config, run_id=folder.run_id, address=address)
+    outputs: Outputs = {"model": result["model"], "metrics": result["metrics"]}
+    outputs["weights"] = _weights(outputs)
+    if result["store"]:
+        outputs |= {"store": result["store"], "store_version": result["store_version"]}
+        outputs["stored"] = _stored(outputs)
+    return outputs
+
+
+def _overrides(config: Config) -> list[str]:
+    """The whole config as overrides, for jobs that begin with their model's own."""
+    return [f"{name}={json.dumps(value)}" for name, value in config.model_dump(mode="json").items()]
+
+
+@contextlib.contextmanager
+def _recorded(config: Config, pipeline: PipelineConfig, folder: RunFolder) -> Generator[Tracker]:
+    """A record of its own for a job that keeps none."""
+    run = create_run(pipeline.tracking, pipeline.root, folder.run_id, config)
+    tracker = attach(pipeline.tracking, pipeline.root, run)
+    try:
+        yield tracker
+    except BaseException as error:
+        with contextlib.suppress(AttnError):  # must not hide what ended it
+            tracker.terminate("failed" if isinstance(error, Exception) else "cancelled")
+        raise
+    tracker.terminate("done")
+
+
+def _figures(values: Mapping[str, Any]) -> str:
+    """Shares in percent, the telling ones."""
+    shown = [name for name in SHOWN if isinstance(values.get(name), float)]
+    return ", ".join(f"{SHOWN[name]} {100 * values[name]:.1f} %" for name in shown)
+
+
+SHOWN = {
+    "val/mean_ap": "mAP",
+    "val/miou": "val mIoU",
+    "coverage": "coverage",
+    "precision": "precision",
+    "miou": "mIoU",
+    "miou_crf": "mIoU with CRF",
+}
