@@ -1,0 +1,82 @@
+"""A pipeline's config: recipes within recipes, what stands for all stages, and every fault at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from attn.config.pipeline import PipelineConfig, load_pipeline, read_pipeline
+from attn.config.recipes import list_recipes, load_any_config
+from attn.config.resolve import dump_config
+from attn.errors import ConfigError
+
+TEXT = """
+kind: pipeline
+train: {recipe: scenes_gain}
+segment: {recipe: segment_scenes}
+"""
+
+
+def faults(*overrides: str, text: str = TEXT) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(text, "p.yaml", list(overrides))
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_every_recipe_is_valid_and_repeatable() -> None:
+    found = 0
+    for recipe in list_recipes():
+        config = load_any_config(recipe.name, [])
+        if isinstance(config, PipelineConfig):
+            found += 1
+            assert f"attn pipeline {recipe.name}" in recipe.header
+            assert read_pipeline(dump_config(config), "again.yaml") == config
+    assert found >= 10
+
+
+def test_stages_take_what_stands_above_them_and_from_one_another() -> None:
+    config = read_pipeline(TEXT, "p.yaml", ["data.count=30", "seed=4", "train.data.count=12", "root=/r"])
+    assert config.maps is not None
+    assert [config.train.data.count, config.segment.data.count, config.maps.data.count] == [12, 30, 30]
+    assert (config.evaluation.data.split, config.evaluation.data.count) == ("val", 30)
+    assert (config.train.seed, config.segment.seed) == (4, 4)
+    assert config.evaluation.root == config.train.root == "/r"
+    assert config.evaluation.tracking.enabled
+    assert config.maps.input == config.train.input
+    dumped = read_pipeline(dump_config(config), "again.yaml", ["data.count=7"])
+    assert (dumped.train.data.count, dumped.evaluation.data.count, dumped.evaluation.data.split) == (7, 7, "val")
+
+
+def test_accumulated_maps_need_no_maps_stage() -> None:
+    assert read_pipeline(TEXT, "p.yaml", ["train.recipe=scenes_oaa"]).maps is None
+    config = read_pipeline(TEXT, "p.yaml", ["train.recipe=scenes_oaa", "integral.recipe=scenes_oaa_plus"])
+    assert config.maps is not None
+    assert config.classifier is config.integral
+
+
+def test_all_faults_are_told_at_once_and_each_once() -> None:
+    found = faults("data.cont=3", "segment.labels.rule.foregrond=0.4", "train.trainin.epochs=3", "mapz=1")
+    assert len(found) == 4
+    assert any("did you mean segment.labels.rule.foreground?" in fault for fault in found)
+    assert any("train.recipe = nope: is neither a recipe nor a file" in fault for fault in faults("train.recipe=nope"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["segment.labels.source=masks"], "does not learn from the stages before"),
+        (["segment.labels.maps.source=store", "segment.labels.maps.uri=x"], "of its own maps"),
+        (["train.root=elsewhere"], "set root instead"),
+        (["train.tracking.experiment=other"], "recorded in one place"),
+        (["maps=null"], "it keeps none"),
+        (["integral.recipe=scenes_oaa_plus"], "train.store.accumulate=true"),
+        (["train.recipe=scenes_oaa_plus"], "make it integral"),
+        (["train=3"], "should be an object"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused(overrides: list[str], message: str) -> None:
+    assert message in "\n".join(faults(*overrides))
+
+
+def test_a_recipe_of_another_kind_is_told_its_command() -> None:
+    with pytest.raises(ConfigError, match="use `attn train scenes_gain`"):
+        load_pipeline("scenes_gain", [])
