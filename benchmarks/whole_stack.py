@@ -7,7 +7,7 @@ secret of its own. Then by the command line: OAA on generated scenes with two wo
 evaluation; the model fetched without any S3 key; `attn doctor`; and mistakes whose messages could tell a secret. At the
 end every byte that any of it left is searched for the secrets: what was printed, Ray's logs, the objects in S3, the
 dump of the database, MLflow's log, the folders here. The exit status is 1 where one is found, or where a step does not
-end as it should. Takes about five minutes on 2 cores.
+end as it should. Takes some minutes on 2 quiet cores.
 
 Needs `radosgw` and `initdb`, and in this environment `psycopg2-binary` and `mlflow[auth]`.
 """
