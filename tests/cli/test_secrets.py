@@ -1,4 +1,4 @@
-"""No secret of the environment stands in what a run on S3 leaves or says (benchmarks.whole_stack: with every server)."""
+"""No secret of the environment stands in what a run on S3 leaves or says (every server: benchmarks.whole_stack)."""
 
 from __future__ import annotations
 
