@@ -311,7 +311,7 @@ def _figures(values: Mapping[str, Any]) -> str:
 
 
 SHOWN = {
-    "val/mean_ap": "mAP",
+    "val/mAP": "mAP",
     "val/miou": "val mIoU",
     "coverage": "coverage",
     "precision": "precision",
