@@ -48,7 +48,7 @@ FIGURES = {
 }
 
 
-def run(target: str, overrides: list[str]) -> dict[str, Any]:
+def run(target: str, overrides: list[str], *, run_id: str | None = None) -> dict[str, Any]:
     """Score a model or stored maps, and write the scores, a table per class, curves and panels into a folder.
 
     Args:
@@ -63,15 +63,15 @@ def run(target: str, overrides: list[str]) -> dict[str, Any]:
     Raises:
         AttnError: Model or maps, config and data do not fit; the text says where.
     """
-    return score(target, overrides)[0]
+    return score(target, overrides, run_id=run_id)[0]
 
 
-def score(target: str, overrides: list[str]) -> tuple[dict[str, Any], list[Looked]]:
+def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tuple[dict[str, Any], list[Looked]]:
     """As `run`, and the images that were drawn with their maps."""
     started = time.time()
     subject = open_subject(target, overrides)
     config = subject.config
-    folder = RunFolder(config.root, new_run_id("evaluate"))
+    folder = RunFolder(config.root, run_id or new_run_id("evaluate"))
     named = "maps" if "maps" in subject.described else "model"
     tags = {f"attn.{named}": target}
     weights = subject.described.get("weights")

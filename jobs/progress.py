@@ -9,7 +9,7 @@ store, so that it works for a remote cluster as for a laptop and costs no proces
 
 from __future__ import annotations
 
-__all__ = ["Channel", "ProgressPrinter", "follow"]
+__all__ = ["Channel", "ProgressFile", "ProgressPrinter", "follow"]
 
 import contextlib
 import json
@@ -56,13 +56,14 @@ class Channel:
 
 
 @contextlib.contextmanager
-def follow(channel: Channel, consume: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+def follow(channel: Channel, *consumers: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     """Consume a channel's records in the background, and what is left of them at the end."""
     done = threading.Event()
 
     def drain() -> None:
         for record in channel.take():
-            consume(record)
+            for consume in consumers:
+                consume(record)
 
     def loop() -> None:
         while not done.wait(POLL_SECONDS):
@@ -78,6 +79,18 @@ def follow(channel: Channel, consume: Callable[[dict[str, Any]], None]) -> Itera
         thread.join()
         with contextlib.suppress(Exception):
             drain()
+
+
+class ProgressFile:
+    """Keeps a run's last step in `progress.json` of its folder, for those who ask from elsewhere."""
+
+    def __init__(self, write: Callable[[str, str], None], seconds: float = 2.0) -> None:
+        self.write, self.seconds, self.last = write, seconds, float("-inf")
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if record["kind"] == "step" and time.monotonic() - self.last >= self.seconds:
+            self.last = time.monotonic()
+            self.write("progress.json", json.dumps({**record, "time": time.time()}))
 
 
 def _clock(seconds: float) -> str:

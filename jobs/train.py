@@ -21,7 +21,7 @@ from attn.errors import AttnError, RunError, TrackingError
 from attn.tracking import create_run, terminate
 from jobs.kinds import kind_of
 from jobs.origin import record_origin
-from jobs.progress import Channel, ProgressPrinter, follow
+from jobs.progress import Channel, ProgressFile, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
 
@@ -94,7 +94,8 @@ def _process() -> dict[str, Any]:
 
 def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
     try:
-        with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer):
+        keep = ProgressFile(folder.write)
+        with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
             prepared = kind_of(config).ready(config, folder)
             outcome = _fit(prepared, folder, may_grow=address is not None)
         if "fault" in outcome:

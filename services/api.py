@@ -1,4 +1,4 @@
-"""The HTTP service: what the runs under a root say of themselves, read-only."""
+"""The HTTP service: what the runs under a root say of themselves, and the jobs that it runs there."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ from attn import __version__
 from attn.errors import RunError
 from jobs.listing import list_runs
 from jobs.run_folder import RunFolder
+from services.access import Guard
+from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.problems import add_problem_handlers
+from services.supervisor import Supervisor
 
 
-def create_app(root: str) -> FastAPI:
+def create_app(
+    root: str, supervisor: Supervisor | None = None, *, tokens: dict[str, str] | None = None, any_host: bool = False
+) -> FastAPI:
     """The application over the runs under a folder or `s3://` prefix.
 
-    It has no log-in: it answers to this machine's own names only, so that no page of another site can read it by a
-    name of its own that leads here.
+    Without `any_host` it answers to this machine's own names only, so that no page of another site can read it by a
+    name of its own that leads here. Without a supervisor it only reads.
     """
     # The pages that FastAPI draws for its API load scripts from elsewhere.
     app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    app.add_middleware(Guard, tokens=tokens or {})
+    if not any_host:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     add_problem_handlers(app)
 
     @app.get("/healthz")
@@ -48,4 +55,6 @@ def create_app(root: str) -> FastAPI:
         config = yaml.safe_load(folder.read("config.yaml")) if folder.exists("config.yaml") else {}
         return RunDetail.model_validate({**state, "config": config})
 
+    if supervisor is not None:
+        app.include_router(job_routes(root, supervisor))
     return app

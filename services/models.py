@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Health", "Problem", "RunDetail", "RunList", "RunSummary"]
+__all__ = ["Health", "JobList", "JobStatus", "Problem", "RunDetail", "RunList", "RunSummary"]
 
 from typing import Any
 
@@ -49,6 +49,43 @@ class RunDetail(RunSummary):
     model: str | None = None
     tracking_run: str | None = None
     error: str | None = None
+
+
+class JobStatus(BaseModel):
+    """A job, and what its run says of itself; times in seconds since 1970, UTC.
+
+    Attributes:
+        state: `queued`, `running`, `done`, `failed`, `cancelled`, or `lost`: its process is gone and left no word.
+        waiting: Why it has not started.
+        progress: The last step that the run told of: epoch, step, losses, images per second.
+        eta: Seconds that are left, by that step; None where nothing was told for two minutes.
+        metrics: Of the last committed checkpoint.
+    """
+
+    id: str
+    kind: str
+    target: str
+    state: str
+    error: str | None = None
+    waiting: str | None = None
+    cancelling: bool = False
+    priority: int = 0
+    max_duration: float | None = None
+    attempt: int = 0
+    submitted: float
+    started: float | None = None
+    ended: float | None = None
+    epoch: int | None = None
+    step: int | None = None
+    progress: dict[str, Any] | None = None
+    eta: float | None = None
+    metrics: dict[str, float | None] | None = None
+
+
+class JobList(BaseModel):
+    """Jobs, newest first."""
+
+    jobs: list[JobStatus]
 
 
 class Problem(BaseModel):

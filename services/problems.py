@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["add_problem_handlers"]
+__all__ = ["add_problem_handlers", "problem"]
 
 from http import HTTPStatus
 
@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from attn.errors import AttnError
+from attn.errors import AttnError, ConfigError
 from services.models import Problem
 
 
@@ -20,23 +20,25 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(AttnError)
     def attn_error(request: Request, error: AttnError) -> JSONResponse:
-        return _problem(HTTPStatus.BAD_GATEWAY, str(error), error.code)
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, ConfigError) else HTTPStatus.BAD_GATEWAY
+        return problem(status, str(error), error.code)
 
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return _problem(error.status_code, str(error.detail), "http", error.headers)
+        return problem(error.status_code, str(error.detail), "http", error.headers)
 
     @app.exception_handler(RequestValidationError)
     def bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, faults, "request")
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, faults, "request")
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why", "unexpected")
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why", "unexpected")
 
 
-def _problem(status: int, detail: str, code: str, headers: object = None) -> JSONResponse:
+def problem(status: int, detail: str, code: str, headers: object = None) -> JSONResponse:
+    """An error as an answer; `code` is its stable name."""
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code)
     return JSONResponse(
         body.model_dump(),

@@ -1,11 +1,13 @@
-"""A web server for the service, for as long as it is wanted."""
+"""A web server for the service, for as long as it is wanted; its address stands in a file for the command line."""
 
 from __future__ import annotations
 
 __all__ = ["run_server"]
 
+import json
 import socket
 import sys
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -13,8 +15,8 @@ from fastapi import FastAPI
 from attn.errors import RunError
 
 
-def run_server(app: FastAPI, host: str, port: int) -> None:
-    """Serve until Ctrl-C; the address is told on standard error.
+def run_server(app: FastAPI, host: str, port: int, address_file: Path | None = None) -> None:
+    """Serve until Ctrl-C or SIGTERM; the address is told on standard error, and in a file while it is served.
 
     Raises:
         RunError: The port is taken or not allowed.
@@ -26,9 +28,15 @@ def run_server(app: FastAPI, host: str, port: int) -> None:
         raise RunError(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from None
     with listener:
         shown = f"[{host}]" if ":" in host else host
-        print(f"serving http://{shown}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        url = f"http://{shown}:{listener.getsockname()[1]}"
+        if address_file is not None:
+            address_file.write_text(json.dumps({"url": url}), encoding="utf-8")
+        print(f"serving {url}", file=sys.stderr, flush=True)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             return
+        finally:
+            if address_file is not None:
+                address_file.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Address", "Overrides", "Recipe", "Root"]
+__all__ = ["Address", "Overrides", "Recipe", "Root", "Service"]
 
 from typing import Annotated
 
@@ -18,3 +18,7 @@ Address = Annotated[
     typer.Option(help="Address of a Ray cluster, or 'auto'; without it Ray runs on this machine.", show_default=False),
 ]
 Root = Annotated[str, typer.Option(help="Folder or s3:// prefix that holds the runs.")]
+Service = Annotated[
+    str | None,
+    typer.Option(envvar="ATTN_SERVICE", show_envvar=True, help="URL of a jobs service.", show_default=False),
+]

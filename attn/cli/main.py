@@ -6,12 +6,12 @@ __all__ = ["app", "main"]
 
 import typer
 
-from attn.cli import compare, doctor, inspect, models, pipeline, predict, repro, runs, segment, serve, store
+from attn.cli import compare, doctor, inspect, jobs, models, pipeline, predict, repro, runs, segment, serve, store
 
 app = typer.Typer(
     name="attn",
     help="Train image classifiers by what they look at, and score their attention maps.",
-    epilog="Exit status: 0 done, 1 failed, 2 bad configuration, 3 cancelled.",
+    epilog="Exit status: 0 done, 1 failed, 2 bad configuration, 3 cancelled, 4 lost contact.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,6 +31,10 @@ app.command()(repro.diff)
 app.command()(inspect.validate)
 app.command()(doctor.doctor)
 app.command()(serve.serve)
+app.command()(jobs.submit)
+app.command()(jobs.status)
+app.command()(jobs.logs)
+app.command()(jobs.cancel)
 
 recipes = typer.Typer(no_args_is_help=False)
 recipes.callback(invoke_without_command=True)(inspect.show_recipes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attn.cli.arguments import Address, Overrides, Recipe, Root
+from attn.cli.arguments import Address, Overrides, Recipe, Root, Service
 from attn.cli.command import Result, command
 from attn.cli.tables import print_rows, print_tree
 
@@ -39,8 +39,14 @@ def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it.")],
     root: Root = "runs",
     address: Address = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With a service: return when the job has ended.")] = False,
+    service: Service = None,
 ) -> Result:
-    """Go on with a run from its last checkpoint."""
+    """Go on with a run from its last checkpoint: here, or with --service as that service's job."""
+    if service:
+        from attn.cli.jobs import resume_there
+
+        return resume_there(run, root, service, wait)
     from jobs.pipeline import is_pipeline
     from jobs.pipeline import resume as go_on_with_all
     from jobs.train import resume as go_on
@@ -84,11 +90,16 @@ def maps(
 
 
 @command
-def ls(root: Root = "runs") -> Result:
-    """List the runs under a folder, newest first."""
-    from jobs.listing import list_runs
+def ls(root: Root = "runs", service: Service = None) -> Result:
+    """List the runs under a folder, or the jobs of a service, newest first."""
+    if service:
+        from attn.cli.jobs import list_there
 
-    runs = list_runs(root)
+        runs = list_there(root, service)
+    else:
+        from jobs.listing import list_runs
+
+        runs = list_runs(root)
 
     def show(console: Console) -> None:
         if not runs:

@@ -21,24 +21,39 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @command
 def serve(
     root: Root = "runs",
-    host: Annotated[str, typer.Option(help="Address to listen on; this machine's own only.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need --tokens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
-) -> Result:
-    """Answer questions about runs over HTTP, on this machine."""
-    if host not in LOOPBACK:
+    slots: Annotated[int, typer.Option(min=1, help="Jobs that may run at once.")] = 1,
+    tokens: Annotated[
+        str | None,
+        typer.Option(help="JSON file of {TOKEN: ROLE}; roles are read, submit and admin.", show_default=False),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ATTN_SERVICE_DATABASE", show_envvar=True, show_default=False,
+            help="SQLAlchemy URL of the job table; an SQLite file under the root when left out.",
+        ),
+    ] = None,
+) -> Result:  # fmt: skip
+    """Run jobs and answer questions about runs over HTTP, until interrupted; jobs go on without it."""
+    if host not in LOOPBACK and tokens is None:
         raise ConfigError(
             [
                 Fault(
                     f"--host {host}",
-                    "the service has no log-in yet and listens on this machine only",
-                    "use 127.0.0.1; from elsewhere, go through SSH: ssh -L 8000:127.0.0.1:8000 HOST",
+                    "without --tokens the service listens on this machine only",
+                    "give --tokens FILE; or use 127.0.0.1 and go through SSH: ssh -L 8000:127.0.0.1:8000 HOST",
                 )
             ]
         )
-    from services.api import create_app
-    from services.server import run_server
+    from attn.cli.service_place import absolute_root
+    from services.serving import serve as run
 
-    run_server(create_app(root), host, port)
+    run(
+        absolute_root(root), host, port,
+        slots=slots, database=database, tokens=tokens, any_host=host not in LOOPBACK,
+    )  # fmt: skip
 
     def show(console: Console) -> None:
         console.print("stopped")

@@ -38,6 +38,7 @@ def test_another_address_than_this_machines_own_is_refused(attn: Any) -> None:
     done = attn("serve", "--host", "0.0.0.0")
     assert done.status == 2
     assert "ssh -L" in done.err
+    assert "--tokens" in done.err
 
 
 def test_a_taken_port_is_told(attn: Any) -> None:

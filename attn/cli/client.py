@@ -1,0 +1,118 @@
+"""The command line's side of the service's API."""
+
+from __future__ import annotations
+
+__all__ = ["Client", "connect"]
+
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from attn.cli.service_place import find_service
+from attn.errors import AttnError, ConfigError, RunError
+
+TIMEOUT_SECONDS = 60
+PATIENCE_SECONDS = 30
+"""How long a service that was there may be away, while it is waited for, before contact counts as lost."""
+POLL_SECONDS = 0.5
+
+
+class ContactLostError(AttnError):
+    """The service does not answer."""
+
+    code = "lost_contact"
+    exit_status = 4
+
+
+def connect(root: str, given: str | None) -> Client:
+    """The service of a URL, or the local one of a root.
+
+    Raises:
+        RunError: None was given and none is up here.
+    """
+    url = find_service(root, given)
+    if url is None:
+        raise RunError(f"no service is up for {root}: start one by `attn serve --root {root}`, or give --service URL")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--service {url} is not an http:// or https:// address")
+    return Client(url)
+
+
+class Client:
+    """Calls to one service; the token, where it wants one, comes from ATTN_SERVICE_TOKEN."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str) -> Any:
+        return json.loads(self._call("GET", path)[0])
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return json.loads(self._call("POST", path, json.dumps(body or {}).encode())[0])
+
+    def log(self, job_id: str, offset: int = 0, *, follow: bool = False) -> Iterator[bytes]:
+        """The log's pieces from a byte on; with `follow` until the job ends, whatever becomes of one connection."""
+        since = time.monotonic()
+        while True:
+            try:
+                data, headers = self._call("GET", f"/jobs/{quote(job_id)}/log?offset={offset}")
+            except ContactLostError:
+                if not follow or time.monotonic() - since > PATIENCE_SECONDS:
+                    raise
+                time.sleep(POLL_SECONDS)
+                continue
+            since, offset = time.monotonic(), offset + len(data)
+            if data:
+                yield data
+                continue
+            if not follow or headers.get("Attn-Ended") == "true":
+                return
+            time.sleep(POLL_SECONDS)
+
+    def wait(self, job_id: str) -> dict[str, Any]:
+        """A job's status once it has ended."""
+        since = time.monotonic()
+        while True:
+            try:
+                job = self.get(f"/jobs/{quote(job_id)}")
+            except ContactLostError:
+                if time.monotonic() - since > PATIENCE_SECONDS:
+                    raise
+            else:
+                since = time.monotonic()
+                if job["state"] not in ("queued", "running"):
+                    return job
+            time.sleep(POLL_SECONDS)
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if token := os.environ.get("ATTN_SERVICE_TOKEN"):
+            headers["Authorization"] = f"Bearer {token}"
+        request = urllib.request.Request(f"{self.url}{path}", data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+                return answer.read(), answer.headers
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _as_error(error.code, error.read()) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise ContactLostError(f"the service at {self.url} does not answer: {reason}") from None
+
+
+def quote(job_id: str) -> str:
+    return urllib.parse.quote(job_id, safe="")
+
+
+def _as_error(status: int, body: bytes) -> AttnError:
+    try:
+        problem = json.loads(body)
+        text, code = str(problem["detail"]), str(problem["code"])
+    except (ValueError, KeyError, TypeError):
+        text, code = f"the service answered with status {status}", "http"
+    return ConfigError(text) if code in ("config", "request") else RunError(text)

@@ -1,0 +1,167 @@
+"""Commands over the jobs service: submit, status, logs, cancel."""
+
+from __future__ import annotations
+
+__all__ = ["cancel", "logs", "status", "submit"]
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn.cli.arguments import Address, Overrides, Root, Service
+from attn.cli.command import Result, command
+from attn.cli.tables import print_tree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attn.cli.client import Client
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn submit` said it.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when the job has ended, with its exit status.")]
+
+STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4}
+
+
+@command
+def submit(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="train, segment, evaluate or maps.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A recipe or YAML file; of evaluate and maps a run or NAME@ALIAS.")
+    ],
+    overrides: Overrides = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run-id", help="Name of the job and its run; made up when left out.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Wait = False,
+    priority: Annotated[int, typer.Option(help="Higher starts first.")] = 0,
+    max_duration: Annotated[
+        float | None, typer.Option(help="Seconds after which the job is cancelled.", show_default=False)
+    ] = None,
+    address: Address = None,
+    root: Root = "runs",
+    service: Service = None,
+) -> Result:
+    """Hand a job to the service, once its plan was shown and agreed to."""
+    from attn.cli.client import connect
+
+    client = connect(root, service)
+    body: dict[str, Any] = {
+        "id": run_id or _new_id(kind, target),
+        "kind": kind,
+        **_target(target),
+        "overrides": overrides or [],
+        "address": address,
+        "priority": priority,
+        "max_duration": max_duration,
+    }
+    plan = client.post("/plan", body)
+    if not yes:
+        _show_plan({"id": body["id"], **plan})
+        if not typer.confirm("Submit?", err=True):
+            raise KeyboardInterrupt
+    return _result(client, client.post("/jobs", body), wait)
+
+
+@command
+def status(run: Run, wait: Wait = False, root: Root = "runs", service: Service = None) -> Result:
+    """Say how a job is doing: its state, progress, time left and last scores."""
+    from attn.cli.client import connect, quote
+
+    client = connect(root, service)
+    job = client.get(f"/jobs/{quote(run)}")
+    return _result(client, job, wait, told=True)
+
+
+@command
+def logs(
+    run: Run,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    offset: Annotated[int, typer.Option(min=0, help="Byte to start at.")] = 0,
+    root: Root = "runs",
+    service: Service = None,
+) -> Result:
+    """Print a job's log."""
+    import sys
+
+    from attn.cli.client import connect, quote
+
+    client = connect(root, service)
+    for piece in client.log(run, offset, follow=follow):
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        offset += len(piece)
+    job = client.get(f"/jobs/{quote(run)}")
+    return Result({"offset": offset, "job": job}, lambda console: None, STATUS.get(job["state"], 0) if follow else 0)
+
+
+@command
+def cancel(
+    run: Run,
+    now: Annotated[bool, typer.Option("--now", help="Do not wait until the run is closed.")] = False,
+    wait: Wait = False,
+    root: Root = "runs",
+    service: Service = None,
+) -> Result:
+    """End a job; `attn resume` goes on from its last checkpoint."""
+    from attn.cli.client import connect, quote
+
+    client = connect(root, service)
+    job = client.post(f"/jobs/{quote(run)}/cancel?now={str(now).lower()}")
+    job = client.wait(run) if wait else job
+    return Result(job, _shown(job))
+
+
+def resume_there(run: str, root: str, service: str, wait: bool) -> Result:
+    """`attn resume` of a service's job."""
+    from attn.cli.client import connect, quote
+
+    client = connect(root, service)
+    return _result(client, client.post(f"/jobs/{quote(run)}/resume"), wait)
+
+
+def list_there(root: str, service: str) -> list[dict[str, Any]]:
+    """`attn ls` of a service's jobs."""
+    from attn.cli.client import connect
+
+    return connect(root, service).get("/jobs")["jobs"]
+
+
+def _result(client: Client, job: dict[str, Any], wait: bool, *, told: bool = False) -> Result:
+    """A job as a result; `told` where the exit status is to say how it ended, even if nobody waited."""
+    job = client.wait(job["id"]) if wait else job
+    return Result(job, _shown(job), STATUS.get(job["state"], 0) if wait or told else 0)
+
+
+def _shown(job: dict[str, Any]) -> Any:
+    def show(console: Console) -> None:
+        print_tree(console, {name: value for name, value in job.items() if value not in (None, False)})
+
+    return show
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    print_tree(Console(stderr=True, highlight=False, soft_wrap=True), plan)
+
+
+def _target(target: str) -> dict[str, Any]:
+    """A recipe by its name; a file of this machine by its text, which the service's machine need not have."""
+    if not target.endswith((".yaml", ".yml")):
+        return {"target": target}
+    from attn.config.resolve import read_text
+
+    return {"config": read_text(target)}
+
+
+def _new_id(kind: str, target: str) -> str:
+    import re
+    import secrets
+    import time
+    from pathlib import Path
+
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(target).stem)[:50].lstrip("-._") or kind
+    return f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"

@@ -1,0 +1,133 @@
+"""Who may ask the service for what: tokens with roles, this machine's own names, and bodies of a bounded size."""
+
+from __future__ import annotations
+
+__all__ = ["ROLES", "Guard", "read_tokens"]
+
+import hmac
+import json
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from attn.errors import ConfigError, Fault
+from services.problems import problem
+
+ROLES = ("read", "submit", "admin")
+SHORTEST = 16
+MAX_BODY = 1 << 20
+
+
+def read_tokens(file: str) -> dict[str, str]:
+    """Roles by token, from a JSON file of `{"token": "role"}` that nobody but its owner can read.
+
+    Raises:
+        ConfigError: The file, a token or a role is not as it must be; no token is told.
+    """
+    path = Path(file)
+    try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError([Fault(file, "can be read by others", f"chmod 600 {file}")])
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            [Fault(file, f"cannot be read as JSON ({type(error).__name__})", '{"TOKEN": "ROLE"}')]
+        ) from None
+    if not isinstance(given, dict) or not given:
+        raise ConfigError([Fault(file, "holds no tokens", '{"TOKEN": "ROLE"}')])
+    faults = [
+        Fault(
+            f"{file}, token {place}",
+            "is too short or of an unknown role",
+            f"{SHORTEST} signs or more; {', '.join(ROLES)}",
+        )
+        for place, (token, role) in enumerate(given.items(), 1)
+        if len(token) < SHORTEST or role not in ROLES
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return {str(token): str(role) for token, role in given.items()}
+
+
+class Guard:
+    """Refuses what may not pass, before any route sees it.
+
+    Reading needs `read`, everything else `submit`; what needs `admin` looks for it itself, in the request's state.
+    Without tokens everything is allowed, so that the service must then stay on the loopback address.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: dict[str, str]) -> None:
+        self.app, self.tokens = app, tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers, method = Headers(scope=scope), scope["method"]
+        role = self._role(headers.get("authorization", "")) if self.tokens else "admin"
+        scope.setdefault("state", {})["role"] = role
+        if (refusal := self._refusal(scope["path"], method, headers, role)) is not None:
+            await refusal(scope, receive, send)
+            return
+        body = b""
+        if method not in ("GET", "HEAD"):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > MAX_BODY:
+                    await problem(413, f"the body is larger than {MAX_BODY} bytes", "body")(scope, receive, send)
+                    return
+        await self.app(scope, _replay(body, receive) if method not in ("GET", "HEAD") else receive, send)
+
+    def _refusal(self, path: str, method: str, headers: Headers, role: str | None) -> Response | None:
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > MAX_BODY:
+            return problem(413, f"the body is larger than {MAX_BODY} bytes", "body")
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != headers.get("host"):
+            return problem(403, "pages of other sites may not ask this service", "origin")
+        if not self.tokens or path == "/healthz":
+            return None
+        if role is None:
+            answer = problem(401, "a valid token is needed: Authorization: Bearer TOKEN", "token")
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        needed = "read" if method in ("GET", "HEAD") else "submit"
+        if ROLES.index(role) < ROLES.index(needed):
+            return problem(403, f"this needs the role {needed}, the token has {role}", "role")
+        return None
+
+    def _role(self, given: str) -> str | None:
+        """The role of a header's token; every token is compared, each in constant time."""
+        scheme, _, token = given.partition(" ")
+        role = None
+        for known, its_role in self.tokens.items():
+            if hmac.compare_digest(known.encode(), token.strip().encode()):
+                role = its_role
+        return role if scheme.lower() == "bearer" else None
+
+
+@dataclass
+class _Once:
+    sent: bool = False
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A body that was read already, and then whatever the client says next."""
+    once = _Once()
+
+    async def again() -> Message:
+        if once.sent:
+            return await receive()
+        once.sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

@@ -1,0 +1,68 @@
+"""The process of one job: `python -m services.driver FILE`; nothing but a known kind of job can come out of it."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from attn.errors import AttnError
+from services.submission import Submission, load
+
+
+def main(file: str) -> int:
+    """Run the job that a file describes, and leave its exit status beside it.
+
+    Args:
+        file: JSON of `submission`, `root` and `resume`.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)  # until Ray brings its own
+    status, error = 1, "the job ended unexpectedly; its log says why"
+    try:
+        told = json.loads(Path(file).read_text(encoding="utf-8"))
+        result = _run(Submission.model_validate(told["submission"]), told["root"])
+        print(json.dumps(result), flush=True)
+        status, error = 0, ""
+    except KeyboardInterrupt:
+        status, error = 3, "cancelled"
+        print("cancelled", file=sys.stderr, flush=True)
+    except AttnError as fault:
+        status, error = fault.exit_status, str(fault)
+        print(f"error: {fault}", file=sys.stderr, flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        part = Path(f"{file}.part")
+        part.write_text(json.dumps({"status": status, "error": error}), encoding="utf-8")
+        part.replace(f"{file}.exit")
+    return status
+
+
+def _run(job: Submission, root: str) -> dict[str, Any]:
+    from jobs.run_folder import RunFolder
+
+    if job.kind in ("train", "segment"):
+        from jobs import train
+
+        if RunFolder(root, job.id).exists():
+            return train.resume(job.id, root=root, address=job.address)
+        return train.run(load(job, root), run_id=job.id, address=job.address)
+    overrides = [*job.overrides, f"root={root}"]
+    if job.kind == "maps":
+        from jobs import maps
+
+        return maps.run(job.target, overrides, run_id=job.id, address=job.address)
+    from jobs import evaluate
+
+    return evaluate.run(job.target, overrides, run_id=job.id)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,177 @@
+"""The routes of jobs: submit, plan, list, status, log, cancel, resume; and the service's own figures."""
+
+from __future__ import annotations
+
+__all__ = ["job_routes"]
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from attn.errors import AttnError
+from jobs.run_folder import RunFolder
+from services.models import JobList, JobStatus, Problem
+from services.submission import Submission, plan_of
+from services.supervisor import Supervisor
+from services.table import ENDED, Job
+
+CHUNK = 1 << 20
+FOLLOW_SECONDS = 0.5
+FRESH_SECONDS = 120.0
+
+MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "no such job"}}
+CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "not in this state"}}
+
+
+def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
+    """Routes over a supervisor's table."""
+    table, router = supervisor.table, APIRouter()
+
+    def found(job_id: str) -> Job:
+        job = table.get(job_id)
+        if job is None:
+            raise HTTPException(404, f"no job {job_id!r}; GET /jobs lists them")
+        return job
+
+    def status_of(job: Job) -> JobStatus:
+        return _status(job, root, supervisor)
+
+    @router.post("/jobs", status_code=201, responses=CONFLICT)
+    def submit(submission: Submission, response: Response) -> JobStatus:
+        """Take a job in; the same submission again gives the same job (200)."""
+        job = table.get(submission.id)
+        if job is None:
+            plan_of(submission, root)
+            if RunFolder(root, submission.id).exists():
+                raise HTTPException(409, f"there is a run {submission.id!r} already, which no job here made")
+            asked = submission.model_dump(exclude={"id"})
+            new = Job(id=submission.id, request=submission.request, submitted=time.time(), **asked)
+            if table.add(new):
+                return status_of(new)
+            job = found(submission.id)  # another client was faster
+        if job.request != submission.request:
+            raise HTTPException(409, f"job {job.id!r} is there already and asks for something else; choose another id")
+        response.status_code = 200
+        return status_of(job)
+
+    @router.post("/plan")
+    def plan(submission: Submission) -> dict[str, Any]:
+        """What a submission would run; starts nothing."""
+        return plan_of(submission, root) | {"waiting_before_it": len(table.list(["queued", "running"]))}
+
+    @router.get("/jobs")
+    def jobs() -> JobList:
+        """All jobs, newest first."""
+        return JobList(jobs=[status_of(job) for job in table.list()])
+
+    @router.get("/jobs/{job_id}", responses=MISSING)
+    def status(job_id: str) -> JobStatus:
+        """One job: its state, progress, time left and last scores."""
+        return status_of(found(job_id))
+
+    @router.get("/jobs/{job_id}/log", responses=MISSING, response_class=PlainTextResponse)
+    def log(job_id: str, offset: Annotated[int, Query(ge=0)] = 0, follow: bool = False) -> Response:
+        """The log from a byte on; `Attn-Next-Offset` says where to go on. `follow` streams until the job ends."""
+        job = found(job_id)
+        path = supervisor.log(job.id)
+        if follow:
+            return StreamingResponse(_tail(supervisor, job.id, path, offset), media_type="text/plain")
+        ended = job.state in ENDED  # asked before reading, so that nothing is missed where it is true
+        data = _read(path, offset)
+        headers = {"Attn-Next-Offset": str(offset + len(data)), "Attn-Ended": str(ended and len(data) < CHUNK).lower()}
+        return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
+
+    @router.post("/jobs/{job_id}/cancel", status_code=202, responses=MISSING | CONFLICT)
+    def cancel(request: Request, job_id: str, now: bool = False) -> JobStatus:
+        """End a job: its run is closed and can be resumed from its last checkpoint.
+
+        `now` kills it without waiting for that, which takes the role `admin`.
+        """
+        if now and request.state.role != "admin":
+            raise HTTPException(403, "killing a job takes the role admin; without `now` submit is enough")
+        job = found(job_id)
+        if job.state in ENDED and job.state != "cancelled":
+            raise HTTPException(409, f"job {job_id!r} has ended: {job.state}")
+        supervisor.cancel(job, now=now)
+        return status_of(found(job_id))
+
+    @router.post("/jobs/{job_id}/resume", status_code=202, responses=MISSING | CONFLICT)
+    def resume(job_id: str) -> JobStatus:
+        """Queue a job again that failed, was cancelled or lost; it goes on from its last checkpoint."""
+        job = found(job_id)
+        values: dict[str, Any] = {"state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None}
+        resumable = ["failed", "cancelled", "lost"]
+        if not table.change(job_id, resumable, **values) and job.state not in ("queued", "running"):
+            raise HTTPException(409, f"job {job_id!r} is {job.state}: there is nothing to resume")
+        return status_of(found(job_id))
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> str:
+        """Figures for Prometheus."""
+        counts = Counter(job.state for job in table.list())
+        lines = ["# HELP attn_jobs Jobs by state.", "# TYPE attn_jobs gauge"]
+        lines += [f'attn_jobs{{state="{state}"}} {counts[state]}' for state in ("queued", "running", *sorted(ENDED))]
+        lines += ["# HELP attn_slots Jobs that may run at once.", "# TYPE attn_slots gauge"]
+        return "\n".join([*lines, f"attn_slots {supervisor.slots}", ""])
+
+    return router
+
+
+def _status(job: Job, root: str, supervisor: Supervisor) -> JobStatus:
+    run, progress = _json(root, job.id, "run.json"), None
+    eta = None
+    if job.state == "running":
+        progress = _json(root, job.id, "progress.json") or None
+        if progress is not None and progress.get("time", 0.0) < (job.started or 0.0):
+            progress = None  # of an earlier attempt
+        if progress is not None and time.time() - progress["time"] < FRESH_SECONDS:
+            eta = max(0.0, progress["seconds_left"] - (time.time() - progress["time"]))
+    asked = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
+    return JobStatus(
+        **asked,
+        waiting=supervisor.waiting(job),
+        cancelling=job.state == "running" and job.cancel is not None,
+        epoch=run.get("epoch"),
+        step=run.get("step"),
+        progress=progress,
+        eta=eta,
+        metrics=run.get("metrics"),
+    )
+
+
+def _json(root: str, job_id: str, name: str) -> dict[str, Any]:
+    with contextlib.suppress(AttnError, ValueError):
+        folder = RunFolder(root, job_id)
+        if folder.exists(name):
+            return json.loads(folder.read(name))
+    return {}
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(CHUNK)
+    except FileNotFoundError:  # it has not started
+        return b""
+
+
+async def _tail(supervisor: Supervisor, job_id: str, path: Path, offset: int) -> AsyncIterator[bytes]:
+    while True:
+        job = await asyncio.to_thread(supervisor.table.get, job_id)
+        data = await asyncio.to_thread(_read, path, offset)
+        offset += len(data)
+        if data:
+            yield data
+        elif job is None or job.state in ENDED:
+            return
+        else:
+            await asyncio.sleep(FOLLOW_SECONDS)

@@ -1,0 +1,42 @@
+"""The command line over a service that is a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.server import Server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Any:
+    server = Server(tmp_path / "runs")
+    yield server
+    if server.process.poll() is None:
+        server.kill()
+
+
+def test_submit_status_logs_cancel(attn: Any, server: Server) -> None:
+    here = ("--root", str(server.root))
+    done = attn("submit", "evaluate", "absent", "--run-id", "a", "-y", "--wait", "--json", *here)
+    assert (done.status, done.json["state"]) == (1, "failed")
+    assert attn("submit", "evaluate", "absent", "--run-id", "a", "-y", "--json", *here).json["attempt"] == 1
+    assert attn("status", "a", *here).status == 1
+    assert attn("status", "b", *here).status == 1
+    assert attn("cancel", "a", *here).status == 1
+    listed = attn("ls", "--service", server.url, "--json").json["runs"]
+    assert [job["id"] for job in listed] == ["a"]
+    assert attn("ls", *here).status == 0
+    assert attn("submit", "train", "no_such_recipe", "-y", *here).status == 2
+    assert attn("submit", "train", "scenes_gain", "nothing.at=all", "-y", *here).status == 2
+    server.kill()
+    lost = attn("status", "a", "--json", *here)
+    assert (lost.status, lost.json["error"]["code"]) == (4, "lost_contact")
+
+
+def test_without_a_service_it_is_told_how_to_start_one(attn: Any, tmp_path: Path) -> None:
+    done = attn("status", "a", "--root", str(tmp_path))
+    assert done.status == 1
+    assert "attn serve" in done.err

@@ -1,0 +1,74 @@
+"""A service as a process of its own on a free port of this machine, to call, to kill and to start again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-c", "from attn.cli.main import main; main()", "serve", "--port", "0"]
+
+
+class Server:
+    """`attn serve` over a root."""
+
+    def __init__(self, root: Path, *arguments: str) -> None:
+        self.root, self.arguments = root, arguments
+        self.start()
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        self.process = subprocess.Popen(
+            [*COMMAND, "--root", str(self.root), *self.arguments], stderr=subprocess.PIPE, text=True, env=environment
+        )
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()
+        assert line.startswith("serving "), line
+        self.url = line.strip().removeprefix("serving ")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self._ended()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        self._ended()
+
+    def _ended(self) -> None:
+        self.process.wait(timeout=60)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
+        """Status, body (JSON where it is) and headers of an answer."""
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **headers}
+        request = urllib.request.Request(self.url + path, data=data, headers=sent, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, _read(answer), answer.headers
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _read(error), error.headers
+
+    def until(self, job: str, *states: str, seconds: float = 300) -> dict[str, Any]:
+        """A job's status once it is in one of these states."""
+        end = time.monotonic() + seconds
+        while True:
+            status = self.call("GET", f"/jobs/{job}")[1]
+            if status["state"] in states:
+                return status
+            assert time.monotonic() < end, status
+            time.sleep(0.3)
+
+
+def _read(answer: Any) -> Any:
+    data = answer.read()
+    return json.loads(data) if "json" in answer.headers.get("content-type", "") else data

@@ -1,0 +1,161 @@
+"""Jobs through a service that runs as a process of its own; jobs that fail early stand for those that train."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.services.server import Server
+
+Serve = Callable[..., Server]
+ABSENT: dict[str, Any] = {"kind": "evaluate", "target": "absent"}
+
+
+def test_a_job_is_taken_once_runs_and_keeps_its_log(serve: Serve) -> None:
+    server = serve()
+    asked = {"id": "first", **ABSENT}
+    assert server.call("POST", "/jobs", asked)[0] == 201
+    assert server.call("POST", "/jobs", asked)[0] == 200
+    status, problem, _ = server.call("POST", "/jobs", {**asked, "priority": 1})
+    assert (status, problem["status"]) == (409, 409)
+    assert len(server.call("GET", "/jobs")[1]["jobs"]) == 1
+    ended = server.until("first", "failed", "done")
+    assert ended["state"] == "failed"
+    assert "absent" in ended["error"]
+    _, whole, headers = server.call("GET", "/jobs/first/log")
+    assert b"absent" in whole
+    assert (headers["Attn-Next-Offset"], headers["Attn-Ended"]) == (str(len(whole)), "true")
+    assert server.call("GET", "/jobs/first/log?offset=7")[1] == whole[7:]
+    assert server.call("GET", "/jobs/first/log?follow=true&offset=5")[1] == whole[5:]
+    assert server.call("POST", "/jobs/first/cancel")[0] == 409
+    assert b'attn_jobs{state="failed"} 1' in server.call("GET", "/metrics")[1]
+    server.kill()
+    server.start()
+    assert server.call("GET", "/jobs/first")[1] == ended
+
+
+def test_a_waiting_job_says_why_starts_by_priority_and_can_be_cancelled(serve: Serve) -> None:
+    server = serve()
+    for name, priority in (("a", 0), ("b", 0), ("c", 5)):
+        server.call("POST", "/jobs", {"id": name, **ABSENT, "priority": priority})
+    waiting = server.call("GET", "/jobs/b")[1]
+    assert waiting["state"] == "queued"
+    assert "c" in waiting["waiting"] or "before it" in waiting["waiting"]
+    assert server.call("POST", "/jobs/b/cancel")[1]["state"] == "cancelled"
+    ended = [server.until(name, "failed") for name in ("a", "c")]
+    assert ended[1]["started"] is not None
+    assert server.call("GET", "/jobs/b")[1]["started"] is None
+
+
+def test_a_killed_service_finds_its_job_and_a_killed_driver_is_told(serve: Serve) -> None:
+    server = serve()
+    server.call("POST", "/jobs", {"id": "long", **ABSENT})
+    server.until("long", "running")
+    driver = _driver("long")
+    os.kill(driver.pid, signal.SIGSTOP)  # neither done nor gone, for as long as this test wants
+    server.kill()
+    server.start()
+    assert server.call("GET", "/jobs/long")[1]["state"] == "running"
+    os.kill(driver.pid, signal.SIGKILL)
+    lost = server.until("long", "lost", "failed")
+    assert lost["state"] == "lost"
+    assert "resume" in lost["error"]
+    assert server.call("POST", "/jobs/long/resume")[0] == 202
+    assert server.until("long", "failed")["attempt"] == 2
+
+
+def test_max_duration_ends_a_job(serve: Serve) -> None:
+    server = serve()
+    server.call("POST", "/jobs", {"id": "long", **ABSENT, "max_duration": 0.1})
+    ended = server.until("long", "cancelled", "failed")
+    assert ended["state"] == "cancelled"
+    assert "max_duration" in ended["error"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"kind": "shell"}, 422),
+        ({"command": "true"}, 422),
+        ({"id": "../out"}, 422),
+        ({"target": "../../etc/passwd"}, 422),
+        ({"kind": "train", "target": "no_such_recipe"}, 422),
+        ({"kind": "train", "target": "scenes_gain", "overrides": ["training.epoch=3"]}, 422),
+        ({"kind": "train", "target": "scenes_gain", "overrides": ["root=elsewhere"]}, 422),
+        ({"kind": "train", "config": "kind: train\nroot: [", "target": ""}, 422),
+        ({"kind": "train", "target": "scenes_oaa", "overrides": ["store.location=elsewhere"]}, 422),
+        ({"kind": "train", "target": "scenes_gain", "overrides": ["tracking.uri=http://attacker.example"]}, 422),
+        ({"kind": "maps", "overrides": ["output={kind: png, location: elsewhere}"]}, 422),
+        ({"address": "ray://attacker.example:1"}, 422),
+    ],
+)
+def test_what_is_wrong_is_a_problem(api: Server, change: dict[str, Any], status: int) -> None:
+    answer, problem, headers = api.call("POST", "/jobs", {"id": "x", **ABSENT, **change})
+    assert answer == status
+    assert headers["content-type"] == "application/problem+json"
+    assert problem["detail"]
+    assert api.call("GET", "/jobs/x")[0] == 404
+
+
+def test_a_body_too_large_is_refused_with_and_without_its_length(api: Server) -> None:
+    assert api.call("POST", "/jobs", b" " * (2 << 20))[0] == 413
+
+
+def test_pages_of_other_sites_and_other_names_are_refused(api: Server) -> None:
+    assert api.call("POST", "/jobs", {"id": "x", **ABSENT}, Origin="http://attacker.example")[0] == 403
+    assert api.call("GET", "/jobs", Host="attacker.example")[0] == 400
+
+
+def test_the_plan_starts_nothing(api: Server) -> None:
+    body = {"id": "planned", "kind": "train", "target": "scenes_gain", "overrides": ["training.epochs=3"]}
+    status, plan, _ = api.call("POST", "/plan", body)
+    assert (status, plan["epochs"], plan["title"]) == (200, 3, "gain")
+    assert api.call("GET", "/jobs/planned")[0] == 404
+
+
+def test_tokens_have_roles_and_are_told_to_nobody(serve: Serve, tmp_path: Path) -> None:
+    tokens = {role: f"{role}-token-of-the-test" for role in ("read", "submit", "admin")}
+    file = tmp_path / "tokens.json"
+    file.write_text(json.dumps({token: role for role, token in tokens.items()}))
+    file.chmod(0o600)
+    server = serve("--tokens", str(file))
+
+    def ask(role: str | None, method: str, path: str, body: Any = None) -> int:
+        headers = {} if role is None else {"Authorization": f"Bearer {tokens.get(role, role)}"}
+        status, answer, _ = server.call(method, path, body, **headers)
+        assert not any(token in str(answer) for token in tokens.values())
+        return status
+
+    job = {"id": "x", **ABSENT}
+    assert ask(None, "GET", "/healthz") == 200
+    assert ask(None, "GET", "/jobs") == 401
+    assert ask("wrong", "GET", "/jobs") == 401
+    assert ask("read", "GET", "/jobs") == 200
+    assert ask("read", "POST", "/jobs", job) == 403
+    assert ask("submit", "POST", "/jobs", job) == 201
+    assert ask("submit", "POST", "/jobs/x/cancel?now=1") == 403
+    assert ask("admin", "POST", "/jobs/x/cancel?now=1") in (202, 409)
+
+
+def _driver(job: str) -> psutil.Process:
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ATTN_SERVICE_JOB", "").endswith(f":{job}"):
+                return process
+        except psutil.Error:
+            continue
+    raise AssertionError("no driver")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    server = Server(tmp_path_factory.mktemp("api") / "runs")
+    yield server
+    server.kill()
