@@ -38,8 +38,12 @@ class Resources:
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None = None) -> Iterator[None]:
+def ray_session(address: str | None = None, *, dashboard: bool = False) -> Iterator[None]:
     """Ray for the time of a job: the session that is already up, a cluster by its address, or one of this machine.
+
+    Args:
+        dashboard: Start the dashboard too, on loopback. Ray needs it where runs are ended from outside, to free what
+            they held.
 
     Raises:
         RunError: The address does not answer.
@@ -60,7 +64,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if address is None:
-            _start_local(quiet)
+            _start_local({**quiet, "include_dashboard": dashboard})
         else:
             ray.init(address, **quiet)
     except Exception as error:  # Ray raises bare Exceptions here
@@ -78,12 +82,12 @@ def _start_local(options: dict[str, Any]) -> None:
     import ray
 
     try:
-        ray.init("local", include_dashboard=False, **options)
+        ray.init("local", **options)
     except Exception as error:
         if "timed out during startup" not in str(error):
             raise
         ray.shutdown()
-        ray.init("local", include_dashboard=False, **options)
+        ray.init("local", **options)
 
 
 def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resources:

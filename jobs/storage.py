@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["map_store_uri", "newest_checkpoint", "newest_checkpoint_name", "ray_storage"]
+__all__ = ["COMMITTED", "map_store_uri", "newest_checkpoint", "newest_checkpoint_name", "ray_storage"]
 
 import json
 import os
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from attn.config.train import TrainConfig
 
 SNAPSHOT = "checkpoints/checkpoint_manager_snapshot.json"
+COMMITTED = "checkpoints/committed.json"
+"""What a run without Ray Train's checkpoint manager says of its own: a sweep's trial that trains in one process."""
 
 
 def ray_storage(uri: str) -> tuple[str, FileSystem | None]:
@@ -46,7 +48,9 @@ def map_store_uri(config: TrainConfig, folder: RunFolder) -> str:
 
 
 def newest_checkpoint_name(folder: RunFolder) -> str | None:
-    """The folder of the newest checkpoint that Ray Train has committed: the one that a restart comes back to."""
+    """The folder of the newest checkpoint that was committed: the one that a restart comes back to."""
+    if folder.exists(COMMITTED):
+        return json.loads(folder.read(COMMITTED))["checkpoint"]
     if not folder.exists(SNAPSHOT):
         return None
     latest = json.loads(folder.read(SNAPSHOT)).get("latest_checkpoint_result") or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["resume", "run"]
+__all__ = ["close_run", "export_model", "process_marks", "resume", "run", "train_folder"]
 
 import os
 import platform
@@ -58,7 +58,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     folder.write("config.yaml", text)
     record_origin(folder, data=config.data.build().fingerprint())
     begun = {"kind": config.kind, "state": "running", "started": time.time(), "tracking_run": tracking_run}
-    folder.update(**begun, **found, **_process())
+    folder.update(**begun, **found, **process_marks())
     return kind_of(config).finish(config, _train(config, folder, address), address)
 
 
@@ -84,11 +84,29 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
         return kind.finish(config, _result(folder, state), address)
     if state.get("state") == "running" and state.get("host") == platform.node() and psutil.pid_exists(state["pid"]):
         raise RunError(f"run {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
-    folder.update(state="running", resumed=time.time(), ended=None, error=None, **_process())
+    folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
     return kind.finish(config, _train(config, folder, address), address)
 
 
-def _process() -> dict[str, Any]:
+def train_folder(config: RunConfig, folder: RunFolder) -> str:
+    """Train within the Ray session that is up, from the folder's newest checkpoint if it has one.
+
+    Returns:
+        The trained model's folder; neither the run's begin nor its end is recorded.
+
+    Raises:
+        RunError: As for `run`.
+    """
+    kind = kind_of(config)
+    folder.update(**kind.check(config, folder))
+    outcome = _fit(kind.ready(config, folder), folder, may_grow=True)
+    if "fault" in outcome:
+        raise RunError(outcome["fault"])
+    return export_model(config, folder, record=False)
+
+
+def process_marks() -> dict[str, Any]:
+    """Which process a run is driven by."""
     return {"pid": os.getpid(), "host": platform.node()}
 
 
@@ -100,14 +118,14 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[st
             outcome = _fit(prepared, folder, may_grow=address is not None)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
-        model = _export(config, folder)
+        model = export_model(config, folder)
     except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
-        _close(config, folder, "cancelled")
+        close_run(config, folder, "cancelled")
         raise KeyboardInterrupt from None
     except BaseException as error:
-        _close(config, folder, "failed", error=str(error))
+        close_run(config, folder, "failed", error=str(error))
         raise
-    _close(config, folder, "done", model=model)
+    close_run(config, folder, "done", model=model)
     return _result(folder, folder.state())
 
 
@@ -124,7 +142,8 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _close(config: RunConfig, folder: RunFolder, state: str, **fields: Any) -> None:
+def close_run(config: RunConfig, folder: RunFolder, state: str, **fields: Any) -> None:
+    """Say in the run's folder and in its record how it ended; that this fails is told and no more."""
     try:
         folder.update(state=state, ended=time.time(), **fields)
         terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
@@ -182,8 +201,8 @@ def _cause(error: BaseException) -> str:
     return f"{type(inner).__name__}: {lines[-1].strip()}" if lines else type(inner).__name__
 
 
-def _export(config: RunConfig, folder: RunFolder) -> str:
-    """The newest checkpoint's weights as a bundle in the run's folder, and in the tracking server where asked."""
+def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -> str:
+    """The newest checkpoint's weights as a bundle in the run's folder and, with `record`, in the tracking server."""
     import torch
 
     from attn.tracking import log_model
@@ -195,6 +214,8 @@ def _export(config: RunConfig, folder: RunFolder) -> str:
         bundle = Path(folder.path("model")) if folder.is_local else Path(scratch, "model")
         kind_of(config).save(config, folder, shared, bundle)
         folder.upload(bundle, "model")
+        if not record:
+            return folder.path("model")
         try:
             log_model(config.tracking, config.root, folder.state().get("tracking_run"), bundle)
         except TrackingError as error:  # the model itself is safe in the run's folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["train_worker"]
+__all__ = ["RayReporter", "accumulator_of", "train_worker"]
 
 import contextlib
 import json
@@ -56,7 +56,7 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     world = World.current(ray.train.torch.get_device())
     try:
         parts = world.together(lambda: config.build_parts(rank=world.rank, world=world.size))
-        accumulator = world.together(lambda: _accumulator(config, world, RunFolder(config.root, loop["run_id"])))
+        accumulator = world.together(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
         trainer = Trainer(config, world, parts, accumulator)
         reporter = world.together(lambda: RayReporter(config, world, loop, trainer))
         with _restored(world) as start:
@@ -66,7 +66,8 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     return {"metrics": metrics}
 
 
-def _accumulator(config: RunConfig, world: World, folder: RunFolder) -> Accumulator | None:
+def accumulator_of(config: RunConfig, world: World, folder: RunFolder) -> Accumulator | None:
+    """What puts the steps' maps into the run's store; None where it keeps none."""
     if not isinstance(config, TrainConfig) or not config.store.accumulate:
         return None
     store = map_store.open(map_store_uri(config, folder))
@@ -140,8 +141,8 @@ class RayReporter:
         storage = context.get_storage()
         assert storage is not None, "Ray Train tells every worker where checkpoints belong"
         name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
-        self.world.together(self._publish)
-        self.world.together(lambda: self._upload(name, write))
+        self.world.together(self.publish)
+        self.world.together(lambda: self.upload(name, write))
         path = f"{storage.experiment_fs_path}/{name}"
         ray.train.report(
             {**metrics, "epoch": position.epoch, "step": position.step},
@@ -151,9 +152,9 @@ class RayReporter:
         )
         if self.accumulator is not None:
             self.reported = (name, self.accumulator.version)
-        self.world.together(lambda: self._committed(position, metrics))
+        self.world.together(lambda: self.committed(position, metrics))
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
         """Let readers see the last checkpoint's version, if Ray Train has committed that: a report is no promise."""
         if self.world.rank != 0 or self.accumulator is None or self.reported is None:
             return
@@ -161,7 +162,12 @@ class RayReporter:
         if newest_checkpoint_name(self.folder) == name:
             self.accumulator.publish(version)
 
-    def _upload(self, name: str, write: Callable[[Path], None]) -> None:
+    def upload(self, name: str, write: Callable[[Path], None]) -> None:
+        """Write this rank's part of a checkpoint where it belongs.
+
+        Raises:
+            RunError: It did not arrive whole.
+        """
         folder = Path(tempfile.mkdtemp(prefix="attn-checkpoint-"))
         try:
             write(folder)
@@ -172,7 +178,8 @@ class RayReporter:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _committed(self, position: Position, metrics: dict[str, float]) -> None:
+    def committed(self, position: Position, metrics: dict[str, float]) -> None:
+        """Note a checkpoint that a restart can come back to."""
         if self.world.rank == 0:
             self.folder.update(epoch=position.epoch, step=position.step, **({"metrics": metrics} if metrics else {}))
         self._flush()

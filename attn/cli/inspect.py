@@ -84,8 +84,15 @@ def check_data(
 def _source_config(recipe: str | None, overrides: list[str]) -> SourceConfig:
     if recipe is not None and "=" not in recipe:
         from attn.config.recipes import load_any_config
+        from attn.config.run import RunConfig
+        from attn.errors import ConfigError
 
-        return load_any_config(recipe, overrides).data
+        config = load_any_config(recipe, overrides)
+        if not isinstance(config, RunConfig):
+            raise ConfigError(
+                f"{recipe} is of kind {config.kind} and has no data of its own: name the recipe that it runs"
+            )
+        return config.data
     from attn.config.data import DataConfig
     from attn.config.resolve import resolve
 

@@ -6,7 +6,21 @@ __all__ = ["app", "main"]
 
 import typer
 
-from attn.cli import compare, doctor, inspect, jobs, models, pipeline, predict, repro, runs, segment, serve, store
+from attn.cli import (
+    compare,
+    doctor,
+    inspect,
+    jobs,
+    models,
+    pipeline,
+    predict,
+    repro,
+    runs,
+    segment,
+    serve,
+    store,
+    sweep,
+)
 
 app = typer.Typer(
     name="attn",
@@ -50,6 +64,16 @@ segmentation.command("train")(segment.train)
 segmentation.command("cues")(segment.cues)
 segmentation.command("predict")(segment.predict)
 app.add_typer(segmentation, name="segment")
+
+sweeps = typer.Typer(
+    cls=sweep.RunByDefault,
+    help="Search over the fields of a config: attn sweep RECIPE_OR_FILE [a.b=value]. Or one of these:",
+    no_args_is_help=True,
+)
+sweeps.command("run")(sweep.run)
+sweeps.command("resume")(sweep.resume)
+app.add_typer(sweeps, name="sweep")
+app.command()(sweep.plan)
 
 registry = typer.Typer(help="Trained models: list them, get them, promote them, export them.", no_args_is_help=True)
 registry.command("ls")(models.ls)

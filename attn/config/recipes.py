@@ -18,6 +18,7 @@ from attn.errors import ConfigError, Fault
 if TYPE_CHECKING:
     from attn.config.pipeline import PipelineConfig
     from attn.config.run import RunConfig
+    from attn.sweep.config import SweepConfig
 
 C = TypeVar("C", bound=Config)
 
@@ -95,15 +96,20 @@ def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
     return resolve(kind, text, name, overrides)
 
 
-def load_any_config(target: str, overrides: list[str]) -> RunConfig | PipelineConfig:
+def load_any_config(target: str, overrides: list[str]) -> RunConfig | PipelineConfig | SweepConfig:
     """As `load_config`, of the kind that the recipe or file says it is."""
     from attn.config.kinds import read_config
     from attn.config.pipeline import KIND, read_pipeline
+    from attn.sweep.load import read_sweep
 
     text, name = config_text(target)
-    if read_document(text, name).values.get("kind") == KIND:
-        return read_pipeline(text, name, overrides)
-    return read_config(text, name, overrides)
+    match read_document(text, name).values.get("kind"):
+        case "sweep":
+            return read_sweep(text, name, overrides)[0]
+        case kind if kind == KIND:
+            return read_pipeline(text, name, overrides)
+        case _:
+            return read_config(text, name, overrides)
 
 
 def config_text(target: str) -> tuple[str, str]:

@@ -87,7 +87,7 @@ def attach(tracking: TrackingConfig, root: str, run_id: str | None) -> Tracker:
 
 
 def terminate(tracking: TrackingConfig, root: str, run_id: str | None, state: str) -> None:
-    """Close a run's record: `done`, `failed` or `cancelled`."""
+    """Close a run's record: `done`, `failed`, `cancelled`, or `stopped` by a sweep."""
     attach(tracking, root, run_id).terminate(state)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "stopped": "KILLED"}
 VALUE_LENGTH = 6000
 BATCH = 100
 METRICS = 1000

@@ -1,0 +1,98 @@
+"""Commands of sweeps: what one will take, run one, go on with one."""
+
+from __future__ import annotations
+
+__all__ = ["RunByDefault", "plan", "resume", "run"]
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from attn.cli.arguments import Address, Overrides, Recipe, Root
+from attn.cli.command import Result, command
+from attn.cli.tables import print_tree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RunId = Annotated[
+    str | None, typer.Option("--run-id", help="Name of the sweep; made up when left out.", show_default=False)
+]
+
+
+class RunByDefault(TyperGroup):
+    """A group that runs where its first word is none of its commands: `attn sweep RECIPE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@command
+def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
+    """Run a sweep; its trials, table, plots and best config are in its folder."""
+    from attn.sweep import load_sweep
+    from jobs.sweep import run as begin
+
+    return _result(begin(*load_sweep(recipe, overrides or []), run_id=run_id, address=address))
+
+
+@command
+def resume(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep, as `attn ls` prints it.")],
+    root: Root = "runs",
+    address: Address = None,
+) -> Result:
+    """Go on with a sweep that was interrupted: what ended is kept."""
+    from jobs.sweep import resume as go_on
+
+    return _result(go_on(sweep, root=root, address=address))
+
+
+@command
+def plan(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    epoch: Annotated[
+        float | None,
+        typer.Option("--epoch-seconds", help="What an epoch of a trial takes, for the time.", show_default=False),
+    ] = None,
+) -> Result:
+    """Show what a sweep will take, before anything starts: trials, resources and, given an epoch's time, the time."""
+    from attn.sweep import load_sweep
+    from attn.sweep.space import grid_points, random_points
+    from jobs.sweep_plan import make_plan
+
+    config, base = load_sweep(recipe, overrides or [])
+    made = make_plan(config, base)
+    seconds = None if epoch is None else made.seconds(epoch)
+    search = config.search
+    if search.variant == "grid":
+        points = grid_points(config.space)
+    else:
+        points = random_points(config.space, 5, 0) if search.variant == "random" else []
+    shown = points[:12]
+    data: dict[str, Any] = made.data() | {
+        "search": search.variant,
+        "scheduler": config.scheduler.variant,
+        "seconds": seconds,
+    }
+    data |= {"objective": f"{config.objective.mode} {config.objective.metric}", "points": shown}
+
+    def show(console: Console) -> None:
+        print_tree(console, {name: value for name, value in data.items() if name != "points"})
+        for point in shown:
+            console.print("  " + "  ".join(f"{name}={value}" for name, value in point.items()), markup=False)
+        if len(points) > len(shown):
+            console.print(f"  ... {len(points)} in all")
+
+    return Result(data, show)
+
+
+def _result(data: dict[str, Any]) -> Result:
+    from jobs.sweep_results import table
+
+    status = 0 if data["best"] is not None else 1
+    return Result(data, lambda console: console.print(table(data)), status)

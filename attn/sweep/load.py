@@ -1,0 +1,137 @@
+"""Reading a sweep's file: its own faults, its base's, and those of the fields and values that it searches, at once."""
+
+from __future__ import annotations
+
+__all__ = ["load_sweep", "point_overrides", "trial_config"]
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attn.config.document import Document, parse_override, read_document, without_secrets
+from attn.config.kinds import read_config
+from attn.config.recipes import config_text
+from attn.config.resolve import OVERRIDE, dump_config, parse_config
+from attn.config.run import RunConfig
+from attn.errors import ConfigError, Fault
+from attn.sweep.config import SweepConfig
+from attn.sweep.space import Point
+
+RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
+
+
+def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
+    """The config of a sweep, and its base as a resolved config's text.
+
+    Args:
+        target: A recipe's name or a YAML file.
+        overrides: `a.b=value`, over the sweep's own fields; `set.training.epochs=4` changes one of the base.
+
+    Raises:
+        ConfigError: With all faults of the sweep, of its base and of every searched value.
+    """
+    text, name = config_text(target)
+    return read_sweep(text, name, overrides)
+
+
+def read_sweep(text: str, name: str, overrides: list[str] | None = None) -> tuple[SweepConfig, str]:
+    """As `load_sweep`, of a text."""
+    document = read_document(text, name)
+    for override in overrides or []:
+        parsed = parse_override(override)
+        if isinstance(parsed, Fault):
+            document.faults.append(parsed)
+        else:
+            document.set(*parsed, place=f"{OVERRIDE} {without_secrets(override)!r}")
+    kind = document.values.get("kind")
+    if kind != "sweep":
+        raise ConfigError([Fault(document.place(("kind",)), f"is of kind {kind or 'train'}, not sweep",
+                                 "a sweep's file begins with `kind: sweep`")])  # fmt: skip
+    _flatten(document, "set", lambda value: not isinstance(value, dict))
+    _flatten(document, "space", lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
+    if isinstance(space := document.values.get("space"), dict):
+        document.values["space"] = {
+            key: {"choices": value} if isinstance(value, list) else value for key, value in space.items()
+        }
+    config: SweepConfig | None = None
+    faults: list[Fault] = []
+    try:
+        config = parse_config(SweepConfig, document)
+    except ConfigError as error:
+        faults = error.faults
+    base = _base(document, faults)
+    if base is not None and config is not None:
+        for key, dimension in config.space.items():
+            for value in dimension.ends():
+                try:
+                    trial_config(base, {key: value})
+                except ConfigError as error:
+                    faults.append(_of_value(document, key, value, error.faults[0]))
+                    break
+    if faults or config is None or base is None:
+        raise ConfigError(faults)
+    return config, base
+
+
+def trial_config(base: str, point: Mapping[str, Any], *more: str) -> RunConfig:
+    """A trial's config: the base with a point's values.
+
+    Raises:
+        ConfigError: The values do not go together.
+    """
+    return read_config(base, "base", [*point_overrides(point), *more])
+
+
+def point_overrides(point: Mapping[str, Any]) -> list[str]:
+    """A point as `a.b=value`."""
+    return [f"{name}={json.dumps(value)}" for name, value in point.items()]
+
+
+def _base(document: Document, faults: list[Fault]) -> str | None:
+    """The resolved base; its faults are added."""
+    target, changes = document.values.get("base"), document.values.get("set") or {}
+    if not isinstance(target, str) or not isinstance(changes, dict):
+        return None
+    try:
+        text, name = config_text(target)
+    except ConfigError as error:
+        faults += [Fault(document.place(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
+                   for fault in error.faults]  # fmt: skip
+        return None
+    try:
+        return dump_config(read_config(text, name, point_overrides(changes)))
+    except ConfigError as error:
+        places = {f"{OVERRIDE} {point_overrides({key: value})[0]!r}": ("set", key) for key, value in changes.items()}
+        for fault in error.faults:
+            place = document.place(places[fault.where]) if fault.where in places else fault.where
+            faults.append(Fault(place, fault.message, fault.hint))
+    try:  # the searched fields can be held against it all the same
+        return dump_config(read_config(text, name))
+    except ConfigError:
+        return None
+
+
+def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) -> Fault:
+    message = fault.message if key in fault.message else f"{key} = {json.dumps(value)}: {fault.message}"
+    return Fault(document.place(("space", key)), message, fault.hint)
+
+
+def _flatten(document: Document, section: str, is_leaf: Any) -> None:
+    """Make `{a: {b: value}}` below a section `{"a.b": value}`, as overrides and nested files write it."""
+    values = document.values.get(section)
+    if not isinstance(values, dict):
+        return
+    flat: dict[str, Any] = {}
+
+    def walk(node: dict[str, Any], path: tuple[str, ...]) -> None:
+        for key, value in node.items():
+            here = (*path, key)
+            if is_leaf(value):
+                flat[".".join(here)] = value
+                place = document.place((section, *here))
+                document.places[(section, ".".join(here))] = place
+            else:
+                walk(value, here)
+
+    walk(values, ())
+    document.values[section] = flat

@@ -1,0 +1,313 @@
+"""Search over the fields of a run's config by Ray Tune: one parent in the record, one child per trial, resumable.
+
+The sweep's folder says all that must outlive the process: `sweep.yaml`, `base.yaml`, and a folder for each trial that
+was begun, with its config, values and state. Tune's own state is not needed to go on. Ray is imported within its
+session only: it reads its token once, at the import.
+"""
+
+from __future__ import annotations
+
+__all__ = ["resume", "run"]
+
+import os
+import platform
+import sys
+import time
+from typing import Any
+
+import psutil
+
+from attn.config.resolve import dump_config, resolve
+from attn.config.run import RunConfig
+from attn.config.train import TrainConfig
+from attn.errors import AttnError, ConfigError, RunError
+from attn.sweep import SweepConfig
+from attn.sweep.config import Asha, Pbt
+from attn.sweep.load import trial_config
+from attn.sweep.space import Dimension, Point
+from attn.tracking import TrackingConfig, create_run, terminate
+from attn.tracking.address import tracking_uri
+from jobs.origin import record_origin
+from jobs.ray_session import ray_session
+from jobs.run_folder import RunFolder, new_run_id
+from jobs.sweep_plan import Plan, make_plan
+from jobs.sweep_points import Suggestions
+from jobs.sweep_results import Row, conclude, read_rows
+from jobs.train import process_marks
+from jobs.trial_folder import EPOCH, OBJECTIVE, in_one_process, trial_folder
+
+ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+def run(config: SweepConfig, base: str, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+    """Run a sweep to its end.
+
+    Args:
+        base: The resolved config of the run that is searched, as `load_sweep` gives it.
+        run_id: A name of the user's own.
+        address: A Ray cluster to join; without one, Ray runs on this machine for the time of the sweep.
+
+    Returns:
+        `run_id`, `folder`, `trials` (rows by number), `counts` by state, `best` (row, or None), `recipe` (file of the
+        best config), `registered`, `tracking_run`, `seconds`.
+
+    Raises:
+        RunError: The id is taken, or no trial can run; trials that fail are recorded and do not end the sweep.
+    """
+    folder = RunFolder(config.root, run_id or new_run_id("sweep"))
+    if folder.exists():
+        raise RunError(
+            f"run {folder.run_id!r} is there already: `attn sweep resume {folder.run_id}`, or another --run-id"
+        )
+    tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
+    folder.write("sweep.yaml", dump_config(config, f"Sweep {folder.run_id}; `attn sweep` on this file repeats it."))
+    folder.write("config.yaml", folder.read("sweep.yaml"))
+    folder.write("base.yaml", base)
+    record_origin(folder)
+    folder.update(kind="sweep", state="running", started=time.time(), tracking_run=tracking_run, **process_marks())
+    return _run(config, base, folder, address)
+
+
+def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+    """Go on with a sweep that was interrupted: trials that ended are kept, the others go on or are begun."""
+    if "/" in run:
+        root, _, run = run.rstrip("/").rpartition("/")
+    from attn.config.base import is_remote
+
+    folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), run)
+    state = folder.state()
+    if state.get("kind") != "sweep":
+        raise RunError(f"run {folder.run_id!r} is no sweep: `attn resume {folder.run_id}`")
+    if state.get("state") == "running" and state.get("host") == platform.node() and psutil.pid_exists(state["pid"]):
+        raise RunError(f"sweep {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
+    config = resolve(SweepConfig, folder.read("sweep.yaml").decode(), folder.path("sweep.yaml"), [])
+    config = config.model_copy(update={"root": folder.root})
+    folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
+    return _run(config, folder.read("base.yaml").decode(), folder, address)
+
+
+def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None) -> dict[str, Any]:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        sweep = _Sweep(config, base, folder)
+        if sweep.left:
+            with ray_session(address, dashboard=not sweep.in_process):
+                sweep.tune(make_plan(config, base))
+        result = conclude(config, folder)
+    except (KeyboardInterrupt, SystemExit):
+        _close(config, folder, "cancelled")
+        raise KeyboardInterrupt from None
+    except BaseException as error:
+        _close(config, folder, "failed", error=str(error))
+        raise
+    _close(config, folder, "done", metrics={"best": result["best"]["objective"]} if result["best"] else {})
+    state = folder.state()
+    return result | {
+        "tracking_run": state.get("tracking_run"),
+        "seconds": round(state["ended"] - (state.get("resumed") or state["started"]), 1),
+    }
+
+
+def _close(config: SweepConfig, folder: RunFolder, state: str, **fields: Any) -> None:
+    try:
+        folder.update(state=state, ended=time.time(), **fields)
+        terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
+    except AttnError as error:  # must not hide what ended the sweep
+        print(f"the sweep's end could not be recorded: {error}", file=sys.stderr)
+
+
+class _Sweep:
+    """The trials of a sweep: which there were, and what is needed to run those that are left."""
+
+    def __init__(self, config: SweepConfig, base: str, folder: RunFolder) -> None:
+        self.config, self.base, self.folder = config, base, folder
+        self.in_process = in_one_process(trial_config(base, {}))
+        self.rows = {row.number: row for row in read_rows(folder)}
+        ended = {number: row for number, row in self.rows.items() if row.ended}
+        self.suggestions = Suggestions(
+            config,
+            {number: row.values for number, row in self.rows.items()},
+            {number: row.objective for number, row in ended.items()},
+        )
+        self.left = [number for number in range(config.trials) if number not in ended]
+        self._drop_strangers()
+
+    def tune(self, plan: Plan) -> None:
+        """Run what is left."""
+        from ray import tune
+        from ray.tune.logger import JsonLoggerCallback
+
+        from jobs.storage import ray_storage
+        from jobs.sweep_search import PlannedSearch
+        from jobs.trial import Trial
+
+        self.plan = plan
+        searched: dict[str, Any] = {}
+        if isinstance(self.config.scheduler, Pbt):  # which draws for itself, and takes no search beside it
+            from ray.tune.search import BasicVariantGenerator
+
+            points = [self.begin(number, self.suggestions.point(number)) for number in self.left]
+            search: Any = BasicVariantGenerator(points_to_evaluate=points, max_concurrent=0)
+            searched = {name: value for name, value in points[0].items() if name not in self.config.space}
+            searched |= {name: _domain(dimension) for name, dimension in self.config.space.items()}
+            searched["number"] = tune.choice(self.left)
+        else:
+            search = PlannedSearch(self.suggestions, self.left, self.begin, self.config.objective.mode)
+        path, filesystem = ray_storage(self.folder.uri)
+        tuner = tune.Tuner(
+            tune.with_resources(Trial, plan.per_trial),
+            param_space=searched,
+            tune_config=tune.TuneConfig(
+                metric=OBJECTIVE,
+                mode=self.config.objective.mode,
+                search_alg=search,
+                scheduler=_scheduler(self.config, plan.epochs),
+                num_samples=len(self.left),
+                max_concurrent_trials=None if isinstance(self.config.scheduler, Pbt) else plan.parallel,
+                reuse_actors=self.in_process,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=path, storage_filesystem=filesystem, verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                callbacks=[_teller(self.config.trials), JsonLoggerCallback()],
+            ),
+        )  # fmt: skip
+        tuner.fit()
+        for row in read_rows(self.folder):
+            if not row.ended:  # its process died before it could say so
+                self._mark_failed(row)
+
+    def begin(self, number: int, point: Point) -> dict[str, Any]:
+        """Make a trial's folder and record, where they are not there yet; gives what Tune passes to the trial."""
+        folder = trial_folder(self.folder, number)
+        given = {
+            "number": number,
+            "root": self.config.root,
+            "sweep": self.folder.run_id,
+            "objective": self.config.objective.model_dump_json(),
+            "threads": self.plan.threads,
+            **point,
+        }
+        if folder.exists():
+            return given
+        config, fault = self._config(number, point), None
+        if isinstance(config, ConfigError):
+            config, fault = trial_config(self.base, {}), config
+        tags = {"attn.trial": str(number), "attn.sweep": self.folder.run_id}
+        if (parent := self.folder.state().get("tracking_run")) is not None:
+            tags["mlflow.parentRunId"] = parent
+        tracking_run = create_run(config.tracking, folder.root, folder.run_id, config, tags=tags)
+        folder.write("config.yaml", dump_config(config, f"Trial {number} of sweep {self.folder.run_id}."))
+        folder.update(kind=config.kind, state="waiting", number=number, values=point, tracking_run=tracking_run)
+        if fault is not None:
+            folder.update(refused=str(fault))
+        return given
+
+    def _config(self, number: int, point: Point) -> RunConfig | ConfigError:
+        try:
+            config = trial_config(self.base, point)
+        except ConfigError as error:  # values that are each allowed, but not together
+            return error
+        tracking = TrackingConfig(
+            enabled=self.config.tracking.enabled,
+            uri=tracking_uri(self.config.tracking, self.config.root) if self.config.tracking.enabled else None,
+            experiment=self.config.tracking.experiment,
+            preview_images=0,
+        )
+        update: dict[str, Any] = {"root": self.folder.uri, "tracking": tracking}
+        if isinstance(config, TrainConfig) and config.accumulates and isinstance(self.config.scheduler, Pbt):
+            # One store for all: a trial that takes over another's weights begins from a version of that one's run.
+            place = config.store.location or self.folder.path("store")
+            update["store"] = config.store.model_copy(update={"location": place})
+        return config.model_copy(update=update)
+
+    def _drop_strangers(self) -> None:
+        """Remove children of the record that were begun when the sweep was killed, before their trial's folder was."""
+        parent = self.folder.state().get("tracking_run")
+        if parent is None or not self.config.tracking.enabled:
+            return
+        from attn.tracking.mlflow_children import drop_children
+
+        known = {row.tracking_run for row in self.rows.values() if row.tracking_run}
+        drop_children(tracking_uri(self.config.tracking, self.config.root), parent, keep=known)
+
+    def _mark_failed(self, row: Row) -> None:
+        folder = trial_folder(self.folder, row.number)
+        folder.update(state="failed", ended=time.time(), error=row.error or "its process ended before the trial did")
+        terminate(self.config.tracking, self.config.root, row.tracking_run, "failed")
+
+
+def _trial_name(trial: Any) -> str:
+    return f"trial-{trial.config['number']:04d}-{trial.trial_id}"
+
+
+def _domain(dimension: Dimension) -> Any:
+    from ray import tune
+
+    if dimension.choices is not None:
+        return tune.choice(list(dimension.choices))
+    assert dimension.low is not None
+    assert dimension.high is not None
+    if dimension.integer:
+        return tune.randint(int(dimension.low), int(dimension.high) + 1)
+    return tune.uniform(dimension.low, dimension.high)
+
+
+def _scheduler(config: SweepConfig, epochs: int) -> Any:
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining
+
+    match config.scheduler:
+        case Asha() as asha:
+            return ASHAScheduler(
+                # One more than there are: at `max_t` a trial would be stopped before its model is kept.
+                time_attr=EPOCH,
+                max_t=epochs + 1,
+                grace_period=min(asha.grace_epochs, epochs),
+                reduction_factor=asha.factor,
+            )
+        case Pbt() as pbt:
+            import random
+
+            def draw(name: str) -> Any:
+                dimension = config.space[name]
+                return list(dimension.choices) if dimension.choices else lambda: dimension.at(random.random())
+
+            return PopulationBasedTraining(
+                time_attr=EPOCH,
+                perturbation_interval=pbt.every_epochs,
+                hyperparam_mutations={name: draw(name) for name in config.space},
+                quantile_fraction=pbt.quantile,
+                resample_probability=pbt.resample,
+            )
+        case _:
+            return FIFOScheduler()
+
+
+def _teller(trials: int) -> Any:
+    """Tune's callback that prints a line on stderr for each trial that ends."""
+    from ray.tune import Callback
+
+    class Teller(Callback):
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            line(trial, "ended")
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            line(trial, "failed")
+
+    def line(trial: Any, how: str) -> None:
+        result, config = trial.last_result or {}, trial.config
+        score = result.get("objective")
+        shown = "" if score is None else f"  {score:.4f} after epoch {result.get('epoch')}"
+        values = ", ".join(f"{name}={config[name]}" for name in config if "." in name)
+        print(f"trial {config['number']} of {trials} {how}{shown}  {values}", file=sys.stderr)
+
+    return Teller()

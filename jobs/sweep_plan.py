@@ -1,0 +1,128 @@
+"""What a sweep or a run will take: trials, resources and a rough time, before anything is started."""
+
+from __future__ import annotations
+
+__all__ = ["Plan", "make_plan"]
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from attn.config.run import RunConfig
+from attn.sweep.config import Asha, SweepConfig
+from attn.sweep.load import trial_config
+from jobs.trial_folder import in_one_process
+
+START_SECONDS = 20.0
+"""Ray's start and the first imports, here."""
+WORKERS_SECONDS = 25.0
+"""What a run with workers of its own adds: processes and imports."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will take.
+
+    Attributes:
+        trials: How many there are at most.
+        epochs: Of a trial that is not stopped early.
+        images: Of the training split.
+        parallel: Trials at once.
+        threads: Of each worker.
+        per_trial: Ray's resources of the trial's own process.
+        workers: Of a trial; 1 trains in the trial's own process.
+        epochs_in_all: Over all trials, as the scheduler lets expect.
+    """
+
+    trials: int
+    epochs: int
+    images: int
+    parallel: int
+    threads: int
+    per_trial: dict[str, float]
+    workers: int
+    epochs_in_all: int
+
+    def seconds(self, seconds_per_epoch: float) -> float:
+        """How long it takes, given what an epoch takes."""
+        work = self.epochs_in_all * seconds_per_epoch
+        extra = 0.0 if self.per_trial.get("CPU", 0) >= 1 else self.trials * WORKERS_SECONDS
+        return START_SECONDS + (work + extra) / self.parallel
+
+    def data(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {
+            "trials": self.trials,
+            "epochs": self.epochs,
+            "images": self.images,
+            "parallel": self.parallel,
+            "workers": self.workers,
+            "threads": self.threads,
+            "epochs_in_all": self.epochs_in_all,
+        }
+
+
+def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus: int | None = None) -> Plan:
+    """Count what a sweep will do, and share the machine out among its trials.
+
+    Args:
+        cores, gpus: Of the cluster; left out, those of the Ray session that is up or of this machine.
+
+    Raises:
+        AttnError: The data cannot be read.
+    """
+    trial = trial_config(base, {})
+    if cores is None or gpus is None:
+        found = _cluster()
+        cores, gpus = cores or found[0], found[1] if gpus is None else gpus
+    one = in_one_process(trial)
+    use_gpu = trial.cluster.device == "gpu" or (trial.cluster.device == "auto" and gpus >= trial.cluster.workers)
+    least = trial.cluster.workers * (trial.cluster.threads or 1)
+    room = gpus // trial.cluster.workers if use_gpu else cores // least
+    parallel = max(1, min(config.parallel or room, room, config.trials))
+    threads = trial.cluster.threads or max(1, cores // (parallel * trial.cluster.workers))
+    per_trial: dict[str, float] = {"CPU": 0.01}
+    if one:
+        per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
+    epochs = _epochs(trial)
+    return Plan(
+        trials=config.trials,
+        epochs=epochs,
+        images=len(trial.data.build().records),
+        parallel=parallel,
+        threads=threads,
+        per_trial=per_trial,
+        workers=trial.cluster.workers,
+        epochs_in_all=_epochs_in_all(config, epochs),
+    )
+
+
+def _cluster() -> tuple[int, int]:
+    import sys
+
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        resources = ray.cluster_resources()
+        return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    import torch
+
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1, torch.cuda.device_count()
+
+
+def _epochs(trial: RunConfig) -> int:
+    if trial.training.steps is None:
+        return trial.training.epochs
+    images = len(trial.data.build().records)
+    return max(1, -(-trial.training.steps // -(-images // trial.training.batch_size)))
+
+
+def _epochs_in_all(config: SweepConfig, epochs: int) -> int:
+    """Successive halving in its ideal order: of the trials at a rung, one in `factor` goes on to the next."""
+    if not isinstance(config.scheduler, Asha):
+        return config.trials * epochs
+    total, left, rung, before = 0.0, float(config.trials), float(config.scheduler.grace_epochs), 0.0
+    while rung < epochs and left > 1:
+        total += left * (rung - before)
+        left, before, rung = max(1.0, left / config.scheduler.factor), rung, rung * config.scheduler.factor
+    return min(round(total + left * (epochs - before)), config.trials * epochs)

@@ -1,0 +1,72 @@
+"""A sweep's trial that needs workers of its own: an ordinary Ray Train run, followed epoch by epoch.
+
+Scores of `attn evaluate` are taken once, of the trained model; a scheduler that stops trials early needs figures of the
+epochs, or trials of one worker.
+"""
+
+from __future__ import annotations
+
+__all__ = ["train_with_workers"]
+
+import json
+import threading
+from collections.abc import Callable
+
+from attn.config.run import RunConfig
+from attn.errors import RunError
+from attn.sweep.config import Objective
+from jobs.run_folder import RunFolder
+from jobs.subjects import open_subject
+from jobs.train import train_folder
+
+POLL_SECONDS = 1.0
+
+
+def train_with_workers(
+    config: RunConfig, folder: RunFolder, objective: Objective, tell: Callable[[int, dict[str, float]], None]
+) -> str:
+    """Train by Ray Train within the session that is up, and tell each epoch's metrics.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        RunError: Training stopped, or its figures lack the objective.
+        TrialStopped: By `tell`; the workers end with the trial's process.
+    """
+    ended: list[str | BaseException] = []
+
+    def body() -> None:
+        try:
+            ended.append(train_folder(config, folder))
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=body, name=f"run-{folder.run_id}", daemon=True)
+    thread.start()
+    told, metrics = 0, dict[str, float]()
+    running = True
+    while running:
+        thread.join(POLL_SECONDS)
+        running = thread.is_alive()  # asked before the lines are read, so that none is missed at the end
+        for line in folder.read("metrics.jsonl").decode().splitlines() if folder.exists("metrics.jsonl") else []:
+            figures = json.loads(line)
+            epoch = int(figures.pop("epoch"))
+            if epoch > told:
+                told, metrics = epoch, figures
+                if objective.of_epoch:
+                    tell(epoch, _with(objective, metrics))
+    if isinstance(ended[0], BaseException):
+        raise ended[0]
+    if not objective.of_epoch:
+        more = [f"root={folder.root}", *([f"data.split={objective.split}"] if objective.split else [])]
+        tell(told, _with(objective, metrics | open_subject(ended[0], more).evaluate(lambda _: None).metrics()))
+    return ended[0]
+
+
+def _with(objective: Objective, metrics: dict[str, float]) -> dict[str, float]:
+    if objective.metric in metrics:
+        return metrics
+    raise RunError(
+        f"objective.metric={objective.metric!r} is not among this run's figures: {', '.join(sorted(metrics))}"
+    )

@@ -1,0 +1,92 @@
+"""A sweep of real trainings: killed and gone on with, it has the planned trials, in its folder and in MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from attn.config.recipes import load_any_config
+from attn.config.train import TrainConfig
+from attn.models.bundle import load_bundle
+from attn.tracking.address import tracking_uri
+from attn.tracking.mlflow_children import children
+from jobs import sweep
+from jobs.run_folder import RunFolder
+from jobs.sweep_results import read_rows
+
+TEXT = """
+kind: sweep
+base: scenes_gain
+set:
+  data.count: 16
+  data.size: 32
+  input.size: 32
+  model.widths: [8, 8, 8]
+  training.epochs: 2
+  training.batch_size: 8
+  method.warmup_epochs: 0
+  cluster.workers: 1
+space:
+  method.mask_threshold: [0.2, 0.4]
+  training.batch_size: [8, 4]
+  optimizer.lr: [0.01, 1e+30]
+search: {name: grid}
+objective: {metric: seed_miou}
+tracking: {register_as: swept, alias: champion}
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: None) -> None:
+    file, root = tmp_path / "sweep.yaml", tmp_path / "runs"
+    file.write_text(TEXT)
+    command = [sys.executable, "-m", "attn", "sweep", str(file), f"root={root}", "--run-id", "s"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    folder = RunFolder(str(root), "s")
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if folder.exists() and any(row.ended for row in read_rows(folder)):
+            break
+        time.sleep(0.2)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive
+    before = {row.number: row for row in read_rows(folder) if row.ended}
+    assert before
+    assert len(before) < 8
+    stranger = sweep.create_run(
+        load_any_config(str(file), []).tracking, str(root), "stranger", load_any_config(str(file), []),
+        tags={"mlflow.parentRunId": folder.state()["tracking_run"]},
+    )  # fmt: skip
+
+    result = sweep.resume("s", root=str(root))
+    assert result["counts"] == {"done": 4, "failed": 4}  # a learning rate of 1e30 gives no finite loss
+    assert [row["number"] for row in result["trials"]] == list(range(8))
+    assert all("finite" in row["error"] for row in result["trials"] if row["state"] == "failed")
+    after = {row.number: row for row in read_rows(folder)}
+    assert {number: after[number] for number in before} == before  # nothing was done again
+    found = children(tracking_uri(load_any_config(str(file), []).tracking, str(root)), folder.state()["tracking_run"])
+    assert set(found) == {row.tracking_run for row in after.values()}
+    assert stranger not in found
+    assert sorted(found.values()) == ["FAILED"] * 4 + ["FINISHED"] * 4
+    best = max((row for row in after.values() if row.state == "done"), key=lambda row: row.objective or 0)
+    assert result["best"]["objective"] == best.objective
+    recipe = load_any_config(result["recipe"], [])
+    assert isinstance(recipe, TrainConfig)
+    assert recipe.training.batch_size == result["best"]["values"]["training.batch_size"]
+    assert result["registered"].startswith("models:/swept/")
+    assert load_bundle(result["best"]["model"]).classes
+    assert json.loads((root / "s/trials.json").read_text())
+    for name in ("trials.csv", "space.png", "space.html"):
+        assert (root / "s" / name).stat().st_size > 100

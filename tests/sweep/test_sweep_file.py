@@ -1,0 +1,142 @@
+"""A sweep's file: every fault at once, and the points that it stands for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from attn.errors import ConfigError
+from attn.sweep.config import SweepConfig
+from attn.sweep.load import load_sweep, read_sweep, trial_config
+from attn.sweep.space import Dimension, grid_points, random_points
+from jobs.sweep_plan import make_plan
+from jobs.sweep_points import Suggestions
+
+TEXT = """
+kind: sweep
+base: scenes_gain
+set:
+  data.count: 32
+  cluster.workers: 1
+  training: {epochs: 9}
+space:
+  method.alpha: {low: 0.05, high: 1.0, log: true, count: 3}
+  method:
+    mask_scale: [5, 10]
+  training.batch_size: {low: 2, high: 4, integer: true, count: 3}
+search: {name: grid}
+"""
+
+
+def test_a_grid_is_every_combination_in_order() -> None:
+    config, base = read_sweep(TEXT, "sweep.yaml")
+    points = grid_points(config.space)
+    middle = math.exp((math.log(0.05) + math.log(1.0)) / 2)
+    expected = list(itertools.product([0.05, middle, 1.0], [5, 10], [2, 3, 4]))
+    assert len(points) == config.trials == len(expected) == 18
+    for point, (alpha, scale, batch) in zip(points, expected, strict=True):
+        assert point["method.alpha"] == pytest.approx(alpha)
+        assert (point["method.mask_scale"], point["training.batch_size"]) == (scale, batch)
+    trial = trial_config(base, points[5])
+    assert trial.training.epochs == 9
+    assert trial.training.batch_size == points[5]["training.batch_size"]
+
+
+def test_random_points_lie_in_the_space_and_repeat() -> None:
+    space = {
+        "a": Dimension(low=1e-4, high=1.0, log=True),
+        "b": Dimension(low=0, high=3, integer=True),
+        "c": Dimension(choices=("x", "y")),
+    }
+    points = random_points(space, 400, seed=3)
+    assert points[:50] == random_points(space, 50, seed=3)
+    assert points != random_points(space, 400, seed=4)
+    logs = np.log10([float(point["a"] or 0) for point in points])
+    assert logs.min() >= -4
+    assert logs.max() <= 0
+    assert np.histogram(logs, bins=4, range=(-4, 0))[0].min() > 60  # evenly over the logarithm
+    assert {point["b"] for point in points} == {0, 1, 2, 3}
+    assert {point["c"] for point in points} == {"x", "y"}
+
+
+def test_all_faults_at_once_with_their_lines() -> None:
+    text = TEXT.replace("mask_scale: [5, 10]", "mask_scael: [5, 10]").replace("data.count", "data.cuont")
+    text = text.replace("high: 4, integer", "high: 400000, integer").replace("low: 2,", "low: -2,")
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(text, "sweep.yaml")
+    told = [str(fault) for fault in caught.value.faults]
+    assert len(told) == 3
+    assert any("sweep.yaml:5" in line and "did you mean data.count?" in line for line in told)
+    assert any("sweep.yaml:11" in line and "did you mean method.mask_scale?" in line for line in told)
+    assert any("sweep.yaml:12" in line and "training.batch_size = -2" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (("search: {name: grid}", "search: {name: grit}"), "did you mean grid"),
+        (("count: 3}\n  method:", "high2: 3}\n  method:"), "is not a known field"),
+        (("base: scenes_gain", "base: scenes_gian"), "did you mean scenes_gain"),
+        (("kind: sweep", "kind: train"), "is of kind train, not sweep"),
+        (("[5, 10]", "[5, 5]"), "twice"),
+        (("log: true, count: 3", "log: true"), "a range with count"),
+        (("search: {name: grid}", "search: {name: tpe, trials: 4}\nscheduler: {name: pbt}"), "pbt changes values"),
+    ],
+)
+def test_bad_files_say_what_is_wrong(change: tuple[str, str], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        read_sweep(TEXT.replace(*change), "sweep.yaml")
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"low": 1.0}, {"low": 2.0, "high": 1.0}, {"low": 0.0, "high": 1.0, "log": True}]
+)
+def test_a_dimension_is_choices_or_a_range(fields: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Dimension.model_validate(fields)
+
+
+def test_overrides_change_the_sweep_and_its_base(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(TEXT)
+    config, base = load_sweep(str(path), ["set.training.epochs=2", "space.method.alpha=[0.5]", f"root={tmp_path}"])
+    assert config.trials == 6
+    assert trial_config(base, {}).training.epochs == 2
+
+
+def test_a_plan_fits_the_machine() -> None:
+    config, base = read_sweep(TEXT + "scheduler: {name: asha, grace_epochs: 1, factor: 3}\n", "sweep.yaml")
+    plan = make_plan(config, base, cores=4, gpus=0)
+    assert (plan.trials, plan.epochs, plan.images, plan.parallel, plan.threads) == (18, 9, 32, 4, 1)
+    assert plan.epochs_in_all == 18 * 1 + 6 * 2 + 2 * 6  # rungs 1, 3 and 9
+    alone = make_plan(config.model_copy(update={"parallel": 1}), base, cores=4, gpus=0)
+    assert (alone.parallel, alone.threads) == (1, 4)
+
+
+def test_optuna_learns_and_goes_on_after_a_restart() -> None:
+    text = TEXT.replace("search: {name: grid}", "search: {name: tpe, trials: 30, startup: 8, seed: 1}")
+    text = text.replace(", count: 3", "")
+    config, _ = read_sweep(text, "sweep.yaml")
+
+    def score(alpha: float) -> float:
+        return -((math.log(alpha) - math.log(0.2)) ** 2)
+
+    first = Suggestions(config, {}, {})
+    scores: dict[int, float | None] = {}
+    for number in range(15):
+        scores[number] = score(float(first.point(number)["method.alpha"] or 0))
+        first.tell(number, scores[number])
+    again = Suggestions(config, first.points, scores)
+    assert again.point(3) == first.point(3)
+    later = []
+    for number in range(15, 30):
+        later.append(score(float(again.point(number)["method.alpha"] or 0)))
+        again.tell(number, later[-1])
+    early = [value for number, value in scores.items() if value is not None and number < 8]
+    assert np.median(later) > np.median(early)
+    assert SweepConfig.model_validate_json(config.model_dump_json()) == config
