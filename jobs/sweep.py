@@ -137,7 +137,7 @@ class _Sweep:
             {number: row.objective for number, row in ended.items()},
         )
         self.left = [number for number in range(config.trials) if number not in ended]
-        self._drop_strangers()
+        self._settle_record()
 
     def tune(self, plan: Plan) -> None:
         """Run what is left."""
@@ -230,15 +230,15 @@ class _Sweep:
             update["store"] = config.store.model_copy(update={"location": place})
         return config.model_copy(update=update)
 
-    def _drop_strangers(self) -> None:
-        """Remove children of the record that were begun when the sweep was killed, before their trial's folder was."""
+    def _settle_record(self) -> None:
+        """Mend what a kill left in the record: children without a trial's folder, and ended ones that look alive."""
         parent = self.folder.state().get("tracking_run")
         if parent is None or not self.config.tracking.enabled:
             return
-        from attn.tracking.mlflow_children import drop_children
+        from attn.tracking.mlflow_children import settle_children
 
-        known = {row.tracking_run for row in self.rows.values() if row.tracking_run}
-        drop_children(tracking_uri(self.config.tracking, self.config.root), parent, keep=known)
+        states = {row.tracking_run: row.state if row.ended else None for row in self.rows.values() if row.tracking_run}
+        settle_children(tracking_uri(self.config.tracking, self.config.root), parent, states)
 
     def _mark_failed(self, row: Row) -> None:
         folder = trial_folder(self.folder, row.number)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["children", "drop_children"]
+__all__ = ["children", "settle_children"]
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from attn.tracking.mlflow_client import connect, reported
+from attn.tracking.mlflow_tracker import STATUS
 
 
 def children(uri: str, parent: str) -> dict[str, str]:
@@ -30,8 +31,11 @@ def children(uri: str, parent: str) -> dict[str, str]:
                 return found
 
 
-def drop_children(uri: str, parent: str, *, keep: Collection[str]) -> list[str]:
-    """Delete the runs below a parent but for those to keep.
+def settle_children(uri: str, parent: str, states: Mapping[str, str | None]) -> list[str]:
+    """Make the runs below a parent those that there are: the others are deleted, and those that ended are closed.
+
+    Args:
+        states: By MLflow's id: `done`, `failed` or `stopped` of a run that ended, None of one that did not.
 
     Returns:
         The ids of the deleted.
@@ -39,9 +43,14 @@ def drop_children(uri: str, parent: str, *, keep: Collection[str]) -> list[str]:
     Raises:
         TrackingError: The server does not answer.
     """
-    strangers = [run_id for run_id in children(uri, parent) if run_id not in keep]
     client = connect(uri)
+    found = children(uri, parent)
+    strangers = [run_id for run_id in found if run_id not in states]
     for run_id in strangers:
         with reported(uri, "removing a trial that never began"):
             client.delete_run(run_id)
+    for run_id, state in states.items():
+        if state is not None and found.get(run_id) == "RUNNING":
+            with reported(uri, "closing a trial"):
+                client.set_terminated(run_id, STATUS[state])
     return strangers

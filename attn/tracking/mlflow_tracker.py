@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MlflowTracker", "create_mlflow_run", "flattened"]
+__all__ = ["STATUS", "MlflowTracker", "create_mlflow_run", "flattened"]
 
 import json
 import math
