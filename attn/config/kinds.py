@@ -36,4 +36,4 @@ def read_config(text: str, name: str, overrides: list[str] | None = None) -> Run
 
 
 def _kinds() -> str:
-    return ", ".join([*KINDS, "pipeline"])
+    return ", ".join([*KINDS, "pipeline", "sweep"])

@@ -132,7 +132,8 @@ def test_what_does_not_fit_is_refused(changes: list[str], message: str) -> None:
 
 
 def test_a_kind_that_is_none() -> None:
-    with pytest.raises(ConfigError, match=r"x\.yaml:2: kind = 'nonsense' is not available \(one of train, segment\)"):
+    told = r"x\.yaml:2: kind = 'nonsense' is not available \(one of train, segment, pipeline, sweep\)"
+    with pytest.raises(ConfigError, match=told):
         read_config("seed: 1\nkind: nonsense", "x.yaml")
 
 
