@@ -6,7 +6,7 @@ other inputs is another run, and one that was interrupted is found again and gon
 
 from __future__ import annotations
 
-__all__ = ["is_pipeline", "resume", "run"]
+__all__ = ["LONGEST_ID", "is_pipeline", "resume", "run"]
 
 import contextlib
 import hashlib

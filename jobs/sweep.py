@@ -32,6 +32,7 @@ from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.sweep_plan import Plan, make_plan
 from jobs.sweep_points import Suggestions
+from jobs.sweep_progress import teller
 from jobs.sweep_results import Row, conclude, read_rows
 from jobs.train import process_marks
 from jobs.trial_folder import EPOCH, OBJECTIVE, in_one_process, trial_folder
@@ -107,7 +108,8 @@ def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None)
     except BaseException as error:
         _close(config, folder, "failed", error=str(error))
         raise
-    _close(config, folder, "done", metrics={"best": result["best"]["objective"]} if result["best"] else {})
+    best = result["best"]
+    _close(config, folder, "done", metrics={f"best/{result['metric']}": best["objective"]} if best else {})
     state = folder.state()
     return result | {
         "tracking_run": state.get("tracking_run"),
@@ -178,7 +180,7 @@ class _Sweep:
             run_config=tune.RunConfig(
                 name="tune", storage_path=path, storage_filesystem=filesystem, verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
-                callbacks=[_teller(self.config.trials), JsonLoggerCallback()],
+                callbacks=[teller(self.config, self.folder, self.rows.values()), JsonLoggerCallback()],
             ),
         )  # fmt: skip
         tuner.fit()
@@ -290,24 +292,3 @@ def _scheduler(config: SweepConfig, epochs: int) -> Any:
             )
         case _:
             return FIFOScheduler()
-
-
-def _teller(trials: int) -> Any:
-    """Tune's callback that prints a line on stderr for each trial that ends."""
-    from ray.tune import Callback
-
-    class Teller(Callback):
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            line(trial, "ended")
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            line(trial, "failed")
-
-    def line(trial: Any, how: str) -> None:
-        result, config = trial.last_result or {}, trial.config
-        score = result.get("objective")
-        shown = "" if score is None else f"  {score:.4f} after epoch {result.get('epoch')}"
-        values = ", ".join(f"{name}={config[name]}" for name in config if "." in name)
-        print(f"trial {config['number']} of {trials} {how}{shown}  {values}", file=sys.stderr)
-
-    return Teller()

@@ -50,6 +50,18 @@ def _run(job: Submission, root: str) -> dict[str, Any]:
         if RunFolder(root, job.id).exists():
             return train.resume(job.id, root=root, address=job.address)
         return train.run(load(job, root), run_id=job.id, address=job.address)
+    if job.kind == "pipeline":
+        from jobs import pipeline
+
+        if RunFolder(root, job.id).exists():
+            return pipeline.resume(job.id, root=root, address=job.address)
+        return pipeline.run(load(job, root), run_id=job.id, address=job.address)
+    if job.kind == "sweep":
+        from jobs import sweep
+
+        if RunFolder(root, job.id).exists():
+            return sweep.resume(job.id, root=root, address=job.address)
+        return sweep.run(*load(job, root), run_id=job.id, address=job.address)
     overrides = [*job.overrides, f"root={root}"]
     if job.kind == "maps":
         from jobs import maps

@@ -5,8 +5,6 @@ from __future__ import annotations
 __all__ = ["job_routes"]
 
 import asyncio
-import contextlib
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,16 +14,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from attn.errors import AttnError
 from jobs.run_folder import RunFolder
 from services.models import JobList, JobStatus, Problem
+from services.status import status_of
 from services.submission import Submission, plan_of
 from services.supervisor import Supervisor
 from services.table import ENDED, Job
 
 CHUNK = 1 << 20
 FOLLOW_SECONDS = 0.5
-FRESH_SECONDS = 120.0
 
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "no such job"}}
 CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "not in this state"}}
@@ -41,8 +38,8 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
             raise HTTPException(404, f"no job {job_id!r}; GET /jobs lists them")
         return job
 
-    def status_of(job: Job) -> JobStatus:
-        return _status(job, root, supervisor)
+    def told(job: Job) -> JobStatus:
+        return status_of(job, root, supervisor.waiting(job))
 
     @router.post("/jobs", status_code=201, responses=CONFLICT)
     def submit(submission: Submission, response: Response) -> JobStatus:
@@ -55,12 +52,12 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
             asked = submission.model_dump(exclude={"id"})
             new = Job(id=submission.id, request=submission.request, submitted=time.time(), **asked)
             if table.add(new):
-                return status_of(new)
+                return told(new)
             job = found(submission.id)  # another client was faster
         if job.request != submission.request:
             raise HTTPException(409, f"job {job.id!r} is there already and asks for something else; choose another id")
         response.status_code = 200
-        return status_of(job)
+        return told(job)
 
     @router.post("/plan")
     def plan(submission: Submission) -> dict[str, Any]:
@@ -70,12 +67,12 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     @router.get("/jobs")
     def jobs() -> JobList:
         """All jobs, newest first."""
-        return JobList(jobs=[status_of(job) for job in table.list()])
+        return JobList(jobs=[told(job) for job in table.list()])
 
     @router.get("/jobs/{job_id}", responses=MISSING)
     def status(job_id: str) -> JobStatus:
         """One job: its state, progress, time left and last scores."""
-        return status_of(found(job_id))
+        return told(found(job_id))
 
     @router.get("/jobs/{job_id}/log", responses=MISSING, response_class=PlainTextResponse)
     def log(job_id: str, offset: Annotated[int, Query(ge=0)] = 0, follow: bool = False) -> Response:
@@ -101,7 +98,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         if job.state in ENDED and job.state != "cancelled":
             raise HTTPException(409, f"job {job_id!r} has ended: {job.state}")
         supervisor.cancel(job, now=now)
-        return status_of(found(job_id))
+        return told(found(job_id))
 
     @router.post("/jobs/{job_id}/resume", status_code=202, responses=MISSING | CONFLICT)
     def resume(job_id: str) -> JobStatus:
@@ -111,7 +108,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         resumable = ["failed", "cancelled", "lost"]
         if not table.change(job_id, resumable, **values) and job.state not in ("queued", "running"):
             raise HTTPException(409, f"job {job_id!r} is {job.state}: there is nothing to resume")
-        return status_of(found(job_id))
+        return told(found(job_id))
 
     @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> str:
@@ -123,36 +120,6 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         return "\n".join([*lines, f"attn_slots {supervisor.slots}", ""])
 
     return router
-
-
-def _status(job: Job, root: str, supervisor: Supervisor) -> JobStatus:
-    run, progress = _json(root, job.id, "run.json"), None
-    eta = None
-    if job.state == "running":
-        progress = _json(root, job.id, "progress.json") or None
-        if progress is not None and progress.get("time", 0.0) < (job.started or 0.0):
-            progress = None  # of an earlier attempt
-        if progress is not None and time.time() - progress["time"] < FRESH_SECONDS:
-            eta = max(0.0, progress["seconds_left"] - (time.time() - progress["time"]))
-    asked = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
-    return JobStatus(
-        **asked,
-        waiting=supervisor.waiting(job),
-        cancelling=job.state == "running" and job.cancel is not None,
-        epoch=run.get("epoch"),
-        step=run.get("step"),
-        progress=progress,
-        eta=eta,
-        metrics=run.get("metrics"),
-    )
-
-
-def _json(root: str, job_id: str, name: str) -> dict[str, Any]:
-    with contextlib.suppress(AttnError, ValueError):
-        folder = RunFolder(root, job_id)
-        if folder.exists(name):
-            return json.loads(folder.read(name))
-    return {}
 
 
 def _read(path: Path, offset: int) -> bytes:

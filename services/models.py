@@ -57,9 +57,12 @@ class JobStatus(BaseModel):
     Attributes:
         state: `queued`, `running`, `done`, `failed`, `cancelled`, or `lost`: its process is gone and left no word.
         waiting: Why it has not started.
-        progress: The last step that the run told of: epoch, step, losses, images per second.
-        eta: Seconds that are left, by that step; None where nothing was told for two minutes.
-        metrics: Of the last committed checkpoint.
+        stages: Of a pipeline, those that it has come to: `running`, `done`, `reused`, or `interrupted`. Epoch, step,
+            progress and eta are those of the stage that it is at.
+        progress: The last step that the run told of: epoch, step, losses, images per second; of a sweep its trials,
+            how many have ended, and the best so far.
+        eta: Seconds that are left, by that; None where nothing was told for two minutes.
+        metrics: Of the last committed checkpoint; of a pipeline or sweep that has ended, what came of it.
     """
 
     id: str
@@ -77,6 +80,7 @@ class JobStatus(BaseModel):
     ended: float | None = None
     epoch: int | None = None
     step: int | None = None
+    stages: dict[str, str] | None = None
     progress: dict[str, Any] | None = None
     eta: float | None = None
     metrics: dict[str, float | None] | None = None

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Submission", "plan_of"]
+__all__ = ["KINDS", "Submission", "load", "plan_of"]
 
+import contextlib
 import hashlib
 import os
 import re
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from attn.errors import ConfigError, Fault
+from attn.errors import ConfigError, DataError, Fault
 
-Kind = Literal["train", "segment", "evaluate", "maps"]
-KINDS: tuple[Kind, ...] = ("train", "segment", "evaluate", "maps")
-WRITTEN = ("root", "store", "store.location", "output", "output.location", "tracking")
-"""Fields that say where a job writes: the service's to say, not its callers'."""
+if TYPE_CHECKING:
+    from attn.config.base import Config
+
+Kind = Literal["train", "segment", "pipeline", "sweep", "evaluate", "maps"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+CONFIGURED = ("train", "segment", "pipeline", "sweep")
+"""Kinds that are a recipe or a config of their own; the others take a model and its config."""
 
 
 class Submission(BaseModel):
@@ -24,7 +29,7 @@ class Submission(BaseModel):
 
     Attributes:
         id: Chosen by the client: the same submission again is the same job.
-        target: Of `train` and `segment` a recipe's name; of `evaluate` and `maps` a run's name or NAME@ALIAS.
+        target: Of `evaluate` and `maps` a run's name or NAME@ALIAS, of the others a recipe's name.
         config: A config's YAML text in place of the recipe.
         overrides: `a.b=value`.
         address: A Ray cluster to run on.
@@ -45,11 +50,11 @@ class Submission(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        trains = self.kind in ("train", "segment")
-        if self.config is not None and not trains:
+        configured = self.kind in CONFIGURED
+        if self.config is not None and not configured:
             raise ValueError(f"kind={self.kind} takes a target and overrides, no config")
         if self.config is None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*(/\d+)?", self.target):
-            wanted = "a recipe's name" if trains else "a run's name, NAME@ALIAS or NAME/VERSION"
+            wanted = "a recipe's name" if configured else "a run's name, NAME@ALIAS or NAME/VERSION"
             raise ValueError(f"target={self.target!r} is not {wanted}; paths are not taken")
         return self
 
@@ -62,53 +67,105 @@ def plan_of(submission: Submission, root: str) -> dict[str, Any]:
     """Check a submission as the job itself would, and say what it will take.
 
     Raises:
-        ConfigError: With all faults of the config, or it asks to write elsewhere than under the root.
+        ConfigError: With all faults of the config, and of all that would have it write elsewhere than under the root.
     """
-    faults = [
-        Fault(override, "says where a job writes, which is the service's to say", "leave it out")
-        for override in submission.overrides
-        if override.partition("=")[0].strip() in WRITTEN
-    ]
+    from jobs.pipeline import LONGEST_ID as PIPELINE_ID
+    from services.places import refused_overrides, written_faults
+
+    refused = refused_overrides(submission.kind, submission.overrides)
+    faults = list(refused.values())
     if submission.address not in (None, "auto", os.environ.get("RAY_ADDRESS")):
         faults.append(Fault("address", "is not the service's own cluster", "`auto`, or RAY_ADDRESS of the service"))
+    plan: dict[str, Any] = {"kind": submission.kind, "target": submission.target, "root": root}
+    if submission.kind not in CONFIGURED:
+        if any(override.startswith("tracking.uri") for override in submission.overrides):
+            faults.append(Fault("tracking.uri", "is the service's to say", "leave it out"))
+    else:
+        rest = [override for override in submission.overrides if override not in refused]
+        try:
+            loaded = load(submission.model_copy(update={"overrides": rest}), root)
+        except ConfigError as error:
+            faults += error.faults
+        else:
+            for config in _configs(loaded, root):
+                faults += written_faults(config, root)
+            plan |= _what(loaded)
+    if submission.kind == "pipeline" and len(submission.id) > PIPELINE_ID:
+        faults.append(Fault("id", "is too long for a pipeline, whose stages add to it", f"{PIPELINE_ID} at most"))
     if faults:
         raise ConfigError(faults)
-    plan: dict[str, Any] = {"kind": submission.kind, "target": submission.target, "root": root}
-    if submission.kind not in ("train", "segment"):
-        if any(override.startswith("tracking.uri") for override in submission.overrides):
-            raise ConfigError([Fault("tracking.uri", "is the service's to say", "leave it out")])
+    return plan
+
+
+def load(submission: Submission, root: str) -> Any:
+    """The config of a job that has one, with the service's root and tracking; of a sweep with its base's text.
+
+    Raises:
+        ConfigError: With all faults. Recipes are taken by their names: no other file of this machine is read.
+    """
+    from attn.config.document import read_document
+    from attn.config.kinds import read_config
+    from attn.config.pipeline import read_pipeline
+    from attn.config.recipes import recipe_text
+    from attn.sweep.load import read_sweep
+
+    text, name = (submission.config, "config") if submission.config is not None else recipe_text(submission.target)
+    given = read_document(text, name).values.get("kind", "train")
+    if given in CONFIGURED and given != submission.kind:
+        raise ConfigError([Fault(name, f"is of kind {given}, not {submission.kind}", f"submit {given}")])
+    overrides = [*submission.overrides, f"root={root}"]
+    match submission.kind:
+        case "pipeline":
+            return read_pipeline(text, name, overrides, find=recipe_text)
+        case "sweep":
+            return read_sweep(text, name, overrides, find=recipe_text)
+        case _:
+            return read_config(text, name, overrides)
+
+
+def _configs(loaded: Any, root: str) -> Iterator[Config]:
+    """The configs by which something is written; a sweep's trials lie where the sweep does."""
+    if not isinstance(loaded, tuple):
+        yield loaded
+        return
+    from attn.sweep.load import trial_config
+
+    yield loaded[0]
+    yield trial_config(loaded[1], {}).model_copy(update={"root": root})
+
+
+def _what(loaded: Any) -> dict[str, Any]:
+    """What a job will do, in plain values."""
+    from attn.config.pipeline import STAGES, PipelineConfig
+
+    if isinstance(loaded, tuple):
+        from attn.sweep.load import trial_config
+        from jobs.sweep_plan import make_plan
+
+        config, base = loaded
+        objective = f"{config.objective.mode} {config.objective.metric}"
+        plan = {"title": trial_config(base, {}).title, "trials": config.trials, "search": config.search.variant}
+        plan |= {"scheduler": config.scheduler.variant, "objective": objective}
+        with contextlib.suppress(DataError):  # the data need not be where the service is
+            plan |= make_plan(config, base).data()
         return plan
-    config = load(submission, root)
-    if config.tracking.uri not in (None, os.environ.get("MLFLOW_TRACKING_URI")):
-        # Whoever is tracked at is sent the service's credentials.
-        raise ConfigError(
-            [Fault("tracking.uri", "is not the service's own", "MLFLOW_TRACKING_URI of the service, or none")]
-        )
-    store = getattr(getattr(config, "store", None), "location", None)
-    if store is not None and (".." in store or not store.startswith(f"{root}/")):
-        raise ConfigError([Fault("store.location", f"{store} is outside the service's root", "leave it out")])
-    return plan | {
-        "title": config.title,
+    if isinstance(loaded, PipelineConfig):
+        stages = {name: getattr(loaded, name) for name in STAGES if getattr(loaded, name, None) is not None}
+        return {"title": loaded.title, "stages": {name: _training(config) for name, config in stages.items()}}
+    return {"title": loaded.title, **_training(loaded)}
+
+
+def _training(config: Any) -> dict[str, Any]:
+    from attn.config.run import RunConfig
+
+    data = {"data": f"{config.data.variant} {config.data.split}"}
+    if not isinstance(config, RunConfig):
+        return data
+    return {
         "epochs": config.training.epochs,
         "steps": config.training.steps,
         "batch_size": config.training.batch_size,
         "workers": config.cluster.workers,
         "device": config.cluster.device,
-        "data": f"{config.data.variant} {config.data.split}",
+        **data,
     }
-
-
-def load(submission: Submission, root: str) -> Any:
-    """The config of a job that trains, with the service's root and tracking."""
-    from attn.config.kinds import read_config
-    from attn.config.recipes import find_recipe
-
-    if submission.config is None:
-        recipe = find_recipe(submission.target)
-        text, name = recipe.text, f"{recipe.name}.yaml"
-    else:
-        text, name = submission.config, "config"
-    config = read_config(text, name, [*submission.overrides, f"root={root}"])
-    if config.kind != submission.kind:
-        raise ConfigError([Fault(name, f"is of kind {config.kind}, not {submission.kind}", f"submit {config.kind}")])
-    return config

@@ -25,7 +25,7 @@ STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4}
 
 @command
 def submit(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="train, segment, evaluate or maps.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="train, segment, pipeline, sweep, evaluate or maps.")],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A recipe or YAML file; of evaluate and maps a run or NAME@ALIAS.")
     ],

@@ -13,7 +13,7 @@ from attn.config.base import Config, Location
 from attn.config.document import Document, layered, read_document
 from attn.config.evaluate import ModelPlace
 from attn.config.maps import MapsConfig
-from attn.config.recipes import config_text
+from attn.config.recipes import Find, config_text
 from attn.config.resolve import drop_other_members, override, parse_config, rank
 from attn.config.run import RunConfig
 from attn.config.segment import PredictConfig, SegmentConfig
@@ -130,8 +130,10 @@ def load_pipeline(target: str, overrides: list[str]) -> PipelineConfig:
     return read_pipeline(text, name, overrides)
 
 
-def read_pipeline(text: str, name: str, overrides: list[str] | None = None) -> PipelineConfig:
-    """Check a pipeline's YAML text, changed by overrides.
+def read_pipeline(
+    text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text
+) -> PipelineConfig:
+    """Check a pipeline's YAML text, changed by overrides; `find` gives the texts of its sections' recipes.
 
     A section may name a `recipe` to start from. Over that lies what the text gives above the sections, over that the
     section's own fields, over those the overrides, likewise.
@@ -145,7 +147,7 @@ def read_pipeline(text: str, name: str, overrides: list[str] | None = None) -> P
     whole = layered(*layers)
     for section in TRAINING:
         if isinstance(whole.values.get(section), dict):
-            whole.attach(section, _training(section, layers))
+            whole.attach(section, _training(section, layers, find))
     if "train" in whole.values and "segment" in whole.values:
         _place_maps(whole, layers)
         _place_evaluation(whole, layers)
@@ -162,7 +164,7 @@ def read_pipeline(text: str, name: str, overrides: list[str] | None = None) -> P
         raise ConfigError(_once(error.faults)) from None
 
 
-def _training(section: str, layers: Sequence[Document]) -> Document:
+def _training(section: str, layers: Sequence[Document], find: Find) -> Document:
     """A section that trains, with the recipe that it starts from."""
     own, under = layered(*(layer.section(section) for layer in layers)), Document()
     recipe, above = own.values.get("recipe"), list[Document]()
@@ -170,7 +172,7 @@ def _training(section: str, layers: Sequence[Document]) -> Document:
         above += [_shared(layer, section), _without(layer.section(section), "recipe")]
     if isinstance(recipe, str):
         try:
-            under = read_document(*config_text(recipe))
+            under = read_document(*find(recipe))
         except ConfigError as error:
             place = own.place(("recipe",))
             under.faults += [Fault(place, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults]

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["Recipe", "config_text", "find_recipe", "list_recipes", "load_any_config", "load_config"]
+__all__ = [
+    "Find",
+    "Recipe",
+    "config_text",
+    "find_recipe",
+    "list_recipes",
+    "load_any_config",
+    "load_config",
+    "recipe_text",
+]
 
 import difflib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +31,8 @@ if TYPE_CHECKING:
     from attn.sweep.config import SweepConfig
 
 C = TypeVar("C", bound=Config)
+Find = Callable[[str], tuple[str, str]]
+"""What a name means: a config's text, and what to call it in messages."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,12 @@ def config_text(target: str) -> tuple[str, str]:
     """
     if target.endswith((".yaml", ".yml")) or "/" in target or Path(target).is_file():
         return read_text(target), target
-    recipe = find_recipe(target)
+    return recipe_text(target)
+
+
+def recipe_text(name: str) -> tuple[str, str]:
+    """As `config_text`, of recipes only: for texts whose author may not read this machine's files."""
+    recipe = find_recipe(name)
     return recipe.text, f"{recipe.name}.yaml"
 
 

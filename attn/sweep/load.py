@@ -10,7 +10,7 @@ from typing import Any
 
 from attn.config.document import Document, parse_override, read_document, without_secrets
 from attn.config.kinds import read_config
-from attn.config.recipes import config_text
+from attn.config.recipes import Find, config_text
 from attn.config.resolve import OVERRIDE, dump_config, parse_config
 from attn.config.run import RunConfig
 from attn.errors import ConfigError, Fault
@@ -34,8 +34,10 @@ def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
     return read_sweep(text, name, overrides)
 
 
-def read_sweep(text: str, name: str, overrides: list[str] | None = None) -> tuple[SweepConfig, str]:
-    """As `load_sweep`, of a text."""
+def read_sweep(
+    text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text
+) -> tuple[SweepConfig, str]:
+    """As `load_sweep`, of a text; `find` gives the base's."""
     document = read_document(text, name)
     for override in overrides or []:
         parsed = parse_override(override)
@@ -59,7 +61,7 @@ def read_sweep(text: str, name: str, overrides: list[str] | None = None) -> tupl
         config = parse_config(SweepConfig, document)
     except ConfigError as error:
         faults = error.faults
-    base = _base(document, faults)
+    base = _base(document, faults, find)
     if base is not None and config is not None:
         for key, dimension in config.space.items():
             for value in dimension.ends():
@@ -87,13 +89,13 @@ def point_overrides(point: Mapping[str, Any]) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in point.items()]
 
 
-def _base(document: Document, faults: list[Fault]) -> str | None:
+def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
     """The resolved base; its faults are added."""
     target, changes = document.values.get("base"), document.values.get("set") or {}
     if not isinstance(target, str) or not isinstance(changes, dict):
         return None
     try:
-        text, name = config_text(target)
+        text, name = find(target)
     except ConfigError as error:
         faults += [Fault(document.place(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
                    for fault in error.faults]  # fmt: skip
