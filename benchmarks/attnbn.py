@@ -29,7 +29,7 @@ from attn.config.train import TrainConfig
 from attn.errors import AttnError
 from attn.methods.attnbn import AttnBNConfig
 from benchmarks.results import SEEDS, finished_run, mean_and_spread
-from jobs import draw, evaluate
+from jobs import compare, evaluate
 from jobs.ray_session import ray_session
 
 MAPS = {"direct_miou": "direct mIoU", "seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision"}
@@ -87,7 +87,7 @@ def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] =
                         out.write_text(json.dumps(done, indent=1))
             print(tables(study, done), flush=True)
         rows = {title: models[losses] for title, losses in TABLE_1.items()}
-        picture = draw.run(rows, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
+        picture = compare.run(rows, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
         print(picture["picture"])
 
 

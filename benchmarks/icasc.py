@@ -26,7 +26,7 @@ from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.errors import AttnError
 from benchmarks.results import SEEDS, finished_run, mean_and_spread
-from jobs import draw, evaluate
+from jobs import compare, evaluate
 from jobs.ray_session import ray_session
 
 ROWS = {"baseline": "grad_cam", "ICASC, A_ch": "channel", "ICASC, A_px": "pixel"}
@@ -72,7 +72,7 @@ def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] =
                         out.write_text(json.dumps(done, indent=1))
             print(table(study, done), flush=True)
         places = [f"root={root}", f"data.split={study.splits[-1]}", *study.options, "panels=4"]
-        print(draw.run(models, places, confusion=True)["picture"])
+        print(compare.run(models, places, confusion=True)["picture"])
 
 
 def table(study: Study, done: dict[str, Any]) -> str:
@@ -97,7 +97,7 @@ def _config(study: Study, kind: str, overrides: list[str]) -> TrainConfig:
 def _scores(run: dict[str, Any], place: list[str]) -> dict[str, float]:
     scores = dict(evaluate.run(run["model"], [*place, "panels=4"])["scores"])
     for kind in ("channel", "pixel"):
-        drawn = draw.run({"": run["model"]}, [*place, "panels=1", f"map_kind={kind}"], confusion=True)
+        drawn = compare.run({"": run["model"]}, [*place, "panels=1", f"map_kind={kind}"], confusion=True)
         scores |= {f"{kind}_{layer}": value for layer, value in drawn["overlap"][""].items()}
     return scores
 

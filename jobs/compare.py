@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["run"]
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,19 +22,23 @@ from attn.tracking import attach, create_run
 from jobs.models import data_name
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.subjects import ModelSubject, StoreSubject, Subject, open_subject
+from jobs.visual_confusion import ConfusionSubject, confusion_picture
 
 FILE = "comparison.png"
 
 
-def run(targets: Mapping[str, str], overrides: list[str]) -> dict[str, Any]:
+def run(targets: Mapping[str, str], overrides: list[str], *, confusion: bool = False) -> dict[str, Any]:
     """Draw one row a model and one column an (image, class), the images on top and their masks at the bottom.
 
     Args:
         targets: What the rows are called, and whose maps they show: models or map stores, named as for `evaluate`.
         overrides: `a.b=value`, over the data of each; `panels` says how many images are drawn, spread over the data.
+        confusion: Draw for each image and model the maps of its classes and of the class that it is most easily
+            mistaken for instead, at two layers (`attn.pictures.confusion`).
 
     Returns:
-        `run_id`, `folder`, `picture`, `images` by name, `tracking_run`.
+        `run_id`, `folder`, `picture`, `images` by name, `tracking_run`; with `confusion` also `overlap`: by model and
+        layer the mean soft IoU of both maps over all images (ICASC eq. 6).
 
     Raises:
         AttnError: There is no such model, or they are not on the same images.
@@ -49,14 +54,21 @@ def run(targets: Mapping[str, str], overrides: list[str]) -> dict[str, Any]:
     for title, subject in subjects.items():
         if subject.source.fingerprint() != first.source.fingerprint():
             raise DataError(f"{title} is on other images than {first_title}: give the same data.* for all of them")
+    confused = {title: ConfusionSubject.of(title, subject) for title, subject in subjects.items()} if confusion else {}
     config = first.config
     folder = RunFolder(config.root, new_run_id("compare"))
     tracking_run = create_run(config.tracking, config.root, folder.run_id, config, tags={"attn.compared": str(targets)})
     folder.update(kind="compare", state="running", started=started, tracking_run=tracking_run, compared=dict(targets))
     tracker = attach(config.tracking, config.root, tracking_run)
+    found: dict[str, Any] = {}
     try:
-        rows = {title: _look(subject, images) for title, subject in subjects.items()}
-        picture = _picture(rows, f"{data_name(config.data)} {config.data.split}; outline: the object")
+        subtitle = f"{data_name(config.data)} {config.data.split}; outline: the object"
+        if confused:
+            picture, overlap = confusion_picture(confused, images, subtitle)
+            found["overlap"] = overlap
+            tracker.log_text("overlap.json", json.dumps(overlap, indent=1))
+        else:
+            picture = _picture({title: _look(subject, images) for title, subject in subjects.items()}, subtitle)
         folder.write(FILE, picture.png())
         if tracking_run is not None and folder.is_local:
             tracker.log_files(Path(folder.path(FILE)))
@@ -65,7 +77,7 @@ def run(targets: Mapping[str, str], overrides: list[str]) -> dict[str, Any]:
         folder.update(state=state, ended=time.time(), error=str(error))
         tracker.terminate(state)
         raise
-    folder.update(state="done", ended=time.time())
+    folder.update(state="done", ended=time.time(), **found)
     tracker.terminate("done")
     return {
         "run_id": folder.run_id,
@@ -73,6 +85,7 @@ def run(targets: Mapping[str, str], overrides: list[str]) -> dict[str, Any]:
         "picture": folder.path(FILE),
         "images": [first.source.records[index].image_id for index in images],
         "tracking_run": tracking_run,
+        **found,
     }
 
 

@@ -37,7 +37,7 @@ def compare(
 ) -> Result:
     """Draw the maps of several models on the same images, one row a model, beside the truth."""
     from attn.errors import ConfigError, Fault
-    from jobs.draw import run
+    from jobs.compare import run
 
     overrides = [text for text in targets if "=" in text]
     models = [text for text in targets if "=" not in text]

@@ -18,7 +18,7 @@ from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError, WeightsError
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
-from jobs.draw import run
+from jobs.compare import run
 
 CLASSES = ScenesConfig().classes[:3]
 
