@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,10 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of papers, photographs and weights that is handed round beside the repository, not in it."""
+    """The folder of papers, photographs and weights that is handed round beside the repository, not in it.
+
+    Where there is none, the tests that need it skip and say so; where it is there and wrong, they fail.
+    """
     folder = Path(os.environ.get("ATTN_SHARED", ROOT.parent / "shared"))
     if not folder.is_dir():
         pytest.skip(f"no {folder}: set ATTN_SHARED to the folder with the photographs and weights")
@@ -64,10 +68,15 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def radosgw_node() -> Iterator[ceph.Radosgw]:
-    """Ceph's S3 gateway in processes of its own, for as long as the session lasts."""
+def ceph_installed() -> None:
+    """Tests of a real S3 server skip where Ceph's programs, which `.ci/install-radosgw` brings, are not there."""
     if reason := ceph.missing():
         pytest.skip(f"no radosgw: {reason}")
+
+
+@pytest.fixture(scope="session")
+def radosgw_node(ceph_installed: None) -> Iterator[ceph.Radosgw]:
+    """Ceph's S3 gateway in processes of its own, for as long as the session lasts."""
     with ceph.radosgw() as node:
         yield node
 
@@ -86,6 +95,22 @@ def radosgw(radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
     client.create_bucket(Bucket=bucket)
     client.close()
     return f"s3://{bucket}"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own of 256 kB, for what happens on a full disk.
+
+    Only root may mount one; for others there is no disk that a test could fill, and the tests skip.
+    """
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -49,9 +49,8 @@ def test_keys_are_checked(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert status(boto3.Session().client("s3").list_objects_v2, Bucket=bucket) == 403
 
 
+@pytest.mark.usefixtures("ceph_installed")
 def test_dies_with_a_killed_session(tmp_path: Path) -> None:
-    if reason := ceph.missing():
-        pytest.skip(reason)
     command, place = [sys.executable, "-m", "tests.s3.radosgw"], {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=place) as session:
         assert session.stdout is not None
