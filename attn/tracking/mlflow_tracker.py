@@ -89,7 +89,7 @@ class MlflowTracker:
     def _client(self) -> MlflowClient:
         return connect(self.uri)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, metrics: Mapping[str, float | np.floating[Any]], step: int) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)

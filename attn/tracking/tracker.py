@@ -20,7 +20,7 @@ class Tracker(Protocol):
         """The id under which the record is kept, None where there is none."""
         ...
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, metrics: Mapping[str, float | np.floating[Any]], step: int) -> None:
         """Keep finite numbers; they may wait for the next flush.
 
         Raises:
@@ -62,7 +62,7 @@ class NullTracker:
 
     run_id: str | None = None
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
+    def log_metrics(self, metrics: Mapping[str, float | np.floating[Any]], step: int) -> None: ...
 
     def log_preview(self, name: str, pixels: NDArray[np.uint8], step: int) -> None: ...
 

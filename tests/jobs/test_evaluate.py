@@ -8,7 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -150,7 +152,7 @@ class Records(NullTracker):
     def __init__(self) -> None:
         self.states: list[str] = []
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, metrics: Mapping[str, float | np.floating[Any]], step: int) -> None:
         raise TrackingError("the server is gone")
 
     def terminate(self, state: str) -> None:

@@ -61,7 +61,7 @@ def test_a_run_is_recorded_from_start_to_end(
     assert run_id is not None
     tracker = attach(tracking, root, run_id)
     tracker.log_metrics({"loss": 1.0, "count": 3}, 1)
-    tracker.log_metrics({"loss": np.float32(0.5)}, 2)  # type: ignore[dict-item]
+    tracker.log_metrics({"loss": np.float32(0.5)}, 2)
     tracker.log_preview("2007_000033", np.zeros((8, 9, 3), np.uint8), 1)
     tracker.log_preview("2007_000033", np.zeros((8, 9, 3), np.uint8), 2)
     tracker.log_picture("curves/seed.png", np.zeros((8, 9, 3), np.uint8))
