@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -86,7 +86,7 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
         for name, annotation in common.items()
     ]
     parameters = [*signature.parameters.values(), *added]
-    setattr(run, "__signature__", signature.replace(parameters=parameters, return_annotation=None))  # noqa: B010  # functions declare no such attribute
+    cast("Any", run).__signature__ = signature.replace(parameters=parameters, return_annotation=None)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 

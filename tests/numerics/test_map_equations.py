@@ -12,7 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from attn.maps import attention, channel_attention, class_activation, grad_cam, normalize_max, pixel_attention, upsample
+from attn.maps import (
+    MapKind,
+    attention,
+    channel_attention,
+    class_activation,
+    grad_cam,
+    normalize_max,
+    pixel_attention,
+    upsample,
+)
 from attn.models.output import Output
 
 PAIRS = np.array([[0, 1], [0, 3], [2, 0], [2, 1], [2, 2], [3, 3]])
@@ -84,12 +93,12 @@ def test_gradient_through_the_weights(kind: str) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", ["cam", *MAPS])
-def test_closed_form_of_a_pooled_linear_head(kind: str, seed: int) -> None:
+def test_closed_form_of_a_pooled_linear_head(kind: MapKind, seed: int) -> None:
     random = np.random.default_rng(seed)
     features, weight = random.normal(size=(4, 5, 3, 6)), random.normal(size=(4, 5))
     f, w = torch.tensor(features, requires_grad=True), torch.tensor(weight, requires_grad=True)
     output = Output(f.mean(dim=(2, 3)) @ w.T, {"last": f}, None, w)
-    maps = attention(output, torch.tensor(PAIRS), kind=kind, weight_gradient=True)  # type: ignore[arg-type]
+    maps = attention(output, torch.tensor(PAIRS), kind=kind, weight_gradient=True)
     for row, (image, label) in enumerate(PAIRS):
         own = weight[label] if kind == "cam" else weight[label] / 18
         own = np.maximum(own, 0) if kind == "channel" else own / 5 if kind == "pixel" else own

@@ -91,7 +91,7 @@ def proxy(upstream: str) -> Iterator[Proxy]:
             self.wfile.flush()
             return ready
 
-        def _forward(self) -> None:
+        def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             fault = state.take(self.command, self.path)
             action = fault.action if fault else None
@@ -135,11 +135,11 @@ def proxy(upstream: str) -> Iterator[Proxy]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward  # noqa: N815
-
         def log_message(self, format: str, *args: object) -> None:
             pass
 
+    for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
+        setattr(Handler, f"do_{method}", Handler.forward)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     state.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
