@@ -8,8 +8,9 @@ from __future__ import annotations
 
 __all__ = ["MergeTask", "MergedShard", "Part", "ShardTask", "merge", "plan"]
 
+import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -217,16 +218,13 @@ class _Delta:
             self._rest = next(self._batches, None)
 
 
-class _named:  # noqa: N801  # a context manager reads like a verb
-    """Puts object and version before what is wrong with it."""
-
-    def __init__(self, task: MergeTask, key: str, of: str) -> None:
-        self.where = f"{task.place.backend.uri}: {key}, {of} version {task.version}"
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, MissingError):
-            raise DamagedError(f"{self.where}, is missing") from None
-        if isinstance(error, DamagedError):
-            raise DamagedError(f"{self.where}, is damaged: {error}") from None
+@contextlib.contextmanager
+def _named(task: MergeTask, key: str, of: str) -> Generator[None]:
+    """Within, object and version stand before what is wrong with it."""
+    where = f"{task.place.backend.uri}: {key}, {of} version {task.version}"
+    try:
+        yield
+    except MissingError:
+        raise DamagedError(f"{where}, is missing") from None
+    except DamagedError as error:
+        raise DamagedError(f"{where}, is damaged: {error}") from None
