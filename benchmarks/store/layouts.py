@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["LAYOUTS", "Layout", "Place"]
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Layout(Protocol):
         ...
 
 
-class Files:
+class Files(ABC):
     """One file per (image, class)."""
 
     suffix = ""
@@ -69,7 +70,8 @@ class Files:
             self.write(path, np.maximum(new, self.read(path)) if os.path.exists(path) else new)
 
     def end(self, epoch: int) -> None:
-        pass
+        """Nothing is left to do: every step has written its files."""
+        return
 
     def reader(self) -> Callable[[int], Maps]:
         starts = self._work.starts
@@ -80,11 +82,11 @@ class Files:
 
         return read
 
-    def read(self, path: str) -> Maps:
-        raise NotImplementedError
+    @abstractmethod
+    def read(self, path: str) -> Maps: ...
 
-    def write(self, path: str, values: Maps) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def write(self, path: str, values: Maps) -> None: ...
 
 
 class Png(Files):
