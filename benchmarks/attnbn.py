@@ -17,7 +17,7 @@ from __future__ import annotations
 __all__ = ["STUDIES", "Study", "main", "tables"]
 
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,8 @@ import numpy as np
 
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
-from attn.errors import AttnError
 from attn.methods.attnbn import AttnBNConfig
-from benchmarks.results import SEEDS, finished_run, mean_and_spread
+from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import compare, evaluate
 from jobs.ray_session import ray_session
 
@@ -67,14 +66,14 @@ STUDIES = {
 }
 
 
-def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
+def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
     """Train and score what is missing in OUT, print the tables, and draw."""
     done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
     models: dict[str, str] = {}
     root = _config(study, "target", seeds[0], overrides).root
     with ray_session():
         for seed in seeds:
-            for losses in dict.fromkeys([*TABLE_1.values(), *TABLE_6.values()]):
+            for losses in dict.fromkeys((TABLE_1 | TABLE_6)[row] for row in chosen_rows(rows, TABLE_1 | TABLE_6)):
                 config = _config(study, losses, seed, overrides)
                 run = finished_run(config, _name(study, losses, seed))
                 if seed == seeds[0]:
@@ -86,8 +85,8 @@ def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] =
                         done[key] = {"losses": losses, "split": split, "seed": seed, "scores": scores}
                         out.write_text(json.dumps(done, indent=1))
             print(tables(study, done), flush=True)
-        rows = {title: models[losses] for title, losses in TABLE_1.items()}
-        picture = compare.run(rows, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
+        drawn = {title: models[losses] for title, losses in TABLE_1.items() if losses in models}
+        picture = compare.run(drawn, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
         print(picture["picture"])
 
 
@@ -95,14 +94,14 @@ def tables(study: Study, done: dict[str, Any]) -> str:
     """Markdown: one row a variant and split; mean over the seeds, and half the range behind it."""
     lines: list[str] = []
     for rows, columns in ((TABLE_1, MAPS | CLASSIFIER), (TABLE_6, CLASSIFIER)):
-        lines += ["", "| split | losses | seeds | " + " | ".join(columns.values()) + " |"]
-        lines.append("|---|---|---|" + "---|" * len(columns))
-        for split in study.splits:
-            for title, losses in rows.items():
-                found = [one["scores"] for one in done.values() if (one["losses"], one["split"]) == (losses, split)]
-                if found:
-                    cells = [mean_and_spread([one[name] for one in found if name in one]) for name in columns]
-                    lines.append(f"| {split} | {title} | {len(found)} | " + " | ".join(cells) + " |")
+        scored = {
+            f"{split} | {title}": [
+                one["scores"] for one in done.values() if (one["losses"], one["split"]) == (losses, split)
+            ]
+            for split in study.splits
+            for title, losses in rows.items()
+        }
+        lines += ["", *score_lines("split | losses", columns, scored)]
     return "\n".join(lines)
 
 
@@ -135,12 +134,4 @@ def _source_classes(config: TrainConfig) -> set[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
-        sys.exit(f"usage: python -m benchmarks.attnbn {'|'.join(STUDIES)} OUT.json [seeds=0,1,2] [a.b=value ...]")
-    given = sys.argv[3:]
-    chosen = [text for text in given if text.startswith("seeds=")]
-    picked = tuple(int(part) for part in chosen[-1].removeprefix("seeds=").split(",")) if chosen else SEEDS
-    try:
-        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), [text for text in given if text not in chosen], picked)
-    except AttnError as error:
-        sys.exit(str(error))
+    study_command(STUDIES, main)

@@ -17,15 +17,14 @@ from __future__ import annotations
 __all__ = ["ROWS", "STUDIES", "Study", "main", "table"]
 
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
-from attn.errors import AttnError
-from benchmarks.results import SEEDS, finished_run, mean_and_spread
+from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import compare, evaluate
 from jobs.ray_session import ray_session
 
@@ -53,14 +52,14 @@ STUDIES = {
 }
 
 
-def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
+def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
     """Train and score what is missing in OUT, print the table, and draw."""
     done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
     models: dict[str, str] = {}
     root = _config(study, "grad_cam", [*overrides, f"seed={seeds[0]}"]).root
     with ray_session():
         for seed in seeds:
-            for title, kind in ROWS.items():
+            for title, kind in ((title, ROWS[title]) for title in chosen_rows(rows, ROWS)):
                 config = _config(study, kind, [*overrides, f"seed={seed}"])
                 run = finished_run(config, f"{study.recipe}-{kind}-seed{seed}")
                 models.setdefault(title, run["model"])
@@ -77,16 +76,12 @@ def main(study: Study, out: Path, overrides: list[str], seeds: tuple[int, ...] =
 
 def table(study: Study, done: dict[str, Any]) -> str:
     """Markdown: one row a method and split; mean over the seeds, and half the range behind it."""
-    columns = study.columns | OVERLAPS
-    lines = ["| split | method | seeds | " + " | ".join(columns.values()) + " |"]
-    lines.append("|---|---|---|" + "---|" * len(columns))
-    for split in study.splits:
-        for title in ROWS:
-            found = [one["scores"] for one in done.values() if (one["title"], one["split"]) == (title, split)]
-            if found:
-                cells = [mean_and_spread([one[name] for one in found if name in one]) for name in columns]
-                lines.append(f"| {split} | {title} | {len(found)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    scored = {
+        f"{split} | {title}": [one["scores"] for one in done.values() if (one["title"], one["split"]) == (title, split)]
+        for split in study.splits
+        for title in ROWS
+    }
+    return "\n".join(score_lines("split | method", study.columns | OVERLAPS, scored))
 
 
 def _config(study: Study, kind: str, overrides: list[str]) -> TrainConfig:
@@ -103,12 +98,4 @@ def _scores(run: dict[str, Any], place: list[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
-        sys.exit(f"usage: python -m benchmarks.icasc {'|'.join(STUDIES)} OUT.json [seeds=0,1,2] [a.b=value ...]")
-    given = sys.argv[3:]
-    chosen = [text for text in given if text.startswith("seeds=")]
-    picked = tuple(int(part) for part in chosen[-1].removeprefix("seeds=").split(",")) if chosen else SEEDS
-    try:
-        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), [text for text in given if text not in chosen], picked)
-    except AttnError as error:
-        sys.exit(str(error))
+    study_command(STUDIES, main)

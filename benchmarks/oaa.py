@@ -8,8 +8,8 @@ Per seed: `oaa` with `store.fusion=max`, whose final model gives the CAM; the sa
 images, for which alone they exist, models on both splits. OAA+ is scored by both of its map kinds.
 
 Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
-benchmark goes on where it was. Each score is added to OUT.json, from which the table is printed. `seeds=0` or
-`seeds=0,1` after OUT.json does only those.
+benchmark goes on where it was. Each score is added to OUT.json, from which the table is printed. `seeds=0,1` and
+`rows=CAM,OAA (max)` after OUT.json do only those.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from __future__ import annotations
 __all__ = ["STUDIES", "Row", "main", "table"]
 
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
-from attn.errors import AttnError
-from benchmarks.results import SEEDS, finished_run, mean_and_spread
+from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import evaluate
 from jobs.ray_session import ray_session
 
@@ -62,13 +61,15 @@ ROWS = (
 )
 
 
-def main(recipe: str, out: Path, overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
+def main(recipe: str, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
     """Train and score what is missing in OUT, and print the table."""
     done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    by_title = {row.title: row for row in ROWS}
+    chosen = [by_title[title] for title in chosen_rows(rows, by_title)]
     with ray_session():
         for seed in seeds:
-            runs = _runs(recipe, [*overrides, f"seed={seed}"], seed)
-            for row in ROWS:
+            runs = _runs(recipe, [*overrides, f"seed={seed}"], seed, {row.run for row in chosen})
+            for row in chosen:
                 for split in row.splits:
                     name = f"{row.title} {split} seed {seed}"
                     if name not in done:
@@ -78,14 +79,14 @@ def main(recipe: str, out: Path, overrides: list[str], seeds: tuple[int, ...] = 
             print(table(done), flush=True)
 
 
-def _runs(recipe: str, overrides: list[str], seed: int) -> dict[str, dict[str, Any]]:
-    """The finished runs of a seed, by the end of their names."""
+def _runs(recipe: str, overrides: list[str], seed: int, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """The finished runs of a seed that are wanted, by the end of their names; OAA+ needs OAA by the maximum."""
     runs: dict[str, dict[str, Any]] = {}
-    for fusion in ("max", "mean"):
+    for fusion in ("max", *({"mean"} & wanted)):
         config = load_config(TrainConfig, recipe, [*overrides, f"store.fusion={fusion}"])
         runs[fusion] = finished_run(config, f"{recipe}-{fusion}-seed{seed}")
     maps = f"method.maps={runs['max']['store']}"
-    for loss in ("hybrid", "mce"):
+    for loss in sorted({"hybrid", "mce"} & wanted):
         config = load_config(TrainConfig, f"{recipe}_plus", [*overrides, maps, f"method.integral_loss={loss}"])
         runs[loss] = finished_run(config, f"{recipe}_plus-{loss}-seed{seed}")
     return runs
@@ -99,25 +100,15 @@ def _score(row: Row, split: str, run: dict[str, Any]) -> dict[str, float]:
 
 def table(done: dict[str, Any]) -> str:
     """Markdown: one row a way and split; mean over the seeds, and half the range behind it."""
-    lines = ["| split | maps | seeds | " + " | ".join(COLUMNS.values()) + " |"]
-    lines.append("|---|---|---|" + "---|" * len(COLUMNS))
-    for split in ("train", "val"):
-        for row in ROWS:
-            found = [one["scores"] for one in done.values() if (one["title"], one["split"]) == (row.title, split)]
-            if found:
-                cells = [mean_and_spread([one[name] for one in found if name in one]) for name in COLUMNS]
-                lines.append(f"| {split} | {row.title} | {len(found)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    scored = {
+        f"{split} | {row.title}": [
+            one["scores"] for one in done.values() if (one["title"], one["split"]) == (row.title, split)
+        ]
+        for split in ("train", "val")
+        for row in ROWS
+    }
+    return "\n".join(score_lines("split | maps", COLUMNS, scored))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
-        sys.exit(f"usage: python -m benchmarks.oaa {'|'.join(STUDIES)} OUT.json [seeds=0,1,2] [a.b=value ...]")
-    given = sys.argv[3:]
-    chosen = [text for text in given if text.startswith("seeds=")]
-    picked = tuple(int(part) for part in chosen[-1].removeprefix("seeds=").split(",")) if chosen else SEEDS
-    try:
-        rest = [text for text in given if text not in chosen]
-        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), rest, picked)
-    except AttnError as error:
-        sys.exit(str(error))
+    study_command(STUDIES, main)

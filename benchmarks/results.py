@@ -1,7 +1,7 @@
 """The tables of docs/results.md: recipes by seeds, trained and scored, mean and spread.
 
-    python -m benchmarks.results scenes  OUT.json [a.b=value ...]
-    python -m benchmarks.results photographs OUT.json data.root=... model.weights=... [a.b=value ...]
+    python -m benchmarks.results scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
+    python -m benchmarks.results photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
 
 Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
 benchmark goes on where it was. Each finished run's scores are added to OUT.json, from which the table is printed.
@@ -9,13 +9,14 @@ benchmark goes on where it was. Each finished run's scores are added to OUT.json
 
 from __future__ import annotations
 
-__all__ = ["SEEDS", "finished_run", "main", "mean_and_spread"]
+__all__ = ["SEEDS", "Scored", "chosen_rows", "finished_run", "main", "mean_and_spread", "score_lines", "study_command"]
 
 import json
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,13 +24,15 @@ from attn.config.kinds import read_config
 from attn.config.recipes import load_config
 from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
-from attn.errors import AttnError, RunError
+from attn.errors import AttnError, ConfigError, RunError
 from jobs import evaluate, train
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder
 
 SEEDS = (0, 1, 2)
-
+T = TypeVar("T")
+Scored = Mapping[str, list[dict[str, float]]]
+"""The scores of each seed, by row."""
 
 OF_MAPS = {"mean_ap": "mAP", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"}
 OF_BIAS = {"recall": "recall", "specificity": "specificity"}
@@ -60,12 +63,13 @@ STUDIES = {
 }
 
 
-def main(study: Study, out: Path, overrides: list[str]) -> None:
+def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
     """Train and score what is missing in OUT, and print the table."""
     done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    titles = chosen_rows(rows, study.recipes)
     with ray_session():
-        for seed in SEEDS:
-            for title, recipe in study.recipes.items():
+        for seed in seeds:
+            for title, recipe in ((title, study.recipes[title]) for title in titles):
                 name = f"{recipe}-seed{seed}"
                 if name in done:
                     continue
@@ -84,6 +88,17 @@ def main(study: Study, out: Path, overrides: list[str]) -> None:
                 print(table(study, done), flush=True)
 
 
+def chosen_rows(rows: Sequence[str], available: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """The rows of a table that were asked for; without any, all of them.
+
+    Raises:
+        ConfigError: There is no such row.
+    """
+    if unknown := [row for row in rows if row not in available]:
+        raise ConfigError(f"rows={','.join(unknown)} is not available: {', '.join(available)}")
+    return list(rows or available)
+
+
 def finished_run(config: RunConfig, name: str) -> dict[str, Any]:
     """The run of that name, finished: as it is, gone on with, or begun."""
     folder = RunFolder(config.root, name)
@@ -97,15 +112,28 @@ def finished_run(config: RunConfig, name: str) -> dict[str, Any]:
 
 def table(study: Study, done: dict[str, Any]) -> str:
     """Markdown: one row a method and split; mean over the seeds, and half the range behind it."""
-    lines = ["| split | method | seeds | " + " | ".join(study.columns.values()) + " |"]
-    lines.append("|---|---|---|" + "---|" * len(study.columns))
-    for split in study.splits:
-        for title in study.recipes:
-            runs = [run["scores"][split] for run in done.values() if run["title"] == title]
-            if runs:
-                cells = [mean_and_spread([run[name] for run in runs if name in run]) for name in study.columns]
-                lines.append(f"| {split} | {title} | {len(runs)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    scored = {
+        f"{split} | {title}": [run["scores"][split] for run in done.values() if run["title"] == title]
+        for split in study.splits
+        for title in study.recipes
+    }
+    return "\n".join(score_lines("split | method", study.columns, scored))
+
+
+def score_lines(first: str, columns: Mapping[str, str], scored: Scored) -> list[str]:
+    """A Markdown table's lines: a row's mean over its seeds, and half the range behind it; rows without seeds left out.
+
+    Args:
+        first: Heading of what a row's name says; as many cells as that has.
+        columns: Heading by score.
+    """
+    lines = [f"| {first} | seeds | " + " | ".join(columns.values()) + " |"]
+    lines.append("|" + "---|" * (lines[0].count("|") - 1))
+    for row, seeds in scored.items():
+        if seeds:
+            cells = [mean_and_spread([scores[name] for scores in seeds if name in scores]) for name in columns]
+            lines.append(f"| {row} | {len(seeds)} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def mean_and_spread(values: list[float]) -> str:
@@ -116,10 +144,34 @@ def mean_and_spread(values: list[float]) -> str:
     return f"{scaled.mean():.1f} ± {(scaled.max() - scaled.min()) / 2:.1f}"
 
 
-if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
-        sys.exit(f"usage: python -m benchmarks.results {'|'.join(STUDIES)} OUT.json [a.b=value ...]")
+def study_command(
+    studies: Mapping[str, T], main: Callable[[T, Path, list[str], Sequence[int], Sequence[str]], None]
+) -> None:
+    """The command line of a benchmark: `STUDY OUT.json [seeds=0,1] [rows=a,b] [a.b=value ...]`.
+
+    Args:
+        main: Takes the study, the file, overrides, seeds and the rows to do, of which none means all.
+    """
+    given = sys.argv[1:]
+    if len(given) < 2 or given[0] not in studies:
+        sys.exit(f"usage: python -m benchmarks.{Path(sys.argv[0]).stem} {'|'.join(studies)} OUT.json [seeds=0,1,2] [a.b=value ...]")
+    picked = {"seeds=": [str(seed) for seed in SEEDS], "rows=": []}
+    overrides: list[str] = []
+    for text in given[2:]:
+        prefix = next((prefix for prefix in picked if text.startswith(prefix)), None)
+        if prefix is None:
+            overrides.append(text)
+        else:
+            picked[prefix] = text.removeprefix(prefix).split(",")
     try:
-        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), sys.argv[3:])
+        seeds = [int(seed) for seed in picked["seeds="]]
+    except ValueError:
+        sys.exit(f"seeds={','.join(picked['seeds='])}: whole numbers with commas between them, such as seeds=0,1,2")
+    try:
+        main(studies[given[0]], Path(given[1]), overrides, seeds, picked["rows="])
     except AttnError as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    study_command(STUDIES, main)

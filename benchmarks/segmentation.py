@@ -20,7 +20,6 @@ from __future__ import annotations
 __all__ = ["STUDIES", "Study", "main", "table"]
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,7 @@ from typing import Any
 from attn.config.recipes import load_config
 from attn.config.segment import SegmentConfig
 from attn.config.train import TrainConfig
-from attn.errors import AttnError, ConfigError
-from benchmarks.results import SEEDS, finished_run, mean_and_spread
+from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import masks
 from jobs.ray_session import ray_session
 
@@ -77,13 +75,10 @@ STUDIES = {
 def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
     """Train and score what is missing in OUT, and print the table."""
     done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    titles = (*study.classifiers(), CEILING)
-    unknown = [row for row in rows if row not in titles]
-    if unknown:
-        raise ConfigError(f"rows={','.join(unknown)} is not available: {', '.join(titles)}")
+    titles = chosen_rows(rows, (*study.classifiers(), CEILING))
     with ray_session():
         for seed in seeds:
-            for title in rows or titles:
+            for title in titles:
                 name = f"{title} seed {seed}"
                 if name not in done:
                     done[name] = {"title": title, "seed": seed} | _row(study, title, seed, overrides)
@@ -93,13 +88,9 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
 
 def table(study: Study, done: dict[str, Any]) -> str:
     """Markdown: one row a method; mean over the seeds, and half the range behind it."""
-    lines = ["| maps of | seeds | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---|" * len(COLUMNS)]
-    for title in (*study.classifiers(), CEILING):
-        found = [one["scores"] for one in done.values() if one["title"] == title]
-        if found:
-            cells = [mean_and_spread([one[name] for one in found if name in one]) for name in COLUMNS]
-            lines.append(f"| {title} | {len(found)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    titles = (*study.classifiers(), CEILING)
+    scored = {title: [one["scores"] for one in done.values() if one["title"] == title] for title in titles}
+    return "\n".join(score_lines("maps of", COLUMNS, scored))
 
 
 def _row(study: Study, title: str, seed: int, overrides: list[str]) -> dict[str, Any]:
@@ -153,17 +144,4 @@ def _of(row: str, overrides: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in STUDIES:
-        sys.exit(f"usage: python -m benchmarks.segmentation {'|'.join(STUDIES)} OUT.json [seeds=0,1,2] [a.b=value ...]")
-    given = sys.argv[3:]
-    chosen = {
-        text.partition("=")[0]: text.partition("=")[2].split(",")
-        for text in given
-        if text.startswith(("seeds=", "rows="))
-    }
-    picked = tuple(int(part) for part in chosen["seeds"]) if "seeds" in chosen else SEEDS
-    try:
-        rest = [text for text in given if not text.startswith(("seeds=", "rows="))]
-        main(STUDIES[sys.argv[1]], Path(sys.argv[2]), rest, picked, chosen.get("rows", ()))
-    except AttnError as error:
-        sys.exit(str(error))
+    study_command(STUDIES, main)
