@@ -13,7 +13,6 @@ import torch
 
 from attn.config.segment import SegmentConfig
 from attn.data.loader import build_loader
-from attn.data.sampler import BatchSampler
 from attn.data.source import Source
 from attn.errors import DataError
 from attn.segmentation.crf_pool import LocalCrfPool, spare_cores
@@ -23,7 +22,7 @@ from attn.segmentation.methods import CrfMethodConfig, SegmentationMethod
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.refinement import Refinement
 from attn.segmentation.validation import validate
-from attn.training.run_parts import RunParts
+from attn.training.run_parts import RunParts, build_sampler, build_source
 
 if TYPE_CHECKING:
     from attn.pictures.segmentation import SegmentationPreview
@@ -59,9 +58,7 @@ def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) ->
     Raises:
         AttnError: Data, labels, weights or their combination do not fit; says which.
     """
-    source = config.data.build()
-    if not source.records:
-        raise DataError(f"data.split={config.data.split!r} has no images")
+    source = build_source(config)
     labels = read_labels(config.labels, source.records, len(source.classes))
     method = config.method.build(Refinement(config.input, LocalCrfPool(crf_processes(config, world))))
     torch.manual_seed(config.seed)
@@ -69,14 +66,7 @@ def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) ->
     size = (config.input.size, config.input.size) if isinstance(config.input.size, int) else config.input.size
     grid = size if method.at_input else network.grid(size)
     dataset = SegmentationDataset(source, config.input, train=True, seed=config.seed, labels=labels, grid=grid)
-    sampler = BatchSampler(
-        len(source.records),
-        config.training.batch_size // (world * config.training.accumulate_steps),
-        rank=rank,
-        world=world,
-        seed=config.seed,
-        shuffle=config.training.shuffle,
-    )
+    sampler = build_sampler(config, source, rank=rank, world=world)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
     return SegmentationParts(source, dataset, sampler, loader, method, network, config, _validation(config, source))
 

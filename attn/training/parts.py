@@ -15,7 +15,7 @@ from attn.config.train import TrainConfig
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
-from attn.data.sampler import BatchSampler, choose_supervised, shards
+from attn.data.sampler import choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source
 from attn.errors import DataError
@@ -23,7 +23,7 @@ from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
 from attn.training.companion import CompanionStream, build_companion
-from attn.training.run_parts import RunParts
+from attn.training.run_parts import RunParts, build_sampler, build_source
 from attn.training.validation import validate
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
         AttnError: Data, weights or their combination do not fit; says which.
     """
     method = config.method.build()
-    source = config.data.build()
-    if not source.records:
-        raise DataError(f"data.split={config.data.split!r} has no images")
+    source = build_source(config)
     supervision = method.supervision
     supervised: list[int] = []
     if supervision is not None:
@@ -73,16 +71,8 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
         region_kind=supervision.kind if supervision else "masks",
         soft_labels=SoftLabels(open_maps(stored, source), MapSize(config.model)) if stored else None,
     )
-    sampler = BatchSampler(
-        len(source.records),
-        config.training.batch_size // (world * config.training.accumulate_steps),
-        rank=rank,
-        world=world,
-        seed=config.seed,
-        shuffle=config.training.shuffle,
-        supervised=supervised,
-        batch_fraction=supervision.batch_fraction if supervision else 0.0,
-    )
+    fraction = supervision.batch_fraction if supervision else 0.0
+    sampler = build_sampler(config, source, rank=rank, world=world, supervised=supervised, fraction=fraction)
     val_dataset, val_loader = _validation(config, rank, world, source)
     torch.manual_seed(config.seed)
     network = config.model.build(len(source.classes), layers=method.layers)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Previewer", "RunParts", "Steps"]
+__all__ = ["Previewer", "RunParts", "Steps", "build_sampler", "build_source"]
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,12 +17,46 @@ from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler
 from attn.data.source import Source
+from attn.errors import DataError
 from attn.methods.base import Auxiliary, Progress
 from attn.training.companion import CompanionStream
 
 if TYPE_CHECKING:
+    from attn.config.run import RunConfig
     from attn.pictures.layout import Picture
     from attn.training.world import World
+
+
+def build_source(config: RunConfig) -> Source:
+    """The images to train on.
+
+    Raises:
+        DataError: There are none.
+    """
+    source = config.data.build()
+    if not source.records:
+        raise DataError(f"data.split={config.data.split!r} has no images")
+    return source
+
+
+def build_sampler(
+    config: RunConfig, source: Source, *, rank: int, world: int, supervised: Sequence[int] = (), fraction: float = 0.0
+) -> BatchSampler:
+    """A worker's share of each batch, a part at a time where gradients are accumulated.
+
+    Args:
+        supervised: Rows of those images of which a `fraction` of each batch is made.
+    """
+    return BatchSampler(
+        len(source.records),
+        config.training.batch_size // (world * config.training.accumulate_steps),
+        rank=rank,
+        world=world,
+        seed=config.seed,
+        shuffle=config.training.shuffle,
+        supervised=supervised,
+        batch_fraction=fraction,
+    )
 
 
 class Steps(Protocol):
