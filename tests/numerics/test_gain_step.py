@@ -17,6 +17,7 @@ from torch.nn import functional
 from attn.data.sample import Batch
 from attn.methods import MethodConfig, Progress
 from attn.models import ModelConfig, Network
+from tests.numerics.steps import assert_step_agrees
 
 LABELS = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]], dtype=torch.float64)
 SUPERVISED = torch.tensor([[2, 1], [3, 0], [3, 1], [3, 2]])
@@ -95,19 +96,7 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
 def test_loss_parts_and_gradients(config: dict[str, Any], head: str) -> None:
     network, batch = make_network(head, config.get("layer", "last")), make_batch()
     expected = reference(network, batch, config)
-    expected["loss"].backward()
-    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
-
-    network.zero_grad(set_to_none=True)
-    parts = (
-        MethodConfig.members["gain"].model_validate({"name": "gain"} | config).build().step(network, batch, PROGRESS)
-    )
-    parts["loss"].backward()
-    assert parts.keys() == expected.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(parts[name].detach(), value.detach(), msg=name)
-    for name, parameter in network.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-9, atol=1e-12, msg=name)
+    assert_step_agrees(network, batch, {"name": "gain"} | config, expected, PROGRESS)
 
 
 def test_an_image_without_supervision_adds_nothing_to_it() -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from attn.data.sample import Batch
-from attn.methods import MethodConfig, Progress
+from attn.methods import Progress
 from attn.models import ModelConfig, Network
+from tests.numerics.steps import assert_step_agrees
 
 # Image 1 has no class and image 3 has all of them: neither has a target and something to mistake it for.
 SEVERAL = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1]], dtype=torch.float64)
@@ -112,16 +113,4 @@ def test_loss_parts_and_gradients(config: dict[str, Any], head: str, several: bo
     network = make_network(head)
     batch = make_batch(SEVERAL if several else ONE, exclusive=not several)
     expected = reference(network, batch, config)
-    expected["loss"].backward()
-    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
-
-    network.zero_grad(set_to_none=True)
-    parts = MethodConfig.members["icasc"].model_validate({"name": "icasc"} | config).build().step(
-        network, batch, PROGRESS
-    )  # fmt: skip
-    parts["loss"].backward()
-    assert parts.keys() == expected.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(parts[name].detach(), value.detach(), msg=name)
-    for name, parameter in network.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-9, atol=1e-12, msg=name)
+    assert_step_agrees(network, batch, {"name": "icasc"} | config, expected, PROGRESS)
