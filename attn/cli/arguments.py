@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Address", "Overrides", "Recipe", "Root", "Service"]
+__all__ = ["Address", "DefaultGroup", "Overrides", "Recipe", "Root", "RunId", "Service"]
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import typer
+from typer.core import TyperGroup
 
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name, or a YAML file.")]
 Overrides = Annotated[
@@ -18,7 +19,25 @@ Address = Annotated[
     typer.Option(help="Address of a Ray cluster, or 'auto'; without it Ray runs on this machine.", show_default=False),
 ]
 Root = Annotated[str, typer.Option(help="Folder or s3:// prefix that holds the runs.")]
+RunId = Annotated[
+    str | None, typer.Option("--run-id", help="Name of the run; made up when left out.", show_default=False)
+]
 Service = Annotated[
     str | None,
     typer.Option(envvar="ATTN_SERVICE", show_envvar=True, help="URL of a jobs service.", show_default=False),
 ]
+
+
+class DefaultGroup(TyperGroup):
+    """A group whose first word may be left out.
+
+    Attributes:
+        default: The command that is run where the first word is none of the group's.
+    """
+
+    default: ClassVar[str]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)

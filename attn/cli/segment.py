@@ -4,30 +4,22 @@ from __future__ import annotations
 
 __all__ = ["TrainByDefault", "cues", "predict", "train"]
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from attn.cli.arguments import Address, Overrides, Recipe
+from attn.cli.arguments import Address, DefaultGroup, Overrides, Recipe, RunId
 from attn.cli.command import Result, command
 from attn.cli.tables import print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-RunId = Annotated[
-    str | None, typer.Option("--run-id", help="Name of the run; made up when left out.", show_default=False)
-]
 
+class TrainByDefault(DefaultGroup):
+    """`attn segment RECIPE` trains."""
 
-class TrainByDefault(TyperGroup):
-    """A group that trains where its first word is none of its commands: `attn segment RECIPE`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, *ctx.help_option_names):
-            args = ["train", *args]
-        return super().parse_args(ctx, args)
+    default = "train"
 
 
 @command

@@ -7,27 +7,19 @@ __all__ = ["RunByDefault", "plan", "resume", "run"]
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from attn.cli.arguments import Address, Overrides, Recipe, Root
+from attn.cli.arguments import Address, DefaultGroup, Overrides, Recipe, Root, RunId
 from attn.cli.command import Result, command
 from attn.cli.tables import print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-RunId = Annotated[
-    str | None, typer.Option("--run-id", help="Name of the sweep; made up when left out.", show_default=False)
-]
 
+class RunByDefault(DefaultGroup):
+    """`attn sweep RECIPE` runs it."""
 
-class RunByDefault(TyperGroup):
-    """A group that runs where its first word is none of its commands: `attn sweep RECIPE`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, *ctx.help_option_names):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
+    default = "run"
 
 
 @command
