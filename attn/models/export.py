@@ -5,7 +5,7 @@ Shapes: B images, C classes, K channels, h×w feature map, H×W input.
 
 from __future__ import annotations
 
-__all__ = ["FORMATS", "ExportError", "Exported", "export_model"]
+__all__ = ["FORMATS", "ExportError", "Exported", "export_model", "silenced"]
 
 import contextlib
 import importlib.util
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from attn.segmentation.bundle import Segmenter
 
 FORMATS = {"onnx": ".onnx", "torch_export": ".pt2"}
+EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 KINDS = ("cam", "integral", "grad_cam", "channel", "pixel")
 """Maps that the logits' own weights give, where only an average lies between the features and them."""
@@ -94,7 +95,7 @@ def export_model(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
 def _export(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
     module, notes = _module(model)
     size = (model.input.size, model.input.size) if isinstance(model.input.size, int) else model.input.size
-    with torch.no_grad(), evaluating(model.network), _silence():
+    with torch.no_grad(), evaluating(model.network), silenced(*EXPORTERS):
         program, free_size = _traced(module, size)
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as scratch:
@@ -258,9 +259,9 @@ def _check_packages() -> None:
 
 
 @contextlib.contextmanager
-def _silence() -> Generator[None]:
-    """Within, what the exporters say of themselves is not shown."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+def silenced(*names: str) -> Generator[None]:
+    """Within, what exporters say of themselves at every export, by warnings or these loggers, is not shown."""
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -5,8 +5,6 @@ from __future__ import annotations
 __all__ = ["log_network", "served_from"]
 
 import contextlib
-import logging
-import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attn.models.export import silenced
 from attn.tracking.environment import requirements
 from attn.tracking.mlflow_client import connect, reported
 
@@ -67,7 +66,7 @@ def log_network(
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 3, -1, -1))]),
         outputs=Schema([TensorSpec(np.dtype("float32"), outputs)]),
     )
-    with reported(uri, "recording the model"), served_from(uri), _expected_warnings():
+    with reported(uri, "recording the model"), served_from(uri), silenced("mlflow.utils.environment"):
         client.log_artifacts(run_id, str(bundle), BUNDLE)
         # By itself MLflow would put the model into the active experiment, whose artifacts lie in the working directory.
         experiment = client.get_run(run_id).info.experiment_id
@@ -104,17 +103,3 @@ def served_from(uri: str) -> Generator[None]:
     finally:
         mlflow.set_tracking_uri(tracking)
         mlflow.set_registry_uri(registry)
-
-
-@contextlib.contextmanager
-def _expected_warnings() -> Generator[None]:
-    """What torch.export and MLflow say of themselves at every export is of no use to a user."""
-    logger = logging.getLogger("mlflow.utils.environment")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
