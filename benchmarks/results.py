@@ -154,7 +154,8 @@ def study_command(
     """
     given = sys.argv[1:]
     if len(given) < 2 or given[0] not in studies:
-        sys.exit(f"usage: python -m benchmarks.{Path(sys.argv[0]).stem} {'|'.join(studies)} OUT.json [seeds=0,1,2] [a.b=value ...]")
+        name = f"python -m benchmarks.{Path(sys.argv[0]).stem}"
+        sys.exit(f"usage: {name} {'|'.join(studies)} OUT.json [seeds=0,1,2] [rows=A,B] [a.b=value ...]")
     picked = {"seeds=": [str(seed) for seed in SEEDS], "rows=": []}
     overrides: list[str] = []
     for text in given[2:]:

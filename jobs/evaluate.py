@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["run", "score", "table"]
+__all__ = ["run", "score", "table", "warned"]
 
 import contextlib
 import csv
@@ -87,19 +87,19 @@ def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tu
     try:
         evaluation, looked = _evaluate(subject)
         _write(folder, evaluation, looked, subject.described)
-        with _told("the scores could not be recorded", TrackingError):
+        with warned("the scores could not be recorded", TrackingError):
             _record(tracker, folder, evaluation)
             if weights:
                 add_scores(config.tracking, config.root, tracking_run, weights, evaluation.scores.values())
     except BaseException as error:
         state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        with _told("the evaluation's end could not be recorded", AttnError):  # must not hide what ended it
+        with warned("the evaluation's end could not be recorded", AttnError):  # must not hide what ended it
             folder.update(state=state, ended=time.time(), error=str(error))
-        with _told("the evaluation's end could not be recorded", AttnError):
+        with warned("the evaluation's end could not be recorded", AttnError):
             tracker.terminate(state)
         raise
     folder.update(state="done", ended=time.time(), metrics=evaluation.metrics())
-    with _told("the evaluation's end could not be recorded", TrackingError):
+    with warned("the evaluation's end could not be recorded", TrackingError):
         tracker.terminate("done")
     result = {
         "run_id": folder.run_id,
@@ -143,7 +143,7 @@ def _percent(value: float | None) -> str:
 
 
 @contextlib.contextmanager
-def _told(what: str, kind: type[AttnError]) -> Generator[None]:
+def warned(what: str, kind: type[AttnError]) -> Generator[None]:
     """Within, an error of a kind becomes a line on stderr."""
     try:
         yield

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import re
-import sys
 import tarfile
 import time
 from collections.abc import Generator, Iterator
@@ -40,6 +39,7 @@ from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.predict import Prediction, predict
 from attn.tracking import attach, create_run
 from jobs.crf_tasks import RayCrfPool
+from jobs.evaluate import warned
 from jobs.models import check_classes, data_name, masks_name, open_model
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -98,19 +98,19 @@ def run(
         scores = made.scores(config, source, masks_name(config.data))
         _write(folder, made, scores, source.classes)
         archive = _archive(folder) if voc_submission else None
-        with _told("the scores could not be recorded", TrackingError):
+        with warned("the scores could not be recorded", TrackingError):
             tracker.log_metrics({name: score.value for name, score in scores.items()}, 0)
             tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in scores.items()})
             tracker.log_text("scores.json", folder.read("scores.json").decode())
     except BaseException as error:
         state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        with _told("the end could not be recorded", AttnError):  # must not hide what ended it
+        with warned("the end could not be recorded", AttnError):  # must not hide what ended it
             folder.update(state=state, ended=time.time(), error=str(error))
             tracker.terminate(state)
         raise
     metrics = {name: score.value for name, score in scores.items()}
     folder.update(state="done", ended=time.time(), metrics=metrics)
-    with _told("the end could not be recorded", TrackingError):
+    with warned("the end could not be recorded", TrackingError):
         tracker.terminate("done")
     return {
         "run_id": folder.run_id,
@@ -335,12 +335,3 @@ def _archive(folder: RunFolder) -> str:
     with tarfile.open(path, "w:gz") as archive:
         archive.add(folder.path("results"), "results")
     return path
-
-
-@contextlib.contextmanager
-def _told(what: str, kind: type[AttnError]) -> Generator[None]:
-    """Within, an error of a kind becomes a line on stderr."""
-    try:
-        yield
-    except kind as error:
-        print(f"{what}: {error}", file=sys.stderr)

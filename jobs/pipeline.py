@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 import time
 from typing import Any
 
@@ -24,12 +23,13 @@ from attn.config.document import read_document
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
 from attn.data.source import SourceConfig
-from attn.errors import AttnError, ConfigError, DataError, RunError, TrackingError
+from attn.errors import AttnError, ConfigError, DataError, RunError
 from attn.tracking import attach, children_of, create_run
 from jobs.origin import record_origin
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.stages import Stage, Work, intact, stages_of
+from jobs.train import close_run, process_marks
 
 RECORD = "stage.json"
 """In a stage's folder, once it is done: its inputs, and what it has left."""
@@ -71,9 +71,10 @@ def run(
         attempts |= {name: attempts.get(name, 0) + 1 for name in names[names.index(start) :]}
     tracking_run = _begin(config, folder, state)
     record_origin(folder, data=data.fingerprint(config.data))
-    process = {"pid": os.getpid(), "host": platform.node()}
     times = {"started": state.get("started", begun), "resumed": begun, "ended": None, "error": None}
-    folder.update(kind="pipeline", state="running", tracking_run=tracking_run, attempts=attempts, **times, **process)
+    folder.update(
+        kind="pipeline", state="running", tracking_run=tracking_run, attempts=attempts, **times, **process_marks()
+    )
     pipeline = _Pipeline(config, folder, attempts, data, address)
     try:
         with children_of(tracking_run):
@@ -245,17 +246,14 @@ def _scores(made: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def _close(config: PipelineConfig, folder: RunFolder, state: str, **fields: Any) -> None:
-    try:
-        folder.update(state=state, ended=time.time(), **fields)
+    with contextlib.suppress(AttnError):
         kept = folder.state()
         tracker = attach(config.tracking, config.root, kept.get("tracking_run"))
-        with contextlib.suppress(TrackingError):
-            tracker.log_metrics(fields.get("scores", {}), 0)
-            stages = kept.get("stages") or {}
-            tracker.set_tags({f"attn.stage.{name}": stage["run_id"] for name, stage in stages.items()})
-        tracker.terminate(state)
-    except AttnError as error:  # must not hide what ended the run
-        print(f"the pipeline's end could not be recorded: {error}", file=sys.stderr)
+        tracker.log_metrics(fields.get("scores", {}), 0)
+        stages = kept.get("stages") or {}
+        tracker.set_tags({f"attn.stage.{name}": stage["run_id"] for name, stage in stages.items()})
+        tracker.flush()
+    close_run(config, folder, state, **fields)
 
 
 def _moved(text: str, root: str) -> bool:

@@ -11,7 +11,6 @@ __all__ = ["resume", "run"]
 
 import os
 import platform
-import sys
 import time
 from typing import Any
 
@@ -20,7 +19,7 @@ import psutil
 from attn.config.resolve import dump_config, resolve
 from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
-from attn.errors import AttnError, ConfigError, RunError
+from attn.errors import ConfigError, RunError
 from attn.sweep import SweepConfig
 from attn.sweep.config import Asha, Pbt
 from attn.sweep.load import trial_config
@@ -34,7 +33,7 @@ from jobs.sweep_plan import Plan, make_plan
 from jobs.sweep_points import Suggestions
 from jobs.sweep_progress import teller
 from jobs.sweep_results import Row, conclude, read_rows
-from jobs.train import process_marks
+from jobs.train import close_run, process_marks
 from jobs.trial_folder import EPOCH, OBJECTIVE, in_one_process, trial_folder
 
 ENVIRONMENT = {
@@ -103,26 +102,18 @@ def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None)
                 sweep.tune(make_plan(config, base))
         result = conclude(config, folder)
     except (KeyboardInterrupt, SystemExit):
-        _close(config, folder, "cancelled")
+        close_run(config, folder, "cancelled")
         raise KeyboardInterrupt from None
     except BaseException as error:
-        _close(config, folder, "failed", error=str(error))
+        close_run(config, folder, "failed", error=str(error))
         raise
     best = result["best"]
-    _close(config, folder, "done", metrics={f"best/{result['metric']}": best["objective"]} if best else {})
+    close_run(config, folder, "done", metrics={f"best/{result['metric']}": best["objective"]} if best else {})
     state = folder.state()
     return result | {
         "tracking_run": state.get("tracking_run"),
         "seconds": round(state["ended"] - (state.get("resumed") or state["started"]), 1),
     }
-
-
-def _close(config: SweepConfig, folder: RunFolder, state: str, **fields: Any) -> None:
-    try:
-        folder.update(state=state, ended=time.time(), **fields)
-        terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
-    except AttnError as error:  # must not hide what ended the sweep
-        print(f"the sweep's end could not be recorded: {error}", file=sys.stderr)
 
 
 class _Sweep:

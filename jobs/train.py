@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["close_run", "export_model", "process_marks", "resume", "run", "train_folder"]
+__all__ = ["Tracked", "close_run", "export_model", "process_marks", "resume", "run", "train_folder"]
 
 import os
 import platform
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -18,7 +18,7 @@ from attn.config.kinds import read_config
 from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError, TrackingError
-from attn.tracking import create_run, terminate
+from attn.tracking import TrackingConfig, create_run, terminate
 from jobs.kinds import kind_of
 from jobs.origin import record_origin
 from jobs.progress import Channel, ProgressFile, ProgressPrinter, follow
@@ -105,6 +105,16 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     return export_model(config, folder, record=False)
 
 
+class Tracked(Protocol):
+    """A config that says where its run lies and is recorded."""
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def tracking(self) -> TrackingConfig: ...
+
+
 def process_marks() -> dict[str, Any]:
     """Which process a run is driven by."""
     return {"pid": os.getpid(), "host": platform.node()}
@@ -142,7 +152,7 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def close_run(config: RunConfig, folder: RunFolder, state: str, **fields: Any) -> None:
+def close_run(config: Tracked, folder: RunFolder, state: str, **fields: Any) -> None:
     """Say in the run's folder and in its record how it ended; that this fails is told and no more."""
     try:
         folder.update(state=state, ended=time.time(), **fields)
