@@ -16,6 +16,7 @@ from services.access import Guard
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.problems import add_problem_handlers
+from services.secrecy import MaskedAnswers, add_secrets
 from services.supervisor import Supervisor
 
 
@@ -29,9 +30,11 @@ def create_app(
     """
     # The pages that FastAPI draws for its API load scripts from elsewhere.
     app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None)
+    add_secrets(tokens or {})
     app.add_middleware(Guard, tokens=tokens or {})
     if not any_host:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    app.add_middleware(MaskedAnswers)
     add_problem_handlers(app)
 
     @app.get("/healthz")

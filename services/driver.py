@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attn.errors import AttnError
+from services.secrecy import cover_streams, masked
 from services.submission import Submission, load
 
 
@@ -36,7 +37,7 @@ def main(file: str) -> int:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         part = Path(f"{file}.part")
-        part.write_text(json.dumps({"status": status, "error": error}), encoding="utf-8")
+        part.write_bytes(masked(json.dumps({"status": status, "error": error}).encode()))
         part.replace(f"{file}.exit")
     return status
 
@@ -77,4 +78,5 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    with cover_streams():
+        sys.exit(main(sys.argv[1]))

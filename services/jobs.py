@@ -15,13 +15,13 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from jobs.run_folder import RunFolder
+from services.log import read_log
 from services.models import JobList, JobStatus, Problem
 from services.status import status_of
-from services.submission import Submission, plan_of
+from services.submission import Submission, check, plan_of
 from services.supervisor import Supervisor
 from services.table import ENDED, Job
 
-CHUNK = 1 << 20
 FOLLOW_SECONDS = 0.5
 
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "no such job"}}
@@ -46,7 +46,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         """Take a job in; the same submission again gives the same job (200)."""
         job = table.get(submission.id)
         if job is None:
-            plan_of(submission, root)
+            check(submission, root)
             if RunFolder(root, submission.id).exists():
                 raise HTTPException(409, f"there is a run {submission.id!r} already, which no job here made")
             asked = submission.model_dump(exclude={"id"})
@@ -81,9 +81,8 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         path = supervisor.log(job.id)
         if follow:
             return StreamingResponse(_tail(supervisor, job.id, path, offset), media_type="text/plain")
-        ended = job.state in ENDED  # asked before reading, so that nothing is missed where it is true
-        data = _read(path, offset)
-        headers = {"Attn-Next-Offset": str(offset + len(data)), "Attn-Ended": str(ended and len(data) < CHUNK).lower()}
+        data, whole = read_log(path, offset, ended=job.state in ENDED)
+        headers = {"Attn-Next-Offset": str(offset + len(data)), "Attn-Ended": str(whole).lower()}
         return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
 
     @router.post("/jobs/{job_id}/cancel", status_code=202, responses=MISSING | CONFLICT)
@@ -122,23 +121,15 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     return router
 
 
-def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(offset)
-            return stream.read(CHUNK)
-    except FileNotFoundError:  # it has not started
-        return b""
-
-
 async def _tail(supervisor: Supervisor, job_id: str, path: Path, offset: int) -> AsyncIterator[bytes]:
     while True:
         job = await asyncio.to_thread(supervisor.table.get, job_id)
-        data = await asyncio.to_thread(_read, path, offset)
+        ended = job is None or job.state in ENDED
+        data, whole = await asyncio.to_thread(read_log, path, offset, ended=ended)
         offset += len(data)
         if data:
             yield data
-        elif job is None or job.state in ENDED:
+        if whole:
             return
-        else:
+        if not data:
             await asyncio.sleep(FOLLOW_SECONDS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 __all__ = ["serve"]
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from attn.cli.service_place import ADDRESS_FILE, home_of
 from services.access import read_tokens
 from services.api import create_app
+from services.secrecy import add_secrets
 from services.server import run_server
 from services.supervisor import Supervisor
 from services.table import JobTable
@@ -23,6 +25,7 @@ def serve(
         AttnError: The tokens, the database, the home or the port are not as they must be.
     """
     known = read_tokens(tokens) if tokens else {}
+    add_secrets([password] if database and (password := urlsplit(database).password) else [])
     home = Path(home_of(root))
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     table = JobTable(database or f"sqlite:///{home / 'jobs.db'}")

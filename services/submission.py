@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Submission", "load", "plan_of"]
+__all__ = ["KINDS", "Submission", "check", "load", "plan_of"]
 
 import contextlib
 import hashlib
@@ -63,8 +63,8 @@ class Submission(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-def plan_of(submission: Submission, root: str) -> dict[str, Any]:
-    """Check a submission as the job itself would, and say what it will take.
+def check(submission: Submission, root: str) -> Any:
+    """Check a submission as the job itself would; gives what `load` does, None of a kind without a config.
 
     Raises:
         ConfigError: With all faults of the config, and of all that would have it write elsewhere than under the root.
@@ -72,11 +72,10 @@ def plan_of(submission: Submission, root: str) -> dict[str, Any]:
     from jobs.pipeline import LONGEST_ID as PIPELINE_ID
     from services.places import refused_overrides, written_faults
 
-    refused = refused_overrides(submission.kind, submission.overrides)
+    refused, loaded = refused_overrides(submission.kind, submission.overrides), None
     faults = list(refused.values())
     if submission.address not in (None, "auto", os.environ.get("RAY_ADDRESS")):
         faults.append(Fault("address", "is not the service's own cluster", "`auto`, or RAY_ADDRESS of the service"))
-    plan: dict[str, Any] = {"kind": submission.kind, "target": submission.target, "root": root}
     if submission.kind not in CONFIGURED:
         if any(override.startswith("tracking.uri") for override in submission.overrides):
             faults.append(Fault("tracking.uri", "is the service's to say", "leave it out"))
@@ -89,12 +88,22 @@ def plan_of(submission: Submission, root: str) -> dict[str, Any]:
         else:
             for config in _configs(loaded, root):
                 faults += written_faults(config, root)
-            plan |= _what(loaded)
     if submission.kind == "pipeline" and len(submission.id) > PIPELINE_ID:
         faults.append(Fault("id", "is too long for a pipeline, whose stages add to it", f"{PIPELINE_ID} at most"))
     if faults:
         raise ConfigError(faults)
-    return plan
+    return loaded
+
+
+def plan_of(submission: Submission, root: str) -> dict[str, Any]:
+    """What a submission will take; of a sweep its data are looked at.
+
+    Raises:
+        ConfigError: As `check`.
+    """
+    loaded = check(submission, root)
+    plan = {"kind": submission.kind, "target": submission.target, "root": root}
+    return plan if loaded is None else plan | _what(loaded)
 
 
 def load(submission: Submission, root: str) -> Any:

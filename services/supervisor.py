@@ -20,6 +20,7 @@ import psutil
 
 from attn.errors import AttnError, RunError
 from jobs.run_folder import RunFolder
+from services.secrecy import masked
 from services.submission import Submission
 from services.table import ENDED, Job, JobTable
 
@@ -165,7 +166,7 @@ class Supervisor:
         self.table.end(job, state, error)
         if not RunFolder(self.root, job.id).is_local:
             with contextlib.suppress(AttnError):
-                RunFolder(self.root, job.id).write("job.log", self.log(job.id).read_bytes())
+                RunFolder(self.root, job.id).write("job.log", masked(self.log(job.id).read_bytes()))
 
     def _alive(self, job: Job) -> bool:
         if job.pid is None:  # the service ended between the job's entry and its process

@@ -62,6 +62,9 @@ def is_remote(location: str) -> bool:
 
 
 def _absolute(location: str) -> str:
+    if is_remote(location) and "@" in location.split("/")[2]:
+        raise ValueError("must not hold a user or password, since it is saved with the run: set AWS_ACCESS_KEY_ID and "
+                         "AWS_SECRET_ACCESS_KEY instead")  # fmt: skip
     return location if is_remote(location) else os.path.abspath(os.path.expanduser(location))
 
 

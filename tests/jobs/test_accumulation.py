@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from attn.store import StoreError
 from jobs.evaluate import run as evaluate
 from jobs.merge_tasks import spread
 from jobs.train import run
+from tests.conftest import S3_KEYS
+from tests.leaks import in_bucket, leaks, under
 
 pytestmark = pytest.mark.usefixtures("ray_up")
 
@@ -39,7 +43,16 @@ def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     return run(load(root, "cluster.workers=2", "checkpoint.every_steps=4", "tracking.enabled=false"), run_id="near")
 
 
-def test_one_worker_on_s3_leaves_the_maps_of_two_here(here: dict[str, Any], s3_server: str, tmp_path: Path) -> None:
+def test_one_worker_on_s3_leaves_the_maps_of_two_here(
+    here: dict[str, Any],
+    s3_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hidden = {**S3_KEYS, "MLflow's password": secrets.token_hex(16)}  # not in a diff of this file
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", hidden["MLflow's password"])
     root, tracking = f"{s3_server}/runs", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     far = run(load(root, "cluster.workers=1", tracking), run_id="far")
     assert far["model"] == f"{root}/far/model"
@@ -52,6 +65,17 @@ def test_one_worker_on_s3_leaves_the_maps_of_two_here(here: dict[str, Any], s3_s
     names = {item["Key"].removeprefix("runs/far/") for item in listing}
     assert {"run.json", "config.yaml", "metrics.jsonl", "model/model.json", "model/state_dict.pt"} <= names
     assert {"checkpoints/epoch-0001-batch-000000/training.pt", "store/store.json", "store/heads/far.json"} <= names
+
+    # No secret in the run's folder, its record, Ray's logs, or what was printed.
+    import ray  # not before a session is up: it reads at its import how clients show their token
+
+    session = Path(ray.get_runtime_context().get_session_name())
+    logs = next(path for path in Path(tempfile.gettempdir(), "ray").glob(f"{session}/logs"))
+    printed = "".join(capfd.readouterr())
+    assert printed, "a run tells of its epochs"
+    places = [("the terminal", printed.encode()), *in_bucket(s3_server), *under(tmp_path, logs)]
+    assert len(places) > 20
+    assert leaks(hidden, places) == []
 
 
 def test_the_run_says_what_was_accumulated_and_where(here: dict[str, Any]) -> None:

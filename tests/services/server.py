@@ -58,11 +58,11 @@ class Server:
             with error:
                 return error.code, _read(error), error.headers
 
-    def until(self, job: str, *states: str, seconds: float = 300) -> dict[str, Any]:
+    def until(self, job: str, *states: str, seconds: float = 300, **headers: str) -> dict[str, Any]:
         """A job's status once it is in one of these states."""
         end = time.monotonic() + seconds
         while True:
-            status = self.call("GET", f"/jobs/{job}")[1]
+            status = self.call("GET", f"/jobs/{job}", **headers)[1]
             if status["state"] in states:
                 return status
             assert time.monotonic() < end, status

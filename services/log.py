@@ -1,0 +1,39 @@
+"""A job's log as it is served: whole lines from any byte on, with secrets covered."""
+
+from __future__ import annotations
+
+__all__ = ["LINE", "read_log"]
+
+from pathlib import Path
+
+from services.secrecy import masked
+
+CHUNK = 1 << 20
+LINE = 1 << 16
+"""How far before and behind a piece its first and last line are looked for."""
+
+
+def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:
+    """The log from a byte on, and whether that is all that there is.
+
+    Its secrets are covered as they are in their whole lines, wherever the piece begins. A line that has not ended is
+    left for the next time, unless the job has.
+
+    Args:
+        ended: Whether the job will write no more; asked before.
+    """
+    start = max(0, offset - LINE)
+    try:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            data = stream.read(offset - start + CHUNK)
+            more = bool(stream.peek(1))
+    except FileNotFoundError:  # it has not started
+        return b"", ended
+    before = data[: offset - start]
+    cut = before.rfind(b"\n") + 1
+    data = masked(data[cut:])
+    end = len(data) if ended and not more else data.rfind(b"\n") + 1
+    if end <= offset - start - cut and len(data) - (offset - start - cut) >= LINE:  # no line is that long
+        end = len(data)
+    return data[offset - start - cut : end], ended and not more

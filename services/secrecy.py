@@ -1,0 +1,128 @@
+"""Secrets stay unreadable in what jobs write and the service answers: each is covered by as many stars.
+
+Known are the values of this process's environment whose names say that they are secret, passwords in its URIs, and what
+the service adds. Beside them the user and password of any URI, and what an `Authorization` header shows.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MaskedAnswers", "MaskedStream", "add_secrets", "cover_streams", "masked"]
+
+import base64
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO, cast
+from urllib.parse import quote, unquote, urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+NAMES = re.compile(r"(?i)(token|secret|passw(or)?d|credential|api_?key|private_?key|access_?key(_id)?)")
+SHORTEST = 6
+"""Shorter ones are words that stand anywhere."""
+SHAPES = (
+    re.compile(rb"(?<=://)[^/\s\"'<>]+(?=@)"),
+    re.compile(
+        rb"(?i)(?<=[?&])((?:[^?&=\s]*(?:password|passwd|pwd|token|secret|key|signature)[^?&=\s]*)=)([^&\s\"']+)"
+    ),
+    re.compile(rb"(?i)(authorization\W{1,4}(?:basic|bearer)\s+)([^\s\"',]+)"),
+)
+_added: set[str] = set()
+
+
+def add_secrets(secrets: Iterable[str]) -> None:
+    """Make more secrets known to this process."""
+    _added.update(secret for secret in secrets if secret)
+
+
+def masked(data: bytes) -> bytes:
+    """The same with every secret covered, as long as it was; a secret that is cut off at an end is not seen."""
+    for secret in _known():
+        if secret in data:
+            data = data.replace(secret, b"*" * len(secret))
+    for shape in SHAPES:
+        data = shape.sub(_covered, data)
+    return data
+
+
+class MaskedStream:
+    """A text stream whose lines are covered before they are written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.held = stream, ""
+
+    def write(self, text: str) -> int:
+        whole, newline, rest = (self.held + text).rpartition("\n")
+        self.held = rest
+        if newline:
+            self._emit(whole + newline)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        rest, self.held = self.held, ""
+        self._emit(rest)
+        self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def _emit(self, text: str) -> None:
+        self.stream.write(masked(text.encode(errors="surrogateescape")).decode(errors="surrogateescape"))
+
+
+@contextlib.contextmanager
+def cover_streams() -> Iterator[None]:
+    """Have all that Python prints in this process covered."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", MaskedStream(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+class MaskedAnswers:
+    """Covers the secrets in every piece of every answer's body; a piece must not end within one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def covered(message: Message) -> None:
+            if message["type"] == "http.response.body" and message.get("body"):
+                message = {**message, "body": masked(message["body"])}
+            await send(message)
+
+        await self.app(scope, receive, covered)
+
+
+def _known() -> list[bytes]:
+    """Every secret in the forms that it is written in, the longest first."""
+    found = set(_added)
+    for name, value in os.environ.items():
+        if NAMES.search(name) and not os.path.exists(value):  # it may name the file of a secret
+            found.add(value)
+        if "://" in value:
+            with contextlib.suppress(ValueError):
+                password = urlsplit(value).password
+                found |= {password, unquote(password)} if password else set()
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD"))
+    if password:
+        found.add(base64.b64encode(f"{user}:{password}".encode()).decode())
+    found = {secret for secret in found if len(secret) >= SHORTEST}
+    forms = {form for secret in found for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+    return sorted((form.encode(errors="surrogateescape") for form in forms), key=len, reverse=True)
+
+
+def _covered(match: re.Match[bytes]) -> bytes:
+    shown, hidden = (match[1], match[2]) if match.re.groups else (b"", match[0])
+    return shown + b"*" * len(hidden)

@@ -1,0 +1,136 @@
+"""No secret of the service's environment can be read in a log, an answer, a config or a record."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.log import LINE, read_log
+from services.secrecy import MaskedStream, masked
+from tests.leaks import leaks, under
+from tests.services.server import Server
+
+SECRETS = {
+    "MLFLOW_TRACKING_PASSWORD": 'made-up "for" tests/1',
+    "MLFLOW_TRACKING_TOKEN": "made-up-for-tests-2",
+    "AWS_SECRET_ACCESS_KEY": "made+up/for+tests/3",
+    "ATTN_SERVICE_DATABASE": "",
+}
+LINES = (
+    b"password %(one)s and quoted %(json)s",
+    b"key made+up/for+tests/3 and made%%2Bup%%2Ffor%%2Btests%%2F3",
+    b"at http://someone:else@host/path?token=abc123&page=1",
+    b"Authorization: Bearer something-of-somebody",
+)
+
+
+@pytest.fixture
+def text(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Lines with secrets of the environment, and those that shapes tell."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    one = SECRETS["MLFLOW_TRACKING_PASSWORD"]
+    shown = {b"one": one.encode(), b"json": json.dumps(one)[1:-1].encode()}
+    return b"".join(line % shown + b"\n" for line in LINES)
+
+
+HIDDEN = (b"tests", b"someone", b"else", b"abc123", b"something-of")
+KEPT = (b"password", b"quoted", b"@host/path?token=", b"&page=1", b"Authorization: Bearer ")
+
+
+def test_every_form_of_a_secret_is_covered_and_nothing_moves(text: bytes) -> None:
+    covered = masked(text)
+    assert len(covered) == len(text)
+    assert not [word for word in HIDDEN if word in covered], covered
+    assert not [word for word in KEPT if word not in covered], covered
+    assert masked(b"epoch 1/3 done: val/mAP 0.5\n") == b"epoch 1/3 done: val/mAP 0.5\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_stream_covers_what_comes_in_pieces(text: bytes, size: int) -> None:
+    kept = io.StringIO()
+    stream, whole = MaskedStream(kept), text.decode()
+    for start in range(0, len(whole), size):
+        stream.write(whole[start : start + size])
+    stream.flush()
+    assert kept.getvalue().encode() == masked(text)
+
+
+def test_a_log_is_covered_from_any_byte_on(text: bytes, tmp_path: Path) -> None:
+    log, covered = tmp_path / "job.log", masked(text)
+    log.write_bytes(text)
+    for offset in range(len(text) + 2):
+        assert read_log(log, offset, ended=True) == (covered[offset:], True)
+    assert read_log(tmp_path / "absent", 0, ended=False) == (b"", False)
+
+
+def test_a_line_is_told_when_it_has_ended(text: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    log.write_bytes(text + b"key made+up/")
+    covered = masked(text)
+    assert read_log(log, 0, ended=False) == (covered, False)
+    assert read_log(log, len(text), ended=False) == (b"", False)
+    log.write_bytes(text + b"key made+up/for+tests/3\n")
+    assert read_log(log, len(text), ended=False) == (b"key " + b"*" * 19 + b"\n", False)
+    log.write_bytes(b"x" * (LINE + 1))
+    assert len(read_log(log, 0, ended=False)[0]) == LINE + 1
+
+
+def test_a_large_log_comes_in_pieces_of_whole_lines(text: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    log.write_bytes(text * 9000)
+    found, whole = b"", False
+    while not whole:
+        piece, whole = read_log(log, len(found), ended=True)
+        found += piece
+    assert found == masked(text) * 9000
+
+
+def test_what_a_job_and_the_service_say_and_leave(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = {name: f"made-up-for-{name}" for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")}
+    for name, value in hidden.items():
+        monkeypatch.setenv(name, value)
+    token = "made-up-for-the-service"
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps({token: "admin"}))
+    tokens.chmod(0o600)
+    server = serve("--tokens", str(tokens))
+    hidden |= {"the service's token": token}
+    said = f"nothing={' '.join(hidden.values())} http://somebody:made-up-for-a-uri@host"
+    hidden |= {"a URI's password": "made-up-for-a-uri"}
+    target = hidden["AWS_SECRET_ACCESS_KEY"]
+    answers = [
+        server.call(method, path, body, Authorization=f"Bearer {token}")
+        for method, path, body in (
+            ("POST", "/plan", {"id": "a", "kind": "train", "target": "scenes_gain", "overrides": [said]}),
+            ("POST", "/jobs", {"id": "a", "kind": "evaluate", "target": target}),
+        )
+    ]
+    assert [answer[0] for answer in answers] == [422, 201]
+    server.until("a", "failed", Authorization=f"Bearer {token}")
+    (server.root / "a" / "config.yaml").write_text(f"data: {{root: '{said}'}}")
+    more = ("/jobs", "/jobs/a", "/jobs/a/log", "/jobs/a/log?follow=true", "/runs", "/runs/a", "/metrics")
+    answers += [server.call("GET", path, Authorization=f"Bearer {token}") for path in more]
+    assert b"***" in answers[4][1]
+    shown = [(str(number), str(answer).encode()) for number, answer in enumerate(answers)]
+    assert leaks(hidden, shown) == []
+    left = [(name, content) for name, content in under(server.root / "a") if not name.endswith("config.yaml")]
+    assert left
+    assert leaks(hidden, left) == []
+
+
+def test_python_prints_covered(text: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    from services.secrecy import cover_streams
+
+    with cover_streams():
+        print(text.decode(), end="")
+        print(text.decode(), end="", file=sys.stderr)
+    out, err = capsys.readouterr()
+    assert out.encode() == err.encode() == masked(text)
