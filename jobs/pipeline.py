@@ -22,7 +22,8 @@ from rich.console import Console
 from attn.config.document import read_document
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
-from attn.data.source import SourceConfig
+from attn.data.content import Part, content
+from attn.data.source import Source, SourceConfig
 from attn.errors import AttnError, ConfigError, DataError, RunError
 from attn.tracking import attach, children_of, create_run
 from jobs.origin import record_origin
@@ -70,7 +71,7 @@ def run(
         names = list(stages)
         attempts |= {name: attempts.get(name, 0) + 1 for name in names[names.index(start) :]}
     tracking_run = _begin(config, folder, state)
-    record_origin(folder, data=data.fingerprint(config.data))
+    record_origin(folder, data=data.of(config.data).fingerprint())
     times = {"started": state.get("started", begun), "resumed": begun, "ended": None, "error": None}
     folder.update(
         kind="pipeline", state="running", tracking_run=tracking_run, attempts=attempts, **times, **process_marks()
@@ -118,29 +119,33 @@ def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> di
 
 
 class _Data:
-    """Data sets, each built once."""
+    """Data sets, each built once, and each of their files looked at once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._sources: dict[str, Source] = {}
+        self._contents: dict[tuple[str, tuple[Part, ...]], str] = {}
 
-    def _of(self, config: SourceConfig) -> tuple[str, tuple[str, ...]]:
+    def of(self, config: SourceConfig) -> Source:
         name = config.model_dump_json()
-        if name not in self._known:
-            source = config.build()
-            self._known[name] = (source.fingerprint(), tuple(source.classes))
-        return self._known[name]
+        if name not in self._sources:
+            self._sources[name] = config.build()
+        return self._sources[name]
 
-    def fingerprint(self, config: SourceConfig) -> str:
-        return self._of(config)[0]
+    def inputs(self, config: SourceConfig, parts: tuple[Part, ...]) -> dict[str, str]:
+        """What a stage that reads these parts of the data depends on."""
+        source, key = self.of(config), (config.model_dump_json(), parts)
+        if key not in self._contents:
+            self._contents[key] = content(source, parts)
+        return {"fingerprint": source.fingerprint(), "content": self._contents[key]}
 
     def check(self, config: PipelineConfig) -> None:
         """Find before the first stage what would stop a later one: data, classes, a segmentation network's weights."""
-        classes = self._of(config.data)[1]
+        classes = tuple(self.of(config.data).classes)
         sections = {"segment": config.segment.data, "evaluation": config.evaluation.data}
         sections |= {"integral": config.integral.data} if config.integral else {}
         sections |= {"maps": config.maps.data} if config.maps else {}
         for name, section in sections.items():
-            if self._of(section)[1] != classes:
+            if tuple(self.of(section).classes) != classes:
                 raise DataError(
                     f"the classes of {name}.data are not those of train.data; one network follows the other"
                 )
@@ -167,7 +172,7 @@ class _Pipeline:
         with contextlib.ExitStack() as session:
             on_ray = False
             for name, stage in stages.items():
-                work = Work(self.config, self.made, self.data.fingerprint, self.address)
+                work = Work(self.config, self.made, self.data.inputs, self.address)
                 inputs = json.loads(json.dumps(stage.inputs(work)))
                 folder = self._folder(name, inputs)
                 found = _record(folder)

@@ -16,6 +16,8 @@ from attn import store
 from attn.config.base import Config, is_remote
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
+from attn.config.train import TrainConfig
+from attn.data.content import Part, mark
 from attn.data.files import join, list_files, read_bytes
 from attn.data.source import SourceConfig
 from attn.data.transfer import exists
@@ -40,12 +42,12 @@ class Work:
 
     Attributes:
         made: What the stages before it have left, by stage.
-        fingerprint: Of a data set.
+        data: Of a data set: names, labels and the files of the parts that a stage reads.
     """
 
     config: PipelineConfig
     made: Mapping[str, Outputs]
-    fingerprint: Callable[[SourceConfig], str]
+    data: Callable[[SourceConfig, tuple[Part, ...]], dict[str, str]]
     address: str | None = None
 
 
@@ -164,7 +166,7 @@ class _Maps:
 
     def inputs(self, work: Work) -> dict[str, Any]:
         assert work.config.maps is not None, "a stage only where it is given"
-        data = work.fingerprint(work.config.maps.data)
+        data = work.data(work.config.maps.data, ("image",))
         return {"config": _plain(work.config.maps), "data": data, "weights": _classifier(work)["weights"]}
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
@@ -191,7 +193,7 @@ class _Cues:
         config = work.config
         labels, source = config.labels.model_dump(mode="json", exclude={"maps"}), config.segment.data
         made = _attention(work)
-        data = {"config": source.model_dump(mode="json"), "fingerprint": work.fingerprint(source)}
+        data = {"config": source.model_dump(mode="json"), **work.data(source, ("image", "mask", "saliency"))}
         return {"labels": labels, "data": data, "maps": made.get("stored") or made["drawn"]}
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
@@ -237,7 +239,7 @@ class _Evaluation:
 
     def inputs(self, work: Work) -> dict[str, Any]:
         config = work.config.evaluation
-        data, weights = work.fingerprint(config.data), work.made["segment"]["weights"]
+        data, weights = work.data(config.data, ("image", "mask")), work.made["segment"]["weights"]
         return {"config": _plain(config), "data": data, "weights": weights}
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
@@ -264,9 +266,19 @@ def _plain(config: Config) -> dict[str, Any]:
 
 
 def _training_inputs(config: RunConfig, work: Work) -> dict[str, Any]:
-    described: dict[str, Any] = {"config": _plain(config), "data": work.fingerprint(config.data)}
+    described: dict[str, Any] = {"config": _plain(config)}
+    parts: tuple[Part, ...] = ("image",)
+    if isinstance(config, TrainConfig):
+        if config.method.build().supervision is not None:
+            parts += ("mask",)
+        if (companion := config.method.companion) is not None:
+            seen: tuple[Part, ...] = ("image", "saliency") if companion.saliency else ("image",)
+            described["companion"] = work.data(companion.source, seen)
+    described["data"] = work.data(config.data, parts)
     weights = described["config"]["model"].get("weights")
-    if isinstance(weights, str) and not is_remote(weights) and Path(weights).is_file():
+    if isinstance(weights, str) and is_remote(weights):
+        described["weights"] = mark(weights)
+    elif isinstance(weights, str) and Path(weights).is_file():
         with Path(weights).open("rb") as stream:
             described["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
     return described

@@ -1,6 +1,6 @@
 """A pipeline repeats no finished stage, whatever ended it, and repeats what has changed.
 
-Training itself is stood in for by an untrained network: tests/jobs/test_train.py has its checkpoints.
+But for one test, training itself is stood in for by an untrained network.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
+from attn.data.generated import ScenesConfig
+from attn.data.transfer import write_bytes
 from attn.errors import ConfigError, RunError
 from attn.segmentation.labels import FileLabels
 from attn.tracking import create_run
-from jobs import pipeline, stages
+from jobs import pipeline, stages, train
 from jobs.kinds import kind_of
 from jobs.run_folder import RunFolder
 
@@ -115,6 +119,43 @@ def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
     assert mended["scores"] == first["scores"]
 
 
+def files(root: Path) -> str:
+    """Scenes as files; gives the pipeline's data."""
+    lines = ["image,labels,mask,saliency,id,split"]
+    for split in ("train", "val"):
+        source = ScenesConfig(split=split, count=8, size=32).build()
+        for index, record in enumerate(source.records):
+            example, name = source.load(index), f"{split}{index}"
+            for kind in ("image", "mask", "saliency"):
+                write_bytes(f"{root}/{kind}/{name}.png", cv2.imencode(".png", getattr(example, kind))[1].tobytes())
+            labels = "|".join(source.classes[label] for label in record.labels)
+            lines.append(f"image/{name}.png,{labels},mask/{name}.png,saliency/{name}.png,{name},{split}")
+    (root / "table.csv").write_text("\n".join(lines))
+    return (
+        f"data={{source: manifest, manifest: {root}/table.csv, split: train, classes: [{', '.join(source.classes)}]}}"
+    )
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_changed_file_repeats_the_stages_that_read_it(tmp_path: Path) -> None:
+    overrides = files(tmp_path), "evaluation.data.split=val"
+
+    def repeats() -> list[str]:
+        return repeated(pipeline.run(config(tmp_path / "runs", *overrides), run_id="p"))
+
+    def paint(name: str) -> None:
+        cv2.imwrite(f"{tmp_path}/{name}.png", np.zeros_like(cv2.imread(f"{tmp_path}/{name}.png", -1)))
+
+    assert repeats() == NAMES
+    paint("saliency/train0")
+    assert repeats() == ["cues", "segment", "evaluation"]
+    paint("mask/val0")
+    assert repeats() == ["evaluation"]
+    paint("image/train0")
+    assert repeats()[:2] == ["train", "maps"]
+    assert repeats() == []
+
+
 @pytest.mark.usefixtures("quickly")
 def test_the_stages_are_children_of_one_record(tmp_path: Path) -> None:
     from mlflow import MlflowClient
@@ -191,3 +232,48 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
     RunFolder(str(tmp_path), "p").update(kind="train", state="done")
     with pytest.raises(RunError, match="no pipeline"):
         pipeline.run(config(tmp_path), run_id="p")
+
+
+class TrainedOnce(Untrained):
+    """Classifiers by Ray, their first training ended after one epoch; segmentation untrained."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.patch, self.resumed = patch, list[str]()
+
+    def run(self, config: RunConfig, *, run_id: str, address: str | None = None) -> dict[str, Any]:
+        if isinstance(config, SegmentConfig):
+            return super().run(config, run_id=run_id)
+        with self.patch.context() as patch:
+            fit = train._fit  # pyright: ignore[reportPrivateUsage]
+
+            def interrupted(config: RunConfig, *arguments: Any, **options: Any) -> dict[str, Any]:
+                fit(shortened(config), *arguments, **options)
+                raise KeyboardInterrupt
+
+            patch.setattr(train, "_fit", interrupted)
+            return train.run(config, run_id=run_id)
+
+    def resume(self, run: str, *, address: str | None = None) -> dict[str, Any]:
+        if "-train-" not in run:
+            return super().resume(run)
+        self.resumed.append(run)
+        return train.resume(run)
+
+
+def shortened(config: RunConfig) -> RunConfig:
+    return config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_up")
+def test_a_training_stage_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once, given = TrainedOnce(monkeypatch), config(tmp_path, "cluster.workers=1")
+    monkeypatch.setattr(stages, "train", once)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(given, run_id="p")
+    result = pipeline.run(given, run_id="p")
+    assert repeated(result) == NAMES
+    folder = result["stages"]["train"]["folder"]
+    assert once.resumed == [folder]
+    lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
