@@ -98,7 +98,8 @@ def masks_name(data: Any) -> str | None:
 def resize_text(config: InputConfig) -> str:
     """How images become the input, in words that fix it: `squash 225x225`."""
     size = f"{config.size}x{config.size}" if isinstance(config.size, int) else "x".join(map(str, config.size))
-    return f"short_side {config.size}" if config.resize == "short_side" else f"{config.resize} {size}"
+    way = "squash" if config.resize == "random_part" else config.resize
+    return f"short_side {config.size}" if config.resize == "short_side" else f"{way} {size}"
 
 
 def _load(model: str, root: str, scratch: Path, load: Callable[[str | Path, str], B]) -> B:

@@ -39,9 +39,10 @@ class InputConfig(Config):
         size: Side, or (height, width), of the input; of the short side with `resize: short_side`.
         resize: `squash` brings the whole image to `size`, whatever its aspect. `short_side` keeps the aspect and crops
             nothing, so inputs differ in size. `crop` takes a random part in training (`crop_area`, `crop_aspect`)
-            and the largest part in the middle elsewhere. `scaled_crop` cuts `size` out of the image at a random scale
-            of its own size (`crop_scale`) in training, and out of its middle at its own size elsewhere; what lies
-            beyond the edges is filled with `mean` (DeepLab).
+            and the largest part in the middle elsewhere. `random_part` takes the same part in training, and elsewhere
+            the whole image, as `squash` does, so that maps cover all of it. `scaled_crop` cuts `size` out of the image
+            at a random scale of its own size (`crop_scale`) in training, and out of its middle at its own size
+            elsewhere; what lies beyond the edges is filled with `mean` (DeepLab).
         crop_area: Range of the part's area, as a share of the image's. Above 1 the part reaches beyond the edges, which
             are filled with `mean`.
         crop_aspect: Range of the part's width : height, before it is squashed to `size`.
@@ -53,7 +54,7 @@ class InputConfig(Config):
     """
 
     size: Side | tuple[Side, Side] = 224
-    resize: Literal["squash", "short_side", "crop", "scaled_crop"] = "squash"
+    resize: Literal["squash", "short_side", "crop", "random_part", "scaled_crop"] = "squash"
     crop_area: tuple[float, float] = (0.25, 1.0)
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
     crop_scale: tuple[float, float] = (0.7, 1.3)
@@ -87,7 +88,7 @@ def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.rand
         scale = config.size / min(height, width)
         return Geometry.whole(image_size, (round(height * scale), round(width * scale)), flip=flip)
     size = (config.size, config.size) if isinstance(config.size, int) else config.size
-    if config.resize == "squash":
+    if config.resize == "squash" or (config.resize == "random_part" and rng is None):
         moves = (0, 0) if rng is None or not config.shift else rng.integers(-config.shift, config.shift + 1, 2).tolist()
         top, left = (round(move * side / own) for move, side, own in zip(moves, image_size, size, strict=True))
         return Geometry(image_size, (top, left, height, width), size, flip)

@@ -25,6 +25,7 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
         (InputConfig(size=224, resize="short_side"), (500, 333), (336, 224), (0, 0, 500, 333)),
         (InputConfig(size=321, resize="crop"), (375, 500), (321, 321), (0, 62, 375, 375)),
         (InputConfig(size=(20, 40), resize="crop"), (40, 40), (20, 40), (10, 0, 20, 40)),
+        (InputConfig(size=321, resize="random_part"), (375, 500), (321, 321), (0, 0, 375, 500)),
         (InputConfig(size=321, resize="scaled_crop"), (375, 500), (321, 321), (27, 89, 321, 321)),
         (InputConfig(size=321, resize="scaled_crop"), (281, 500), (321, 321), (-20, 89, 321, 321)),
     ],
@@ -46,6 +47,8 @@ def test_random_crops_keep_to_their_range(height: int, width: int, low: float, m
     area = (low, low * more)
     config = InputConfig(size=32, resize="crop", crop_area=area)
     geometry = draw_geometry(config, (height, width), np.random.default_rng(seed))
+    part = config.model_copy(update={"resize": "random_part"})
+    assert draw_geometry(part, (height, width), np.random.default_rng(seed)) == geometry
     top, left, crop_h, crop_w = geometry.crop
     assert crop_h * crop_w <= area[1] * height * width * 1.1 + crop_h + crop_w
     if area[1] <= 1:
