@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ["resume", "run"]
 
+import logging
 import os
 import platform
 import time
@@ -21,9 +22,9 @@ from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
 from attn.errors import ConfigError, RunError
 from attn.sweep import SweepConfig
-from attn.sweep.config import Asha, Pbt
-from attn.sweep.load import trial_config
-from attn.sweep.space import Dimension, Point
+from attn.sweep.config import Pbt
+from attn.sweep.load import in_one_process, trial_config
+from attn.sweep.space import Point
 from attn.tracking import TrackingConfig, create_run, terminate
 from attn.tracking.address import tracking_uri
 from jobs.origin import record_origin
@@ -34,7 +35,7 @@ from jobs.sweep_points import Suggestions
 from jobs.sweep_progress import teller
 from jobs.sweep_results import Row, conclude, read_rows
 from jobs.train import close_run, process_marks
-from jobs.trial_folder import EPOCH, OBJECTIVE, in_one_process, trial_folder
+from jobs.trial_folder import OBJECTIVE, trial_folder, trial_name
 
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -138,6 +139,7 @@ class _Sweep:
         from ray.tune.logger import JsonLoggerCallback
 
         from jobs.storage import ray_storage
+        from jobs.sweep_schedulers import domain, scheduler_of
         from jobs.sweep_search import PlannedSearch
         from jobs.trial import Trial
 
@@ -147,9 +149,10 @@ class _Sweep:
             from ray.tune.search import BasicVariantGenerator
 
             points = [self.begin(number, self.suggestions.point(number)) for number in self.left]
+            logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns of each trial that goes on
             search: Any = BasicVariantGenerator(points_to_evaluate=points, max_concurrent=0)
             searched = {name: value for name, value in points[0].items() if name not in self.config.space}
-            searched |= {name: _domain(dimension) for name, dimension in self.config.space.items()}
+            searched |= {name: domain(dimension) for name, dimension in self.config.space.items()}
             searched["number"] = tune.choice(self.left)
         else:
             search = PlannedSearch(self.suggestions, self.left, self.begin, self.config.objective.mode)
@@ -161,16 +164,18 @@ class _Sweep:
                 metric=OBJECTIVE,
                 mode=self.config.objective.mode,
                 search_alg=search,
-                scheduler=_scheduler(self.config, plan.epochs),
+                scheduler=scheduler_of(self.config, plan.epochs),
                 num_samples=len(self.left),
                 max_concurrent_trials=None if isinstance(self.config.scheduler, Pbt) else plan.parallel,
                 reuse_actors=self.in_process,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
+                trial_name_creator=trial_name,
+                trial_dirname_creator=trial_name,
             ),
             run_config=tune.RunConfig(
                 name="tune", storage_path=path, storage_filesystem=filesystem, verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
+                # Of PBT alone, which hands them on; a trial's own are in its folder.
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
                 callbacks=[teller(self.config, self.folder, self.rows.values()), JsonLoggerCallback()],
             ),
         )  # fmt: skip
@@ -188,6 +193,7 @@ class _Sweep:
             "sweep": self.folder.run_id,
             "objective": self.config.objective.model_dump_json(),
             "threads": self.plan.threads,
+            "pauses": isinstance(self.config.scheduler, Pbt),
             **point,
         }
         if folder.exists():
@@ -237,49 +243,3 @@ class _Sweep:
         folder = trial_folder(self.folder, row.number)
         folder.update(state="failed", ended=time.time(), error=row.error or "its process ended before the trial did")
         terminate(self.config.tracking, self.config.root, row.tracking_run, "failed")
-
-
-def _trial_name(trial: Any) -> str:
-    return f"trial-{trial.config['number']:04d}-{trial.trial_id}"
-
-
-def _domain(dimension: Dimension) -> Any:
-    from ray import tune
-
-    if dimension.choices is not None:
-        return tune.choice(list(dimension.choices))
-    assert dimension.low is not None
-    assert dimension.high is not None
-    if dimension.integer:
-        return tune.randint(int(dimension.low), int(dimension.high) + 1)
-    return tune.uniform(dimension.low, dimension.high)
-
-
-def _scheduler(config: SweepConfig, epochs: int) -> Any:
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining
-
-    match config.scheduler:
-        case Asha() as asha:
-            return ASHAScheduler(
-                # One more than there are: at `max_t` a trial would be stopped before its model is kept.
-                time_attr=EPOCH,
-                max_t=epochs + 1,
-                grace_period=min(asha.grace_epochs, epochs),
-                reduction_factor=asha.factor,
-            )
-        case Pbt() as pbt:
-            import random
-
-            def draw(name: str) -> Any:
-                dimension = config.space[name]
-                return list(dimension.choices) if dimension.choices else lambda: dimension.at(random.random())
-
-            return PopulationBasedTraining(
-                time_attr=EPOCH,
-                perturbation_interval=pbt.every_epochs,
-                hyperparam_mutations={name: draw(name) for name in config.space},
-                quantile_fraction=pbt.quantile,
-                resample_probability=pbt.resample,
-            )
-        case _:
-            return FIFOScheduler()

@@ -10,8 +10,7 @@ from typing import Any
 
 from attn.config.run import RunConfig
 from attn.sweep.config import Asha, SweepConfig
-from attn.sweep.load import trial_config
-from jobs.trial_folder import in_one_process
+from attn.sweep.load import in_one_process, trial_config
 
 START_SECONDS = 20.0
 """Ray's start and the first imports, here."""
@@ -81,7 +80,8 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     room = gpus // trial.cluster.workers if use_gpu else cores // least
     parallel = max(1, min(config.parallel or room, room, config.trials))
     threads = trial.cluster.threads or max(1, cores // (parallel * trial.cluster.workers))
-    per_trial: dict[str, float] = {"CPU": 0.01}
+    # Something must be asked for, and any part of a core would be missing to a machine's worth of workers.
+    per_trial: dict[str, float] = {"memory": 1 << 20}
     if one:
         per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
     epochs = _epochs(trial)

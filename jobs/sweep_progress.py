@@ -15,7 +15,7 @@ from attn.errors import AttnError
 from attn.sweep import SweepConfig
 from jobs.run_folder import RunFolder
 from jobs.sweep_results import Row
-from jobs.trial_folder import EPOCH, OBJECTIVE
+from jobs.trial_folder import EPOCH, OBJECTIVE, trial_number
 
 PROGRESS = "progress.json"
 
@@ -41,7 +41,7 @@ def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds:
         ) -> None:
             score = result.get(OBJECTIVE)
             if isinstance(score, float) and math.isfinite(score):
-                self.scores[trial.config["number"]] = score
+                self.scores[trial_number(str(trial))] = score
             if time.monotonic() - self.written > seconds:
                 self.keep()
 
@@ -49,7 +49,7 @@ def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds:
             self.tell(trial, "ended")
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.scores.pop(trial.config["number"], None)
+            self.scores.pop(trial_number(str(trial)), None)
             self.tell(trial, "failed")
 
         def tell(self, trial: Any, how: str) -> None:
@@ -59,7 +59,7 @@ def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds:
             score = result.get(OBJECTIVE)
             shown = "" if score is None else f"  {score:.4f} after epoch {result.get(EPOCH)}"
             values = ", ".join(f"{name}={given[name]}" for name in given if "." in name)
-            print(f"trial {given['number']} of {config.trials} {how}{shown}  {values}", file=sys.stderr)
+            print(f"trial {trial_number(str(trial))} of {config.trials} {how}{shown}  {values}", file=sys.stderr)
 
         def keep(self) -> None:
             self.written = time.monotonic()

@@ -39,6 +39,7 @@ class Row:
         state: `waiting`, `running`, `done`, `failed`, or `stopped` by the scheduler.
         objective: Its last score; None where it has none.
         epoch: How many epochs it came to.
+        seconds: That it ran, pauses not counted.
     """
 
     number: int
@@ -68,7 +69,6 @@ def read_rows(folder: RunFolder) -> list[Row]:
             continue
         if "number" not in state:
             continue
-        started, ended = state.get("started"), state.get("ended")
         rows.append(
             Row(
                 number=state["number"],
@@ -76,7 +76,7 @@ def read_rows(folder: RunFolder) -> list[Row]:
                 values=state["values"],
                 objective=None if state["state"] == "failed" else (state.get("metrics") or {}).get(objective),
                 epoch=state.get("epoch", 0),
-                seconds=round(ended - started, 1) if started and ended else None,
+                seconds=round(state["seconds"], 1) if "seconds" in state else None,
                 model=state.get("model"),
                 error=state.get("error"),
                 tracking_run=state.get("tracking_run"),
@@ -194,6 +194,8 @@ def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
         f"Expect:  {config.objective.metric} = {best.objective:.4f} ({config.objective.split or 'validation'} split)\n"
         f"Command: attn {found.kind} best.yaml"
     )
+    if trial_folder(folder, best.number).state().get("taken"):
+        head += "\n\nOn its way it took over other trials' weights (`taken` in its run.json), which no config repeats."
     return dump_config(found, head)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Trial"]
 
+import json
 import queue
 import shutil
 import tempfile
@@ -19,17 +20,19 @@ from typing import Any
 from ray import tune
 
 from attn.config.kinds import read_config
-from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError
 from attn.sweep.config import Objective
+from attn.sweep.load import in_one_process
 from jobs.kinds import kind_of
 from jobs.run_folder import RunFolder
 from jobs.train import close_run, export_model, process_marks
-from jobs.trial_folder import EPOCH, OBJECTIVE, in_one_process, trial_folder
+from jobs.trial_folder import EPOCH, OBJECTIVE, trial_folder, trial_number
+from jobs.trial_taken import Taken
 from jobs.trial_training import TrialStopped, train_here
 
-CHECKPOINT = "training"
+CHECKPOINT, TOLD = "training", "told.json"
+"""What Ray Tune keeps of a trial: its newest checkpoint, and what was last told of it."""
 
 
 class Trial(tune.Trainable):
@@ -62,23 +65,27 @@ class Trial(tune.Trainable):
         with tempfile.TemporaryDirectory(prefix="attn-trial-") as scratch:
             newest = newest_checkpoint(self.folder, Path(scratch))
             shutil.copytree(newest, Path(checkpoint_dir, CHECKPOINT))
+        Path(checkpoint_dir, TOLD).write_text(json.dumps({"number": self.number, **self.last}))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        place = Path(tempfile.mkdtemp(prefix="attn-trial-"))
-        shutil.copytree(Path(checkpoint, CHECKPOINT), place, dirs_exist_ok=True)
-        self.start = place
+        """Go on from a checkpoint: the trial's own newest, which its folder has, or another trial's."""
+        self.last = json.loads(Path(checkpoint, TOLD).read_text())
+        number = self.last.pop("number")
+        if number != self.number:
+            self.taken = Taken(number, self.last[EPOCH], self.values)
+            self.taken.into(self.folder, Path(checkpoint, CHECKPOINT))
 
     def cleanup(self) -> None:
         self._end()
 
     def _begin(self, given: dict[str, Any]) -> None:
-        self.number, sweep = int(given["number"]), RunFolder(str(given["root"]), str(given["sweep"]))
+        self.number, sweep = trial_number(self.trial_name), RunFolder(str(given["root"]), str(given["sweep"]))
         self.objective = Objective.model_validate_json(given["objective"])
-        self.threads = int(given["threads"])
+        self.threads, self.pauses = int(given["threads"]), bool(given["pauses"])
         self.values = {name: value for name, value in given.items() if name not in GIVEN}
         self.folder = trial_folder(sweep, self.number)
         self.thread: threading.Thread | None = None
-        self.start: Path | None = None
+        self.taken: Taken | None = None
         self.stopped = threading.Event()
         self.turn: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -91,8 +98,6 @@ class Trial(tune.Trainable):
             self.turn.put(None)
             self.thread.join()
             self.thread = None
-        if self.start is not None:
-            shutil.rmtree(self.start, ignore_errors=True)
 
     def _tell(self, epoch: int, metrics: dict[str, float]) -> None:
         """Hand an epoch over, and wait until another is wanted."""
@@ -102,44 +107,41 @@ class Trial(tune.Trainable):
             raise TrialStopped
 
     def _train(self) -> None:
-        config: RunConfig | None = None
+        self.turn.get()
+        begun = time.time()
+        config = read_config(self.folder.read("config.yaml").decode(), self.folder.path("config.yaml"))
+        state = self.folder.state()
+        before = state.get("seconds", 0.0)
+
+        def close(how: str, **fields: Any) -> None:
+            close_run(config, self.folder, how, seconds=before + time.time() - begun, **fields)
+
         try:
-            self.turn.get()
-            config = self._config()
-            if (refused := self.folder.state().get("refused")) is not None:
+            if (refused := state.get("refused")) is not None:
                 raise RunError(refused)
-            self.folder.update(state="running", started=time.time(), ended=None, error=None, **process_marks())
+            marks = {"started": state.get("started") or begun, "ended": None, "error": None, **process_marks()}
+            self.folder.update(state="running", **marks)
+            if self.taken is not None:
+                config = self.taken.config(config, self.folder)
             if in_one_process(config):
                 model = self._train_here(config)
             else:
                 from jobs.trial_run import train_with_workers
 
                 model = train_with_workers(config, self.folder, self.objective, self._tell)
-            close_run(config, self.folder, "done", model=model)
-            self.news.put({"done": True})
+            close("done", model=model)
+            told = self.folder.state()
+            last = {OBJECTIVE: told["metrics"][self.objective.metric], EPOCH: told["epoch"], "metrics": told["metrics"]}
+            self.news.put({**last, "done": True})
         except TrialStopped:
-            if config is not None:
-                close_run(config, self.folder, "stopped")
+            if self.pauses:  # until Ray Tune has room for it again
+                self.folder.update(state="waiting", seconds=before + time.time() - begun)
+            else:
+                close("stopped")
         except BaseException as error:
             text = str(error) if isinstance(error, AttnError) else f"{type(error).__name__}: {error}"
-            if config is not None:
-                close_run(config, self.folder, "failed", error=text)
+            close("failed", error=text)
             self.news.put(RuntimeError(text))
-
-    def _config(self) -> RunConfig:
-        """The trial's config; population-based training may have changed its values since they were written."""
-        name = self.folder.path("config.yaml")
-        text = self.folder.read("config.yaml").decode()
-        config = read_config(text, name)
-        if self.start is not None:
-            from attn.sweep.load import point_overrides
-
-            changed = read_config(text, name, point_overrides(self.values))
-            if changed != config:
-                config = changed
-                self.folder.write("config.yaml", dump_config(config, "A trial's config, as it ended."))
-                self.folder.update(values=self.values)
-        return config
 
     def _train_here(self, config: RunConfig) -> str:
         from jobs.storage import newest_checkpoint, newest_checkpoint_name
@@ -148,13 +150,12 @@ class Trial(tune.Trainable):
         self.folder.update(**kind.check(config, self.folder))
         prepared = kind.ready(config, self.folder)
         with tempfile.TemporaryDirectory(prefix="attn-trial-") as scratch:
-            start = self.start
-            if start is None and newest_checkpoint_name(self.folder):
-                start = newest_checkpoint(self.folder, Path(scratch))
+            start = newest_checkpoint(self.folder, Path(scratch)) if newest_checkpoint_name(self.folder) else None
             metrics = train_here(prepared, self.folder, self.objective, self._tell, start=start, threads=self.threads)
-        self.folder.update(metrics=metrics)
+        if metrics:  # none where the last epoch was there already
+            self.folder.update(metrics=metrics)
         return export_model(config, self.folder, record=False)
 
 
-GIVEN = frozenset({"number", "root", "sweep", "objective", "threads"})
+GIVEN = frozenset({"number", "root", "sweep", "objective", "threads", "pauses"})
 """What Tune's config of a trial holds beside the searched values."""

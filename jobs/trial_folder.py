@@ -1,23 +1,27 @@
-"""Where a sweep's trial lies, what it reports, and whether it needs workers of its own. Needs no Ray."""
+"""Where a sweep's trial lies, what Ray Tune calls it, and what it reports. Needs no Ray."""
 
 from __future__ import annotations
 
-__all__ = ["EPOCH", "OBJECTIVE", "in_one_process", "trial_folder"]
+__all__ = ["EPOCH", "OBJECTIVE", "trial_folder", "trial_name", "trial_number"]
 
-from attn.config.run import RunConfig
-from attn.config.segment import SegmentConfig
+from typing import Any
+
 from jobs.run_folder import RunFolder
 
 OBJECTIVE, EPOCH = "objective", "epoch"
 """What a trial reports to Ray Tune after each epoch."""
 
 
-def in_one_process(config: RunConfig) -> bool:
-    """Whether a trial trains in the trial's own process: with one worker, and without a second round."""
-    second = isinstance(config, SegmentConfig) and config.retrain is not None
-    return config.cluster.workers == 1 and not second
-
-
 def trial_folder(sweep: RunFolder, number: int) -> RunFolder:
     """The folder of a sweep's trial: a run's folder like any other, in the sweep's."""
     return RunFolder(sweep.uri, f"{sweep.run_id}-{number:04d}")
+
+
+def trial_name(trial: Any) -> str:
+    """What Ray Tune is to call a trial."""
+    return f"trial-{trial.config['number']:04d}-{trial.trial_id}"
+
+
+def trial_number(name: str) -> int:
+    """A trial's number, by its name: population-based training gives a trial the whole config of another."""
+    return int(name.split("-")[1])

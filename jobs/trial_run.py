@@ -60,7 +60,9 @@ def train_with_workers(
         raise ended[0]
     if not objective.of_epoch:
         more = [f"root={folder.root}", *([f"data.split={objective.split}"] if objective.split else [])]
-        tell(told, _with(objective, metrics | open_subject(ended[0], more).evaluate(lambda _: None).metrics()))
+        metrics = metrics | open_subject(ended[0], more).evaluate(lambda _: None).metrics()
+        folder.update(metrics=_with(objective, metrics))
+        tell(told, metrics)
     return ended[0]
 
 

@@ -105,7 +105,7 @@ class RayReporter:
         now = time.monotonic()
         if now - self.last_record >= RECORD_SECONDS:
             self.last_record = now
-            self.channel.put({"kind": "step", **asdict(record)})
+            self.channel.put({"kind": "step", "at": time.time(), **asdict(record)})
         if record.step % self.config.tracking.log_every_steps == 0:
             self.tracker.log_metrics(
                 {f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["load_sweep", "point_overrides", "trial_config"]
+__all__ = ["in_one_process", "load_sweep", "point_overrides", "trial_config"]
 
 import json
 from collections.abc import Mapping
@@ -13,8 +13,9 @@ from attn.config.kinds import read_config
 from attn.config.recipes import Find, config_text
 from attn.config.resolve import OVERRIDE, dump_config, parse_config
 from attn.config.run import RunConfig
+from attn.config.segment import SegmentConfig
 from attn.errors import ConfigError, Fault
-from attn.sweep.config import SweepConfig
+from attn.sweep.config import Asha, Pbt, SweepConfig
 from attn.sweep.space import Point
 
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
@@ -70,6 +71,8 @@ def read_sweep(
                 except ConfigError as error:
                     faults.append(_of_value(document, key, value, error.faults[0]))
                     break
+        if (fault := _without_epochs(document, config, base)) is not None:
+            faults.append(fault)
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return config, base
@@ -82,6 +85,12 @@ def trial_config(base: str, point: Mapping[str, Any], *more: str) -> RunConfig:
         ConfigError: The values do not go together.
     """
     return read_config(base, "base", [*point_overrides(point), *more])
+
+
+def in_one_process(config: RunConfig) -> bool:
+    """Whether a trial trains in the trial's own process: with one worker, and without a second round."""
+    second = isinstance(config, SegmentConfig) and config.retrain is not None
+    return config.cluster.workers == 1 and not second
 
 
 def point_overrides(point: Mapping[str, Any]) -> list[str]:
@@ -111,6 +120,21 @@ def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
         return dump_config(read_config(text, name))
     except ConfigError:
         return None
+
+
+def _without_epochs(document: Document, config: SweepConfig, base: str) -> Fault | None:
+    """What a scheduler cannot do with trials that have workers of their own, which it cannot look into."""
+    if in_one_process(trial_config(base, {})):
+        return None
+    place = document.place(("scheduler",))
+    if isinstance(config.scheduler, Pbt):
+        return Fault(place, "scheduler.name=pbt hands weights from trial to trial, which trials with workers of their "
+                     "own do not take", "set.cluster.workers=1, and no second round")  # fmt: skip
+    if isinstance(config.scheduler, Asha) and not config.objective.of_epoch:
+        return Fault(place, "scheduler.name=asha compares trials by their epochs, but with workers of their own "
+                     f"{config.objective.metric} is taken once, at their end",
+                     "set.cluster.workers=1, or a figure of the epoch such as objective.metric=val/mAP")  # fmt: skip
+    return None
 
 
 def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) -> Fault:

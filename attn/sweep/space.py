@@ -83,6 +83,15 @@ class Dimension(Config):
         value = min(max(value, self.low), self.high)  # exp(log(x)) may be a bit beyond x
         return round(value) if self.integer else value
 
+    def nearest(self, value: Any) -> Scalar:
+        """The value of a range that is nearest to another; of choices, which have no order, the value itself."""
+        if self.choices is not None:
+            return value
+        assert self.low is not None
+        assert self.high is not None
+        value = min(max(float(value), self.low), self.high)
+        return round(value) if self.integer else value
+
     def ends(self) -> tuple[Scalar, ...]:
         """Every choice, or both ends of the range: what a field must be able to take."""
         return self.choices if self.choices is not None else (self.at(0), self.at(1))

@@ -295,13 +295,21 @@ class Trainer:
         """Take over a checkpoint; returns the part of it that all workers share."""
         position, shared, own = self.world.together(lambda: load_checkpoint(folder, self.world.rank, self.world.size))
         self.network.load_state_dict(shared["model"])
-        self.optimizer.load_state_dict(shared["optimizer"])
+        _load(self.optimizer, shared["optimizer"])
         self.scaler.load_state_dict(shared["scaler"])
         if self.auxiliary is not None:
             self.auxiliary.module.load_state_dict(shared["auxiliary"])
-            self.auxiliary.optimizer.load_state_dict(shared["auxiliary_optimizer"])
+            _load(self.auxiliary.optimizer, shared["auxiliary_optimizer"])
         if own is not None:
             restore_random_state(own["random"])
             self.running = _Running(**own["running"])
         self.position = position
         return shared
+
+
+def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over what an optimizer has gathered; its settings are the config's, which may have changed since."""
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)

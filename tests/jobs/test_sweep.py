@@ -12,10 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from attn.config.recipes import load_any_config
 from attn.config.train import TrainConfig
 from attn.models.bundle import load_bundle
+from attn.sweep.load import read_sweep
 from attn.tracking.address import tracking_uri
 from attn.tracking.mlflow_children import children
 from jobs import sweep
@@ -40,6 +42,15 @@ space:
 search: {name: grid}
 objective: {metric: seed_miou}
 tracking: {register_as: swept, alias: champion}
+"""
+
+POPULATION = """
+space: {optimizer.lr: [0.01, 1.0e-6]}
+search: {name: grid}
+scheduler: {name: pbt, every_epochs: 1, quantile: 0.5}
+objective: {metric: train/loss, mode: min}
+parallel: 1
+tracking: {enabled: false}
 """
 
 
@@ -90,3 +101,38 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     assert json.loads((root / "s/trials.json").read_text())
     for name in ("trials.csv", "space.png", "space.html"):
         assert (root / "s" / name).stat().st_size > 100
+
+
+@pytest.mark.slow
+def test_a_population_hands_on_weights_and_keeps_each_trial_its_own(tmp_path: Path, ray_up: None) -> None:
+    text = TEXT[: TEXT.index("space:")].replace("epochs: 2", "epochs: 4") + POPULATION
+    config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
+    result = sweep.run(config, base, run_id="p")
+    assert result["counts"] == {"done": 2}
+    folders = [RunFolder(str(tmp_path / "p"), f"p-{number:04d}") for number in range(2)]
+    better, worse = (folder.state() for folder in folders)
+    assert "taken" not in better
+    assert [step["of_trial"] for step in worse["taken"]][:1] == [0]
+    assert worse["taken"][0]["values_before"] == {"optimizer.lr": 1e-6}
+    for folder, state in zip(folders, (better, worse), strict=True):
+        lines = [json.loads(line) for line in folder.read("metrics.jsonl").decode().splitlines()]
+        assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+        assert state["metrics"]["train/loss"] == lines[-1]["train/loss"]
+        assert load_any_config(folder.path("config.yaml"), []).optimizer.lr == state["values"]["optimizer.lr"]
+        (checkpoint,) = (tmp_path / "p" / folder.run_id / "checkpoints").glob("epoch-*")
+        saved = torch.load(checkpoint / "training.pt", weights_only=True)["optimizer"]
+        assert {group["base_lr"] for group in saved["param_groups"]} == {state["values"]["optimizer.lr"]}
+    epoch = worse["taken"][0]["epoch"]  # the trial's own weights had hardly moved until then
+    losses = [json.loads(line)["train/loss"] for line in folders[1].read("metrics.jsonl").decode().splitlines()]
+    assert losses[epoch] < losses[0] - 0.01
+
+
+@pytest.mark.slow
+def test_a_trial_with_two_workers_has_its_score_in_its_row(tmp_path: Path, ray_up: None) -> None:
+    text = TEXT.replace("workers: 1", "workers: 2").replace("epochs: 2", "epochs: 1").replace("[8, 4]", "[8]")
+    text = text.replace("[0.01, 1e+30]", "[0.01]").replace("register_as: swept, alias: champion", "enabled: false")
+    config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
+    result = sweep.run(config, base, run_id="w")
+    assert result["counts"] == {"done": 1}
+    assert 0 <= result["best"]["objective"] <= 1
+    assert load_bundle(result["best"]["model"]).classes

@@ -86,6 +86,8 @@ def test_all_faults_at_once_with_their_lines() -> None:
         (("[5, 10]", "[5, 5]"), "twice"),
         (("log: true, count: 3", "log: true"), "a range with count"),
         (("search: {name: grid}", "search: {name: tpe, trials: 4}\nscheduler: {name: pbt}"), "pbt changes values"),
+        (("workers: 1\n  training: {epochs: 9}", "workers: 2\nscheduler: {name: pbt}"), "set.cluster.workers=1"),
+        (("workers: 1\n  training: {epochs: 9}", "workers: 2\nscheduler: {name: asha}"), "is taken once, at their end"),
     ],
 )
 def test_bad_files_say_what_is_wrong(change: tuple[str, str], text: str) -> None:
