@@ -12,6 +12,7 @@ __all__ = ["resume", "run"]
 import logging
 import os
 import platform
+import sys
 import time
 from typing import Any
 
@@ -27,6 +28,7 @@ from attn.sweep.load import in_one_process, trial_config
 from attn.sweep.space import Point
 from attn.tracking import TrackingConfig, create_run, terminate
 from attn.tracking.address import tracking_uri
+from jobs.estimate import sweep_estimate
 from jobs.origin import record_origin
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -100,7 +102,9 @@ def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None)
         sweep = _Sweep(config, base, folder)
         if sweep.left:
             with ray_session(address, dashboard=not sweep.in_process):
-                sweep.tune(make_plan(config, base))
+                plan = make_plan(config, base)
+                print(plan.line(sweep_estimate(config, base, plan)), file=sys.stderr)
+                sweep.tune(plan)
         result = conclude(config, folder)
     except (KeyboardInterrupt, SystemExit):
         close_run(config, folder, "cancelled")

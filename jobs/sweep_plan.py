@@ -48,6 +48,18 @@ class Plan:
         extra = 0.0 if self.per_trial.get("CPU", 0) >= 1 else self.trials * WORKERS_SECONDS
         return START_SECONDS + (work + extra) / self.parallel
 
+    def line(self, time: dict[str, Any]) -> str:
+        """What a sweep says of itself before it starts.
+
+        Args:
+            time: As `sweep_estimate` gives it, of all trials.
+        """
+        head = f"{self.trials} trials of up to {self.epochs} epochs, {self.parallel} at a time; "
+        if time["seconds"] is None:
+            return f"{head}no time known: {time['source']}"
+        low, high = time["between"]
+        return f"{head}about {time['seconds']:.0f} s ({low:.0f} to {high:.0f}), by {time['source']}"
+
     def data(self) -> dict[str, Any]:
         """The same as plain values."""
         return {

@@ -52,6 +52,7 @@ def train_with_workers(
         for line in folder.read("metrics.jsonl").decode().splitlines() if folder.exists("metrics.jsonl") else []:
             figures = json.loads(line)
             epoch = int(figures.pop("epoch"))
+            figures = {name: value for name, value in figures.items() if name not in ("step", "seconds")}
             if epoch > told:
                 told, metrics = epoch, figures
                 if objective.of_epoch:

@@ -95,7 +95,7 @@ class RayReporter:
         self.tracker = attach(config.tracking, config.root, loop["tracking_run"] if world.rank == 0 else None)
         count = config.tracking.preview_images
         self.preview = trainer.parts.previewer(count) if world.rank == 0 and count else None
-        self.last_record = 0.0
+        self.last_record, self.steps, self.since = 0.0, 0, time.monotonic()
         self.accumulator = trainer.accumulator
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
         if world.rank == 0:
@@ -103,6 +103,7 @@ class RayReporter:
 
     def step(self, record: StepRecord) -> None:
         now = time.monotonic()
+        self.steps += 1
         if now - self.last_record >= RECORD_SECONDS:
             self.last_record = now
             self.channel.put({"kind": "step", "at": time.time(), **asdict(record)})
@@ -116,7 +117,7 @@ class RayReporter:
         if record.skipped:
             names = ", ".join(record.skipped[:5]) + (", ..." if len(record.skipped) > 5 else "")
             self.channel.put({"kind": "text", "text": f"skipped {len(record.skipped)} broken images: {names}"})
-        self._keep(record)
+        self._keep(record, whole=self.steps == trainer.steps_per_epoch)
         try:
             self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
             if self.preview is not None:
@@ -127,12 +128,19 @@ class RayReporter:
         except AttnError as error:  # the run is worth more than its record
             self.channel.put({"kind": "text", "text": f"tracking: {error}"})
 
-    def _keep(self, record: EpochRecord) -> None:
-        """One line an epoch in `metrics.jsonl`; an epoch that is done again after a restart replaces its line."""
+    def _keep(self, record: EpochRecord, *, whole: bool) -> None:
+        """One line an epoch in `metrics.jsonl`; an epoch that is done again after a restart replaces its line.
+
+        Args:
+            whole: All of it was made by this process, so that its time can be told.
+        """
+        now = time.monotonic()
+        seconds = {"seconds": round(now - self.since, 3)} if whole else {}
+        self.steps, self.since = 0, now
         name = "metrics.jsonl"
         lines = self.folder.read(name).decode().splitlines() if self.folder.exists(name) else []
         lines = [line for line in lines if json.loads(line)["epoch"] < record.epoch + 1]
-        lines.append(json.dumps({"epoch": record.epoch + 1, "step": record.step, **record.metrics}))
+        lines.append(json.dumps({"epoch": record.epoch + 1, "step": record.step, **seconds, **record.metrics}))
         self.folder.write(name, "\n".join(lines) + "\n")
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:

@@ -149,6 +149,7 @@ def _what(loaded: Any) -> dict[str, Any]:
 
     if isinstance(loaded, tuple):
         from attn.sweep.load import trial_config
+        from jobs.estimate import sweep_estimate
         from jobs.sweep_plan import make_plan
 
         config, base = loaded
@@ -156,12 +157,15 @@ def _what(loaded: Any) -> dict[str, Any]:
         plan = {"title": trial_config(base, {}).title, "trials": config.trials, "search": config.search.variant}
         plan |= {"scheduler": config.scheduler.variant, "objective": objective}
         with contextlib.suppress(DataError):  # the data need not be where the service is
-            plan |= make_plan(config, base).data()
+            made = make_plan(config, base)
+            plan |= made.data() | {"time": sweep_estimate(config, base, made)}
         return plan
     if isinstance(loaded, PipelineConfig):
         stages = {name: getattr(loaded, name) for name in STAGES if getattr(loaded, name, None) is not None}
         return {"title": loaded.title, "stages": {name: _training(config) for name, config in stages.items()}}
-    return {"title": loaded.title, **_training(loaded)}
+    from jobs.estimate import run_estimate
+
+    return {"title": loaded.title, **_training(loaded), "time": run_estimate(loaded)}
 
 
 def _training(config: Any) -> dict[str, Any]:

@@ -51,15 +51,31 @@ def plan(
         float | None,
         typer.Option("--epoch-seconds", help="What an epoch of a trial takes, for the time.", show_default=False),
     ] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Make some training steps now, for the time.")] = False,
 ) -> Result:
-    """Show what a sweep will take, before anything starts: trials, resources and, given an epoch's time, the time."""
+    """Show what a sweep or a run will take, before anything starts: trials, resources and time."""
+    from attn.config.recipes import load_any_config
+    from attn.config.run import RunConfig
     from attn.sweep import load_sweep
+    from attn.sweep.load import trial_config
     from attn.sweep.space import grid_points, random_points
+    from jobs.estimate import Epochs, run_estimate, sweep_estimate
     from jobs.sweep_plan import make_plan
 
+    def epochs(run: RunConfig) -> Epochs | None:
+        if measure:
+            from jobs.measured_steps import measured_epochs
+
+            return measured_epochs(run)
+        return None if epoch is None else Epochs((epoch, epoch, epoch), "--epoch-seconds")
+
+    given = load_any_config(recipe, overrides or [])
+    if isinstance(given, RunConfig):
+        told = {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
+        told |= {"workers": given.cluster.workers, "time": run_estimate(given, epochs(given))}
+        return Result(told, lambda console: print_tree(console, told))
     config, base = load_sweep(recipe, overrides or [])
     made = make_plan(config, base)
-    seconds = None if epoch is None else made.seconds(epoch)
     search = config.search
     if search.variant == "grid":
         points = grid_points(config.space)
@@ -69,7 +85,7 @@ def plan(
     data: dict[str, Any] = made.data() | {
         "search": search.variant,
         "scheduler": config.scheduler.variant,
-        "seconds": seconds,
+        "time": sweep_estimate(config, base, made, epochs(trial_config(base, {}))),
     }
     data |= {"objective": f"{config.objective.mode} {config.objective.metric}", "points": shown}
 

@@ -117,6 +117,7 @@ def test_a_population_hands_on_weights_and_keeps_each_trial_its_own(tmp_path: Pa
     for folder, state in zip(folders, (better, worse), strict=True):
         lines = [json.loads(line) for line in folder.read("metrics.jsonl").decode().splitlines()]
         assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+        assert all(line["seconds"] > 0 for line in lines)
         assert state["metrics"]["train/loss"] == lines[-1]["train/loss"]
         assert load_any_config(folder.path("config.yaml"), []).optimizer.lr == state["values"]["optimizer.lr"]
         (checkpoint,) = (tmp_path / "p" / folder.run_id / "checkpoints").glob("epoch-*")

@@ -1,0 +1,74 @@
+"""The time of a run or a sweep: by earlier runs alike and by no others, or by steps that are made for it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+
+import pytest
+
+from attn.config.kinds import read_config
+from attn.config.recipes import load_any_config, recipe_text
+from attn.config.resolve import dump_config
+from attn.config.run import RunConfig
+from attn.errors import ConfigError
+from attn.sweep.load import read_sweep
+from jobs.estimate import earlier_epochs, run_estimate, sweep_estimate
+from jobs.measured_steps import measured_epochs
+from jobs.run_folder import RunFolder
+from jobs.sweep_plan import make_plan
+
+SMALL = ["data.count=8", "data.size=32", "input.size=32", "cluster.workers=1", "training.batch_size=2"]
+
+
+def config(root: Path, *overrides: str) -> RunConfig:
+    found = load_any_config("scenes_gain", [*SMALL, f"root={root}", *overrides])
+    assert isinstance(found, RunConfig)
+    return found
+
+
+def left(folder: RunFolder, made: RunConfig, seconds: list[float], host: str | None = None) -> None:
+    """What a run leaves."""
+    folder.update(kind="train", state="done", host=host or platform.node(), started=float(len(seconds)))
+    folder.write("config.yaml", dump_config(made))
+    lines = [json.dumps({"epoch": epoch + 1, "step": epoch, "seconds": time}) for epoch, time in enumerate(seconds)]
+    folder.write("metrics.jsonl", "\n".join([*lines, json.dumps({"epoch": 99, "step": 99})]))  # one without its time
+
+
+def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
+    asked = config(tmp_path, "training.epochs=10")
+    assert run_estimate(asked)["seconds"] is None
+    assert "none of the 0 runs" in run_estimate(asked)["source"]
+    left(RunFolder(str(tmp_path), "elsewhere"), asked, [100.0] * 3, host="another machine")
+    left(RunFolder(str(tmp_path), "larger"), config(tmp_path, "training.batch_size=4"), [200.0] * 3)
+    assert run_estimate(asked)["seconds"] is None
+    left(RunFolder(str(tmp_path), "alike"), config(tmp_path, "method.mask_threshold=0.5"), [1.0, 2.0, 3.0])
+    RunFolder(str(tmp_path), "sweep").update(kind="sweep", state="done")
+    left(RunFolder(str(tmp_path / "sweep"), "sweep-0000"), asked, [4.0, 5.0])
+    found = earlier_epochs(asked, str(tmp_path))
+    assert found.seconds == pytest.approx((1.4, 3.0, 4.6))
+    assert "5 epochs of 2 earlier runs" in found.source
+    told = run_estimate(asked)
+    assert told["seconds"] - told["between"][0] == pytest.approx(10 * 1.6)
+    assert told["between"][1] - told["seconds"] == pytest.approx(10 * 1.6)
+
+
+def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
+    text = f"kind: sweep\nbase: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3, 0.4]}}\n"
+    (tmp_path / "base.yaml").write_text(dump_config(config(tmp_path, "training.epochs=5")))
+    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"])
+    left(RunFolder(str(tmp_path), "alike"), config(tmp_path), [7.0])
+    two = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0))
+    four = sweep_estimate(swept, base, make_plan(swept, base, cores=4, gpus=0))
+    assert two["seconds"] - four["seconds"] == pytest.approx(4 * 5 * 7 / 2 - 4 * 5 * 7 / 4)
+
+
+def test_steps_are_measured_without_a_trace(tmp_path: Path) -> None:
+    asked = config(tmp_path, "training.epochs=4", "method.warmup_epochs=2")
+    found = measured_epochs(asked)
+    assert found.seconds is not None
+    assert 0 < found.seconds[0] <= found.seconds[1] <= found.seconds[2]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="segment cannot be measured"):
+        measured_epochs(read_config(recipe_text("segment_scenes")[0], "segment"))
