@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["artifact_folder", "shown", "tracking_uri"]
+__all__ = ["SQLITE", "artifact_folder", "shown", "tracking_uri"]
 
 import os
 import re

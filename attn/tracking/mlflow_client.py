@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["connect", "hurried", "reported"]
+__all__ = ["alone", "connect", "hurried", "reported"]
 
 import contextlib
+import fcntl
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from attn.errors import TrackingError
-from attn.tracking.address import shown
+from attn.tracking.address import SQLITE, shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +37,17 @@ def connect(uri: str) -> MlflowClient:
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextlib.contextmanager
+def alone(uri: str) -> Generator[None]:
+    """Within, no other process here is in first contact with the same SQLite file: two cannot set it up at once."""
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    with open(f"{uri.removeprefix(SQLITE)}.lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from attn.tracking.address import artifact_folder
 from attn.tracking.environment import environment, git_commit
-from attn.tracking.mlflow_client import connect, hurried, reported
+from attn.tracking.mlflow_client import alone, connect, hurried, reported
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +51,7 @@ def create_mlflow_run(
 
     if (folder := artifact_folder(uri)) is not None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with hurried(), reported(uri, "the first contact"):
+    with reported(uri, "the first contact"), alone(uri), hurried():
         client = connect(uri)
         experiment_id = _experiment(client, experiment, folder)
     all_tags = {"attn.run_id": name, **({"attn.commit": commit} if (commit := git_commit()) else {}), **tags}

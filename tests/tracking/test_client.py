@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
 
-from attn.tracking.mlflow_client import FIRST_CONTACT, LATER, connect, hurried
+from attn.tracking.mlflow_client import FIRST_CONTACT, LATER, alone, connect, hurried
 
 
 @pytest.mark.parametrize("own", [None, "77"])
@@ -18,3 +21,18 @@ def test_a_client_made_in_a_hurry_waits_longer_afterwards(own: str | None, monke
         connect("http://127.0.0.1:9")
         assert {name: os.environ[name] for name in FIRST_CONTACT} == FIRST_CONTACT
     assert {name: os.environ.get(name) for name in LATER} == (LATER if own is None else dict.fromkeys(LATER, own))
+
+
+def test_one_at_a_time_sets_a_file_up(tmp_path: Path) -> None:
+    uri, entered = f"sqlite:///{tmp_path}/mlflow.db", threading.Event()
+
+    def enter() -> None:
+        with alone(uri):
+            entered.set()
+
+    second = threading.Thread(target=enter)
+    with alone(uri):
+        second.start()
+        assert not entered.wait(0.2)
+    second.join(30)
+    assert entered.is_set()
