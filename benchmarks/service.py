@@ -7,6 +7,7 @@ in turns. Each client has a connection of its own and asks every half second, as
 ask for the status, one for the log from where it stands, one follows the log as a stream. A step's time is taken from
 the run's own progress, epochs' ends left out; the slowdown is the ratio of a phase with clients to the mean of the two
 without beside it. The clients run on the same machine: what they and the service take of it is told apart, in cores.
+`--cost` measures an answer's processor time alone, without a training.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import contextlib
 import itertools
 import json
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -59,6 +61,7 @@ class Phase:
 
 def main(file: str | None, *, count: int, every: float, seconds: float, rounds: int) -> None:
     """Measure, print the tables, and write all figures into a file."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="attn-service-") as folder:
         root = Path(folder, "runs")
         server = Server(root)
@@ -71,15 +74,47 @@ def main(file: str | None, *, count: int, every: float, seconds: float, rounds: 
             for number in range(2 * rounds + 1):
                 phases.append(_phase(server, progress, number % 2 == 1, count, every, seconds))
                 print(f"phase {number + 1} of {2 * rounds + 1}: {_line(phases[-1])}", file=sys.stderr, flush=True)
-            server.call("POST", f"/jobs/{JOB}/cancel")
+        finally:  # the job would go on without the service
+            server.call("POST", f"/jobs/{JOB}/cancel?now=true")
             server.until(JOB, "cancelled", "failed", "done")
-        finally:
             server.stop()
     result = _result(phases)
     print(_table(result))
     if file is not None:
         whole = {"clients": count, "every": every, "seconds": seconds, **result, "phases": [_plain(p) for p in phases]}
         Path(file).write_text(json.dumps(whole, indent=1), encoding="utf-8")
+
+
+def cost(file: str | None, *, count: int, every: float, seconds: float) -> None:
+    """What an answer costs the service, while nothing trains: of processor time, which hardly depends on other work."""
+    rows: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="attn-service-") as folder:
+        server = Server(Path(folder, "runs"))
+        try:
+            assert server.call("POST", "/jobs", {"id": JOB, "kind": "evaluate", "target": "absent"})[0] == 201
+            server.until(JOB, "failed")
+            metrics = {f"val/score{number}": 0.5 for number in range(8)}
+            state = {"id": JOB, "state": "running", "epoch": 3, "step": 100, "metrics": metrics}
+            Path(folder, "runs", JOB).mkdir(exist_ok=True)
+            Path(folder, "runs", JOB, "run.json").write_text(json.dumps(state))
+            process = psutil.Process(server.process.pid)
+            for kind in ("status", "log"):
+                asking, before = _asking(server, count, every, seconds, kind), process.cpu_times()
+                told = json.loads(asking.communicate()[0])
+                after, answers = process.cpu_times(), len(told["asked"][kind])
+                used = after.user + after.system - before.user - before.system
+                rows[kind] = {
+                    "answers": answers,
+                    "ms": 1000 * used / answers,
+                    "client_ms": 1000 * told["cpu"] / answers,
+                }
+        finally:
+            server.kill()
+    print("| endpoint | answers | processor ms an answer | of the client |\n|---|---|---|---|")
+    for kind, row in rows.items():
+        print(f"| {kind} | {row['answers']} | {row['ms']:.2f} | {row['client_ms']:.2f} |")
+    if file is not None:
+        Path(file).write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 class Progress:
@@ -118,10 +153,7 @@ class Progress:
 def _phase(server: Server, progress: Progress, busy: bool, count: int, every: float, seconds: float) -> Phase:
     asking: subprocess.Popen[str] | None = None
     if busy:
-        command = [sys.executable, "-m", "benchmarks.service", "--ask", server.url, str(count), str(every)]
-        asking = subprocess.Popen([*command, str(seconds)], stdout=subprocess.PIPE, text=True)
-        assert asking.stdout is not None
-        asking.stdout.readline()  # all are connected
+        asking = _asking(server, count, every, seconds)
     process = psutil.Process(server.process.pid)
     before = process.cpu_times()
     step = progress.step_seconds(time.monotonic() + seconds)
@@ -131,6 +163,15 @@ def _phase(server: Server, progress: Progress, busy: bool, count: int, every: fl
         return Phase(False, step, service, 0.0, {})
     told = json.loads(asking.communicate()[0])
     return Phase(True, step, service, told["cpu"] / seconds, told["asked"])
+
+
+def _asking(server: Server, count: int, every: float, seconds: float, *kinds: str) -> subprocess.Popen[str]:
+    """Clients in a process of their own, once all are connected."""
+    command = [sys.executable, "-m", "benchmarks.service", "--ask", server.url, str(count), str(every), str(seconds)]
+    asking = subprocess.Popen([*command, *(kinds or KINDS)], stdout=subprocess.PIPE, text=True)
+    assert asking.stdout is not None
+    asking.stdout.readline()
+    return asking
 
 
 def _result(phases: list[Phase]) -> dict[str, Any]:
@@ -181,7 +222,7 @@ def _ms(times: np.ndarray, percent: float) -> float:
     return float(1000 * np.percentile(times, percent))
 
 
-async def ask(url: str, count: int, every: float, seconds: float) -> None:
+async def ask(url: str, count: int, every: float, seconds: float, kinds: list[str]) -> None:
     """The clients: says `ready` once all are connected, and at the end what they saw, as JSON."""
     place = urlsplit(url)
     streams = [await asyncio.open_connection(place.hostname, place.port) for _ in range(count)]
@@ -190,7 +231,7 @@ async def ask(url: str, count: int, every: float, seconds: float) -> None:
     asked: dict[str, list[float]] = {"status": [], "log": []}
 
     async def client(number: int) -> None:
-        kind = KINDS[number % len(KINDS)]
+        kind = kinds[number % len(kinds)]
         reader, writer = streams[number]
         if kind == "follow":
             _send(writer, f"/jobs/{JOB}/log?follow=true")
@@ -221,7 +262,7 @@ def _send(writer: asyncio.StreamWriter, path: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--ask"]:
-        asyncio.run(ask(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5])))
+        asyncio.run(ask(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]), sys.argv[6:]))
     else:
         parser = argparse.ArgumentParser(prog="python -m benchmarks.service")
         parser.add_argument("file", nargs="?", help="where all figures go, as JSON")
@@ -229,5 +270,9 @@ if __name__ == "__main__":
         parser.add_argument("--every", type=float, default=0.5, help="seconds between two questions of a client")
         parser.add_argument("--seconds", type=float, default=15.0, help="of a phase")
         parser.add_argument("--rounds", type=int, default=6)
+        parser.add_argument("--cost", action="store_true", help="an answer's processor time alone; nothing trains")
         given = parser.parse_args()
+        if given.cost:
+            cost(given.file, count=given.clients, every=given.every, seconds=given.seconds)
+            sys.exit()
         main(given.file, count=given.clients, every=given.every, seconds=given.seconds, rounds=given.rounds)

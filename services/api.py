@@ -16,6 +16,7 @@ from services.access import Guard
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.problems import add_problem_handlers
+from services.recent import Recent
 from services.secrecy import MaskedAnswers, add_secrets
 from services.supervisor import Supervisor
 
@@ -31,6 +32,8 @@ def create_app(
     # The pages that FastAPI draws for its API load scripts from elsewhere.
     app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None)
     add_secrets(tokens or {})
+    if supervisor is not None:
+        app.add_middleware(Recent, version=lambda: supervisor.table.changes)
     app.add_middleware(Guard, tokens=tokens or {})
     if not any_host:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ENDED", "Job", "JobTable"]
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -78,7 +79,11 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
 
 
 class JobTable:
-    """Jobs by id. A change names the states that it may be made in, so that two who change at once cannot both win."""
+    """Jobs by id. A change names the states that it may be made in, so that two who change at once cannot both win.
+
+    Attributes:
+        changes: How many this process has made: where it is the same, nothing is another.
+    """
 
     def __init__(self, url: str) -> None:
         """Open the database and make the table where it is not there.
@@ -86,6 +91,7 @@ class JobTable:
         Raises:
             RunError: The database cannot be opened; its URL is not told, which may hold a password.
         """
+        self.changes, self._counting = 0, threading.Lock()
         try:
             self.engine = sa.create_engine(url, pool_pre_ping=True)
             metadata = sa.MetaData()
@@ -103,6 +109,7 @@ class JobTable:
                 connection.execute(self.table.insert().values(**asdict(job)))
         except IntegrityError:
             return False
+        self._changed()
         return True
 
     def get(self, job_id: str) -> Job | None:
@@ -129,10 +136,15 @@ class JobTable:
             result = connection.execute(
                 table.update().where(table.c.id == job_id, table.c.state.in_(states)).values(**values)
             )
+        self._changed()
         return result.rowcount == 1
 
     def end(self, job: Job, state: str, error: str | None = None) -> None:
         self.change(job.id, ["queued", "running"], state=state, error=error, ended=time.time())
+
+    def _changed(self) -> None:
+        with self._counting:
+            self.changes += 1
 
     def close(self) -> None:
         self.engine.dispose()

@@ -1,0 +1,79 @@
+"""Answers that were given a moment ago: many who ask the same at once cost little more than one."""
+
+from __future__ import annotations
+
+__all__ = ["Recent"]
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECONDS = 0.3
+LARGEST = 1 << 16
+
+
+@dataclass
+class _Answer:
+    """An answer that is being made, or was; `messages` stays empty where it cannot be given again."""
+
+    begun: float
+    messages: list[Message] = field(default_factory=list)
+    made: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Recent:
+    """Gives the answer to a GET of jobs again for a third of a second, unless a job's entry has changed meanwhile.
+
+    What a run says of itself may so be that much older. Streams, errors and large answers are made for each client. It
+    must lie within whatever decides who may ask.
+    """
+
+    def __init__(self, app: ASGIApp, version: Callable[[], int]) -> None:
+        """Wrap an application.
+
+        Args:
+            version: A number that is another one after every change of the jobs' table.
+        """
+        self.app, self.version = app, version
+        self.answers: dict[tuple[str, bytes, int], _Answer] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith("/jobs"):
+            await self.app(scope, receive, send)
+            return
+        key, now = (scope["path"], scope["query_string"], self.version()), time.monotonic()
+        answer = self.answers.get(key)
+        if answer is None or now - answer.begun > SECONDS:
+            await self._make(key, _Answer(now), scope, receive, send)
+            return
+        await answer.made.wait()
+        if not answer.messages:
+            await self.app(scope, receive, send)
+        for message in answer.messages:
+            await send(dict(message))
+
+    async def _make(
+        self, key: tuple[str, bytes, int], new: _Answer, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self.answers = {at: old for at, old in self.answers.items() if new.begun - old.begun <= SECONDS}
+        self.answers[key] = new
+        seen: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            seen.append(message)
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if len(seen) == 2:  # the head and all of the body, or the first piece of a stream
+                if whole and seen[0]["status"] == 200 and len(message.get("body", b"")) <= LARGEST:
+                    new.messages = seen
+                new.made.set()
+            if len(seen) > 2:
+                seen.pop()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, keep)
+        finally:
+            new.made.set()

@@ -1,0 +1,82 @@
+"""Answers that are given again: only to the same question, only for a moment, and never past a change."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from services import recent
+from services.recent import Recent
+
+
+class App:
+    """Counts what it answers; `/jobs/stream` comes in pieces, `/jobs/none` is an error."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.made += 1
+        body = f"{self.made}".encode()
+        await asyncio.sleep(0)
+        status = 404 if scope["path"] == "/jobs/none" else 200
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        if scope["path"] == "/jobs/stream":
+            await send({"type": "http.response.body", "body": b"first ", "more_body": True})
+        await send({"type": "http.response.body", "body": body})
+
+
+class Place:
+    """A service whose table has a version."""
+
+    def __init__(self) -> None:
+        self.version, self.app = 0, App()
+        self.recent = Recent(self.app, lambda: self.version)
+
+    async def get(self, target: str, method: str = "GET") -> str:
+        sent: list[Message] = []
+        path, _, query = target.partition("?")
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "query_string": query.encode()}
+        await self.recent(scope, receive, send)
+        return b"".join(message.get("body", b"") for message in sent).decode()
+
+
+def ask(place: Place, *paths: str, together: bool = False) -> list[str]:
+    async def body() -> list[str]:
+        if together:
+            return list(await asyncio.gather(*map(place.get, paths)))
+        return [await place.get(path) for path in paths]
+
+    return asyncio.run(body())
+
+
+def test_many_at_once_get_one_answer_and_other_questions_their_own() -> None:
+    place = Place()
+    assert ask(place, *["/jobs/a"] * 50, together=True) == ["1"] * 50
+    assert ask(place, "/jobs/b", "/jobs/a?offset=3", "/jobs/a", "/runs", "/runs") == ["2", "3", "1", "4", "5"]
+    assert asyncio.run(place.get("/jobs/a", "POST")) == "6"
+
+
+def test_a_change_and_time_make_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place()
+    assert ask(place, "/jobs/a", "/jobs/a") == ["1", "1"]
+    place.version += 1
+    assert ask(place, "/jobs/a") == ["2"]
+    monkeypatch.setattr(recent, "SECONDS", -1.0)
+    assert ask(place, "/jobs/a") == ["3"]
+
+
+def test_streams_and_errors_are_each_clients_own() -> None:
+    place = Place()
+    assert sorted(ask(place, "/jobs/stream", "/jobs/stream", together=True)) == ["first 1", "first 2"]
+    assert ask(place, "/jobs/none", "/jobs/none") == ["3", "4"]
