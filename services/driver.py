@@ -7,9 +7,9 @@ __all__ = ["main"]
 import json
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
+from attn.data import files, transfer
 from attn.errors import AttnError
 from services.secrecy import cover_streams, masked
 from services.submission import Submission, load
@@ -19,12 +19,16 @@ def main(file: str) -> int:
     """Run the job that a file describes, and leave its exit status beside it.
 
     Args:
-        file: JSON of `submission`, `root` and `resume`.
+        file: JSON of `submission` and `root`, on a disk or in an object store.
     """
     signal.signal(signal.SIGTERM, _interrupt)  # until Ray brings its own
     status, error = 1, "the job ended unexpectedly; its log says why"
     try:
-        told = json.loads(Path(file).read_text(encoding="utf-8"))
+        told = json.loads(files.read_bytes(file))
+    except AttnError as fault:
+        print(f"error: {fault}: the service's root must be one place for all machines", file=sys.stderr, flush=True)
+        return 2
+    try:
         result = _run(Submission.model_validate(told["submission"]), told["root"])
         print(json.dumps(result), flush=True)
         status, error = 0, ""
@@ -36,9 +40,10 @@ def main(file: str) -> int:
         print(f"error: {fault}", file=sys.stderr, flush=True)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        part = Path(f"{file}.part")
-        part.write_bytes(masked(json.dumps({"status": status, "error": error}).encode()))
-        part.replace(f"{file}.exit")
+        try:
+            transfer.write_bytes(f"{file}.exit", masked(json.dumps({"status": status, "error": error}).encode()))
+        except AttnError as fault:  # the exit status alone has to say it
+            print(f"error: {fault}", file=sys.stderr, flush=True)
     return status
 
 

@@ -20,7 +20,7 @@ from services.models import JobList, JobStatus, Problem
 from services.status import status_of
 from services.submission import Submission, check, plan_of
 from services.supervisor import Supervisor
-from services.table import ENDED, Job
+from services.table import ENDED, RUNNING, Job
 
 FOLLOW_SECONDS = 0.5
 
@@ -62,7 +62,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     @router.post("/plan")
     def plan(submission: Submission) -> dict[str, Any]:
         """What a submission would run; starts nothing."""
-        return plan_of(submission, root) | {"waiting_before_it": len(table.list(["queued", "running"]))}
+        return plan_of(submission, root) | {"waiting_before_it": len(table.list(["queued", *RUNNING]))}
 
     @router.get("/jobs")
     def jobs() -> JobList:
@@ -105,7 +105,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         job = found(job_id)
         values: dict[str, Any] = {"state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None}
         resumable = ["failed", "cancelled", "lost"]
-        if not table.change(job_id, resumable, **values) and job.state not in ("queued", "running"):
+        if not table.change(job_id, resumable, **values) and job.state not in ("queued", *RUNNING):
             raise HTTPException(409, f"job {job_id!r} is {job.state}: there is nothing to resume")
         return told(found(job_id))
 
@@ -114,7 +114,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         """Figures for Prometheus."""
         counts = Counter(job.state for job in table.list())
         lines = ["# HELP attn_jobs Jobs by state.", "# TYPE attn_jobs gauge"]
-        lines += [f'attn_jobs{{state="{state}"}} {counts[state]}' for state in ("queued", "running", *sorted(ENDED))]
+        lines += [f'attn_jobs{{state="{state}"}} {counts[state]}' for state in ("queued", *RUNNING, *sorted(ENDED))]
         lines += ["# HELP attn_slots Jobs that may run at once.", "# TYPE attn_slots gauge"]
         return "\n".join([*lines, f"attn_slots {supervisor.slots}", ""])
 

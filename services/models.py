@@ -55,7 +55,8 @@ class JobStatus(BaseModel):
     """A job, and what its run says of itself; times in seconds since 1970, UTC.
 
     Attributes:
-        state: `queued`, `running`, `done`, `failed`, `cancelled`, or `lost`: its process is gone and left no word.
+        state: `queued`, `running`, `unreachable`: it ran when its cluster was last heard of; `done`, `failed`,
+            `cancelled`, or `lost`: it is gone and left no word.
         waiting: Why it has not started.
         stages: Of a pipeline, those that it has come to: `running`, `done`, `reused`, or `interrupted`. Epoch, step,
             progress and eta are those of the stage that it is at.

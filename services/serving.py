@@ -17,7 +17,15 @@ from services.table import JobTable
 
 
 def serve(
-    root: str, host: str, port: int, *, slots: int, database: str | None, tokens: str | None, any_host: bool
+    root: str,
+    host: str,
+    port: int,
+    *,
+    slots: int,
+    database: str | None,
+    tokens: str | None,
+    ray_jobs: str | None,
+    any_host: bool,
 ) -> None:
     """Serve the jobs and runs under a root until interrupted; jobs go on without the service.
 
@@ -29,7 +37,7 @@ def serve(
     home = Path(home_of(root))
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     table = JobTable(database or f"sqlite:///{home / 'jobs.db'}")
-    supervisor = Supervisor(root, home, table, slots)
+    supervisor = Supervisor(root, home, table, slots, ray_jobs)
     supervisor.start()
     try:
         app = create_app(root, supervisor, tokens=known, any_host=any_host)

@@ -12,7 +12,7 @@ from typing import Any
 from attn.errors import AttnError
 from jobs.run_folder import RunFolder
 from services.models import JobStatus
-from services.table import Job
+from services.table import RUNNING, Job
 
 FRESH_SECONDS = 120.0
 
@@ -27,13 +27,13 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
     stages: dict[str, dict[str, Any]] = run.get("stages") or {}
     at = next((stage["run_id"] for stage in stages.values() if stage.get("state") == "running"), job.id)
     told = run if at == job.id else _json(root, at, "run.json")  # of a pipeline, the stage that it is at
-    progress = _progress(job, root, at) if job.state == "running" else None
+    progress = _progress(job, root, at) if job.state in RUNNING else None
     metrics = run.get("metrics") or told.get("metrics")
     asked = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
     return JobStatus(
         **asked,
         waiting=waiting,
-        cancelling=job.state == "running" and job.cancel is not None,
+        cancelling=job.state in RUNNING and job.cancel is not None,
         epoch=told.get("epoch"),
         step=told.get("step"),
         stages={name: _how(stage, job) for name, stage in stages.items()} or None,
@@ -59,7 +59,7 @@ def _eta(progress: dict[str, Any] | None) -> float | None:
 
 def _how(stage: dict[str, Any], job: Job) -> str:
     """A stage's state; one that ran when its pipeline ended does so no more."""
-    if stage.get("state") == "running" and job.state != "running":
+    if stage.get("state") == "running" and job.state not in RUNNING:
         return "interrupted"
     return "reused" if stage.get("reused") else str(stage.get("state"))
 

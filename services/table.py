@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ENDED", "Job", "JobTable"]
+__all__ = ["ENDED", "RUNNING", "Job", "JobTable"]
 
 import threading
 import time
@@ -15,6 +15,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from attn.errors import RunError
 
+RUNNING = ("running", "unreachable")
+"""States of a job that has a slot."""
 ENDED = frozenset({"done", "failed", "cancelled", "lost"})
 
 
@@ -25,9 +27,13 @@ class Job:
     Attributes:
         target: A recipe's name, or the model or store of a kind that reads one.
         config: The YAML text of a file that was sent in place of a recipe's name.
-        state: `queued`, `running`, `done`, `failed`, `cancelled`, or `lost`: its process is gone and left no word.
+        state: `queued`, `running`, `unreachable`: it ran when its cluster was last heard of; `done`, `failed`,
+            `cancelled`, or `lost`: it is gone and left no word.
         cancel: `seal` or `now` once somebody, or `max_duration`, asked for its end.
-        born: When its process was created, which tells it from a later one of the same number.
+        place: URL of the job server that it was handed to; None: it runs beside the service.
+        pid: Of its process beside the service.
+        born: When its process was created, which tells it from a later one of the same number; of a Ray Job, when its
+            cluster took it.
         request: Hash of what was asked for: the same id with another request is a conflict.
     """
 
@@ -48,6 +54,7 @@ class Job:
     started: float | None = None
     ended: float | None = None
     attempt: int = 0
+    place: str | None = None
     pid: int | None = None
     born: float | None = None
 
@@ -73,6 +80,7 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
         sa.Column("started", sa.Float(53)),
         sa.Column("ended", sa.Float(53)),
         sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("place", sa.Text),
         sa.Column("pid", sa.Integer),
         sa.Column("born", sa.Float(53)),
     )
@@ -97,10 +105,20 @@ class JobTable:
             metadata = sa.MetaData()
             self.table = _columns(metadata)
             metadata.create_all(self.engine)
+            self._add_columns()
         except (SQLAlchemyError, ImportError) as error:
             raise RunError(
                 f"the service's database cannot be opened ({type(error).__name__}): check --database"
             ) from None
+
+    def _add_columns(self) -> None:
+        """Give a table that an earlier version made the columns that have come since, which are all optional."""
+        there = {column["name"] for column in sa.inspect(self.engine).get_columns(self.table.name)}
+        with self.engine.begin() as connection:
+            for column in self.table.columns:
+                if column.name not in there:
+                    kind = column.type.compile(self.engine.dialect)
+                    connection.execute(sa.DDL(f"ALTER TABLE {self.table.name} ADD COLUMN {column.name} {kind}"))
 
     def add(self, job: Job) -> bool:
         """Take a job in; False where its id is taken."""
@@ -140,7 +158,7 @@ class JobTable:
         return result.rowcount == 1
 
     def end(self, job: Job, state: str, error: str | None = None) -> None:
-        self.change(job.id, ["queued", "running"], state=state, error=error, ended=time.time())
+        self.change(job.id, ["queued", *RUNNING], state=state, error=error, ended=time.time())
 
     def _changed(self) -> None:
         with self._counting:

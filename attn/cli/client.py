@@ -75,7 +75,7 @@ class Client:
             time.sleep(POLL_SECONDS)
 
     def wait(self, job_id: str) -> dict[str, Any]:
-        """A job's status once it has ended."""
+        """A job's status once it has ended, or once its cluster was as long away as the service itself may be."""
         since = time.monotonic()
         while True:
             try:
@@ -84,9 +84,10 @@ class Client:
                 if time.monotonic() - since > PATIENCE_SECONDS:
                     raise
             else:
-                since = time.monotonic()
-                if job["state"] not in ("queued", "running"):
+                waits, away = time.monotonic() - since, job["state"] == "unreachable"
+                if not (job["state"] in ("queued", "running") or (away and waits <= PATIENCE_SECONDS)):
                     return job
+                since = since if away else time.monotonic()
             time.sleep(POLL_SECONDS)
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:

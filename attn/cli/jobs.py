@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn submit` said it.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the job has ended, with its exit status.")]
 
-STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4}
+STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
 
 
 @command

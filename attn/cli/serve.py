@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["serve"]
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PLAIN_URL = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?")
 
 
 @command
@@ -35,6 +37,10 @@ def serve(
             help="SQLAlchemy URL of the job table; an SQLite file under the root when left out.",
         ),
     ] = None,
+    ray_jobs: Annotated[
+        str | None,
+        typer.Option(help="http://HEAD:8265, a Ray cluster's job server, to run jobs there.", show_default=False),
+    ] = None,
 ) -> Result:  # fmt: skip
     """Run jobs and answer questions about runs over HTTP, until interrupted; jobs go on without it."""
     if host not in LOOPBACK and tokens is None:
@@ -47,12 +53,15 @@ def serve(
                 )
             ]
         )
+    if ray_jobs is not None and not PLAIN_URL.fullmatch(ray_jobs):
+        what = "is not the plain URL of a job server"
+        raise ConfigError([Fault("--ray-jobs", what, "http://HEAD:8265; the token is taken from RAY_AUTH_TOKEN_PATH")])
     from attn.cli.service_place import absolute_root
     from services.serving import serve as run
 
     run(
         absolute_root(root), host, port,
-        slots=slots, database=database, tokens=tokens, any_host=host not in LOOPBACK,
+        slots=slots, database=database, tokens=tokens, ray_jobs=ray_jobs, any_host=host not in LOOPBACK,
     )  # fmt: skip
 
     def show(console: Console) -> None:

@@ -41,6 +41,14 @@ def test_another_address_than_this_machines_own_is_refused(attn: Any) -> None:
     assert "--tokens" in done.err
 
 
+def test_a_job_server_is_named_without_a_password(attn: Any) -> None:
+    for given in ("ray://head:10001", "http://me:hidden@head:8265"):
+        done = attn("serve", "--ray-jobs", given)
+        assert done.status == 2
+        assert "RAY_AUTH_TOKEN_PATH" in done.err
+        assert "hidden" not in done.err
+
+
 def test_a_taken_port_is_told(attn: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = attn("serve", "--port", str(taken.getsockname()[1]))

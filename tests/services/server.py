@@ -19,12 +19,13 @@ COMMAND = [sys.executable, "-c", "from attn.cli.main import main; main()", "serv
 class Server:
     """`attn serve` over a root."""
 
-    def __init__(self, root: Path, *arguments: str) -> None:
-        self.root, self.arguments = root, arguments
+    def __init__(self, root: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        self.root, self.arguments, self.environment = root, arguments, environment or {}
         self.start()
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        environment |= self.environment
         self.process = subprocess.Popen(
             [*COMMAND, "--root", str(self.root), *self.arguments], stderr=subprocess.PIPE, text=True, env=environment
         )

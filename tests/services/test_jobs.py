@@ -11,7 +11,9 @@ from typing import Any
 
 import psutil
 import pytest
+import sqlalchemy as sa
 
+from services.table import Job, JobTable
 from tests.services.server import Server
 
 Serve = Callable[..., Server]
@@ -39,6 +41,18 @@ def test_a_job_is_taken_once_runs_and_keeps_its_log(serve: Serve) -> None:
     server.kill()
     server.start()
     assert server.call("GET", "/jobs/first")[1] == ended
+
+
+def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    table = JobTable(url)
+    table.add(Job(id="old", kind="maps", target="a", request="r"))
+    with table.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE attn_jobs DROP COLUMN place"))
+    table.close()
+    table = JobTable(url)
+    assert [(job.id, job.place) for job in table.list()] == [("old", None)]
+    table.close()
 
 
 def test_a_waiting_job_says_why_starts_by_priority_and_can_be_cancelled(serve: Serve) -> None:

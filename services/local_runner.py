@@ -1,0 +1,106 @@
+"""Drivers as processes beside the service, which its restart leaves alone."""
+
+from __future__ import annotations
+
+__all__ = ["LocalRunner"]
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from services.runner import Ended, Home, Running, Seen, by_status, order_text, signal_name
+from services.table import Job
+
+MARK = "ATTN_SERVICE_JOB"
+"""Variable in the environment of a job's processes, by which those that outlive it are found."""
+
+
+class LocalRunner:
+    """Each driver in a session of its own; its exit status stands in a file beside its order."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def unready(self) -> str | None:
+        return None
+
+    def start(self, job: Job) -> Running:
+        order, log = self.home.file(job, "json"), self.home.log(job.id)
+        order.write_text(order_text(job, self.home.root, job.address), encoding="utf-8")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "services.driver", str(order)],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C at the service is not meant for its jobs
+                env={**os.environ, MARK: self._mark(job), "PYTHONUNBUFFERED": "1"},
+            )
+        self.children[job.id] = child
+        with contextlib.suppress(psutil.Error):
+            return Running({"pid": child.pid, "born": psutil.Process(child.pid).create_time()})
+        return Running()
+
+    def look(self, job: Job) -> Seen:
+        child = self.children.get(job.id)
+        code = child.poll() if child is not None else None
+        if code is None and self._alive(job):
+            return Running()
+        exit_file = Path(f"{self.home.file(job, 'json')}.exit")
+        if exit_file.exists():
+            said = json.loads(exit_file.read_text(encoding="utf-8"))
+            return by_status(said["status"], said["error"], told=True)
+        if code is not None:
+            how = signal_name(-code) if code < 0 else f"exit status {code} without a word"
+            return Ended("failed", f"its process ended by {how}; `attn resume {job.id}` goes on")
+        return Ended("lost", f"its process is gone and left no word; `attn resume {job.id}` goes on")
+
+    def tell(self, job: Job) -> bool:
+        if job.pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(job.pid, signal.SIGTERM)
+        return True
+
+    def kill(self, job: Job) -> None:
+        for _ in range(3):  # a process may start another while it is being ended
+            left = self._processes(job)
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            if not left:
+                return
+            psutil.wait_procs(left, timeout=2)
+
+    def tidy(self, job: Job) -> None:
+        self.kill(job)
+        self.children.pop(job.id, None)
+
+    def _mark(self, job: Job) -> str:
+        return f"{self.home.path}:{job.id}"
+
+    def _alive(self, job: Job) -> bool:
+        if job.pid is None:  # the service ended between the job's entry and its process
+            return any(True for _ in self._processes(job))
+        try:
+            process = psutil.Process(job.pid)
+            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - (job.born or 0)) < 1
+        except psutil.Error:
+            return False
+
+    def _processes(self, job: Job) -> list[psutil.Process]:
+        """Every process of a job that is there, whoever its parent is now."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid != os.getpid() and process.environ().get(MARK) == self._mark(job):
+                    found.append(process)
+        return found
