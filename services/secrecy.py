@@ -15,10 +15,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NAMES = re.compile(r"(?i)(token|secret|passw(or)?d|credential|api_?key|private_?key|access_?key(_id)?)")
 SHORTEST = 6

@@ -1,0 +1,50 @@
+"""The service from first to last, in small: `python -m benchmarks.whole_service` does the whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks import whole_service as whole
+from services.supervisor import MARK
+from tests.leaks import leaks, under
+
+HIDDEN = {"MLFLOW_TRACKING_PASSWORD": "made-up-for-mlflow", "AWS_SECRET_ACCESS_KEY": "made-up/for/s3"}
+
+
+@pytest.mark.slow
+def test_the_service_from_first_to_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in HIDDEN.items():
+        monkeypatch.setenv(name, value)
+    with whole.serving(tmp_path / "runs", "--slots", "2") as person:
+        whole.submit_sweep(person, "sweep", sigma=[0.2, 0.35, 0.5], omega=[10], parallel=1)
+        whole.submit_twice(person, "gain")
+        whole.cancel_in_mid_epoch(person, "gain")
+        assert not processes_of("gain")
+        whole.go_on(person, "gain")
+        whole.follow(person, "gain")
+        whole.follow_sweep(person, "sweep", 3)
+        # The first trial has the recipe's own values, and nobody disturbed it.
+        whole.same_weights(person.run("sweep") / "sweep-0000", person.run("gain"))
+        whole.check_record(person, "sweep", 3)
+        whole.fetch_and_predict(person, tmp_path, whole.photograph(tmp_path))
+        paths = ("/jobs", "/jobs/gain/log", "/jobs/sweep/log", "/runs", "/runs/gain", "/runs/sweep", "/metrics")
+        answers = [(path, str(person.server.call("GET", path)).encode()) for path in paths]
+    assert not processes_of("gain")
+    assert not processes_of("sweep")
+    assert leaks(HIDDEN, [*answers, *under(tmp_path)]) == []
+
+
+def processes_of(job: str) -> list[int]:
+    """Processes that a job of a service here has left."""
+    found: list[int] = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK, "").endswith(f":{job}"):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
