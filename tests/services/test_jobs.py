@@ -72,7 +72,7 @@ def test_a_killed_service_finds_its_job_and_a_killed_driver_is_told(serve: Serve
     server = serve()
     server.call("POST", "/jobs", {"id": "long", **ABSENT})
     server.until("long", "running")
-    driver = _driver("long")
+    driver = _driver(server, "long")
     os.kill(driver.pid, signal.SIGSTOP)  # neither done nor gone, for as long as this test wants
     server.kill()
     server.start()
@@ -158,10 +158,11 @@ def test_tokens_have_roles_and_are_told_to_nobody(serve: Serve, tmp_path: Path) 
     assert ask("admin", "POST", "/jobs/x/cancel?now=1") in (202, 409)
 
 
-def _driver(job: str) -> psutil.Process:
+def _driver(server: Server, job: str) -> psutil.Process:
     for process in psutil.process_iter():
         try:
-            if process.environ().get("ATTN_SERVICE_JOB", "").endswith(f":{job}"):
+            mark = process.environ().get("ATTN_SERVICE_JOB", "")
+            if mark.startswith(str(server.root)) and mark.endswith(f":{job}"):
                 return process
         except psutil.Error:
             continue
