@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks import whole_service as whole
-from services.supervisor import MARK
+from services.local_runner import MARK
 from tests.leaks import leaks, under
 
 HIDDEN = {"MLFLOW_TRACKING_PASSWORD": "made-up-for-mlflow", "AWS_SECRET_ACCESS_KEY": "made-up/for/s3"}
