@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["ROLES", "Guard", "read_tokens"]
 
+import asyncio
+import contextlib
 import hmac
 import json
 import stat
@@ -20,6 +22,7 @@ from services.problems import problem
 ROLES = ("read", "submit", "admin")
 SHORTEST = 16
 MAX_BODY = 1 << 20
+HEARD_BYTES, HEARD_SECONDS = 16 << 20, 2.0
 
 
 def read_tokens(file: str) -> dict[str, str]:
@@ -71,6 +74,8 @@ class Guard:
         role = self._role(headers.get("authorization", "")) if self.tokens else "admin"
         scope.setdefault("state", {})["role"] = role
         if (refusal := self._refusal(scope["path"], method, headers, role)) is not None:
+            if method not in ("GET", "HEAD"):
+                await _hear_out(receive)
             await refusal(scope, receive, send)
             return
         body = b""
@@ -83,6 +88,8 @@ class Guard:
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(body) > MAX_BODY:
+                    if more:
+                        await _hear_out(receive)
                     await problem(413, f"the body is larger than {MAX_BODY} bytes", "body")(scope, receive, send)
                     return
         await self.app(scope, _replay(body, receive) if method not in ("GET", "HEAD") else receive, send)
@@ -113,6 +120,17 @@ class Guard:
             if hmac.compare_digest(known.encode(), token.strip().encode()):
                 role = its_role
         return role if scheme.lower() == "bearer" else None
+
+
+async def _hear_out(receive: Receive) -> None:
+    """Let a client that is refused send its body, within bounds: while it sends, it does not see an answer."""
+    heard, more = 0, True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HEARD_SECONDS):
+            while more and heard < HEARD_BYTES:
+                message = await receive()
+                heard += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 @dataclass

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -119,7 +121,11 @@ def test_what_is_wrong_is_a_problem(api: Server, change: dict[str, Any], status:
 
 
 def test_a_body_too_large_is_refused_with_and_without_its_length(api: Server) -> None:
-    assert api.call("POST", "/jobs", b" " * (2 << 20))[0] == 413
+    assert api.call("POST", "/jobs", b" " * (12 << 20))[0] == 413
+    connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=60)
+    connection.request("POST", "/jobs", iter([b" " * (1 << 20)] * 12), {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 413
+    connection.close()
 
 
 def test_pages_of_other_sites_and_other_names_are_refused(api: Server) -> None:
