@@ -17,7 +17,7 @@ from attn.store.definition import Definition
 from attn.store.errors import StoreError, VersionError
 from attn.store.fence import newest_fence, read_head
 from attn.store.history import newest_version
-from attn.store.manifest import Manifest, manifest_key, read_manifest, runs_of
+from attn.store.manifest import Manifest, manifest_key, read_if_there, read_manifest, runs_of
 from attn.store.pins import DAY_S, LEFT, announce, pinned_versions
 from attn.store.points import reach
 from attn.store.tags import read_tags
@@ -144,16 +144,8 @@ def _kept(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[in
         while manifest is not None and manifest.version and (count < keep or manifest.version > last):
             kept.add(manifest.version)
             count += 1
-            manifest = manifests.get(manifest.parent) or _read_or_none(backend, manifest.parent)
+            manifest = manifests.get(manifest.parent) or read_if_there(backend, manifest.parent)
     return kept
-
-
-def _read_or_none(backend: Backend, version: int) -> Manifest | None:
-    """A version that was made since the others were listed; None where it was collected long ago."""
-    try:
-        return read_manifest(backend, version)
-    except VersionError:
-        return None
 
 
 def _read(backend: Backend, key: str) -> Manifest:

@@ -11,7 +11,16 @@ import time
 from attn.store.backends import Backend
 from attn.store.errors import DamagedError, StoreError
 from attn.store.fence import create_fence, newest_fence, read_head, write_head
-from attn.store.manifest import Manifest, claim, manifest_key, newest_claim, read_manifest, runs_of, version_numbers
+from attn.store.manifest import (
+    Manifest,
+    claim,
+    manifest_key,
+    newest_claim,
+    read_if_there,
+    read_manifest,
+    runs_of,
+    version_numbers,
+)
 from attn.store.pins import pinned
 from attn.store.points import reach
 
@@ -33,8 +42,8 @@ def newest_version(backend: Backend, run: str) -> Manifest:
         raise DamagedError(f"{backend.uri}: the fence of run {run}'s newest session, after {number}, is missing")
     newest = read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
     for version in reversed(versions):
-        manifest = read_manifest(backend, version, run)
-        if manifest.fence == number:
+        manifest = read_if_there(backend, version, run)
+        if manifest is not None and manifest.fence == number:
             newest = manifest
             break
     if head is not None and head.fence == number and head.version > newest.version:
@@ -45,7 +54,8 @@ def newest_version(backend: Backend, run: str) -> Manifest:
 def history(backend: Backend) -> list[tuple[Manifest, bool]]:
     """All versions by number, each with whether its run's newest version descends from it."""
     runs = runs_of(backend)
-    found = {number: read_manifest(backend, number, run) for run in runs for number in version_numbers(backend, run)}
+    read = {number: read_if_there(backend, number, run) for run in runs for number in version_numbers(backend, run)}
+    found = {number: manifest for number, manifest in read.items() if manifest is not None}
     live: set[int] = set()
     for run in runs:
         version = newest_version(backend, run).version

@@ -14,6 +14,7 @@ __all__ = [
     "claimed_run",
     "manifest_key",
     "newest_claim",
+    "read_if_there",
     "read_manifest",
     "runs_of",
     "version_numbers",
@@ -204,6 +205,14 @@ def read_manifest(backend: Backend, version: int, run: str | None = None) -> Man
     if (found.version, found.run) != (version, run):
         raise DamagedError(f"{backend.uri}: {key} is the manifest of version {found.version} of run {found.run}")
     return found
+
+
+def read_if_there(backend: Backend, version: int, run: str | None = None) -> Manifest | None:
+    """A version that was listed or named; None where it has been collected or taken back since."""
+    try:
+        return read_manifest(backend, version, run)
+    except VersionError:
+        return None
 
 
 def claimed_run(backend: Backend, version: int) -> str:

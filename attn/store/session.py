@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attn.store.coverage import check_coverage
 from attn.store.delta import DeltaRef
-from attn.store.errors import StoreError
+from attn.store.errors import FencedError, StoreError
 from attn.store.fence import Fence, check_fence, write_head
 from attn.store.manifest import Manifest, ShardRef, claim, manifest_key, read_manifest
 from attn.store.merge import MergedShard, MergeTask, merge, plan
@@ -168,9 +168,9 @@ class Session:
         *,
         pending: bool = False,
     ) -> int:
-        check_fence(self._place.backend, self.run, self._fence.number)
         number = claim(self._place.backend, self.run, max(self.version, self._fence.floor))
         reach("commit.claimed")
+        check_fence(self._place.backend, self.run, self._fence.number)
         manifest = Manifest(
             version=number,
             run=self.run,
@@ -187,11 +187,16 @@ class Session:
             merged=counts,
             about=about or {},
         )
-        if not self._place.backend.create(manifest_key(self.run, number), manifest.pack()):
-            raise StoreError(
-                f"{self._place.backend.uri}: {manifest_key(self.run, number)} was written by somebody else"
-            )
+        key = manifest_key(self.run, number)
+        if not self._place.backend.create(key, manifest.pack()):
+            raise StoreError(f"{self._place.backend.uri}: {key} was written by somebody else")
         reach("commit.manifest")
+        try:
+            check_fence(self._place.backend, self.run, self._fence.number)
+        except FencedError:
+            # Garbage was perhaps collected since the last look, and this session's objects with it.
+            self._place.backend.delete(key)
+            raise
         self._manifest = manifest
         self._epochs |= {item.key: ref.epoch for ref in deltas for item in ref.objects if ref.epoch is not None}
         return number

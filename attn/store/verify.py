@@ -131,6 +131,8 @@ def _manifests(place: Place, faults: list[str]) -> Iterator[tuple[int, Manifest]
                 faults.append(f"{backend.uri}: {entry.key}: its number was claimed by another run")
             else:
                 yield manifest.version, manifest
+        except MissingError:  # collected or taken back since it was listed
+            continue
         except StoreError as error:
             faults.append(str(error))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,33 @@ def test_a_version_is_made_between_two_looks(place: maps.MapStore, monkeypatch: 
     for version in (*versions, session.version):
         place.at(version).digest()
     assert place.verify().ok
+
+
+def test_an_overtaken_session_names_nothing_that_was_collected(
+    place: maps.MapStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks for newer sessions, stands still for a day, and writes its manifest then."""
+    from attn.store import session as module
+
+    old = place.begin("run")
+    writer = old.writer(0)
+    writer.add_many(np.arange(24), np.full((24, *GRID), 7, np.uint8))
+    sealed, real, looks = writer.seal(0), module.check_fence, list[int]()
+
+    def stand_still(*arguments: Any) -> None:
+        real(*arguments)
+        looks.append(len(looks))
+        if looks[-1] == 1:  # the look right before the manifest
+            place.begin("run")
+            grow_old(place)
+            place.gc(dry_run=False)
+
+    monkeypatch.setattr(module, "check_fence", stand_still)
+    with pytest.raises(maps.FencedError, match="was begun again"):
+        old.commit(0, [sealed], pending=True)
+    assert looks == [0, 1]
+    assert not place.history()
+    assert place.verify().ok, place.verify().faults
 
 
 def test_two_collect_at_once(place: maps.MapStore) -> None:
