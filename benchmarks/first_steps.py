@@ -45,6 +45,9 @@ class _Told:
         if self.steps == 0:
             raise _EnoughError
 
+    def cancelled(self) -> bool:
+        return False
+
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         pass
 

@@ -44,7 +44,7 @@ from typing import Any
 from tests.services.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS, STEPS = 3, 32
+EPOCHS, STEPS = 3, 160
 SMALL = {
     "data.count": 8 * STEPS,
     "data.size": 32,
@@ -56,9 +56,7 @@ SMALL = {
     "cluster.workers": 1,
     "cluster.threads": 1,
 }
-RUN = [
-    f"{name}={value}" for name, value in {**SMALL, "checkpoint.every_steps": 4, "tracking.preview_images": 0}.items()
-]
+RUN = [f"{name}={value}" for name, value in {**SMALL, "tracking.preview_images": 0}.items()]
 MODEL, ALIAS = "whole", "champion"
 SWEEP = """kind: sweep
 base: scenes_gain
@@ -184,9 +182,9 @@ def follow(person: Person, name: str) -> None:
 
 
 def cancel_in_mid_epoch(person: Person, name: str) -> None:
-    """Cancel a run that is under way, after its second checkpoint: the newest may not be committed yet."""
+    """Cancel a run in its first epoch, before it would have written a checkpoint."""
     seen = person.server.call("GET", f"/jobs/{name}")[1]
-    while seen["state"] in ("queued", "running") and (seen["step"] or 0) < 8:
+    while seen["state"] in ("queued", "running") and not seen["step"]:
         time.sleep(0.05)
         seen = person.server.call("GET", f"/jobs/{name}")[1]
     holds("it is under way", seen["state"] == "running", seen)
@@ -196,11 +194,14 @@ def cancel_in_mid_epoch(person: Person, name: str) -> None:
     state = json.loads((person.run(name) / "run.json").read_text())
     holds("it is cancelled, in its run's folder too", ended["state"] == state["state"] == "cancelled", ended)
     step = state["step"]
-    holds(f"that was in mid-epoch, after step {step} of {EPOCHS * STEPS}", step % STEPS != 0, state)
+    holds(f"it ended after step {step}, of {STEPS} an epoch and {EPOCHS} epochs", 0 < step < EPOCHS * STEPS, state)
+    saved = [path.name for path in (person.run(name) / "checkpoints").glob("epoch-*")]
+    here = f"epoch-{step // STEPS:04d}-batch-{step % STEPS:06d}"
+    holds(f"it saved a checkpoint there: {here}", here in saved, saved)
 
 
 def go_on(person: Person, name: str) -> None:
-    """Go on with a cancelled run, to its end."""
+    """Go on with a cancelled run from there, to its end."""
     done = person.attn("resume", name, "--wait", "--service", person.server.url, *person.here)
     holds("gone on with, it is done at its second attempt", (done["state"], done["attempt"]) == ("done", 2), done)
 

@@ -60,6 +60,9 @@ class _Clock:
         if len(self.ends) > STEPS:
             raise _EnoughError
 
+    def cancelled(self) -> bool:
+        return False
+
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None: ...
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None: ...

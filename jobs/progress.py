@@ -1,4 +1,4 @@
-"""What a run says while it works: from rank 0 to the terminal of whoever started it.
+"""What a run says while it works, from rank 0 to the terminal of whoever started it; and one word back: end.
 
 Workers' output goes to Ray's log files; only records made for people come here, through the cluster's own key-value
 store, so that it works for a remote cluster as for a laptop and costs no process.
@@ -35,6 +35,7 @@ class Channel:
 
     def __init__(self, name: str) -> None:
         self.prefix = f"{name}/".encode()
+        self.under_way_key, self.end_key = f"{name} under way".encode(), f"{name} end".encode()
 
     def put(self, record: dict[str, Any]) -> None:
         from ray.experimental import internal_kv
@@ -53,6 +54,37 @@ class Channel:
             if data is not None:
                 records.append(json.loads(data))
         return records
+
+    def mark_under_way(self) -> None:
+        """Say that a step was made, so that there is something to save."""
+        self._mark(self.under_way_key)
+
+    def under_way(self) -> bool:
+        return self._marked(self.under_way_key)
+
+    def ask_to_end(self) -> None:
+        """Ask the run to save a checkpoint and end."""
+        self._mark(self.end_key)
+
+    def asked_to_end(self) -> bool:
+        return self._marked(self.end_key)
+
+    def clear(self) -> None:
+        """Take both marks back, before a run begins or goes on."""
+        from ray.experimental import internal_kv
+
+        for key in (self.under_way_key, self.end_key):
+            internal_kv._internal_kv_del(key, namespace=NAMESPACE)
+
+    def _mark(self, key: bytes) -> None:
+        from ray.experimental import internal_kv
+
+        internal_kv._internal_kv_put(key, b"1", namespace=NAMESPACE)
+
+    def _marked(self, key: bytes) -> bool:
+        from ray.experimental import internal_kv
+
+        return bool(internal_kv._internal_kv_exists(key, namespace=NAMESPACE))
 
 
 @contextlib.contextmanager

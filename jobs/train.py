@@ -19,6 +19,7 @@ from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError, TrackingError
 from attn.tracking import TrackingConfig, create_run, terminate
+from jobs.cancellation import checkpoint_on_sigterm
 from jobs.kinds import kind_of
 from jobs.origin import record_origin
 from jobs.progress import Channel, ProgressFile, ProgressPrinter, follow
@@ -194,12 +195,15 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
         ),
     )
     try:
-        result = trainer.fit()
+        with checkpoint_on_sigterm(Channel(folder.run_id)):
+            result = trainer.fit()
     except TrainingFailedError as error:
         raise RunError(
             f"training failed: {_cause(error)}; `attn resume {folder.run_id}` goes on from the last checkpoint"
         ) from error
     assert result.return_value is not None, "the first worker returns its metrics or its fault"
+    if "cancelled" in result.return_value:
+        raise KeyboardInterrupt
     return result.return_value
 
 

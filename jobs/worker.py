@@ -28,7 +28,7 @@ from attn.tracking import attach
 from attn.training.accumulation import Accumulator
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
-from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
 from attn.training.world import TrainingStopped, World
 from jobs.checkpoint_transfer import download_checkpoint, upload_checkpoint
 from jobs.merge_tasks import spread
@@ -46,7 +46,7 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
         loop: `config` (YAML), `run_id`, `tracking_run`, `threads`.
 
     Returns:
-        `metrics` of the last epoch, or the `fault` that stopped the run, which a restart would meet again.
+        `metrics` of the last epoch, the `fault` that stopped the run, which a restart would meet again, or `cancelled`.
     """
     keep_freed_memory()
     torch.set_num_threads(loop["threads"])
@@ -63,6 +63,8 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
             metrics = trainer.fit(reporter, start)
     except TrainingStopped as stopped:  # on every rank: any other error is one rank's, and Ray must end the others
         return {"fault": str(stopped)}
+    except TrainingCancelled:
+        return {"cancelled": True}
     return {"metrics": metrics}
 
 
@@ -95,7 +97,7 @@ class RayReporter:
         self.tracker = attach(config.tracking, config.root, loop["tracking_run"] if world.rank == 0 else None)
         count = config.tracking.preview_images
         self.preview = trainer.parts.previewer(count) if world.rank == 0 and count else None
-        self.last_record, self.steps, self.since = 0.0, 0, time.monotonic()
+        self.last_record, self.last_asked, self.steps, self.since = 0.0, 0.0, 0, time.monotonic()
         self.accumulator = trainer.accumulator
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
         if world.rank == 0:
@@ -104,6 +106,8 @@ class RayReporter:
     def step(self, record: StepRecord) -> None:
         now = time.monotonic()
         self.steps += 1
+        if self.last_record == 0.0:
+            self.channel.mark_under_way()
         if now - self.last_record >= RECORD_SECONDS:
             self.last_record = now
             self.channel.put({"kind": "step", "at": time.time(), **asdict(record)})
@@ -111,6 +115,13 @@ class RayReporter:
             self.tracker.log_metrics(
                 {f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step
             )
+
+    def cancelled(self) -> bool:
+        now = time.monotonic()
+        if now - self.last_asked < RECORD_SECONDS:
+            return False
+        self.last_asked = now
+        return self.channel.asked_to_end()
 
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         self.channel.put({"kind": "epoch", "epochs": trainer.epochs, **asdict(record)})

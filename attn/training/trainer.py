@@ -6,7 +6,7 @@ same in a test, on a laptop and in a Ray Train worker.
 
 from __future__ import annotations
 
-__all__ = ["EpochRecord", "Reporter", "StepRecord", "Trainer"]
+__all__ = ["EpochRecord", "Reporter", "StepRecord", "Trainer", "TrainingCancelled"]
 
 import contextlib
 import time
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from attn.config.run import RunConfig
@@ -30,6 +30,10 @@ from attn.training.run_parts import RunParts
 from attn.training.world import TrainingStopped, World
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TrainingCancelled(Exception):
+    """Somebody asked for a run's end, and its checkpoint is written; raised on all workers at the same step."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,14 @@ class EpochRecord:
 
 
 class Reporter(Protocol):
-    """Where a run's records go. Every rank calls `checkpoint`; the other calls are made on rank 0 alone."""
+    """Where a run's records go. Every rank calls `checkpoint`; the other calls are made on rank 0 alone.
+
+    `cancelled` is asked after every step: whether somebody wants the run to end.
+    """
 
     def step(self, record: StepRecord) -> None: ...
+
+    def cancelled(self) -> bool: ...
 
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None: ...
 
@@ -115,7 +124,7 @@ class Trainer:
             ids = [world.device.index] if world.device.type == "cuda" else None
             self.model = DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
-        self.position, self.running = Position(), _Running()
+        self.position, self.running, self.cancelled = Position(), _Running(), False
         self.batches_per_epoch = len(self.parts.sampler)
         accumulate = config.training.accumulate_steps
         self.steps_per_epoch = -(-self.batches_per_epoch // accumulate)
@@ -131,6 +140,7 @@ class Trainer:
 
         Raises:
             TrainingStopped: On all workers, at the same step, before the update.
+            TrainingCancelled: On all workers, at the same step, after a checkpoint.
             WeightsError: The checkpoint is damaged.
         """
         saved = None if start is None else self._restore(start)
@@ -151,6 +161,8 @@ class Trainer:
             self.position = Position(epoch + 1, 0, self.position.step)
             self._report_epoch(reporter, EpochRecord(epoch, self.position.step, metrics, skipped))
             self._save(reporter, metrics)
+            if self.cancelled and epoch + 1 < self.epochs:
+                raise TrainingCancelled
         return metrics
 
     def _train_epoch(self, epoch: int, reporter: Reporter) -> None:
@@ -177,12 +189,13 @@ class Trainer:
             self.position = Position(epoch, batch_index, self.position.step + 1)
             self.running.add(losses.means())
             self._report_step(reporter, epoch, losses.means(), seen / max(time.monotonic() - clock, 1e-9))
+            self.cancelled = self.world.any(self.world.rank == 0 and reporter.cancelled())
             every = self.config.checkpoint.every_steps
-            if every and self.position.step % every == 0 and batch_index < self.batches_per_epoch:
-                self._settle()
-                if self.accumulator is not None:
-                    self.accumulator.checkpoint(epoch)
-                self._save(reporter, {})
+            due = self.cancelled or (every and self.position.step % every == 0)
+            if due and batch_index < self.batches_per_epoch and self.position.step < self.total_steps:
+                self._save_within(epoch, reporter)
+                if self.cancelled:
+                    raise TrainingCancelled
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         """What is left of the epoch, each batch with its companion where the method has one."""
@@ -273,7 +286,25 @@ class Trainer:
     def _report_epoch(self, reporter: Reporter, record: EpochRecord) -> None:
         self.world.together(lambda: reporter.epoch(record, self) if self.world.rank == 0 else None)
 
-    def _save(self, reporter: Reporter, metrics: dict[str, float]) -> None:
+    def _save_within(self, epoch: int, reporter: Reporter) -> None:
+        """Save within an epoch, so that what follows is the same as without: each worker keeps its own statistics."""
+        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        self._settle()
+        if self.accumulator is not None:
+            self.accumulator.checkpoint(epoch)
+        self._save(reporter, {}, buffers)
+        self._take_buffers(buffers)
+
+    def _take_buffers(self, buffers: dict[str, Tensor]) -> None:
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(buffers[name])
+
+    def _save(self, reporter: Reporter, metrics: dict[str, float], buffers: dict[str, Tensor] | None = None) -> None:
+        """Save where the run stands.
+
+        Args:
+            buffers: Within an epoch, this worker's own.
+        """
         shared = {
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -284,7 +315,7 @@ class Trainer:
             shared["auxiliary_optimizer"] = self.auxiliary.optimizer.state_dict()
         if self.accumulator is not None:
             shared |= self.accumulator.state()
-        own = {"random": random_state(), "running": asdict(self.running)}
+        own = {"random": random_state(), "running": asdict(self.running), "buffers": buffers}
 
         def write(folder: Path) -> None:
             save_checkpoint(folder, self.position, shared, own, self.world.rank, self.world.size)
@@ -303,6 +334,8 @@ class Trainer:
         if own is not None:
             restore_random_state(own["random"])
             self.running = _Running(**own["running"])
+            if own["buffers"] is not None:
+                self._take_buffers(own["buffers"])
         self.position = position
         return shared
 

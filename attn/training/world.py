@@ -44,11 +44,17 @@ class World:
         """The fault of the lowest rank that has one, on every rank, so that all stop at the same step."""
         if self.size == 1:
             return fault
-        flag = torch.tensor([0.0 if fault is None else 1.0], device=self.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        if flag.item() == 0:
+        if not self.any(fault is not None):
             return None
         return next(text for text in self.gather(fault) if text is not None)
+
+    def any(self, value: bool) -> bool:
+        """Whether the value is true on any worker, on every worker."""
+        if self.size == 1:
+            return value
+        flag = torch.tensor([float(value)], device=self.device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag.item())
 
     def together(self, work: Callable[[], T]) -> T:
         """Do something on every worker; what a user can mend on one of them stops all.

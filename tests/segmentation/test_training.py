@@ -50,6 +50,9 @@ class Record:
     def step(self, record: StepRecord) -> None:
         self.losses.append(record.losses["loss"])
 
+    def cancelled(self) -> bool:
+        return False
+
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         self.metrics = record.metrics
 

@@ -42,6 +42,9 @@ class Keeper:
 
     def step(self, record: StepRecord) -> None: ...
 
+    def cancelled(self) -> bool:
+        return False
+
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         self.epochs.append(record)
 

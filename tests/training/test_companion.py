@@ -105,6 +105,9 @@ class Kept:
     def step(self, record: StepRecord) -> None:
         self.steps.append(record)
 
+    def cancelled(self) -> bool:
+        return False
+
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         pass
 
