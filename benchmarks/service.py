@@ -1,9 +1,9 @@
 """The jobs service while a run trains: how fast it answers many clients, and what they cost the training.
 
-    python -m benchmarks.service service.json                     # --clients 100 --every 0.5 --seconds 15 --rounds 6
+    python -m benchmarks.service service.json                     # --clients 100 --every 1 --seconds 15 --rounds 6
 
 Starts `attn serve`, submits a run of two workers on generated scenes, and while it trains lets clients ask and not ask
-in turns. Each client has a connection of its own and asks every half second, as `attn status --wait` does; of four, two
+in turns. Each client has a connection of its own and asks every second, as `attn status --wait` does; of four, two
 ask for the status, one for the log from where it stands, one follows the log as a stream. A step's time is taken from
 the run's own progress, epochs' ends left out; the slowdown is the ratio of a phase with clients to the mean of the two
 without beside it. The clients run on the same machine: what they and the service take of it is told apart, in cores.

@@ -4,10 +4,10 @@
 
 Starts a Ceph gateway, PostgreSQL and an MLflow server as `deploy/compose` sets them up, all on loopback, each with a
 secret of its own. Then by the command line: OAA on generated scenes with two workers, registered as champion; its
-evaluation; the model fetched without any S3 key; `attn doctor`; and mistakes whose messages could tell a secret. At the
-end every byte that any of it left is searched for the secrets: what was printed, Ray's logs, the objects in S3, the
-dump of the database, MLflow's log, the folders here. The exit status is 1 where one is found, or where a step does not
-end as it should. Takes some minutes on 2 quiet cores.
+evaluation; a pipeline from OAA+'s maps to masks; the model fetched without any S3 key; `attn doctor`; and mistakes
+whose messages could tell a secret. At the end every byte that any of it left is searched for the secrets: what was
+printed, Ray's logs, the objects in S3, the dump of the database, MLflow's log, the folders here. The exit status is 1
+where one is found, or where a step does not end as it should. Takes some minutes on 2 quiet cores.
 
 Needs `radosgw` and `initdb`, and in this environment `psycopg2-binary` and `mlflow[auth]`.
 """
@@ -41,6 +41,8 @@ from tests.s3.radosgw import missing, radosgw
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
 SMALL = ["data.count=64", "data.size=32", "input.size=32", "training.epochs=3", "training.batch_size=16"]
+SMALL_PIPELINE = ["data.count=64", "train.training.epochs=2", "train.store.start_epoch=0", "integral.training.epochs=1",
+                  "segment.training.epochs=2", "evaluation.data.count=16", "cluster.workers=2"]  # fmt: skip
 
 
 def main() -> None:
@@ -147,6 +149,7 @@ def _commands(folder: Path, uri: str, s3: Mapping[str, str], login: Mapping[str,
     attn("doctor", every, 0, "doctor", *place)
     attn("train", every, 0, *train)
     attn("evaluate", every, 0, "evaluate", "whole", *place, "tracking.enabled=true")
+    attn("pipeline", every, 0, "pipeline", "oaa_plus_segment_scenes", *SMALL_PIPELINE, *place, "--run-id", "masks")
     attn("verify", every, 0, "store", "verify", "s3://runs/here/whole/store")
     # Artifacts come through the server: whoever gets a model needs its log-in and no key.
     attn("get", {**bare, **login}, 0, "models", "get", "oaa@champion", place[1], "--to", "model")

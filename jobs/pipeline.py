@@ -6,7 +6,7 @@ other inputs is another run, and one that was interrupted is found again and gon
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_ID", "is_pipeline", "resume", "run"]
+__all__ = ["LONGEST_ID", "resume", "run"]
 
 import contextlib
 import hashlib
@@ -100,22 +100,19 @@ def run(
     }
 
 
-def is_pipeline(run: str, *, root: str = "runs") -> bool:
-    """Whether a run's id is that of a pipeline under a root."""
-    folder = RunFolder(root, run) if "/" not in run else None
-    return folder is not None and folder.exists() and folder.state().get("kind") == "pipeline"
-
-
 def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
     """Go on with a pipeline by the config that it began with.
+
+    Args:
+        run_id: A pipeline's id under `root`, or its folder.
 
     Returns:
         As `run`.
     """
-    folder = RunFolder(root, run_id)
+    folder = RunFolder.of(run_id, root)
     text = folder.read("config.yaml").decode()
-    config = read_pipeline(text, folder.path("config.yaml"), [f"root={root}"] if _moved(text, root) else [])
-    return run(config, run_id=run_id, address=address)
+    config = read_pipeline(text, folder.path("config.yaml"), [f"root={folder.root}"] if _moved(text, folder) else [])
+    return run(config, run_id=folder.run_id, address=address)
 
 
 class _Data:
@@ -261,6 +258,7 @@ def _close(config: PipelineConfig, folder: RunFolder, state: str, **fields: Any)
     close_run(config, folder, state, **fields)
 
 
-def _moved(text: str, root: str) -> bool:
+def _moved(text: str, folder: RunFolder) -> bool:
     """Whether a pipeline's folder lies somewhere else than its config says."""
-    return read_document(text, "config.yaml").values.get("root") != root
+    root = read_document(text, "config.yaml").values.get("root")
+    return root is None or RunFolder.of(folder.run_id, root).uri != folder.uri

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["RunFolder", "new_run_id"]
 
 import json
+import os
 import re
 import secrets
 import time
@@ -39,6 +40,17 @@ class RunFolder:
             raise RunError(f"run id {run_id!r} is not valid: letters, digits, '.', '_' and '-', up to 100")
         self.root, self.run_id = root.rstrip("/"), run_id
         self.uri = f"{self.root}/{run_id}"
+
+    @classmethod
+    def of(cls, run: str, root: str) -> RunFolder:
+        """The folder of a run that a user names.
+
+        Args:
+            run: A run's id under `root`, or its folder.
+        """
+        if "/" in run:
+            root, _, run = run.rstrip("/").rpartition("/")
+        return cls(root if is_remote(root) else os.path.abspath(root or "/"), run)
 
     @property
     def is_local(self) -> bool:

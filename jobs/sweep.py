@@ -79,11 +79,7 @@ def run(config: SweepConfig, base: str, *, run_id: str | None = None, address: s
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
     """Go on with a sweep that was interrupted: trials that ended are kept, the others go on or are begun."""
-    if "/" in run:
-        root, _, run = run.rstrip("/").rpartition("/")
-    from attn.config.base import is_remote
-
-    folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), run)
+    folder = RunFolder.of(run, root)
     state = folder.state()
     if state.get("kind") != "sweep":
         raise RunError(f"run {folder.run_id!r} is no sweep: `attn resume {folder.run_id}`")

@@ -72,11 +72,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     Returns:
         As `run`.
     """
-    if "/" in run:
-        root, _, run = run.rstrip("/").rpartition("/")
-    from attn.config.base import is_remote
-
-    folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), run)
+    folder = RunFolder.of(run, root)
     state = folder.state()
     config = read_config(folder.read("config.yaml").decode(), folder.path("config.yaml"))
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved

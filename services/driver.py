@@ -50,23 +50,21 @@ def main(file: str) -> int:
 def _run(job: Submission, root: str) -> dict[str, Any]:
     from jobs.run_folder import RunFolder
 
+    if job.kind in ("train", "segment", "pipeline", "sweep") and RunFolder(root, job.id).exists():
+        from jobs.resume import resume
+
+        return resume(job.id, root=root, address=job.address)
     if job.kind in ("train", "segment"):
         from jobs import train
 
-        if RunFolder(root, job.id).exists():
-            return train.resume(job.id, root=root, address=job.address)
         return train.run(load(job, root), run_id=job.id, address=job.address)
     if job.kind == "pipeline":
         from jobs import pipeline
 
-        if RunFolder(root, job.id).exists():
-            return pipeline.resume(job.id, root=root, address=job.address)
         return pipeline.run(load(job, root), run_id=job.id, address=job.address)
     if job.kind == "sweep":
         from jobs import sweep
 
-        if RunFolder(root, job.id).exists():
-            return sweep.resume(job.id, root=root, address=job.address)
         return sweep.run(*load(job, root), run_id=job.id, address=job.address)
     overrides = [*job.overrides, f"root={root}"]
     if job.kind == "maps":

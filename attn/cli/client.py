@@ -19,7 +19,7 @@ from attn.errors import AttnError, ConfigError, RunError
 TIMEOUT_SECONDS = 60
 PATIENCE_SECONDS = 30
 """How long a service that was there may be away, while it is waited for, before contact counts as lost."""
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 
 
 class ContactLostError(AttnError):

@@ -42,17 +42,14 @@ def resume(
     wait: Annotated[bool, typer.Option("--wait", help="With a service: return when the job has ended.")] = False,
     service: Service = None,
 ) -> Result:
-    """Go on with a run from its last checkpoint: here, or with --service as that service's job."""
+    """Go on with a run, a pipeline or a sweep from where it stopped: here, or with --service as that service's job."""
     if service:
         from attn.cli.jobs import resume_there
 
         return resume_there(run, root, service, wait)
-    from jobs.pipeline import is_pipeline
-    from jobs.pipeline import resume as go_on_with_all
-    from jobs.train import resume as go_on
+    from jobs.resume import resume as go_on
 
-    resumed = go_on_with_all if is_pipeline(run, root=root) else go_on
-    return _result(resumed(run, root=root, address=address))
+    return _result(go_on(run, root=root, address=address))
 
 
 @command

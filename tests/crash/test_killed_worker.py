@@ -22,7 +22,8 @@ from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.errors import RunError
 from attn.models.bundle import load_bundle
-from jobs.train import resume, run
+from jobs.resume import resume
+from jobs.train import run
 
 pytestmark = pytest.mark.usefixtures("ray_up")
 

@@ -29,6 +29,7 @@ from attn.segmentation.labels import FileLabels
 from attn.tracking import create_run
 from jobs import pipeline, stages, train
 from jobs.kinds import kind_of
+from jobs.resume import resume
 from jobs.run_folder import RunFolder
 
 TEXT = """
@@ -222,7 +223,7 @@ def test_ctrl_c_leaves_a_pipeline_cancelled(tmp_path: Path, monkeypatch: pytest.
         pipeline.run(config(tmp_path), run_id="p")
     monkeypatch.setattr(stages.cues, "run", made)
     assert RunFolder(str(tmp_path), "p").state()["state"] == "cancelled"
-    assert repeated(pipeline.resume("p", root=str(tmp_path))) == ["cues", "segment", "evaluation"]
+    assert repeated(resume("p", root=str(tmp_path))) == ["cues", "segment", "evaluation"]
 
 
 @pytest.mark.usefixtures("quickly")

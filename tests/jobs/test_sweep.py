@@ -21,6 +21,7 @@ from attn.sweep.load import read_sweep
 from attn.tracking.address import tracking_uri
 from attn.tracking.mlflow_children import children
 from jobs import sweep
+from jobs.resume import resume
 from jobs.run_folder import RunFolder
 from jobs.sweep_results import read_rows
 
@@ -81,7 +82,7 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
         tags={"mlflow.parentRunId": folder.state()["tracking_run"]},
     )  # fmt: skip
 
-    result = sweep.resume("s", root=str(root))
+    result = resume("s", root=str(root))
     assert result["counts"] == {"done": 2, "failed": 2}  # a learning rate of 1e30 gives no finite loss
     assert [row["number"] for row in result["trials"]] == list(range(4))
     assert all("loss = nan" in row["error"] for row in result["trials"] if row["state"] == "failed")
