@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -47,7 +48,9 @@ SMALL_PIPELINE = ["data.count=64", "train.training.epochs=2", "train.store.start
 
 def main() -> None:
     """Start the servers, run the commands, search for the secrets."""
-    absent = [reason for reason in (missing(), *(_lacks(name) for name in ("initdb", "postgres", "pg_dump"))) if reason]
+    lacks = [_lacks(name) for name in ("initdb", "postgres", "pg_dump")]
+    lacks += [f"this environment has no {name}" for name in ("psycopg2", "flask_wtf") if find_spec(name) is None]
+    absent = [reason for reason in (missing(), *lacks) if reason]
     if absent:
         sys.exit("; ".join(absent))
     kept = sys.argv[1] if len(sys.argv) > 1 else None

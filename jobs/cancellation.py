@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from jobs.progress import Channel
 
+RETRY_SECONDS = 3.0
+
 
 @contextlib.contextmanager
 def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
@@ -38,7 +40,9 @@ def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
         if channel.under_way():
             print("saving a checkpoint, then ending; a second SIGTERM ends at once", file=sys.stderr, flush=True)
             channel.ask_to_end()
-        else:
+            return
+        signal.raise_signal(signal.SIGTERM)
+        while not over.wait(RETRY_SECONDS):  # an exception within a callback of Ray's goes nowhere
             signal.raise_signal(signal.SIGTERM)
 
     over, asker = threading.Event(), threading.Thread(target=ask, name="attn-cancellation", daemon=True)
