@@ -22,7 +22,7 @@ from services.submission import Submission, check, plan_of
 from services.supervisor import Supervisor
 from services.table import ENDED, RUNNING, Job
 
-FOLLOW_SECONDS = 0.5
+FOLLOW_SECONDS = 1.0
 
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "no such job"}}
 CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "not in this state"}}
@@ -122,9 +122,15 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
 
 
 async def _tail(supervisor: Supervisor, job_id: str, path: Path, offset: int) -> AsyncIterator[bytes]:
+    changes, ended = -1, False
     while True:
-        job = await asyncio.to_thread(supervisor.table.get, job_id)
-        ended = job is None or job.state in ENDED
+        if supervisor.table.changes != changes:
+            changes = supervisor.table.changes
+            job = await asyncio.to_thread(supervisor.table.get, job_id)
+            ended = job is None or job.state in ENDED
+        if not ended and _size(path) <= offset:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            continue
         data, whole = await asyncio.to_thread(read_log, path, offset, ended=ended)
         offset += len(data)
         if data:
@@ -133,3 +139,10 @@ async def _tail(supervisor: Supervisor, job_id: str, path: Path, offset: int) ->
             return
         if not data:
             await asyncio.sleep(FOLLOW_SECONDS)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it has not started
+        return 0

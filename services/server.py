@@ -5,8 +5,10 @@ from __future__ import annotations
 __all__ = ["run_server"]
 
 import json
+import os
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import uvicorn
@@ -32,6 +34,7 @@ def run_server(app: FastAPI, host: str, port: int, address_file: Path | None = N
         if address_file is not None:
             address_file.write_text(json.dumps({"url": url}), encoding="utf-8")
         print(f"serving {url}", file=sys.stderr, flush=True)
+        _give_way()
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
         try:
             server.run(sockets=[listener])
@@ -40,3 +43,13 @@ def run_server(app: FastAPI, host: str, port: int, address_file: Path | None = N
         finally:
             if address_file is not None:
                 address_file.unlink(missing_ok=True)
+
+
+def _give_way() -> None:
+    """Let answers wait for whatever else this machine computes: a training is slowed down by less, they are not missed.
+
+    Linux counts it by threads: this one and those that it starts for answers, not the supervisor's, whose jobs would
+    inherit it.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
