@@ -22,7 +22,7 @@ from attn.sweep.config import SweepConfig
 from attn.sweep.load import trial_config
 from jobs.listing import list_runs
 from jobs.run_folder import RunFolder
-from jobs.sweep_plan import START_SECONDS, WORKERS_SECONDS, Plan
+from jobs.sweep_plan import START_SECONDS, WORKERS_SECONDS, Plan, trainings
 
 MOST_RUNS = 20
 TRAINING = ("batch_size", "accumulate_steps", "precision", "channels_last")
@@ -57,7 +57,20 @@ def run_estimate(config: RunConfig, epochs: Epochs | None = None) -> dict[str, A
 
 def sweep_estimate(config: SweepConfig, base: str, plan: Plan, epochs: Epochs | None = None) -> dict[str, Any]:
     """The time of a sweep: `seconds`, `between` and `source`."""
-    return (epochs or earlier_epochs(trial_config(base, {}), config.root)).told(plan.seconds)
+    return (epochs or _of_trainings(trainings(trial_config(base, {})), config.root)).told(plan.seconds)
+
+
+def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
+    """By earlier runs alike of each; several have the mean of their epochs."""
+    found = [(config.training.epochs, earlier_epochs(config, root)) for config in configs]
+    if len(found) == 1:
+        return found[0][1]
+    known = [(count, epochs.seconds) for count, epochs in found if epochs.seconds is not None]
+    if len(known) < len(found):
+        return next(epochs for _, epochs in found if epochs.seconds is None)
+    whole = sum(count for count, _ in known)
+    low, middle, high = (sum(count * seconds[at] for count, seconds in known) / whole for at in range(3))
+    return Epochs((low, middle, high), "its trainings alone: " + "; ".join(epochs.source for _, epochs in found))
 
 
 def earlier_epochs(config: RunConfig, root: str) -> Epochs:

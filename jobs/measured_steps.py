@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
 from attn.errors import ConfigError
@@ -21,7 +22,7 @@ from jobs.estimate import Epochs, spread
 STEPS = 4
 
 
-def measured_epochs(config: RunConfig) -> Epochs:
+def measured_epochs(config: RunConfig | PipelineConfig) -> Epochs:
     """By some steps in this process, as one of the run's workers makes them, alone.
 
     Raises:

@@ -6,7 +6,7 @@ other inputs is another run, and one that was interrupted is found again and gon
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_ID", "resume", "run"]
+__all__ = ["LONGEST_ID", "config_of", "resume", "run"]
 
 import contextlib
 import hashlib
@@ -232,14 +232,19 @@ def _claimed(folder: RunFolder) -> dict[str, Any]:
 
 def _begin(config: PipelineConfig, folder: RunFolder, state: dict[str, Any]) -> str | None:
     """Keep the config; the record goes on where it is the same, and is a new one where it is another."""
-    text = dump_config(
-        config, f"The resolved config of the pipeline {folder.run_id}; `attn pipeline` on this file repeats it."
-    )
+    text = config_of(config, folder)
     same = bool(state) and folder.exists("config.yaml") and folder.read("config.yaml").decode() == text
     known = state.get("tracking_run") if same else None
     tracking_run = known or create_run(config.tracking, config.root, folder.run_id, config)
     folder.write("config.yaml", text)
     return tracking_run
+
+
+def config_of(config: PipelineConfig, folder: RunFolder) -> str:
+    """A pipeline's config as it is kept in its folder; while it stays the same, the record is gone on with."""
+    return dump_config(
+        config, f"The resolved config of the pipeline {folder.run_id}; `attn pipeline` on this file repeats it."
+    )
 
 
 def _scores(made: dict[str, dict[str, Any]]) -> dict[str, float]:

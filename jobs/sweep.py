@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ["resume", "run"]
 
+import json
 import logging
 import os
 import platform
@@ -18,13 +19,13 @@ from typing import Any
 
 import psutil
 
+from attn.config.pipeline import PipelineConfig
 from attn.config.resolve import dump_config, resolve
-from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
 from attn.errors import ConfigError, RunError
 from attn.sweep import SweepConfig
 from attn.sweep.config import Pbt
-from attn.sweep.load import in_one_process, trial_config
+from attn.sweep.load import TrialConfig, in_one_process, trial_config
 from attn.sweep.space import Point
 from attn.tracking import TrackingConfig, create_run, terminate
 from attn.tracking.address import tracking_uri
@@ -205,15 +206,21 @@ class _Sweep:
         if (parent := self.folder.state().get("tracking_run")) is not None:
             tags["mlflow.parentRunId"] = parent
         tracking_run = create_run(config.tracking, folder.root, folder.run_id, config, tags=tags)
-        folder.write("config.yaml", dump_config(config, f"Trial {number} of sweep {self.folder.run_id}."))
+        if isinstance(config, PipelineConfig):
+            from jobs.pipeline import config_of
+
+            text = config_of(config, folder)
+        else:
+            text = dump_config(config, f"Trial {number} of sweep {self.folder.run_id}.")
+        folder.write("config.yaml", text)
         folder.update(kind=config.kind, state="waiting", number=number, values=point, tracking_run=tracking_run)
         if fault is not None:
             folder.update(refused=str(fault))
         return given
 
-    def _config(self, number: int, point: Point) -> RunConfig | ConfigError:
+    def _config(self, number: int, point: Point) -> TrialConfig | ConfigError:
         try:
-            config = trial_config(self.base, point)
+            config = trial_config(self.base, point, f"root={self.folder.uri}")
         except ConfigError as error:  # values that are each allowed, but not together
             return error
         tracking = TrackingConfig(
@@ -222,7 +229,10 @@ class _Sweep:
             experiment=self.config.tracking.experiment,
             preview_images=0,
         )
-        update: dict[str, Any] = {"root": self.folder.uri, "tracking": tracking}
+        if isinstance(config, PipelineConfig):
+            recorded = [f"tracking.{name}={json.dumps(value)}" for name, value in tracking.model_dump().items()]
+            return trial_config(self.base, point, f"root={self.folder.uri}", *recorded)
+        update: dict[str, Any] = {"tracking": tracking}
         if isinstance(config, TrainConfig) and config.accumulates and isinstance(self.config.scheduler, Pbt):
             # One store for all: a trial that takes over another's weights begins from a version of that one's run.
             place = config.store.location or self.folder.path("store")

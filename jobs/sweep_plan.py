@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "make_plan", "trainings"]
 
 import os
 from dataclasses import dataclass
 from typing import Any
 
+from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.sweep.config import Asha, SweepConfig
-from attn.sweep.load import in_one_process, trial_config
+from attn.sweep.load import TrialConfig, in_one_process, trial_config
 
 START_SECONDS = 20.0
 """Ray's start and the first imports, here."""
@@ -24,7 +25,7 @@ class Plan:
 
     Attributes:
         trials: How many there are at most.
-        epochs: Of a trial that is not stopped early.
+        epochs: Of a trial that is not stopped early; of a pipeline those of all its trainings.
         images: Of the training split.
         parallel: Trials at once.
         threads: Of each worker.
@@ -83,20 +84,22 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
         AttnError: The data cannot be read.
     """
     trial = trial_config(base, {})
+    found = [training.cluster for training in trainings(trial)]
+    cluster = max(found, key=lambda one: one.workers * (one.threads or 1))
     if cores is None or gpus is None:
-        found = _cluster()
-        cores, gpus = cores or found[0], found[1] if gpus is None else gpus
+        here = _cluster()
+        cores, gpus = cores or here[0], here[1] if gpus is None else gpus
     one = in_one_process(trial)
-    use_gpu = trial.cluster.device == "gpu" or (trial.cluster.device == "auto" and gpus >= trial.cluster.workers)
-    least = trial.cluster.workers * (trial.cluster.threads or 1)
-    room = gpus // trial.cluster.workers if use_gpu else cores // least
+    use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
+    least = cluster.workers * (cluster.threads or 1)
+    room = gpus // cluster.workers if use_gpu else cores // least
     parallel = max(1, min(config.parallel or room, room, config.trials))
-    threads = trial.cluster.threads or max(1, cores // (parallel * trial.cluster.workers))
+    threads = cluster.threads or max(1, cores // (parallel * cluster.workers))
     # Something must be asked for, and any part of a core would be missing to a machine's worth of workers.
     per_trial: dict[str, float] = {"memory": 1 << 20}
     if one:
         per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
-    epochs = _epochs(trial)
+    epochs = sum(_epochs(training) for training in trainings(trial))
     return Plan(
         trials=config.trials,
         epochs=epochs,
@@ -104,7 +107,7 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
         parallel=parallel,
         threads=threads,
         per_trial=per_trial,
-        workers=trial.cluster.workers,
+        workers=cluster.workers,
         epochs_in_all=_epochs_in_all(config, epochs),
     )
 
@@ -120,6 +123,13 @@ def _cluster() -> tuple[int, int]:
 
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1, torch.cuda.device_count()
+
+
+def trainings(trial: TrialConfig) -> list[RunConfig]:
+    """What of a trial is training: itself, or the stages of a pipeline that are."""
+    if not isinstance(trial, PipelineConfig):
+        return [trial]
+    return [section for section in (trial.train, trial.integral, trial.segment) if section is not None]
 
 
 def _epochs(trial: RunConfig) -> int:

@@ -1,7 +1,8 @@
 """One trial of a sweep as Ray Tune runs it: an epoch a step, in a process that is used for one trial after another.
 
 A trial of one worker trains in the trial's own process: nothing is started or imported again for the next trial. One of
-several workers, or with a second round, is an ordinary Ray Train run, which the trial starts and follows.
+several workers, or with a second round, is an ordinary Ray Train run, which the trial starts and follows. A pipeline is
+one step, and its scores are told at its end.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any
 
 from ray import tune
 
-from attn.config.kinds import read_config
+from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError
 from attn.sweep.config import Objective
-from attn.sweep.load import in_one_process
+from attn.sweep.load import in_one_process, read_trial
 from jobs.kinds import kind_of
 from jobs.run_folder import RunFolder
 from jobs.train import close_run, export_model, process_marks
@@ -109,7 +110,7 @@ class Trial(tune.Trainable):
     def _train(self) -> None:
         self.turn.get()
         begun = time.time()
-        config = read_config(self.folder.read("config.yaml").decode(), self.folder.path("config.yaml"))
+        config = read_trial(self.folder.read("config.yaml").decode(), self.folder.path("config.yaml"))
         state = self.folder.state()
         before = state.get("seconds", 0.0)
 
@@ -121,17 +122,20 @@ class Trial(tune.Trainable):
                 raise RunError(refused)
             marks = {"started": state.get("started") or begun, "ended": None, "error": None, **process_marks()}
             self.folder.update(state="running", **marks)
-            if self.taken is not None:
-                config = self.taken.config(config, self.folder)
-            if in_one_process(config):
-                model = self._train_here(config)
+            if isinstance(config, PipelineConfig):
+                from jobs.trial_run import run_pipeline
+
+                model = run_pipeline(config, self.folder, self.objective)
+            elif self.taken is not None or in_one_process(config):
+                model = self._train_here(self.taken.config(config, self.folder) if self.taken else config)
             else:
                 from jobs.trial_run import train_with_workers
 
                 model = train_with_workers(config, self.folder, self.objective, self._tell)
             close("done", model=model)
             told = self.folder.state()
-            last = {OBJECTIVE: told["metrics"][self.objective.metric], EPOCH: told["epoch"], "metrics": told["metrics"]}
+            figures = told["metrics"]
+            last = {OBJECTIVE: figures[self.objective.metric], EPOCH: told.get("epoch", 0), "metrics": figures}
             self.news.put({**last, "done": True})
         except TrialStopped:
             if self.pauses:  # until Ray Tune has room for it again

@@ -1,4 +1,4 @@
-"""A sweep's trial that needs workers of its own: an ordinary Ray Train run, followed epoch by epoch.
+"""A sweep's trial that needs workers of its own: an ordinary Ray Train run, followed epoch by epoch; or a pipeline.
 
 Scores of `attn evaluate` are taken once, of the trained model; a scheduler that stops trials early needs figures of the
 epochs, or trials of one worker.
@@ -6,15 +6,17 @@ epochs, or trials of one worker.
 
 from __future__ import annotations
 
-__all__ = ["train_with_workers"]
+__all__ = ["run_pipeline", "train_with_workers"]
 
 import json
 import threading
 from collections.abc import Callable
 
+from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.errors import RunError
 from attn.sweep.config import Objective
+from jobs import pipeline
 from jobs.run_folder import RunFolder
 from jobs.subjects import open_subject
 from jobs.train import train_folder
@@ -65,6 +67,20 @@ def train_with_workers(
         folder.update(metrics=_with(objective, metrics))
         tell(told, metrics)
     return ended[0]
+
+
+def run_pipeline(config: PipelineConfig, folder: RunFolder, objective: Objective) -> str:
+    """Run a pipeline within the session that is up, or go on with it: stages that are done are not done again.
+
+    Returns:
+        The trained segmentation network.
+
+    Raises:
+        AttnError: What a stage raises; or the scores lack the objective.
+    """
+    result = pipeline.run(config, run_id=folder.run_id)
+    _with(objective, result["scores"])
+    return str(result["model"])
 
 
 def _with(objective: Objective, metrics: dict[str, float]) -> dict[str, float]:

@@ -140,7 +140,7 @@ def _configs(loaded: Any, root: str) -> Iterator[Config]:
     from attn.sweep.load import trial_config
 
     yield loaded[0]
-    yield trial_config(loaded[1], {}).model_copy(update={"root": root})
+    yield trial_config(loaded[1], {}, f"root={root}")
 
 
 def _what(loaded: Any) -> dict[str, Any]:

@@ -57,12 +57,12 @@ def plan(
     from attn.config.recipes import load_any_config
     from attn.config.run import RunConfig
     from attn.sweep import load_sweep
-    from attn.sweep.load import trial_config
+    from attn.sweep.load import TrialConfig, trial_config
     from attn.sweep.space import grid_points, random_points
     from jobs.estimate import Epochs, run_estimate, sweep_estimate
     from jobs.sweep_plan import make_plan
 
-    def epochs(run: RunConfig) -> Epochs | None:
+    def epochs(run: TrialConfig) -> Epochs | None:
         if measure:
             from jobs.measured_steps import measured_epochs
 

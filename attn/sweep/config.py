@@ -87,7 +87,8 @@ class Objective(Config):
 
     Attributes:
         metric: A score of `attn evaluate` (`seed_miou`, `direct_miou`, `mean_ap`, ...), for which the maps are scored
-            after every epoch; or a figure of the epoch itself, such as `val/mAP` or, of segmentation, `val/miou`.
+            after every epoch; or a figure of the epoch itself, such as `val/mAP` or, of segmentation, `val/miou`; of a
+            pipeline a score of its masks or cues at its end: `miou`, `miou_crf`, `cue_miou`, ...
         split: Of the trial's data, on which scores of `attn evaluate` are taken; the validation split by default.
     """
 
@@ -105,7 +106,7 @@ class SweepConfig(Config):
     """A search over the fields of a run's config.
 
     Attributes:
-        base: Recipe or YAML file of the run whose fields are searched: train or segment.
+        base: Recipe or YAML file of the run whose fields are searched: train, segment or pipeline.
         set: Fields of the base that are changed for all trials.
         space: The fields that are searched, by their dotted names.
         parallel: Trials at once; as many as there is room for where it is not given.

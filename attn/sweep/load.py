@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["in_one_process", "load_sweep", "point_overrides", "trial_config"]
+__all__ = ["TrialConfig", "in_one_process", "load_sweep", "point_overrides", "read_trial", "trial_config"]
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any
 
 from attn.config.document import Document, parse_override, read_document, without_secrets
 from attn.config.kinds import read_config
+from attn.config.pipeline import KIND, PipelineConfig, read_pipeline
 from attn.config.recipes import Find, config_text
 from attn.config.resolve import OVERRIDE, dump_config, parse_config
 from attn.config.run import RunConfig
@@ -18,6 +19,7 @@ from attn.errors import ConfigError, Fault
 from attn.sweep.config import Asha, Pbt, SweepConfig
 from attn.sweep.space import Point
 
+TrialConfig = RunConfig | PipelineConfig
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
 
 
@@ -71,24 +73,36 @@ def read_sweep(
                 except ConfigError as error:
                     faults.append(_of_value(document, key, value, error.faults[0]))
                     break
-        if (fault := _without_epochs(document, config, base)) is not None:
-            faults.append(fault)
+        faults += filter(None, (_without_epochs(document, config, base), _without_score(document, config, base)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return config, base
 
 
-def trial_config(base: str, point: Mapping[str, Any], *more: str) -> RunConfig:
+def trial_config(base: str, point: Mapping[str, Any], *more: str) -> TrialConfig:
     """A trial's config: the base with a point's values.
 
     Raises:
         ConfigError: The values do not go together.
     """
-    return read_config(base, "base", [*point_overrides(point), *more])
+    return read_trial(base, "base", [*point_overrides(point), *more])
 
 
-def in_one_process(config: RunConfig) -> bool:
+def read_trial(text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text) -> TrialConfig:
+    """The config of a training or of a pipeline.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    if read_document(text, name).values.get("kind") == KIND:
+        return read_pipeline(text, name, overrides, find=find)
+    return read_config(text, name, overrides)
+
+
+def in_one_process(config: TrialConfig) -> bool:
     """Whether a trial trains in the trial's own process: with one worker, and without a second round."""
+    if isinstance(config, PipelineConfig):
+        return False
     second = isinstance(config, SegmentConfig) and config.retrain is not None
     return config.cluster.workers == 1 and not second
 
@@ -110,23 +124,29 @@ def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
                    for fault in error.faults]  # fmt: skip
         return None
     try:
-        return dump_config(read_config(text, name, point_overrides(changes)))
+        return dump_config(read_trial(text, name, point_overrides(changes), find=find))
     except ConfigError as error:
         places = {f"{OVERRIDE} {point_overrides({key: value})[0]!r}": ("set", key) for key, value in changes.items()}
         for fault in error.faults:
             place = document.place(places[fault.where]) if fault.where in places else fault.where
             faults.append(Fault(place, fault.message, fault.hint))
     try:  # the searched fields can be held against it all the same
-        return dump_config(read_config(text, name))
+        return dump_config(read_trial(text, name, find=find))
     except ConfigError:
         return None
 
 
 def _without_epochs(document: Document, config: SweepConfig, base: str) -> Fault | None:
     """What a scheduler cannot do with trials that have workers of their own, which it cannot look into."""
-    if in_one_process(trial_config(base, {})):
+    trial, place = trial_config(base, {}), document.place(("scheduler",))
+    if in_one_process(trial):
         return None
-    place = document.place(("scheduler",))
+    if isinstance(trial, PipelineConfig):
+        name = config.scheduler.variant
+        return None if name == "fifo" else Fault(
+            place, f"scheduler.name={name} looks at a trial's epochs, and a pipeline has its scores at its end",
+            "scheduler.name=fifo",
+        )  # fmt: skip
     if isinstance(config.scheduler, Pbt):
         return Fault(place, "scheduler.name=pbt hands weights from trial to trial, which trials with workers of their "
                      "own do not take", "set.cluster.workers=1, and no second round")  # fmt: skip
@@ -135,6 +155,15 @@ def _without_epochs(document: Document, config: SweepConfig, base: str) -> Fault
                      f"{config.objective.metric} is taken once, at their end",
                      "set.cluster.workers=1, or a figure of the epoch such as objective.metric=val/mAP")  # fmt: skip
     return None
+
+
+def _without_score(document: Document, config: SweepConfig, base: str) -> Fault | None:
+    """An objective that a pipeline does not give."""
+    metric, known = config.objective.metric, ("miou", "miou_crf", "cue_miou", "cue_coverage", "cue_precision")
+    if not isinstance(trial_config(base, {}), PipelineConfig) or metric in known:
+        return None
+    return Fault(document.place(("objective", "metric")), f"objective.metric={metric} is no score of a pipeline",
+                 f"one of {', '.join(known)}")  # fmt: skip
 
 
 def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) -> Fault:

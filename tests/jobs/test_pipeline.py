@@ -26,11 +26,17 @@ from attn.data.generated import ScenesConfig
 from attn.data.transfer import write_bytes
 from attn.errors import ConfigError, RunError
 from attn.segmentation.labels import FileLabels
+from attn.sweep.load import read_sweep, read_trial
 from attn.tracking import create_run
-from jobs import pipeline, stages, train
+from attn.tracking.mlflow_children import children
+from jobs import pipeline, stages, sweep, train
 from jobs.kinds import kind_of
 from jobs.resume import resume
 from jobs.run_folder import RunFolder
+from jobs.sweep_plan import make_plan
+from jobs.sweep_results import read_rows
+from jobs.trial_folder import trial_folder
+from jobs.trial_run import run_pipeline
 
 TEXT = """
 kind: pipeline
@@ -91,6 +97,34 @@ def config(root: Path, *overrides: str) -> PipelineConfig:
 
 def repeated(result: dict[str, Any]) -> list[str]:
     return [name for name, stage in result["stages"].items() if not stage["reused"]]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: Path) -> None:
+    base = tmp_path / "tiny.yaml"
+    base.write_text(TEXT)
+    text = f"kind: sweep\nbase: {base}\nroot: {tmp_path}/runs\nspace: {{segment.labels.rule.foreground: [0.2, 0.3]}}\n"
+    sweep_config, resolved = read_sweep(text + "search: {name: grid}\nobjective: {metric: miou}\n", "sweep.yaml")
+    folder = RunFolder(f"{tmp_path}/runs", "s")
+    folder.write("sweep.yaml", dump_config(sweep_config))
+    folder.update(kind="sweep", tracking_run=create_run(sweep_config.tracking, sweep_config.root, "s", sweep_config))
+    swept = sweep._Sweep(sweep_config, resolved, folder)  # pyright: ignore[reportPrivateUsage]
+    swept.plan = make_plan(sweep_config, resolved, cores=2, gpus=0)
+    points = [swept.suggestions.point(number) for number in swept.left]
+    for number, point in enumerate(points):
+        swept.begin(number, point)
+    begun = read_rows(folder)
+    for row in begun:
+        trial = trial_folder(folder, row.number)
+        config = read_trial(trial.read("config.yaml").decode(), "config.yaml")
+        assert isinstance(config, PipelineConfig)
+        assert Path(run_pipeline(config, trial, sweep_config.objective), "model.json").exists()
+    rows = read_rows(folder)
+    assert [(row.state, row.values) for row in rows] == [("done", point) for point in points]
+    assert [row.tracking_run for row in rows] == [row.tracking_run for row in begun]
+    assert all(0 <= (row.objective or 0) <= 1 and row.objective is not None for row in rows)
+    found = children(f"sqlite:///{tmp_path}/runs/mlflow.db", folder.state()["tracking_run"])
+    assert {row.tracking_run for row in rows} == set(found)
 
 
 @pytest.mark.usefixtures("quickly")

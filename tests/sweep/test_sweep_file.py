@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from attn.config.pipeline import PipelineConfig
 from attn.errors import ConfigError
 from attn.sweep.config import SweepConfig
 from attn.sweep.load import load_sweep, read_sweep, trial_config
@@ -93,6 +94,42 @@ def test_all_faults_at_once_with_their_lines() -> None:
 def test_bad_files_say_what_is_wrong(change: tuple[str, str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         read_sweep(TEXT.replace(*change), "sweep.yaml")
+
+
+PIPELINE = """
+kind: sweep
+base: grad_cam_segment_scenes
+set: {data.count: 32, train.training.epochs: 3, segment.training.epochs: 2}
+space:
+  segment.labels.rule.foreground: [0.2, 0.3]
+  train.optimizer.lr: {low: 1e-3, high: 1e-2, log: true}
+search: {name: random, trials: 3}
+objective: {metric: miou}
+"""
+
+
+def test_a_pipelines_fields_are_searched() -> None:
+    config, base = read_sweep(PIPELINE, "sweep.yaml")
+    trial = trial_config(base, {"segment.labels.rule.foreground": 0.2}, "root=/elsewhere")
+    assert isinstance(trial, PipelineConfig)
+    assert trial.train.root == trial.segment.root == trial.evaluation.root == "/elsewhere"
+    assert trial.segment.labels.model_dump()["rule"]["foreground"] == 0.2
+    plan = make_plan(config, base, cores=4, gpus=0)
+    assert (plan.trials, plan.epochs, plan.epochs_in_all, plan.images) == (3, 5, 15, 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (("metric: miou", "metric: seed_miou"), "seed_miou is no score of a pipeline"),
+        (("search:", "scheduler: {name: asha}\nsearch:"), "a pipeline has its scores at its end"),
+        (("train.optimizer.lr", "optimizer.lr"), "did you mean train.optimizer"),
+        (("rule.foreground: [0.2", "rule.foreground: [-0.2"), "segment.labels.rule"),
+    ],
+)
+def test_a_bad_sweep_of_pipelines_says_what_is_wrong(change: tuple[str, str], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        read_sweep(PIPELINE.replace(*change), "sweep.yaml")
 
 
 @pytest.mark.parametrize(
