@@ -24,7 +24,7 @@ def outcome_of_resume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
                 raise outcome
             return outcome
 
-        monkeypatch.setattr("jobs.train.resume", resume)
+        monkeypatch.setattr("jobs.resume.resume", resume)
 
     return replace
 
