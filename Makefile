@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# It starts Ray several times, for which two cores have no room beside other tests.
+WHOLE  := tests/services/test_whole.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format lock clean
 
@@ -32,7 +35,8 @@ demo: $(READY)
 	$(BIN)/python -m jobs.demo $(ARGS)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(or $(ARGS),--ignore $(WHOLE))
+	$(if $(ARGS),,OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WHOLE))
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ from typing import Any
 from tests.services.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS, STEPS = 3, 160
+EPOCHS, STEPS = 3, 96
 SMALL = {
     "data.count": 8 * STEPS,
     "data.size": 32,

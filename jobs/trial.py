@@ -61,11 +61,12 @@ class Trial(tune.Trainable):
         return {**self.last, "number": self.number}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        from jobs.storage import newest_checkpoint
+        from jobs.storage import newest_checkpoint, newest_checkpoint_name
 
-        with tempfile.TemporaryDirectory(prefix="attn-trial-") as scratch:
-            newest = newest_checkpoint(self.folder, Path(scratch))
-            shutil.copytree(newest, Path(checkpoint_dir, CHECKPOINT))
+        if newest_checkpoint_name(self.folder):  # a pipeline has none: its stages have their own
+            with tempfile.TemporaryDirectory(prefix="attn-trial-") as scratch:
+                newest = newest_checkpoint(self.folder, Path(scratch))
+                shutil.copytree(newest, Path(checkpoint_dir, CHECKPOINT))
         Path(checkpoint_dir, TOLD).write_text(json.dumps({"number": self.number, **self.last}))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
