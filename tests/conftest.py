@@ -32,11 +32,14 @@ def repository() -> Path:
 def shared() -> Path:
     """The folder of papers, photographs and weights that is handed round beside the repository, not in it.
 
-    Where there is none, the tests that need it skip and say so; where it is there and wrong, they fail.
+    Photographs and weights of others may not be passed on with the code: where a clone stands alone, and only there,
+    the tests that need them skip. Where the folder is wrong, or ATTN_SHARED names one that is not there, they fail.
     """
-    folder = Path(os.environ.get("ATTN_SHARED", ROOT.parent / "shared"))
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}: set ATTN_SHARED to the folder with the photographs and weights")
+    named, beside = os.environ.get("ATTN_SHARED"), ROOT.parent / "shared"
+    if named is None and not beside.exists():
+        pytest.skip(f"no {beside}: set ATTN_SHARED to the folder with the photographs and weights")
+    folder = Path(named or beside)
+    assert folder.is_dir(), f"ATTN_SHARED names no folder: {folder}"
     return folder
 
 
@@ -74,7 +77,10 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def ceph_installed() -> None:
-    """Tests of a real S3 server skip where Ceph's programs, which `.ci/install-radosgw` brings, are not there."""
+    """Ceph's programs come with Debian's packages alone, which need root and no Python: `.ci/install-radosgw`.
+
+    Without them the tests of a real S3 server skip. The same tests run against moto's server everywhere.
+    """
     if reason := ceph.missing():
         pytest.skip(f"no radosgw: {reason}")
 
@@ -106,14 +112,16 @@ def radosgw(radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own of 256 kB, for what happens on a full disk.
 
-    Only root may mount one; for others there is no disk that a test could fill, and the tests skip.
+    Only root may mount one, and there is no other disk that a test could fill without filling its user's: where the
+    right is missing, and for no other reason, the tests skip.
     """
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+    if "superuser" in mounted.stderr or "permission denied" in mounted.stderr:
         pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
+    assert mounted.returncode == 0, mounted.stderr
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
