@@ -182,7 +182,7 @@ def follow(person: Person, name: str) -> None:
 
 
 def cancel_in_mid_epoch(person: Person, name: str) -> None:
-    """Cancel a run in its first epoch, before it would have written a checkpoint."""
+    """Cancel a run as soon as it has made a step."""
     seen = person.server.call("GET", f"/jobs/{name}")[1]
     while seen["state"] in ("queued", "running") and not seen["step"]:
         time.sleep(0.05)

@@ -219,25 +219,22 @@ class _Sweep:
         return given
 
     def _config(self, number: int, point: Point) -> TrialConfig | ConfigError:
-        try:
-            config = trial_config(self.base, point, f"root={self.folder.uri}")
-        except ConfigError as error:  # values that are each allowed, but not together
-            return error
         tracking = TrackingConfig(
             enabled=self.config.tracking.enabled,
             uri=tracking_uri(self.config.tracking, self.config.root) if self.config.tracking.enabled else None,
             experiment=self.config.tracking.experiment,
             preview_images=0,
         )
-        if isinstance(config, PipelineConfig):
-            recorded = [f"tracking.{name}={json.dumps(value)}" for name, value in tracking.model_dump().items()]
-            return trial_config(self.base, point, f"root={self.folder.uri}", *recorded)
-        update: dict[str, Any] = {"tracking": tracking}
+        recorded = [f"tracking.{name}={json.dumps(value)}" for name, value in tracking.model_dump(mode="json").items()]
+        try:
+            config = trial_config(self.base, point, f"root={self.folder.uri}", *recorded)
+        except ConfigError as error:  # values that are each allowed, but not together
+            return error
         if isinstance(config, TrainConfig) and config.accumulates and isinstance(self.config.scheduler, Pbt):
             # One store for all: a trial that takes over another's weights begins from a version of that one's run.
             place = config.store.location or self.folder.path("store")
-            update["store"] = config.store.model_copy(update={"location": place})
-        return config.model_copy(update=update)
+            return config.model_copy(update={"store": config.store.model_copy(update={"location": place})})
+        return config
 
     def _settle_record(self) -> None:
         """Mend what a kill left in the record: children without a trial's folder, and ended ones that look alive."""

@@ -84,11 +84,11 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
         AttnError: The data cannot be read.
     """
     trial = trial_config(base, {})
-    found = [training.cluster for training in trainings(trial)]
-    cluster = max(found, key=lambda one: one.workers * (one.threads or 1))
+    parts = trainings(trial)
+    cluster = max((part.cluster for part in parts), key=lambda one: one.workers * (one.threads or 1))
     if cores is None or gpus is None:
-        here = _cluster()
-        cores, gpus = cores or here[0], here[1] if gpus is None else gpus
+        found = _cluster()
+        cores, gpus = cores or found[0], found[1] if gpus is None else gpus
     one = in_one_process(trial)
     use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
     least = cluster.workers * (cluster.threads or 1)
@@ -99,7 +99,7 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     per_trial: dict[str, float] = {"memory": 1 << 20}
     if one:
         per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
-    epochs = sum(_epochs(training) for training in trainings(trial))
+    epochs = sum(map(_epochs, parts))
     return Plan(
         trials=config.trials,
         epochs=epochs,

@@ -85,8 +85,10 @@ class TrialReporter(RayReporter):
     ) -> None:
         super().__init__(config, trainer.world, loop, trainer)
         self.channel.put = lambda record: None  # nobody follows a single trial
-        self.channel.asked_to_end = lambda: False  # nor ends it in mid-epoch
         self.score, self.tell, self.pending = score, tell, (0, dict[str, float]())
+
+    def cancelled(self) -> bool:
+        return False  # a sweep ends its trials between two epochs
 
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
         record = EpochRecord(record.epoch, record.step, self.score(record, trainer), record.skipped)

@@ -73,7 +73,8 @@ def read_sweep(
                 except ConfigError as error:
                     faults.append(_of_value(document, key, value, error.faults[0]))
                     break
-        faults += filter(None, (_without_epochs(document, config, base), _without_score(document, config, base)))
+        trial = trial_config(base, {})
+        faults += filter(None, (_without_epochs(document, config, trial), _without_score(document, config, trial)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return config, base
@@ -136,11 +137,11 @@ def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
         return None
 
 
-def _without_epochs(document: Document, config: SweepConfig, base: str) -> Fault | None:
+def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
     """What a scheduler cannot do with trials that have workers of their own, which it cannot look into."""
-    trial, place = trial_config(base, {}), document.place(("scheduler",))
     if in_one_process(trial):
         return None
+    place = document.place(("scheduler",))
     if isinstance(trial, PipelineConfig):
         name = config.scheduler.variant
         return None if name == "fifo" else Fault(
@@ -157,10 +158,10 @@ def _without_epochs(document: Document, config: SweepConfig, base: str) -> Fault
     return None
 
 
-def _without_score(document: Document, config: SweepConfig, base: str) -> Fault | None:
+def _without_score(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
     """An objective that a pipeline does not give."""
     metric, known = config.objective.metric, ("miou", "miou_crf", "cue_miou", "cue_coverage", "cue_precision")
-    if not isinstance(trial_config(base, {}), PipelineConfig) or metric in known:
+    if not isinstance(trial, PipelineConfig) or metric in known:
         return None
     return Fault(document.place(("objective", "metric")), f"objective.metric={metric} is no score of a pipeline",
                  f"one of {', '.join(known)}")  # fmt: skip

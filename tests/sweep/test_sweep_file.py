@@ -77,25 +77,6 @@ def test_all_faults_at_once_with_their_lines() -> None:
     assert any("sweep.yaml:12" in line and "training.batch_size = -2" in line for line in told)
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (("search: {name: grid}", "search: {name: grit}"), "did you mean grid"),
-        (("count: 3}\n  method:", "high2: 3}\n  method:"), "is not a known field"),
-        (("base: scenes_gain", "base: scenes_gian"), "did you mean scenes_gain"),
-        (("kind: sweep", "kind: train"), "is of kind train, not sweep"),
-        (("[5, 10]", "[5, 5]"), "twice"),
-        (("log: true, count: 3", "log: true"), "a range with count"),
-        (("search: {name: grid}", "search: {name: tpe, trials: 4}\nscheduler: {name: pbt}"), "pbt changes values"),
-        (("workers: 1\n  training: {epochs: 9}", "workers: 2\nscheduler: {name: pbt}"), "set.cluster.workers=1"),
-        (("workers: 1\n  training: {epochs: 9}", "workers: 2\nscheduler: {name: asha}"), "is taken once, at their end"),
-    ],
-)
-def test_bad_files_say_what_is_wrong(change: tuple[str, str], text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
-        read_sweep(TEXT.replace(*change), "sweep.yaml")
-
-
 PIPELINE = """
 kind: sweep
 base: grad_cam_segment_scenes
@@ -119,17 +100,34 @@ def test_a_pipelines_fields_are_searched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "text"),
+    ("file", "change", "said"),
     [
-        (("metric: miou", "metric: seed_miou"), "seed_miou is no score of a pipeline"),
-        (("search:", "scheduler: {name: asha}\nsearch:"), "a pipeline has its scores at its end"),
-        (("train.optimizer.lr", "optimizer.lr"), "did you mean train.optimizer"),
-        (("rule.foreground: [0.2", "rule.foreground: [-0.2"), "segment.labels.rule"),
+        (TEXT, ("search: {name: grid}", "search: {name: grit}"), "did you mean grid"),
+        (TEXT, ("count: 3}\n  method:", "high2: 3}\n  method:"), "is not a known field"),
+        (TEXT, ("base: scenes_gain", "base: scenes_gian"), "did you mean scenes_gain"),
+        (TEXT, ("kind: sweep", "kind: train"), "is of kind train, not sweep"),
+        (TEXT, ("[5, 10]", "[5, 5]"), "twice"),
+        (TEXT, ("log: true, count: 3", "log: true"), "a range with count"),
+        (
+            TEXT,
+            ("search: {name: grid}", "search: {name: tpe, trials: 4}\nscheduler: {name: pbt}"),
+            "pbt changes values",
+        ),
+        (TEXT, ("workers: 1\n  training: {epochs: 9}", "workers: 2\nscheduler: {name: pbt}"), "set.cluster.workers=1"),
+        (
+            TEXT,
+            ("workers: 1\n  training: {epochs: 9}", "workers: 2\nscheduler: {name: asha}"),
+            "is taken once, at their end",
+        ),
+        (PIPELINE, ("metric: miou", "metric: seed_miou"), "seed_miou is no score of a pipeline"),
+        (PIPELINE, ("search:", "scheduler: {name: asha}\nsearch:"), "a pipeline has its scores at its end"),
+        (PIPELINE, ("train.optimizer.lr", "optimizer.lr"), "did you mean train.optimizer"),
+        (PIPELINE, ("rule.foreground: [0.2", "rule.foreground: [-0.2"), "segment.labels.rule"),
     ],
 )
-def test_a_bad_sweep_of_pipelines_says_what_is_wrong(change: tuple[str, str], text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
-        read_sweep(PIPELINE.replace(*change), "sweep.yaml")
+def test_bad_files_say_what_is_wrong(file: str, change: tuple[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_sweep(file.replace(*change), "sweep.yaml")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from attn.training.checkpoint import Position
 from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from tests.training.kept import keep
 
 SIZES = [
     "data.count=22", "data.size=32", "input.size=32", "model.widths=[8,8,8]", "model.stride=4", "validation.split=null",
@@ -49,14 +50,7 @@ class Keeper:
         self.epochs.append(record)
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
-        target = self.folder / f"{position.epoch}-{position.batch}"
-        scratch = target.with_name(f"part-{self.rank}")
-        scratch.mkdir(parents=True)
-        write(scratch)
-        target.mkdir(exist_ok=True)
-        for path in scratch.iterdir():
-            path.replace(target / path.name)
-        scratch.rmdir()
+        keep(self.folder / f"{position.epoch}-{position.batch}", self.rank, write)
 
 
 def config_of(case: str) -> TrainConfig:

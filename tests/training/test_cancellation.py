@@ -19,6 +19,7 @@ from attn.training.checkpoint import Position
 from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
 from attn.training.world import World
+from tests.training.kept import keep
 
 # 24 images in batches of 4, by one worker or by two together. Each worker normalises by statistics of its own images,
 # and random parts of the images make every epoch another.
@@ -47,13 +48,7 @@ class Ending:
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
         self.saved.append(f"{position.epoch}-{position.batch}")
-        scratch, target = self.folder / f"part-{self.rank}", self.folder / self.saved[-1]
-        scratch.mkdir(parents=True)
-        write(scratch)
-        target.mkdir(exist_ok=True)
-        for path in scratch.iterdir():
-            path.replace(target / path.name)
-        scratch.rmdir()
+        keep(self.folder / self.saved[-1], self.rank, write)
 
 
 def train(folder: Path, world: World, *, end: int | None = None, start: str | None = None) -> Ending:
