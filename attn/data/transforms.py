@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torchvision.transforms.v2 import functional as TF
 
 from attn.config.base import Config
 from attn.data.geometry import Geometry
@@ -155,6 +154,8 @@ def _place(room: int, rng: np.random.Generator) -> int:
 
 
 def _jitter(image_3HW: Tensor, jitter: ColorJitter, rng: np.random.Generator) -> Tensor:
+    from torchvision.transforms.v2 import functional as TF  # slow to import
+
     steps = [
         (TF.adjust_brightness, jitter.brightness, 1.0),
         (TF.adjust_contrast, jitter.contrast, 1.0),

@@ -6,7 +6,6 @@ __all__ = ["MobileNetV2"]
 
 from itertools import pairwise
 
-import torchvision
 from torch import nn
 
 from attn.models.backbone import Architecture, Backbone, Stages, register
@@ -22,6 +21,8 @@ class MobileNetV2(Backbone):
     inner = "stage4"
 
     def __init__(self, stride: int) -> None:
+        import torchvision  # slow to import
+
         super().__init__()
         features = torchvision.models.mobilenet_v2(weights=None).features
         assert isinstance(features, nn.Sequential)

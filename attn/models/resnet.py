@@ -6,7 +6,6 @@ __all__ = ["ResNet"]
 
 from functools import partial
 
-import torchvision
 from torch import nn
 
 from attn.models.backbone import Architecture, Backbone, Stages, register
@@ -20,6 +19,8 @@ class ResNet(Backbone):
     inner = "stage3"
 
     def __init__(self, name: str, stride: int) -> None:
+        import torchvision  # slow to import
+
         super().__init__()
         source = torchvision.models.get_model(name, weights=None)
         classifier = source.get_submodule("fc")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["SqueezeNet"]
 
-import torchvision
 from torch import nn
 
 from attn.models.backbone import Architecture, Backbone, Stages, register
@@ -17,6 +16,8 @@ class SqueezeNet(Backbone):
     inner = "stage3"
 
     def __init__(self, stride: int) -> None:
+        import torchvision  # slow to import
+
         super().__init__()
         features = torchvision.models.squeezenet1_1(weights=None).features
         assert isinstance(features, nn.Sequential)

@@ -12,7 +12,6 @@ __all__ = ["VGG"]
 from functools import partial
 
 from torch import nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from attn.models.backbone import Architecture, Backbone, Stages, register
 from attn.models.dilation import remove_strides
@@ -23,6 +22,8 @@ class VGG(Backbone):
     inner = "stage4"
 
     def __init__(self, layout: str, stride: int, *, batch_norm: bool) -> None:
+        from torchvision.models.vgg import cfgs, make_layers  # slow to import
+
         super().__init__()
         layers = list(make_layers(cfgs[layout], batch_norm=batch_norm))[:-1]
         for module in layers:

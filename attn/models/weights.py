@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from attn.config.base import is_remote
@@ -36,6 +35,8 @@ def imagenet_file(weights: str) -> Path:
     Raises:
         WeightsError: If it is not in the cache and cannot be fetched; names the file, the cache and the way round.
     """
+    import torchvision  # slow to import
+
     enum, _, member = weights.partition(".")
     url: str = getattr(getattr(torchvision.models, enum), member).url
     folder = Path(torch.hub.get_dir()) / "checkpoints"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 HEAVY = ("torch", "torchvision", "ray", "mlflow", "pydantic", "numpy", "fastapi", "boto3", "rich", "yaml")
 
@@ -32,3 +33,19 @@ except SystemExit:
         assert not set(HEAVY) & loaded - {
             "pydantic"
         }  # which Typer itself looks for when it reads a command's arguments
+
+
+def test_a_config_is_read_and_looked_at_without_what_only_training_needs(tmp_path: Path) -> None:
+    code = f"""
+import sys, jobs.train
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from jobs.kinds import kind_of
+from jobs.run_folder import RunFolder
+config = load_config(TrainConfig, "scenes_gain", ["data.count=8"])
+kind_of(config).check(config, RunFolder({str(tmp_path)!r}, "x"))
+print(*sorted({{name.partition('.')[0] for name in sys.modules}}), "torch._dynamo" in sys.modules)
+"""
+    loaded = set(run(code).split())
+    assert {"torch", "False"} <= loaded
+    assert not {"torchvision", "sympy", "mlflow", "ray", "boto3", "fastapi"} & loaded
