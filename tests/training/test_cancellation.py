@@ -51,9 +51,9 @@ class Ending:
         keep(self.folder / self.saved[-1], self.rank, write)
 
 
-def train(folder: Path, world: World, *, end: int | None = None, start: str | None = None) -> Ending:
+def train(folder: Path, world: World, *overrides: str, end: int | None = None, start: str | None = None) -> Ending:
     """Train to the end, or to the step at which it is wanted to end."""
-    config = load_config(TrainConfig, "scenes_oaa", CONFIG)
+    config = load_config(TrainConfig, "scenes_oaa", [*CONFIG, *overrides])
     parts = build_parts(config, rank=world.rank, world=world.size)
     accumulator = Accumulator(config.store, map_store.open(str(folder / "store")), "run", world, EPOCHS)
     reporter = Ending(folder / "checkpoints", world.rank, end)
@@ -106,8 +106,9 @@ def _worker(rank: int, calm: str, ended: str, meet: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=2)
     world = World.current()
     train(Path(calm), world)
-    train(Path(ended), world, end=8 if rank == 0 else -1)  # one is told, both end
-    train(Path(ended), world, start="1-2")
+    often = "checkpoint.every_steps=4"  # which changes nothing either
+    train(Path(ended), world, often, end=8 if rank == 0 else -1)  # one is told, both end
+    train(Path(ended), world, often, start="1-2")
     dist.destroy_process_group()
 
 
