@@ -1,6 +1,7 @@
-"""The quick start: Grad-CAM and GAIN on generated scenes, trained by two workers each, scored and drawn side by side.
+"""The quick start: from images to masks on generated scenes, by Grad-CAM, GAIN and OAA+, scored and drawn side by side.
 
-Run by `make demo`, or `python -m jobs.demo`.
+Run by `make demo`, or `python -m jobs.demo`. Each method is a pipeline trained by two workers; all go by one name and
+share one Ray session, and what two of them have in common is done once.
 """
 
 from __future__ import annotations
@@ -9,76 +10,125 @@ __all__ = ["main"]
 
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
+from attn.config.pipeline import PipelineConfig, load_pipeline
+from attn.data.decode import read_mask
+from attn.data.files import join
+from attn.data.source import MAX_CLASSES
 from attn.errors import AttnError
-from attn.pictures.layout import heading
+from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
-from jobs import evaluate, train
+from attn.segmentation.masks import mask_name
+from jobs import evaluate, pipeline
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 
-METHODS = {"Grad-CAM": "scenes_grad_cam", "GAIN": "scenes_gain"}
+ACCUMULATED = ("train.recipe=scenes_grad_cam", "train.store.accumulate=true")
+"""Grad-CAM's training keeps the maps of all of its epochs, from which OAA+ learns: one training for both."""
+METHODS = {
+    "Grad-CAM": ("grad_cam_segment_scenes", (*ACCUMULATED, "maps.classes=labels")),
+    "GAIN": ("gain_segment_scenes", ()),
+    "OAA+": ("oaa_plus_segment_scenes", ACCUMULATED),
+}
+"""Recipe of each pipeline, and what is different from it."""
+CRF = "{bilateral_weight: 3, bilateral_xy: 10, bilateral_rgb: 13, gaussian_weight: 1, gaussian_xy: 1}"
+"""For scenes of 64 pixels: distances as parts of the image are about those of photographs."""
+SETTINGS = (
+    "cluster.workers=2",
+    "train.validation.every_epochs=4",
+    "integral.training.epochs=8",
+    "integral.validation.every_epochs=4",
+    "segment.training.epochs=6",
+    "segment.validation.every_epochs=3",
+    "evaluation.data.split=test",
+    "evaluation.data.count=200",
+    f"evaluation.inference.crf={CRF}",
+)
+"""Over the recipes, for the sake of time."""
 SHOWN = {
     "mean_ap": "mAP",
     "seed_miou": "map mIoU (seed)",
     "direct_miou": "map mIoU (direct)",
     "coverage": "object covered",
-    "pointing": "pointing",
+    "cue_miou": "cue mIoU, train",
+    "miou": "mask mIoU",
+    "miou_crf": "mask mIoU, CRF",
 }
-SCORED = ["data.split=test", "panels=6"]
+PANELS, HEIGHT = 5, 96
 
 
 def main(overrides: list[str]) -> dict[str, Any]:
     """Train, score and draw.
 
     Args:
-        overrides: `a.b=value`, for both methods.
+        overrides: `a.b=value`, for all of the pipelines; those of a stage that a pipeline has not are passed over.
 
     Returns:
-        The scores by method, and the places of the pictures.
+        The scores by method, and the place of the picture.
     """
     console, started = Console(), time.monotonic()
-    results: dict[str, dict[str, Any]] = {}
+    scores: dict[str, dict[str, float]] = {}
     looked: dict[str, list[Looked]] = {}
-    demo = new_run_id("demo")
-    configs = {
-        title: load_config(TrainConfig, name, ["cluster.workers=2", *overrides]) for title, name in METHODS.items()
-    }
+    demo, scored_on = new_run_id("demo"), ""
+    configs = {title: _config(*method, overrides) for title, method in METHODS.items()}
     root = next(iter(configs.values())).root
     with ray_session():
         for title, config in configs.items():
-            console.print(f"[bold]{title}[/bold]: training {config.training.epochs} epochs with two workers")
-            run = train.run(config, run_id=f"{demo}-{METHODS[title]}")
-            results[title], looked[title] = evaluate.score(run["model"], [f"root={root}", *SCORED])
-    picture = heading(
-        comparison(looked), "Where the classifier looks", "generated scenes, test split; outline: the object"
-    )
+            console.print(
+                f"[bold]{title}[/bold]: a classifier, its maps, and a network for masks that learns from them"
+            )
+            made = pipeline.run(config, run_id=demo)
+            scored = [f"root={root}", f"data={config.evaluation.data.model_dump_json()}", f"panels={PANELS}"]
+            found, maps = evaluate.score(made["stages"][_last(config)]["folder"] + "/model", scored)
+            scored_on = f"{found['data']}: {found['images']} images; percent"
+            scores[title] = found["scores"] | made["scores"]
+            looked[title] = [_with_mask(one, made["masks"]) for one in maps]
     folder = RunFolder(root, demo)
-    folder.write("comparison.png", picture.png())
-    console.print(_table(results))
-    console.print(f"pictures:  {folder.path('comparison.png')}\n           {root}/{demo}-*/preview")
+    folder.write("comparison.png", _picture(looked).png())
+    console.print(_table(scores, scored_on))
+    console.print(f"picture:   {folder.path('comparison.png')}", soft_wrap=True)
+    console.print(f"more:      {root}/{demo}-*/preview, panels and sheet.png", soft_wrap=True)
     console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri sqlite:///{root}/mlflow.db", soft_wrap=True)
     console.print(f"{time.monotonic() - started:.0f} seconds")
-    return {
-        "scores": {title: result["scores"] for title, result in results.items()},
-        "picture": folder.path("comparison.png"),
-    }
+    return {"scores": scores, "picture": folder.path("comparison.png")}
 
 
-def _table(results: dict[str, dict[str, Any]]) -> Table:
-    first = next(iter(results.values()))
-    table = Table(title=f"{first['data']}: {first['images']} images", title_style="bold")
-    table.add_column("method")
+def _config(recipe: str, settings: Sequence[str], overrides: Sequence[str]) -> PipelineConfig:
+    """A method's pipeline, with those settings that are for stages which it has."""
+    integral = load_pipeline(recipe, []).integral is not None
+    given = (*settings, *SETTINGS, *overrides)
+    return load_pipeline(recipe, [text for text in given if integral or not text.startswith("integral.")])
+
+
+def _last(config: PipelineConfig) -> str:
+    """The stage that trains the classifier whose maps are scored."""
+    return "integral" if config.integral else "train"
+
+
+def _with_mask(looked: Looked, masks: str) -> Looked:
+    mask = read_mask(join(masks, mask_name(looked.image_id)), looked.image.shape[:2], MAX_CLASSES)
+    return replace(looked, predicted=mask)
+
+
+def _picture(looked: dict[str, list[Looked]]) -> Picture:
+    subtitle = "generated scenes, test split; outline: the object"
+    return heading(comparison(looked, height=HEIGHT), "Where the classifier looks, and what becomes of it", subtitle)
+
+
+def _table(scores: dict[str, dict[str, float]], title: str) -> Table:
+    table = Table(title=title, title_style="bold", box=box.SIMPLE, pad_edge=False)
+    table.add_column("method", no_wrap=True)
     for label in SHOWN.values():
-        table.add_column(label, justify="right")
-    for title, result in results.items():
-        table.add_row(title, *(f"{100 * result['scores'][name]:.1f}" for name in SHOWN))
+        table.add_column(label, justify="right", min_width=max(map(len, label.split())))
+    for method, found in scores.items():
+        table.add_row(method, *(f"{100 * found[name]:.1f}" for name in SHOWN))
     return table
 
 

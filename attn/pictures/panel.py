@@ -28,6 +28,7 @@ class Looked:
         probabilities: By class name, in [0, 1].
         truth: Where each class is, bool (H, W), as far as it is known.
         mask: uint8 (H, W) of indices, 255 void, where the image has one.
+        predicted: Likewise, what a segmentation network makes of the image, where one has learnt from the maps.
     """
 
     image_id: str
@@ -36,6 +37,7 @@ class Looked:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     truth: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     mask: Pixels | None = None
+    predicted: Pixels | None = None
 
 
 def panel(looked: Looked, *, height: int = 200) -> Picture:
@@ -56,6 +58,8 @@ def sheet(looked: Sequence[Looked], *, height: int = 160) -> Picture:
 def comparison(methods: Mapping[str, Sequence[Looked]], *, height: int = 150) -> Picture:
     """Several methods on the same images: one column an (image, class), one row a method, the images on top.
 
+    Below them stand the masks that were predicted and the true ones, where the images have them.
+
     Args:
         methods: By name; each with the same images in the same order. Classes that a method has no map for stay empty.
 
@@ -75,9 +79,12 @@ def comparison(methods: Mapping[str, Sequence[Looked]], *, height: int = 150) ->
     top: list[Tile | None] = [Tile(first[index].image, name) for index, name in columns]
     rows = [top, *([_tile(looked[index], name, bare=True) for index, name in columns] for looked in methods.values())]
     names = ["image", *methods]
-    if all(one.mask is not None for one in first):
-        rows.append([Tile(colored(mask)) for index, _ in columns if (mask := first[index].mask) is not None])
-        names.append("truth")
+    masks = {f"{name}: mask": [one.predicted for one in looked] for name, looked in methods.items()}
+    masks["truth"] = [one.mask for one in first]
+    for name, drawn in masks.items():
+        if all(mask is not None for mask in drawn):
+            rows.append([Tile(colored(mask)) for index, _ in columns if (mask := drawn[index]) is not None])
+            names.append(name)
     return grid(rows, height=height, names=names)
 
 

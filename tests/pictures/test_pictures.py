@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,9 @@ def test_a_comparison_shows_each_method_in_a_row() -> None:
     two = comparison({"Grad-CAM": [looked()], "GAIN": [looked()]}, height=80)
     three = comparison({"Grad-CAM": [looked()], "GAIN": [looked()], "OAA": [looked(classes=("cat",))]}, height=80)
     assert 80 <= three.pixels.shape[0] - two.pixels.shape[0] <= 120
+    masked = [replace(looked(), predicted=looked().mask)]
+    masks = comparison({"Grad-CAM": masked, "GAIN": masked}, height=80)
+    assert 160 <= masks.pixels.shape[0] - two.pixels.shape[0] <= 240
 
 
 def test_a_comparison_of_different_images_is_refused() -> None:
