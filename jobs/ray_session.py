@@ -15,6 +15,11 @@ from typing import Any
 from attn.errors import RunError
 from attn.training.config import ClusterConfig
 
+# Object stores other than AWS refuse the checksums that newer AWS SDKs send by default.
+CHECKSUMS = {
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}
 # A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
@@ -22,9 +27,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
-    # Object stores other than AWS refuse the checksums that newer AWS SDKs send by default.
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    **CHECKSUMS,
 }
 
 
@@ -66,7 +69,8 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
         if address is None:
             _start_local({**quiet, "include_dashboard": dashboard})
         else:
-            ray.init(address, **quiet)
+            # The nodes of a cluster do not start their workers with this process's environment.
+            ray.init(address, runtime_env={"env_vars": {name: os.environ[name] for name in CHECKSUMS}}, **quiet)
     except Exception as error:  # Ray raises bare Exceptions here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ import pytest
 from attn.cli.client import Client
 from tests.bundles import tiny_bundle
 from tests.s3.proxy import Action, Fault, Proxy, proxy
-from tests.services.cluster import ACCESS, TOKEN, Cluster
+from tests.services.cluster import ACCESS, TOKEN, Cluster, without_ray
 from tests.services.server import Server
 
 NO_RECORD = ["tracking.enabled=false"]
@@ -82,6 +85,18 @@ def test_a_job_runs_on_the_cluster_once_and_its_log_comes_home(stage: Stage) -> 
     assert "data.count" not in shown  # nothing that a submitter wrote
     log = server.call("GET", "/jobs/good/log")[1]
     assert log.count(b'"run_id": "good"') == 1
+
+
+def test_workers_of_a_cluster_know_what_object_stores_refuse(stage: Stage) -> None:
+    code = f"""
+import os, ray
+from jobs.ray_session import ray_session
+with ray_session({stage.cluster.address!r}):
+    print(ray.get(ray.remote(num_cpus=0)(os.getenv).remote("AWS_REQUEST_CHECKSUM_CALCULATION")))
+"""
+    environment = without_ray(os.environ) | ACCESS
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "when_required"
 
 
 def test_contact_is_lost_and_found_and_a_cancelled_run_is_closed(stage: Stage) -> None:
