@@ -1,6 +1,6 @@
 """Does what a classifier does not attend to still tell of the class? The question on which GAIN depends.
 
-    python -m benchmarks.erased RUN data.split=val --root runs             # RUN: a Grad-CAM run
+    python -m benchmarks.erased RUN data.split=val root=runs               # RUN: a Grad-CAM run
 
 For each (image, present class) the part that the model's map covers is erased, as in training (GAIN eq. 3-5; σ and ω by
 `--threshold` and `--scale`), and the image classified again. A class's average precision is taken twice: of whole

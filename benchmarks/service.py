@@ -267,7 +267,7 @@ if __name__ == "__main__":
         parser = argparse.ArgumentParser(prog="python -m benchmarks.service")
         parser.add_argument("file", nargs="?", help="where all figures go, as JSON")
         parser.add_argument("--clients", type=int, default=100)
-        parser.add_argument("--every", type=float, default=0.5, help="seconds between two questions of a client")
+        parser.add_argument("--every", type=float, default=1.0, help="seconds between two questions of a client")
         parser.add_argument("--seconds", type=float, default=15.0, help="of a phase")
         parser.add_argument("--rounds", type=int, default=6)
         parser.add_argument("--cost", action="store_true", help="an answer's processor time alone; nothing trains")
