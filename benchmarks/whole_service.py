@@ -41,6 +41,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.environment import without_ray
 from tests.services.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,8 +130,9 @@ class Person:
         """
         print(f"$ attn {shlex.join(words)}", flush=True)
         call = [sys.executable, "-c", "from attn.cli.main import main; main()", *words, "--json"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as done:
+        with subprocess.Popen(
+            call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=without_ray()
+        ) as done:
             assert done.stdout is not None
             assert done.stderr is not None
             lines: list[str] = []

@@ -32,11 +32,12 @@ def repository() -> Path:
 def shared() -> Path:
     """The folder of papers, photographs and weights that is handed round beside the repository, not in it.
 
-    Photographs and weights of others may not be passed on with the code: where a clone stands alone, and only there,
-    the tests that need them skip. Where the folder is wrong, or ATTN_SHARED names one that is not there, they fail.
+    Where the folder is wrong, or ATTN_SHARED names one that is not there, the tests that need it fail.
     """
     named, beside = os.environ.get("ATTN_SHARED"), ROOT.parent / "shared"
     if named is None and not beside.exists():
+        # Photographs and weights of others may not be passed on with the code, and a clone that stands alone cannot
+        # get them: to fail there would be to fail for everyone who has only the repository.
         pytest.skip(f"no {beside}: set ATTN_SHARED to the folder with the photographs and weights")
     folder = Path(named or beside)
     assert folder.is_dir(), f"ATTN_SHARED names no folder: {folder}"
@@ -77,11 +78,10 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def ceph_installed() -> None:
-    """Ceph's programs come with Debian's packages alone, which need root and no Python: `.ci/install-radosgw`.
-
-    Without them the tests of a real S3 server skip. The same tests run against moto's server everywhere.
-    """
+    """That Ceph's programs are there, which `.ci/install-radosgw` brings."""
     if reason := ceph.missing():
+        # They are no Python packages: set-up cannot bring them, and on Debian only root can. The same tests run against
+        # moto's server everywhere.
         pytest.skip(f"no radosgw: {reason}")
 
 
@@ -110,16 +110,14 @@ def radosgw(radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own of 256 kB, for what happens on a full disk.
-
-    Only root may mount one, and there is no other disk that a test could fill without filling its user's: where the
-    right is missing, and for no other reason, the tests skip.
-    """
+    """A file system of its own of 256 kB, for what happens on a full disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     if "superuser" in mounted.stderr or "permission denied" in mounted.stderr:
+        # Only root may mount one, and every other disk that a test could fill is somebody's own. Any other failure to
+        # mount is one of the test.
         pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
     assert mounted.returncode == 0, mounted.stderr
     yield folder

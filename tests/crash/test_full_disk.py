@@ -15,7 +15,6 @@ pytestmark = pytest.mark.usefixtures("ray_up")
 
 
 def test_a_full_disk_stops_the_run(small_disk: Path, quick: list[str]) -> None:
-    alone = ["cluster.workers=1", "tracking.enabled=false"]
-    config = load_config(TrainConfig, "scenes_gain", [*quick, f"root={small_disk}", *alone])
+    config = load_config(TrainConfig, "scenes_gain", [*quick, f"root={small_disk}", "tracking.enabled=false"])
     with pytest.raises(RunError, match=r"checkpoint epoch-0001.* could not be written to .*No space left on device"):
         run(config, run_id="full")

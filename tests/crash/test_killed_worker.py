@@ -60,18 +60,32 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return equal and first["metrics"] == second["metrics"] and len(digests) == 1
 
 
-def test_recovers_by_itself_and_goes_on_by_command_to_the_same_weights(tmp_path: Path) -> None:
-    """One worker dies in each epoch: the run gets over the first two deaths by itself, and the third ends it."""
-    undisturbed = run(config_for(tmp_path), run_id="calm")
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
+    request.getfixturevalue("ray_up")
+    root = tmp_path_factory.mktemp("undisturbed")
+    return run(config_for(root), run_id="calm")
+
+
+def test_recovers_by_itself_from_a_death_in_each_epoch(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     killed: list[int] = []
     positions = [(0, 3), (1, 4), (2, 5)]
     thread = threading.Thread(target=kill_workers_in_mid_epoch, args=(tmp_path / "hit", killed, positions))
     thread.start()
-    with pytest.raises(RunError, match="attn resume hit"):
-        run(config_for(tmp_path, "cluster.max_failures=2"), run_id="hit")
+    result = run(config_for(tmp_path), run_id="hit")
     thread.join()
     assert len(killed) == 3
-    state = json.loads((tmp_path / "hit/run.json").read_text())
-    assert (state["state"], state["attempts"]) == ("failed", 3)
-    assert same(resume(str(tmp_path / "hit")), undisturbed)
     assert json.loads((tmp_path / "hit/run.json").read_text())["attempts"] == 4
+    assert same(result, undisturbed)
+
+
+def test_resumes_from_the_command_line_to_the_same_weights(undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    killed: list[int] = []
+    thread = threading.Thread(target=kill_workers_in_mid_epoch, args=(tmp_path / "lost", killed, [(1, 4)]))
+    thread.start()
+    with pytest.raises(RunError, match="attn resume lost"):
+        run(config_for(tmp_path, "cluster.max_failures=0"), run_id="lost")
+    thread.join()
+    assert killed
+    assert json.loads((tmp_path / "lost/run.json").read_text())["state"] == "failed"
+    assert same(resume(str(tmp_path / "lost")), undisturbed)

@@ -32,7 +32,7 @@ model: {name: tiny, weights: null, stride: 4, widths: [8, 8, 8], hidden: 8}
 method: {name: sec}
 inference: {scales: [1.0, 1.25], flip: true}
 training: {epochs: 1, batch_size: 8}
-cluster: {workers: 1}
+cluster: {workers: 2}
 tracking: {preview_images: 1}
 """
 

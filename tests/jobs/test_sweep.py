@@ -24,6 +24,7 @@ from jobs import sweep
 from jobs.resume import resume
 from jobs.run_folder import RunFolder
 from jobs.sweep_results import read_rows
+from tests.environment import without_ray
 
 TEXT = """
 kind: sweep
@@ -60,7 +61,7 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     file, root = tmp_path / "sweep.yaml", tmp_path / "runs"
     file.write_text(TEXT)
     call = [sys.executable, "-c", "from attn.cli.main import main; main()", "sweep", str(file)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = without_ray()
     call += [f"root={root}", "--run-id", "s"]
     process = subprocess.Popen(call, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
     folder = RunFolder(str(root), "s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ACCESS", "TOKEN", "Cluster", "without_ray"]
+__all__ = ["ACCESS", "TOKEN", "Cluster"]
 
 import contextlib
 import os
@@ -12,14 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import requests
 
-from jobs.ray_session import CHECKSUMS
+from tests.environment import without_ray
 
 MARK = "ATTN_TEST_CLUSTER"
 TOKEN = "only-for-a-cluster-of-the-tests"
@@ -39,7 +38,7 @@ class Cluster:
         port, dashboard, agent, client = _free_ports(4)
         self.url, self.address = f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
         bin_folder = str(Path(sys.executable).parent)
-        environment = without_ray(os.environ)
+        environment = without_ray()
         environment |= ACCESS | {
             MARK: self.folder,
             "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
@@ -86,11 +85,6 @@ class Cluster:
         with contextlib.suppress(psutil.Error):
             return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.folder
         return False
-
-
-def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment as it was before a session of this process put its own into it."""
-    return {name: value for name, value in environment.items() if not name.startswith("RAY_") and name not in CHECKSUMS}
 
 
 def _free_ports(count: int) -> list[int]:

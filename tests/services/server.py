@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from tests.environment import without_ray
 
 COMMAND = [sys.executable, "-c", "from attn.cli.main import main; main()", "serve", "--port", "0"]
 
@@ -24,8 +25,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        environment |= self.environment
+        environment = without_ray() | self.environment
         self.process = subprocess.Popen(
             [*COMMAND, "--root", str(self.root), *self.arguments], stderr=subprocess.PIPE, text=True, env=environment
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -16,8 +15,9 @@ import pytest
 
 from attn.cli.client import Client
 from tests.bundles import tiny_bundle
+from tests.environment import without_ray
 from tests.s3.proxy import Action, Fault, Proxy, proxy
-from tests.services.cluster import ACCESS, TOKEN, Cluster, without_ray
+from tests.services.cluster import ACCESS, TOKEN, Cluster
 from tests.services.server import Server
 
 NO_RECORD = ["tracking.enabled=false"]
@@ -94,7 +94,7 @@ from jobs.ray_session import ray_session
 with ray_session({stage.cluster.address!r}):
     print(ray.get(ray.remote(num_cpus=0)(os.getenv).remote("AWS_REQUEST_CHECKSUM_CALCULATION")))
 """
-    environment = without_ray(os.environ) | ACCESS
+    environment = without_ray() | ACCESS
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert said.stdout.splitlines()[-1] == "when_required"
 
