@@ -32,12 +32,12 @@ def create_app(
     # The pages that FastAPI draws for its API load scripts from elsewhere.
     app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None)
     add_secrets(tokens or {})
+    app.add_middleware(MaskedAnswers)  # innermost: an answer that is given again was covered; refusals tell nothing
     if supervisor is not None:
         app.add_middleware(Recent, version=lambda: supervisor.table.changes)
     app.add_middleware(Guard, tokens=tokens or {})
     if not any_host:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
-    app.add_middleware(MaskedAnswers)
     add_problem_handlers(app)
 
     @app.get("/healthz")
