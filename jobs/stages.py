@@ -224,11 +224,16 @@ class _Segment:
     def inputs(self, work: Work) -> dict[str, Any]:
         described = _training_inputs(work.config.segment, work)
         described["config"].pop("labels")
+        if work.config.from_classifier:
+            described["weights"] = _classifier(work)["weights"]
         return described | {"cues": work.made["cues"]["cued"]}
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
-        labels = FileLabels(path=work.made["cues"]["cues"])
-        return _train(work.config.segment.model_copy(update={"labels": labels}), folder, work.address)
+        config = work.config.segment
+        made: dict[str, Any] = {"labels": FileLabels(path=work.made["cues"]["cues"])}
+        if work.config.from_classifier:
+            made["model"] = config.model.model_copy(update={"weights": _classifier(work)["model"]})
+        return _train(config.model_copy(update=made), folder, work.address)
 
     def told(self, outputs: Outputs) -> str:
         return _figures(outputs["metrics"])

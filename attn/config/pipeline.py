@@ -42,6 +42,7 @@ class PipelineConfig(Config):
         integral: OAA+'s integral attention model on what `train` has accumulated; its `method.maps` is set.
         maps: The last classifier's maps of the images that are segmented; null: those that it has accumulated.
         segment: The segmentation network. `labels` are cues: rule and saliency are given here, the maps are set.
+        from_classifier: The segmentation network's backbone starts from the last classifier's weights.
         evaluation: Masks and scores of the network; by default on the validation split.
     """
 
@@ -52,6 +53,7 @@ class PipelineConfig(Config):
     integral: TrainConfig | None = None
     maps: MapsConfig | None = None
     segment: SegmentConfig
+    from_classifier: bool = False
     evaluation: PredictConfig
 
     @property
@@ -98,6 +100,22 @@ class PipelineConfig(Config):
             )
         if self.maps is None and not self.classifier.accumulates:
             raise ValueError("maps=null takes the maps that training has accumulated, and it keeps none: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        classifier, network = self.classifier.model, self.segment.model
+        if not self.from_classifier:
+            return self
+        if network.weights is not None:
+            raise ValueError(
+                f"from_classifier=true takes the place of segment.model.weights={network.weights}: null it"
+            )
+        if (network.name, network.widths) != (classifier.name, classifier.widths):
+            raise ValueError(
+                f"segment.model is {network.name} {network.widths or ''}, which cannot start from the classifier's "
+                f"{classifier.name} {classifier.widths or ''}: make them the same, or set from_classifier=false"
+            )
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
@@ -25,6 +26,7 @@ from attn.config.segment import SegmentConfig
 from attn.data.generated import ScenesConfig
 from attn.data.transfer import write_bytes
 from attn.errors import ConfigError, RunError
+from attn.models.bundle import WEIGHTS
 from attn.segmentation.labels import FileLabels
 from attn.sweep.load import read_sweep, read_trial
 from attn.tracking import create_run
@@ -152,6 +154,34 @@ def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
     mended = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(mended) == ["maps"], "the same maps again: what follows them is as it was"
     assert mended["scores"] == first["scores"]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_the_segmentation_network_starts_from_the_classifiers_backbone(tmp_path: Path) -> None:
+    started = "segment.model.weights=null", "from_classifier=true"
+
+    def backbones(result: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
+        places = [f"{result['stages'][name]['folder']}/model/{WEIGHTS}" for name in ("train", "segment")]
+        states = [torch.load(place, weights_only=True) for place in places]
+        return [{name: value for name, value in state.items() if name.startswith("backbone.")} for state in states]
+
+    def shifts(result: dict[str, Any]) -> list[float]:
+        """By how much each parameter is off: the stand-in for training adds the same to all of them."""
+        ours, theirs = backbones(result)
+        return [float((theirs[name] - value).abs().max()) for name, value in ours.items() if value.is_floating_point()]
+
+    # Without it both start from the same seed's values, so that the two seeds must differ.
+    apart = pipeline.run(config(tmp_path, "segment.seed=1"), run_id="p")
+    assert max(shifts(apart)) > 0.1
+    joined = pipeline.run(config(tmp_path, "segment.seed=1", *started), run_id="p")
+    assert repeated(joined) == ["segment", "evaluation"]
+    assert max(shifts(joined)) < 0.07
+    assert repeated(pipeline.run(config(tmp_path, "segment.seed=1", *started), run_id="p")) == []
+
+    with pytest.raises(ConfigError, match=r"cannot start from the classifier's tiny \(8, 8, 8\)"):
+        config(tmp_path, "segment.model.widths=[8,8,16]", *started)
+    with pytest.raises(ConfigError, match=r"takes the place of segment.model.weights=.*some.pt"):
+        config(tmp_path, "from_classifier=true", "segment.model.weights=some.pt")
 
 
 def files(root: Path) -> str:
