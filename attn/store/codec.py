@@ -181,11 +181,8 @@ def stream(data: bytes | memoryview, schema: pa.Schema, *, only: Iterable[str] |
     """
     fields = [field for field in schema if only is None or field.name in set(only)]
     kinds = {field.name: _kind(schema, field) for field in fields}
-    included = [schema.get_field_index(field.name) for field in fields]
-    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=included)
-    source = pa.BufferReader(b"".join([schema.serialize(), data]))
     try:
-        for batch in pa.ipc.open_stream(source, options=options):
+        for batch in _batches(data, schema, [schema.get_field_index(field.name) for field in fields]):
             rows: Columns = {}
             for name, (kind, width) in kinds.items():
                 values = np.frombuffer(batch.column(name).buffers()[1], kind, batch.num_rows * (width or 1))
@@ -193,6 +190,16 @@ def stream(data: bytes | memoryview, schema: pa.Schema, *, only: Iterable[str] |
             yield rows
     except (pa.ArrowException, ValueError, OSError, KeyError) as error:
         raise DamagedError(f"its record batches cannot be read ({type(error).__name__})") from None
+
+
+def _batches(data: bytes | memoryview, schema: pa.Schema, columns: list[int]) -> Iterator[pa.RecordBatch]:
+    """The record batches with these columns."""
+    if len(columns) == len(schema):  # read where they lie; a merge reads whole shards
+        for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(data)):
+            yield pa.ipc.read_record_batch(message, schema)
+        return
+    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=columns)
+    yield from pa.ipc.open_stream(pa.BufferReader(b"".join([schema.serialize(), data])), options=options)
 
 
 def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None) -> Columns:
