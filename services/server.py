@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["run_server"]
 
+import contextlib
 import json
 import os
 import socket
@@ -49,7 +50,12 @@ def _give_way() -> None:
     """Let answers wait for whatever else this machine computes: a training is slowed down by less, they are not missed.
 
     Linux counts it by threads: this one and those that it starts for answers, not the supervisor's, whose jobs would
-    inherit it.
+    inherit it. Where it schedules each session as a whole (autogroups, see `man sched`), that tells within the session
+    only, and the session has to give way itself. One that belongs to others, such as a shell's, is left as it is.
     """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    if sys.platform != "linux":
+        return
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # a kernel without them
+            Path("/proc/self/autogroup").write_text("19", encoding="ascii")

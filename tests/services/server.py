@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-c", "from attn.cli.main import main; main()", "serv
 
 
 class Server:
-    """`attn serve` over a root."""
+    """`attn serve` over a root, in a session of its own, as a service manager starts it."""
 
     def __init__(self, root: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.root, self.arguments, self.environment = root, arguments, environment or {}
@@ -27,7 +27,11 @@ class Server:
     def start(self) -> None:
         environment = without_ray() | self.environment
         self.process = subprocess.Popen(
-            [*COMMAND, "--root", str(self.root), *self.arguments], stderr=subprocess.PIPE, text=True, env=environment
+            [*COMMAND, "--root", str(self.root), *self.arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
         )
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
