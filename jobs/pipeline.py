@@ -23,6 +23,7 @@ from attn.config.document import read_document
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
 from attn.data.content import Part, content
+from attn.data.files import list_folders
 from attn.data.source import Source, SourceConfig
 from attn.errors import AttnError, ConfigError, DataError, RunError
 from attn.tracking import attach, children_of, create_run
@@ -40,7 +41,12 @@ WIDTH = 11
 
 
 def run(
-    config: PipelineConfig, *, run_id: str | None = None, start: str | None = None, address: str | None = None
+    config: PipelineConfig,
+    *,
+    run_id: str | None = None,
+    start: str | None = None,
+    address: str | None = None,
+    of_others: bool = False,
 ) -> dict[str, Any]:
     """Run a pipeline to its end, or go on with it: stages whose inputs have not changed are reused.
 
@@ -48,6 +54,7 @@ def run(
         run_id: A name of the user's own; the same again goes on. Without one: methods, time and a random part.
         start: The stage from which on all are run again, whatever there is.
         address: A Ray cluster to join; without one, Ray runs in this process's machine, once for all stages.
+        of_others: Reuse stages of other pipelines under the same root too, as trials of a sweep do.
 
     Returns:
         `run_id`, `folder`, `scores` (of the masks, and `cue_...` of the cues), `model` (the segmentation network's
@@ -76,7 +83,7 @@ def run(
     folder.update(
         kind="pipeline", state="running", tracking_run=tracking_run, attempts=attempts, **times, **process_marks()
     )
-    pipeline = _Pipeline(config, folder, attempts, data, address)
+    pipeline = _Pipeline(config, folder, attempts, data, address, of_others)
     try:
         with children_of(tracking_run):
             pipeline.run(stages)
@@ -158,9 +165,16 @@ class _Pipeline:
     """
 
     def __init__(
-        self, config: PipelineConfig, folder: RunFolder, attempts: dict[str, int], data: _Data, address: str | None
+        self,
+        config: PipelineConfig,
+        folder: RunFolder,
+        attempts: dict[str, int],
+        data: _Data,
+        address: str | None,
+        of_others: bool,
     ) -> None:
         self.config, self.folder, self.attempts, self.data, self.address = config, folder, attempts, data, address
+        self.of_others = of_others
         self.made: dict[str, dict[str, Any]] = {}
         self.told: dict[str, dict[str, Any]] = {}
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -177,6 +191,8 @@ class _Pipeline:
                     self.attempts[name] = self.attempts.get(name, 0) + 1
                     self._say(name, f"what {folder.run_id} has left is gone or changed")
                     folder, found = self._folder(name, inputs), None
+                if found is None and self.of_others and not self.attempts.get(name):
+                    folder, found = self._others(folder)
                 if found is not None:
                     self._done(name, stage, folder, found, reused=True)
                     continue
@@ -198,6 +214,15 @@ class _Pipeline:
         return RunFolder(
             self.folder.root, f"{self.folder.run_id}-{name}-{key}" + (f"-{attempt + 1}" if attempt else "")
         )
+
+    def _others(self, folder: RunFolder) -> tuple[RunFolder, dict[str, Any] | None]:
+        """A stage of another pipeline that has done the same; else this one's folder and nothing."""
+        same = folder.run_id.removeprefix(self.folder.run_id)
+        for run_id in list_folders(folder.root):
+            other = RunFolder(folder.root, run_id)
+            if run_id.endswith(same) and (found := _record(other)) is not None and intact(found["outputs"]):
+                return other, found
+        return folder, None
 
     def _done(self, name: str, stage: Stage, folder: RunFolder, found: dict[str, Any], *, reused: bool) -> None:
         self.made[name] = found["outputs"]

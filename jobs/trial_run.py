@@ -70,7 +70,7 @@ def train_with_workers(
 
 
 def run_pipeline(config: PipelineConfig, folder: RunFolder, objective: Objective) -> str:
-    """Run a pipeline within the session that is up, or go on with it: stages that are done are not done again.
+    """Run a pipeline within the session that is up, or go on with it; stages that any trial has done are reused.
 
     Returns:
         The trained segmentation network.
@@ -78,7 +78,7 @@ def run_pipeline(config: PipelineConfig, folder: RunFolder, objective: Objective
     Raises:
         AttnError: What a stage raises; or the scores lack the objective.
     """
-    result = pipeline.run(config, run_id=folder.run_id)
+    result = pipeline.run(config, run_id=folder.run_id, of_others=True)
     _with(objective, result["scores"])
     return str(result["model"])
 

@@ -123,6 +123,10 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
         assert Path(run_pipeline(config, trial, sweep_config.objective), "model.json").exists()
     rows = read_rows(folder)
     assert [(row.state, row.values) for row in rows] == [("done", point) for point in points]
+    # They differ by their cues' threshold: the second has taken what comes before from the first.
+    told = [trial_folder(folder, row.number).state()["stages"] for row in rows]
+    assert [name for name in NAMES if told[1][name]["reused"]] == ["train", "maps"]
+    assert told[1]["maps"]["folder"] == told[0]["maps"]["folder"]
     assert [row.tracking_run for row in rows] == [row.tracking_run for row in begun]
     assert all(0 <= (row.objective or 0) <= 1 and row.objective is not None for row in rows)
     found = children(f"sqlite:///{tmp_path}/runs/mlflow.db", folder.state()["tracking_run"])
