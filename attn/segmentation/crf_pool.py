@@ -8,19 +8,26 @@ from __future__ import annotations
 
 __all__ = ["CrfPool", "LocalCrfPool", "Refined", "refine", "refine_mask", "spare_cores"]
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import torch
+import torch.multiprocessing
 from numpy.typing import NDArray
 
 from attn.evaluation.crf import CrfConfig, dense_crf
+from attn.training.allocator import keep_freed_memory
 
 T = TypeVar("T", covariant=True)
+
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_BYTES = 1 << 18
+"""Smaller arrays are as soon sent by a pipe."""
 
 Image = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
@@ -66,7 +73,7 @@ class LocalCrfPool:
             return done
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self._processes, mp_context=_context(), initializer=_start)
-        return self._pool.submit(work, *arguments)
+        return self._pool.submit(_with_arrays, work, *map(_shared, arguments))
 
     def close(self) -> None:
         """End the processes; work that has not begun is dropped."""
@@ -101,10 +108,25 @@ def spare_cores() -> int:
 
 def _context() -> Any:
     # A fork copies the locked locks of other threads (Ray's, CUDA's), and then hangs.
-    return multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    return torch.multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
 def _start() -> None:
     """One thread a process: the pool has as many processes as there are cores to use."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
+    keep_freed_memory()
+
+
+def _shared(argument: Any) -> Any:
+    """A large array as a tensor, which goes to another process by shared memory, not through a pipe piece by piece."""
+    if not isinstance(argument, np.ndarray) or argument.nbytes < SHARED_BYTES or not SHARED_MEMORY.is_dir():
+        return argument
+    place = os.statvfs(SHARED_MEMORY)  # a container often has little, and who writes beyond it is killed
+    if place.f_bavail * place.f_frsize < 4 * argument.nbytes:
+        return argument
+    return torch.from_numpy(np.ascontiguousarray(argument)).share_memory_()
+
+
+def _with_arrays(work: Callable[..., T], *arguments: Any) -> T:
+    return work(*(one.numpy() if isinstance(one, torch.Tensor) else one for one in arguments))

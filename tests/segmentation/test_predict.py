@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from attn.data.sample import Example, Record
 from attn.data.transforms import InputConfig
 from attn.evaluation.crf import SEC_CRF, dense_crf
+from attn.segmentation import crf_pool
 from attn.segmentation.crf_pool import LocalCrfPool
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationOutput
 from attn.segmentation.predict import InferenceConfig, predict, probabilities
@@ -90,9 +93,13 @@ def test_crf_and_restriction() -> None:
     assert network.training
 
 
-def test_images_keep_their_order_on_many_processes() -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_images_keep_their_order_on_many_processes(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where probabilities, here of 700 kB, find no shared memory to go by."""
+    if not shared:
+        monkeypatch.setattr(crf_pool, "SHARED_MEMORY", Path("/absent"))
     network = Seen()
-    images = [_image(20 + seed, 30) for seed in range(9)]
+    images = [_image(200 + seed, 300) for seed in range(5)]
     with LocalCrfPool(2) as pool:
         many = list(predict(network, map(_example, images), INPUT, InferenceConfig(), pool=pool))
     alone = list(predict(network, map(_example, images), INPUT, InferenceConfig()))
