@@ -42,11 +42,11 @@ CRF = "{bilateral_weight: 3, bilateral_xy: 10, bilateral_rgb: 13, gaussian_weigh
 """For scenes of 64 pixels: distances as parts of the image are about those of photographs."""
 SETTINGS = (
     "cluster.workers=2",
-    "train.validation.every_epochs=8",
-    "integral.training.epochs=6",
-    "integral.validation.every_epochs=3",
-    "segment.training.epochs=4",
-    "segment.validation.every_epochs=4",
+    "train.validation.every_epochs=16",
+    "integral.training.epochs=5",
+    "integral.validation.every_epochs=5",
+    "segment.training.epochs=3",
+    "segment.validation.every_epochs=3",
     "evaluation.data.split=test",
     "evaluation.data.count=200",
     f"evaluation.inference.crf={CRF}",
