@@ -109,7 +109,7 @@ class PipelineConfig(Config):
             return self
         if network.weights is not None:
             raise ValueError(
-                f"from_classifier=true takes the place of segment.model.weights={network.weights}: null it"
+                f"from_classifier=true takes the place of segment.model.weights={network.weights}: set that to null"
             )
         if (network.name, network.widths) != (classifier.name, classifier.widths):
             raise ValueError(
