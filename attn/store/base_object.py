@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Table", "encode_base", "read_base", "read_blocks", "read_checked", "read_table"]
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,35 +39,46 @@ class Table:
 
 
 def encode_base(
-    shard: int, key: str, batches: Iterable[Columns], count: int, schema: pa.Schema, *, compress: bool
-) -> tuple[ShardRef, memoryview]:
-    """A base object's description and content.
+    shard: int, key: str, parts: Iterable[Columns], count: int, schema: pa.Schema, *, compress: bool
+) -> tuple[Callable[[], ShardRef], memoryview]:
+    """A base object's description, which hashes the content when it is called, and the content.
 
     Args:
-        batches: The rows of each record batch.
+        parts: The rows, whole record batches at a time.
         count: All rows.
     """
     levels = np.zeros(3, np.int64)
 
     def counted() -> Iterator[Columns]:
         nonlocal levels
-        for rows in batches:
+        for rows in parts:
             levels += np.bincount(rows["level"], minlength=3)
             yield rows
 
-    encoded = encode(counted(), schema, compress=compress, table=_batches(count, schema))
-    table = encoded.data[encoded.table : encoded.table + table_length(_batches(count, schema))]
-    found = ShardRef(
-        shard,
-        key,
-        len(encoded.data),
-        hashlib.sha256(encoded.data).hexdigest(),
-        encoded.table,
-        hashlib.sha256(table).hexdigest(),
-        int(levels[ACCEPTED]),
-        int(levels[FALLBACK]),
+    encoded = encode(
+        counted(),
+        schema,
+        batches=_batches(count, schema),
+        rows=count,
+        batch=batch_of(schema),
+        compress=compress,
+        table=True,
     )
-    return found, encoded.data
+    table = encoded.data[encoded.table : encoded.table + table_length(_batches(count, schema))]
+
+    def describe() -> ShardRef:
+        return ShardRef(
+            shard,
+            key,
+            len(encoded.data),
+            hashlib.sha256(encoded.data).hexdigest(),
+            encoded.table,
+            hashlib.sha256(table).hexdigest(),
+            int(levels[ACCEPTED]),
+            int(levels[FALLBACK]),
+        )
+
+    return describe, encoded.data
 
 
 def read_checked(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> memoryview:

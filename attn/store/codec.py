@@ -79,25 +79,33 @@ def schema_of(fusion: str, grid: tuple[int, int], *, delta: bool) -> pa.Schema:
     return pa.schema(list(kinds.items()), metadata=about)
 
 
-def encode(batches: Iterable[Columns], schema: pa.Schema, *, compress: bool, table: int = 0) -> Encoded:
+def encode(
+    parts: Iterable[Columns], schema: pa.Schema, *, batches: int, rows: int, batch: int, compress: bool, table: bool
+) -> Encoded:
     """Write rows as a file.
 
     Args:
-        batches: The rows of each record batch; only the last one is looked at at a time.
+        parts: The rows, some record batches at a time; only the last part is looked at.
+        batches: How many record batches there will be.
+        rows: How many rows in all.
+        batch: Rows in each record batch but the last one of a part.
         compress: See `is_worth_compressing`; readers need not know.
-        table: Number of the batches, where the file is to have a table.
+        table: Whether the file is to have a table.
     """
-    sink = pa.BufferOutputStream()
+    # Memory that is there from the start: a stream that grows would copy it all once more.
+    space = np.empty(_most_bytes(schema, batches, rows), np.uint8)
+    sink = pa.FixedSizeBufferWriter(pa.py_buffer(space))
     options = pa.ipc.IpcWriteOptions(compression=_codec() if compress else None, use_threads=False)
     token = secrets.token_hex(_TABLE.itemsize).encode()
-    hole = token[: _HEAD.size * 2] + token * table if table else b""
+    hole = token[: _HEAD.size * 2] + token * batches if table else b""
     ends: list[int] = []
     with pa.ipc.new_file(sink, schema, options=options, metadata={"attn.table": hole} if table else None) as file:
-        for rows in batches:
-            file.write_batch(_batch(rows, schema))
-            ends.append(sink.tell())
-    # The sink's own memory: copies of so much would cost more than the encoding.
-    data = memoryview(sink.getvalue()).cast("B")
+        for part in parts:
+            whole = _batch(part, schema)
+            for start in range(0, whole.num_rows, batch):
+                file.write_batch(whole.slice(start, batch))
+                ends.append(sink.tell())
+    data = space.data[: sink.tell()]
     # The continuation mark and the length stand before the schema's message.
     first = _MAGIC + 8 + int(struct.unpack_from("<i", data, _MAGIC + 4)[0])
     ends.insert(0, first)
@@ -107,6 +115,12 @@ def encode(batches: Iterable[Columns], schema: pa.Schema, *, compress: bool, tab
     place = tail + bytes(data[tail:]).index(hole)
     data[place : place + len(hole)] = _table(data, ends).hex().encode()
     return Encoded(data, ends, place)
+
+
+def _most_bytes(schema: pa.Schema, batches: int, rows: int) -> int:
+    """No file with so many rows is larger; incompressible data grow by less than a hundredth."""
+    of_batch = 512 * (1 + len(schema)) + 2 * _TABLE.itemsize
+    return rows * row_bytes(schema) * 101 // 100 + batches * of_batch + 4 * schema.serialize().size + (64 << 10)
 
 
 def is_worth_compressing(size: int, raw: int) -> bool:

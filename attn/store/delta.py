@@ -6,7 +6,7 @@ __all__ = ["DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta", "sha
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -106,8 +106,8 @@ def encode_delta(
     order: NDArray[np.intp],
     schema: pa.Schema,
     cuts: NDArray[np.int64],
-) -> tuple[DeltaObject, memoryview]:
-    """A delta object's description and content.
+) -> tuple[Callable[[], DeltaObject], memoryview]:
+    """A delta object's description, which hashes the content when it is called, and the content.
 
     Args:
         rows: (N,) none twice.
@@ -128,17 +128,25 @@ def encode_delta(
             for start, stop in pairwise(batches)
         ),
         schema,
+        batches=len(starts),
+        rows=len(rows),
+        batch=_BATCH,
         compress=_compress(maps[: len(rows)]),
+        table=False,
     )
     first_batch = np.searchsorted(starts, borders)
-    spans: list[Span] = []
-    for shard in shards.tolist():
-        begin, end = encoded.ends[first_batch[shard]], encoded.ends[first_batch[shard + 1]]
-        count = int(borders[shard + 1] - borders[shard])
-        spans.append(Span(shard, begin, end - begin, count, hashlib.sha256(encoded.data[begin:end]).hexdigest()))
-    accepted = int(np.count_nonzero(levels == ACCEPTED))
-    sha256 = sha256_of(encoded.data, spans)
-    return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans)), encoded.data
+
+    def describe() -> DeltaObject:
+        spans: list[Span] = []
+        for shard in shards.tolist():
+            begin, end = encoded.ends[first_batch[shard]], encoded.ends[first_batch[shard + 1]]
+            count = int(borders[shard + 1] - borders[shard])
+            spans.append(Span(shard, begin, end - begin, count, hashlib.sha256(encoded.data[begin:end]).hexdigest()))
+        accepted = int(np.count_nonzero(levels == ACCEPTED))
+        sha256 = sha256_of(encoded.data, spans)
+        return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans))
+
+    return describe, encoded.data
 
 
 def sha256_of(data: memoryview, spans: Sequence[Span]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED, FALLBACK, Columns
+from attn.store.alongside import alongside
 from attn.store.base_object import encode_base, read_checked
 from attn.store.codec import batch_of, is_worth_compressing, row_bytes, stream
 from attn.store.definition import Definition
@@ -123,23 +124,28 @@ def merge(task: MergeTask) -> list[MergedShard]:
 
 def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> MergedShard:
     definition, count = task.place.definition, shard.stop - shard.start
-    base: Iterator[Columns] | None = None
-    if shard.base is not None:
-        with _named(task, shard.base.key, "of"):
-            schema = definition.base_schema
-            base = stream(read_checked(task.place.backend, shard.base, count, schema), schema)
+    base, deltas = alongside(lambda: _base(task, shard), lambda: list(_deltas(task, shard, data)))
     levels = np.zeros(count, np.uint8)
-    batches = _joined(definition, shard, base, list(_deltas(task, shard, data)), task.epoch, levels)
+    batches = _joined(definition, shard, base, deltas, task.epoch, levels)
     reach("merge.read")
     key = f"base/{shard.shard:05d}/{task.prefix}-{secrets.token_hex(8)}.arrow"
     # What fills the shard and did not get smaller itself will not now.
     given = sum(span.size for part in task.parts for span in part.spans if span.shard == shard.shard)
     compress = is_worth_compressing(given, count * row_bytes(definition.base_schema))
-    ref, encoded = encode_base(shard.shard, key, batches, count, definition.base_schema, compress=compress)
-    task.place.backend.write(key, encoded)
+    describe, encoded = encode_base(shard.shard, key, batches, count, definition.base_schema, compress=compress)
+    ref, _ = alongside(describe, lambda: task.place.backend.write(key, encoded))
     reach("merge.written")
     accepted, fallback = (int(np.count_nonzero(levels == level)) for level in (ACCEPTED, FALLBACK))
     return MergedShard(ref, np.packbits(levels > 0).tobytes(), accepted, fallback)
+
+
+def _base(task: MergeTask, shard: ShardTask) -> Iterator[Columns] | None:
+    """The rows of a shard so far, checked, or None where it has none."""
+    if shard.base is None:
+        return None
+    schema = task.place.definition.base_schema
+    with _named(task, shard.base.key, "of"):
+        return stream(read_checked(task.place.backend, shard.base, shard.stop - shard.start, schema), schema)
 
 
 def _deltas(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> Iterator[tuple[int, _Delta]]:
@@ -162,7 +168,7 @@ def _joined(
     epoch: int,
     levels: NDArray[np.uint8],
 ) -> Iterator[Columns]:
-    """The record batches of the new base, by stripes that fit into a cache; never are all rows in memory.
+    """The rows of the new base by stripes of whole record batches that fit into a cache; never all at once.
 
     Args:
         levels: Is filled with the levels of the rows that the epoch's deltas hold.
@@ -180,8 +186,7 @@ def _joined(
                 definition.algebra.join(rows, at, part["level"], part["map"], of_epoch)
                 if of_epoch == epoch:
                     levels[first + at] = np.maximum(levels[first + at], part["level"])
-        for start in range(0, size, batch):
-            yield {name: values[start : start + batch] for name, values in rows.items()}
+        yield rows
 
 
 def _fill(rows: Columns, size: int, base: Iterator[Columns] | None) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attn.store.algebra import ACCEPTED, FALLBACK, join, quantise
+from attn.store.algebra import ACCEPTED, FALLBACK, NONE, join, quantise
+from attn.store.alongside import alongside
 from attn.store.delta import DeltaObject, DeltaRef, encode_delta
 from attn.store.errors import MapError
 from attn.store.place import Place
@@ -48,7 +49,9 @@ class Writer:
         self.run, self.attempt, self.rank, self.limit_bytes = run, attempt, rank, limit_bytes
         self.accepted = self.fallbacks = 0
         self._sealed: list[DeltaObject] = []
-        self._clear()
+        self._slots: dict[int, int] = {}
+        self._levels = np.zeros(_FIRST_CAPACITY, np.uint8)
+        self._maps = np.zeros((_FIRST_CAPACITY, place.definition.pixels), np.uint8)
 
     def add(self, image_id: str, class_index: int, map_hw: ArrayLike, *, fallback: bool = False) -> None:
         """Take one map; a second map of the same row joins the first.
@@ -96,9 +99,9 @@ class Writer:
         return len(self._slots) * self._place.definition.pixels
 
     def _clear(self) -> None:
-        self._slots: dict[int, int] = {}
-        self._levels = np.zeros(_FIRST_CAPACITY, np.uint8)
-        self._maps = np.zeros((_FIRST_CAPACITY, self._place.definition.pixels), np.uint8)
+        """Forget the rows. Their memory is kept for the next ones, whose maps need no zeros before them."""
+        self._slots.clear()
+        self._levels[:] = NONE
 
     def _add(self, rows: NDArray[np.int64], maps_Nhw: NDArray[Any], *, fallback: bool) -> None:
         expected = (len(rows), *self._place.definition.grid)
@@ -108,26 +111,32 @@ class Writer:
                 f"{self._place.definition.grid}, so {expected} is expected: resize maps before they are added"
             )
         maps = quantise(maps_Nhw).reshape(len(rows), self._place.definition.pixels)
-        levels = np.full(len(rows), FALLBACK if fallback else ACCEPTED, np.uint8)
-        before = len(self._slots)
-        slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in rows.tolist()], np.intp)
-        after = len(self._slots)
-        self._grow(after)
-        rest = np.arange(len(slots))
-        if after - before == len(rows):  # all of them new, as in an epoch's every step
-            self._levels[before:after], self._maps[before:after] = levels, maps
-            rest = rest[:0]
-        while len(rest):  # a row that is given twice is taken in two rounds
-            _, first = np.unique(slots[rest], return_index=True)
-            now = rest[first]
-            join(self._levels, self._maps, slots[now], levels[now], maps[now])
-            rest = np.delete(rest, first)
+        level, names = FALLBACK if fallback else ACCEPTED, rows.tolist()
+        before, after = len(self._slots), len(self._slots) + len(names)
+        if self._slots.keys().isdisjoint(names) and len(set(names)) == len(names):  # as in an epoch's every step
+            self._grow(after)
+            self._slots.update(zip(names, range(before, after), strict=True))
+            self._levels[before:after], self._maps[before:after] = level, maps
+        else:
+            self._join(names, level, maps)
         if fallback:
             self.fallbacks += len(rows)
         else:
             self.accepted += len(rows)
         if self.limit_bytes is not None and self.buffered_bytes >= self.limit_bytes:
             self._spill()
+
+    def _join(self, names: list[int], level: int, maps: NDArray[np.uint8]) -> None:
+        """Join maps of rows some of which are there already, or are given twice."""
+        slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in names], np.intp)
+        self._grow(len(self._slots))
+        levels = np.full(len(slots), level, np.uint8)
+        rest = np.arange(len(slots))
+        while len(rest):  # a row that is given twice is taken in two rounds
+            _, first = np.unique(slots[rest], return_index=True)
+            now = rest[first]
+            join(self._levels, self._maps, slots[now], levels[now], maps[now])
+            rest = np.delete(rest, first)
 
     def _grow(self, count: int) -> None:
         capacity = len(self._levels)
@@ -145,9 +154,9 @@ class Writer:
             return
         count = len(self._slots)
         rows = np.fromiter(self._slots, np.int64, count)  # by slot
-        name = f"w{self.rank:03d}-{secrets.token_hex(8)}.arrow"
-        sealed, data = encode_delta(
-            f"delta/{self.run}/{self.attempt}/{name}",
+        key = f"delta/{self.run}/{self.attempt}/w{self.rank:03d}-{secrets.token_hex(8)}.arrow"
+        describe, data = encode_delta(
+            key,
             rows,
             self._levels,
             self._maps,
@@ -156,7 +165,7 @@ class Writer:
             self._place.cuts,
         )
         reach("seal.encoded")
-        self._place.backend.write(sealed.key, data)
+        sealed, _ = alongside(describe, lambda: self._place.backend.write(key, data))
         reach("seal.written")
         self._sealed.append(sealed)
         self._clear()

@@ -1,0 +1,23 @@
+"""Hashing beside reading and writing: both leave the interpreter alone, so that a second core hides one of them."""
+
+from __future__ import annotations
+
+__all__ = ["alongside"]
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def alongside(beside: Callable[[], T], here: Callable[[], S]) -> tuple[T, S]:
+    """The results of two functions, the first of which runs in a thread of its own meanwhile.
+
+    Both have ended when this returns or raises; where both raise, it is what the second raised.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(beside)
+        done = here()
+        return begun.result(), done

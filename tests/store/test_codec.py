@@ -1,0 +1,49 @@
+"""Files of rows: read back by Arrow alone, of any size, in memory that is measured out before."""
+
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from attn.store.alongside import alongside
+from attn.store.codec import encode, parse_table, schema_of, table_length
+
+GRIDS = ((1, 1), (7, 9), (300, 300))
+
+
+@pytest.mark.parametrize(("fusion", "delta", "compress"), list(product(("max", "mean"), (False, True), (False, True))))
+@pytest.mark.parametrize("grid", GRIDS)
+def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(fusion, delta, compress, grid):
+    """Noise grows where it is compressed, and small rows are nearly nothing but the batches' heads."""
+    schema = schema_of(fusion, grid, delta=delta)
+    count, batch = (23, 4) if grid == (300, 300) else (700, 64)
+    noise = np.random.default_rng(0)
+    rows = {field.name: noise.integers(0, 256, (count, field.type.bit_width // 8), dtype=np.uint8) for field in schema}
+    given = {name: values[:, 0] if values.shape[1] == 1 else values for name, values in rows.items()}
+    stripe = 4 * batch
+    parts = [
+        {name: values[start : start + stripe] for name, values in given.items()} for start in range(0, count, stripe)
+    ]
+    batches = -(-count // batch)
+    encoded = encode(parts, schema, batches=batches, rows=count, batch=batch, compress=compress, table=not delta)
+
+    file = pa.ipc.open_file(pa.py_buffer(encoded.data))
+    assert file.num_record_batches == batches
+    found = file.read_all().combine_chunks()
+    for name, values in rows.items():
+        assert found[name].chunk(0).buffers()[1].to_pybytes()[: values.size] == values.tobytes()
+    assert len(encoded.ends) == batches + 1
+    if not delta:
+        text = bytes(encoded.data[encoded.table : encoded.table + table_length(batches)])
+        assert parse_table(text)[0].tolist() == encoded.ends
+
+
+def test_two_functions_at_once_give_both_results_and_the_second_ones_fault():
+    assert alongside(lambda: "beside", lambda: "here") == ("beside", "here")
+    with pytest.raises(ValueError, match="here"):
+        alongside(lambda: int("beside"), lambda: int("here"))
+    ended: list[bool] = []
+    with pytest.raises(ValueError, match="beside"):
+        alongside(lambda: int("beside"), lambda: ended.append(True))
+    assert ended
