@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["MergeTask", "MergedShard", "Part", "ShardTask", "merge", "plan"]
 
 import contextlib
+import os
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def merge(task: MergeTask) -> list[MergedShard]:
         begin, end = part.spans[0].offset, part.spans[-1].offset + part.spans[-1].size
         with _named(task, part.key, "a delta of"):
             data[number] = memoryview(task.place.backend.read(part.key, begin, end))
+        _let_go(task.place, part.key, begin, end)
     return [_merge_shard(task, shard, data) for shard in task.shards]
 
 
@@ -145,7 +147,26 @@ def _base(task: MergeTask, shard: ShardTask) -> Iterator[Columns] | None:
         return None
     schema = task.place.definition.base_schema
     with _named(task, shard.base.key, "of"):
-        return stream(read_checked(task.place.backend, shard.base, shard.stop - shard.start, schema), schema)
+        data = read_checked(task.place.backend, shard.base, shard.stop - shard.start, schema)
+    _let_go(task.place, shard.base.key, 0, 0)
+    return stream(data, schema)
+
+
+def _let_go(place: Place, key: str, begin: int, end: int) -> None:
+    """Leave the kernel's cache to files that are read again: newer versions, and the images of a training.
+
+    Args:
+        end: 0 for the object's end.
+    """
+    path = place.backend.path(key)
+    if path is None or not hasattr(os, "posix_fadvise"):
+        return
+    with contextlib.suppress(OSError):  # it is about memory only
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(handle, begin, end - begin, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)
 
 
 def _deltas(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> Iterator[tuple[int, _Delta]]:

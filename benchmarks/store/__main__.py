@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--weights", default="", help="state dict of torchvision's MobileNetV2")
     parser.add_argument("--maps", type=Path, required=True, help="where the maps are kept between runs")
     parser.add_argument("--folder", type=Path, help="where the layouts lie; left out, a temporary folder")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3, help="of the VOC-sized runs")
     parser.add_argument("--imagenet-maps", type=int, default=IMAGENET_MAPS)
     parser.add_argument("--imagenet-epochs", type=int, default=3)
