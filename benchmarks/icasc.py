@@ -28,7 +28,7 @@ from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, st
 from jobs import compare, evaluate
 from jobs.ray_session import ray_session
 
-ROWS = {"baseline": "grad_cam", "ICASC, A_ch": "channel", "ICASC, A_px": "pixel"}
+ROWS = {"baseline": "grad_cam", "ICASC A_ch": "channel", "ICASC A_px": "pixel"}
 OVERLAPS = {f"{kind}_{layer}": f"{sign} {layer}" for kind, sign in (("channel", "A_ch"), ("pixel", "A_px"))
             for layer in ("inner", "last")}  # fmt: skip
 

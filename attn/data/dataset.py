@@ -123,7 +123,8 @@ class AttentionDataset(Dataset[Sample]):
         if example.saliency is None:
             raise DataError(f"image {example.record.image_id!r} has no saliency map; set data.saliency to their folder")
         saliency_1HW = torch.from_numpy(np.require(example.saliency, requirements=["C", "W"]))[None].float()
-        return geometry.apply(saliency_1HW)[0] / 255
+        # An average may round to a little more than all of its terms.
+        return (geometry.apply(saliency_1HW)[0] / 255).clamp_(0, 1)
 
     def _warn(self, image_id: str, error: DataError) -> None:
         if image_id not in self._warned:

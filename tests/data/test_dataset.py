@@ -14,7 +14,7 @@ from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch, collate
 from attn.data.sampler import BatchSampler, shards
-from attn.data.sources import FolderConfig, ScenesConfig, VocConfig
+from attn.data.sources import FolderConfig, ManifestConfig, ScenesConfig, VocConfig
 from attn.data.transforms import ColorJitter, InputConfig
 from attn.errors import ConfigError, DataError
 
@@ -53,6 +53,23 @@ def test_a_sample(voc: Path, make: Any) -> None:
     assert sample.saliency.min() >= 9 / 255
     assert sample.saliency.max() <= 201 / 255
     assert dataset[0].regions is None
+
+
+def test_saliency_of_one_stays_one_at_every_size(tmp_path: Path, make: Any) -> None:
+    """Weights of an average that shrinks an image sum to a little more than one."""
+    sizes = ((320, 240), (213, 320))
+    files: dict[str, bytes | str] = {"list.csv": "image,labels,saliency\n0.jpg,one,0.png\n1.jpg,one,1.png"}
+    for number, size in enumerate(sizes):
+        files |= {f"{number}.jpg": make.jpeg(number, size), f"{number}.png": make.png(np.full(size, 255))}
+    source = ManifestConfig(manifest=str(make.write(tmp_path, files) / "list.csv"), classes=("one",)).build()
+    config = InputConfig(size=225, resize="random_part", crop_area=(0.5, 1.0))
+    dataset = AttentionDataset(source, config, train=True, with_saliency=True)
+    for epoch in range(20):
+        for index in range(len(sizes)):
+            saliency = dataset[(epoch, index)].saliency
+            assert saliency is not None
+            assert saliency.max() <= 1
+            assert saliency.min() > 1 - 1e-6
 
 
 def test_regions_from_boxes(voc: Path) -> None:
