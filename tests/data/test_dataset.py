@@ -64,7 +64,7 @@ def test_saliency_of_one_stays_one_at_every_size(tmp_path: Path, make: Any) -> N
     source = ManifestConfig(manifest=str(make.write(tmp_path, files) / "list.csv"), classes=("one",)).build()
     config = InputConfig(size=225, resize="random_part", crop_area=(0.5, 1.0))
     dataset = AttentionDataset(source, config, train=True, with_saliency=True)
-    for epoch in range(20):
+    for epoch in range(6):
         for index in range(len(sizes)):
             saliency = dataset[(epoch, index)].saliency
             assert saliency is not None
