@@ -1,4 +1,4 @@
-"""Hashing beside reading and writing: both leave the interpreter alone, so that a second core hides one of them."""
+"""Hashing beside other work: it leaves the interpreter alone, so that a second core hides it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ S = TypeVar("S")
 def alongside(beside: Callable[[], T], here: Callable[[], S]) -> tuple[T, S]:
     """The results of two functions, the first of which runs in a thread of its own meanwhile.
 
-    Both have ended when this returns or raises; where both raise, it is what the second raised.
+    Both have ended when this returns or raises; where both raise, it is what the first raised.
     """
     with ThreadPoolExecutor(1) as pool:
         begun = pool.submit(beside)
-        done = here()
+        try:
+            done = here()
+        except Exception:
+            begun.result()
+            raise
         return begun.result(), done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Table", "encode_base", "read_base", "read_blocks", "read_checked", "read_table"]
+__all__ = ["Table", "batches_in", "check_base", "encode_base", "read_base", "read_blocks", "read_table"]
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,8 +81,30 @@ def encode_base(
     return describe, encoded.data
 
 
-def read_checked(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> memoryview:
-    """The record batches of a base object, one behind the other, after the whole object was checked.
+def check_base(data: bytes, ref: ShardRef) -> None:
+    """Raise unless a base object is the one that was written.
+
+    Raises:
+        DamagedError: It is not what its version says.
+    """
+    if len(data) != ref.size:
+        raise DamagedError(f"it has {len(data)} bytes of {ref.size}")
+    if hashlib.sha256(data).hexdigest() != ref.sha256:
+        raise DamagedError("its SHA-256 is not the one of its version")
+
+
+def batches_in(data: bytes, ref: ShardRef, count: int, schema: pa.Schema) -> memoryview:
+    """The record batches of a base object, one behind the other.
+
+    Args:
+        count: Rows of the shard.
+    """
+    ends, _ = parse_table(data[ref.table : ref.table + table_length(_batches(count, schema))])
+    return memoryview(data)[ends[0] : ends[-1]]
+
+
+def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Columns:
+    """All rows of a shard, after the whole object was checked.
 
     Args:
         count: Rows of the shard.
@@ -92,17 +114,8 @@ def read_checked(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) ->
         DamagedError: It is not what its version says.
     """
     data = source.read(ref.key)
-    if len(data) != ref.size:
-        raise DamagedError(f"it has {len(data)} bytes of {ref.size}")
-    if hashlib.sha256(data).hexdigest() != ref.sha256:
-        raise DamagedError("its SHA-256 is not the one of its version")
-    ends, _ = parse_table(data[ref.table : ref.table + table_length(_batches(count, schema))])
-    return memoryview(data)[ends[0] : ends[-1]]
-
-
-def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Columns:
-    """All rows of a shard, as `read_checked` finds them."""
-    return decode(read_checked(source, ref, count, schema), schema, count)
+    check_base(data, ref)
+    return decode(batches_in(data, ref, count, schema), schema, count)
 
 
 def read_table(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Table:

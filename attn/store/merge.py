@@ -11,7 +11,7 @@ __all__ = ["MergeTask", "MergedShard", "Part", "ShardTask", "merge", "plan"]
 import contextlib
 import os
 import secrets
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED, FALLBACK, Columns
 from attn.store.alongside import alongside
-from attn.store.base_object import encode_base, read_checked
+from attn.store.base_object import batches_in, check_base, encode_base
 from attn.store.codec import batch_of, is_worth_compressing, row_bytes, stream
 from attn.store.definition import Definition
 from attn.store.delta import DeltaRef, Span, check_span
@@ -125,31 +125,50 @@ def merge(task: MergeTask) -> list[MergedShard]:
 
 
 def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> MergedShard:
-    definition, count = task.place.definition, shard.stop - shard.start
-    base, deltas = alongside(lambda: _base(task, shard), lambda: list(_deltas(task, shard, data)))
-    levels = np.zeros(count, np.uint8)
-    batches = _joined(definition, shard, base, deltas, task.epoch, levels)
+    count, schema = shard.stop - shard.start, task.place.definition.base_schema
+    spans = [
+        (part, span, data[number][span.offset - part.spans[0].offset :][: span.size])
+        for number, part in enumerate(task.parts)
+        for span in part.spans
+        if span.shard == shard.shard
+    ]
+    base = _read_base(task, shard)
     reach("merge.read")
     key = f"base/{shard.shard:05d}/{task.prefix}-{secrets.token_hex(8)}.arrow"
     # What fills the shard and did not get smaller itself will not now.
-    given = sum(span.size for part in task.parts for span in part.spans if span.shard == shard.shard)
-    compress = is_worth_compressing(given, count * row_bytes(definition.base_schema))
-    describe, encoded = encode_base(shard.shard, key, batches, count, definition.base_schema, compress=compress)
+    compress = is_worth_compressing(sum(span.size for _, span, _ in spans), count * row_bytes(schema))
+    levels = np.zeros(count, np.uint8)
+
+    def check() -> None:
+        if shard.base is not None:
+            with _named(task, shard.base.key, "of"):
+                check_base(base, shard.base)
+        for part, span, found in spans:
+            with _named(task, part.key, "a delta of"):
+                check_span(found, span)
+
+    def join() -> tuple[Callable[[], ShardRef], memoryview]:
+        rows = None if shard.base is None else stream(batches_in(base, shard.base, count, schema), schema)
+        deltas = [(part.epoch, _Delta(stream(found, task.place.definition.delta_schema))) for part, _, found in spans]
+        joined = _joined(task.place.definition, shard, rows, deltas, task.epoch, levels)
+        return encode_base(shard.shard, key, joined, count, schema, compress=compress)
+
+    # What is joined before it was found to be right is in memory only.
+    _, (describe, encoded) = alongside(check, join)
     ref, _ = alongside(describe, lambda: task.place.backend.write(key, encoded))
     reach("merge.written")
     accepted, fallback = (int(np.count_nonzero(levels == level)) for level in (ACCEPTED, FALLBACK))
     return MergedShard(ref, np.packbits(levels > 0).tobytes(), accepted, fallback)
 
 
-def _base(task: MergeTask, shard: ShardTask) -> Iterator[Columns] | None:
-    """The rows of a shard so far, checked, or None where it has none."""
+def _read_base(task: MergeTask, shard: ShardTask) -> bytes:
+    """The shard's object so far; nothing where it has none."""
     if shard.base is None:
-        return None
-    schema = task.place.definition.base_schema
+        return b""
     with _named(task, shard.base.key, "of"):
-        data = read_checked(task.place.backend, shard.base, shard.stop - shard.start, schema)
+        data = task.place.backend.read(shard.base.key)
     _let_go(task.place, shard.base.key, 0, 0)
-    return stream(data, schema)
+    return data
 
 
 def _let_go(place: Place, key: str, begin: int, end: int) -> None:
@@ -167,18 +186,6 @@ def _let_go(place: Place, key: str, begin: int, end: int) -> None:
             os.posix_fadvise(handle, begin, end - begin, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)
-
-
-def _deltas(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> Iterator[tuple[int, _Delta]]:
-    """Each delta's epoch and rows for a shard, checked."""
-    for number, part in enumerate(task.parts):
-        for span in part.spans:
-            if span.shard == shard.shard:
-                begin = span.offset - part.spans[0].offset
-                found = data[number][begin : begin + span.size]
-                with _named(task, part.key, "a delta of"):
-                    check_span(found, span)
-                yield part.epoch, _Delta(stream(found, task.place.definition.delta_schema))
 
 
 def _joined(

@@ -39,10 +39,12 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(fusion, delta, compres
         assert parse_table(text)[0].tolist() == encoded.ends
 
 
-def test_two_functions_at_once_give_both_results_and_the_second_ones_fault():
+def test_two_functions_at_once_give_both_results_and_the_first_ones_fault():
     assert alongside(lambda: "beside", lambda: "here") == ("beside", "here")
-    with pytest.raises(ValueError, match="here"):
+    with pytest.raises(ValueError, match="beside"):
         alongside(lambda: int("beside"), lambda: int("here"))
+    with pytest.raises(ValueError, match="here"):
+        alongside(lambda: "beside", lambda: int("here"))
     ended: list[bool] = []
     with pytest.raises(ValueError, match="beside"):
         alongside(lambda: int("beside"), lambda: ended.append(True))
