@@ -85,8 +85,11 @@ def table(study: Study, done: dict[str, Any]) -> str:
 
 
 def _config(study: Study, kind: str, overrides: list[str]) -> TrainConfig:
-    chosen = "method.name=grad_cam" if kind == "grad_cam" else f"method.map_kind={kind}"
-    return load_config(TrainConfig, study.recipe, [*overrides, chosen])
+    if kind == "grad_cam":  # which has none of the method's fields
+        overrides = ["method.name=grad_cam", *(text for text in overrides if not text.startswith("method."))]
+    else:
+        overrides = [*overrides, f"method.map_kind={kind}"]
+    return load_config(TrainConfig, study.recipe, overrides)
 
 
 def _scores(run: dict[str, Any], place: list[str]) -> dict[str, float]:
