@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,14 +48,27 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """The address of an S3 server in this process, for as long as the session lasts."""
+    """The address of an S3 server in this process, for as long as the session lasts.
+
+    It writes one object at a time: moto looks at a condition and writes in two steps, between which another of its
+    threads may write, where S3 does both as one.
+    """
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    put, one = S3Response._key_response_put, threading.Lock()
+
+    def put_alone(self: S3Response, *arguments: Any, **named: Any) -> Any:
+        with one:
+            return put(self, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "_key_response_put", put_alone)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,18 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 @pytest.mark.parametrize("one", CHECKS, ids=lambda one: one.__name__)
 def test_conforms(one: Check, backend: Backend) -> None:
     one(backend)
+
+
+def test_the_tests_server_looks_and_writes_as_one(s3_server: str) -> None:
+    """A thread that is interrupted everywhere, between a condition and the write that it is for as well."""
+    counts = next(one for one in CHECKS if one.__name__ == "counts_under_contention")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(4):
+            counts(connect(f"{s3_server}/{number}"))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 class Overwriting(LocalBackend):
