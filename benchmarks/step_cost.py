@@ -69,6 +69,8 @@ def variants(case: Case) -> dict[str, Callable[[], object]]:
     one = case.batch(1)
     found: dict[str, Callable[[], object]] = {
         "plain": lambda: _plain(case.network, one),
+        "plain, deterministic": lambda: _deterministic(case.network, one),
+        "plain, deterministic, memory filled": lambda: _deterministic(case.network, one, fill=True),
         "plain + map": lambda: _with_map(case.network, one),
         "plain + map (autograd)": lambda: _with_map(case.network, one, closed_form=False),
     }
@@ -119,6 +121,14 @@ def _summary(own: list[tuple[float, float]], plain: list[tuple[float, float]]) -
 
 def _plain(network: Network, batch: Batch) -> None:
     multilabel_soft_margin(network(batch.images).logits, batch.labels).backward()
+
+
+def _deterministic(network: Network, batch: Batch, *, fill: bool = False) -> None:
+    """As training runs; `fill`: as torch would have it, which then fills memory before it is written."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # pyright: ignore[reportAttributeAccessIssue]
+    _plain(network, batch)
+    torch.use_deterministic_algorithms(False)
 
 
 def _with_map(network: Network, batch: Batch, *, closed_form: bool = True) -> Tensor:
@@ -246,12 +256,12 @@ def main() -> None:
     chosen = {name: run for name, run in found.items() if name in wanted}
     figures = measure(chosen, network, arguments.rounds)
 
-    print(f"{'variant':28}{'CPU ms':>9}{'ratio':>8}{'(quartiles)':>16}{'wall':>8}{'target':>8}")
+    print(f"{'variant':38}{'CPU ms':>9}{'ratio':>8}{'(quartiles)':>16}{'wall':>8}{'target':>8}")
     for name, row in figures.items():
         quartiles = f"({row['cpu_ratio_q1']:.2f}-{row['cpu_ratio_q3']:.2f})"
         target = f"{TARGETS[name]:.2f}" if name in TARGETS else ""
         line = f"{row['cpu_ms']:9.1f}{row['cpu_ratio']:8.3f}{quartiles:>16}{row['wall_ratio']:8.3f}{target:>8}"
-        print(f"{name:28}{line}")
+        print(f"{name:38}{line}")
     if arguments.json:
         settings = {key: str(value) for key, value in vars(arguments).items()}
         arguments.json.write_text(json.dumps({"settings": settings, "figures": figures}, indent=1))

@@ -13,11 +13,16 @@ import torch
 
 
 def seed_everything(seed: int, rank: int, *, deterministic: bool) -> None:
-    """Seed Python, NumPy and torch, differently on every rank; choose reproducible kernels where asked."""
+    """Seed Python, NumPy and torch, differently on every rank; choose reproducible kernels where asked.
+
+    Torch would then also fill all memory that it allocates before it is written, for programs that read it before; a
+    fifth of a step of MobileNetV2 on the CPU went there (`benchmarks/step_cost.py --only deterministic`).
+    """
     random.seed(seed + rank)
     np.random.seed((seed + rank) % 2**32)
     torch.manual_seed(seed + rank)
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
