@@ -125,18 +125,31 @@ def radosgw(radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own of 256 kB, for what happens on a full disk."""
+    """A file system of its own of 256 kB, for what happens on a full disk.
+
+    It is mounted in a namespace of a process of its own, which needs no root where the kernel lets users have such.
+    """
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
-    if "superuser" in mounted.stderr or "permission denied" in mounted.stderr:
-        # Only root may mount one, and every other disk that a test could fill is somebody's own. Any other failure to
-        # mount is one of the test.
-        pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
-    assert mounted.returncode == 0, mounted.stderr
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    script = 'mount -t tmpfs -o size=256k tmpfs "$0" && echo mounted && read -r _'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+    ) as holder:
+        assert holder.stdout
+        if holder.stdout.readline() != "mounted\n":
+            said = holder.communicate()[1].strip()
+            # Where the kernel keeps both from users, as in many containers, every disk that a test could fill is
+            # somebody's own. Any other failure to mount is one of the test.
+            assert said.startswith("unshare: ") or "permission denied" in said, said
+            pytest.skip(f"needs the right to mount a file system in a user namespace: {said}")
+        yield Path(f"/proc/{holder.pid}/root{folder}")
+        holder.communicate("\n")
 
 
 @pytest.fixture(scope="session")

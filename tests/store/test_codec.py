@@ -1,5 +1,7 @@
 """Files of rows: read back by Arrow alone, of any size, in memory that is measured out before."""
 
+from __future__ import annotations
+
 from itertools import product
 
 import numpy as np
@@ -14,7 +16,9 @@ GRIDS = ((1, 1), (7, 9), (300, 300))
 
 @pytest.mark.parametrize(("fusion", "delta", "compress"), list(product(("max", "mean"), (False, True), (False, True))))
 @pytest.mark.parametrize("grid", GRIDS)
-def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(fusion, delta, compress, grid):
+def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
+    fusion: str, delta: bool, compress: bool, grid: tuple[int, int]
+) -> None:
     """Noise grows where it is compressed, and small rows are nearly nothing but the batches' heads."""
     schema = schema_of(fusion, grid, delta=delta)
     count, batch = (23, 4) if grid == (300, 300) else (700, 64)
@@ -39,7 +43,7 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(fusion, delta, compres
         assert parse_table(text)[0].tolist() == encoded.ends
 
 
-def test_two_functions_at_once_give_both_results_and_the_first_ones_fault():
+def test_two_functions_at_once_give_both_results_and_the_first_ones_fault() -> None:
     assert alongside(lambda: "beside", lambda: "here") == ("beside", "here")
     with pytest.raises(ValueError, match="beside"):
         alongside(lambda: int("beside"), lambda: int("here"))
