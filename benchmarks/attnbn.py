@@ -7,9 +7,9 @@
 Table 1 scores maps as segmentation (direct evaluation, section 4.2), table 6 the classifier on the target, of whose
 labels none was used; its mAP is over the classes that the source has images of, for the others cannot be learnt.
 
-Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
-benchmark goes on where it was. Each score is added to OUT.json, from which the tables are printed. The maps of the
-first seed are drawn side by side at the end.
+Every run is a run like any other, under `root`; one that is there already is not repeated, nor one whose scores are in
+OUT.json, so that an interrupted benchmark goes on where it was. Each score is added to OUT.json, from which the tables
+are printed. The maps of the first seed's runs that are there are drawn side by side at the end.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from attn.methods.attnbn import AttnBNConfig
 from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import compare, evaluate
 from jobs.ray_session import ray_session
+from jobs.run_folder import RunFolder
 
 MAPS = {"direct_miou": "direct mIoU", "seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision"}
 CLASSIFIER = {"source_mean_ap": "mAP"}
@@ -77,20 +78,21 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
     with ray_session():
         for seed in seeds:
             for losses in dict.fromkeys((TABLE_1 | TABLE_6)[row] for row in chosen_rows(rows, TABLE_1 | TABLE_6)):
-                config = _config(study, losses, seed, overrides)
-                run = finished_run(config, _name(study, losses, seed))
+                keys = {split: f"{losses} {split} seed {seed}" for split in study.splits}
+                missing = {split: key for split, key in keys.items() if key not in done}
+                if not missing and not RunFolder(root, _name(study, losses, seed)).exists():
+                    continue
+                model = _model(study, losses, seed, overrides)
                 if seed == seeds[0]:
-                    models[losses] = run["model"]
-                for split in study.splits:
-                    key = f"{losses} {split} seed {seed}"
-                    if key not in done:
-                        scores = _scores(study, config, run["model"], split)
-                        done[key] = {"losses": losses, "split": split, "seed": seed, "scores": scores}
-                        out.write_text(json.dumps(done, indent=1))
+                    models[losses] = model
+                for split, key in missing.items():
+                    scores = _scores(study, _config(study, losses, seed, overrides), model, split)
+                    done[key] = {"losses": losses, "split": split, "seed": seed, "scores": scores}
+                    out.write_text(json.dumps(done, indent=1))
             print(tables(study, done), flush=True)
-        drawn = {title: models[losses] for title, losses in TABLE_1.items() if losses in models}
-        picture = compare.run(drawn, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
-        print(picture["picture"])
+        if drawn := {title: models[losses] for title, losses in TABLE_1.items() if losses in models}:
+            picture = compare.run(drawn, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
+            print(picture["picture"])
 
 
 def tables(study: Study, done: dict[str, Any]) -> str:
@@ -106,6 +108,13 @@ def tables(study: Study, done: dict[str, Any]) -> str:
         }
         lines += ["", *score_lines("split | losses", columns, scored)]
     return "\n".join(lines)
+
+
+def _model(study: Study, losses: str, seed: int, overrides: list[str]) -> str:
+    """The model of a row, which is trained if it is not there; before it, what it goes on from."""
+    if losses == "tuned":
+        _model(study, "source,attention", seed, overrides)
+    return finished_run(_config(study, losses, seed, overrides), _name(study, losses, seed))["model"]
 
 
 def _name(study: Study, losses: str, seed: int) -> str:

@@ -7,9 +7,9 @@ The baseline is the same recipe with classification alone. Beside the classifier
 target's and the confusing class's maps (eq. 6; less is better), of both kinds of map for every network, so that none is
 scored by its own kind only.
 
-Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
-benchmark goes on where it was. Each score is added to OUT.json, from which the table is printed. The maps of the first
-seed's baseline and of both kinds are drawn side by side at the end.
+Every run is a run like any other, under `root`; one that is there already is not repeated, nor one whose scores are in
+OUT.json, so that an interrupted benchmark goes on where it was. Each score is added to OUT.json, from which the table
+is printed. The maps of the first seed's runs that are there are drawn side by side at the end.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from attn.config.train import TrainConfig
 from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import compare, evaluate
 from jobs.ray_session import ray_session
+from jobs.run_folder import RunFolder
 
 ROWS = {"baseline": "grad_cam", "ICASC A_ch": "channel", "ICASC A_px": "pixel"}
 OVERLAPS = {f"{kind}_{layer}": f"{sign} {layer}" for kind, sign in (("channel", "A_ch"), ("pixel", "A_px"))
@@ -60,18 +61,22 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
     with ray_session():
         for seed in seeds:
             for title, kind in ((title, ROWS[title]) for title in chosen_rows(rows, ROWS)):
-                config = _config(study, kind, [*overrides, f"seed={seed}"])
-                run = finished_run(config, f"{study.recipe}-{kind}-seed{seed}")
-                models.setdefault(title, run["model"])
-                for split in study.splits:
-                    key = f"{title} {split} seed {seed}"
-                    if key not in done:
-                        place = [f"root={root}", *study.options, f"data.split={split}"]
-                        done[key] = {"title": title, "split": split, "seed": seed, "scores": _scores(run, place)}
-                        out.write_text(json.dumps(done, indent=1))
+                keys = {split: f"{title} {split} seed {seed}" for split in study.splits}
+                missing = {split: key for split, key in keys.items() if key not in done}
+                name = f"{study.recipe}-{kind}-seed{seed}"
+                if not missing and not RunFolder(root, name).exists():
+                    continue
+                run = finished_run(_config(study, kind, [*overrides, f"seed={seed}"]), name)
+                if seed == seeds[0]:
+                    models[title] = run["model"]
+                for split, key in missing.items():
+                    place = [f"root={root}", *study.options, f"data.split={split}"]
+                    done[key] = {"title": title, "split": split, "seed": seed, "scores": _scores(run, place)}
+                    out.write_text(json.dumps(done, indent=1))
             print(table(study, done), flush=True)
-        places = [f"root={root}", f"data.split={study.splits[-1]}", *study.options, "panels=4"]
-        print(compare.run(models, places, confusion=True)["picture"])
+        if models:
+            places = [f"root={root}", f"data.split={study.splits[-1]}", *study.options, "panels=4"]
+            print(compare.run(models, places, confusion=True)["picture"])
 
 
 def table(study: Study, done: dict[str, Any]) -> str:
