@@ -172,6 +172,9 @@ def study_command(
         main(studies[given[0]], Path(given[1]), overrides, seeds, picked["rows="])
     except AttnError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":
