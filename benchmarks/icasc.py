@@ -47,7 +47,7 @@ class Study:
 OF_MAPS = {"seed_miou": "seed mIoU"}
 STUDIES = {
     "scenes": Study(
-        "scenes_icasc", ("val", "test"), {"accuracy": "accuracy", "mean_ap": "mAP"} | OF_MAPS, ("data.count=400",)
+        "scenes_icasc", ("val", "test"), {"accuracy": "accuracy", "mean_ap": "mAP"} | OF_MAPS, ("data.count=2000",)
     ),
     "photographs": Study("icasc", ("val",), {"mean_ap": "mAP", "mean_auc": "AUC"} | OF_MAPS),
 }

@@ -108,7 +108,6 @@ def _row(study: Study, title: str, seed: int, overrides: list[str]) -> dict[str,
         "scores": scores | found["scores"],
         "per_class": found["per_class"],
         "protocols": found["protocols"],
-        "pictures": found["folder"],
         "seconds": run["seconds"],
     }
 
