@@ -95,8 +95,9 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def ceph_installed() -> None:
     """That Ceph's programs are there, which `.ci/install-radosgw` brings."""
     if reason := ceph.missing():
-        # They are no Python packages: set-up cannot bring them, and on Debian only root can. The same tests run against
-        # moto's server everywhere.
+        # They are no Python packages: set-up cannot bring them, and on Debian only root can, as `.ci/run` does. To a user
+        # without root a failure would say nothing of the code. The store's conformance and fault tests run against
+        # moto's server there; what only a real server shows (tests/store, tests/s3) is left to those who have one.
         pytest.skip(f"no radosgw: {reason}")
 
 
@@ -144,8 +145,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         assert holder.stdout
         if holder.stdout.readline() != "mounted\n":
             said = holder.communicate()[1].strip()
-            # Where the kernel keeps both from users, as in many containers, every disk that a test could fill is
-            # somebody's own. Any other failure to mount is one of the test.
+            # A full disk can only be had by filling one, and where the kernel lets users make no namespace or mount
+            # nothing in it, as in many containers, every disk there is belongs to somebody. Only these two refusals
+            # are skipped: any other failure to mount is one of the test.
             assert said.startswith("unshare: ") or "permission denied" in said, said
             pytest.skip(f"needs the right to mount a file system in a user namespace: {said}")
         yield Path(f"/proc/{holder.pid}/root{folder}")
