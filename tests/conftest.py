@@ -95,9 +95,9 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def ceph_installed() -> None:
     """That Ceph's programs are there, which `.ci/install-radosgw` brings."""
     if reason := ceph.missing():
-        # They are no Python packages: set-up cannot bring them, and on Debian only root can, as `.ci/run` does. To a user
-        # without root a failure would say nothing of the code. The store's conformance and fault tests run against
-        # moto's server there; what only a real server shows (tests/store, tests/s3) is left to those who have one.
+        # They are no Python packages: set-up cannot bring them, and on Debian only root can, as `.ci/run` does.
+        # To a user without root a failure would say nothing of the code. The store's conformance and fault tests run
+        # against moto's server there; what only a real server shows is left to those who have one.
         pytest.skip(f"no radosgw: {reason}")
 
 
