@@ -1,8 +1,8 @@
-"""The first steps of a segmentation recipe, in this process and without Ray: does all of its path work as it stands?
+"""The first steps of a recipe, in this process alone: does all of its path work as it stands?
 
     python -m benchmarks.first_steps sec_voc_paper data.root=... data.split=train labels.path=... training.batch_size=2
 
-Labels, network, optimizer and schedule are as the recipe has them; training ends after ten steps of
+Data, labels, network, optimizer and schedule are as the recipe has them; training ends after ten steps of
 the whole schedule, so that the learning rates are its own. `steps=3` takes fewer. Where the recipe has a second
 round, its first steps follow, on the same labels.
 """
@@ -19,14 +19,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from attn.config.recipes import load_config
+from attn.config.kinds import read_config
+from attn.config.recipes import config_text
+from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
 from attn.errors import AttnError
 from attn.training.checkpoint import Position
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
-from jobs import segmenter
+from jobs.kinds import kind_of
 from jobs.run_folder import RunFolder
+from jobs.worker import accumulator_of
 
 
 class _EnoughError(Exception):
@@ -58,18 +61,21 @@ class _Told:
 def main(recipe: str, overrides: list[str], steps: int) -> None:
     """Train the first steps, and print each."""
     with tempfile.TemporaryDirectory() as root:
-        config = load_config(SegmentConfig, recipe, [*overrides, f"root={root}", "tracking.enabled=false"])
-        config = segmenter.ready(config, RunFolder(root, "first"))
-        _train(config, steps)
-        if config.retrain is not None:
+        config = read_config(*config_text(recipe), [*overrides, f"root={root}", "tracking.enabled=false"])
+        folder = RunFolder(root, "first")
+        kind_of(config).check(config, folder)
+        config = kind_of(config).ready(config, folder)
+        _train(config, folder, steps)
+        if isinstance(config, SegmentConfig) and config.retrain is not None:
             again = config.second_round(labels=config.labels, weights="")
-            _train(again.model_copy(update={"model": config.model}), steps)
+            _train(again.model_copy(update={"model": config.model}), folder, steps)
 
 
-def _train(config: SegmentConfig, steps: int) -> None:
-    print(json.dumps({"method": config.method.variant, "batch": config.training.batch_size}), flush=True)
+def _train(config: RunConfig, folder: RunFolder, steps: int) -> None:
+    print(json.dumps({"run": config.title, "batch": config.training.batch_size}), flush=True)
+    world = World.current()
     with contextlib.suppress(_EnoughError):
-        Trainer(config, World.current()).fit(_Told(steps))
+        Trainer(config, world, accumulator=accumulator_of(config, world, folder)).fit(_Told(steps))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["BatchSampler", "Key", "choose_supervised", "shards"]
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -29,6 +30,7 @@ class BatchSampler(Sampler[list[Key]]):
     images. Where some images carry extra supervision, every local batch holds exactly
     max(1, round(batch_fraction · batch_size)) of those, from a shuffled cycle of their own, and none among the others;
     the global batch is then the same for every number of workers for which `batch_fraction · batch_size` is whole.
+    Batches of one cannot hold both kinds: there each max(2, round(1 / batch_fraction))-th is of those images alone.
     An epoch is long enough for both kinds to be seen.
 
     Args:
@@ -61,21 +63,28 @@ class BatchSampler(Sampler[list[Key]]):
         self.rank, self.world, self.seed, self.shuffle = rank, world, seed, shuffle
         self._supervised = np.array(own, dtype=np.int64)
         self._plain = np.setdiff1d(np.arange(count), self._supervised)
-        self._supervised_rows = _supervised_rows(batch_size, batch_fraction, len(own), len(self._plain)) * world
-        self._plain_rows = batch_size * world - self._supervised_rows
+        self._rows = batch_size * world
+        if batch_size == 1 and own and len(self._plain):
+            period = max(2, round(1 / batch_fraction))
+            self._pattern = (0,) * (period - 1) + (world,)
+        else:
+            self._pattern = (_supervised_rows(batch_size, batch_fraction, len(own), len(self._plain)) * world,)
         self._epoch = self._first = 0
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        parts = ((len(self._plain), self._plain_rows), (len(self._supervised), self._supervised_rows))
-        return max(-(-images // rows) for images, rows in parts if rows)
+        supervised = _batches(len(self._supervised), self._pattern)
+        return max(supervised, _batches(len(self._plain), [self._rows - rows for rows in self._pattern]))
 
     def __iter__(self) -> Iterator[list[Key]]:
         first, self._first = self._first, 0
-        plain = self._rows(self._plain, self._plain_rows, _PLAIN)
-        supervised = self._rows(self._supervised, self._supervised_rows, _SUPERVISED)
+        supervised_rows = [self._pattern[batch % len(self._pattern)] for batch in range(len(self))]
+        supervised = self._keys(self._supervised, sum(supervised_rows), _SUPERVISED)
+        plain = self._keys(self._plain, self._rows * len(self) - len(supervised), _PLAIN)
+        begins = [0, *accumulate(supervised_rows)]
         for batch in range(first, len(self)):
-            rows = supervised[batch] + plain[batch]
+            begin, end = begins[batch], begins[batch + 1]
+            rows = supervised[begin:end] + plain[batch * self._rows - begin : (batch + 1) * self._rows - end]
             yield rows[self.rank :: self.world]
 
     def set_epoch(self, epoch: int) -> None:
@@ -88,19 +97,16 @@ class BatchSampler(Sampler[list[Key]]):
             raise ValueError(f"batch {batch} is not in an epoch of {len(self)}")
         self._first = batch
 
-    def _rows(self, images: np.ndarray, rows: int, stream: int) -> list[list[Key]]:
-        """The global rows of every batch of the epoch, drawn from one kind of images."""
+    def _keys(self, images: np.ndarray, total: int, stream: int) -> list[Key]:
+        """The rows of the epoch that are drawn from one kind of images."""
         keys: list[Key] = []
-        total = rows * len(self)
         turn = 0
         while len(keys) < total:
             order = self._order(images, stream, turn)
             repeat = () if turn == 0 or stream == _PLAIN else (turn,)
             keys += [(self._epoch, int(index), *repeat) for index in order[: total - len(keys)]]
             turn += 1
-        return (
-            [keys[start : start + rows] for start in range(0, total, rows)] if rows else [[] for _ in range(len(self))]
-        )
+        return keys
 
     def _order(self, images: np.ndarray, stream: int, turn: int) -> np.ndarray:
         if not self.shuffle:
@@ -159,6 +165,14 @@ def shards(count: int, batch_size: int, *, rank: int = 0, world: int = 1) -> lis
     """One worker's batches of a single pass, in order: every image once, and the last batch may be short."""
     batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
     return batches[rank::world]
+
+
+def _batches(images: int, pattern: Sequence[int]) -> int:
+    """How many batches it takes to see all images, of which each one has as many rows as the repeated pattern says."""
+    if not images:
+        return 0
+    whole, rest = divmod(images, sum(pattern))
+    return whole * len(pattern) + sum(1 for seen in [0, *accumulate(pattern)][:-1] if seen < rest)
 
 
 def _supervised_rows(batch_size: int, fraction: float, supervised: int, plain: int) -> int:

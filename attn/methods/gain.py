@@ -54,7 +54,7 @@ class GainConfig(MethodConfig):
         weight_gradient: Train the map through its weights w_k too, not only through the features.
         extra_supervision: Whether some images carry masks or boxes (GAIN_ext).
         extra_images: How many do: a count, or a fraction of the training split below 1.
-        extra_fraction: Share of each batch that is drawn from those images.
+        extra_fraction: Share of each batch that is drawn from those images; with batches of one, of the batches.
         extra_weight: ω of eq. 8.
         extra_map: What is compared with the mask: the map divided by its maximum, or as it is.
     """

@@ -38,7 +38,7 @@ class TrainingCancelled(Exception):
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One optimiser step: its losses (rank 0's share of the batch) and where in the run it stands."""
+    """One optimiser step: its losses (rank 0's share of the batch), `optimizer.lr` by the schedule, its place."""
 
     epoch: int
     epochs: int
@@ -176,8 +176,9 @@ class Trainer:
         while batch_index < self.batches_per_epoch and self.position.step < self.total_steps:
             size = min(group_size, self.batches_per_epoch - batch_index)
             fraction = self.position.step / self.total_steps
+            factor = self.config.schedule.factor(fraction)
             for group in self.optimizer.param_groups:
-                group["lr"] = group["base_lr"] * self.config.schedule.factor(fraction)
+                group["lr"] = group["base_lr"] * factor
             losses = _Running()
             for micro in range(size):
                 batch, parts = self._forward_backward(batches, epoch, fraction, size, last=micro == size - 1)
@@ -188,7 +189,8 @@ class Trainer:
             batch_index += size
             self.position = Position(epoch, batch_index, self.position.step + 1)
             self.running.add(losses.means())
-            self._report_step(reporter, epoch, losses.means(), seen / max(time.monotonic() - clock, 1e-9))
+            lr = self.config.optimizer.lr * factor
+            self._report_step(reporter, epoch, losses.means(), lr, seen / max(time.monotonic() - clock, 1e-9))
             self.cancelled = self.world.any(self.world.rank == 0 and reporter.cancelled())
             every = self.config.checkpoint.every_steps
             due = self.cancelled or (every and self.position.step % every == 0)
@@ -262,15 +264,14 @@ class Trainer:
         self.scaler.update()
         self.network.zero_grad(set_to_none=True)  # those too that the optimiser leaves as they are
 
-    def _report_step(self, reporter: Reporter, epoch: int, losses: dict[str, float], local_rate: float) -> None:
+    def _report_step(
+        self, reporter: Reporter, epoch: int, losses: dict[str, float], lr: float, local_rate: float
+    ) -> None:
         if self.world.rank != 0:
             return
         rate = local_rate * self.world.size
         left = (self.total_steps - self.position.step) * self.config.training.batch_size / rate
-        record = StepRecord(
-            epoch, self.epochs, self.position.step, self.total_steps, losses,
-            self.optimizer.param_groups[0]["lr"], rate, left,
-        )  # fmt: skip
+        record = StepRecord(epoch, self.epochs, self.position.step, self.total_steps, losses, lr, rate, left)
         reporter.step(record)
 
     def _settle(self) -> None:

@@ -89,6 +89,29 @@ def test_supervised_share(count: int, batch: int, world: int, fraction: float, s
     assert set(keys.values()) == {1}  # each repetition draws its own augmentation
 
 
+@settings(max_examples=100, deadline=None)
+@given(counts, st.integers(1, 3), st.floats(0.01, 1), seeds, st.data())
+def test_supervised_share_of_batches_of_one(
+    count: int, world: int, fraction: float, seed: int, data: st.DataObject
+) -> None:
+    own = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=max(1, count - 1)))
+    assume(len(own) < count)
+    period = max(2, round(1 / fraction))
+    seen: Counter[int] = Counter()
+    for rank in range(world):
+        sampler = BatchSampler(
+            count, 1, rank=rank, world=world, seed=seed, supervised=sorted(own), batch_fraction=fraction
+        )
+        batches = list(sampler)
+        assert len(batches) == len(sampler)
+        for position, ((_, index, *_),) in enumerate(batches, start=1):
+            assert (index in own) == (position % period == 0)
+            seen[index] += 1
+        sampler.start(len(batches) // 2)
+        assert list(sampler) == batches[len(batches) // 2 :]
+    assert set(seen) == set(range(count))
+
+
 @settings(max_examples=50, deadline=None)
 @given(counts, st.integers(1, 5), seeds, st.data())
 def test_start_goes_on_where_the_epoch_was_left(count: int, batch: int, seed: int, data: st.DataObject) -> None:
@@ -114,8 +137,8 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 def test_faults() -> None:
-    with pytest.raises(ConfigError, match="cannot hold 1 images with extra supervision"):
-        BatchSampler(10, 1, supervised=[1, 2], batch_fraction=0.5)
+    with pytest.raises(ConfigError, match="cannot hold 2 images with extra supervision"):
+        BatchSampler(10, 2, supervised=[1, 2], batch_fraction=0.9)
     with pytest.raises(ValueError, match="out of range"):
         BatchSampler(10, 2, rank=2, world=2)
     with pytest.raises(ValueError, match="supervised images"):

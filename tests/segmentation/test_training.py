@@ -44,11 +44,12 @@ class Record:
     """Keeps what a run reports, and its checkpoints."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.losses, self.metrics = folder, [], {}
+        self.folder, self.losses, self.rates, self.metrics = folder, [], [], {}
         self.places: list[Path] = []
 
     def step(self, record: StepRecord) -> None:
         self.losses.append(record.losses["loss"])
+        self.rates.append(record.lr)
 
     def cancelled(self) -> bool:
         return False
@@ -69,6 +70,13 @@ def test_every_method_learns(method: str, tmp_path: Path) -> None:
     assert sum(record.losses[-3:]) < 0.8 * sum(record.losses[:3])
     assert 0 < metrics["val/miou"] < 1
     assert metrics["val/accuracy"] > 0.3
+
+
+def test_the_rate_reported_is_that_of_the_config_before_multipliers(tmp_path: Path) -> None:
+    record, multipliers = Record(tmp_path), "{backbone_weight: 3, backbone_bias: 2, head_weight: 10, head_bias: 20}"
+    changes = (f"optimizer={{name: sgd, lr: 0.002, multipliers: {multipliers}}}", "schedule.name=poly")
+    Trainer(_config("cross_entropy", "training.steps=4", *changes), World.current()).fit(record)
+    assert record.rates == pytest.approx([0.002 * (1 - step / 4) ** 0.9 for step in range(4)])
 
 
 def test_a_resumed_run_is_the_same(tmp_path: Path) -> None:
