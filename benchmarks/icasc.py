@@ -44,7 +44,7 @@ class Study:
     options: tuple[str, ...] = ()
 
 
-OF_MAPS = {"seed_miou": "seed mIoU"}
+OF_MAPS = {"seed_miou": "seed mIoU", "energy": "energy"}
 STUDIES = {
     "scenes": Study(
         "scenes_icasc", ("val", "test"), {"accuracy": "accuracy", "mean_ap": "mAP"} | OF_MAPS, ("data.count=2000",)
