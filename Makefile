@@ -38,7 +38,7 @@ demo: $(READY)
 	$(BIN)/python -m jobs.demo $(ARGS)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(or $(ARGS),--ignore $(WHOLE))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(or $(ARGS),--ignore $(WHOLE))
 	$(if $(ARGS),,OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WHOLE))
 
 lint: $(READY)

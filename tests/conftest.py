@@ -7,7 +7,6 @@ import secrets
 import subprocess
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,6 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 ROOT = Path(__file__).resolve().parent.parent
 # The server takes any; tests search for these where no key belongs.
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "ACCESSKEYOFATEST", "AWS_SECRET_ACCESS_KEY": "made-up/for+tests/and+only/for+them"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with tests on Ray first, then those with most tests: no worker shall get a long file when others are done.
-
-    Only with pytest-xdist's `--no-loadscope-reorder`, as `make test` has it; else it asks for the number alone.
-    """
-    ray = Counter(one.path for one in items if "ray_up" in getattr(one, "fixturenames", ()))
-    tests = Counter(one.path for one in items)
-    items.sort(key=lambda one: (-ray[one.path], -tests[one.path], one.path))
 
 
 @pytest.fixture(scope="session")
