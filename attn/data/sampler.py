@@ -64,7 +64,7 @@ class BatchSampler(Sampler[list[Key]]):
         self._supervised = np.array(own, dtype=np.int64)
         self._plain = np.setdiff1d(np.arange(count), self._supervised)
         self._rows = batch_size * world
-        if batch_size == 1 and own and len(self._plain):
+        if batch_size == 1 and own and len(self._plain) and batch_fraction > 0:
             period = max(2, round(1 / batch_fraction))
             self._pattern = (0,) * (period - 1) + (world,)
         else:
