@@ -27,7 +27,7 @@ class Picture:
     def png(self) -> bytes:
         """The drawing as a PNG file."""
         buffer = io.BytesIO()
-        Image.fromarray(self.pixels).save(buffer, "PNG", optimize=True)
+        Image.fromarray(self.pixels).save(buffer, "PNG", compress_level=4)  # 9: ten times the time, 5 % less
         return buffer.getvalue()
 
 
