@@ -144,6 +144,7 @@ class _Sweep:
         from jobs.sweep_search import PlannedSearch
         from jobs.trial import Trial
 
+        _keep_credentials_out_of_logs()
         self.plan = plan
         searched: dict[str, Any] = {}
         if isinstance(self.config.scheduler, Pbt):  # which draws for itself, and takes no search beside it
@@ -250,3 +251,13 @@ class _Sweep:
         folder = trial_folder(self.folder, row.number)
         folder.update(state="failed", ended=time.time(), error=row.error or "its process ended before the trial did")
         terminate(self.config.tracking, self.config.root, row.tracking_run, "failed")
+
+
+def _keep_credentials_out_of_logs() -> None:
+    """Let trials have the credentials of the machine they run on, as all of Ray's workers do.
+
+    Ray Tune would hand them this process's instead, in a runtime environment, all of which Ray writes into its logs.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS_" not in name}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["in_bucket", "leaks", "under"]
+__all__ = ["in_bucket", "leaks", "session_logs", "under"]
 
 import contextlib
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -42,3 +43,12 @@ def in_bucket(uri: str) -> Iterator[tuple[str, bytes]]:
             for item in page.get("Contents", []):
                 found = client.get_object(Bucket=bucket, Key=item["Key"])
                 yield f"s3://{bucket}/{item['Key']}", found["Body"].read() + str(found["Metadata"]).encode()
+
+
+def session_logs() -> Path:
+    """Where the Ray session that is up writes its logs."""
+    import ray  # not before a session is up: it reads at its import how clients show their token
+
+    folder = Path(tempfile.gettempdir(), "ray", ray.get_runtime_context().get_session_name(), "logs")
+    assert list(folder.glob("*.log")), f"no logs in {folder}"
+    return folder

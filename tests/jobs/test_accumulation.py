@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from jobs.evaluate import run as evaluate
 from jobs.merge_tasks import spread
 from jobs.train import run
 from tests.conftest import S3_KEYS
-from tests.leaks import in_bucket, leaks, under
+from tests.leaks import in_bucket, leaks, session_logs, under
 
 pytestmark = pytest.mark.usefixtures("ray_up")
 
@@ -67,13 +66,9 @@ def test_one_worker_on_s3_leaves_the_maps_of_two_here(
     assert {"checkpoints/epoch-0001-batch-000000/training.pt", "store/store.json", "store/heads/far.json"} <= names
 
     # No secret in the run's folder, its record, Ray's logs, or what was printed.
-    import ray  # not before a session is up: it reads at its import how clients show their token
-
-    session = Path(ray.get_runtime_context().get_session_name())
-    logs = next(path for path in Path(tempfile.gettempdir(), "ray").glob(f"{session}/logs"))
     printed = "".join(capfd.readouterr())
     assert printed, "a run tells of its epochs"
-    places = [("the terminal", printed.encode()), *in_bucket(s3_server), *under(tmp_path, logs)]
+    places = [("the terminal", printed.encode()), *in_bucket(s3_server), *under(tmp_path, session_logs())]
     assert len(places) > 20
     assert leaks(hidden, places) == []
 

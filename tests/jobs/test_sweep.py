@@ -24,7 +24,9 @@ from jobs import sweep
 from jobs.resume import resume
 from jobs.run_folder import RunFolder
 from jobs.sweep_results import read_rows
+from tests.conftest import S3_KEYS
 from tests.environment import without_ray
+from tests.leaks import leaks, session_logs, under
 
 TEXT = """
 kind: sweep
@@ -138,4 +140,5 @@ def test_a_trial_with_two_workers_has_its_score_in_its_row(tmp_path: Path, ray_u
     result = sweep.run(config, base, run_id="w")
     assert result["counts"] == {"done": 1}
     assert 0 <= result["best"]["objective"] <= 1
+    assert leaks(S3_KEYS, under(session_logs())) == []
     assert load_bundle(result["best"]["model"]).classes
