@@ -31,6 +31,11 @@ def validate(
         Finite numbers by name, the same on every rank; a score that no class allows is left out.
     """
     shares = world.gather(world.together(lambda: _share(network, loader, world, autocast)))
+    # By one worker: the library for it takes seconds to import.
+    return world.gather(world.together(lambda: _scores(shares) if world.rank == 0 else {}))[0]
+
+
+def _scores(shares: list[_Share]) -> dict[str, float]:
     exclusive = all(share.exclusive for share in shares)
     logits_BC, labels_BC = torch.cat([share.logits for share in shares]), torch.cat([share.labels for share in shares])
     probabilities = class_probabilities(logits_BC, exclusive=exclusive).double().numpy()
