@@ -42,6 +42,7 @@ CRF = "{bilateral_weight: 3, bilateral_xy: 10, bilateral_rgb: 13, gaussian_weigh
 """For scenes of 64 pixels: distances as parts of the image are about those of photographs."""
 SETTINGS = (
     "cluster.workers=2",
+    "tracking.preview_images=3",
     "train.validation.every_epochs=16",
     "integral.training.epochs=5",
     "integral.validation.every_epochs=5",
