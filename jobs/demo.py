@@ -34,7 +34,7 @@ ACCUMULATED = ("train.recipe=scenes_grad_cam", "train.store.accumulate=true")
 """Grad-CAM's training keeps the maps of all of its epochs, from which OAA+ learns: one training for both."""
 METHODS = {
     "Grad-CAM": ("grad_cam_segment_scenes", (*ACCUMULATED, "maps.classes=labels")),
-    "GAIN": ("gain_segment_scenes", ()),
+    "GAIN": ("gain_segment_scenes", ("train.method.warmup_epochs=7",)),
     "OAA+": ("oaa_plus_segment_scenes", ACCUMULATED),
 }
 """Recipe of each pipeline, and what is different from it."""
@@ -43,11 +43,13 @@ CRF = "{bilateral_weight: 3, bilateral_xy: 10, bilateral_rgb: 13, gaussian_weigh
 SETTINGS = (
     "cluster.workers=2",
     "tracking.preview_images=3",
-    "train.validation.every_epochs=16",
-    "integral.training.epochs=5",
-    "integral.validation.every_epochs=5",
-    "segment.training.epochs=3",
-    "segment.validation.every_epochs=3",
+    "data.count=600",
+    "train.training.epochs=12",
+    "train.validation.every_epochs=12",
+    "integral.training.epochs=8",
+    "integral.validation.every_epochs=8",
+    "segment.training.epochs=4",
+    "segment.validation.every_epochs=4",
     "evaluation.data.split=test",
     "evaluation.data.count=200",
     f"evaluation.inference.crf={CRF}",
