@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -69,13 +69,16 @@ def measure_cores(root: str, split: str, images: int | None, processes: Sequence
     return results
 
 
-def measure_step(root: str, rounds: int, batch_size: int, threads: int, network: str, size: int) -> dict[str, Any]:
+def measure_step(
+    root: str, rounds: int, batch_size: int, threads: int, network: str, size: int, stride: Literal[8, 16]
+) -> dict[str, Any]:
     """Seconds of SEC's step with the CRF, and with the network's own probabilities in its place."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     source = VocConfig(root=root, split="train").build()
     input, config = InputConfig(size=size, flip=0), SecConfig()
-    model = SegmentationModelConfig(name=network, weights=None, hidden=256, batch_norm="frozen").build(20)
+    wanted = SegmentationModelConfig(name=network, weights=None, stride=stride, hidden=256, batch_norm="frozen")
+    model = wanted.build(20)
     batch = _batch(source, input, model.grid((size, size)), batch_size)
     seconds: dict[str, list[float]] = {"with": [], "without": []}
     with LocalCrfPool(threads if threads > 1 else 0) as pool:
@@ -90,8 +93,9 @@ def measure_step(root: str, rounds: int, batch_size: int, threads: int, network:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     pairs = zip(seconds["with"], seconds["without"], strict=True)
     share = statistics.median((one - other) / one for one, other in pairs)
-    found = {"network": network, "size": size, "batch": batch_size, "threads": threads, "load": os.getloadavg()[0]}
-    return found | {"seconds": {name: round(value, 3) for name, value in medians.items()}, "share": round(share, 4)}
+    found = {"network": network, "size": size, "stride": stride, "batch": batch_size, "threads": threads}
+    found |= {"load": os.getloadavg()[0], "share": round(share, 4)}
+    return found | {"seconds": {name: round(value, 3) for name, value in medians.items()}}
 
 
 def _cpu_seconds() -> float:
@@ -155,12 +159,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--network", default="mobilenet_v2")
     parser.add_argument("--size", type=int, default=321)
+    parser.add_argument("--stride", type=int, default=8, choices=(8, 16))
     parser.add_argument("--json", type=Path, default=None)
     given = parser.parse_args()
     if given.what == "cores":
         result = measure_cores(given.root, given.split, given.images, given.processes)
     else:
-        result = measure_step(given.root, given.rounds, given.batch, given.threads, given.network, given.size)
+        shape = given.network, given.size, given.stride
+        result = measure_step(given.root, given.rounds, given.batch, given.threads, *shape)
     print(json.dumps(result, indent=1))
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=1))
