@@ -165,8 +165,9 @@ def main() -> None:
     if given.what == "cores":
         result = measure_cores(given.root, given.split, given.images, given.processes)
     else:
-        shape = given.network, given.size, given.stride
-        result = measure_step(given.root, given.rounds, given.batch, given.threads, *shape)
+        result = measure_step(
+            given.root, given.rounds, given.batch, given.threads, given.network, given.size, given.stride
+        )
     print(json.dumps(result, indent=1))
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=1))
