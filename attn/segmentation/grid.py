@@ -30,10 +30,15 @@ def aligned(size: Size, grid: Size) -> bool:
     return len(steps) == 1 and min(grid) > 1 and all(step == int(step) for step in steps)
 
 
-def upsample_scores(scores_BChw: Tensor, size: Size) -> Tensor:
-    """Scores of an output at the size of its input, bilinear."""
+def upsample_scores(scores_BChw: Tensor, size: Size, input_size: Size) -> Tensor:
+    """Scores of an output at another size, bilinear.
+
+    Args:
+        size: (height, width) wanted: the input's, or that of the image which was resized to it.
+        input_size: (height, width) of the input, which alone says where the output's positions lie.
+    """
     grid = (scores_BChw.shape[2], scores_BChw.shape[3])
-    return functional.interpolate(scores_BChw, size, mode="bilinear", align_corners=aligned(size, grid))
+    return functional.interpolate(scores_BChw, size, mode="bilinear", align_corners=aligned(input_size, grid))
 
 
 def labels_on_grid(labels_nm: NDArray[Any], geometry: Geometry, grid: Size) -> Tensor:

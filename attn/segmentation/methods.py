@@ -149,7 +149,8 @@ class CrossEntropy:
         cues = _cues(batch)
         logits = model(batch.images).logits
         if self.at_input:
-            logits = upsample_scores(logits, (batch.images.shape[2], batch.images.shape[3]))
+            size = (batch.images.shape[2], batch.images.shape[3])
+            logits = upsample_scores(logits, size, size)
         total = functional.cross_entropy(logits.float(), cues, ignore_index=IGNORE, reduction="sum")
         labelled = int((cues != IGNORE).sum())
         loss = total / max(labelled, 1) * joint_share(labelled, total.device)

@@ -115,7 +115,7 @@ def probabilities(
         scores = network(views.contiguous(memory_format=torch.channels_last)).logits.float()
         if config.flip:
             scores = torch.stack([scores[0], scores[1].flip(-1)])
-        total += upsample_scores(scores, size).softmax(dim=1).mean(dim=0)
+        total += upsample_scores(scores, size, geometry.size).softmax(dim=1).mean(dim=0)
     return total / len(config.scales)
 
 

@@ -71,7 +71,7 @@ def test_masks_arrive_at_every_pixel() -> None:
 
 def test_scores_come_back_to_where_labels_are_taken() -> None:
     ramp = torch.arange(33.0).expand(33, 33)
-    assert torch.allclose(upsample_scores(ramp[None, None, ::8, ::8], (33, 33))[0, 0], ramp)
+    assert torch.allclose(upsample_scores(ramp[None, None, ::8, ::8], (33, 33), (33, 33))[0, 0], ramp)
     cells = torch.arange(8.0).expand(1, 1, 8, 8) * 4 + 1.5  # the centres of four pixels each
-    inner = upsample_scores(cells, (32, 32))[0, 0, :, 2:-2]
+    inner = upsample_scores(cells, (32, 32), (32, 32))[0, 0, :, 2:-2]
     assert torch.allclose(inner, torch.arange(2.0, 30.0).expand(32, 28))

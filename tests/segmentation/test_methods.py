@@ -82,7 +82,7 @@ def test_cross_entropy_at_the_inputs_pixels(network: SegmentationNetwork, batch:
 
     cues = torch.randint(0, 3, (4, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     parts = _step(network, replace(batch, cues=cues), name="cross_entropy", resolution="input")
-    scores = upsample_scores(network(batch.images).logits, (32, 32)).log_softmax(1)
+    scores = upsample_scores(network(batch.images).logits, (32, 32), (32, 32)).log_softmax(1)
     expected = -scores.gather(1, cues.long()[:, None]).mean()
     assert parts["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 

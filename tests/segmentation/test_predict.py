@@ -68,6 +68,20 @@ def test_inputs_keep_what_is_beyond_whole_strides(config: InferenceConfig, sizes
     assert network.sizes == [(1, 3, 48, 48)]
 
 
+@pytest.mark.parametrize("config", [InferenceConfig(), InferenceConfig(size="image")])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_probabilities_lie_where_the_network_saw_them(config: InferenceConfig, axis: int) -> None:
+    """Scores that are the colour of each eighth pixel of the input give the colours of the image's pixels back."""
+    shades = np.broadcast_to(np.moveaxis(np.arange(20, 140, dtype=np.uint8)[:, None], 0, axis), (120, 120))
+    image = np.repeat(shades[..., None], 3, axis=2)
+    probs = probabilities(Seen(), image, INPUT, config)
+    found = (probs[1] / probs[0]).log().numpy()
+    colours = image[None].astype(np.float64) / 255
+    expected = ((colours - np.array(INPUT.mean)) / np.array(INPUT.std)).mean(-1)[0]
+    shade = np.mean(1 / np.array(INPUT.std)) / 255
+    assert np.abs(found - expected).max() < 2.5 * shade  # pixels; as the centre of a cell the first is 13 off
+
+
 def test_probabilities_are_means_over_the_views() -> None:
     network, image = Seen(), _image()
     single = [probabilities(network, image, INPUT, InferenceConfig(scales=(scale,))) for scale in (0.75, 1.25)]
