@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["local_crfs", "run", "table"]
+__all__ = ["crfs", "on_device", "run", "table"]
 
 import contextlib
 import csv
@@ -36,7 +36,8 @@ from attn.segmentation.device import choose_device
 from attn.segmentation.labels import FileLabels, read_labels
 from attn.segmentation.make import CUES_FILE
 from attn.segmentation.masks import encode_mask, mask_name
-from attn.segmentation.predict import Prediction, predict
+from attn.segmentation.networks import SegmentationNetwork
+from attn.segmentation.predict import InferenceConfig, Prediction, predict
 from attn.tracking import attach, create_run
 from jobs.crf_tasks import RayCrfPool
 from jobs.evaluate import warned
@@ -169,13 +170,29 @@ def table(result: dict[str, Any]) -> Table:
     return drawn
 
 
+def on_device(segmenter: Segmenter, device: str) -> SegmentationNetwork:
+    """The network where it is to make masks: `auto`, `cpu` or `gpu`."""
+    return segmenter.network.to(choose_device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 @contextlib.contextmanager
-def local_crfs(processes: int | None) -> Generator[CrfPool]:
-    """This machine's cores for CRFs; the network then runs on one thread, so that they do not get in each other's way.
+def crfs(inference: InferenceConfig, processes: int | None, address: str | None) -> Generator[CrfPool]:
+    """The cores that CRFs run on, if there are any: those of a Ray cluster where it is asked for, else this machine's.
 
     Args:
-        processes: None: one a core, and none beside this process where there is only one.
+        processes: Of this machine; None: one a core, and none beside this process where there is only one.
     """
+    if address is None or inference.crf is None:
+        with _local_crfs(processes if inference.crf else 0) as pool:
+            yield pool
+        return
+    with ray_session(address):
+        yield RayCrfPool()
+
+
+@contextlib.contextmanager
+def _local_crfs(processes: int | None) -> Generator[CrfPool]:
+    """The network then runs on one thread, so that they do not get in each other's way."""
     cores = spare_cores()
     count = (cores if cores > 1 else 0) if processes is None else processes
     threads = torch.get_num_threads()
@@ -228,6 +245,8 @@ class _Made:
         scores = {}
         for name, matrix in self.matrices.items():
             value, per_class = mean_iou(matrix)
+            if np.isnan(value):
+                continue
             rows = {n: None if np.isnan(v) else float(v) for n, v in zip(names, per_class, strict=True)}
             left_out = [n for n, v in rows.items() if v is None]
             extras = {"left_out": left_out, "matrix": matrix.tolist()}
@@ -244,7 +263,10 @@ class _Made:
 
     def notes(self) -> list[str]:
         without = self.images - len(self.masked)
-        return [f"{without} of {self.images} images have no mask and do not count"] if without else []
+        found = [f"{without} of {self.images} images have no mask and do not count"] if without else []
+        if self.masked and not self.matrices["miou"].any():
+            found.append("the images' own masks are void throughout: there is nothing to score against")
+        return found
 
 
 def _predict(
@@ -254,9 +276,9 @@ def _predict(
     names = ["miou", *(["miou_crf"] if config.inference.crf else [])]
     made = _Made(config, {name: np.zeros((outputs, outputs), np.int64) for name in names})
     wanted = {source.records[index].image_id for index in spread(source.records, config.panels)}
-    network = segmenter.network.to(choose_device(config.device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network = on_device(segmenter, config.device)
     keep = config.masks or where != "masks"
-    with _crfs(config, address) as pool, Counter("masks", len(source.records)) as told:
+    with crfs(config.inference, config.processes, address) as pool, Counter("masks", len(source.records)) as told:
         for found in predict(network, _examples(source), segmenter.input, config.inference, pool=pool):
             made.add(found)
             told(made.images)
@@ -266,16 +288,6 @@ def _predict(
             if record.image_id in wanted:
                 made.shown.append(_segmented(found, config, len(source.classes)))
     return made
-
-
-@contextlib.contextmanager
-def _crfs(config: PredictConfig, address: str | None) -> Generator[CrfPool]:
-    if address is None or config.inference.crf is None:
-        with local_crfs(config.processes if config.inference.crf else 0) as pool:
-            yield pool
-        return
-    with ray_session(address):
-        yield RayCrfPool()
 
 
 def _examples(source: Source) -> Iterator[Example]:

@@ -11,12 +11,9 @@ __all__ = ["LONGEST_ID", "config_of", "resume", "run"]
 import contextlib
 import hashlib
 import json
-import os
-import platform
 import time
 from typing import Any
 
-import psutil
 from rich.console import Console
 
 from attn.config.document import read_document
@@ -31,7 +28,7 @@ from jobs.origin import record_origin
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.stages import Stage, Work, intact, stages_of
-from jobs.train import close_run, process_marks
+from jobs.train import check_ended, close_run, process_marks
 
 RECORD = "stage.json"
 """In a stage's folder, once it is done: its inputs, and what it has left."""
@@ -74,16 +71,15 @@ def run(
     data = _Data()
     data.check(config)
     attempts: dict[str, int] = dict(state.get("attempts") or {})
+    again: list[str] = [name for name in state.get("again") or [] if name in stages]
     if start is not None:
         names = list(stages)
-        attempts |= {name: attempts.get(name, 0) + 1 for name in names[names.index(start) :]}
+        again = names[names.index(start) :]
     tracking_run = _begin(config, folder, state)
     record_origin(folder, data=data.of(config.data).fingerprint())
     times = {"started": state.get("started", begun), "resumed": begun, "ended": None, "error": None}
-    folder.update(
-        kind="pipeline", state="running", tracking_run=tracking_run, attempts=attempts, **times, **process_marks()
-    )
-    pipeline = _Pipeline(config, folder, attempts, data, address, of_others)
+    folder.update(kind="pipeline", state="running", tracking_run=tracking_run, again=again, **times, **process_marks())
+    pipeline = _Pipeline(config, folder, attempts, again, data, address, of_others)
     try:
         with children_of(tracking_run):
             pipeline.run(stages)
@@ -159,6 +155,10 @@ class _Data:
 class _Pipeline:
     """One pass over the stages.
 
+    Args:
+        attempts: By stage and key of its inputs, how often it has been begun anew.
+        again: Stages to be begun anew, whatever there is; each leaves the list once it has begun.
+
     Attributes:
         made: What each stage has left.
         told: What is known of each stage, for the run's state and the result.
@@ -169,12 +169,13 @@ class _Pipeline:
         config: PipelineConfig,
         folder: RunFolder,
         attempts: dict[str, int],
+        again: list[str],
         data: _Data,
         address: str | None,
         of_others: bool,
     ) -> None:
-        self.config, self.folder, self.attempts, self.data, self.address = config, folder, attempts, data, address
-        self.of_others = of_others
+        self.config, self.folder, self.data, self.address = config, folder, data, address
+        self.attempts, self.again, self.of_others = attempts, again, of_others
         self.made: dict[str, dict[str, Any]] = {}
         self.told: dict[str, dict[str, Any]] = {}
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -185,20 +186,13 @@ class _Pipeline:
             for name, stage in stages.items():
                 work = Work(self.config, self.made, self.data.inputs, self.address)
                 inputs = json.loads(json.dumps(stage.inputs(work)))
-                folder = self._folder(name, inputs)
-                found = _record(folder)
-                if found is not None and not intact(found["outputs"]):
-                    self.attempts[name] = self.attempts.get(name, 0) + 1
-                    self._say(name, f"what {folder.run_id} has left is gone or changed")
-                    folder, found = self._folder(name, inputs), None
-                if found is None and self.of_others and not self.attempts.get(name):
-                    folder, found = self._others(folder)
+                folder, found = self._find(name, inputs)
                 if found is not None:
                     self._done(name, stage, folder, found, reused=True)
                     continue
                 self._say(name, f"running as {folder.run_id}")
                 self.told[name] = {"run_id": folder.run_id, "folder": folder.uri, "state": "running"}
-                self.folder.update(stages=self.told, attempts=self.attempts)
+                self.folder.update(stages=self.told, attempts=self.attempts, again=self.again)
                 if stage.on_ray and not on_ray:
                     session.enter_context(ray_session(self.address))
                     on_ray = True
@@ -208,12 +202,23 @@ class _Pipeline:
                 folder.write(RECORD, json.dumps(found, indent=1))
                 self._done(name, stage, folder, found, reused=False)
 
-    def _folder(self, name: str, inputs: dict[str, Any]) -> RunFolder:
-        key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
-        attempt = self.attempts.get(name, 0)
-        return RunFolder(
-            self.folder.root, f"{self.folder.run_id}-{name}-{key}" + (f"-{attempt + 1}" if attempt else "")
-        )
+    def _find(self, name: str, inputs: dict[str, Any]) -> tuple[RunFolder, dict[str, Any] | None]:
+        """A stage's folder, and its record where it is done and intact; else it is to be run there, or gone on with."""
+        key = f"{name}-{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]}"
+        anew = name in self.again
+        if anew:
+            self.again.remove(name)
+            self.attempts[key] = self.attempts.get(key, 0) + 1
+        while True:
+            attempt = self.attempts.get(key, 0)
+            folder = RunFolder(self.folder.root, f"{self.folder.run_id}-{key}" + (f"-{attempt + 1}" if attempt else ""))
+            found = _record(folder)
+            if found is None or (not anew and intact(found["outputs"])):
+                break
+            self.attempts[key] = attempt + 1
+            if not anew:
+                self._say(name, f"what {folder.run_id} has left is gone or changed")
+        return self._others(folder) if found is None and self.of_others and not attempt else (folder, found)
 
     def _others(self, folder: RunFolder) -> tuple[RunFolder, dict[str, Any] | None]:
         """A stage of another pipeline that has done the same; else this one's folder and nothing."""
@@ -230,7 +235,7 @@ class _Pipeline:
         self._say(name, ": ".join(filter(None, (how, stage.told(found["outputs"])))))
         fields = {"run_id": folder.run_id, "folder": folder.uri, "reused": reused, "seconds": found["seconds"]}
         self.told[name] = {**fields, "state": "done"}
-        self.folder.update(stages=self.told, attempts=self.attempts)
+        self.folder.update(stages=self.told, attempts=self.attempts, again=self.again)
 
     def _say(self, name: str, text: str) -> None:
         self.console.print(f"{name:<{WIDTH}} {text}", markup=False)
@@ -249,9 +254,7 @@ def _claimed(folder: RunFolder) -> dict[str, Any]:
     state = folder.state() if folder.exists() else {}
     if state and state.get("kind") != "pipeline":
         raise RunError(f"run {folder.run_id!r} is there already and no pipeline: choose another --run-id")
-    here = state.get("host") == platform.node() and state.get("pid") != os.getpid()
-    if state.get("state") == "running" and here and psutil.pid_exists(state["pid"]):
-        raise RunError(f"pipeline {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
+    check_ended(folder, state)
     return state
 
 

@@ -14,7 +14,7 @@ from attn.segmentation.labels import FileLabels
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.predict import predict
 from jobs import train
-from jobs.masks import local_crfs
+from jobs.masks import crfs, on_device
 from jobs.models import open_model
 from jobs.run_folder import RunFolder
 
@@ -33,7 +33,7 @@ def second_round(config: SegmentConfig, first: dict[str, Any], address: str | No
     folder, model = RunFolder(config.root, str(first["run_id"])), str(first["model"])
     again = RunFolder(config.root, f"{folder.run_id}-retrain")
     if not folder.exists(f"{MASKS}/done.json"):
-        made = _masks(config, model, lambda name, data: folder.write(f"{MASKS}/{name}", data))
+        made = _masks(config, model, lambda name, data: folder.write(f"{MASKS}/{name}", data), address)
         folder.write(f"{MASKS}/done.json", json.dumps({"images": made}))
     if again.exists():
         return train.resume(again.uri, address=address) | {"first_round": first}
@@ -42,14 +42,18 @@ def second_round(config: SegmentConfig, first: dict[str, Any], address: str | No
     return train.run(second, run_id=again.run_id, address=address) | {"first_round": first}
 
 
-def _masks(config: SegmentConfig, model: str, write: Callable[[str, bytes], None]) -> int:
+def _masks(config: SegmentConfig, model: str, write: Callable[[str, bytes], None], address: str | None) -> int:
     """Masks of all training images by the first round's network; gives their number."""
     assert config.retrain is not None, "asked for by a config that has a second round"
     source, count = config.data.build(), 0
     examples = (source.load(index, mask=False, saliency=False) for index in range(len(source.records)))
-    with open_model(model, [f"root={config.root}"], load_segmenter) as segmenter, local_crfs(None) as pool:
-        inference, restrict = config.retrain.labels, config.retrain.restrict
-        for found in predict(segmenter.network, examples, segmenter.input, inference, pool=pool, restrict=restrict):
+    inference, restrict = config.retrain.labels, config.retrain.restrict
+    with (
+        open_model(model, [f"root={config.root}"], load_segmenter) as segmenter,
+        crfs(inference, None, address) as pool,
+    ):
+        network = on_device(segmenter, config.cluster.device)
+        for found in predict(network, examples, segmenter.input, inference, pool=pool, restrict=restrict):
             write(mask_name(found.example.record.image_id), encode_mask(found.refined))
             count += 1
     return count

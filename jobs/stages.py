@@ -16,6 +16,7 @@ from attn import store
 from attn.config.base import Config, is_remote
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
+from attn.config.segment import SegmentConfig
 from attn.config.train import TrainConfig
 from attn.data.content import Part, mark
 from attn.data.files import join, list_files, read_bytes
@@ -26,6 +27,7 @@ from attn.models.bundle import WEIGHTS
 from attn.segmentation.labels import FileLabels
 from attn.segmentation.make import CUES_FILE
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
+from attn.segmentation.networks import weights_file
 from attn.tracking import Tracker, attach, create_run
 from jobs import cues, maps, masks, train
 from jobs.run_folder import RunFolder
@@ -281,12 +283,17 @@ def _training_inputs(config: RunConfig, work: Work) -> dict[str, Any]:
             described["companion"] = work.data(companion.source, seen)
     described["data"] = work.data(config.data, parts)
     weights = described["config"]["model"].get("weights")
-    if isinstance(weights, str) and is_remote(weights):
-        described["weights"] = mark(weights)
-    elif isinstance(weights, str) and Path(weights).is_file():
-        with Path(weights).open("rb") as stream:
-            described["weights"] = hashlib.file_digest(stream, "sha256").hexdigest()
+    if isinstance(weights, str) and weights != "imagenet":
+        file = weights_file(weights) if isinstance(config, SegmentConfig) else weights
+        described["weights"] = mark(file) if is_remote(file) else _hash_of(Path(file))
     return described
+
+
+def _hash_of(file: Path) -> str | None:
+    if not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _train(config: RunConfig, folder: RunFolder, address: str | None) -> Outputs:

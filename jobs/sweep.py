@@ -12,12 +12,9 @@ __all__ = ["resume", "run"]
 import json
 import logging
 import os
-import platform
 import sys
 import time
 from typing import Any
-
-import psutil
 
 from attn.config.pipeline import PipelineConfig
 from attn.config.resolve import dump_config, resolve
@@ -37,7 +34,7 @@ from jobs.sweep_plan import Plan, make_plan
 from jobs.sweep_points import Suggestions
 from jobs.sweep_progress import teller
 from jobs.sweep_results import Row, conclude, read_rows
-from jobs.train import close_run, process_marks
+from jobs.train import check_ended, close_run, process_marks
 from jobs.trial_folder import OBJECTIVE, trial_folder, trial_name
 
 ENVIRONMENT = {
@@ -84,8 +81,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     state = folder.state()
     if state.get("kind") != "sweep":
         raise RunError(f"run {folder.run_id!r} is no sweep: `attn resume {folder.run_id}`")
-    if state.get("state") == "running" and state.get("host") == platform.node() and psutil.pid_exists(state["pid"]):
-        raise RunError(f"sweep {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
+    check_ended(folder, state)
     config = resolve(SweepConfig, folder.read("sweep.yaml").decode(), folder.path("sweep.yaml"), [])
     config = config.model_copy(update={"root": folder.root})
     folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Tracked", "close_run", "export_model", "process_marks", "resume", "run", "train_folder"]
+__all__ = ["Tracked", "check_ended", "close_run", "export_model", "process_marks", "resume", "run", "train_folder"]
 
+import contextlib
 import os
 import platform
 import sys
@@ -28,6 +29,8 @@ from jobs.run_folder import RunFolder, new_run_id
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
+SAME_PROCESS_SECONDS = 60
+"""How far apart two readings of when a process began may lie: clocks are put right in between."""
 
 
 def run(config: RunConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
@@ -79,8 +82,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     kind = kind_of(config)
     if state.get("state") == "done":
         return kind.finish(config, _result(folder, state), address)
-    if state.get("state") == "running" and state.get("host") == platform.node() and psutil.pid_exists(state["pid"]):
-        raise RunError(f"run {folder.run_id!r} is still running here, as process {state['pid']}; end that first")
+    check_ended(folder, state)
     folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
     return kind.finish(config, _train(config, folder, address), address)
 
@@ -113,8 +115,25 @@ class Tracked(Protocol):
 
 
 def process_marks() -> dict[str, Any]:
-    """Which process a run is driven by."""
-    return {"pid": os.getpid(), "host": platform.node()}
+    """Which process a run is driven by; a number alone is given again once its process has ended."""
+    return {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
+
+
+def check_ended(folder: RunFolder, state: dict[str, Any]) -> None:
+    """See that no other process of this machine drives a run that is to be gone on with.
+
+    Raises:
+        RunError: One does.
+    """
+    pid = state.get("pid")
+    if state.get("state") != "running" or state.get("host") != platform.node() or pid in (None, os.getpid()):
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        born = psutil.Process(pid).create_time()
+        if abs(born - (state.get("born") or born)) < SAME_PROCESS_SECONDS:
+            kind = state.get("kind")
+            what = kind if kind in ("pipeline", "sweep") else "run"
+            raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")
 
 
 def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:

@@ -215,6 +215,10 @@ def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
     segment = whole.section("segment")
     again = _borrowed(segment, {"inference": ("retrain", "inference")})
     validation = segment.section("validation").values.get("split", "val")
+    if validation is None and "split" not in whole.section("evaluation").section("data").values:
+        place = segment.place(("validation", "split"))
+        problem = "segment.validation.split is null, so that nothing says which images the masks are scored on"
+        whole.faults.append(Fault(place, problem, "set evaluation.data.split"))
     if isinstance(fields.values.get("data"), dict) and isinstance(validation, str):
         fields.set(("data", "split"), validation, segment.place(("validation",)))
     _derived(whole, layers, "evaluation", layered(fields, again), but="split")

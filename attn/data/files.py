@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "FileFault",
+    "absent_folder",
     "client",
     "join",
     "list_files",
@@ -118,6 +119,11 @@ def _listing(folder: str) -> tuple[list[str], list[str]]:
         sorted(name for name in files if not name.startswith(".")),
         sorted(name for name in folders if not name.startswith(".")),
     )
+
+
+def absent_folder(location: str) -> str:
+    """For the end of a message about what a location lacks: that it is not there at all; else nothing."""
+    return "" if is_remote(location) or Path(location).exists() else " (there is no such folder)"
 
 
 def split(location: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from attn.config.base import Location, Variant
 from attn.data.decode import read_mask
-from attn.data.files import FileFault, join, list_files, read_bytes
+from attn.data.files import FileFault, absent_folder, join, list_files, read_bytes
 from attn.data.sample import Record
 from attn.errors import DataError
 from attn.segmentation.cues import IGNORE, CueRule, Labels, SecRule
@@ -100,7 +100,7 @@ def read_labels(config: LabelsConfig, records: Sequence[Record], num_classes: in
     reader = _Archive(path, num_classes) if path.endswith(".npz") else _Folder(path, num_classes)
     missing = reader.missing(records)
     if missing:
-        raise DataError(f"{path} has no labels for {_some(missing, len(records))}")
+        raise DataError(f"{path} has no labels for {_some(missing, len(records))}{absent_folder(path)}")
     return reader
 
 
@@ -148,12 +148,14 @@ class _Archive:
         try:
             with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
                 ids, cues = archive["ids"], archive["cues"]
-        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise FileFault(path, f"is no NPZ file with the arrays ids and cues ({error})") from None
-        if cues.ndim != 3 or len(ids) != len(cues) or cues.dtype != np.uint8:
+        if cues.ndim != 3 or not cues.size or ids.shape != cues.shape[:1] or cues.dtype != np.uint8:
             raise FileFault(path, f"ids {ids.shape} and cues {cues.dtype} {cues.shape}; expected (N,), uint8 (N, h, w)")
         if ((cues > num_classes) & (cues != IGNORE)).any():
             raise FileFault(path, f"holds labels that are no class; 0 is background, up to {num_classes} the classes")
+        if (cues == IGNORE).all():
+            raise FileFault(path, "leaves every pixel open: there is nothing to learn from")
         self.rows = {str(name): row for row, name in enumerate(ids.tolist())}
         self.cues = cues
 

@@ -57,8 +57,8 @@ class CueReport:
 
     @property
     def quality(self) -> CueQuality | None:
-        """Against the masks, where there are some."""
-        return None if self.matrix is None else CueQuality.of(self.matrix)
+        """Against the masks, where there are some that say what a pixel with a cue is."""
+        return None if self.matrix is None or not self.matrix[:, :-1].any() else CueQuality.of(self.matrix)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: everything that the cues depend on, and how good they are."""
@@ -106,7 +106,8 @@ def make_cues(
         threads: Images at a time.
 
     Raises:
-        DataError: An image has no saliency although the data is to give it; maps and data do not belong together.
+        DataError: An image has no saliency although the data is to give it; maps and data do not belong together; the
+            rule leaves all pixels of all images open.
     """
     kind = _saliency_kind(source, config)
     num_classes = len(source.classes)
@@ -125,6 +126,11 @@ def make_cues(
         )
 
     made = list(_in_threads(make, maps.read(source), threads))
+    if not any(one.labelled for one in made):
+        raise DataError(
+            f"labels.rule leaves every pixel of all {len(made)} images open, so that there is nothing to learn from: "
+            "look at the maps (`attn compare`), or change the rule's thresholds"
+        )
     matrices = [one.matrix for one in made if one.matrix is not None]
     report = CueReport(
         images=len(made),
@@ -172,7 +178,11 @@ def sweep_cues(
         if loaded is not None:
             sweep.add(*loaded)
     if not sweep.matrices.any():
-        raise DataError("thresholds are chosen by the masks, and the data has none; data.masks names their folder")
+        raise DataError(
+            "thresholds are chosen by the masks, and those are void throughout; data.masks names another folder"
+            if any(record.mask is not None for record in source.records)
+            else "thresholds are chosen by the masks, and the data has none; data.masks names their folder"
+        )
     return sweep
 
 

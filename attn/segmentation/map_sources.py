@@ -22,7 +22,7 @@ from pydantic import Field
 
 from attn.config.base import Location, Variant
 from attn.data.decode import read_saliency
-from attn.data.files import join, list_files
+from attn.data.files import absent_folder, join, list_files
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
 from attn.maps.attention import MapKind
@@ -169,12 +169,14 @@ class _FolderMaps:
         self.folder, self.files = folder, set(list_files(folder))
         self.description = {"source": "folder", "files": len(self.files)}
         if not any(name.endswith(".png") for name in self.files):
-            raise DataError(f"{folder} holds no PNG; files are named <image id>_<class index>.png")
+            raise DataError(
+                f"{folder} holds no PNG{absent_folder(folder)}; files are named <image id>_<class index>.png"
+            )
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
         names = [self._names(record.image_id, record.labels, source.classes) for record in source.records]
         bare = [r.image_id for r, found in zip(source.records, names, strict=True) if r.labels and not found]
-        if len(bare) == sum(bool(record.labels) for record in source.records):
+        if bare and len(bare) == sum(bool(record.labels) for record in source.records):
             raise DataError(f"{self.folder} has no map of any of the {len(bare)} images, {bare[0]} the first of them")
         for position, found in enumerate(names):
             maps = {index: read_saliency(join(self.folder, name), None) for index, name in found.items()}

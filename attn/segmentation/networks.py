@@ -8,7 +8,7 @@ positions; the fourth and fifth keep the resolution, conv5 is dilated by 2; an a
 
 from __future__ import annotations
 
-__all__ = ["SegmentationModelConfig", "SegmentationNetwork", "SegmentationOutput"]
+__all__ = ["SegmentationModelConfig", "SegmentationNetwork", "SegmentationOutput", "weights_file"]
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -247,12 +247,12 @@ def _widen_poolings(backbone: nn.Module) -> None:
 
 def _read(weights: str, parts: Architecture) -> tuple[StateDict, str]:
     """A state dict in our names; VGG's fc6 and fc7 among them, as they are."""
-    location = str(imagenet_file(parts.weights or "")) if weights == "imagenet" else _file_of(weights)
+    location = str(imagenet_file(parts.weights or "")) if weights == "imagenet" else weights_file(weights)
     names = ("fc6", "fc7", "classifier") if _has_fc(parts) else ()
     return with_our_names(read_state_dict(location), parts.classifiers, names), location
 
 
-def _file_of(weights: str) -> str:
+def weights_file(weights: str) -> str:
     """The state dict itself, where a trained model's folder is given."""
     is_folder = not weights.endswith((".pt", ".pth")) if is_remote(weights) else Path(weights).is_dir()
     return f"{weights.rstrip('/')}/{WEIGHTS}" if is_folder else weights

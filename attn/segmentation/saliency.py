@@ -43,7 +43,8 @@ def border_saliency(image_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _mahalanobis(lab_HW3: NDArray[Any], border_N3: NDArray[Any]) -> NDArray[np.float64]:
-    covariance = np.cov(border_N3.T.astype(np.float64)) + np.eye(3)  # one unit of Lab is hardly seen
+    spread = np.cov(border_N3.T.astype(np.float64)) if len(border_N3) > 1 else 0.0
+    covariance = spread + np.eye(3)  # one unit of Lab is hardly seen
     difference = lab_HW3 - border_N3.mean(0)
     return np.sqrt(np.einsum("hwi,ij,hwj->hw", difference, np.linalg.inv(covariance), difference))
 

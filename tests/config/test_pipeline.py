@@ -24,6 +24,14 @@ def faults(*overrides: str, text: str = TEXT) -> list[str]:
     return [str(fault) for fault in caught.value.faults]
 
 
+def test_masks_are_not_scored_on_training_images_unasked() -> None:
+    (fault,) = faults("segment.validation.split=null")
+    assert "nothing says which images the masks are scored on" in fault
+    assert "evaluation.data.split" in fault
+    said = ["segment.validation.split=null", "evaluation.data.split=test"]
+    assert read_pipeline(TEXT, "p.yaml", said).evaluation.data.split == "test"
+
+
 def test_every_recipe_is_valid_and_repeatable() -> None:
     found = 0
     for recipe in list_recipes():

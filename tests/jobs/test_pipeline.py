@@ -9,6 +9,8 @@ import contextlib
 import json
 import multiprocessing
 import os
+import platform
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -158,6 +161,66 @@ def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
     mended = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(mended) == ["maps"], "the same maps again: what follows them is as it was"
     assert mended["scores"] == first["scores"]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_what_another_configuration_lost_or_began_anew_leaves_the_rest(tmp_path: Path) -> None:
+    other = "segment.labels.rule.foreground=0.6"
+    first = pipeline.run(config(tmp_path), run_id="p")
+    pipeline.run(config(tmp_path, other), run_id="p")
+    shutil.rmtree(Path(first["stages"]["cues"]["folder"]) / "cues")
+    mended = pipeline.run(config(tmp_path), run_id="p")
+    assert repeated(mended) == ["cues"]
+    assert mended["stages"]["cues"]["run_id"] == f"{first['stages']['cues']['run_id']}-2"
+    assert repeated(pipeline.run(config(tmp_path, other), run_id="p")) == []
+    anew = pipeline.run(config(tmp_path), run_id="p", start="segment")
+    assert repeated(anew) == ["segment", "evaluation"]
+    assert anew["scores"] == first["scores"]
+    assert repeated(pipeline.run(config(tmp_path, other), run_id="p")) == []
+    assert repeated(pipeline.run(config(tmp_path), run_id="p")) == []
+
+
+@pytest.mark.usefixtures("quickly")
+def test_what_is_to_be_begun_anew_still_is_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    first = pipeline.run(config(tmp_path), run_id="p")
+    with monkeypatch.context() as patch:
+        patch.setattr(stages.cues, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(config(tmp_path), run_id="p", start="maps")
+    again = pipeline.run(config(tmp_path), run_id="p")
+    assert repeated(again) == ["cues", "segment", "evaluation"], "maps were made anew before"
+    assert again["stages"]["maps"]["run_id"] == f"{first['stages']['maps']['run_id']}-2"
+    assert repeated(pipeline.run(config(tmp_path), run_id="p")) == []
+
+
+@pytest.mark.usefixtures("quickly")
+def test_other_weights_under_the_same_name_repeat_what_starts_from_them(tmp_path: Path) -> None:
+    model = Path(pipeline.run(config(tmp_path), run_id="first")["stages"]["train"]["folder"]) / "model"
+    overrides = f"segment.model.weights={model}"
+    assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == NAMES
+    assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == []
+    state = torch.load(model / WEIGHTS, weights_only=True)
+    torch.save({name: value + 1 for name, value in state.items()}, model / WEIGHTS)
+    assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == ["segment", "evaluation"]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_process_id_that_was_given_again_does_not_hold_a_pipeline(tmp_path: Path) -> None:
+    other = psutil.Process(os.getppid())
+    marks = {"kind": "pipeline", "state": "running", "host": platform.node(), "pid": other.pid}
+    folder = RunFolder(str(tmp_path), "p")
+    folder.update(**marks, born=other.create_time())
+    with pytest.raises(RunError, match=f"pipeline 'p' is still running here, as process {other.pid}"):
+        pipeline.run(config(tmp_path), run_id="p")
+    folder.update(born=other.create_time() - 3600)
+    assert repeated(pipeline.run(config(tmp_path), run_id="p")) == NAMES
+    folder.update(state="running", pid=os.getpid())
+    assert repeated(pipeline.run(config(tmp_path), run_id="p")) == []
 
 
 @pytest.mark.usefixtures("quickly")

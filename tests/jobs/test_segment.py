@@ -149,6 +149,26 @@ def test_the_second_round_learns_from_the_firsts_masks(
         assert parts.dataset[index].cues is not None
 
 
+@pytest.mark.slow
+def test_void_masks_give_masks_and_no_score(place: Path, trained: dict[str, Any]) -> None:
+    folder = place / "void"
+    source = ScenesConfig(count=2, size=32).build()
+    lines = ["image,labels,mask,id,split"]
+    for index in range(2):
+        (folder / "mask").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.load(index).image).save(folder / f"{index}.png")
+        Image.fromarray(np.full((32, 32), 255, np.uint8)).save(folder / f"mask/{index}.png")
+        lines.append(f"{index}.png,{source.classes[0]},mask/{index}.png,v{index},val")
+    (folder / "table.csv").write_text("\n".join(lines))
+    classes = ", ".join(source.classes)
+    data = f"data={{source: manifest, manifest: {folder}/table.csv, split: val, classes: [{classes}]}}"
+    result = masks.run(trained["model"], [f"root={place / 'runs'}", data, "panels=0"])
+    assert result["scores"] == {}
+    assert result["notes"] == ["the images' own masks are void throughout: there is nothing to score against"]
+    assert len(list(Path(result["masks"]).iterdir())) == 2
+    assert RunFolder(str(place / "runs"), result["run_id"]).state()["state"] == "done"
+
+
 def test_cues_before_training(place: Path) -> None:
     result = cues.run(_config(place, "labels.rule.name=sec", "labels.rule.foreground=0.4"), sweep=True)
     folder = RunFolder(str(place / "runs"), result["run_id"])

@@ -149,6 +149,31 @@ def test_sweep_finds_what_single_runs_give(scenes: Source, map_store: str, tmp_p
     assert best.quality.miou_all == quality.miou_all
 
 
+def test_cues_that_are_open_everywhere_are_refused(scenes: Source, map_store: str, tmp_path: Path) -> None:
+    rule = OaaRule(least_foreground=1.0)  # of each image at least all pixels
+    with pytest.raises(DataError, match=r"leaves every pixel of all \d+ images open"):
+        _make(scenes, _labels(StoreMaps(uri=map_store), rule=rule), tmp_path)
+
+
+def test_void_masks_say_nothing_of_cues(voc: Path, tmp_path: Path) -> None:
+    for path in (voc / "SegmentationClass").iterdir():
+        with Image.open(path) as mask:
+            Image.fromarray(np.full(mask.size[::-1], 255, np.uint8)).save(path)
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    Image.fromarray(np.full((2, 3), 9, np.uint8)).save(folder / "a_1_0.png")
+    config = _labels(FolderMaps(path=str(folder)))
+    unlabelled = _make(VocConfig(root=str(voc)).build(), config, tmp_path / "out")  # labels are those of the masks
+    assert (unlabelled.without_maps, unlabelled.quality) == ((), None)
+    source = VocConfig(root=str(voc), labels=_label_file(tmp_path)).build()
+    report = _make(source, config, tmp_path / "out")
+    assert report.masked == 3
+    assert report.quality is None
+    assert "quality" not in report.to_json()
+    with pytest.raises(DataError, match="void throughout"):
+        sweep_cues(source, config.maps.open(load_bundle), config, foreground=[0.2], background=[0.1])
+
+
 def test_sec_published_cues(shared: Path) -> None:
     voc = VocConfig(root=str(shared / "data/voc"), split="train").build()
     labels = FileLabels(path=str(shared / "data/seeds/sec_cues_41x41.npz"))
@@ -174,6 +199,7 @@ def test_border_saliency_finds_what_stands_out() -> None:
     assert saliency.dtype == np.uint8
     assert saliency[25:35, 35:55].min() > 4 * max(1, saliency[:10].max())
     assert not border_saliency(np.full((5, 7, 3), 9, np.uint8)).any()
+    assert not border_saliency(np.zeros((1, 1, 3), np.uint8)).any()
 
 
 @pytest.fixture
@@ -219,9 +245,21 @@ def test_ready_made_labels_are_looked_for_first(voc: Path, tmp_path: Path) -> No
     np.savez(archive, ids=["a_1"], cues=np.full((1, 4, 4), 77, np.uint8))
     with pytest.raises(DataError, match="no class"):
         read_labels(FileLabels(path=str(archive)), records, 20)
-    archive.write_bytes(b"nothing")
-    with pytest.raises(DataError, match="no NPZ file"):
+    ids = ["a_1", "b_2", "c_3"]
+    np.savez(archive, ids=ids, cues=np.full((3, 4, 4), 255, np.uint8))
+    with pytest.raises(DataError, match="nothing to learn from"):
         read_labels(FileLabels(path=str(archive)), records, 20)
+    for wrong in ({"ids": "a_1"}, {"cues": np.zeros((3, 0, 4), np.uint8)}, {"cues": np.zeros((3, 4, 4))}):
+        np.savez(archive, **{"ids": ids, "cues": np.zeros((3, 4, 4), np.uint8)} | wrong)
+        with pytest.raises(DataError, match=r"expected \(N,\), uint8 \(N, h, w\)"):
+            read_labels(FileLabels(path=str(archive)), records, 20)
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for content in (b"nothing", b"", (tmp_path / "one.npy").read_bytes()):
+        archive.write_bytes(content)
+        with pytest.raises(DataError, match="no NPZ file"):
+            read_labels(FileLabels(path=str(archive)), records, 20)
+    with pytest.raises(DataError, match="there is no such folder"):
+        read_labels(FileLabels(path=str(tmp_path / "gone")), records, 20)
     bare = list(VocConfig(root=str(voc), masks=None, labels=_label_file(tmp_path)).build().records)
     with pytest.raises(DataError, match="have no mask"):
         read_labels(MaskLabels(), bare, 20)
