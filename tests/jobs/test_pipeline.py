@@ -9,7 +9,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import signal
 import time
@@ -18,7 +17,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -207,20 +205,6 @@ def test_other_weights_under_the_same_name_repeat_what_starts_from_them(tmp_path
     state = torch.load(model / WEIGHTS, weights_only=True)
     torch.save({name: value + 1 for name, value in state.items()}, model / WEIGHTS)
     assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == ["segment", "evaluation"]
-
-
-@pytest.mark.usefixtures("quickly")
-def test_a_process_id_that_was_given_again_does_not_hold_a_pipeline(tmp_path: Path) -> None:
-    other = psutil.Process(os.getppid())
-    marks = {"kind": "pipeline", "state": "running", "host": platform.node(), "pid": other.pid}
-    folder = RunFolder(str(tmp_path), "p")
-    folder.update(**marks, born=other.create_time())
-    with pytest.raises(RunError, match=f"pipeline 'p' is still running here, as process {other.pid}"):
-        pipeline.run(config(tmp_path), run_id="p")
-    folder.update(born=other.create_time() - 3600)
-    assert repeated(pipeline.run(config(tmp_path), run_id="p")) == NAMES
-    folder.update(state="running", pid=os.getpid())
-    assert repeated(pipeline.run(config(tmp_path), run_id="p")) == []
 
 
 @pytest.mark.usefixtures("quickly")

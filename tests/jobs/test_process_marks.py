@@ -1,0 +1,51 @@
+"""A run is held by the process that drives it, and by no other that was given its number later."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import psutil
+import pytest
+
+from attn.errors import RunError
+from jobs.run_folder import RunFolder
+from jobs.train import check_ended, process_marks
+
+OTHER = psutil.Process(os.getppid())
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("train", "run 'r'"), ("segment", "run 'r'"), ("pipeline", "pipeline 'r'"), ("sweep", "sweep 'r'")],
+)
+def test_a_living_process_holds_its_run(tmp_path: Path, kind: str, what: str) -> None:
+    marks = {"kind": kind, "state": "running", "pid": OTHER.pid, "host": platform.node()}
+    folder = RunFolder(str(tmp_path), "r")
+    for born in ({"born": OTHER.create_time()}, {"born": OTHER.create_time() + 1}, {}):
+        with pytest.raises(RunError, match=f"{what} is still running here, as process {OTHER.pid}; end that first"):
+            check_ended(folder, marks | born)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"born": OTHER.create_time() - 3600},
+        {"host": "another machine"},
+        {"state": "failed"},
+        {"pid": os.getpid()},
+        {"pid": None},
+        {"pid": 2**22 + 1},
+    ],
+    ids=["number given again", "elsewhere", "ended", "this process", "none", "gone"],
+)
+def test_what_does_not_hold_a_run(tmp_path: Path, changed: dict[str, object]) -> None:
+    marks = {"kind": "train", "state": "running", "pid": OTHER.pid, "host": platform.node()}
+    check_ended(RunFolder(str(tmp_path), "r"), marks | {"born": OTHER.create_time()} | changed)
+
+
+def test_marks_are_of_this_process() -> None:
+    found = process_marks()
+    assert (found["pid"], found["host"]) == (os.getpid(), platform.node())
+    assert found["born"] == psutil.Process().create_time()
