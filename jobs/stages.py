@@ -19,7 +19,7 @@ from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
 from attn.config.train import TrainConfig
 from attn.data.content import Part, mark
-from attn.data.files import join, list_files, read_bytes
+from attn.data.files import join, list_files, read_bytes, sha256_of
 from attn.data.source import SourceConfig
 from attn.data.transfer import exists
 from attn.errors import AttnError
@@ -285,15 +285,11 @@ def _training_inputs(config: RunConfig, work: Work) -> dict[str, Any]:
     weights = described["config"]["model"].get("weights")
     if isinstance(weights, str) and weights != "imagenet":
         file = weights_file(weights) if isinstance(config, SegmentConfig) else weights
-        described["weights"] = mark(file) if is_remote(file) else _hash_of(Path(file))
+        if is_remote(file):
+            described["weights"] = mark(file)
+        else:
+            described["weights"] = sha256_of(Path(file)) if Path(file).is_file() else None
     return described
-
-
-def _hash_of(file: Path) -> str | None:
-    if not file.is_file():
-        return None
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _train(config: RunConfig, folder: RunFolder, address: str | None) -> Outputs:

@@ -16,12 +16,14 @@ __all__ = [
     "name_of",
     "read_bytes",
     "reason",
+    "sha256_of",
     "split",
     "stem_of",
     "within",
 ]
 
 import functools
+import hashlib
 import os
 import posixpath
 from pathlib import Path
@@ -90,6 +92,12 @@ def read_bytes(location: str) -> bytes:
         raise FileFault(location, "is a folder, not a file") from None
     except OSError as error:
         raise FileFault(location, f"cannot be read ({error.strerror or type(error).__name__})") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a local file, which is not read as a whole."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def list_files(folder: str) -> list[str]:

@@ -20,7 +20,6 @@ __all__ = [
 ]
 
 import contextlib
-import hashlib
 import json
 import pickle
 from collections.abc import Generator
@@ -32,6 +31,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from attn.data.files import sha256_of
 from attn.data.transforms import InputConfig
 from attn.errors import WeightsError
 from attn.models.network import ModelConfig, Network
@@ -74,11 +74,6 @@ class Bundle:
     def config_file(self) -> Path:
         """The resolved config of the run that trained it."""
         return self.path / "config.yaml"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def save_bundle(
@@ -153,7 +148,7 @@ def write_bundle(
     weights = folder / WEIGHTS
     torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
     (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
-    whole = {"format": FORMAT, "task": task, **described, "sha256": _sha256(weights)}
+    whole = {"format": FORMAT, "task": task, **described, "sha256": sha256_of(weights)}
     (folder / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
@@ -171,7 +166,7 @@ def read_bundle(folder: Path, task: str) -> dict[str, Any]:
     if theirs != task:
         raise WeightsError(f"{folder} holds a model for {theirs}, and one for {task} is wanted")
     weights = folder / WEIGHTS
-    if not weights.is_file() or _sha256(weights) != expected:
+    if not weights.is_file() or sha256_of(weights) != expected:
         raise WeightsError(
             f"{weights} is not the file that model.json describes (SHA-256 differs); copy the folder again"
         )

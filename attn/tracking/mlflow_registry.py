@@ -9,7 +9,6 @@ from __future__ import annotations
 __all__ = ["Registry"]
 
 import difflib
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.document import read_document
+from attn.data.files import sha256_of
 from attn.errors import WeightsError
 from attn.evaluation.score import Score
 from attn.models.card import model_card
@@ -103,7 +103,7 @@ class Registry:
         for name in (DESCRIPTION, CONFIG, WEIGHTS):
             self._download(found, name, bundle)
         for name, expected in ((DESCRIPTION, found.description_sha256), (WEIGHTS, found.sha256)):
-            if _sha256(bundle / name) != expected:
+            if sha256_of(bundle / name) != expected:
                 raise WeightsError(
                     f"{found.reference}: {name} is not the file that was registered (SHA-256 differs); it was replaced "
                     "or damaged in the registry's storage: register the model again"
@@ -156,7 +156,7 @@ class Registry:
         tags: dict[str, Any] = {
             "attn.task": described.get("task", "classification"),
             "attn.sha256": described["sha256"],
-            "attn.model_json": _sha256(bundle / DESCRIPTION),
+            "attn.model_json": sha256_of(bundle / DESCRIPTION),
             "attn.run_id": info.get("run_id"),
             "attn.data": info.get("data"),
             "attn.store": info.get("store"),
@@ -346,8 +346,3 @@ def _is_missing(error: BaseException) -> bool:
         return True
     code = getattr(error, "error_code", "") if isinstance(error, MlflowException) else ""
     return code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "No such file" in str(error) or "404" in str(error)[:80]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

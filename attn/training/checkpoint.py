@@ -8,7 +8,6 @@ from __future__ import annotations
 
 __all__ = ["Position", "load_checkpoint", "save_checkpoint", "verify_folder", "write_manifest"]
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from attn.data.files import sha256_of
 from attn.errors import WeightsError
 
 SHARED_FILE = "training.pt"
@@ -44,15 +44,10 @@ def _manifest_file(rank: int) -> str:
     return f"manifest-{rank:05d}.json"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def write_manifest(folder: Path, rank: int) -> dict[str, Any]:
     """List every file of a folder with its size and SHA-256, in the folder."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in names}
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in names}
     manifest = {"files": files}
     (folder / _manifest_file(rank)).write_text(json.dumps(manifest, indent=1))
     return manifest
@@ -73,7 +68,7 @@ def verify_folder(folder: Path, rank: int) -> None:
         ) from None
     for name, entry in files.items():
         part = folder / name
-        if not part.is_file() or part.stat().st_size != entry["bytes"] or _sha256(part) != entry["sha256"]:
+        if not part.is_file() or part.stat().st_size != entry["bytes"] or sha256_of(part) != entry["sha256"]:
             state = "is damaged" if part.exists() else "is missing"
             raise WeightsError(f"checkpoint {folder}: {name} {state}; resume from an older one")
 
