@@ -21,6 +21,9 @@ def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
 
     Before the first step there is nothing to save, and the first ends the process. It is left to Ray where this is not
     the main thread, which alone may say what a signal does.
+
+    Raises:
+        KeyboardInterrupt: A SIGTERM has come, and the run was over before it could heed it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -52,6 +55,9 @@ def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        late = told.is_set()
         over.set()
         told.set()
         asker.join()
+    if late:
+        raise KeyboardInterrupt

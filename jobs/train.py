@@ -129,8 +129,10 @@ def check_ended(folder: RunFolder, state: dict[str, Any]) -> None:
     if state.get("state") != "running" or state.get("host") != platform.node() or pid in (None, os.getpid()):
         return
     with contextlib.suppress(psutil.NoSuchProcess):
-        born = psutil.Process(pid).create_time()
-        if abs(born - (state.get("born") or born)) < SAME_PROCESS_SECONDS:
+        process = psutil.Process(pid)
+        born = process.create_time()
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        if alive and abs(born - (state.get("born") or born)) < SAME_PROCESS_SECONDS:
             kind = state.get("kind")
             what = kind if kind in ("pipeline", "sweep") else "run"
             raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")

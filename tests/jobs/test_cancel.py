@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from jobs import train
+from jobs.cancellation import checkpoint_on_sigterm
+from jobs.progress import Channel
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(1)])
@@ -27,3 +30,16 @@ def test_an_interrupted_run_is_cancelled(
     with pytest.raises(KeyboardInterrupt):
         train.run(load_config(TrainConfig, "scenes_grad_cam", overrides), run_id="r")
     assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "cancelled"
+
+
+@pytest.mark.usefixtures("ray_up")
+def test_a_run_told_to_end_in_its_last_step_is_cancelled() -> None:
+    channel = Channel("late")
+
+    def last_step() -> None:
+        with checkpoint_on_sigterm(channel):
+            channel.mark_under_way()
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        last_step()

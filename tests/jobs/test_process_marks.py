@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -43,6 +46,17 @@ def test_a_living_process_holds_its_run(tmp_path: Path, kind: str, what: str) ->
 def test_what_does_not_hold_a_run(tmp_path: Path, changed: dict[str, object]) -> None:
     marks = {"kind": "train", "state": "running", "pid": OTHER.pid, "host": platform.node()}
     check_ended(RunFolder(str(tmp_path), "r"), marks | {"born": OTHER.create_time()} | changed)
+
+
+def test_an_ended_process_that_none_has_waited_for_holds_no_run(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as ended:
+        assert ended.stdout is not None
+        ended.stdout.read()
+        found = psutil.Process(ended.pid)
+        while found.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        marks = {"kind": "train", "state": "running", "pid": ended.pid, "host": platform.node()}
+        check_ended(RunFolder(str(tmp_path), "r"), marks | {"born": found.create_time()})
 
 
 def test_marks_are_of_this_process() -> None:
