@@ -42,7 +42,7 @@ TABLE_1 = {
     "target (Grad-CAM)": "target",
     "target + source": "target,source",
     "source + attention": "source,attention",
-    "source + attention, then target": "tuned",
+    "source + attention then target": "tuned",
     "source + attention + target": "source,attention,target",
     "AttnBN": "source,attention,target,adversarial",
 }
