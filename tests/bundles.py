@@ -16,7 +16,13 @@ CONFIG = f"data: {{source: scenes, split: train, count: 6, size: 48, classes: [{
 
 
 def tiny_bundle(
-    folder: Path, *, seed: int = 0, head: str = "gap", map_kind: str = "grad_cam", layer: str = "last"
+    folder: Path,
+    *,
+    seed: int = 0,
+    head: str = "gap",
+    map_kind: str = "grad_cam",
+    layer: str = "last",
+    config: str = CONFIG,
 ) -> Path:
     """Write one; another seed gives other weights."""
     torch.manual_seed(seed)
@@ -30,7 +36,7 @@ def tiny_bundle(
         map_kind=map_kind,
         layers=(),
         layer=layer,
-        config_yaml=CONFIG,
+        config_yaml=config,
         info={
             "run_id": "first",
             "data": "f" * 64,
