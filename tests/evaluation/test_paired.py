@@ -11,11 +11,7 @@ from attn.errors import ConfigError, DataError, WeightsError
 from benchmarks import paired
 from jobs import evaluate
 from tests.bundles import CLASSES, CONFIG, tiny_bundle
-
-
-def plain_ap(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over positives of the precision among all images with at least that score."""
-    return float(np.mean([labels[scores >= score].mean() for score in scores[labels == 1]]))
+from tests.evaluation.plain import plain_ap
 
 
 def plain_map(scores: np.ndarray, labels: np.ndarray) -> float:
