@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from jobs.ray_session import CHECKSUMS
 from tests.s3 import radosgw as ceph
 
 # Ray reads at its import how clients show their token, and a test may import it before another one starts a session.
@@ -83,7 +84,8 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for name in ("AWS_PROFILE", *CHECKSUMS):  # a Ray session sets the latter, and leaves them behind
+        monkeypatch.delenv(name, raising=False)
     requests.post(f"{s3_endpoint}/moto-api/reset", timeout=10)
     client = boto3.client("s3")
     client.create_bucket(Bucket="attn-test")
@@ -92,13 +94,19 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def ceph_installed() -> None:
+def ceph_missing() -> str | None:
+    """Why Ceph's programs cannot be used; None where they can."""
+    return ceph.missing()
+
+
+@pytest.fixture(scope="session")
+def ceph_installed(ceph_missing: str | None) -> None:
     """That Ceph's programs are there, which `.ci/install-radosgw` brings."""
-    if reason := ceph.missing():
+    if ceph_missing:
         # They are no Python packages: set-up cannot bring them, and on Debian only root can, as `.ci/run` does.
         # To a user without root a failure would say nothing of the code. The store's conformance and fault tests run
         # against moto's server there; what only a real server shows is left to those who have one.
-        pytest.skip(f"no radosgw: {reason}")
+        pytest.skip(f"no radosgw: {ceph_missing}")
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +123,8 @@ def radosgw(radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
 
     for name, value in radosgw_node.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for name in ("AWS_PROFILE", *CHECKSUMS):  # a Ray session sets the latter, and leaves them behind
+        monkeypatch.delenv(name, raising=False)
     bucket = f"attn-{uuid.uuid4().hex[:12]}"
     # A session of its own: boto3's default one would keep another server's keys.
     client = boto3.Session().client("s3")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 __all__ = ["Action", "Fault", "Proxy", "proxy"]
 
+import base64
 import contextlib
 import http.client
 import re
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -51,11 +53,14 @@ class Proxy:
 
     Attributes:
         faults: Those still to come; tests append to it.
+        checksums: Whether the answers that Amazon's server would send with a checksum have one; None as the server
+            behind does.
         seen: Method and path of every request, in order.
     """
 
     endpoint: str = ""
     faults: list[Fault] = field(default_factory=list)
+    checksums: bool | None = None
     seen: list[tuple[str, str]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -115,8 +120,13 @@ def proxy(upstream: str) -> Iterator[Proxy]:
         def _answer(self, answer: http.client.HTTPResponse, content: bytes, action: Action | None) -> None:
             self.send_response(answer.status)
             for name, value in answer.getheaders():
-                if name.lower() not in {*HOP_BY_HOP, "content-length"}:
+                checksum = state.checksums is not None and name.lower().startswith("x-amz-checksum-")
+                if not checksum and name.lower() not in {*HOP_BY_HOP, "content-length"}:
                     self.send_header(name, value)
+            # Of a whole object, to those who ask.
+            if state.checksums and answer.status == 200 and self.headers.get("x-amz-checksum-mode") == "ENABLED":
+                crc32 = zlib.crc32(content).to_bytes(4, "big")
+                self.send_header("x-amz-checksum-crc32", base64.b64encode(crc32).decode())
             length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
             self.send_header("Content-Length", length)
             self.end_headers()

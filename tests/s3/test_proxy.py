@@ -8,7 +8,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ResponseStreamingError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    FlexibleChecksumError,
+    ResponseStreamingError,
+)
 
 from tests.s3.proxy import Action, Fault, Proxy, proxy
 from tests.s3.radosgw import Radosgw
@@ -73,3 +79,17 @@ def test_reads_go_wrong(behind: tuple[Proxy, Any, str]) -> None:
     # A part has no checksum of the server's: the client cannot see it.
     got = client.get_object(Bucket=bucket, Key="k", Range="bytes=0-999")["Body"].read()
     assert got == b"0" * 500 + b"1" + b"0" * 499
+
+
+def test_the_client_sees_a_flip_only_by_a_checksum(behind: tuple[Proxy, Any, str]) -> None:
+    state, client, bucket = behind
+    body = b"0" * 1001
+    client.put_object(Bucket=bucket, Key="k", Body=body)
+    state.checksums = True
+    assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == body
+    state.faults.append(Fault("GET", "/k", Action.FLIP))
+    with pytest.raises(FlexibleChecksumError):
+        client.get_object(Bucket=bucket, Key="k")["Body"].read()
+    state.checksums = False
+    state.faults.append(Fault("GET", "/k", Action.FLIP))
+    assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == b"0" * 500 + b"1" + b"0" * 500

@@ -10,7 +10,6 @@ import pytest
 
 from attn import store as maps
 from attn.store.backends import s3
-from tests.s3 import radosgw as ceph
 from tests.s3.proxy import Action, Fault, Proxy, proxy
 from tests.store.small import COUNT, GRID, ROWS, made, one_epoch, values, whole_run
 
@@ -25,9 +24,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def bad_network(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+def bad_network(request: pytest.FixtureRequest, ceph_missing: str | None) -> Iterator[Proxy]:
     """A bad network before an S3 server, a real one where it is installed."""
-    if ceph.missing():
+    if ceph_missing:
         endpoint = request.getfixturevalue("s3_endpoint")
     else:
         endpoint = request.getfixturevalue("radosgw_node").endpoint
@@ -36,14 +35,17 @@ def bad_network(request: pytest.FixtureRequest) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def network(request: pytest.FixtureRequest, bad_network: Proxy, monkeypatch: pytest.MonkeyPatch) -> tuple[Proxy, str]:
+def network(
+    request: pytest.FixtureRequest, bad_network: Proxy, ceph_missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Proxy, str]:
     """A network that is still good, and where a store can lie behind it."""
-    bucket = request.getfixturevalue("s3_server" if ceph.missing() else "radosgw")
+    bucket = request.getfixturevalue("s3_server" if ceph_missing else "radosgw")
     monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.001)
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.setenv(name, bad_network.endpoint)
     bad_network.faults.clear()
     bad_network.seen.clear()
+    bad_network.checksums = None
     return bad_network, f"{bucket}/maps"
 
 
@@ -112,19 +114,28 @@ def test_answers_are_cut_off(network: tuple[Proxy, str], undisturbed: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["store.json", "index/", "base/", "manifest/", "fence/", "heads/"])
-def test_a_bit_flips_on_the_way(network: tuple[Proxy, str], kind: str, undisturbed: str) -> None:
+def test_a_bit_flips_on_the_way(network: tuple[Proxy, str], kind: str) -> None:
+    """Servers with the checksums of Amazon's have the client see it and ask again; without, the store sees it."""
     state, uri = network
     place = maps.create(uri, rows=ROWS, grid=GRID, shard_rows=64)
     one_epoch(place.begin("run"), 0)
+    state.checksums = True
+    state.seen.clear()
+    expected = read_all(uri)
+    asked = state.count("GET", f"/maps/{kind}")
+    state.seen.clear()
+    state.faults.append(Fault("GET", f"/maps/{kind}", Action.FLIP))
+    assert read_all(uri) == expected
+    assert state.count("GET", f"/maps/{kind}") == asked + 1
+    state.checksums = False
     state.faults.append(Fault("GET", f"/maps/{kind}", Action.FLIP))
     with pytest.raises(maps.DamagedError, match=kind):
         read_all(uri)
-    assert read_all(uri) == COUNT
+    assert read_all(uri) == expected
 
 
-def read_all(uri: str) -> int:
-    """Read an object of every kind, and give the number of maps."""
+def read_all(uri: str) -> tuple[str, int]:
+    """Read an object of every kind; the digest and the number of the maps."""
     place = maps.open(uri)
     place.head("run")
-    place.at().digest()
-    return place.at().coverage
+    return place.at().digest(), place.at().coverage
