@@ -104,7 +104,7 @@ class CocoSource(FileSource):
         super().__init__(classes, records, on_error)
         self._outlines = outlines
 
-    def read_mask(self, location: str, record: Record, size: tuple[int, int]) -> np.ndarray:
+    def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:
         mask = np.zeros(size, np.uint8)
         drawn = [(label, item, _fill(item, size, location)) for label, item in self._outlines[record.image_id]]
         for label, item, inside in sorted(drawn, key=lambda entry: (not entry[1].get("iscrowd"), -int(entry[2].sum()))):

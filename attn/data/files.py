@@ -26,6 +26,7 @@ import functools
 import hashlib
 import os
 import posixpath
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,9 @@ def read_bytes(location: str) -> bytes:
     if is_remote(location):
         return _read_object(location)
     try:
+        # A pipe or device may have no end, or wait for a writer for ever.
+        if not stat.S_ISREG(mode := os.stat(location).st_mode) and not stat.S_ISDIR(mode):
+            raise FileFault(location, "is a pipe, socket or device, not a file")
         return Path(location).read_bytes()
     except FileNotFoundError:
         raise FileFault(location, "no such file") from None
@@ -92,6 +96,8 @@ def read_bytes(location: str) -> bytes:
         raise FileFault(location, "is a folder, not a file") from None
     except OSError as error:
         raise FileFault(location, f"cannot be read ({error.strerror or type(error).__name__})") from None
+    except ValueError as error:
+        raise FileFault(location, f"cannot be a file's name ({error})") from None
 
 
 def sha256_of(path: Path) -> str:

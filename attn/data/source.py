@@ -24,7 +24,7 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 
 from attn.config.base import Variant
-from attn.data.decode import read_image, read_mask, read_saliency
+from attn.data.decode import read_mask, read_photograph, read_saliency
 from attn.data.files import join, list_files, name_of
 from attn.data.sample import Example, Record
 from attn.errors import DataError
@@ -132,18 +132,20 @@ class FileSource:
             raise self._faults[record.image_id]
         if record.image is None:
             raise DataError(f"image {record.image_id!r} has no file")
-        image = read_image(record.image)
+        image, orientation = read_photograph(record.image)
         size = (image.shape[0], image.shape[1])
         return Example(
             record,
             image,
-            mask=self.read_mask(record.mask, record, size) if mask and record.mask else None,
-            saliency=read_saliency(record.saliency, size) if saliency and record.saliency else None,
+            mask=self.read_mask(record.mask, record, size, orientation) if mask and record.mask else None,
+            saliency=read_saliency(record.saliency, size, orientation=orientation)
+            if saliency and record.saliency
+            else None,
         )
 
-    def read_mask(self, location: str, record: Record, size: tuple[int, int]) -> np.ndarray:
-        """An image's mask; a source whose masks are no files of their own makes them here."""
-        return read_mask(location, size, len(self.classes))
+    def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:
+        """An image's mask in its upright frame; a source whose masks are no files of their own makes them here."""
+        return read_mask(location, size, len(self.classes), orientation=orientation)
 
     def fingerprint(self) -> str:
         return fingerprint(self.classes, self.records)

@@ -1,0 +1,98 @@
+"""EXIF's orientation: how a file says that its stored pixels are to be turned, and what of an image turns with them.
+
+Whoever made a mask or a box saw either the stored pixels or the upright picture. Its size tells which of the two,
+unless the orientation keeps the size.
+"""
+
+from __future__ import annotations
+
+__all__ = ["UPRIGHT", "lies_as_stored", "stored_size", "turn", "turn_box"]
+
+import numpy as np
+
+from attn.data.files import FileFault
+from attn.data.sample import Box
+
+UPRIGHT = 1
+TURNS = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+"""By EXIF's value, what makes the picture upright, in this order: swap rows and columns, mirror left to right, and top
+to bottom."""
+
+
+def turn(stored_HW: np.ndarray, orientation: int) -> np.ndarray:
+    """Bring pixels, (H, W) or (H, W, channels), from the file's frame into the upright one."""
+    swap, mirror, upend = TURNS[orientation]
+    upright_HW = stored_HW.swapaxes(0, 1) if swap else stored_HW
+    upright_HW = upright_HW[:, ::-1] if mirror else upright_HW
+    return upright_HW[::-1] if upend else upright_HW
+
+
+def turn_box(box: Box, orientation: int, image_size: tuple[int, int]) -> Box:
+    """Bring a box from the file's frame into the upright one.
+
+    Args:
+        image_size: (H, W) of the upright picture.
+    """
+    swap, mirror, upend = TURNS[orientation]
+    height, width = image_size
+    left, top, right, bottom = box
+    if swap:
+        left, top, right, bottom = top, left, bottom, right
+    if mirror:
+        left, right = width - right, width - left
+    if upend:
+        top, bottom = height - bottom, height - top
+    return left, top, right, bottom
+
+
+def stored_size(image_size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """(H, W) of the pixels in the file, by those of the upright picture."""
+    height, width = image_size
+    return (width, height) if TURNS[orientation][0] else image_size
+
+
+def lies_as_stored(
+    location: str, what: str, size: tuple[int, int] | None, image_size: tuple[int, int], orientation: int
+) -> bool:
+    """Whether something of an image lies in the frame of the file's pixels, so that it must be turned with them.
+
+    Args:
+        location: The file to name in the message.
+        what: What it is, such as `the mask`.
+        size: (H, W) of the image as whoever made it saw it; None where that is not known.
+        image_size: (H, W) of the upright picture.
+
+    Raises:
+        FileFault: It is of another size than the image, or fits both frames and the two differ.
+    """
+    stored = stored_size(image_size, orientation)
+    if orientation == UPRIGHT and size in (None, image_size):
+        return False
+    if size is not None and size not in (image_size, stored):
+        turned = f" ({_shown(stored)} before its EXIF orientation {orientation})" if stored != image_size else ""
+        raise FileFault(
+            location,
+            f"{what} is of {_shown(size)} pixels, the image of {_shown(image_size)}{turned}; "
+            "give both at one size, or leave one of them out",
+        )
+    if size is None or image_size == stored:
+        of = "has no size" if size is None else f"is of {_shown(size)} pixels, as the image is both ways"
+        raise FileFault(
+            location,
+            f"{what} {of}: whether it was made before or after the image's EXIF orientation {orientation} turned the "
+            f"{_shown(stored)} pixels cannot be known. Save the image turned as {what} has it, without that tag",
+        )
+    return size == stored
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
