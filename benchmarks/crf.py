@@ -142,7 +142,7 @@ def _probabilities(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _batch(source: Source, input: InputConfig, grid: tuple[int, int], size: int) -> Batch:
-    labels = read_labels(MaskLabels(), source.records, len(source.classes))
+    labels = read_labels(MaskLabels(), source.records, source.classes)
     dataset = SegmentationDataset(source, input, train=True, seed=0, labels=labels, grid=grid)
     return collate([dataset[index] for index in range(size)])
 

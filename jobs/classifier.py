@@ -11,19 +11,22 @@ from typing import Any
 from attn.config.train import TrainConfig
 from attn.errors import AttnError
 from attn.models.bundle import save_bundle
+from jobs.notices import tell_notices
 from jobs.run_folder import RunFolder
 from jobs.storage import map_store_uri
 
 
 def check(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     parts = config.build_parts(rank=0, world=config.cluster.workers)
+    tell_notices(parts.network.notices)
+    found: dict[str, Any] = {"notices": list(parts.network.notices)}
     if not config.store.accumulate:
-        return {"store": None}
+        return found | {"store": None}
     from attn.training.accumulation import create_store
 
     uri = map_store_uri(config, folder)
     create_store(uri, config.store, config.input, parts)
-    return {"store": uri}
+    return found | {"store": uri}
 
 
 def ready(config: TrainConfig, folder: RunFolder) -> TrainConfig:
@@ -37,7 +40,7 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
         bundle,
         shared["model"],
         model=config.model,
-        classes=source.classes,
+        classes=tuple(shared.get("classes") or source.classes),
         input=config.input,
         map_kind=method.map_kind,
         layers=method.layers,

@@ -19,8 +19,9 @@ from attn import store
 from attn.config.document import dump_values, read_document
 from attn.config.maps import MapsConfig, PngOutput, StoreOutput
 from attn.config.resolve import dump_config, resolve
+from attn.data.classes import CLASSES_FILE, check_classes, classes_file
 from attn.data.dataset import AttentionDataset
-from attn.data.files import within
+from attn.data.files import join, within
 from attn.data.loader import build_loader
 from attn.data.source import Source
 from attn.data.transfer import write_bytes
@@ -32,7 +33,7 @@ from attn.models.bundle import Bundle
 from attn.models.map_size import MapSize
 from attn.segmentation.device import choose_device
 from attn.store import DeltaRef, Session, Writer
-from jobs.models import check_classes, open_model, resize_text
+from jobs.models import open_model, resize_text
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.tasks import Counter, on_ray
@@ -241,6 +242,7 @@ def _write(job: _Job, chunks: Sequence[range], folder: RunFolder, model: str, ad
     output = job.config.output
     if isinstance(output, PngOutput):
         png = output.location or folder.path("png")
+        write_bytes(join(png, CLASSES_FILE), classes_file(job.source.classes))
         tasks = [_Task(chunk, _PngSink(png)) for chunk in chunks]
         written = _spread(job, tasks, address, "maps")
         return _result(job, folder, written) | {"png": png}

@@ -11,7 +11,7 @@ import json
 import re
 import tarfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import dump_config, resolve
 from attn.config.segment import PredictConfig
+from attn.data.classes import check_classes
 from attn.data.sample import Example, Record
 from attn.data.source import Source, fingerprint
 from attn.errors import AttnError, DataError, RunError, TrackingError
@@ -33,15 +34,14 @@ from attn.pictures.segmentation import Segmented, at_size, segmentation_panel, s
 from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, spare_cores
 from attn.segmentation.device import choose_device
-from attn.segmentation.labels import FileLabels, read_labels
-from attn.segmentation.make import CUES_FILE
+from attn.segmentation.labels import CUES_FILE, FileLabels, read_labels
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig, Prediction, predict
 from attn.tracking import attach, create_run
 from jobs.crf_tasks import RayCrfPool
 from jobs.evaluate import warned
-from jobs.models import check_classes, data_name, masks_name, open_model
+from jobs.models import data_name, masks_name, open_model
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.segmenter import CUES
@@ -286,7 +286,7 @@ def _predict(
             if keep:
                 folder.write(f"{where}/{mask_name(record.image_id)}", encode_mask(found.refined))
             if record.image_id in wanted:
-                made.shown.append(_segmented(found, config, len(source.classes)))
+                made.shown.append(_segmented(found, config, source.classes))
     return made
 
 
@@ -295,23 +295,23 @@ def _examples(source: Source) -> Iterator[Example]:
         yield source.load(index, saliency=False)
 
 
-def _segmented(found: Prediction, config: PredictConfig, num_classes: int) -> Segmented:
+def _segmented(found: Prediction, config: PredictConfig, classes: Sequence[str]) -> Segmented:
     example = found.example
     return Segmented(
         example.record.image_id,
         example.image,
-        cue=_cue(example, config, num_classes),
+        cue=_cue(example, config, classes),
         plain=found.plain,
         refined=found.refined if config.inference.crf else None,
         truth=example.mask,
     )
 
 
-def _cue(example: Example, config: PredictConfig, num_classes: int) -> NDArray[np.uint8] | None:
+def _cue(example: Example, config: PredictConfig, classes: Sequence[str]) -> NDArray[np.uint8] | None:
     if config.cues is None:
         return None
     try:
-        reader = read_labels(FileLabels(path=config.cues), [example.record], num_classes)
+        reader = read_labels(FileLabels(path=config.cues), [example.record], classes)
     except DataError:
         return None  # it has none of this image, such as one of another split
     size = (example.image.shape[0], example.image.shape[1])

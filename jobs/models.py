@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["check_classes", "data_name", "masks_name", "open_model", "resize_text"]
+__all__ = ["data_name", "masks_name", "open_model", "resize_text"]
 
 import contextlib
-import json
 import re
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from attn.config.resolve import resolve
 from attn.data import transfer
 from attn.data.files import name_of
 from attn.data.transforms import InputConfig
-from attn.errors import DataError, WeightsError
+from attn.errors import WeightsError
 from attn.models.bundle import load_bundle
 from attn.tracking import fetch_model
 from jobs.checkpoint_transfer import download_folder
@@ -60,28 +59,6 @@ def model_place(overrides: list[str], *, only: bool = False) -> ModelPlace:
     """
     of_place = [text for text in overrides if only or re.match(r"(root|tracking\.\w+)=", text)]
     return resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
-
-
-def check_classes(of_model: Sequence[str], of_data: Sequence[str]) -> None:
-    """Refuse data whose classes are not the model's.
-
-    Raises:
-        DataError: With the classes that differ.
-    """
-    if tuple(of_model) == tuple(of_data):
-        return
-    missing, more = sorted(set(of_model) - set(of_data)), sorted(set(of_data) - set(of_model))
-    if not missing and not more:
-        raise DataError(
-            "the data has the model's classes in another order, so that labels would be taken for one another: "
-            f"give data.classes={json.dumps(list(of_model))} where the source has that field"
-        )
-    parts = [f"the data lacks {', '.join(missing)}"] if missing else []
-    parts += [f"the model does not know {', '.join(more)}"] if more else []
-    raise DataError(
-        f"the model has {len(of_model)} classes, the data {len(of_data)}, and they differ: {'; '.join(parts)}. "
-        "Evaluate on data with the classes that the model was trained on"
-    )
 
 
 def data_name(data: Any) -> str:

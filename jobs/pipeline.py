@@ -19,10 +19,11 @@ from rich.console import Console
 from attn.config.document import read_document
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
+from attn.data.classes import check_classes
 from attn.data.content import Part, content
 from attn.data.files import list_folders
 from attn.data.source import Source, SourceConfig
-from attn.errors import AttnError, ConfigError, DataError, RunError
+from attn.errors import AttnError, ConfigError, RunError
 from attn.tracking import attach, children_of, create_run
 from jobs.origin import record_origin
 from jobs.ray_session import ray_session
@@ -145,11 +146,8 @@ class _Data:
         sections |= {"integral": config.integral.data} if config.integral else {}
         sections |= {"maps": config.maps.data} if config.maps else {}
         for name, section in sections.items():
-            if tuple(self.of(section).classes) != classes:
-                raise DataError(
-                    f"the classes of {name}.data are not those of train.data; one network follows the other"
-                )
-        config.segment.model.build(len(classes))
+            check_classes(classes, self.of(section).classes, what="train.data", of=f"{name}.data")
+        config.segment.model.build(classes)
 
 
 class _Pipeline:

@@ -18,11 +18,12 @@ from attn.errors import TrackingError
 from attn.evaluation.score import Protocol, Score
 from attn.models.bundle import Bundle
 from attn.segmentation.bundle import save_segmenter
-from attn.segmentation.labels import CueLabels, FileLabels, LabelsConfig
-from attn.segmentation.make import CUES_FILE, CueReport, make_cues
+from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsConfig
+from attn.segmentation.make import CueReport, make_cues
 from attn.segmentation.map_sources import Locate, MapSource
 from attn.tracking import attach
 from jobs.models import data_name, masks_name, open_model
+from jobs.notices import tell_notices
 from jobs.run_folder import RunFolder
 
 CUES = "cues"
@@ -34,7 +35,8 @@ def check(config: SegmentConfig, folder: RunFolder) -> dict[str, Any]:
     if isinstance(config.labels, CueLabels):
         with map_source(config, config.labels) as maps:
             next(iter(maps.read(parts.source)), None)  # maps and data belong together
-    return {}
+    tell_notices(parts.network.notices)
+    return {"notices": list(parts.network.notices)}
 
 
 def ready(config: SegmentConfig, folder: RunFolder) -> SegmentConfig:
@@ -56,7 +58,7 @@ def save(config: SegmentConfig, folder: RunFolder, shared: dict[str, Any], bundl
         bundle,
         shared["model"],
         model=config.model,
-        classes=source.classes,
+        classes=tuple(shared.get("classes") or source.classes),
         input=config.input,
         inference=config.inference,
         config_yaml=folder.read("config.yaml").decode(),

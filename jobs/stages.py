@@ -16,18 +16,15 @@ from attn import store
 from attn.config.base import Config, is_remote
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
-from attn.config.segment import SegmentConfig
 from attn.config.train import TrainConfig
 from attn.data.content import Part, mark
 from attn.data.files import join, list_files, read_bytes, sha256_of
 from attn.data.source import SourceConfig
 from attn.data.transfer import exists
 from attn.errors import AttnError
-from attn.models.bundle import WEIGHTS
-from attn.segmentation.labels import FileLabels
-from attn.segmentation.make import CUES_FILE
+from attn.models.weights import WEIGHTS, weights_file
+from attn.segmentation.labels import CUES_FILE, FileLabels
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
-from attn.segmentation.networks import weights_file
 from attn.tracking import Tracker, attach, create_run
 from jobs import cues, maps, masks, train
 from jobs.run_folder import RunFolder
@@ -284,7 +281,7 @@ def _training_inputs(config: RunConfig, work: Work) -> dict[str, Any]:
     described["data"] = work.data(config.data, parts)
     weights = described["config"]["model"].get("weights")
     if isinstance(weights, str) and weights != "imagenet":
-        file = weights_file(weights) if isinstance(config, SegmentConfig) else weights
+        file = weights_file(weights)
         if is_remote(file):
             described["weights"] = mark(file)
         else:

@@ -16,6 +16,7 @@ from attn.config.document import dump_values, read_document
 from attn.config.evaluate import EvaluateConfig, EvaluateStoreConfig
 from attn.config.resolve import resolve
 from attn.data import transfer
+from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.files import read_bytes
 from attn.data.loader import build_loader
@@ -29,7 +30,7 @@ from attn.evaluation.stored import evaluate_stored
 from attn.models.bundle import Bundle
 from attn.segmentation.device import choose_device
 from attn.store import Snapshot
-from jobs.models import check_classes, data_name, masks_name, model_place, open_model, resize_text
+from jobs.models import data_name, masks_name, model_place, open_model, resize_text
 
 Observe = Callable[[ImageMaps], None]
 
@@ -170,7 +171,7 @@ def _store_subject(location: str, version: int | None, overrides: list[str]) -> 
     if snapshot.manifest.about.get("classes") != "predicted":
         snapshot = open_maps(StoredMaps(location, version), source)
     elif opened.definition.classes:
-        check_classes(opened.definition.classes, source.classes)
+        check_classes(opened.definition.classes, source.classes, what=opened.uri)
     described = {
         "maps": opened.uri,
         "version": snapshot.version,

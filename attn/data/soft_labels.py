@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attn.data.classes import check_classes
 from attn.data.geometry import Geometry
 from attn.data.sample import Record
 from attn.data.source import Source
@@ -79,13 +80,8 @@ def open_maps(maps: StoredMaps, source: Source) -> Snapshot:
         raise DataError(
             f"version {snapshot.version} of {opened.uri} holds no map yet; `attn store show` lists versions"
         )
-    classes = opened.definition.classes
-    if classes and classes != tuple(source.classes):
-        other = sorted(set(classes) ^ set(source.classes)) or ["their order"]
-        raise DataError(
-            f"{opened.uri} has maps of {len(classes)} classes, the data has {len(source.classes)}, and they differ in "
-            f"{', '.join(other[:SHOWN])}; give the data that the maps were made of"
-        )
+    if opened.definition.classes:
+        check_classes(opened.definition.classes, source.classes, what=opened.uri)
     missing = []
     for record in source.records:
         start, stop = opened.rows.find(record.image_id)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.data.classes import check_classes
 from attn.data.files import read_bytes
 from attn.data.transfer import write_bytes
 from attn.errors import DataError
@@ -50,7 +51,5 @@ def read_predictions(location: str, classes: Sequence[str]) -> dict[str, NDArray
         values = table["probabilities"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(theirs))
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise DataError(f"{location} is no file of predictions as `attn maps` writes them: {error}") from None
-    if theirs != list(classes):
-        other = sorted(set(theirs) ^ set(classes)) or ["their order"]
-        raise DataError(f"{location} is of other classes than the data; they differ in {', '.join(other[:8])}")
+    check_classes(theirs, classes, what=location)
     return dict(zip(ids, values.astype(np.float64), strict=True))

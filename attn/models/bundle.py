@@ -35,12 +35,12 @@ from attn.data.files import sha256_of
 from attn.data.transforms import InputConfig
 from attn.errors import WeightsError
 from attn.models.network import ModelConfig, Network
+from attn.models.weights import WEIGHTS
 
 if TYPE_CHECKING:
     from attn.methods.base import MapKind
 
 FORMAT = 1
-WEIGHTS = "state_dict.pt"
 
 
 @dataclass(frozen=True)

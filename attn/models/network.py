@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from attn.config.base import Config, Location
 from attn.errors import AttnError, ConfigError
 from attn.models.backbone import Backbone, architecture
+from attn.models.class_rows import rows_by_class
 from attn.models.heads import ClassAware, FullyConnected, Head, PooledLinear
 from attn.models.normalization import frozen_statistics, normalizations
 from attn.models.output import Output
-from attn.models.weights import fit, imagenet_file, read_state_dict, with_our_names
+from attn.models.weights import fit, read_weights, with_our_names
 
 
 class ModelConfig(Config):
@@ -29,7 +30,8 @@ class ModelConfig(Config):
 
     Attributes:
         name: An architecture: see `attn.models.architectures()`.
-        weights: `imagenet` for torchvision's, a path or `s3://` URI of a state dict, or None for random weights.
+        weights: `imagenet` for torchvision's; a path or `s3://` URI of a state dict, or of a trained model's folder,
+            whose classifier is taken over class by class, by name; None for random weights.
         head: `gap`: average pooling and a linear layer. `conv`: class-aware convolution, whose class maps are the map
             kind `cam`. `fc`: VGG's fully connected layers.
         stride: Input pixels per feature; below the architecture's own, late strides become dilation. None: its own.
@@ -84,24 +86,31 @@ class ModelConfig(Config):
         """Input pixels per feature of the layer `last`."""
         return self.stride or architecture(self.name).strides[0]
 
-    def build(self, num_classes: int, layers: Sequence[str] = ()) -> Network:
+    def build(self, classes: Sequence[str] | int, layers: Sequence[str] = ()) -> Network:
         """Make the network; deterministic after `torch.manual_seed`.
 
         Args:
+            classes: Names in the order of the logits, by which the rows of a trained classifier are taken over; or how
+                many there are.
             layers: Feature layers to expose besides `last`.
 
         Raises:
             ConfigError: If a layer is unknown or more stages are frozen than there are.
             WeightsError: If the weights cannot be had or do not fit.
         """
-        network = Network(self, num_classes, layers)
+        names = None if isinstance(classes, int) else tuple(classes)
+        network = Network(self, classes if isinstance(classes, int) else len(classes), layers)
         if self.weights is not None:
-            parts = architecture(self.name)
-            location = str(imagenet_file(parts.weights or "")) if self.weights == "imagenet" else self.weights
+            parts, own = architecture(self.name), network.state_dict()
+            trained = read_weights(self.weights, parts.weights)
             counterparts = ("fc6", "fc7", "classifier") if self.head == "fc" else ("classifier",)
-            state = with_our_names(read_state_dict(location), parts.classifiers, counterparts)
-            new = [name for name in network.state_dict() if network.is_head(name)]
-            fit(network, state, new, location)
+            state = with_our_names(trained.state, parts.classifiers, counterparts)
+            scores = [name for name in own if name.startswith("head.classifier.")]
+            state, told = rows_by_class(trained, state, own, scores, names)
+            left = fit(network, state, [name for name in own if network.is_head(name)], trained.origin)
+            # That torchvision's classifier is left out is nothing to be told of.
+            said = [] if self.weights == "imagenet" else [f"{trained.origin}: {text}" for text in left]
+            network.notices = (*([told] if told else []), *said)
         return network
 
 
@@ -111,7 +120,10 @@ class Network(nn.Module):
     Attributes:
         layers: Every name that `Output.features` can have: the stages, `inner` (last convolution of the penultimate
             stage) and `last` (the last convolution before classification).
+        notices: What a user must know of how the weights that it starts from were taken over.
     """
+
+    notices: tuple[str, ...] = ()
 
     def __init__(self, config: ModelConfig, num_classes: int, layers: Sequence[str] = ()) -> None:
         super().__init__()

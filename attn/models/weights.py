@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-__all__ = ["StateDict", "fit", "imagenet_file", "read_state_dict", "with_our_names"]
+__all__ = [
+    "DESCRIPTION",
+    "WEIGHTS",
+    "StateDict",
+    "TrainedWeights",
+    "fit",
+    "imagenet_file",
+    "read_state_dict",
+    "read_weights",
+    "weights_file",
+    "with_our_names",
+]
 
 import hashlib
 import io
+import json
 import logging
 import os
 import pickle
 import tempfile
 import urllib.request
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import torch
 from torch import Tensor, nn
 
 from attn.config.base import is_remote
-from attn.data.files import read_bytes
+from attn.data.files import name_of, read_bytes, sha256_of
+from attn.data.transfer import exists
 from attn.errors import DataError, WeightsError
 
 log = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
+WEIGHTS, DESCRIPTION = "state_dict.pt", "model.json"
+"""Of a trained model's folder (`attn.models.bundle`): its tensors, and what describes them."""
 TIMEOUT_S = 10.0
 SHOWN = 4
 
@@ -53,31 +68,68 @@ def imagenet_file(weights: str) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class TrainedWeights:
+    """A state dict, and what is known of it.
+
+    Attributes:
+        origin: The file that it is from.
+        classes: Names in the order of the classifier's rows, where the trained model's description lies beside it.
+    """
+
+    state: StateDict
+    origin: str
+    classes: tuple[str, ...] | None = None
+
+
+def weights_file(weights: str) -> str:
+    """The state dict itself, where a trained model's folder, or its run's, is given."""
+    if is_remote(weights):
+        is_folder = not weights.endswith((".pt", ".pth")) and exists(f"{weights.rstrip('/')}/{WEIGHTS}")
+        return f"{weights.rstrip('/')}/{WEIGHTS}" if is_folder else weights
+    places = (Path(weights, WEIGHTS), Path(weights, "model", WEIGHTS))
+    return next((str(place) for place in places if place.is_file()), weights)
+
+
+def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
+    """Read a config's `weights`.
+
+    Args:
+        weights: `imagenet`; or a path or `s3://` URI of a state dict or of a trained model's folder.
+        imagenet: torchvision's weights, `Enum.MEMBER`.
+
+    Raises:
+        WeightsError: As `read_state_dict`; or the file is not the one that the description beside it is of.
+    """
+    if weights == "imagenet":
+        location = str(imagenet_file(imagenet or ""))
+        return TrainedWeights(read_state_dict(location), location)
+    location = weights_file(weights)
+    source = _source(location)
+    state = _state_dict(source, location)
+    described = f"{location.removesuffix(WEIGHTS)}{DESCRIPTION}"
+    if name_of(location) != WEIGHTS or not exists(described):
+        return TrainedWeights(state, location)
+    try:
+        values = json.loads(read_bytes(described))
+        classes, sha256 = tuple(map(str, values["classes"])), values["sha256"]
+    except (ValueError, KeyError, TypeError, DataError) as error:
+        raise WeightsError(f"{described} is not a model description: {error}") from None
+    if sha256 != (sha256_of(Path(source)) if isinstance(source, str) else _sha256(source)):
+        raise WeightsError(
+            f"{location} is not the file that {DESCRIPTION} beside it describes (SHA-256 differs), so that its classes "
+            "are not known: copy the folder again, or give the state dict alone"
+        )
+    return TrainedWeights(state, location, classes)
+
+
 def read_state_dict(location: str) -> StateDict:
     """Read a state dict from a path or an `s3://` URI; no code that a pickle may hold is run.
 
     Raises:
         WeightsError: If it cannot be read or is not a flat dict of tensors.
     """
-    source = _fetch(location) if is_remote(location) else location
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {location}: correct model.weights") from error
-    except Exception as error:  # a file that is no state dict can raise anything in torch's readers
-        # torch's own text for a refused pickle advises to read it unsafely.
-        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).partition(chr(10))[0]})"
-        raise WeightsError(
-            f"{location} cannot be read as weights{reason}: a state dict saved by torch.save(model.state_dict(), …) is "
-            "expected, that holds tensors only; a pickle that would have to run code is refused"
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        held = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
-        raise WeightsError(
-            f"{location} is not a state dict (names to tensors) but holds {held}: "
-            "save the state dict that is in it to a file of its own, and name that with model.weights"
-        )
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    return _state_dict(_source(location), location)
 
 
 def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequence[str]) -> StateDict:
@@ -102,12 +154,15 @@ def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequenc
     return renamed
 
 
-def fit(network: nn.Module, state: StateDict, new: Collection[str], origin: str) -> None:
+def fit(network: nn.Module, state: StateDict, new: Collection[str], origin: str) -> list[str]:
     """Load a state dict; only the layers that depend on the data may be missing or of another size.
 
     Args:
         new: Names of the parameters whose size follows the data.
         origin: Where the weights come from, for messages.
+
+    Returns:
+        Of each layer that was left at its start values, that it was and why.
 
     Raises:
         WeightsError: If anything else is missing, left over or of another shape; lists the first few.
@@ -120,9 +175,14 @@ def fit(network: nn.Module, state: StateDict, new: Collection[str], origin: str)
     shapes = {name: (tuple(state[name].shape), tuple(own[name].shape)) for name in state if name in own}
     other = {name for name, (given, expected) in shapes.items() if given != expected}
     dropped = {layer for layer in layers if any(name.rpartition(".")[0] == layer for name in other)}
+    left = list[str]()
     for layer in sorted(dropped):
-        sizes = {name: shapes[name] for name in other if name.rpartition(".")[0] == layer}
-        log.info("weights: %s is left at its start values; %s has another size: %s", layer, origin, sizes)
+        sizes = ", ".join(
+            f"{name.rpartition('.')[2]} is {shapes[name][0]} there and {shapes[name][1]} here"
+            for name in sorted(other)
+            if name.rpartition(".")[0] == layer
+        )
+        left.append(f"{layer} is left at its start values: {sizes}")
     state = {name: value for name, value in state.items() if name.rpartition(".")[0] not in dropped}
     missing = [name for name in own if name not in state and name not in new and "num_batches_tracked" not in name]
     extra = [name for name in state if name not in own]
@@ -131,9 +191,41 @@ def fit(network: nn.Module, state: StateDict, new: Collection[str], origin: str)
     if missing or extra or wrong:
         listed = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in faults if names)
         raise WeightsError(f"{origin} does not fit the network. {listed}. Choose model.name and model.head to match it")
-    for layer in sorted({name.rpartition(".")[0] for name in new if name not in state} - dropped):
-        log.info("weights: %s is left at its start values; %s does not hold it", layer, origin)
+    absent = sorted({name.rpartition(".")[0] for name in new if name not in state} - dropped)
+    left += [f"{layer} is left at its start values: it is not among the weights" for layer in absent]
     network.load_state_dict(state, strict=False)
+    for text in left:
+        log.info("%s: %s", origin, text)
+    return left
+
+
+def _source(location: str) -> io.BytesIO | str:
+    return _fetch(location) if is_remote(location) else location
+
+
+def _sha256(source: io.BytesIO) -> str:
+    return hashlib.sha256(source.getbuffer()).hexdigest()
+
+
+def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {location}: correct model.weights") from error
+    except Exception as error:  # a file that is no state dict can raise anything in torch's readers
+        # torch's own text for a refused pickle advises to read it unsafely.
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).partition(chr(10))[0]})"
+        raise WeightsError(
+            f"{location} cannot be read as weights{reason}: a state dict saved by torch.save(model.state_dict(), …) is "
+            "expected, that holds tensors only; a pickle that would have to run code is refused"
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        held = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
+        raise WeightsError(
+            f"{location} is not a state dict (names to tensors) but holds {held}: "
+            "save the state dict that is in it to a file of its own, and name that with model.weights"
+        )
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def _some(names: Sequence[str]) -> str:
@@ -157,7 +249,7 @@ def _download(url: str, path: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _fetch(uri: str) -> IO[bytes]:
+def _fetch(uri: str) -> io.BytesIO:
     try:
         return io.BytesIO(read_bytes(uri))
     except DataError as error:

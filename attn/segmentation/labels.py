@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["CueLabels", "FileLabels", "LabelReader", "LabelsConfig", "MaskLabels", "read_labels"]
+__all__ = ["CUES_FILE", "CueLabels", "FileLabels", "LabelReader", "LabelsConfig", "MaskLabels", "read_labels"]
 
 import io
+import json
 import zipfile
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -12,14 +13,18 @@ from typing import Literal, Protocol
 import numpy as np
 
 from attn.config.base import Location, Variant
+from attn.data.classes import check_classes
 from attn.data.decode import read_mask
 from attn.data.files import FileFault, absent_folder, join, list_files, read_bytes
 from attn.data.sample import Record
+from attn.data.transfer import exists
 from attn.errors import DataError
 from attn.segmentation.cues import IGNORE, CueRule, Labels, SecRule
 from attn.segmentation.map_sources import MapSourceConfig
 from attn.segmentation.masks import mask_name
 
+CUES_FILE = "cues.json"
+"""Beside cues that attn has made: what they are of, their classes among it."""
 SHOWN = 4
 
 
@@ -81,13 +86,16 @@ class MaskLabels(LabelsConfig):
     source: Literal["masks"] = "masks"
 
 
-def read_labels(config: LabelsConfig, records: Sequence[Record], num_classes: int) -> LabelReader:
+def read_labels(config: LabelsConfig, records: Sequence[Record], classes: Sequence[str]) -> LabelReader:
     """The reader of a run's labels; every image is looked for before training begins.
 
     Cues that have yet to be made cannot be read: the run makes them, and goes on with `FileLabels` of their folder.
 
+    Args:
+        classes: Of the data, in its order.
+
     Raises:
-        DataError: An image has no labels, or the file is not what it should be.
+        DataError: An image has no labels, the file is not what it should be, or its labels are of other classes.
     """
     if isinstance(config, MaskLabels):
         bare = [record.image_id for record in records if record.mask is None]
@@ -97,7 +105,7 @@ def read_labels(config: LabelsConfig, records: Sequence[Record], num_classes: in
     if not isinstance(config, FileLabels):
         return _Unmade()
     path = config.path
-    reader = _Archive(path, num_classes) if path.endswith(".npz") else _Folder(path, num_classes)
+    reader = _Archive(path, len(classes)) if path.endswith(".npz") else _Folder(path, classes)
     missing = reader.missing(records)
     if missing:
         raise DataError(f"{path} has no labels for {_some(missing, len(records))}{absent_folder(path)}")
@@ -123,8 +131,14 @@ class _Masks:
 class _Folder:
     needs_mask = False
 
-    def __init__(self, folder: str, num_classes: int) -> None:
-        self.folder, self.num_classes = folder, num_classes
+    def __init__(self, folder: str, classes: Sequence[str]) -> None:
+        self.folder, self.num_classes = folder, len(classes)
+        if exists(place := join(folder, CUES_FILE)):
+            try:
+                theirs = json.loads(read_bytes(place))["classes"][1:]
+            except (ValueError, KeyError, TypeError):
+                raise FileFault(place, "is no description of cues: make them again") from None
+            check_classes(theirs, classes, what=folder)
 
     def missing(self, records: Sequence[Record]) -> list[str]:
         there: dict[str, set[str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CUES_FILE", "CueReport", "make_cues", "sweep_cues"]
+__all__ = ["CueReport", "make_cues", "sweep_cues"]
 
 import hashlib
 import json
@@ -21,13 +21,11 @@ from attn.data.sample import Example, Record
 from attn.data.source import Source
 from attn.errors import DataError
 from attn.segmentation.cues import Labels, Maps, cue_labels
-from attn.segmentation.labels import CueLabels
+from attn.segmentation.labels import CUES_FILE, CueLabels
 from attn.segmentation.map_sources import ImageMap, MapSource
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.quality import CueQuality, CueSweep, cue_matrix
 from attn.segmentation.saliency import METHOD, border_saliency
-
-CUES_FILE = "cues.json"
 
 R = TypeVar("R")
 

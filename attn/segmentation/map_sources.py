@@ -13,6 +13,7 @@ __all__ = [
     "StoreMaps",
 ]
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from attn.config.base import Location, Variant
+from attn.data.classes import CLASSES_FILE, check_classes, named_classes, some_names
 from attn.data.decode import read_saliency
-from attn.data.files import absent_folder, join, list_files
+from attn.data.files import absent_folder, join, list_files, stem_of
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
 from attn.maps.attention import MapKind
@@ -30,6 +32,8 @@ from attn.maps.attention import MapKind
 if TYPE_CHECKING:
     from attn.models.bundle import Bundle
     from attn.store import Snapshot
+
+log = logging.getLogger(__name__)
 
 ImageMap = dict[int, NDArray[np.float32]]
 """An image's maps by class index, in its own frame on any grid, non-negative."""
@@ -96,13 +100,14 @@ class StoreMaps(MapSourceConfig):
     def open(self, locate: Locate) -> MapSource:
         from attn import store
 
-        return _StoreMaps(store.open(self.uri).at(self.version), self.uri)
+        opened = store.open(self.uri)
+        return _StoreMaps(opened.at(self.version), self.uri, opened.definition.classes)
 
 
 class FolderMaps(MapSourceConfig):
     """Grey PNGs `<image id>_<class index>.png`, as published OAA and `attn store export` write them.
 
-    The class's name may stand in place of its index.
+    The class's name may stand in place of its index. What attn writes has the names in `classes.json` beside them.
     """
 
     source: Literal["folder"] = "folder"
@@ -138,7 +143,7 @@ class _ModelMaps:
         from attn.evaluation.inference import image_maps
         from attn.segmentation.device import choose_device
 
-        _same_classes("the model", self.bundle.classes, source.classes)
+        check_classes(self.bundle.classes, source.classes)
         device = choose_device(self.config.device)
         network = self.bundle.network.to(device)
         dataset = AttentionDataset(source, self.bundle.input, train=False)
@@ -151,11 +156,13 @@ class _ModelMaps:
 
 
 class _StoreMaps:
-    def __init__(self, snapshot: Snapshot, uri: str) -> None:
-        self.snapshot, self.uri = snapshot, uri
+    def __init__(self, snapshot: Snapshot, uri: str, classes: Sequence[str]) -> None:
+        self.snapshot, self.uri, self.classes = snapshot, uri, classes
         self.description = {"source": "store", "digest": snapshot.digest(), "version": snapshot.version}
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
+        if self.classes:
+            check_classes(self.classes, source.classes, what=self.uri)
         for position, record in enumerate(source.records):
             try:
                 maps = self.snapshot[record.image_id]
@@ -174,7 +181,17 @@ class _FolderMaps:
             )
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
+        if (classes := named_classes(self.folder, self.files)) is not None:
+            check_classes(classes, source.classes, what=self.folder)
         names = [self._names(record.image_id, record.labels, source.classes) for record in source.records]
+        if classes is None and any(stem_of(name).endswith(f"_{i}") for found in names for i, name in found.items()):
+            log.warning(
+                "%s does not say which classes the indices in its files' names are of (there is no %s): they are taken "
+                "for the data's, 0 being the first of %s",
+                self.folder,
+                CLASSES_FILE,
+                some_names(source.classes),
+            )
         bare = [r.image_id for r, found in zip(source.records, names, strict=True) if r.labels and not found]
         if bare and len(bare) == sum(bool(record.labels) for record in source.records):
             raise DataError(f"{self.folder} has no map of any of the {len(bare)} images, {bare[0]} the first of them")
@@ -187,11 +204,3 @@ class _FolderMaps:
         choices = {index: (f"{image_id}_{index}.png", f"{image_id}_{classes[index]}.png") for index in labels}
         found = {index: [name for name in names if name in self.files] for index, names in choices.items()}
         return {index: names[0] for index, names in found.items() if names}
-
-
-def _same_classes(what: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
-    if tuple(theirs) != tuple(ours):
-        other = sorted(set(theirs) ^ set(ours)) or ["the order"]
-        raise DataError(
-            f"{what} knows {len(theirs)} classes, the data {len(ours)}, and they differ in {', '.join(other[:8])}"
-        )

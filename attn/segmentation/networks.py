@@ -8,23 +8,23 @@ positions; the fourth and fifth keep the resolution, conv5 is dilated by 2; an a
 
 from __future__ import annotations
 
-__all__ = ["SegmentationModelConfig", "SegmentationNetwork", "SegmentationOutput", "weights_file"]
+__all__ = ["SegmentationModelConfig", "SegmentationNetwork", "SegmentationOutput"]
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from attn.config.base import Config, Location, is_remote
+from attn.config.base import Config, Location
 from attn.errors import AttnError, ConfigError
 from attn.models.backbone import Architecture, Backbone, architecture
-from attn.models.bundle import WEIGHTS
+from attn.models.class_rows import rows_by_class
 from attn.models.normalization import frozen_statistics, normalizations
-from attn.models.weights import StateDict, fit, imagenet_file, read_state_dict, with_our_names
+from attn.models.weights import StateDict, fit, read_weights, with_our_names
 
 DILATIONS = {"largefov": (12,), "aspp": (6, 12, 18, 24)}
 FC_WIDTH, FC_SIDE = 4096, 7
@@ -37,7 +37,8 @@ class SegmentationModelConfig(Config):
     Attributes:
         name: An architecture: see `attn.models.architectures()`.
         weights: `imagenet` for torchvision's; a path or `s3://` URI of a state dict, or a trained model's folder, of
-            which the backbone is taken, and the head where it is the same one; None for random weights.
+            which the backbone is taken, and the head where it is the same one, its scores class by class, by name; None
+            for random weights.
         head: `largefov`: one branch of dilation 12. `aspp`: four branches of dilation 6, 12, 18 and 24, summed.
         hidden: Channels of a branch's fc6 and fc7, before the layer of the scores; None: the branch is that layer
             alone, with 3×3 weights, as DeepLab-v2 has it on ResNet-101.
@@ -90,20 +91,32 @@ class SegmentationModelConfig(Config):
         """The dilation of each branch."""
         return self.dilations or DILATIONS[self.head]
 
-    def build(self, num_classes: int) -> SegmentationNetwork:
+    def build(self, classes: Sequence[str] | int) -> SegmentationNetwork:
         """Make the network, with one channel more than classes; deterministic after `torch.manual_seed`.
+
+        Args:
+            classes: Names in the order of the channels behind the first, by which the channels of a trained network are
+                taken over; or how many there are.
 
         Raises:
             ConfigError: More stages are frozen than there are.
             WeightsError: The weights cannot be had or do not fit.
         """
-        network = SegmentationNetwork(self, num_classes)
+        names = None if isinstance(classes, int) else tuple(classes)
+        network = SegmentationNetwork(self, classes if isinstance(classes, int) else len(classes))
         if self.weights is not None:
-            parts = architecture(self.name)
-            state, origin = _read(self.weights, parts)
-            own = network.state_dict()
+            parts, own = architecture(self.name), network.state_dict()
+            trained = read_weights(self.weights, parts.weights)
+            # VGG's fc6 and fc7 stay as they are.
+            layers = ("fc6", "fc7", "classifier") if _has_fc(parts) else ()
+            state = with_our_names(trained.state, parts.classifiers, layers)
+            scores = [name for name in own if name.startswith("head.") and name.split(".")[-2] == "classifier"]
+            state, told = rows_by_class(trained, state, own, scores, names, first=1)
             wanted = _starting_point(state, own, network.pretrained_head)
-            fit(network, wanted, [name for name in own if name.startswith("head.")], origin)
+            left = fit(network, wanted, [name for name in own if name.startswith("head.")], trained.origin)
+            of_its_kind = any(name in state for name in scores)
+            said = [f"{trained.origin}: {text}" for text in left] if of_its_kind else []
+            network.notices = (*([told] if told else []), *said)
         return network
 
 
@@ -115,7 +128,13 @@ class SegmentationOutput:
 
 
 class SegmentationNetwork(nn.Module):
-    """Images to a score of every class, the background first, at every position."""
+    """Images to a score of every class, the background first, at every position.
+
+    Attributes:
+        notices: What a user must know of how the weights that it starts from were taken over.
+    """
+
+    notices: tuple[str, ...] = ()
 
     def __init__(self, config: SegmentationModelConfig, num_classes: int) -> None:
         super().__init__()
@@ -243,19 +262,6 @@ def _widen_poolings(backbone: nn.Module) -> None:
     for module in backbone.modules():
         if isinstance(module, nn.MaxPool2d):
             module.kernel_size, module.padding = 3, 1
-
-
-def _read(weights: str, parts: Architecture) -> tuple[StateDict, str]:
-    """A state dict in our names; VGG's fc6 and fc7 among them, as they are."""
-    location = str(imagenet_file(parts.weights or "")) if weights == "imagenet" else weights_file(weights)
-    names = ("fc6", "fc7", "classifier") if _has_fc(parts) else ()
-    return with_our_names(read_state_dict(location), parts.classifiers, names), location
-
-
-def weights_file(weights: str) -> str:
-    """The state dict itself, where a trained model's folder is given."""
-    is_folder = not weights.endswith((".pt", ".pth")) if is_remote(weights) else Path(weights).is_dir()
-    return f"{weights.rstrip('/')}/{WEIGHTS}" if is_folder else weights
 
 
 def _starting_point(state: StateDict, own: StateDict, pretrained_head: bool) -> StateDict:

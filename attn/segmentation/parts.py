@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from attn.config.segment import SegmentConfig
+from attn.data.classes import check_classes
 from attn.data.loader import build_loader
 from attn.data.source import Source
-from attn.errors import DataError
 from attn.segmentation.crf_pool import LocalCrfPool, spare_cores
 from attn.segmentation.dataset import SegmentationDataset
 from attn.segmentation.labels import read_labels
@@ -59,10 +59,10 @@ def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) ->
         AttnError: Data, labels, weights or their combination do not fit; says which.
     """
     source = build_source(config)
-    labels = read_labels(config.labels, source.records, len(source.classes))
+    labels = read_labels(config.labels, source.records, source.classes)
     method = config.method.build(Refinement(config.input, LocalCrfPool(crf_processes(config, world))))
     torch.manual_seed(config.seed)
-    network = config.model.build(len(source.classes))
+    network = config.model.build(source.classes)
     size = (config.input.size, config.input.size) if isinstance(config.input.size, int) else config.input.size
     grid = size if method.at_input else network.grid(size)
     dataset = SegmentationDataset(source, config.input, train=True, seed=config.seed, labels=labels, grid=grid)
@@ -92,6 +92,7 @@ def _validation(config: SegmentConfig, source: Source) -> Source | None:
     if config.validation.split is None:
         return None
     val_source = config.data.model_copy(update={"split": config.validation.split}).build()
-    if val_source.classes != source.classes:
-        raise DataError(f"the classes of split {config.validation.split!r} are not those of {config.data.split!r}")
+    check_classes(
+        source.classes, val_source.classes, what=f"split {config.data.split!r}", of=f"split {config.validation.split!r}"
+    )
     return val_source

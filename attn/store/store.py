@@ -4,6 +4,9 @@ from __future__ import annotations
 
 __all__ = ["MapStore"]
 
+from attn.data.classes import CLASSES_FILE, classes_file
+from attn.data.files import join
+from attn.data.transfer import write_bytes
 from attn.store.conditions import check_conditions
 from attn.store.definition import Definition, check_name
 from attn.store.export import export
@@ -160,14 +163,18 @@ class MapStore:
         """Write a version's maps for other programs, and say how many.
 
         Args:
-            target: `png`: a folder, into which `<image id>_<class index>.png` go. `npz`, `parquet`: a file.
+            target: `png`: a folder, into which `<image id>_<class index>.png` go and, where the store has them, the
+                names of the classes as `classes.json`. `npz`, `parquet`: a file.
             form: `png`, `npz` or `parquet`.
             version: Left out, the newest.
 
         Raises:
             StoreError: There is no such format, or the target cannot be written.
         """
-        return export(self.at(version, run=run), self.rows, self.grid, target, form)
+        count = export(self.at(version, run=run), self.rows, self.grid, target, form)
+        if form == "png" and self.definition.classes:
+            write_bytes(join(target, CLASSES_FILE), classes_file(self.definition.classes))
+        return count
 
     def __repr__(self) -> str:
         return f"MapStore({self.uri!r})"

@@ -12,13 +12,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from attn.config.train import TrainConfig
+from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
 from attn.data.sampler import choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source
-from attn.errors import DataError
 from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
@@ -75,7 +75,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     sampler = build_sampler(config, source, rank=rank, world=world, supervised=supervised, fraction=fraction)
     val_dataset, val_loader = _validation(config, rank, world, source)
     torch.manual_seed(config.seed)
-    network = config.model.build(len(source.classes), layers=method.layers)
+    network = config.model.build(source.classes, layers=method.layers)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
     return Parts(
         source, dataset, sampler, loader, method, network, val_dataset, val_loader,
@@ -107,8 +107,9 @@ def _validation(
     if config.validation.split is None:
         return None, None
     val_source = config.data.model_copy(update={"split": config.validation.split}).build()
-    if val_source.classes != source.classes:
-        raise DataError(f"the classes of split {config.validation.split!r} are not those of {config.data.split!r}")
+    check_classes(
+        source.classes, val_source.classes, what=f"split {config.data.split!r}", of=f"split {config.validation.split!r}"
+    )
     dataset = AttentionDataset(val_source, config.input, train=False, seed=config.seed)
     # Images that keep their aspect differ in size, and only equal ones make a batch.
     size = 1 if config.input.resize == "short_side" else max(1, config.training.batch_size // world)

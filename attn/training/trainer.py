@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from attn.config.run import RunConfig
+from attn.data.classes import check_classes
 from attn.data.sample import Batch
 from attn.methods.base import Parts, Progress
 from attn.training.accumulation import Accumulator
@@ -310,6 +311,7 @@ class Trainer:
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "classes": list(self.parts.source.classes),
         }
         if self.auxiliary is not None:
             shared["auxiliary"] = self.auxiliary.module.state_dict()
@@ -323,9 +325,16 @@ class Trainer:
 
         reporter.checkpoint(self.position, metrics, write)
 
+    def _read(self, folder: Path) -> tuple[Position, dict[str, Any], dict[str, Any] | None]:
+        """A checkpoint of these classes; those from before checkpoints named them are taken for such."""
+        found = load_checkpoint(folder, self.world.rank, self.world.size)
+        classes = self.parts.source.classes
+        check_classes(found[1].get("classes", classes), classes, what="the run's checkpoint")
+        return found
+
     def _restore(self, folder: Path) -> dict[str, Any]:
         """Take over a checkpoint; returns the part of it that all workers share."""
-        position, shared, own = self.world.together(lambda: load_checkpoint(folder, self.world.rank, self.world.size))
+        position, shared, own = self.world.together(lambda: self._read(folder))
         self.network.load_state_dict(shared["model"])
         _load(self.optimizer, shared["optimizer"])
         self.scaler.load_state_dict(shared["scaler"])

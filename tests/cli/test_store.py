@@ -93,7 +93,7 @@ def test_export(stored: MapStore, tmp_path: Path, attn: Attn) -> None:
     target = tmp_path / "out"
     found = attn("store", "export", stored.uri, str(target), "--version", "2", "--json")
     assert (found.status, found.json) == (0, {"maps": 3, "version": 2, "format": "png", "target": str(target)})
-    assert {path.name for path in target.iterdir()} == {"a_0.png", "a_1.png", "b_0.png"}
+    assert {path.name for path in target.iterdir()} == {"a_0.png", "a_1.png", "b_0.png", "classes.json"}
     found = attn("store", "export", stored.uri, str(tmp_path / "m.npz"), "--format", "npz")
     assert (found.status, found.out.startswith("3 maps of version 3")) == (0, True)
     with np.load(tmp_path / "m.npz") as file:

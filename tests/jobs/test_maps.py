@@ -122,7 +122,8 @@ def test_predicted_classes_alone(root: Path) -> None:
 def test_pngs_lie_at_the_images_size(root: Path) -> None:
     result = run("first", [f"root={root}", "output.kind=png"])
     expected = seen(root, grid=None)
-    assert len(list(Path(result["png"]).iterdir())) == result["maps"] == sum(len(one.maps) for one in expected)
+    assert json.loads(Path(result["png"], "classes.json").read_text()) == list(CLASSES)
+    assert len(list(Path(result["png"]).glob("*.png"))) == result["maps"] == sum(len(one.maps) for one in expected)
     for image in expected:
         for label, values in image.maps.items():
             pixels = cv2.imread(f"{result['png']}/{image.record.image_id}_{label}.png", cv2.IMREAD_UNCHANGED)
@@ -176,7 +177,7 @@ def test_what_does_not_belong_to_a_store_is_refused(root: Path, tmp_path: Path) 
     with pytest.raises(DataError, match="has no prediction"):
         evaluate.run(place, [*data, "data.count=4", f"predictions={tmp_path}/few.parquet"])
     write_predictions(str(tmp_path / "other.parquet"), {}, ["a", "b", "c"])
-    with pytest.raises(DataError, match="other classes"):
+    with pytest.raises(DataError, match="they differ: the data lacks a, b, c"):
         evaluate.run(place, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"])
     with pytest.raises(DataError, match="no file of predictions"):
         evaluate.run(place, [*data, "data.count=4", f"predictions={written['folder']}/config.yaml"])

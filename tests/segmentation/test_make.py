@@ -16,13 +16,14 @@ from attn.data.generated import ScenesConfig
 from attn.data.sample import Example
 from attn.data.source import Source
 from attn.data.transforms import InputConfig
+from attn.data.view import SourceView
 from attn.data.voc import VOC_CLASSES, VocConfig
 from attn.errors import DataError
 from attn.models import ModelConfig
 from attn.models.bundle import load_bundle, save_bundle
 from attn.segmentation.cues import OaaRule, SecRule
-from attn.segmentation.labels import CueLabels, FileLabels, MaskLabels, read_labels
-from attn.segmentation.make import CUES_FILE, CueReport, make_cues, sweep_cues
+from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, MaskLabels, read_labels
+from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, ModelMaps, StoreMaps
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.quality import CueQuality, cue_matrix
@@ -94,7 +95,7 @@ def test_store_and_folder_give_the_same(scenes: Source, map_store: str, map_fold
     written = json.loads((tmp_path / "a" / CUES_FILE).read_text())
     assert written["quality"] == quality.figures()
     assert written["rule"]["name"] == "sec"
-    reader = read_labels(FileLabels(path=str(tmp_path / "a")), scenes.records, len(scenes.classes))
+    reader = read_labels(FileLabels(path=str(tmp_path / "a")), scenes.records, scenes.classes)
     total = sum(
         cue_matrix(reader(record, (40, 40), None), _mask(scenes.load(i)), len(scenes.classes))
         for i, record in enumerate(scenes.records)
@@ -105,6 +106,31 @@ def test_store_and_folder_give_the_same(scenes: Source, map_store: str, map_fold
 def _mask(example: Example) -> np.ndarray:
     assert example.mask is not None
     return example.mask
+
+
+def test_indices_of_other_classes_are_refused(scenes: Source, map_store: str, map_folder: Path, tmp_path: Path) -> None:
+    """The same images and indices under other names: whatever says its classes is believed."""
+    turned = SourceView(scenes, range(len(scenes.records)), tuple(reversed(scenes.classes)))
+    fewer = ScenesConfig(count=6, size=40, classes=scenes.classes[:5]).build()
+    store.open(map_store).export(str(tmp_path / "exported"))
+    _make(scenes, _labels(FolderMaps(path=str(tmp_path / "exported"))), tmp_path / "cues")
+    for maps in (StoreMaps(uri=map_store), FolderMaps(path=str(tmp_path / "exported"))):
+        with pytest.raises(DataError, match="another order"):
+            _make(turned, _labels(maps), tmp_path / "out")
+        with pytest.raises(DataError, match=f"the data lacks .*{scenes.classes[5]}"):
+            _make(fewer, _labels(maps), tmp_path / "out")
+    with pytest.raises(DataError, match="another order"):
+        read_labels(FileLabels(path=str(tmp_path / "cues")), turned.records, turned.classes)
+    (tmp_path / "exported" / "classes.json").write_text("{}")
+    with pytest.raises(DataError, match="no list of class names"):
+        _make(scenes, _labels(FolderMaps(path=str(tmp_path / "exported"))), tmp_path / "out")
+
+
+def test_indices_without_names_are_told_of(
+    scenes: Source, map_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _make(scenes, _labels(FolderMaps(path=str(map_folder))), tmp_path / "out")
+    assert f"0 being the first of {scenes.classes[0]}, " in caplog.text
 
 
 def test_digest_follows_the_cues_alone(scenes: Source, map_store: str, tmp_path: Path) -> None:
@@ -177,7 +203,7 @@ def test_void_masks_say_nothing_of_cues(voc: Path, tmp_path: Path) -> None:
 def test_sec_published_cues(shared: Path) -> None:
     voc = VocConfig(root=str(shared / "data/voc"), split="train").build()
     labels = FileLabels(path=str(shared / "data/seeds/sec_cues_41x41.npz"))
-    reader = read_labels(labels, voc.records, len(voc.classes))
+    reader = read_labels(labels, voc.records, voc.classes)
     matrix = np.zeros((21, 22), np.int64)
     for index in range(0, len(voc.records), 8):
         example = voc.load(index)
@@ -237,32 +263,32 @@ def test_missing_saliency_and_labels_are_faults(voc: Path, tmp_path: Path) -> No
 def test_ready_made_labels_are_looked_for_first(voc: Path, tmp_path: Path) -> None:
     records = list(VocConfig(root=str(voc)).build().records)
     with pytest.raises(DataError, match=r"no labels for 3 of 3 images: a_1"):
-        read_labels(FileLabels(path=str(tmp_path)), records, 20)
+        read_labels(FileLabels(path=str(tmp_path)), records, VOC_CLASSES)
     archive = tmp_path / "cues.npz"
     np.savez(archive, ids=["a_1", "b_2"], cues=np.zeros((2, 4, 4), np.uint8))
     with pytest.raises(DataError, match=r"no labels for 1 of 3 images: c_3"):
-        read_labels(FileLabels(path=str(archive)), records, 20)
+        read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)
     np.savez(archive, ids=["a_1"], cues=np.full((1, 4, 4), 77, np.uint8))
     with pytest.raises(DataError, match="no class"):
-        read_labels(FileLabels(path=str(archive)), records, 20)
+        read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)
     ids = ["a_1", "b_2", "c_3"]
     np.savez(archive, ids=ids, cues=np.full((3, 4, 4), 255, np.uint8))
     with pytest.raises(DataError, match="nothing to learn from"):
-        read_labels(FileLabels(path=str(archive)), records, 20)
+        read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)
     for wrong in ({"ids": "a_1"}, {"cues": np.zeros((3, 0, 4), np.uint8)}, {"cues": np.zeros((3, 4, 4))}):
         np.savez(archive, **{"ids": ids, "cues": np.zeros((3, 4, 4), np.uint8)} | wrong)
         with pytest.raises(DataError, match=r"expected \(N,\), uint8 \(N, h, w\)"):
-            read_labels(FileLabels(path=str(archive)), records, 20)
+            read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)
     np.save(tmp_path / "one.npy", np.zeros(3))
     for content in (b"nothing", b"", (tmp_path / "one.npy").read_bytes()):
         archive.write_bytes(content)
         with pytest.raises(DataError, match="no NPZ file"):
-            read_labels(FileLabels(path=str(archive)), records, 20)
+            read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)
     with pytest.raises(DataError, match="there is no such folder"):
-        read_labels(FileLabels(path=str(tmp_path / "gone")), records, 20)
+        read_labels(FileLabels(path=str(tmp_path / "gone")), records, VOC_CLASSES)
     bare = list(VocConfig(root=str(voc), masks=None, labels=_label_file(tmp_path)).build().records)
     with pytest.raises(DataError, match="have no mask"):
-        read_labels(MaskLabels(), bare, 20)
+        read_labels(MaskLabels(), bare, VOC_CLASSES)
 
 
 def _label_file(folder: Path) -> str:

@@ -29,7 +29,7 @@ PROGRESS = Progress(0, 0, 0.0)
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     source = ScenesConfig(count=4, size=40).build()
-    labels = read_labels(MaskLabels(), source.records, len(source.classes))
+    labels = read_labels(MaskLabels(), source.records, source.classes)
     dataset = SegmentationDataset(source, INPUT, train=True, seed=0, labels=labels, grid=(8, 8))
     batch = collate([dataset[index] for index in range(4)])
     assert batch.cues is not None

@@ -1,0 +1,49 @@
+"""A run goes on from a checkpoint only with the classes that it began with, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from attn.training.checkpoint import Position
+from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.world import TrainingStopped, World
+
+SMALL = ["data.count=4", "data.size=32", "input.size=32", "validation.split=null", "training.batch_size=4"]
+
+
+class Keeper:
+    """Keeps one checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def step(self, record: StepRecord) -> None: ...
+
+    def cancelled(self) -> bool:
+        return False
+
+    def epoch(self, record: EpochRecord, trainer: Trainer) -> None: ...
+
+    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
+        self.folder.mkdir()
+        write(self.folder)
+
+
+def trainer(classes: tuple[str, ...]) -> Trainer:
+    config = load_config(TrainConfig, "scenes_grad_cam", [*SMALL, f"data.classes=[{', '.join(classes)}]"])
+    return Trainer(config, World.current())
+
+
+def test_another_order_or_number_of_classes_stops_the_run(tmp_path: Path) -> None:
+    boat, plane, sheep = "boat", "plane", "sheep"
+    trainer((boat, plane, sheep))._save(Keeper(tmp_path / "saved"), {})
+    assert trainer((boat, plane, sheep))._restore(tmp_path / "saved")["classes"] == [boat, plane, sheep]
+    with pytest.raises(TrainingStopped, match="the classes of the run's checkpoint in another order"):
+        trainer((plane, boat, sheep))._restore(tmp_path / "saved")
+    with pytest.raises(TrainingStopped, match="the data lacks sheep"):
+        trainer((boat, plane))._restore(tmp_path / "saved")
