@@ -13,7 +13,13 @@ from attn.data.sample import Box, Example
 
 
 def boxes_of(example: Example) -> tuple[tuple[int, Box], ...]:
-    """The image's boxes: those of its record, else one around each 8-connected piece of each class of its mask."""
+    """The image's boxes: those of its record, else one around each 8-connected piece of each class of its mask.
+
+    Raises:
+        DataError: The record has boxes, but they are of no use.
+    """
+    if example.boxes_fault is not None:
+        raise example.boxes_fault
     if example.record.boxes or example.mask is None:
         return example.record.boxes
     found: list[tuple[int, Box]] = []

@@ -86,6 +86,8 @@ def check_config(config: SourceConfig) -> Report:
     """Build a source and check it; what keeps it from being built is then the only finding."""
     try:
         source = config.model_copy(update={"on_error": "skip"}).build()
+        if not source.records:
+            raise DataError("there are no images")
     except DataError as error:
         return Report(0, 0, 0, 0, {}, (Finding("error", "source", config.split, str(error)),))
     return check(source)
@@ -177,6 +179,8 @@ def _check_mask(example: Example, classes: tuple[str, ...]) -> list[Finding]:
 
 
 def _check_boxes(example: Example) -> list[Finding]:
+    if example.boxes_fault is not None:
+        return [Finding("error", "boxes", example.record.image_id, str(example.boxes_fault))]
     height, width = example.image.shape[:2]
     return [
         Finding("warning", "boxes", example.record.image_id, f"the box {box} is empty or leaves {width}x{height}")

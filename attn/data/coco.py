@@ -6,17 +6,20 @@ __all__ = ["CocoConfig", "CocoSource"]
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from attn.config.base import Location
 from attn.data.files import FileFault, join, list_files, read_bytes, within
-from attn.data.sample import Box, Record
-from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refuse_missing
+from attn.data.orientation import lies_as_stored, stored_size, turn
+from attn.data.outlines import draw
+from attn.data.sample import Box, Record, make_box
+from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refuse_missing, unique
 from attn.errors import DataError
 
 IGNORE = 255
+MAX_SIDE = 1 << 20
 PLACEHOLDER = "{split}"
 TRAIN = ("train2017", "train")
 Entry = dict[str, Any]
@@ -52,8 +55,10 @@ class CocoConfig(SourceConfig):
             )
         location = (self.annotations or self._annotations()).replace(PLACEHOLDER, self.split)
         content = _read(location)
-        categories = sorted(content["categories"], key=lambda entry: entry["id"])
+        categories = sorted(content["categories"], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
         numbers = {entry["id"]: number for number, entry in enumerate(categories)}
+        ids = [str(entry["id"]) for entry in categories]
+        unique(ids, [str(entry["name"]) for entry in categories], f"{location}: category id")
         folder = (self.images or join(self.root, self.split)).replace(PLACEHOLDER, self.split)
         found = _by_image(content, numbers, location)
         faults: list[str] = []
@@ -73,7 +78,10 @@ class CocoConfig(SourceConfig):
                     labels=tuple(sorted({numbers[item["category_id"]] for item in single})),
                     image=image,
                     mask=f"{location}#{name}" if outlines[name] or not own else None,
-                    boxes=tuple((numbers[item["category_id"]], _box(item)) for item in single if "bbox" in item),
+                    boxes=tuple(
+                        (numbers[item["category_id"]], _box(item["bbox"])) for item in single if "bbox" in item
+                    ),
+                    annotated_size=(int(entry["height"]), int(entry["width"])) if entry.get("width") else None,
                 )
             )
         raise_all(faults)
@@ -105,17 +113,23 @@ class CocoSource(FileSource):
         self._outlines = outlines
 
     def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:
-        mask = np.zeros(size, np.uint8)
-        drawn = [(label, item, _fill(item, size, location)) for label, item in self._outlines[record.image_id]]
+        outlines = self._outlines[record.image_id]
+        if not outlines:
+            return np.zeros(size, np.uint8)
+        image = record.image or record.image_id
+        as_stored = lies_as_stored(image, f"the annotation {location}", record.annotated_size, size, orientation)
+        drawn_size = stored_size(size, orientation) if as_stored else size
+        mask = np.zeros(drawn_size, np.uint8)
+        drawn = [(label, item, _fill(item, drawn_size, location)) for label, item in outlines]
         for label, item, inside in sorted(drawn, key=lambda entry: (not entry[1].get("iscrowd"), -int(entry[2].sum()))):
             mask[inside] = IGNORE if item.get("iscrowd") else label + 1
-        return mask
+        return np.ascontiguousarray(turn(mask, orientation)) if as_stored else mask
 
 
 def _read(location: str) -> dict[str, list[Entry]]:
     try:
         content = json.loads(read_bytes(location))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFault(location, f"is not JSON ({error})") from None
     needed = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
     for part, keys in needed.items():
@@ -125,7 +139,21 @@ def _read(location: str) -> dict[str, list[Entry]]:
         for number, entry in enumerate(entries):
             if not isinstance(entry, dict) or any(key not in entry for key in keys):
                 raise FileFault(location, f"{part}[{number}] lacks {' or '.join(keys)}")
+            for key in keys:
+                if type(entry[key]) not in (int, str):
+                    raise FileFault(location, f"{part}[{number}] has {key}={entry[key]!r}; expected a number or a text")
+    for number, entry in enumerate(content["images"]):
+        size = [entry.get(key) for key in ("width", "height")]
+        if size != [None, None] and not all(map(_is_side, size)):
+            raise FileFault(
+                location,
+                f"images[{number}] has width={size[0]!r} and height={size[1]!r}; expected its pixels, or neither",
+            )
     return content
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < MAX_SIDE and value == int(value)
 
 
 def _by_image(content: dict[str, list[Entry]], numbers: dict[Any, int], location: str) -> dict[Any, list[Entry]]:
@@ -137,38 +165,30 @@ def _by_image(content: dict[str, list[Entry]], numbers: dict[Any, int], location
             faults.append(f"annotations[{number}] is of image {item['image_id']}, which is not listed")
         elif item["category_id"] not in numbers:
             faults.append(f"annotations[{number}] has category {item['category_id']}, which is not listed")
-        elif "bbox" in item and not _is_box(item["bbox"]):
-            faults.append(f"annotations[{number}] has the bbox {item['bbox']!r}; expected [left, top, width, height]")
         else:
             found[item["image_id"]].append(item)
+            try:
+                _box(item.get("bbox", [0, 0, 0, 0]))
+            except (ValueError, OverflowError):
+                faults.append(
+                    f"annotations[{number}] has the bbox {item['bbox']!r}; expected [left, top, width, height], all of "
+                    "them finite numbers, the last two not below 0"
+                )
     raise_all(faults, location)
     return found
 
 
-def _is_box(box: Any) -> bool:
-    return isinstance(box, list) and len(box) == 4 and all(isinstance(edge, (int, float)) for edge in box)
-
-
-def _box(item: Entry) -> Box:
-    left, top, width, height = (float(edge) for edge in item["bbox"])
-    return left, top, left + width, top + height
+def _box(bbox: Any) -> Box:
+    if not isinstance(bbox, list) or any(type(edge) not in (int, float) for edge in bbox):
+        raise ValueError("not a list of numbers")
+    left, top, width, height = map(float, bbox)
+    return make_box(left, top, left + width, top + height)
 
 
 def _fill(item: Entry, size: tuple[int, int], location: str) -> np.ndarray:
-    """bool (H0, W0): inside the polygons, or the run-length code, of one annotation."""
-    from pycocotools import mask as rle
-
-    outline = item["segmentation"]
+    """bool (H, W): inside the polygons, or the run-length code, of one annotation."""
     try:
-        if isinstance(outline, dict) and list(outline["size"]) != list(size):
-            (height, width), (image_h, image_w) = outline["size"], size
-            raise FileFault(
-                location, f"an outline is of a {width}x{height} image, but the image is {image_w}x{image_h}"
-            )
-        coded = isinstance(outline, dict) and isinstance(outline["counts"], (str, bytes))
-        codes = outline if coded else rle.frPyObjects(cast(Any, outline), *size)
-        return rle.decode(rle.merge(codes) if isinstance(codes, list) else cast(Any, codes)).astype(bool)
-    except FileFault:
-        raise
-    except Exception as error:  # pycocotools raises the bare class
-        raise FileFault(location, f"has a broken outline ({type(error).__name__}: {error})") from None
+        return draw(item["segmentation"], size)
+    except ValueError as error:
+        name = f"annotation {item['id']} " if "id" in item else ""
+        raise FileFault(location, f"{name}has a broken outline: {error}") from None

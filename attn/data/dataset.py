@@ -110,7 +110,7 @@ class AttentionDataset(Dataset[Sample]):
         labels = example.record.labels
         if self.region_kind == "boxes":
             boxes = boxes_of(example)
-            if not boxes:
+            if not boxes and example.mask is None:
                 raise DataError(f"image {example.record.image_id!r} has neither boxes nor a mask to take them from")
             regions = box_regions(boxes, labels, geometry.image_size)
         elif example.mask is None:

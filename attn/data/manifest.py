@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
 from attn.data.files import FileFault, read_bytes, within
-from attn.data.sample import Box, Record
+from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, SourceConfig, raise_all, refuse_missing
 from attn.errors import DataError
 
@@ -142,11 +142,11 @@ def _boxes(value: Any, classes: tuple[str, ...], where: str) -> tuple[tuple[int,
         entries = json.loads(value) if isinstance(value, str) else value
         found = []
         for entry in entries:
-            left, top, right, bottom = (float(edge) for edge in entry["box"])
+            left, top, right, bottom = entry["box"]
             if entry["label"] not in classes:
                 raise DataError(f"{where}: a box has the unknown class {entry['label']!r}")
-            found.append((classes.index(entry["label"]), (left, top, right, bottom)))
-    except (ValueError, TypeError, KeyError):
+            found.append((classes.index(entry["label"]), make_box(left, top, right, bottom)))
+    except (ValueError, TypeError, KeyError, OverflowError):
         example = '[{"label": "cat", "box": [left, top, right, bottom]}]'
         raise DataError(f"{where}: boxes is {value!r}; expected JSON such as {example}") from None
     return tuple(found)

@@ -6,12 +6,14 @@ unless the orientation keeps the size.
 
 from __future__ import annotations
 
-__all__ = ["UPRIGHT", "lies_as_stored", "stored_size", "turn", "turn_box"]
+__all__ = ["UPRIGHT", "lies_as_stored", "stored_size", "turn", "turn_boxes"]
+
+from dataclasses import replace
 
 import numpy as np
 
 from attn.data.files import FileFault
-from attn.data.sample import Box
+from attn.data.sample import Box, Record
 
 UPRIGHT = 1
 TURNS = {
@@ -34,24 +36,6 @@ def turn(stored_HW: np.ndarray, orientation: int) -> np.ndarray:
     upright_HW = stored_HW.swapaxes(0, 1) if swap else stored_HW
     upright_HW = upright_HW[:, ::-1] if mirror else upright_HW
     return upright_HW[::-1] if upend else upright_HW
-
-
-def turn_box(box: Box, orientation: int, image_size: tuple[int, int]) -> Box:
-    """Bring a box from the file's frame into the upright one.
-
-    Args:
-        image_size: (H, W) of the upright picture.
-    """
-    swap, mirror, upend = TURNS[orientation]
-    height, width = image_size
-    left, top, right, bottom = box
-    if swap:
-        left, top, right, bottom = top, left, bottom, right
-    if mirror:
-        left, right = width - right, width - left
-    if upend:
-        top, bottom = height - bottom, height - top
-    return left, top, right, bottom
 
 
 def stored_size(image_size: tuple[int, int], orientation: int) -> tuple[int, int]:
@@ -92,6 +76,42 @@ def lies_as_stored(
             f"{_shown(stored)} pixels cannot be known. Save the image turned as {what} has it, without that tag",
         )
     return size == stored
+
+
+def turn_boxes(record: Record, image_size: tuple[int, int], orientation: int) -> Record:
+    """The record of an image with its boxes in the upright frame.
+
+    Args:
+        image_size: (H, W) of the upright picture.
+
+    Raises:
+        FileFault: They are of an image of another size, or may be of either frame; or one lies beside the image.
+    """
+    if not record.boxes:
+        return record
+    location = record.image or record.image_id
+    if lies_as_stored(location, "the annotation with its boxes", record.annotated_size, image_size, orientation):
+        turned = tuple((label, _turned(box, orientation, image_size)) for label, box in record.boxes)
+        record = replace(record, boxes=turned)
+    for _, box in record.boxes:
+        left, top, right, bottom = box
+        has_area = left < right and top < bottom
+        if has_area and (right <= 0 or bottom <= 0 or left >= image_size[1] or top >= image_size[0]):
+            raise FileFault(location, f"the box {list(box)} lies beside the image of {_shown(image_size)} pixels")
+    return record
+
+
+def _turned(box: Box, orientation: int, image_size: tuple[int, int]) -> Box:
+    swap, mirror, upend = TURNS[orientation]
+    height, width = image_size
+    left, top, right, bottom = box
+    if swap:
+        left, top, right, bottom = top, left, bottom, right
+    if mirror:
+        left, right = width - right, width - left
+    if upend:
+        top, bottom = height - bottom, height - top
+    return left, top, right, bottom
 
 
 def _shown(size: tuple[int, int]) -> str:

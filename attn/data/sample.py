@@ -5,8 +5,9 @@ Shapes: B images, C classes without background, H×W network input, M (image, cl
 
 from __future__ import annotations
 
-__all__ = ["Batch", "Example", "Record", "Sample", "collate"]
+__all__ = ["Batch", "Box", "Example", "Record", "Sample", "collate", "make_box"]
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attn.errors import ConfigError
+from attn.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from attn.data.geometry import Geometry
@@ -33,6 +34,8 @@ class Record:
         image, mask, saliency: Location (path or `s3://` URI), or None where there is none. A `#` in the last two stands
             for a part that only the source itself can make; `Source.load` reads all of them.
         boxes: (class index, (left, top, right, bottom)) in pixels of the image, half-open.
+        annotated_size: (height, width) of the image as the annotations have it, where they say so: boxes and outlines
+            are in its pixels.
     """
 
     image_id: str
@@ -41,6 +44,19 @@ class Record:
     mask: str | None = None
     saliency: str | None = None
     boxes: tuple[tuple[int, Box], ...] = ()
+    annotated_size: tuple[int, int] | None = None
+
+
+def make_box(left: float, top: float, right: float, bottom: float) -> Box:
+    """A box of numbers that came from a file.
+
+    Raises:
+        ValueError: An edge is not finite, or left and right, or top and bottom, are swapped.
+    """
+    box = left, top, right, bottom = float(left), float(top), float(right), float(bottom)
+    if not all(map(math.isfinite, box)) or left > right or top > bottom:
+        raise ValueError(f"the box {list(box)} must be finite, left <= right and top <= bottom")
+    return box
 
 
 @dataclass(frozen=True)
@@ -48,15 +64,18 @@ class Example:
     """A decoded image with what is known of it, in the image's own frame.
 
     Attributes:
+        record: With its boxes in the frame of the image, which may be turned from that of its file.
         image: uint8 (H0, W0, 3), RGB.
         mask: uint8 (H0, W0): 0 background, class index + 1, 255 to be ignored.
         saliency: uint8 (H0, W0), 0 to 255.
+        boxes_fault: Why the record's boxes are of no use, where they are not.
     """
 
     record: Record
     image: np.ndarray
     mask: np.ndarray | None = None
     saliency: np.ndarray | None = None
+    boxes_fault: DataError | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import numpy as np
 from attn.config.base import Variant
 from attn.data.decode import read_mask, read_photograph, read_saliency
 from attn.data.files import join, list_files, name_of
+from attn.data.orientation import turn_boxes
 from attn.data.sample import Example, Record
 from attn.errors import DataError
 
@@ -134,13 +135,18 @@ class FileSource:
             raise DataError(f"image {record.image_id!r} has no file")
         image, orientation = read_photograph(record.image)
         size = (image.shape[0], image.shape[1])
+        boxes_fault: DataError | None = None
+        try:
+            record = turn_boxes(record, size, orientation)
+        except DataError as fault:  # of no matter to who does not use them
+            boxes_fault = fault
+        with_mask, with_saliency = mask and record.mask, saliency and record.saliency
         return Example(
             record,
             image,
-            mask=self.read_mask(record.mask, record, size, orientation) if mask and record.mask else None,
-            saliency=read_saliency(record.saliency, size, orientation=orientation)
-            if saliency and record.saliency
-            else None,
+            mask=self.read_mask(with_mask, record, size, orientation) if with_mask else None,
+            saliency=read_saliency(with_saliency, size, orientation=orientation) if with_saliency else None,
+            boxes_fault=boxes_fault,
         )
 
     def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:

@@ -32,12 +32,13 @@ class SourceView:
         self._mask_values[255] = 255
         for old, new in numbers.items():
             self._mask_values[old + 1] = new + 1
+        self._numbers = numbers
         self.records: Sequence[Record] = tuple(_renumbered(source.records[index], numbers) for index in self._indices)
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
         example = self._source.load(self._indices[index], mask=mask, saliency=saliency)
         mask_HW = None if example.mask is None else self._mask_values[example.mask]
-        return replace(example, record=self.records[index], mask=mask_HW)
+        return replace(example, record=_renumbered(example.record, self._numbers), mask=mask_HW)
 
     def fingerprint(self) -> str:
         return fingerprint(self.classes, self.records)

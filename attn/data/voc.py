@@ -20,7 +20,7 @@ from attn.config.base import Location, is_remote
 from attn.data.decode import read_mask
 from attn.data.files import FileFault, join, list_files, list_folders, read_bytes, stem_of, within
 from attn.data.label_file import read_label_file
-from attn.data.sample import Box, Record
+from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, SourceConfig, beside, parallel, refuse_missing, unique
 from attn.errors import DataError
 
@@ -31,7 +31,9 @@ VOC_CLASSES = (
 """In the official order: mask value = position + 1."""
 
 Labels = tuple[int, ...]
-Boxes = tuple[tuple[int, Box], ...]
+Size = tuple[int, int]
+Objects = tuple[tuple[int, Box, Size | None], ...]
+"""Class and box of each object of an image, and (height, width) of that image as the annotation has it."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class VocConfig(SourceConfig):
         masks = beside(self.masks and join(root, self.masks), names)
         if self.saliency is not None and self.saliency not in list_folders(root):
             raise DataError(f"{join(root, self.saliency)}: no such folder; data.saliency names one below {root}")
-        labels, boxes, faults = self._labels(root, where, names, masks)
+        labels, objects, faults = self._labels(root, where, names, masks)
         records = [
             Record(
                 image_id=name,
@@ -81,7 +83,8 @@ class VocConfig(SourceConfig):
                 image=join(root, "JPEGImages", f"{name}.jpg"),
                 mask=masks[number],
                 saliency=self.saliency and join(root, self.saliency, f"{name}.png"),
-                boxes=boxes[number],
+                boxes=tuple((label, box) for label, box, _ in objects[number]),
+                annotated_size=next((size for *_, size in objects[number]), None),
             )
             for number, name in enumerate(names)
         ]
@@ -90,16 +93,16 @@ class VocConfig(SourceConfig):
 
     def _labels(
         self, root: str, where: str, names: list[str], masks: list[str | None]
-    ) -> tuple[list[Labels], list[Boxes], dict[str, DataError]]:
+    ) -> tuple[list[Labels], list[Objects], dict[str, DataError]]:
         annotations = beside(join(root, "Annotations"), names, ".xml")
-        boxes: list[Boxes] = [()] * len(names)
+        objects: list[Objects] = [()] * len(names)
         faults: dict[str, DataError] = {}
         if all(annotations):
-            boxes = self._read_all(lambda path: _read_annotation(path, self.difficult), names, annotations, faults)
+            objects = self._read_all(lambda path: _read_annotation(path, self.difficult), names, annotations, faults)
         if self.labels is not None:
-            return read_label_file(self.labels, names, VOC_CLASSES), boxes, faults
+            return read_label_file(self.labels, names, VOC_CLASSES), objects, faults
         if all(annotations):
-            return [tuple(sorted({label for label, _ in found})) for found in boxes], boxes, faults
+            return [tuple(sorted({label for label, *_ in found})) for found in objects], objects, faults
         bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
         if bare:
             raise DataError(
@@ -108,7 +111,7 @@ class VocConfig(SourceConfig):
                 "names the folder), or from an NPZ or JSON file that data.labels names"
             )
         log.info("%s: no annotations; the labels of %d images are taken from their masks", where, len(names))
-        return self._read_all(_mask_labels, names, masks, faults), boxes, faults
+        return self._read_all(_mask_labels, names, masks, faults), objects, faults
 
     def _read_all(
         self,
@@ -184,10 +187,12 @@ def _image_name(word: str, root: str, where: str) -> str:
     return word
 
 
-def _read_annotation(location: str, difficult: bool) -> Boxes:
+def _read_annotation(location: str, difficult: bool) -> Objects:
     try:
         tree = ElementTree.fromstring(read_bytes(location))
-        found: list[tuple[int, Box]] = []
+        height, width = (int(float(tree.findtext(f"size/{side}", "0"))) for side in ("height", "width"))
+        size = (height, width) if height > 0 and width > 0 else None
+        found: list[tuple[int, Box, Size | None]] = []
         for item in tree.iter("object"):
             name = item.findtext("name", "").strip()
             if name not in VOC_CLASSES:
@@ -197,8 +202,9 @@ def _read_annotation(location: str, difficult: bool) -> Boxes:
             left, top, right, bottom = (
                 float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
             )
-            found.append((VOC_CLASSES.index(name), (left - 1, top - 1, right, bottom)))  # 1-based, last pixel included
-    except (ElementTree.ParseError, ValueError) as error:
+            box = make_box(left - 1, top - 1, right, bottom)  # 1-based, last pixel included
+            found.append((VOC_CLASSES.index(name), box, size))
+    except (ElementTree.ParseError, ValueError, OverflowError) as error:
         raise FileFault(location, f"is not a VOC annotation ({error})") from None
     return tuple(found)
 
