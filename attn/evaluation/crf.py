@@ -39,8 +39,9 @@ def dense_crf(image_HW3: NDArray[np.uint8], probs_CHW: NDArray[Any], parameters:
     """Refine class probabilities along the edges of the image.
 
     Args:
-        image_HW3: uint8, RGB, at the size of the probabilities.
-        probs_CHW: In [0, 1]; clipped from below at 1e-5.
+        image_HW3: uint8, RGB, at the size of the probabilities. Neither array needs to be contiguous or writeable, and
+            both are left as they are.
+        probs_CHW: In [0, 1], of any floating-point type; clipped from below at 1e-5.
 
     Returns:
         float32 (C, H, W), summing to 1 over the classes.
@@ -62,7 +63,8 @@ def dense_crf(image_HW3: NDArray[np.uint8], probs_CHW: NDArray[Any], parameters:
     classes, height, width = probs.shape
     unary = -np.log(np.clip(probs, PROBABILITY_FLOOR, 1)).reshape(classes, -1)
     crf = densecrf.DenseCRF2D(width, height, classes)
-    # The extension reads raw memory: anything but C-contiguous float32 gives garbage without an error.
+    # The extension reads raw memory: anything but C-contiguous float32 gives garbage without an error. It also refuses
+    # memory that it may not write to, such as what Ray hands to a task.
     crf.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))
     if parameters.gaussian_weight:
         crf.addPairwiseGaussian(sxy=parameters.gaussian_xy, compat=parameters.gaussian_weight)
@@ -70,7 +72,7 @@ def dense_crf(image_HW3: NDArray[np.uint8], probs_CHW: NDArray[Any], parameters:
         crf.addPairwiseBilateral(
             sxy=parameters.bilateral_xy,
             srgb=parameters.bilateral_rgb,
-            rgbim=np.ascontiguousarray(image),
+            rgbim=np.require(image, requirements=["C", "W"]),
             compat=parameters.bilateral_weight,
         )
     refined = np.asarray(crf.inference(parameters.iterations), dtype=np.float32)

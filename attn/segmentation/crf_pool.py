@@ -125,7 +125,7 @@ def _shared(argument: Any) -> Any:
     place = os.statvfs(SHARED_MEMORY)  # a container often has little, and who writes beyond it is killed
     if place.f_bavail * place.f_frsize < 4 * argument.nbytes:
         return argument
-    return torch.from_numpy(np.ascontiguousarray(argument)).share_memory_()
+    return torch.from_numpy(np.require(argument, requirements=["C", "W"])).share_memory_()
 
 
 def _with_arrays(work: Callable[..., T], *arguments: Any) -> T:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -34,11 +37,34 @@ def test_without_pairwise_terms_probabilities_stay() -> None:
     np.testing.assert_allclose(refined, probs, atol=1e-5)
 
 
-def test_layout_and_precision_of_the_input_do_not_matter() -> None:
+def read_only(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.setflags(write=False)
+    return array
+
+
+def strided(array: np.ndarray) -> np.ndarray:
+    """The same values, of which no two neighbours lie side by side."""
+    return np.repeat(np.repeat(array, 2, axis=-1), 2, axis=-2)[..., ::2, ::2]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, ">f4"])
+@pytest.mark.parametrize("layout", [np.asarray, np.asfortranarray, read_only, strided], ids=lambda f: f.__name__)
+def test_layout_and_precision_of_the_input_do_not_matter(layout: Callable[..., np.ndarray], dtype: Any) -> None:
     image, probs = two_halves()
+    probs = np.round(probs * 256) / 256  # the same number in every type
     expected = dense_crf(image, probs, OAA_CRF)
-    fortran = np.asfortranarray(probs.astype(np.float64))
-    np.testing.assert_array_equal(dense_crf(np.asfortranarray(image), fortran, OAA_CRF), expected)
+    np.testing.assert_array_equal(dense_crf(layout(image), layout(probs.astype(dtype)), OAA_CRF), expected)
+
+
+def test_probabilities_may_share_memory() -> None:
+    """As those of one image that is mirrored, or of a channel that is the same everywhere."""
+    image, probs = two_halves()
+    even = np.full((2, 24, 32), 0.5)
+    expected = dense_crf(image, even, OAA_CRF)
+    np.testing.assert_array_equal(dense_crf(image, np.broadcast_to(even[:, :1, :1], even.shape), OAA_CRF), expected)
+    mirrored = dense_crf(image[:, ::-1].copy(), probs[..., ::-1].copy(), OAA_CRF)
+    np.testing.assert_array_equal(dense_crf(image[:, ::-1], probs[..., ::-1], OAA_CRF), mirrored)
 
 
 def test_certainty_does_not_become_infinite() -> None:

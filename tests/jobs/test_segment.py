@@ -18,9 +18,12 @@ from attn.data.decode import read_mask
 from attn.data.generated import ScenesConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
+from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.score import Score
+from attn.segmentation.crf_pool import refine
 from attn.segmentation.labels import FileLabels
 from jobs import cues, masks, second_round, train
+from jobs.crf_tasks import RayCrfPool
 from jobs.run_folder import RunFolder
 
 TEXT = """
@@ -122,6 +125,14 @@ def test_masks_for_the_voc_server(place: Path, trained: dict[str, Any]) -> None:
     assert alone["scores"] == result["scores"]
     assert alone["submission"] is None
     assert alone["protocols"] == result["protocols"]
+
+
+@pytest.mark.slow
+def test_a_task_computes_the_crf_of_arrays_that_it_may_not_write_to(ray_up: None) -> None:
+    rng = np.random.default_rng(0)
+    image, probs = rng.integers(0, 256, (40, 50, 3), np.uint8), rng.random((2, 40, 50), np.float32)
+    found = RayCrfPool().submit(refine, image, probs, SEC_CRF).result()
+    np.testing.assert_array_equal(found, dense_crf(image, probs, SEC_CRF))
 
 
 @pytest.mark.slow
