@@ -113,15 +113,13 @@ def load(submission: Submission, root: str) -> Any:
         ConfigError: With all faults. Recipes are taken by their names: no other file of this machine is read.
     """
     from attn.config.document import read_document
-    from attn.config.kinds import read_config
+    from attn.config.kinds import read_config, require_kind
     from attn.config.pipeline import read_pipeline
     from attn.config.recipes import recipe_text
     from attn.sweep.load import read_sweep
 
     text, name = (submission.config, "config") if submission.config is not None else recipe_text(submission.target)
-    given = read_document(text, name).values.get("kind", "train")
-    if given in CONFIGURED and given != submission.kind:
-        raise ConfigError([Fault(name, f"is of kind {given}, not {submission.kind}", f"submit {given}")])
+    require_kind(read_document(text, name), [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
     overrides = [*submission.overrides, f"root={root}"]
     match submission.kind:
         case "pipeline":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KIND", "STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline"]
+__all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline"]
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
@@ -12,8 +12,9 @@ from pydantic import model_validator
 from attn.config.base import Config, Location
 from attn.config.document import Document, layered, read_document
 from attn.config.evaluate import ModelPlace
+from attn.config.kinds import require_kind
 from attn.config.maps import MapsConfig
-from attn.config.recipes import Find, config_text
+from attn.config.recipes import Find, config_text, load_text
 from attn.config.resolve import drop_other_members, override, parse_config, rank
 from attn.config.run import RunConfig
 from attn.config.segment import PredictConfig, SegmentConfig
@@ -24,7 +25,6 @@ from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
 from attn.tracking.config import TrackingConfig
 
-KIND = "pipeline"
 Stage = Literal["train", "integral", "maps", "cues", "segment", "evaluation"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 TRAINING = ("train", "integral", "segment")
@@ -141,11 +141,7 @@ def load_pipeline(target: str, overrides: list[str]) -> PipelineConfig:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    text, name = config_text(target)
-    given = read_document(text, name).values.get("kind", "train")
-    if given != KIND:
-        raise ConfigError([Fault(name, f"is of kind {given}, not {KIND}", f"use `attn {given} {target}`")])
-    return read_pipeline(text, name, overrides)
+    return read_pipeline(*load_text(target, "pipeline"), overrides)
 
 
 def read_pipeline(
@@ -190,7 +186,9 @@ def _training(section: str, layers: Sequence[Document], find: Find) -> Document:
         above += [_shared(layer, section), _without(layer.section(section), "recipe")]
     if isinstance(recipe, str):
         try:
-            under = read_document(*find(recipe))
+            found, kind = read_document(*find(recipe)), "segment" if section == "segment" else "train"
+            require_kind(found, [kind], f"name a recipe of kind {kind}")
+            under = found
         except ConfigError as error:
             place = own.place(("recipe",))
             under.faults += [Fault(place, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults]

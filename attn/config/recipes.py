@@ -10,18 +10,20 @@ __all__ = [
     "list_recipes",
     "load_any_config",
     "load_config",
+    "load_text",
     "recipe_text",
 ]
 
 import difflib
 import importlib.util
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from attn.config.base import Config
 from attn.config.document import read_document
+from attn.config.kinds import kind_in, read_config, require_kind
 from attn.config.resolve import read_text, resolve
 from attn.errors import ConfigError, Fault
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from attn.config.run import RunConfig
     from attn.sweep.config import SweepConfig
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C", bound="RunConfig")
 Find = Callable[[str], tuple[str, str]]
 """What a name means: a config's text, and what to call it in messages."""
 
@@ -101,24 +103,31 @@ def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
+    return resolve(kind, *load_text(target, kind.model_fields["kind"].default), overrides)
+
+
+def load_text(target: str, kind: str) -> tuple[str, str]:
+    """As `config_text`, for the command of a kind.
+
+    Raises:
+        ConfigError: There is no such recipe or file; or it is of another kind, and the error says by which command it
+            is run.
+    """
     text, name = config_text(target)
-    given, expected = read_document(text, name).values.get("kind"), _kind_name(kind)
-    if expected and isinstance(given, str) and given != expected:
-        raise ConfigError([Fault(name, f"is of kind {given}, not {expected}", f"use `attn {given} {target}`")])
-    return resolve(kind, text, name, overrides)
+    require_kind(read_document(text, name), [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
+    return text, name
 
 
 def load_any_config(target: str, overrides: list[str]) -> RunConfig | PipelineConfig | SweepConfig:
     """As `load_config`, of the kind that the recipe or file says it is."""
-    from attn.config.kinds import read_config
-    from attn.config.pipeline import KIND, read_pipeline
+    from attn.config.pipeline import read_pipeline
     from attn.sweep.load import read_sweep
 
     text, name = config_text(target)
-    match read_document(text, name).values.get("kind"):
+    match kind_in(read_document(text, name)):
         case "sweep":
             return read_sweep(text, name, overrides)[0]
-        case kind if kind == KIND:
+        case "pipeline":
             return read_pipeline(text, name, overrides)
         case _:
             return read_config(text, name, overrides)
@@ -139,8 +148,3 @@ def recipe_text(name: str) -> tuple[str, str]:
     """As `config_text`, of recipes only: for texts whose author may not read this machine's files."""
     recipe = find_recipe(name)
     return recipe.text, f"{recipe.name}.yaml"
-
-
-def _kind_name(kind: type[Config]) -> str | None:
-    field = kind.model_fields.get("kind")
-    return field.default if field is not None and isinstance(field.default, str) else None

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from attn.config.document import Document, parse_override, read_document, without_secrets
-from attn.config.kinds import read_config
-from attn.config.pipeline import KIND, PipelineConfig, read_pipeline
-from attn.config.recipes import Find, config_text
+from attn.config.kinds import kind_in, read_config, require_kind
+from attn.config.pipeline import PipelineConfig, read_pipeline
+from attn.config.recipes import Find, config_text, load_text
 from attn.config.resolve import OVERRIDE, dump_config, parse_config
 from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
@@ -33,8 +33,7 @@ def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
     Raises:
         ConfigError: With all faults of the sweep, of its base and of every searched value.
     """
-    text, name = config_text(target)
-    return read_sweep(text, name, overrides)
+    return read_sweep(*load_text(target, "sweep"), overrides)
 
 
 def read_sweep(
@@ -48,10 +47,6 @@ def read_sweep(
             document.faults.append(parsed)
         else:
             document.set(*parsed, place=f"{OVERRIDE} {without_secrets(override)!r}")
-    kind = document.values.get("kind")
-    if kind != "sweep":
-        raise ConfigError([Fault(document.place(("kind",)), f"is of kind {kind or 'train'}, not sweep",
-                                 "a sweep's file begins with `kind: sweep`")])  # fmt: skip
     _flatten(document, "set", lambda value: not isinstance(value, dict))
     _flatten(document, "space", lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
     if isinstance(space := document.values.get("space"), dict):
@@ -93,9 +88,11 @@ def read_trial(text: str, name: str, overrides: list[str] | None = None, *, find
     """The config of a training or of a pipeline.
 
     Raises:
-        ConfigError: With all faults.
+        ConfigError: With all faults; or the text is of another kind.
     """
-    if read_document(text, name).values.get("kind") == KIND:
+    document = read_document(text, name)
+    require_kind(document, ("train", "segment", "pipeline"), "a sweep searches over a training or a pipeline")
+    if kind_in(document) == "pipeline":
         return read_pipeline(text, name, overrides, find=find)
     return read_config(text, name, overrides)
 

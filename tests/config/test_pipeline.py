@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attn.config.pipeline import PipelineConfig, load_pipeline, read_pipeline
+from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.recipes import list_recipes, load_any_config
 from attn.config.resolve import dump_config
 from attn.config.train import TrainConfig
@@ -95,13 +95,10 @@ def test_all_faults_are_told_at_once_and_each_once() -> None:
         (["maps=null"], "it keeps none"),
         (["integral.recipe=scenes_oaa_plus"], "train.store.accumulate=true"),
         (["train.recipe=scenes_oaa_plus"], "make it integral"),
+        (["train.recipe=segment_scenes"], "is of kind segment, not train"),
+        (["segment.recipe=gain_sec_voc"], "is of kind pipeline, not segment"),
         (["train=3"], "should be an object"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused(overrides: list[str], message: str) -> None:
     assert message in "\n".join(faults(*overrides))
-
-
-def test_a_recipe_of_another_kind_is_told_its_command() -> None:
-    with pytest.raises(ConfigError, match="use `attn train scenes_gain`"):
-        load_pipeline("scenes_gain", [])

@@ -105,7 +105,7 @@ def test_a_pipelines_fields_are_searched() -> None:
         (TEXT, ("search: {name: grid}", "search: {name: grit}"), "did you mean grid"),
         (TEXT, ("count: 3}\n  method:", "high2: 3}\n  method:"), "is not a known field"),
         (TEXT, ("base: scenes_gain", "base: scenes_gian"), "did you mean scenes_gain"),
-        (TEXT, ("kind: sweep", "kind: train"), "is of kind train, not sweep"),
+        (TEXT, ("base: scenes_gain", "base: sweep_gain"), "sweep_gain.*is of kind sweep, not train or segment or pipe"),
         (TEXT, ("[5, 10]", "[5, 5]"), "twice"),
         (TEXT, ("log: true, count: 3", "log: true"), "a range with count"),
         (
