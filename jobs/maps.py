@@ -143,7 +143,7 @@ class _Job:
 def _job(bundle: Bundle, config: MapsConfig) -> _Job:
     layer = config.layer or bundle.layer
     bundle.network.expose(layer)
-    source = config.data.build()
+    source = config.data.build(labels=config.classes != "predicted")
     check_classes(bundle.classes, source.classes)
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")

@@ -82,7 +82,7 @@ def run(
     started = time.time()
     with open_model(model, overrides, load_segmenter) as segmenter:
         config = resolve_config(segmenter, overrides, f"{model}: config.yaml")
-    source = config.data.build()
+    source = config.data.build(labels=False)
     check_classes(segmenter.classes, source.classes)
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["CocoConfig", "CocoSource"]
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,13 @@ class CocoConfig(SourceConfig):
         Raises:
             DataError: The file is missing, broken or contradicts itself, or is not that of the split.
         """
+        return self._open(("images", "annotations", "categories"))
+
+    def open_unlabelled(self) -> CocoSource:
+        """As `open`, also of a file without annotations, as COCO's `image_info_test2017.json` is."""
+        return self._open(("images", "categories"))
+
+    def _open(self, needed: Collection[str]) -> CocoSource:
         if self.annotations and PLACEHOLDER not in self.annotations and self.split not in TRAIN:
             raise DataError(
                 f"data.annotations={self.annotations} is one file for every split, so that {self.split!r} would be the "
@@ -54,7 +61,7 @@ class CocoConfig(SourceConfig):
                 "validation (validation.split=null); to read this very file, leave data.split out"
             )
         location = (self.annotations or self._annotations()).replace(PLACEHOLDER, self.split)
-        content = _read(location)
+        content = _read(location, needed)
         categories = sorted(content["categories"], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
         numbers = {entry["id"]: number for number, entry in enumerate(categories)}
         ids = [str(entry["id"]) for entry in categories]
@@ -77,7 +84,7 @@ class CocoConfig(SourceConfig):
                     image_id=name,
                     labels=tuple(sorted({numbers[item["category_id"]] for item in single})),
                     image=image,
-                    mask=f"{location}#{name}" if outlines[name] or not own else None,
+                    mask=f"{location}#{name}" if outlines[name] or ("annotations" in content and not own) else None,
                     boxes=tuple(
                         (numbers[item["category_id"]], _box(item["bbox"])) for item in single if "bbox" in item
                     ),
@@ -126,13 +133,15 @@ class CocoSource(FileSource):
         return np.ascontiguousarray(turn(mask, orientation)) if as_stored else mask
 
 
-def _read(location: str) -> dict[str, list[Entry]]:
+def _read(location: str, needed: Collection[str]) -> dict[str, list[Entry]]:
     try:
         content = json.loads(read_bytes(location))
     except (ValueError, RecursionError) as error:
         raise FileFault(location, f"is not JSON ({error})") from None
-    needed = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
-    for part, keys in needed.items():
+    known = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
+    for part, keys in known.items():
+        if part not in needed and isinstance(content, dict) and part not in content:
+            continue
         entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise FileFault(location, f"has no list {part!r}; expected COCO's instance annotations")
@@ -160,7 +169,7 @@ def _by_image(content: dict[str, list[Entry]], numbers: dict[Any, int], location
     """The annotations of each image."""
     found: dict[Any, list[Entry]] = {entry["id"]: [] for entry in content["images"]}
     faults: list[str] = []
-    for number, item in enumerate(content["annotations"]):
+    for number, item in enumerate(content.get("annotations", [])):
         if item["image_id"] not in found:
             faults.append(f"annotations[{number}] is of image {item['image_id']}, which is not listed")
         elif item["category_id"] not in numbers:

@@ -15,8 +15,13 @@ import numpy as np
 from attn.data.files import FileFault, read_bytes
 
 
-def read_label_file(location: str, names: Sequence[str], classes: Sequence[str]) -> list[tuple[int, ...]]:
+def read_label_file(
+    location: str, names: Sequence[str], classes: Sequence[str], *, partial: bool = False
+) -> list[tuple[int, ...]]:
     """The labels of some images, as positions in `classes`, whatever order the file has them in.
+
+    Args:
+        partial: An image that the file lacks has no label.
 
     Raises:
         FileFault: The file is broken, knows other classes, or lacks an image.
@@ -38,10 +43,11 @@ def read_label_file(location: str, names: Sequence[str], classes: Sequence[str])
         raise FileFault(location, f"labels must be 0 or 1, {len(ids)} ids x {len(known)} classes, not {table.shape}")
     rows = {name: row for row, name in enumerate(ids)}
     missing = [name for name in names if name not in rows]
-    if missing:
+    if missing and not partial:
         raise FileFault(location, f"has no labels for {len(missing)} of {len(names)} images, {missing[0]} among them")
     order = [classes.index(name) for name in known]
-    return [tuple(sorted(order[column] for column in np.flatnonzero(table[rows[name]]))) for name in names]
+    labels = {name: np.flatnonzero(table[rows[name]]) for name in names if name in rows}
+    return [tuple(sorted(order[column] for column in labels.get(name, ()))) for name in names]
 
 
 def _read(location: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import posixpath
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
@@ -47,7 +48,15 @@ class ManifestConfig(SourceConfig):
         Raises:
             DataError: The table is broken or lacks the split; lists the rows at fault.
         """
-        rows = _read(self.manifest)
+        return self._open(("image", "labels"))
+
+    def open_unlabelled(self) -> FileSource:
+        return self._open(("image",))
+
+    def _open(self, needed: Sequence[str]) -> FileSource:
+        rows = _read(self.manifest, needed)
+        if self.classes is None and "labels" not in rows[0]:
+            raise DataError(f"{self.manifest} has no column 'labels' to tell the classes: name them by data.classes")
         faults: list[str] = []
         named: list[list[str]] = []
         for number, row in enumerate(rows, start=1):
@@ -102,7 +111,7 @@ class ManifestConfig(SourceConfig):
         return within(self.root or self.manifest.rpartition("/")[0], str(text), where)
 
 
-def _read(location: str) -> list[Row]:
+def _read(location: str, needed: Sequence[str]) -> list[Row]:
     data = read_bytes(location)
     try:
         rows = _read_parquet(data) if location.endswith(".parquet") else _read_csv(data)
@@ -110,7 +119,7 @@ def _read(location: str) -> list[Row]:
         raise FileFault(location, f"is not a readable CSV or Parquet table ({error})") from None
     if not rows:
         raise FileFault(location, "has no rows")
-    lacking = [column for column in ("image", "labels") if column not in rows[0]]
+    lacking = [column for column in needed if column not in rows[0]]
     if lacking:
         have = ", ".join(map(str, rows[0]))
         raise FileFault(

@@ -82,20 +82,29 @@ class SourceConfig(Variant, tag="source"):
     on_error: OnError = "raise"
     single_label: bool = False
 
-    def build(self) -> Source:
+    def build(self, *, labels: bool = True) -> Source:
         """The images of the split; where they are files, none of them is read yet.
+
+        Args:
+            labels: Whether the labels of every image are needed. Without, an image of which nothing tells them, such as
+                one of a test set, has none.
 
         Raises:
             DataError: See the kind of source.
         """
         from attn.data.view import single_labelled  # a view is itself a source
 
-        source = self.open()
-        return single_labelled(source) if self.single_label else source
+        if self.single_label:
+            return single_labelled(self.open())
+        return self.open() if labels else self.open_unlabelled()
 
     def open(self) -> Source:
         """The source itself, all of its images."""
         raise TypeError(f"{type(self).__name__} does not say how to open its source")
+
+    def open_unlabelled(self) -> Source:
+        """As `open`, where labels may be missing; only of a kind of source that can lack them is it something else."""
+        return self.open()
 
 
 class FileSource:

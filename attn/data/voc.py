@@ -70,12 +70,18 @@ class VocConfig(SourceConfig):
         Raises:
             DataError: Folder, split or labels are missing or contradict each other.
         """
+        return self._open(labelled=True)
+
+    def open_unlabelled(self) -> FileSource:
+        return self._open(labelled=False)
+
+    def _open(self, *, labelled: bool) -> FileSource:
         root = _find_root(self.root, self.year)
         where, names = _read_split(root, self.split)
         masks = beside(self.masks and join(root, self.masks), names)
         if self.saliency is not None and self.saliency not in list_folders(root):
             raise DataError(f"{join(root, self.saliency)}: no such folder; data.saliency names one below {root}")
-        labels, objects, faults = self._labels(root, where, names, masks)
+        labels, objects, faults = self._labels(root, where, names, masks, labelled=labelled)
         records = [
             Record(
                 image_id=name,
@@ -92,7 +98,7 @@ class VocConfig(SourceConfig):
         return FileSource(VOC_CLASSES, records, self.on_error, faults)
 
     def _labels(
-        self, root: str, where: str, names: list[str], masks: list[str | None]
+        self, root: str, where: str, names: list[str], masks: list[str | None], *, labelled: bool
     ) -> tuple[list[Labels], list[Objects], dict[str, DataError]]:
         annotations = beside(join(root, "Annotations"), names, ".xml")
         objects: list[Objects] = [()] * len(names)
@@ -100,17 +106,18 @@ class VocConfig(SourceConfig):
         if all(annotations):
             objects = self._read_all(lambda path: _read_annotation(path, self.difficult), names, annotations, faults)
         if self.labels is not None:
-            return read_label_file(self.labels, names, VOC_CLASSES), objects, faults
+            return read_label_file(self.labels, names, VOC_CLASSES, partial=not labelled), objects, faults
         if all(annotations):
             return [tuple(sorted({label for label, *_ in found})) for found in objects], objects, faults
         bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
-        if bare:
+        if bare and labelled:
             raise DataError(
                 f"{where}: no labels for {len(bare)} of {len(names)} images, {bare[0]} among them. They can come from "
                 f"{join(root, 'Annotations')}, from masks ({join(root, self.masks or 'SegmentationClass')}; data.masks "
                 "names the folder), or from an NPZ or JSON file that data.labels names"
             )
-        log.info("%s: no annotations; the labels of %d images are taken from their masks", where, len(names))
+        masked = len(names) - len(bare)
+        log.info("%s: no annotations; the labels of %d images are taken from their masks", where, masked)
         return self._read_all(_mask_labels, names, masks, faults), objects, faults
 
     def _read_all(
@@ -210,5 +217,7 @@ def _read_annotation(location: str, difficult: bool) -> Objects:
 
 
 def _mask_labels(location: str) -> Labels:
+    if not location:
+        return ()
     mask = read_mask(location, None, len(VOC_CLASSES))
     return tuple(int(value) - 1 for value in np.unique(mask) if 0 < value < 255)

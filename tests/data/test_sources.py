@@ -87,6 +87,25 @@ def test_coco_contradicts_itself(coco: Path, make: Any, change: dict[str, Any], 
         CocoConfig(root=str(coco), split="val").build()
 
 
+@pycocotools_warns
+def test_coco_without_annotations(coco: Path, make: Any) -> None:
+    """As COCO's own test split is given away."""
+    images = {name: part for name, part in make.coco().items() if name != "annotations"}
+    make.write(coco, {"image_info.json": json.dumps(images)})
+    config = CocoConfig(root=str(coco), split="train", annotations=f"{coco}/image_info.json", images=f"{coco}/val")
+    with pytest.raises(DataError, match="no list 'annotations'"):
+        config.build()
+    source = config.build(labels=False)
+    assert source.classes == ("apple", "zebra")
+    assert [(record.labels, record.mask) for record in source.records] == [((), None)] * 3
+    assert source.load(1).mask is None
+    make.write(coco, {"image_info.json": json.dumps(images | {"annotations": None})})
+    with pytest.raises(DataError, match="no list 'annotations'"):
+        config.build(labels=False)
+    known = CocoConfig(root=str(coco), split="val")
+    assert known.build(labels=False).records == known.build().records
+
+
 def test_coco_paths_follow_the_split(coco: Path, make: Any) -> None:
     own, images = f"{coco}/own_{{split}}.json", f"{coco}/{{split}}"
     make.write(coco, {"own_val.json": json.dumps(make.coco())})
@@ -233,6 +252,17 @@ def test_manifest_faults(manifest: Path, text: str, words: str) -> None:
     (manifest / "list.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(DataError, match=words):
         ManifestConfig(manifest=str(manifest / "list.csv"), classes=("cat", "dog")).build()
+
+
+def test_manifest_without_labels(manifest: Path) -> None:
+    (manifest / "test.csv").write_text("image,id\npictures/a.jpg,a\npictures/b.jpg,b\n")
+    config = ManifestConfig(manifest=str(manifest / "test.csv"), classes=("cat", "dog"))
+    with pytest.raises(DataError, match="has no column labels"):
+        config.build()
+    source = config.build(labels=False)
+    assert (source.classes, [record.labels for record in source.records]) == (("cat", "dog"), [(), ()])
+    with pytest.raises(DataError, match=r"no column 'labels'.*data\.classes"):
+        config.model_copy(update={"classes": None}).build(labels=False)
 
 
 def test_manifest_split_that_is_not_there(manifest: Path) -> None:

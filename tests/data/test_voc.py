@@ -150,6 +150,27 @@ def test_what_is_missing(voc: Path, tmp_path: Path, caplog: pytest.LogCaptureFix
         config.build()
 
 
+def test_images_without_labels_where_none_are_needed(voc: Path, make: Any, tmp_path: Path) -> None:
+    """As VOC's own test split, of which nothing but the list and the photographs are given away."""
+    make.write(
+        voc, {"VOC2012/ImageSets/Segmentation/test.txt": "e_5\nc_3\n", "VOC2012/JPEGImages/e_5.jpg": make.jpeg(4)}
+    )
+    content = {"ids": ["c_3"], "labels": [[1] * 2], "classes": list(VOC_CLASSES[:2])}
+    (tmp_path / "l.json").write_text(json.dumps(content))
+    for settings, labels in (({}, (7,)), ({"masks": None}, ()), ({"labels": str(tmp_path / "l.json")}, (0, 1))):
+        config = VocConfig(root=str(voc), split="test", **settings)
+        with pytest.raises(DataError, match=r"no labels for .* of 2 images"):
+            config.build()
+        source = config.build(labels=False)
+        assert [(record.image_id, record.labels) for record in source.records] == [("c_3", labels), ("e_5", ())]
+        assert (source.records[0].mask is None) == (settings == {"masks": None})
+        assert source.records[1].mask is None
+        with pytest.raises(DataError, match=r"no labels for .* of 2 images"):
+            config.model_copy(update={"single_label": True}).build(labels=False)
+    known = VocConfig(root=str(voc))
+    assert known.build(labels=False).records == known.build().records
+
+
 def test_images_whose_labels_cannot_be_read_are_passed_over_too(voc: Path, make: Any) -> None:
     make.write(voc, {"VOC2012/SegmentationClass/b_2.png": "text"})
     with pytest.raises(DataError, match=r"b_2\.png: is not an image"):

@@ -1,0 +1,88 @@
+"""Masks and maps of images of which nothing is known, as of a test split, from networks that know the classes."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attn.config.document import dump_values
+from attn.data.decode import read_mask
+from attn.data.transforms import InputConfig
+from attn.data.voc import VOC_CLASSES
+from attn.models import ModelConfig
+from attn.models.bundle import save_bundle
+from attn.segmentation.bundle import save_segmenter
+from attn.segmentation.networks import SegmentationModelConfig
+from attn.segmentation.predict import InferenceConfig
+
+SIZES = {"2008_000001": (40, 50), "2008_000002": (30, 20)}
+INPUT = InputConfig(size=32)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """VOC's test split as it is handed out, a segmentation network and a classifier."""
+    root = tmp_path / "VOCdevkit/VOC2012"
+    for folder in ("JPEGImages", "ImageSets/Segmentation", "SegmentationClass", "Annotations"):
+        (root / folder).mkdir(parents=True)
+    (root / "ImageSets/Segmentation/test.txt").write_text("\n".join(SIZES))
+    for seed, (name, (height, width)) in enumerate(SIZES.items()):
+        pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(root / f"JPEGImages/{name}.jpg")
+    config = dump_values({"data": {"source": "voc", "root": str(root), "split": "train"}})
+    torch.manual_seed(0)
+    network = SegmentationModelConfig.model_validate({"name": "tiny", "weights": None, "stride": 8})
+    inference = InferenceConfig(crf=None)
+    save_segmenter(
+        tmp_path / "segmenter", network.build(20).state_dict(),
+        model=network, classes=VOC_CLASSES, input=INPUT, inference=inference, config_yaml=config, info={},
+    )  # fmt: skip
+    model = ModelConfig.model_validate({"name": "tiny", "weights": None})
+    save_bundle(
+        tmp_path / "classifier", model.build(20).state_dict(),
+        model=model, classes=VOC_CLASSES, input=INPUT, map_kind="grad_cam", layers=(), config_yaml=config, info={},
+    )  # fmt: skip
+    return tmp_path
+
+
+def test_masks_for_the_voc_server(attn: Any, place: Path) -> None:
+    arguments = ("data.split=test", "--voc-submission", f"root={place}/runs", "processes=0")
+    done = attn("segment", "predict", f"{place}/segmenter", *arguments, "--json")
+    assert done.status == 0, done.err
+    result = done.json
+    assert (result["images"], result["masked"], result["scores"]) == (2, 0, {})
+    assert result["notes"] == ["2 of 2 images have no mask and do not count"]
+    with tarfile.open(result["submission"]) as archive:
+        archive.extractall(place / "sent", filter="data")
+    found = sorted((place / "sent").rglob("*.png"))
+    assert [path.stem for path in found] == sorted(SIZES)
+    assert {path.parent for path in found} == {place / "sent/results/VOC2012/Segmentation/comp6_test_cls"}
+    for path in found:
+        mask = read_mask(str(path), SIZES[path.stem], 20)  # of the image's own size, values 0 to 20
+        assert mask.max() <= 20
+
+
+def test_maps_of_predicted_classes(attn: Any, place: Path) -> None:
+    arguments = (f"{place}/classifier", "data.split=test", f"root={place}/runs", "output.kind=png")
+    done = attn("maps", *arguments, "classes=predicted", "probability=0.1", "--json")
+    assert done.status == 0, done.err
+    assert done.json["images"] == 2
+    assert len(list(Path(done.json["png"]).iterdir())) == done.json["maps"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("maps", "classifier"), ("maps", "classifier", "classes=both"), ("evaluate", "classifier")],
+    ids=" ".join,
+)
+def test_what_needs_labels_says_so(attn: Any, place: Path, arguments: tuple[str, ...]) -> None:
+    command, model, *more = arguments
+    done = attn(command, f"{place}/{model}", "data.split=test", f"root={place}/runs", *more)
+    assert done.status == 1
+    assert "test.txt: no labels for 2 of 2 images, 2008_000001 among them" in done.err
