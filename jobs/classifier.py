@@ -20,6 +20,8 @@ def check(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     parts = config.build_parts(rank=0, world=config.cluster.workers)
     tell_notices(parts.network.notices)
     found: dict[str, Any] = {"notices": list(parts.network.notices)}
+    if parts.val_difficult is not None:
+        found["val_average_precision"] = {"rule": parts.average_precision, "difficult": parts.val_difficult}
     if not config.store.accumulate:
         return found | {"store": None}
     from attn.training.accumulation import create_store

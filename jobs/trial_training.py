@@ -67,7 +67,8 @@ class Scorer:
         source = data.build()
         bundle = Bundle(network, source.classes, config.input, method.map_kind, method.layers, Path(), method.layer)
         asked = EvaluateConfig(data=data, input=config.input)
-        asked = asked.model_copy(update={"evaluation": asked.evaluation.model_copy(update={"layer": method.layer})})
+        settled = {"layer": method.layer, "average_precision": config.validation.average_precision}
+        asked = asked.model_copy(update={"evaluation": asked.evaluation.model_copy(update=settled)})
         training = network.training
         network.expose(method.layer)
         try:

@@ -98,6 +98,11 @@ class SegmentConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.validation.average_precision != "sklearn":
+            raise ValueError(
+                f"validation.average_precision={self.validation.average_precision} is of classifiers; a segmentation "
+                "network is validated by mIoU: leave it out"
+            )
         inputs = {"input": self.input} | ({"retrain.input": self.retrain.input} if self.retrain else {})
         for name, config in inputs.items():
             if config is not None and config.resize == "short_side":

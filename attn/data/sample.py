@@ -36,6 +36,8 @@ class Record:
         boxes: (class index, (left, top, right, bottom)) in pixels of the image, half-open.
         annotated_size: (height, width) of the image as the annotations have it, where they say so: boxes and outlines
             are in its pixels.
+        difficult: Classes of which the image shows objects, but only such as are marked as difficult (VOC); None where
+            nothing tells which objects are. They are among the labels where the data counts difficult objects.
     """
 
     image_id: str
@@ -45,6 +47,7 @@ class Record:
     saliency: str | None = None
     boxes: tuple[tuple[int, Box], ...] = ()
     annotated_size: tuple[int, int] | None = None
+    difficult: tuple[int, ...] | None = None
 
 
 def make_box(left: float, top: float, right: float, bottom: float) -> Box:

@@ -166,9 +166,17 @@ class FileSource:
         return fingerprint(self.classes, self.records)
 
 
-def fingerprint(classes: Sequence[str], records: Iterable[Record]) -> str:
-    """SHA-256 of class names and of every image's name and labels, in an order of its own."""
-    lines = sorted(f"{record.image_id}\t{','.join(map(str, record.labels))}" for record in records)
+def fingerprint(classes: Sequence[str], records: Iterable[Record], *, difficult: bool = False) -> str:
+    """SHA-256 of class names and of every image's name and labels, in an order of its own.
+
+    Args:
+        difficult: Also of the classes of which the images show only difficult objects.
+    """
+    lines = sorted(
+        f"{record.image_id}\t{','.join(map(str, record.labels))}"
+        + (f"\t{','.join(map(str, record.difficult or ()))}" if difficult else "")
+        for record in records
+    )
     return hashlib.sha256("\n".join(["\t".join(classes), *lines]).encode()).hexdigest()
 
 

@@ -74,4 +74,7 @@ def with_classes(source: Source, classes: Sequence[str], *, name: str, other: st
 def _renumbered(record: Record, numbers: Mapping[int, int]) -> Record:
     labels = tuple(sorted(numbers[label] for label in record.labels))
     boxes = tuple((numbers[label], box) for label, box in record.boxes if label in numbers)
-    return replace(record, labels=labels, boxes=boxes)
+    difficult = record.difficult
+    if difficult is not None:
+        difficult = tuple(sorted(numbers[label] for label in difficult if label in numbers))
+    return replace(record, labels=labels, boxes=boxes, difficult=difficult)

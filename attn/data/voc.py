@@ -10,7 +10,8 @@ __all__ = ["VOC_CLASSES", "VocConfig"]
 import logging
 import os
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from dataclasses import replace
+from typing import Literal, NamedTuple, TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
@@ -31,11 +32,25 @@ VOC_CLASSES = (
 """In the official order: mask value = position + 1."""
 
 Labels = tuple[int, ...]
-Size = tuple[int, int]
-Objects = tuple[tuple[int, Box, Size | None], ...]
-"""Class and box of each object of an image, and (height, width) of that image as the annotation has it."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+class _Object(NamedTuple):
+    """An object of an annotation.
+
+    Attributes:
+        image_size: (height, width) of the image as the annotation has it.
+        difficult: It is marked as hard to recognise.
+    """
+
+    label: int
+    box: Box
+    image_size: tuple[int, int] | None
+    difficult: bool
+
+
+Objects = tuple[_Object, ...]
 
 
 class VocConfig(SourceConfig):
@@ -81,7 +96,8 @@ class VocConfig(SourceConfig):
         masks = beside(self.masks and join(root, self.masks), names)
         if self.saliency is not None and self.saliency not in list_folders(root):
             raise DataError(f"{join(root, self.saliency)}: no such folder; data.saliency names one below {root}")
-        labels, objects, faults = self._labels(root, where, names, masks, labelled=labelled)
+        objects, faults = self._objects(root, names)
+        labels = self._labels(root, where, names, masks, objects, faults, labelled=labelled)
         records = [
             Record(
                 image_id=name,
@@ -89,26 +105,47 @@ class VocConfig(SourceConfig):
                 image=join(root, "JPEGImages", f"{name}.jpg"),
                 mask=masks[number],
                 saliency=self.saliency and join(root, self.saliency, f"{name}.png"),
-                boxes=tuple((label, box) for label, box, _ in objects[number]),
-                annotated_size=next((size for *_, size in objects[number]), None),
             )
             for number, name in enumerate(names)
         ]
+        if objects is not None:
+            records = [self._with_objects(*one) for one in zip(records, objects, strict=True)]
         refuse_missing(records, self.on_error, where)
         return FileSource(VOC_CLASSES, records, self.on_error, faults)
 
-    def _labels(
-        self, root: str, where: str, names: list[str], masks: list[str | None], *, labelled: bool
-    ) -> tuple[list[Labels], list[Objects], dict[str, DataError]]:
+    def _objects(self, root: str, names: list[str]) -> tuple[list[Objects] | None, dict[str, DataError]]:
+        """What the annotations say, where every image has one; and what of them could not be read, by image."""
         annotations = beside(join(root, "Annotations"), names, ".xml")
-        objects: list[Objects] = [()] * len(names)
         faults: dict[str, DataError] = {}
-        if all(annotations):
-            objects = self._read_all(lambda path: _read_annotation(path, self.difficult), names, annotations, faults)
+        return (self._read_all(_read_annotation, names, annotations, faults) if all(annotations) else None), faults
+
+    def _counted(self, objects: Objects) -> Objects:
+        return tuple(item for item in objects if self.difficult or not item.difficult)
+
+    def _with_objects(self, record: Record, objects: Objects) -> Record:
+        easy = {item.label for item in objects if not item.difficult}
+        return replace(
+            record,
+            boxes=tuple((item.label, item.box) for item in self._counted(objects)),
+            annotated_size=objects[0].image_size if objects else None,
+            difficult=tuple(sorted({item.label for item in objects} - easy)),
+        )
+
+    def _labels(
+        self,
+        root: str,
+        where: str,
+        names: list[str],
+        masks: list[str | None],
+        objects: list[Objects] | None,
+        faults: dict[str, DataError],
+        *,
+        labelled: bool,
+    ) -> list[Labels]:
         if self.labels is not None:
-            return read_label_file(self.labels, names, VOC_CLASSES, partial=not labelled), objects, faults
-        if all(annotations):
-            return [tuple(sorted({label for label, *_ in found})) for found in objects], objects, faults
+            return read_label_file(self.labels, names, VOC_CLASSES, partial=not labelled)
+        if objects is not None:
+            return [tuple(sorted({item.label for item in self._counted(found)})) for found in objects]
         bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
         if bare and labelled:
             raise DataError(
@@ -118,7 +155,7 @@ class VocConfig(SourceConfig):
             )
         masked = len(names) - len(bare)
         log.info("%s: no annotations; the labels of %d images are taken from their masks", where, masked)
-        return self._read_all(_mask_labels, names, masks, faults), objects, faults
+        return self._read_all(_mask_labels, names, masks, faults)
 
     def _read_all(
         self,
@@ -194,23 +231,22 @@ def _image_name(word: str, root: str, where: str) -> str:
     return word
 
 
-def _read_annotation(location: str, difficult: bool) -> Objects:
+def _read_annotation(location: str) -> Objects:
     try:
         tree = ElementTree.fromstring(read_bytes(location))
         height, width = (int(float(tree.findtext(f"size/{side}", "0"))) for side in ("height", "width"))
         size = (height, width) if height > 0 and width > 0 else None
-        found: list[tuple[int, Box, Size | None]] = []
+        found: list[_Object] = []
         for item in tree.iter("object"):
             name = item.findtext("name", "").strip()
             if name not in VOC_CLASSES:
                 raise FileFault(location, f"names the class {name!r}; VOC's are {', '.join(VOC_CLASSES)}")
-            if not difficult and item.findtext("difficult", "0").strip() == "1":
-                continue
+            difficult = item.findtext("difficult", "0").strip() == "1"
             left, top, right, bottom = (
                 float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
             )
             box = make_box(left - 1, top - 1, right, bottom)  # 1-based, last pixel included
-            found.append((VOC_CLASSES.index(name), box, size))
+            found.append(_Object(VOC_CLASSES.index(name), box, size, difficult))
     except (ElementTree.ParseError, ValueError, OverflowError) as error:
         raise FileFault(location, f"is not a VOC annotation ({error})") from None
     return tuple(found)

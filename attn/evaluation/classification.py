@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.evaluation.voc import AveragePrecisionRule, voc2007_ap, voc2010_ap
+
 
 @dataclass(frozen=True)
 class ClassScores:
@@ -33,17 +35,29 @@ class ClassScores:
     left_out: tuple[int, ...]
 
 
-def average_precision(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
-    """Average precision (area under the precision-recall steps, no interpolation) of each class and its mean.
+def average_precision(
+    scores_NC: NDArray[Any],
+    labels_NC: NDArray[Any],
+    *,
+    rule: AveragePrecisionRule = "sklearn",
+    ignored_NC: NDArray[np.bool_] | None = None,
+) -> ClassScores:
+    """Average precision of each class and its mean.
 
     Classes without a positive or without a negative image are left out.
+
+    Args:
+        rule: See `AveragePrecisionRule`. By VOC's rules images of equal score keep the order that they are given in.
+        ignored_NC: Where an image does not count for a class: see `attn.evaluation.voc.difficult_pairs`.
 
     Raises:
         ValueError: Shapes differ, labels are not 0 or 1, or a score is NaN.
     """
-    from sklearn.metrics import average_precision_score  # slow to import, needed once per evaluation
-
-    return _per_class(average_precision_score, scores_NC, labels_NC)
+    if rule == "sklearn":
+        from sklearn.metrics import average_precision_score as metric  # slow to import, needed once per evaluation
+    else:
+        metric = voc2010_ap if rule == "voc2010" else voc2007_ap
+    return _per_class(metric, scores_NC, labels_NC, ignored_NC)
 
 
 def roc_auc(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
@@ -103,12 +117,18 @@ def _ratio(hits_NC: NDArray[np.bool_], of_NC: NDArray[np.bool_]) -> ClassScores:
     return _summary(values)
 
 
-def _per_class(metric: Any, scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
+def _per_class(
+    metric: Any, scores_NC: NDArray[Any], labels_NC: NDArray[Any], ignored_NC: NDArray[np.bool_] | None = None
+) -> ClassScores:
     scores, labels = _checked(scores_NC, labels_NC)
-    decided = (labels.min(0, initial=1) == 0) & (labels.max(0, initial=0) == 1)
+    counted = np.ones(labels.shape, bool) if ignored_NC is None else ~ignored_NC
+    if counted.shape != labels.shape:
+        raise ValueError(f"ignored {counted.shape} and labels {labels.shape} must both be (images, classes)")
+    decided = ((labels == 0) & counted).any(0) & ((labels == 1) & counted).any(0)
     values = np.full(labels.shape[1], np.nan)
     for index in np.flatnonzero(decided):
-        values[index] = metric(labels[:, index], scores[:, index])
+        rows = counted[:, index]
+        values[index] = metric(labels[rows, index], scores[rows, index])
     return _summary(values)
 
 

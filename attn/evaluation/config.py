@@ -7,6 +7,7 @@ __all__ = ["EvaluationConfig"]
 from pydantic import Field
 
 from attn.config.base import Config
+from attn.evaluation.voc import AveragePrecisionRule
 
 
 class EvaluationConfig(Config):
@@ -19,6 +20,8 @@ class EvaluationConfig(Config):
         probability: From which probability on (exclusive) a class counts as predicted.
         pointing_tolerance: Pixels by which the maximum of a map may miss the object and still count.
         maps: Whether maps are scored at all; without, only the classifier is.
+        average_precision: How average precision is computed: see `AveragePrecisionRule`. With VOC's rules an image does
+            not count for a class of which it shows only difficult objects, where the data tells.
     """
 
     layer: str | None = None
@@ -27,3 +30,4 @@ class EvaluationConfig(Config):
     probability: float = Field(default=0.5, gt=0, lt=1)
     pointing_tolerance: int = Field(default=0, ge=0)
     maps: bool = True
+    average_precision: AveragePrecisionRule = "sklearn"

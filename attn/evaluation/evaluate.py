@@ -30,6 +30,7 @@ from attn.evaluation.extent import Extent
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.localization import DirectSweep, SeedSweep, SweepResult, threshold_grid
 from attn.evaluation.score import Protocol, Score, ThresholdRule
+from attn.evaluation.voc import difficult_objects, difficult_pairs
 from attn.maps.attention import MapKind
 
 SHOWN = 8
@@ -244,9 +245,10 @@ def _classifier_scores(
             "threshold": ThresholdRule(rule="fixed", values=(config.probability,)),
         }
     )
-    scores, notes = {}, []
+    precision, of_precision, notes = _average_precision(counted, probabilities, labels, classes, base)
+    scores = dict[str, Score]()
     for name, result, protocol, lacking in (
-        ("mean_ap", average_precision(probabilities, labels), base, "images with and without it"),
+        ("mean_ap", precision, of_precision, "images with and without it"),
         ("mean_auc", roc_auc(probabilities, labels), base, "images with and without it"),
         ("recall", recall, at_threshold, "an image with it"),
         ("specificity", specificity, at_threshold, "an image without it"),
@@ -259,6 +261,33 @@ def _classifier_scores(
         if len(left_out) < len(classes):
             scores[name] = _class_score(name, result, protocol, classes, left_out)
     return scores, notes
+
+
+def _average_precision(
+    counted: Counted,
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    classes: tuple[str, ...],
+    base: Protocol,
+) -> tuple[ClassScores, Protocol, list[str]]:
+    """Average precision by the rule that is asked for, its protocol, and what there is to say of it."""
+    rule = counted.config.average_precision
+    if rule == "sklearn":
+        return average_precision(probabilities, labels), base, []
+    records = list(counted.records.values())
+    difficult, ignored = difficult_objects(records), difficult_pairs(records, len(classes))
+    changes: dict[str, Any] = {"average_precision": rule, "difficult": difficult}
+    if difficult == "unknown":
+        ignored[:] = False
+        note = f"mean_ap ({rule}): nothing tells which objects are difficult, all count (VOC's Annotations tell)"
+    else:
+        changes["fingerprint"] = fingerprint(classes, records, difficult=True)
+        note = f"mean_ap ({rule}): {int(ignored.sum())} (image, class) pairs of difficult objects alone do not count"
+    return (
+        average_precision(probabilities, labels, rule=rule, ignored_NC=ignored),
+        base.model_copy(update=changes),
+        [note],
+    )
 
 
 def _class_score(

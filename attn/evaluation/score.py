@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from attn.config.base import Config
 from attn.errors import AttnError
 from attn.evaluation.crf import CrfConfig
+from attn.evaluation.voc import Difficult
 
 
 class ThresholdRule(Config):
@@ -47,6 +48,9 @@ class Protocol(Config):
         resize: How the image became the input, in words that fix it (`squash 225x225`).
         frame: Where pixels were compared: at the image's own size or at the network's input size.
         tolerance: Pixels by which a pointed position may miss the object.
+        average_precision: VOC's rule of average precision; None for scikit-learn's.
+        difficult: By VOC's rule, whether difficult objects were ignored or nothing tells which they are, so that all
+            count.
     """
 
     source: str
@@ -67,12 +71,15 @@ class Protocol(Config):
     resize: str
     frame: Literal["image", "input"] = "image"
     tolerance: int | None = None
+    average_precision: Literal["voc2010", "voc2007"] | None = None
+    difficult: Difficult | None = None
 
     @property
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal protocols, equal hash, on every machine."""
         fields = self.model_dump(mode="json")
-        for name in ("masks", "flip", "cue_rule"):  # scores from before these fields keep their hash
+        # Scores from before these fields keep their hash.
+        for name in ("masks", "flip", "cue_rule", "average_precision", "difficult"):
             if fields[name] is None:
                 del fields[name]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attn.config.base import Config, Location
+from attn.evaluation.voc import AveragePrecisionRule
 
 
 class TrainingConfig(Config):
@@ -30,10 +31,16 @@ class TrainingConfig(Config):
 
 
 class ValidationConfig(Config):
-    """Scores on another split of the same data, while training goes on."""
+    """Scores on another split of the same data, while training goes on.
+
+    Attributes:
+        average_precision: How a classifier's `val/mAP` is computed: see `AveragePrecisionRule`. With VOC's rules an
+            image does not count for a class of which it shows only difficult objects, where the data tells.
+    """
 
     split: str | None = "val"
     every_epochs: int = Field(default=1, ge=1)
+    average_precision: AveragePrecisionRule = "sklearn"
 
 
 class CheckpointConfig(Config):

@@ -19,6 +19,7 @@ from attn.data.sample import Batch
 from attn.data.sampler import choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source
+from attn.evaluation.voc import AveragePrecisionRule, Difficult, difficult_objects
 from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
@@ -39,9 +40,19 @@ class Parts(RunParts):
     network: Network
     val_dataset: AttentionDataset | None
     val_loader: DataLoader[Batch] | None
+    average_precision: AveragePrecisionRule = "sklearn"
 
     def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
-        return {} if self.val_loader is None else validate(self.network, self.val_loader, world, autocast)
+        if self.val_loader is None:
+            return {}
+        return validate(self.network, self.val_loader, world, autocast, rule=self.average_precision)
+
+    @property
+    def val_difficult(self) -> Difficult | None:
+        """Whether validation leaves difficult objects out; None where its rule knows none."""
+        if self.val_dataset is None or self.average_precision == "sklearn":
+            return None
+        return difficult_objects(self.val_dataset.source.records)
 
     def previewer(self, count: int) -> Preview:
         from attn.pictures.preview import Preview
@@ -81,6 +92,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
         source, dataset, sampler, loader, method, network, val_dataset, val_loader,
         companion=_companion(config, rank, world, source),
         auxiliary=method.auxiliary(network) if isinstance(method, HasAuxiliary) else None,
+        average_precision=config.validation.average_precision,
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def test_maps_of_predicted_classes(attn: Any, place: Path) -> None:
     done = attn("maps", *arguments, "classes=predicted", "probability=0.1", "--json")
     assert done.status == 0, done.err
     assert done.json["images"] == 2
-    assert len(list(Path(done.json["png"]).iterdir())) == done.json["maps"] > 0
+    assert len(list(Path(done.json["png"]).glob("*.png"))) == done.json["maps"] > 0
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,15 @@ def test_annotations_give_labels_and_boxes(voc: Path, make: Any) -> None:
     assert [record.labels for record in source.records] == [(7,), (3, 14), ()]
     assert source.records[0].boxes == ((7, (0.0, 0.0, 30.0, 20.0)),)
     assert source.records[1].boxes[0] == (14, (1.0, 2.0, 4.0, 5.0))
-    assert VocConfig(root=str(voc), difficult=False).build().records[1].labels == (14,)
+    assert [record.difficult for record in source.records] == [(), (3,), ()]
+    without = VocConfig(root=str(voc), difficult=False).build().records[1]
+    assert (without.labels, without.boxes, without.difficult) == ((14,), source.records[1].boxes[:1], (3,))
+    both = make.annotation(("boat", 1, (1, 1, 2, 2)), ("boat", 0, (1, 1, 2, 2)))
+    make.write(voc, {"VOC2012/Annotations/b_2.xml": both})
+    assert VocConfig(root=str(voc)).build().records[1].difficult == (), "one of its boats is easy"
+    (voc / "VOC2012/Annotations/a_1.xml").unlink()
+    assert {record.difficult for record in VocConfig(root=str(voc)).build().records} == {None}
+    make.write(voc, {"VOC2012/Annotations/a_1.xml": annotations["a_1"]})
     make.write(voc, {"VOC2012/Annotations/c_3.xml": make.annotation(("dragon", 0, (1, 1, 2, 2)))})
     with pytest.raises(DataError, match=r"c_3\.xml: names the class 'dragon'"):
         VocConfig(root=str(voc)).build()

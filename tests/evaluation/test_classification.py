@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from attn.evaluation import average_precision, roc_auc, threshold_accuracy
 from attn.evaluation.classification import predicted_classes, top_k_accuracy
-from tests.evaluation.plain import plain_ap
+from tests.evaluation.plain import devkit_ap, devkit_ap_2007, devkit_curve, plain_ap
 
 
 def plain_auc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -37,6 +37,51 @@ def test_equal_their_definitions(scores: np.ndarray, labels: np.ndarray) -> None
             assert result.mean == pytest.approx(np.nanmean(result.per_class))
         else:
             assert np.isnan(result.mean)
+
+
+@given(
+    hnp.arrays(np.float64, (23, 2), elements=st.sampled_from([0.1, 0.2, 0.5, 0.7, 0.9])),
+    hnp.arrays(np.int64, (23, 2), elements=st.sampled_from([-1, -1, 0, 1])),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_vocs_rules_equal_the_development_kits(scores: np.ndarray, truth: np.ndarray, counted: bool) -> None:
+    """With ties and difficult objects, whether the latter are among the labels or not."""
+    labels = np.where(truth == 0, int(counted), truth > 0)
+    results = {
+        devkit_ap: average_precision(scores, labels, rule="voc2010", ignored_NC=truth == 0),
+        devkit_ap_2007: average_precision(scores, labels, rule="voc2007", ignored_NC=truth == 0),
+    }
+    for devkit, result in results.items():
+        for index in range(2):
+            if {1, -1} <= set(truth[:, index].tolist()):
+                expected = devkit(*devkit_curve(scores[:, index], truth[:, index]))
+                assert result.per_class[index] == pytest.approx(expected, abs=1e-12)
+            else:
+                assert index in result.left_out
+
+
+def test_vocs_rules_by_hand() -> None:
+    # Hits at ranks 1, 3, 4 of 5: precisions 1, 2/3, 3/4, of which the second is lifted to the third.
+    scores, labels = np.array([[0.9], [0.8], [0.7], [0.6], [0.5]]), np.array([[1], [0], [1], [1], [0]])
+    assert average_precision(scores, labels).mean == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert average_precision(scores, labels, rule="voc2010").mean == pytest.approx((1 + 3 / 4 + 3 / 4) / 3)
+    assert average_precision(scores, labels, rule="voc2007").mean == pytest.approx((4 + 7 * 3 / 4) / 11)
+    # The first hit is ignored, which leaves hits at ranks 2 and 3 of 4.
+    first = np.array([[True], [False], [False], [False], [False]])
+    assert average_precision(scores, labels, rule="voc2010", ignored_NC=first).mean == pytest.approx(2 / 3)
+
+
+def test_recalls_of_tenths_are_reached_exactly() -> None:
+    """0.3 of ten positives is the third, though 3 * 0.1 is more than 0.3 to a computer."""
+    labels = np.array([1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1])[:, None]
+    scores = np.linspace(1, 0, 13)[:, None]
+    assert average_precision(scores, labels, rule="voc2007").mean == pytest.approx((4 * 1 + 7 * 10 / 13) / 11)
+
+
+def test_equal_scores_keep_their_order() -> None:
+    labels = np.array([[1, 0], [0, 1], [0, 1]])
+    np.testing.assert_allclose(average_precision(np.ones((3, 2)), labels, rule="voc2010").per_class, [1, 2 / 3])
 
 
 def test_recall_and_specificity_read_off_the_biased_splits() -> None:
@@ -67,6 +112,11 @@ def test_a_split_without_negatives_has_recall_only() -> None:
 def test_what_does_not_fit_is_refused(scores: np.ndarray, labels: np.ndarray, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         average_precision(scores, labels)
+
+
+def test_what_is_ignored_must_be_said_of_every_pair() -> None:
+    with pytest.raises(ValueError, match="ignored"):
+        average_precision(np.zeros((2, 2)), np.zeros((2, 2)), ignored_NC=np.zeros((2, 3), bool))
 
 
 def test_top_k_accuracy_is_over_images_and_per_class() -> None:

@@ -48,6 +48,7 @@ def test_the_hash_is_stable_across_versions_of_the_project() -> None:
         {"split": "train"}, {"images": 172}, {"fingerprint": "cd" * 32}, {"map_kind": "pixel"}, {"layer": "inner"},
         {"labels": "predicted", "probability": 0.5}, {"threshold": ThresholdRule(rule="fixed", values=(0.2,))},
         {"crf": OAA_CRF}, {"crf": SEC_CRF}, {"scales": (0.5, 1.0)}, {"resize": "squash 321x321"}, {"frame": "input"},
+        {"average_precision": "voc2010"}, {"difficult": "unknown"},
     ],
 )  # fmt: skip
 def test_every_choice_changes_the_hash_and_is_named_by_the_refusal(change: dict[str, Any]) -> None:
