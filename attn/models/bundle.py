@@ -1,7 +1,8 @@
 """A trained model on disk: everything that is needed to use it, and nothing that would have to be unpickled.
 
-A bundle is a folder with `state_dict.pt` (tensors only), `model.json` (network, classes, preprocessing, attention map,
-hash of the weights) and `config.yaml` (the run's resolved config).
+A bundle is a folder with `state_dict.pt` (tensors only), `model.json` (network, classes, training input, attention map,
+hash of the weights; preprocessing and outputs for programs without this library) and `config.yaml` (the run's resolved
+config).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from attn.data.files import sha256_of
 from attn.data.transforms import InputConfig
 from attn.errors import WeightsError
 from attn.models.network import ModelConfig, Network
+from attn.models.usage import usage
 from attn.models.weights import WEIGHTS
 
 if TYPE_CHECKING:
@@ -149,6 +151,7 @@ def write_bundle(
     torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
     (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
     whole = {"format": FORMAT, "task": task, **described, "sha256": sha256_of(weights)}
+    whole |= usage(whole)
     (folder / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attn.data.files import name_of
+from attn.data.preprocessing import preprocessing_words
 from attn.evaluation.score import Score
+from attn.models.usage import usage
 
 SHOWN_CLASSES = 30
 MAP_KINDS = {
@@ -58,17 +60,50 @@ def _summary(described: Mapping[str, Any], info: Mapping[str, Any]) -> str:
 
 
 def _model(described: Mapping[str, Any]) -> dict[str, Any]:
-    model, size = described["model"], described["input"]["size"]
-    network = {name: value for name, value in model.items() if value is not None and name not in ("name", "weights")}
-    resize = described["input"]["resize"]
-    return {
+    model, use = described["model"], usage(described)
+    network = {name: value for name, value in model.items() if value is not None and name not in _unused(model)}
+    output = use["output"]
+    rows = {
         "task": described.get("task", "classification"),
-        "classes": _shortened(described["classes"]),
+        "classes, in the order of the logits": _shortened(output["logits"].get("channels", described["classes"])),
         "network": f"{model['name']}: {_plain(network)}",
-        "input": f"{resize} {size if isinstance(size, int) else 'x'.join(map(str, size))}, "
-        f"mean {_plain(described['input']['mean'])}, std {_plain(described['input']['std'])}",
+        "input": preprocessing_words(use["preprocessing"]),
+        "probabilities": output["probabilities"],
+        "predicted": output["predicted"],
+        "averaged over": _averaged(output),
+        "CRF": _plain(output["crf"]) if output.get("crf") else None,
+        "input in training": _plain(_training_input(described["input"])),
         "weights (SHA-256)": described["sha256"],
     }
+    return {key: value for key, value in rows.items() if value}
+
+
+def _unused(model: Mapping[str, Any]) -> set[str]:
+    """Fields that say nothing of this network, such as sizes of layers that its head does not have."""
+    unused = {"name", "weights"}
+    if "fc_width" in model:  # a classifier's
+        unused |= set() if model["head"] == "fc" else {"fc_width", "fc_dropout"}
+        unused |= set() if model["head"] == "conv" else {"head_convolutions", "head_width"}
+        unused |= set() if model["head_convolutions"] else {"head_width"}
+    elif model.get("hidden") is None:
+        unused |= {"dropout"}
+    return unused
+
+
+def _averaged(output: Mapping[str, Any]) -> str | None:
+    scales, mirrored = output.get("scales", [1.0]), output.get("mirrored", False)
+    parts = [f"scales {_plain(scales)}"] if scales != [1.0] else []
+    return ", ".join(parts + (["the mirrored input"] if mirrored else [])) or None
+
+
+def _training_input(input: Mapping[str, Any]) -> dict[str, Any]:
+    """What training drew at random; fields of other ways to resize mean nothing."""
+    way = input["resize"]
+    fields = {"crop": ("crop_area", "crop_aspect"), "scaled_crop": ("crop_scale",), "squash": ("shift",)}
+    fields["random_part"] = fields["crop"]
+    shown = {name: input[name] for name in ("resize", "size", *fields.get(way, ()), "flip") if input.get(name)}
+    jitter = {name: value for name, value in input.get("color_jitter", {}).items() if value}
+    return shown | ({"color_jitter": jitter} if jitter else {})
 
 
 def _origin(info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from attn.errors import AttnError, ConfigError, Fault
 from attn.evaluation.inference import evaluating
 from attn.maps import attention
 from attn.models.bundle import Bundle
+from attn.models.usage import usage_of
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -37,6 +38,8 @@ NEEDED = ("onnx", "onnxscript", "onnxruntime")
 KINDS = ("cam", "integral", "grad_cam", "channel", "pixel")
 """Maps that the logits' own weights give, where only an average lies between the features and them."""
 METADATA = "attn.json"
+AXES = {0: "batch", 2: "height", 3: "width"}
+"""Of the images, where they are free."""
 TOLERANCE = 1e-4
 """Of a difference, as a share of the output's largest value: single precision, summed in another order."""
 
@@ -100,8 +103,11 @@ def _export(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as scratch:
             part = Path(scratch, f"model{FORMATS[form]}")
-            described = json.dumps(_described(model, module))
-            run = (_write_onnx if form == "onnx" else _write_program)(program, module, part, described)
+            described = json.dumps(_described(model, module), ensure_ascii=False)
+            if form == "onnx":
+                run = _write_onnx(program, module, part, described, AXES if free_size else {0: AXES[0]})
+            else:
+                run = _write_program(program, part, described)
             shapes = [(2, 3, *size), (1, 3, size[0] + 32, size[1] + 64) if free_size else (1, 3, *size)]
             differences = _compared(model, module, run, shapes)
             part.replace(file)
@@ -164,10 +170,13 @@ def _module(model: Bundle | Segmenter) -> tuple[_Outputs, tuple[str, ...]]:
 
 
 def _described(model: Bundle | Segmenter, module: _Outputs) -> dict[str, Any]:
+    use = usage_of(model)
+    if isinstance(module, _WithMaps):
+        use["output"]["maps"] = {"axes": ["batch", "class", "height", "width"], "normalized": False}
     described: dict[str, Any] = {
         "task": "classification" if isinstance(model, Bundle) else "segmentation",
         "classes": list(model.classes),
-        "input": json.loads(model.input.model_dump_json()),
+        **use,
         "outputs": list(module.outputs),
         "weights": model.sha256,
     }
@@ -190,17 +199,23 @@ def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, b
     raise ExportError(f"this network cannot be exported by torch {torch.__version__}: {reason[:300]}") from fault
 
 
-def _write_program(program: ExportedProgram, module: _Outputs, file: Path, described: str) -> Run:
+def _write_program(program: ExportedProgram, file: Path, described: str) -> Run:
     torch.export.save(program, file, extra_files={METADATA: described})
     loaded = torch.export.load(file).module()
     return lambda images: tuple(loaded(images))
 
 
-def _write_onnx(program: ExportedProgram, module: _Outputs, file: Path, described: str) -> Run:
+def _write_onnx(program: ExportedProgram, module: _Outputs, file: Path, described: str, free: Mapping[int, str]) -> Run:
+    """Write the graph; sizes that are free have names, and those of the outputs are expressions of these."""
     import onnxruntime
 
     made = torch.onnx.export(
-        program, dynamo=True, input_names=["images"], output_names=list(module.outputs), verbose=False
+        program,
+        dynamo=True,
+        input_names=["images"],
+        output_names=list(module.outputs),
+        dynamic_shapes={"images": dict(free)},
+        verbose=False,
     )
     assert made is not None, "the exporter gives a program where it is asked for no file"
     made.model.metadata_props["attn"] = described

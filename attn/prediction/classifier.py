@@ -15,11 +15,12 @@ from attn.data.transforms import prepare
 from attn.evaluation.crf import OAA_CRF, CrfConfig, dense_crf
 from attn.evaluation.inference import image_maps
 from attn.models.bundle import Bundle
+from attn.models.usage import PROBABILITY
 from attn.prediction.config import PredictionConfig
 from attn.prediction.predictor import ImagePrediction
 from attn.segmentation.device import choose_device
 
-PROBABILITY, THRESHOLD = 0.5, 0.3
+THRESHOLD = 0.3
 
 
 class ClassifierPredictor:

@@ -20,7 +20,7 @@ import json
 from collections.abc import Generator, Iterable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attn.config.base import Config
 from attn.tracking.address import tracking_uri
@@ -103,6 +103,7 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
     """
     if not tracking.enabled or run_id is None:
         return None
+    from attn.models.usage import usage_of
     from attn.tracking.mlflow_model import log_network
 
     opened, metadata, outputs = _opened(bundle)
@@ -114,7 +115,7 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
         size=(size, size) if isinstance(size, int) else size,
         bundle=bundle,
         outputs=outputs,
-        metadata=metadata | {"classes": list(opened.classes), "input": opened.input.model_dump(mode="json")},
+        metadata=metadata | {"classes": list(opened.classes), **usage_of(opened)},
     )
     if tracking.register_as is None:
         return recorded
@@ -137,7 +138,7 @@ def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: 
     Registry(tracking_uri(tracking, root)).add_scores(sha256, run_id, scores)
 
 
-def _opened(bundle: Path) -> tuple[Bundle | Segmenter, dict[str, str], tuple[int, ...]]:
+def _opened(bundle: Path) -> tuple[Bundle | Segmenter, dict[str, Any], tuple[int, ...]]:
     """A bundle of any task, what only its task has, and the shape of its network's output."""
     from attn.models.bundle import describing, load_bundle, task_of
     from attn.segmentation.bundle import TASK, load_segmenter

@@ -50,19 +50,6 @@ def test_maps_of_all_classes_are_the_librarys(tmp_path: Path, kind: str) -> None
         torch.testing.assert_close(module(images), export._expected(bundle, module, images))
 
 
-def test_onnx(tmp_path: Path) -> None:
-    import onnxruntime
-
-    bundle = load_bundle(tiny_bundle(tmp_path / "model"))
-    done = export_model(bundle, tmp_path / "m.onnx", "onnx")
-    session = onnxruntime.InferenceSession(done.file, providers=["CPUExecutionProvider"])
-    images = torch.randn(3, 3, 56, 40)
-    with torch.no_grad():
-        expected = bundle.network(images).logits
-    torch.testing.assert_close(torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0]), expected)
-    assert "grad_cam" in session.get_modelmeta().custom_metadata_map["attn"]
-
-
 def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = load_bundle(tiny_bundle(tmp_path / "model"))
     true = export._expected
