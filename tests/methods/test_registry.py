@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any
 
 import pytest
@@ -35,11 +37,14 @@ def _heads(method: str, heads: Iterable[str]) -> list[str]:
 
 
 METHODS = sorted(MethodConfig.members)
+# By network, because the last few initialised networks are kept.
 CASES = [
     (method, name, head, exclusive)
-    for method in METHODS
     for name in architectures()
+    for network_head in architecture(name).heads
+    for method in METHODS
     for number, head in enumerate(_heads(method, architecture(name).heads))
+    if head == network_head
     for exclusive in ((False, True) if number == 0 else (False,))
 ]
 
@@ -48,11 +53,27 @@ def _method(name: str) -> Method:
     return _config(name).build()
 
 
-def _network(name: str, head: str, layers: tuple[str, ...], batch_norm: str = "train") -> Network:
-    torch.manual_seed(0)
+def _model(name: str, head: str, batch_norm: str) -> ModelConfig:
     settings = {"name": name, "weights": None, "head": head, "fc_width": 16, "head_width": 16, "fc_dropout": 0.0}
     settings |= {"head_convolutions": int(head == "conv"), "batch_norm": batch_norm}
-    return ModelConfig.model_validate(settings).build(CLASSES, layers)
+    return ModelConfig.model_validate(settings)
+
+
+@lru_cache(maxsize=4)  # ResNet-101 has 170 MB
+def _initial_network(name: str, head: str, layers: tuple[str, ...], batch_norm: str) -> Network:
+    torch.manual_seed(0)
+    return _model(name, head, batch_norm).build(CLASSES, layers)
+
+
+def _network(name: str, head: str, layers: tuple[str, ...], batch_norm: str = "train") -> Network:
+    return deepcopy(_initial_network(name, head, layers, batch_norm))
+
+
+@cache
+def _sizes(name: str, head: str) -> tuple[int, tuple[int, int]]:
+    """A small input whose maps have several pixels each way: its height and width, and theirs."""
+    map_size = MapSize(_model(name, head, "train"))
+    return next((size, map_size((size, size))) for size in (32, 64, 128) if min(map_size((size, size))) > 1)
 
 
 def _auxiliary(method: Method, network: Network) -> Auxiliary | None:
@@ -60,16 +81,17 @@ def _auxiliary(method: Method, network: Network) -> Auxiliary | None:
 
 
 def _batch(network: Network, method_name: str, *, exclusive: bool = False) -> Batch:
+    size, map_size = _sizes(network.config.name, network.config.head)
     torch.manual_seed(1)
     labels = torch.tensor([[0.0, 0, 1] if exclusive else [1, 0, 1], [0, 1, 0]])
     pairs = torch.tensor([[0, 2]] if exclusive else [[0, 0], [0, 2]])
-    regions = (torch.rand(len(pairs), 64, 64) > 0.5).float()
-    batch = Batch((0, 1), (), torch.randn(2, 3, 64, 64), labels, (), pairs, regions, exclusive=exclusive)
-    batch = replace(batch, soft_labels=torch.rand(2, CLASSES, *MapSize(network.config)((64, 64))))
+    regions = (torch.rand(len(pairs), size, size) > 0.5).float()
+    batch = Batch((0, 1), (), torch.randn(2, 3, size, size), labels, (), pairs, regions, exclusive=exclusive)
+    batch = replace(batch, soft_labels=torch.rand(2, CLASSES, *map_size))
     if _config(method_name).companion is None:
         return batch
-    companion = replace(batch, images=torch.randn(2, 3, 64, 64), labels=torch.eye(CLASSES)[:2])
-    return replace(batch, companion=replace(companion, saliency=torch.rand(2, 64, 64)))
+    companion = replace(batch, images=torch.randn(2, 3, size, size), labels=torch.eye(CLASSES)[:2])
+    return replace(batch, companion=replace(companion, saliency=torch.rand(2, size, size)))
 
 
 def _hooks(network: Network) -> int:
