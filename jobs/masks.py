@@ -8,7 +8,6 @@ import contextlib
 import csv
 import io
 import json
-import re
 import tarfile
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -24,6 +23,7 @@ from attn.config.document import dump_values, read_document
 from attn.config.resolve import dump_config, resolve
 from attn.config.segment import PredictConfig
 from attn.data.classes import check_classes
+from attn.data.names import file_stem
 from attn.data.sample import Example, Record
 from attn.data.source import Source, fingerprint
 from attn.errors import AttnError, DataError, RunError, TrackingError
@@ -41,7 +41,7 @@ from attn.segmentation.predict import InferenceConfig, Prediction, predict
 from attn.tracking import attach, create_run
 from jobs.crf_tasks import RayCrfPool
 from jobs.evaluate import warned
-from jobs.models import data_name, masks_name, open_model
+from jobs.models import SCORED_SPLIT, data_name, masks_name, open_model, scored_data
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.segmenter import CUES
@@ -145,9 +145,8 @@ def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> Pre
     if segmenter.config_file.is_file():
         trained = read_document(segmenter.config_file.read_text(encoding="utf-8"), name).values
         if "data" in trained:
-            split = (trained.get("validation") or {}).get("split") or trained["data"].get("split")
-            text["data"] = trained["data"] | ({"split": split} if split else {})
-    return resolve(PredictConfig, dump_values(text), name, overrides)
+            text["data"] = scored_data(trained)
+    return resolve(PredictConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -335,8 +334,7 @@ def _write(folder: RunFolder, made: _Made, scores: dict[str, Score], classes: tu
         writer.writerows(rows)
         folder.write("per_class.csv", text.getvalue())
     for one in made.shown:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", one.image_id)
-        folder.write(f"panels/{name}.png", segmentation_panel(one).png())
+        folder.write(f"panels/{file_stem(one.image_id)}.png", segmentation_panel(one).png())
     if made.shown:
         folder.write("sheet.png", segmentation_sheet(made.shown[:SHEET_ROWS]).png())
 

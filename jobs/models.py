@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["data_name", "masks_name", "open_model", "resize_text"]
+__all__ = ["SCORED_SPLIT", "data_name", "masks_name", "model_place", "open_model", "resize_text", "scored_data"]
 
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,9 @@ from attn.tracking import fetch_model
 from jobs.checkpoint_transfer import download_folder
 
 B = TypeVar("B")
+
+SCORED_SPLIT = {("data", "split"): "val"}
+"""What a trained model is scored on where data of another source than its run's does not say so."""
 
 
 @contextlib.contextmanager
@@ -59,6 +62,16 @@ def model_place(overrides: list[str], *, only: bool = False) -> ModelPlace:
     """
     of_place = [text for text in overrides if only or re.match(r"(root|tracking\.\w+)=", text)]
     return resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
+
+
+def scored_data(trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The data that a trained model is scored on by default, as plain values: its run's, of the validation split.
+
+    Args:
+        trained: The config of its run.
+    """
+    split = (trained.get("validation") or {}).get("split") or trained["data"].get("split")
+    return trained["data"] | ({"split": split} if split else {})
 
 
 def data_name(data: Any) -> str:

@@ -30,7 +30,7 @@ from attn.evaluation.stored import evaluate_stored
 from attn.models.bundle import Bundle
 from attn.segmentation.device import choose_device
 from attn.store import Snapshot
-from jobs.models import data_name, masks_name, model_place, open_model, resize_text
+from jobs.models import SCORED_SPLIT, data_name, masks_name, model_place, open_model, resize_text, scored_data
 
 Observe = Callable[[ImageMaps], None]
 
@@ -133,9 +133,8 @@ def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateC
         trained = read_document(bundle.config_file.read_text(encoding="utf-8"), name).values
     text: dict[str, Any] = {"tracking": {"enabled": False}, "input": json.loads(bundle.input.model_dump_json())}
     if "data" in trained:
-        split = (trained.get("validation") or {}).get("split") or trained["data"].get("split")
-        text["data"] = trained["data"] | ({"split": split} if split else {})
-    return resolve(EvaluateConfig, dump_values(text), name, overrides)
+        text["data"] = scored_data(trained)
+    return resolve(EvaluateConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
 
 
 def _model_subject(model: str, overrides: list[str]) -> ModelSubject:

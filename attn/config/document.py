@@ -6,10 +6,11 @@ are faults.
 
 from __future__ import annotations
 
-__all__ = ["Document", "dump_values", "layered", "parse_override", "read_document", "without_secrets"]
+__all__ = ["SOURCE", "Document", "dump_values", "layered", "parse_override", "read_document", "without_secrets"]
 
 import copy
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,11 @@ import yaml
 from attn.errors import ConfigError, Fault
 
 Path = tuple[str, ...]
+
+SOURCE = "source"
+"""The field that says where data, labels or maps come from: what stands beside it means something else elsewhere."""
+OF_ANY_SOURCE = frozenset({"on_error", "single_label"})
+"""How data is read, whichever it is."""
 
 SECRETS = (
     (re.compile(r"://[^/\s]*@"), "://***@"),
@@ -94,6 +100,27 @@ class Document:
         for key in path[:-1]:
             node = node[key]
         del node[path[-1]]
+        self.places = {known: place for known, place in self.places.items() if known[: len(path)] != path}
+
+    def start_anew(self, path: Path, source: Any) -> None:
+        """Forget the fields beside a `source` that is about to become another one: they are of the former source.
+
+        With `data.source` goes `validation.split`, which names a part of the same data.
+
+        Args:
+            path: Of the `source`.
+        """
+        values: Any = self.values
+        for key in path[:-1]:
+            values = values.get(key) if isinstance(values, dict) else None
+        former = values.get(SOURCE) if isinstance(values, dict) else None
+        if not isinstance(former, str) or not isinstance(source, str) or former == source:
+            return
+        for key in [key for key in values if key != SOURCE and key not in OF_ANY_SOURCE]:
+            self.drop((*path[:-1], key))
+        validation = self.values.get("validation")
+        if path == ("data", SOURCE) and isinstance(validation, dict) and "split" in validation:
+            self.drop(("validation", "split"))
 
     def section(self, name: str) -> Document:
         """A mapping of this one as a document of its own; empty where there is none."""
@@ -111,14 +138,28 @@ class Document:
 
 
 def layered(*documents: Document) -> Document:
-    """One document of several: mappings are joined, of two other values that of the later document stays."""
+    """One document of several: mappings are joined, of two other values that of the later document stays.
+
+    A mapping whose `source` a later document changes starts anew there.
+    """
     joined = Document()
     for document in documents:
         joined.faults += document.faults
         if () in document.places:
             joined.places[()] = document.places[()]
+        for path, source in _sources(document.values, ()):
+            joined.start_anew(path, source)
         _lay(joined, document, document.values, ())
     return joined
+
+
+def _sources(values: dict[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
+    """Every `source` in a tree, with its path."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _sources(value, (*path, key))
+        elif key == SOURCE:
+            yield (*path, key), value
 
 
 def _lay(joined: Document, document: Document, values: dict[str, Any], path: Path) -> None:

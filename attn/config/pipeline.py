@@ -220,6 +220,9 @@ def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
     if isinstance(fields.values.get("data"), dict) and isinstance(validation, str):
         fields.set(("data", "split"), validation, segment.place(("validation",)))
     _derived(whole, layers, "evaluation", layered(fields, again), but="split")
+    data = whole.section("evaluation").section("data").values
+    if data and "split" not in data and data.get("source") != segment.section("data").values.get("source"):
+        whole.set(("evaluation", "data", "split"), "val", whole.place(("evaluation", "data")))
 
 
 def _derived(whole: Document, layers: Sequence[Document], section: str, fields: Document, *, but: str) -> None:

@@ -7,7 +7,7 @@ __all__ = ["dump_config", "drop_other_members", "override", "parse_config", "ran
 import difflib
 import json
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -15,7 +15,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from attn.config.base import Config, Variant
-from attn.config.document import Document, Path, dump_values, parse_override, read_document, without_secrets
+from attn.config.document import (
+    SOURCE,
+    Document,
+    Path,
+    dump_values,
+    parse_override,
+    read_document,
+    without_secrets,
+)
 from attn.errors import ConfigError, Fault
 
 C = TypeVar("C", bound=Config)
@@ -23,33 +31,41 @@ C = TypeVar("C", bound=Config)
 OVERRIDE = "override"
 
 
-def resolve(kind: type[C], text: str, name: str, overrides: list[str]) -> C:
+def resolve(
+    kind: type[C], text: str, name: str, overrides: list[str], *, otherwise: Mapping[Path, Any] | None = None
+) -> C:
     """Check a YAML text, changed by overrides, against a config class.
 
-    An override that chooses another member of a family (`data.source=voc` over a recipe written for scenes) drops
-    those fields of the text that the new member does not have.
+    An override that chooses another member of a family (`optimizer.name=sgd` over a recipe written for AdamW) drops
+    those fields of the text that the new member does not have. Another `source` (`data.source=manifest` over a recipe
+    written for VOC) drops all fields of the former one: they name its files and parts.
 
     Args:
         name: What to call the text in messages, usually its file.
         overrides: `a.b=value` each; later ones win.
+        otherwise: Values by path for what neither text nor overrides say of a mapping that they have.
 
     Raises:
         ConfigError: With all faults.
     """
     document = read_document(text, name)
     override(document, overrides)
+    for path, value in (otherwise or {}).items():
+        if path[-1] not in document.section(path[0]).values and document.section(path[0]).values:
+            document.set(path, value, place=name)
     drop_other_members(kind, document)
     return parse_config(kind, document)
 
 
 def override(document: Document, overrides: list[str]) -> None:
     """Put `a.b=value` each into a document; what is not of that form becomes one of its faults."""
-    for text in overrides:
-        parsed = parse_override(text)
-        if isinstance(parsed, Fault):
-            document.faults.append(parsed)
-            continue
-        document.set(*parsed, place=f"{OVERRIDE} {without_secrets(text)!r}")
+    parsed = [(text, parse_override(text)) for text in overrides]
+    document.faults += [fault for _, fault in parsed if isinstance(fault, Fault)]
+    said = [(text, *found) for text, found in parsed if not isinstance(found, Fault)]
+    for path, value in {path: value for _, path, value in said if path[-1] == SOURCE}.items():
+        document.start_anew(path, value)
+    for text, path, value in said:
+        document.set(path, value, place=f"{OVERRIDE} {without_secrets(text)!r}")
 
 
 def rank(place: str) -> int:

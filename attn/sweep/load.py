@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attn.config.document import Document, parse_override, read_document, without_secrets
+from attn.config.document import SOURCE, Document, read_document
 from attn.config.kinds import kind_in, read_config, require_kind
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.recipes import Find, config_text, load_text
-from attn.config.resolve import OVERRIDE, dump_config, parse_config
+from attn.config.resolve import OVERRIDE, dump_config, override, parse_config, rank
 from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
 from attn.errors import ConfigError, Fault
@@ -20,6 +20,7 @@ from attn.sweep.config import Asha, Pbt, SweepConfig
 from attn.sweep.space import Point
 
 TrialConfig = RunConfig | PipelineConfig
+SET = "set"
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
 
 
@@ -41,13 +42,8 @@ def read_sweep(
 ) -> tuple[SweepConfig, str]:
     """As `load_sweep`, of a text; `find` gives the base's."""
     document = read_document(text, name)
-    for override in overrides or []:
-        parsed = parse_override(override)
-        if isinstance(parsed, Fault):
-            document.faults.append(parsed)
-        else:
-            document.set(*parsed, place=f"{OVERRIDE} {without_secrets(override)!r}")
-    _flatten(document, "set", lambda value: not isinstance(value, dict))
+    override(document, overrides or [])
+    _flatten(document, SET, lambda value: not isinstance(value, dict))
     _flatten(document, "space", lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
     if isinstance(space := document.values.get("space"), dict):
         document.values["space"] = {
@@ -112,7 +108,7 @@ def point_overrides(point: Mapping[str, Any]) -> list[str]:
 
 def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
     """The resolved base; its faults are added."""
-    target, changes = document.values.get("base"), document.values.get("set") or {}
+    target, changes = document.values.get("base"), document.values.get(SET) or {}
     if not isinstance(target, str) or not isinstance(changes, dict):
         return None
     try:
@@ -121,10 +117,11 @@ def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
         faults += [Fault(document.place(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
                    for fault in error.faults]  # fmt: skip
         return None
+    changes = _of_chosen_sources(document, changes, read_document(text, name).values)
     try:
         return dump_config(read_trial(text, name, point_overrides(changes), find=find))
     except ConfigError as error:
-        places = {f"{OVERRIDE} {point_overrides({key: value})[0]!r}": ("set", key) for key, value in changes.items()}
+        places = {f"{OVERRIDE} {point_overrides({key: value})[0]!r}": (SET, key) for key, value in changes.items()}
         for fault in error.faults:
             place = document.place(places[fault.where]) if fault.where in places else fault.where
             faults.append(Fault(place, fault.message, fault.hint))
@@ -132,6 +129,22 @@ def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
         return dump_config(read_trial(text, name, find=find))
     except ConfigError:
         return None
+
+
+def _of_chosen_sources(document: Document, changes: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """The changes without those of a data source that an override has replaced by another one."""
+    kept = dict(changes)
+    for key, value in changes.items():
+        place, former = document.place((SET, key)), base
+        for step in key.split("."):
+            former = former.get(step) if isinstance(former, dict) else None
+        if key.rpartition(".")[2] != SOURCE or not rank(place) or former == value:
+            continue
+        beside = key.removesuffix(SOURCE)
+        kept = {
+            name: one for name, one in kept.items() if rank(document.place((SET, name))) or not name.startswith(beside)
+        }
+    return kept
 
 
 def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:

@@ -1,0 +1,128 @@
+"""Another source of data than the recipe's: nothing of the recipe's data is left, whatever kind of job it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.config.document import dump_values
+from attn.config.evaluate import EvaluateConfig
+from attn.config.pipeline import PipelineConfig, read_pipeline
+from attn.config.recipes import list_recipes, load_any_config
+from attn.config.resolve import resolve
+from attn.config.run import RunConfig
+from attn.config.segment import PredictConfig
+from attn.config.train import TrainConfig
+from attn.data.source import SourceConfig
+from attn.data.sources import FolderConfig, ManifestConfig, ScenesConfig, VocConfig
+from attn.sweep.config import SweepConfig
+from attn.sweep.load import read_sweep, trial_config
+from jobs.models import SCORED_SPLIT, scored_data
+
+TABLE = ["data.source=manifest", "data.manifest=my/t.csv"]
+OTHERS: dict[str, SourceConfig] = {
+    "data.source=manifest data.manifest=/t.csv": ManifestConfig(manifest="/t.csv"),
+    "data.root=/x data.source=folder": FolderConfig(root="/x"),
+    "data.source=scenes data.count=7": ScenesConfig(count=7),
+}
+
+
+def _same(found: SourceConfig, expected: SourceConfig) -> bool:
+    """`single_label` and `on_error` say how data is read, and stay."""
+    return found == expected.model_copy(update={"single_label": found.single_label, "on_error": found.on_error})
+
+
+@pytest.mark.parametrize("recipe", [one.name for one in list_recipes() if "sweep" not in one.name])
+def test_of_a_recipe_s_data_nothing_is_left(recipe: str) -> None:
+    own = load_any_config(recipe, [])
+    assert not isinstance(own, SweepConfig)
+    for overrides, expected in OTHERS.items():
+        if expected.variant == own.data.variant:
+            continue
+        config = load_any_config(recipe, overrides.split())
+        sections = [config] if isinstance(config, RunConfig) else []
+        if isinstance(config, PipelineConfig):
+            sections = [section for section in (config.train, config.integral, config.segment) if section]
+            assert _same(config.evaluation.data, expected.model_copy(update={"split": "val"}))
+            assert config.maps is None or _same(config.maps.data, expected)
+        for section in sections:
+            assert _same(section.data, expected), section
+            assert section.validation.split == "val"
+
+
+def test_the_same_source_again_keeps_the_rest() -> None:
+    config = load_any_config("icasc_voc_paper", ["data.source=voc", "data.root=/x"])
+    assert isinstance(config, TrainConfig)
+    assert isinstance(config.data, VocConfig)
+    assert (config.data.root, config.data.masks) == ("/x", None)
+    assert config.validation.split == "ImageSets/Main/val.txt"
+    back = load_any_config("icasc_voc_paper", ["data.source=scenes", "data.source=voc"])
+    assert isinstance(back, TrainConfig)
+    assert back.data == config.data.model_copy(update={"root": str(Path("VOCdevkit/VOC2012").absolute())})
+
+
+def test_what_is_said_beside_the_new_source_stays_whatever_the_order() -> None:
+    orders: list[list[str]] = [
+        ["validation.split=dev", *TABLE],
+        [*TABLE, "validation.split=dev"],
+        [*TABLE[::-1], "validation.split=dev"],
+    ]
+    found = [load_any_config("icasc_voc_paper", order) for order in orders]
+    assert all(one == found[0] for one in found)
+    assert isinstance(found[0], TrainConfig)
+    assert found[0].validation.split == "dev"
+    assert found[0].data == ManifestConfig(manifest=str(Path("my/t.csv").absolute()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "train", "segment", "evaluation"),
+    [
+        (["train.data.source=scenes"], "scenes train", "voc train_aug", "voc val"),
+        (["evaluation.data.source=scenes"], "voc train_aug", "voc train_aug", "scenes val"),
+        (
+            ["segment.data.source=scenes", "segment.validation.split=test"],
+            "voc train_aug",
+            "scenes train",
+            "scenes test",
+        ),
+    ],
+)
+def test_sections_of_a_pipeline(overrides: list[str], train: str, segment: str, evaluation: str) -> None:
+    text = "kind: pipeline\ntrain: {recipe: gain_voc_paper}\nsegment: {recipe: dsrg_voc_paper}\n"
+    config = read_pipeline(text, "p.yaml", overrides)
+    datas = (config.train.data, config.segment.data, config.evaluation.data)
+    assert [f"{data.variant} {data.split}" for data in datas] == [train, segment, evaluation]
+
+
+def test_a_file_over_a_recipe() -> None:
+    text = (
+        "kind: pipeline\ndata: {root: /x, source: folder}\ntrain: {recipe: gain_voc_paper}\nsegment: {recipe: dsrg}\n"
+    )
+    config = read_pipeline(text, "p.yaml", [])
+    assert config.train.data == config.segment.data == FolderConfig(root="/x")
+
+
+@pytest.mark.parametrize("kind", [EvaluateConfig, PredictConfig])
+def test_what_is_scored_is_a_validation_split(kind: type[EvaluateConfig | PredictConfig]) -> None:
+    text = dump_values(
+        {"data": scored_data({"data": {"source": "scenes", "count": 3}, "validation": {"split": "test"}})}
+    )
+
+    def data(*overrides: str) -> SourceConfig:
+        return resolve(kind, text, "config.yaml", list(overrides), otherwise=SCORED_SPLIT).data
+
+    assert data() == ScenesConfig(count=3, split="test")
+    assert data("data.source=folder", "data.root=/x") == FolderConfig(root="/x", split="val")
+    assert data("data.source=folder", "data.root=/x", "data.split=dev") == FolderConfig(root="/x", split="dev")
+
+
+def test_a_sweep_s_base() -> None:
+    name = next(one for one in list_recipes() if one.name == "sweep_scenes_gain")  # it sets data.count
+    sweep, base = read_sweep(name.text, "s.yaml", [f"set.{text}" for text in TABLE])
+    trial: Any = trial_config(base, {})
+    assert _same(trial.data, ManifestConfig(manifest=str(Path("my/t.csv").absolute())))
+    assert "data.count" not in base
+    _, same = read_sweep(name.text, "s.yaml", ["set.data.source=scenes"])
+    assert trial_config(same, {}).data.count == sweep.set["data.count"] == 400  # pyright: ignore[reportAttributeAccessIssue]
