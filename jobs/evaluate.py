@@ -8,7 +8,6 @@ import contextlib
 import csv
 import io
 import json
-import re
 import sys
 import time
 from collections.abc import Generator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.resolve import dump_config
+from attn.data.names import file_stem
 from attn.errors import AttnError, TrackingError
 from attn.evaluation.evaluate import Evaluation
 from attn.evaluation.inference import ImageMaps
@@ -187,7 +187,7 @@ def _write(folder: RunFolder, evaluation: Evaluation, looked: list[Looked], desc
         title = f"{first.protocol.source} {first.protocol.split}, {first.protocol.map_kind}"
         folder.write("curves.png", threshold_curves(curves, mark=first.extras["threshold"], title=title).png())
     for one in looked:
-        folder.write(f"panels/{re.sub(r'[^A-Za-z0-9_.-]', '_', one.image_id)}.png", panel(one).png())
+        folder.write(f"panels/{file_stem(one.image_id)}.png", panel(one).png())
     if looked:
         folder.write("sheet.png", sheet(looked[:SHEET_ROWS]).png())
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 __all__ = ["draw", "run"]
 
 import difflib
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from attn import store
 from attn.config.growth import GrowthConfig
 from attn.config.resolve import resolve
+from attn.data.names import file_stem
 from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
 from attn.data.transfer import write_bytes
@@ -66,7 +66,7 @@ def draw(
     places: dict[str, str] = {}
     tracker = tracker or NullTracker()
     for image_id, picture in accumulated(opened, run, source, indices, columns=columns):
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", image_id)
+        name = file_stem(image_id)
         places[image_id] = f"{folder}/{name}.png"
         write_bytes(places[image_id], picture.png())
         tracker.log_picture(f"growth/{name}.png", picture.pixels)

@@ -6,7 +6,6 @@ __all__ = ["RayReporter", "accumulator_of", "train_worker"]
 
 import contextlib
 import json
-import re
 import shutil
 import tempfile
 import time
@@ -23,6 +22,7 @@ from attn import store as map_store
 from attn.config.kinds import read_config
 from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
+from attn.data.names import file_stem
 from attn.errors import AttnError, RunError
 from attn.tracking import attach
 from attn.training.accumulation import Accumulator
@@ -133,7 +133,7 @@ class RayReporter:
             self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
             if self.preview is not None:
                 for image_id, picture in self.preview.draw():
-                    name = re.sub(r"[^A-Za-z0-9_.-]", "_", image_id)
+                    name = file_stem(image_id)
                     self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
                     self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
         except AttnError as error:  # the run is worth more than its record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Config", "Location", "Variant", "is_remote"]
+__all__ = ["BelowRoot", "Config", "Location", "Variant", "is_remote"]
 
 import os
 from typing import Annotated, Any, ClassVar
@@ -61,12 +61,20 @@ def is_remote(location: str) -> bool:
     return location.startswith("s3://")
 
 
-def _absolute(location: str) -> str:
+def _expanded(location: str) -> str:
     if is_remote(location) and "@" in location.split("/")[2]:
         raise ValueError("must not hold a user or password, since it is saved with the run: set AWS_ACCESS_KEY_ID and "
                          "AWS_SECRET_ACCESS_KEY instead")  # fmt: skip
-    return location if is_remote(location) else os.path.abspath(os.path.expanduser(location))
+    return location if is_remote(location) else os.path.expanduser(location)
+
+
+def _absolute(location: str) -> str:
+    location = _expanded(location)
+    return location if is_remote(location) else os.path.abspath(location)
 
 
 Location = Annotated[str, AfterValidator(_absolute)]
 """A local path, made absolute so that it means the same on a worker, or an `s3://bucket/key` URI."""
+
+BelowRoot = Annotated[str, AfterValidator(_expanded)]
+"""A path that starts from a data set's root, unless it is absolute or an `s3://bucket/key` URI."""

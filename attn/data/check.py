@@ -16,7 +16,7 @@ import numpy as np
 from attn.data.decode import read_mask, read_saliency
 from attn.data.files import FileFault
 from attn.data.sample import Example, Record
-from attn.data.source import Source, SourceConfig
+from attn.data.source import Source, SourceConfig, same_labels
 from attn.errors import DataError
 
 Kind = Literal["source", "image", "mask", "saliency", "labels", "boxes", "duplicate"]
@@ -105,8 +105,20 @@ def check(source: Source, *, threads: int = 8) -> Report:
         with_boxes=sum(bool(record.boxes) for record in source.records),
         with_saliency=sum(record.saliency is not None for record in source.records),
         per_class={name: counts[label] for label, name in enumerate(source.classes)},
-        findings=(*findings, *_duplicates(source.records, [digest for _, digest in results])),
+        findings=(
+            *_check_labels(source),
+            *findings,
+            *_duplicates(source.records, [digest for _, digest in results]),
+        ),
     )
+
+
+def _check_labels(source: Source) -> list[Finding]:
+    """Labels from which nothing can be learned; a network may still be trained on the masks of several labels."""
+    fault = same_labels(source)
+    if fault is None:
+        return []
+    return [Finding("error" if source.exclusive else "warning", "labels", "data", fault)]
 
 
 def _check_one(source: Source, index: int) -> tuple[list[Finding], str | None]:

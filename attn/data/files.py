@@ -9,11 +9,13 @@ from __future__ import annotations
 __all__ = [
     "FileFault",
     "absent_folder",
+    "below",
     "client",
     "join",
     "list_files",
     "list_folders",
     "name_of",
+    "not_there",
     "read_bytes",
     "reason",
     "sha256_of",
@@ -26,6 +28,7 @@ import functools
 import hashlib
 import os
 import posixpath
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,29 @@ def join(folder: str, *parts: str) -> str:
     return "/".join([folder.rstrip("/"), *parts]) if is_remote(folder) else os.path.join(folder, *parts)
 
 
+def below(root: str, path: str) -> str:
+    """Where a config's `BelowRoot` lies."""
+    if is_remote(path) or os.path.isabs(path):
+        return path.rstrip("/")
+    if not is_remote(root):
+        return os.path.normpath(os.path.join(root, path))
+    bucket, key = split(root)
+    return f"s3://{bucket}/{posixpath.normpath(posixpath.join('/', key, path)).lstrip('/')}"
+
+
+def not_there(field: str, path: str, place: str, what: str = "no such folder, or no file in it") -> FileFault:
+    """The fault of a config's `BelowRoot` that leads nowhere.
+
+    Args:
+        field: Its name in messages.
+        path: As it was given.
+        place: Where that is.
+    """
+    here = os.path.abspath(path)
+    other = f"; there is {here}: give that full path" if here != place and os.path.exists(here) else ""
+    return FileFault(place, f"{what}; {field}={path} names it, and a relative path starts from data.root{other}")
+
+
 def name_of(location: str) -> str:
     """The last part of a location."""
     return posixpath.basename(location.rstrip("/"))
@@ -61,7 +87,7 @@ def stem_of(location: str) -> str:
 
 
 def within(root: str, relative: str, where: str) -> str:
-    """A location that a list file gives relative to its root.
+    """A location that a list file gives relative to its root; a backslash parts folders as a slash does.
 
     Args:
         where: The list file and line, for the message.
@@ -71,6 +97,8 @@ def within(root: str, relative: str, where: str) -> str:
     """
     if "://" in relative:
         raise DataError(f"{where}: {relative!r} is neither a local path nor an s3:// URI")
+    if re.match(r"[A-Za-z]:[\\/]", relative):
+        raise DataError(f"{where}: {relative!r} is an absolute path of Windows; give one relative to {root}")
     clean = posixpath.normpath(relative.replace("\\", "/"))
     if clean.startswith(("/", "../")) or clean in ("..", ".") or "\0" in relative:
         raise DataError(f"{where}: {relative!r} leads out of {root}; names must lie inside it")

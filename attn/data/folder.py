@@ -6,12 +6,14 @@ __all__ = ["IMAGE_SUFFIXES", "FolderConfig"]
 
 import logging
 import posixpath
+from collections.abc import Sequence
 from typing import Literal
 
-from attn.config.base import Location
-from attn.data.files import join, list_files, list_folders, stem_of
+from attn.config.base import BelowRoot, Location
+from attn.data.files import below, join, list_files, list_folders
+from attn.data.names import in_order, normal
 from attn.data.sample import Record
-from attn.data.source import FileSource, SourceConfig, beside
+from attn.data.source import FileSource, SourceConfig, masks_in, refuse_absent
 from attn.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
@@ -23,15 +25,16 @@ class FolderConfig(SourceConfig):
 
     Attributes:
         split: Folder below the root; `.` for the root itself.
-        masks: Folder of index PNGs with the same class folders and names; an image may lack its mask.
+        masks: Folder of index PNGs, `<split>/<class>/<name>.png` below it, or without the split; an image may lack its
+            mask.
         saliency: Folder of grey PNGs, laid out likewise; then every image must have one.
-        classes: Their names in order; every folder where it is not given.
+        classes: Their names in order; every folder where it is not given, sorted: numbers by value.
     """
 
     source: Literal["folder"] = "folder"
     root: Location
-    masks: Location | None = None
-    saliency: Location | None = None
+    masks: BelowRoot | None = None
+    saliency: BelowRoot | None = None
     classes: tuple[str, ...] | None = None
 
     def open(self) -> FileSource:
@@ -40,39 +43,66 @@ class FolderConfig(SourceConfig):
         Raises:
             DataError: There is no such folder, it holds no images, or it has a class that `classes` does not name.
         """
-        root = self.root if self.split in ("", ".") else join(self.root, self.split)
-        there = list_folders(root)
+        root = self._of_split(self.root)
+        own = {below(self.root, path) for path in (self.masks, self.saliency) if path}
+        there = [name for name in list_folders(root) if join(root, name) not in own]
         if not there:
             have = ", ".join(list_folders(self.root)) or "no folders"
             raise DataError(
                 f"{root}: no class folders in it; {self.root} has {have}. "
                 "Set data.root and data.split (split=. where the classes lie in the root itself)"
             )
-        classes = tuple(there) if self.classes is None else self.classes
-        strange = [name for name in there if name not in classes]
+        classes = in_order(map(normal, there)) if self.classes is None else tuple(map(normal, self.classes))
+        strange = [name for name in there if normal(name) not in classes]
         if strange:
             raise DataError(f"{root}: {', '.join(strange)} are not among the classes {', '.join(classes)}")
-        records = [record for name in there for record in self._records(root, name, classes.index(name))]
-        if not records:
+        images = _images_in(root, there)
+        if not images:
             raise DataError(f"{root}: no images in {', '.join(there)}; known are {', '.join(sorted(IMAGE_SUFFIXES))}")
+        names = [posixpath.splitext(image)[0] for image in images]
+        masks: list[str | None] = [None] * len(names)
+        if self.masks is not None:
+            place = self._beside(self.masks, there)
+            masks = masks_in(place, names, lambda: self._other_names(there, own), given=self.masks)
+        saliency = None if self.saliency is None else self._beside(self.saliency, there)
+        if saliency is not None:
+            refuse_absent(saliency, "data.saliency", str(self.saliency))
+        records = [
+            Record(
+                image_id=name,
+                labels=(classes.index(normal(name.partition("/")[0])),),
+                image=join(root, image),
+                mask=mask,
+                saliency=saliency and join(saliency, f"{name}.png"),
+            )
+            for image, name, mask in zip(images, names, masks, strict=True)
+        ]
         records.sort(key=lambda record: record.image_id)
         return FileSource(classes, records, self.on_error, exclusive=True)
 
-    def _records(self, root: str, name: str, label: int) -> list[Record]:
-        folder = join(root, name)
-        files = list_files(folder)
+    def _of_split(self, folder: str) -> str:
+        return folder if self.split in ("", ".") else join(folder, self.split)
+
+    def _beside(self, path: str, classes: Sequence[str]) -> str:
+        """The folder that holds the class folders of masks or saliency: the split's own, where there is one."""
+        place = below(self.root, path)
+        return self._of_split(place) if set(classes) & set(list_folders(self._of_split(place))) else place
+
+    def _other_names(self, classes: Sequence[str], but: set[str]) -> list[str]:
+        """Of the images of all splits, with the split before them and without."""
+        splits = [name for name in list_folders(self.root) if join(self.root, name) not in but]
+        images = {split: _images_in(join(self.root, split), classes) for split in splits}
+        names = [(split, posixpath.splitext(image)[0]) for split, found in images.items() for image in found]
+        return [*(name for _, name in names), *(f"{split}/{name}" for split, name in names)]
+
+
+def _images_in(root: str, classes: Sequence[str]) -> list[str]:
+    """`<class>/<file>` of the images in some class folders."""
+    found: list[str] = []
+    for name in classes:
+        files = list_files(join(root, name))
         images = [file for file in files if posixpath.splitext(file)[1].lower() in IMAGE_SUFFIXES]
         if len(images) < len(files):
-            log.info("%s: %d files that are no images are left alone", folder, len(files) - len(images))
-        stems = [stem_of(image) for image in images]
-        masks = beside(self.masks and join(self.masks, name), stems)
-        return [
-            Record(
-                image_id=f"{name}/{stem}",
-                labels=(label,),
-                image=join(folder, image),
-                mask=mask,
-                saliency=self.saliency and join(self.saliency, name, f"{stem}.png"),
-            )
-            for image, stem, mask in zip(images, stems, masks, strict=True)
-        ]
+            log.info("%s/%s: %d files that are no images are left alone", root, name, len(files) - len(images))
+        found += [f"{name}/{image}" for image in images]
+    return found

@@ -7,12 +7,18 @@ __all__ = ["read_label_file"]
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from attn.data.cells import text_of
 from attn.data.files import FileFault, read_bytes
+from attn.data.names import normal
+from attn.errors import DataError
+
+HOW = "save one with np.savez(path, ids=..., labels=..., classes=...), labels 0 or 1 with one row an id"
 
 
 def read_label_file(
@@ -29,14 +35,16 @@ def read_label_file(
     content = _read(location)
     lacking = [key for key in ("ids", "labels", "classes") if key not in content]
     if lacking:
-        raise FileFault(location, f"has no {', '.join(lacking)}; expected ids, labels and classes")
-    known = [str(name) for name in content["classes"]]
+        raise FileFault(location, f"has no {', '.join(lacking)}; expected ids, labels and classes: {HOW}")
+    known = [normal(name) for name in _names(content["classes"], "classes", location)]
+    ids = _names(content["ids"], "ids", location)
     strange = sorted(set(known) - set(classes))
     if strange:
-        raise FileFault(location, f"has the classes {', '.join(strange)}, which the data set does not")
+        raise FileFault(
+            location, f"has the classes {', '.join(strange)}, which the data set does not; it has {', '.join(classes)}"
+        )
     try:
         table = np.asarray(content["labels"])
-        ids = [str(name) for name in content["ids"]]
     except ValueError:
         raise FileFault(location, "labels must be a table of 0 and 1") from None
     if table.shape != (len(ids), len(known)) or not np.isin(table, (0, 1)).all():
@@ -50,15 +58,32 @@ def read_label_file(
     return [tuple(sorted(order[column] for column in labels.get(name, ()))) for name in names]
 
 
+def _names(values: Any, what: str, location: str) -> list[str]:
+    """A list of names, each of which stands once."""
+    entries = values.tolist() if isinstance(values, np.ndarray) else values
+    try:
+        names = [text_of(value) for value in entries] if isinstance(entries, list) else []
+    except DataError as error:
+        raise FileFault(location, f"{what}: {error}") from None
+    if not names or "" in names:
+        raise FileFault(location, f"{what} must be a list of names, none of them empty")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise FileFault(location, f"{what} has {twice[0]!r} twice")
+    return names
+
+
 def _read(location: str) -> dict[str, Any]:
     data = read_bytes(location)
+    if data.startswith(b"\x93NUMPY"):
+        raise FileFault(location, f"holds one array (NPY), which does not say whose labels they are: {HOW}")
     try:
-        if location.endswith(".json"):
-            content = json.loads(data)
+        if not data.startswith(b"PK"):
+            content = json.loads(data.decode("utf-8-sig"))
             if isinstance(content, dict):
                 return content
-            raise FileFault(location, "must hold a mapping with ids, labels and classes")
+            raise FileFault(location, f"must hold a mapping with ids, labels and classes; or {HOW}")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise FileFault(location, f"is not a readable NPZ or JSON file ({error})") from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FileFault(location, f"is not a readable NPZ or JSON file ({error}); {HOW}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["ManifestConfig"]
 
 import csv
+import difflib
 import io
 import json
 import os
@@ -13,12 +14,17 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
+from attn.data.cells import path_of, text_of
 from attn.data.files import FileFault, read_bytes, within
+from attn.data.names import in_order, normal
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, SourceConfig, raise_all, refuse_missing
 from attn.errors import DataError
 
 COLUMNS = ("image", "labels", "mask", "boxes", "saliency", "id", "split")
+NEAR = 0.75
+"""From which similarity on a column's name is taken for a mistyped one."""
+EXAMPLE = '[{"label": "cat", "box": [left, top, right, bottom]}]'
 Row = dict[str, Any]
 
 
@@ -27,13 +33,13 @@ class ManifestConfig(SourceConfig):
 
     Columns: `image` (a path relative to `root`, an absolute one, or an `s3://` URI), `labels` (class names parted by
     `|`, or a list); and where known `mask`, `saliency`, `boxes` (JSON: `[{"label": "cat", "box": [left, top, right,
-    bottom]}]`), `id` (else the image's path without its extension) and `split`.
+    bottom]}]`), `id` (else the image's path without its extension) and `split`. Names may be numbers.
 
     Attributes:
         manifest: The table, `.csv` or `.parquet`.
         split: Which rows, by the column `split`; `all` for the whole table.
         root: What relative paths start from; the table's own folder where it is not given.
-        classes: Their names in order; all that the table names, sorted, where it is not given.
+        classes: Their names in order; all that the table names, sorted, where it is not given: numbers by value.
     """
 
     source: Literal["manifest"] = "manifest"
@@ -57,24 +63,16 @@ class ManifestConfig(SourceConfig):
         rows = _read(self.manifest, needed)
         if self.classes is None and "labels" not in rows[0]:
             raise DataError(f"{self.manifest} has no column 'labels' to tell the classes: name them by data.classes")
-        faults: list[str] = []
-        named: list[list[str]] = []
-        for number, row in enumerate(rows, start=1):
-            names = _labels(row.get("labels"))
-            if self.classes is not None:
-                strange = [name for name in names if name not in self.classes]
-                faults += [f"row {number} has the unknown class {name!r}" for name in strange]
-            named.append(names)
+        named, faults = _labels_of(rows, self.classes)
         raise_all(faults, self.manifest)
-        classes = self.classes or tuple(sorted({name for names in named for name in names}))
-        wanted = self._rows_of_split(rows)
+        classes = tuple(map(normal, self.classes or ())) or in_order(name for names in named for name in names)
         records = []
-        for number in wanted:
+        for number in self._rows_of_split(rows):
             try:
-                records.append(self._record(rows[number], named[number], classes, f"{self.manifest}, row {number + 1}"))
+                records.append(self._record(rows[number], named[number], classes))
             except DataError as error:
-                faults.append(str(error))
-        raise_all(faults)
+                faults.append(f"row {number + 1}: {error}")
+        raise_all(faults, self.manifest)
         records.sort(key=lambda record: record.image_id)
         refuse_missing(records, self.on_error, self.manifest)
         return FileSource(classes, records, self.on_error)
@@ -82,54 +80,82 @@ class ManifestConfig(SourceConfig):
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
         if self.split == "all":
             return list(range(len(rows)))
-        chosen = [number for number, row in enumerate(rows) if row.get("split") == self.split]
+        chosen = [number for number, row in enumerate(rows) if _cell(row, "split") == self.split]
         if not chosen:
-            splits = sorted({str(row["split"]) for row in rows if row.get("split")})
+            splits = sorted({text for row in rows if (text := _cell(row, "split"))})
             have = f"it has {', '.join(splits)}" if splits else "it has no column 'split'"
             raise DataError(f"{self.manifest}: no row of split {self.split!r}; {have}, and `all` takes every row")
         return chosen
 
-    def _record(self, row: Row, names: list[str], classes: tuple[str, ...], where: str) -> Record:
-        image = self._place(row, "image", where)
+    def _record(self, row: Row, names: list[str], classes: tuple[str, ...]) -> Record:
+        image = self._location(row, "image")
         if image is None:
-            raise DataError(f"{where}: the column 'image' is empty")
+            raise DataError("the column 'image' is empty")
         return Record(
-            image_id=str(row.get("id") or posixpath.splitext(str(row["image"]))[0]),
+            image_id=_cell(row, "id") or self._id_of(image),
             labels=tuple(sorted({classes.index(name) for name in names})),
             image=image,
-            mask=self._place(row, "mask", where),
-            saliency=self._place(row, "saliency", where),
-            boxes=_boxes(row.get("boxes"), classes, where),
+            mask=self._location(row, "mask"),
+            saliency=self._location(row, "saliency"),
+            boxes=_boxes(row.get("boxes"), classes),
         )
 
-    def _place(self, row: Row, column: str, where: str) -> str | None:
-        text = row.get(column)
-        if not text:
-            return None
-        if is_remote(str(text)) or os.path.isabs(str(text)):
-            return str(text)
-        return within(self.root or self.manifest.rpartition("/")[0], str(text), where)
+    @property
+    def _base(self) -> str:
+        return self.root or posixpath.dirname(self.manifest)
+
+    def _location(self, row: Row, column: str) -> str | None:
+        try:
+            text = path_of(row.get(column))
+        except DataError as error:
+            raise DataError(f"{column}: {error}") from None
+        if text is None or is_remote(text):
+            return text
+        return os.path.normpath(text) if os.path.isabs(text) else within(self._base, text, column)
+
+    def _id_of(self, image: str) -> str:
+        """The image's path below the root, or below the file system's or the object store's, without its extension."""
+        below = image.removeprefix(self._base.rstrip("/") + "/").removeprefix("s3://").lstrip("/")
+        return posixpath.splitext(below)[0]
 
 
 def _read(location: str, needed: Sequence[str]) -> list[Row]:
     data = read_bytes(location)
     try:
-        rows = _read_parquet(data) if location.endswith(".parquet") else _read_csv(data)
+        rows = _read_parquet(data) if data.startswith(b"PAR1") else _read_csv(data, location)
     except (ValueError, OSError, csv.Error) as error:
         raise FileFault(location, f"is not a readable CSV or Parquet table ({error})") from None
     if not rows:
         raise FileFault(location, "has no rows")
-    lacking = [column for column in needed if column not in rows[0]]
-    if lacking:
-        have = ", ".join(map(str, rows[0]))
-        raise FileFault(
-            location, f"has no column {' or '.join(lacking)}; it has {have}; known are {', '.join(COLUMNS)}"
-        )
+    names = list(rows[0])
+    lacking = [column for column in needed if column not in names]
+    mistyped = {
+        name: near[0]
+        for name in names
+        if name not in COLUMNS and (near := difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=NEAR))
+    }
+    meant = [f"{name!r} must be {column!r}" for name, column in mistyped.items() if column not in names]
+    if lacking or meant:
+        problem = f"has no column {' or '.join(lacking)}; " if lacking else ""
+        problem += f"it has {', '.join(names)}; known are {', '.join(COLUMNS)}"
+        raise FileFault(location, "; ".join([problem, *meant]))
     return rows
 
 
-def _read_csv(data: bytes) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+def _read_csv(data: bytes, location: str) -> list[Row]:
+    lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+    header = [name.strip() for name in next(lines, [])]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise FileFault(location, f"has two columns {', '.join(twice)}")
+    rows: list[Row] = []
+    for cells in filter(None, lines):
+        rows.append(dict(zip(header, cells, strict=False)))
+        if any(cells[len(header) :]):
+            problem = (
+                f'row {len(rows)} has {len(cells)} cells, the header {len(header)}; a cell with a comma needs " around'
+            )
+            raise FileFault(location, problem)
+    return rows
 
 
 def _read_parquet(data: bytes) -> list[Row]:
@@ -139,23 +165,47 @@ def _read_parquet(data: bytes) -> list[Row]:
     return cast("list[Row]", parquet.read_table(pa.BufferReader(data)).to_pylist())
 
 
+def _cell(row: Row, column: str) -> str:
+    try:
+        return text_of(row.get(column))
+    except DataError as error:
+        raise DataError(f"{column}: {error}") from None
+
+
+def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[list[list[str]], list[str]]:
+    """The class names of every row, and what is wrong with them."""
+    known = None if classes is None else {normal(name) for name in classes}
+    named: list[list[str]] = []
+    faults: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            names = _labels(row.get("labels"))
+        except DataError as error:
+            names = []
+            faults.append(f"row {number}: labels: {error}")
+        if known is not None:
+            faults += [f"row {number} has the unknown class {name!r}" for name in names if name not in known]
+        named.append(names)
+    return named, faults
+
+
 def _labels(value: Any) -> list[str]:
-    parts = value if isinstance(value, list) else str(value or "").split("|")
-    return [name for part in parts if (name := str(part).strip())]
+    if isinstance(value, str):
+        if value.strip().startswith("[") and value.strip().endswith("]"):
+            raise DataError(f"{value!r} is a list as text; write class names parted by |, such as cat|dog")
+        value = value.split("|")
+    parts = value if isinstance(value, list) else [value]
+    return [normal(name) for part in parts if (name := text_of(part))]
 
 
-def _boxes(value: Any, classes: tuple[str, ...], where: str) -> tuple[tuple[int, Box], ...]:
-    if not value:
+def _boxes(value: Any, classes: tuple[str, ...]) -> tuple[tuple[int, Box], ...]:
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return ()
     try:
         entries = json.loads(value) if isinstance(value, str) else value
-        found = []
-        for entry in entries:
-            left, top, right, bottom = entry["box"]
-            if entry["label"] not in classes:
-                raise DataError(f"{where}: a box has the unknown class {entry['label']!r}")
-            found.append((classes.index(entry["label"]), make_box(left, top, right, bottom)))
-    except (ValueError, TypeError, KeyError, OverflowError):
-        example = '[{"label": "cat", "box": [left, top, right, bottom]}]'
-        raise DataError(f"{where}: boxes is {value!r}; expected JSON such as {example}") from None
-    return tuple(found)
+        found = [(normal(text_of(entry["label"])), make_box(*entry["box"])) for entry in entries]
+    except (ValueError, TypeError, KeyError, OverflowError, DataError):
+        raise DataError(f"boxes is {value!r}; expected JSON such as {EXAMPLE}") from None
+    if strange := [label for label, _ in found if label not in classes]:
+        raise DataError(f"a box has the unknown class {strange[0]!r}")
+    return tuple((classes.index(label), box) for label, box in found)

@@ -9,15 +9,18 @@ __all__ = [
     "SourceConfig",
     "beside",
     "fingerprint",
+    "masks_in",
     "parallel",
     "raise_all",
+    "refuse_absent",
     "refuse_missing",
+    "same_labels",
     "unique",
 ]
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, Protocol, TypeVar
 
@@ -25,7 +28,8 @@ import numpy as np
 
 from attn.config.base import Variant
 from attn.data.decode import read_mask, read_photograph, read_saliency
-from attn.data.files import join, list_files, name_of
+from attn.data.files import FileFault, join, list_files, list_folders, name_of, not_there, stem_of
+from attn.data.names import name_fault, normal, text_fault
 from attn.data.orientation import turn_boxes
 from attn.data.sample import Example, Record
 from attn.errors import DataError
@@ -134,6 +138,7 @@ class FileSource:
         if len(self.classes) > MAX_CLASSES and any(record.mask for record in self.records):
             raise DataError(f"{len(self.classes)} classes; masks of 8 bits allow {MAX_CLASSES}: leave the masks out")
         unique(self.classes, self.classes, "class")
+        raise_all([f"{what} {name!r} {fault}" for what, name, fault in _name_faults(self.classes, self.records)])
         unique([record.image_id for record in self.records], [record.image for record in self.records], "image id")
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
@@ -166,6 +171,22 @@ class FileSource:
         return fingerprint(self.classes, self.records)
 
 
+def _name_faults(classes: Sequence[str], records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with names that cues, masks and map stores would choke on hours later."""
+    for name in classes:
+        if fault := text_fault(name):
+            yield "class", name, fault
+    for record in records:
+        if fault := name_fault(record.image_id):
+            yield (
+                "image id",
+                record.image_id,
+                f"{fault}; rename the file, or give it another id by a table's column 'id'",
+            )
+        elif record.image and (fault := text_fault(record.image)):
+            yield "image", record.image, f"{fault}; rename the file"
+
+
 def fingerprint(classes: Sequence[str], records: Iterable[Record], *, difficult: bool = False) -> str:
     """SHA-256 of class names and of every image's name and labels, in an order of its own.
 
@@ -178,6 +199,17 @@ def fingerprint(classes: Sequence[str], records: Iterable[Record], *, difficult:
         for record in records
     )
     return hashlib.sha256("\n".join(["\t".join(classes), *lines]).encode()).hexdigest()
+
+
+def same_labels(source: Source) -> str | None:
+    """What is wrong with labels that are the same for every image: a classifier has nothing to tell apart."""
+    kinds = {record.labels for record in source.records}
+    if len(kinds) != 1:
+        return None
+    names = ", ".join(source.classes[label] for label in next(iter(kinds)))
+    way = "images of at least two classes" if source.exclusive else "images with and without each class"
+    labelled = f"has the label {names} and no other" if names else "has no label"
+    return f"every one of the {len(source.records)} images {labelled}: there is nothing to tell apart; give {way}"
 
 
 def unique(names: Sequence[str], places: Sequence[str | None], what: str) -> None:
@@ -209,7 +241,7 @@ def refuse_missing(records: Sequence[Record], on_error: OnError, where: str) -> 
     """Look, folder by folder, whether the images that a list names are there, before hours of training find out.
 
     Raises:
-        DataError: With the first few that are not, unless `on_error` is `skip`: then a line in the log.
+        DataError: With the first few that are not, unless `on_error` is `skip` and some are: then a line in the log.
     """
     folders: dict[str, set[str]] = {}
     missing = []
@@ -222,17 +254,72 @@ def refuse_missing(records: Sequence[Record], on_error: OnError, where: str) -> 
     if not missing:
         return
     text = f"{where}: {len(missing)} of {len(records)} images are missing: {_some(missing)}"
-    if on_error == "raise":
-        raise DataError(f"{text}. Put them there, or set data.on_error=skip to go on without them")
+    if on_error == "raise" or len(missing) == len(records):
+        there = folders[missing[0][: -len(name_of(missing[0]))]]
+        hint = _otherwise(name_of(missing[0]), there)
+        way = "Put them there" + (
+            ", or set data.on_error=skip to go on without them" if len(missing) < len(records) else ""
+        )
+        raise DataError(f"{text}{hint}. {way}")
     log.warning("%s; they are passed over", text)
 
 
+def _otherwise(name: str, there: Iterable[str]) -> str:
+    """For a message about a missing file: the file that is there under a name that is nearly the same."""
+    for other in sorted(there):
+        if normal(other).casefold() == normal(name).casefold():
+            same = other.casefold() == name.casefold()
+            return f" (there is {other!r}: {'upper and lower case' if same else 'the Unicode form (NFC, NFD)'} differ)"
+        if stem_of(other) == stem_of(name):
+            return f" (there is {other!r})"
+    return ""
+
+
 def beside(folder: str | None, names: Sequence[str], suffix: str = ".png") -> list[str | None]:
-    """For each name the file of that name in a folder, None where there is none."""
+    """For each name the file of that name in a folder, None where there is none; a name may lead through folders."""
     if folder is None:
         return [None] * len(names)
-    there = set(list_files(folder))
-    return [join(folder, name + suffix) if name + suffix in there else None for name in names]
+    there: dict[str, set[str]] = {}
+    found: list[str | None] = []
+    for location in (join(folder, name + suffix) for name in names):
+        file = name_of(location)
+        place = location[: -len(file)]
+        if place not in there:
+            there[place] = set(list_files(place))
+        found.append(location if file in there[place] else None)
+    return found
+
+
+def masks_in(place: str, names: Sequence[str], others: Callable[[], Iterable[str]], *, given: str) -> list[str | None]:
+    """For each name its mask in a folder that a config names, None where there is none.
+
+    Args:
+        names: Of the images of a split, relative to the folder and without suffix.
+        others: Those of the whole data set: it may be another split that has masks.
+        given: What the config says.
+
+    Raises:
+        FileFault: The folder is not there, or has no mask of any image of the data set.
+    """
+    found = beside(place, names)
+    if any(found):
+        return found
+    refuse_absent(place, "data.masks", given)
+    if not any(beside(place, sorted(set(others()) - set(names)))):
+        problem = f"has no mask of any image; data.masks={given} names it. Expected were files such as {names[0]}.png"
+        raise FileFault(place, problem)
+    log.info("%s: none of the split's %d images has a mask in it", place, len(names))
+    return found
+
+
+def refuse_absent(place: str, field: str, given: str) -> None:
+    """Refuse a folder that a config names and that is not there, or empty.
+
+    Raises:
+        FileFault: Says where it was looked for.
+    """
+    if not list_files(place) and not list_folders(place):
+        raise not_there(field, given, place)
 
 
 def parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:

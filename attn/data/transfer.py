@@ -33,7 +33,7 @@ def write_bytes(location: str, data: bytes) -> None:
             raise RunError(f"{location} cannot be written: {reason(error)}") from None
         return
     path = Path(location)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as stream:

@@ -17,12 +17,22 @@ from xml.etree import ElementTree
 import numpy as np
 from pydantic import field_validator
 
-from attn.config.base import Location, is_remote
+from attn.config.base import BelowRoot, Location
 from attn.data.decode import read_mask
-from attn.data.files import FileFault, join, list_files, list_folders, read_bytes, stem_of, within
+from attn.data.files import FileFault, below, join, list_files, list_folders, not_there, read_bytes, stem_of, within
 from attn.data.label_file import read_label_file
 from attn.data.sample import Box, Record, make_box
-from attn.data.source import FileSource, SourceConfig, beside, parallel, refuse_missing, unique
+from attn.data.source import (
+    FileSource,
+    SourceConfig,
+    beside,
+    masks_in,
+    parallel,
+    refuse_absent,
+    refuse_missing,
+    unique,
+)
+from attn.data.transfer import exists
 from attn.errors import DataError
 
 VOC_CLASSES = (
@@ -31,6 +41,11 @@ VOC_CLASSES = (
 )  # fmt: skip
 """In the official order: mask value = position + 1."""
 
+MASKS = "SegmentationClass"
+TABLE = (
+    "Of another set of images or classes make a table: data.source=manifest data.manifest=TABLE.csv data.root=..., "
+    "with the columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"
+)
 Labels = tuple[int, ...]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -59,9 +74,10 @@ class VocConfig(SourceConfig):
     Attributes:
         root: `.../VOCdevkit/VOC<year>`, or a folder up to two levels above it.
         year: Which of several `VOC<year>` folders.
-        split: A list in `ImageSets/Segmentation` or `ImageSets/Main`, or a path to a list.
-        masks: Folder of index PNGs below the root, or None to leave masks unread.
-        saliency: Folder of grey PNGs below the root; then every image must have one.
+        split: A list in `ImageSets/Segmentation` or `ImageSets/Main`, or a path to a list. Relative paths of this and
+            the next fields start from the folder with `JPEGImages`.
+        masks: Folder of index PNGs, or None to leave masks unread.
+        saliency: Folder of grey PNGs; then every image must have one.
         labels: NPZ or JSON file with `ids`, `labels` (0/1, one row an id) and `classes`.
         difficult: Count objects that the annotations mark as difficult.
     """
@@ -69,15 +85,15 @@ class VocConfig(SourceConfig):
     source: Literal["voc"] = "voc"
     root: Location
     year: int = 2012
-    masks: str | None = "SegmentationClass"
-    saliency: str | None = None
-    labels: Location | None = None
+    masks: BelowRoot | None = MASKS
+    saliency: BelowRoot | None = None
+    labels: BelowRoot | None = None
     difficult: bool = True
 
     @field_validator("split")
     @classmethod
-    def _list_means_the_same_everywhere(cls, split: str) -> str:
-        return os.path.abspath(os.path.expanduser(split)) if _is_path(split) and not is_remote(split) else split
+    def _of_this_user(cls, split: str) -> str:
+        return os.path.expanduser(split)
 
     def open(self) -> FileSource:
         """Find the lists and names of the split; no image is read.
@@ -93,9 +109,10 @@ class VocConfig(SourceConfig):
     def _open(self, *, labelled: bool) -> FileSource:
         root = _find_root(self.root, self.year)
         where, names = _read_split(root, self.split)
-        masks = beside(self.masks and join(root, self.masks), names)
-        if self.saliency is not None and self.saliency not in list_folders(root):
-            raise DataError(f"{join(root, self.saliency)}: no such folder; data.saliency names one below {root}")
+        masks = self._masks(root, names)
+        saliency = None if self.saliency is None else below(root, self.saliency)
+        if saliency is not None:
+            refuse_absent(saliency, "data.saliency", str(self.saliency))
         objects, faults = self._objects(root, names)
         labels = self._labels(root, where, names, masks, objects, faults, labelled=labelled)
         records = [
@@ -104,14 +121,28 @@ class VocConfig(SourceConfig):
                 labels=labels[number],
                 image=join(root, "JPEGImages", f"{name}.jpg"),
                 mask=masks[number],
-                saliency=self.saliency and join(root, self.saliency, f"{name}.png"),
+                saliency=saliency and join(saliency, f"{name}.png"),
             )
             for number, name in enumerate(names)
         ]
         if objects is not None:
             records = [self._with_objects(*one) for one in zip(records, objects, strict=True)]
-        refuse_missing(records, self.on_error, where)
+        try:
+            refuse_missing(records, self.on_error, where)
+        except DataError as error:
+            others = any(not name.endswith(".jpg") for name in list_files(join(root, "JPEGImages")))
+            raise DataError(f"{error} {TABLE}" if others else str(error)) from None
         return FileSource(VOC_CLASSES, records, self.on_error, faults)
+
+    def _masks(self, root: str, names: list[str]) -> list[str | None]:
+        if self.masks is None or self.masks == MASKS:  # VOC's own folder, which VOC's parts without masks lack
+            return beside(self.masks and join(root, self.masks), names)
+        return masks_in(
+            below(root, self.masks),
+            names,
+            lambda: [stem_of(file) for file in list_files(join(root, "JPEGImages"))],
+            given=self.masks,
+        )
 
     def _objects(self, root: str, names: list[str]) -> tuple[list[Objects] | None, dict[str, DataError]]:
         """What the annotations say, where every image has one; and what of them could not be read, by image."""
@@ -143,14 +174,17 @@ class VocConfig(SourceConfig):
         labelled: bool,
     ) -> list[Labels]:
         if self.labels is not None:
-            return read_label_file(self.labels, names, VOC_CLASSES, partial=not labelled)
+            place = below(root, self.labels)
+            if not exists(place):
+                raise not_there("data.labels", self.labels, place, "no such file")
+            return read_label_file(place, names, VOC_CLASSES, partial=not labelled)
         if objects is not None:
             return [tuple(sorted({item.label for item in self._counted(found)})) for found in objects]
         bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
         if bare and labelled:
             raise DataError(
                 f"{where}: no labels for {len(bare)} of {len(names)} images, {bare[0]} among them. They can come from "
-                f"{join(root, 'Annotations')}, from masks ({join(root, self.masks or 'SegmentationClass')}; data.masks "
+                f"{join(root, 'Annotations')}, from masks ({below(root, self.masks or MASKS)}; data.masks "
                 "names the folder), or from an NPZ or JSON file that data.labels names"
             )
         masked = len(names) - len(bare)
@@ -198,7 +232,9 @@ def _is_path(split: str) -> bool:
 def _read_split(root: str, split: str) -> tuple[str, list[str]]:
     """The list file of a split and the image names in it."""
     if _is_path(split):
-        location = split
+        location = below(root, split)
+        if not exists(location):
+            raise not_there("data.split", split, location, "no such file")
     else:
         folders = [join(root, "ImageSets", kind) for kind in ("Segmentation", "Main")]
         found = {folder: [stem_of(name) for name in list_files(folder) if name.endswith(".txt")] for folder in folders}
@@ -208,12 +244,14 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
             raise DataError(f"split {split!r} is not in {join(root, 'ImageSets')}; {have or 'there are no list files'}")
         location = join(holders[0], f"{split}.txt")
     try:
-        lines = read_bytes(location).decode("utf-8").splitlines()
+        lines = read_bytes(location).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise FileFault(location, "is not a text file of image names") from None
     names = {}
     for number, line in enumerate(lines, start=1):
         words = line.split()
+        if words[1:] and words[1] not in ("-1", "0", "1") and not words[1].startswith("/"):  # SBD's lists name the mask
+            raise DataError(f"{location}:{number}: {line.strip()!r} is not an image's name: it has a space; {TABLE}")
         if words and words[1:] != ["-1"]:  # in a class's own list, -1 is an image without it
             names[f"{location}:{number}"] = _image_name(words[0], root, f"{location}:{number}")
     unique(list(names.values()), list(names), "image")
@@ -240,7 +278,7 @@ def _read_annotation(location: str) -> Objects:
         for item in tree.iter("object"):
             name = item.findtext("name", "").strip()
             if name not in VOC_CLASSES:
-                raise FileFault(location, f"names the class {name!r}; VOC's are {', '.join(VOC_CLASSES)}")
+                raise FileFault(location, f"names the class {name!r}; VOC's are {', '.join(VOC_CLASSES)}. {TABLE}")
             difficult = item.findtext("difficult", "0").strip() == "1"
             left, top, right, bottom = (
                 float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
@@ -255,5 +293,9 @@ def _read_annotation(location: str) -> Objects:
 def _mask_labels(location: str) -> Labels:
     if not location:
         return ()
-    mask = read_mask(location, None, len(VOC_CLASSES))
+    try:
+        mask = read_mask(location, None, len(VOC_CLASSES))
+    except FileFault as fault:
+        other = "no class" in fault.problem
+        raise FileFault(location, f"{fault.problem}. {TABLE}") if other else fault from None
     return tuple(int(value) - 1 for value in np.unique(mask) if 0 < value < 255)

@@ -201,6 +201,12 @@ class _FolderMaps:
 
     def _names(self, image_id: str, labels: Sequence[int], classes: Sequence[str]) -> dict[int, str]:
         """The files of an image's maps, as far as there are any."""
-        choices = {index: (f"{image_id}_{index}.png", f"{image_id}_{classes[index]}.png") for index in labels}
+        # A class that is itself called by a number would be taken for another one's index.
+        choices = {
+            index: [
+                f"{image_id}_{name}.png" for name in (index, *([] if classes[index].isdigit() else [classes[index]]))
+            ]
+            for index in labels
+        }
         found = {index: [name for name in names if name in self.files] for index, names in choices.items()}
         return {index: names[0] for index, names in found.items() if names}

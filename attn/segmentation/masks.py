@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["encode_mask", "mask_name"]
 
 import io
-import re
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from attn.data.names import name_fault
 from attn.errors import DataError
 from attn.pictures.palette import voc_palette
 
@@ -31,10 +31,8 @@ def mask_name(image_id: str) -> str:
     """The file of an image's mask, relative to its folder.
 
     Raises:
-        DataError: The id would lead out of the folder.
+        DataError: The id is no valid name.
     """
-    if not re.fullmatch(r"[^/\\\0]+(/[^/\\\0]+)*", image_id) or any(
-        part in (".", "..") for part in image_id.split("/")
-    ):
-        raise DataError(f"image id {image_id!r} cannot be a file's name")
+    if fault := name_fault(image_id):
+        raise DataError(f"image id {image_id!r} cannot be a file's name: it {fault}")
     return f"{image_id}.png"

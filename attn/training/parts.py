@@ -18,7 +18,8 @@ from attn.data.loader import build_loader
 from attn.data.sample import Batch
 from attn.data.sampler import choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
-from attn.data.source import Source
+from attn.data.source import Source, same_labels
+from attn.errors import DataError
 from attn.evaluation.voc import AveragePrecisionRule, Difficult, difficult_objects
 from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
@@ -68,6 +69,8 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     """
     method = config.method.build()
     source = build_source(config)
+    if fault := same_labels(source):
+        raise DataError(f"data: {fault}")
     supervision = method.supervision
     supervised: list[int] = []
     if supervision is not None:

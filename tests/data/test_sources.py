@@ -15,6 +15,7 @@ from pyarrow import parquet
 from pydantic import ValidationError
 
 from attn.config.base import Config
+from attn.data.files import name_of
 from attn.data.scenes import CLASSES, SPLITS, render
 from attn.data.source import FileSource, SourceConfig
 from attn.data.sources import CocoConfig, FolderConfig, ManifestConfig, ScenesConfig
@@ -171,9 +172,40 @@ def test_folder_faults(folder: Path, make: Any) -> None:
     make.write(folder, {"empty/cat/notes.txt": ""})
     with pytest.raises(DataError, match=r"no images in cat; known are .*\.jpg"):
         FolderConfig(root=str(folder), split="empty").build()
-    saliency = FolderConfig(root=str(folder), split="val", saliency=str(folder / "saliency")).build()
+    for field in ("masks", "saliency"):
+        with pytest.raises(DataError, match=rf"folder/nosuch: no such folder.*data\.{field}=nosuch names it"):
+            FolderConfig.model_validate({"root": str(folder), "split": "val", field: "nosuch"}).build()
+    make.write(folder, {"saliency/cat/y.png": b"", "other/cat/q.png": b""})
+    saliency = FolderConfig(root=str(folder), split="val", saliency="saliency").build()
     with pytest.raises(DataError, match=r"saliency/cat/z\.png: no such file"):
         saliency.load(0)
+    with pytest.raises(DataError, match=r"other: has no mask of any image; .*such as cat/z\.png"):
+        FolderConfig(root=str(folder), split="val", masks="other").build()
+
+
+def test_masks_and_saliency_of_folders_lie_with_or_without_the_split(tmp_path: Path, make: Any) -> None:
+    plain, mask = make.jpeg(0), make.png(make.mask(1))
+    files = {f"{split}/{name}.jpg": plain for split in ("train", "val") for name in ("train/a", "cat/a", "cat/b")}
+    root = make.write(tmp_path, files | {"split/train/train/a.png": mask, "flat/train/a.png": mask})
+    found = {
+        (masks, split): [
+            name_of(record.mask) if record.mask else None
+            for record in FolderConfig(root=str(root), split=split, masks=masks).build().records
+        ]
+        for masks in ("split", "flat")
+        for split in ("train", "val")
+    }
+    one = [None, None, "a.png"]
+    assert found == {
+        ("split", "train"): one,
+        ("split", "val"): [None] * 3,
+        ("flat", "train"): one,
+        ("flat", "val"): one,
+    }
+    beside = FolderConfig(root=str(root / "val"), split=".", masks="own", saliency="own").build
+    make.write(root, {"val/own/cat/b.png": mask})
+    assert beside().classes == ("cat", "train"), "what holds masks is no class"
+    assert beside().records[1].mask == beside().records[1].saliency == f"{root}/val/own/cat/b.png"
 
 
 # manifests
@@ -238,7 +270,7 @@ def test_parquet_manifest_with_objects(s3_server: str, tmp_path: Path, make: Any
         (HEADER, "has no rows"),
         ("picture,labels\nx,y\n", "has no column image; it has picture, labels"),
         (HEADER + "pictures/a.jpg,cow,,,,,\n", "row 1 has the unknown class 'cow'"),
-        (HEADER + "../a.jpg,,,,,,\n", r"list\.csv, row 1: .*leads out of"),
+        (HEADER + "../a.jpg,,,,,,\n", r"list\.csv: row 1: .*leads out of"),
         (HEADER + "gs://x/a.jpg,,,,,,\n", "neither a local path nor an s3"),
         (HEADER + ",cat,,,,,\n", "row 1: the column 'image' is empty"),
         (HEADER + "pictures/a.jpg,cat,,{broken,,,\n", "expected JSON such as"),

@@ -140,8 +140,9 @@ def test_what_is_missing(voc: Path, tmp_path: Path, caplog: pytest.LogCaptureFix
         VocConfig(root=str(tmp_path / "none")).build()
     with pytest.raises(DataError, match=r"no labels for 3 of 3 images.*data\.labels"):
         VocConfig(root=str(voc), masks=None).build()
-    with pytest.raises(DataError, match="Salience: no such folder"):
-        VocConfig(root=str(voc), saliency="Salience").build()
+    for field in ("saliency", "masks", "labels"):
+        with pytest.raises(DataError, match=rf"VOC2012/Salience: no such f.*data\.{field}=Salience names it"):
+            VocConfig.model_validate({"root": str(voc), field: "Salience"}).build()
     (voc / "VOC2012/Saliency/a_1.png").unlink()
     source = VocConfig(root=str(voc), saliency="Saliency").build()
     assert source.load(0, saliency=False).mask is not None
@@ -231,10 +232,14 @@ def test_the_photographs(shared: Path, split: str, count: int) -> None:
 
 
 def test_a_list_file_means_the_same_on_every_machine(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (voc / "own.txt").write_text("a_1\n")
+    (voc / "VOC2012/lists").mkdir()
+    (voc / "VOC2012/lists/own.txt").write_text("a_1\n")
+    (voc / "here.txt").write_text("b_2\n")
     monkeypatch.chdir(voc)
-    config = VocConfig(root=str(voc), split="own.txt")
-    monkeypatch.chdir("/")
-    assert [record.image_id for record in config.build().records] == ["a_1"]
+    for split, name in (("lists/own.txt", "a_1"), ("../here.txt", "b_2"), (str(voc / "here.txt"), "b_2")):
+        records = VocConfig(root=str(voc), split=split).build().records
+        assert [record.image_id for record in records] == [name]
+    with pytest.raises(DataError, match=r"VOC2012/here\.txt: no such file; .*there is .*/here\.txt: give that full"):
+        VocConfig(root=str(voc), split="here.txt").build()
     assert VocConfig(root=str(voc), split="s3://lists/own.txt").split == "s3://lists/own.txt"
     assert VocConfig(root=str(voc), split="val").split == "val"

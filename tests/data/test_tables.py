@@ -1,0 +1,154 @@
+"""What a table's cells mean: the same in CSV and Parquet, whatever the type, and one error for what means nothing."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from attn.data.cells import text_of
+from attn.data.files import FileFault
+from attn.data.label_file import read_label_file
+from attn.data.names import in_order
+from attn.data.sample import Record
+from attn.data.source import FileSource, Source, same_labels
+from attn.data.sources import FolderConfig, ManifestConfig
+from attn.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (3.0, "3"), (np.float32(3), "3"), (Decimal("3.00"), "3"), (0.5, "0.5"), (True, "True"), (b"a", "a"),
+        (np.bytes_(b"a"), "a"), (" a ", "a"), (None, ""), (float("nan"), ""), ("", ""), (np.int8(0), "0"),
+    ],
+)  # fmt: skip
+def test_values_as_names(value: Any, text: str) -> None:
+    assert text_of(value) == text
+
+
+def _table(folder: Path, make: Any, **columns: list[Any]) -> Path:
+    """A Parquet table of as many images as there are values."""
+    count = len(next(iter(columns.values())))
+    make.write(folder, {f"{number}.jpg": make.jpeg(number) for number in range(count)})
+    path = folder / "table.parquet"
+    parquet.write_table(pa.table({"image": [f"{number}.jpg" for number in range(count)], **columns}), path)
+    return path
+
+
+def _labels(source: Source) -> dict[str, tuple[str, ...]]:
+    return {record.image_id: tuple(source.classes[label] for label in record.labels) for record in source.records}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 1, 10, 2], [("0",), ("1",), ("10",), ("2",)]),
+        ([0.0, 1.0, None, 2.0], [("0",), ("1",), (), ("2",)]),
+        ([[0, 2], [], None, [1]], [("0", "2"), (), (), ("1",)]),
+        ([False, True, None, True], [("False",), ("True",), (), ("True",)]),
+        (["a|b", "", None, " b "], [("a", "b"), (), (), ("b",)]),
+    ],
+)
+def test_labels_and_ids_of_every_type(tmp_path: Path, make: Any, labels: list[Any], expected: list[Any]) -> None:
+    path = _table(tmp_path, make, labels=labels, id=[0, 1, 2, 3])
+    assert _labels(ManifestConfig(manifest=str(path)).build()) == dict(zip("0123", expected, strict=True))
+    ids = _table(tmp_path, make, labels=labels, id=[0.0, 1.0, 2.0, None])  # an integer column with a null
+    assert [record.image_id for record in ManifestConfig(manifest=str(ids)).build().records][:3] == ["0", "1", "2"]
+
+
+def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> None:
+    path = _table(tmp_path, make, labels=[10, 9, 0])
+    assert ManifestConfig(manifest=str(path)).build().classes == ("0", "9", "10")
+    root = make.write(tmp_path, {f"train/{name}/a.jpg": make.jpeg(1) for name in ("10", "9", "0")})
+    assert FolderConfig(root=str(root)).build().classes == ("0", "9", "10")
+    assert in_order(["b10", "b9", "b9"]) == ("b10", "b9")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image,labels,maks\n0.jpg,a,m.png\n", "'maks' must be 'mask'"),
+        ("image,labels,masks\n0.jpg,a,m.png\n", "'masks' must be 'mask'"),
+        ("Image,Labels\n0.jpg,a\n", "no column image or labels; .*'Image' must be 'image'; 'Labels' must be 'labels'"),
+        ("image,labels,labels\n0.jpg,a,b\n", "two columns labels"),
+        ("image,labels\n0.jpg,a,b\n", r"row 1 has 3 cells, the header 2"),
+        ("image,labels\n0.jpg,\"['a', 'b']\"\n", r"row 1: labels: .*is a list as text; .*parted by \|"),
+        ('image,labels,boxes\n0.jpg,a,"[{""label"": ""a"", ""box"": [0, 0, NaN, 1]}]"\n', "row 1: boxes is"),
+        ('image,labels,boxes\n0.jpg,a,0\n', "row 1: boxes is '0'"),
+        ("image,labels\nC:\\img\\0.jpg,a\n", "an absolute path of Windows"),
+    ],
+)  # fmt: skip
+def test_what_a_csv_cannot_mean(tmp_path: Path, make: Any, text: str, words: str) -> None:
+    root = make.write(tmp_path, {"0.jpg": make.jpeg(0), "t.csv": text})
+    with pytest.raises(DataError, match=words):
+        ManifestConfig(manifest=str(root / "t.csv")).build()
+
+
+def test_what_a_cell_cannot_be(tmp_path: Path, make: Any) -> None:
+    for columns, words in [
+        ({"labels": ["a"], "mask": [0]}, "row 1: mask: 0 is no path"),
+        ({"labels": [{"a": 1}]}, "row 1: labels: .*neither text nor a number"),
+        ({"labels": ["a"], "id": [[1]]}, r"row 1: id: \[1\] is neither"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            ManifestConfig(manifest=str(_table(tmp_path, make, **columns))).build()
+
+
+def test_integer_classes_of_boxes(tmp_path: Path, make: Any) -> None:
+    boxes = [[{"label": 0, "box": [0.0, 0.0, 2.0, 2.0]}], []]
+    source = ManifestConfig(manifest=str(_table(tmp_path, make, labels=[0, 1], boxes=boxes))).build()
+    assert [record.boxes for record in source.records] == [((0, (0.0, 0.0, 2.0, 2.0)),), ()]
+
+
+def test_label_files_of_every_type(tmp_path: Path) -> None:
+    table = np.array([[1, 0], [0, 1]])
+    np.savez(tmp_path / "bytes", ids=np.array([b"a", b"b"]), labels=table, classes=["y", "x"])
+    (tmp_path / "json").write_bytes(b"\xef\xbb\xbf" + json.dumps(
+        {"ids": ["a", "b"], "labels": table.tolist(), "classes": ["y", "x"]}).encode())  # fmt: skip
+    for name in ("bytes.npz", "json"):
+        assert read_label_file(str(tmp_path / name), ["b", "a"], ["x", "y"]) == [(0,), (1,)]
+    np.savez(tmp_path / "numbers.npz", ids=[3.0, 0.0], labels=table, classes=["y", "x"])
+    assert read_label_file(str(tmp_path / "numbers.npz"), ["0", "3"], ["x", "y"]) == [(0,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"ids": ["a", "a"], "labels": [[1], [0]], "classes": ["x"]}, "ids has 'a' twice"),
+        ({"ids": ["a"], "labels": [[1]], "classes": "x"}, "classes must be a list of names"),
+        ({"ids": 3, "labels": [[1]], "classes": ["x"]}, "ids must be a list of names"),
+        ({"ids": [None], "labels": [[1]], "classes": ["x"]}, "none of them empty"),
+        ({"ids": [["a"]], "labels": [[1]], "classes": ["x"]}, "neither text nor a number"),
+    ],
+)
+def test_what_a_label_file_cannot_mean(tmp_path: Path, content: Any, words: str) -> None:
+    (tmp_path / "l.json").write_text(json.dumps(content))
+    with pytest.raises(FileFault, match=words):
+        read_label_file(str(tmp_path / "l.json"), ["a"], ["x"])
+
+
+def test_an_array_alone_is_no_label_file(tmp_path: Path) -> None:
+    for name, array in {"plain": np.zeros((2, 20)), "objects": np.array({"a": [1]}, dtype=object)}.items():
+        np.save(tmp_path / name, array, allow_pickle=True)
+        with pytest.raises(FileFault, match=r"holds one array \(NPY\).*np\.savez\(path, ids="):
+            read_label_file(str(tmp_path / f"{name}.npy"), ["a"], ["x"])
+
+
+def test_labels_must_differ_from_image_to_image() -> None:
+    def fault(classes: str, labels: list[tuple[int, ...]], *, exclusive: bool = False) -> str | None:
+        records = [Record(str(number), given, image=f"{number}.jpg") for number, given in enumerate(labels)]
+        return same_labels(FileSource(classes.split(), records, exclusive=exclusive))
+
+    assert "label cat and no other" in str(fault("cat", [(0,), (0,)], exclusive=True))
+    assert "at least two classes" in str(fault("cat dog", [(0,), (0,)], exclusive=True))
+    assert "with and without" in str(fault("cat", [(0,), (0,)]))
+    assert "has no label" in str(fault("cat", [(), ()]))
+    assert fault("cat", [(0,), ()]) is None
+    assert fault("cat dog", [(0, 1), (1,)]) is None
