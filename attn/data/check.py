@@ -87,7 +87,7 @@ def check_config(config: SourceConfig) -> Report:
     try:
         source = config.model_copy(update={"on_error": "skip"}).build()
         if not source.records:
-            raise DataError("there are no images")
+            raise DataError(f"data.split={config.split!r} has no images")
     except DataError as error:
         return Report(0, 0, 0, 0, {}, (Finding("error", "source", config.split, str(error)),))
     return check(source)
@@ -131,7 +131,7 @@ def _check_one(source: Source, index: int) -> tuple[list[Finding], str | None]:
     findings += faults
     if example is None:
         return findings, None
-    findings += _check_boxes(example)
+    findings += _check_boxes(example, source.classes)
     if example.mask is not None:
         findings += _check_mask(example, source.classes)
     return findings, hashlib.sha256(example.image.tobytes() + str(example.image.shape).encode()).hexdigest()
@@ -190,15 +190,21 @@ def _check_mask(example: Example, classes: tuple[str, ...]) -> list[Finding]:
     return findings
 
 
-def _check_boxes(example: Example) -> list[Finding]:
+def _check_boxes(example: Example, classes: tuple[str, ...]) -> list[Finding]:
+    record = example.record
     if example.boxes_fault is not None:
-        return [Finding("error", "boxes", example.record.image_id, str(example.boxes_fault))]
+        return [Finding("error", "boxes", record.image_id, str(example.boxes_fault))]
     height, width = example.image.shape[:2]
-    return [
-        Finding("warning", "boxes", example.record.image_id, f"the box {box} is empty or leaves {width}x{height}")
-        for _, box in example.record.boxes
+    findings = [
+        Finding("warning", "boxes", record.image_id, f"the box {box} is empty or leaves {width}x{height}")
+        for _, box in record.boxes
         if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height)
     ]
+    bare = sorted(set(record.labels) - {label for label, _ in record.boxes})
+    if record.boxes and bare:
+        names = ", ".join(classes[label] for label in bare)
+        findings.append(Finding("warning", "boxes", record.image_id, f"labelled {names}, but no box is"))
+    return findings
 
 
 def _duplicates(records: Iterable[Record], digests: list[str | None]) -> list[Finding]:

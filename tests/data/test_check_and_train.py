@@ -1,0 +1,102 @@
+"""What `attn data check` passes, training reads; what training refuses, the check names."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from attn.data.check import Report, check_config
+from attn.data.dataset import AttentionDataset
+from attn.data.sample import collate
+from attn.data.source import SourceConfig
+from attn.errors import DataError
+from attn.training.parts import build_parts
+from tests.data.faults import FAULTS, SINGLE
+from tests.data.layouts import BUILDERS, write
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of NumPy 2, in pycocotools
+
+
+@functools.cache
+def recipe() -> TrainConfig:
+    quick = ["input.size=16", "model.widths=[2,2,2]", "training.batch_size=2", "validation.split=null"]
+    return load_config(TrainConfig, "scenes_grad_cam", quick)
+
+
+def train(config: SourceConfig) -> str | None:
+    """What keeps training from reading everything of every image; None where it reads it."""
+    settings = recipe().model_copy(update={"data": config})
+    try:
+        source = build_parts(settings, rank=0, world=1).source
+        for region_kind in ("masks", "boxes"):
+            able = [
+                index
+                for index, record in enumerate(source.records)
+                if record.labels and (record.mask or (region_kind == "boxes" and record.boxes))
+            ]
+            dataset = AttentionDataset(
+                source,
+                settings.input,
+                train=True,
+                supervised=able,
+                region_kind=region_kind,
+                with_masks=region_kind == "masks",
+                with_saliency=all(record.saliency for record in source.records),
+            )
+            batch = collate([dataset[index] for index in range(len(dataset))])
+            assert batch.images.isfinite().all()
+            assert not batch.skipped
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def agree(layout: str, names: list[str], root: Path) -> tuple[Report, str | None]:
+    """Check and train on a data set with some faults; whatever is not an error of the data is one of the program."""
+    found = BUILDERS[layout]()
+    for name in names:
+        FAULTS[name].apply(found)
+    config = write(found, root)
+    report, refusal = check_config(config), train(config)
+    if report.ok:
+        assert refusal is None, f"the check passes {layout} with {names}"
+    if refusal is not None:
+        # A fault of the source itself keeps anything from being read; else both name the same file.
+        named = [f for f in report.errors if f.kind == "source" or f.message.partition(": ")[0] in refusal]
+        assert named, f"training says {refusal!r} of {layout} with {names}, the check {report.errors}"
+    return report, refusal
+
+
+@pytest.mark.parametrize("layout", BUILDERS)
+def test_nothing_is_wrong_with_a_sound_data_set(layout: str, tmp_path: Path) -> None:
+    report, refusal = agree(layout, [], tmp_path / "data")
+    assert (report.findings, refusal) == ((), None)
+
+
+@pytest.mark.parametrize(("layout", "name"), SINGLE)
+def test_one_fault(layout: str, name: str, tmp_path: Path) -> None:
+    report, refusal = agree(layout, [name], tmp_path / "data")
+    verdict = FAULTS[name].verdict
+    if verdict != "either":
+        assert (refusal is not None) == (verdict == "refused"), refusal or str(report)
+        assert report.ok == (verdict == "read"), str(report)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.sampled_from(sorted(BUILDERS)))
+def test_several_faults(tmp_path: Path, data: st.DataObject, layout: str) -> None:
+    names = [name for name, fault in FAULTS.items() if layout in fault.layouts]
+    chosen = data.draw(st.lists(st.sampled_from(names), min_size=2, max_size=3, unique=True))
+    try:
+        agree(layout, chosen, tmp_path / "data")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        reject()  # a column of Parquet is of one type
