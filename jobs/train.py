@@ -182,8 +182,9 @@ def close_run(config: Tracked, folder: RunFolder, state: str, **fields: Any) -> 
 def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
     from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
     from ray.train import RunConfig as RayRunConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
 
+    from jobs.ray_trainer import LeanTrainer
     from jobs.storage import ray_storage
     from jobs.worker import train_worker
 
@@ -196,8 +197,9 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
         "tracking_run": folder.state().get("tracking_run"),
         "threads": resources.threads,
     }
-    trainer = TorchTrainer(
+    trainer = LeanTrainer(
         train_worker,
+        session_outlives_run=may_grow,
         train_loop_config=loop,
         torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
         scaling_config=ScalingConfig(
