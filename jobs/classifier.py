@@ -11,6 +11,7 @@ from typing import Any
 from attn.config.train import TrainConfig
 from attn.errors import AttnError
 from attn.models.bundle import save_bundle
+from attn.training.run_parts import overlap_notices
 from jobs.notices import tell_notices
 from jobs.run_folder import RunFolder
 from jobs.storage import map_store_uri
@@ -18,8 +19,11 @@ from jobs.storage import map_store_uri
 
 def check(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     parts = config.build_parts(rank=0, world=config.cluster.workers)
-    tell_notices(parts.network.notices)
-    found: dict[str, Any] = {"notices": list(parts.network.notices)}
+    validated = None if parts.val_dataset is None else parts.val_dataset.source
+    more = [] if parts.companion is None else [parts.companion.dataset.source]
+    notices = [*parts.network.notices, *overlap_notices(config, parts.source, validated, *more)]
+    tell_notices(notices)
+    found: dict[str, Any] = {"notices": notices}
     if parts.val_difficult is not None:
         found["val_average_precision"] = {"rule": parts.average_precision, "difficult": parts.val_difficult}
     if not config.store.accumulate:

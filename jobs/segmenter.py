@@ -22,6 +22,7 @@ from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsCon
 from attn.segmentation.make import CueReport, make_cues
 from attn.segmentation.map_sources import Locate, MapSource
 from attn.tracking import attach
+from attn.training.run_parts import overlap_notices
 from jobs.models import data_name, masks_name, open_model
 from jobs.notices import tell_notices
 from jobs.run_folder import RunFolder
@@ -32,11 +33,12 @@ CUES = "cues"
 
 def check(config: SegmentConfig, folder: RunFolder) -> dict[str, Any]:
     parts = config.build_parts(rank=0, world=config.cluster.workers)
+    notices = [*parts.network.notices, *overlap_notices(config, parts.source, parts.val_source)]
     if isinstance(config.labels, CueLabels):
         with map_source(config, config.labels) as maps:
             next(iter(maps.read(parts.source)), None)  # maps and data belong together
-    tell_notices(parts.network.notices)
-    return {"notices": list(parts.network.notices)}
+    tell_notices(notices)
+    return {"notices": notices}
 
 
 def ready(config: SegmentConfig, folder: RunFolder) -> SegmentConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Part", "content", "mark"]
+__all__ = ["Part", "content", "look_up", "mark"]
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -55,7 +55,8 @@ def _marks(locations: Iterable[str]) -> dict[str, str]:
     files = sorted({name for both in names.values() for name in both if name})
     local = [name for name in files if not is_remote(name)]
     marks = dict(zip(local, parallel(_local, local), strict=True))
-    marks |= _tags(name for name in files if is_remote(name))
+    remote = [name for name in files if is_remote(name)]
+    marks |= dict.fromkeys(remote, ABSENT) | {name: tag for name, (tag, _) in look_up(remote).items()}
     return {
         location: marks[whole] if marks[whole] != ABSENT else marks.get(of, ABSENT)
         for location, (whole, of) in names.items()
@@ -73,24 +74,28 @@ def _local(location: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
-def _tags(locations: Iterable[str]) -> dict[str, str]:
-    """The ETags of objects: one request for a thousand of a folder, not one for each."""
+def look_up(locations: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """ETag and size of objects, as far as they are there: one request for a thousand of a folder, not one for each.
+
+    Raises:
+        FileFault: The object store does not answer or refuses.
+    """
     folders: dict[str, set[str]] = {}
     for location in locations:
         folders.setdefault(location[: -len(name_of(location))], set()).add(location)
-    return {location: tag for folder, wanted in folders.items() for location, tag in _tags_in(folder, wanted).items()}
+    return {location: found for folder, wanted in folders.items() for location, found in _in(folder, wanted).items()}
 
 
-def _tags_in(folder: str, wanted: set[str]) -> dict[str, str]:
+def _in(folder: str, wanted: set[str]) -> dict[str, tuple[str, int]]:
     bucket, prefix = split(folder)
-    tags = dict.fromkeys(wanted, ABSENT)
+    found: dict[str, tuple[str, int]] = {}
     try:
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         for page in pages:
             for item in page.get("Contents", []):
                 location = f"s3://{bucket}/{item['Key']}"
-                if location in tags:
-                    tags[location] = str(item["ETag"])
+                if location in wanted:
+                    found[location] = str(item["ETag"]), int(item["Size"])
     except Exception as error:
         raise FileFault(folder, reason(error)) from None
-    return tags
+    return found

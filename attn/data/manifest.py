@@ -37,14 +37,13 @@ class ManifestConfig(SourceConfig):
 
     Attributes:
         manifest: The table, `.csv` or `.parquet`.
-        split: Which rows, by the column `split`; `all` for the whole table.
+        split: Which rows, by the column `split`; `all` for the whole table. Without it all rows are of `train`.
         root: What relative paths start from; the table's own folder where it is not given.
         classes: Their names in order; all that the table names, sorted, where it is not given: numbers by value.
     """
 
     source: Literal["manifest"] = "manifest"
     manifest: Location
-    split: str = "all"
     root: Location | None = None
     classes: tuple[str, ...] | None = None
 
@@ -78,13 +77,16 @@ class ManifestConfig(SourceConfig):
         return FileSource(classes, records, self.on_error)
 
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
-        if self.split == "all":
+        splits = [_cell(row, "split") for row in rows]
+        if self.split == "all" or (self.split == "train" and not any(splits)):
             return list(range(len(rows)))
-        chosen = [number for number, row in enumerate(rows) if _cell(row, "split") == self.split]
+        chosen = [number for number, split in enumerate(splits) if split == self.split]
         if not chosen:
-            splits = sorted({text for row in rows if (text := _cell(row, "split"))})
-            have = f"it has {', '.join(splits)}" if splits else "it has no column 'split'"
-            raise DataError(f"{self.manifest}: no row of split {self.split!r}; {have}, and `all` takes every row")
+            have = f"it has {', '.join(sorted(set(splits) - {''}))}" if any(splits) else "it has no column 'split'"
+            raise DataError(
+                f"{self.manifest}: no row of split {self.split!r}; {have}. data.split=all takes every row; "
+                "validation.split=null trains without validation"
+            )
         return chosen
 
     def _record(self, row: Row, names: list[str], classes: tuple[str, ...]) -> Record:

@@ -36,11 +36,13 @@ class ValidationConfig(Config):
     Attributes:
         average_precision: How a classifier's `val/mAP` is computed: see `AveragePrecisionRule`. With VOC's rules an
             image does not count for a class of which it shows only difficult objects, where the data tells.
+        allow_overlap: Also score images that are trained on, which says nothing of others.
     """
 
     split: str | None = "val"
     every_epochs: int = Field(default=1, ge=1)
     average_precision: AveragePrecisionRule = "sklearn"
+    allow_overlap: bool = False
 
 
 class CheckpointConfig(Config):

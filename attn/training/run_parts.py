@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Previewer", "RunParts", "Steps", "build_sampler", "build_source"]
+__all__ = ["Previewer", "RunParts", "Steps", "build_sampler", "build_source", "overlap_notices"]
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from attn.data.dataset import AttentionDataset
+from attn.data.overlap import shared_images
 from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler
 from attn.data.source import Source
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from attn.pictures.layout import Picture
     from attn.training.world import World
 
+SHOWN = 4
+
 
 def build_source(config: RunConfig) -> Source:
     """The images to train on.
@@ -37,6 +40,35 @@ def build_source(config: RunConfig) -> Source:
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
     return source
+
+
+def overlap_notices(config: RunConfig, source: Source, validated: Source | None, *more: Source) -> list[str]:
+    """What a user must know of images that are both trained on and validated on; nothing where there are none.
+
+    Args:
+        source: What is trained on.
+        more: Also trained on.
+
+    Raises:
+        DataError: There are some, and `validation.allow_overlap` does not say that this is meant.
+    """
+    if validated is None:
+        return []
+    shared = [pair for trained in (source, *more) for pair in shared_images(trained, validated)]
+    if not shared:
+        return []
+    shown = ", ".join(ours if ours == theirs else f"{theirs} (trained on as {ours})" for ours, theirs in shared[:SHOWN])
+    text = (
+        f"{len({theirs for _, theirs in shared})} of the {len(validated.records)} images of "
+        f"validation.split={config.validation.split} are also trained on (data.split={config.data.split}): {shown}"
+        f"{', ...' if len(shared) > SHOWN else ''}. Their scores say nothing of other images"
+    )
+    if config.validation.allow_overlap:
+        return [text]
+    raise DataError(
+        f"{text}: choose splits that share none, set validation.split=null to train without validation, or "
+        "validation.allow_overlap=true where it is meant"
+    )
 
 
 def build_sampler(

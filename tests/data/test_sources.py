@@ -235,7 +235,7 @@ def test_manifest(manifest: Path, make: Any) -> None:
     assert [record.labels for record in source.records] == [(), (1, 2)]
     assert source.records[1].boxes == ((1, (1.0, 2.0, 3.0, 4.0)),)
     np.testing.assert_array_equal(source.load(1).mask, make.mask(2, 3))
-    whole = ManifestConfig(manifest=str(manifest / "list.csv"), classes=("dog", "cat", "ant")).build()
+    whole = ManifestConfig(manifest=str(manifest / "list.csv"), split="all", classes=("dog", "cat", "ant")).build()
     assert [(record.image_id, record.labels) for record in whole.records] == [
         ("007", ()),
         ("pictures/c", (2,)),
