@@ -230,15 +230,15 @@ def test_a_table_does_not_say_in_which_frame_its_boxes_are(tmp_path: Path, make:
 
 
 def test_boxes_of_masks_without_a_labelled_pixel_are_empty(tmp_path: Path, make: Any) -> None:
-    table = make.write(
-        tmp_path,
-        {"list.csv": "image,labels,mask\na.jpg,cat,a.png\n", "a.jpg": make.jpeg(0), "a.png": make.png(make.mask(0))},
-    )
-    source = ManifestConfig(manifest=str(table / "list.csv")).build()
+    files = {"list.csv": "image,labels,mask\na.jpg,cat,a.png\nb.jpg,,\n", "a.png": make.png(make.mask(0))}
+    root = make.write(tmp_path, files | {"a.jpg": make.jpeg(0), "b.jpg": make.jpeg(1)})
+    config = ManifestConfig(manifest=str(root / "list.csv"))
     for kind in ("boxes", "masks"):
-        sample = AttentionDataset(source, InputConfig(size=24), train=False, supervised=[0], region_kind=kind)[0]
+        sample = AttentionDataset(config.build(), InputConfig(size=24), train=False, supervised=[0], region_kind=kind)[
+            0
+        ]
         assert sample.regions is not None
         assert not sample.regions.any()
-    assert [finding.kind for finding in check_config(ManifestConfig(manifest=str(table / "list.csv"))).findings] == [
-        "mask"
+    assert [str(finding) for finding in check_config(config).findings if finding.image_id == "a"] == [
+        "warning (mask) a: labelled cat, but no pixel of the mask is"
     ]
