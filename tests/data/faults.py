@@ -17,8 +17,8 @@ from tests.data.layouts import SIZE, DataSet, annotation, csv_of, encode, grey, 
 
 FILES = ("folder", "csv", "parquet", "voc", "coco")
 TABLES = ("csv", "parquet")
-Verdict = Literal["refused", "read", "either"]
-"""`either`: it depends on what else is there, such as whether an image has annotations."""
+Verdict = Literal["refused", "read", "warned"]
+"""`warned`: a classifier cannot be trained on it, but the data may be of use otherwise."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,23 @@ def _single_class(found: DataSet) -> None:
             found.files.pop(path, None)
 
 
+def _label_alike(found: DataSet) -> None:
+    for row in found.rows:
+        row |= {"labels": "dog", "boxes": None, "mask": None}
+
+
+def _number_classes(found: DataSet) -> None:
+    for number, row in enumerate(found.rows):
+        row |= {"labels": number % 2, "boxes": None}
+
+
 def _misspell(found: DataSet) -> None:
     found.rows = [{"lables" if key == "labels" else key: value for key, value in row.items()} for row in found.rows]
 
 
 PHOTO = encode(photograph(1), "JPEG")
+ON_ITS_SIDE = encode(photograph(1), "JPEG", exif=_exif(6))
+TURNED_UPRIGHT = encode(photograph(1, SIZE[::-1]), "JPEG", exif=_exif(8))
 MASKED = ("folder", "csv", "parquet", "voc")
 LIST = "ImageSets/Segmentation/train.txt"
 BOXES = '[{{"label": "dog", "box": {}}}]'
@@ -139,14 +151,14 @@ FAULTS: dict[str, Fault] = {
     ),
     "image twice": _file("images", encode(photograph(0), "JPEG"), "read"),
     "image of another size": _file("images", encode(photograph(1, (48, 64)), "JPEG"), "refused"),
-    "image on its side, stored size": _file("images", encode(photograph(1), "JPEG", exif=_exif(6)), "either"),
-    "image on its side, upright size": _file(
-        "images", encode(photograph(1, SIZE[::-1]), "JPEG", exif=_exif(8)), "either"
-    ),
+    "image on its side": _file("images", ON_ITS_SIDE, "read", ("folder", "voc", "coco")),
+    "image on its side, with boxes of no size": _file("images", ON_ITS_SIDE, "refused", TABLES),
+    "image on its side, annotated upright": _file("images", TURNED_UPRIGHT, "read", ("folder", "voc", "coco")),
     "image upside down": _file("images", encode(photograph(1), "JPEG", exif=_exif(3)), "refused"),
     "metadata of junk": _file("images", _with_junk(), "read"),
     "mask truncated": _file("masks", encode(grey(1), "PNG")[:60], "refused", MASKED),
-    "mask missing": _gone("masks", "either", MASKED),
+    "mask missing": _gone("masks", "read", ("folder", "voc")),
+    "mask of a table missing": _gone("masks", "refused", TABLES),
     "mask of another size": _file("masks", encode(grey(1, (20, 32)), "PNG"), "refused", MASKED),
     "mask with no class": _file("masks", encode(grey(99), "PNG"), "refused", MASKED),
     "mask in colours": _file("masks", encode(photograph(1), "PNG"), "refused", MASKED),
@@ -171,7 +183,7 @@ FAULTS: dict[str, Fault] = {
     "an image of the same name": Fault(
         lambda found: found.files.update({"train/dog/b.png": encode(photograph(7), "PNG")}), ("folder",), "refused"
     ),
-    "an empty class": Fault(lambda found: found.files.update({"train/emu": {}}), ("folder",), "either"),
+    "an empty class": Fault(lambda found: found.files.update({"train/emu": {}}), ("folder",), "read"),
     "a single class": Fault(_single_class, ("folder",), "refused"),
     "folder of masks misspelt": _option("folder", "refused", masks="/nowhere"),
     "folder of saliency misspelt": _option("folder", "refused", saliency="/nowhere"),
@@ -184,7 +196,7 @@ FAULTS: dict[str, Fault] = {
     "absolute path of Windows": _row("image", "C:\\i\\b.jpg", "refused"),
     "path with a NUL": _row("image", "/i/b\0.jpg", "refused"),
     "path out of the root": _row("image", "../b.jpg", "refused"),
-    "path with spaces around": _row("image", " i/b.jpg ", "either"),
+    "path with spaces around": _row("image", " i/b.jpg ", "refused"),
     "image not given": _row("image", "", "refused"),
     "mask not given": _row("mask", None, "read"),
     "label not given": _row("labels", "", "read"),
@@ -203,8 +215,8 @@ FAULTS: dict[str, Fault] = {
     "column misspelt": Fault(_misspell, TABLES, "refused"),
     "no rows": Fault(lambda found: found.rows.clear(), ("parquet",), "refused"),
     "split without rows": Fault(lambda found: found.options.update(split="test"), TABLES, "refused"),
-    "a single label": _all_rows("labels", ["dog"] * 4, "refused"),
-    "classes are numbers": _all_rows("labels", [0, 1, 0, 1], "either", ("parquet",)),
+    "a single label": Fault(_label_alike, TABLES, "warned"),
+    "classes are numbers": Fault(_number_classes, ("parquet",), "read"),
     "ids are numbers": _all_rows("id", [0, 1, 2, 3], "read", ("parquet",)),
     "with a mark and CRLF": _written(
         "csv", lambda rows: codecs.BOM_UTF8 + csv_of(rows).replace(b"\n", b"\r\n"), "read"
