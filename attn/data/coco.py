@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attn.config.base import Location
-from attn.data.files import FileFault, join, list_files, read_bytes, within
+from attn.config.base import BelowRoot, Location
+from attn.data.files import FileFault, below, join, list_files, not_there, read_bytes, within
 from attn.data.orientation import lies_as_stored, stored_size, turn
 from attn.data.outlines import draw
 from attn.data.sample import Box, Record, make_box
-from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refuse_missing, unique
+from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refuse_absent, refuse_missing, unique
+from attn.data.transfer import exists
 from attn.errors import DataError
 
 IGNORE = 255
@@ -38,8 +39,8 @@ class CocoConfig(SourceConfig):
     source: Literal["coco"] = "coco"
     root: Location
     split: str = "train2017"
-    annotations: Location | None = None
-    images: Location | None = None
+    annotations: BelowRoot | None = None
+    images: BelowRoot | None = None
 
     def open(self) -> CocoSource:
         """Read the annotations; no image is read.
@@ -60,13 +61,15 @@ class CocoConfig(SourceConfig):
                 f"training data again: write {PLACEHOLDER} in the path where splits differ, or train without "
                 "validation (validation.split=null); to read this very file, leave data.split out"
             )
-        location = (self.annotations or self._annotations()).replace(PLACEHOLDER, self.split)
+        location = self._annotations()
         content = _read(location, needed)
         categories = sorted(content["categories"], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
         numbers = {entry["id"]: number for number, entry in enumerate(categories)}
         ids = [str(entry["id"]) for entry in categories]
         unique(ids, [str(entry["name"]) for entry in categories], f"{location}: category id")
-        folder = (self.images or join(self.root, self.split)).replace(PLACEHOLDER, self.split)
+        folder = below(self.root, (self.images or self.split).replace(PLACEHOLDER, self.split))
+        if self.images is not None:
+            refuse_absent(folder, "data.images", self.images)
         found = _by_image(content, numbers, location)
         faults: list[str] = []
         records, outlines = [], {}
@@ -96,6 +99,12 @@ class CocoConfig(SourceConfig):
         return CocoSource([str(entry["name"]) for entry in categories], records, self.on_error, outlines)
 
     def _annotations(self) -> str:
+        """The file of the split."""
+        if self.annotations is not None:
+            location = below(self.root, self.annotations.replace(PLACEHOLDER, self.split))
+            if not exists(location):
+                raise not_there("data.annotations", self.annotations, location, "no such file")
+            return location
         folder = join(self.root, "annotations")
         name = f"instances_{self.split}.json"
         there = list_files(folder)

@@ -116,6 +116,13 @@ def test_coco_paths_follow_the_split(coco: Path, make: Any) -> None:
     assert len(fixed.build().records) == 3
     with pytest.raises(DataError, match=r"\{split\} in the path.*validation\.split=null"):
         fixed.model_copy(update={"split": "val2017"}).build()
+    relative = CocoConfig(root=str(coco), annotations="own_{split}.json", images="./{split}", split="val")
+    assert relative.build().records == elsewhere.records
+    for field in ("annotations", "images"):
+        with pytest.raises(DataError, match=rf"coco/nosuch: no such f.*data\.{field}=nosuch names it"):
+            CocoConfig.model_validate(
+                {"root": str(coco), "split": "train", "annotations": "own_val.json", field: "nosuch"}
+            ).build()
 
 
 @pycocotools_warns
