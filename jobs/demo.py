@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["main"]
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from attn.errors import AttnError
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
 from attn.segmentation.masks import mask_name
+from attn.tracking.address import tracking_uri
 from jobs import evaluate, pipeline
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -82,6 +84,7 @@ def main(overrides: list[str]) -> dict[str, Any]:
     demo, scored_on = new_run_id("demo"), ""
     configs = {title: _config(*method, overrides) for title, method in METHODS.items()}
     root = next(iter(configs.values())).root
+    record = tracking_uri(next(iter(configs.values())).tracking, root)
     with ray_session():
         for title, config in configs.items():
             console.print(
@@ -98,7 +101,7 @@ def main(overrides: list[str]) -> dict[str, Any]:
     console.print(_table(scores, scored_on))
     console.print(f"picture:   {folder.path('comparison.png')}", soft_wrap=True)
     console.print(f"more:      {root}/{demo}-*/preview, panels and sheet.png", soft_wrap=True)
-    console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri sqlite:///{root}/mlflow.db", soft_wrap=True)
+    console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri {shlex.quote(record)}", soft_wrap=True)
     console.print(f"{time.monotonic() - started:.0f} seconds")
     return {"scores": scores, "picture": folder.path("comparison.png")}
 

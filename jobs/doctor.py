@@ -32,7 +32,7 @@ def run(overrides: list[str], *, address: str | None = None) -> dict[str, Any]:
     Returns:
         `ok` (no check failed), and `findings`: `node`, `check`, `status` (`ok`, `warn`, `fail`), `text`, `fix` of each.
     """
-    place = model_place(overrides, only=True)
+    place = model_place(["tracking.enabled=true", *overrides], only=True)
     found: list[tuple[str, Finding]] = []
 
     def add(node: str, *findings: Finding) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from attn import store
+from attn.config.base import local_path
 from attn.config.growth import GrowthConfig
 from attn.config.resolve import resolve
 from attn.data.names import file_stem
@@ -36,7 +37,7 @@ def run(location: str, overrides: list[str]) -> dict[str, Any]:
     Raises:
         AttnError: There is no such store, or the data is not the store's.
     """
-    place = location.removeprefix("file://").rstrip("/")
+    place = local_path(location).rstrip("/")
     config = resolve(GrowthConfig, run_data(place), f"{place}: config.yaml", overrides)
     opened, source = store.open(place), config.data.build()
     of_run = config.run or opened.newest().run

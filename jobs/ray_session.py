@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn.errors import RunError
+from attn.proxies import spare_loopback
 from attn.training.config import ClusterConfig
 
 # Object stores other than AWS refuse the checksums that newer AWS SDKs send by default.
@@ -51,6 +52,7 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
     Raises:
         RunError: The address does not answer.
     """
+    spare_loopback()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if address is None and "RAY_AUTH_MODE" not in os.environ:

@@ -15,8 +15,9 @@ from attn.config.document import read_document
 from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsError
 from attn.evaluation.pairing import side_by_side
 from attn.models.card import model_card
-from attn.tracking.address import SQLITE, shown, tracking_uri
+from attn.tracking.address import shown, tracking_uri
 from attn.tracking.config import fault_of_alias
+from attn.tracking.sqlite import sqlite_file
 from jobs.models import model_place, open_model
 
 if TYPE_CHECKING:
@@ -138,9 +139,9 @@ def open_registry(overrides: list[str]) -> Registry:
     """
     place = model_place(overrides, only=True)
     uri = tracking_uri(place.tracking, place.root)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if (file := sqlite_file(uri)) is not None and not file.exists():
         raise TrackingError(
-            f"no registry: there is no {uri.removeprefix(SQLITE)}. Give root= of the runs or tracking.uri= of a "
+            f"no registry: there is no {file}. Give root= of the runs or tracking.uri= of a "
             "server; training with tracking.register_as=NAME registers a model"
         )
     from attn.tracking.mlflow_registry import Registry

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from attn import store
-from attn.config.base import is_remote
+from attn.config.base import is_remote, local_path
 from attn.config.document import dump_values, read_document
 from attn.config.evaluate import EvaluateConfig, EvaluateStoreConfig
 from attn.config.resolve import resolve
@@ -153,7 +153,7 @@ def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | N
     place, version = target, None
     if named := re.fullmatch(r"(.+)@(\d+)", target):
         place, version = named[1], int(named[2])
-    place = place.removeprefix("file://").rstrip("/")
+    place = local_path(place).rstrip("/")
     for location in (place, f"{model_place(overrides).root}/{place}"):
         if (not is_remote(location) or "/" in location.removeprefix("s3://")) and transfer.exists(
             f"{location}/store.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["WRITTEN", "refused_overrides", "written_faults"]
 
-import os
 from collections.abc import Iterator
 
 from attn.config.base import Config
@@ -15,6 +14,7 @@ from attn.config.pipeline import STAGES, PipelineConfig
 from attn.config.run import RunConfig
 from attn.errors import Fault
 from attn.sweep import SweepConfig
+from attn.tracking import TrackingConfig
 from attn.training.config import StoreConfig
 
 WRITTEN = ("root", "store", "store.location", "output", "output.location", "tracking")
@@ -54,7 +54,7 @@ def _own(config: Config, root: str, path: str) -> Iterator[Fault]:
     if isinstance(config, RunConfig | ModelPlace | PipelineConfig | SweepConfig):
         if config.root != root:
             yield Fault(f"{path}root", f"{config.root} is not the service's root", "leave it out")
-        if config.tracking.uri not in (None, os.environ.get("MLFLOW_TRACKING_URI")):
+        if config.tracking.uri not in (None, TrackingConfig(enabled=False).uri):
             yield Fault(
                 f"{path}tracking.uri", "is not the service's own", "MLFLOW_TRACKING_URI of the service, or none"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from attn.cli.service_place import ADDRESS_FILE, home_of
+from attn.tracking.sqlite import sqlite_uri
 from services.access import read_tokens
 from services.api import create_app
 from services.secrecy import add_secrets
@@ -36,7 +37,7 @@ def serve(
     add_secrets([password] if database and (password := urlsplit(database).password) else [])
     home = Path(home_of(root))
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    table = JobTable(database or f"sqlite:///{home / 'jobs.db'}")
+    table = JobTable(database or sqlite_uri(home / "jobs.db"))
     supervisor = Supervisor(root, home, table, slots, ray_jobs)
     supervisor.start()
     try:

@@ -21,6 +21,7 @@ from attn.cli import (
     store,
     sweep,
 )
+from attn.proxies import spare_loopback
 
 app = typer.Typer(
     name="attn",
@@ -99,4 +100,5 @@ app.add_typer(maps, name="store")
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    spare_loopback()
     app()

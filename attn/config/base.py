@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["BelowRoot", "Config", "Location", "Variant", "is_remote"]
+__all__ = ["BelowRoot", "Config", "Location", "Variant", "is_remote", "local_path"]
 
 import os
 from typing import Annotated, Any, ClassVar
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -61,7 +62,16 @@ def is_remote(location: str) -> bool:
     return location.startswith("s3://")
 
 
+def local_path(location: str) -> str:
+    """The path that a `file://` URI names; any other location as it is."""
+    return unquote(location.removeprefix("file://")) if location.startswith("file://") else location
+
+
 def _expanded(location: str) -> str:
+    location = local_path(location)
+    if "://" in location and not is_remote(location):
+        scheme = location.partition("://")[0]
+        raise ValueError(f"must be a local path or an s3://bucket/key URI; {scheme}:// is neither")
     if is_remote(location) and "@" in location.split("/")[2]:
         raise ValueError("must not hold a user or password, since it is saved with the run: set AWS_ACCESS_KEY_ID and "
                          "AWS_SECRET_ACCESS_KEY instead")  # fmt: skip

@@ -13,14 +13,14 @@ from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.evaluation.config import EvaluationConfig
 from attn.maps.attention import MapKind
-from attn.tracking.config import TrackingConfig
+from attn.tracking.config import TrackingConfig, untold
 
 
 class ModelPlace(Config):
     """Where models are looked up by name: the folder of the runs, and the registry."""
 
     root: Location = "runs"
-    tracking: TrackingConfig = TrackingConfig(enabled=False)
+    tracking: TrackingConfig = Field(default_factory=lambda: untold(enabled=False))
 
 
 class EvaluateConfig(ModelPlace):

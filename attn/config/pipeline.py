@@ -7,7 +7,7 @@ __all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline"
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location
 from attn.config.document import Document, layered, read_document
@@ -23,7 +23,7 @@ from attn.data.source import SourceConfig
 from attn.errors import ConfigError, Fault
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
-from attn.tracking.config import TrackingConfig
+from attn.tracking.config import TrackingConfig, untold
 
 Stage = Literal["train", "integral", "maps", "cues", "segment", "evaluation"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -48,7 +48,7 @@ class PipelineConfig(Config):
 
     kind: Literal["pipeline"] = "pipeline"
     root: Location = "runs"
-    tracking: TrackingConfig = TrackingConfig()
+    tracking: TrackingConfig = Field(default_factory=untold)
     train: TrainConfig
     integral: TrainConfig | None = None
     maps: MapsConfig | None = None

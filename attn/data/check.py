@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from attn.data.decode import read_mask, read_saliency
-from attn.data.files import FileFault
+from attn.data.files import FileFault, name_of
 from attn.data.sample import Example, Record
 from attn.data.source import Source, SourceConfig, same_labels
 from attn.errors import DataError
@@ -163,7 +163,7 @@ def _unread(source: Source, index: int) -> list[Finding]:
     """Files beside an unreadable image that are broken or missing too."""
     record = source.records[index]
     findings = []
-    if record.mask is not None and "#" not in record.mask:
+    if record.mask is not None and "#" not in name_of(record.mask):
         try:
             read_mask(record.mask, None, len(source.classes))
         except FileFault as error:

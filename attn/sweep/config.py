@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location, Variant
 from attn.sweep.space import Dimension, Scalar, grid_points
-from attn.tracking.config import TrackingConfig
+from attn.tracking.config import TrackingConfig, untold
 
 EPOCH_METRICS = ("val/", "train/")
 
@@ -122,7 +122,7 @@ class SweepConfig(Config):
     scheduler: Scheduler = Fifo()
     objective: Objective = Objective()
     parallel: int | None = Field(default=None, ge=1)
-    tracking: TrackingConfig = TrackingConfig()
+    tracking: TrackingConfig = Field(default_factory=untold)
 
     @property
     def trials(self) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["SQLITE", "artifact_folder", "shown", "tracking_uri"]
+__all__ = ["artifact_folder", "shown", "tracking_uri"]
 
-import os
 import re
 from pathlib import Path
 
 from attn.config.base import is_remote
 from attn.errors import TrackingError
 from attn.tracking.config import TrackingConfig
+from attn.tracking.sqlite import sqlite_file, sqlite_uri
 
 DATABASE = "mlflow.db"
-SQLITE = "sqlite:///"
 
 
 def tracking_uri(config: TrackingConfig, root: str) -> str:
@@ -29,17 +28,17 @@ def tracking_uri(config: TrackingConfig, root: str) -> str:
             f"root is {root}, and a tracking database cannot lie in an object store: give tracking.uri=http://... of "
             "an MLflow server, tracking.uri=sqlite:////a/local/file.db, or tracking.enabled=false"
         )
-    return f"{SQLITE}{os.path.abspath(root)}/{DATABASE}"
+    return sqlite_uri(Path(root, DATABASE))
 
 
 def artifact_folder(uri: str) -> Path | None:
     """Where artifacts belong that go with an SQLite file: beside it. None for a server, which decides itself."""
-    if not uri.startswith(SQLITE):
-        return None
-    database = Path(uri.removeprefix(SQLITE)).absolute()
-    return database.parent / f"{database.stem}-artifacts"
+    database = sqlite_file(uri)
+    return database and database.parent / f"{database.stem}-artifacts"
 
 
 def shown(uri: str) -> str:
     """The URI without user, password and query, fit for messages and logs."""
+    if sqlite_file(uri) is not None:
+        return uri.partition("?")[0]
     return re.sub(r"//[^/@]*@", "//", uri.partition("?")[0])

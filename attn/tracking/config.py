@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["TrackingConfig", "fault_of_alias"]
+__all__ = ["TrackingConfig", "fault_of_alias", "untold"]
 
 import re
-from typing import Self
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from attn.config.base import Config
+from attn.tracking.login import ENVIRONMENT, environment_uri
+from attn.tracking.sqlite import names_no_file, sqlite_file, sqlite_uri
 
 ALIAS = re.compile(r"(?!(?i:latest|v[0-9]+)$)[A-Za-z0-9_-]+")
 """As MLflow takes them: `latest` and `v3` are its own words."""
@@ -22,8 +24,9 @@ class TrackingConfig(Config):
     """MLflow tracking.
 
     Attributes:
-        uri: Address of an MLflow server, or of a database; without one, an SQLite file under the run's root. Never with
-            a password: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the run starts.
+        uri: Address of an MLflow server, or of a database; where it is not given, MLFLOW_TRACKING_URI's. Null: an
+            SQLite file under the run's root. Never with a password: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
+            where the run starts.
         preview_images: How many images of the validation data have their maps drawn each epoch.
         log_every_steps: Losses of every so many optimiser steps are recorded.
         register_as: Name in the model registry under which the trained model becomes a new version.
@@ -38,22 +41,32 @@ class TrackingConfig(Config):
     register_as: str | None = Field(default=None, min_length=1)
     alias: str | None = Field(default=None, min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_from_environment(cls, values: Any) -> Any:
+        """Fill in what is not given, so that the run's own config says where it is recorded, on every machine."""
+        if not isinstance(values, dict) or "uri" in values or (uri := environment_uri()) is None:
+            return cast("Any", values)
+        if fault := _fault_of(uri):
+            if values.get("enabled", cls.model_fields["enabled"].default) is False:
+                return cast("Any", values)
+            raise ValueError(f"{ENVIRONMENT} of the environment {fault}. Change or unset it, or give tracking.uri")
+        return cast("dict[str, Any]", values) | {"uri": uri}
+
+    @field_validator("uri")
+    @classmethod
+    def _make_absolute(cls, uri: str | None) -> str | None:
+        """Of an SQLite file, which must be the same one on a worker, whose working directory is another."""
+        if uri is None or names_no_file(uri) or (file := sqlite_file(uri)) is None:
+            return uri
+        _, mark, query = uri.partition("?")
+        return sqlite_uri(file) + mark + query
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         # Checked on the whole and worded without the URI: messages end up in logs, and it may hold a password.
-        if self.uri is not None:
-            scheme = urlsplit(self.uri).scheme.split("+")[0]
-            if scheme not in SCHEMES:
-                raise ValueError(
-                    f"uri must start with one of {', '.join(f'{name}://' for name in SCHEMES)}; MLflow no longer "
-                    "writes to plain folders: leave uri out for an SQLite file under root"
-                )
-            if re.search(r"^[^/]*//[^/]*@|\?.*(?i:password|token|secret|key)", self.uri):
-                raise ValueError(
-                    "uri must not hold a user or password, since it is saved with the run: set "
-                    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead (for a database: PGPASSWORD, or "
-                    "run an MLflow server)"
-                )
+        if self.uri is not None and (fault := _fault_of(self.uri)):
+            raise ValueError(f"uri {fault}")
         if self.alias is not None and self.register_as is None:
             raise ValueError("alias needs register_as: only a registered model has aliases")
         # Both are first used when training is over: MLflow's own refusal would come too late.
@@ -64,6 +77,29 @@ class TrackingConfig(Config):
                 f"register_as={self.register_as!r} must hold no / : @ or quotation mark, nor begin with a dot"
             )
         return self
+
+
+def untold(**values: Any) -> TrackingConfig:
+    """The default of a config's field: made when that config is, whose fault it then is if the environment is wrong."""
+    return cast("TrackingConfig", values)  # pydantic makes it one, as it checks defaults
+
+
+def _fault_of(uri: str) -> str | None:
+    """What is wrong with a tracking URI, in words without it."""
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    if scheme not in SCHEMES:
+        return (
+            f"must start with one of {', '.join(f'{name}://' for name in SCHEMES)}; MLflow no longer writes to plain "
+            "folders: leave tracking.uri out for an SQLite file under root"
+        )
+    if re.search(r"^[^/]*//[^/]*@|\?.*(?i:password|token|secret|key)", uri):
+        return (
+            "must not hold a user or password, since it is saved with the run: set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD instead (for a database: PGPASSWORD, or run an MLflow server)"
+        )
+    if names_no_file(uri):
+        return "names no file, and what is kept in memory is lost: write sqlite:////absolute/path.db"
+    return None
 
 
 def fault_of_alias(alias: str) -> str | None:

@@ -13,7 +13,10 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from attn.errors import TrackingError
-from attn.tracking.address import SQLITE, shown
+from attn.proxies import spare_loopback
+from attn.tracking.address import shown
+from attn.tracking.login import show_login
+from attn.tracking.sqlite import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,22 +33,24 @@ QUIET = {
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of one server or database; nothing global is set but how long this process waits for answers."""
+    """A client of one server or database; nothing global is set but how servers are reached and how long waited for."""
+    spare_loopback()
     for name, value in {**LATER, **QUIET}.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    full = show_login(uri)
+    return MlflowClient(tracking_uri=full, registry_uri=full)
 
 
 @contextlib.contextmanager
 def alone(uri: str) -> Generator[None]:
     """Within, no other process here is in first contact with the same SQLite file: two cannot set it up at once."""
-    if not uri.startswith(SQLITE):
+    if (file := sqlite_file(uri)) is None:
         yield
         return
-    with open(f"{uri.removeprefix(SQLITE)}.lock", "w") as handle:
+    with open(f"{file}.lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -77,7 +82,7 @@ def reported(uri: str, doing: str) -> Generator[None]:
                 "this. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             ) from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = re.sub(r"//[^/@\s]*@", "//", lines[0])[:300].replace(uri, shown(uri))
+        reason = re.sub(r"//[^/@\s]*@", "//", lines[0].replace(show_login(uri), uri))[:300].replace(uri, shown(uri))
         raise TrackingError(
             f"tracking at {shown(uri)}: {doing} failed: {reason}. Check tracking.uri and that the server runs, or set "
             "tracking.enabled=false"

@@ -6,21 +6,21 @@ __all__ = ["check_tracking"]
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from attn.errors import TrackingError
 from attn.health.access import in_clear
 from attn.health.finding import Finding
-from attn.tracking.address import SQLITE, shown
+from attn.tracking.address import shown
 from attn.tracking.mlflow_client import connect, hurried, reported
+from attn.tracking.sqlite import sqlite_file
 
 CHECK = "mlflow"
 
 
 def check_tracking(uri: str) -> list[Finding]:
     """Look at the server or database; a database that is not there yet is not made."""
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if (file := sqlite_file(uri)) is not None and not file.exists():
         return [Finding(CHECK, "ok", f"{shown(uri)} will be made by the first run")]
     try:
         with hurried(), reported(uri, "looking at it"):

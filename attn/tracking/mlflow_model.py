@@ -5,9 +5,10 @@ from __future__ import annotations
 __all__ = ["log_network", "served_from"]
 
 import contextlib
+import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from attn.models.export import silenced
 from attn.tracking.environment import requirements
+from attn.tracking.login import show_login
 from attn.tracking.mlflow_client import connect, reported
 
 BUNDLE = "bundle"
@@ -91,15 +93,20 @@ def log_network(
 
 @contextlib.contextmanager
 def served_from(uri: str) -> Generator[None]:
-    """MLflow's model functions know only a global URI; it is put back afterwards."""
+    """MLflow's model functions know only a global URI, which is also in the environment; it is put back afterwards."""
     import mlflow
 
-    tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
+    # By the variables: what MLflow says where there are none is a default, which to set would put into the environment.
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+    full = show_login(uri)
+    mlflow.set_tracking_uri(full)
+    mlflow.set_registry_uri(full)
     try:
         with torch.no_grad():
             yield
     finally:
-        mlflow.set_tracking_uri(tracking)
-        mlflow.set_registry_uri(registry)
+        mlflow.set_tracking_uri(cast("str", before["MLFLOW_TRACKING_URI"]))  # None unsets it
+        mlflow.set_registry_uri(cast("str", before["MLFLOW_REGISTRY_URI"]))
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)

@@ -13,6 +13,7 @@ from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.errors import RunError
 from attn.models.bundle import load_bundle
+from attn.tracking.sqlite import sqlite_uri
 from jobs.train import resume, run
 
 pytestmark = pytest.mark.usefixtures("ray_up")
@@ -24,9 +25,9 @@ def load(quick: list[str], root: str | Path, *more: str) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, object]:
-    """A finished run of two workers."""
+    """A finished run of two workers, below a folder whose name means something else in a URI."""
     request.getfixturevalue("ray_up")
-    root = tmp_path_factory.mktemp("runs")
+    root = tmp_path_factory.mktemp("runs") / "job%2Fmain of?x=1#größe"
     overrides = [
         "data.count=64", "data.size=32", "input.size=32", "training.epochs=2", "training.batch_size=16",
         "method.warmup_epochs=1", "cluster.workers=2", "tracking.preview_images=2", "tracking.log_every_steps=1",
@@ -50,7 +51,7 @@ def test_leaves_model_scores_pictures_and_config(finished: dict[str, object]) ->
 
 def test_the_record_has_parameters_metrics_previews_and_model(finished: dict[str, object]) -> None:
     root = Path(str(finished["folder"])).parent
-    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    client = MlflowClient(sqlite_uri(root / "mlflow.db"))
     record = client.get_run(str(finished["tracking_run"]))
     assert record.info.status == "FINISHED"
     assert record.data.params["method.name"] == "gain"

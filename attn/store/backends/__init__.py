@@ -6,6 +6,7 @@ __all__ = ["Backend", "Entry", "LocalBackend", "connect"]
 
 import os
 
+from attn.config.base import local_path
 from attn.store.backends.base import Backend, Entry
 from attn.store.backends.local import LocalBackend
 from attn.store.errors import StoreError
@@ -24,7 +25,7 @@ def connect(uri: str) -> Backend:
         if not bucket or not prefix.strip("/"):
             raise StoreError(f"{uri!r} is no place for a store; write s3://bucket/prefix")
         return S3Backend(bucket, prefix.strip("/"))
-    path = uri.removeprefix("file://")
+    path = local_path(uri)
     if not path or "://" in path:
         raise StoreError(f"{uri!r} is no place for a store; write a folder or s3://bucket/prefix")
     return LocalBackend(os.path.abspath(path))

@@ -1,0 +1,111 @@
+"""The server of the environment: where it is taken, what wins over it, and that its password is used and never told."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from attn.config.recipes import load_any_config
+from attn.config.resolve import dump_config, resolve
+from attn.errors import ConfigError, TrackingError
+from attn.tracking import TrackingConfig
+from attn.tracking.address import tracking_uri
+from attn.tracking.login import ENVIRONMENT, show_login
+from attn.tracking.mlflow_client import connect, reported
+
+
+@pytest.fixture(autouse=True)
+def no_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # so that what the code sets is put back
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}")
+
+
+def test_the_config_wins_over_the_environment_and_that_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_any_config("scenes_gain", []).tracking.uri is None
+    monkeypatch.setenv(ENVIRONMENT, "http://tracking.example:5000")
+    for recipe in ("scenes_gain", "sec", "gain_segment_scenes", "sweep_scenes_gain"):
+        assert load_any_config(recipe, []).tracking.uri == "http://tracking.example:5000"
+    assert load_any_config("scenes_gain", ["tracking.uri=http://other"]).tracking.uri == "http://other"
+    config = load_any_config("scenes_gain", ["tracking.uri=null"])
+    assert tracking_uri(config.tracking, "/r") == "sqlite:////r/mlflow.db"
+    recorded = dump_config(config)  # a resumed run stays where it is recorded
+    assert resolve(type(config), recorded, "config.yaml", []).tracking.uri is None
+    monkeypatch.setenv(ENVIRONMENT, "")
+    assert load_any_config("scenes_gain", []).tracking.uri is None
+
+
+@pytest.mark.parametrize("uri", ["databricks", "./mlruns", "http://host/?token=hunter2", "sqlite://"])
+def test_an_environment_that_no_run_can_use_is_told_by_its_name(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, uri)
+    with pytest.raises(ConfigError, match=f"tracking: {ENVIRONMENT} of the environment .* give tracking.uri") as caught:
+        load_any_config("scenes_gain", [])
+    assert "hunter2" not in str(caught.value)
+    assert load_any_config("scenes_gain", ["tracking.enabled=false"]).tracking.uri is None
+    assert load_any_config("scenes_gain", ["tracking.uri=http://other"]).tracking.uri == "http://other"
+
+
+@pytest.mark.parametrize(
+    ("full", "bare"),
+    [
+        ("http://me:hunter2@host:5000", "http://host:5000"),
+        ("https://me:hunter2%2F@host/mlflow", "https://host/mlflow"),
+        ("postgresql+psycopg2://me:hun/ter2@host/db", "postgresql+psycopg2://host/db"),
+    ],
+)
+def test_a_password_of_the_environment_is_in_no_config(full: str, bare: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, full)
+    config = load_any_config("scenes_gain", [])
+    assert config.tracking.uri == bare
+    assert "ter2" not in dump_config(config)
+    assert show_login("http://elsewhere") == "http://elsewhere"
+    assert show_login(bare) == (bare if bare.startswith("http") else full)
+
+
+@pytest.fixture
+def guarded() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server that lets nobody in, and the log-ins that it was shown."""
+    shown: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def refuse(self) -> None:
+            shown.append(self.headers.get("Authorization", ""))
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    for method in ("GET", "POST"):
+        setattr(Handler, f"do_{method}", Handler.refuse)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}", shown
+        server.shutdown()
+
+
+def test_the_password_is_shown_to_the_server_and_to_nobody_else(
+    guarded: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, shown = guarded
+    monkeypatch.setenv(ENVIRONMENT, f"http://me:hunter%2F2@{address}")
+    uri = tracking_uri(TrackingConfig(), "/r")
+    with pytest.raises(TrackingError, match="was refused") as caught, reported(uri, "looking"):
+        connect(uri).search_experiments()
+    assert shown == ["Basic " + base64.b64encode(b"me:hunter/2").decode()]
+    assert "hunter" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_a_databases_password_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "postgresql://me:hunter2@127.0.0.1:9/db")
+    uri = tracking_uri(TrackingConfig(), str(tmp_path))
+    with pytest.raises(TrackingError) as caught, reported(uri, "looking"):
+        raise OSError("cannot reach postgresql://me:hunter2@127.0.0.1:9/db")
+    assert "hunter2" not in str(caught.value)
+    assert "postgresql://127.0.0.1:9/db" in str(caught.value)
