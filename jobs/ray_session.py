@@ -14,13 +14,9 @@ from typing import Any
 
 from attn.errors import RunError
 from attn.proxies import spare_loopback
+from attn.s3 import CHECKSUMS, checksums
 from attn.training.config import ClusterConfig
 
-# Object stores other than AWS refuse the checksums that newer AWS SDKs send by default.
-CHECKSUMS = {
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-}
 # A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
@@ -28,7 +24,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
-    **CHECKSUMS,
 }
 
 
@@ -53,7 +48,7 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
         RunError: The address does not answer.
     """
     spare_loopback()
-    for name, value in ENVIRONMENT.items():
+    for name, value in {**ENVIRONMENT, **checksums()}.items():
         os.environ.setdefault(name, value)
     if address is None and "RAY_AUTH_MODE" not in os.environ:
         # Ray listens on every interface: only processes of this session know the token, and no file holds it.

@@ -7,10 +7,11 @@ __all__ = ["COMMITTED", "map_store_uri", "newest_checkpoint", "newest_checkpoint
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attn.config.base import is_remote
 from attn.errors import WeightsError
+from attn.s3 import checksums, pyarrow_options
 from attn.training.checkpoint import verify_folder
 from jobs.checkpoint_transfer import download_folder
 from jobs.run_folder import RunFolder
@@ -31,15 +32,9 @@ def ray_storage(uri: str) -> tuple[str, FileSystem | None]:
         return uri, None
     from pyarrow.fs import S3FileSystem
 
-    options: dict[str, Any] = {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint:
-        scheme, _, host = endpoint.rpartition("://")
-        options = {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if region:
-        options["region"] = region
-    return uri.removeprefix("s3://"), S3FileSystem(**options)
+    for name, value in checksums().items():
+        os.environ.setdefault(name, value)
+    return uri.removeprefix("s3://"), S3FileSystem(**pyarrow_options())
 
 
 def map_store_uri(config: TrainConfig, folder: RunFolder) -> str:

@@ -6,7 +6,7 @@ __all__ = ["without_ray"]
 
 import os
 
-from jobs.ray_session import CHECKSUMS
+from attn.s3 import CHECKSUMS
 
 
 def without_ray() -> dict[str, str]:

@@ -1,8 +1,4 @@
-"""Reading files and folders by location: a local path, or an `s3://bucket/key` URI through boto3.
-
-The S3 client is made when it is first needed, once per process; keys, region and endpoint come from the environment
-(`AWS_ENDPOINT_URL` for a server that is not Amazon's).
-"""
+"""Reading files and folders by location: a local path, or an `s3://bucket/key` URI."""
 
 from __future__ import annotations
 
@@ -10,31 +6,28 @@ __all__ = [
     "FileFault",
     "absent_folder",
     "below",
-    "client",
     "join",
     "list_files",
     "list_folders",
     "name_of",
     "not_there",
     "read_bytes",
-    "reason",
     "sha256_of",
     "split",
     "stem_of",
     "within",
 ]
 
-import functools
 import hashlib
 import os
 import posixpath
 import re
 import stat
 from pathlib import Path
-from typing import Any
 
 from attn.config.base import is_remote
 from attn.errors import DataError
+from attn.s3 import client, reason
 
 
 class FileFault(DataError):
@@ -197,50 +190,3 @@ def _list_objects(folder: str) -> tuple[list[str], list[str]]:
     except Exception as error:
         raise FileFault(folder, reason(error)) from None
     return files, folders
-
-
-def client(retries: int = 4) -> Any:
-    """The process's S3 client.
-
-    Args:
-        retries: How often the client repeats a request by itself.
-    """
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return _make_client(os.getpid(), endpoint, retries)
-
-
-@functools.lru_cache(maxsize=4)
-def _make_client(pid: int, endpoint: str | None, retries: int) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=10,
-        read_timeout=60,
-        retries={"total_max_attempts": retries + 1, "mode": "standard"},
-        max_pool_connections=32,
-    )
-    return boto3.Session().client("s3", endpoint_url=endpoint, config=config)
-
-
-def reason(error: Exception) -> str:
-    """An S3 failure in words, without keys, signatures or addresses; programming errors are raised again."""
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-    from botocore.exceptions import ConnectionError as ConnectionFailure
-
-    if isinstance(error, ClientError):
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
-        if code in ("NoSuchKey", "404"):
-            return "no such object"
-        if code == "NoSuchBucket":
-            return "no such bucket"
-        hint = "; check the credentials and the bucket's policy" if code in ("AccessDenied", "403") else ""
-        return f"refused by the object store ({code}){hint}"
-    if isinstance(error, NoCredentialsError):
-        return "no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    if isinstance(error, ConnectionFailure):
-        return f"the object store cannot be reached ({type(error).__name__}); check AWS_ENDPOINT_URL and the network"
-    if isinstance(error, (BotoCoreError, Boto3Error, OSError)):
-        return f"cannot be read from the object store ({type(error).__name__})"
-    raise error

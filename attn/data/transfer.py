@@ -12,8 +12,9 @@ import secrets
 from pathlib import Path
 
 from attn.config.base import is_remote
-from attn.data.files import FileFault, client, reason, split
+from attn.data.files import FileFault, split
 from attn.errors import RunError
+from attn.s3 import client, reason
 
 SINGLE_PUT_LIMIT = 4 * 1024**3
 MD5 = re.compile(r"[0-9a-f]{32}")

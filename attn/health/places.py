@@ -12,11 +12,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 from attn.config.base import is_remote
-from attn.data.files import client, split
+from attn.data.files import split
 from attn.data.transfer import write_bytes
 from attn.errors import AttnError
 from attn.health.finding import Finding
 from attn.health.judge import judge_clock
+from attn.s3 import client
 from attn.store.backends import connect
 from attn.store.conditions import check_conditions
 

@@ -25,7 +25,8 @@ class TrackingConfig(Config):
 
     Attributes:
         uri: Address of an MLflow server, or of a database; where it is not given, MLFLOW_TRACKING_URI's. Null: an
-            SQLite file under the run's root. Never with a password: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
+            SQLite file under the run's root. Never with a password: set MLFLOW_TRACKING_USERNAME and
+            MLFLOW_TRACKING_PASSWORD
             where the run starts.
         preview_images: How many images of the validation data have their maps drawn each epoch.
         log_every_steps: Losses of every so many optimiser steps are recorded.

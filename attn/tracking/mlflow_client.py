@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attn.errors import TrackingError
 from attn.proxies import spare_loopback
+from attn.s3 import checksums
 from attn.tracking.address import shown
 from attn.tracking.login import show_login
 from attn.tracking.sqlite import sqlite_file
@@ -35,7 +36,7 @@ QUIET = {
 def connect(uri: str) -> MlflowClient:
     """A client of one server or database; nothing global is set but how servers are reached and how long waited for."""
     spare_loopback()
-    for name, value in {**LATER, **QUIET}.items():
+    for name, value in {**LATER, **QUIET, **checksums()}.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 

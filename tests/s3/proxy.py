@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -55,12 +56,14 @@ class Proxy:
         faults: Those still to come; tests append to it.
         checksums: Whether the answers that Amazon's server would send with a checksum have one; None as the server
             behind does.
+        refuses_checksums: The status that a request with a checksum is answered; None where it is passed on.
         seen: Method and path of every request, in order.
     """
 
     endpoint: str = ""
     faults: list[Fault] = field(default_factory=list)
     checksums: bool | None = None
+    refuses_checksums: int | None = None
     seen: list[tuple[str, str]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -77,6 +80,14 @@ class Proxy:
     def count(self, method: str, path: str) -> int:
         """How many such requests there were."""
         return sum(method == seen and bool(re.search(path, where)) for seen, where in self.seen)
+
+
+def _has_checksum(headers: Message) -> bool:
+    """Whether a request comes with what S3 servers had no name for until 2022."""
+    names = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "x-amz-decoded-content-length")
+    return any(name.lower().startswith(names) for name in headers) or "aws-chunked" in headers.get(
+        "Content-Encoding", ""
+    )
 
 
 @contextlib.contextmanager
@@ -102,6 +113,9 @@ def proxy(upstream: str) -> Iterator[Proxy]:
             action = fault.action if fault else None
             if fault and action is Action.REFUSE:
                 self._error(fault)
+                return
+            if state.refuses_checksums and _has_checksum(self.headers):
+                self._error(Fault("", "", Action.REFUSE, status=state.refuses_checksums, code="NotImplemented"))
                 return
             connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
             with contextlib.closing(connection):

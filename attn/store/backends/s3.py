@@ -1,8 +1,7 @@
 """A map store below a prefix of a bucket, through boto3.
 
 Requests are repeated here and not by the client, so that an answer that got lost is told from a refusal: after a
-conditional write that may have happened, the object is read and compared. Keys, region and endpoint come from the
-environment.
+conditional write that may have happened, the object is read and compared.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attn.data.files import client, reason
+from attn.s3 import client, reason
 from attn.store.backends.base import Entry
 from attn.store.errors import MissingError, StoreError
 
