@@ -71,7 +71,8 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
     except Exception as error:  # Ray raises bare Exceptions here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
-        raise RunError(f"{what}: {reason}") from error
+        fix = "; set RAY_TMPDIR to a folder that can be written" if isinstance(error, OSError) and not address else ""
+        raise RunError(f"{what}: {reason}{fix}") from error
     try:
         yield
     finally:

@@ -125,7 +125,8 @@ def _token() -> str:
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token.strip()
     try:
-        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser().read_text().strip()
+        file = os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token")
+        return Path(file).read_text(encoding="utf-8").strip()
     except OSError:
         return ""  # the server says that it wants one
 

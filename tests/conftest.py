@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobs.ray_session import CHECKSUMS
+from attn.s3 import CHECKSUMS
 from tests.s3 import radosgw as ceph
 
 # Ray reads at its import how clients show their token, and a test may import it before another one starts a session.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from attn.cli.surroundings import check_working_directory, fault_of_surroundings
 from attn.errors import AttnError, ConfigError
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
     """Make a Typer command of a function that returns its result or raises.
 
     Adds `--json` and `--debug`. An `AttnError` is printed as one message and ends with the error's own status, Ctrl-C
-    ends with 3, any other exception with 1 and its traceback. A group's own body returns None where a command of the
-    group is to run.
+    ends with 3, what the machine does not allow with 1, any other exception with 1 and its traceback. A group's own
+    body returns None where a command of the group is to run.
     """
 
     @functools.wraps(body)
     def run(*args: Any, as_json: bool, debug: bool, **options: Any) -> None:
         try:
+            check_working_directory()
             result = body(*args, **options)
             if result is None:
                 return
@@ -73,6 +75,11 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except Exception as error:
+            if (fault := fault_of_surroundings(error)) is not None:
+                if debug:
+                    _print_traceback()
+                _fail(str(fault), _as_data(fault), as_json)
+                raise typer.Exit(fault.exit_status) from None
             _print_traceback()
             text = f"{type(error).__name__}: {error}"
             _fail(f"{text}\nThis is a fault of the program, not of what it was given.", _as_data(error), as_json)

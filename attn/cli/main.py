@@ -21,6 +21,7 @@ from attn.cli import (
     store,
     sweep,
 )
+from attn.cli.terminal import spell_what_is_lacking
 from attn.proxies import spare_loopback
 
 app = typer.Typer(
@@ -100,5 +101,6 @@ app.add_typer(maps, name="store")
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    spell_what_is_lacking()
     spare_loopback()
     app()

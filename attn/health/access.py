@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["check_listeners", "check_token", "in_clear"]
 
+import os
 import stat
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -27,7 +28,7 @@ def check_token(environment: Mapping[str, str], *, joins: bool, home: Path | Non
             return [Finding("ray token", "warn", "RAY_AUTH_MODE=disabled: other users of this machine can run code in "
                             "your session", "unset RAY_AUTH_MODE; a run then makes a token of its own")]  # fmt: skip
         return [Finding("ray token", "ok", "each run on this machine makes its own")]
-    file = Path(environment.get("RAY_AUTH_TOKEN_PATH") or (home or Path.home()) / ".ray" / "auth_token")
+    file = Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path(home or os.path.expanduser("~"), ".ray", "auth_token"))
     found: list[Finding] = []
     if mode != "token":
         fix = "export RAY_AUTH_MODE=token here and on every node, with one token (ray get-auth-token --generate)"
