@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["spell_what_is_lacking"]
 
 import codecs
+import io
 import sys
 
 SPELLED = {"×": "x", "·": "*", "−": "-", "–": "-", "→": "->", "…": "...", "≥": ">=", "≤": "<="}
@@ -15,7 +16,7 @@ def spell_what_is_lacking() -> None:
     """Have standard output and error write signs that they cannot encode by others: `x` for `×`, `\\xe4` for `ä`."""
     codecs.register_error(NAME, _spell)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # None where it is closed; something else where it is caught
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed; something else where it is caught
             stream.reconfigure(errors=NAME)
 
 

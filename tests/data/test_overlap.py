@@ -13,12 +13,13 @@ import pytest
 
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
-from attn.data.files import client, split
+from attn.data.files import split
 from attn.data.overlap import SAMPLE, shared_images
 from attn.data.sample import Record
 from attn.data.source import FileSource, SourceConfig
 from attn.data.sources import FolderConfig, LookAlikesConfig, ManifestConfig, ScenesConfig, VocConfig
 from attn.errors import DataError
+from attn.s3 import client
 from jobs.classifier import check
 from jobs.run_folder import RunFolder
 
