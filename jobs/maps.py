@@ -33,6 +33,7 @@ from attn.models.bundle import Bundle
 from attn.models.map_size import MapSize
 from attn.segmentation.device import choose_device
 from attn.store import DeltaRef, Session, Writer
+from attn.training.inputs import check_input
 from jobs.models import open_model, resize_text
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -145,6 +146,7 @@ def _job(bundle: Bundle, config: MapsConfig) -> _Job:
     bundle.network.expose(layer)
     source = config.data.build(labels=config.classes != "predicted")
     check_classes(bundle.classes, source.classes)
+    check_input(bundle.network, config.input)
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
     return _Job(bundle, config, source, config.map_kind or bundle.map_kind, layer)

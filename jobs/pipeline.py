@@ -25,6 +25,7 @@ from attn.data.files import list_folders
 from attn.data.source import Source, SourceConfig
 from attn.errors import AttnError, ConfigError, RunError
 from attn.tracking import attach, children_of, create_run
+from attn.training.inputs import check_inputs
 from jobs.origin import record_origin
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -140,7 +141,8 @@ class _Data:
         return {"fingerprint": source.fingerprint(), "content": self._contents[key]}
 
     def check(self, config: PipelineConfig) -> None:
-        """Find before the first stage what would stop a later one: data, classes, a segmentation network's weights."""
+        """Find before the first stage what would stop a later one: inputs, data, classes, weights of networks."""
+        check_inputs(config)
         classes = tuple(self.of(config.data).classes)
         sections = {"segment": config.segment.data, "evaluation": config.evaluation.data}
         sections |= {"integral": config.integral.data} if config.integral else {}

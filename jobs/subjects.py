@@ -30,6 +30,7 @@ from attn.evaluation.stored import evaluate_stored
 from attn.models.bundle import Bundle
 from attn.segmentation.device import choose_device
 from attn.store import Snapshot
+from attn.training.inputs import check_input
 from jobs.models import SCORED_SPLIT, data_name, masks_name, model_place, open_model, resize_text, scored_data
 
 Observe = Callable[[ImageMaps], None]
@@ -145,6 +146,7 @@ def _model_subject(model: str, overrides: list[str]) -> ModelSubject:
     bundle.network.expose(layer)
     source = _source(config)
     check_classes(bundle.classes, source.classes)
+    check_input(bundle.network, config.input)
     return ModelSubject(bundle, config, {"model": model, "weights": bundle.sha256}, source)
 
 

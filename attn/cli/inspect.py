@@ -23,8 +23,12 @@ def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
     """Check a config and print it with every field written out."""
     from attn.config.recipes import load_any_config
     from attn.config.resolve import dump_config
+    from attn.sweep.config import SweepConfig
+    from attn.training.inputs import check_inputs
 
     config = load_any_config(recipe, overrides or [])
+    if not isinstance(config, SweepConfig):  # whose trials were checked as it was read
+        check_inputs(config)
     return Result(
         {"valid": True, "config": config.model_dump(mode="json")},
         lambda console: console.print(dump_config(config), end="", markup=False),

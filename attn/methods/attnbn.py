@@ -83,6 +83,11 @@ class AttnBNConfig(MethodConfig):
             return None
         return Companion(self.source, self.source_batch_size, saliency="attention" in self.losses, single_label=True)
 
+    def least_images(self, images: int, companions: int) -> int:
+        # Both streams go through the network together.
+        seen = "target" in self.losses or "adversarial" in self.losses
+        return (images if seen else 0) + companions
+
     def build(self) -> AttnBN:
         return AttnBN(self)
 

@@ -120,6 +120,10 @@ class MethodConfig(Variant, tag="name"):
         """The second stream of images that it trains on, or None."""
         return None
 
+    def least_images(self, images: int, companions: int) -> int:
+        """The fewest images of one pass in training mode, of a batch of its own images and of companions."""
+        return images
+
     def pinned(self) -> Self:
         """The same with everything named that would otherwise be taken as it is found, such as the newest version."""
         return self

@@ -89,6 +89,10 @@ class GainConfig(MethodConfig):
             raise ValueError(f"extra_weight=0 makes extra_supervision={kind} void: set it above 0, or none")
         return self
 
+    def least_images(self, images: int, companions: int) -> int:
+        # The second pass has one image for each (image, class) pair.
+        return 1 if self.alpha > 0 else images
+
     def build(self) -> Gain:
         return Gain(self)
 

@@ -61,7 +61,8 @@ def _of_segmenter(
         resize = {
             "rule": "long_side",
             "size": None if inference.size == "image" else inference.size,
-            "sides": "max(1, round((side * size / longer side - rest) / stride)) * stride + rest, halves to even",
+            "sides": "max(1, round((side * size / longer side - rest) / stride)) * stride + rest, halves to even; more "
+            "where the network takes no input as small",
         }
     return {
         "preprocessing": describe_whole(input, resize | {"stride": stride, "rest": rest}),

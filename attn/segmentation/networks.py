@@ -13,6 +13,7 @@ __all__ = ["SegmentationModelConfig", "SegmentationNetwork", "SegmentationOutput
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Annotated, Literal, Self
 
 import torch
@@ -23,6 +24,7 @@ from attn.config.base import Config, Location
 from attn.errors import AttnError, ConfigError
 from attn.models.backbone import Architecture, Backbone, architecture
 from attn.models.class_rows import rows_by_class
+from attn.models.least_input import POSITIONS, fits, least_side
 from attn.models.normalization import frozen_statistics, normalizations
 from attn.models.weights import StateDict, fit, read_weights, with_our_names
 
@@ -185,6 +187,11 @@ class SegmentationNetwork(nn.Module):
         """Whether a parameter starts untrained: the layers of the scores, and fc6 and fc7 but VGG's."""
         name = parameter_name.removeprefix("module.")
         return name.startswith("head.") and (not self.pretrained_head or ".classifier." in name)
+
+    @cached_property
+    def least_side(self) -> int:
+        """The least side of an input."""
+        return least_side(partial(fits, self), POSITIONS * max(architecture(self.config.name).strides))
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the output of an input of (H, W)."""

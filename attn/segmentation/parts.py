@@ -22,6 +22,7 @@ from attn.segmentation.methods import CrfMethodConfig, SegmentationMethod
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.refinement import Refinement
 from attn.segmentation.validation import validate
+from attn.training.inputs import check_inputs
 from attn.training.run_parts import RunParts, build_sampler, build_source
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) ->
     Raises:
         AttnError: Data, labels, weights or their combination do not fit; says which.
     """
+    check_inputs(config)
     source = build_source(config)
     labels = read_labels(config.labels, source.records, source.classes)
     method = config.method.build(Refinement(config.input, LocalCrfPool(crf_processes(config, world))))

@@ -109,7 +109,7 @@ def probabilities(
     device = next(network.parameters()).device
     total = torch.zeros((network.num_classes + 1, *size), device=device)
     for scale in config.scales:
-        geometry = Geometry.whole(size, _input_size(size, input, config, scale, network.config.stride))
+        geometry = Geometry.whole(size, _input_size(size, input, config, scale, network))
         image = to_input(input, image_HW3, geometry).to(device)
         views = torch.stack([image, image.flip(-1)]) if config.flip else image[None]
         scores = network(views.contiguous(memory_format=torch.channels_last)).logits.float()
@@ -120,9 +120,13 @@ def probabilities(
 
 
 def _input_size(
-    image: tuple[int, int], input: InputConfig, config: InferenceConfig, scale: float, stride: int
+    image: tuple[int, int], input: InputConfig, config: InferenceConfig, scale: float, network: SegmentationNetwork
 ) -> tuple[int, int]:
-    """Height and width of the input: what is left over beyond whole strides is the same as in training."""
+    """Height and width of the input: what is left over beyond whole strides is the same as in training.
+
+    A side that is too small for the network becomes the least that is not.
+    """
+    stride = network.config.stride
     trained = (input.size, input.size) if isinstance(input.size, int) else input.size
     if config.size == "input":
         wanted = (trained[0] * scale, trained[1] * scale)
@@ -130,7 +134,7 @@ def _input_size(
         longest = max(image) if config.size == "image" else config.size
         wanted = (image[0] * longest / max(image) * scale, image[1] * longest / max(image) * scale)
     sides = [
-        max(round((side - rest) / stride), 1) * stride + rest
+        max(round((side - rest) / stride), 1, -((rest - network.least_side) // stride)) * stride + rest
         for side, rest in zip(wanted, (side % stride for side in trained), strict=True)
     ]
     return (sides[0], sides[1])

@@ -18,6 +18,7 @@ from attn.config.segment import SegmentConfig
 from attn.errors import ConfigError, Fault
 from attn.sweep.config import Asha, Pbt, SweepConfig
 from attn.sweep.space import Point
+from attn.training.inputs import check_inputs
 
 TrialConfig = RunConfig | PipelineConfig
 SET = "set"
@@ -60,7 +61,7 @@ def read_sweep(
         for key, dimension in config.space.items():
             for value in dimension.ends():
                 try:
-                    trial_config(base, {key: value})
+                    check_inputs(trial_config(base, {key: value}))
                 except ConfigError as error:
                     faults.append(_of_value(document, key, value, error.faults[0]))
                     break

@@ -25,6 +25,7 @@ from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
 from attn.training.companion import CompanionStream, build_companion
+from attn.training.inputs import check_inputs
 from attn.training.run_parts import RunParts, build_sampler, build_source
 from attn.training.validation import validate
 
@@ -67,6 +68,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     Raises:
         AttnError: Data, weights or their combination do not fit; says which.
     """
+    check_inputs(config)
     method = config.method.build()
     source = build_source(config)
     if fault := same_labels(source):

@@ -23,6 +23,8 @@ INPUT = InputConfig(size=33)
 class Seen(nn.Module):
     """Scores of channel 1 are the mean of the colours; remembers the sizes that it was given."""
 
+    least_side = 1
+
     def __init__(self) -> None:
         super().__init__()
         self.num_classes, self.config = 2, SegmentationModelConfig(name="tiny", weights=None)
