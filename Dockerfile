@@ -1,6 +1,6 @@
 # The image of every node of the cluster, and of `attn` where no Python is at hand:
-#   docker build -t attn:0.1.0 .
-#   docker run --rm attn:0.1.0 attn recipes
+#   docker build -t attn:0.2.0 .
+#   docker run --rm attn:0.2.0 attn recipes
 
 FROM python:3.11.14-slim-bookworm AS build
 # pydensecrf2 is compiled at install.
@@ -12,7 +12,7 @@ ENV PATH=/opt/attn/bin:$PATH
 WORKDIR /src
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --requirement requirements.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY attn attn
 COPY jobs jobs
 COPY services services

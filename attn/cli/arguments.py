@@ -9,7 +9,18 @@ from typing import Annotated, Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
-Recipe = Annotated[str, typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name, or a YAML file.")]
+
+def recipe_names(incomplete: str) -> list[str]:
+    """The recipes that a shell offers to complete a word to."""
+    from attn.config.recipes import list_recipes
+
+    return [recipe.name for recipe in list_recipes() if recipe.name.startswith(incomplete)]
+
+
+Recipe = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name, or a YAML file.", autocompletion=recipe_names),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="a.b=value", help="Fields to change, e.g. data.split=val.", show_default=False),
@@ -41,3 +52,9 @@ class DefaultGroup(TyperGroup):
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The group's commands, and what the first word may be where the command is left out."""
+        command = self.commands[self.default]
+        inner = command.make_context(self.default, [], parent=ctx, resilient_parsing=True)
+        return [*super().shell_complete(ctx, incomplete), *command.params[0].shell_complete(inner, incomplete)]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 __all__ = ["app", "main"]
 
+from typing import Annotated
+
 import typer
 
+from attn import __version__
 from attn.cli import (
     compare,
     doctor,
@@ -29,11 +32,28 @@ app = typer.Typer(
     help="Train image classifiers by what they look at, and score their attention maps.",
     epilog="Exit status: 0 done, 1 failed, 2 bad configuration, 3 cancelled, 4 lost contact.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help by Rich would double its time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"attn {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    pass
+
+
 app.command()(runs.train)
 app.command()(runs.resume)
 app.command()(pipeline.pipeline)
