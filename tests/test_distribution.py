@@ -79,7 +79,7 @@ def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
     environment.pop("PYTHONPATH", None)
     environment |= {"PATH": f"{program.parent}{os.pathsep}{environment['PATH']}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [program, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
+        [program, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=500
     )
 
 
