@@ -90,7 +90,7 @@ def turn_boxes(record: Record, image_size: tuple[int, int], orientation: int) ->
     if not record.boxes:
         return record
     location = record.image or record.image_id
-    if lies_as_stored(location, "the annotation with its boxes", record.annotated_size, image_size, orientation):
+    if lies_as_stored(location, "the list of its boxes", record.annotated_size, image_size, orientation):
         turned = tuple((label, _turned(box, orientation, image_size)) for label, box in record.boxes)
         record = replace(record, boxes=turned)
     for _, box in record.boxes:

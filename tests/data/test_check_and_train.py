@@ -54,13 +54,13 @@ def train(config: SourceConfig) -> str | None:
             )
             batch = collate([dataset[index] for index in range(len(dataset))])
             assert batch.images.isfinite().all()
-            assert not batch.skipped
+            assert not batch.skipped or config.on_error == "skip"
     except DataError as error:
         return str(error)
     return None
 
 
-def agree(layout: str, names: list[str], root: Path) -> tuple[Report, str | None]:
+def agree(layout: str, names: list[str], root: Path) -> tuple[SourceConfig, Report, str | None]:
     """Check and train on a data set with some faults; whatever is not an error of the data is one of the program."""
     found = BUILDERS[layout]()
     for name in names:
@@ -75,21 +75,23 @@ def agree(layout: str, names: list[str], root: Path) -> tuple[Report, str | None
         # A fault of the source itself keeps anything from being read; else both name the same file or say the same.
         named = [f for f in told if f.kind == "source" or f.message.partition(": ")[0] in refusal]
         assert named, f"training says {refusal!r} of {layout} with {names}, the check {told}"
-    return report, refusal
+    return config, report, refusal
 
 
 @pytest.mark.parametrize("layout", BUILDERS)
 def test_nothing_is_wrong_with_a_sound_data_set(layout: str, tmp_path: Path) -> None:
-    report, refusal = agree(layout, [], tmp_path / "data")
+    _, report, refusal = agree(layout, [], tmp_path / "data")
     assert (report.findings, refusal) == ((), None)
 
 
 @pytest.mark.parametrize(("layout", "name"), SINGLE)
 def test_one_fault(layout: str, name: str, tmp_path: Path) -> None:
-    report, refusal = agree(layout, [name], tmp_path / "data")
+    config, report, refusal = agree(layout, [name], tmp_path / "data")
     verdict = FAULTS[name].verdict
     assert (refusal is None) == (verdict == "read"), refusal or str(report)
     assert report.ok == (verdict != "refused"), str(report)
+    if verdict == "refused" and all(finding.image_id not in (config.split, "data") for finding in report.errors):
+        assert train(config.model_copy(update={"on_error": "skip"})) is None
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
