@@ -26,6 +26,7 @@ from attn.data.source import Source, SourceConfig
 from attn.errors import AttnError, ConfigError, RunError
 from attn.tracking import attach, children_of, create_run
 from attn.training.inputs import check_inputs
+from attn.training.run_parts import overlap_notices
 from jobs.origin import record_origin
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -149,6 +150,10 @@ class _Data:
         sections |= {"maps": config.maps.data} if config.maps else {}
         for name, section in sections.items():
             check_classes(classes, self.of(section).classes, what="train.data", of=f"{name}.data")
+        for training in filter(None, (config.train, config.integral, config.segment)):
+            if training.validation.split is not None:
+                validated = training.data.model_copy(update={"split": training.validation.split})
+                overlap_notices(training, self.of(training.data), self.of(validated))  # the stage tells them
         config.segment.model.build(classes)
 
 

@@ -6,7 +6,16 @@ are faults.
 
 from __future__ import annotations
 
-__all__ = ["SOURCE", "Document", "dump_values", "layered", "parse_override", "read_document", "without_secrets"]
+__all__ = [
+    "SOURCE",
+    "Document",
+    "dump_values",
+    "layered",
+    "parse_override",
+    "read_document",
+    "sources_in",
+    "without_secrets",
+]
 
 import copy
 import re
@@ -147,17 +156,17 @@ def layered(*documents: Document) -> Document:
         joined.faults += document.faults
         if () in document.places:
             joined.places[()] = document.places[()]
-        for path, source in _sources(document.values, ()):
+        for path, source in sources_in(document.values):
             joined.start_anew(path, source)
         _lay(joined, document, document.values, ())
     return joined
 
 
-def _sources(values: dict[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
-    """Every `source` in a tree, with its path."""
+def sources_in(values: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every `source` in a tree at a path, with its own path."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _sources(value, (*path, key))
+            yield from sources_in(value, (*path, key))
         elif key == SOURCE:
             yield (*path, key), value
 

@@ -16,12 +16,12 @@ from pydantic_core import ErrorDetails
 
 from attn.config.base import Config, Variant
 from attn.config.document import (
-    SOURCE,
     Document,
     Path,
     dump_values,
     parse_override,
     read_document,
+    sources_in,
     without_secrets,
 )
 from attn.errors import ConfigError, Fault
@@ -62,8 +62,11 @@ def override(document: Document, overrides: list[str]) -> None:
     parsed = [(text, parse_override(text)) for text in overrides]
     document.faults += [fault for _, fault in parsed if isinstance(fault, Fault)]
     said = [(text, *found) for text, found in parsed if not isinstance(found, Fault)]
-    for path, value in {path: value for _, path, value in said if path[-1] == SOURCE}.items():
-        document.start_anew(path, value)
+    chosen: dict[Path, Any] = {}
+    for _, path, value in said:
+        chosen |= sources_in({path[-1]: value}, path[:-1])
+    for path, source in chosen.items():
+        document.start_anew(path, source)
     for text, path, value in said:
         document.set(path, value, place=f"{OVERRIDE} {without_secrets(text)!r}")
 

@@ -68,11 +68,15 @@ def test_what_is_said_beside_the_new_source_stays_whatever_the_order() -> None:
         ["validation.split=dev", *TABLE],
         [*TABLE, "validation.split=dev"],
         [*TABLE[::-1], "validation.split=dev"],
+        ["data={source: manifest, manifest: my/t.csv}", "validation.split=dev"],
     ]
     found = [load_any_config("icasc_voc_paper", order) for order in orders]
     assert all(one == found[0] for one in found)
     assert isinstance(found[0], TrainConfig)
     assert found[0].validation.split == "dev"
+    plain = load_any_config("icasc_voc_paper", ["data={source: manifest, manifest: my/t.csv}"])
+    assert isinstance(plain, TrainConfig)
+    assert plain.validation.split == "val"
     assert found[0].data == ManifestConfig(manifest=str(Path("my/t.csv").absolute()))
 
 

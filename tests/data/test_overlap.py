@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attn.config.pipeline import load_pipeline
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.data.files import split
@@ -20,6 +21,7 @@ from attn.data.source import FileSource, SourceConfig
 from attn.data.sources import FolderConfig, LookAlikesConfig, ManifestConfig, ScenesConfig, VocConfig
 from attn.errors import DataError
 from attn.s3 import client
+from jobs import pipeline
 from jobs.classifier import check
 from jobs.run_folder import RunFolder
 
@@ -116,6 +118,16 @@ def test_a_table_is_trained_on_its_own_split(tmp_path: Path, make: Any, capsys: 
     (root / "3.jpg").write_bytes(make.jpeg(1))
     with pytest.raises(DataError, match=r"3 \(trained on as 1\)"):
         _checked(root)
+
+
+def test_a_pipeline_finds_it_before_its_first_stage(tmp_path: Path, make: Any) -> None:
+    rows = "image,labels,split\n0.jpg,a,train\n1.jpg,b,val\n"
+    root = make.write(tmp_path, {"t.csv": rows, "0.jpg": make.jpeg(0), "1.jpg": make.jpeg(1)})
+    data = ["source=manifest", f"manifest={root}/t.csv", "split=all"]
+    overrides = [*(f"segment.data.{text}" for text in data), f"train.data.{data[0]}", f"train.data.{data[1]}"]
+    config = load_pipeline("grad_cam_segment_scenes", [*overrides, f"root={root}/runs", "tracking.enabled=false"])
+    with pytest.raises(DataError, match=r"validation\.split=val are also trained on \(data\.split=all\): 1"):
+        pipeline.run(config)
 
 
 def test_a_table_without_splits_is_all_to_train_on(tmp_path: Path, make: Any) -> None:
