@@ -18,7 +18,7 @@ from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
 from attn.data.content import Part, mark
-from attn.data.files import join, list_files, read_bytes, sha256_of
+from attn.data.files import join, list_below, read_bytes, sha256_of
 from attn.data.source import SourceConfig
 from attn.data.transfer import exists
 from attn.errors import AttnError
@@ -102,14 +102,14 @@ def _stored(outputs: Outputs) -> str:
 
 def _drawn(outputs: Outputs) -> str:
     digest = hashlib.sha256()
-    for name in list_files(outputs["png"]):
+    for name in list_below(outputs["png"]):
         digest.update(f"{name}\n".encode() + hashlib.sha256(read_bytes(join(outputs["png"], name))).digest())
     return digest.hexdigest()
 
 
 def _cued(outputs: Outputs) -> str:
     made = json.loads(read_bytes(f"{outputs['cues']}/{CUES_FILE}"))
-    return str(made["digest"]) if len(list_files(outputs["cues"])) >= outputs["files"] else ""
+    return str(made["digest"]) if len(list_below(outputs["cues"])) >= outputs["files"] else ""
 
 
 def _scored(outputs: Outputs) -> str:
@@ -210,7 +210,7 @@ class _Cues:
             quality = report.get("quality") or {}
             tracker.log_metrics({f"cues/{name}": value for name, value in quality.items()}, 0)
             tracker.log_text("cues.json", json.dumps(report, indent=1))
-        files = len(list_files(result["folder"]))
+        files = len(list_below(result["folder"]))
         return {"cues": result["folder"], "files": files, "cued": report["digest"], "quality": quality}
 
     def told(self, outputs: Outputs) -> str:

@@ -7,6 +7,7 @@ __all__ = [
     "absent_folder",
     "below",
     "join",
+    "list_below",
     "list_files",
     "list_folders",
     "name_of",
@@ -135,6 +136,12 @@ def list_files(folder: str) -> list[str]:
 def list_folders(folder: str) -> list[str]:
     """Sorted names of the folders in a folder, hidden ones left out; empty where there is no such folder."""
     return _listing(folder)[1]
+
+
+def list_below(folder: str) -> list[str]:
+    """Names of all files in a folder and in those below it, relative to it, in order; hidden ones are left out."""
+    below = [f"{name}/{file}" for name in list_folders(folder) for file in list_below(join(folder, name))]
+    return sorted([*list_files(folder), *below])
 
 
 def _listing(folder: str) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from attn.config.base import Location, Variant
+from attn.data.cells import text_of
 from attn.data.classes import check_classes
 from attn.data.decode import read_mask
 from attn.data.files import FileFault, absent_folder, join, list_files, read_bytes
@@ -170,7 +171,7 @@ class _Archive:
             raise FileFault(path, f"holds labels that are no class; 0 is background, up to {num_classes} the classes")
         if (cues == IGNORE).all():
             raise FileFault(path, "leaves every pixel open: there is nothing to learn from")
-        self.rows = {str(name): row for row, name in enumerate(ids.tolist())}
+        self.rows = {text_of(name): row for row, name in enumerate(ids.tolist())}
         self.cues = cues
 
     def missing(self, records: Sequence[Record]) -> list[str]:

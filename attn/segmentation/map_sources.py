@@ -24,7 +24,7 @@ from pydantic import Field
 from attn.config.base import Location, Variant
 from attn.data.classes import CLASSES_FILE, check_classes, named_classes, some_names
 from attn.data.decode import read_saliency
-from attn.data.files import absent_folder, join, list_files, stem_of
+from attn.data.files import absent_folder, join, list_below, stem_of
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
 from attn.maps.attention import MapKind
@@ -173,7 +173,7 @@ class _StoreMaps:
 
 class _FolderMaps:
     def __init__(self, folder: str) -> None:
-        self.folder, self.files = folder, set(list_files(folder))
+        self.folder, self.files = folder, set(list_below(folder))
         self.description = {"source": "folder", "files": len(self.files)}
         if not any(name.endswith(".png") for name in self.files):
             raise DataError(

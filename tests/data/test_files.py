@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from attn.data.files import FileFault, join, list_files, list_folders, name_of, read_bytes, stem_of, within
+from attn.data.files import FileFault, join, list_below, list_files, list_folders, name_of, read_bytes, stem_of, within
 from attn.errors import DataError
 
 
@@ -19,6 +19,9 @@ def test_local_files(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     assert list_files(str(tmp_path)) == ["a", "b"]
     assert list_folders(str(tmp_path)) == ["d"]
+    (tmp_path / "d/e").mkdir()
+    (tmp_path / "d/e/c").write_bytes(b"")
+    assert list_below(str(tmp_path)) == ["a", "b", "d/e/c"]
     assert list_files(str(tmp_path / "none")) == []
     assert list_files(str(tmp_path / "a")) == []
     assert read_bytes(join(str(tmp_path), "b")) == b"two"

@@ -21,6 +21,7 @@ from attn.data.source import FileSource, SourceConfig
 from attn.data.sources import FolderConfig, LookAlikesConfig, ManifestConfig, ScenesConfig, VocConfig
 from attn.errors import DataError
 from attn.s3 import client
+from attn.training.run_parts import overlap_notices
 from jobs import pipeline
 from jobs.classifier import check
 from jobs.run_folder import RunFolder
@@ -118,6 +119,17 @@ def test_a_table_is_trained_on_its_own_split(tmp_path: Path, make: Any, capsys: 
     (root / "3.jpg").write_bytes(make.jpeg(1))
     with pytest.raises(DataError, match=r"3 \(trained on as 1\)"):
         _checked(root)
+
+
+def test_a_second_stream_is_trained_on_too(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(name.encode())
+    of = {name: _source(str(tmp_path / name)) for name in "abc"}
+    config = load_config(TrainConfig, "scenes_attnbn", [])
+    assert overlap_notices(config, of["a"], of["b"], of["c"]) == []
+    assert overlap_notices(config, of["a"], None, of["a"]) == []
+    with pytest.raises(DataError, match=r"1 of the 1 images"):
+        overlap_notices(config, of["a"], of["c"], of["c"])
 
 
 def test_a_pipeline_finds_it_before_its_first_stage(tmp_path: Path, make: Any) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from attn import store
 from attn.data.decode import read_mask
 from attn.data.generated import ScenesConfig
-from attn.data.sample import Example
-from attn.data.source import Source
+from attn.data.sample import Example, Record
+from attn.data.source import FileSource, Source
 from attn.data.transforms import InputConfig
 from attn.data.view import SourceView
 from attn.data.voc import VOC_CLASSES, VocConfig
@@ -181,6 +181,21 @@ def test_cues_that_are_open_everywhere_are_refused(scenes: Source, map_store: st
         _make(scenes, _labels(StoreMaps(uri=map_store), rule=rule), tmp_path)
 
 
+def test_maps_in_folders_and_of_classes_that_are_numbers(tmp_path: Path) -> None:
+    """Ids of a folder a class have a slash; a class called by a number must not be taken for another one's index."""
+    records = [Record("cat/1", (0, 2), image="1.jpg"), Record("犬/二 2", (1,), image="2.jpg")]
+    source = FileSource(["5", "0", "1"], records)
+    for value, name in enumerate(("cat/1_0", "cat/1_1", "犬/二 2_1"), start=1):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((2, 3), value, np.uint8)).save(path)
+    found = {
+        position: {index: float(values[0, 0]) for index, values in maps.items()}
+        for position, maps in FolderMaps(path=str(tmp_path)).open(load_bundle).read(source)
+    }
+    assert found == {0: {0: 1.0}, 1: {1: 3.0}}, "cat/1_1.png is of class index 1, which cat/1 does not have"
+
+
 def test_void_masks_say_nothing_of_cues(voc: Path, tmp_path: Path) -> None:
     for path in (voc / "SegmentationClass").iterdir():
         with Image.open(path) as mask:
@@ -268,6 +283,9 @@ def test_ready_made_labels_are_looked_for_first(voc: Path, tmp_path: Path) -> No
     np.savez(archive, ids=["a_1", "b_2"], cues=np.zeros((2, 4, 4), np.uint8))
     with pytest.raises(DataError, match=r"no labels for 1 of 3 images: c_3"):
         read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)
+    of_bytes = {"ids": np.array([b"a_1", b"b_2", b"c_3"]), "cues": np.zeros((3, 4, 4), np.uint8)}
+    np.savez(archive, **of_bytes)  # as older programs write text
+    assert not read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)(records[2], (20, 30), None).any()
     np.savez(archive, ids=["a_1"], cues=np.full((1, 4, 4), 77, np.uint8))
     with pytest.raises(DataError, match="no class"):
         read_labels(FileLabels(path=str(archive)), records, VOC_CLASSES)
