@@ -17,6 +17,8 @@ import torch
 import attn
 
 UNTRACKED = 200
+GIT_SECONDS = 120
+"""How long git may take: seconds on a busy machine, and a commit that it does not tell in time is not recorded."""
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "pyarrow", "boto3", "pydensecrf2", "scikit-learn")
 
 
@@ -83,7 +85,7 @@ def git_commit() -> str | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
