@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Client", "connect"]
 
+import http.client
 import json
 import os
 import time
@@ -16,9 +17,11 @@ from typing import Any
 from attn.cli.service_place import find_service
 from attn.errors import AttnError, ConfigError, RunError
 
-TIMEOUT_SECONDS = 60
+CONNECT_SECONDS = 60
+ANSWER_SECONDS = 600
+"""A service gives way to what its machine computes, and imports PyTorch at the first submission: that takes minutes."""
 PATIENCE_SECONDS = 30
-"""How long a service that was there may be away, while it is waited for, before contact counts as lost."""
+"""How long a service may be away after the first call that failed, while it is waited for: then contact is lost."""
 POLL_SECONDS = 1.0
 
 
@@ -43,6 +46,33 @@ def connect(root: str, given: str | None) -> Client:
     return Client(url)
 
 
+class _Connection(http.client.HTTPConnection):
+    """It is given up sooner while it is made than while an answer is waited for."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(ANSWER_SECONDS)
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(ANSWER_SECONDS)
+
+
+class _Patient(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _SecurePatient(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req)
+
+
+_OPENER = urllib.request.build_opener(_Patient, _SecurePatient)
+
+
 class Client:
     """Calls to one service; the token, where it wants one, comes from ATTN_SERVICE_TOKEN."""
 
@@ -57,16 +87,17 @@ class Client:
 
     def log(self, job_id: str, offset: int = 0, *, follow: bool = False) -> Iterator[bytes]:
         """The log's pieces from a byte on; with `follow` until the job ends, whatever becomes of one connection."""
-        since = time.monotonic()
+        lost: float | None = None
         while True:
             try:
                 data, headers = self._call("GET", f"/jobs/{quote(job_id)}/log?offset={offset}")
             except ContactLostError:
-                if not follow or time.monotonic() - since > PATIENCE_SECONDS:
+                lost = lost or time.monotonic()
+                if not follow or time.monotonic() - lost > PATIENCE_SECONDS:
                     raise
                 time.sleep(POLL_SECONDS)
                 continue
-            since, offset = time.monotonic(), offset + len(data)
+            lost, offset = None, offset + len(data)
             if data:
                 yield data
                 continue
@@ -76,14 +107,16 @@ class Client:
 
     def wait(self, job_id: str) -> dict[str, Any]:
         """A job's status once it has ended, or once its cluster was as long away as the service itself may be."""
-        since = time.monotonic()
+        since, lost = time.monotonic(), None
         while True:
             try:
                 job = self.get(f"/jobs/{quote(job_id)}")
             except ContactLostError:
-                if time.monotonic() - since > PATIENCE_SECONDS:
+                lost = lost or time.monotonic()
+                if time.monotonic() - lost > PATIENCE_SECONDS:
                     raise
             else:
+                lost = None
                 waits, away = time.monotonic() - since, job["state"] == "unreachable"
                 if not (job["state"] in ("queued", "running") or (away and waits <= PATIENCE_SECONDS)):
                     return job
@@ -96,7 +129,7 @@ class Client:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(f"{self.url}{path}", data=body, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            with _OPENER.open(request, timeout=CONNECT_SECONDS) as answer:
                 return answer.read(), answer.headers
         except urllib.error.HTTPError as error:
             with error:
