@@ -21,7 +21,9 @@ from services.table import ENDED, RUNNING, Job, JobTable
 
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 60.0
-"""How long a cancelled job may take to close its run before it is killed."""
+"""How long a cancelled job may show no sign of closing its run before it is killed."""
+CLOSING_SECONDS = 600.0
+"""How long it may take in all; on a busy machine a checkpoint takes many times as long as on a quiet one."""
 
 
 class Supervisor:
@@ -111,7 +113,7 @@ class Supervisor:
         """What runs the jobs of a place: also those of one that new jobs are not handed to any more."""
         if place not in self.runners:
             assert place is not None, "this machine is there from the beginning"
-            self.runners[place] = RayRunner(place, self.home, GRACE_SECONDS)
+            self.runners[place] = RayRunner(place, self.home, CLOSING_SECONDS)
         return self.runners[place]
 
     def _start(self, job: Job) -> None:
@@ -159,10 +161,20 @@ class Supervisor:
         if job.cancel is None:
             if job.max_duration is not None and job.started is not None and now - job.started > job.max_duration:
                 self.table.change(job.id, RUNNING, cancel="late", cancelled_at=now)
-        elif job.cancel == "now" or (told.exists() and now - told.stat().st_mtime > GRACE_SECONDS):
+        elif job.cancel == "now" or (told.exists() and self._overdue(job, told.stat().st_mtime)):
             self._runner(job.place).kill(job)
         elif not told.exists() and self._runner(job.place).tell(job):
             told.touch()
+
+    def _overdue(self, job: Job, told: float) -> bool:
+        """Whether a job that was told to end shows no sign of doing so, or has taken too long.
+
+        Its log and the entries of its run's folder are the signs.
+        """
+        run = RunFolder(self.root, job.id)
+        signs = [self.log(job.id), *([Path(run.uri), Path(run.path("checkpoints"))] if run.is_local else [])]
+        last = max([told, *(sign.stat().st_mtime for sign in signs if sign.exists())])
+        return time.time() - last > GRACE_SECONDS or time.time() - told > CLOSING_SECONDS
 
     def _close_run(self, job: Job, state: str, error: str | None) -> None:
         """A run whose process died says `running` for ever, unless somebody says what is."""
