@@ -5,9 +5,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# It starts Ray several times, for which two cores have no room beside other tests.
-WHOLE  := tests/services/test_whole.py
-
 # A process that starts spends its first seconds on imports, and more than twice as many where nothing is compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -37,9 +34,9 @@ $(READY): pyproject.toml requirements-dev.txt
 demo: $(READY)
 	$(BIN)/python -m jobs.demo $(ARGS)
 
+# Files go to the two processes in the order of tests/conftest.py, the longest first.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(or $(ARGS),--ignore $(WHOLE))
-	$(if $(ARGS),,OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WHOLE))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -41,6 +41,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from services.local_runner import MARK
 from tests.environment import without_ray
 from tests.services.server import Server
 
@@ -106,9 +109,18 @@ def holds(what: str, so: bool, seen: object = "") -> None:
     Raises:
         NotSoError: It does not.
     """
+    require(what, so, seen)
+    print(f"  holds: {what}", flush=True)
+
+
+def require(what: str, so: bool, seen: object = "") -> None:
+    """See that something holds, without a word.
+
+    Raises:
+        NotSoError: It does not.
+    """
     if not so:
         raise NotSoError(f"{what}: {seen}" if seen != "" else what)
-    print(f"  holds: {what}", flush=True)
 
 
 class Person:
@@ -184,14 +196,21 @@ def follow(person: Person, name: str) -> None:
 
 
 def cancel_in_mid_epoch(person: Person, name: str) -> None:
-    """Cancel a run as soon as it has made a step."""
-    seen = person.server.call("GET", f"/jobs/{name}")[1]
-    while seen["state"] in ("queued", "running") and not seen["step"]:
-        time.sleep(0.05)
-        seen = person.server.call("GET", f"/jobs/{name}")[1]
-    holds("it is under way", seen["state"] == "running", seen)
-    print(f"$ attn cancel {name}", flush=True)  # asked for directly: a command's start would take some steps
+    """Cancel a run after its first steps; it is held still until it has heard of that, however busy the machine is."""
+    folder = person.run(name)
+    wait_for_step(person, name)
+    held = training_workers(name)
+    for worker in held:
+        worker.suspend()
+    holds("it is under way", bool(held), person.server.call("GET", f"/jobs/{name}")[1])
+    print(f"$ attn cancel {name}", flush=True)
     person.server.call("POST", f"/jobs/{name}/cancel")
+    while b"saving a checkpoint" not in (folder / "job.log").read_bytes():
+        seen = person.server.call("GET", f"/jobs/{name}")[1]
+        require("it is told to end", seen["state"] == "running", seen)
+        time.sleep(0.1)
+    for worker in held:
+        worker.resume()
     ended = person.attn("status", name, "--wait", *person.here, status=3)
     state = json.loads((person.run(name) / "run.json").read_text())
     holds("it is cancelled, in its run's folder too", ended["state"] == state["state"] == "cancelled", ended)
@@ -200,6 +219,28 @@ def cancel_in_mid_epoch(person: Person, name: str) -> None:
     saved = [path.name for path in (person.run(name) / "checkpoints").glob("epoch-*")]
     here = f"epoch-{step // STEPS:04d}-batch-{step % STEPS:06d}"
     holds(f"it saved a checkpoint there: {here}", here in saved, saved)
+
+
+def wait_for_step(person: Person, name: str) -> None:
+    """Wait for a run's first step by its folder: the service gives way to what is computed, and may be slow to tell."""
+    folder = person.run(name)
+    while not (folder / "progress.json").exists():
+        if (folder / "run.json").exists():
+            seen = json.loads((folder / "run.json").read_text())
+        else:
+            seen = person.server.call("GET", f"/jobs/{name}")[1]
+        require("it makes a step", seen.get("state") in ("queued", "running"), seen)
+        time.sleep(0.02)
+
+
+def training_workers(job: str) -> list[psutil.Process]:
+    """The processes that train for a job of a service of this machine."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "RayTrainWorker" in " ".join(process.cmdline()) and process.environ().get(MARK, "").endswith(f":{job}"):
+                found.append(process)
+    return found
 
 
 def go_on(person: Person, name: str) -> None:

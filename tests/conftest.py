@@ -26,6 +26,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # The server takes any; tests search for these where no key belongs.
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "ACCESSKEYOFATEST", "AWS_SECRET_ACCESS_KEY": "made-up/for+tests/and+only/for+them"}
 
+LONGEST_FIRST = (
+    "crash/test_killed_worker.py",
+    "jobs/test_sweep.py",
+    "methods/test_registry.py",
+    "services/test_whole.py",
+    "jobs/test_train.py",
+    "services/test_ray_jobs.py",
+    "jobs/test_pipeline.py",
+    "jobs/test_accumulation.py",
+    "jobs/test_segment.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first: processes take files in this order, and a long one at the end would leave a core idle."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:

@@ -5,11 +5,12 @@ A worker is killed as soon as its checkpoint is written: the store's version is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,30 @@ def config_for(root: Path, *more: str) -> TrainConfig:
     return load_config(TrainConfig, "scenes_oaa", [*overrides, f"root={root}", *more])
 
 
-def kill_workers_in_mid_epoch(folder: Path, killed: list[int], positions: list[tuple[int, int]]) -> None:
+@contextlib.contextmanager
+def workers_killed_in_mid_epoch(folder: Path, *positions: tuple[int, int]) -> Iterator[list[int]]:
     """Wait for a checkpoint (epoch from 0, next batch) within an epoch, then SIGKILL one training worker; and again."""
-    for number, (epoch, batch) in enumerate(positions):
-        name = f"epoch-{epoch:04d}-batch-{batch:06d}"
-        deadline = time.monotonic() + 240
-        while not (folder / "checkpoints" / name / "manifest-00000.json").exists():
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.005)
-        processes = psutil.Process().children(recursive=True)
-        workers = sorted(process.pid for process in processes if "RayTrainWorker" in " ".join(process.cmdline()))
-        killed.append(workers[number % len(workers)])
-        os.kill(killed[-1], signal.SIGKILL)
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        for number, (epoch, batch) in enumerate(positions):
+            name = f"epoch-{epoch:04d}-batch-{batch:06d}"
+            while not (folder / "checkpoints" / name / "manifest-00000.json").exists():
+                if over.wait(0.005):
+                    return
+            processes = psutil.Process().children(recursive=True)
+            workers = sorted(process.pid for process in processes if "RayTrainWorker" in " ".join(process.cmdline()))
+            killed.append(workers[number % len(workers)])
+            os.kill(killed[-1], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
 
 
 def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
@@ -68,24 +80,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
 
 
 def test_recovers_by_itself_from_a_death_in_each_epoch(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    killed: list[int] = []
-    positions = [(0, 3), (1, 4), (2, 5)]
-    thread = threading.Thread(target=kill_workers_in_mid_epoch, args=(tmp_path / "hit", killed, positions))
-    thread.start()
-    result = run(config_for(tmp_path), run_id="hit")
-    thread.join()
+    with workers_killed_in_mid_epoch(tmp_path / "hit", (0, 3), (1, 4), (2, 5)) as killed:
+        result = run(config_for(tmp_path), run_id="hit")
     assert len(killed) == 3
     assert json.loads((tmp_path / "hit/run.json").read_text())["attempts"] == 4
     assert same(result, undisturbed)
 
 
 def test_resumes_from_the_command_line_to_the_same_weights(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    killed: list[int] = []
-    thread = threading.Thread(target=kill_workers_in_mid_epoch, args=(tmp_path / "lost", killed, [(1, 4)]))
-    thread.start()
-    with pytest.raises(RunError, match="attn resume lost"):
+    with (
+        workers_killed_in_mid_epoch(tmp_path / "lost", (1, 4)) as killed,
+        pytest.raises(RunError, match="attn resume lost"),
+    ):
         run(config_for(tmp_path, "cluster.max_failures=0"), run_id="lost")
-    thread.join()
     assert killed
     assert json.loads((tmp_path / "lost/run.json").read_text())["state"] == "failed"
     assert same(resume(str(tmp_path / "lost")), undisturbed)

@@ -47,7 +47,7 @@ class Server:
         self._ended()
 
     def _ended(self) -> None:
-        self.process.wait(timeout=60)
+        self.process.wait()
         assert self.process.stderr is not None
         self.process.stderr.close()
 
@@ -57,20 +57,26 @@ class Server:
         sent = {"Content-Type": "application/json", **headers}
         request = urllib.request.Request(self.url + path, data=data, headers=sent, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request) as answer:
                 return answer.status, _read(answer), answer.headers
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, _read(error), error.headers
 
     def until(self, job: str, *states: str, seconds: float = 300, **headers: str) -> dict[str, Any]:
-        """A job's status once it is in one of these states."""
-        end = time.monotonic() + seconds
+        """A job's status once it is in one of these states.
+
+        Args:
+            seconds: How long nothing of the status may change.
+        """
+        before, changed = None, time.monotonic()
         while True:
             status = self.call("GET", f"/jobs/{job}", **headers)[1]
             if status["state"] in states:
                 return status
-            assert time.monotonic() < end, status
+            if status != before:
+                before, changed = status, time.monotonic()
+            assert time.monotonic() - changed < seconds, status
             time.sleep(0.3)
 
 
