@@ -15,6 +15,7 @@ import pytest
 
 from attn.s3 import CHECKSUMS
 from tests.s3 import radosgw as ceph
+from tests.tracking.migrated import copy_after_first
 
 # Ray reads at its import how clients show their token, and a test may import it before another one starts a session.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -43,6 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long files first: processes take files in this order, and a long one at the end would leave a core idle."""
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_runtest_setup() -> None:
+    copy_after_first()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,38 @@
+"""New MLflow records of this process begin as copies of its first: MLflow takes a second for the tables of each."""
+
+from __future__ import annotations
+
+__all__ = ["copy_after_first"]
+
+import sqlite3
+import sys
+import threading
+from typing import Any
+
+UTILS = "mlflow.store.db.utils"
+_first = sqlite3.connect(":memory:", check_same_thread=False)
+_one = threading.Lock()
+
+
+def copy_after_first() -> None:
+    """Let MLflow, where it is imported, make its tables once; it compares a copy's version with its own as before."""
+    utils: Any = sys.modules.get(UTILS)
+    if utils is None or utils._initialize_tables.__module__ != UTILS:
+        return
+    make = utils._initialize_tables
+
+    def make_or_copy(engine: Any) -> None:
+        with _one:
+            made = bool(_first.execute("SELECT 1 FROM sqlite_master").fetchone())
+            if engine.url.get_backend_name() != "sqlite" or not made:
+                make(engine)
+            if engine.url.get_backend_name() != "sqlite":
+                return
+            with engine.connect() as connection:
+                other = connection.connection.driver_connection
+                if made:
+                    _first.backup(other)
+                else:
+                    other.backup(_first)
+
+    utils._initialize_tables = make_or_copy
