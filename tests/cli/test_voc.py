@@ -1,7 +1,8 @@
-"""Masks and maps of images of which nothing is known, as of a test split, from networks that know the classes."""
+"""VOC's test split, of which nothing but the photographs is known, and VOC's scores where objects are difficult."""
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,27 @@ def test_what_needs_labels_says_so(attn: Any, place: Path, arguments: tuple[str,
     done = attn(command, f"{place}/{model}", "data.split=test", f"root={place}/runs", *more)
     assert done.status == 1
     assert "test.txt: no labels for 2 of 2 images, 2008_000001 among them" in done.err
+
+
+def annotation(*objects: tuple[str, int]) -> str:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    parts = [f"<object><name>{name}</name><difficult>{hard}</difficult>{box}</object>" for name, hard in objects]
+    return f"<annotation>{''.join(parts)}</annotation>"
+
+
+def test_average_precision_by_vocs_protocol(attn: Any, place: Path) -> None:
+    said = {"2008_000001": annotation(("dog", 0)), "2008_000002": annotation(("cat", 0), ("dog", 1))}
+    arguments = (f"{place}/classifier", "data.split=test", f"root={place}/runs", "panels=0", "--json")
+    for name, text in said.items():
+        (place / "VOCdevkit/VOC2012/Annotations" / f"{name}.xml").write_text(text)
+    done = attn("evaluate", *arguments, "evaluation.average_precision=voc2010")
+    assert done.status == 0, done.err
+    score = json.loads((Path(done.json["folder"]) / "scores.json").read_text())["scores"]["mean_ap"]
+    assert (score["protocol"]["average_precision"], score["protocol"]["difficult"]) == ("voc2010", "ignored")
+    # Without the difficult dog no image is left that has none; of the cat's two images either may come first.
+    assert {name: value for name, value in score["per_class"].items() if value is not None}.keys() == {"cat"}
+    assert score["value"] in (0.5, 1.0)
+    assert done.json["notes"][0] == "mean_ap (voc2010): 1 (image, class) pairs of difficult objects alone do not count"
+    assert (
+        done.json["protocols"]["mean_ap"] == score["hash"] != attn("evaluate", *arguments).json["protocols"]["mean_ap"]
+    )
