@@ -209,4 +209,4 @@ def _fill(item: Entry, size: tuple[int, int], location: str) -> np.ndarray:
         return draw(item["segmentation"], size)
     except ValueError as error:
         name = f"annotation {item['id']} " if "id" in item else ""
-        raise FileFault(location, f"{name}has a broken outline: {error}") from None
+        raise FileFault(location, f"{name}has a broken outline: {error}; correct or remove it") from None

@@ -117,7 +117,8 @@ def read_saliency(location: str, image_size: tuple[int, int] | None, *, orientat
         channels = np.asarray(picture).astype(np.int16)
         if (channels.max(-1) - channels.min(-1)).max(initial=0) > COLOURED:
             raise FileFault(location, "is in colours; a saliency map or attention map is grey, 0 to 255")
-    return _beside_image(location, "the map", opened, np.array(picture.convert("L")), image_size, orientation)
+    pixels = np.array(picture.convert("L"))
+    return _beside_image(location, "the saliency map", opened, pixels, image_size, orientation)
 
 
 def _open(location: str) -> _Opened:

@@ -206,8 +206,8 @@ def _boxes(value: Any, classes: tuple[str, ...]) -> tuple[tuple[int, Box], ...]:
     try:
         entries = json.loads(value) if isinstance(value, str) else value
         found = [(normal(text_of(entry["label"])), make_box(*entry["box"])) for entry in entries]
-    except (ValueError, TypeError, KeyError, OverflowError, DataError):
-        raise DataError(f"boxes is {value!r}; expected JSON such as {EXAMPLE}") from None
+    except (ValueError, TypeError, KeyError, OverflowError, DataError) as error:
+        raise DataError(f"boxes is {value!r} ({error}); expected JSON such as {EXAMPLE}") from None
     if strange := [label for label, _ in found if label not in classes]:
         raise DataError(f"a box has the unknown class {strange[0]!r}")
     return tuple((classes.index(label), box) for label, box in found)

@@ -66,14 +66,14 @@ def lies_as_stored(
         raise FileFault(
             location,
             f"{what} is of {_shown(size)} pixels, the image of {_shown(image_size)}{turned}; "
-            "give both at one size, or leave one of them out",
+            "use the image that it was made for, or bring both to one size",
         )
     if size is None or image_size == stored:
         of = "has no size" if size is None else f"is of {_shown(size)} pixels, as the image is both ways"
         raise FileFault(
             location,
-            f"{what} {of}: whether it was made before or after the image's EXIF orientation {orientation} turned the "
-            f"{_shown(stored)} pixels cannot be known. Save the image turned as {what} has it, without that tag",
+            f"{what} {of}. The image's EXIF orientation {orientation} turns its {_shown(stored)} pixels, and nothing "
+            f"tells whether {what} was made before or after that: save the image as {what} has it, without that tag",
         )
     return size == stored
 
@@ -97,7 +97,10 @@ def turn_boxes(record: Record, image_size: tuple[int, int], orientation: int) ->
         left, top, right, bottom = box
         has_area = left < right and top < bottom
         if has_area and (right <= 0 or bottom <= 0 or left >= image_size[1] or top >= image_size[0]):
-            raise FileFault(location, f"the box {list(box)} lies beside the image of {_shown(image_size)} pixels")
+            raise FileFault(
+                location,
+                f"the box {list(box)} lies beside the image of {_shown(image_size)} pixels: correct or remove it",
+            )
     return record
 
 

@@ -139,7 +139,7 @@ def test_masks_and_maps_lie_on_their_turned_image(tmp_path: Path, make: Any, fla
         else:
             with pytest.raises(FileFault, match=rf"6x4 pixels, as the image is both ways.*EXIF orientation {flag}"):
                 read(stored_file)
-        with pytest.raises(FileFault, match="the (mask|map) is of 30x20 pixels"):
+        with pytest.raises(FileFault, match="the (mask|saliency map) is of 30x20 pixels"):
             read(put(tmp_path / "other.png", make.png(make.mask(1))))
     exif = with_flag(Image.fromarray(stored), flag).getexif()
     flagged = put(tmp_path / "flagged.png", make.encode(Image.fromarray(stored), "PNG", exif=exif))
@@ -235,5 +235,5 @@ def test_wrong_masks_are_named(tmp_path: Path, make: Any) -> None:
     ]:
         with pytest.raises(FileFault, match=words):
             read_mask(put(tmp_path / "m.png", data), (20, 30), 3)
-    with pytest.raises(FileFault, match=r"the map is of 30x20 pixels, the image of 30x21"):
+    with pytest.raises(FileFault, match=r"the saliency map is of 30x20 pixels, the image of 30x21"):
         read_saliency(put(tmp_path / "s.png", make.png(make.mask(1))), (21, 30))
