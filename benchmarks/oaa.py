@@ -82,11 +82,11 @@ def main(recipe: str, out: Path, overrides: list[str], seeds: Sequence[int] = SE
 def _runs(recipe: str, overrides: list[str], seed: int, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """The finished runs of a seed that are wanted, by the end of their names; OAA+ needs OAA by the maximum."""
     runs: dict[str, dict[str, Any]] = {}
-    for fusion in ("max", *({"mean"} & wanted)):
+    for fusion in (*({"max"} if wanted - {"mean"} else ()), *({"mean"} & wanted)):
         config = load_config(TrainConfig, recipe, [*overrides, f"store.fusion={fusion}"])
         runs[fusion] = finished_run(config, f"{recipe}-{fusion}-seed{seed}")
-    maps = f"method.maps={runs['max']['store']}"
     for loss in sorted({"hybrid", "mce"} & wanted):
+        maps = f"method.maps={runs['max']['store']}"
         config = load_config(TrainConfig, f"{recipe}_plus", [*overrides, maps, f"method.integral_loss={loss}"])
         runs[loss] = finished_run(config, f"{recipe}_plus-{loss}-seed{seed}")
     return runs

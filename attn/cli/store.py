@@ -32,6 +32,8 @@ def show(uri: Uri) -> Result:
     def show_it(console: Console) -> None:
         grid = "×".join(map(str, data["grid"]))
         console.print(f"{data['rows']} rows of {data['images']} images, grid {grid}, fusion {data['fusion']}")
+        if not data["writable"]:
+            console.print(f"format {data['format']}: to be read only; what crops did not see counted as 0 in its means")
         lines: list[tuple[str, ...]] = [
             ("version", "run", "parent", "epoch", "accepted", "fallback", "pending", "size", "")
         ]
@@ -84,6 +86,8 @@ def _describe(store: MapStore) -> dict[str, Any]:
         "images": definition.images,
         "grid": list(definition.grid),
         "fusion": definition.fusion,
+        "format": definition.format,
+        "writable": definition.is_writable,
         "classes": list(definition.classes),
         "fingerprint": definition.fingerprint,
         "rows_per_shard": definition.rows_per_shard,

@@ -70,19 +70,24 @@ def fuse_mean(cumulative: Tensor, new: Tensor, t: int | Tensor) -> Tensor:
 
     Args:
         cumulative: M, the mean of the first t − 1 maps; of no effect where t is 1.
-        t: Which map this is, counted from 1: one number, or one for each map along the first axis.
+        t: Which map this is, counted from 1: one number, or one for each map along the first axis, or one for each
+            position, which counts the maps that saw it where these are of crops.
 
     Raises:
         ValueError: If shapes or dtypes differ, floating values are not finite, or a t is below 1.
     """
     _check(cumulative, new)
     counts = torch.as_tensor(t, device=new.device)
-    if counts.is_floating_point() or counts.ndim > 1 or (counts.ndim == 1 and len(counts) != len(new)):
-        raise ValueError(f"t must be a whole number or one for each map, not {counts.dtype} {tuple(counts.shape)}")
+    shapes = (torch.Size(), new.shape[:1], new.shape)
+    if counts.is_floating_point() or counts.shape not in shapes:
+        given = f"{counts.dtype} {tuple(counts.shape)}"
+        raise ValueError(f"t must be a whole number, or one for each map or each position, not {given}")
     if bool((counts < 1).any()):
         raise ValueError(f"t must be at least 1, not {counts.min().item()}")
     working = new.dtype if new.is_floating_point() else torch.float64
-    counts = counts.to(working).reshape(counts.shape + (1,) * (new.ndim - counts.ndim if counts.ndim else 0))
+    if counts.ndim:
+        counts = counts.reshape(counts.shape + (1,) * (new.ndim - counts.ndim))
+    counts = counts.to(working)
     mean = ((counts - 1) * cumulative.to(working) + new.to(working)) / counts
     return mean if new.is_floating_point() else mean.round().to(new.dtype)
 

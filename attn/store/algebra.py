@@ -1,36 +1,54 @@
 """The algebra of maps: how new maps join what a row already holds. Pure functions over arrays.
 
-Shapes: N rows, P = h·w pixels of a map.
+Shapes: N rows, P = h·w pixels of a map, S = ⌈P/8⌉ bytes of a bit per pixel.
 
 A row's *level* is `NONE` (never written), `FALLBACK` or `ACCEPTED`. A higher level replaces a lower one; within a level
 the fusion decides. With `max` a row is (level, map), ordered first by level, then pixel by pixel: a join-semilattice
-with (NONE, 0) at its bottom, so order, duplicates and grouping cannot change a result.
+with (NONE, 0) at its bottom, so order, duplicates and grouping cannot change a result. A pixel that a crop did not see
+is 0, the bottom, and so changes nothing.
 
-With `mean` (OAA eq. 10) a row is the set of (epoch, map) that were accepted, where maps of one row and epoch join by
-`max` first: an epoch counts once, however often it is merged. Kept are the sum over epochs, their number, and the
-newest epoch with its map, which is what a further map of that epoch is joined with. Epochs must not go back. Fallback
-maps join by `max`.
+With `mean` (OAA eq. 10) a row is the set of (epoch, map, seen pixels) that were accepted, where those of one row and
+epoch join first: maps by `max`, seen pixels by union. So an epoch counts once, however often it is merged, and only at
+the pixels that it saw. Kept are each pixel's sum over epochs and their number, and the newest epoch with its map and
+seen pixels, which is what a further map of that epoch is joined with. Epochs must not go back. Fallback maps join by
+`max`.
 """
 
 from __future__ import annotations
 
-__all__ = ["ACCEPTED", "FALLBACK", "FUSIONS", "NONE", "Columns", "Fusion", "join", "mean_of", "quantise"]
+__all__ = [
+    "ACCEPTED",
+    "FALLBACK",
+    "FUSIONS",
+    "MEAN_OF_FORMAT_1",
+    "NONE",
+    "Column",
+    "Columns",
+    "Fusion",
+    "join",
+    "mean_of",
+    "pack_seen",
+    "quantise",
+]
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attn.store.errors import MapError
+from attn.store.errors import MapError, StoreError
 
 NONE, FALLBACK, ACCEPTED = 0, 1, 2
 TOLERANCE = 1e-6
 """How far rounding in the resizing of maps may carry a value out of [0, 1]; it is clipped."""
 
 Columns = dict[str, NDArray[Any]]
-"""Rows as parallel arrays: `level` (N,) and what the fusion keeps, (N,) or (N, P)."""
+"""Rows as parallel arrays: `level` (N,) and what the fusion keeps, (N,), (N, P) or (N, S)."""
+
+_MOST_EPOCHS = 2**16 - 1
+_JOINS: dict[str, np.ufunc] = {"map": np.maximum, "seen": np.bitwise_or}
 
 
 def quantise(maps: NDArray[Any]) -> NDArray[np.uint8]:
@@ -57,70 +75,76 @@ def quantise(maps: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(values * 255).clip(0, 255).astype(np.uint8)
 
 
-def join(
-    levels: NDArray[np.uint8],
-    maps: NDArray[np.uint8],
-    at: NDArray[np.intp],
-    new_levels: NDArray[np.uint8],
-    new_maps: NDArray[np.uint8],
-) -> None:
-    """Join maps into rows, in place.
+def pack_seen(seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(N, P) as bits (N, S)."""
+    return np.packbits(seen, axis=1)
+
+
+def join(rows: Columns, at: NDArray[np.intp], new: Columns) -> None:
+    """Join what writers add into rows, in place.
 
     Args:
-        levels: (N,).
-        maps: (N, P).
+        rows: `level`, `map` and, where the fusion needs it, `seen`.
         at: (M,) which rows, none twice.
-        new_levels: (M,).
-        new_maps: (M, P).
+        new: The same columns of M rows.
     """
-    old_levels = levels[at]
+    values = [(_JOINS[name], rows[name], new[name]) for name in rows if name != "level"]
+    levels, old_levels, new_levels = rows["level"], rows["level"][at], new["level"]
     same = new_levels == old_levels
     if same.all():
         if len(at) and at[-1] - at[0] + 1 == len(at) and (at[1:] > at[:-1]).all():  # a stretch: without copies
-            stretch = maps[at[0] : at[-1] + 1]
-            np.maximum(stretch, new_maps, out=stretch)
+            for fuse, old, added in values:
+                stretch = old[at[0] : at[-1] + 1]
+                fuse(stretch, added, out=stretch)
         else:
-            maps[at] = np.maximum(maps[at], new_maps)
+            for fuse, old, added in values:
+                old[at] = fuse(old[at], added)
         return
     higher = new_levels > old_levels
-    if higher.all():
-        maps[at] = new_maps
-    else:
-        maps[at[same]] = np.maximum(maps[at[same]], new_maps[same])
-        maps[at[higher]] = new_maps[higher]
+    for fuse, old, added in values:
+        if higher.all():
+            old[at] = added
+        else:
+            old[at[same]] = fuse(old[at[same]], added[same])
+            old[at[higher]] = added[higher]
     levels[at] = np.maximum(old_levels, new_levels)
 
 
-def _join_max(rows: Columns, at: NDArray[np.intp], levels: NDArray[np.uint8], maps: NDArray[np.uint8], _: int) -> None:
-    join(rows["level"], rows["map"], at, levels, maps)
+def _join_max(rows: Columns, at: NDArray[np.intp], new: Columns, _: int) -> None:
+    join(rows, at, new)
 
 
-def _join_mean(
-    rows: Columns, at: NDArray[np.intp], levels: NDArray[np.uint8], maps: NDArray[np.uint8], epoch: int
-) -> None:
+def _join_mean(rows: Columns, at: NDArray[np.intp], new: Columns, epoch: int) -> None:
+    if epoch >= _MOST_EPOCHS:
+        raise MapError(f"maps of epoch {epoch} are added; a mean takes at most {_MOST_EPOCHS} epochs")
+    levels, maps, seen = new["level"], new["map"], new["seen"]
     old_levels, old_epochs = rows["level"][at], rows["epoch"][at]
     accepted = levels == ACCEPTED
     was_accepted = old_levels == ACCEPTED
     if (late := accepted & was_accepted & (old_epochs > epoch)).any():
         newest = int(old_epochs[late].max())
         raise MapError(f"maps of epoch {epoch} come after epoch {newest} was merged; a mean takes epochs in order")
+    pixels = maps.shape[1]
 
     again = accepted & was_accepted & (old_epochs == epoch)
     if again.any():
         index = at[again]
-        before = rows["last"][index]
+        before, seen_before = rows["last"][index], rows["last_seen"][index]
         after = np.maximum(before, maps[again])
         rows["sum"][index] += (after - before).astype(np.uint32)
+        rows["count"][index] += np.unpackbits(seen[again] & ~seen_before, axis=1, count=pixels)
         rows["last"][index] = after
+        rows["last_seen"][index] = seen_before | seen[again]
 
     fresh = accepted & ~again
     if fresh.any():
         index, first = at[fresh], ~was_accepted[fresh]
-        total = rows["sum"][index].copy()
-        total[first] = 0
-        rows["sum"][index] = total + maps[fresh]
-        rows["count"][index] = np.where(first, 1, rows["count"][index] + np.uint32(1))
+        for name, added in (("sum", maps[fresh]), ("count", np.unpackbits(seen[fresh], axis=1, count=pixels))):
+            total = rows[name][index]
+            total[first] = 0
+            rows[name][index] = total + added
         rows["last"][index] = maps[fresh]
+        rows["last_seen"][index] = seen[fresh]
         rows["epoch"][index] = epoch
         rows["level"][index] = ACCEPTED
 
@@ -132,12 +156,43 @@ def _join_mean(
         rows["level"][index] = FALLBACK
 
 
-def mean_of(rows: Columns) -> NDArray[np.uint8]:
-    """The mean of each row, rounded to the nearest integer, halves to even.
+def _refuse(rows: Columns, at: NDArray[np.intp], new: Columns, epoch: int) -> None:
+    raise StoreError("the means of a store of format 1 can be read only")
 
-    A row with a fallback map has a count of 0 and that map as its sum.
+
+def mean_of(rows: Columns) -> NDArray[np.uint8]:
+    """The mean of each pixel, rounded to the nearest integer, halves to even; 0 where no map has seen it.
+
+    A row with a fallback map has counts of 0 and that map as its sum.
     """
-    return np.rint(rows["sum"] / np.maximum(rows["count"], 1)[:, None]).astype(np.uint8)
+    counts = rows["count"].reshape(len(rows["count"]), -1)  # format 1 has one a row
+    return np.rint(rows["sum"] / np.maximum(counts, 1)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a row keeps under a name.
+
+    Attributes:
+        kind: NumPy's name of the type.
+        per: How many values: one a `row`, one a `pixel`, or a `bit` per pixel, eight of which are a value.
+    """
+
+    name: str
+    kind: str
+    per: Literal["row", "pixel", "bit"]
+
+    def width(self, pixels: int) -> int:
+        """Values of a row; 0 for a plain number."""
+        return {"row": 0, "pixel": pixels, "bit": -(-pixels // 8)}[self.per]
+
+    def zeros(self, count: int, pixels: int) -> NDArray[Any]:
+        """(count,) or (count, width)."""
+        width = self.width(pixels)
+        return np.zeros((count, width) if width else count, self.kind)
+
+
+_LEVEL, _MAP, _SEEN = Column("level", "u1", "row"), Column("map", "u1", "pixel"), Column("seen", "u1", "bit")
 
 
 @dataclass(frozen=True)
@@ -145,23 +200,27 @@ class Fusion:
     """How a store joins maps.
 
     Attributes:
-        columns: Name, type, and whether there is a value per pixel, of what a row keeps beside its level.
-        join: Joins maps of one epoch into rows, in place: (rows, at, levels, maps, epoch); `at` names no row twice.
+        added: The columns that writers give.
+        kept: The columns that a row keeps.
+        join: Joins what was added in one epoch into rows, in place: (rows, at, added, epoch); `at` names no row twice.
         maps: The (N, P) uint8 maps that a reader sees.
         state: The columns that make two stores equal; the others are needed for going on only.
     """
 
-    columns: tuple[tuple[str, str, bool], ...]
-    join: Callable[[Columns, NDArray[np.intp], NDArray[np.uint8], NDArray[np.uint8], int], None]
+    added: tuple[Column, ...]
+    kept: tuple[Column, ...]
+    join: Callable[[Columns, NDArray[np.intp], Columns, int], None]
     maps: Callable[[Columns], NDArray[np.uint8]]
     state: tuple[str, ...]
 
+    @property
+    def knows_seen(self) -> bool:
+        """Whether it tells pixels that a map saw from those that it did not."""
+        return _SEEN in self.added
+
     def empty(self, count: int, pixels: int) -> Columns:
         """`count` rows that hold nothing."""
-        rows: Columns = {"level": np.zeros(count, np.uint8)}
-        for name, kind, per_pixel in self.columns:
-            rows[name] = np.zeros((count, pixels) if per_pixel else count, kind)
-        return rows
+        return {column.name: column.zeros(count, pixels) for column in self.kept}
 
 
 def _stored_map(rows: Columns) -> NDArray[np.uint8]:
@@ -169,11 +228,34 @@ def _stored_map(rows: Columns) -> NDArray[np.uint8]:
 
 
 FUSIONS = {
-    "max": Fusion((("map", "u1", True),), _join_max, _stored_map, ("level", "map")),
+    "max": Fusion((_LEVEL, _MAP), (_LEVEL, _MAP), _join_max, _stored_map, ("level", "map")),
     "mean": Fusion(
-        (("count", "<u4", False), ("epoch", "<i4", False), ("sum", "<u4", True), ("last", "u1", True)),
+        (_LEVEL, _MAP, _SEEN),
+        (
+            _LEVEL,
+            Column("epoch", "<i4", "row"),
+            Column("sum", "<u4", "pixel"),
+            Column("count", "<u2", "pixel"),
+            Column("last", "u1", "pixel"),
+            Column("last_seen", "u1", "bit"),
+        ),
         _join_mean,
         mean_of,
         ("level", "count", "sum"),
     ),
 }
+
+MEAN_OF_FORMAT_1 = Fusion(
+    (_LEVEL, _MAP),
+    (
+        _LEVEL,
+        Column("count", "<u4", "row"),
+        Column("epoch", "<i4", "row"),
+        Column("sum", "<u4", "pixel"),
+        Column("last", "u1", "pixel"),
+    ),
+    _refuse,
+    mean_of,
+    ("level", "count", "sum"),
+)
+"""One number of epochs a row: pixels that a crop did not see counted as 0. Stores that have it can be read only."""

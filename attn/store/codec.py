@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from attn.store.algebra import FUSIONS, Columns
+from attn.store.algebra import Column, Columns
 from attn.store.errors import DamagedError
 
 MOST_ROWS = 64
@@ -65,16 +65,16 @@ class Encoded:
     table: int = 0
 
 
-def schema_of(fusion: str, grid: tuple[int, int], *, delta: bool) -> pa.Schema:
-    """The columns of base objects, or of delta objects (which also name their rows, and always hold maps)."""
-    pixels = grid[0] * grid[1]
-    fields = [("level", "u1", False)]
-    fields = [("row", "<i8", False), *fields, ("map", "u1", True)] if delta else [*fields, *FUSIONS[fusion].columns]
+def schema_of(columns: Sequence[Column], fusion: str, grid: tuple[int, int]) -> pa.Schema:
+    """Columns as Arrow has them; several values of a row are bytes of a fixed width."""
+    widths = {column.name: column.width(grid[0] * grid[1]) for column in columns}
     kinds = {
-        name: (pa.binary(np.dtype(kind).itemsize * pixels) if per_pixel else _TYPES[kind])
-        for name, kind, per_pixel in fields
+        column.name: pa.binary(np.dtype(column.kind).itemsize * widths[column.name])
+        if widths[column.name]
+        else _TYPES[column.kind]
+        for column in columns
     }
-    types = {name: kind for name, kind, per_pixel in fields if per_pixel}
+    types = {column.name: column.kind for column in columns if widths[column.name]}
     about = {"attn.grid": json.dumps(list(grid)), "attn.fusion": fusion, "attn.pixels": json.dumps(types)}
     return pa.schema(list(kinds.items()), metadata=about)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from attn.store.algebra import FUSIONS
 from attn.store.backends import Backend, connect
 from attn.store.conditions import check_conditions
-from attn.store.definition import DEFINITION, Definition, rows_per_shard
+from attn.store.definition import DEFINITION, FORMATS, Definition, rows_per_shard
 from attn.store.errors import MissingError, StoreError
 from attn.store.index import RowIndex
 from attn.store.place import Place
@@ -71,6 +71,7 @@ def create(
             index=f"index/pairs-{sha256[:16]}.arrow",
             index_sha256=sha256,
             rows_digest=index.digest,
+            format=FORMATS[fusion],
         )
         check_conditions(backend)
         backend.write(definition.index, data)

@@ -11,13 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from attn.store.algebra import FUSIONS, Fusion
+from attn.store.algebra import FUSIONS, MEAN_OF_FORMAT_1, Fusion
 from attn.store.codec import MOST_ROWS, schema_of
+from attn.store.delta import ROW
 from attn.store.errors import StoreError
 from attn.store.records import pack, unpack
 
 DEFINITION = "store.json"
-FORMAT = 1
+FORMATS = {"max": 1, "mean": 2}
+"""The format in which a store of each fusion is made; those up to it can be read."""
 _SHARD_BYTES = 32 << 20
 _MOST_SHARDS = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -38,6 +40,7 @@ class Definition:
         index: Key of the index object.
         index_sha256: Of that object.
         rows_digest: Of the rows themselves.
+        format: Which columns its objects have.
     """
 
     uuid: str
@@ -51,7 +54,7 @@ class Definition:
     index: str
     index_sha256: str
     rows_digest: str
-    format: int = FORMAT
+    format: int
 
     @property
     def pixels(self) -> int:
@@ -61,17 +64,35 @@ class Definition:
     @property
     def algebra(self) -> Fusion:
         """How maps join."""
-        return FUSIONS[self.fusion]
+        return FUSIONS[self.fusion] if self.is_writable else MEAN_OF_FORMAT_1
 
     @property
     def base_schema(self) -> pa.Schema:
         """Columns of base objects."""
-        return schema_of(self.fusion, self.grid, delta=False)
+        return schema_of(self.algebra.kept, self.fusion, self.grid)
 
     @property
     def delta_schema(self) -> pa.Schema:
         """Columns of delta objects."""
-        return schema_of(self.fusion, self.grid, delta=True)
+        return schema_of((ROW, *self.algebra.added), self.fusion, self.grid)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether runs may begin in the store; those of an earlier format can be read only."""
+        return self.format == FORMATS[self.fusion]
+
+    def check_writable(self, uri: str) -> None:
+        """Raise unless runs may begin in the store.
+
+        Raises:
+            StoreError: It is of a format that can be read only.
+        """
+        if not self.is_writable:
+            raise StoreError(
+                f"{uri} was made by an earlier version of this program (format {self.format}), which counted what a "
+                f"crop did not see as 0 in the {self.fusion}; it can be read but no longer written: begin a new run "
+                "with a new store"
+            )
 
     def pack(self) -> bytes:
         """As the bytes of `store.json`."""
@@ -86,8 +107,11 @@ class Definition:
             StoreError: A later program made it.
         """
         record: dict[str, Any] = unpack(data, name)
-        if record.get("format") != FORMAT:
-            raise StoreError(f"{name} has format {record.get('format')}; this program reads format {FORMAT}: update it")
+        newest = FORMATS.get(record.get("fusion", ""), 0)
+        if record.get("format") not in range(1, newest + 1):
+            made = f"format {record.get('format')}, fusion {record.get('fusion')}"
+            readable = ", ".join(f"{fusion} up to format {number}" for fusion, number in FORMATS.items())
+            raise StoreError(f"{name} has {made}; this program reads {readable}: update it")
         record |= {"grid": tuple(record["grid"]), "classes": tuple(record["classes"])}
         return cls(**record)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta", "sha256_of"]
+__all__ = ["ROW", "DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta", "sha256_of"]
 
 import dataclasses
 import hashlib
@@ -15,9 +15,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from attn.store.algebra import ACCEPTED
+from attn.store.algebra import ACCEPTED, Column, Columns
 from attn.store.codec import compressed_size, encode, is_worth_compressing
 from attn.store.errors import DamagedError
+
+ROW = Column("row", "<i8", "row")
+"""Beside what the fusion adds: the rows' numbers."""
 
 _BATCH = 256
 _SAMPLE = 64
@@ -101,8 +104,7 @@ class DeltaRef:
 def encode_delta(
     key: str,
     rows: NDArray[np.int64],
-    levels: NDArray[np.uint8],
-    maps: NDArray[np.uint8],
+    added: Columns,
     order: NDArray[np.intp],
     schema: pa.Schema,
     cuts: NDArray[np.int64],
@@ -111,12 +113,11 @@ def encode_delta(
 
     Args:
         rows: (N,) none twice.
-        levels: (N,).
-        maps: (N, P).
+        added: What the fusion adds; only the first N are looked at.
         order: (N,) that sorts the rows.
         cuts: First rows of the shards.
     """
-    rows, levels = rows[order], levels[order]
+    rows, levels = rows[order], added["level"][order]
     borders = np.searchsorted(rows, cuts)
     shards = np.flatnonzero(np.diff(borders))
     starts = np.concatenate([np.arange(borders[shard], borders[shard + 1], _BATCH) for shard in shards])
@@ -124,14 +125,14 @@ def encode_delta(
     encoded = encode(
         # Maps are sorted a batch at a time: all at once would take their memory twice.
         (
-            {"row": rows[start:stop], "level": levels[start:stop], "map": maps[order[start:stop]]}
+            {"row": rows[start:stop], **{name: values[order[start:stop]] for name, values in added.items()}}
             for start, stop in pairwise(batches)
         ),
         schema,
         batches=len(starts),
         rows=len(rows),
         batch=_BATCH,
-        compress=_compress(maps[: len(rows)]),
+        compress=_compress(added["map"][: len(rows)]),
         table=False,
     )
     first_batch = np.searchsorted(starts, borders)

@@ -211,7 +211,7 @@ def _joined(
         for of_epoch, delta in deltas:
             for part in delta.until(shard.start + first + size):
                 at = part["row"] - (shard.start + first)
-                definition.algebra.join(rows, at, part["level"], part["map"], of_epoch)
+                definition.algebra.join(rows, at, part, of_epoch)
                 if of_epoch == epoch:
                     levels[first + at] = np.maximum(levels[first + at], part["level"])
         yield rows

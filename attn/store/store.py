@@ -67,8 +67,10 @@ class MapStore:
         Raises:
             VersionError: There is no such version.
             ConditionsIgnoredError: The server ignores conditional writes.
+            StoreError: The store's format can be read only.
         """
         backend = self._place.backend
+        self.definition.check_writable(self.uri)
         check_name("run", run)
         if backend.path("") is None:  # a folder's file system was asked when the store was made
             check_conditions(backend)
@@ -118,8 +120,9 @@ class MapStore:
 
         Raises:
             VersionError: There is no such version.
-            StoreError: The run has begun already.
+            StoreError: The run has begun already, or the store's format can be read only.
         """
+        self.definition.check_writable(self.uri)
         return fork(self._place.backend, version, check_name("run", run)).version
 
     def tag(self, name: str, version: int) -> None:

@@ -1,6 +1,6 @@
 """A worker's writer: it gathers maps in memory and seals them into delta objects.
 
-Shapes: N maps, h×w grid, P = h·w.
+Shapes: N maps, h×w grid, P = h·w, S = ⌈P/8⌉ bytes of a bit per pixel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attn.store.algebra import ACCEPTED, FALLBACK, NONE, join, quantise
+from attn.store.algebra import ACCEPTED, FALLBACK, NONE, Columns, join, pack_seen, quantise
 from attn.store.alongside import alongside
 from attn.store.delta import DeltaObject, DeltaRef, encode_delta
 from attn.store.errors import MapError
@@ -50,35 +50,55 @@ class Writer:
         self.accepted = self.fallbacks = 0
         self._sealed: list[DeltaObject] = []
         self._slots: dict[int, int] = {}
-        self._levels = np.zeros(_FIRST_CAPACITY, np.uint8)
-        self._maps = np.zeros((_FIRST_CAPACITY, place.definition.pixels), np.uint8)
+        self._added: Columns = {
+            column.name: column.zeros(_FIRST_CAPACITY, place.definition.pixels)
+            for column in place.definition.algebra.added
+        }
 
-    def add(self, image_id: str, class_index: int, map_hw: ArrayLike, *, fallback: bool = False) -> None:
+    def add(
+        self,
+        image_id: str,
+        class_index: int,
+        map_hw: ArrayLike,
+        *,
+        seen_hw: ArrayLike | None = None,
+        fallback: bool = False,
+    ) -> None:
         """Take one map; a second map of the same row joins the first.
 
         Args:
             map_hw: (h, w) uint8, or floats in [0, 1] (rounded to rint(255 x)).
+            seen_hw: (h, w) bool, where the map has seen the image: as `Geometry.to_image` gives it of a crop. Elsewhere
+                the row stays as it was. Left out, it has seen all of it.
             fallback: Only for a row that has no accepted map; any accepted map replaces it.
 
         Raises:
             MapError: NaN or infinity, another grid, out of range, or a row that the store does not have.
         """
         row = self._place.index.row(image_id, class_index)
-        self._add(np.array([row]), np.asarray(map_hw)[None], fallback=fallback)
+        seen = None if seen_hw is None else np.asarray(seen_hw)[None]
+        self._add(np.array([row]), np.asarray(map_hw)[None], seen, fallback=fallback)
 
     def add_many(
-        self, rows: Iterable[tuple[str, int]] | NDArray[np.integer], maps_Nhw: ArrayLike, *, fallback: bool = False
+        self,
+        rows: Iterable[tuple[str, int]] | NDArray[np.integer],
+        maps_Nhw: ArrayLike,
+        *,
+        seen_Nhw: ArrayLike | None = None,
+        fallback: bool = False,
     ) -> None:
         """Take several maps at once; all of them, or none where one is refused.
 
         Args:
             rows: N (image id, class) pairs, or N row numbers as `store.rows.numbers` gives them.
             maps_Nhw: (N, h, w), values as for `add`.
+            seen_Nhw: (N, h, w), as for `add`.
 
         Raises:
             MapError: As for `add`.
         """
-        self._add(self._place.index.numbers(rows), np.asarray(maps_Nhw), fallback=fallback)
+        seen = None if seen_Nhw is None else np.asarray(seen_Nhw)
+        self._add(self._place.index.numbers(rows), np.asarray(maps_Nhw), seen, fallback=fallback)
 
     def seal(self, epoch: int | None = None) -> DeltaRef:
         """Write what was added since the last seal; durable when it returns. Without any, a reference to nothing.
@@ -101,24 +121,40 @@ class Writer:
     def _clear(self) -> None:
         """Forget the rows. Their memory is kept for the next ones, whose maps need no zeros before them."""
         self._slots.clear()
-        self._levels[:] = NONE
+        self._added["level"][:] = NONE
 
-    def _add(self, rows: NDArray[np.int64], maps_Nhw: NDArray[Any], *, fallback: bool) -> None:
+    def _add(
+        self, rows: NDArray[np.int64], maps_Nhw: NDArray[Any], seen_Nhw: NDArray[Any] | None, *, fallback: bool
+    ) -> None:
+        pixels = self._place.definition.pixels
         expected = (len(rows), *self._place.definition.grid)
         if maps_Nhw.shape != expected:
             raise MapError(
                 f"maps have shape {maps_Nhw.shape} for {len(rows)} rows; this store's grid is "
                 f"{self._place.definition.grid}, so {expected} is expected: resize maps before they are added"
             )
-        maps = quantise(maps_Nhw).reshape(len(rows), self._place.definition.pixels)
-        level, names = FALLBACK if fallback else ACCEPTED, rows.tolist()
+        added: Columns = {
+            "level": np.full(len(rows), FALLBACK if fallback else ACCEPTED, np.uint8),
+            "map": quantise(maps_Nhw).reshape(len(rows), pixels),
+        }
+        if seen_Nhw is not None:
+            if seen_Nhw.shape != expected or seen_Nhw.dtype != np.bool_:
+                raise MapError(
+                    f"seen is {seen_Nhw.dtype} {seen_Nhw.shape}; bool {expected} is expected, one for each map value"
+                )
+            added["map"] = added["map"] * seen_Nhw.reshape(len(rows), pixels)
+        if self._place.definition.algebra.knows_seen:
+            seen = np.True_ if seen_Nhw is None else seen_Nhw.reshape(len(rows), pixels)
+            added["seen"] = pack_seen(np.broadcast_to(seen, (len(rows), pixels)))
+        names = rows.tolist()
         before, after = len(self._slots), len(self._slots) + len(names)
         if self._slots.keys().isdisjoint(names) and len(set(names)) == len(names):  # as in an epoch's every step
             self._grow(after)
             self._slots.update(zip(names, range(before, after), strict=True))
-            self._levels[before:after], self._maps[before:after] = level, maps
+            for name, values in added.items():
+                self._added[name][before:after] = values
         else:
-            self._join(names, level, maps)
+            self._join(names, added)
         if fallback:
             self.fallbacks += len(rows)
         else:
@@ -126,27 +162,26 @@ class Writer:
         if self.limit_bytes is not None and self.buffered_bytes >= self.limit_bytes:
             self._spill()
 
-    def _join(self, names: list[int], level: int, maps: NDArray[np.uint8]) -> None:
+    def _join(self, names: list[int], added: Columns) -> None:
         """Join maps of rows some of which are there already, or are given twice."""
         slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in names], np.intp)
         self._grow(len(self._slots))
-        levels = np.full(len(slots), level, np.uint8)
         rest = np.arange(len(slots))
         while len(rest):  # a row that is given twice is taken in two rounds
             _, first = np.unique(slots[rest], return_index=True)
             now = rest[first]
-            join(self._levels, self._maps, slots[now], levels[now], maps[now])
+            join(self._added, slots[now], {name: values[now] for name, values in added.items()})
             rest = np.delete(rest, first)
 
     def _grow(self, count: int) -> None:
-        capacity = len(self._levels)
+        capacity = len(self._added["level"])
         if count <= capacity:
             return
         step = max(1, _MOST_SPARE_BYTES // self._place.definition.pixels)
         capacity = max(count, capacity + min(capacity, step))
         # In place, without a copy: nobody else refers to the arrays. What is new is zero.
-        self._levels.resize(capacity, refcheck=False)
-        self._maps.resize((capacity, self._place.definition.pixels), refcheck=False)
+        for values in self._added.values():
+            values.resize((capacity, *values.shape[1:]), refcheck=False)
 
     def _spill(self) -> None:
         """Write the buffer as one object."""
@@ -158,8 +193,7 @@ class Writer:
         describe, data = encode_delta(
             key,
             rows,
-            self._levels,
-            self._maps,
+            self._added,
             np.argsort(rows),
             self._place.definition.delta_schema,
             self._place.cuts,

@@ -69,24 +69,28 @@ def map_grid(network: Network, method: Method, input: InputConfig) -> tuple[int,
     return features.shape[2], features.shape[3]
 
 
-def in_image_frame(maps_Nhw: Tensor, pairs_N2: Tensor, geometry: Sequence[Geometry], grid: tuple[int, int]) -> Tensor:
-    """Maps over inputs as maps over the whole images: flips, crops and resizing undone; 0 where a crop did not see.
+def in_image_frame(
+    maps_Nhw: Tensor, pairs_N2: Tensor, geometry: Sequence[Geometry], grid: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Maps over inputs as maps over the whole images: flips, crops and resizing undone.
 
     Args:
         pairs_N2: Ordered by image; the first column counts in `geometry`.
 
     Returns:
-        (N, *grid).
+        The maps (N, *grid), 0 where a crop did not see, and bool (N, *grid): where it did. A position is seen where its
+        centre lies in the crop.
     """
     framed = maps_Nhw.new_empty((len(maps_Nhw), *grid))
+    seen = torch.ones((len(maps_Nhw), *grid), dtype=torch.bool, device=maps_Nhw.device)
     images, starts = np.unique(pairs_N2[:, 0].numpy(), return_index=True)
     for image, (start, stop) in zip(images.tolist(), pairwise([*starts.tolist(), len(maps_Nhw)]), strict=True):
         maps, place = maps_Nhw[start:stop], geometry[image]
         if place.is_whole and tuple(maps.shape[1:]) == grid:
             framed[start:stop] = maps.flip(-1) if place.flip else maps
         else:
-            framed[start:stop] = place.to_image(maps, grid)[0]
-    return framed
+            framed[start:stop], seen[start:stop] = place.to_image(maps, grid)
+    return framed, seen
 
 
 class Accumulator:
@@ -159,10 +163,10 @@ class Accumulator:
         maps_Nhw = maps_Nhw.to(torch.promote_types(maps_Nhw.dtype, torch.float32)).cpu()
         for taken_N, fallback in ((accepted_N, False), (~accepted_N, True)):
             if bool(taken_N.any()) and (not fallback or self._falls_back(epoch)):
-                maps = in_image_frame(
+                maps, seen = in_image_frame(
                     normalize_max(maps_Nhw[taken_N]), pairs_N2[taken_N], batch.geometry, self.store.grid
                 )
-                writer.add_many(rows_N[taken_N.numpy()], maps.numpy(), fallback=fallback)
+                writer.add_many(rows_N[taken_N.numpy()], maps.numpy(), seen_Nhw=seen.numpy(), fallback=fallback)
 
     def checkpoint(self, epoch: int) -> None:
         """Within an epoch: a version that notes what was sealed so far and merges nothing yet."""

@@ -90,6 +90,10 @@ def test_each_map_may_be_at_its_own_t() -> None:
     expected = ((t - 1)[:, None, None] * old + new) / t[:, None, None]
     found = fuse_mean(torch.from_numpy(old), torch.from_numpy(new), torch.from_numpy(t))
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-14)
+    # Each position may be at its own, too, as where crops saw them.
+    t = rng.integers(1, 4, old.shape)
+    found = fuse_mean(torch.from_numpy(old), torch.from_numpy(new), torch.from_numpy(t))
+    np.testing.assert_allclose(found.numpy(), ((t - 1) * old + new) / t, rtol=1e-14)
 
 
 def test_bytes_stay_bytes_and_do_not_overflow() -> None:
@@ -113,6 +117,6 @@ def test_fusions_refuse_what_would_spoil_a_map() -> None:
     for t in (0, -1, torch.tensor([0])):
         with pytest.raises(ValueError, match="at least 1"):
             fuse_mean(good, good, t)
-    for t in (torch.tensor([1, 2]), torch.tensor(1.0)):
+    for t in (torch.tensor([1, 2]), torch.tensor(1.0), torch.ones(1, 2, dtype=torch.int64)):
         with pytest.raises(ValueError, match="whole number"):
             fuse_mean(good, good, t)

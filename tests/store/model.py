@@ -34,20 +34,36 @@ def random_map(rng: np.random.Generator) -> Map:
     return rng.integers(0, 256, GRID, dtype=np.uint8)
 
 
+def random_seen(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
+    """Parts of maps, like those of crops, and some that are whole or empty: bool (count, h, w)."""
+    seen = np.zeros((count, *GRID), np.bool_)
+    for one in seen:
+        (top, bottom), (left, right) = (sorted(rng.integers(0, side + 1, 2)) for side in GRID)
+        one[top:bottom, left:right] = True
+    seen[rng.random(count) < 0.2] = True
+    return seen
+
+
 @dataclass
 class Model:
-    """Accepted maps of each row by epoch, where those of one epoch are joined by max, and its fallback."""
+    """Accepted maps of each row by epoch, where those of one epoch are joined by max, and its fallback.
+
+    A pixel that a map did not see is NaN, which `fmax` and `nanmean` pass over.
+    """
 
     fusion: str
-    accepted: dict[Pair, dict[int, Map]] = field(default_factory=dict)
+    accepted: dict[Pair, dict[int, NDArray[np.float64]]] = field(default_factory=dict)
     fallbacks: dict[Pair, Map] = field(default_factory=dict)
 
-    def add(self, pair: Pair, epoch: int, new: Map, *, fallback: bool = False) -> None:
+    def add(
+        self, pair: Pair, epoch: int, new: Map, *, seen: NDArray[np.bool_] | None = None, fallback: bool = False
+    ) -> None:
+        values = np.where(True if seen is None else seen, new.astype(np.float64), np.nan)
         if fallback:
-            self.fallbacks[pair] = np.maximum(self.fallbacks.get(pair, 0), new)
+            self.fallbacks[pair] = np.fmax(self.fallbacks.get(pair, 0), values).astype(np.uint8)
         else:
             of_row = self.accepted.setdefault(pair, {})
-            of_row[epoch] = np.maximum(of_row.get(epoch, 0), new)
+            of_row[epoch] = np.fmax(of_row.get(epoch, np.nan), values)
 
     def copy(self) -> Model:
         return copy.deepcopy(self)
@@ -57,8 +73,9 @@ class Model:
 
     def map(self, pair: Pair) -> Map:
         if pair in self.accepted:
-            every = np.stack(list(self.accepted[pair].values())).astype(np.float64)
-            return (every.max(0) if self.fusion == "max" else np.rint(every.mean(0))).astype(np.uint8)
+            every = np.ma.masked_invalid(np.stack(list(self.accepted[pair].values())))
+            joined = every.max(0) if self.fusion == "max" else every.mean(0)
+            return np.rint(joined.filled(0)).astype(np.uint8)
         return self.fallbacks.get(pair, np.zeros(GRID, np.uint8))
 
     def check(self, snapshot: Snapshot, store: MapStore) -> None:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from attn.losses import fuse_mean
 from attn.store import MapError
-from attn.store.algebra import ACCEPTED, FUSIONS, NONE, join, quantise
+from attn.store.algebra import ACCEPTED, FUSIONS, NONE, join, pack_seen, quantise
 from tests.store.model import GRID, PAIRS, Model, new_store
 
 FLOATS = st.floats(0, 1, width=32)
 MAPS = arrays.arrays(np.float32, GRID, elements=FLOATS)
 BYTES = arrays.arrays(np.uint8, GRID)
-ADDED = st.tuples(st.sampled_from(PAIRS), BYTES, st.booleans())
+SEEN = st.none() | arrays.arrays(np.bool_, GRID)
+ADDED = st.tuples(st.sampled_from(PAIRS), BYTES, st.booleans(), SEEN)
 
 
 @settings(deadline=None)
@@ -86,15 +89,14 @@ def test_join_is_the_lexicographic_join(data: st.DataObject) -> None:
     expected = maps.copy()
     for place, row in enumerate(at):
         expected[row] = reference_join(levels[row], maps[row], new_levels[place], new[place])
-    found, found_levels = maps.copy(), levels.copy()
-    join(found_levels, found, at, new_levels[: len(at)], new[: len(at)])
-    np.testing.assert_array_equal(found, expected)
-    again, again_levels = found.copy(), found_levels.copy()
-    join(again_levels, again, at, new_levels[: len(at)], new[: len(at)])
-    np.testing.assert_array_equal(again, found)
+    rows = {"level": levels.copy(), "map": maps.copy()}
+    added = {"level": new_levels[: len(at)], "map": new[: len(at)]}
+    for _ in range(2):  # the second time changes nothing
+        join(rows, at, added)
+        np.testing.assert_array_equal(rows["map"], expected)
 
 
-Added = list[tuple[tuple[str, int], NDArray[np.uint8], bool]]
+Added = list[tuple[tuple[str, int], NDArray[np.uint8], bool, NDArray[np.bool_] | None]]
 
 
 def digest_of(fusion: str, epochs: list[list[Added]]) -> str:
@@ -105,9 +107,9 @@ def digest_of(fusion: str, epochs: list[list[Added]]) -> str:
         refs = []
         for rank, added in enumerate(writers):
             writer = session.writer(rank)
-            for (image_id, index), new, fallback in added:
-                writer.add(image_id, index, new, fallback=fallback)
-                model.add((image_id, index), epoch, new, fallback=fallback)
+            for (image_id, index), new, fallback, seen in added:
+                writer.add(image_id, index, new, seen_hw=seen, fallback=fallback)
+                model.add((image_id, index), epoch, new, seen=seen, fallback=fallback)
             refs.append(writer.seal())
         session.commit(epoch, refs)
     model.check(store.at(), store)
@@ -140,13 +142,13 @@ def test_seals_within_an_epoch_and_retries_change_nothing(fusion: str, added: Ad
         limit = data.draw(st.sampled_from([None, 1, 3 * GRID[0] * GRID[1]]))
         writer = session.writer(0, limit_bytes=limit)
         refs = []
-        for (image_id, index), new, fallback in added:
-            writer.add(image_id, index, new, fallback=fallback)
+        for (image_id, index), new, fallback, seen in added:
+            writer.add(image_id, index, new, seen_hw=seen, fallback=fallback)
             if data.draw(st.booleans()):
                 refs.append(writer.seal())
         # A retried step seals the same maps anew, and a retried report names the same delta twice.
-        for (image_id, index), new, fallback in added[: data.draw(st.integers(0, len(added)))]:
-            writer.add(image_id, index, new, fallback=fallback)
+        for (image_id, index), new, fallback, seen in added[: data.draw(st.integers(0, len(added)))]:
+            writer.add(image_id, index, new, seen_hw=seen, fallback=fallback)
         refs += [writer.seal(), writer.seal()]
         taken += refs
         if data.draw(st.booleans()):
@@ -157,25 +159,36 @@ def test_seals_within_an_epoch_and_retries_change_nothing(fusion: str, added: Ad
 
 
 @settings(max_examples=40, deadline=None)
-@given(arrays.arrays(np.float64, st.tuples(st.integers(1, 12), st.just(5)), elements=st.floats(0, 1)))
-def test_the_mean_is_that_of_equation_10(maps_TP: NDArray[np.float64]) -> None:
+@given(st.integers(1, 12), st.data())
+def test_the_mean_is_that_of_equation_10(epochs: int, data: st.DataObject) -> None:
+    """Each pixel has its own t, which counts the maps that saw it; what was not seen stays as it was."""
+    maps_TP = data.draw(arrays.arrays(np.float64, (epochs, 5), elements=st.floats(0, 1)))
+    seen_TP = data.draw(arrays.arrays(np.bool_, (epochs, 5)))
     fusion = FUSIONS["mean"]
     rows = fusion.empty(1, 5)
-    mean = np.zeros(5)
-    for epoch, new in enumerate(maps_TP):
-        t = epoch + 1
-        mean = ((t - 1) * mean + new) / t
+    mean, t = torch.zeros(1, 5, dtype=torch.float64), torch.zeros(1, 5, dtype=torch.int64)
+    for epoch, (new, seen) in enumerate(zip(maps_TP, seen_TP, strict=True)):
+        seen_1P = torch.from_numpy(seen)[None]
+        t += seen_1P
+        mean = torch.where(seen_1P, fuse_mean(mean, torch.from_numpy(new)[None], t.clamp(min=1)), mean)
+        level, added = np.array([ACCEPTED], np.uint8), quantise(new[None]) * seen[None]
         for _ in range(2):  # the second time changes nothing
-            fusion.join(rows, np.array([0]), np.array([ACCEPTED], np.uint8), quantise(new[None]), epoch)
-    exact = np.rint(np.stack([quantise(new) for new in maps_TP]).astype(np.float64).mean(0))
+            fusion.join(rows, np.array([0]), {"level": level, "map": added, "seen": pack_seen(seen[None])}, epoch)
+    np.testing.assert_array_equal(rows["count"], t.numpy())
+    values = np.ma.masked_array(quantise(maps_TP), ~seen_TP).astype(np.float64)
+    exact = np.rint(values.mean(0).filled(0))
     np.testing.assert_array_equal(fusion.maps(rows)[0], exact)
-    np.testing.assert_allclose(exact / 255, mean, atol=1.001 / 255)
+    np.testing.assert_allclose(exact / 255, mean.numpy()[0], atol=1.001 / 255)
 
 
-def test_a_mean_takes_no_epoch_that_is_closed() -> None:
-    fusion, new = FUSIONS["mean"], np.zeros((1, 2), np.uint8)
+def test_a_mean_takes_epochs_in_order_and_no_more_than_it_can_count() -> None:
+    fusion = FUSIONS["mean"]
     rows = fusion.empty(1, 2)
-    at, level = np.array([0]), np.array([ACCEPTED], np.uint8)
-    fusion.join(rows, at, level, new, 3)
+    at, new, seen = np.array([0]), np.zeros((1, 2), np.uint8), pack_seen(np.ones((1, 2), np.bool_))
+    added = {"level": np.array([ACCEPTED], np.uint8), "map": new, "seen": seen}
+    fusion.join(rows, at, added, 3)
     with pytest.raises(MapError, match="epoch 2 come after epoch 3"):
-        fusion.join(rows, at, level, new, 2)
+        fusion.join(rows, at, added, 2)
+    fusion.join(rows, at, added, 65534)
+    with pytest.raises(MapError, match="at most 65535 epochs"):
+        fusion.join(rows, at, added, 65535)

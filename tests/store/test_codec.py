@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from attn.store.algebra import FUSIONS
 from attn.store.alongside import alongside
 from attn.store.codec import encode, parse_table, schema_of, table_length
+from attn.store.delta import ROW
 
 GRIDS = ((1, 1), (7, 9), (300, 300))
 
@@ -20,7 +22,8 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
     fusion: str, delta: bool, compress: bool, grid: tuple[int, int]
 ) -> None:
     """Noise grows where it is compressed, and small rows are nearly nothing but the batches' heads."""
-    schema = schema_of(fusion, grid, delta=delta)
+    algebra = FUSIONS[fusion]
+    schema = schema_of((ROW, *algebra.added) if delta else algebra.kept, fusion, grid)
     count, batch = (23, 4) if grid == (300, 300) else (700, 64)
     noise = np.random.default_rng(0)
     rows = {field.name: noise.integers(0, 256, (count, field.type.bit_width // 8), dtype=np.uint8) for field in schema}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from attn.store import DeltaRef, FencedError, Session, StoreError, Writer
-from tests.store.model import GRID, PAIRS, Model, memory, new_store
+from tests.store.model import GRID, PAIRS, Model, memory, new_store, random_seen
 
 DAY = 25 * 3600.0
 
@@ -37,10 +37,12 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(rank=st.integers(0, 2), pairs=st.lists(st.sampled_from(PAIRS), min_size=1, max_size=5), data=st.data())
     def add(self, rank: int, pairs: list[tuple[str, int]], data: st.DataObject) -> None:
         seed, fallback = data.draw(st.integers(0, 1000)), data.draw(st.integers(0, 3)) == 0
-        new = np.random.default_rng(seed).integers(0, 256, (len(pairs), *GRID), dtype=np.uint8)
-        self.writer(rank).add_many(pairs, new, fallback=fallback)
-        for pair, one in zip(pairs, new, strict=True):
-            self.live.add(pair, self.epoch, one, fallback=fallback)
+        rng = np.random.default_rng(seed)
+        new = rng.integers(0, 256, (len(pairs), *GRID), dtype=np.uint8)
+        seen = random_seen(rng, len(pairs)) if data.draw(st.booleans()) else None
+        self.writer(rank).add_many(pairs, new, seen_Nhw=seen, fallback=fallback)
+        for number, (pair, one) in enumerate(zip(pairs, new, strict=True)):
+            self.live.add(pair, self.epoch, one, seen=None if seen is None else seen[number], fallback=fallback)
 
     @rule(rank=st.integers(0, 2))
     def seal(self, rank: int) -> None:
@@ -128,7 +130,8 @@ class StoreMachine(RuleBasedStateMachine):
 def merge_into(model: Model, other: Model) -> None:
     for pair, of_epoch in other.accepted.items():
         for epoch, new in of_epoch.items():
-            model.add(pair, epoch, new)
+            seen = ~np.isnan(new)
+            model.add(pair, epoch, np.where(seen, new, 0), seen=seen)
     for pair, new in other.fallbacks.items():
         model.add(pair, 0, new, fallback=True)
 

@@ -107,8 +107,8 @@ def run_all(store: MapStore, epochs: list[list[Step]], settings: dict[str, Any])
 
 
 def seen_from(map_hw: NDArray[np.float64], place: Geometry, grid: tuple[int, int]) -> NDArray[np.float64]:
-    """A map over an input, read at the centres of a grid over the whole image, one by one."""
-    out = np.zeros(grid)
+    """A map over an input, read at the centres of a grid over the whole image, one by one; NaN outside the input."""
+    out = np.full(grid, np.nan)
     top, left, height, width = place.crop
     cells_h, cells_w = map_hw.shape
     for row in range(grid[0]):
@@ -135,12 +135,12 @@ def allowed(logits: NDArray[np.float64], labels: tuple[int, ...], label: int, ru
 
 @dataclass
 class Reference:
-    """What accumulation is, without a store."""
+    """What accumulation is, without a store. A position that an epoch's crops have not seen is NaN: it stays."""
 
     grid: tuple[int, int]
     settings: dict[str, Any]
-    accepted: dict[tuple[str, int], list[NDArray[np.uint8]]] = field(default_factory=dict)
-    fallback: dict[tuple[str, int], NDArray[np.uint8]] = field(default_factory=dict)
+    accepted: dict[tuple[str, int], list[NDArray[np.float64]]] = field(default_factory=dict)
+    fallback: dict[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict)
     metrics: list[dict[str, float]] = field(default_factory=list)
 
     def run(self, epochs: list[list[Step]]) -> None:
@@ -148,20 +148,20 @@ class Reference:
             if epoch < self.settings.get("start_epoch", 1):
                 self.metrics.append({})
                 continue
-            now: dict[tuple[str, int], NDArray[np.uint8]] = {}
+            now: dict[tuple[str, int], NDArray[np.float64]] = {}
             dropped: set[tuple[str, int]] = set()
             for step in steps:
                 for number, image, label in step.rows():
                     record, raw = step.batch.records[image], step.maps[number].numpy()
                     top = raw.max() or 1.0
                     framed = seen_from(raw / top, step.batch.geometry[image], self.grid)
-                    value, key = np.rint(framed * 255).astype(np.uint8), (record.image_id, label)
+                    value, key = np.rint(framed * 255), (record.image_id, label)
                     if allowed(step.logits[image].numpy(), record.labels, label, self.settings.get("gate", "strict")):
-                        now[key] = np.maximum(now.get(key, value), value)
+                        now[key] = np.fmax(now.get(key, value), value)
                     else:
                         dropped.add(key)
                         if epoch + 1 == len(epochs) and self.settings.get("fallback", "last") == "last":
-                            self.fallback[key] = np.maximum(self.fallback.get(key, value), value)
+                            self.fallback[key] = np.fmax(self.fallback.get(key, value), value)
             for key, value in now.items():
                 self.accepted.setdefault(key, []).append(value)
             held = self.fallback.keys() - self.accepted.keys()
@@ -170,10 +170,17 @@ class Reference:
             )
 
     def maps(self, fusion: str) -> Maps:
-        fused: Maps = {key: value.astype(float) for key, value in self.fallback.items()}
+        """By eq. 5, or by eq. 10 with a t for each position; 0 at those that were never seen."""
+        fused: Maps = {key: np.nan_to_num(value) for key, value in self.fallback.items()}
         for key, values in self.accepted.items():
-            stack = np.stack(values).astype(float)
-            fused[key] = stack.max(axis=0) if fusion == "max" else np.rint(stack.mean(axis=0))
+            joined, t = np.zeros(self.grid), np.zeros(self.grid)
+            for value in values:
+                seen = ~np.isnan(value)
+                t += seen
+                for place in zip(*np.nonzero(seen), strict=True):
+                    old, new = joined[place], value[place]
+                    joined[place] = max(old, new) if fusion == "max" else ((t[place] - 1) * old + new) / t[place]
+            fused[key] = np.rint(np.round(joined, 9))  # a half that eq. 10 misses by its own rounding is a half
         return fused
 
 
@@ -205,6 +212,25 @@ def test_a_run_leaves_what_numpy_makes_of_its_maps(
         for label in record.labels:
             value = expected.get((record.image_id, label), np.zeros(grid))
             np.testing.assert_array_equal(found.get(label, np.zeros(grid)), value)
+
+
+@pytest.mark.parametrize(("fusion", "value"), [("max", 255), ("mean", 170)])
+def test_what_crops_did_not_see_stays_as_it_was(tmp_path: Path, fusion: str, value: int) -> None:
+    """A map of 1 everywhere, then two crops of the left half, whose maps are 1 at the left and 1/2 at their right."""
+    records = [Record("a", (0,))]
+    store = make_store(tmp_path, records, grid=(4, 8), fusion=fusion)
+    steps = [make_step(records, np.random.default_rng(0), map_size=(4, 8), whole=True) for _ in range(3)]
+    for step, crop in zip(steps, ((0, 0, 40, 50), (0, 0, 40, 25), (0, 0, 40, 25)), strict=True):
+        step.batch = Batch(**{**vars(step.batch), "geometry": (Geometry((40, 50), crop, (32, 32)),)})
+        step.logits = torch.tensor([[5.0, 0, 0, 0]])
+        step.maps = torch.ones(1, 4, 8)
+        if crop[3] == 25:
+            step.maps[..., 4:] = 0.5
+    run_all(store, [[step] for step in steps], {"start_epoch": 0})
+    found = store.at()["a"][0]
+    np.testing.assert_array_equal(found[:, 4:], 255)
+    np.testing.assert_array_equal(found[:, :2], 255)
+    np.testing.assert_array_equal(found[:, 2:4], value)
 
 
 def published(folder: Path, epochs: list[list[Step]]) -> None:
