@@ -70,7 +70,7 @@ space:
   method.mask_scale: {omega}
 search: {{name: grid}}
 parallel: {parallel}
-scheduler: {{name: asha, grace_epochs: 1}}
+scheduler: {{name: asha}}
 objective: {{metric: seed_miou}}
 tracking: {{register_as: {model}, alias: {alias}}}
 """

@@ -43,6 +43,8 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Ctrl-C is the sweep's: Ray Tune would end all trials as if they were done with, and return.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 
 
@@ -162,7 +164,7 @@ class _Sweep:
                 metric=OBJECTIVE,
                 mode=self.config.objective.mode,
                 search_alg=search,
-                scheduler=scheduler_of(self.config, plan.epochs),
+                scheduler=scheduler_of(self.config, plan.epochs, plan.differ_after),
                 num_samples=len(self.left),
                 max_concurrent_trials=None if isinstance(self.config.scheduler, Pbt) else plan.parallel,
                 reuse_actors=self.in_process,

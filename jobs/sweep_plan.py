@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Plan", "make_plan", "trainings"]
+__all__ = ["Plan", "epochs_of", "make_plan", "trainings"]
 
 import os
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from typing import Any
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.sweep.config import Asha, SweepConfig
+from attn.sweep.figures import check_data, differs_after
 from attn.sweep.load import TrialConfig, in_one_process, trial_config
 
+LENGTHS = ("training.epochs", "training.steps")
 START_SECONDS = 20.0
 """Ray's start and the first imports, here."""
 WORKERS_SECONDS = 25.0
@@ -32,6 +34,7 @@ class Plan:
         per_trial: Ray's resources of the trial's own process.
         workers: Of a trial; 1 trains in the trial's own process.
         epochs_in_all: Over all trials, as the scheduler lets expect.
+        differ_after: How many epochs it takes until trials can differ.
     """
 
     trials: int
@@ -42,6 +45,7 @@ class Plan:
     per_trial: dict[str, float]
     workers: int
     epochs_in_all: int
+    differ_after: int
 
     def seconds(self, seconds_per_epoch: float) -> float:
         """How long it takes, given what an epoch takes."""
@@ -81,9 +85,10 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
         cores, gpus: Of the cluster; left out, those of the Ray session that is up or of this machine.
 
     Raises:
-        AttnError: The data cannot be read.
+        AttnError: The data cannot be read, or has not what the objective is taken of.
     """
     trial = trial_config(base, {})
+    check_data(config.objective.metric, config.objective.split, trial)
     parts = trainings(trial)
     cluster = max((part.cluster for part in parts), key=lambda one: one.workers * (one.threads or 1))
     if cores is None or gpus is None:
@@ -99,7 +104,8 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     per_trial: dict[str, float] = {"memory": 1 << 20}
     if one:
         per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
-    epochs = sum(map(_epochs, parts))
+    epochs = max(sum(map(epochs_of, trainings(one))) for one in (trial, *_of_other_lengths(config, base)))
+    first = differs_after(trial, config.space) or 1
     return Plan(
         trials=config.trials,
         epochs=epochs,
@@ -108,7 +114,8 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
         threads=threads,
         per_trial=per_trial,
         workers=cluster.workers,
-        epochs_in_all=_epochs_in_all(config, epochs),
+        epochs_in_all=_epochs_in_all(config, epochs, first),
+        differ_after=first,
     )
 
 
@@ -132,18 +139,29 @@ def trainings(trial: TrialConfig) -> list[RunConfig]:
     return [section for section in (trial.train, trial.integral, trial.segment) if section is not None]
 
 
-def _epochs(trial: RunConfig) -> int:
+def _of_other_lengths(config: SweepConfig, base: str) -> list[TrialConfig]:
+    """Trials by each end of the searched lengths of a training."""
+    lengths = {name: dimension for name, dimension in config.space.items() if name.endswith(LENGTHS)}
+    return [trial_config(base, {name: value}) for name, dimension in lengths.items() for value in dimension.ends()]
+
+
+def epochs_of(trial: RunConfig) -> int:
+    """How many epochs a training has.
+
+    Raises:
+        AttnError: They depend on the data, which cannot be read.
+    """
     if trial.training.steps is None:
         return trial.training.epochs
     images = len(trial.data.build().records)
     return max(1, -(-trial.training.steps // -(-images // trial.training.batch_size)))
 
 
-def _epochs_in_all(config: SweepConfig, epochs: int) -> int:
+def _epochs_in_all(config: SweepConfig, epochs: int, first: int) -> int:
     """Successive halving in its ideal order: of the trials at a rung, one in `factor` goes on to the next."""
     if not isinstance(config.scheduler, Asha):
         return config.trials * epochs
-    total, left, rung, before = 0.0, float(config.trials), float(config.scheduler.grace_epochs), 0.0
+    total, left, rung, before = 0.0, float(config.trials), float(config.scheduler.grace_epochs or first), 0.0
     while rung < epochs and left > 1:
         total += left * (rung - before)
         left, before, rung = max(1.0, left / config.scheduler.factor), rung, rung * config.scheduler.factor

@@ -12,22 +12,26 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTra
 
 from attn.sweep.config import Asha, Pbt, SweepConfig
 from attn.sweep.space import Dimension
-from jobs.trial_folder import EPOCH
+from jobs.trial_folder import EPOCH, LAST
 
 
-def scheduler_of(config: SweepConfig, epochs: int) -> Any:
-    """The scheduler of a sweep whose trials have so many epochs."""
+def scheduler_of(config: SweepConfig, epochs: int, first: int) -> Any:
+    """The scheduler of a sweep.
+
+    Args:
+        epochs: That a trial has at most.
+        first: After how many of them trials can first differ.
+    """
     match config.scheduler:
         case Asha() as asha:
-            return ASHAScheduler(
-                # One more than there are: at `max_t` a trial would be stopped before its model is kept.
+            return Halving(
                 time_attr=EPOCH,
-                max_t=epochs + 1,
-                grace_period=min(asha.grace_epochs, epochs),
+                max_t=epochs + 1,  # no trial comes to it
+                grace_period=min(asha.grace_epochs or first, epochs),
                 reduction_factor=asha.factor,
             )
         case Pbt() as pbt:
-            return Population(config, pbt, epochs)
+            return Population(config, pbt, first)
         case _:
             return FIFOScheduler()
 
@@ -43,10 +47,19 @@ def domain(dimension: Dimension) -> Any:
     return tune.uniform(dimension.low, dimension.high)
 
 
+class Halving(ASHAScheduler):
+    """Successive halving that stops no trial after its last epoch: there is nothing left to save, but its model."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result.get(LAST):
+            return self.CONTINUE
+        return super().on_trial_result(tune_controller, trial, result)
+
+
 class Population(PopulationBasedTraining):
     """Population-based training that keeps to the sweep's space, and lets a trial end by the weights it trained."""
 
-    def __init__(self, config: SweepConfig, pbt: Pbt, epochs: int) -> None:
+    def __init__(self, config: SweepConfig, pbt: Pbt, first: int) -> None:
         def draw(dimension: Dimension) -> Any:
             return list(dimension.choices) if dimension.choices else lambda: dimension.at(random.random())
 
@@ -57,15 +70,15 @@ class Population(PopulationBasedTraining):
         super().__init__(
             time_attr=EPOCH,
             perturbation_interval=pbt.every_epochs,
+            burn_in_period=first,
             hyperparam_mutations={name: draw(dimension) for name, dimension in config.space.items()},
             quantile_fraction=pbt.quantile,
             resample_probability=pbt.resample,
             custom_explore_fn=within,
         )
-        self.epochs = epochs
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """After the last epoch nothing is taken over any more: no epoch would follow to train by it."""
-        if result.get(EPOCH, 0) >= self.epochs:
+        if result.get(LAST):
             return self.CONTINUE
         return super().on_trial_result(tune_controller, trial, result)

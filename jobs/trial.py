@@ -28,7 +28,7 @@ from attn.sweep.load import in_one_process, read_trial
 from jobs.kinds import kind_of
 from jobs.run_folder import RunFolder
 from jobs.train import close_run, export_model, process_marks
-from jobs.trial_folder import EPOCH, OBJECTIVE, trial_folder, trial_number
+from jobs.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
 from jobs.trial_taken import Taken
 from jobs.trial_training import TrialStopped, train_here
 
@@ -94,19 +94,22 @@ class Trial(tune.Trainable):
         self.last: dict[str, Any] = {}
 
     def _end(self) -> None:
-        """Let the training end at its next epoch, and wait for that."""
+        """Let the training end at its next epoch, and wait for that; one that had its last epoch saves its model."""
         if self.thread is not None:
             self.stopped.set()
             self.turn.put(None)
             self.thread.join()
             self.thread = None
 
-    def _tell(self, epoch: int, metrics: dict[str, float]) -> None:
+    def _tell(self, epoch: int, metrics: dict[str, float], last: bool) -> None:
         """Hand an epoch over, and wait until another is wanted."""
-        self.news.put({OBJECTIVE: metrics[self.objective.metric], EPOCH: epoch, "metrics": metrics, "done": False})
+        self.news.put(self._figures(epoch, metrics, last=last) | {"done": False})
         self.turn.get()
-        if self.stopped.is_set():
+        if self.stopped.is_set() and not last:
             raise TrialStopped
+
+    def _figures(self, epoch: int, metrics: dict[str, float], *, last: bool) -> dict[str, Any]:
+        return {OBJECTIVE: metrics[self.objective.metric], EPOCH: epoch, LAST: last, "metrics": metrics}
 
     def _train(self) -> None:
         self.turn.get()
@@ -135,9 +138,7 @@ class Trial(tune.Trainable):
                 model = train_with_workers(config, self.folder, self.objective, self._tell)
             close("done", model=model)
             told = self.folder.state()
-            figures = told["metrics"]
-            last = {OBJECTIVE: figures[self.objective.metric], EPOCH: told.get("epoch", 0), "metrics": figures}
-            self.news.put({**last, "done": True})
+            self.news.put(self._figures(told.get("epoch", 0), told["metrics"], last=True) | {"done": True})
         except TrialStopped:
             if self.pauses:  # until Ray Tune has room for it again
                 self.folder.update(state="waiting", seconds=before + time.time() - begun)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["EPOCH", "OBJECTIVE", "trial_folder", "trial_name", "trial_number"]
+__all__ = ["EPOCH", "LAST", "OBJECTIVE", "trial_folder", "trial_name", "trial_number"]
 
 from typing import Any
 
 from jobs.run_folder import RunFolder
 
-OBJECTIVE, EPOCH = "objective", "epoch"
-"""What a trial reports to Ray Tune after each epoch."""
+OBJECTIVE, EPOCH, LAST = "objective", "epoch", "last_epoch"
+"""What a trial reports to Ray Tune after each epoch: its score, the epoch from 1, and whether it is the last one."""
 
 
 def trial_folder(sweep: RunFolder, number: int) -> RunFolder:

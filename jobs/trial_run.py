@@ -10,7 +10,6 @@ __all__ = ["run_pipeline", "train_with_workers"]
 
 import json
 import threading
-from collections.abc import Callable
 
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
@@ -19,14 +18,14 @@ from attn.sweep.config import Objective
 from jobs import pipeline
 from jobs.run_folder import RunFolder
 from jobs.subjects import open_subject
+from jobs.sweep_plan import epochs_of
 from jobs.train import train_folder
+from jobs.trial_training import OnEpoch
 
 POLL_SECONDS = 1.0
 
 
-def train_with_workers(
-    config: RunConfig, folder: RunFolder, objective: Objective, tell: Callable[[int, dict[str, float]], None]
-) -> str:
+def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objective, tell: OnEpoch) -> str:
     """Train by Ray Train within the session that is up, and tell each epoch's metrics.
 
     Returns:
@@ -46,7 +45,7 @@ def train_with_workers(
 
     thread = threading.Thread(target=body, name=f"run-{folder.run_id}", daemon=True)
     thread.start()
-    told, metrics = 0, dict[str, float]()
+    told, metrics, epochs = 0, dict[str, float](), epochs_of(config)
     running = True
     while running:
         thread.join(POLL_SECONDS)
@@ -58,14 +57,14 @@ def train_with_workers(
             if epoch > told:
                 told, metrics = epoch, figures
                 if objective.of_epoch:
-                    tell(epoch, _with(objective, metrics))
+                    tell(epoch, _with(objective, metrics), epoch == epochs)
     if isinstance(ended[0], BaseException):
         raise ended[0]
     if not objective.of_epoch:
         more = [f"root={folder.root}", *([f"data.split={objective.split}"] if objective.split else [])]
         metrics = metrics | open_subject(ended[0], more).evaluate(lambda _: None).metrics()
         folder.update(metrics=_with(objective, metrics))
-        tell(told, metrics)
+        tell(told, metrics, True)
     return ended[0]
 
 

@@ -28,7 +28,8 @@ from jobs.storage import COMMITTED, newest_checkpoint_name
 from jobs.subjects import ModelSubject
 from jobs.worker import RayReporter, accumulator_of
 
-OnEpoch = Callable[[int, dict[str, float]], None]
+OnEpoch = Callable[[int, dict[str, float], bool], None]
+"""Is told an epoch (from 1), its metrics, and whether it was the last one; may raise `TrialStopped`."""
 
 
 class TrialStopped(BaseException):
@@ -87,6 +88,7 @@ class TrialReporter(RayReporter):
         super().__init__(config, trainer.world, loop, trainer)
         self.channel.put = lambda record: None  # nobody follows a single trial
         self.score, self.tell, self.pending = score, tell, (0, dict[str, float]())
+        self.epochs = trainer.epochs
 
     def cancelled(self) -> bool:
         return False  # a sweep ends its trials between two epochs
@@ -110,7 +112,7 @@ class TrialReporter(RayReporter):
         if before not in (None, name) and self.folder.is_local:
             shutil.rmtree(self.folder.path(f"checkpoints/{before}"), ignore_errors=True)
         if position.batch == 0:
-            self.tell(epoch, figures)
+            self.tell(epoch, figures, epoch == self.epochs)
 
 
 def train_here(
@@ -119,7 +121,7 @@ def train_here(
     """Train in this process alone, to the last epoch.
 
     Args:
-        tell: Is told the epoch (from 1) and its metrics after each; may raise `TrialStopped`.
+        tell: Is called after each epoch.
         start: Folder of the checkpoint to go on from.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Comparison", "Protocol", "Score", "ThresholdRule", "compare"]
+__all__ = ["OF_CLASSIFIER", "OF_MAPS", "Comparison", "Protocol", "Score", "ThresholdRule", "compare"]
 
 import hashlib
 import json
@@ -15,6 +15,11 @@ from attn.config.base import Config
 from attn.errors import AttnError
 from attn.evaluation.crf import CrfConfig
 from attn.evaluation.voc import Difficult
+
+OF_CLASSIFIER = ("mean_ap", "mean_auc", "recall", "specificity", "accuracy", "accuracy_top5")
+"""Names of the scores of a classifier; the last two are of data that gives every image exactly one class."""
+OF_MAPS = ("seed_miou", "direct_miou", "direct_miou_best", "coverage", "precision", "energy", "pointing")
+"""Names of the scores of attention maps, which need masks."""
 
 
 class ThresholdRule(Config):

@@ -91,6 +91,9 @@ class AttnBNConfig(MethodConfig):
     def build(self) -> AttnBN:
         return AttnBN(self)
 
+    def terms(self, epoch: int) -> tuple[str, ...]:
+        return (*self.losses, *(("discriminator",) if "adversarial" in self.losses else ()))
+
 
 class _Streams(NamedTuple):
     """Both streams of one step: the target's images come first, then the source's; either may be missing."""

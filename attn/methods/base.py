@@ -131,6 +131,14 @@ class MethodConfig(Variant, tag="name"):
     def build(self) -> Method:
         raise TypeError(f"{type(self).__name__} does not say how to build its method")
 
+    def terms(self, epoch: int) -> tuple[str, ...]:
+        """Names of the parts, beside `loss`, that a step in an epoch (from 0) gives; those of the epoch's record."""
+        raise TypeError(f"{type(self).__name__} does not say which parts its steps have")
+
+    def idle_fields(self, epoch: int) -> frozenset[str]:
+        """Its own fields that change neither the training in an epoch (from 0) nor the map that it is scored by."""
+        return frozenset()
+
 
 class Method(Protocol):
     """How to turn a batch and a network into a loss.

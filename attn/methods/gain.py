@@ -96,6 +96,22 @@ class GainConfig(MethodConfig):
     def build(self) -> Gain:
         return Gain(self)
 
+    def terms(self, epoch: int) -> tuple[str, ...]:
+        mined, helped = self.at_work(epoch)
+        return ("classification", *(("mining",) if mined else ()), *(("extra",) if helped else ()))
+
+    def idle_fields(self, epoch: int) -> frozenset[str]:
+        if epoch >= self.warmup_epochs:
+            return frozenset()
+        mining = {"alpha", "mask_scale", "mask_threshold", "mining_score", "mining_parameters", "mining_normalizer"}
+        _, helped = self.at_work(epoch)
+        return frozenset(mining | (set() if helped else {"extra_weight", "extra_map", "weight_gradient"}))
+
+    def at_work(self, epoch: int) -> tuple[bool, bool]:
+        """Whether attention mining and extra supervision train the network in an epoch."""
+        warm = epoch < self.warmup_epochs
+        return self.alpha > 0 and not warm, self.extra_supervision != "none" and (self.warmup_extra or not warm)
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -124,12 +140,11 @@ class Gain:
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
         """See `Method.step`; parts: loss, classification, mining (after warm-up), extra (with extra supervision)."""
-        config, warm = self.config, progress.epoch < self.config.warmup_epochs
+        config = self.config
         output = model(batch.images)
         classification = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
         loss, parts = classification, {"classification": classification}
-        mined = config.alpha > 0 and not warm
-        helped = config.extra_supervision != "none" and (config.warmup_extra or not warm)
+        mined, helped = config.at_work(progress.epoch)
         present = mined or progress.maps
         if not (present or helped):
             return {"loss": loss, **_detached(parts)}

@@ -29,6 +29,9 @@ class GradCamConfig(MethodConfig):
     def build(self) -> GradCam:
         return GradCam(self.map_kind)
 
+    def terms(self, epoch: int) -> tuple[str, ...]:
+        return ("classification",)
+
 
 @dataclass(frozen=True)
 class GradCam:

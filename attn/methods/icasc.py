@@ -75,6 +75,17 @@ class IcascConfig(MethodConfig):
     def build(self) -> Icasc:
         return Icasc(self)
 
+    def terms(self, epoch: int) -> tuple[str, ...]:
+        if epoch < self.warmup_epochs:
+            return ("classification",)
+        weights = {"iou_last": self.iou_last, "iou_inner": self.iou_inner, "consistency": self.consistency}
+        return ("classification", *(name for name, weight in weights.items() if weight))
+
+    def idle_fields(self, epoch: int) -> frozenset[str]:
+        if epoch >= self.warmup_epochs:
+            return frozenset()
+        return frozenset(type(self).model_fields) - {"name", "map_kind", "warmup_epochs"}
+
 
 @dataclass(frozen=True)
 class Icasc:

@@ -31,6 +31,9 @@ class OaaConfig(MethodConfig):
     def build(self) -> Oaa:
         return Oaa()
 
+    def terms(self, epoch: int) -> tuple[str, ...]:
+        return ("classification",)
+
 
 @dataclass(frozen=True)
 class Oaa:

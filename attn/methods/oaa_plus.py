@@ -66,6 +66,9 @@ class OaaPlusConfig(MethodConfig):
     def build(self) -> OaaPlus:
         return OaaPlus(self)
 
+    def terms(self, epoch: int) -> tuple[str, ...]:
+        return ("integral",)
+
 
 @dataclass(frozen=True)
 class OaaPlus:

@@ -69,6 +69,10 @@ class SegmentationMethodConfig(Variant, tag="name"):
         """
         raise TypeError(f"{type(self).__name__} does not say how to build its method")
 
+    def terms(self) -> tuple[str, ...]:
+        """Names of the parts, beside `loss`, that a step gives; those of the epoch's record."""
+        raise TypeError(f"{type(self).__name__} does not say which parts its steps have")
+
 
 class CrossEntropyConfig(SegmentationMethodConfig):
     """Softmax cross-entropy on every pixel that has a cue (DeepLab; OAA's proxy labels; full supervision).
@@ -83,6 +87,9 @@ class CrossEntropyConfig(SegmentationMethodConfig):
 
     def build(self, refinement: Refinement) -> SegmentationMethod:
         return CrossEntropy(at_input=self.resolution == "input")
+
+    def terms(self) -> tuple[str, ...]:
+        return ("cross_entropy",)
 
 
 class CrfMethodConfig(SegmentationMethodConfig):
@@ -119,6 +126,9 @@ class SecConfig(CrfMethodConfig):
     def build(self, refinement: Refinement) -> SegmentationMethod:
         return Sec(self, refinement)
 
+    def terms(self) -> tuple[str, ...]:
+        return ("seed", "expand", "boundary")
+
 
 class DsrgConfig(CrfMethodConfig):
     """Deep seeded region growing: balanced seeding on seeds that grow at every step, and the boundary loss.
@@ -136,6 +146,9 @@ class DsrgConfig(CrfMethodConfig):
 
     def build(self, refinement: Refinement) -> SegmentationMethod:
         return Dsrg(self, refinement)
+
+    def terms(self) -> tuple[str, ...]:
+        return ("seed", "boundary", "seeded")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _join_mean(rows: Columns, at: NDArray[np.intp], new: Columns, epoch: int) ->
         before, seen_before = rows["last"][index], rows["last_seen"][index]
         after = np.maximum(before, maps[again])
         rows["sum"][index] += (after - before).astype(np.uint32)
-        rows["count"][index] += np.unpackbits(seen[again] & ~seen_before, axis=1, count=pixels)
+        rows["count"][index] += np.unpackbits((seen[again] & ~seen_before).view(np.uint8), axis=1, count=pixels)
         rows["last"][index] = after
         rows["last_seen"][index] = seen_before | seen[again]
 

@@ -12,7 +12,7 @@ from attn.config.base import Config, Location, Variant
 from attn.sweep.space import Dimension, Scalar, grid_points
 from attn.tracking.config import TrackingConfig, untold
 
-EPOCH_METRICS = ("val/", "train/")
+EPOCH_METRICS = ("val/", "train/", "store/")
 
 
 class Search(Variant, tag="name"):
@@ -60,11 +60,11 @@ class Asha(Scheduler):
     """Asynchronous successive halving: of each `factor` trials that reach a rung, one goes on.
 
     Attributes:
-        grace_epochs: No trial is stopped before.
+        grace_epochs: No trial is stopped before; the first epoch after which trials can differ where it is not given.
     """
 
     name: Literal["asha"] = "asha"
-    grace_epochs: int = Field(default=1, ge=1)
+    grace_epochs: int | None = Field(default=None, ge=1)
     factor: float = Field(default=3, gt=1)
 
 

@@ -17,12 +17,16 @@ from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
 from attn.errors import ConfigError, Fault
 from attn.sweep.config import Asha, Pbt, SweepConfig
+from attn.sweep.figures import differs_after, figure_fault
 from attn.sweep.space import Point
 from attn.training.inputs import check_inputs
 
 TrialConfig = RunConfig | PipelineConfig
 SET = "set"
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
+HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name", "training.epochs", "training.steps")
+"""What trials of population-based training have in common: weights, optimizer and place in the training."""
+MAY_DIFFER = ("model.fc_dropout", "model.batch_norm")
 
 
 def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
@@ -58,15 +62,19 @@ def read_sweep(
         faults = error.faults
     base = _base(document, faults, find)
     if base is not None and config is not None:
+        trial = trial_config(base, {})
+        trials = {"": trial}
         for key, dimension in config.space.items():
             for value in dimension.ends():
                 try:
-                    check_inputs(trial_config(base, {key: value}))
+                    tried = trial_config(base, {key: value})
+                    check_inputs(tried)
+                    trials[f"{key} = {json.dumps(value)}: "] = tried
                 except ConfigError as error:
                     faults.append(_of_value(document, key, value, error.faults[0]))
                     break
-        trial = trial_config(base, {})
-        faults += filter(None, (_without_epochs(document, config, trial), _without_score(document, config, trial)))
+        found = [check(document, config, trial) for check in (_without_epochs, _all_equal, _not_handed_on)]
+        faults += filter(None, (*found, _without_figure(document, config, trials)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return config, base
@@ -169,13 +177,41 @@ def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig)
     return None
 
 
-def _without_score(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
-    """An objective that a pipeline does not give."""
-    metric, known = config.objective.metric, ("miou", "miou_crf", "cue_miou", "cue_coverage", "cue_precision")
-    if not isinstance(trial, PipelineConfig) or metric in known:
+def _without_figure(document: Document, config: SweepConfig, trials: Mapping[str, TrialConfig]) -> Fault | None:
+    """An objective that some of the trials do not report, or that is the better the other way round."""
+    for values, trial in trials.items():
+        if fault := figure_fault(config.objective.metric, config.objective.mode, trial):
+            field = "mode" if fault[0].startswith("objective.mode") else "metric"
+            return Fault(document.place(("objective", field)), f"{values}{fault[0]}", fault[1])
+    return None
+
+
+def _all_equal(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
+    """Trials that a scheduler would compare before they differ, or that never do."""
+    names, first = ", ".join(config.space), differs_after(trial, config.space)
+    warm = "during method.warmup_epochs the network trains without what is searched"
+    if first is None:
+        return Fault(document.place(("space",)), f"all trials would be equal: {names} change nothing that is scored",
+                     f"search other fields; {warm}, which must leave epochs after it")  # fmt: skip
+    if isinstance(config.scheduler, Asha) and (grace := config.scheduler.grace_epochs) is not None and grace < first:
+        return Fault(
+            document.place(("scheduler", "grace_epochs")),
+            f"scheduler.grace_epochs={grace} compares trials that are still equal: {warm} ({names})",
+            f"scheduler.grace_epochs={first} or more, or leave it out",
+        )
+    return None
+
+
+def _not_handed_on(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
+    """A field by which one trial could not go on from another's weights."""
+    if not isinstance(config.scheduler, Pbt):
         return None
-    return Fault(document.place(("objective", "metric")), f"objective.metric={metric} is no score of a pipeline",
-                 f"one of {', '.join(known)}")  # fmt: skip
+    bad = [name for name in config.space if name.startswith(HANDED_ON) and name not in MAY_DIFFER]
+    if not bad:
+        return None
+    return Fault(document.place(("space", bad[0])), "scheduler.name=pbt hands weights, optimizer and place in the "
+                 f"training from trial to trial, which must have {', '.join(bad)} in common",
+                 "search other fields, or set scheduler.name to asha or fifo")  # fmt: skip
 
 
 def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) -> Fault:

@@ -112,6 +112,7 @@ def test_every_method_trains_every_network(method_name: str, name: str, head: st
     parts["loss"].backward()
 
     assert parts["loss"].requires_grad
+    assert parts.keys() == {"loss", *_config(method_name).terms(PROGRESS.epoch)}
     with_graph = {"loss"} | ({auxiliary.part} if auxiliary else set())
     assert {key for key, value in parts.items() if value.requires_grad} == with_graph
     assert all(value.ndim == 0 and bool(value.isfinite()) for value in parts.values())
@@ -158,6 +159,7 @@ def test_every_method_hands_out_its_maps_when_asked(method_name: str, epoch: int
     batch = _batch(network, method_name)
     start = {key: value.clone() for key, value in network.state_dict().items()}
     plain = method.step(network, batch, replace(PROGRESS, epoch=epoch))
+    assert plain.keys() == {"loss", *_config(method_name).terms(epoch)}
     network.load_state_dict(start)
     parts = method.step(network, batch, replace(PROGRESS, epoch=epoch, maps=True))
     maps, logits = parts.pop("maps"), parts.pop("logits")
@@ -169,3 +171,38 @@ def test_every_method_hands_out_its_maps_when_asked(method_name: str, epoch: int
     expected = attention(output, pairs_of(batch.labels), kind=method.map_kind, layer=method.layer)
     torch.testing.assert_close(maps, expected.detach())
     torch.testing.assert_close(logits, output.logits.detach())
+
+
+OTHERS: dict[str, Any] = {
+    "alpha": 0.3, "mask_scale": 7.0, "mask_threshold": 0.25, "mining_score": "logit", "mining_parameters": "fixed",
+    "mining_normalizer": "constant", "extra_weight": 3.0, "extra_map": "raw", "weight_gradient": False,
+    "iou_inner": 0.0, "iou_last": 0.5, "consistency": 2.0, "mask_fraction": 0.4, "mask_gradient": True,
+    "normalize": "none",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if "warmup_epochs" in MethodConfig.members[name].model_fields]
+)
+def test_idle_fields_change_nothing_before_the_warm_up_ends(name: str) -> None:
+    """Neither the loss nor a gradient, until the epoch in which the method's own terms begin."""
+    config = _config(name).model_copy(update={"warmup_epochs": 1})
+    network = _network("tiny", "gap", ("inner",), "frozen")
+    batch = _batch(network, name)
+
+    def trained(method: MethodConfig, epoch: int) -> list[torch.Tensor]:
+        network.zero_grad()
+        method.build().step(network, batch, replace(PROGRESS, epoch=epoch))["loss"].backward()
+        return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+    idle = config.idle_fields(0)
+    assert idle
+    assert config.idle_fields(1) == frozenset()
+    others = {field: config.model_copy(update={field: OTHERS[field]}) for field in idle}
+    plain = trained(config, 0)
+    for field, other in others.items():
+        assert all(map(torch.equal, plain, trained(other, 0))), field
+    after = trained(config, 1)
+    assert not all(map(torch.equal, after, trained(config.model_copy(update={"warmup_epochs": 2}), 1)))
+    changed = [field for field, other in others.items() if not all(map(torch.equal, after, trained(other, 1)))]
+    assert len(changed) >= len(idle) - 1, changed  # ICASC's `alpha` is a constant without gradient

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from attn.config.pipeline import PipelineConfig
-from attn.errors import ConfigError
+from attn.errors import ConfigError, DataError
 from attn.sweep.config import SweepConfig
 from attn.sweep.load import load_sweep, read_sweep, trial_config
 from attn.sweep.space import Dimension, grid_points, random_points
-from jobs.sweep_plan import make_plan
+from jobs.sweep_plan import Plan, make_plan
 from jobs.sweep_points import Suggestions
 
 TEXT = """
@@ -119,7 +121,7 @@ def test_a_pipelines_fields_are_searched() -> None:
             ("workers: 1\n  training: {epochs: 9}", "workers: 2\nscheduler: {name: asha}"),
             "is taken once, at their end",
         ),
-        (PIPELINE, ("metric: miou", "metric: seed_miou"), "seed_miou is no score of a pipeline"),
+        (PIPELINE, ("metric: miou", "metric: seed_miou"), "no figure .*did you mean cue_miou, miou"),
         (PIPELINE, ("search:", "scheduler: {name: asha}\nsearch:"), "a pipeline has its scores at its end"),
         (PIPELINE, ("train.optimizer.lr", "optimizer.lr"), "did you mean train.optimizer"),
         (PIPELINE, ("rule.foreground: [0.2", "rule.foreground: [-0.2"), "segment.labels.rule"),
@@ -128,6 +130,129 @@ def test_a_pipelines_fields_are_searched() -> None:
 def test_bad_files_say_what_is_wrong(file: str, change: tuple[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_sweep(file.replace(*change), "sweep.yaml")
+
+
+SEGMENT = """
+kind: sweep
+base: segment_scenes
+set: {data.count: 32, cluster.workers: 1}
+space: {optimizer.lr: [1.0e-3, 1.0e-2]}
+search: {name: grid}
+objective: {metric: val/miou}
+"""
+GAIN = """
+kind: sweep
+base: scenes_gain
+set: {data.count: 32, cluster.workers: 1, training.epochs: 9, method.warmup_epochs: 4}
+space: {method.alpha: [0.1, 0.5]}
+search: {name: grid}
+"""
+
+
+def judged(file: str, *changes: str) -> str:
+    """What is said of a sweep after some overrides; nothing where it is taken."""
+    try:
+        read_sweep(file, "sweep.yaml", list(changes))
+    except ConfigError as error:
+        return "\n".join(map(str, error.faults))
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        (TEXT, ["objective.metric=nonsense"], r"metric=nonsense is no figure .*\(a train run has accuracy, .*val/mAP"),
+        (TEXT, ["objective.metric=seed_mIoU"], "did you mean seed_miou"),
+        (TEXT, ["objective.metric=val/map"], "did you mean val/mAP"),
+        (GAIN, ["objective.metric=train/minning", "objective.mode=min"], "did you mean train/mining"),
+        (TEXT, ["objective.metric=val/miou"], "no figure"),
+        (SEGMENT, ["objective.metric=seed_miou"], r"no figure .*\(did you mean val/miou\? a segment run has"),
+        (SEGMENT, ["objective.metric=val/mAP"], "no figure"),
+        (SEGMENT, ["objective.metric=train/minning", "objective.mode=min"], "no figure"),
+        (PIPELINE, ["objective.metric=miou_crf", "set.segment.inference.crf=null"], "set evaluation.inference.crf"),
+        (GAIN, ["objective.metric=train/mining", "objective.mode=min"], "not there during method.warmup_epochs"),
+        (
+            GAIN,
+            ["objective.metric=train/mining", "objective.mode=min", "set.method.warmup_epochs=0",
+             "space.method.alpha=[0.5, 0]"],
+            r"method.alpha = 0: objective.metric=train/mining is no figure",
+        ),
+        (GAIN, ["objective.metric=val/mAP", "set.validation.split=null"], "set validation.split, which is null"),
+        (GAIN, ["objective.metric=val/mAP", "set.validation.every_epochs=3"], "set validation.every_epochs=1, not 3"),
+        (GAIN, ["objective.metric=store/accepted"], "no figure"),
+        (GAIN, ["objective.metric=store/accepted", "set.store.accumulate=true"], "set store.start_epoch=0"),
+        (GAIN, ["objective.metric=val/loss"], "the better the lower it is .objective.mode=min"),
+        (GAIN, ["objective.mode=min"], "seed_miou is the better the higher it is .objective.mode=max"),
+        (GAIN, ["scheduler={name: asha, grace_epochs: 4}"], "still equal: .*scheduler.grace_epochs=5 or more"),
+        (GAIN, ["set.method.warmup_epochs=9"], "all trials would be equal: method.alpha change nothing"),
+        (GAIN, ["space={store.fusion: [max, mean]}", "set.store.accumulate=true"], "all trials would be equal"),
+        (SEGMENT, ["space={checkpoint.keep: [1, 2]}"], "all trials would be equal"),
+        (GAIN, ["scheduler.name=pbt", "space.optimizer.name=[sgd, adamw]"], "must have optimizer.name in common"),
+        (SEGMENT, ["scheduler.name=pbt", "space.model.stride=[8, 16]"], "must have model.stride in common"),
+        (GAIN, ["scheduler.name=pbt", "space.training.epochs=[9, 12]"], "must have training.epochs in common"),
+    ],
+)  # fmt: skip
+def test_what_trials_will_not_report_or_not_differ_in_is_refused_before_they_run(
+    file: str, changes: list[str], said: str
+) -> None:
+    told = judged(file, *changes)
+    assert re.search(said, told), told
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        (GAIN, []),
+        (SEGMENT, []),
+        (GAIN, ["objective.metric=val/loss", "objective.mode=min"]),
+        (GAIN, ["objective.metric=train/classification", "objective.mode=min"]),
+        (GAIN, ["objective.metric=train/mining", "objective.mode=min", "set.method.warmup_epochs=0"]),
+        (GAIN, ["objective.metric=pointing", "set.validation.every_epochs=3"]),
+        (GAIN, ["scheduler={name: asha, grace_epochs: 5}"]),
+        (GAIN, ["scheduler={name: asha, grace_epochs: 1}", "space.optimizer.lr=[0.1, 0.01]"]),
+        (GAIN, ["scheduler={name: asha, grace_epochs: 1}", "space={method.warmup_epochs: [1, 4]}"]),
+        (GAIN, ["scheduler.name=pbt", "space.model.batch_norm=[train, frozen]"]),
+        (SEGMENT, ["objective.metric=train/cross_entropy", "objective.mode=min"]),
+        (PIPELINE, ["objective.metric=cue_coverage"]),
+    ],
+)
+def test_what_they_report_and_differ_in_is_taken(file: str, changes: list[str]) -> None:
+    assert judged(file, *changes) == ""
+
+
+def test_rungs_begin_where_trials_begin_to_differ() -> None:
+    def plan(*changes: str) -> Plan:
+        return make_plan(*read_sweep(GAIN, "sweep.yaml", ["scheduler.name=asha", *changes]), cores=2, gpus=0)
+
+    assert (plan().differ_after, plan().epochs_in_all) == (5, 5 * 2 + 4 * 1)
+    assert plan("set.method.warmup_epochs=0").differ_after == 1
+    assert plan("space.optimizer.lr=[0.1, 0.01]").differ_after == 1
+    assert plan("space.training.epochs=[3, 12]").epochs == 12
+    helped = ["set.method.extra_supervision=masks", "space={method.extra_weight: [1, 2]}"]
+    assert plan(*helped).differ_after == 5
+    assert plan(*helped, "set.method.warmup_extra=true").differ_after == 1
+
+
+def test_an_objective_that_the_data_cannot_give_is_refused_by_the_plan(tmp_path: Path) -> None:
+    for name in ("train/cat/1.png", "train/dog/2.png", "val/cat/3.png", "val/dog/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    folders = ["set.data.source=folder", f"set.data.root={tmp_path}"]
+    text = "kind: sweep\nbase: grad_cam\nspace: {optimizer.lr: [0.1, 0.2]}\nsearch: {name: grid}\n"
+
+    def plan(file: str, metric: str, *changes: str) -> None:
+        make_plan(*read_sweep(file, "sweep.yaml", [f"objective.metric={metric}", *changes]), cores=2, gpus=0)
+
+    for metric in ("val/accuracy", "accuracy", "mean_ap", "val/mAP"):
+        plan(text, metric, *folders)
+    for metric in ("seed_miou", "energy"):
+        with pytest.raises(DataError, match=f"{metric} needs masks, and none of the 2 images of data.split='val' has"):
+            plan(text, metric, *folders)
+    with pytest.raises(DataError, match="accuracy_top5 is not reported: there are 2 classes"):
+        plan(text, "accuracy_top5", *folders)
+    for metric in ("accuracy", "val/accuracy"):
+        with pytest.raises(DataError, match=f"{metric} is not reported: images may have several classes"):
+            plan(GAIN, metric)
 
 
 @pytest.mark.parametrize(
