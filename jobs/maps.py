@@ -135,6 +135,7 @@ class _Job:
                 probability=config.probability,
                 maps=maps,
                 grid=grid,
+                kept=True,
             ):
                 if found.record.image_id not in seen:
                     seen.add(found.record.image_id)

@@ -158,6 +158,7 @@ class Counted:
         self.config = config
         self.records: dict[str, Record] = {}
         self.masked: list[Record] = []
+        self.parts = 0  # of the masked ones, those that the network saw a part of
         self.probabilities: list[NDArray[np.float64]] = []
 
     def add(self, maps: ImageMaps) -> bool:
@@ -170,6 +171,7 @@ class Counted:
         if maps.mask is None or not self.config.maps:
             return True
         self.masked.append(maps.record)
+        self.parts += not maps.whole
         if self.given:
             given = {index: maps.maps[index] for index in maps.record.labels}
             self.seeds.add(given, maps.mask)
@@ -224,6 +226,11 @@ def scored(
         scores |= _direct_scores(counted, classes, config, maps_protocol) if counted.probabilities else {}
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
+        if counted.parts:
+            notes.append(
+                f"of {counted.parts} of {len(counted.masked)} images the network sees a part only; their maps are 0 in "
+                "the rest, which counts: input.resize=squash shows all of them"
+            )
         if counted.extent.without_object:
             notes.append(
                 f"{counted.extent.without_object} (image, class) labels show no pixel of the class in the mask"

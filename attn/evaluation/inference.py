@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attn.data.sample import Batch, Record
+from attn.errors import DataError
 from attn.evaluation.classification import predicted_classes
 from attn.losses.classification import class_probabilities
 from attn.maps import attention, normalize_max
@@ -29,12 +30,14 @@ class ImageMaps:
         probabilities: float64 (C,); None where they are not known.
         maps: float32 (H0, W0) in [0, 1] at the image's size, each normalised by its own maximum there, by class index.
         mask: uint8 (H0, W0), where the batch has one.
+        whole: The network has seen all of the image; what a crop left out is 0 in the maps.
     """
 
     record: Record
     probabilities: NDArray[np.float64] | None
     maps: dict[int, NDArray[np.float32]]
     mask: NDArray[np.uint8] | None
+    whole: bool = True
 
 
 def image_maps(
@@ -48,6 +51,7 @@ def image_maps(
     labels: bool = True,
     maps: bool = True,
     grid: tuple[int, int] | None = None,
+    kept: bool = False,
 ) -> Iterator[ImageMaps]:
     """Run the network on a batch and give each image's maps, in order.
 
@@ -58,6 +62,10 @@ def image_maps(
         labels: Maps of the given classes.
         maps: Whether maps are wanted at all.
         grid: (h, w) over the whole image on which maps are given, and normalised, instead of the image's own pixels.
+        kept: The maps are to stand for the whole images from now on, in a store or as cues.
+
+    Raises:
+        DataError: Maps are to be kept, and the network has seen a part of an image only.
     """
     with evaluating(network):
         output = _forward(network, batch.images, kind, layer if maps else None)
@@ -72,7 +80,7 @@ def image_maps(
         if len(pairs_N2):
             maps_Nhw = attention(output, pairs_N2, kind=kind, layer=layer).detach().float()
     # Everything is computed before the first result is handed out: the network's mode is not left changed in between.
-    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw, grid)
+    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw, grid, kept=kept)
 
 
 def _by_image(
@@ -81,16 +89,25 @@ def _by_image(
     pairs_N2: Tensor,
     maps_Nhw: Tensor | None,
     grid: tuple[int, int] | None,
+    *,
+    kept: bool,
 ) -> Iterator[ImageMaps]:
     for row, record in enumerate(batch.records):
         mine = pairs_N2[:, 0] == row
         maps: dict[int, NDArray[np.float32]] = {}
+        whole = True
         if maps_Nhw is not None and bool(mine.any()):
-            in_image, _ = batch.geometry[row].to_image(maps_Nhw[mine], grid)
+            in_image, seen = batch.geometry[row].to_image(maps_Nhw[mine], grid)
+            whole = bool(seen.all())
+            if kept and not whole:
+                raise DataError(
+                    f"image {record.image_id!r}: the network sees a part of it only, and its maps would say of the "
+                    "rest that nothing is there: set input.resize to squash or short_side"
+                )
             values = normalize_max(in_image).cpu().numpy()
             maps = dict(zip(pairs_N2[mine, 1].tolist(), values, strict=True))
         mask = batch.masks[row] if row < len(batch.masks) else None
-        yield ImageMaps(record, probabilities_BC[row], maps, mask)
+        yield ImageMaps(record, probabilities_BC[row], maps, mask, whole)
 
 
 def _forward(network: nn.Module, images: Tensor, kind: MapKind, layer: str | None) -> Output:

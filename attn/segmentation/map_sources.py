@@ -150,7 +150,7 @@ class _ModelMaps:
         size = 1 if self.bundle.input.resize == "short_side" else self.config.batch_size
         batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
         for batch in build_loader(dataset, batches):
-            found = image_maps(network, batch.to(device), kind=self.kind, layer=self.layer)
+            found = image_maps(network, batch.to(device), kind=self.kind, layer=self.layer, kept=True)
             for position, image in zip(batch.indices, found, strict=True):
                 yield position, image.maps
 

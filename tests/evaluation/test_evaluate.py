@@ -100,6 +100,20 @@ def test_the_best_seed_threshold_finds_the_painted_blocks(batches: list[Batch], 
     assert result.scores["recall"].per_class == {"red": 1, "green": 1}
 
 
+def test_what_the_network_does_not_see_of_an_image_is_told_and_not_kept(batches: list[Batch]) -> None:
+    left = Geometry((8, 8), (0, 0, 8, 4), (8, 8))
+    parts = [replace(batch, geometry=(left, *batch.geometry[1:])) for batch in batches]
+    told = "of 2 of 4 images the network sees a part only"
+    assert [note for note in score(Painted(), parts).notes if note.startswith(told)]
+    assert not [note for note in score(Painted(), batches).notes if "a part only" in note]
+    assert [one.whole for one in image_maps(Painted(), parts[0], kind="grad_cam")] == [False, True]
+    with pytest.raises(DataError, match=r"image-0': the network sees a part of it only"):
+        list(image_maps(Painted(), parts[0], kind="grad_cam", kept=True))
+    beyond = Geometry((8, 8), (-2, -2, 12, 12), (8, 8))  # more than all of it
+    parts = [replace(batch, geometry=(beyond,) * 2) for batch in batches]
+    assert all(one.whole for batch in parts for one in image_maps(Painted(), batch, kind="grad_cam", kept=True))
+
+
 @pytest.mark.parametrize("threshold", [0, 20, 50])
 def test_figures_equal_segmentations_of_the_maps(batches: list[Batch], threshold: int) -> None:
     network = Painted()

@@ -154,6 +154,10 @@ def test_bad_input_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not know"):
         run("first", [f"root={root}", f"data.classes=[{', '.join(ScenesConfig().classes[:4])}]"])
     assert sorted(path.name for path in root.iterdir()) == ["first"], "nothing is left behind"
+    cropped = [f"root={tmp_path}/cropped", "input.resize=crop", "input.size=[48, 24]"]
+    for output in ("store", "png"):
+        with pytest.raises(DataError, match=r"train-000000': the network sees a part of it only.*input\.resize"):
+            run(str(root / "first" / "model"), [*cropped, f"output.kind={output}"])
     place = str(tmp_path / "maps")
     run("first", [f"root={root}", f"output.location={place}"])
     with pytest.raises(store.StoreError, match="other rows"):
