@@ -163,6 +163,7 @@ def test_mask_indices_of_any_depth(tmp_path: Path, make: Any) -> None:
     for data, words in [
         (tiff(255 - make.mask(1), 8, 0), "stores its values inverted"),
         (make.encode(Image.fromarray(make.mask(1)), "JPEG"), "JPEG.*palette or 8-bit grey PNG"),
+        (make.encode(Image.fromarray(make.mask(2)), "GIF"), "GIF.*palette or 8-bit grey PNG"),
         (b"P5 4 1 20\n" + bytes([0, 1, 2, 20]), "PPM"),
         (make.encode(Image.fromarray(GREY16), "PNG"), "is a I;16 image"),
     ]:
