@@ -13,6 +13,7 @@ LONGEST_PART = 240
 """Bytes of one part of an id: file systems allow 255, of which `_253.png` takes some."""
 LONGEST = 800
 """Bytes of an id: an object store allows keys of 1024."""
+NO_PART = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 STEM = 100
 HASHED = re.compile(r".*-[0-9a-f]{10}")
 
@@ -35,6 +36,8 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def text_fault(text: str) -> str | None:
     """Why a text cannot be written into files and messages; None where it can."""
+    if text.isascii() and text.isprintable() and not text.isspace() and text:
+        return None
     if not text.strip():
         return "is blank"
     kinds = {unicodedata.category(character) for character in text}
@@ -47,12 +50,12 @@ def name_fault(image_id: str) -> str | None:
     """Why an id cannot be the path of a file below a folder, as cues, masks and maps need it; None where it can."""
     if fault := text_fault(image_id):
         return fault
-    parts = [part.encode() for part in image_id.split("/")]
-    if any(part in (b"", b".", b"..") for part in parts):
+    if NO_PART.search(image_id):
         return "has an empty part, '.' or '..' between slashes"
     if "\\" in image_id:
         return "has a backslash"
-    if max(map(len, parts)) > LONGEST_PART or sum(map(len, parts)) + len(parts) > LONGEST:
+    written = image_id.encode()
+    if len(written) > LONGEST_PART and (len(written) > LONGEST or max(map(len, written.split(b"/"))) > LONGEST_PART):
         return f"is too long: {LONGEST_PART} bytes between slashes, and {LONGEST} in all, are allowed"
     return None
 
