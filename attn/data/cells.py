@@ -40,13 +40,13 @@ def text_of(value: Any) -> str:
 
 
 def path_of(value: Any) -> str | None:
-    """A value as a path, exactly as it is written; None where there is none.
+    """A value as a path, exactly as it is written; None where there is none (null, NaN, blank).
 
     Raises:
         DataError: The value is no text.
     """
     if isinstance(value, str):
-        return value or None
+        return value if value.strip() else None
     if value is None or value != value:
         return None
     raise DataError(f"{value!r} is no path")

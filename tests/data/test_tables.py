@@ -101,6 +101,13 @@ def test_what_a_cell_cannot_be(tmp_path: Path, make: Any) -> None:
             ManifestConfig(manifest=str(_table(tmp_path, make, **columns))).build()
 
 
+def test_blank_cells_are_nothing(tmp_path: Path, make: Any) -> None:
+    rows = "image,labels,mask,saliency,boxes,id,split\n0.jpg, ,  ,, , ,\n1.jpg,a\n\n"
+    root = make.write(tmp_path, {"t.csv": rows, "0.jpg": make.jpeg(0), "1.jpg": make.jpeg(1)})
+    records = ManifestConfig(manifest=f"{root}/t.csv").build().records
+    assert records == (Record("0", (), image=f"{root}/0.jpg"), Record("1", (0,), image=f"{root}/1.jpg"))
+
+
 def test_integer_classes_of_boxes(tmp_path: Path, make: Any) -> None:
     boxes = [[{"label": 0, "box": [0.0, 0.0, 2.0, 2.0]}], []]
     source = ManifestConfig(manifest=str(_table(tmp_path, make, labels=[0, 1], boxes=boxes))).build()
