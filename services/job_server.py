@@ -43,12 +43,12 @@ class JobServer:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self.lost: str | None = None
-        self.lost_since = self.retry_at = self.began = 0.0
+        self.lost_since = self.lost_until = self.retry_at = self.began = 0.0
 
     @property
     def lost_for(self) -> float:
-        """Seconds since the first of the calls that all failed."""
-        return time.monotonic() - self.lost_since if self.lost else 0.0
+        """Seconds between the first and the last of the calls that all failed: one slow call alone tells little."""
+        return self.lost_until - self.lost_since if self.lost else 0.0
 
     def check(self) -> None:
         """Raise LostContactError where no job server answers."""
@@ -106,10 +106,10 @@ class JobServer:
         return told
 
     def _losing(self, how: str) -> LostContactError:
+        now = self.lost_until = time.monotonic()
         if not self.lost:
-            self.lost_since = time.monotonic()
+            self.lost_since = now
         self.lost = f"lost contact: {self.url} {how}"
-        now = time.monotonic()
         self.retry_at = now + max(RETRY_SECONDS, now - self.began)
         return LostContactError(self.lost)
 
