@@ -48,7 +48,7 @@ from tests.environment import without_ray
 from tests.services.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS, STEPS = 3, 96
+EPOCHS, STEPS = 3, 64
 SMALL = {
     "data.count": 8 * STEPS,
     "data.size": 32,

@@ -79,20 +79,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     return run(config_for(root), run_id="calm")
 
 
-def test_recovers_by_itself_from_a_death_in_each_epoch(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    with workers_killed_in_mid_epoch(tmp_path / "hit", (0, 3), (1, 4), (2, 5)) as killed:
-        result = run(config_for(tmp_path), run_id="hit")
-    assert len(killed) == 3
-    assert json.loads((tmp_path / "hit/run.json").read_text())["attempts"] == 4
+def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(
+    undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    """It recovers from the first by itself, the second ends it and it is resumed, and it recovers from the third."""
+    folder = tmp_path / "hit"
+    with workers_killed_in_mid_epoch(folder, (0, 3), (1, 4), (2, 5)) as killed:
+        with pytest.raises(RunError, match="attn resume hit"):
+            run(config_for(tmp_path, "cluster.max_failures=1"), run_id="hit")
+        state = json.loads((folder / "run.json").read_text())
+        assert (len(killed), state["state"], state["attempts"]) == (2, "failed", 2)
+        result = resume(str(folder))
+    state = json.loads((folder / "run.json").read_text())
+    assert (len(killed), state["state"], state["attempts"]) == (3, "done", 4)
     assert same(result, undisturbed)
-
-
-def test_resumes_from_the_command_line_to_the_same_weights(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    with (
-        workers_killed_in_mid_epoch(tmp_path / "lost", (1, 4)) as killed,
-        pytest.raises(RunError, match="attn resume lost"),
-    ):
-        run(config_for(tmp_path, "cluster.max_failures=0"), run_id="lost")
-    assert killed
-    assert json.loads((tmp_path / "lost/run.json").read_text())["state"] == "failed"
-    assert same(resume(str(tmp_path / "lost")), undisturbed)
