@@ -31,6 +31,11 @@ COLOURED = 16
 """Difference between the channels above which a pixel is not grey."""
 EXIF_ORIENTATION, TIFF_BITS, TIFF_PHOTOMETRIC = 0x0112, 258, 262
 
+# Of metadata, and of a size that is refused here. Not by `catch_warnings`: images are read in threads, and it would
+# leave the process without any warning.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, module=r"PIL\.")
+
 
 class Photograph(NamedTuple):
     """A decoded image.
@@ -127,10 +132,8 @@ def _open(location: str) -> _Opened:
     if not data:
         raise FileFault(location, "is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata; the size is looked at below, whatever the filters say
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-            opened = None if _is_too_large(picture) else _load(picture)
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        opened = None if _is_too_large(picture) else _load(picture)
     except UnidentifiedImageError:
         raise FileFault(location, f"is not an image in a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:

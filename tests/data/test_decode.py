@@ -6,7 +6,10 @@ import contextlib
 import io
 import os
 import struct
+import threading
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +222,35 @@ def test_broken_images_are_named(tmp_path: Path, make: Any) -> None:
         read_image(str(tmp_path / "none.jpg"))
     with pytest.raises(FileFault, match="is a folder"):
         read_image(str(tmp_path))
+
+
+def test_reading_in_threads_leaves_other_warnings_alone(
+    tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = put(tmp_path / "x.jpg", make.jpeg(0))
+    first, second, end = threading.Event(), threading.Event(), threading.Event()
+    original = Image.open
+
+    def in_turn(*args: Any, **options: Any) -> Any:
+        """The reader that began first ends first."""
+        if not first.is_set():
+            first.set()
+            second.wait(9)
+        else:
+            second.set()
+            end.wait(9)
+        return original(*args, **options)
+
+    monkeypatch.setattr(Image, "open", in_turn)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(read_image, file)
+        first.wait(9)
+        other = pool.submit(read_image, file)
+        one.result()
+        end.set()
+        other.result()
+    assert list(warnings.filters) == before
 
 
 def test_an_enormous_picture_is_refused(tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
