@@ -6,6 +6,7 @@ __all__ = ["RayReporter", "accumulator_of", "train_worker"]
 
 import contextlib
 import json
+import platform
 import shutil
 import tempfile
 import time
@@ -23,6 +24,7 @@ from attn.config.kinds import read_config
 from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
 from attn.data.names import file_stem
+from attn.data.shared_memory import check_shared_memory
 from attn.errors import AttnError, RunError
 from attn.tracking import attach
 from attn.training.accumulation import Accumulator
@@ -55,6 +57,8 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     config = read_config(loop["config"], "config.yaml")
     world = World.current(ray.train.torch.get_device())
     try:
+        hosts = world.gather(platform.node())
+        world.together(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
         parts = world.together(lambda: config.build_parts(rank=world.rank, world=world.size))
         accumulator = world.together(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
         trainer = Trainer(config, world, parts, accumulator)
@@ -66,6 +70,11 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     except TrainingCancelled:
         return {"cancelled": True}
     return {"metrics": metrics}
+
+
+def _check_shared_memory(config: RunConfig, world: World, sharers: int) -> None:
+    images = config.training.batch_size // (world.size * config.training.accumulate_steps)
+    check_shared_memory(images, config.input.size, config.cluster.data_workers, sharers=sharers)
 
 
 def accumulator_of(config: RunConfig, world: World, folder: RunFolder) -> Accumulator | None:

@@ -1,8 +1,11 @@
 """Batches, prepared in this process or in worker processes beside it."""
 
+# pyright: reportPrivateUsage=false
+# How long PyTorch's iterator waits without end for a worker can only be seen from a class below it.
+
 from __future__ import annotations
 
-__all__ = ["Loader", "build_loader"]
+__all__ = ["Loader", "LoaderError", "build_loader"]
 
 import multiprocessing
 import sys
@@ -11,22 +14,81 @@ from typing import Any, cast
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
 from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch, collate
 from attn.data.sampler import Key
-from attn.errors import AttnError
+from attn.data.shared_memory import MORE, PREFETCH, describe
+from attn.errors import AttnError, DataError
+
+PATIENCE_S = 300.0
+"""How long no worker may hand over a batch before the loader is taken for stuck."""
+
+
+class LoaderError(DataError):
+    """The worker processes of a loader died, are stuck or cannot hand over what they have."""
+
+    code = "loader"
 
 
 class Loader(DataLoader[Batch]):
-    """A DataLoader that passes a user's error on as it was raised, without the worker's traceback around it."""
+    """A DataLoader that passes a user's error on as it was raised, without the worker's traceback around it.
+
+    Raises, when iterated:
+        LoaderError: A worker died, or none has handed over anything for minutes.
+    """
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for result in cast("Iterator[Batch | AttnError]", super().__iter__()):
+        results = cast("Iterator[Batch | AttnError]", self._begun())
+        while True:
+            try:
+                result = next(results)
+            except StopIteration:
+                return
+            except (RuntimeError, OSError, EOFError) as error:
+                # What a worker itself raised comes with its traceback, and is the program's fault.
+                if self.num_workers == 0 or str(error).startswith("Caught "):
+                    raise
+                raise _lost(f"{type(error).__name__} {error}".strip()) from error
             if isinstance(result, AttnError):
                 raise result
             yield result
+
+    def _begun(self) -> Any:
+        if self.num_workers == 0:
+            return super().__iter__()
+        try:
+            return super().__iter__()
+        except (OSError, RuntimeError) as error:  # no semaphores, no processes, or dead ones of an earlier epoch
+            raise _lost(f"{type(error).__name__} {error}".strip()) from error
+
+    def _get_iterator(self) -> _BaseDataLoaderIter:
+        if self.num_workers == 0:
+            return super()._get_iterator()
+        self.check_worker_number_rationality()
+        return _Watched(self)
+
+
+class _Watched(_MultiProcessingDataLoaderIter):
+    """Gives up waiting where nothing comes; PyTorch's own limit would also be how late it sees that a worker died."""
+
+    waited = 0.0
+
+    def _try_get_data(self, timeout: float = 5.0) -> Any:
+        found = super()._try_get_data(timeout)
+        self.waited = 0.0 if found[0] else self.waited + timeout
+        if self.waited >= PATIENCE_S:
+            raise RuntimeError(f"DataLoader: no batch for {self.waited:.0f} seconds")
+        return found
+
+
+def _lost(reason: str) -> LoaderError:
+    text = f"the worker processes that load images failed ({reason.splitlines()[0]})"
+    if "seconds" in reason:
+        return LoaderError(f"{text}: is the disk or object store of the images gone? Or set cluster.data_workers=0")
+    return LoaderError(f"{text}: were they killed, or out of memory? {describe()}; {MORE}")
 
 
 def build_loader(
@@ -34,7 +96,7 @@ def build_loader(
     batches: Iterable[Sequence[Key | int]],
     *,
     workers: int = 0,
-    prefetch: int = 2,
+    prefetch: int = PREFETCH,
     pin: bool | None = None,
 ) -> Loader:
     """A loader of given batches.
@@ -72,9 +134,27 @@ class _Batches:
 
     def __getitems__(self, keys: Sequence[Key | int]) -> Batch | AttnError:
         try:
-            return collate([self.dataset[key] for key in keys])
+            batch = collate([self.dataset[key] for key in keys])
+            return batch if get_worker_info() is None else _shared(batch)
         except AttnError as error:
             return error
+
+
+def _shared(batch: Batch) -> Batch:
+    """The batch in shared memory, whence its way out of this process copies nothing.
+
+    PyTorch would put it there in a thread that drops what does not fit, for which the receiver then waits for ever.
+
+    Raises:
+        LoaderError: There is not enough.
+    """
+    try:
+        for tensor in vars(batch).values():
+            if isinstance(tensor, torch.Tensor) and tensor.numel():
+                tensor.share_memory_()
+    except RuntimeError as error:
+        raise LoaderError(f"a batch of images does not fit into shared memory: {describe()}; {MORE}") from error
+    return batch
 
 
 def _process_options(prefetch: int) -> dict[str, Any]:
