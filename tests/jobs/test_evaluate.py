@@ -83,7 +83,8 @@ def test_the_same_evaluation_gives_the_same_figures_and_another_split_is_not_com
 
     first, again, batches = scored(), scored(), scored("batch_size=5")
     assert first == again
-    assert compare(first, batches).difference == pytest.approx(0, abs=1e-6)
+    # Batches of another size round differently on some processors: a pixel at the threshold may change sides.
+    assert compare(first, batches).difference == pytest.approx(0, abs=1e-3)
     with pytest.raises(AttnError, match="split"):
         compare(first, scored("data.split=test"))
     with pytest.raises(AttnError, match="resize"):

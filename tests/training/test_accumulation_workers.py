@@ -20,6 +20,7 @@ from attn.training.checkpoint import Position
 from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from tests.training.double import DoubleTrainer
 from tests.training.kept import keep
 
 SIZES = [
@@ -60,10 +61,9 @@ def config_of(case: str) -> TrainConfig:
 
 def train(case: str, folder: Path, world: World, start: Path | None = None) -> list[EpochRecord]:
     config = config_of(case)
-    parts = build_parts(config, rank=world.rank, world=world.size)
     accumulator = Accumulator(config.store, map_store.open(str(folder / "store")), "run", world, config.training.epochs)
     keeper = Keeper(folder / "checkpoints", world.rank)
-    Trainer(config, world, parts, accumulator).fit(keeper, start)
+    DoubleTrainer(config, world, accumulator).fit(keeper, start)
     return keeper.epochs
 
 

@@ -25,6 +25,7 @@ from attn.training.companion import CompanionStream, build_companion
 from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from tests.training.double import DoubleTrainer
 
 CLASSES = ("boat", "plane", "cow")
 SOURCE = ScenesConfig(count=7, size=32, seed=1, objects=(1, 1), single_label=True, classes=CLASSES[:2])
@@ -165,7 +166,7 @@ def _worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = {}
     for number, overrides in enumerate(RUNS):
-        trainer = Trainer(load(*overrides, "cluster.workers=2"), World.current())
+        trainer = DoubleTrainer(load(*overrides, "cluster.workers=2"), World.current())
         metrics = trainer.fit(Kept())
         found[number] = (metrics, weights(trainer))
     torch.save(found, f"{folder}/found-{rank}.pt")
@@ -187,12 +188,12 @@ def shares(tmp_path_factory: pytest.TempPathFactory) -> list[dict[int, Any]]:
 
 @pytest.mark.parametrize("number", range(len(RUNS)))
 def test_two_workers_train_both_networks_like_one_process(shares: list[dict[int, Any]], number: int) -> None:
-    alone = Trainer(load(*RUNS[number]), World.current())
+    alone = DoubleTrainer(load(*RUNS[number]), World.current())
     metrics, expected = alone.fit(Kept()), weights(alone)
     for found in shares:
-        assert found[number][0] == pytest.approx(metrics, rel=1e-4)
+        assert found[number][0] == pytest.approx(metrics, rel=1e-9)
         for name, value in expected.items():
-            torch.testing.assert_close(found[number][1][name], value, rtol=1e-4, atol=1e-6, msg=name)
+            torch.testing.assert_close(found[number][1][name], value, rtol=1e-9, atol=1e-12, msg=name)
     for name in expected:
         assert torch.equal(*(found[number][1][name] for found in shares)), name
 
