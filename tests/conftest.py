@@ -40,10 +40,18 @@ LONGEST_FIRST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first: processes take files in this order, and a long one at the end would leave a core idle."""
+    """Put long files first, and mark the tests whose outcome depends on what a machine may lack.
+
+    Processes take files in this order, and a long one at the end would leave a core idle. `.ci/run` runs the tests that
+    are marked with what they use, and without.
+    """
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+    for item in items:
+        if {"shared", "ceph_missing"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("optional")
 
 
 def pytest_runtest_setup() -> None:
@@ -142,10 +150,11 @@ def radosgw_node(ceph_installed: None) -> Iterator[ceph.Radosgw]:
 
 
 @pytest.fixture
-def radosgw(radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
+def radosgw(request: pytest.FixtureRequest, radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new bucket's URI on a real S3 server, which boto3 finds by the environment."""
     import boto3
 
+    assert request.node.get_closest_marker("optional"), "a parameter that asks for radosgw is to be marked so"
     for name, value in radosgw_node.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", *CHECKSUMS):  # a Ray session sets the latter, and leaves them behind

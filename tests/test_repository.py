@@ -179,11 +179,12 @@ def test_the_image_holds_every_package_of_the_wheel(repository: Path) -> None:
 
 
 def test_what_ci_calls_exists(repository: Path) -> None:
-    script = repository / ".ci" / "run"
-    assert script.stat().st_mode & 0o111
-    targets = re.findall(r"^make (\w+)$", script.read_text(), re.MULTILINE)
-    assert targets == ["lint", "test"]
-    for target in (*targets, "demo", "setup"):
+    text = (repository / ".ci" / "run").read_text()
+    for script in (".ci/run", *re.findall(r"^step (\.ci/\S+)", text, re.MULTILINE)):
+        assert (repository / script).stat().st_mode & 0o111, script
+    targets = re.findall(r"^step make (\w+)$", text, re.MULTILINE)
+    assert targets == ["setup", "lint", "test"]
+    for target in (*targets, "demo"):
         assert re.search(rf"^{target}:", (repository / "Makefile").read_text(), re.MULTILINE)
 
 

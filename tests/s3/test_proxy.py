@@ -20,7 +20,7 @@ from tests.s3.proxy import Action, Fault, Proxy, proxy
 from tests.s3.radosgw import Radosgw
 
 
-@pytest.fixture(params=["moto", "radosgw"])
+@pytest.fixture(params=["moto", pytest.param("radosgw", marks=pytest.mark.optional)])
 def behind(request: pytest.FixtureRequest) -> Iterator[tuple[Proxy, Any, str]]:
     """A proxy, a client of it that does not retry, and a bucket."""
     if request.param == "moto":

@@ -107,10 +107,10 @@ def test_crf_and_restriction() -> None:
     assert network.training
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_images_keep_their_order_on_many_processes(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_keep_their_order_on_many_processes(in_memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where probabilities, here of 700 kB, find no shared memory to go by."""
-    if not shared:
+    if not in_memory:
         monkeypatch.setattr(crf_pool, "SHARED_MEMORY", Path("/absent"))
     network = Seen()
     images = [_image(200 + seed, 300) for seed in range(4)] + [_image(300, 300)]

@@ -14,7 +14,7 @@ from attn.store.backends import Backend, Entry, LocalBackend, connect
 from attn.store.testing import CHECKS, Check, check
 
 
-@pytest.fixture(params=["local", "moto", "radosgw"])
+@pytest.fixture(params=["local", "moto", pytest.param("radosgw", marks=pytest.mark.optional)])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """An empty place."""
     if request.param == "local":
