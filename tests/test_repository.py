@@ -115,6 +115,16 @@ def test_requirements_satisfy_the_project(repository: Path) -> None:
         assert versions[name] in wanted.specifier, f"run `make lock`: {text}"
 
 
+def test_the_python_versions_are_said_alike(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    ((first, after),) = re.findall(r"^>=3\.(\d+),<3\.(\d+)$", project["requires-python"])
+    said = " or ".join(f"3.{minor}" for minor in range(int(first), int(after)))
+    assert f"Requirements: Python {said}, " in (repository / "README.md").read_text()
+    makefile = (repository / "Makefile").read_text()
+    assert f"(3, {first}) <= sys.version_info < (3, {after})" in makefile
+    assert f"Python {said} is needed" in makefile
+
+
 def test_the_cluster_file_is_one_that_ray_accepts(repository: Path) -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
