@@ -120,10 +120,10 @@ class Trainer:
             self.auxiliary.module.to(world.device)
         self.model: nn.Module = self.network
         if world.size > 1:
-            # Buffers stay each worker's own: a broadcast in the forward would overwrite what the first of two forward
-            # passes saved for its backward.
+            # Buffers stay each worker's own after the start: a broadcast in the forward would overwrite what the first
+            # of two forward passes saved for its backward.
             ids = [world.device.index] if world.device.type == "cuda" else None
-            self.model = DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
+            self.model = DistributedDataParallel(self.network, device_ids=ids, forward_sync_buffers=False)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
         self.position, self.running, self.cancelled = Position(), _Running(), False
         self.batches_per_epoch = len(self.parts.sampler)
