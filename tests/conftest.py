@@ -24,6 +24,8 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 ROOT = Path(__file__).resolve().parent.parent
+# Warnings of our own calls are errors in the processes that tests start, too: `tests/processes/sitecustomize.py`.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "tests/processes"), os.environ.get("PYTHONPATH")]))
 # The server takes any; tests search for these where no key belongs.
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "ACCESSKEYOFATEST", "AWS_SECRET_ACCESS_KEY": "made-up/for+tests/and+only/for+them"}
 

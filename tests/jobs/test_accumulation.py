@@ -20,6 +20,7 @@ from jobs.train import run
 from tests.conftest import S3_KEYS
 from tests.leaks import in_bucket, leaks, session_logs, under
 from tests.store.alike import assert_alike
+from tests.test_warnings import use_what_is_deprecated
 
 pytestmark = pytest.mark.usefixtures("ray_up")
 
@@ -100,6 +101,11 @@ def test_merges_run_as_tasks_in_their_order(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="three is too many") as caught:
         list(spread(_square, [1, 3, 2, -3]))
     assert type(caught.value) is StoreError
+
+
+def test_a_warning_of_our_own_call_is_an_error_in_a_task_of_ray() -> None:
+    with pytest.raises(FutureWarning, match="'x' is deprecated"):
+        list(spread(use_what_is_deprecated, ["attn.training.trainer", "jobs.train"]))
 
 
 def _square(number: int) -> int:
