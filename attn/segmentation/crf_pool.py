@@ -108,7 +108,11 @@ def spare_cores() -> int:
 
 def _context() -> Any:
     # A fork copies the locked locks of other threads (Ray's, CUDA's), and then hangs.
-    return torch.multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform != "linux":
+        return torch.multiprocessing.get_context("spawn")
+    context = torch.multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # which is imported once, and not by each process
+    return context
 
 
 def _start() -> None:
