@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor, multiprocessing
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from attn.data.sample import Batch
 from attn.methods import MethodConfig, Progress
 from attn.models import ModelConfig, Network
+from tests.training.two_workers import run_two
 
 PROGRESS = Progress(1, 0, 0.0)
 LABELS = [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]
@@ -87,7 +88,7 @@ def _worker(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("workers")
-    multiprocessing.spawn(_worker, (str(folder),), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
+    run_two(_worker, str(folder))
     return torch.load(Path(folder, "found.pt"), weights_only=True)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import multiprocessing
 
 from attn import store as map_store
 from attn.config.recipes import load_config
@@ -22,6 +21,7 @@ from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
 from tests.training.double import DoubleTrainer
 from tests.training.kept import keep
+from tests.training.two_workers import run_two
 
 SIZES = [
     "data.count=22", "data.size=32", "input.size=32", "model.widths=[8,8,8]", "model.stride=4", "validation.split=null",
@@ -112,7 +112,7 @@ def together(
         found[f"{case} resumed"] = target
         jobs.append((case, str(target), str(folder / "checkpoints/1-2")))
     meet = tmp_path_factory.mktemp("meet") / "meet"
-    multiprocessing.spawn(_worker, (jobs, str(meet)), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
+    run_two(_worker, jobs, str(meet))
     return found
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import multiprocessing
 
 from attn import store as map_store
 from attn.config.recipes import load_config
@@ -20,6 +19,7 @@ from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
 from attn.training.world import World
 from tests.training.kept import keep
+from tests.training.two_workers import run_two
 
 # 24 images in batches of 4, by one worker or by two together. Each worker normalises by statistics of its own images,
 # and random parts of the images make every epoch another.
@@ -114,5 +114,5 @@ def _worker(rank: int, calm: str, ended: str, meet: str) -> None:
 
 def test_two_workers_end_at_one_step_with_statistics_of_their_own(tmp_path: Path) -> None:
     calm, ended = make(tmp_path / "calm"), make(tmp_path / "ended")
-    multiprocessing.spawn(_worker, (str(calm), str(ended), str(tmp_path / "meet")), nprocs=2)
+    run_two(_worker, str(calm), str(ended), str(tmp_path / "meet"))
     assert same(calm, ended)
