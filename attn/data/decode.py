@@ -21,7 +21,7 @@ from attn.data.orientation import TURNS, UPRIGHT, lies_as_stored, turn
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 MASK_FORMATS = ("PNG", "TIFF", "BMP")
 """Those that keep indices: JPEG and most WebP change values, and writers of GIF renumber the colours that occur."""
-MASK_SCALES = {"P": 1, "L": 1, "1": 1, "L;2": 85, "L;4": 17}
+MASK_SCALES = {"P": 1, "P;1": 1, "P;2": 1, "P;4": 1, "L": 1, "1": 1, "L;2": 85, "L;4": 17}
 """What Pillow multiplies the values of a mask's file by, by the way that they are stored; others are refused."""
 GREY = ("1", "L", "LA")
 COLOURS = ("P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr")

@@ -45,9 +45,10 @@ def tiff(
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4)
 
 
-def png(values: bytes, size: tuple[int, int], bits: int) -> bytes:
-    """A grey PNG of (height, width) from its rows, filter bytes included."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], bits, 0, 0, 0, 0))]
+def png(values: bytes, size: tuple[int, int], bits: int, *, palette: bytes = b"") -> bytes:
+    """A grey PNG of (height, width), or one of a palette, from its rows, filter bytes included."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], bits, 3 if palette else 0, 0, 0, 0))]
+    chunks += [(b"PLTE", palette)] if palette else []
     chunks += [(b"IDAT", zlib.compress(values)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
@@ -161,8 +162,13 @@ def test_mask_indices_of_any_depth(tmp_path: Path, make: Any) -> None:
         (2, b"\x1b", [0, 1, 2, 3]),
         (4, b"\x01\x2f", [0, 1, 2, 15]),
     ]:
-        file = put(tmp_path / "m.png", png(b"\0" + row, (1, 4), bits))
-        assert read_mask(file, (1, 4), 15).tolist() == [expected]
+        for palette in (b"", bytes(range(3 << bits))):
+            file = put(tmp_path / "m.png", png(b"\0" + row, (1, 4), bits, palette=palette))
+            assert read_mask(file, (1, 4), 15).tolist() == [expected]
+    few = Image.fromarray(make.mask(1, 2, 3))
+    few.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])  # for which Pillow takes as few bits as do
+    for kind in ("PNG", "TIFF", "BMP"):
+        np.testing.assert_array_equal(read_mask(put(tmp_path / "m", make.encode(few, kind)), None, 3), few)
     for data, words in [
         (tiff(255 - make.mask(1), 8, 0), "stores its values inverted"),
         (make.encode(Image.fromarray(make.mask(1)), "JPEG"), "JPEG.*palette or 8-bit grey PNG"),
