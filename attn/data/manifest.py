@@ -140,6 +140,7 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
     if lacking or meant:
         problem = f"has no column {' or '.join(lacking)}; " if lacking else ""
         problem += f"it has {', '.join(names)}; known are {', '.join(COLUMNS)}"
+        meant += ["if that is not meant, call it something else"] if meant else []
         raise FileFault(location, "; ".join([problem, *meant]))
     return rows
 
@@ -151,7 +152,7 @@ def _read_csv(data: bytes, location: str) -> list[Row]:
         raise FileFault(location, f"has two columns {', '.join(twice)}")
     rows: list[Row] = []
     for cells in filter(None, lines):
-        rows.append(dict(zip(header, cells, strict=False)))
+        rows.append(dict.fromkeys(header, "") | dict(zip(header, cells, strict=False)))
         if any(cells[len(header) :]):
             problem = (
                 f'row {len(rows)} has {len(cells)} cells, the header {len(header)}; a cell with a comma needs " around'

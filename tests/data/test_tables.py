@@ -77,6 +77,7 @@ def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> N
         ("image,labels,maks\n0.jpg,a,m.png\n", "'maks' must be 'mask'"),
         ("image,labels,masks\n0.jpg,a,m.png\n", "'masks' must be 'mask'"),
         ("Image,Labels\n0.jpg,a\n", "no column image or labels; .*'Image' must be 'image'; 'Labels' must be 'labels'"),
+        ("image,labels,idx\n0.jpg,a,7\n", "'idx' must be 'id'; if that is not meant, call it something else"),
         ("image,labels,labels\n0.jpg,a,b\n", "two columns labels"),
         ("image,labels\n0.jpg,a,b\n", r"row 1 has 3 cells, the header 2"),
         ("image,labels\n0.jpg,\"['a', 'b']\"\n", r"row 1: labels: .*is a list as text; .*parted by \|"),
@@ -106,6 +107,8 @@ def test_blank_cells_are_nothing(tmp_path: Path, make: Any) -> None:
     root = make.write(tmp_path, {"t.csv": rows, "0.jpg": make.jpeg(0), "1.jpg": make.jpeg(1)})
     records = ManifestConfig(manifest=f"{root}/t.csv").build().records
     assert records == (Record("0", (), image=f"{root}/0.jpg"), Record("1", (0,), image=f"{root}/1.jpg"))
+    (root / "t.csv").write_text("image,labels\n0.jpg\n1.jpg,a\n")  # the first row has fewer cells than the header
+    assert ManifestConfig(manifest=f"{root}/t.csv").build().records == records
 
 
 def test_integer_classes_of_boxes(tmp_path: Path, make: Any) -> None:
