@@ -6,7 +6,7 @@ __all__ = ["IMAGE_SUFFIXES", "FolderConfig"]
 
 import logging
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from attn.config.base import BelowRoot, Location
@@ -45,7 +45,7 @@ class FolderConfig(SourceConfig):
         """
         root = self._of_split(self.root)
         own = {below(self.root, path) for path in (self.masks, self.saliency) if path}
-        there = [name for name in list_folders(root) if join(root, name) not in own]
+        there = [name for name in list_folders(root) if not _leads_to(join(root, name), own)]
         if not there:
             have = ", ".join(list_folders(self.root)) or "no folders"
             raise DataError(
@@ -53,7 +53,8 @@ class FolderConfig(SourceConfig):
                 "Set data.root and data.split (split=. where the classes lie in the root itself)"
             )
         classes = in_order(map(normal, there)) if self.classes is None else tuple(map(normal, self.classes))
-        strange = [name for name in there if normal(name) not in classes]
+        numbers = {name: number for number, name in enumerate(classes)}
+        strange = [name for name in there if normal(name) not in numbers]
         if strange:
             raise DataError(f"{root}: {', '.join(strange)} are not among the classes {', '.join(classes)}")
         images = _images_in(root, there)
@@ -70,7 +71,7 @@ class FolderConfig(SourceConfig):
         records = [
             Record(
                 image_id=name,
-                labels=(classes.index(normal(name.partition("/")[0])),),
+                labels=(numbers[normal(name.partition("/")[0])],),
                 image=join(root, image),
                 mask=mask,
                 saliency=saliency and join(saliency, f"{name}.png"),
@@ -88,12 +89,16 @@ class FolderConfig(SourceConfig):
         place = below(self.root, path)
         return self._of_split(place) if set(classes) & set(list_folders(self._of_split(place))) else place
 
-    def _other_names(self, classes: Sequence[str], but: set[str]) -> list[str]:
+    def _other_names(self, classes: Sequence[str], but: Collection[str]) -> list[str]:
         """Of the images of all splits, with the split before them and without."""
-        splits = [name for name in list_folders(self.root) if join(self.root, name) not in but]
+        splits = [name for name in list_folders(self.root) if not _leads_to(join(self.root, name), but)]
         images = {split: _images_in(join(self.root, split), classes) for split in splits}
         names = [(split, posixpath.splitext(image)[0]) for split, found in images.items() for image in found]
         return [*(name for _, name in names), *(f"{split}/{name}" for split, name in names)]
+
+
+def _leads_to(folder: str, places: Collection[str]) -> bool:
+    return any(f"{place}/".startswith(f"{folder}/") for place in places)
 
 
 def _images_in(root: str, classes: Sequence[str]) -> list[str]:

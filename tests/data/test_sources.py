@@ -213,6 +213,10 @@ def test_masks_and_saliency_of_folders_lie_with_or_without_the_split(tmp_path: P
     make.write(root, {"val/own/cat/b.png": mask})
     assert beside().classes == ("cat", "train"), "what holds masks is no class"
     assert beside().records[1].mask == beside().records[1].saliency == f"{root}/val/own/cat/b.png"
+    make.write(root, {"val/more/masks/cat/b.png": mask})
+    deeper = FolderConfig(root=str(root / "val"), split=".", masks="more/masks", saliency="own").build()
+    assert deeper.classes == ("cat", "train"), "nor is what leads to them"
+    assert deeper.records[1].mask == f"{root}/val/more/masks/cat/b.png"
 
 
 # manifests
