@@ -82,12 +82,13 @@ class CocoConfig(SourceConfig):
             own = found[entry["id"]]
             name, single = str(entry["id"]), [item for item in own if not item.get("iscrowd")]
             outlines[name] = [(numbers[item["category_id"]], item) for item in own if item.get("segmentation")]
+            outlined = "annotations" in content and len(outlines[name]) == len(own)  # else background would be guessed
             records.append(
                 Record(
                     image_id=name,
                     labels=tuple(sorted({numbers[item["category_id"]] for item in single})),
                     image=image,
-                    mask=f"{location}#{name}" if outlines[name] or ("annotations" in content and not own) else None,
+                    mask=f"{location}#{name}" if outlined else None,
                     boxes=tuple(
                         (numbers[item["category_id"]], _box(item["bbox"])) for item in single if "bbox" in item
                     ),

@@ -89,9 +89,9 @@ class FolderConfig(SourceConfig):
         place = below(self.root, path)
         return self._of_split(place) if set(classes) & set(list_folders(self._of_split(place))) else place
 
-    def _other_names(self, classes: Sequence[str], but: Collection[str]) -> list[str]:
-        """Of the images of all splits, with the split before them and without."""
-        splits = [name for name in list_folders(self.root) if not _leads_to(join(self.root, name), but)]
+    def _other_names(self, classes: Sequence[str], exclude: Collection[str]) -> list[str]:
+        """Of the images of all splits, with the split before them and without; `exclude` holds no images."""
+        splits = [name for name in list_folders(self.root) if not _leads_to(join(self.root, name), exclude)]
         images = {split: _images_in(join(self.root, split), classes) for split in splits}
         names = [(split, posixpath.splitext(image)[0]) for split, found in images.items() for image in found]
         return [*(name for _, name in names), *(f"{split}/{name}" for split, name in names)]

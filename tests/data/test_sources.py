@@ -69,6 +69,20 @@ def test_coco(coco: Path) -> None:
     np.testing.assert_array_equal(copy.load(2).mask, crowd)
 
 
+@pycocotools_warns
+@pytest.mark.parametrize("outline", [{}, {"segmentation": []}, {"segmentation": None}])
+def test_coco_objects_without_outlines(coco: Path, make: Any, outline: dict[str, Any]) -> None:
+    content = make.coco()
+    bare = {"id": 99, "image_id": 3, "category_id": content["categories"][0]["id"], "bbox": [20, 1, 5, 5]} | outline
+    make.write(
+        coco, {"annotations/instances_val.json": json.dumps(content | {"annotations": [*content["annotations"], bare]})}
+    )
+    source = CocoConfig(root=str(coco), split="val").build()
+    masks = {record.image_id: source.load(index).mask is None for index, record in enumerate(source.records)}
+    assert masks == {"12": False, "3": True, "7": False}, "its pixels would be background"
+    assert len(source.records[1].boxes) == 3
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
