@@ -244,7 +244,7 @@ class Trainer:
             names = batch.image_ids + (batch.companion.image_ids if batch.companion else ())
             ids = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
             raise TrainingStopped(
-                f"{', '.join(f'{name} = {float(parts[name])}' for name in bad)} at epoch {epoch + 1}, "
+                f"{', '.join(f'{name} = {parts[name].item()}' for name in bad)} at epoch {epoch + 1}, "
                 f"step {self.position.step + 1}, images {ids}; the update was not made. "
                 "Lower optimizer.lr, or set training.clip_norm"
             )
