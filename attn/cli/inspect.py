@@ -15,7 +15,7 @@ from attn.cli.tables import print_rows
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from attn.data.source import SourceConfig
+    from attn.data.check import Report
 
 
 @command
@@ -73,32 +73,44 @@ def check_data(
 ) -> Result:
     """Read every image and label of a split, and list what is wrong with each file.
 
+    With a recipe, all splits that its run reads are checked, and images that it trains on and validates on are listed.
+
     For example: attn data check data.source=voc data.root=VOC2012 data.split=val
     """
-    from attn.data.check import check_config
+    reports = _reports(recipe, overrides or [])
+    first, ok = next(iter(reports.values())), all(report.ok for report in reports.values())
 
-    report = check_config(_source_config(recipe, overrides or []))
+    def show(console: Console) -> None:
+        for field, report in reports.items():
+            console.print(f"{field}: {report}", markup=False)
+
     return Result(
-        report.to_json(),
-        lambda console: console.print(str(report), markup=False),
-        status=0 if report.ok else FAILED,
+        first.to_json() | {"ok": ok, "splits": {field: report.to_json() for field, report in reports.items()}},
+        show,
+        status=0 if ok else FAILED,
     )
 
 
-def _source_config(recipe: str | None, overrides: list[str]) -> SourceConfig:
+def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
+    """What is wrong with each split, by the field that names it."""
     if recipe is not None and "=" not in recipe:
         from attn.config.recipes import load_any_config
         from attn.config.run import RunConfig
+        from attn.config.train import TrainConfig
         from attn.errors import ConfigError
+        from attn.training.data_check import check_run
 
         config = load_any_config(recipe, overrides)
         if not isinstance(config, RunConfig):
             raise ConfigError(
                 f"{recipe} is of kind {config.kind} and has no data of its own: name the recipe that it runs"
             )
-        return config.data
+        second = config.method.companion if isinstance(config, TrainConfig) else None
+        return check_run(config, second.source if second else None)
     from attn.config.data import DataConfig
     from attn.config.resolve import resolve
+    from attn.data.check import check_config
 
     given = [*([recipe] if recipe else []), *overrides]
-    return resolve(DataConfig, "", "command line", given).data
+    data = resolve(DataConfig, "", "command line", given).data
+    return {f"data.split={data.split}": check_config(data)}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from attn.config.recipes import list_recipes
 from attn.config.resolve import resolve
@@ -62,9 +66,37 @@ def test_data_are_checked_by_overrides_alone(attn: Any) -> None:
 
 
 def test_data_are_checked_by_a_recipe(attn: Any) -> None:
-    done = attn("data", "check", list_recipes()[0].name, "data.source=scenes", "data.count=2")
+    done = attn("data", "check", "scenes_grad_cam", "data.count=2")
     assert done.status == 0
-    assert done.out.startswith("2 images")
+    assert done.out.startswith("data.split=train: 2 images")
+    assert "\nvalidation.split=val: 2 images" in done.out
+
+
+def test_a_recipe_s_data_are_checked_for_images_trained_on_and_validated_on(attn: Any, tmp_path: Path) -> None:
+    rows = ["id,image,labels,split"]
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        rows.append(f"{number},{number}.png,{'ab'[number % 2]},{'train' if number < 2 else 'val'}")
+    shutil.copy(tmp_path / "1.png", tmp_path / "3.png")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    check = [
+        "data",
+        "check",
+        "scenes_grad_cam",
+        "data.source=manifest",
+        f"data.manifest={tmp_path}/table.csv",
+        "--json",
+    ]
+    done = attn(*check, "validation.split=val")
+    assert (done.status, done.json["errors"]) == (1, 0)
+    (finding,) = done.json["splits"]["validation.split=val"]["findings"]
+    assert finding["severity"] == "error"
+    assert "3 (trained on as 1)" in finding["message"]
+    assert attn(*check, "validation.split=val", "validation.allow_overlap=true").status == 0
+    done = attn(*check, "validation.split=nosuch")
+    assert done.status == 1
+    assert "nosuch" in done.json["splits"]["validation.split=nosuch"]["findings"][0]["message"]
 
 
 def test_data_with_errors_end_with_1_and_all_findings(attn: Any, tmp_path: Path) -> None:

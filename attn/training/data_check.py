@@ -1,0 +1,50 @@
+"""Checks all data of a run: what it trains on, and what it validates on."""
+
+from __future__ import annotations
+
+__all__ = ["check_run"]
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from attn.data.check import Finding, Report, check_config
+from attn.data.source import SourceConfig
+from attn.errors import DataError
+from attn.training.run_parts import overlap_notices
+
+if TYPE_CHECKING:
+    from attn.config.run import RunConfig
+
+
+def check_run(config: RunConfig, second: SourceConfig | None = None) -> dict[str, Report]:
+    """Read the data of a run as `check_config` does.
+
+    Args:
+        second: What it trains on beside its own data.
+
+    Returns:
+        One report for each split, by the field that names it, the run's own data first. Images that are trained on and
+        validated on are a finding of the split to validate on. That one is left out where it is the split to train on.
+    """
+    reports = {f"data.split={config.data.split}": check_config(config.data)}
+    if second is not None:
+        reports[f"method.source.split={second.split}"] = check_config(second)
+    split = config.validation.split
+    if split is not None and split != config.data.split:
+        validation = config.data.model_copy(update={"split": split})
+        report = check_config(validation)
+        shared = _overlap(config, [config.data, *([second] if second else [])], validation)
+        reports[f"validation.split={split}"] = replace(report, findings=(*shared, *report.findings))
+    return reports
+
+
+def _overlap(config: RunConfig, trained: list[SourceConfig], validated: SourceConfig) -> list[Finding]:
+    try:
+        own, *more, theirs = (one.model_copy(update={"on_error": "skip"}).build() for one in (*trained, validated))
+    except DataError:  # which a report has already
+        return []
+    try:
+        notices = overlap_notices(config, own, theirs, *more)
+    except DataError as error:
+        return [Finding("error", "duplicate", validated.split, str(error))]
+    return [Finding("warning", "duplicate", validated.split, text) for text in notices]
