@@ -72,11 +72,12 @@ class Report:
     def __str__(self) -> str:
         """The report as plain text, findings last."""
         width = max(map(len, self.per_class), default=0)
+        found = (("error", len(self.errors)), ("warning", len(self.warnings)))
         lines = [
             f"{self.images} images, {self.with_mask} with a mask, {self.with_boxes} with boxes, "
             f"{self.with_saliency} with saliency",
             *(f"  {name:<{width}} {count:>6}" for name, count in self.per_class.items()),
-            f"{len(self.errors)} errors, {len(self.warnings)} warnings",
+            ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in found),
             *(f"  {finding}" for finding in (*self.errors, *self.warnings)),
         ]
         return "\n".join(lines)

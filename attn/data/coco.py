@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from attn.config.base import BelowRoot, Location
-from attn.data.files import FileFault, below, join, list_files, not_there, read_bytes, within
+from attn.data.files import FileFault, absent_folder, below, join, list_files, not_there, read_bytes, within
 from attn.data.orientation import lies_as_stored, stored_size, turn
 from attn.data.outlines import draw
 from attn.data.sample import Box, Record, make_box
@@ -111,7 +111,8 @@ class CocoConfig(SourceConfig):
         there = list_files(folder)
         if name not in there:
             splits = [item[10:-5] for item in there if item.startswith("instances_") and item.endswith(".json")]
-            have = f"{folder} has {', '.join(splits)}" if splits else f"there are no instances_*.json in {folder}"
+            none = f"there are no instances_*.json in {folder}{absent_folder(folder)}"
+            have = f"{folder} has {', '.join(splits)}" if splits else f"{none}; set data.root"
             raise DataError(f"split {self.split!r} is not there; {have}. data.annotations names a file elsewhere")
         return join(folder, name)
 

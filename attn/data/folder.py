@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from attn.config.base import BelowRoot, Location
-from attn.data.files import below, join, list_files, list_folders
+from attn.data.files import absent_folder, below, join, list_files, list_folders
 from attn.data.names import in_order, normal
 from attn.data.sample import Record
 from attn.data.source import FileSource, SourceConfig, masks_in, refuse_absent
@@ -49,7 +49,7 @@ class FolderConfig(SourceConfig):
         if not there:
             have = ", ".join(list_folders(self.root)) or "no folders"
             raise DataError(
-                f"{root}: no class folders in it; {self.root} has {have}. "
+                f"{root}: no class folders in it; {self.root} has {have}{absent_folder(self.root)}. "
                 "Set data.root and data.split (split=. where the classes lie in the root itself)"
             )
         classes = in_order(map(normal, there)) if self.classes is None else tuple(map(normal, self.classes))

@@ -24,6 +24,8 @@ from attn.errors import DataError
 COLUMNS = ("image", "labels", "mask", "boxes", "saliency", "id", "split")
 NEAR = 0.75
 """From which similarity on a column's name is taken for a mistyped one."""
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""What spreadsheets also write between the cells of a CSV file, some of them by the machine's language."""
 EXAMPLE = '[{"label": "cat", "box": [left, top, right, bottom]}]'
 Row = dict[str, Any]
 
@@ -141,6 +143,8 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
         problem = f"has no column {' or '.join(lacking)}; " if lacking else ""
         problem += f"it has {', '.join(names)}; known are {', '.join(COLUMNS)}"
         meant += ["if that is not meant, call it something else"] if meant else []
+        if len(names) == 1 and (parting := next((sign for sign in OTHER_SEPARATORS if sign in names[0]), None)):
+            problem += f"; cells are parted by {OTHER_SEPARATORS[parting]} there: save the table with commas"
         raise FileFault(location, "; ".join([problem, *meant]))
     return rows
 

@@ -19,7 +19,18 @@ from pydantic import field_validator
 
 from attn.config.base import BelowRoot, Location
 from attn.data.decode import read_mask
-from attn.data.files import FileFault, below, join, list_files, list_folders, not_there, read_bytes, stem_of, within
+from attn.data.files import (
+    FileFault,
+    absent_folder,
+    below,
+    join,
+    list_files,
+    list_folders,
+    not_there,
+    read_bytes,
+    stem_of,
+    within,
+)
 from attn.data.label_file import read_label_file
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import (
@@ -222,7 +233,9 @@ def _find_root(root: str, year: int) -> str:
         years = [name for name in list_folders(folder) if name.startswith("VOC") and name != "VOCdevkit"]
         if years:
             raise DataError(f"{folder} has no {wanted}, but {', '.join(years)}; set data.year")
-    raise DataError(f"{root}: no JPEGImages folder in it, nor in VOCdevkit/{wanted} below it; set data.root")
+    raise DataError(
+        f"{root}: no JPEGImages folder in it, nor in VOCdevkit/{wanted} below it{absent_folder(root)}; set data.root"
+    )
 
 
 def _is_path(split: str) -> bool:

@@ -79,4 +79,5 @@ def test_a_source_that_cannot_be_built(tmp_path: Path) -> None:
     report = check_config(FolderConfig(root=str(tmp_path)))
     assert not report.ok
     assert [finding.kind for finding in report.findings] == ["source"]
+    assert "1 error, 0 warnings\n  error (source) train: " in str(report)
     assert "no class folders" in str(report)

@@ -34,6 +34,17 @@ def test_the_family_is_chosen_by_its_tag() -> None:
         Holder.model_validate({"data": {"source": "none"}})
 
 
+@pytest.mark.parametrize("source", ["voc", "coco", "folder"])
+def test_a_root_that_is_not_there(tmp_path: Path, source: str) -> None:
+    config = Holder.model_validate({"data": {"source": source, "root": str(tmp_path / "nosuch")}}).data
+    with pytest.raises(DataError, match=r"nosuch.*\(there is no such folder\).* data\.root"):
+        config.build()
+    (tmp_path / "nosuch" / "annotations").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"nosuch") as caught:
+        config.build()
+    assert "no such folder" not in str(caught.value)
+
+
 # COCO
 
 pycocotools_warns = pytest.mark.filterwarnings(
@@ -294,6 +305,8 @@ def test_parquet_manifest_with_objects(s3_server: str, tmp_path: Path, make: Any
     [
         (HEADER, "has no rows"),
         ("picture,labels\nx,y\n", "has no column image; it has picture, labels"),
+        ("image;labels;mask\nx;y;z\n", "no column image or labels; .*parted by semicolons there: save .* with commas"),
+        ("image\tlabels\nx\ty\n", "parted by tabs there: save the table with commas"),
         (HEADER + "pictures/a.jpg,cow,,,,,\n", "row 1 has the unknown class 'cow'"),
         (HEADER + "../a.jpg,,,,,,\n", r"list\.csv: row 1: .*leads out of"),
         (HEADER + "gs://x/a.jpg,,,,,,\n", "neither a local path nor an s3"),
