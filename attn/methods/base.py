@@ -136,7 +136,10 @@ class MethodConfig(Variant, tag="name"):
         raise TypeError(f"{type(self).__name__} does not say which parts its steps have")
 
     def idle_fields(self, epoch: int) -> frozenset[str]:
-        """Its own fields that change neither the training in an epoch (from 0) nor the map that it is scored by."""
+        """Its own fields that change neither the training in an epoch (from 0) nor the map that it is scored by.
+
+        During a warm-up `warmup_epochs` is one of them: a longer one is the same so far.
+        """
         return frozenset()
 
 

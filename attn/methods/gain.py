@@ -105,7 +105,8 @@ class GainConfig(MethodConfig):
             return frozenset()
         mining = {"alpha", "mask_scale", "mask_threshold", "mining_score", "mining_parameters", "mining_normalizer"}
         _, helped = self.at_work(epoch)
-        return frozenset(mining | (set() if helped else {"extra_weight", "extra_map", "weight_gradient"}))
+        idle = mining | {"warmup_epochs"} | (set() if helped else {"extra_weight", "extra_map", "weight_gradient"})
+        return frozenset(idle)
 
     def at_work(self, epoch: int) -> tuple[bool, bool]:
         """Whether attention mining and extra supervision train the network in an epoch."""

@@ -84,7 +84,7 @@ class IcascConfig(MethodConfig):
     def idle_fields(self, epoch: int) -> frozenset[str]:
         if epoch >= self.warmup_epochs:
             return frozenset()
-        return frozenset(type(self).model_fields) - {"name", "map_kind", "warmup_epochs"}
+        return frozenset(type(self).model_fields) - {"name", "map_kind"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ["LOWER", "check_data", "differs_after", "figure_fault", "figures_of"]
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
@@ -18,13 +18,15 @@ from attn.config.train import TrainConfig
 from attn.data.source import SourceConfig
 from attn.errors import DataError
 from attn.evaluation.score import OF_CLASSIFIER, OF_MAPS
+from attn.sweep.space import Dimension
 
 LOWER = ("train/loss", "val/loss")
 """Figures that are the better the lower they are; of the other terms of a loss a sweep's author knows."""
 _FAR = 10_000
 """Epochs to look ahead where their number depends on the data."""
-_APART = ("store.", "checkpoint.", "tracking.")
-"""Sections whose fields change neither a training nor its scores."""
+_APART = frozenset({"store", "checkpoint", "tracking"})
+"""Sections whose fields change neither a training nor its scores; those of the store change its own figures."""
+_WARMUP = "method.warmup_epochs"
 _OF_PIPELINE = ("miou", "miou_crf", "cue_miou", "cue_miou_all", "cue_coverage", "cue_precision")
 
 
@@ -114,17 +116,22 @@ def _scored(metric: str, split: str | None, trial: RunConfig | PipelineConfig) -
     return trial.data if split is None else trial.data.model_copy(update={"split": split})
 
 
-def differs_after(trial: RunConfig | PipelineConfig, fields: Iterable[str]) -> int | None:
-    """After how many epochs trials that differ in these fields alone can first differ in a score.
+def differs_after(trial: RunConfig | PipelineConfig, space: Mapping[str, Dimension], metric: str) -> int | None:
+    """After how many epochs trials that differ in these fields alone can first differ in a figure.
 
     Returns:
         None where no epoch makes them differ.
     """
-    searched = [name for name in fields if not name.startswith(_APART)]
+    apart = _APART - {metric.partition("/")[0]}
+    searched = [name for name in space if name.partition(".")[0] not in apart]
     if not isinstance(trial, TrainConfig):
         return 1 if searched or isinstance(trial, PipelineConfig) else None
+    method = trial.method
+    if _WARMUP in space:  # all trials are equal for as long as the shortest warm-up of any
+        lengths = [value for value in space[_WARMUP].ends() if isinstance(value, int | float)]
+        method = method.model_copy(update={"warmup_epochs": min(lengths, default=0)})
     for epoch in range(_epochs(trial)):
-        idle = {f"method.{name}" for name in trial.method.idle_fields(epoch)}
+        idle = {f"method.{name}" for name in method.idle_fields(epoch)}
         if not idle.issuperset(searched):
             return epoch + 1
     return None

@@ -188,11 +188,12 @@ def _without_figure(document: Document, config: SweepConfig, trials: Mapping[str
 
 def _all_equal(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
     """Trials that a scheduler would compare before they differ, or that never do."""
-    names, first = ", ".join(config.space), differs_after(trial, config.space)
+    names, first = ", ".join(config.space), differs_after(trial, config.space, config.objective.metric)
     warm = "during method.warmup_epochs the network trains without what is searched"
     if first is None:
+        late = any(name.startswith("method.") for name in config.space)
         return Fault(document.place(("space",)), f"all trials would be equal: {names} change nothing that is scored",
-                     f"search other fields; {warm}, which must leave epochs after it")  # fmt: skip
+                     f"search other fields{f'; {warm}, which must leave epochs after it' if late else ''}")  # fmt: skip
     if isinstance(config.scheduler, Asha) and (grace := config.scheduler.grace_epochs) is not None and grace < first:
         return Fault(
             document.place(("scheduler", "grace_epochs")),

@@ -177,7 +177,7 @@ OTHERS: dict[str, Any] = {
     "alpha": 0.3, "mask_scale": 7.0, "mask_threshold": 0.25, "mining_score": "logit", "mining_parameters": "fixed",
     "mining_normalizer": "constant", "extra_weight": 3.0, "extra_map": "raw", "weight_gradient": False,
     "iou_inner": 0.0, "iou_last": 0.5, "consistency": 2.0, "mask_fraction": 0.4, "mask_gradient": True,
-    "normalize": "none",
+    "normalize": "none", "warmup_epochs": 2,
 }  # fmt: skip
 
 

@@ -184,6 +184,9 @@ def judged(file: str, *changes: str) -> str:
         (GAIN, ["objective.metric=val/loss"], "the better the lower it is .objective.mode=min"),
         (GAIN, ["objective.mode=min"], "seed_miou is the better the higher it is .objective.mode=max"),
         (GAIN, ["scheduler={name: asha, grace_epochs: 4}"], "still equal: .*scheduler.grace_epochs=5 or more"),
+        (GAIN, ["scheduler={name: asha, grace_epochs: 1}", "space={method.warmup_epochs: [4, 1]}"], "epochs=2 or more"),
+        (GAIN, ["space={method.warmup_epochs: [9, 11]}"], "all trials would be equal: method.warmup_epochs"),
+        (GAIN, ["space={method.warmup_epochs: [long, 4]}"], "valid integer"),
         (GAIN, ["set.method.warmup_epochs=9"], "all trials would be equal: method.alpha change nothing"),
         (GAIN, ["space={store.fusion: [max, mean]}", "set.store.accumulate=true"], "all trials would be equal"),
         (SEGMENT, ["space={checkpoint.keep: [1, 2]}"], "all trials would be equal"),
@@ -210,7 +213,17 @@ def test_what_trials_will_not_report_or_not_differ_in_is_refused_before_they_run
         (GAIN, ["objective.metric=pointing", "set.validation.every_epochs=3"]),
         (GAIN, ["scheduler={name: asha, grace_epochs: 5}"]),
         (GAIN, ["scheduler={name: asha, grace_epochs: 1}", "space.optimizer.lr=[0.1, 0.01]"]),
-        (GAIN, ["scheduler={name: asha, grace_epochs: 1}", "space={method.warmup_epochs: [1, 4]}"]),
+        (GAIN, ["scheduler={name: asha, grace_epochs: 1}", "space={method.warmup_epochs: [0, 4]}"]),
+        (GAIN, ["scheduler={name: asha, grace_epochs: 2}", "space={method.warmup_epochs: [4, 1]}"]),
+        (
+            GAIN,
+            [
+                "objective.metric=store/accepted",
+                "set.store.accumulate=true",
+                "set.store.start_epoch=0",
+                "space={store.gate: [strict, top_k]}",
+            ],
+        ),
         (GAIN, ["scheduler.name=pbt", "space.model.batch_norm=[train, frozen]"]),
         (SEGMENT, ["objective.metric=train/cross_entropy", "objective.mode=min"]),
         (PIPELINE, ["objective.metric=cue_coverage"]),
@@ -228,6 +241,10 @@ def test_rungs_begin_where_trials_begin_to_differ() -> None:
     assert plan("set.method.warmup_epochs=0").differ_after == 1
     assert plan("space.optimizer.lr=[0.1, 0.01]").differ_after == 1
     assert plan("space.training.epochs=[3, 12]").epochs == 12
+    # By the shortest warm-up of the trials, and not by the one of their base.
+    assert plan("space.method.warmup_epochs=[6, 2]").differ_after == 3
+    assert plan("space={method.warmup_epochs: {low: 2, high: 5, integer: true, count: 3}}").differ_after == 3
+    assert plan("space.method.warmup_epochs=[0, 2]").differ_after == 1
     helped = ["set.method.extra_supervision=masks", "space={method.extra_weight: [1, 2]}"]
     assert plan(*helped).differ_after == 5
     assert plan(*helped, "set.method.warmup_extra=true").differ_after == 1
