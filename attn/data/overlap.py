@@ -10,6 +10,7 @@ __all__ = ["shared_images"]
 
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -96,6 +97,8 @@ def _stat(location: str) -> _File | None:
     try:
         status = os.stat(location)
     except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):  # a pipe or device may have no end, or wait for a writer for ever
         return None
     return _File(location, (status.st_dev, status.st_ino), status.st_size)
 

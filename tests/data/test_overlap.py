@@ -57,6 +57,17 @@ def test_files_that_differ_anywhere_are_two(tmp_path: Path) -> None:
         assert shared_images(_source(str(tmp_path / "plain")), _source(str(tmp_path / name))) == []
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("/dev/zero", tmp_path / "device")
+    for name in ("pipe", "device"):
+        place = str(tmp_path / name)
+        assert shared_images(_source(place), _source(str(empty))) == []
+        assert shared_images(_source(str(empty)), _source(place, "/dev/full")) == []
+
+
 def test_objects_are_told_apart_by_their_tags(tmp_path: Path, s3_server: str) -> None:
     contents = {"one": b"a" * 9, "same": b"a" * 9, "other": b"b" * 9}
     for name, content in contents.items():
