@@ -15,6 +15,8 @@ import numpy as np
 SHOWN = 60
 """Characters of a wrong value in a message."""
 LEAST_POINTS = 3
+MOST_BITS = 60
+"""Of a length in a compressed code; longer ones would take a time that grows with their square."""
 
 
 def draw(outline: Any, size: tuple[int, int]) -> np.ndarray:
@@ -77,7 +79,7 @@ def _decompressed(text: str) -> list[int]:
     value = shift = 0
     for character in text:
         bits = ord(character) - 48
-        if not 0 <= bits < 64:
+        if not 0 <= bits < 64 or shift > MOST_BITS:
             return [-1]
         value |= (bits & 31) << shift
         shift += 5

@@ -73,6 +73,7 @@ def test_polygons_are_drawn_where_they_are() -> None:
         ({"size": [20, 30], "counts": [600.0]}, "does not add up"),
         ({"size": [20, 30], "counts": "zzzz"}, "does not add up"),
         ({"size": [20, 30], "counts": "o" * 40}, "does not add up"),
+        ({"size": [20, 30], "counts": "o" * 3_000_000}, "does not add up"),
         ({"size": [20, 30], "counts": "\u00ff"}, "does not add up"),
         ({"size": [20, 30]}, "does not add up"),
         ({"size": [30, 20], "counts": [600]}, "of a 20x30 image, but the image is 30x20"),
