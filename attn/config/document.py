@@ -35,8 +35,10 @@ OF_ANY_SOURCE = frozenset({"on_error", "single_label"})
 """How data is read, whichever it is."""
 
 SECRETS = (
+    # Of servers and databases: a password may hold / ? and #, though it must not.
+    (re.compile(r"((?i:https?|postgresql|mysql|mssql)[\w+]*:)/*[^\s\"']*@"), r"\1//***@"),
     (re.compile(r"://[^/\s]*@"), "://***@"),
-    (re.compile(r"([?&][^?&=\s]*(?i:password|passwd|pwd|token|secret|key|signature)[^?&=\s]*=)[^&\s\"']*"), r"\1***"),
+    (re.compile(r"([?&][^?&=\s]*(?i:pass(?!file)|pwd|token|secret|key|signature)[^?&=\s]*=)[^&\s\"']*"), r"\1***"),
 )
 
 

@@ -93,7 +93,9 @@ def _fault_of(uri: str) -> str | None:
             f"must start with one of {', '.join(f'{name}://' for name in SCHEMES)}; MLflow no longer writes to plain "
             "folders: leave tracking.uri out for an SQLite file under root"
         )
-    if re.search(r"^[^/]*//[^/]*@|\?.*(?i:password|token|secret|key)", uri):
+    # An unescaped / ? or # in a password hides the @ from any parser of URIs, so it is looked for everywhere.
+    login = r"^[^/]*//[^/]*@" if scheme == "sqlite" else "@"
+    if re.search(login + r"|\?.*(?i:pass(?!file)|pwd|token|secret|key)", uri):
         return (
             "must not hold a user or password, since it is saved with the run: set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD instead (for a database: PGPASSWORD, or run an MLflow server)"

@@ -40,7 +40,14 @@ def test_the_config_wins_over_the_environment_and_that_over_the_default(monkeypa
     assert load_any_config("scenes_gain", []).tracking.uri is None
 
 
-@pytest.mark.parametrize("uri", ["databricks", "./mlruns", "http://host/?token=hunter2", "sqlite://"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "databricks", "./mlruns", "http://host/?token=hunter2", "sqlite://", "http://me:a/b#hunter2@host",
+        "https://me:a/b?hunter2@host", "postgresql://me:a/b#hunter2@host/db", "postgresql://host/db?passwd=hunter2",
+        "http:me:hunter2@host",
+    ],
+)  # fmt: skip
 def test_an_environment_that_no_run_can_use_is_told_by_its_name(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT, uri)
     with pytest.raises(ConfigError, match=f"tracking: {ENVIRONMENT} of the environment .* give tracking.uri") as caught:
@@ -48,6 +55,21 @@ def test_an_environment_that_no_run_can_use_is_told_by_its_name(uri: str, monkey
     assert "hunter2" not in str(caught.value)
     assert load_any_config("scenes_gain", ["tracking.enabled=false"]).tracking.uri is None
     assert load_any_config("scenes_gain", ["tracking.uri=http://other"]).tracking.uri == "http://other"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:a/hunter2@host", "http://me:a/b#hunter2@host", "postgresql+psycopg2://me:a/hunter2@host/db",
+        "http:/me:hunter2@host", "https://me:hunter2@a@host", "postgresql://host/db?pass=hunter2",
+        "mysql+pymysql://host/db?user=me&pwd=hunter2", "sqlite://me:hunter2@host/a.db",
+    ],
+)  # fmt: skip
+def test_a_password_in_a_config_is_refused_however_it_is_written(uri: str) -> None:
+    with pytest.raises(ConfigError, match="must not hold a user or password") as caught:
+        load_any_config("scenes_gain", [f"tracking.uri={uri}"])
+    assert "hunter2" not in str(caught.value)
+    assert TrackingConfig(uri="sqlite:////tmp/me@host/a.db").uri == "sqlite:////tmp/me@host/a.db"
 
 
 @pytest.mark.parametrize(
