@@ -102,7 +102,8 @@ def _by_image(
             if kept and not whole:
                 raise DataError(
                     f"image {record.image_id!r}: the network sees a part of it only, and its maps would say of the "
-                    "rest that nothing is there: set input.resize to squash or short_side"
+                    "rest that nothing is there. `attn maps MODEL input.resize=squash` makes maps of whole images; for "
+                    "cues, name the store that it writes as their source"
                 )
             values = normalize_max(in_image).cpu().numpy()
             maps = dict(zip(pairs_N2[mine, 1].tolist(), values, strict=True))

@@ -162,6 +162,10 @@ def test_model(scenes: Source, tmp_path: Path) -> None:
     other = ScenesConfig(count=2, size=40, classes=scenes.classes[:3]).build()
     with pytest.raises(DataError, match="classes"):
         _make(other, _labels(ModelMaps(model=str(tmp_path / "m"))), tmp_path / "c")
+    parts = InputConfig(size=(40, 20), resize="crop")
+    save_bundle(tmp_path / "p", network.state_dict(), model=model, classes=scenes.classes, input=parts, **options)
+    with pytest.raises(DataError, match=r"sees a part of it only.*`attn maps MODEL input.resize=squash`.*for cues"):
+        _make(scenes, _labels(ModelMaps(model=str(tmp_path / "p"))), tmp_path / "c")
 
 
 def test_sweep_finds_what_single_runs_give(scenes: Source, map_store: str, tmp_path: Path) -> None:
