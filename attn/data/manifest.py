@@ -10,7 +10,7 @@ import io
 import json
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
@@ -67,12 +67,13 @@ class ManifestConfig(SourceConfig):
         named, faults = _labels_of(rows, self.classes)
         raise_all(faults, self.manifest)
         classes = tuple(map(normal, self.classes or ())) or in_order(name for names in named for name in names)
+        numbers = {name: number for number, name in enumerate(classes)}
         records = []
-        for number in self._rows_of_split(rows):
+        for position in self._rows_of_split(rows):
             try:
-                records.append(self._record(rows[number], named[number], classes))
+                records.append(self._record(rows[position], named[position], numbers))
             except DataError as error:
-                faults.append(f"row {number + 1}: {error}")
+                faults.append(f"row {position + 1}: {error}")
         raise_all(faults, self.manifest)
         records.sort(key=lambda record: record.image_id)
         refuse_missing(records, self.on_error, self.manifest)
@@ -91,17 +92,17 @@ class ManifestConfig(SourceConfig):
             )
         return chosen
 
-    def _record(self, row: Row, names: list[str], classes: tuple[str, ...]) -> Record:
+    def _record(self, row: Row, names: list[str], numbers: Mapping[str, int]) -> Record:
         image = self._location(row, "image")
         if image is None:
             raise DataError("the column 'image' is empty")
         return Record(
             image_id=_cell(row, "id") or self._id_of(image),
-            labels=tuple(sorted({classes.index(name) for name in names})),
+            labels=tuple(sorted({numbers[name] for name in names})),
             image=image,
             mask=self._location(row, "mask"),
             saliency=self._location(row, "saliency"),
-            boxes=_boxes(row.get("boxes"), classes),
+            boxes=_boxes(row.get("boxes"), numbers),
         )
 
     @property
@@ -205,7 +206,7 @@ def _labels(value: Any) -> list[str]:
     return [normal(name) for part in parts if (name := text_of(part))]
 
 
-def _boxes(value: Any, classes: tuple[str, ...]) -> tuple[tuple[int, Box], ...]:
+def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...]:
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return ()
     try:
@@ -213,6 +214,6 @@ def _boxes(value: Any, classes: tuple[str, ...]) -> tuple[tuple[int, Box], ...]:
         found = [(normal(text_of(entry["label"])), make_box(*entry["box"])) for entry in entries]
     except (ValueError, TypeError, KeyError, OverflowError, DataError) as error:
         raise DataError(f"boxes is {value!r} ({error}); expected JSON such as {EXAMPLE}") from None
-    if strange := [label for label, _ in found if label not in classes]:
+    if strange := [label for label, _ in found if label not in numbers]:
         raise DataError(f"a box has the unknown class {strange[0]!r}")
-    return tuple((classes.index(label), box) for label, box in found)
+    return tuple((numbers[label], box) for label, box in found)
