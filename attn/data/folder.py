@@ -16,7 +16,10 @@ from attn.data.sample import Record
 from attn.data.source import FileSource, SourceConfig, masks_in, refuse_absent
 from attn.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""Of the formats that `attn.data.decode` reads."""
 log = logging.getLogger(__name__)
 
 

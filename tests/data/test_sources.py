@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from pathlib import Path
@@ -11,10 +12,12 @@ import boto3
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from pyarrow import parquet
 from pydantic import ValidationError
 
 from attn.config.base import Config
+from attn.data.decode import FORMATS
 from attn.data.files import name_of
 from attn.data.scenes import CLASSES, SPLITS, render
 from attn.data.source import FileSource, SourceConfig
@@ -242,6 +245,16 @@ def test_masks_and_saliency_of_folders_lie_with_or_without_the_split(tmp_path: P
     deeper = FolderConfig(root=str(root / "val"), split=".", masks="more/masks", saliency="own").build()
     assert deeper.classes == ("cat", "train"), "nor is what leads to them"
     assert deeper.records[1].mask == f"{root}/val/more/masks/cat/b.png"
+
+
+def test_folders_hold_files_of_every_format_that_is_read(tmp_path: Path, make: Any) -> None:
+    names = {kind: kind.lower() for kind in FORMATS} | {"JPEG": "JPG", "PPM": "pgm", "JPEG2000": "jp2"}
+    names |= {"MPO": "jfif"}  # of a telephone: a JPEG with a second image behind the first
+    picture = Image.open(io.BytesIO(make.jpeg(0))).convert("L")
+    files = {f"train/cat/{kind}.{suffix}": make.encode(picture, kind) for kind, suffix in names.items()}
+    source = FolderConfig(root=str(make.write(tmp_path, files))).build()
+    assert [record.image_id for record in source.records] == sorted(f"cat/{kind}" for kind in names)
+    assert {source.load(index).image.shape for index in range(len(names))} == {(20, 30, 3)}
 
 
 # manifests
