@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 import contextlib
+import difflib
 import json
 import pickle
 from collections.abc import Generator
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from attn.methods.base import MapKind
 
 FORMAT = 1
+SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def find_bundle(target: str, root: str = "runs") -> Path:
     looked = ", ".join(str(place) for place in places)
     raise WeightsError(
         f"no trained model {target!r}: looked for model.json in {looked}; give a finished run's id or folder"
+        + _meant(target, root)
     )
 
 
@@ -208,3 +211,15 @@ def load_weights(network: nn.Module, folder: Path) -> None:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise WeightsError(f"{weights} does not fit the network that model.json describes: {error}") from None
+
+
+def _meant(target: str, root: str) -> str:
+    """For the end of a message: the state of the run that has no model yet, and the models of similar names."""
+    runs = (place / "run.json" for place in (Path(target), Path(root, target)))
+    states = [json.loads(run.read_text("utf-8")).get("state") for run in runs if run.is_file()]
+    said = f"; that run is {states[0]}" if states else ""
+    name = Path(target).name
+    there = sorted(model.parent.parent.name for model in Path(root).glob("*/model/model.json"))
+    stages = [run for run in there if run.startswith(f"{name}-")]
+    near = stages[:SHOWN] or difflib.get_close_matches(name, there, n=1)
+    return f"{said} (did you mean {' or '.join(near)}?)" if near else said

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from attn.config.segment import SegmentConfig
-from attn.data.classes import check_classes
 from attn.data.loader import build_loader
 from attn.data.source import Source
 from attn.segmentation.crf_pool import LocalCrfPool, spare_cores
@@ -23,7 +22,7 @@ from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.refinement import Refinement
 from attn.segmentation.validation import validate
 from attn.training.inputs import check_inputs
-from attn.training.run_parts import RunParts, build_sampler, build_source
+from attn.training.run_parts import RunParts, build_sampler, build_source, build_validation
 
 if TYPE_CHECKING:
     from attn.pictures.segmentation import SegmentationPreview
@@ -70,7 +69,9 @@ def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) ->
     dataset = SegmentationDataset(source, config.input, train=True, seed=config.seed, labels=labels, grid=grid)
     sampler = build_sampler(config, source, rank=rank, world=world)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
-    return SegmentationParts(source, dataset, sampler, loader, method, network, config, _validation(config, source))
+    return SegmentationParts(
+        source, dataset, sampler, loader, method, network, config, build_validation(config, source)
+    )
 
 
 def crf_processes(config: SegmentConfig, world: int) -> int:
@@ -88,13 +89,3 @@ def crf_processes(config: SegmentConfig, world: int) -> int:
         return threads if threads > 1 else 0
     here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     return max(1, spare_cores() // here - 1 - config.cluster.data_workers)
-
-
-def _validation(config: SegmentConfig, source: Source) -> Source | None:
-    if config.validation.split is None:
-        return None
-    val_source = config.data.model_copy(update={"split": config.validation.split}).build()
-    check_classes(
-        source.classes, val_source.classes, what=f"split {config.data.split!r}", of=f"split {config.validation.split!r}"
-    )
-    return val_source

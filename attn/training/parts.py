@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from attn.config.train import TrainConfig
-from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
@@ -26,7 +25,7 @@ from attn.models.map_size import MapSize
 from attn.models.network import Network
 from attn.training.companion import CompanionStream, build_companion
 from attn.training.inputs import check_inputs
-from attn.training.run_parts import RunParts, build_sampler, build_source
+from attn.training.run_parts import RunParts, build_sampler, build_source, build_validation
 from attn.training.validation import validate
 
 if TYPE_CHECKING:
@@ -121,12 +120,9 @@ def _companion(config: TrainConfig, rank: int, world: int, source: Source) -> Co
 def _validation(
     config: TrainConfig, rank: int, world: int, source: Source
 ) -> tuple[AttentionDataset | None, DataLoader[Batch] | None]:
-    if config.validation.split is None:
+    val_source = build_validation(config, source)
+    if val_source is None:
         return None, None
-    val_source = config.data.model_copy(update={"split": config.validation.split}).build()
-    check_classes(
-        source.classes, val_source.classes, what=f"split {config.data.split!r}", of=f"split {config.validation.split!r}"
-    )
     dataset = AttentionDataset(val_source, config.input, train=False, seed=config.seed)
     # Images that keep their aspect differ in size, and only equal ones make a batch.
     size = 1 if config.input.resize == "short_side" else max(1, config.training.batch_size // world)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Previewer", "RunParts", "Steps", "build_sampler", "build_source", "overlap_notices"]
+__all__ = ["Previewer", "RunParts", "Steps", "build_sampler", "build_source", "build_validation", "overlap_notices"]
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.overlap import shared_images
 from attn.data.sample import Batch
@@ -40,6 +41,27 @@ def build_source(config: RunConfig) -> Source:
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
     return source
+
+
+def build_validation(config: RunConfig, source: Source) -> Source | None:
+    """The images to validate on; None where the run validates on nothing.
+
+    Args:
+        source: What is trained on.
+
+    Raises:
+        DataError: There is no such split, or its classes are others; names the field that chose it.
+    """
+    split = config.validation.split
+    if split is None:
+        return None
+    try:
+        validated = config.data.model_copy(update={"split": split}).build()
+    except DataError as error:
+        problem = f"validation.split={split}: {error} (set validation.split, or null to train without validation)"
+        raise DataError(problem) from error
+    check_classes(source.classes, validated.classes, what=f"split {config.data.split!r}", of=f"split {split!r}")
+    return validated
 
 
 def overlap_notices(config: RunConfig, source: Source, validated: Source | None, *more: Source) -> list[str]:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from attn.data.transforms import InputConfig
-from attn.models.bundle import load_bundle, save_bundle
+from attn.errors import WeightsError
+from attn.models.bundle import find_bundle, load_bundle, save_bundle
 from attn.models.network import ModelConfig
+from tests.bundles import tiny_bundle
 
 
 @pytest.mark.parametrize("layer", ["last", "inner"])
@@ -36,3 +38,21 @@ def test_a_bundle_knows_the_layer_that_was_trained(tmp_path: Path, layer: str) -
     del description["layer"]
     (tmp_path / "model.json").write_text(json.dumps(description))
     assert load_bundle(tmp_path).layer == "last", "models from before the field"
+
+
+def test_what_a_name_without_a_model_may_mean(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("voc-gain", "all-train-1a", "all-segment-2b"):
+        tiny_bundle(runs / name / "model")
+    for name in ("stopped", "all"):
+        (runs / name).mkdir(exist_ok=True)
+        (runs / name / "run.json").write_text('{"state": "failed"}')
+    for given, said in {
+        "voc-gian": r"run's id or folder \(did you mean voc-gain\?\)$",
+        "stopped": r"run's id or folder; that run is failed$",
+        "all": r"that run is failed \(did you mean all-segment-2b or all-train-1a\?\)$",
+        "zzz": r"run's id or folder$",
+    }.items():
+        for target in (given, str(runs / given)):
+            with pytest.raises(WeightsError, match=said):
+                find_bundle(target, str(runs))

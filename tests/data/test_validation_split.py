@@ -1,0 +1,32 @@
+"""The split that a run validates on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.config.recipes import load_config
+from attn.config.train import TrainConfig
+from attn.errors import DataError
+from attn.training.run_parts import build_source, build_validation
+
+
+@pytest.mark.parametrize("source", ["coco", "folder", "manifest"])
+def test_a_validation_split_that_is_not_there_names_its_field(tmp_path: Path, make: Any, source: str) -> None:
+    """The data is right and `data.split`, too: what is to be set is another field."""
+    own = {"manifest": f"manifest={tmp_path}/t.csv"}.get(source, f"root={tmp_path}")
+    photographs = {f"train/{name}/{name}.jpg": make.jpeg(number) for number, name in enumerate("ab")}
+    rows = "image,labels\n" + "".join(f"{image},{image[6]}\n" for image in photographs)
+    make.write(tmp_path, make.coco_files() | photographs | {"t.csv": rows})
+    split = "val" if source == "coco" else "train"
+    config = load_config(TrainConfig, "scenes_gain", [f"data.source={source}", f"data.{own}", f"data.split={split}"])
+    chosen = {wanted: config.validation.model_copy(update={"split": wanted}) for wanted in ("nosuch", split, None)}
+    images = build_source(config)
+    with pytest.raises(DataError, match=r"^validation\.split=nosuch: .*\(set validation\.split, or null to train"):
+        build_validation(config.model_copy(update={"validation": chosen["nosuch"]}), images)
+    same = build_validation(config.model_copy(update={"validation": chosen[split]}), images)
+    assert same is not None
+    assert list(same.records) == list(images.records)
+    assert build_validation(config.model_copy(update={"validation": chosen[None]}), images) is None
