@@ -43,7 +43,7 @@ def create(
 
     Raises:
         MapError: Rows are given twice or are none.
-        StoreError: There is a store, or an argument is out of range.
+        StoreError: There is a store, or one of a format that can be read only, or an argument is out of range.
         ConditionsIgnoredError: The server ignores conditional writes.
     """
     if fusion not in FUSIONS:
@@ -86,6 +86,7 @@ def create(
         if found != value:
             what = "other rows" if name == "rows_digest" else f"{name} {found!r} and not {value!r}"
             raise StoreError(f"{backend.uri} holds a store with {what}; choose another place")
+    store.definition.check_writable(backend.uri)
     return store
 
 

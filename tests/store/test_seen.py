@@ -168,6 +168,9 @@ def test_a_mean_that_was_written_before_is_not_gone_on_with(written_before: tupl
         lambda: store.begin("run", from_version=store.at().version),
         lambda: store.begin("other"),
         lambda: store.fork(store.at().version, "trial"),
+        lambda: maps.create(
+            store.uri, rows=store.rows, grid=store.grid, fusion="mean", classes=store.definition.classes, exist_ok=True
+        ),
     ):
         with pytest.raises(StoreError, match=r"\(format 1\), which counted what a crop did not see as 0 .* new store"):
             write()
