@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["path_of", "text_of"]
+__all__ = ["path_of", "shown", "text_of"]
 
+import reprlib
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from attn.errors import DataError
+
+LONGEST = 4096
+"""Characters of a name or path; no file system allows more."""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def text_of(value: Any) -> str:
@@ -26,9 +32,9 @@ def text_of(value: Any) -> str:
         case None:
             return ""
         case str():
-            return value.strip()
+            return _bounded(value).strip()
         case bytes():
-            return _decoded(value).strip()
+            return _bounded(_decoded(value)).strip()
         case bool() | int():
             return str(value)
         case float() | Decimal():
@@ -36,7 +42,7 @@ def text_of(value: Any) -> str:
                 return ""
             return str(int(value)) if value % 1 == 0 else str(value)
         case _:
-            raise DataError(f"{value!r} is neither text nor a number")
+            raise DataError(f"{shown(value)} is neither text nor a number")
 
 
 def path_of(value: Any) -> str | None:
@@ -46,14 +52,25 @@ def path_of(value: Any) -> str | None:
         DataError: The value is no text.
     """
     if isinstance(value, str):
-        return value if value.strip() else None
+        return _bounded(value) if value.strip() else None
     if value is None or value != value:
         return None
-    raise DataError(f"{value!r} is no path")
+    raise DataError(f"{shown(value)} is no path")
+
+
+def shown(value: Any) -> str:
+    """A value for a message: a cell may hold a whole file."""
+    return _SHORT.repr(value)
+
+
+def _bounded(text: str) -> str:
+    if len(text) > LONGEST:
+        raise DataError(f"{shown(text)} has {len(text)} characters; a name or path has at most {LONGEST}")
+    return text
 
 
 def _decoded(value: bytes) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise DataError(f"{value!r} is not UTF-8 text") from None
+        raise DataError(f"{shown(value)} is not UTF-8 text") from None

@@ -68,7 +68,7 @@ def named_classes(folder: str, names: Collection[str]) -> tuple[str, ...] | None
     place = join(folder, CLASSES_FILE)
     try:
         classes = json.loads(read_bytes(place))
-    except ValueError:
+    except (ValueError, RecursionError):
         classes = None
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise FileFault(place, "is no list of class names: make the folder again")

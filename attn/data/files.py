@@ -155,6 +155,8 @@ def _listing(folder: str) -> tuple[list[str], list[str]]:
             return [], []
         except OSError as error:
             raise FileFault(folder, f"cannot be listed ({error.strerror or type(error).__name__})") from None
+        except ValueError as error:
+            raise FileFault(folder, f"cannot be a folder's name ({error})") from None
         files = [name for name, is_folder in kinds if not is_folder]
         folders = [name for name, is_folder in kinds if is_folder]
     return (

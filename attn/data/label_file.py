@@ -85,5 +85,5 @@ def _read(location: str) -> dict[str, Any]:
             raise FileFault(location, f"must hold a mapping with ids, labels and classes; or {HOW}")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
         raise FileFault(location, f"is not a readable NPZ or JSON file ({error}); {HOW}") from None

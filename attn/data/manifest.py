@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
-from attn.data.cells import path_of, text_of
+from attn.data.cells import path_of, shown, text_of
+from attn.data.classes import some_names
 from attn.data.files import FileFault, read_bytes, within
 from attn.data.names import in_order, normal
 from attn.data.sample import Box, Record, make_box
@@ -80,12 +81,17 @@ class ManifestConfig(SourceConfig):
         return FileSource(classes, records, self.on_error)
 
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
-        splits = [_cell(row, "split") for row in rows]
+        splits = []
+        for number, row in enumerate(rows, start=1):
+            try:
+                splits.append(_cell(row, "split"))
+            except DataError as error:
+                raise FileFault(self.manifest, f"row {number}: {error}") from None
         if self.split == "all" or (self.split == "train" and not any(splits)):
             return list(range(len(rows)))
         chosen = [number for number, split in enumerate(splits) if split == self.split]
         if not chosen:
-            have = f"it has {', '.join(sorted(set(splits) - {''}))}" if any(splits) else "it has no column 'split'"
+            have = f"it has {some_names(sorted(set(splits) - {''}))}" if any(splits) else "it has no column 'split'"
             raise DataError(
                 f"{self.manifest}: no row of split {self.split!r}; {have}. data.split=all takes every row; "
                 "validation.split=null trains without validation"
@@ -200,7 +206,7 @@ def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[list
 def _labels(value: Any) -> list[str]:
     if isinstance(value, str):
         if value.strip().startswith("[") and value.strip().endswith("]"):
-            raise DataError(f"{value!r} is a list as text; write class names parted by |, such as cat|dog")
+            raise DataError(f"{shown(value)} is a list as text; write class names parted by |, such as cat|dog")
         value = value.split("|")
     parts = value if isinstance(value, list) else [value]
     return [normal(name) for part in parts if (name := text_of(part))]
@@ -211,9 +217,15 @@ def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...
         return ()
     try:
         entries = json.loads(value) if isinstance(value, str) else value
-        found = [(normal(text_of(entry["label"])), make_box(*entry["box"])) for entry in entries]
-    except (ValueError, TypeError, KeyError, OverflowError, DataError) as error:
-        raise DataError(f"boxes is {value!r} ({error}); expected JSON such as {EXAMPLE}") from None
+        found = [(normal(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, DataError) as error:
+        raise DataError(f"boxes is {shown(value)} ({error}); expected JSON such as {EXAMPLE}") from None
     if strange := [label for label, _ in found if label not in numbers]:
         raise DataError(f"a box has the unknown class {strange[0]!r}")
     return tuple((numbers[label], box) for label, box in found)
+
+
+def _box(edges: Any) -> Box:
+    if not isinstance(edges, list):  # a text has parts too
+        raise TypeError(f"the box {shown(edges)} is no list")
+    return make_box(*cast("list[Any]", edges))

@@ -97,9 +97,15 @@ def test_what_a_cell_cannot_be(tmp_path: Path, make: Any) -> None:
         ({"labels": ["a"], "mask": [0]}, "row 1: mask: 0 is no path"),
         ({"labels": [{"a": 1}]}, "row 1: labels: .*neither text nor a number"),
         ({"labels": ["a"], "id": [[1]]}, r"row 1: id: \[1\] is neither"),
+        ({"labels": ["a"], "mask": [{"bytes": bytes(10**6), "path": "0.png"}]}, "mask: .*'path': '0.png'.* is no path"),
+        ({"labels": ["x" * 10**6]}, "row 1: labels: 'x.* has 1000000 characters; a name or path has at most 4096"),
+        ({"labels": [b"\xff" * 10**6]}, "row 1: labels: .* is not UTF-8"),
+        ({"labels": ["a"], "boxes": ["x" * 10**6]}, "row 1: boxes is 'x.*; expected JSON"),
+        ({"labels": ["a"], "split": [[1]]}, r"table.parquet: row 1: split: \[1\] is neither"),
     ]:
-        with pytest.raises(DataError, match=words):
+        with pytest.raises(DataError, match=words) as caught:
             ManifestConfig(manifest=str(_table(tmp_path, make, **columns))).build()
+        assert len(str(caught.value)) < 1000
 
 
 def test_blank_cells_are_nothing(tmp_path: Path, make: Any) -> None:
@@ -135,12 +141,19 @@ def test_label_files_of_every_type(tmp_path: Path) -> None:
         ({"ids": ["a"], "labels": [[1]], "classes": "x"}, "classes must be a list of names"),
         ({"ids": 3, "labels": [[1]], "classes": ["x"]}, "ids must be a list of names"),
         ({"ids": [None], "labels": [[1]], "classes": ["x"]}, "none of them empty"),
+        ([[[]]], "must hold a mapping"),
         ({"ids": [["a"]], "labels": [[1]], "classes": ["x"]}, "neither text nor a number"),
     ],
 )
 def test_what_a_label_file_cannot_mean(tmp_path: Path, content: Any, words: str) -> None:
     (tmp_path / "l.json").write_text(json.dumps(content))
     with pytest.raises(FileFault, match=words):
+        read_label_file(str(tmp_path / "l.json"), ["a"], ["x"])
+
+
+def test_a_label_file_of_brackets(tmp_path: Path) -> None:
+    (tmp_path / "l.json").write_text("[" * 100_000)
+    with pytest.raises(FileFault, match="is not a readable NPZ or JSON file"):
         read_label_file(str(tmp_path / "l.json"), ["a"], ["x"])
 
 
