@@ -9,6 +9,7 @@ __all__ = ["VOC_CLASSES", "VocConfig"]
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple, TypeVar
@@ -53,8 +54,10 @@ VOC_CLASSES = (
 """In the official order: mask value = position + 1."""
 
 MASKS = "SegmentationClass"
+BESIDE_NAME = re.compile(r"-?\d+|.*/.*")
+"""What may follow a name in a list: numbers, as in a class's own list, or the mask's path, as in SBD's."""
 TABLE = (
-    "Of another set of images or classes make a table: data.source=manifest data.manifest=TABLE.csv data.root=..., "
+    "For other images or classes make a table: data.source=manifest data.manifest=TABLE.csv data.root=..., "
     "with the columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"
 )
 Labels = tuple[int, ...]
@@ -142,7 +145,7 @@ class VocConfig(SourceConfig):
             refuse_missing(records, self.on_error, where)
         except DataError as error:
             others = any(not name.endswith(".jpg") for name in list_files(join(root, "JPEGImages")))
-            raise DataError(f"{error} {TABLE}" if others else str(error)) from None
+            raise DataError(f"{error}. {TABLE}" if others else str(error)) from None
         return FileSource(VOC_CLASSES, records, self.on_error, faults)
 
     def _masks(self, root: str, names: list[str]) -> list[str | None]:
@@ -263,8 +266,8 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
     names = {}
     for number, line in enumerate(lines, start=1):
         words = line.split()
-        if words[1:] and words[1] not in ("-1", "0", "1") and not words[1].startswith("/"):  # SBD's lists name the mask
-            raise DataError(f"{location}:{number}: {line.strip()!r} is not an image's name: it has a space; {TABLE}")
+        if not all(map(BESIDE_NAME.fullmatch, words[1:])):
+            raise DataError(f"{location}:{number}: {line.strip()!r} is not an image's name: it has a space. {TABLE}")
         if words and words[1:] != ["-1"]:  # in a class's own list, -1 is an image without it
             names[f"{location}:{number}"] = _image_name(words[0], root, f"{location}:{number}")
     unique(list(names.values()), list(names), "image")
@@ -285,7 +288,7 @@ def _image_name(word: str, root: str, where: str) -> str:
 def _read_annotation(location: str) -> Objects:
     try:
         tree = ElementTree.fromstring(read_bytes(location))
-        height, width = (int(float(tree.findtext(f"size/{side}", "0"))) for side in ("height", "width"))
+        height, width = (int(float((tree.findtext(f"size/{side}") or "").strip() or 0)) for side in ("height", "width"))
         size = (height, width) if height > 0 and width > 0 else None
         found: list[_Object] = []
         for item in tree.iter("object"):

@@ -63,7 +63,9 @@ def test_annotations_give_labels_and_boxes(voc: Path, make: Any) -> None:
     assert VocConfig(root=str(voc)).build().records[1].difficult == (), "one of its boats is easy"
     (voc / "VOC2012/Annotations/a_1.xml").unlink()
     assert {record.difficult for record in VocConfig(root=str(voc)).build().records} == {None}
-    make.write(voc, {"VOC2012/Annotations/a_1.xml": annotations["a_1"]})
+    unsized = annotations["a_1"].replace("<object>", "<size><width/><height> </height></size><object>")
+    make.write(voc, {"VOC2012/Annotations/a_1.xml": unsized})
+    assert VocConfig(root=str(voc)).build().records[0].annotated_size is None
     make.write(voc, {"VOC2012/Annotations/c_3.xml": make.annotation(("dragon", 0, (1, 1, 2, 2)))})
     with pytest.raises(DataError, match=r"c_3\.xml: names the class 'dragon'"):
         VocConfig(root=str(voc)).build()
@@ -106,6 +108,8 @@ def test_lists(voc: Path, make: Any, tmp_path: Path) -> None:
         {
             "VOC2012/ImageSets/Main/cat_train.txt": "a_1 -1\nc_3  1\nb_2  0\n",
             "sbd.txt": "/JPEGImages/a_1.jpg /SegmentationClassAug/a_1.png\n",
+            "relative.txt": "JPEGImages/a_1.jpg SegmentationClassAug/a_1.png\n",
+            "labels.txt": "b_2 14 3\n",
             "empty.txt": "\n",
             "twice.txt": "a_1\nb_2\na_1\n",
             "out.txt": "a_1\n../../secret\n",
@@ -118,7 +122,8 @@ def test_lists(voc: Path, make: Any, tmp_path: Path) -> None:
         return [record.image_id for record in VocConfig(root=str(voc), split=split).build().records]
 
     assert names("cat_train") == ["b_2", "c_3"]
-    assert names(str(voc / "sbd.txt")) == ["a_1"]
+    assert names(str(voc / "sbd.txt")) == names(str(voc / "relative.txt")) == ["a_1"]
+    assert names(str(voc / "labels.txt")) == ["b_2"]
     for split, words in [
         ("dev", r"split 'dev' is not in .*train, val.*cat_train"),
         (str(voc / "empty.txt"), "names no image"),
