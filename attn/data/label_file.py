@@ -47,8 +47,12 @@ def read_label_file(
         table = np.asarray(content["labels"])
     except ValueError:
         raise FileFault(location, "labels must be a table of 0 and 1") from None
-    if table.shape != (len(ids), len(known)) or not np.isin(table, (0, 1)).all():
-        raise FileFault(location, f"labels must be 0 or 1, {len(ids)} ids x {len(known)} classes, not {table.shape}")
+    if table.shape != (len(ids), len(known)):
+        raise FileFault(location, f"labels must be a table of {len(ids)} ids x {len(known)} classes, not {table.shape}")
+    if (wrong := np.argwhere(~np.isin(table, (0, 1)))).size:
+        row, column = wrong[0]
+        problem = f"labels must be 0 or 1; {ids[row]!r} has {table[row].tolist()[column]!r} for {known[column]!r}"
+        raise FileFault(location, problem)
     rows = {name: row for row, name in enumerate(ids)}
     missing = [name for name in names if name not in rows]
     if missing and not partial:

@@ -143,6 +143,9 @@ def test_label_files_of_every_type(tmp_path: Path) -> None:
         ({"ids": [None], "labels": [[1]], "classes": ["x"]}, "none of them empty"),
         ([[[]]], "must hold a mapping"),
         ({"ids": [["a"]], "labels": [[1]], "classes": ["x"]}, "neither text nor a number"),
+        ({"ids": ["a"], "labels": [1], "classes": ["x"]}, r"a table of 1 ids x 1 classes, not \(1,\)"),
+        ({"ids": ["b", "a"], "labels": [[1], ["0"]], "classes": ["x"]}, "must be 0 or 1; 'b' has '1' for 'x'"),
+        ({"ids": ["b", "a"], "labels": [[1], [None]], "classes": ["x"]}, "must be 0 or 1; 'a' has None for 'x'"),
     ],
 )
 def test_what_a_label_file_cannot_mean(tmp_path: Path, content: Any, words: str) -> None:
