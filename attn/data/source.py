@@ -90,8 +90,7 @@ class SourceConfig(Variant, tag="source"):
         """The images of the split; where they are files, none of them is read yet.
 
         Args:
-            labels: Whether the labels of every image are needed. Without, an image of which nothing tells them, such as
-                one of a test set, has none.
+            labels: Whether the labels of every image are needed. If not, images may lack them, as those of a test set do.
 
         Raises:
             DataError: See the kind of source.
