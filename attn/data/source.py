@@ -90,7 +90,7 @@ class SourceConfig(Variant, tag="source"):
         """The images of the split; where they are files, none of them is read yet.
 
         Args:
-            labels: Whether the labels of every image are needed. If not, images may lack them, as those of a test set do.
+            labels: Whether the labels of every image are needed; if not, images may lack them, as in a test set.
 
         Raises:
             DataError: See the kind of source.
