@@ -42,8 +42,10 @@ def compare(
     overrides = [text for text in targets if "=" in text]
     models = [text for text in targets if "=" not in text]
     names = models if titles is None else [title.strip() for title in titles.split(",")]
-    if len(names) != len(models) or len(set(names)) != len(names):
-        fault = f"{len(names)} titles for {len(models)} models"
-        raise ConfigError([Fault("--titles", fault, "give one for each, no two alike")])
+    if len(names) != len(models):
+        raise ConfigError([Fault("--titles", f"{len(names)} titles for {len(models)} models", "give one for each")])
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        hint = "give each row a title of its own, e.g. --titles before,after"
+        raise ConfigError([Fault("--titles", f"several rows would be called {', '.join(twice)}", hint)])
     result = run(dict(zip(names, models, strict=True)), overrides, confusion=confusion)
     return Result(result, lambda console: print_tree(console, result))

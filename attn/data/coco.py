@@ -113,8 +113,8 @@ class CocoConfig(SourceConfig):
         if name not in there:
             splits = [item[10:-5] for item in there if item.startswith("instances_") and item.endswith(".json")]
             none = f"there are no instances_*.json in {folder}{absent_folder(folder)}"
-            have = f"{folder} has {', '.join(splits)}" if splits else f"{none}; set data.root"
-            raise DataError(f"split {self.split!r} is not there; {have}. data.annotations names a file elsewhere")
+            have = f"{folder} has {', '.join(splits)}: set data.split" if splits else f"{none}: set data.root"
+            raise DataError(f"split {self.split!r} is not there; {have}, or data.annotations to a file elsewhere")
         return join(folder, name)
 
 

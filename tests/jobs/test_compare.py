@@ -95,6 +95,10 @@ def test_from_the_command_line(root: Path) -> None:
     refused = call(app, ["compare", "first", "second", f"root={root}", "--titles", "one"])
     assert refused.exit_code == 2
     assert "1 titles for 2 models" in refused.output
+    for titles in ([], ["--titles", "first,first"]):  # a row's title is else its model's name
+        refused = call(app, ["compare", "first", "first", f"root={root}", *titles])
+        assert refused.exit_code == 2
+        assert "several rows would be called first" in refused.output
 
 
 def test_confusion_is_drawn_and_scored_at_both_layers(root: Path) -> None:
