@@ -37,9 +37,10 @@ def check_classes(theirs: Sequence[str], ours: Sequence[str], *, what: str = "th
         )
     parts = [f"{of} lacks {some_names(missing)}"] if missing else []
     parts += [f"{what} does not know {some_names(more)}"] if more else []
+    way = "" if more else ", or name all of them in data.classes where the source has that field"
     raise DataError(
         f"{what} has {len(theirs)} classes, {of} {len(ours)}, and they differ: {'; '.join(parts)}. "
-        "Use data with the same classes"
+        f"Use data with the same classes{way}"
     )
 
 
