@@ -14,9 +14,15 @@ from tests.tracking.migrated import copy_after_first
 
 
 def dump(file: Path) -> list[Any]:
+    """Tables with their columns and constraints, and the version; Alembic writes constraints in an order of chance."""
     with sqlite3.connect(file) as record:
         tables = record.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
-        return [*tables, record.execute("SELECT version_num FROM alembic_version").fetchall()]
+        version = record.execute("SELECT version_num FROM alembic_version").fetchall()
+    return [*((kind, name, lines_of(sql or "")) for kind, name, sql in tables), version]
+
+
+def lines_of(sql: str) -> list[str]:
+    return sorted(line.strip(" \t,") for line in sql.splitlines())
 
 
 def test_a_copied_record_has_the_tables_of_a_made_one_and_nothing_of_other_runs(tmp_path: Path) -> None:
