@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ["Asha", "Grid", "Objective", "Pbt", "Random", "Scheduler", "Search", "SweepConfig", "Tpe"]
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location, Variant
-from attn.sweep.space import Dimension, Scalar, grid_points
+from attn.sweep.space import MOST_TRIALS, Dimension, Scalar, grid_points
 from attn.tracking.config import TrackingConfig, untold
 
 EPOCH_METRICS = ("val/", "train/", "store/")
@@ -29,7 +30,7 @@ class Random(Search):
     """Independent draws."""
 
     name: Literal["random"] = "random"
-    trials: int = Field(ge=1, le=10_000)
+    trials: int = Field(ge=1, le=MOST_TRIALS)
     seed: int = Field(default=0, ge=0)
 
 
@@ -41,7 +42,7 @@ class Tpe(Search):
     """
 
     name: Literal["tpe"] = "tpe"
-    trials: int = Field(ge=1, le=10_000)
+    trials: int = Field(ge=1, le=MOST_TRIALS)
     seed: int = Field(default=0, ge=0)
     startup: int = Field(default=5, ge=1)
 
@@ -137,6 +138,9 @@ class SweepConfig(Config):
                     dimension.grid()
                 except ValueError as error:
                     raise ValueError(f"space.{name}: {error}") from None
+            if (points := math.prod(len(dimension.grid()) for dimension in self.space.values())) > MOST_TRIALS:
+                raise ValueError(f"the grid has {points} points, and a sweep at most {MOST_TRIALS} trials: give fewer "
+                                 "values, or search.name=random")  # fmt: skip
         if isinstance(self.scheduler, Pbt) and isinstance(self.search, Tpe):
             raise ValueError("scheduler.name=pbt changes values on the way, of which tpe would learn nothing: "
                              "use search.name=random or grid")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Dimension", "Point", "Scalar", "grid_points", "random_points"]
+__all__ = ["MOST_TRIALS", "Dimension", "Point", "Scalar", "grid_points", "random_points"]
 
 import itertools
 import math
@@ -17,6 +17,8 @@ from attn.config.base import Config
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+MOST_TRIALS = 10_000
+"""Of a sweep: more would not end, and their points alone could fill the memory."""
 Scalar = bool | int | float | str | None
 Point = dict[str, Scalar]
 """A value for each field, by its dotted name."""
@@ -38,7 +40,7 @@ class Dimension(Config):
     high: float | None = None
     log: bool = False
     integer: bool = False
-    count: int | None = Field(default=None, ge=2)
+    count: int | None = Field(default=None, ge=2, le=MOST_TRIALS)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

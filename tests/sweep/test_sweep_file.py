@@ -110,6 +110,8 @@ def test_a_pipelines_fields_are_searched() -> None:
         (TEXT, ("base: scenes_gain", "base: sweep_gain"), "sweep_gain.*is of kind sweep, not train or segment or pipe"),
         (TEXT, ("[5, 10]", "[5, 5]"), "twice"),
         (TEXT, ("log: true, count: 3", "log: true"), "a range with count"),
+        (TEXT, ("log: true, count: 3", "log: true, count: 1000000000"), "less than or equal to 10000"),
+        (TEXT, ("log: true, count: 3", "log: true, count: 3000"), "grid has 18000 points, and a sweep at most 10000"),
         (
             TEXT,
             ("search: {name: grid}", "search: {name: tpe, trials: 4}\nscheduler: {name: pbt}"),
