@@ -29,7 +29,7 @@ class RunConfig(Config):
 
     kind: str
     root: Location = "runs"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     data: SourceConfig
     validation: ValidationConfig = ValidationConfig()
     input: InputConfig = InputConfig()

@@ -31,7 +31,7 @@ class Random(Search):
 
     name: Literal["random"] = "random"
     trials: int = Field(ge=1, le=MOST_TRIALS)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 class Tpe(Search):
@@ -43,7 +43,7 @@ class Tpe(Search):
 
     name: Literal["tpe"] = "tpe"
     trials: int = Field(ge=1, le=MOST_TRIALS)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     startup: int = Field(default=5, ge=1)
 
 

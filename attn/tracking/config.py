@@ -100,9 +100,20 @@ def _fault_of(uri: str) -> str | None:
             "must not hold a user or password, since it is saved with the run: set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD instead (for a database: PGPASSWORD, or run an MLflow server)"
         )
+    if not _has_port(uri):
+        return "has a port that is not a number from 0 to 65535"
     if names_no_file(uri):
         return "names no file, and what is kept in memory is lost: write sqlite:////absolute/path.db"
     return None
+
+
+def _has_port(uri: str) -> bool:
+    """Whether the port, where there is one, can be one: SQLAlchemy fails at any other without saying so."""
+    try:
+        _ = urlsplit(uri).port
+    except ValueError:
+        return False
+    return True
 
 
 def fault_of_alias(alias: str) -> str | None:

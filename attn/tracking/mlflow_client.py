@@ -76,6 +76,14 @@ def reported(uri: str, doing: str) -> Generator[None]:
 
     try:
         yield
+    except ModuleNotFoundError as error:
+        if uri.startswith("http") or sqlite_file(uri) is not None:
+            raise
+        raise TrackingError(
+            f"tracking at {shown(uri)}: {doing} failed: the package {error.name}, by which this database is reached, "
+            "is not installed. Install it here and on every machine of the cluster, or name the driver that is there, "
+            "as in postgresql+psycopg2://"
+        ) from error
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         if _refused(error):
             raise TrackingError(

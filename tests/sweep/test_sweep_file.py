@@ -111,6 +111,7 @@ def test_a_pipelines_fields_are_searched() -> None:
         (TEXT, ("[5, 10]", "[5, 5]"), "twice"),
         (TEXT, ("log: true, count: 3", "log: true"), "a range with count"),
         (TEXT, ("log: true, count: 3", "log: true, count: 1000000000"), "less than or equal to 10000"),
+        (TEXT, ("search: {name: grid}", "search: {name: tpe, trials: 4, seed: 4294967296}"), "less than 4294967296"),
         (TEXT, ("log: true, count: 3", "log: true, count: 3000"), "grid has 18000 points, and a sweep at most 10000"),
         (
             TEXT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -87,6 +88,31 @@ def test_a_password_of_the_environment_is_in_no_config(full: str, bare: str, mon
     assert "ter2" not in dump_config(config)
     assert show_login("http://elsewhere") == "http://elsewhere"
     assert show_login(bare) == (bare if bare.startswith("http") else full)
+
+
+@pytest.mark.parametrize(
+    ("uri", "package"),
+    [
+        ("postgresql+psycopg://me:hunter2@host/db", "psycopg"),
+        ("mysql+pymysql://me:hunter2@host/db", "pymysql"),
+        ("mssql+pyodbc://me:hunter2@host/db", "pyodbc"),
+    ],
+)
+def test_a_database_without_its_driver(uri: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setenv(ENVIRONMENT, uri)
+    bare = tracking_uri(TrackingConfig(), "/r")
+    absent = f"{package}, by which .* is not installed. Install it"
+    with pytest.raises(TrackingError, match=absent) as caught, reported(bare, "looking"):
+        connect(bare).search_experiments()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["postgresql://host:x/db", "http://host:99999", "mysql://host:-1/db"])
+def test_a_port_is_a_number(uri: str) -> None:
+    with pytest.raises(ConfigError, match="uri has a port that is not a number from 0 to 65535"):
+        load_any_config("scenes_gain", [f"tracking.uri={uri}"])
+    assert TrackingConfig(uri="http://[::1]:5000").uri == "http://[::1]:5000"
 
 
 @pytest.fixture
