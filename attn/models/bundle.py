@@ -214,12 +214,13 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 
 
 def _meant(target: str, root: str) -> str:
-    """For the end of a message: the state of the run that has no model yet, and the models of similar names."""
+    """For the end of a message: the state of a run without a model, its stages' or trials' models, a similar name."""
     runs = (place / "run.json" for place in (Path(target), Path(root, target)))
     states = [json.loads(run.read_text("utf-8")).get("state") for run in runs if run.is_file()]
     said = f"; that run is {states[0]}" if states else ""
     name = Path(target).name
-    there = sorted(model.parent.parent.name for model in Path(root).glob("*/model/model.json"))
-    stages = [run for run in there if run.startswith(f"{name}-")]
-    near = stages[:SHOWN] or difflib.get_close_matches(name, there, n=1)
+    found = (model for depth in ("*", "*/*") for model in Path(root).glob(f"{depth}/model/model.json"))
+    there = sorted(model.parents[1].relative_to(root).as_posix() for model in found)
+    own = [run for run in there if run.startswith((f"{name}-", f"{name}/")) or run.endswith(f"/{name}")]
+    near = own[:SHOWN] or difflib.get_close_matches(name, there, n=1)
     return f"{said} (did you mean {' or '.join(near)}?)" if near else said

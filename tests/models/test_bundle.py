@@ -42,15 +42,17 @@ def test_a_bundle_knows_the_layer_that_was_trained(tmp_path: Path, layer: str) -
 
 def test_what_a_name_without_a_model_may_mean(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    for name in ("voc-gain", "all-train-1a", "all-segment-2b"):
+    for name in ("voc-gain", "all-train-1a", "all-segment-2b", "sweep-1/sweep-1-0000", "sweep-1/sweep-1-0001"):
         tiny_bundle(runs / name / "model")
-    for name in ("stopped", "all"):
+    for name in ("stopped", "all", "sweep-1"):
         (runs / name).mkdir(exist_ok=True)
         (runs / name / "run.json").write_text('{"state": "failed"}')
     for given, said in {
         "voc-gian": r"run's id or folder \(did you mean voc-gain\?\)$",
         "stopped": r"run's id or folder; that run is failed$",
         "all": r"that run is failed \(did you mean all-segment-2b or all-train-1a\?\)$",
+        "sweep-1": r"failed \(did you mean sweep-1/sweep-1-0000 or sweep-1/sweep-1-0001\?\)$",
+        "sweep-1-0001": r"folder \(did you mean sweep-1/sweep-1-0001\?\)$",
         "zzz": r"run's id or folder$",
     }.items():
         for target in (given, str(runs / given)):
