@@ -27,11 +27,10 @@ def threshold_curves(
     for (name, points), color in zip(curves.items(), COLORS * (1 + len(curves) // len(COLORS)), strict=False):
         axes.plot([x for x, _ in points], [y for _, y in points], label=name, color=color, linewidth=2)
     if mark is not None:
-        axes.axvline(mark, color="#888888", linewidth=1, linestyle="--")
-        axes.annotate(f"best {mark:g}", (mark, 1), (4, -4), textcoords="offset points", va="top", color="#555555")
+        axes.axvline(mark, color="#888888", linewidth=1, linestyle="--", label=f"best {mark:g}")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold, as a share of the map's maximum", title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper right")
+    figure.legend(loc="outside right upper", frameon=False)
     canvas.draw()
     return Picture(np.asarray(canvas.buffer_rgba())[..., :3].copy())

@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,9 @@ def grid(rows: Sequence[Sequence[Tile | None]], *, height: int = 200, names: Seq
     for index, row in enumerate(scaled):
         line_height = line if captions[index] else 0
         if index < len(names):
-            draw.text((2 * GAP, top + line_height + height / 2), names[index], INK, _font(size), anchor="lm")
+            draw.text(
+                (2 * GAP, top + line_height + height / 2), names[index], INK, _font(names[index], size), anchor="lm"
+            )
         left = margin
         for column, tile in enumerate(row):
             if tile:
@@ -85,7 +88,7 @@ def heading(picture: Picture, title: str, subtitle: str = "") -> Picture:
     sheet = Image.new("RGB", (width, picture.pixels.shape[0] + band), PAPER)
     draw, top = ImageDraw.Draw(sheet), float(GAP)
     for text, color, line in lines:
-        draw.text((GAP, top), text, color, _font(line))
+        draw.text((GAP, top), text, color, _font(text, line))
         top += line * 1.5
     sheet.paste(Image.fromarray(picture.pixels), (0, band))
     return Picture(np.asarray(sheet))
@@ -97,8 +100,8 @@ def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, size: i
     caption = tile.caption
     while caption and _width(caption, size) > tile.pixels.shape[1]:
         caption = caption.removesuffix("…")[:-1] + "…" if len(caption) > 2 else ""
-    draw.text((left, top), caption, INK, _font(size))
-    draw.text((right, top), note, FAINT, _font(size), anchor="ra")
+    draw.text((left, top), caption, INK, _font(caption, size))
+    draw.text((right, top), note, FAINT, _font(note, size), anchor="ra")
 
 
 def _scaled(tile: Tile, height: int) -> Tile:
@@ -107,10 +110,19 @@ def _scaled(tile: Tile, height: int) -> Tile:
     return Tile(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), tile.caption, tile.note)
 
 
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font has ASCII and …; matplotlib's has other alphabets, but no Chinese, Japanese or Korean."""
+    return _loaded(size, plain=text.replace("…", "").isascii())
+
+
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _loaded(size: int, *, plain: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    if plain:
+        return ImageFont.load_default(size)
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _width(text: str, size: int) -> int:
-    return round(_font(size).getlength(text)) if text else 0
+    return round(_font(text, size).getlength(text)) if text else 0

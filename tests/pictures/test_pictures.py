@@ -128,6 +128,15 @@ def test_a_heading_stands_above() -> None:
     assert titled.pixels[:-50].min() < 100
 
 
+@pytest.mark.parametrize("letter", ["é", "Ł", "Ж", "λ", "ب", "…"])
+def test_letters_beyond_ascii_are_not_drawn_as_boxes(letter: str) -> None:
+    def drawn(caption: str) -> Picture:
+        return grid([[Tile(IMAGE.repeat(4, 0).repeat(4, 1), caption)]], height=120)
+
+    missing = "\ue123"  # for private use: no font has it
+    assert (drawn(letter).pixels != drawn(missing).pixels).any()
+
+
 def test_curves_are_drawn_without_leaving_a_figure() -> None:
     import matplotlib.pyplot as plt
 
