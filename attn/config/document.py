@@ -242,6 +242,8 @@ def read_document(text: str, name: str) -> Document:
         raise ConfigError([Fault(where, f"not valid YAML: {error.problem or error.context}")]) from None
     except yaml.YAMLError as error:
         raise ConfigError([Fault(name, f"not valid YAML: {error}")]) from None
+    except RecursionError:
+        raise ConfigError([Fault(name, "is nested too deeply to be a configuration")]) from None
     finally:
         loader.dispose()
     return document
@@ -259,3 +261,5 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
         return Fault(
             f"override {without_secrets(text)!r}", f"the value is not valid YAML: {str(error).splitlines()[0]}"
         )
+    except RecursionError:
+        return Fault(f"override of {'.'.join(path)}", "the value is nested too deeply to be a configuration")

@@ -9,8 +9,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from attn.config.base import Config, Location, Variant
+from attn.config.document import parse_override, read_document
 from attn.config.resolve import dump_config, resolve
-from attn.errors import ConfigError
+from attn.errors import ConfigError, Fault
 
 
 class Source(Variant, tag="source"):
@@ -156,3 +157,12 @@ def test_a_secret_in_a_query_is_not_shown(query: str) -> None:
             resolve(Top, "", "config.yaml", [override])
         assert "hunter2" not in str(caught.value)
         assert "server" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "[" * 3000 + "]" * 3000, "{a: " * 3000])
+def test_brackets_within_brackets_are_one_fault(text: str) -> None:
+    with pytest.raises(ConfigError, match="file.yaml.* is nested too deeply"):
+        read_document(f"model: {text}", "file.yaml")
+    fault = parse_override(f"model.widths={text}")
+    assert isinstance(fault, Fault)
+    assert "nested too deeply" in fault.message
