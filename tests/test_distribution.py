@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import attn
@@ -100,10 +101,8 @@ def test_the_wheel_says_what_it_is(repository: Path, built: Built) -> None:
     assert (said["Name"], said["Version"]) == ("attn", attn.__version__)
     assert (said["License-Expression"], said.get_all("License-File")) == ("Apache-2.0", ["LICENSE"])
     assert said["Author"] == "attn developers"
-    assert (
-        said["Requires-Python"]
-        == tomllib.loads((repository / "pyproject.toml").read_text())["project"]["requires-python"]
-    )
+    wanted = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert SpecifierSet(said["Requires-Python"]) == SpecifierSet(wanted)
     assert "Programming Language :: Python :: 3.11" in said.get_all("Classifier", [])
 
 

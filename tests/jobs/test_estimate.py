@@ -56,9 +56,10 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
 
 def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
     text = f"kind: sweep\nbase: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3, 0.4]}}\n"
-    (tmp_path / "base.yaml").write_text(dump_config(config(tmp_path, "training.epochs=5")))
+    asked = config(tmp_path, "training.epochs=5", "method.warmup_epochs=1")
+    (tmp_path / "base.yaml").write_text(dump_config(asked))
     swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"])
-    left(RunFolder(str(tmp_path), "alike"), config(tmp_path), [7.0])
+    left(RunFolder(str(tmp_path), "alike"), asked, [7.0])
     two = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0))
     four = sweep_estimate(swept, base, make_plan(swept, base, cores=4, gpus=0))
     assert two["seconds"] - four["seconds"] == pytest.approx(4 * 5 * 7 / 2 - 4 * 5 * 7 / 4)

@@ -24,10 +24,11 @@ from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
+from attn.data.files import sha256_of
 from attn.data.generated import ScenesConfig
 from attn.data.transfer import write_bytes
 from attn.errors import ConfigError, RunError
-from attn.models.bundle import WEIGHTS
+from attn.models.weights import DESCRIPTION, WEIGHTS
 from attn.segmentation.labels import FileLabels
 from attn.sweep.load import read_sweep, read_trial
 from attn.tracking import create_run
@@ -204,6 +205,8 @@ def test_other_weights_under_the_same_name_repeat_what_starts_from_them(tmp_path
     assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == []
     state = torch.load(model / WEIGHTS, weights_only=True)
     torch.save({name: value + 1 for name, value in state.items()}, model / WEIGHTS)
+    description = json.loads((model / DESCRIPTION).read_text())
+    (model / DESCRIPTION).write_text(json.dumps(description | {"sha256": sha256_of(model / WEIGHTS)}))
     assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == ["segment", "evaluation"]
 
 

@@ -194,5 +194,5 @@ def test_cues_before_training(place: Path) -> None:
 
 def test_maps_of_other_data_are_found_before_anything_starts(place: Path) -> None:
     with pytest.raises(DataError, match="has no rows for image 'val-000000'"):
-        train.run(_config(place, "data.count=40", "data.split=val"), run_id="other")
+        train.run(_config(place, "data.count=40", "data.split=val", "validation.split=train"), run_id="other")
     assert not (place / "runs" / "other").exists()

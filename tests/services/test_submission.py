@@ -49,7 +49,8 @@ def test_a_plan_says_what_a_pipeline_and_a_sweep_will_take() -> None:
     whole = plan(kind="pipeline", target="gain_segment_scenes", overrides=["train.training.epochs=3"])
     assert list(whole["stages"]) == ["train", "maps", "segment", "evaluation"]
     assert whole["stages"]["train"]["epochs"] == 3
-    searched = plan(kind="sweep", target="sweep_scenes_gain", overrides=["set.training.epochs=4", "parallel=1"])
+    shorter = ["set.training.epochs=4", "set.method.warmup_epochs=1", "scheduler.grace_epochs=2"]
+    searched = plan(kind="sweep", target="sweep_scenes_gain", overrides=[*shorter, "parallel=1"])
     assert (searched["trials"], searched["epochs"], searched["parallel"]) == (12, 4, 1)
     assert searched["objective"] == "max seed_miou"
 
@@ -61,7 +62,10 @@ def test_a_plan_says_what_a_pipeline_and_a_sweep_will_take() -> None:
         (pipeline(below=f"maps: {{output: {{kind: store, location: {ROOT}/../elsewhere}}}}"), ["maps.output.location"]),
         (pipeline(below=f"maps: {{output: {{kind: png, location: {ROOT}/.service/jobs}}}}"), ["maps.output.location"]),
         (pipeline(above="tracking: {uri: 'http://attacker.example'}"), ["tracking.uri"]),
-        (sweep("scenes_oaa", "store.location: [/elsewhere, /there]"), ["space.store.location"]),
+        (
+            sweep("scenes_oaa", "store.location: [/a, /b], optimizer.lr: [0.1, 0.2]"),
+            ["space.store.location"],
+        ),
         (sweep(set="store.location: /elsewhere"), ["store.location", "set.store.location"]),
         (sweep(set="root: /elsewhere, tracking: {uri: 'http://attacker.example'}"), ["set.root", "set.tracking.uri"]),
     ],

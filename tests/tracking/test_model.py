@@ -108,5 +108,6 @@ def test_a_registered_model_comes_back(
             torch.testing.assert_close(torch.from_numpy(served.predict(images.numpy())), network(images).logits)
         assert served.metadata.metadata == {"classes": ["a", "b"]}
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[0])
+        # Not to `before`: to set MLflow's default for this working directory would keep it for other tests.
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
