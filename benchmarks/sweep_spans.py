@@ -122,9 +122,9 @@ def timed_trial(folder: str, *, here: bool) -> type:
             note("setup", time.time(), 0.0, number=new_config["number"])
             return super().reset_config(new_config)
 
-        def _tell(self, epoch: int, metrics: dict[str, float]) -> None:
+        def _tell(self, epoch: int, metrics: dict[str, float], last: bool) -> None:
             begun = time.time()
-            super()._tell(epoch, metrics)
+            super()._tell(epoch, metrics, last)
             note("turn", begun, time.time() - begun)
 
     return Timed
