@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from attn.s3 import CHECKSUMS
+from tests.namespaces import mount_is_refused
 from tests.s3 import radosgw as ceph
 from tests.tracking.migrated import copy_after_first
 
@@ -193,7 +194,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
             # A full disk can only be had by filling one, and where the kernel lets users make no namespace or mount
             # nothing in it, as in many containers, every disk there is belongs to somebody. Only these two refusals
             # are skipped: any other failure to mount is one of the test.
-            assert said.startswith("unshare: ") or "permission denied" in said, said
+            assert mount_is_refused(said), said
             pytest.skip(f"needs the right to mount a file system in a user namespace: {said}")
         yield Path(f"/proc/{holder.pid}/root{folder}")
         holder.communicate("\n")

@@ -23,6 +23,7 @@ from attn.data.sample import Sample
 from attn.data.shared_memory import MIB, check_shared_memory
 from attn.data.transforms import InputConfig
 from attn.errors import DataError
+from tests.namespaces import mount_is_refused
 
 
 class Usage(NamedTuple):
@@ -118,8 +119,9 @@ def test_a_machine_with_little_shared_memory() -> None:
     """As Docker gives it: more batches at once than fit, though each alone does."""
     script = 'mount -t tmpfs -o size=4m tmpfs /dev/shm && exec "$0" -c "$1"'
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, sys.executable, PROGRAM]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode and (done.stderr.startswith("unshare: ") or "permission denied" in done.stderr):
+    english = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(command, env=english, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode and mount_is_refused(done.stderr):
         # Only a machine with little of it shows what PyTorch does then, and some kernels let no user make one.
         pytest.skip(f"needs the right to mount a file system in a user namespace: {done.stderr.strip()}")
     assert done.stdout.startswith("LoaderError a batch of images does not fit into shared memory"), done.stderr
