@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -196,6 +198,37 @@ def test_what_ci_calls_exists(repository: Path) -> None:
     assert targets == ["setup", "lint", "test"]
     for target in (*targets, "demo"):
         assert re.search(rf"^{target}:", (repository / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("failing", "status", "called"),
+    [
+        (None, 0, ["install-radosgw", "make setup", "make lint", "make test", "as-a-stranger"]),
+        ("install-radosgw", 0, ["install-radosgw", "make setup", "make lint", "make test", "as-a-stranger"]),
+        ("make lint", 3, ["install-radosgw", "make setup", "make lint"]),
+        ("as-a-stranger", 3, ["install-radosgw", "make setup", "make lint", "make test", "as-a-stranger"]),
+    ],
+)
+def test_ci_ends_with_the_first_step_that_fails(
+    repository: Path, tmp_path: Path, failing: str | None, status: int, called: list[str]
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    log = tmp_path / "called"
+    for path, name in (
+        (".ci/install-radosgw", "install-radosgw"),
+        (".ci/as-a-stranger", "as-a-stranger"),
+        ("make", "make $1"),
+    ):
+        script = tmp_path / path
+        script.write_text(f'#!/bin/sh\necho "{name}" >>{log}\n[ "{name}" != "{failing}" ] || exit 3\n')
+        script.chmod(0o755)
+    shutil.copy(repository / ".ci" / "run", tmp_path / ".ci" / "run")
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert log.read_text().splitlines() == called
+    assert ("== passed" in done.stdout) == (status == 0)
+    assert ("WITHOUT the tests that need radosgw" in done.stdout) == (failing == "install-radosgw")
 
 
 def test_links_between_documents_lead_somewhere(repository: Path) -> None:
