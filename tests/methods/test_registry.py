@@ -16,6 +16,7 @@ from attn.maps import attention, pairs_of
 from attn.methods import Auxiliary, HasAuxiliary, Method, MethodConfig, Progress
 from attn.models import ModelConfig, Network, architecture, architectures
 from attn.models.map_size import MapSize
+from tests.models.thin import thin_network
 
 CLASSES = 3
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -54,15 +55,15 @@ def _method(name: str) -> Method:
 
 
 def _model(name: str, head: str, batch_norm: str) -> ModelConfig:
-    settings = {"name": name, "weights": None, "head": head, "fc_width": 16, "head_width": 16, "fc_dropout": 0.0}
+    settings = {"name": name, "weights": None, "head": head, "fc_width": 128, "head_width": 128, "fc_dropout": 0.0}
     settings |= {"head_convolutions": int(head == "conv"), "batch_norm": batch_norm}
     return ModelConfig.model_validate(settings)
 
 
-@lru_cache(maxsize=4)  # ResNet-101 has 170 MB
+@lru_cache(maxsize=4)
 def _initial_network(name: str, head: str, layers: tuple[str, ...], batch_norm: str) -> Network:
     torch.manual_seed(0)
-    return _model(name, head, batch_norm).build(CLASSES, layers)
+    return thin_network(_model(name, head, batch_norm), CLASSES, layers)
 
 
 def _network(name: str, head: str, layers: tuple[str, ...], batch_norm: str = "train") -> Network:

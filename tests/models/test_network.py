@@ -13,6 +13,7 @@ from torch import nn
 from attn.errors import ConfigError
 from attn.maps import attention
 from attn.models import ModelConfig, Network, architecture, architectures, register
+from tests.models.thin import thin_network
 
 SMALL: dict[str, Any] = {"weights": None, "fc_width": 16, "head_width": 16}
 
@@ -22,12 +23,18 @@ def _network(name: str = "tiny", layers: tuple[str, ...] = (), classes: int = 3,
     return ModelConfig.model_validate(SMALL | {"name": name} | settings).build(classes, layers)
 
 
+def _thin(name: str, layers: tuple[str, ...] = (), **settings: Any) -> Network:
+    torch.manual_seed(0)
+    config = ModelConfig.model_validate({"weights": None, "fc_width": 128, "head_width": 128, "name": name} | settings)
+    return thin_network(config, 3, layers)
+
+
 CASES = [(name, stride) for name in architectures() for stride in architecture(name).strides]
 
 
 @pytest.mark.parametrize(("name", "stride"), CASES)
 def test_last_layer_has_the_stride_asked_for(name: str, stride: int) -> None:
-    network = _network(name, ("inner",), stride=stride).eval()
+    network = _thin(name, ("inner",), stride=stride).eval()
     with torch.no_grad():
         output = network(torch.zeros(1, 3, 96, 64))
     # SqueezeNet's first convolution has no padding: its grid may be one short.
@@ -45,7 +52,7 @@ def test_a_dilated_network_computes_the_strided_one_on_a_finer_grid(name: str, s
     images = torch.randn(1, 3, size, size, dtype=torch.float64)
     outputs = {}
     for stride in (32, 16, 8):
-        network = _network(name, stride=stride).eval().double()
+        network = _thin(name, stride=stride).eval().double()
         with torch.no_grad():
             outputs[stride] = network(images).features["last"]
     for stride in (16, 8):
@@ -55,8 +62,8 @@ def test_a_dilated_network_computes_the_strided_one_on_a_finer_grid(name: str, s
 
 @pytest.mark.parametrize("name", architectures())
 def test_every_layer_can_be_exposed_and_is_in_the_scores_graph(name: str) -> None:
-    layers = _network(name).layers
-    network = _network(name, layers).eval()
+    layers = _thin(name).layers
+    network = _thin(name, layers).eval()
     output = network(torch.randn(1, 3, 64, 64))
     assert set(output.features) == set(layers)
     gradients = torch.autograd.grad(output.logits.sum(), list(output.features.values()))
@@ -145,7 +152,7 @@ def test_frozen_statistics_stay_frozen_in_training_mode() -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "resnet18", "vgg16"])
 def test_frozen_stages_get_no_gradient_and_keep_their_statistics(name: str) -> None:
-    network, images = _network(name, freeze_stages=2), torch.randn(2, 3, 64, 64)
+    network, images = _thin(name, freeze_stages=2), torch.randn(2, 3, 64, 64)
     frozen = [module for stage in list(network.backbone.stages().values())[:2] for module in stage]
     before = [value.clone() for module in frozen for value in module.state_dict().values()]
     network.train()(images).logits.sum().backward()
@@ -156,7 +163,7 @@ def test_frozen_stages_get_no_gradient_and_keep_their_statistics(name: str) -> N
 
 
 def test_a_network_without_trainable_parameters_still_gives_maps() -> None:
-    network, pairs = _network("vgg16", ("inner",), head="fc").eval(), torch.tensor([[0, 1]])
+    network, pairs = _thin("vgg16", ("inner",), head="fc").eval(), torch.tensor([[0, 1]])
     images = torch.randn(1, 3, 64, 64)
     expected = attention(network(images), pairs, kind="grad_cam", layer="inner")
     output = network.requires_grad_(False)(images)
