@@ -49,7 +49,7 @@ def download_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     Raises:
         WeightsError: It cannot be read.
     """
-    if checkpoint.filesystem is None or checkpoint.filesystem.type_name == "local":
+    if checkpoint.filesystem is None or checkpoint.filesystem.type_name != "s3":
         return Path(checkpoint.path)
     return download_folder(f"s3://{checkpoint.path}", folder)
 

@@ -15,6 +15,7 @@ from attn.s3 import checksums, pyarrow_options
 from attn.training.checkpoint import verify_folder
 from jobs.checkpoint_transfer import download_folder
 from jobs.run_folder import RunFolder
+from jobs.whole_files import whole_files
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -26,10 +27,10 @@ COMMITTED = "checkpoints/committed.json"
 """What a run without Ray Train's checkpoint manager says of its own: a sweep's trial that trains in one process."""
 
 
-def ray_storage(uri: str) -> tuple[str, FileSystem | None]:
+def ray_storage(uri: str) -> tuple[str, FileSystem]:
     """`storage_path` and `storage_filesystem` of a Ray Train run for a run's folder."""
     if not is_remote(uri):
-        return uri, None
+        return uri, whole_files()
     from pyarrow.fs import S3FileSystem
 
     for name, value in checksums().items():
