@@ -138,11 +138,11 @@ def _commands(folder: Path, uri: str, s3: Mapping[str, str], login: Mapping[str,
     every = {**bare, **s3, **login}
 
     def attn(name: str, environment: Mapping[str, str], status: int, *words: str) -> None:
-        started = time.time()
+        started = time.monotonic()
         with (folder / f"{name}.out").open("wb") as out:
             command = [str(Path(sys.executable).with_name("attn")), *words]
             done = subprocess.run(command, cwd=folder, env=dict(environment), stdout=out, stderr=subprocess.STDOUT)
-        print(f"{name}: {done.returncode} after {time.time() - started:.0f} s", flush=True)
+        print(f"{name}: {done.returncode} after {time.monotonic() - started:.0f} s", flush=True)
         if done.returncode != status:
             wrong.append(f"{name}: ended with {done.returncode}, not {status}: {(folder / f'{name}.out').read_text()}")
 

@@ -41,7 +41,8 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
     """
     if not isinstance(config.labels, CueLabels):
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
-    started, folder = time.time(), RunFolder(config.root, run_id or new_run_id("cues"))
+    started, clock = time.time(), time.monotonic()
+    folder = RunFolder(config.root, run_id or new_run_id("cues"))
     source, found = config.data.build(), dict[str, Any]()
     with map_source(config, config.labels) as maps:
         report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
@@ -58,7 +59,7 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
         "report": report.to_json(),
         "score": None if score is None else json.loads(score.to_json()),
         **found,
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - clock, 1),
     }
 
 

@@ -63,7 +63,7 @@ def run(model: str, overrides: list[str], *, run_id: str | None = None, address:
     Raises:
         AttnError: Model, config and data do not fit, or the place cannot be written; the text says where.
     """
-    started = time.time()
+    started, clock = time.time(), time.monotonic()
     with open_model(model, overrides) as bundle:
         config = resolve_config(bundle, overrides, f"{model}: config.yaml")
     job = _job(bundle, config)
@@ -83,7 +83,7 @@ def run(model: str, overrides: list[str], *, run_id: str | None = None, address:
         "folder": folder.uri,
         "model": model,
         **result,
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - clock, 1),
     }
 
 

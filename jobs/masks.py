@@ -79,7 +79,7 @@ def run(
     Raises:
         AttnError: Network, config and data do not fit; the text says where.
     """
-    started = time.time()
+    started, clock = time.time(), time.monotonic()
     with open_model(model, overrides, load_segmenter) as segmenter:
         config = resolve_config(segmenter, overrides, f"{model}: config.yaml")
     source = config.data.build(labels=False)
@@ -127,7 +127,7 @@ def run(
         "notes": made.notes(),
         "per_class": made.rows(scores, source.classes),
         "tracking_run": tracking_run,
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - clock, 1),
     }
 
 

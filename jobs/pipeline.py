@@ -66,7 +66,7 @@ def run(
         RunError: The id is taken by another kind of run, or the pipeline is running.
         AttnError: What a stage raises.
     """
-    begun, stages = time.time(), stages_of(config)
+    begun, clock, stages = time.time(), time.monotonic(), stages_of(config)
     if start is not None and start not in stages:
         raise ConfigError(f"--from {start}: this pipeline has the stages {', '.join(stages)}")
     folder = RunFolder(config.root, run_id or new_run_id(config.title))
@@ -102,7 +102,7 @@ def run(
         "masks": pipeline.made["evaluation"]["masks"],
         "stages": pipeline.told,
         "tracking_run": tracking_run,
-        "seconds": round(time.time() - begun, 1),
+        "seconds": round(time.monotonic() - clock, 1),
     }
 
 

@@ -35,7 +35,7 @@ def run(places: Sequence[str], *, model: str, out: str, config: PredictionConfig
     Raises:
         AttnError: There is no such model or image, or the folder cannot be written.
     """
-    started = time.time()
+    started = time.monotonic()
     images = find_images(place for place in places if not PLACE.match(place))
     if not images:
         raise DataError("no image is given: attn predict IMAGE... --model MODEL")
@@ -53,7 +53,7 @@ def run(places: Sequence[str], *, model: str, out: str, config: PredictionConfig
         "folder": out,
         "images": done,
         "failed": failed,
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - started, 1),
     }
 
 

@@ -17,11 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+
+from jobs.boot_clock import Moment
 
 POLL_SECONDS = 0.3
 NAMESPACE = b"attn"
@@ -122,7 +125,7 @@ class ProgressFile:
     def __call__(self, record: dict[str, Any]) -> None:
         if record["kind"] == "step" and time.monotonic() - self.last >= self.seconds:
             self.last = time.monotonic()
-            self.write("progress.json", json.dumps({**record, "time": time.time()}))
+            self.write("progress.json", json.dumps({**record, **asdict(Moment.now())}))
 
 
 def _clock(seconds: float) -> str:

@@ -93,6 +93,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
 def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None) -> dict[str, Any]:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    begun = time.monotonic()
     try:
         sweep = _Sweep(config, base, folder)
         if sweep.left:
@@ -109,10 +110,9 @@ def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None)
         raise
     best = result["best"]
     close_run(config, folder, "done", metrics={f"best/{result['metric']}": best["objective"]} if best else {})
-    state = folder.state()
     return result | {
-        "tracking_run": state.get("tracking_run"),
-        "seconds": round(state["ended"] - (state.get("resumed") or state["started"]), 1),
+        "tracking_run": folder.state().get("tracking_run"),
+        "seconds": round(time.monotonic() - begun, 1),
     }
 
 

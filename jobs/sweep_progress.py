@@ -9,10 +9,12 @@ import math
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from attn.errors import AttnError
 from attn.sweep import SweepConfig
+from jobs.boot_clock import Moment
 from jobs.run_folder import RunFolder
 from jobs.sweep_results import Row
 from jobs.trial_folder import EPOCH, OBJECTIVE, trial_number
@@ -34,7 +36,7 @@ def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds:
             self.before = [row for row in rows if row.ended]
             self.scores = {row.number: row.objective for row in self.before if row.objective is not None}
             self.ended = 0
-            self.begun, self.written = time.time(), float("-inf")
+            self.begun, self.written = time.monotonic(), float("-inf")
 
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -66,14 +68,14 @@ def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds:
             ended = len(self.before) + self.ended
             choose = max if config.objective.mode == "max" else min
             best = choose(self.scores, key=lambda number: self.scores[number], default=None)
-            each = (time.time() - self.begun) / self.ended if self.ended else None
+            each = (time.monotonic() - self.begun) / self.ended if self.ended else None
             figures = {
                 "kind": "sweep",
                 "trials": config.trials,
                 "ended": ended,
                 "best": None if best is None else {"trial": best, config.objective.metric: self.scores[best]},
                 "seconds_left": None if each is None else each * (config.trials - ended),
-                "time": time.time(),
+                **asdict(Moment.now()),
             }
             try:
                 folder.write(PROGRESS, json.dumps(figures))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Tracked", "check_ended", "close_run", "export_model", "process_marks", "resume", "run", "train_folder"]
 
-import contextlib
 import os
 import platform
 import sys
@@ -12,8 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any, Protocol
-
-import psutil
 
 from attn.config.kinds import read_config
 from attn.config.resolve import dump_config
@@ -23,14 +20,13 @@ from attn.tracking import TrackingConfig, create_run, terminate
 from jobs.cancellation import checkpoint_on_sigterm
 from jobs.kinds import kind_of
 from jobs.origin import record_origin
+from jobs.process_identity import created_about, is_running, process_identity
 from jobs.progress import Channel, ProgressFile, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
-SAME_PROCESS_SECONDS = 60
-"""How far apart two readings of when a process began may lie: clocks are put right in between."""
 
 
 def run(config: RunConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
@@ -116,7 +112,7 @@ class Tracked(Protocol):
 
 def process_marks() -> dict[str, Any]:
     """Which process a run is driven by; a number alone is given again once its process has ended."""
-    return {"pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
+    return {"pid": os.getpid(), "process": process_identity(os.getpid()), "host": platform.node()}
 
 
 def check_ended(folder: RunFolder, state: dict[str, Any]) -> None:
@@ -125,20 +121,18 @@ def check_ended(folder: RunFolder, state: dict[str, Any]) -> None:
     Raises:
         RunError: One does.
     """
-    pid = state.get("pid")
+    pid, identity = state.get("pid"), state.get("process")
     if state.get("state") != "running" or state.get("host") != platform.node() or pid in (None, os.getpid()):
         return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        born = process.create_time()
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        if alive and abs(born - (state.get("born") or born)) < SAME_PROCESS_SECONDS:
-            kind = state.get("kind")
-            what = kind if kind in ("pipeline", "sweep") else "run"
-            raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")
+    known = isinstance(identity, str)  # else the run was begun by an earlier version
+    if is_running(pid, identity) if known else created_about(pid, state.get("born")):
+        kind = state.get("kind")
+        what = kind if kind in ("pipeline", "sweep") else "run"
+        raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")
 
 
 def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
+    begun = time.monotonic()
     try:
         keep = ProgressFile(folder.write)
         with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
@@ -153,11 +147,14 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[st
     except BaseException as error:
         close_run(config, folder, "failed", error=str(error))
         raise
-    close_run(config, folder, "done", model=model)
+    close_run(config, folder, "done", model=model, seconds=round(time.monotonic() - begun, 1))
     return _result(folder, folder.state())
 
 
 def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
+    seconds = state.get("seconds")
+    if seconds is None:  # a run of an earlier version, or one that was moved before its end was recorded
+        seconds = round((state.get("ended") or time.time()) - (state.get("resumed") or state["started"]), 1)
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,
@@ -166,7 +163,7 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
         "store": state.get("store"),
         "store_version": state.get("store_version"),
         "tracking_run": state.get("tracking_run"),
-        "seconds": round((state.get("ended") or time.time()) - (state.get("resumed") or state["started"]), 1),
+        "seconds": seconds,
     }
 
 

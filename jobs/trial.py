@@ -113,18 +113,18 @@ class Trial(tune.Trainable):
 
     def _train(self) -> None:
         self.turn.get()
-        begun = time.time()
+        began, begun = time.time(), time.monotonic()
         config = read_trial(self.folder.read("config.yaml").decode(), self.folder.path("config.yaml"))
         state = self.folder.state()
         before = state.get("seconds", 0.0)
 
         def close(how: str, **fields: Any) -> None:
-            close_run(config, self.folder, how, seconds=before + time.time() - begun, **fields)
+            close_run(config, self.folder, how, seconds=before + time.monotonic() - begun, **fields)
 
         try:
             if (refused := state.get("refused")) is not None:
                 raise RunError(refused)
-            marks = {"started": state.get("started") or begun, "ended": None, "error": None, **process_marks()}
+            marks = {"started": state.get("started") or began, "ended": None, "error": None, **process_marks()}
             self.folder.update(state="running", **marks)
             if isinstance(config, PipelineConfig):
                 from jobs.trial_run import run_pipeline
@@ -141,7 +141,7 @@ class Trial(tune.Trainable):
             self.news.put(self._figures(told.get("epoch", 0), told["metrics"], last=True) | {"done": True})
         except TrialStopped:
             if self.pauses:  # until Ray Tune has room for it again
-                self.folder.update(state="waiting", seconds=before + time.time() - begun)
+                self.folder.update(state="waiting", seconds=before + time.monotonic() - begun)
             else:
                 close("stopped")
         except BaseException as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from jobs.process_identity import is_running, process_identity
 from services.runner import Ended, Home, Running, Seen, by_status, order_text, signal_name
 from services.table import Job
 
@@ -45,15 +46,14 @@ class LocalRunner:
                 env={**os.environ, MARK: self._mark(job), "PYTHONUNBUFFERED": "1"},
             )
         self.children[job.id] = child
-        with contextlib.suppress(psutil.Error):
-            return Running({"pid": child.pid, "born": psutil.Process(child.pid).create_time()})
-        return Running()
+        return Running({"pid": child.pid, "process": process_identity(child.pid)})
 
     def look(self, job: Job) -> Seen:
         child = self.children.get(job.id)
         code = child.poll() if child is not None else None
-        if code is None and self._alive(job):
-            return Running()
+        pid = self._running_pid(job) if child is None else child.pid
+        if code is None and pid is not None:
+            return Running({} if job.process else {"pid": pid, "process": process_identity(pid)})
         exit_file = Path(f"{self.home.file(job, 'json')}.exit")
         if exit_file.exists():
             said = json.loads(exit_file.read_text(encoding="utf-8"))
@@ -64,10 +64,10 @@ class LocalRunner:
         return Ended("lost", f"its process is gone and left no word; `attn resume {job.id}` goes on")
 
     def tell(self, job: Job) -> bool:
-        if job.pid is None:
-            return False
+        if (pid := self._running_pid(job)) is None:
+            return False  # it has ended: the next look tells how
         with contextlib.suppress(ProcessLookupError):
-            os.kill(job.pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)
         return True
 
     def kill(self, job: Job) -> None:
@@ -87,14 +87,20 @@ class LocalRunner:
     def _mark(self, job: Job) -> str:
         return f"{self.home.path}:{job.id}"
 
-    def _alive(self, job: Job) -> bool:
-        if job.pid is None:  # the service ended between the job's entry and its process
-            return any(True for _ in self._processes(job))
-        try:
-            process = psutil.Process(job.pid)
-            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - (job.born or 0)) < 1
-        except psutil.Error:
-            return False
+    def _running_pid(self, job: Job) -> int | None:
+        """The number of a job's driver, None where it has ended.
+
+        Where the table does not say which process it is, since the service ended between the job's entry and its
+        process or an earlier version started it, it is looked for by its order and its mark.
+        """
+        if job.process is not None:
+            return job.pid if is_running(job.pid, job.process) else None
+        order = str(self.home.file(job, "json"))
+        for process in self._processes(job):
+            with contextlib.suppress(psutil.Error):
+                if process.cmdline()[-1:] == [order]:
+                    return process.pid
+        return None
 
     def _processes(self, job: Job) -> list[psutil.Process]:
         """Every process of a job that is there, whoever its parent is now."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from attn.data import files, transfer
 from attn.errors import AttnError
+from jobs.boot_clock import Moment
 from services.job_server import JobServer, JobServerError, LostContactError
 from services.places import HOME
 from services.runner import Away, Ended, Home, Running, Seen, by_status, order_text, signal_name
@@ -116,7 +117,7 @@ class RayRunner:
             except LostContactError:
                 raise
             except AttnError as error:
-                late = time.time() - (job.started or 0.0) > HAND_OVER_SECONDS
+                late = Moment(job.started or 0.0, job.started_clock).seconds_ago() > HAND_OVER_SECONDS
                 return Ended("failed", f"the cluster did not take it: {error}") if late else Running()
         told = self.server.job(name)
         if told is None:

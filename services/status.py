@@ -6,10 +6,10 @@ __all__ = ["status_of"]
 
 import contextlib
 import json
-import time
 from typing import Any
 
 from attn.errors import AttnError
+from jobs.boot_clock import Moment
 from jobs.run_folder import RunFolder
 from services.models import JobStatus
 from services.table import RUNNING, Job
@@ -45,16 +45,21 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
 
 def _progress(job: Job, root: str, run_id: str) -> dict[str, Any] | None:
     progress = _json(root, run_id, "progress.json") or None
-    if progress is not None and progress.get("time", 0.0) < (job.started or 0.0):
-        return None  # of an earlier attempt
-    return progress
+    if progress is None:
+        return None
+    started = Moment(job.started or 0.0, job.started_clock)
+    return None if _noted(progress).seconds_ago() > started.seconds_ago() else progress  # of an earlier attempt
 
 
 def _eta(progress: dict[str, Any] | None) -> float | None:
     if progress is None or progress.get("seconds_left") is None:
         return None
-    since = time.time() - progress["time"]
+    since = _noted(progress).seconds_ago()
     return max(0.0, progress["seconds_left"] - since) if since < FRESH_SECONDS else None
+
+
+def _noted(progress: dict[str, Any]) -> Moment:
+    return Moment(progress.get("time", 0.0), progress.get("clock"))
 
 
 def _how(stage: dict[str, Any], job: Job) -> str:

@@ -6,12 +6,15 @@ __all__ = ["Supervisor"]
 
 import contextlib
 import fcntl
+import json
 import sys
 import threading
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from attn.errors import AttnError, RunError
+from jobs.boot_clock import Moment
 from jobs.run_folder import RunFolder
 from services.local_runner import LocalRunner
 from services.ray_runner import RayRunner
@@ -24,6 +27,20 @@ GRACE_SECONDS = 60.0
 """How long a cancelled job may show no sign of closing its run before it is killed."""
 CLOSING_SECONDS = 600.0
 """How long it may take in all; on a busy machine a checkpoint takes many times as long as on a quiet one."""
+
+
+@dataclass
+class _Closing:
+    """A job that was told to end.
+
+    Attributes:
+        signs: When its log and its run's folder were changed last, as their file system has it.
+        seen_at: When these changed before the eyes of this service, by its monotonic clock.
+    """
+
+    told: Moment
+    signs: tuple[int | None, ...] = ()
+    seen_at: float = 0.0
 
 
 class Supervisor:
@@ -51,6 +68,7 @@ class Supervisor:
             raise RunError(f"another service is working in {home}; one root has one service") from None
         self.runners: dict[str | None, Runner] = {None: LocalRunner(self.home)}
         self.unready: str | None = None
+        self.closing: dict[str, _Closing] = {}
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._loop, name="attn-supervisor", daemon=True)
 
@@ -117,7 +135,11 @@ class Supervisor:
         return self.runners[place]
 
     def _start(self, job: Job) -> None:
-        values = {"started": time.time(), "attempt": job.attempt + 1, "place": self.ray_jobs, "pid": None, "born": None}
+        now = Moment.now()
+        values = {
+            "started": now.time, "started_clock": now.clock, "attempt": job.attempt + 1, "place": self.ray_jobs,
+            "pid": None, "process": None, "born": None,
+        }  # fmt: skip
         if not self.table.change(job.id, ["queued"], state="running", **values):
             return
         started = self.table.get(job.id)
@@ -149,6 +171,7 @@ class Supervisor:
         if state == "cancelled" and job.cancel == "late":
             error = f"it ran longer than max_duration={job.max_duration:g} seconds"
         self._runner(job.place).tidy(job)
+        self.closing.pop(job.id, None)
         self._close_run(job, "failed" if state == "lost" else state, error)
         self.table.end(job, state, error)
         if not RunFolder(self.root, job.id).is_local:
@@ -157,24 +180,41 @@ class Supervisor:
 
     def _hold_to(self, job: Job) -> None:
         """What a running job was told: its end, if asked for, and how long it may take."""
-        now, told = time.time(), self.home.file(job, "told")
         if job.cancel is None:
-            if job.max_duration is not None and job.started is not None and now - job.started > job.max_duration:
-                self.table.change(job.id, RUNNING, cancel="late", cancelled_at=now)
-        elif job.cancel == "now" or (told.exists() and self._overdue(job, told.stat().st_mtime)):
+            if job.max_duration is not None and job.started is not None:
+                ran = Moment(job.started, job.started_clock).seconds_ago()
+                if ran > job.max_duration:
+                    self.table.change(job.id, RUNNING, cancel="late", cancelled_at=time.time())
+            return
+        told = self._told(job)
+        if job.cancel == "now" or (told is not None and self._overdue(job, told)):
             self._runner(job.place).kill(job)
-        elif not told.exists() and self._runner(job.place).tell(job):
-            told.touch()
+        elif told is None and self._runner(job.place).tell(job):
+            self._note_told(job)
 
-    def _overdue(self, job: Job, told: float) -> bool:
+    def _told(self, job: Job) -> _Closing | None:
+        """When a job was told to end, by this service or by the one before."""
+        closing = self.closing.get(job.id)
+        note = self.home.file(job, "told")
+        if closing is None and note.exists():
+            closing = self.closing[job.id] = _Closing(_moment_in(note))
+        return closing
+
+    def _note_told(self, job: Job) -> None:
+        closing = self.closing[job.id] = _Closing(Moment.now())
+        self.home.file(job, "told").write_text(json.dumps(asdict(closing.told)), encoding="utf-8")
+
+    def _overdue(self, job: Job, closing: _Closing) -> bool:
         """Whether a job that was told to end shows no sign of doing so, or has taken too long.
 
-        Its log and the entries of its run's folder are the signs.
+        Any change of its log and of the entries of its run's folder is a sign.
         """
         run = RunFolder(self.root, job.id)
-        signs = [self.log(job.id), *([Path(run.uri), Path(run.path("checkpoints"))] if run.is_local else [])]
-        last = max([told, *(sign.stat().st_mtime for sign in signs if sign.exists())])
-        return time.time() - last > GRACE_SECONDS or time.time() - told > CLOSING_SECONDS
+        places = [self.log(job.id), *([Path(run.uri), Path(run.path("checkpoints"))] if run.is_local else [])]
+        signs, now = tuple(_changed_at(place) for place in places), time.monotonic()
+        if signs != closing.signs:
+            closing.signs, closing.seen_at = signs, now
+        return now - closing.seen_at > GRACE_SECONDS or closing.told.seconds_ago() > CLOSING_SECONDS
 
     def _close_run(self, job: Job, state: str, error: str | None) -> None:
         """A run whose process died says `running` for ever, unless somebody says what is."""
@@ -182,6 +222,21 @@ class Supervisor:
             folder = RunFolder(self.root, job.id)
             if folder.exists() and folder.state().get("state") == "running" and state in ENDED:
                 folder.update(state=state, ended=time.time(), error=error)
+
+
+def _changed_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _moment_in(note: Path) -> Moment:
+    """The moment that a note says; the one of its writing, where it says none, as an earlier version left it."""
+    try:
+        return Moment(**json.loads(note.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return Moment(note.stat().st_mtime)
 
 
 def _report(error: Exception) -> None:

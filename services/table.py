@@ -32,8 +32,9 @@ class Job:
         cancel: `seal` or `now` once somebody, or `max_duration`, asked for its end.
         place: URL of the job server that it was handed to; None: it runs beside the service.
         pid: Of its process beside the service.
-        born: When its process was created, which tells it from a later one of the same number; of a Ray Job, when its
-            cluster took it.
+        process: What tells that process from a later one of the same number; None where an earlier version started it.
+        started_clock: `started` by the clock of the service's machine, which nobody sets.
+        born: Of a Ray Job, when its cluster took it, by that cluster's clock.
         request: Hash of what was asked for: the same id with another request is a conflict.
     """
 
@@ -57,6 +58,8 @@ class Job:
     place: str | None = None
     pid: int | None = None
     born: float | None = None
+    process: str | None = None
+    started_clock: str | None = None
 
 
 def _columns(metadata: sa.MetaData) -> sa.Table:
@@ -83,6 +86,8 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
         sa.Column("place", sa.Text),
         sa.Column("pid", sa.Integer),
         sa.Column("born", sa.Float(53)),
+        sa.Column("process", sa.String(100)),
+        sa.Column("started_clock", sa.String(100)),
     )
 
 

@@ -13,10 +13,12 @@ import psutil
 import pytest
 
 from attn.errors import RunError
+from jobs.process_identity import process_identity
 from jobs.run_folder import RunFolder
 from jobs.train import check_ended, process_marks
 
 OTHER = psutil.Process(os.getppid())
+IDENTITY = process_identity(OTHER.pid)
 
 
 @pytest.mark.parametrize(
@@ -26,40 +28,55 @@ OTHER = psutil.Process(os.getppid())
 def test_a_living_process_holds_its_run(tmp_path: Path, kind: str, what: str) -> None:
     marks = {"kind": kind, "state": "running", "pid": OTHER.pid, "host": platform.node()}
     folder = RunFolder(str(tmp_path), "r")
-    for born in ({"born": OTHER.create_time()}, {"born": OTHER.create_time() + 1}, {}):
+    earlier = ({"born": OTHER.create_time()}, {"born": OTHER.create_time() + 1}, {})  # as earlier versions have it
+    for noted in ({"process": IDENTITY}, {"process": IDENTITY, "started": 5.0}, *earlier):
         with pytest.raises(RunError, match=f"{what} is still running here, as process {OTHER.pid}; end that first"):
-            check_ended(folder, marks | born)
+            check_ended(folder, marks | noted)
+
+
+@pytest.mark.parametrize("step", [-86400, -1, 1, 86400])
+def test_a_step_of_the_clock_lets_no_second_process_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    marks = {"kind": "train", "state": "running", "pid": OTHER.pid, "host": platform.node(), "process": IDENTITY}
+    boot = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + step)
+    with pytest.raises(RunError, match="still running"):
+        check_ended(RunFolder(str(tmp_path), "r"), marks)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"born": OTHER.create_time() - 3600},
+        {"process": "another"},
+        {"process": None, "born": OTHER.create_time() - 3600},
         {"host": "another machine"},
         {"state": "failed"},
         {"pid": os.getpid()},
         {"pid": None},
         {"pid": 2**22 + 1},
+        {"pid": "damaged"},
     ],
-    ids=["number given again", "elsewhere", "ended", "this process", "none", "gone"],
+    ids=["another process", "earlier version", "elsewhere", "ended", "this process", "none", "gone", "damaged"],
 )
 def test_what_does_not_hold_a_run(tmp_path: Path, changed: dict[str, object]) -> None:
     marks = {"kind": "train", "state": "running", "pid": OTHER.pid, "host": platform.node()}
-    check_ended(RunFolder(str(tmp_path), "r"), marks | {"born": OTHER.create_time()} | changed)
+    check_ended(RunFolder(str(tmp_path), "r"), marks | {"process": IDENTITY} | changed)
 
 
 def test_an_ended_process_that_none_has_waited_for_holds_no_run(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as ended:
         assert ended.stdout is not None
         ended.stdout.read()
-        found = psutil.Process(ended.pid)
+        found, identity = psutil.Process(ended.pid), process_identity(ended.pid)
         while found.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         marks = {"kind": "train", "state": "running", "pid": ended.pid, "host": platform.node()}
-        check_ended(RunFolder(str(tmp_path), "r"), marks | {"born": found.create_time()})
+        for noted in ({"process": identity}, {"born": found.create_time()}):
+            check_ended(RunFolder(str(tmp_path), "r"), marks | noted)
 
 
 def test_marks_are_of_this_process() -> None:
     found = process_marks()
     assert (found["pid"], found["host"]) == (os.getpid(), platform.node())
-    assert found["born"] == psutil.Process().create_time()
+    assert found["process"] == process_identity(os.getpid()) is not None

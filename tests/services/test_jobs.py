@@ -51,10 +51,12 @@ def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     table = JobTable(url)
     table.add(Job(id="old", kind="maps", target="a", request="r"))
     with table.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE attn_jobs DROP COLUMN place"))
+        for column in ("place", "process", "started_clock"):
+            connection.execute(sa.text(f"ALTER TABLE attn_jobs DROP COLUMN {column}"))
     table.close()
     table = JobTable(url)
-    assert [(job.id, job.place) for job in table.list()] == [("old", None)]
+    found = [(job.id, job.place, job.process, job.started_clock) for job in table.list()]
+    assert found == [("old", None, None, None)]
     table.close()
 
 

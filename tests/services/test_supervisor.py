@@ -1,24 +1,28 @@
-"""How long a job may take to close its run, by what it shows of it: nothing runs here."""
+"""How long a job may take, and take to close its run, by clocks that nobody can set: nothing runs here."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from jobs import boot_clock
+from services import supervisor as module
 from services.runner import Ended, Running
 from services.supervisor import Supervisor
 from services.table import Job, JobTable
+from tests.clocks import Clocks
+
+DAY = 86400.0
 
 
 class Deaf:
     """Runs nothing, and notes that it was asked to kill."""
 
     def __init__(self) -> None:
-        self.killed = False
+        self.killed, self.told = False, 0
 
     def unready(self) -> str | None:
         return None
@@ -30,6 +34,7 @@ class Deaf:
         return Running()
 
     def tell(self, job: Job) -> bool:
+        self.told += 1
         return True
 
     def kill(self, job: Job) -> None:
@@ -38,21 +43,47 @@ class Deaf:
     def tidy(self, job: Job) -> None: ...
 
 
+class Service:
+    """A supervisor that can be started anew over its table, as after a crash."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runner = folder, Deaf()
+        self.table = JobTable(f"sqlite:///{folder}/jobs.db")
+        self.supervisor = self._new()
+
+    def _new(self) -> Supervisor:
+        one = Supervisor(str(self.folder / "runs"), self.folder / "home", self.table)
+        one.runners[None] = self.runner
+        return one
+
+    def restart(self) -> None:
+        self.supervisor.stop()
+        self.supervisor = self._new()
+
+    def job(self) -> Job:
+        job = self.table.get("j")
+        assert job is not None
+        return job
+
+    def tick(self) -> None:
+        self.supervisor.tick()
+
+
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    """A supervisor of one job, `j`, that was just told to end."""
-    table = JobTable(f"sqlite:///{tmp_path}/jobs.db")
-    one = Supervisor(str(tmp_path / "runs"), tmp_path / "home", table)
-    one.runners[None] = Deaf()
-    table.add(Job(id="j", kind="train", target="t", request="r"))
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch, [boot_clock, module])
+
+
+@pytest.fixture
+def service(tmp_path: Path, clocks: Clocks) -> Iterator[Service]:
+    """One job, `j`, has just started; it may take 100 seconds."""
+    one = Service(tmp_path)
+    one.table.add(Job(id="j", kind="train", target="t", request="r", max_duration=100.0))
     one.tick()
-    job = table.get("j")
-    assert job is not None
-    one.cancel(job, now=False)
-    one.tick()
+    assert one.job().state == "running"
     yield one
-    one.stop()
-    table.close()
+    one.supervisor.stop()
+    one.table.close()
 
 
 @pytest.mark.parametrize(
@@ -61,22 +92,66 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 )
 @pytest.mark.parametrize("place", ["job.log", ".", "checkpoints"])
 def test_a_job_is_killed_after_a_minute_without_a_sign_and_after_ten_in_all(
-    supervisor: Supervisor, place: str, told: float, sign: float | None, killed: bool
+    service: Service, clocks: Clocks, place: str, told: float, sign: float | None, killed: bool
 ) -> None:
-    def age(path: Path, seconds: float) -> None:
-        os.utime(path, (time.time() - seconds,) * 2)
-
-    run = Path(supervisor.root, "j")
+    run = Path(service.supervisor.root, "j")
     (run / "checkpoints").mkdir(parents=True)
     (run / "job.log").touch()
-    for name in ("checkpoints", "job.log", "."):
-        age(run / name, 1000)
-    if sign is not None:
-        age(run / place, sign)
-    job = supervisor.table.get("j")
-    assert job is not None
-    age(supervisor.home.file(job, "told"), told)
-    supervisor.tick()
-    runner = supervisor.runners[None]
-    assert isinstance(runner, Deaf)
-    assert runner.killed == killed
+    service.supervisor.cancel(service.job(), now=False)
+    service.tick()
+    begun = clocks.up
+    while (left := told - (clocks.up - begun)) > 0:
+        clocks.go_by(min(5, left))
+        if sign is not None and clocks.up - begun <= told - sign:
+            os.utime(run / place, (clocks.up, clocks.up))
+        service.tick()
+    assert (service.runner.killed, service.runner.told) == (killed, 1)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("step", [-DAY, -1.0, 1.0, DAY])
+def test_a_step_of_the_clock_neither_shortens_nor_prolongs_a_job(
+    service: Service, clocks: Clocks, step: float, restarted: bool
+) -> None:
+    clocks.go_by(90)
+    clocks.step(step)
+    if restarted:
+        service.restart()
+    service.tick()
+    assert service.job().cancel is None
+    clocks.go_by(11)
+    service.tick()
+    assert service.job().cancel == "late"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("step", [-DAY, 70.0, DAY])
+def test_a_step_of_the_clock_neither_shortens_nor_prolongs_a_jobs_end(
+    service: Service, clocks: Clocks, step: float, restarted: bool
+) -> None:
+    service.supervisor.cancel(service.job(), now=False)
+    service.tick()
+    clocks.go_by(50)
+    service.tick()
+    clocks.step(step)
+    if restarted:
+        service.restart()
+    service.tick()
+    assert (service.runner.killed, service.runner.told) == (False, 1)
+    for _ in range(13):
+        clocks.go_by(5)
+        service.tick()
+    assert (service.runner.killed, service.runner.told) == (True, 1)
+
+
+def test_entries_of_an_earlier_version_go_by_the_wall_clock(service: Service, clocks: Clocks) -> None:
+    service.table.change("j", ["running"], started_clock=None)
+    clocks.go_by(101)
+    service.restart()
+    service.tick()
+    assert service.job().cancel == "late"
+    note = service.supervisor.home.file(service.job(), "told")
+    note.touch()
+    os.utime(note, (clocks.wall - 601,) * 2)
+    service.tick()
+    assert (service.runner.killed, service.runner.told) == (True, 0)
