@@ -45,7 +45,7 @@ def run(places: Sequence[str], *, model: str, out: str, config: PredictionConfig
         return open_predictor(target, config, root)
 
     with open_model(model, overrides, load) as predictor:
-        done, failed = _predict(predictor, images, out)
+        done, failed = _predict(predictor, images, out, config.max_pixels)
     return {
         "model": model,
         "task": predictor.task,
@@ -58,17 +58,18 @@ def run(places: Sequence[str], *, model: str, out: str, config: PredictionConfig
 
 
 def _predict(
-    predictor: Predictor, images: dict[str, str], out: str
+    predictor: Predictor, images: dict[str, str], out: str, max_pixels: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     with Counter("predictions", len(images)) as told:
         for name, location in images.items():
             try:
-                image = read_image(location)
-            except FileFault as fault:
-                failed.append({"image": location, "problem": fault.problem})
+                found = predictor(read_image(location, max_pixels, "--max-pixels"))
+            except DataError as fault:
+                problem = fault.problem if isinstance(fault, FileFault) else str(fault)
+                failed.append({"image": location, "problem": problem})
                 continue
-            done.append(write_prediction(predictor(image), location, join(out, name)))
+            done.append(write_prediction(found, location, join(out, name)))
             told(len(done) + len(failed))
     return done, failed

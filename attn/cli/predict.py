@@ -42,6 +42,9 @@ def predict(
     classes: Annotated[
         str | None, typer.Option(help="Whose maps and mask, e.g. cat,dog; else the predicted.", show_default=False)
     ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="A larger image is not done [67108864].", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
 ) -> Result:
     """Labels, attention maps and a mask for any images, as JSON and PNGs.
@@ -59,6 +62,7 @@ def predict(
         "probability": probability,
         "threshold": threshold,
         "crf": crf,
+        "max_pixels": max_pixels,
         "device": device,
     }
     words = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]

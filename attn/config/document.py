@@ -1,16 +1,17 @@
 """YAML documents with the line of every value, and the layering of recipe, file and overrides.
 
-YAML 1.2 scalars: `1e-3` is a number and `no`, `on`, `off` are strings, unlike PyYAML's default. Duplicate keys
-are faults.
+Duplicate keys are faults. Which texts are read at all: `attn.parsing`.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "OVERRIDE",
     "SOURCE",
     "Document",
     "dump_values",
     "layered",
+    "override_place",
     "parse_override",
     "read_document",
     "sources_in",
@@ -26,13 +27,21 @@ from typing import Any
 import yaml
 
 from attn.errors import ConfigError, Fault
+from attn.parsing import RESOLVERS, Unreadable, compose_yaml, require_tag, scalar_of, text_of_node
 
 Path = tuple[str, ...]
 
 SOURCE = "source"
 """The field that says where data, labels or maps come from: what stands beside it means something else elsewhere."""
-OF_ANY_SOURCE = frozenset({"on_error", "single_label"})
+OF_ANY_SOURCE = frozenset({"on_error", "single_label", "max_pixels"})
 """How data is read, whichever it is."""
+
+OVERRIDE = "override"
+CONTAINERS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+MAX_KEYS = 16
+"""Of the path of an override."""
+SHOWN, READ = 200, 4000
+"""Characters of an override in messages, and those that are searched for secrets first."""
 
 SECRETS = (
     # Of servers and databases: a password may hold / ? and #, though it must not.
@@ -42,22 +51,6 @@ SECRETS = (
 )
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalar rules of YAML 1.2's core schema."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+0123456789."),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
-    ("null", r"~|null|Null|NULL|", "~nN\0"),
-):
-    _chars = [*_first.replace("\0", ""), *([""] if "\0" in _first else [])]
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _chars)
-
-
 class _Dumper(yaml.SafeDumper):
     """Quotes every string that YAML 1.1 or 1.2 would read as something else, so that both read it back."""
 
@@ -65,9 +58,9 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.yaml_implicit_resolvers = {
     first: [
         *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
-        *_Loader.yaml_implicit_resolvers.get(first, ()),
+        *RESOLVERS.get(first, ()),
     ]
-    for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *RESOLVERS}
 }
 
 
@@ -100,9 +93,9 @@ class Document:
                 node[key] = {}
                 self.places[path[:depth]] = place
             node = node[key]
+        for old in _paths(node.get(path[-1]), path):
+            self.places.pop(old, None)
         node[path[-1]] = value
-        for old in [known for known in self.places if known[: len(path)] == path]:
-            del self.places[old]
         self.places[path] = place
 
     def drop(self, path: Path) -> None:
@@ -110,8 +103,8 @@ class Document:
         node = self.values
         for key in path[:-1]:
             node = node[key]
-        del node[path[-1]]
-        self.places = {known: place for known, place in self.places.items() if known[: len(path)] != path}
+        for old in _paths(node.pop(path[-1]), path):
+            self.places.pop(old, None)
 
     def start_anew(self, path: Path, source: Any) -> None:
         """Forget the fields beside a `source` that is about to become another one: they are of the former source.
@@ -184,25 +177,35 @@ def _lay(joined: Document, document: Document, values: dict[str, Any], path: Pat
             _lay(joined, document, value, here)
             continue
         joined.set(here, copy.deepcopy(value), document.place(here))
-        joined.places |= {known: place for known, place in document.places.items() if known[: len(here)] == here}
+        joined.places |= {known: document.places[known] for known in _paths(value, here) if known in document.places}
 
 
-def _construct(loader: _Loader, node: yaml.Node, path: Path, name: str, document: Document) -> Any:
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    """Of a value and all within it; list positions count as keys."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _paths(inner, (*path, str(key)))
+
+
+def _construct(node: yaml.Node, path: Path, name: str, document: Document) -> Any:
     place = f"{name}:{node.start_mark.line + 1}"
     document.places.setdefault(path, place)
+    if isinstance(node, yaml.ScalarNode):
+        return scalar_of(node)
+    require_tag(node, *CONTAINERS)
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(loader.construct_object(key_node))
             here = f"{name}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise Unreadable("a key must be a name, not a list or a mapping", key_node.start_mark.line + 1)
+            key = text_of_node(key_node)
             if key in result:
                 document.faults.append(Fault(here, f"{'.'.join((*path, key))} is given twice", "keep one of the two"))
             document.places[(*path, key)] = here
-            result[key] = _construct(loader, value_node, (*path, key), name, document)
+            result[key] = _construct(value_node, (*path, key), name, document)
         return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(loader, item, (*path, str(i)), name, document) for i, item in enumerate(node.value)]
-    return loader.construct_object(node)
+    return [_construct(item, (*path, str(i)), name, document) for i, item in enumerate(node.value)]
 
 
 def dump_values(values: dict[str, Any]) -> str:
@@ -226,26 +229,17 @@ def read_document(text: str, name: str) -> Document:
     Raises:
         ConfigError: The text is not YAML, or is not a mapping.
     """
-    loader = _Loader(text)
+    document = Document()
     try:
-        node = loader.get_single_node()
-        document = Document()
+        node = compose_yaml(text)
         if node is None:
             document.places[()] = f"{name}:1"
             return document
         if not isinstance(node, yaml.MappingNode):
-            raise ConfigError([Fault(f"{name}:{node.start_mark.line + 1}", "expected a mapping of `key: value` lines")])
-        document.values = _construct(loader, node, (), name, document)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}" if mark else name
-        raise ConfigError([Fault(where, f"not valid YAML: {error.problem or error.context}")]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([Fault(name, f"not valid YAML: {error}")]) from None
-    except RecursionError:
-        raise ConfigError([Fault(name, "is nested too deeply to be a configuration")]) from None
-    finally:
-        loader.dispose()
+            raise Unreadable("expected a mapping of `key: value` lines", node.start_mark.line + 1)
+        document.values = _construct(node, (), name, document)
+    except Unreadable as error:
+        raise ConfigError([Fault(f"{name}:{error.line}" if error.line else name, error.problem)]) from None
     return document
 
 
@@ -253,13 +247,17 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     """Split `a.b=value`; the value is read as YAML, so `1e-3`, `true`, `null` and `[1, 2]` mean what they say."""
     key, sign, value = text.partition("=")
     path = tuple(key.strip().split("."))
-    if not sign or not all(path):
-        return Fault(f"override {without_secrets(text)!r}", "not of the form a.b=value")
+    if not sign or not all(path) or len(path) > MAX_KEYS:
+        return Fault(override_place(text), "not of the form a.b=value")
+    document = Document()
     try:
-        return path, yaml.load(value, Loader=_Loader)  # _Loader derives from SafeLoader
-    except yaml.YAMLError as error:
-        return Fault(
-            f"override {without_secrets(text)!r}", f"the value is not valid YAML: {str(error).splitlines()[0]}"
-        )
-    except RecursionError:
-        return Fault(f"override of {'.'.join(path)}", "the value is nested too deeply to be a configuration")
+        node = compose_yaml(value)
+        found = None if node is None else _construct(node, path, override_place(text), document)
+    except Unreadable as error:
+        return Fault(override_place(text), f"the value {error.problem}")
+    return document.faults[0] if document.faults else (path, found)
+
+
+def override_place(text: str) -> str:
+    """What an override is called in messages."""
+    return f"{OVERRIDE} {without_secrets(text[:READ])[:SHOWN]!r}"

@@ -36,8 +36,8 @@ class EvaluateConfig(ModelPlace):
     input: InputConfig = InputConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     map_kind: MapKind | None = None
-    batch_size: int = Field(default=16, ge=1)
-    data_workers: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=16, ge=1, le=65_536)
+    data_workers: int = Field(default=0, ge=0, le=256)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     panels: int = Field(default=8, ge=0, le=200)
 

@@ -65,7 +65,7 @@ class MapsConfig(ModelPlace):
     classes: Literal["labels", "predicted", "both"] = "labels"
     probability: float = Field(default=0.5, gt=0, lt=1)
     output: OutputConfig = StoreOutput()
-    batch_size: int = Field(default=16, ge=1)
-    data_workers: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=16, ge=1, le=65_536)
+    data_workers: int = Field(default=0, ge=0, le=256)
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    tasks: int | None = Field(default=None, ge=1)
+    tasks: int | None = Field(default=None, ge=1, le=4096)

@@ -8,7 +8,6 @@ import difflib
 import json
 import types
 from collections.abc import Callable, Mapping
-from pathlib import Path as FilePath
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -16,19 +15,25 @@ from pydantic_core import ErrorDetails
 
 from attn.config.base import Config, Variant
 from attn.config.document import (
+    OVERRIDE,
     Document,
     Path,
     dump_values,
+    override_place,
     parse_override,
     read_document,
     sources_in,
     without_secrets,
 )
 from attn.errors import ConfigError, Fault
+from attn.files import read_regular
 
 C = TypeVar("C", bound=Config)
-
-OVERRIDE = "override"
+MOST_FAULTS = 100
+"""That are told at once: to find what each of them may have meant takes time."""
+MAX_BYTES = 4 << 20
+SHOWN = 200
+"""Characters of a wrong value in a message."""
 
 
 def resolve(
@@ -68,7 +73,7 @@ def override(document: Document, overrides: list[str]) -> None:
     for path, source in chosen.items():
         document.start_anew(path, source)
     for text, path, value in said:
-        document.set(path, value, place=f"{OVERRIDE} {without_secrets(text)!r}")
+        document.set(path, value, place=override_place(text))
 
 
 def rank(place: str) -> int:
@@ -86,7 +91,10 @@ def parse_config(kind: type[C], document: Document) -> C:
     try:
         config = kind.model_validate_json(json.dumps(document.values, default=str), strict=True)
     except ValidationError as error:
-        faults += [_fault(kind, document, details) for details in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        faults += [_fault(kind, document, one) for one in details[:MOST_FAULTS]]
+        if len(details) > MOST_FAULTS:
+            faults.append(Fault("config", f"and {len(details) - MOST_FAULTS} more"))
     else:
         if not faults:
             return config
@@ -106,10 +114,12 @@ def read_text(path: str) -> str:
         ConfigError: It cannot be read.
     """
     try:
-        return FilePath(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_regular(path, MAX_BYTES).decode()
+    except UnicodeDecodeError:
+        reason = "is not UTF-8 text"
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError([Fault(path, f"cannot be read: {reason}", "give a recipe's name or a YAML file")]) from None
+    raise ConfigError([Fault(path, f"cannot be read: {reason}", "give a recipe's name or a YAML file")])
 
 
 def _configs_in(annotation: Any) -> list[type[BaseModel]]:
@@ -223,7 +233,7 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
             where = document.place((*path, name.rsplit(".", 1)[-1]))
         near = difflib.get_close_matches(str(given), options.replace(" or ", ", ").split(", "), n=1)
         hint = f"one of {options}" + (f"; did you mean {near[0]}?" if near else "")
-        return Fault(where, f"{name} = {given!r} is not available", hint)
+        return Fault(where, f"{name} = {_cut(repr(given))} is not available", hint)
     if what == "missing":
         return Fault(where, f"{name} is missing", f"give it, e.g. {name}=...")
     message = details["msg"].removeprefix("Value error, ")
@@ -231,4 +241,13 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
     given = details["input"]
     if isinstance(given, dict) or not path:
         return Fault(where, f"{name}: {message}" if name else message)
-    return Fault(where, f"{name} = {without_secrets(json.dumps(given, default=str))} {message}")
+    return Fault(where, f"{name} = {_shown(given)} {message}")
+
+
+def _shown(value: Any) -> str:
+    return _cut(json.dumps(value, default=str))
+
+
+def _cut(text: str) -> str:
+    text = without_secrets(text[: 20 * SHOWN])
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

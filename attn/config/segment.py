@@ -138,5 +138,5 @@ class PredictConfig(ModelPlace):
     masks: bool = True
     panels: int = Field(default=8, ge=0, le=200)
     cues: Location | None = None
-    processes: int | None = Field(default=None, ge=0)
+    processes: int | None = Field(default=None, ge=0, le=1024)
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -55,7 +55,8 @@ class Caltech256Config(SourceConfig):
         folder, names = self._folder()
         names = [name for name in names if name != CLUTTER]
         records = [record for label, name in enumerate(names) for record in self._records(folder, name, label)]
-        return FileSource([name.partition(".")[2] for name in names], records, self.on_error, exclusive=True)
+        classes = [name.partition(".")[2] for name in names]
+        return FileSource(classes, records, self.on_error, exclusive=True, max_pixels=self.max_pixels)
 
     def _folder(self) -> tuple[str, list[str]]:
         for parts in BELOW:

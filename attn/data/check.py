@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attn.data.decode import read_mask, read_saliency
+from attn.data.decode import BUDGET, read_mask, read_saliency
 from attn.data.files import FileFault, name_of
 from attn.data.sample import Example, Record
 from attn.data.source import Source, SourceConfig, same_labels
@@ -124,6 +124,11 @@ def _check_labels(source: Source) -> list[Finding]:
 
 def _check_one(source: Source, index: int) -> tuple[list[Finding], str | None]:
     """What is wrong with one image, and a hash of its pixels where it can be read."""
+    with BUDGET.keep():
+        return _look(source, index)
+
+
+def _look(source: Source, index: int) -> tuple[list[Finding], str | None]:
     record = source.records[index]
     findings = []
     if not record.labels:
@@ -135,7 +140,9 @@ def _check_one(source: Source, index: int) -> tuple[list[Finding], str | None]:
     findings += _check_boxes(example, source.classes)
     if example.mask is not None:
         findings += _check_mask(example, source.classes)
-    return findings, hashlib.sha256(example.image.tobytes() + str(example.image.shape).encode()).hexdigest()
+    digest = hashlib.sha256(str(example.image.shape).encode())
+    digest.update(np.ascontiguousarray(example.image).data)
+    return findings, digest.hexdigest()
 
 
 def _load(source: Source, index: int) -> tuple[Example | None, list[Finding]]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 from attn.data.files import FileFault, join, read_bytes
 from attn.errors import DataError
+from attn.parsing import load_json
 
 CLASSES_FILE = "classes.json"
 SHOWN = 8
@@ -68,8 +69,8 @@ def named_classes(folder: str, names: Collection[str]) -> tuple[str, ...] | None
         return None
     place = join(folder, CLASSES_FILE)
     try:
-        classes = json.loads(read_bytes(place))
-    except (ValueError, RecursionError):
+        classes = load_json(read_bytes(place))
+    except ValueError:
         classes = None
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise FileFault(place, "is no list of class names: make the folder again")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["CocoConfig", "CocoSource"]
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
@@ -14,14 +13,17 @@ from attn.config.base import BelowRoot, Location
 from attn.data.cells import shown
 from attn.data.files import FileFault, absent_folder, below, join, list_files, not_there, read_bytes, within
 from attn.data.orientation import lies_as_stored, stored_size, turn
-from attn.data.outlines import draw
+from attn.data.outlines import Outline, trace
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refuse_absent, refuse_missing, unique
 from attn.data.transfer import exists
 from attn.errors import DataError
+from attn.parsing import load_json
 
 IGNORE = 255
 MAX_SIDE = 1 << 20
+MOST_DRAWN = 20_000_000_000
+"""Pixels that the objects of one image may have to be looked for in: a thousand objects in twenty million pixels."""
 PLACEHOLDER = "{split}"
 TRAIN = ("train2017", "train")
 Entry = dict[str, Any]
@@ -98,7 +100,9 @@ class CocoConfig(SourceConfig):
             )
         raise_all(faults)
         refuse_missing(records, self.on_error, location)
-        return CocoSource([str(entry["name"]) for entry in categories], records, self.on_error, outlines)
+        return CocoSource(
+            [str(entry["name"]) for entry in categories], records, self.on_error, outlines, self.max_pixels
+        )
 
     def _annotations(self) -> str:
         """The file of the split."""
@@ -127,8 +131,9 @@ class CocoSource(FileSource):
         records: Sequence[Record],
         on_error: OnError,
         outlines: dict[str, list[tuple[int, Entry]]],
+        max_pixels: int,
     ) -> None:
-        super().__init__(classes, records, on_error)
+        super().__init__(classes, records, on_error, max_pixels=max_pixels)
         self._outlines = outlines
 
     def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:
@@ -138,17 +143,20 @@ class CocoSource(FileSource):
         image = record.image or record.image_id
         as_stored = lies_as_stored(image, f"the annotation {location}", record.annotated_size, size, orientation)
         drawn_size = stored_size(size, orientation) if as_stored else size
+        if (pixels := len(outlines) * size[0] * size[1]) > MOST_DRAWN:
+            problem = f"{len(outlines)} outlines in an image of {size[1]}x{size[0]} pixels are too many to draw"
+            raise FileFault(location, f"{problem}: at most {MOST_DRAWN * len(outlines) // pixels} are drawn there")
         mask = np.zeros(drawn_size, np.uint8)
-        drawn = [(label, item, _fill(item, drawn_size, location)) for label, item in outlines]
-        for label, item, inside in sorted(drawn, key=lambda entry: (not entry[1].get("iscrowd"), -int(entry[2].sum()))):
-            mask[inside] = IGNORE if item.get("iscrowd") else label + 1
+        drawn = [(label, item, _traced(item, drawn_size, location)) for label, item in outlines]
+        for label, item, outline in sorted(drawn, key=lambda entry: (not entry[1].get("iscrowd"), -entry[2].area)):
+            mask[outline.pixels()] = IGNORE if item.get("iscrowd") else label + 1
         return np.ascontiguousarray(turn(mask, orientation)) if as_stored else mask
 
 
 def _read(location: str, needed: Collection[str]) -> dict[str, list[Entry]]:
     try:
-        content = json.loads(read_bytes(location))
-    except (ValueError, RecursionError) as error:
+        content = load_json(read_bytes(location))
+    except ValueError as error:
         raise FileFault(location, f"is not JSON ({error})") from None
     known = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
     for part, keys in known.items():
@@ -209,10 +217,10 @@ def _box(bbox: Any) -> Box:
     return make_box(left, top, left + width, top + height)
 
 
-def _fill(item: Entry, size: tuple[int, int], location: str) -> np.ndarray:
-    """bool (H, W): inside the polygons, or the run-length code, of one annotation."""
+def _traced(item: Entry, size: tuple[int, int], location: str) -> Outline:
+    """The polygons, or the run-length code, of one annotation."""
     try:
-        return draw(item["segmentation"], size)
+        return trace(item["segmentation"], size)
     except ValueError as error:
         name = f"annotation {item['id']} " if "id" in item else ""
         raise FileFault(location, f"{name}has a broken outline: {error}; correct or remove it") from None

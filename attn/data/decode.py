@@ -6,10 +6,22 @@ white; here values are scaled by their range, or refused.
 
 from __future__ import annotations
 
-__all__ = ["Photograph", "read_image", "read_mask", "read_photograph", "read_saliency"]
+__all__ = [
+    "BUDGET",
+    "MAX_PIXELS",
+    "MOST_PIXELS",
+    "Photograph",
+    "read_image",
+    "read_mask",
+    "read_photograph",
+    "read_saliency",
+]
 
+import contextlib
 import io
+import re
 import warnings
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +29,7 @@ from PIL import Image, UnidentifiedImageError
 
 from attn.data.files import FileFault, read_bytes
 from attn.data.orientation import TURNS, UPRIGHT, lies_as_stored, turn
+from attn.data.pixel_budget import PixelBudget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 MASK_FORMATS = ("PNG", "TIFF", "BMP")
@@ -30,8 +43,22 @@ REFUSED = {"I": "32-bit integers", "F": "floating-point numbers"}
 COLOURED = 16
 """Difference between the channels above which a pixel is not grey."""
 EXIF_ORIENTATION, TIFF_BITS, TIFF_PHOTOMETRIC = 0x0112, 258, 262
+MAX_PIXELS = 1 << 26
+"""Of an image where no config says otherwise: 67 million take about half a gigabyte while they are decoded."""
+MOST_PIXELS = 178_956_970
+"""That a config may allow: Pillow opens no larger image."""
+FIELD = "data.max_pixels"
+MAX_BYTES = 512 << 20
+SHOWN = 200
+"""Characters of what a decoder says."""
+STRIP = 1 << 22
+"""Pixels that are converted at once: as a whole, a large image would lie in memory several times."""
+MAX_SCANS, USUAL_SCANS = 64, 16
+"""Of a JPEG of `MAX_PIXELS`: each is a walk over the whole image, and few bytes make a thousand of them."""
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+BUDGET = PixelBudget(MAX_PIXELS)
 
-# Of metadata, and of a size that is refused here. Not by `catch_warnings`: images are read in threads, and it would
+# Of metadata, and of a size that has its limit here. Not by `catch_warnings`: images are read in threads, and it would
 # leave the process without any warning.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, module=r"PIL\.")
@@ -55,114 +82,178 @@ class _Opened(NamedTuple):
     picture: Image.Image
     orientation: int
     stored_as: str
-    frames: int
 
     def upright(self, pixels: np.ndarray) -> np.ndarray:
         # Pillow turns a TIFF's pixels itself.
         return pixels if self.picture.format == "TIFF" else np.ascontiguousarray(turn(pixels, self.orientation))
 
 
-def read_image(location: str) -> np.ndarray:
+def read_image(location: str, most: int = MAX_PIXELS, field: str = FIELD) -> np.ndarray:
     """The pixels of `read_photograph`."""
-    return read_photograph(location).pixels
+    return read_photograph(location, most, field).pixels
 
 
-def read_photograph(location: str) -> Photograph:
+def read_photograph(location: str, most: int = MAX_PIXELS, field: str = FIELD) -> Photograph:
     """A photograph in RGB, upright. Grey of 16 bits is scaled by its range; transparency is left out.
 
+    Args:
+        most: Pixels.
+        field: What sets that limit, for the message.
+
     Raises:
-        FileFault: Missing, cut short, no image, of several frames, or of values that have no fixed range.
+        FileFault: Missing, cut short, no image, too large, of several frames, or of values that have no fixed range.
     """
-    opened = _open(location)
-    pixels = np.array(_eight_bits(location, opened.picture).convert("RGB"))  # a copy: Pillow's memory is read-only
-    return Photograph(opened.upright(pixels), opened.orientation)
+    with _open(location, most, field=field) as opened:
+        eight_bits = _eight_bits(location, opened.picture)
+        pixels = _converted(opened.picture, lambda part: np.asarray(eight_bits(part).convert("RGB")), channels=3)
+        return Photograph(opened.upright(pixels), opened.orientation)
 
 
 def read_mask(
-    location: str, image_size: tuple[int, int] | None, num_classes: int, *, orientation: int = UPRIGHT
+    location: str,
+    image_size: tuple[int, int] | None,
+    num_classes: int,
+    *,
+    orientation: int = UPRIGHT,
+    most: int = MAX_PIXELS,
 ) -> np.ndarray:
     """A mask as uint8 (H0, W0): 0 background, class index + 1, 255 to be ignored.
 
     Args:
         image_size: (height, width) of its upright image, where known.
         orientation: The image's: a mask of the file's pixels is turned with them.
+        most: Pixels, where the image's size is not known.
 
     Raises:
         FileFault: Missing, cut short, of another size, not an index image, or with an index that is no class.
     """
-    opened = _open(location)
-    picture, scale = opened.picture, MASK_SCALES.get(opened.stored_as)
-    if picture.mode not in MASK_SCALES or picture.format not in MASK_FORMATS:
-        raise FileFault(
-            location,
-            f"is a {picture.mode} image ({picture.format}); a mask holds class indices, as a palette or 8-bit grey PNG",
-        )
-    if scale is None or getattr(picture, "tag_v2", {}).get(TIFF_PHOTOMETRIC) == 0:
-        raise FileFault(location, "stores its values inverted or packed; save the mask as a palette or 8-bit grey PNG")
-    mask = np.array(picture, dtype=np.uint8) // np.uint8(scale)
-    if ((mask > num_classes) & (mask != 255)).any():
-        wrong = [int(value) for value in np.unique(mask) if num_classes < value < 255]
-        raise FileFault(
-            location,
-            f"holds the values {', '.join(map(str, wrong[:8]))}, which are no class; "
-            f"0 is background, 1 to {num_classes} the classes, 255 to be ignored",
-        )
-    return _beside_image(location, "the mask", opened, mask, image_size, orientation)
+    with _open(location, most, beside=("the mask", image_size, orientation)) as opened:
+        picture, scale = opened.picture, MASK_SCALES.get(opened.stored_as)
+        if picture.mode not in MASK_SCALES or picture.format not in MASK_FORMATS:
+            raise FileFault(
+                location,
+                f"is a {picture.mode} image ({picture.format}); a mask holds class indices, as a palette or "
+                "8-bit grey PNG",
+            )
+        if scale is None or getattr(picture, "tag_v2", {}).get(TIFF_PHOTOMETRIC) == 0:
+            raise FileFault(
+                location, "stores its values inverted or packed; save the mask as a palette or 8-bit grey PNG"
+            )
+        mask = np.array(picture, dtype=np.uint8) // np.uint8(scale)
+        if ((mask > num_classes) & (mask != 255)).any():
+            wrong = [int(value) for value in np.unique(mask) if num_classes < value < 255]
+            raise FileFault(
+                location,
+                f"holds the values {', '.join(map(str, wrong[:8]))}, which are no class; "
+                f"0 is background, 1 to {num_classes} the classes, 255 to be ignored",
+            )
+        return _beside_image(location, "the mask", opened, mask, image_size, orientation)
 
 
-def read_saliency(location: str, image_size: tuple[int, int] | None, *, orientation: int = UPRIGHT) -> np.ndarray:
+def read_saliency(
+    location: str, image_size: tuple[int, int] | None, *, orientation: int = UPRIGHT, most: int = MAX_PIXELS
+) -> np.ndarray:
     """A saliency map, or a map of a class, as uint8 (H0, W0). One of 16 bits is scaled by its range.
+
+    Args:
+        image_size, orientation, most: As in `read_mask`.
 
     Raises:
         FileFault: Missing, cut short, not grey, or of another size than the image.
     """
-    opened = _open(location)
-    picture = _eight_bits(location, opened.picture)
-    if picture.mode not in GREY:
-        picture = picture.convert("RGB")
-        channels = np.asarray(picture).astype(np.int16)
-        if (channels.max(-1) - channels.min(-1)).max(initial=0) > COLOURED:
-            raise FileFault(location, "is in colours; a saliency map or attention map is grey, 0 to 255")
-    pixels = np.array(picture.convert("L"))
-    return _beside_image(location, "the saliency map", opened, pixels, image_size, orientation)
+    with _open(location, most, beside=("the saliency map", image_size, orientation)) as opened:
+        eight_bits = _eight_bits(location, opened.picture)
+
+        def grey(part: Image.Image) -> np.ndarray:
+            part = eight_bits(part)
+            if part.mode not in GREY:
+                part = part.convert("RGB")
+                channels = np.asarray(part).astype(np.int16)
+                if (channels.max(-1) - channels.min(-1)).max(initial=0) > COLOURED:
+                    raise FileFault(location, "is in colours; a saliency map or attention map is grey, 0 to 255")
+            return np.asarray(part.convert("L"))
+
+        pixels = _converted(opened.picture, grey, channels=None)
+        return _beside_image(location, "the saliency map", opened, pixels, image_size, orientation)
 
 
-def _open(location: str) -> _Opened:
-    data = read_bytes(location)
+@contextlib.contextmanager
+def _open(
+    location: str,
+    most: int,
+    *,
+    field: str = FIELD,
+    beside: tuple[str, tuple[int, int] | None, int] | None = None,
+) -> Generator[_Opened]:
+    """A decoded picture; whatever its decoder raises, then or within, becomes one fault.
+
+    Args:
+        beside: Of a file beside an image what it is, and the image's size, where known, and orientation.
+    """
+    data = read_bytes(location, MAX_BYTES)
     if not data:
         raise FileFault(location, "is empty")
     try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        opened = None if _is_too_large(picture) else _load(picture)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            size = (picture.height, picture.width)
+            if beside is not None and beside[1] is not None and size[0] * size[1] != beside[1][0] * beside[1][1]:
+                lies_as_stored(location, beside[0], size, beside[1], beside[2])  # refuses it before it is decoded
+            if beside is None or beside[1] is None:
+                _refuse_large(location, size, most, field)
+            _refuse_frames(location, picture, data)
+            with BUDGET.take(size[0] * size[1]):
+                yield _load(picture)
+    except FileFault:
+        raise
     except UnidentifiedImageError:
         raise FileFault(location, f"is not an image in a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
-        opened = None
+        raise FileFault(location, f"has more than {MOST_PIXELS} pixels; make it smaller") from None
+    except MemoryError:
+        raise FileFault(location, "takes more memory than there is; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
-        raise FileFault(location, f"is damaged ({error or type(error).__name__})") from None
-    if opened is None:
-        raise FileFault(location, f"has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller")
-    if opened.frames > 1 and opened.picture.format != "MPO":  # a camera's JPEG with previews behind it
+        raise FileFault(location, f"is damaged ({_short(error)})") from None
+
+
+def _refuse_large(location: str, size: tuple[int, int], most: int, field: str) -> None:
+    if size[0] * size[1] > most:
         raise FileFault(
-            location, f"has {opened.frames} frames or pages; save the one that you mean as a file of its own"
+            location,
+            f"has {size[1]}x{size[0]} pixels, which are more than {field}={most}: make it smaller, or raise {field} "
+            "where there is memory for it, about 10 bytes a pixel",
         )
-    return opened
 
 
-def _is_too_large(picture: Image.Image) -> bool:
-    limit = Image.MAX_IMAGE_PIXELS
-    return limit is not None and picture.width * picture.height > limit
+def _refuse_frames(location: str, picture: Image.Image, data: bytes) -> None:
+    # Whether there are several, and not how many: to count them is to walk through all of them.
+    if getattr(picture, "is_animated", False) and picture.format != "MPO":  # a camera's JPEG with previews behind it
+        raise FileFault(location, "has several frames or pages; save the one that you mean as a file of its own")
+    if picture.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > USUAL_SCANS:
+        scans = _scans(data)
+        if scans > USUAL_SCANS and scans * picture.width * picture.height > MAX_SCANS * MAX_PIXELS:
+            raise FileFault(location, f"is a JPEG of {scans} scans, where a dozen are usual: save it anew")
+
+
+def _scans(data: bytes) -> int:
+    """How many scans the first image of a JPEG has."""
+    found, at = 0, 2
+    while match := JPEG_MARKER.search(data, at):
+        marker, at = match.group()[1], match.end()
+        if marker == 0xD9:
+            break
+        found += marker == 0xDA
+        at += int.from_bytes(data[at : at + 2], "big")
+    return found
 
 
 def _load(picture: Any) -> _Opened:
-    """Decode the first frame. How its values are stored, and a TIFF's orientation and pages, are gone after that."""
+    """Decode the first frame. How its values are stored, and a TIFF's orientation, are gone after that."""
     arguments = picture.tile[0].args if picture.tile else None
     raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     stored_as = raw if isinstance(raw, str) else picture.mode
-    frames = getattr(picture, "n_frames", 1)
     before = _orientation(picture) if picture.format == "TIFF" else None
     picture.load()
-    return _Opened(picture, before or _orientation(picture), stored_as, frames)
+    return _Opened(picture, before or _orientation(picture), stored_as)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -174,21 +265,38 @@ def _orientation(picture: Image.Image) -> int:
     return found if isinstance(found, int) and found in TURNS else UPRIGHT
 
 
-def _eight_bits(location: str, picture: Image.Image) -> Image.Image:
-    """The picture in a mode that Pillow converts to grey and RGB without loss of range."""
+def _eight_bits(location: str, picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What brings the picture, or a part, into a mode that Pillow converts to grey and RGB without loss of range."""
     picture.info.pop("transparency", None)  # which is left out, and Pillow warns of
     if picture.mode in GREY or picture.mode in COLOURS:
-        return picture
+        return lambda part: part
     if picture.mode in PREMULTIPLIED:
-        return picture.convert(PREMULTIPLIED[picture.mode])
+        return lambda part: part.convert(PREMULTIPLIED[part.mode])
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
         tags = getattr(picture, "tag_v2", {})
-        top = 2 ** tags.get(TIFF_BITS, (16,))[0] - 1
-        values = np.asarray(picture).astype(np.uint32)
-        values = top - values if tags.get(TIFF_PHOTOMETRIC) == 0 else values
-        return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
+        return lambda part: _of_sixteen(part, tags.get(TIFF_BITS, (16,))[0], tags.get(TIFF_PHOTOMETRIC) == 0)
     kind = REFUSED.get(picture.mode, f"the colours of {picture.mode}")
     raise FileFault(location, f"holds {kind}, which have no fixed black and white; save it as 8-bit grey or RGB")
+
+
+def _of_sixteen(part: Image.Image, bits: int, inverted: bool) -> Image.Image:
+    top = 2**bits - 1
+    values = np.asarray(part).astype(np.uint32)
+    values = top - values if inverted else values
+    return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
+
+
+def _converted(
+    picture: Image.Image, convert: Callable[[Image.Image], np.ndarray], *, channels: int | None
+) -> np.ndarray:
+    """uint8 (H, W) or (H, W, channels), a strip after another."""
+    width, height = picture.size
+    pixels = np.empty((height, width) if channels is None else (height, width, channels), np.uint8)
+    rows = max(1, STRIP // max(width, 1))
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top:bottom] = convert(picture if rows >= height else picture.crop((0, top, width, bottom)))
+    return pixels
 
 
 def _beside_image(
@@ -209,3 +317,8 @@ def _beside_image(
     if not lies_as_stored(location, what, (height, width), image_size, turned):
         return pixels
     return np.ascontiguousarray(turn(pixels, orientation))
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -23,12 +23,15 @@ import hashlib
 import os
 import posixpath
 import re
-import stat
 from pathlib import Path
 
 from attn.config.base import is_remote
 from attn.errors import DataError
+from attn.files import Unfit, read_regular, too_large
 from attn.s3 import client, reason
+
+MAX_BYTES = 4 << 30
+"""Of a file that is read as a whole: COCO's annotations have half a gigabyte."""
 
 
 class FileFault(DataError):
@@ -99,23 +102,20 @@ def within(root: str, relative: str, where: str) -> str:
     return join(root, *clean.split("/"))
 
 
-def read_bytes(location: str) -> bytes:
+def read_bytes(location: str, most: int = MAX_BYTES) -> bytes:
     """The content of a file.
 
     Raises:
-        FileFault: It is missing, not a file or cannot be read; says why.
+        FileFault: It is missing, not a file, has more than so many bytes or cannot be read; says why.
     """
     if is_remote(location):
-        return _read_object(location)
+        return _read_object(location, most)
     try:
-        # A pipe or device may have no end, or wait for a writer for ever.
-        if not stat.S_ISREG(mode := os.stat(location).st_mode) and not stat.S_ISDIR(mode):
-            raise FileFault(location, "is a pipe, socket or device, not a file")
-        return Path(location).read_bytes()
+        return read_regular(location, most)
     except FileNotFoundError:
         raise FileFault(location, "no such file") from None
-    except IsADirectoryError:
-        raise FileFault(location, "is a folder, not a file") from None
+    except Unfit as error:
+        raise FileFault(location, str(error.strerror)) from None
     except OSError as error:
         raise FileFault(location, f"cannot be read ({error.strerror or type(error).__name__})") from None
     except ValueError as error:
@@ -178,12 +178,16 @@ def split(location: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _read_object(location: str) -> bytes:
+def _read_object(location: str, most: int) -> bytes:
     bucket, key = split(location)
     try:
-        return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        found = client().get_object(Bucket=bucket, Key=key)
+        if found["ContentLength"] <= most:
+            return found["Body"].read()
+        found["Body"].close()
     except Exception as error:
         raise FileFault(location, reason(error)) from None
+    raise FileFault(location, too_large(most))
 
 
 def _list_objects(folder: str) -> tuple[list[str], list[str]]:

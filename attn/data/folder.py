@@ -82,7 +82,7 @@ class FolderConfig(SourceConfig):
             for image, name, mask in zip(images, names, masks, strict=True)
         ]
         records.sort(key=lambda record: record.image_id)
-        return FileSource(classes, records, self.on_error, exclusive=True)
+        return FileSource(classes, records, self.on_error, exclusive=True, max_pixels=self.max_pixels)
 
     def _of_split(self, folder: str) -> str:
         return folder if self.split in ("", ".") else join(folder, self.split)

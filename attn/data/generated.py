@@ -35,9 +35,9 @@ class ScenesConfig(SourceConfig):
     """
 
     source: Literal["scenes"] = "scenes"
-    count: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
-    size: int = Field(default=96, ge=32)
+    count: int | None = Field(default=None, ge=1, le=1_000_000)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    size: int = Field(default=96, ge=32, le=4096)
     context_bias: float = Field(default=0.7, ge=0, le=1)
     objects: tuple[int, int] = (1, 2)
     plain_share: float = Field(default=0.1, ge=0, le=1)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 __all__ = ["read_label_file"]
 
-import io
-import json
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +13,9 @@ import numpy as np
 from attn.data.cells import text_of
 from attn.data.files import FileFault, read_bytes
 from attn.data.names import normal
+from attn.data.packed import load_arrays
 from attn.errors import DataError
+from attn.parsing import load_json
 
 HOW = "save one with np.savez(path, ids=..., labels=..., classes=...), labels 0 or 1 with one row an id"
 
@@ -83,11 +82,10 @@ def _read(location: str) -> dict[str, Any]:
         raise FileFault(location, f"holds one array (NPY), which does not say whose labels they are: {HOW}")
     try:
         if not data.startswith(b"PK"):
-            content = json.loads(data.decode("utf-8-sig"))
+            content = load_json(data.decode("utf-8-sig"))
             if isinstance(content, dict):
                 return content
             raise FileFault(location, f"must hold a mapping with ids, labels and classes; or {HOW}")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+        return load_arrays(data)
+    except ValueError as error:
         raise FileFault(location, f"is not a readable NPZ or JSON file ({error}); {HOW}") from None

@@ -32,9 +32,9 @@ class LookAlikesConfig(SourceConfig):
     """
 
     source: Literal["look_alikes"] = "look_alikes"
-    count: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
-    size: int = Field(default=96, ge=32)
+    count: int | None = Field(default=None, ge=1, le=1_000_000)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    size: int = Field(default=96, ge=32, le=4096)
     objects: tuple[int, int] = (1, 1)
     classes: tuple[str, ...] = tuple(LOOK_ALIKES)
 

@@ -7,7 +7,6 @@ __all__ = ["ManifestConfig"]
 import csv
 import difflib
 import io
-import json
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,11 @@ from attn.data.cells import path_of, shown, text_of
 from attn.data.classes import some_names
 from attn.data.files import FileFault, read_bytes, within
 from attn.data.names import in_order, normal
+from attn.data.packed import parquet_rows
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, SourceConfig, raise_all, refuse_missing
 from attn.errors import DataError
+from attn.parsing import load_json
 
 COLUMNS = ("image", "labels", "mask", "boxes", "saliency", "id", "split")
 NEAR = 0.75
@@ -78,7 +79,7 @@ class ManifestConfig(SourceConfig):
         raise_all(faults, self.manifest)
         records.sort(key=lambda record: record.image_id)
         refuse_missing(records, self.on_error, self.manifest)
-        return FileSource(classes, records, self.on_error)
+        return FileSource(classes, records, self.on_error, max_pixels=self.max_pixels)
 
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
         splits = []
@@ -133,7 +134,7 @@ class ManifestConfig(SourceConfig):
 def _read(location: str, needed: Sequence[str]) -> list[Row]:
     data = read_bytes(location)
     try:
-        rows = _read_parquet(data) if data.startswith(b"PAR1") else _read_csv(data, location)
+        rows = parquet_rows(data) if data.startswith(b"PAR1") else _read_csv(data, location)
     except (ValueError, OSError, csv.Error) as error:
         raise FileFault(location, f"is not a readable CSV or Parquet table ({error})") from None
     if not rows:
@@ -170,13 +171,6 @@ def _read_csv(data: bytes, location: str) -> list[Row]:
             )
             raise FileFault(location, problem)
     return rows
-
-
-def _read_parquet(data: bytes) -> list[Row]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    return cast("list[Row]", parquet.read_table(pa.BufferReader(data)).to_pylist())
 
 
 def _cell(row: Row, column: str) -> str:
@@ -216,9 +210,9 @@ def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return ()
     try:
-        entries = json.loads(value) if isinstance(value, str) else value
+        entries = load_json(value) if isinstance(value, str) else value
         found = [(normal(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, DataError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, DataError) as error:
         raise DataError(f"boxes is {shown(value)} ({error}); expected JSON such as {EXAMPLE}") from None
     if strange := [label for label, _ in found if label not in numbers]:
         raise DataError(f"a box has the unknown class {strange[0]!r}")

@@ -6,21 +6,40 @@ points are drawn as a box, and a run-length code of the wrong length reads memor
 
 from __future__ import annotations
 
-__all__ = ["draw"]
+__all__ = ["Outline", "trace"]
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
-SHOWN = 60
-"""Characters of a wrong value in a message."""
+from attn.data.cells import shown
+
 LEAST_POINTS = 3
 MOST_BITS = 60
 """Of a length in a compressed code; longer ones would take a time that grows with their square."""
+MERGED = 16
+"""Codes that are joined at once: pycocotools walks through the whole result for each of them."""
+LONGEST = 20_000_000
+"""Pixels that the polygons of one object are long together; pycocotools takes some seconds for them."""
 
 
-def draw(outline: Any, size: tuple[int, int]) -> np.ndarray:
-    """bool (H, W): inside the outline. What lies a little beyond the image's edges is cut off.
+@dataclass(frozen=True)
+class Outline:
+    """What lies inside an outline, kept as a code: the pixels of a thousand objects would fill the memory.
+
+    Attributes:
+        area: Pixels inside.
+        pixels: Makes them, bool (H, W).
+    """
+
+    area: int
+    pixels: Callable[[], np.ndarray]
+
+
+def trace(outline: Any, size: tuple[int, int]) -> Outline:
+    """Read the outline of one object. What lies a little beyond the image's edges is cut off.
 
     Raises:
         ValueError: It is no outline, or of an image of another size.
@@ -28,16 +47,26 @@ def draw(outline: Any, size: tuple[int, int]) -> np.ndarray:
     return _runs(outline, size) if isinstance(outline, dict) else _polygons(outline, size)
 
 
-def _polygons(outline: Any, size: tuple[int, int]) -> np.ndarray:
+def _polygons(outline: Any, size: tuple[int, int]) -> Outline:
     from pycocotools import mask as rle
 
     if not isinstance(outline, list):
-        raise ValueError(f"{_short(outline)} is neither a list of polygons nor a run-length code")
+        raise ValueError(f"{shown(outline)} is neither a list of polygons nor a run-length code")
     polygons = [_polygon(item, size) for item in outline]
     drawn = [polygon for polygon in polygons if len(polygon) >= 2 * LEAST_POINTS]  # fewer points enclose nothing
     if not drawn:
-        return np.zeros(size, bool)
-    return rle.decode(rle.merge(rle.frPyObjects(cast(Any, drawn), *size))).astype(bool)
+        return Outline(0, lambda: np.zeros(size, bool))
+    if (length := sum(map(_length, drawn))) > LONGEST:
+        raise ValueError(f"its {len(drawn)} polygons are {length:.0f} pixels long together, more than {LONGEST}")
+    codes: Sequence[Any] = rle.frPyObjects(cast(Any, drawn), *size)
+    while len(codes) > 1:
+        codes = [rle.merge(cast(Any, codes[start : start + MERGED])) for start in range(0, len(codes), MERGED)]
+    return Outline(int(rle.area(codes[0])), lambda: rle.decode(codes[0]).astype(bool))
+
+
+def _length(polygon: list[float]) -> float:
+    x, y = np.array(polygon[0::2]), np.array(polygon[1::2])
+    return float(np.abs(x - np.roll(x, 1)).sum() + np.abs(y - np.roll(y, 1)).sum())
 
 
 def _polygon(polygon: Any, size: tuple[int, int]) -> list[float]:
@@ -46,19 +75,19 @@ def _polygon(polygon: Any, size: tuple[int, int]) -> list[float]:
     except ValueError:  # a list in it
         points = np.array(None)
     if points.ndim != 1 or len(points) % 2 or (len(points) and points.dtype.kind not in "iuf"):
-        raise ValueError(f"the polygon {_short(polygon)} is not [x1, y1, x2, y2, ...]")
+        raise ValueError(f"the polygon {shown(polygon)} is not [x1, y1, x2, y2, ...]")
     for name, values, side in zip("xy", (points[0::2], points[1::2]), reversed(size), strict=True):
         if wrong := values[~((values >= -side) & (values <= 2 * side))].tolist():
             raise ValueError(f"a polygon has {name}={wrong[0]:g}, the image is {size[1]}x{size[0]}")
     return points.astype(float).tolist()
 
 
-def _runs(outline: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+def _runs(outline: dict[str, Any], size: tuple[int, int]) -> Outline:
     """Columns from left to right, each from top to bottom: the lengths of runs of 0 and 1 in turn."""
     own, counts = outline.get("size"), outline.get("counts")
     if own != list(size):
-        shown = f"{own[1]}x{own[0]}" if isinstance(own, list) and len(own) == len(size) else _short(own)
-        raise ValueError(f"a run-length code is of a {shown} image, but the image is {size[1]}x{size[0]}")
+        theirs = f"{own[1]}x{own[0]}" if isinstance(own, list) and len(own) == len(size) else shown(own)
+        raise ValueError(f"a run-length code is of a {theirs} image, but the image is {size[1]}x{size[0]}")
     lengths = _decompressed(counts) if isinstance(counts, str) else counts
     pixels = size[0] * size[1]
     if (
@@ -66,8 +95,10 @@ def _runs(outline: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
         or any(type(length) is not int or not 0 <= length <= pixels for length in lengths)
         or sum(lengths) != pixels
     ):
-        raise ValueError(f"the run-length code {_short(counts)} does not add up to {size[1]}x{size[0]} pixels")
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(size[::-1]).T
+        raise ValueError(f"the run-length code {shown(counts)} does not add up to {size[1]}x{size[0]} pixels")
+    runs = np.array(lengths, np.int64)
+    inside = np.arange(len(runs)) % 2 == 1
+    return Outline(int(runs[inside].sum()), lambda: np.repeat(inside, runs).reshape(size[::-1]).T)
 
 
 def _decompressed(text: str) -> list[int]:
@@ -88,8 +119,3 @@ def _decompressed(text: str) -> list[int]:
             lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
             value = shift = 0
     return [-1] if shift else lengths
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -25,9 +25,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import Field
 
 from attn.config.base import Variant
-from attn.data.decode import read_mask, read_photograph, read_saliency
+from attn.data.decode import MAX_PIXELS, MOST_PIXELS, read_mask, read_photograph, read_saliency
 from attn.data.files import FileFault, join, list_files, list_folders, name_of, not_there, stem_of
 from attn.data.names import name_fault, normal, text_fault
 from attn.data.orientation import turn_boxes
@@ -80,11 +81,13 @@ class SourceConfig(Variant, tag="source"):
         split: Which part of the data.
         on_error: What a missing or broken file does: stop the run, or be passed over, counted and logged.
         single_label: Keep only the images that have exactly one class.
+        max_pixels: Of an image; a larger one counts as broken. It bounds the memory that a few bytes can fill.
     """
 
     split: str = "train"
     on_error: OnError = "raise"
     single_label: bool = False
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MOST_PIXELS)
 
     def build(self, *, labels: bool = True) -> Source:
         """The images of the split; where they are files, none of them is read yet.
@@ -116,6 +119,7 @@ class FileSource:
     Args:
         faults: By image id, why an image that could be read is of no use, such as labels that could not be.
         exclusive: See `Source`.
+        max_pixels: See `SourceConfig`.
     """
 
     def __init__(
@@ -126,10 +130,12 @@ class FileSource:
         faults: Mapping[str, DataError] | None = None,
         *,
         exclusive: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.classes = tuple(classes)
         self.records: Sequence[Record] = tuple(records)
         self.on_error: OnError = on_error
+        self.max_pixels = max_pixels
         self.exclusive = exclusive
         self._faults = dict(faults or {})
         if not self.classes:
@@ -146,7 +152,7 @@ class FileSource:
             raise self._faults[record.image_id]
         if record.image is None:
             raise DataError(f"image {record.image_id!r} has no file")
-        image, orientation = read_photograph(record.image)
+        image, orientation = read_photograph(record.image, self.max_pixels)
         size = (image.shape[0], image.shape[1])
         boxes_fault: DataError | None = None
         try:

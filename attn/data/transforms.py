@@ -17,8 +17,11 @@ from torch import Tensor
 
 from attn.config.base import Config
 from attn.data.geometry import Geometry
+from attn.errors import DataError
 
-Side = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=8192)]
+MOST_INPUT = 1 << 26
+"""Pixels that an input may have: a narrow image would become a very long one."""
 Triple = tuple[float, float, float]
 
 
@@ -57,7 +60,7 @@ class InputConfig(Config):
     crop_area: tuple[float, float] = (0.25, 1.0)
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
     crop_scale: tuple[float, float] = (0.7, 1.3)
-    shift: int = Field(default=0, ge=0)
+    shift: int = Field(default=0, ge=0, le=8192)
     flip: float = Field(default=0.5, ge=0, le=1)
     color_jitter: ColorJitter = ColorJitter()
     mean: Triple = (0.485, 0.456, 0.406)
@@ -85,7 +88,13 @@ def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.rand
     if config.resize == "short_side":
         assert isinstance(config.size, int)
         scale = config.size / min(height, width)
-        return Geometry.whole(image_size, (round(height * scale), round(width * scale)), flip=flip)
+        whole = round(height * scale), round(width * scale)
+        if whole[0] * whole[1] > MOST_INPUT:
+            raise DataError(
+                f"an image of {width}x{height} pixels becomes an input of {whole[1]}x{whole[0]} by "
+                "input.resize=short_side: leave it out, or use input.resize=squash"
+            )
+        return Geometry.whole(image_size, whole, flip=flip)
     size = (config.size, config.size) if isinstance(config.size, int) else config.size
     if config.resize == "squash" or (config.resize == "random_part" and rng is None):
         moves = (0, 0) if rng is None or not config.shift else rng.integers(-config.shift, config.shift + 1, 2).tolist()

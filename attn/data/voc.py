@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 from xml.etree import ElementTree
 
@@ -60,6 +61,7 @@ TABLE = (
     "For other images or classes make a table: data.source=manifest data.manifest=TABLE.csv data.root=..., "
     "with the columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"
 )
+MAX_XML, MAX_SIDE = 64 << 20, 1 << 20
 Labels = tuple[int, ...]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -146,7 +148,7 @@ class VocConfig(SourceConfig):
         except DataError as error:
             others = any(not name.endswith(".jpg") for name in list_files(join(root, "JPEGImages")))
             raise DataError(f"{error}. {TABLE}" if others else str(error)) from None
-        return FileSource(VOC_CLASSES, records, self.on_error, faults)
+        return FileSource(VOC_CLASSES, records, self.on_error, faults, max_pixels=self.max_pixels)
 
     def _masks(self, root: str, names: list[str]) -> list[str | None]:
         if self.masks is None or self.masks == MASKS:  # VOC's own folder, which VOC's parts without masks lack
@@ -203,7 +205,7 @@ class VocConfig(SourceConfig):
             )
         masked = len(names) - len(bare)
         log.info("%s: no annotations; the labels of %d images are taken from their masks", where, masked)
-        return self._read_all(_mask_labels, names, masks, faults)
+        return self._read_all(partial(_mask_labels, most=self.max_pixels), names, masks, faults)
 
     def _read_all(
         self,
@@ -286,9 +288,14 @@ def _image_name(word: str, root: str, where: str) -> str:
 
 
 def _read_annotation(location: str) -> Objects:
+    data = read_bytes(location, MAX_XML)
+    if b"<!DOCTYPE" in data.replace(b"\0", b""):  # where entities are declared, which may stand for gigabytes
+        raise FileFault(location, "is not a VOC annotation: it has a DOCTYPE, which none of them has; take it out")
     try:
-        tree = ElementTree.fromstring(read_bytes(location))
+        tree = ElementTree.fromstring(data)
         height, width = (int(float((tree.findtext(f"size/{side}") or "").strip() or 0)) for side in ("height", "width"))
+        if max(height, width) > MAX_SIDE:
+            raise ValueError(f"a size of {width:.0f}x{height:.0f} pixels")
         size = (height, width) if height > 0 and width > 0 else None
         found: list[_Object] = []
         for item in tree.iter("object"):
@@ -301,16 +308,16 @@ def _read_annotation(location: str) -> Objects:
             )
             box = make_box(left - 1, top - 1, right, bottom)  # 1-based, last pixel included
             found.append(_Object(VOC_CLASSES.index(name), box, size, difficult))
-    except (ElementTree.ParseError, ValueError, OverflowError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError, LookupError, RecursionError) as error:
         raise FileFault(location, f"is not a VOC annotation ({error})") from None
     return tuple(found)
 
 
-def _mask_labels(location: str) -> Labels:
+def _mask_labels(location: str, most: int) -> Labels:
     if not location:
         return ()
     try:
-        mask = read_mask(location, None, len(VOC_CLASSES))
+        mask = read_mask(location, None, len(VOC_CLASSES), most=most)
     except FileFault as fault:
         other = "no class" in fault.problem
         raise FileFault(location, f"{fault.problem}. {TABLE}") if other else fault from None

@@ -28,6 +28,6 @@ class EvaluationConfig(Config):
     thresholds: int = Field(default=100, ge=2, le=1000)
     claim: float = Field(default=0.2, ge=0, lt=1)
     probability: float = Field(default=0.5, gt=0, lt=1)
-    pointing_tolerance: int = Field(default=0, ge=0)
+    pointing_tolerance: int = Field(default=0, ge=0, le=8192)
     maps: bool = True
     average_precision: AveragePrecisionRule = "sklearn"

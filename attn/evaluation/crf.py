@@ -23,7 +23,7 @@ class CrfConfig(Config):
         bilateral_rgb: Standard deviation of the colour, in grey levels of 0 to 255.
     """
 
-    iterations: int = Field(default=10, ge=1)
+    iterations: int = Field(default=10, ge=1, le=1000)
     bilateral_weight: float = Field(default=3.0, ge=0)
     bilateral_xy: float = Field(default=67.0, gt=0)
     bilateral_rgb: float = Field(default=4.0, gt=0)

@@ -17,6 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 Pixels = NDArray[np.uint8]
 PAPER, INK, FAINT = (255, 255, 255), (28, 30, 34), (112, 116, 124)
 GAP = 6
+LONGEST = 20
+"""Heights that a tile is wide at most; a narrower image is squashed."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, size: i
 
 
 def _scaled(tile: Tile, height: int) -> Tile:
-    width = max(1, round(tile.pixels.shape[1] * height / tile.pixels.shape[0]))
+    width = min(max(1, round(tile.pixels.shape[1] * height / tile.pixels.shape[0])), LONGEST * height)
     image = Image.fromarray(np.ascontiguousarray(tile.pixels))
     return Tile(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), tile.caption, tile.note)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attn.config.base import Config
+from attn.data.decode import MAX_PIXELS, MOST_PIXELS
 
 
 class PredictionConfig(Config):
@@ -21,10 +22,12 @@ class PredictionConfig(Config):
             class with the largest map, as in the scores of seeds.
         crf: Refine the mask along the image's edges; by default as a segmentation network was evaluated, and not for a
             classifier's maps.
+        max_pixels: Of an image; a larger one is not done.
     """
 
     classes: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
     probability: float | None = Field(default=None, gt=0, lt=1)
     threshold: float | None = Field(default=None, ge=0, lt=1)
     crf: bool | None = None
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MOST_PIXELS)
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 __all__ = ["CUES_FILE", "CueLabels", "FileLabels", "LabelReader", "LabelsConfig", "MaskLabels", "read_labels"]
 
-import io
-import json
-import zipfile
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -17,9 +14,11 @@ from attn.data.cells import text_of
 from attn.data.classes import check_classes
 from attn.data.decode import read_mask
 from attn.data.files import FileFault, absent_folder, join, list_files, read_bytes
+from attn.data.packed import load_arrays
 from attn.data.sample import Record
 from attn.data.transfer import exists
 from attn.errors import DataError
+from attn.parsing import load_json
 from attn.segmentation.cues import IGNORE, CueRule, Labels, SecRule
 from attn.segmentation.map_sources import MapSourceConfig
 from attn.segmentation.masks import mask_name
@@ -136,7 +135,7 @@ class _Folder:
         self.folder, self.num_classes = folder, len(classes)
         if exists(place := join(folder, CUES_FILE)):
             try:
-                theirs = json.loads(read_bytes(place))["classes"][1:]
+                theirs = load_json(read_bytes(place))["classes"][1:]
             except (ValueError, KeyError, TypeError):
                 raise FileFault(place, "is no description of cues: make them again") from None
             check_classes(theirs, classes, what=folder)
@@ -161,9 +160,9 @@ class _Archive:
 
     def __init__(self, path: str, num_classes: int) -> None:
         try:
-            with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
-                ids, cues = archive["ids"], archive["cues"]
-        except (ValueError, OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            archive = load_arrays(read_bytes(path))
+            ids, cues = archive["ids"], archive["cues"]
+        except (ValueError, KeyError) as error:
             raise FileFault(path, f"is no NPZ file with the arrays ids and cues ({error})") from None
         if cues.ndim != 3 or not cues.size or ids.shape != cues.shape[:1] or cues.dtype != np.uint8:
             raise FileFault(path, f"ids {ids.shape} and cues {cues.dtype} {cues.shape}; expected (N,), uint8 (N, h, w)")

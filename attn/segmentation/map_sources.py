@@ -79,7 +79,7 @@ class ModelMaps(MapSourceConfig):
     model: str
     map_kind: MapKind | None = None
     layer: str | None = None
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=65_536)
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
     def open(self, locate: Locate) -> MapSource:

@@ -106,7 +106,7 @@ class CrfMethodConfig(SegmentationMethodConfig):
 
     crf: CrfConfig = TRAINING_CRF
     boundary_weight: NonNegativeFloat = 1.0
-    processes: Annotated[int, Field(ge=0)] | None = None
+    processes: Annotated[int, Field(ge=0, le=1024)] | None = None
     overlap: Annotated[int, Field(ge=1, le=16)] | None = None
 
 

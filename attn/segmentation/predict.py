@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from attn.config.base import Config
@@ -43,7 +43,7 @@ class InferenceConfig(Config):
         crf: The CRF at the image's size; None leaves it out.
     """
 
-    size: Literal["input", "image"] | PositiveInt = "input"
+    size: Literal["input", "image"] | Annotated[int, Field(ge=1, le=8192)] = "input"
     scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, strict=False)] = (1.0,)
     flip: bool = False
     crf: CrfConfig | None = SEC_CRF

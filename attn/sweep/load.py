@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attn.config.document import SOURCE, Document, read_document
+from attn.config.document import SOURCE, Document, override_place, read_document
 from attn.config.kinds import kind_in, read_config, require_kind
 from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.recipes import Find, config_text, load_text
-from attn.config.resolve import OVERRIDE, dump_config, override, parse_config, rank
+from attn.config.resolve import dump_config, override, parse_config, rank
 from attn.config.run import RunConfig
 from attn.config.segment import SegmentConfig
 from attn.errors import ConfigError, Fault
@@ -130,7 +130,7 @@ def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
     try:
         return dump_config(read_trial(text, name, point_overrides(changes), find=find))
     except ConfigError as error:
-        places = {f"{OVERRIDE} {point_overrides({key: value})[0]!r}": (SET, key) for key, value in changes.items()}
+        places = {override_place(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
         for fault in error.faults:
             place = document.place(places[fault.where]) if fault.where in places else fault.where
             faults.append(Fault(place, fault.message, fault.hint))

@@ -19,10 +19,10 @@ class TrainingConfig(Config):
         steps: Optimiser steps of the whole run, in place of `epochs`; the last epoch may then be cut short.
     """
 
-    epochs: int = Field(default=10, ge=1)
-    steps: int | None = Field(default=None, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    accumulate_steps: int = Field(default=1, ge=1)
+    epochs: int = Field(default=10, ge=1, le=1_000_000)
+    steps: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    batch_size: int = Field(default=16, ge=1, le=65_536)
+    accumulate_steps: int = Field(default=1, ge=1, le=65_536)
     clip_norm: float | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = True
@@ -83,9 +83,9 @@ class ClusterConfig(Config):
     ten. `max_failures` is how often a run whose worker died starts again from its newest checkpoint.
     """
 
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=4096)
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    threads: int | None = Field(default=None, ge=1)
-    data_workers: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    data_workers: int = Field(default=0, ge=0, le=256)
     max_failures: int = Field(default=3, ge=0)
     start_timeout: float = Field(default=300.0, gt=0)

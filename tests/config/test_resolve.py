@@ -113,7 +113,7 @@ def test_another_member_drops_the_fields_of_the_old_but_not_those_of_the_user() 
         ("steps:\n  lr: 1\n  lr: 2", (), "r.yaml:3: steps.lr is given twice"),
         ("- a", (), "expected a mapping"),
         ("a: [", (), "not valid YAML"),
-        ("a: !!python/object:os.system x", (), "not valid YAML"),
+        ("a: !!python/object:os.system x", (), "has the tag tag:yaml.org,2002:python/object:os.system"),
         ("", ("steps.lr.x=1",), "override 'steps.lr.x=1'"),
         ("", ("=1",), "not of the form a.b=value"),
         ("", ("steps.lr=[",), "the value is not valid YAML"),

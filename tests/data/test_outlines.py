@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from attn.data.boxes import box_regions, boxes_of
 from attn.data.check import check_config
 from attn.data.dataset import AttentionDataset
-from attn.data.outlines import draw
+from attn.data.outlines import trace
 from attn.data.source import SourceConfig
 from attn.data.sources import CocoConfig, ManifestConfig, VocConfig
 from attn.data.transforms import InputConfig
@@ -43,15 +43,19 @@ def test_run_lengths_are_read_as_pycocotools_writes_them(seed: int, height: int,
     coded = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
     counts = coded["counts"]
     assert isinstance(counts, bytes)
-    np.testing.assert_array_equal(draw({"size": [height, width], "counts": counts.decode()}, (height, width)), mask)
+    outline = trace({"size": [height, width], "counts": counts.decode()}, (height, width))
+    np.testing.assert_array_equal(outline.pixels(), mask)
+    assert outline.area == mask.sum()
 
 
 def test_polygons_are_drawn_where_they_are() -> None:
-    square = draw([SQUARE], SIZE)
+    square = trace([SQUARE], SIZE).pixels()
     assert square[4:8, 4:8].all()
     assert square.sum() == 16
-    assert draw([SQUARE, [20, 0, 40, 0, 40, 30, 20, 30]], SIZE)[:, 20:].all()  # the part beyond the edges is cut off
-    assert not draw([[4, 4, 8, 8], [3, 3], []], SIZE).any()  # two points are a line, and no box
+    assert (
+        trace([SQUARE, [20, 0, 40, 0, 40, 30, 20, 30]], SIZE).pixels()[:, 20:].all()
+    )  # the part beyond the edges is cut off
+    assert not trace([[4, 4, 8, 8], [3, 3], []], SIZE).pixels().any()  # two points are a line, and no box
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_polygons_are_drawn_where_they_are() -> None:
 def test_broken_outlines_are_refused(outline: Any, words: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=words):
-        draw(outline, SIZE)
+        trace(outline, SIZE)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes
 
 

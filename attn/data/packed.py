@@ -1,0 +1,64 @@
+"""Compressed tables and arrays of others: how much they unpack to is bounded before it fills the memory."""
+
+from __future__ import annotations
+
+__all__ = ["load_arrays", "parquet_rows"]
+
+import io
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+ALWAYS, RATIO = 64 << 20, 100
+"""Bytes that a file may unpack to: these, and so many times its own."""
+ROWS_PER_BYTE = 64
+BATCH = 4096
+
+
+def load_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file.
+
+    Raises:
+        ValueError: It is damaged, holds Python objects, or unpacks to much more than its own size.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _refuse_more(sum(entry.file_size for entry in archive.infolist()), len(data))
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except MemoryError:
+        raise ValueError("its arrays take more memory than there is") from None
+    except (OSError, EOFError, SyntaxError, TypeError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
+            zlib.error) as error:  # fmt: skip
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def parquet_rows(data: bytes) -> list[dict[str, Any]]:
+    """The rows of a Parquet file.
+
+    Raises:
+        ValueError: It is damaged, or unpacks to much more than its own size.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows: list[dict[str, Any]] = []
+    held = 0
+    try:
+        file = parquet.ParquetFile(pa.BufferReader(data))
+        if file.metadata.num_rows > ROWS_PER_BYTE * len(data):
+            raise ValueError(f"it says that it has {file.metadata.num_rows} rows, in {len(data)} bytes")
+        for batch in file.iter_batches(batch_size=BATCH):
+            held += batch.nbytes
+            _refuse_more(held, len(data))
+            rows += batch.to_pylist()
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+    return rows
+
+
+def _refuse_more(unpacked: int, packed: int) -> None:
+    if unpacked > ALWAYS + RATIO * packed:
+        raise ValueError(f"it unpacks to {unpacked >> 20} MiB or more, from {packed} bytes")

@@ -1,0 +1,213 @@
+"""Configs, overrides and JSON files that are written to break what reads them: one fault each, soon."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attn.config.document import layered, parse_override, read_document
+from attn.config.recipes import config_text, load_config
+from attn.config.train import TrainConfig
+from attn.data.classes import named_classes
+from attn.data.files import FileFault, read_bytes
+from attn.errors import ConfigError, Fault
+from attn.parsing import load_json
+from attn.sweep.load import read_sweep
+
+SOON = 5.0
+"""Seconds: what is refused takes hundredths, what was expanded took 42."""
+
+
+def billion(first: str) -> str:
+    """Nine lists, each of nine of the one before."""
+    lines = [f"a0: &a0 {first}", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10))]
+    return "\n".join(lines)
+
+
+def nested(levels: int) -> str:
+    """Lists in each other, by aliases that each add a level or more."""
+    lines = ["a0: &a0 [x]", *(f"a{i}: &a{i} [[[*a{i - 1}]]]" for i in range(1, levels))]
+    return "\n".join(lines)
+
+
+SWEEP = "kind: sweep\nbase: scenes_grad_cam\nsearch: {name: grid}\nobjective: {metric: train/loss, mode: min}\n"
+DOCUMENTS: dict[str, tuple[str, str]] = {
+    "aliases of aliases": (billion("[x, x]"), r"f\.yaml:\d+: has more than 20000 values, with each alias written out"),
+    "aliases of mappings": (billion("{a: b}"), "has more than 20000 values"),
+    "merge keys of merge keys": (
+        "\n".join(["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9))]),
+        "has more than 20000 values",
+    ),
+    "a list in itself": ("a: &a [*a]", r"f\.yaml:1: \*a stands inside of what it names"),
+    "a mapping in itself": ("a: &a\n  b: *a", r"f\.yaml:2: \*a stands inside"),
+    "an alias of nothing": ("a: *b", "found undefined alias"),
+    "levels by aliases": (nested(40), "is nested too deeply: at most 64 levels"),
+    "levels of brackets": ("a: " + "[" * 70 + "]" * 70, "is nested too deeply"),
+    "levels of dashes": ("- " * 50_000, "is nested too deeply"),
+    "levels of questions": ("? " * 50_000, "is nested too deeply"),
+    "levels of indents": ("\n".join(" " * i + "a:" for i in range(1000)), "is nested too deeply"),
+    "a million characters": ("a: " + "x" * 2**20, "has 1048579 characters; at most 1048576 are read"),
+    "a million values": ("a: [" + "0," * 400_000 + "]", "has more than 20000 values"),
+    "a NUL": ("a: \0", "is not valid YAML: unacceptable character"),
+    "an escaped NUL": ('a: "\\0"', r"f\.yaml:1: holds the character '\\x00'"),
+    "an escaped surrogate": ('a: "\\uD800"', "holds the character"),
+    "an escape of no character": ('a: "\\UFFFFFFFF"', "is not valid YAML"),
+    "an escaped NUL in a key": ('"\\0": 1', "holds the character"),
+    "a surrogate": ("a: \ud800", "is not valid YAML"),
+    "a bell": ("a: \a", "is not valid YAML"),
+    "a tag of Python": ("a: !!python/object/apply:os.system [id]", r"has the tag tag:yaml.org,2002:python/object"),
+    "a tag of Python on a key": ("!!python/name:os.system : 1", "has the tag"),
+    "a tag on the whole": ("!!python/dict\na: 1", "has the tag"),
+    "a tag of a set": ("a: !!set {b}", "has the tag"),
+    "a tag of bytes": ("a: !!binary eA==", "has the tag"),
+    "a tag of a time": ("a: !!timestamp x", "has the tag"),
+    "a tag of one's own": ("a: !mine x", "has the tag !mine"),
+    "a tag that is wrong": ("a: !!int x", "'x' is not of the type that its tag int says"),
+    "a tag that is wrong, of a number": ("a: !!float x", "is not of the type"),
+    "a list as a key": ("? [a, b]\n: c", r"a key must be a name"),
+    "a mapping as a key": ("{a: 1}: c", r"a key must be a name"),
+    "5,000 digits": ("a: " + "9" * 5000, r"f\.yaml:1: 99999999999999999999\.\.\. is too large a number"),
+    "5,000 digits of 16": ("a: 0x" + "f" * 5000, "is too large a number"),
+    "one more than 63 bits": ("a: 9223372036854775808", "is too large a number"),
+    "a version of 5,000 digits": ("%YAML " + "9" * 5000 + ".1\n---\na: 1", "is not valid YAML"),
+    "two documents": ("a: 1\n---\na: 2", "is not valid YAML: but found another document"),
+    "a list": ("- a", "expected a mapping"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_text_is_one_fault(name: str) -> None:
+    text, words = DOCUMENTS[name]
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=words) as caught:
+        read_document(text, "f.yaml")
+    assert len(caught.value.faults) == 1
+    assert len(str(caught.value)) < 500
+    assert time.monotonic() - began < SOON
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a list in itself", "levels of brackets", "a NUL", "a surrogate", "a tag of Python", "a tag that is wrong",
+     "5,000 digits", "a list as a key"],
+)  # fmt: skip
+def test_so_is_an_override(name: str) -> None:
+    began = time.monotonic()
+    fault = parse_override(f"x.y={DOCUMENTS[name][0].removeprefix('a: ')}")
+    assert isinstance(fault, Fault)
+    assert len(str(fault)) < 700
+    assert time.monotonic() - began < SOON
+
+
+def test_what_is_allowed_is_read() -> None:
+    text = (
+        "a: &a {b: 1, c: [x]}\nd: *a\ne: [*a, *a]\nf: !!str 5\ng: 010\nh: 9223372036854775807\n<<: x\n1: y\ni: 08\n"
+        "j: -0x1\nk: .inf\nl: 1e-3"
+    )
+    same = {"b": 1, "c": ["x"]}
+    assert read_document(text, "f.yaml").values == {
+        "a": same, "d": same, "e": [same, same], "f": "5", "g": 10, "h": 2**63 - 1, "<<": "x", "1": "y", "i": 8,
+        "j": "-0x1", "k": float("inf"), "l": 0.001,
+    }  # fmt: skip
+    assert read_document("a: " + "[" * 63 + "]" * 63, "f").values["a"]
+    assert read_document("", "f").values == {}
+    assert parse_override("a.b=") == (("a", "b"), None)
+
+
+def test_joining_and_changing_large_documents_takes_no_square_of_their_size() -> None:
+    began = time.monotonic()
+    keys = "\n".join(f"  k{i}: {i}" for i in range(9_000))
+    first, second = (read_document(f"data:\n  source: {source}\n{keys}", "f") for source in ("voc", "coco"))
+    joined = layered(first, second)
+    assert joined.values == second.values
+    joined.start_anew(("data", "source"), "folder")
+    assert joined.values["data"] == {"source": "coco"}
+    assert set(joined.places) == {(), ("data",), ("data", "source")}
+    with pytest.raises(ConfigError) as caught:
+        load_config(TrainConfig, "scenes_grad_cam", [f"training.k{i}=1" for i in range(300)])
+    assert "and 200 more" in str(caught.value)
+    assert time.monotonic() - began < 4 * SOON
+
+
+@pytest.mark.parametrize("number", ["1000000000000000000000000000000", "9223372036854775807", "1e300", "-1", ".inf"])
+@pytest.mark.parametrize(
+    "field",
+    ["training.epochs", "training.steps", "training.batch_size", "training.accumulate_steps", "cluster.workers",
+     "cluster.data_workers", "cluster.threads", "data.count", "data.size", "input.size", "data.max_pixels"],
+)  # fmt: skip
+def test_a_number_that_would_fill_the_memory_or_never_end_is_refused(field: str, number: str) -> None:
+    with pytest.raises(ConfigError, match=f"{field.rpartition('.')[2]}|too large a number"):
+        load_config(TrainConfig, "scenes_grad_cam", [f"{field}={number}"])
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ("optimizer.lr: {low: 0.1, high: 0.2, count: 100000000}", "less than or equal to 10000"),
+        ("optimizer.lr: {low: 1, high: 2, count: 10000}\n  seed: {low: 0, high: 20000, integer: true, count: 10000}",
+         "the grid has 100000000 points, and a sweep at most 10000"),
+        ("\n".join(f"  f{i}: [1, 2]" for i in range(64)).strip(), "the grid has 18446744073709551616 points"),
+        ("optimizer.lr: {low: 0.1, high: 0.2, count: 1" + "0" * 30 + "}", "too large a number"),
+        ("optimizer.lr: [[[[" + "1" + "]]]]", "choices"),
+    ],
+)  # fmt: skip
+def test_a_sweep_of_too_many_points_is_refused_before_any_is_made(space: str, words: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=words):
+        read_sweep(f"{SWEEP}space:\n  {space}\n", "f.yaml")
+    assert time.monotonic() - began < SOON
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # a socket's path is short
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (make_pipe, "is a pipe, socket or device"),
+        (make_socket, "is a pipe, socket or device"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a pipe, socket or device"),
+        (lambda path: path.symlink_to("/dev/tty"), "is a pipe, socket or device"),
+        (lambda path: path.symlink_to(path), "cannot be read|too many levels|Too many levels"),
+        (Path.mkdir, "is a folder, not a file"),
+        (lambda path: path.write_bytes(b"\xff\xfe\0a"), "is not UTF-8 text"),
+        (lambda path: path.open("wb").truncate(1 << 40), "has more than 4 MiB"),
+    ],
+    ids=["pipe", "socket", "zero", "tty", "loop", "folder", "UTF-16", "a terabyte"],
+)  # fmt: skip
+def test_a_config_is_a_regular_file_of_text(make: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+    place = tmp_path / "f.yaml"
+    make(place)
+    with pytest.raises(ConfigError, match=words):
+        config_text(str(place))
+    if "UTF" not in words:
+        with pytest.raises(FileFault):
+            read_bytes(str(place))
+
+
+def test_json_of_others_is_bounded_as_yaml_is(tmp_path: Path) -> None:
+    for text in ("[" * 100_000, "[" * 70 + "]" * 70, '{"a":' * 70 + "1" + "}" * 70, "9" * 5000, "{", "\ufeff"):
+        with pytest.raises(ValueError, match=r".") as caught:
+            load_json(text)
+        assert len(str(caught.value)) < 200
+    assert load_json("[" * 64 + "]" * 64)
+    for text in ("[" * 100_000, "9" * 5000, "[[]]", "{}", "\0"):
+        (tmp_path / "classes.json").write_text(text)
+        with pytest.raises(FileFault, match="is no list of class names"):
+            named_classes(str(tmp_path), {"classes.json"})
