@@ -72,8 +72,13 @@ class Cluster:
         return [job for job in found if name in (job["submission_id"] or "") and job["type"] == "SUBMISSION"]
 
     def kill(self) -> None:
-        """End every process of it, and of what ran on it, at once; nothing is left of it."""
-        while left := [process for process in psutil.process_iter() if self._owns(process)]:
+        """End every process of it, and of what ran on it, at once; nothing is left of it.
+
+        Ray's agents write their titles over their environments, so that they are found as children. One that outlived
+        the head would use a whole core for a minute and a half, asking for it.
+        """
+        while owned := [process for process in psutil.process_iter() if self._owns(process)]:
+            left = {*owned, *(child for process in owned for child in _descendants(process))}
             for process in left:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
@@ -85,6 +90,12 @@ class Cluster:
         with contextlib.suppress(psutil.Error):
             return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.folder
         return False
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
 
 
 def _free_ports(count: int) -> list[int]:
