@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import random
 import signal
 import statistics
@@ -39,6 +40,7 @@ from tests.services.server import Server
 JOB = "measured"
 RUN = ["data.count=1280", "training.epochs=500", "training.batch_size=16", "validation.split=null",
        "tracking.preview_images=0", "method.warmup_epochs=0"]  # fmt: skip
+TOKEN = "ATTN_SERVICE_TOKEN"
 KINDS = ("status", "status", "log", "follow")
 
 
@@ -168,7 +170,10 @@ def _phase(server: Server, progress: Progress, busy: bool, count: int, every: fl
 def _asking(server: Server, count: int, every: float, seconds: float, *kinds: str) -> subprocess.Popen[str]:
     """Clients in a process of their own, once all are connected."""
     command = [sys.executable, "-m", "benchmarks.service", "--ask", server.url, str(count), str(every), str(seconds)]
-    asking = subprocess.Popen([*command, *(kinds or KINDS)], stdout=subprocess.PIPE, text=True)
+    shown = {TOKEN: server.token} if server.token else {}
+    asking = subprocess.Popen(
+        [*command, *(kinds or KINDS)], stdout=subprocess.PIPE, text=True, env={**os.environ, **shown}
+    )
     assert asking.stdout is not None
     asking.stdout.readline()
     return asking
@@ -257,7 +262,8 @@ async def ask(url: str, count: int, every: float, seconds: float, kinds: list[st
 
 
 def _send(writer: asyncio.StreamWriter, path: str) -> None:
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    shown = f"Authorization: Bearer {os.environ[TOKEN]}\r\n" if TOKEN in os.environ else ""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{shown}\r\n".encode())
 
 
 if __name__ == "__main__":

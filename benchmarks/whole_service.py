@@ -180,7 +180,7 @@ def submit(person: Person, kind: str, target: str, *overrides: str, name: str, s
 def submit_twice(person: Person, name: str) -> None:
     """Submit a GAIN run twice under one name."""
     first, second = (submit(person, "train", "scenes_gain", *RUN, name=name) for _ in range(2))
-    jobs = [job["id"] for job in person.attn("ls", "--service", person.server.url)["runs"]]
+    jobs = [job["id"] for job in person.attn("ls", "--service", person.server.url, *person.here)["runs"]]
     holds("submitted twice under one name, it is one job", jobs.count(name) == 1, jobs)
     holds("the second answer is of the same job", first["submitted"] == second["submitted"], second)
     submit(person, "train", "scenes_gain", *RUN, "seed=1", name=name, status=1)

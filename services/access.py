@@ -60,7 +60,7 @@ class Guard:
     """Refuses what may not pass, before any route sees it.
 
     Reading needs `read`, everything else `submit`; what needs `admin` looks for it itself, in the request's state.
-    Without tokens everything is allowed, so that the service must then stay on the loopback address.
+    Without tokens (`--no-token`) everything is allowed, so that the service must then stay on the loopback address.
     """
 
     def __init__(self, app: ASGIApp, tokens: dict[str, str]) -> None:

@@ -16,13 +16,26 @@ import uvicorn
 from fastapi import FastAPI
 
 from attn.errors import RunError
+from jobs.process_identity import process_identity
 
 SESSION_NICENESS = 10
 """With 19 a status took 16 ms where every core trained, with this 4; a training is slowed down as little."""
 
 
-def run_server(app: FastAPI, host: str, port: int, address_file: Path | None = None) -> None:
+def run_server(
+    app: FastAPI,
+    host: str,
+    port: int,
+    address_file: Path | None = None,
+    *,
+    own_token: bool = False,
+    told: str | None = None,
+) -> None:
     """Serve until Ctrl-C or SIGTERM; the address is told on standard error, and in a file while it is served.
+
+    Args:
+        own_token: The token lies beside the address, for the command line of the same user.
+        told: A line for standard error, once the service can be reached.
 
     Raises:
         RunError: The port is taken or not allowed.
@@ -36,8 +49,9 @@ def run_server(app: FastAPI, host: str, port: int, address_file: Path | None = N
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listener.getsockname()[1]}"
         if address_file is not None:
-            address_file.write_text(json.dumps({"url": url}), encoding="utf-8")
-        print(f"serving {url}", file=sys.stderr, flush=True)
+            process = {"pid": os.getpid(), "process": process_identity(os.getpid())}
+            address_file.write_text(json.dumps({"url": url, **process, "own_token": own_token}), encoding="utf-8")
+        print(f"serving {url}", *([told] if told else []), sep="\n", file=sys.stderr, flush=True)
         _give_way()
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
         try:

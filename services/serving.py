@@ -7,10 +7,11 @@ __all__ = ["serve"]
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from attn.cli.service_place import ADDRESS_FILE, home_of
+from attn.cli.service_place import ADDRESS_FILE, TOKEN_FILE, home_of
 from attn.tracking.sqlite import sqlite_uri
 from services.access import read_tokens
 from services.api import create_app
+from services.own_token import claim_home, own_token
 from services.secrecy import add_secrets
 from services.server import run_server
 from services.supervisor import Supervisor
@@ -25,10 +26,15 @@ def serve(
     slots: int,
     database: str | None,
     tokens: str | None,
+    no_token: bool,
     ray_jobs: str | None,
     any_host: bool,
 ) -> None:
     """Serve the jobs and runs under a root until interrupted; jobs go on without the service.
+
+    Args:
+        tokens: File of tokens with their roles. Without one, the service makes a token for its own user.
+        no_token: Ask nobody for a token.
 
     Raises:
         AttnError: The tokens, the database, the home or the port are not as they must be.
@@ -36,13 +42,17 @@ def serve(
     known = read_tokens(tokens) if tokens else {}
     add_secrets([password] if database and (password := urlsplit(database).password) else [])
     home = Path(home_of(root))
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    claim_home(home)
     table = JobTable(database or sqlite_uri(home / "jobs.db"))
     supervisor = Supervisor(root, home, table, slots, ray_jobs)
     supervisor.start()
     try:
+        own = tokens is None and not no_token
+        if own:
+            known = {own_token(home / TOKEN_FILE): "admin"}
         app = create_app(root, supervisor, tokens=known, any_host=any_host)
-        run_server(app, host, port, home / ADDRESS_FILE)
+        told = f"token {home / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
+        run_server(app, host, port, home / ADDRESS_FILE, own_token=own, told=None if tokens else told)
     finally:
         supervisor.stop()
         table.close()

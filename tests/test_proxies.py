@@ -12,7 +12,7 @@ import pytest
 
 from attn.data.files import list_files, read_bytes
 from attn.data.transfer import write_bytes
-from attn.proxies import LOOPBACK, PROXIES, spare_loopback
+from attn.proxies import LOOPBACK, PROXIES, is_loopback, spare_loopback
 from attn.tracking.mlflow_client import connect
 from services.job_server import JobServer
 from tests.cli.conftest import Attn, attn
@@ -88,6 +88,8 @@ def test_rays_storage(s3_server: str, trap: Answers) -> None:
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
 def test_what_was_spared_before_still_is(trap: Answers, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "internal.example, 10.0.0.0/8")
+    other = {"no_proxy": "NO_PROXY", "NO_PROXY": "no_proxy"}[name]
+    monkeypatch.setenv(other, "")
     for _ in range(2):
         spare_loopback()
         expected = ",".join(["internal.example", "10.0.0.0/8", *LOOPBACK])
@@ -96,6 +98,24 @@ def test_what_was_spared_before_still_is(trap: Answers, name: str, monkeypatch: 
         monkeypatch.setenv(each, "*")
     spare_loopback()
     assert os.environ["no_proxy"] == "*"
+
+
+def test_what_either_spelling_spares_is_spared(trap: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "a.example,both.example")
+    monkeypatch.setenv("NO_PROXY", "both.example,b.example")
+    spare_loopback()
+    expected = ",".join(["a.example", "both.example", "b.example", *LOOPBACK])
+    assert {os.environ["no_proxy"], os.environ["NO_PROXY"]} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("0.0.0.0", True),
+     ("::ffff:127.0.0.1", True), ("LOCALHOST", True), ("localhost.example", False), ("10.0.0.1", False),
+     ("127.0.0.1.example", False), ("", False), ("fe80::1", False), ("::ffff:10.0.0.1", False)],
+)  # fmt: skip
+def test_which_hosts_are_this_machine(host: str, here: bool) -> None:
+    assert is_loopback(host) == here
 
 
 def test_without_a_proxy_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 __all__ = ["Client", "connect"]
 
-import http.client
 import json
 import os
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
-from attn.cli.service_place import find_service
+from attn.cli.calls import Answer, ContactLostError, ForeignError, call, checked_url
+from attn.cli.service_place import Address, find_service, same_server
 from attn.errors import AttnError, ConfigError, RunError
 
-CONNECT_SECONDS = 60
-ANSWER_SECONDS = 600
-"""A service gives way to what its machine computes, and imports PyTorch at the first submission: that takes minutes."""
 PATIENCE_SECONDS = 30
 """How long a service may be away after the first call that failed, while it is waited for: then contact is lost."""
 POLL_SECONDS = 1.0
-
-
-class ContactLostError(AttnError):
-    """The service does not answer."""
-
-    code = "lost_contact"
-    exit_status = 4
+LARGEST_LOG, SHORT_PIECE, SHORT_PIECES = 1 << 30, 512 << 10, 64
+"""What is read of a log that is not followed: so many bytes, and so many pieces of less than half of what the service
+gives at a time, so that one ends that grows as it is read."""
+LONGEST_ERROR = 4000
 
 
 def connect(root: str, given: str | None) -> Client:
@@ -37,80 +29,96 @@ def connect(root: str, given: str | None) -> Client:
 
     Raises:
         RunError: None was given and none is up here.
+        ConfigError: The URL is none, or holds a password.
     """
-    url = find_service(root, given)
-    if url is None:
+    if given:
+        url = checked_url(given)
+        try:
+            here = find_service(root)
+        except AttnError:
+            here = None
+        return Client(url, root if here is not None and same_server(here.url, url) else None)
+    if (found := find_service(root)) is None:
         raise RunError(f"no service is up for {root}: start one by `attn serve --root {root}`, or give --service URL")
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--service {url} is not an http:// or https:// address")
-    return Client(url)
-
-
-class _Connection(http.client.HTTPConnection):
-    """It is given up sooner while it is made than while an answer is waited for."""
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(ANSWER_SECONDS)
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(ANSWER_SECONDS)
-
-
-class _Patient(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, req)
-
-
-class _SecurePatient(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req)
-
-
-_OPENER = urllib.request.build_opener(_Patient, _SecurePatient)
+    return Client(found.url, root)
 
 
 class Client:
-    """Calls to one service; the token, where it wants one, comes from ATTN_SERVICE_TOKEN."""
+    """Calls to one service; the token, where it wants one, comes from ATTN_SERVICE_TOKEN or from its own root.
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    Attributes:
+        root: Of a local service that is found by the file that it leaves there. Looked up before each call: what
+            listens at an address whose service has ended is somebody else.
+    """
 
-    def get(self, path: str) -> Any:
-        return json.loads(self._call("GET", path)[0])
+    def __init__(self, url: str, root: str | None = None) -> None:
+        self.url, self.root = url, root
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        return json.loads(self._call("POST", path, json.dumps(body or {}).encode())[0])
+    def get(self, path: str) -> dict[str, Any]:
+        return self._object(self._call("GET", path))
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self._object(self._call("POST", path, json.dumps(body or {}).encode()))
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job's status."""
+        return self.checked_job(self.get(f"/jobs/{quote(job_id)}"))
+
+    def post_job(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The status of the job that something was asked for."""
+        return self.checked_job(self.post(path, body))
+
+    def checked_job(self, job: Any) -> dict[str, Any]:
+        """A job's status as it was answered.
+
+        Raises:
+            ForeignError: It is none.
+        """
+        if not isinstance(job, dict) or not all(isinstance(job.get(name), str) for name in ("id", "state")):
+            raise ForeignError(self.url, "its answer is no job's status")
+        if not isinstance(job.get("started"), int | float | None):
+            raise ForeignError(self.url, "its answer says a job's start in no seconds")
+        return cast("dict[str, Any]", job)
 
     def log(self, job_id: str, offset: int = 0, *, follow: bool = False) -> Iterator[bytes]:
-        """The log's pieces from a byte on; with `follow` until the job ends, whatever becomes of one connection."""
-        lost: float | None = None
+        """The log's pieces from a byte on; with `follow` until the job ends, whatever becomes of one connection.
+
+        Raises:
+            ForeignError: What comes is no log's next piece.
+            RunError: It is not followed, and does not end.
+        """
+        lost, begun, short = None, offset, 0
         while True:
             try:
-                data, headers = self._call("GET", f"/jobs/{quote(job_id)}/log?offset={offset}")
+                answer = self._call("GET", f"/jobs/{quote(job_id)}/log?offset={offset}")
             except ContactLostError:
                 lost = lost or time.monotonic()
                 if not follow or time.monotonic() - lost > PATIENCE_SECONDS:
                     raise
                 time.sleep(POLL_SECONDS)
                 continue
-            lost, offset = None, offset + len(data)
-            if data:
-                yield data
-                continue
-            if not follow or headers.get("Attn-Ended") == "true":
+            lost, offset = None, offset + len(answer.body)
+            if answer.headers.get("Attn-Next-Offset") != str(offset):
+                raise ForeignError(self.url, "it does not say where a log goes on")
+            if answer.body:
+                yield answer.body
+            if answer.headers.get("Attn-Ended") == "true" or not (answer.body or follow):
                 return
-            time.sleep(POLL_SECONDS)
+            short += len(answer.body) < SHORT_PIECE
+            if not follow and (short > SHORT_PIECES or offset - begun > LARGEST_LOG):
+                raise RunError(
+                    f"the log has not ended after {offset - begun} bytes: `attn logs {job_id} --offset {offset}` goes "
+                    "on, with -f until the job ends"
+                )
+            if not answer.body:
+                time.sleep(POLL_SECONDS)
 
     def wait(self, job_id: str) -> dict[str, Any]:
         """A job's status once it has ended, or once its cluster was as long away as the service itself may be."""
         since, lost = time.monotonic(), None
         while True:
             try:
-                job = self.get(f"/jobs/{quote(job_id)}")
+                job = self.job(job_id)
             except ContactLostError:
                 lost = lost or time.monotonic()
                 if time.monotonic() - lost > PATIENCE_SECONDS:
@@ -123,30 +131,44 @@ class Client:
                 since = since if away else time.monotonic()
             time.sleep(POLL_SECONDS)
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> tuple[bytes, Any]:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        if token := os.environ.get("ATTN_SERVICE_TOKEN"):
-            headers["Authorization"] = f"Bearer {token}"
-        request = urllib.request.Request(f"{self.url}{path}", data=body, headers=headers, method=method)
+    def _call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        address = self._address()
+        answer = call(address.url, method, path, token=address.token, body=body)
+        if answer.status >= 400:
+            raise _as_error(address.url, answer)
+        return answer
+
+    def _address(self) -> Address:
+        given = os.environ.get("ATTN_SERVICE_TOKEN")
+        if self.root is None:
+            return Address(self.url, given)
+        if (found := find_service(self.root)) is None:
+            raise ContactLostError(f"the service of {self.root} has ended: start it by `attn serve --root {self.root}`")
+        return found if found.token is not None else Address(found.url, given)
+
+    def _object(self, answer: Answer) -> dict[str, Any]:
         try:
-            with _OPENER.open(request, timeout=CONNECT_SECONDS) as answer:
-                return answer.read(), answer.headers
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _as_error(error.code, error.read()) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise ContactLostError(f"the service at {self.url} does not answer: {reason}") from None
+            said = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            raise ForeignError(self.url, f"its answer with status {answer.status} is not JSON") from None
+        if not isinstance(said, dict):
+            raise ForeignError(self.url, "its answer is no JSON object")
+        return cast("dict[str, Any]", said)
 
 
 def quote(job_id: str) -> str:
     return urllib.parse.quote(job_id, safe="")
 
 
-def _as_error(status: int, body: bytes) -> AttnError:
+def _as_error(url: str, answer: Answer) -> AttnError:
     try:
-        problem = json.loads(body)
-        text, code = str(problem["detail"]), str(problem["code"])
-    except (ValueError, KeyError, TypeError):
-        text, code = f"the service answered with status {status}", "http"
+        problem = json.loads(answer.body)
+        text, code = str(problem["detail"])[:LONGEST_ERROR], str(problem["code"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ForeignError(url, f"it answers with status {answer.status} and no reason")
+    if answer.status == 401:
+        text += (
+            ". `attn` finds the token that a service of this machine made for its own user, by --root; else set "
+            "ATTN_SERVICE_TOKEN to one"
+        )
     return ConfigError(text) if code in ("config", "request") else RunError(text)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn submit` said it.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the job has ended, with its exit status.")]
 
+LAST_OFFSET = 2**63 - 1
 STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
 
 
@@ -62,38 +63,37 @@ def submit(
         _show_plan({"id": body["id"], **plan})
         if not typer.confirm("Submit?", err=True):
             raise KeyboardInterrupt
-    return _result(client, client.post("/jobs", body), wait)
+    return _result(client, client.post_job("/jobs", body), wait)
 
 
 @command
 def status(run: Run, wait: Wait = False, root: Root = "runs", service: Service = None) -> Result:
     """Say how a job is doing: its state, progress, time left and last scores."""
-    from attn.cli.client import connect, quote
+    from attn.cli.client import connect
 
     client = connect(root, service)
-    job = client.get(f"/jobs/{quote(run)}")
-    return _result(client, job, wait, told=True)
+    return _result(client, client.job(run), wait, told=True)
 
 
 @command
 def logs(
     run: Run,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    offset: Annotated[int, typer.Option(min=0, help="Byte to start at.")] = 0,
+    offset: Annotated[int, typer.Option(min=0, max=LAST_OFFSET, help="Byte to start at.")] = 0,
     root: Root = "runs",
     service: Service = None,
 ) -> Result:
     """Print a job's log."""
     import sys
 
-    from attn.cli.client import connect, quote
+    from attn.cli.client import connect
 
     client = connect(root, service)
     for piece in client.log(run, offset, follow=follow):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         offset += len(piece)
-    job = client.get(f"/jobs/{quote(run)}")
+    job = client.job(run)
     return Result({"offset": offset, "job": job}, lambda console: None, STATUS.get(job["state"], 0) if follow else 0)
 
 
@@ -109,7 +109,7 @@ def cancel(
     from attn.cli.client import connect, quote
 
     client = connect(root, service)
-    job = client.post(f"/jobs/{quote(run)}/cancel?now={str(now).lower()}")
+    job = client.post_job(f"/jobs/{quote(run)}/cancel?now={str(now).lower()}")
     job = client.wait(run) if wait else job
     return Result(job, _shown(job))
 
@@ -119,14 +119,19 @@ def resume_there(run: str, root: str, service: str, wait: bool) -> Result:
     from attn.cli.client import connect, quote
 
     client = connect(root, service)
-    return _result(client, client.post(f"/jobs/{quote(run)}/resume"), wait)
+    return _result(client, client.post_job(f"/jobs/{quote(run)}/resume"), wait)
 
 
 def list_there(root: str, service: str) -> list[dict[str, Any]]:
     """`attn ls` of a service's jobs."""
+    from attn.cli.calls import ForeignError
     from attn.cli.client import connect
 
-    return connect(root, service).get("/jobs")["jobs"]
+    client = connect(root, service)
+    jobs = client.get("/jobs").get("jobs")
+    if not isinstance(jobs, list):
+        raise ForeignError(client.url, "its answer lists no jobs")
+    return [client.checked_job(job) for job in jobs]
 
 
 def _result(client: Client, job: dict[str, Any], wait: bool, *, told: bool = False) -> Result:

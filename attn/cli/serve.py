@@ -28,8 +28,14 @@ def serve(
     slots: Annotated[int, typer.Option(min=1, help="Jobs that may run at once.")] = 1,
     tokens: Annotated[
         str | None,
-        typer.Option(help="JSON file of {TOKEN: ROLE}; roles are read, submit and admin.", show_default=False),
+        typer.Option(
+            help="JSON file of {TOKEN: ROLE}; roles are read, submit and admin. Without it the service makes a token "
+            "for its own user.", show_default=False,
+        ),
     ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Ask for none: every user of this machine may then do everything.")
+    ] = False,
     database: Annotated[
         str | None,
         typer.Option(
@@ -53,6 +59,8 @@ def serve(
                 )
             ]
         )
+    if no_token and tokens is not None:
+        raise ConfigError([Fault("--no-token", "contradicts --tokens", "give one of them")])
     if ray_jobs is not None and not PLAIN_URL.fullmatch(ray_jobs):
         what = "is not the plain URL of a job server"
         raise ConfigError([Fault("--ray-jobs", what, "http://HEAD:8265; the token is taken from RAY_AUTH_TOKEN_PATH")])
@@ -61,7 +69,8 @@ def serve(
 
     run(
         absolute_root(root), host, port,
-        slots=slots, database=database, tokens=tokens, ray_jobs=ray_jobs, any_host=host not in LOOPBACK,
+        slots=slots, database=database, tokens=tokens, no_token=no_token, ray_jobs=ray_jobs,
+        any_host=host not in LOOPBACK,
     )  # fmt: skip
 
     def show(console: Console) -> None:

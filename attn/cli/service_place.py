@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-__all__ = ["ADDRESS_FILE", "absolute_root", "find_service", "home_of"]
+__all__ = ["ADDRESS_FILE", "TOKEN_FILE", "Address", "absolute_root", "find_service", "home_of", "same_server"]
 
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attn.cli.calls import ContactLostError, checked_url
+from attn.errors import ConfigError, RunError
+from attn.proxies import is_loopback
 
 ADDRESS_FILE = "service.json"
+TOKEN_FILE = "token"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a service listens, and the token that it is shown."""
+
+    url: str
+    token: str | None = None
 
 
 def absolute_root(root: str) -> str:
@@ -25,11 +41,46 @@ def home_of(root: str) -> str:
     return os.path.expanduser(f"~/.local/state/attn/{name}")
 
 
-def find_service(root: str, given: str | None) -> str | None:
-    """The URL of the service: what was given, or the local one of a root while it is up."""
-    if given:
-        return given.rstrip("/")
+def find_service(root: str) -> Address | None:
+    """The local service of a root by the file that it leaves there, with the token that it made for its user.
+
+    Raises:
+        ContactLostError: The service that left the file runs no more: whoever listens there is not told a token.
+        RunError: It is another user's.
+    """
+    home = Path(home_of(root))
     try:
-        return str(json.loads(Path(home_of(root), ADDRESS_FILE).read_text(encoding="utf-8"))["url"])
-    except (OSError, ValueError, KeyError):
+        owner = (home / ADDRESS_FILE).stat().st_uid
+        told = json.loads((home / ADDRESS_FILE).read_text(encoding="utf-8"))
+        url = checked_url(str(told["url"]))
+        token = _token(home) if owner == os.geteuid() and told.get("own_token") else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
         return None
+    if owner != os.geteuid():
+        raise RunError(
+            f"the service of {root} is that of user {owner}, and its file might lead anywhere: give --service URL, and "
+            "set ATTN_SERVICE_TOKEN to a token that they gave you"
+        )
+    if not _is_up(told):
+        raise ContactLostError(f"the service of {root} ended without a word: start it by `attn serve --root {root}`")
+    return Address(url, token)
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two URLs name one server, by whichever name of this machine."""
+    a, b = urlsplit(one), urlsplit(other)
+    hosts = a.hostname or "", b.hostname or ""
+    return (a.scheme, a.port, a.path) == (b.scheme, b.port, b.path) and (
+        hosts[0] == hosts[1] or all(is_loopback(host) for host in hosts)
+    )
+
+
+def _token(home: Path) -> str:
+    return (home / TOKEN_FILE).read_text(encoding="ascii").strip()
+
+
+def _is_up(told: dict[str, Any]) -> bool:
+    """Whether the process that wrote an address runs; an earlier version did not say which that is."""
+    from jobs.process_identity import is_running
+
+    return "process" not in told or is_running(told.get("pid"), told["process"])

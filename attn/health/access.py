@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from attn.health.finding import Finding
+from attn.proxies import is_loopback
 
 SERVERS = {"attn serve": "attn serve", "mlflow": "mlflow server", "ray::DashboardHead": "Ray's dashboard"}
 """Words of a command line, and what it is."""
@@ -72,7 +73,4 @@ def in_clear(uri: str, environment: Mapping[str, str]) -> bool:
     parts = urlsplit(uri)
     if parts.scheme != "http" or {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}.isdisjoint(environment):
         return False
-    try:
-        return not ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname != "localhost"
+    return not is_loopback(parts.hostname or "")

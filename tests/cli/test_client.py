@@ -10,8 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from attn.cli import client
-from attn.cli.client import Client, ContactLostError
+from attn.cli import calls, client
+from attn.cli.calls import ContactLostError
+from attn.cli.client import Client
+
+DONE = {"id": "a", "state": "done"}
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -23,7 +26,7 @@ class Slow(BaseHTTPRequestHandler):
         time.sleep(float(self.path.rpartition("/")[2]))
         if self.hang_up and self.hang_up.pop():
             return
-        answer = json.dumps({"state": "done"}).encode()
+        answer = json.dumps(DONE).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -45,14 +48,14 @@ def service() -> Iterator[Client]:
 
 
 def test_an_answer_may_take_longer_than_a_connection(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.2)
-    assert service.get("/jobs/0.6") == {"state": "done"}
+    monkeypatch.setattr(calls, "CONNECT_SECONDS", 0.2)
+    assert service.get("/jobs/0.6") == DONE
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(
     service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(calls, "ANSWER_SECONDS", 0.1)
     with pytest.raises(ContactLostError, match="timed out"):
         service.get("/jobs/0.5")
 
@@ -63,7 +66,7 @@ def test_one_call_that_fails_late_does_not_use_up_all_patience(
     monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(client, "POLL_SECONDS", 0.01)
     Slow.hang_up = [True]
-    assert service.wait("0.5") == {"state": "done"}
+    assert service.wait("0.5") == DONE
 
 
 def test_a_service_that_is_away_is_told_at_once_and_after_patience(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def test_submit_status_logs_cancel(attn: Any, server: Server) -> None:
     assert attn("status", "a", *here).status == 1
     assert attn("status", "b", *here).status == 1
     assert attn("cancel", "a", *here).status == 1
-    listed = attn("ls", "--service", server.url, "--json").json["runs"]
+    listed = attn("ls", "--service", server.url, "--json", *here).json["runs"]
     assert [job["id"] for job in listed] == ["a"]
     assert attn("ls", *here).status == 0
     assert attn("submit", "train", "no_such_recipe", "-y", *here).status == 2

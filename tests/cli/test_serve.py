@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,10 @@ def test_serves_on_a_free_port_until_interrupted(tmp_path: Path) -> None:
         address = process.stderr.readline().strip().removeprefix("serving ")
         with urllib.request.urlopen(f"{address}/healthz", timeout=60) as answer:
             assert json.load(answer)["status"] == "ok"
+        file = tmp_path / ".service" / "token"
+        assert process.stderr.readline() == f"token {file}: this user's attn finds it\n"
+        assert (stat.S_IMODE(file.stat().st_mode), len(file.read_text().strip())) == (0o600, 43)
+        assert [_status(f"{address}/jobs", token) for token in (None, "x" * 43, file.read_text())] == [401, 401, 200]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
         assert json.loads(process.stdout.read()) == {"stopped": True}
@@ -34,11 +40,28 @@ def test_serves_on_a_free_port_until_interrupted(tmp_path: Path) -> None:
         process.stderr.close()
 
 
+def _status(url: str, token: str | None) -> int:
+    """What a service answers to somebody with this token."""
+    shown = {} if token is None else {"Authorization": f"Bearer {token.strip()}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=shown), timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 def test_another_address_than_this_machines_own_is_refused(attn: Any) -> None:
     done = attn("serve", "--host", "0.0.0.0")
     assert done.status == 2
     assert "ssh -L" in done.err
     assert "--tokens" in done.err
+
+
+def test_tokens_and_no_token_contradict_each_other(attn: Any) -> None:
+    done = attn("serve", "--no-token", "--tokens", "tokens.json")
+    assert done.status == 2
+    assert "contradicts --tokens" in done.err
 
 
 def test_a_job_server_is_named_without_a_password(attn: Any) -> None:

@@ -37,6 +37,8 @@ class Server:
         line = self.process.stderr.readline()
         assert line.startswith("serving "), line
         self.url = line.strip().removeprefix("serving ")
+        address = json.loads((self.root / ".service" / "service.json").read_text())
+        self.token = (self.root / ".service" / "token").read_text().strip() if address["own_token"] else None
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -52,9 +54,10 @@ class Server:
         self.process.stderr.close()
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
-        """Status, body (JSON where it is) and headers of an answer."""
+        """Status, body (JSON where it is) and headers of an answer; the service's own token is shown, if it has one."""
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json", **headers}
+        sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
+        sent |= headers
         request = urllib.request.Request(self.url + path, data=data, headers=sent, method=method)
         try:
             with urllib.request.urlopen(request) as answer:

@@ -137,7 +137,9 @@ def test_a_killed_job_is_gone_at_once_and_a_killed_cluster_is_out_of_contact(
     stage.cluster.kill()
     assert server.until("left", "unreachable", "failed", "lost", "done")["state"] == "unreachable"
     monkeypatch.setattr("attn.cli.client.PATIENCE_SECONDS", 0.0)
-    assert Client(server.url).wait("left")["state"] == "unreachable"  # nor does `--wait` wait for ever
+    assert (
+        Client(server.url, str(server.root)).wait("left")["state"] == "unreachable"
+    )  # nor does `--wait` wait for ever
     server.call("POST", "/jobs", {"id": "next", **LONG})
     while "lost contact" not in (waiting := server.until("next", "queued")["waiting"]):
         assert "about to start" in waiting

@@ -1,0 +1,69 @@
+"""The token that a service makes for its own user, as Jupyter does: other users of the machine do not know it."""
+
+from __future__ import annotations
+
+__all__ = ["claim_home", "own_token"]
+
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from attn.errors import RunError
+
+VALID = re.compile(r"[A-Za-z0-9_-]{32,200}")
+ELSEWHERE = "give --tokens FILE, or --no-token where no other user works on this machine"
+
+
+def claim_home(home: Path) -> None:
+    """Make the service's folder, which nobody else may look into.
+
+    Raises:
+        RunError: It belongs to somebody else, or cannot be made.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = home.stat()
+        if found.st_uid != os.geteuid():
+            raise RunError(f"{home} belongs to user {found.st_uid}: start the service as that user, or remove it")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            home.chmod(0o700)
+    except OSError as error:
+        raise RunError(f"the service's folder {home} cannot be used: {error.strerror}; choose another --root") from None
+
+
+def own_token(file: Path) -> str:
+    """The token in a file, which is made where it is not there, and serves the next service too.
+
+    Raises:
+        RunError: The file cannot be kept from others, is another user's, or holds no token.
+    """
+    try:
+        if not os.path.lexists(file):
+            _make(file)
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as stream:
+            found, text = os.fstat(descriptor), stream.read(1000).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise RunError(f"the service's token cannot be kept in {file}: {error.strerror}; {ELSEWHERE}") from None
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise RunError(
+            f"{file} was made by others, or they can read it: remove it, and another is made; or {ELSEWHERE}"
+        )
+    if not VALID.fullmatch(text):
+        raise RunError(f"{file} holds no token: remove it, and another is made")
+    return text
+
+
+def _make(file: Path) -> None:
+    """Write a new token, so that a file of this name is whole or not there."""
+    part = file.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+            stream.write(secrets.token_urlsafe(32) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)

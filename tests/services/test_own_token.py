@@ -1,0 +1,95 @@
+"""The token that a service makes for its own user: nobody else can read it, and nobody else has put it there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attn.errors import RunError
+from services.own_token import claim_home, own_token
+
+GOOD = "a" * 43
+
+
+def test_it_is_made_once_for_its_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        tokens = [own_token(tmp_path / "token") for _ in range(2)]
+    finally:
+        os.umask(before)
+    assert tokens[0] == tokens[1] != own_token(tmp_path / "another")
+    found = (tmp_path / "token").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, os.geteuid())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "token"]
+
+
+def written(text: str, mode: int = 0o600) -> Callable[[Path], None]:
+    def make(file: Path) -> None:
+        file.write_text(text)
+        file.chmod(mode)
+
+    return make
+
+
+def link(file: Path) -> None:
+    written(GOOD)(file.with_name("elsewhere"))
+    file.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (written(GOOD, 0o640), "they can read it"),
+        (written(GOOD, 0o604), "they can read it"),
+        (written(GOOD, 0o622), "they can read it"),
+        (written(""), "holds no token"),
+        (written("short"), "holds no token"),
+        (written(GOOD + "\n" + GOOD), "holds no token"),
+        (written("ä" * 43), "holds no token"),
+        (link, "cannot be kept"),
+        (lambda file: file.symlink_to("absent"), "cannot be kept"),
+        (lambda file: os.mkfifo(file, 0o600), "was made by others"),
+        (lambda file: file.mkdir(), "cannot be kept"),
+    ],
+)
+def test_what_others_may_have_made_is_refused(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
+    make(tmp_path / "token")
+    with pytest.raises(RunError, match=words) as refused:
+        own_token(tmp_path / "token")
+    assert GOOD not in str(refused.value)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be kept in /proc/token: .*--no-token"):
+        own_token(Path("/proc/token"))
+    with pytest.raises(RunError, match="cannot be used: .*choose another --root"):
+        claim_home(Path("/proc/.service"))
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be used"):
+        claim_home(tmp_path / "file")
+
+
+def test_the_folder_is_closed_to_others(tmp_path: Path) -> None:
+    for name, mode in (("new", None), ("open", 0o777), ("shared", 0o755)):
+        home = tmp_path / name
+        if mode is not None:
+            home.mkdir()
+            home.chmod(mode)
+        claim_home(home)
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
+def test_what_another_user_owns_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    written(GOOD)(file)
+    os.chown(file, 4242, 4242)
+    with pytest.raises(RunError, match="was made by others"):
+        own_token(file)
+    os.chown(tmp_path, 4242, 4242)
+    with pytest.raises(RunError, match="belongs to user 4242"):
+        claim_home(tmp_path)
