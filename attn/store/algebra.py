@@ -38,7 +38,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from attn.store.errors import MapError, StoreError
+from attn.store.errors import DamagedError, MapError, StoreError
 
 NONE, FALLBACK, ACCEPTED = 0, 1, 2
 TOLERANCE = 1e-6
@@ -166,7 +166,10 @@ def mean_of(rows: Columns) -> NDArray[np.uint8]:
     A row with a fallback map has counts of 0 and that map as its sum.
     """
     counts = rows["count"].reshape(len(rows["count"]), -1)  # format 1 has one a row
-    return np.rint(rows["sum"] / np.maximum(counts, 1)).astype(np.uint8)
+    means = rows["sum"] / np.maximum(counts, 1)
+    if means.size and means.max() > 255:
+        raise DamagedError(f"it has a mean of {means.max():.0f}; maps have 255 at most")
+    return np.rint(means).astype(np.uint8)
 
 
 @dataclass(frozen=True)

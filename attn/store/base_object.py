@@ -14,7 +14,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from attn.store.algebra import ACCEPTED, FALLBACK, Columns
-from attn.store.codec import batch_of, checksum, decode, encode, parse_table, table_length
+from attn.store.codec import (
+    LONGEST_HEAD,
+    batch_of,
+    batches_of,
+    check_head,
+    checksum,
+    decode,
+    encode,
+    parse_table,
+    table_length,
+)
 from attn.store.errors import DamagedError
 from attn.store.manifest import ShardRef
 
@@ -58,13 +68,13 @@ def encode_base(
     encoded = encode(
         counted(),
         schema,
-        batches=_batches(count, schema),
+        batches=batches_of(count, schema),
         rows=count,
         batch=batch_of(schema),
         compress=compress,
         table=True,
     )
-    table = encoded.data[encoded.table : encoded.table + table_length(_batches(count, schema))]
+    table = encoded.data[encoded.table : encoded.table + table_length(batches_of(count, schema))]
 
     def describe() -> ShardRef:
         return ShardRef(
@@ -99,7 +109,8 @@ def batches_in(data: bytes, ref: ShardRef, count: int, schema: pa.Schema) -> mem
     Args:
         count: Rows of the shard.
     """
-    ends, _ = parse_table(data[ref.table : ref.table + table_length(_batches(count, schema))])
+    ends, _ = parse_table(data[ref.table : ref.table + table_length(batches_of(count, schema))], ref.size)
+    check_head(memoryview(data)[: ends[0]], schema)
     return memoryview(data)[ends[0] : ends[-1]]
 
 
@@ -113,7 +124,7 @@ def read_base(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> Co
         MissingError: The object is not there.
         DamagedError: It is not what its version says.
     """
-    data = source.read(ref.key)
+    data = source.read(ref.key, 0, ref.size + 1)
     check_base(data, ref)
     return decode(batches_in(data, ref, count, schema), schema, count)
 
@@ -125,14 +136,12 @@ def read_table(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> T
         MissingError: The object is not there.
         DamagedError: The table is not what its version says.
     """
-    text = source.read(ref.key, ref.table, ref.table + table_length(_batches(count, schema)))
+    text = source.read(ref.key, ref.table, ref.table + table_length(batches_of(count, schema)))
     if hashlib.sha256(text).hexdigest() != ref.table_sha256:
         raise DamagedError("the table of its record batches has changed or is cut off")
-    return Table(*parse_table(text))
-
-
-def _batches(count: int, schema: pa.Schema) -> int:
-    return -(-count // batch_of(schema))
+    ends, checksums = parse_table(text, ref.size)
+    check_head(source.read(ref.key, 0, min(int(ends[0]), LONGEST_HEAD)), schema)
+    return Table(ends, checksums)
 
 
 def read_blocks(

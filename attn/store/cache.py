@@ -67,7 +67,7 @@ class ObjectCache:
             with self._lock(sha256):
                 data = _read_copy(copy, size, start, stop)
                 if data is None:
-                    whole = self.backend.read(key)
+                    whole = self.backend.read(key, 0, size + 1)
                     if len(whole) == size and hashlib.sha256(whole).hexdigest() == sha256:
                         self._keep(copy, whole)
                     data = whole[start:stop]

@@ -7,13 +7,17 @@ lengths and checksums stand in a *table* inside the file's metadata, whose place
 from __future__ import annotations
 
 __all__ = [
+    "LONGEST_HEAD",
     "Encoded",
     "batch_of",
+    "batches_of",
+    "check_head",
     "checksum",
     "compressed_size",
     "decode",
     "encode",
     "is_worth_compressing",
+    "most_bytes",
     "parse_table",
     "row_bytes",
     "schema_of",
@@ -34,7 +38,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from attn.store.algebra import Column, Columns
+from attn.store.algebra import ACCEPTED, Column, Columns
+from attn.store.batch_header import batch_claims
 from attn.store.errors import DamagedError
 
 MOST_ROWS = 64
@@ -43,6 +48,7 @@ _BATCH_BYTES = 128 << 10
 _WORTH = 0.9
 """Compressing and reading back takes a third of a merge's time."""
 
+LONGEST_HEAD = 64 << 10
 _MAGIC = 8  # `ARROW1` and padding, before the schema's message
 _TABLE = np.dtype([("length", ">u4"), ("checksum", ">u4")])
 _HEAD = struct.Struct(">Q")
@@ -93,7 +99,7 @@ def encode(
         table: Whether the file is to have a table.
     """
     # Memory that is there from the start: a stream that grows would copy it all once more.
-    space = np.empty(_most_bytes(schema, batches, rows), np.uint8)
+    space = np.empty(most_bytes(schema, batches, rows), np.uint8)
     sink = pa.FixedSizeBufferWriter(pa.py_buffer(space))
     options = pa.ipc.IpcWriteOptions(compression=_codec() if compress else None, use_threads=False)
     token = secrets.token_hex(_TABLE.itemsize).encode()
@@ -117,7 +123,12 @@ def encode(
     return Encoded(data, ends, place)
 
 
-def _most_bytes(schema: pa.Schema, batches: int, rows: int) -> int:
+def batches_of(rows: int, schema: pa.Schema) -> int:
+    """Record batches of a base object with so many rows."""
+    return -(-rows // batch_of(schema))
+
+
+def most_bytes(schema: pa.Schema, batches: int, rows: int) -> int:
     """No file with so many rows is larger; incompressible data grow by less than a hundredth."""
     of_batch = 512 * (1 + len(schema)) + 2 * _TABLE.itemsize
     return rows * row_bytes(schema) * 101 // 100 + batches * of_batch + 4 * schema.serialize().size + (64 << 10)
@@ -171,46 +182,87 @@ def table_length(batches: int) -> int:
     return 2 * (_HEAD.size + _TABLE.itemsize * batches)
 
 
-def parse_table(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Byte offsets as in `Encoded.ends`, and each batch's checksum.
+def check_head(head: bytes | memoryview, schema: pa.Schema) -> None:
+    """Raise unless a file's rows are on the grid and of the fusion that they are read for.
+
+    Args:
+        head: The file up to its first batch.
 
     Raises:
-        ValueError: It is no table.
+        DamagedError: They are not.
     """
-    data = bytes.fromhex(text.decode("ascii"))
-    entries = np.frombuffer(data, _TABLE, offset=_HEAD.size)
-    ends = np.concatenate([[_HEAD.unpack_from(data)[0]], entries["length"]]).astype(np.int64).cumsum()
+    try:
+        if pa.ipc.read_schema(pa.py_buffer(head[_MAGIC:])).equals(schema, check_metadata=True):
+            return
+    except (pa.ArrowException, ValueError, OSError):
+        pass
+    raise DamagedError("its columns, grid or fusion are not those of the store")
+
+
+def parse_table(text: bytes, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Byte offsets as in `Encoded.ends`, and each batch's checksum.
+
+    Args:
+        size: Bytes of the object.
+
+    Raises:
+        DamagedError: It is no table.
+    """
+    try:
+        data = bytes.fromhex(text.decode("ascii"))
+        first = _HEAD.unpack_from(data)[0]
+        entries = np.frombuffer(data, _TABLE, offset=_HEAD.size)
+        if first > size:
+            raise ValueError
+    except (ValueError, struct.error):
+        raise DamagedError("there is no table of its record batches where its version says") from None
+    ends = np.concatenate([[first], entries["length"]]).astype(np.int64).cumsum()
+    if ends[-1] > size:
+        raise DamagedError(f"its table has record batches behind its {size} bytes")
     return ends, entries["checksum"].astype(np.int64)
 
 
-def stream(data: bytes | memoryview, schema: pa.Schema, *, only: Iterable[str] | None = None) -> Iterator[Columns]:
+def stream(
+    data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None
+) -> Iterator[Columns]:
     """The rows of each of the batches that lie one behind the other, without the file around them; read-only.
 
     Args:
         data: The batches, which have been checked.
+        count: Rows in them.
         only: Names of the columns that are wanted.
 
     Raises:
-        DamagedError: They are no such batches.
+        DamagedError: They are no such batches, or have another number of rows.
     """
     fields = [field for field in schema if only is None or field.name in set(only)]
     kinds = {field.name: _kind(schema, field) for field in fields}
     try:
-        for batch in _batches(data, schema, [schema.get_field_index(field.name) for field in fields]):
+        for batch in _batches(data, schema, count, [schema.get_field_index(field.name) for field in fields]):
             rows: Columns = {}
             for name, (kind, width) in kinds.items():
                 values = np.frombuffer(batch.column(name).buffers()[1], kind, batch.num_rows * (width or 1))
                 rows[name] = values.reshape(batch.num_rows, width) if width else values
+            if "level" in rows and rows["level"].size and rows["level"].max() > ACCEPTED:
+                raise DamagedError(f"it has a row of level {rows['level'].max()}")
             yield rows
-    except (pa.ArrowException, ValueError, OSError, KeyError) as error:
+    except (pa.ArrowException, ValueError, OSError, KeyError, TypeError, struct.error) as error:
         raise DamagedError(f"its record batches cannot be read ({type(error).__name__})") from None
 
 
-def _batches(data: bytes | memoryview, schema: pa.Schema, columns: list[int]) -> Iterator[pa.RecordBatch]:
+def _batches(data: bytes | memoryview, schema: pa.Schema, count: int, columns: list[int]) -> Iterator[pa.RecordBatch]:
     """The record batches with these columns."""
-    if len(columns) == len(schema):  # read where they lie; a merge reads whole shards
-        for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(data)):
+    left = count
+    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(data)):
+        rows, size = batch_claims(message)
+        left -= rows
+        if left < 0 or size > rows * row_bytes(schema):
+            raise DamagedError(f"a record batch has {rows} rows in {size} bytes; all in all {count} rows belong there")
+        if len(columns) == len(schema):  # read where they lie; a merge reads whole shards
             yield pa.ipc.read_record_batch(message, schema)
+    if left:
+        raise DamagedError(f"it holds {count - left} rows where {count} belong")
+    if len(columns) == len(schema):
         return
     options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=columns)
     yield from pa.ipc.open_stream(pa.BufferReader(b"".join([schema.serialize(), data])), options=options)
@@ -225,10 +277,7 @@ def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Ite
     Raises:
         DamagedError: They are no such batches, or have another number of rows.
     """
-    parts = list(stream(data, schema, only=only))
-    found = sum(len(next(iter(part.values()))) for part in parts)
-    if found != count:
-        raise DamagedError(f"it holds {found} rows where {count} belong")
+    parts = list(stream(data, schema, count, only=only))
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

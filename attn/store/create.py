@@ -15,6 +15,7 @@ from attn.store.definition import DEFINITION, FORMATS, Definition, rows_per_shar
 from attn.store.errors import MissingError, StoreError
 from attn.store.index import RowIndex
 from attn.store.place import Place
+from attn.store.records import LARGEST
 from attn.store.store import MapStore
 
 
@@ -99,7 +100,7 @@ def open_store(uri: str | Backend) -> MapStore:
     """
     backend = connect(uri) if isinstance(uri, str) else uri
     try:
-        data = backend.read(DEFINITION)
+        data = backend.read(DEFINITION, 0, LARGEST + 1)
     except MissingError:
         raise StoreError(f"{backend.uri} holds no map store: there is no {DEFINITION}") from None
     return MapStore(Place(backend, Definition.unpack(data, f"{backend.uri}: {DEFINITION}")))

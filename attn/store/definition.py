@@ -7,22 +7,26 @@ __all__ = ["DEFINITION", "Definition", "check_name", "rows_per_shard"]
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import pyarrow as pa
+from pydantic import Field
 
 from attn.store.algebra import FUSIONS, MEAN_OF_FORMAT_1, Fusion
-from attn.store.codec import MOST_ROWS, schema_of
+from attn.store.codec import MOST_ROWS, row_bytes, schema_of
 from attn.store.delta import ROW
-from attn.store.errors import StoreError
-from attn.store.records import pack, unpack
+from attn.store.errors import DamagedError, StoreError
+from attn.store.records import NAME, STRICT, Number, Sha256, pack, typed, unpack
 
 DEFINITION = "store.json"
 FORMATS = {"max": 1, "mean": 2}
 """The format in which a store of each fusion is made; those up to it can be read."""
 _SHARD_BYTES = 32 << 20
 _MOST_SHARDS = 256
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_LARGEST_SHARD = 64 << 30
+"""Bytes of a shard's rows: far more than fit into an object, which has 5 GiB at most."""
+
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 @dataclass(frozen=True)
@@ -43,18 +47,20 @@ class Definition:
         format: Which columns its objects have.
     """
 
-    uuid: str
-    grid: tuple[int, int]
+    __pydantic_config__ = STRICT
+
+    uuid: Annotated[str, Field(pattern="^[0-9a-f-]{1,64}$")]
+    grid: tuple[Side, Side]
     fusion: str
-    rows: int
-    images: int
-    rows_per_shard: int
+    rows: Number
+    images: Number
+    rows_per_shard: Number
     classes: tuple[str, ...]
     fingerprint: str
-    index: str
-    index_sha256: str
-    rows_digest: str
-    format: int
+    index: Annotated[str, Field(pattern="^index/[A-Za-z0-9_.-]{1,128}$")]
+    index_sha256: Sha256
+    rows_digest: Sha256
+    format: Number
 
     @property
     def pixels(self) -> int:
@@ -106,14 +112,20 @@ class Definition:
             DamagedError: It is damaged.
             StoreError: A later program made it.
         """
-        record: dict[str, Any] = unpack(data, name)
-        newest = FORMATS.get(record.get("fusion", ""), 0)
+        record = unpack(data, name)
+        newest = FORMATS.get(str(record.get("fusion")), 0)
         if record.get("format") not in range(1, newest + 1):
             made = f"format {record.get('format')}, fusion {record.get('fusion')}"
             readable = ", ".join(f"{fusion} up to format {number}" for fusion, number in FORMATS.items())
             raise StoreError(f"{name} has {made}; this program reads {readable}: update it")
-        record |= {"grid": tuple(record["grid"]), "classes": tuple(record["classes"])}
-        return cls(**record)
+        found = typed(record, name, cls)
+        shard = min(found.rows, found.rows_per_shard + MOST_ROWS) * row_bytes(found.base_schema)
+        if shard > _LARGEST_SHARD or found.images > found.rows:
+            raise DamagedError(
+                f"{name} is damaged: {found.rows} rows of {found.images} images on a grid of {found.grid}, "
+                f"{found.rows_per_shard} rows a shard, are no store"
+            )
+        return found
 
 
 def rows_per_shard(rows: int, pixels: int) -> int:
@@ -128,6 +140,6 @@ def check_name(what: str, name: str) -> str:
     Raises:
         StoreError: It is none.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise StoreError(f"{what} {name!r}: use up to 128 letters, digits, '.', '_' and '-', first a letter or digit")
     return name

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-__all__ = ["ROW", "DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta", "sha256_of"]
+__all__ = ["ROW", "DeltaKey", "DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta", "read_span", "sha256_of"]
 
-import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
 from attn.store.algebra import ACCEPTED, Column, Columns
-from attn.store.codec import compressed_size, encode, is_worth_compressing
+from attn.store.codec import compressed_size, encode, is_worth_compressing, stream
 from attn.store.errors import DamagedError
+from attn.store.records import NAME, STRICT, Count, Name, Number, Sha256
 
 ROW = Column("row", "<i8", "row")
 """Beside what the fusion adds: the rows' numbers."""
+
+DeltaKey = Annotated[str, Field(pattern=f"^delta/{NAME}/{NAME}/{NAME}[.]arrow$")]
 
 _BATCH = 256
 _SAMPLE = 64
@@ -37,23 +40,27 @@ class Span:
         sha256: Of the bytes.
     """
 
-    shard: int
-    offset: int
-    size: int
-    rows: int
-    sha256: str
+    __pydantic_config__ = STRICT
+
+    shard: Count
+    offset: Count
+    size: Count
+    rows: Number
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class DeltaObject:
     """A sealed object: its name, and what must be found there; `sha256` is that of `sha256_of`."""
 
-    key: str
-    size: int
-    sha256: str
-    rows: int
-    accepted: int
-    spans: tuple[Span, ...]
+    __pydantic_config__ = STRICT
+
+    key: DeltaKey
+    size: Count
+    sha256: Sha256
+    rows: Number
+    accepted: Count
+    spans: Annotated[tuple[Span, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,12 @@ class DeltaRef:
         objects: None where nothing was written; several where the writer's buffer was full in between.
     """
 
-    run: str
-    attempt: str
-    rank: int
-    epoch: int | None
+    __pydantic_config__ = STRICT
+
+    run: Name
+    attempt: Name
+    rank: Count
+    epoch: Count | None
     objects: tuple[DeltaObject, ...]
 
     @property
@@ -86,19 +95,6 @@ class DeltaRef:
     def size(self) -> int:
         """Bytes of all objects."""
         return sum(item.size for item in self.objects)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> DeltaRef:
-        """What `to_json` made."""
-        objects: list[DeltaObject] = []
-        for item in record["objects"]:
-            item["spans"] = tuple(Span(**span) for span in item["spans"])
-            objects.append(DeltaObject(**item))
-        return cls(record["run"], record["attempt"], record["rank"], record["epoch"], tuple(objects))
 
 
 def encode_delta(
@@ -157,6 +153,26 @@ def sha256_of(data: memoryview, spans: Sequence[Span]) -> str:
         found.update(bytes.fromhex(span.sha256))
     found.update(data[spans[-1].offset + spans[-1].size :])
     return found.hexdigest()
+
+
+def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema, start: int, stop: int) -> Iterator[Columns]:
+    """The rows of a span, in order, none twice, and all of one shard.
+
+    Args:
+        start: The shard's first row.
+        stop: The row after its last.
+
+    Raises:
+        DamagedError: They are others.
+    """
+    least = start
+    for rows in stream(data, schema, span.rows):
+        numbers = rows["row"]
+        if len(numbers):
+            if numbers[0] < least or numbers[-1] >= stop or (np.diff(numbers) <= 0).any():
+                raise DamagedError(f"its rows for shard {span.shard} are not in order, or not of that shard")
+            least = int(numbers[-1]) + 1
+        yield rows
 
 
 def _compress(maps: NDArray[np.uint8]) -> bool:

@@ -6,18 +6,33 @@ sessions are out: they look before they commit, and the head, which they would h
 
 from __future__ import annotations
 
-__all__ = ["Fence", "Head", "check_fence", "create_fence", "newest_fence", "read_head", "take_fence", "write_head"]
+__all__ = [
+    "Fence",
+    "Head",
+    "check_fence",
+    "create_fence",
+    "fences",
+    "newest_fence",
+    "read_head",
+    "take_fence",
+    "write_head",
+]
 
 import dataclasses
+import re
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from attn.store.backends import Backend
-from attn.store.errors import FencedError, StoreError
-from attn.store.records import pack, unpack
+from attn.store.errors import DamagedError, FencedError, StoreError
+from attn.store.records import STRICT, Count, Hex, Name, Number, Seconds, Sha256, pack, parse, read_record
 
 _TRIES = 64
+_MOST_SESSIONS = 10**6
+_NUMBER = re.compile(r"fence/[^/]+/([0-9]{6})[.]json")
 
 
 @dataclass(frozen=True)
@@ -29,23 +44,27 @@ class Fence:
         floor: Versions of this session have greater numbers.
     """
 
-    run: str
-    number: int
-    attempt: str
-    from_version: int
-    floor: int
-    created: float
+    __pydantic_config__ = STRICT
+
+    run: Name
+    number: Number
+    attempt: Name
+    from_version: Count
+    floor: Count
+    created: Seconds
 
 
 @dataclass(frozen=True)
 class Head:
     """The version of a run that the newest durable checkpoint names."""
 
-    run: str
-    version: int
-    manifest_sha256: str
-    fence: int
-    nonce: str
+    __pydantic_config__ = STRICT
+
+    run: Name
+    version: Count
+    manifest_sha256: Sha256 | Literal[""]
+    fence: Number
+    nonce: Hex
 
 
 def _fence_key(run: str, number: int) -> str:
@@ -58,8 +77,10 @@ def _head_key(run: str) -> str:
 
 def take_fence(backend: Backend, run: str, from_version: int, floor: int) -> Fence:
     """Shut older sessions of a run out."""
-    taken, head = backend.list(f"fence/{run}/"), read_head(backend, run)
-    number = max(_number(taken[-1].key) if taken else 0, head[0].fence if head else 0) + 1
+    head = read_head(backend, run)
+    number = max([*_numbers(backend, run), head[0].fence if head else 0], default=0) + 1
+    if number + _TRIES > _MOST_SESSIONS:
+        raise DamagedError(f"{backend.uri}: session {number - 1} of run {run} is noted; no run begins that often")
     for candidate in range(number, number + _TRIES):
         if fence := create_fence(backend, run, candidate, from_version, floor):
             return fence
@@ -72,17 +93,39 @@ def create_fence(backend: Backend, run: str, number: int, from_version: int, flo
     return fence if backend.create(_fence_key(run, number), pack(dataclasses.asdict(fence))) else None
 
 
-def _number(key: str) -> int:
-    return int(key.rpartition("/")[2].partition(".")[0])
+def _numbers(backend: Backend, run: str, after: str = "") -> list[int]:
+    names = [_NUMBER.fullmatch(entry.key) for entry in backend.list(f"fence/{run}/", after=after)]
+    return [int(name[1]) for name in names if name]
 
 
 def newest_fence(backend: Backend, run: str) -> Fence | None:
-    """The fence of the session that may write a run."""
-    taken = backend.list(f"fence/{run}/")
-    if not taken:
-        return None
-    key = taken[-1].key
-    return Fence(**unpack(backend.read(key), f"{backend.uri}: {key}"))
+    """The fence of the session that may write a run.
+
+    Raises:
+        DamagedError: It is damaged.
+    """
+    number = max(_numbers(backend, run), default=None)
+    return None if number is None else _read_fence(backend, run, number)
+
+
+def fences(backend: Backend, run: str) -> Iterator[Fence | DamagedError]:
+    """Every fence of a run, or what is wrong with it."""
+    for number in _numbers(backend, run):
+        try:
+            yield _read_fence(backend, run, number)
+        except DamagedError as error:
+            yield error
+
+
+def _read_fence(backend: Backend, run: str, number: int) -> Fence:
+    key = _fence_key(run, number)
+    fence = read_record(backend, key, Fence)
+    if (fence.run, fence.number) != (run, number) or fence.from_version > fence.floor:
+        raise DamagedError(
+            f"{backend.uri}: {key} is damaged: it is session {fence.number} of run {fence.run}, which continues "
+            f"version {fence.from_version} with versions above {fence.floor}"
+        )
+    return fence
 
 
 def check_fence(backend: Backend, run: str, number: int) -> None:
@@ -91,10 +134,9 @@ def check_fence(backend: Backend, run: str, number: int) -> None:
     Raises:
         FencedError: A session has begun since.
     """
-    newer = backend.list(f"fence/{run}/", after=_fence_key(run, number))
-    if newer:
+    if newer := _numbers(backend, run, _fence_key(run, number)):
         raise FencedError(
-            f"{backend.uri}: run {run} was begun again (session {_number(newer[-1].key)}) after this session "
+            f"{backend.uri}: run {run} was begun again (session {newer[-1]}) after this session "
             f"({number}), which has no say any more: end it"
         )
 
@@ -105,7 +147,12 @@ def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
     if found is None:
         return None
     data, tag = found
-    return Head(**unpack(data, f"{backend.uri}: {_head_key(run)}")), tag
+    head = parse(data, f"{backend.uri}: {_head_key(run)}", Head)
+    if head.run != run or (head.version == 0) != (head.manifest_sha256 == ""):
+        raise DamagedError(
+            f"{backend.uri}: {_head_key(run)} is damaged: it names version {head.version} of run {head.run}"
+        )
+    return head, tag
 
 
 def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:

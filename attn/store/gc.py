@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from attn.store.backends import Backend, Entry
 from attn.store.definition import Definition
-from attn.store.errors import StoreError, VersionError
+from attn.store.errors import DamagedError, StoreError, VersionError
 from attn.store.fence import newest_fence, read_head
 from attn.store.history import newest_version
-from attn.store.manifest import Manifest, manifest_key, read_if_there, read_manifest, runs_of
+from attn.store.manifest import Manifest, parse_manifest_key, read_if_there, read_manifest, runs_of, strays
 from attn.store.pins import DAY_S, LEFT, announce, pinned_versions
 from attn.store.points import reach
 from attn.store.tags import read_tags
@@ -120,6 +120,12 @@ class _Survey:
 
 
 def _survey(backend: Backend, keep: int, known: dict[str, Manifest] | None = None) -> _Survey:
+    # Who knows what it names, had it its right name?
+    if stray := next(iter(strays(backend)), None):
+        raise DamagedError(
+            f"{backend.uri}: {stray.key} is among the records, and is none by its name; nothing was removed. Give it "
+            "its name again, or take it away"
+        )
     entries = {entry.key: entry for entry in backend.list("manifest/")}
     manifests = dict(known or {})
     for key in sorted(entries.keys() - manifests.keys()):
@@ -149,10 +155,9 @@ def _kept(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[in
 
 
 def _read(backend: Backend, key: str) -> Manifest:
-    _, run, name = key.split("/")
-    manifest = read_manifest(backend, int(name.partition(".")[0]), run)
-    assert manifest_key(manifest.run, manifest.version) == key
-    return manifest
+    named = parse_manifest_key(key)
+    assert named is not None, "it is no stray"
+    return read_manifest(backend, named[1], named[0])
 
 
 def _attempt(key: str) -> str:

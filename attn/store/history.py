@@ -46,6 +46,8 @@ def newest_version(backend: Backend, run: str) -> Manifest:
         if manifest is not None and manifest.fence == number:
             newest = manifest
             break
+    if head is not None and head.version == newest.version and head.manifest_sha256 != newest.sha256:
+        raise DamagedError(f"{backend.uri}: version {head.version} is not the one that the head of run {run} names")
     if head is not None and head.fence == number and head.version > newest.version:
         raise DamagedError(f"{backend.uri}: version {head.version}, which the head of run {run} names, is missing")
     return newest

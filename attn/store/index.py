@@ -19,8 +19,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from attn.store.errors import MapError
+from attn.store.batch_header import batch_claims
+from attn.store.errors import DamagedError, MapError
 
+_MAGIC = 8  # `ARROW1` and padding, before the schema's message
+_SMALL, _MOST_TIMES = 64 << 20, 64
+"""How far an index may have been compressed: ids are much alike, but not without end."""
 SCHEMA = pa.schema([("image_id", pa.large_string()), ("classes", pa.large_list(pa.int32()))])
 
 
@@ -96,14 +100,33 @@ class RowIndex:
 
     @classmethod
     def decode(cls, data: bytes) -> RowIndex:
-        """What `encode` made."""
-        batch = pa.ipc.open_file(pa.py_buffer(data), options=pa.ipc.IpcReadOptions(use_threads=False)).get_batch(0)
-        count = batch.num_rows
-        _, offsets, text = batch.column(0).buffers()
-        lists = batch.column(1)
-        starts = np.frombuffer(lists.buffers()[1], np.int64, count + 1)
-        classes = np.frombuffer(lists.values.buffers()[1], np.int32, int(starts[-1]))
-        return cls(_Ids(np.frombuffer(offsets, np.int64, count + 1), memoryview(text)), starts, classes)
+        """What `encode` made.
+
+        Raises:
+            DamagedError: It is something else.
+        """
+        try:
+            batch = _batch(data)
+            count = batch.num_rows
+            _, offsets, text = batch.column(0).buffers()
+            lists = batch.column(1)
+            starts = np.frombuffer(lists.buffers()[1], np.int64, count + 1)
+            classes = np.frombuffer(lists.values.buffers()[1], np.int32, int(starts[-1]))
+            index = cls(_Ids(np.frombuffer(offsets, np.int64, count + 1), memoryview(text)), starts, classes)
+        except (pa.ArrowException, ValueError, TypeError, OSError, StopIteration) as error:
+            raise DamagedError(f"it cannot be read ({type(error).__name__})") from None
+        import pyarrow.compute as pc  # slow to import
+
+        if starts[0] != 0 or (np.diff(starts) < 1).any():
+            raise DamagedError("it has an image without rows")
+        same_image = np.ones(len(classes), bool)
+        same_image[starts[:-1]] = False
+        if classes.min() < 0 or (np.diff(classes) < 1)[same_image[1:]].any():
+            raise DamagedError("the classes of an image are not in order, or one is there twice")
+        names = batch.column(0)
+        if pc.call_function("less", [names[:-1], names[1:]]).false_count:
+            raise DamagedError("its images are not in order, or one is there twice")
+        return index
 
     @functools.cached_property
     def digest(self) -> str:
@@ -169,6 +192,20 @@ class RowIndex:
         step = 1 << 16
         for start in range(0, len(self), step):
             yield from self.pairs(np.arange(start, min(start + step, len(self))))
+
+
+def _batch(data: bytes) -> pa.RecordBatch:
+    """The one record batch of an index, checked as far as Arrow can."""
+    messages = pa.ipc.MessageReader.open_stream(pa.py_buffer(memoryview(data)[_MAGIC:]))
+    if not pa.ipc.read_schema(next(messages)).equals(SCHEMA):
+        raise ValueError
+    message = next(messages)
+    rows, size = batch_claims(message)
+    if not rows or size > _SMALL + _MOST_TIMES * len(data):
+        raise DamagedError(f"it claims {rows} images, and {size} bytes in {len(data)}")
+    batch = pa.ipc.read_record_batch(message, SCHEMA)
+    batch.validate(full=True)
+    return batch
 
 
 class _Ids(Sequence[bytes]):

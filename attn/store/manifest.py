@@ -14,24 +14,49 @@ __all__ = [
     "claimed_run",
     "manifest_key",
     "newest_claim",
+    "parse_claim_key",
+    "parse_manifest_key",
     "read_if_there",
     "read_manifest",
     "runs_of",
+    "strays",
     "version_numbers",
 ]
 
 import dataclasses
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from attn.store.backends import Backend
-from attn.store.delta import DeltaRef
+from pydantic import Field
+
+from attn.store.backends import Backend, Entry
+from attn.store.delta import DeltaKey, DeltaRef
 from attn.store.errors import DamagedError, MissingError, StoreError, VersionError
-from attn.store.records import pack, unpack
+from attn.store.records import (
+    LARGEST,
+    NAME,
+    STRICT,
+    Count,
+    Hex,
+    Name,
+    Number,
+    Seconds,
+    Sha256,
+    pack,
+    parse,
+    read_record,
+)
 
 _CLAIMS = 64
+_MOST_VERSIONS = 10**15
+_MANIFEST_KEY = re.compile(rf"manifest/({NAME})/(00000[0-9]{{15}})[.]json")
+_CLAIM_KEY = re.compile(r"version/(00000[0-9]{15})[.]json")
+_OF_RUN = re.compile(rf"heads/({NAME})[.]json|fence/({NAME})/[0-9]{{6}}[.]json|{_MANIFEST_KEY.pattern}")
+_OTHERS = re.compile(rf"tags/{NAME}[.]json|(pins|notices)/[0-9a-f]{{32}}[.]json")
+_RECORDS = ("heads/", "fence/", "manifest/", "version/", "tags/", "pins/", "notices/")
 
 
 @dataclass(frozen=True)
@@ -45,14 +70,16 @@ class ShardRef:
         fallback: Rows with a fallback map.
     """
 
-    shard: int
-    key: str
-    size: int
-    sha256: str
-    table: int
-    table_sha256: str
-    accepted: int
-    fallback: int
+    __pydantic_config__ = STRICT
+
+    shard: Count
+    key: Annotated[str, Field(pattern=f"^base/[0-9]{{5,16}}/{NAME}[.]arrow$")]
+    size: Count
+    sha256: Sha256
+    table: Count
+    table_sha256: Sha256
+    accepted: Count
+    fallback: Count
 
 
 @dataclass(frozen=True)
@@ -72,19 +99,21 @@ class Manifest:
         about: What the caller wanted to note.
     """
 
-    version: int
-    run: str
-    parent: int
-    parent_sha256: str
-    epoch: int
-    attempt: str
-    fence: int
-    nonce: str
-    created: float
+    __pydantic_config__ = STRICT
+
+    version: Number
+    run: Name
+    parent: Count
+    parent_sha256: Sha256 | Literal[""]
+    epoch: Annotated[int, Field(ge=-1, le=2**31)]
+    attempt: Name
+    fence: Count
+    nonce: Hex
+    created: Seconds
     shards: tuple[ShardRef, ...]
     pending: tuple[DeltaRef, ...]
-    consumed: tuple[str, ...]
-    merged: dict[str, int | None]
+    consumed: tuple[DeltaKey, ...]
+    merged: dict[str, Count | None]
     about: dict[str, Any]
 
     @classmethod
@@ -129,16 +158,31 @@ class Manifest:
         Raises:
             DamagedError: It is damaged.
         """
-        record = unpack(data, name)
-        record["shards"] = tuple(ShardRef(**item) for item in record["shards"])
-        record["pending"] = tuple(DeltaRef.from_json(item) for item in record["pending"])
-        record["consumed"] = tuple(record["consumed"])
-        return cls(**record)
+        found = parse(data, name, cls)
+        if found.parent >= found.version or (found.parent == 0) != (found.parent_sha256 == ""):
+            raise DamagedError(f"{name} is damaged: version {found.version} cannot continue version {found.parent}")
+        return found
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That a version's number is a run's."""
+
+    __pydantic_config__ = STRICT
+
+    run: Name
+    nonce: Hex
 
 
 def manifest_key(run: str, version: int) -> str:
     """Name of a manifest object."""
     return f"manifest/{run}/{version:020d}.json"
+
+
+def parse_manifest_key(key: str) -> tuple[str, int] | None:
+    """Run and version of the manifest with this name; None where it is no such name."""
+    found = _MANIFEST_KEY.fullmatch(key)
+    return (found[1], int(found[2])) if found else None
 
 
 def _claim_key(version: int) -> str:
@@ -151,7 +195,7 @@ def claim(backend: Backend, run: str, above: int) -> int:
     Raises:
         StoreError: Others were faster each time.
     """
-    data = pack({"run": run, "nonce": secrets.token_hex(16)})
+    data = pack(dataclasses.asdict(Claim(run, secrets.token_hex(16))))
     number = max(above, newest_claim(backend, above)) + 1
     for version in range(number, number + _CLAIMS):
         if backend.create(_claim_key(version), data):
@@ -162,25 +206,41 @@ def claim(backend: Backend, run: str, above: int) -> int:
 
 
 def newest_claim(backend: Backend, above: int = 0) -> int:
-    """The greatest number that was claimed above one; 0 where there is none."""
-    taken = backend.list("version/", after=_claim_key(above))
-    return _number(taken[-1].key) if taken else 0
+    """The greatest number that was claimed above one; 0 where there is none.
 
-
-def _number(key: str) -> int:
-    return int(key.rpartition("/")[2].partition(".")[0])
+    Raises:
+        DamagedError: No number can follow it.
+    """
+    found = [parse_claim_key(entry.key) for entry in backend.list("version/", after=_claim_key(above))]
+    newest = max((number for number in found if number is not None), default=0)
+    if newest + _CLAIMS > _MOST_VERSIONS:
+        raise DamagedError(f"{backend.uri}: {_claim_key(newest)} claims a number that no store reaches: take it away")
+    return newest
 
 
 def version_numbers(backend: Backend, run: str, after: int = 0) -> list[int]:
     """Numbers of a run's versions, ascending."""
-    prefix = f"manifest/{run}/"
-    return [_number(entry.key) for entry in backend.list(prefix, after=manifest_key(run, after))]
+    entries = backend.list(f"manifest/{run}/", after=manifest_key(run, after))
+    return [found[1] for entry in entries if (found := parse_manifest_key(entry.key))]
 
 
 def runs_of(backend: Backend) -> list[str]:
     """Runs that have versions or have begun."""
     keys = [entry.key for prefix in ("heads/", "fence/", "manifest/") for entry in backend.list(prefix)]
-    return sorted({key.split("/")[1].removesuffix(".json") for key in keys})
+    return sorted({found[1] or found[2] or found[3] for key in keys if (found := _OF_RUN.fullmatch(key))})
+
+
+def parse_claim_key(key: str) -> int | None:
+    """The number that is claimed under this name; None where it is no such name."""
+    found = _CLAIM_KEY.fullmatch(key)
+    return int(found[1]) if found else None
+
+
+def strays(backend: Backend) -> list[Entry]:
+    """What lies among the records under a name that no record has, such as one that somebody renamed."""
+    entries = [entry for prefix in _RECORDS for entry in backend.list(prefix)]
+    forms = (_OF_RUN, _CLAIM_KEY, _OTHERS)
+    return [entry for entry in entries if not any(form.fullmatch(entry.key) for form in forms)]
 
 
 def read_manifest(backend: Backend, version: int, run: str | None = None) -> Manifest:
@@ -199,7 +259,7 @@ def read_manifest(backend: Backend, version: int, run: str | None = None) -> Man
         run = claimed_run(backend, version)
     key = manifest_key(run, version)
     try:
-        found = Manifest.unpack(backend.read(key), f"{backend.uri}: {key}")
+        found = Manifest.unpack(backend.read(key, 0, LARGEST + 1), f"{backend.uri}: {key}")
     except MissingError:
         raise VersionError(f"{backend.uri}: run {run} has no version {version}; `attn store show` lists them") from None
     if (found.version, found.run) != (version, run):
@@ -223,6 +283,6 @@ def claimed_run(backend: Backend, version: int) -> str:
     """
     key = _claim_key(version)
     try:
-        return str(unpack(backend.read(key), f"{backend.uri}: {key}")["run"])
+        return read_record(backend, key, Claim).run
     except MissingError:
         raise VersionError(f"{backend.uri} has no version {version}; `attn store show` lists them") from None

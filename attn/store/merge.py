@@ -22,7 +22,7 @@ from attn.store.alongside import alongside
 from attn.store.base_object import batches_in, check_base, encode_base
 from attn.store.codec import batch_of, is_worth_compressing, row_bytes, stream
 from attn.store.definition import Definition
-from attn.store.delta import DeltaRef, Span, check_span
+from attn.store.delta import DeltaRef, Span, check_span, read_span
 from attn.store.errors import DamagedError, MissingError
 from attn.store.manifest import Manifest, ShardRef
 from attn.store.place import Place
@@ -90,7 +90,12 @@ class MergedShard:
 
 
 def plan(place: Place, manifest: Manifest, deltas: Sequence[DeltaRef], epoch: int, prefix: str) -> list[MergeTask]:
-    """The tasks that merge deltas, each of which knows its epoch, into a version."""
+    """The tasks that merge deltas, each of which knows its epoch, into a version.
+
+    Raises:
+        DamagedError: What the version says of its objects does not go together.
+    """
+    place.check(manifest)
     objects = sorted(
         ((ref.epoch or 0, item) for ref in deltas for item in ref.objects), key=lambda pair: (pair[0], pair[1].key)
     )
@@ -148,8 +153,8 @@ def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview])
                 check_span(found, span)
 
     def join() -> tuple[Callable[[], ShardRef], memoryview]:
-        rows = None if shard.base is None else stream(batches_in(base, shard.base, count, schema), schema)
-        deltas = [(part.epoch, _Delta(stream(found, task.place.definition.delta_schema))) for part, _, found in spans]
+        rows = None if shard.base is None else _base_rows(task, shard, shard.base, base)
+        deltas = [(part.epoch, _Delta(_delta_rows(task, shard, part, span, found))) for part, span, found in spans]
         joined = _joined(task.place.definition, shard, rows, deltas, task.epoch, levels)
         return encode_base(shard.shard, key, joined, count, schema, compress=compress)
 
@@ -166,9 +171,27 @@ def _read_base(task: MergeTask, shard: ShardTask) -> bytes:
     if shard.base is None:
         return b""
     with _named(task, shard.base.key, "of"):
-        data = task.place.backend.read(shard.base.key)
+        data = task.place.backend.read(shard.base.key, 0, shard.base.size + 1)
     _let_go(task.place, shard.base.key, 0, 0)
     return data
+
+
+def _base_rows(task: MergeTask, shard: ShardTask, ref: ShardRef, data: bytes) -> Iterator[Columns]:
+    """The rows of a shard's object so far, whole record batches at a time."""
+    count, schema = shard.stop - shard.start, task.place.definition.base_schema
+    batch, left = batch_of(schema), count
+    with _named(task, ref.key, "of"):
+        for rows in stream(batches_in(data, ref, count, schema), schema, count):
+            if len(rows["level"]) != min(batch, left):
+                raise DamagedError(f"a record batch has {len(rows['level'])} rows and not {min(batch, left)}")
+            left -= len(rows["level"])
+            yield rows
+
+
+def _delta_rows(task: MergeTask, shard: ShardTask, part: Part, span: Span, data: memoryview) -> Iterator[Columns]:
+    """The rows that a delta has of a shard."""
+    with _named(task, part.key, "a delta of"):
+        yield from read_span(data, span, task.place.definition.delta_schema, shard.start, shard.stop)
 
 
 def _let_go(place: Place, key: str, begin: int, end: int) -> None:

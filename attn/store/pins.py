@@ -7,21 +7,32 @@ still in between, the pin is seen or the notice is. What is older than a day was
 
 from __future__ import annotations
 
-__all__ = ["DAY_S", "LEFT", "announce", "pinned", "pinned_versions"]
+__all__ = ["DAY_S", "LEFT", "announce", "announced_versions", "pinned", "pinned_versions"]
 
 import contextlib
+import dataclasses
 import secrets
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from attn.store.backends import Backend, Entry
 from attn.store.errors import MissingError, VersionError
 from attn.store.manifest import Manifest, manifest_key
-from attn.store.records import pack, unpack
+from attn.store.records import STRICT, Number, pack, read_record
 
 DAY_S = 24 * 3600.0
 _PINS, _NOTICES = "pins/", "notices/"
 LEFT = (_PINS, _NOTICES)
 """Folders in which a process that dies leaves something."""
+
+
+@dataclass(frozen=True)
+class _Note:
+    """A pin or a notice."""
+
+    __pydantic_config__ = STRICT
+
+    versions: tuple[Number, ...]
 
 
 @contextlib.contextmanager
@@ -36,7 +47,7 @@ def pinned(backend: Backend, manifest: Manifest) -> Iterator[None]:
         return
     key = _note(backend, _PINS, [manifest.version])
     try:
-        if manifest.version in _noted(backend, _NOTICES):
+        if manifest.version in announced_versions(backend):
             raise _gone(backend, manifest, "is being collected")
         if backend.size(manifest_key(manifest.run, manifest.version)) is None:
             raise _gone(backend, manifest, "was collected meanwhile")
@@ -55,9 +66,14 @@ def pinned_versions(backend: Backend) -> set[int]:
     return _noted(backend, _PINS)
 
 
+def announced_versions(backend: Backend) -> set[int]:
+    """Versions that are about to go."""
+    return _noted(backend, _NOTICES)
+
+
 def _note(backend: Backend, folder: str, versions: Iterable[int]) -> str:
     key = f"{folder}{secrets.token_hex(16)}.json"
-    backend.write(key, pack({"versions": sorted(versions)}))
+    backend.write(key, pack(dataclasses.asdict(_Note(tuple(sorted(versions))))))
     return key
 
 
@@ -68,7 +84,7 @@ def _noted(backend: Backend, folder: str) -> set[int]:
     for entry in entries:
         with contextlib.suppress(MissingError):
             if not _is_left(entry, now):
-                found |= set(unpack(backend.read(entry.key), f"{backend.uri}: {entry.key}")["versions"])
+                found |= set(read_record(backend, entry.key, _Note).versions)
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = ["Snapshot"]
 
+import functools
 import hashlib
 import json
 import threading
@@ -43,7 +44,6 @@ class Snapshot:
 
     def __init__(self, place: Place, manifest: Manifest) -> None:
         self._place, self.manifest = place, manifest
-        self._refs = {ref.shard: ref for ref in manifest.shards}
         self._open()
 
     @property
@@ -131,6 +131,12 @@ class Snapshot:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    @functools.cached_property
+    def _refs(self) -> dict[int, ShardRef]:
+        """Base objects by shard, once they are known to be objects that this store can have."""
+        self._place.check(self.manifest)
+        return {ref.shard: ref for ref in self.manifest.shards}
+
     @property
     def _algebra(self) -> Any:
         return self._place.definition.algebra
@@ -199,7 +205,7 @@ class Snapshot:
         self._kept: OrderedDict[tuple[int, int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_place": self._place, "manifest": self.manifest, "_refs": self._refs}
+        return {"_place": self._place, "manifest": self.manifest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

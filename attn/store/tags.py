@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-__all__ = ["Tag", "read_tags", "remove_tag", "write_tag"]
+__all__ = ["Tag", "read_tags", "remove_tag", "tags", "write_tag"]
 
+import contextlib
 import dataclasses
+import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from attn.store.backends import Backend
 from attn.store.definition import check_name
-from attn.store.errors import StoreError
+from attn.store.errors import DamagedError, MissingError, StoreError
 from attn.store.manifest import Manifest
-from attn.store.records import pack, unpack
+from attn.store.records import NAME, STRICT, Hex, Name, Number, Sha256, pack, read_record
+
+_KEY = re.compile(rf"tags/({NAME})[.]json")
 
 
 @dataclass(frozen=True)
 class Tag:
     """A name for a version, which `gc` then keeps."""
 
-    name: str
-    run: str
-    version: int
-    manifest_sha256: str
-    nonce: str
+    __pydantic_config__ = STRICT
+
+    name: Name
+    run: Name
+    version: Number
+    manifest_sha256: Sha256
+    nonce: Hex
 
 
 def _key(name: str) -> str:
@@ -55,7 +62,23 @@ def remove_tag(backend: Backend, name: str) -> None:
 def read_tags(backend: Backend) -> dict[str, Tag]:
     """All tags by name."""
     found: dict[str, Tag] = {}
-    for entry in backend.list("tags/"):
-        tag = Tag(**unpack(backend.read(entry.key), f"{backend.uri}: {entry.key}"))
+    for tag in tags(backend):
+        if isinstance(tag, DamagedError):
+            raise tag
         found[tag.name] = tag
     return found
+
+
+def tags(backend: Backend) -> Iterator[Tag | DamagedError]:
+    """Every tag, or what is wrong with it."""
+    for entry in backend.list("tags/"):
+        if not (name := _KEY.fullmatch(entry.key)):
+            continue
+        with contextlib.suppress(MissingError):  # taken away since it was listed
+            try:
+                tag = read_record(backend, entry.key, Tag)
+                if tag.name != name[1]:
+                    raise DamagedError(f"{backend.uri}: {entry.key} is damaged: it is tag {tag.name}")
+                yield tag
+            except DamagedError as error:
+                yield error

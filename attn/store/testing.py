@@ -20,11 +20,11 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TypeVar
 
 from attn.store.backends.base import Backend, Entry
-from attn.store.errors import MissingError
+from attn.store.errors import DamagedError, MissingError
 
 Check = Callable[[Backend], None]
 T = TypeVar("T")
@@ -49,6 +49,9 @@ ODD_NAMES = (
     f"long/{'n' * 200}",
     f"deep/{'/'.join('abcdefghij')}",
 )
+
+
+OUTSIDE = ("../out", "a/../../out", "/etc/passwd", "", ".", "a//b", "a/", "a\\..\\b", "a\0b", "a\nb", "a/" * 600 + "b")
 
 
 def check(make: Callable[[], Backend]) -> None:
@@ -214,16 +217,21 @@ def deletes(backend: Backend) -> None:
 def answers_for_missing_objects(backend: Backend) -> None:
     """Reading what is not there raises `MissingError`, loading gives None, replacing False."""
     for start, stop in ((0, None), (5, 10)):
-        try:
-            found = backend.read("no/such", start, stop)
-        except MissingError as error:
-            _expect("no/such" in str(error), True, f"the error names the object ({error})")
-        else:
-            raise AssertionError(f"read of a missing object gave {found!r}, expected MissingError")
+        said = _refusal(MissingError, partial(backend.read, "no/such", start, stop))
+        _expect("no/such" in said, True, f"the error names the object ({said})")
     _expect(backend.load("no/such"), None, "load of a missing object")
     _expect(backend.size("no/such"), None, "size of a missing object")
     _expect(backend.replace("no/such", b"1", "tag"), False, "replace of a missing object")
     _expect(backend.list(""), [], "reading creates nothing")
+
+
+def reaches_nothing_outside(backend: Backend) -> None:
+    """A name that is absolute, leads out, or can be none is refused by every method, before anything is reached."""
+    given = {"read": 0, "size": 0, "write": 1, "create": 1, "load": 0, "replace": 2, "delete": 0}
+    for key, name in product(OUTSIDE, given):
+        said = _refusal(DamagedError, partial(getattr(backend, name), key, *(b"1", "tag")[: given[name]]))
+        _expect("no name of an object" in said, True, f"{name} of {key!r} says why ({said})")
+    _expect(backend.list(""), [], "what is there afterwards")
 
 
 def holds_big_objects(backend: Backend) -> None:
@@ -324,6 +332,7 @@ CHECKS: tuple[Check, ...] = (
     lists_thousands,
     deletes,
     answers_for_missing_objects,
+    reaches_nothing_outside,
     holds_big_objects,
     holds_empty_objects,
     takes_odd_names,
@@ -337,6 +346,14 @@ CHECKS: tuple[Check, ...] = (
 def _expect(found: object, expected: object, what: str) -> None:
     if found != expected:
         raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
+
+
+def _refusal(kind: type[Exception], use: Callable[[], object]) -> str:
+    try:
+        found = use()
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"{use} gave {found!r}, expected {kind.__name__}")
 
 
 def _at_once(jobs: Iterable[Callable[[Backend], T]], backend: Backend) -> list[T]:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 __all__ = ["Report", "verify"]
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from attn.store.algebra import ACCEPTED, FALLBACK
+from attn.store.backends import Backend
 from attn.store.base_object import read_base, read_blocks, read_table
-from attn.store.codec import decode
-from attn.store.delta import DeltaObject, check_span, sha256_of
-from attn.store.errors import DamagedError, MissingError, StoreError
-from attn.store.fence import newest_fence, read_head
-from attn.store.manifest import Manifest, ShardRef, claimed_run, runs_of
+from attn.store.definition import DEFINITION
+from attn.store.delta import DeltaObject, check_span, read_span, sha256_of
+from attn.store.errors import DamagedError, MissingError, StoreError, VersionError
+from attn.store.fence import fences, read_head
+from attn.store.history import newest_version
+from attn.store.manifest import (
+    Manifest,
+    ShardRef,
+    claimed_run,
+    newest_claim,
+    parse_claim_key,
+    parse_manifest_key,
+    read_manifest,
+    runs_of,
+    strays,
+)
+from attn.store.pins import announced_versions, pinned_versions
 from attn.store.place import Place
-from attn.store.records import unpack
-from attn.store.tags import Tag
+from attn.store.tags import tags
 
 SHOWN = 5
 
@@ -51,13 +63,26 @@ def verify(place: Place) -> Report:
     faults = report.faults
     try:
         index = place.index
-    except DamagedError as error:
+    except StoreError as error:
         faults.append(str(error))
         return report
-    found = (len(index), len(index.images), index.digest)
-    if found != (place.definition.rows, place.definition.images, place.definition.rows_digest):
-        faults.append(f"{place.backend.uri}: the index of its rows is not the one that store.json describes")
+    if index.digest != place.definition.rows_digest:
+        faults.append(f"{place.backend.uri}: the index of its rows is not the one that {DEFINITION} describes")
+    try:
+        _verify(place, report)
+    except StoreError as error:  # not even the names of the objects can be had
+        faults.append(str(error))
+    faults[:] = dict.fromkeys(faults)
+    return report
 
+
+def _verify(place: Place, report: Report) -> None:
+    faults = report.faults
+    for entry in strays(place.backend):
+        faults.append(
+            f"{place.backend.uri}: {entry.key} is among the records, and is none by its name: a record that was "
+            "renamed is lost to the store. Give it its name again, or take it away"
+        )
     manifests = dict(_manifests(place, faults))
     report.versions = len(manifests)
     faults += _check_history(place, manifests)
@@ -71,7 +96,6 @@ def verify(place: Place) -> Report:
         faults += _check_object(place, ref, versions)
     report.objects = len(named)
     report.size = sum(ref.size for ref in named)
-    return report
 
 
 def _check_object(place: Place, ref: ShardRef | DeltaObject, versions: list[int]) -> list[str]:
@@ -91,7 +115,9 @@ def _check_object(place: Place, ref: ShardRef | DeltaObject, versions: list[int]
 
 def _check_base(place: Place, ref: ShardRef) -> Iterator[str]:
     schema, count = place.definition.base_schema, int(place.cuts[ref.shard + 1] - place.cuts[ref.shard])
-    levels = np.bincount(read_base(place.backend, ref, count, schema)["level"], minlength=3)
+    rows = read_base(place.backend, ref, count, schema)
+    place.definition.algebra.maps(rows)
+    levels = np.bincount(rows["level"], minlength=3)
     if (int(levels[ACCEPTED]), int(levels[FALLBACK])) != (ref.accepted, ref.fallback):
         yield (
             f"it has {levels[ACCEPTED]} accepted and {levels[FALLBACK]} fallback maps; its version says "
@@ -103,18 +129,16 @@ def _check_base(place: Place, ref: ShardRef) -> Iterator[str]:
 
 
 def _check_delta(place: Place, ref: DeltaObject) -> Iterator[str]:
-    data = memoryview(place.backend.read(ref.key))
+    data = memoryview(place.backend.read(ref.key, 0, ref.size + 1))
     if len(data) != ref.size or sha256_of(data, ref.spans) != ref.sha256:
         raise DamagedError(f"it has {len(data)} bytes of {ref.size}, or its SHA-256 differs")
     accepted = 0
     for span in ref.spans:
         part = data[span.offset : span.offset + span.size]
         check_span(part, span)
-        rows = decode(part, place.definition.delta_schema, span.rows)
-        start, stop = place.cuts[span.shard], place.cuts[span.shard + 1]
-        if rows["row"][0] < start or rows["row"][-1] >= stop or (np.diff(rows["row"]) <= 0).any():
-            yield f"its rows for shard {span.shard} are not in order, or not of that shard"
-        accepted += int(np.count_nonzero(rows["level"] == ACCEPTED))
+        start, stop = (int(cut) for cut in place.cuts[span.shard : span.shard + 2])
+        for rows in read_span(part, span, place.definition.delta_schema, start, stop):
+            accepted += int(np.count_nonzero(rows["level"] == ACCEPTED))
     if accepted != ref.accepted:
         yield f"it has {accepted} accepted maps; its version says {ref.accepted}"
 
@@ -122,44 +146,78 @@ def _check_delta(place: Place, ref: DeltaObject) -> Iterator[str]:
 def _manifests(place: Place, faults: list[str]) -> Iterator[tuple[int, Manifest]]:
     backend = place.backend
     for entry in backend.list("manifest/"):
-        _, run, name = entry.key.split("/")
-        try:
-            manifest = Manifest.unpack(backend.read(entry.key), f"{backend.uri}: {entry.key}")
-            if (manifest.run, manifest.version) != (run, int(name.partition(".")[0])):
-                faults.append(f"{backend.uri}: {entry.key} is of version {manifest.version} of run {manifest.run}")
-            elif claimed_run(backend, manifest.version) != run:
-                faults.append(f"{backend.uri}: {entry.key}: its number was claimed by another run")
-            else:
-                yield manifest.version, manifest
-        except MissingError:  # collected or taken back since it was listed
+        if (named := parse_manifest_key(entry.key)) is None:
             continue
+        run, version = named
+        try:
+            manifest = read_manifest(backend, version, run)
+            if claimed_run(backend, version) != run:
+                faults.append(f"{backend.uri}: {entry.key}: its number was claimed by another run")
+                continue
+            place.check(manifest)
+            yield version, manifest
+        except VersionError:
+            if backend.size(entry.key) is not None:  # else it was collected or taken back since it was listed
+                faults.append(f"{backend.uri}: {entry.key}: nobody has claimed its number")
         except StoreError as error:
             faults.append(str(error))
 
 
 def _check_history(place: Place, manifests: dict[int, Manifest]) -> Iterator[str]:
-    """What is wrong with parents, fences, heads and tags."""
+    """What is wrong with parents, claims, fences, heads, tags, pins and notices."""
     backend = place.backend
+    claims = newest_claim(backend)
+    yield from _check_claims(backend, manifests)
     for version, manifest in sorted(manifests.items()):
         parent = manifests.get(manifest.parent)
         if parent is not None and parent.sha256 != manifest.parent_sha256:
             yield f"{backend.uri}: version {version} was made of another version {manifest.parent} than is there"
 
-    def points_well(what: str, version: int, sha256: str) -> Iterable[str]:
-        if version and (version not in manifests or manifests[version].sha256 != sha256):
+    def points_well(what: str, version: int, sha256: str, run: str = "") -> Iterator[str]:
+        found = manifests.get(version)
+        if version and (found is None or found.sha256 != sha256 or (run and found.run != run)):
             yield f"{backend.uri}: {what} names version {version}, which is missing or another one"
 
     for run in runs_of(backend):
+        attempts: dict[int, str] = {}
+        for fence in fences(backend, run):
+            if isinstance(fence, DamagedError):
+                yield str(fence)
+                continue
+            attempts[fence.number] = fence.attempt
+            if fence.floor > claims:
+                number, floor = fence.number, fence.floor
+                yield f"{backend.uri}: session {number} of run {run} begins above version {floor}, of {claims}"
+        for version, manifest in manifests.items():
+            if manifest.run == run and attempts.get(manifest.fence) != manifest.attempt:
+                yield (
+                    f"{backend.uri}: version {version} is of session {manifest.fence} ({manifest.attempt}) of run "
+                    f"{run}, whose fence is missing or another one"
+                )
         try:
-            newest_fence(backend, run)
+            newest_version(backend, run)
             head = read_head(backend, run)
             if head is not None:
                 yield from points_well(f"the head of run {run}", head[0].version, head[0].manifest_sha256)
         except StoreError as error:
             yield str(error)
-    for entry in backend.list("tags/"):
+    for tag in tags(backend):
+        if isinstance(tag, DamagedError):
+            yield str(tag)
+        else:
+            yield from points_well(f"tag {tag.name}", tag.version, tag.manifest_sha256, tag.run)
+    try:
+        pinned_versions(backend)
+        announced_versions(backend)
+    except DamagedError as error:
+        yield str(error)
+
+
+def _check_claims(backend: Backend, manifests: dict[int, Manifest]) -> Iterator[str]:
+    """Of versions that never came to be; those of the others were compared with their manifests."""
+    for entry in backend.list("version/"):
         try:
-            tag = Tag(**unpack(backend.read(entry.key), f"{backend.uri}: {entry.key}"))
-            yield from points_well(f"tag {tag.name}", tag.version, tag.manifest_sha256)
+            if (version := parse_claim_key(entry.key)) is not None and version not in manifests:
+                claimed_run(backend, version)
         except StoreError as error:
             yield str(error)

@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attn.store.backends import Entry
+from attn.store.backends import Entry, check_key
 from attn.store.errors import MissingError
 
 PLACES: dict[int, MemoryBackend] = {}
@@ -51,18 +51,18 @@ class MemoryBackend:
         return None
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
-        self.reads.append((key, start, stop))
+        self.reads.append((check_key(self.uri, key), start, stop))
         try:
             return self.objects[key][start:stop]
         except KeyError:
             raise MissingError(f"{self.uri}/{key}: no such object") from None
 
     def size(self, key: str) -> int | None:
-        return len(self.objects[key]) if key in self.objects else None
+        return len(self.objects[key]) if check_key(self.uri, key) in self.objects else None
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         self.clock += 1
-        self.objects[key], self.dates[key] = bytes(data), self.clock
+        self.objects[check_key(self.uri, key)], self.dates[key] = bytes(data), self.clock
 
     def create(self, key: str, data: bytes) -> bool:
         with self.lock:
@@ -72,7 +72,7 @@ class MemoryBackend:
             return True
 
     def load(self, key: str) -> tuple[bytes, str] | None:
-        data = self.objects.get(key)
+        data = self.objects.get(check_key(self.uri, key))
         return None if data is None else (data, hashlib.sha256(data).hexdigest())
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
@@ -88,7 +88,7 @@ class MemoryBackend:
         return [Entry(key, len(self.objects[key]), self.dates[key]) for key in keys]
 
     def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
+        self.objects.pop(check_key(self.uri, key), None)
 
     def leftovers(self) -> list[Entry]:
         return []

@@ -43,7 +43,7 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
     assert len(encoded.ends) == batches + 1
     if not delta:
         text = bytes(encoded.data[encoded.table : encoded.table + table_length(batches)])
-        assert parse_table(text)[0].tolist() == encoded.ends
+        assert parse_table(text, len(encoded.data))[0].tolist() == encoded.ends
 
 
 def test_two_functions_at_once_give_both_results_and_the_first_ones_fault() -> None:

@@ -94,7 +94,7 @@ def test_reading_in_order_decodes_each_batch_once() -> None:
     backend.reads.clear()
     for image_id, _ in pairs:
         snapshot[image_id]
-    assert len(backend.reads) == 1 + 256 // 64
+    assert len(backend.reads) == 2 + 256 // 64
 
 
 def digest(pairs: list[tuple[str, int]] = PAIRS, **options: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Backend", "Entry", "LocalBackend", "connect"]
+__all__ = ["Backend", "Entry", "LocalBackend", "check_key", "connect"]
 
 import os
 
 from attn.config.base import local_path
-from attn.store.backends.base import Backend, Entry
+from attn.store.backends.base import Backend, Entry, check_key
 from attn.store.backends.local import LocalBackend
 from attn.store.errors import StoreError
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["Backend", "Entry"]
+__all__ = ["MOST_LOADED", "Backend", "Entry", "check_key", "too_big"]
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from attn.store.errors import DamagedError
+
+_PART = re.compile(r"[^/\\\x00-\x1f\x7f]{1,255}")
+_LONGEST = 1024
+MOST_LOADED = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,33 @@ class Entry:
     modified: float
 
 
+def check_key(uri: str, key: str) -> str:
+    """Raise unless a key names an object below the store's root: keys come out of records, which may say anything.
+
+    Args:
+        uri: Of the store, for the message.
+
+    Raises:
+        DamagedError: It is absolute, leads out, or can be no name.
+    """
+    parts = key.split("/")
+    if len(key) > _LONGEST or any(part in (".", "..") or not _PART.fullmatch(part) for part in parts):
+        shown = key if len(key) <= 80 else key[:80] + "…"
+        raise DamagedError(f"{uri}: {shown!r} is no name of an object: names are relative and stay inside the store")
+    return key
+
+
+def too_big(uri: str, key: str) -> DamagedError:
+    """That an object is more than can be loaded at once."""
+    return DamagedError(f"{uri}: {key} is damaged: it has over {MOST_LOADED >> 20} MiB, which no record has")
+
+
 class Backend(Protocol):
     """Named objects that are written whole or not at all, and two conditional writes.
 
     Backends are small picklable values: a task or a worker elsewhere gets a copy and reaches the same objects. All
     methods raise `StoreError` in words where the place cannot be reached, is full or refuses; what may pass is tried
-    again first, a finite number of times.
+    again first, a finite number of times. A key that `check_key` refuses reaches nothing.
     """
 
     @property
@@ -63,7 +91,11 @@ class Backend(Protocol):
         ...
 
     def load(self, key: str) -> tuple[bytes, str] | None:
-        """An object's content and the tag of that content, or None where there is none."""
+        """A small object's content and the tag of that content, or None where there is none.
+
+        Raises:
+            DamagedError: It has more than `MOST_LOADED` bytes.
+        """
         ...
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:

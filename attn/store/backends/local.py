@@ -1,7 +1,8 @@
 """A map store in a folder.
 
 Objects get their name by rename or, where they must be the first, by a hard link, which fails where there is a file.
-A replacement compares and renames under a lock that the kernel frees when its holder dies.
+A replacement compares and renames under a lock that the kernel frees when its holder dies. Nothing below the folder may
+be a symbolic link, which could lead out of it; the folder itself may.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from attn.store.backends.base import Entry
-from attn.store.errors import ConditionsIgnoredError, MissingError, StoreError
+from attn.store.backends.base import MOST_LOADED, Entry, check_key, too_big
+from attn.store.errors import ConditionsIgnoredError, DamagedError, MissingError, StoreError
 from attn.store.points import reach
 
 _TRIES = 3
@@ -46,9 +48,18 @@ class LocalBackend:
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         try:
-            with self.path(key).open("rb") as stream:
-                stream.seek(start)
-                return stream.read(-1 if stop is None else max(0, stop - start))
+            # A pipe would wait for a writer for ever.
+            handle = os.open(self._inside(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode):
+                    raise DamagedError(f"{self.path(key)} is no regular file, and so no object of a store")
+                end = status.st_size if stop is None else min(stop, status.st_size)
+                with open(handle, "rb", closefd=False) as stream:
+                    stream.seek(start)
+                    return stream.read(max(0, end - start))
+            finally:
+                os.close(handle)
         except (FileNotFoundError, NotADirectoryError):
             raise MissingError(f"{self.path(key)}: no such file") from None
         except OSError as error:
@@ -56,7 +67,7 @@ class LocalBackend:
 
     def size(self, key: str) -> int | None:
         try:
-            return self.path(key).stat().st_size
+            return self._inside(key).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -74,9 +85,11 @@ class LocalBackend:
 
     def load(self, key: str) -> tuple[bytes, str] | None:
         try:
-            data = self.read(key)
+            data = self.read(key, 0, MOST_LOADED + 1)
         except MissingError:
             return None
+        if len(data) > MOST_LOADED:
+            raise too_big(self.uri, key)
         return data, hashlib.sha256(data).hexdigest()
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
@@ -96,7 +109,7 @@ class LocalBackend:
 
     def delete(self, key: str) -> None:
         try:
-            self.path(key).unlink(missing_ok=True)
+            Path(self.root, check_key(self.root, key)).unlink(missing_ok=True)
         except OSError as error:
             raise self._fault(key, "removed", error) from None
 
@@ -114,7 +127,7 @@ class LocalBackend:
 
     def _put(self, key: str, data: bytes | memoryview, give_name: Callable[[Path, Path], None]) -> None:
         """Write the data under a temporary name beside its own, give it that, and have the folder keep it."""
-        path = self.path(key)
+        path = self._inside(key)
         for tries_left in reversed(range(_TRIES)):
             part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
             try:
@@ -149,7 +162,7 @@ class LocalBackend:
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[None]:
-        path = self.path(key)
+        path = self._inside(key)
         try:
             _make_folder(path.parent)
             handle = os.open(path.with_name(f".{path.name}{LOCK}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -166,19 +179,35 @@ class LocalBackend:
         while folders:
             folder = folders.pop()
             try:
-                with os.scandir(self.path(folder)) as entries:
+                with os.scandir(self._inside(folder) if folder else self.root) as entries:
                     for entry in entries:
                         key = f"{folder}/{entry.name}" if folder else entry.name
                         if entry.is_dir(follow_symlinks=False):
                             folders.append(key)
                             continue
                         with contextlib.suppress(FileNotFoundError):  # it went while we looked
-                            status = entry.stat()
+                            status = entry.stat(follow_symlinks=False)
                             yield Entry(key, status.st_size, status.st_mtime)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
                 raise self._fault(folder, "listed", error) from None
+
+    def _inside(self, key: str) -> Path:
+        """The path of a key.
+
+        Raises:
+            DamagedError: It leads out of the root.
+        """
+        path = self.root
+        for part in check_key(self.root, key).split("/"):
+            path = f"{path}/{part}"
+            if os.path.islink(path):
+                raise DamagedError(
+                    f"{path} is a symbolic link, which could lead out of the store, and was not followed: put the file "
+                    "or folder itself there"
+                )
+        return Path(path)
 
     def _fault(self, key: str, verb: str, error: OSError) -> StoreError:
         return StoreError(f"{self.path(key)} cannot be {verb}: {error.strerror or type(error).__name__}")

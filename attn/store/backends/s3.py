@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from attn.s3 import client, reason
-from attn.store.backends.base import Entry
-from attn.store.errors import MissingError, StoreError
+from attn.store.backends.base import MOST_LOADED, Entry, check_key, too_big
+from attn.store.errors import DamagedError, MissingError, StoreError
 
 T = TypeVar("T")
 
@@ -77,6 +77,9 @@ class S3Backend:
     def load(self, key: str) -> tuple[bytes, str] | None:
         def get(s3: Any, place: dict[str, str]) -> tuple[bytes, str]:
             answer = s3.get_object(**place)
+            if answer["ContentLength"] > MOST_LOADED:
+                answer["Body"].close()
+                raise too_big(self.uri, key)
             return answer["Body"].read(), answer["ETag"].strip('"')
 
         try:
@@ -131,11 +134,15 @@ class S3Backend:
     def _call(self, verb: str, key: str, request: Callable[[Any, dict[str, str]], T]) -> T:
         """A request, repeated while what hinders it may pass, with longer and longer waits of random length."""
         place = {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}"}
+        if verb != "listed":
+            check_key(self.uri, key)
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)))
             try:
                 return request(client(retries=0), place)
+            except DamagedError:
+                raise
             except Exception as error:
                 code, status = _answer(error)
                 if code in _GONE:
