@@ -13,16 +13,15 @@ import hashlib
 import json
 import os
 import random
-import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from attn.store.records import pack
+from tests.hostile.arrow_files import claiming_much, index_of, with_a_level, with_fewer_rows
 from tests.store.small import whole_run
 
 Objects = dict[str, bytes]
@@ -193,65 +192,6 @@ def _index(make: Callable[[], bytes], **described: int) -> Change:
     return change
 
 
-def _rows(ids: list[str], classes: list[list[int]]) -> bytes:
-    schema = pa.schema([("image_id", pa.large_string()), ("classes", pa.large_list(pa.int32()))])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as file:
-        file.write_batch(pa.record_batch([pa.array(ids, schema[0].type), pa.array(classes, schema[1].type)], schema))
-    return sink.getvalue().to_pybytes()
-
-
-def _level(data: bytes, _: np.random.Generator) -> bytes:
-    """A row of a level that there is not."""
-    return _recoded(data, lambda batch: {**batch, "level": [200, *batch["level"][1:]]})
-
-
-def _fewer(data: bytes, _: np.random.Generator) -> bytes:
-    return _recoded(data, lambda batch: {name: values[1:] for name, values in batch.items()})
-
-
-def _claim_size(data: bytes, _: np.random.Generator) -> bytes:
-    """A compressed buffer that claims 10^12 bytes."""
-    with pa.ipc.open_file(pa.py_buffer(data)) as file:
-        schema, batches = file.schema, [file.get_batch(number) for number in range(file.num_record_batches)]
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as file:
-        for batch in batches:
-            file.write_batch(batch)
-    whole = bytearray(sink.getvalue().to_pybytes())
-    place = whole.index(b"\x28\xb5\x2f\xfd") - 8  # zstd's mark, behind the size that the buffer will have
-    whole[place : place + 8] = struct.pack("<q", 10**12)
-    return _with_table(data, bytes(whole))
-
-
-def _recoded(data: bytes, edit: Callable[[dict[str, list[Any]]], dict[str, list[Any]]]) -> bytes:
-    with pa.ipc.open_file(pa.py_buffer(data)) as file:
-        schema, batches = file.schema, [file.get_batch(number) for number in range(file.num_record_batches)]
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as file:
-        for batch in batches:
-            file.write_batch(pa.RecordBatch.from_pydict(edit(batch.to_pydict()), schema=schema))
-    return _with_table(data, sink.getvalue().to_pybytes())
-
-
-def _with_table(before: bytes, after: bytes) -> bytes:
-    """Other record batches in an object of the same layout: batches, then a table that is right for them."""
-    import zlib
-
-    with pa.ipc.open_file(pa.py_buffer(before)) as file:
-        table = file.metadata[b"attn.table"]
-    begin = 8 + 8 + int(struct.unpack_from("<i", after, 12)[0])
-    end = begin
-    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(memoryview(after)[begin:])):
-        end += 8 + message.metadata.size + message.body.size
-    place = before.index(table)
-    assert end <= place, "the batches have become larger"
-    whole = bytearray(after[:end].ljust(place, b"\0") + before[place:])
-    text = struct.pack(">QII", begin, end - begin, zlib.crc32(after[begin:end])).hex().encode()
-    whole[place : place + len(text)] = text
-    return bytes(whole)
-
-
 def _deep(depth: int) -> bytes:
     return b'{"about": ' + b"[" * depth + b"]" * depth + b', "sha256": "00"}'
 
@@ -283,13 +223,13 @@ CHANGES: dict[str, Change] = {
     "a definition with a number of 5,000 digits": _raw("store.json", b'{"rows": ' + b"9" * 5000 + b', "sha256": ""}'),
     "a definition that is not one": _raw("store.json", _signed("x")),
     "an index that is no Arrow": _index(lambda: b"nothing of the kind"),
-    "an index without images": _index(lambda: _rows([], [])),
-    "an index out of order": _index(lambda: _rows(["b", "a"], [[1], [1]]), rows=2, images=2),
-    "an index with an image twice": _index(lambda: _rows(["a", "a"], [[1], [1]]), rows=2, images=2),
-    "an index with a class twice": _index(lambda: _rows(["a", "b"], [[1, 1], [1]]), rows=3, images=2),
-    "an index with a class below 0": _index(lambda: _rows(["a", "b"], [[-1], [1]]), rows=2, images=2),
-    "an index with an image of no row": _index(lambda: _rows(["a", "b"], [[], [1]]), rows=1, images=2),
-    "an index of other rows": _index(lambda: _rows(["a", "b"], [[1], [1]]), rows=2, images=2),
+    "an index without images": _index(lambda: index_of([], [])),
+    "an index out of order": _index(lambda: index_of(["b", "a"], [[1], [1]]), rows=2, images=2),
+    "an index with an image twice": _index(lambda: index_of(["a", "a"], [[1], [1]]), rows=2, images=2),
+    "an index with a class twice": _index(lambda: index_of(["a", "b"], [[1, 1], [1]]), rows=3, images=2),
+    "an index with a class below 0": _index(lambda: index_of(["a", "b"], [[-1], [1]]), rows=2, images=2),
+    "an index with an image of no row": _index(lambda: index_of(["a", "b"], [[], [1]]), rows=1, images=2),
+    "an index of other rows": _index(lambda: index_of(["a", "b"], [[1], [1]]), rows=2, images=2),
     "a base object out of the store": _published(("shards", 0, "key"), "../../etc/passwd"),
     "a base object by its full path": _published(("shards", 0, "key"), "/etc/passwd"),
     "a base object by a way about": _published(("shards", 0, "key"), "base/../../../etc/passwd"),
@@ -322,9 +262,9 @@ CHANGES: dict[str, Change] = {
     "a delta's part behind its end": _set(PENDING, ("pending", 0, "objects", 0, "spans", 0, "offset"), 10**12),
     "a delta's part of another shard": _set(PENDING, ("pending", 0, "objects", 0, "spans", 0, "shard"), 2),
     "a delta of 10^12 rows": _set(PENDING, ("pending", 0, "objects", 0, "rows"), 10**12),
-    "a row of level 200": _base(_level),
-    "a row too few": _base(_fewer),
-    "a buffer that claims 10^12 bytes": _base(_claim_size),
+    "a row of level 200": _base(with_a_level),
+    "a row too few": _base(with_fewer_rows),
+    "a buffer that claims 10^12 bytes": _base(claiming_much),
     "a base object that is a text": _base(lambda data, _: b"no Arrow".ljust(len(data))),
     "a base object of random bytes": _base(lambda data, rng: rng.bytes(len(data))),
     "an empty base object": _base(lambda _, __: b""),
