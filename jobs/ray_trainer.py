@@ -12,19 +12,32 @@ DATASETS = "DatasetsCallback"
 """Starts a process that hands out shards of Ray Data's data sets, again whenever the workers start."""
 CLEANER = "PlacementGroupCleanerCallback"
 """Starts a process that frees the workers' resources when the process that drives them is killed."""
+REQUESTS = ("_send_resource_request", "_maybe_send_resource_request", "_cancel_resource_request")
+"""Start a process and tell it what is wanted, so that a cluster starts machines for it."""
 
 
 class LeanTrainer(TorchTrainer):
-    """A `TorchTrainer` without two of the processes that Ray starts beside the workers.
+    """A `TorchTrainer` without three of the processes that Ray starts beside the workers.
 
     Each takes two seconds of a core to import what it needs. Ray Data is not used here, and a session that ends with
-    the run frees its resources itself. Ray has no setting for either; if a later Ray renames what is left out here, it
-    starts those processes again, and nothing breaks.
+    the run frees its resources itself, and has one machine. Ray has no setting for them; if a later Ray renames what is
+    left out here, it starts those processes again, and nothing breaks.
     """
 
     def __init__(self, *arguments: Any, session_outlives_run: bool, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.session_outlives_run = session_outlives_run
         self.unused = {DATASETS} if session_outlives_run else {DATASETS, CLEANER}
 
     def _create_default_callbacks(self) -> list[Any]:
         return [call for call in super()._create_default_callbacks() if type(call).__name__ not in self.unused]
+
+    def _initialize_and_run_controller(self, **named: Any) -> Any:
+        if not self.session_outlives_run:
+            for request in REQUESTS:
+                setattr(named["scaling_policy"], request, _nobody_is_asked)
+        return super()._initialize_and_run_controller(**named)
+
+
+def _nobody_is_asked() -> None:
+    """What the scaling policy does on a machine that will not become more: it goes to the controller's process."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import pytest
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
-from jobs.ray_trainer import CLEANER, DATASETS, LeanTrainer
+from jobs.ray_trainer import CLEANER, DATASETS, REQUESTS, LeanTrainer
 
 
 def callbacks(trainer: TorchTrainer) -> set[str]:
@@ -17,3 +21,19 @@ def test_what_is_left_out_is_what_ray_would_start_and_no_more(session_outlives_r
     lean = LeanTrainer(print, session_outlives_run=session_outlives_run)
     assert callbacks(TorchTrainer(print)) - callbacks(lean) == left_out
     assert callbacks(lean) <= callbacks(TorchTrainer(print))
+
+
+@pytest.mark.parametrize("session_outlives_run", [True, False])
+def test_only_a_cluster_is_told_what_is_wanted_of_it(
+    session_outlives_run: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **named: given.update(named))
+    lean = LeanTrainer(print, session_outlives_run=session_outlives_run)
+    lean._initialize_and_run_controller(scaling_policy=FixedScalingPolicy(lean.scaling_config))
+    policy = pickle.loads(pickle.dumps(given["scaling_policy"]))
+    for name in REQUESTS:
+        ours, rays = getattr(policy, name), getattr(FixedScalingPolicy, name)
+        assert (getattr(ours, "__func__", ours) is rays) == session_outlives_run
+        if not session_outlives_run:
+            ours()  # without a session that it could start a process in
