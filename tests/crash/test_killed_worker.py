@@ -29,13 +29,13 @@ from jobs.train import run
 pytestmark = pytest.mark.usefixtures("ray_up")
 
 
-def config_for(root: Path, *more: str) -> TrainConfig:
+def config_for(root: Path) -> TrainConfig:
     overrides = [
         "data.count=128", "data.size=32", "input.size=32", "input.resize=crop", "model.widths=[8,16,16]",
         "training.epochs=3", "training.batch_size=16", "checkpoint.every_steps=3", "store.start_epoch=0",
         "store.gate=top_k", "cluster.workers=2", "tracking.enabled=false",
     ]  # fmt: skip
-    return load_config(TrainConfig, "scenes_oaa", [*overrides, f"root={root}", *more])
+    return load_config(TrainConfig, "scenes_oaa", [*overrides, f"root={root}"])
 
 
 @contextlib.contextmanager
@@ -82,11 +82,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
 def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(
     undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
-    """It recovers from the first by itself, the second ends it and it is resumed, and it recovers from the third."""
+    """It recovers from the first by itself, the second ends it and it is resumed, and it recovers from the third.
+
+    It begins with the undisturbed run's `config.yaml`, which repeats that run.
+    """
     folder = tmp_path / "hit"
+    again = load_config(
+        TrainConfig, f"{undisturbed['folder']}/config.yaml", [f"root={tmp_path}", "cluster.max_failures=1"]
+    )
     with workers_killed_in_mid_epoch(folder, (0, 3), (1, 4), (2, 5)) as killed:
         with pytest.raises(RunError, match="attn resume hit"):
-            run(config_for(tmp_path, "cluster.max_failures=1"), run_id="hit")
+            run(again, run_id="hit")
         state = json.loads((folder / "run.json").read_text())
         assert (len(killed), state["state"], state["attempts"]) == (2, "failed", 2)
         result = resume(str(folder))

@@ -1,4 +1,4 @@
-"""OAA+ trained by Ray from a tiny store, and what its record says of the maps."""
+"""OAA+ trained from a tiny store, and what its record says of the maps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.errors import DataError
 from attn.models.bundle import load_bundle
-from jobs import evaluate
+from jobs import evaluate, train
 from jobs.train import run
+from tests.jobs.here import fit_here
 
 QUICK = [
     "data.count=32", "data.size=32", "input.size=32", "training.epochs=6", "training.batch_size=16",
-    "cluster.workers=2", "cluster.data_workers=0", "tracking.enabled=false", "validation.split=null",
+    "cluster.workers=1", "cluster.data_workers=0", "tracking.enabled=false", "validation.split=null",
 ]  # fmt: skip
 
 
@@ -43,7 +44,8 @@ def masks_as_maps(root: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_up")
-def test_two_workers_learn_the_stored_maps_and_say_which_they_were(tmp_path: Path) -> None:
+def test_a_run_learns_the_stored_maps_and_says_which_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "_fit", fit_here)
     maps = masks_as_maps(tmp_path)
     result = run(config(tmp_path, f"method.maps={maps}"), run_id="plus")
     bundle = load_bundle(result["model"])

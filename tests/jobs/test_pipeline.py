@@ -41,6 +41,7 @@ from jobs.sweep_plan import make_plan
 from jobs.sweep_results import read_rows
 from jobs.trial_folder import trial_folder
 from jobs.trial_run import run_pipeline
+from tests.jobs.here import fit_here
 
 TEXT = """
 kind: pipeline
@@ -354,7 +355,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
 
 
 class TrainedOnce(Untrained):
-    """Classifiers by Ray, their first training ended after one epoch; segmentation untrained."""
+    """Classifiers trained here, their first training ended after one epoch; segmentation untrained."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.patch, self.resumed = patch, list[str]()
@@ -363,10 +364,9 @@ class TrainedOnce(Untrained):
         if isinstance(config, SegmentConfig):
             return super().run(config, run_id=run_id)
         with self.patch.context() as patch:
-            fit = train._fit  # pyright: ignore[reportPrivateUsage]
 
             def interrupted(config: RunConfig, *arguments: Any, **options: Any) -> dict[str, Any]:
-                fit(shortened(config), *arguments, **options)
+                fit_here(shortened(config), *arguments, **options)
                 raise KeyboardInterrupt
 
             patch.setattr(train, "_fit", interrupted)
@@ -386,6 +386,7 @@ def shortened(config: RunConfig) -> RunConfig:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_up")
 def test_a_training_stage_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "_fit", fit_here)
     once, given = TrainedOnce(monkeypatch), config(tmp_path, "cluster.workers=1")
     monkeypatch.setattr(stages, "train", once)
     with pytest.raises(KeyboardInterrupt):
