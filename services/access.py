@@ -78,7 +78,7 @@ class Guard:
                 await _hear_out(receive)
             await refusal(scope, receive, send)
             return
-        body = b""
+        body = bytearray()  # bytes would be copied whole for every piece
         if method not in ("GET", "HEAD"):
             more = True
             while more:
@@ -92,7 +92,7 @@ class Guard:
                         await _hear_out(receive)
                     await problem(413, f"the body is larger than {MAX_BODY} bytes", "body")(scope, receive, send)
                     return
-        await self.app(scope, _replay(body, receive) if method not in ("GET", "HEAD") else receive, send)
+        await self.app(scope, _replay(bytes(body), receive) if method not in ("GET", "HEAD") else receive, send)
 
     def _refusal(self, path: str, method: str, headers: Headers, role: str | None) -> Response | None:
         length = headers.get("content-length", "0")

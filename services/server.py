@@ -12,11 +12,11 @@ import sys
 import threading
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI
 
 from attn.errors import RunError
 from jobs.process_identity import process_identity
+from services.connections import LimitedConfig, LimitedServer, Limits, allowed_connections
 
 SESSION_NICENESS = 10
 """With 19 a status took 16 ms where every core trained, with this 4; a training is slowed down as little."""
@@ -53,7 +53,8 @@ def run_server(
             address_file.write_text(json.dumps({"url": url, **process, "own_token": own_token}), encoding="utf-8")
         print(f"serving {url}", *([told] if told else []), sep="\n", file=sys.stderr, flush=True)
         _give_way()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        limits = Limits(connections=allowed_connections(Limits.connections))
+        server = LimitedServer(LimitedConfig(app, limits, timeout_graceful_shutdown=3))
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:

@@ -1,0 +1,238 @@
+"""Clients that are slow, silent or endless: each is ended in time, and none of them keeps others from an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from services.access import Guard
+from services.connections import Limits, allowed_connections
+from services.problems import add_problem_handlers
+from tests.hostile.serving import serving
+
+SHORT = Limits(
+    connections=20, per_client=20, header_seconds=0.4, body_seconds=0.4, read_seconds=0.4,
+    header_bytes=4096, request_bytes=4 << 20,
+)  # fmt: skip
+PATIENCE = 10.0
+"""Seconds after which a test gives up; what it waits for takes about one."""
+POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextlib.contextmanager
+def small(limits: Limits) -> Iterator[int]:
+    """A small application behind the service's own server and guard; gives its port."""
+    app, hold = FastAPI(), threading.Event()
+    app.add_middleware(Guard, tokens={})
+    add_problem_handlers(app)
+
+    @app.get("/healthz")
+    async def healthz() -> str:
+        return "ok"
+
+    @app.api_route("/echo", methods=["GET", "POST"])
+    async def echo(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/large")
+    async def large() -> Response:
+        return Response(bytes(32 << 20))
+
+    @app.get("/busy")
+    def busy() -> str:
+        hold.wait(PATIENCE)
+        return "done"
+
+    with serving(app, limits) as port:
+        try:
+            yield port
+        finally:
+            hold.set()
+
+
+def connect(port: int, sent: bytes = b"") -> socket.socket:
+    one = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    one.sendall(sent)
+    return one
+
+
+def rest(one: socket.socket) -> bytes:
+    """All that a connection still gives until it is ended."""
+    data = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while piece := one.recv(1 << 16):
+            data += piece
+    return bytes(data)
+
+
+def health(port: int) -> int:
+    """Status of /healthz over a connection of its own."""
+    with connect(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as one:
+        return int(rest(one).split()[1])
+
+
+def is_open(one: socket.socket) -> bool:
+    if not select.select([one], [], [], 0)[0]:
+        return True
+    with contextlib.suppress(ConnectionError):
+        return one.recv(1, socket.MSG_PEEK) != b""
+    return False
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with small(SHORT) as number:
+        yield number
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", None),
+        (b"\r\n", 408),
+        (b"GET", 408),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ", 408),
+        (POST + b"Content-Length: 9\r\n\r\n12345", 408),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", 408),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\n12", 408),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: b\r\n", 408),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+    ],
+    ids=repr,
+)
+def test_what_does_not_arrive_in_time_is_ended(port: int, sent: bytes, status: int | None) -> None:
+    with connect(port, sent) as one:
+        begun, answer = time.monotonic(), rest(one)
+        assert time.monotonic() - begun < PATIENCE / 2
+    if status is None:
+        assert answer == b""
+        return
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), answer
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"connection: close" in head.lower()
+    assert json.loads(body)["status"] == status
+
+
+@pytest.mark.parametrize("piece", [b"\r\n", b"a", b"X-A: b\r\n"], ids=repr)
+def test_dripping_bytes_do_not_help(port: int, piece: bytes) -> None:
+    start = b"" if piece == b"\r\n" else GET[:-2]
+    with connect(port, start) as one:
+        begun = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while is_open(one):
+                assert time.monotonic() - begun < PATIENCE
+                one.sendall(piece)
+                time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("start", "piece", "status"),
+    [
+        (GET[:-2], b"X-A: b\r\n" * 100, 431),
+        (GET[:-2] + b"X-A: ", b"a" * 1000, 431),
+        (b"GET /", b"a" * 1000, 431),
+        (b"", b"\r\n" * 500, 431),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n" * 5000, None),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", (b"FFFF\r\n" + bytes(0xFFFF) + b"\r\n") * 8, None),
+        (POST + b"Content-Length: 99999999999\r\n\r\n", bytes(1 << 18), None),
+    ],
+    ids=["headers", "header", "line", "empty lines", "trailers", "chunks", "body"],
+)
+def test_what_has_no_end_is_cut_off(start: bytes, piece: bytes, status: int | None) -> None:
+    with small(replace(SHORT, header_seconds=PATIENCE, body_seconds=PATIENCE)) as port:
+        with connect(port, start) as one:
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < 64 << 20:  # buffers of the system take some more than was allowed
+                    one.sendall(piece)
+                    sent += len(piece)
+            assert sent < 64 << 20
+            if status is not None:
+                assert rest(one)[:12] in (b"HTTP/1.1 %d" % status, b""), "the reset may overtake the answer"
+        assert health(port) == 200
+
+
+def test_an_answer_that_nobody_reads_is_given_up(port: int) -> None:
+    with connect(port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") as one:
+        time.sleep(1.5)  # without reading; the system's buffers hold a few MiB
+        assert len(rest(one)) < 32 << 20
+
+
+def test_idle_connections_between_requests_are_ended(port: int) -> None:
+    with connect(port, GET + GET) as one:
+        assert rest(one).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_silent_clients_make_room_for_those_that_ask() -> None:
+    with small(replace(SHORT, header_seconds=PATIENCE)) as port:
+        silent = [connect(port, GET[: number % 30]) for number in range(100)]
+        begun = time.monotonic()
+        assert [health(port) for _ in range(20)] == [200] * 20
+        assert time.monotonic() - begun < PATIENCE / 2
+        time.sleep(0.1)
+        assert sum(map(is_open, silent)) < 20
+        for one in silent:
+            one.close()
+
+
+def test_where_all_are_being_answered_the_next_is_told_to_wait() -> None:
+    with small(replace(SHORT, connections=5)) as port:
+        busy = [connect(port, b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(5)]
+        time.sleep(0.3)
+        with connect(port, GET) as one:
+            answer = rest(one)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 5" in answer.lower()
+        assert all(map(is_open, busy))
+        busy.pop().close()
+        time.sleep(0.3)
+        assert health(port) == 200
+        for one in busy:
+            one.close()
+
+
+def test_one_address_cannot_take_all_connections() -> None:
+    with small(replace(SHORT, per_client=5, header_seconds=PATIENCE)) as port:
+        other = socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0), timeout=PATIENCE)
+        crowd = [connect(port) for _ in range(15)]
+        time.sleep(0.3)
+        assert [is_open(one) for one in crowd] == [False] * 10 + [True] * 5
+        assert is_open(other), "it waited longest, and is another client's"
+        for one in [other, *crowd]:
+            one.close()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "allowed", "raised"),
+    [
+        (1024, 20000, 1000, 1320),
+        (20000, 20000, 1000, None),
+        (1024, -1, 1000, 1320),
+        (-1, -1, 1000, None),
+        (256, 1024, 704, 1024),
+        (256, 256, 64, None),
+        (64, 64, 16, None),
+    ],
+)
+def test_files_are_kept_for_the_service(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, allowed: int, raised: int | None
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: told.append(limits))
+    assert allowed_connections(1000) == allowed
+    assert [limits for limits in told if limits != (soft, hard)] == ([] if raised is None else [(raised, hard)])
