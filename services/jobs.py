@@ -6,7 +6,6 @@ __all__ = ["job_routes"]
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,15 +13,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
+from attn.errors import ConfigError, Fault
 from jobs.run_folder import RunFolder
 from services.log import read_log
 from services.models import JobList, JobStatus, Problem
 from services.status import status_of
-from services.submission import Submission, check, plan_of
+from services.submission import JOB_ID, Submission, check, plan_of
 from services.supervisor import Supervisor
 from services.table import ENDED, RUNNING, Job
 
 FOLLOW_SECONDS = 1.0
+PAGE_LIMIT = 500
 
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "no such job"}}
 CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "not in this state"}}
@@ -62,12 +63,21 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     @router.post("/plan")
     def plan(submission: Submission) -> dict[str, Any]:
         """What a submission would run; starts nothing."""
-        return plan_of(submission, root) | {"waiting_before_it": len(table.list(["queued", *RUNNING]))}
+        counts = table.counts()
+        return plan_of(submission, root) | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
 
     @router.get("/jobs")
-    def jobs() -> JobList:
-        """All jobs, newest first."""
-        return JobList(jobs=[told(job) for job in table.list()])
+    def jobs(
+        limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 100,
+        cursor: Annotated[str | None, Query(pattern=JOB_ID)] = None,
+    ) -> JobList:
+        """Jobs, newest first, a page at a time: `next` is the `cursor` of the next page, null after the last."""
+        last = None if cursor is None else table.get(cursor)
+        if cursor is not None and last is None:
+            raise ConfigError([Fault("cursor", f"{cursor!r} is no job of this service", "`next` of the page before")])
+        page = supervisor.page(limit + 1, last)
+        shown = [status_of(job, root, waiting) for job, waiting in page[:limit]]
+        return JobList(jobs=shown, next=shown[-1].id if len(page) > limit else None)
 
     @router.get("/jobs/{job_id}", responses=MISSING)
     def status(job_id: str) -> JobStatus:
@@ -112,7 +122,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> str:
         """Figures for Prometheus."""
-        counts = Counter(job.state for job in table.list())
+        counts = table.counts()
         lines = ["# HELP attn_jobs Jobs by state.", "# TYPE attn_jobs gauge"]
         lines += [f'attn_jobs{{state="{state}"}} {counts[state]}' for state in ("queued", *RUNNING, *sorted(ENDED))]
         lines += ["# HELP attn_slots Jobs that may run at once.", "# TYPE attn_slots gauge"]

@@ -8,6 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+Plain = str | bool | int | float | None
+"""A value of a file that a run wrote; NaN and infinity are answered as null."""
+
 
 class Health(BaseModel):
     """The service answers."""
@@ -20,7 +23,7 @@ class RunSummary(BaseModel):
     """A run's state as its `run.json` has it; times in seconds since 1970, UTC.
 
     Attributes:
-        state: `running`, `done`, `failed` or `cancelled`.
+        state: `running`, `done`, `failed` or `cancelled`; `broken`: its files cannot be read, and `error` says why.
         metrics: Of the last committed checkpoint; None stands for a value that is not a number.
     """
 
@@ -34,6 +37,7 @@ class RunSummary(BaseModel):
     epoch: int | None = None
     step: int | None = None
     metrics: dict[str, float | None] | None = None
+    error: str | None = None
 
 
 class RunList(BaseModel):
@@ -43,12 +47,11 @@ class RunList(BaseModel):
 
 
 class RunDetail(RunSummary):
-    """One run, with what it was told to do and where it left things."""
+    """One run, with its resolved config, and where its model and its record are."""
 
     config: dict[str, Any]
     model: str | None = None
     tracking_run: str | None = None
-    error: str | None = None
 
 
 class JobStatus(BaseModel):
@@ -64,6 +67,7 @@ class JobStatus(BaseModel):
             how many have ended, and the best so far.
         eta: Seconds that are left, by that; None where nothing was told for two minutes.
         metrics: Of the last committed checkpoint; of a pipeline or sweep that has ended, what came of it.
+        broken: Why its run's files cannot be read, where that is so; what they would say is left out.
     """
 
     id: str
@@ -82,15 +86,21 @@ class JobStatus(BaseModel):
     epoch: int | None = None
     step: int | None = None
     stages: dict[str, str] | None = None
-    progress: dict[str, Any] | None = None
+    progress: dict[str, Plain | dict[str, Plain]] | None = None
     eta: float | None = None
     metrics: dict[str, float | None] | None = None
+    broken: str | None = None
 
 
 class JobList(BaseModel):
-    """Jobs, newest first."""
+    """A page of jobs, newest first.
+
+    Attributes:
+        next: `cursor` of the next page; None after the last.
+    """
 
     jobs: list[JobStatus]
+    next: str | None = None
 
 
 class Problem(BaseModel):

@@ -13,6 +13,10 @@ from starlette.exceptions import HTTPException
 
 from attn.errors import AttnError, ConfigError
 from services.models import Problem
+from services.table import QueueFullError
+
+RETRY_SECONDS = 10
+"""After which a job that found the queue full may be sent again."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -20,6 +24,9 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(AttnError)
     def attn_error(request: Request, error: AttnError) -> JSONResponse:
+        if isinstance(error, QueueFullError):
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), error.code, headers)
         status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, ConfigError) else HTTPStatus.BAD_GATEWAY
         return problem(status, str(error), error.code)
 

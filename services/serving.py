@@ -24,6 +24,7 @@ def serve(
     port: int,
     *,
     slots: int,
+    max_queued: int,
     database: str | None,
     tokens: str | None,
     no_token: bool,
@@ -43,7 +44,7 @@ def serve(
     add_secrets([password] if database and (password := urlsplit(database).password) else [])
     home = Path(home_of(root))
     claim_home(home)
-    table = JobTable(database or sqlite_uri(home / "jobs.db"))
+    table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
     supervisor = Supervisor(root, home, table, slots, ray_jobs)
     supervisor.start()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Submission", "check", "load", "plan_of"]
+__all__ = ["JOB_ID", "KINDS", "Submission", "check", "load", "plan_of"]
 
 import contextlib
 import hashlib
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["train", "segment", "pipeline", "sweep", "evaluate", "maps"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 CONFIGURED = ("train", "segment", "pipeline", "sweep")
 """Kinds that are a recipe or a config of their own; the others take a model and its config."""
 
@@ -39,7 +40,7 @@ class Submission(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    id: str = Field(pattern=JOB_ID)
     kind: Kind
     target: str = Field(default="", max_length=200)
     config: str | None = Field(default=None, max_length=200_000)

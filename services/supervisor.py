@@ -95,12 +95,16 @@ class Supervisor:
 
     def waiting(self, job: Job) -> str | None:
         """Why a job has not started."""
-        if job.state != "queued":
-            return None
-        ahead = [other.id for other in self.table.queue()]
-        place = ahead.index(job.id) if job.id in ahead else 0
-        running = [other.id for other in self.table.list(RUNNING)]
-        behind = f"; {place} job(s) before it in the queue" if place else "; it is the next"
+        return self._why(self.table.ahead(job), self.table.ids(RUNNING)) if job.state == "queued" else None
+
+    def page(self, limit: int, after: Job | None = None) -> list[tuple[Job, str | None]]:
+        """Jobs, newest first, each with why it has not started; `after` is the last job of the page before."""
+        running = self.table.ids(RUNNING)
+        jobs = self.table.page(limit, after)
+        return [(job, None if ahead is None else self._why(ahead, running)) for job, ahead in jobs]
+
+    def _why(self, ahead: int, running: list[str]) -> str:
+        behind = f"; {ahead} job(s) before it in the queue" if ahead else "; it is the next"
         if len(running) >= self.slots:
             return f"all {self.slots} slot(s) are taken by {', '.join(running)}{behind}"
         return f"{self.unready or 'it is about to start'}{behind}"
@@ -120,8 +124,8 @@ class Supervisor:
                 self._look(job)
             except Exception as error:  # nor may one job keep the others from being watched
                 _report(error)
-        free = self.slots - len(self.table.list(RUNNING))
-        waiting = self.table.queue()[: max(free, 0)]
+        free = self.slots - len(self.table.ids(RUNNING))
+        waiting = self.table.queue(free) if free > 0 else []
         self.unready = self._runner(self.ray_jobs).unready() if waiting else None
         if self.unready is None:
             for job in waiting:

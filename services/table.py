@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-__all__ = ["ENDED", "RUNNING", "Job", "JobTable"]
+__all__ = ["ENDED", "RUNNING", "Job", "JobTable", "QueueFullError"]
 
+import contextlib
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from attn.errors import RunError
+from attn.errors import AttnError, RunError
+from services.database import open_engine, writing
 
 RUNNING = ("running", "unreachable")
 """States of a job that has a slot."""
 ENDED = frozenset({"done", "failed", "cancelled", "lost"})
+
+
+class QueueFullError(AttnError):
+    """As many jobs wait as the service takes."""
+
+    code = "queue_full"
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
         sa.Column("born", sa.Float(53)),
         sa.Column("process", sa.String(100)),
         sa.Column("started_clock", sa.String(100)),
+        sa.Index("attn_jobs_newest", "submitted", "id"),
     )
 
 
@@ -95,18 +105,21 @@ class JobTable:
     """Jobs by id. A change names the states that it may be made in, so that two who change at once cannot both win.
 
     Attributes:
-        changes: How many this process has made: where it is the same, nothing is another.
+        changes: Number of this process's writes so far; unchanged means the table is unchanged.
+        max_queued: How many jobs may wait; None: any number.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, max_queued: int | None = None) -> None:
         """Open the database and make the table where it is not there.
 
         Raises:
             RunError: The database cannot be opened; its URL is not told, which may hold a password.
         """
-        self.changes, self._counting = 0, threading.Lock()
+        self.changes, self.max_queued = 0, max_queued
+        # Threads of this process take turns: the database's own lock keeps some of many waiting for ever.
+        self._turn = threading.Lock()
         try:
-            self.engine = sa.create_engine(url, pool_pre_ping=True)
+            self.engine = open_engine(url)
             metadata = sa.MetaData()
             self.table = _columns(metadata)
             metadata.create_all(self.engine)
@@ -117,61 +130,133 @@ class JobTable:
             ) from None
 
     def _add_columns(self) -> None:
-        """Give a table that an earlier version made the columns that have come since, which are all optional."""
+        """Give a table of an earlier version the columns, all optional, and indexes that have come since."""
         there = {column["name"] for column in sa.inspect(self.engine).get_columns(self.table.name)}
-        with self.engine.begin() as connection:
+        with writing(self.engine) as connection:
             for column in self.table.columns:
                 if column.name not in there:
                     kind = column.type.compile(self.engine.dialect)
                     connection.execute(sa.DDL(f"ALTER TABLE {self.table.name} ADD COLUMN {column.name} {kind}"))
+            for index in self.table.indexes:
+                index.create(connection, checkfirst=True)
 
     def add(self, job: Job) -> bool:
-        """Take a job in; False where its id is taken."""
+        """Take a job in; False where its id is taken.
+
+        Raises:
+            QueueFullError: It would wait, and as many wait as may.
+        """
         try:
-            with self.engine.begin() as connection:
+            with self._writing() as connection:
+                if job.state == "queued":
+                    self._require_room(connection)
                 connection.execute(self.table.insert().values(**asdict(job)))
         except IntegrityError:
             return False
-        self._changed()
         return True
 
     def get(self, job_id: str) -> Job | None:
         with self.engine.connect() as connection:
             row = connection.execute(self.table.select().where(self.table.c.id == job_id)).mappings().first()
-        return None if row is None else _job(row)
+        return None if row is None else Job(**row)
 
-    def list(self, states: Sequence[str] | None = None) -> list[Job]:
-        """Jobs, newest first."""
-        query = self.table.select().order_by(self.table.c.submitted.desc())
-        if states is not None:
-            query = query.where(self.table.c.state.in_(states))
+    def list(self, states: Sequence[str]) -> list[Job]:
+        """All jobs in some states, newest first."""
+        query = self.table.select().where(self.table.c.state.in_(states)).order_by(*self._newest)
         with self.engine.connect() as connection:
-            return [_job(row) for row in connection.execute(query).mappings()]
+            return [Job(**row) for row in connection.execute(query).mappings()]
 
-    def queue(self) -> Sequence[Job]:
-        """Those that wait, in the order in which they will start."""
-        return sorted(self.list(["queued"]), key=lambda job: (-job.priority, job.submitted))
+    def page(self, limit: int, after: Job | None = None) -> list[tuple[Job, int | None]]:
+        """Jobs, newest first, without their configs and overrides.
+
+        Args:
+            after: The last job of the page before.
+
+        Returns:
+            Each job, and how many start before it where it waits.
+        """
+        table = self.table
+        number = sa.func.row_number().over(order_by=self._next)
+        queue = sa.select(table.c.id, (number - 1).label("ahead")).where(table.c.state == "queued").subquery()
+        light = [column for column in table.columns if column.name not in ("config", "overrides")]
+        query = sa.select(*light, queue.c.ahead).outerjoin(queue, queue.c.id == table.c.id).order_by(*self._newest)
+        if after is not None:
+            same = sa.and_(table.c.submitted == after.submitted, table.c.id < after.id)
+            query = query.where(sa.or_(table.c.submitted < after.submitted, same))
+        with self.engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
+        aheads = [row.pop("ahead") for row in rows]
+        return [(Job(**row), ahead) for row, ahead in zip(rows, aheads, strict=True)]
+
+    def queue(self, limit: int) -> list[Job]:
+        """The first of those that wait, in the order in which they will start."""
+        query = self.table.select().where(self.table.c.state == "queued").order_by(*self._next).limit(limit)
+        with self.engine.connect() as connection:
+            return [Job(**row) for row in connection.execute(query).mappings()]
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs that wait will start before this one."""
+        table = self.table
+        earlier = sa.or_(
+            table.c.submitted < job.submitted, sa.and_(table.c.submitted == job.submitted, table.c.id < job.id)
+        )
+        before = sa.or_(table.c.priority > job.priority, sa.and_(table.c.priority == job.priority, earlier))
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.state == "queued", before)
+        with self.engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def ids(self, states: Sequence[str]) -> list[str]:
+        """Ids of all jobs in some states, newest first."""
+        query = sa.select(self.table.c.id).where(self.table.c.state.in_(states)).order_by(*self._newest)
+        with self.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def counts(self) -> Counter[str]:
+        """How many jobs are in each state."""
+        query = sa.select(self.table.c.state, sa.func.count().label("jobs")).group_by(self.table.c.state)
+        with self.engine.connect() as connection:
+            return Counter({row.state: row.jobs for row in connection.execute(query)})
 
     def change(self, job_id: str, states: Sequence[str], **values: Any) -> bool:
-        """Change a job that is in one of these states; False where it is in none of them."""
+        """Change a job that is in one of these states; False where it is in none of them.
+
+        Raises:
+            QueueFullError: It would wait, and as many wait as may.
+        """
         table = self.table
-        with self.engine.begin() as connection:
+        with self._writing() as connection:
+            if values.get("state") == "queued":
+                self._require_room(connection)
             result = connection.execute(
                 table.update().where(table.c.id == job_id, table.c.state.in_(states)).values(**values)
             )
-        self._changed()
         return result.rowcount == 1
 
     def end(self, job: Job, state: str, error: str | None = None) -> None:
         self.change(job.id, ["queued", *RUNNING], state=state, error=error, ended=time.time())
 
-    def _changed(self) -> None:
-        with self._counting:
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._turn:
+            with writing(self.engine) as connection:
+                yield connection
             self.changes += 1
+
+    def _require_room(self, connection: sa.Connection) -> None:
+        query = sa.select(sa.func.count()).select_from(self.table).where(self.table.c.state == "queued")
+        if self.max_queued is not None and connection.execute(query).scalar_one() >= self.max_queued:
+            raise QueueFullError(
+                f"the queue is full: {self.max_queued} jobs wait, and the service takes no more "
+                "(`attn serve --max-queued`); try again when some have started, or cancel some"
+            )
+
+    @property
+    def _newest(self) -> tuple[sa.ColumnElement[Any], ...]:
+        return self.table.c.submitted.desc(), self.table.c.id.desc()
+
+    @property
+    def _next(self) -> tuple[sa.ColumnElement[Any], ...]:
+        return self.table.c.priority.desc(), self.table.c.submitted, self.table.c.id
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-def _job(row: Any) -> Job:
-    return Job(**{field.name: row[field.name] for field in fields(Job)})

@@ -6,6 +6,7 @@ __all__ = ["Client", "connect"]
 
 import json
 import os
+import re
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -132,11 +133,17 @@ class Client:
             time.sleep(POLL_SECONDS)
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        address = self._address()
-        answer = call(address.url, method, path, token=address.token, body=body)
-        if answer.status >= 400:
-            raise _as_error(address.url, answer)
-        return answer
+        """An answer that is no error; a service that is full is asked again while it says when, for some time."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            address = self._address()
+            answer = call(address.url, method, path, token=address.token, body=body)
+            if answer.status < 400:
+                return answer
+            pause = _retry_after(answer)
+            if pause is None or time.monotonic() + pause > until:
+                raise _as_error(address.url, answer)
+            time.sleep(pause)
 
     def _address(self) -> Address:
         given = os.environ.get("ATTN_SERVICE_TOKEN")
@@ -154,6 +161,12 @@ class Client:
         if not isinstance(said, dict):
             raise ForeignError(self.url, "its answer is no JSON object")
         return cast("dict[str, Any]", said)
+
+
+def _retry_after(answer: Answer) -> float | None:
+    """Seconds after which a service that is full asks to be called again; None where it does not."""
+    given = answer.headers.get("Retry-After") or ""
+    return float(given) + 0.1 if answer.status in (429, 503) and re.fullmatch("[0-9]{1,9}", given) else None
 
 
 def quote(job_id: str) -> str:

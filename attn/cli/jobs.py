@@ -21,6 +21,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the job has ended, with its exit status.")]
 
 LAST_OFFSET = 2**63 - 1
+MOST_JOBS = 1_000_000
 STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
 
 
@@ -123,15 +124,24 @@ def resume_there(run: str, root: str, service: str, wait: bool) -> Result:
 
 
 def list_there(root: str, service: str) -> list[dict[str, Any]]:
-    """`attn ls` of a service's jobs."""
+    """`attn ls` of a service's jobs, all pages of them."""
     from attn.cli.calls import ForeignError
-    from attn.cli.client import connect
+    from attn.cli.client import connect, quote
 
-    client = connect(root, service)
-    jobs = client.get("/jobs").get("jobs")
-    if not isinstance(jobs, list):
-        raise ForeignError(client.url, "its answer lists no jobs")
-    return [client.checked_job(job) for job in jobs]
+    client, cursor = connect(root, service), ""
+    jobs: dict[str, dict[str, Any]] = {}
+    while True:
+        page = client.get(f"/jobs?limit=500{cursor}")
+        listed, following, known = page.get("jobs"), page.get("next"), len(jobs)
+        if not isinstance(listed, list):
+            raise ForeignError(client.url, "its answer lists no jobs")
+        for job in map(client.checked_job, listed):
+            jobs.setdefault(job["id"], job)
+        if following is None:
+            return list(jobs.values())
+        if not isinstance(following, str) or len(jobs) == known or known > MOST_JOBS:
+            raise ForeignError(client.url, "its list of jobs has no end")
+        cursor = f"&cursor={quote(following)}"
 
 
 def _result(client: Client, job: dict[str, Any], wait: bool, *, told: bool = False) -> Result:

@@ -26,6 +26,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need --tokens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     slots: Annotated[int, typer.Option(min=1, help="Jobs that may run at once.")] = 1,
+    max_queued: Annotated[
+        int, typer.Option("--max-queued", min=1, help="Jobs that may wait; more are refused until some have started.")
+    ] = 1000,
     tokens: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +72,7 @@ def serve(
 
     run(
         absolute_root(root), host, port,
-        slots=slots, database=database, tokens=tokens, no_token=no_token, ray_jobs=ray_jobs,
+        slots=slots, max_queued=max_queued, database=database, tokens=tokens, no_token=no_token, ray_jobs=ray_jobs,
         any_host=host not in LOOPBACK,
     )  # fmt: skip
 

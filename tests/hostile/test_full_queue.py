@@ -1,0 +1,216 @@
+"""More jobs than a service can run: pages, one query for any number, a queue with an end, and no locked database."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import event
+
+from attn.cli import client as cli_client
+from attn.cli.client import Client
+from attn.cli.jobs import list_there
+from attn.errors import RunError
+from services.api import create_app
+from services.connections import Limits
+from services.supervisor import Supervisor
+from services.table import Job, JobTable, QueueFullError
+from tests.hostile.serving import serving
+
+STATES = ("queued", "running", "unreachable", "done", "failed", "cancelled", "lost")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[JobTable]:
+    one = JobTable(f"sqlite:///{tmp_path / 'jobs.db'}")
+    yield one
+    one.close()
+
+
+def job(name: str, **fields: Any) -> Job:
+    return Job(id=name, kind="evaluate", target="absent", request="r", **fields)
+
+
+def supervisor_of(table: JobTable, tmp_path: Path) -> Supervisor:
+    """One that is not started: what is queued stays queued."""
+    return Supervisor(str(tmp_path / "runs"), tmp_path / "home", table)
+
+
+def test_a_reader_does_not_keep_writers_waiting(table: JobTable, tmp_path: Path) -> None:
+    table.add(job("first"))
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM attn_jobs").fetchone() == (1,)
+        assert table.add(job("second"))
+        assert table.change("first", ["queued"], state="running")
+        assert reader.execute("SELECT count(*) FROM attn_jobs").fetchone() == (1,), "it sees what was there before"
+    assert table.counts() == {"queued": 1, "running": 1}
+
+
+def test_a_writer_of_another_process_is_waited_for(table: JobTable, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.3, other.execute, ["COMMIT"])
+        timer.start()
+        assert table.add(job("late"))
+        timer.join()
+
+
+def test_many_threads_write_at_once(table: JobTable) -> None:
+    faults: list[Exception] = []
+
+    def client(number: int) -> None:
+        try:
+            for turn in range(4):
+                name = f"j{number}-{turn}"
+                assert table.add(job(name))
+                assert not table.add(job(name)), "its id is taken"
+                table.page(5)
+                assert table.change(name, ["queued"], state="cancelled")
+        except Exception as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert table.counts() == {"cancelled": 128}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pages_hold_every_job_once_and_places_are_those_of_the_queue(table: JobTable, seed: int) -> None:
+    chosen = random.Random(seed)
+    fields = [
+        {"state": chosen.choice(STATES), "priority": chosen.randrange(3), "submitted": float(chosen.randrange(9))}
+        for _ in range(50)
+    ]
+    jobs = [job(f"j{number}", **given) for number, given in enumerate(fields)]
+    for one in jobs:
+        table.add(one)
+    newest = [one.id for one in sorted(sorted(jobs, key=lambda o: o.id, reverse=True), key=lambda o: -o.submitted)]
+    waiting = [one for one in jobs if one.state == "queued"]
+    queue = [one.id for one in sorted(waiting, key=lambda o: (-o.priority, o.submitted, o.id))]
+    limit, last = chosen.randrange(1, 20), None
+    seen: list[tuple[Job, int | None]] = []
+    while page := table.page(limit, last):
+        seen += page
+        last = page[-1][0]
+        table.add(job(f"new{len(seen)}", submitted=100.0))  # what comes meanwhile is on no later page
+    assert [one.id for one, _ in seen] == newest
+    for one, ahead in seen:
+        assert ahead == (queue.index(one.id) if one.state == "queued" else None)
+        if one.state == "queued":
+            assert table.ahead(one) == queue.index(one.id)
+    assert [one.id for one in table.queue(1000) if one.submitted < 100] == queue
+    assert [one.id for one in table.queue(2)] == [one.id for one in table.queue(1000)][:2]
+
+
+def test_a_list_takes_as_many_queries_for_many_jobs_as_for_few(table: JobTable, tmp_path: Path) -> None:
+    supervisor = supervisor_of(table, tmp_path)
+    statements: list[str] = []
+    event.listen(table.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    counts: list[int] = []
+    with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
+        for number in (1, 30, 90):
+            for at in range(number):
+                table.add(job(f"j{number}-{at}"))
+            statements.clear()
+            assert len(client.get(f"/jobs?limit={number}").json()["jobs"]) == number
+            counts.append(len(statements))
+    assert all(a == b for a, b in pairwise(counts)), counts
+    assert counts[0] <= 6  # two questions, each with its BEGIN
+    supervisor.stop()
+
+
+def test_a_round_of_the_supervisor_reads_no_more_of_the_queue_than_it_starts(
+    table: JobTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = supervisor_of(table, tmp_path)
+    for number in range(20):
+        table.add(job(f"j{number}"))
+    started: list[Job] = []
+    monkeypatch.setattr(supervisor, "_start", started.append)
+    statements: list[tuple[str, Any]] = []
+    event.listen(table.engine, "before_cursor_execute", lambda *given: statements.append(given[2:4]))
+    supervisor.tick()
+    assert len(started) == 1
+    assert all("LIMIT" in text for text, values in statements if "queued" in values)
+    supervisor.stop()
+
+
+def test_the_queue_has_an_end_that_is_told(tmp_path: Path) -> None:
+    table = JobTable(f"sqlite:///{tmp_path / 'jobs.db'}", max_queued=2)
+    supervisor = supervisor_of(table, tmp_path)
+
+    def body(name: str) -> dict[str, Any]:
+        return {"id": name, "kind": "evaluate", "target": "absent"}
+
+    with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
+        assert [client.post("/jobs", json=body(name)).status_code for name in "aab"] == [201, 200, 201]
+        full = client.post("/jobs", json=body("c"))
+        assert full.status_code == 429
+        assert int(full.headers["retry-after"]) > 0
+        assert full.headers["content-type"] == "application/problem+json"
+        assert full.json()["code"] == "queue_full"
+        assert "2 jobs wait" in full.json()["detail"]
+        assert "--max-queued" in full.json()["detail"]
+        assert client.post("/jobs", json=body("a")).status_code == 200, "it is there already"
+        table.add(job("old", state="failed"))
+        assert client.post("/jobs/old/resume").status_code == 429
+        assert client.get("/jobs/old").json()["state"] == "failed"
+        assert client.post("/jobs/a/cancel").status_code == 202
+        assert client.post("/jobs/old/resume").status_code == 202
+    with pytest.raises(QueueFullError):
+        table.add(job("d"))
+    supervisor.stop()
+    table.close()
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=none", "cursor=..%2fa", "cursor="])
+def test_pages_that_there_are_not_are_a_problem(table: JobTable, tmp_path: Path, query: str) -> None:
+    supervisor = supervisor_of(table, tmp_path)
+    with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
+        answer = client.get(f"/jobs?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    supervisor.stop()
+
+
+def test_the_command_line_reads_all_pages_and_waits_where_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = JobTable(f"sqlite:///{tmp_path / 'jobs.db'}", max_queued=1203)
+    supervisor = supervisor_of(table, tmp_path)
+    with table.engine.begin() as connection:
+        rows = [vars(job(f"j{number:04d}", submitted=float(number))) for number in range(1203)]
+        connection.execute(table.table.insert(), rows)
+    body = {"id": "more", "kind": "evaluate", "target": "absent"}
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            table.change("j0000", ["queued"], state="cancelled")
+
+    monkeypatch.setattr(cli_client.time, "sleep", pause)
+    with serving(create_app(supervisor.root, supervisor), Limits()) as port:
+        jobs = list_there("runs", f"http://127.0.0.1:{port}")
+        assert [one["id"] for one in jobs] == [f"j{number:04d}" for number in reversed(range(1203))]
+        assert jobs[0]["waiting"].endswith("1202 job(s) before it in the queue")
+        service = Client(f"http://127.0.0.1:{port}")
+        assert service.post("/jobs", body)["state"] == "queued"
+        assert pauses == [10.0, 10.0]
+        monkeypatch.setattr(cli_client, "PATIENCE_SECONDS", 5)
+        with pytest.raises(RunError, match="the queue is full: 1203 jobs wait"):
+            service.post("/jobs", {**body, "id": "still-more"})
+    supervisor.stop()
+    table.close()
