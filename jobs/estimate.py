@@ -5,15 +5,13 @@ from __future__ import annotations
 __all__ = ["Epochs", "earlier_epochs", "run_estimate", "spread", "sweep_estimate"]
 
 import contextlib
-import json
 import platform
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from attn.config.document import read_document
 from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.data.files import list_folders
@@ -77,12 +75,12 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
     """By the newest runs and trials under a root that this machine made alike: data, network, sizes and workers."""
     wanted, times, names, seen = _marks(dump_config(config.pinned())), list[float](), list[str](), 0
     for folder in _folders(root):
-        with contextlib.suppress(AttnError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
             seen += 1
             if folder.state().get("host") != platform.node() or _marks(folder.read("config.yaml").decode()) != wanted:
                 continue
-            lines = map(json.loads, folder.read("metrics.jsonl").decode().splitlines())
-            if found := [line["seconds"] for line in lines if line.get("seconds")]:
+            lines = map(load_json, folder.read("metrics.jsonl").splitlines())
+            if found := [float(line["seconds"]) for line in lines if line.get("seconds")]:
                 times += found
                 names.append(folder.run_id)
         if len(names) == MOST_RUNS:
@@ -110,7 +108,7 @@ def _folders(root: str) -> Iterator[RunFolder]:
 
 def _marks(text: str) -> dict[str, Any]:
     """What two runs must have in common for their epochs to take alike."""
-    config = yaml.safe_load(text)
+    config = read_document(text, "config.yaml").values
     return {
         **{section: config[section] for section in ("kind", "data", "input", "model", "cluster", "validation")},
         "method": config["method"]["name"],

@@ -24,6 +24,7 @@ from attn.data.content import Part, content
 from attn.data.files import list_folders
 from attn.data.source import Source, SourceConfig
 from attn.errors import AttnError, ConfigError, RunError
+from attn.parsing import load_json
 from attn.tracking import attach, children_of, create_run
 from attn.training.inputs import check_inputs
 from attn.training.run_parts import overlap_notices
@@ -247,7 +248,15 @@ class _Pipeline:
 
 
 def _record(folder: RunFolder) -> dict[str, Any] | None:
-    return json.loads(folder.read(RECORD)) if folder.exists(RECORD) else None
+    """What a stage has left; None where it has not ended, or what it wrote of it is damaged."""
+    if not folder.exists(RECORD):
+        return None
+    try:
+        found = load_json(folder.read(RECORD))
+    except ValueError:
+        return None
+    whole = isinstance(found, dict) and isinstance(found.get("seconds"), int | float)
+    return found if whole and isinstance(found.get("inputs"), dict) and isinstance(found.get("outputs"), dict) else None
 
 
 def _claimed(folder: RunFolder) -> dict[str, Any]:

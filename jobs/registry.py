@@ -36,8 +36,6 @@ def ls(overrides: list[str], name: str | None = None) -> dict[str, Any]:
         WeightsError: No model has that name.
     """
     registry = open_registry(overrides)
-    if name is not None:
-        registry.find(name)
     return {
         "registry": shown(registry.uri),
         "models": [found.to_json() for found in registry.versions(name)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RunFolder", "new_run_id"]
+__all__ = ["NoSuchRunError", "RunFolder", "is_run_id", "new_run_id"]
 
 import json
 import os
@@ -15,8 +15,18 @@ from typing import Any
 from attn.config.base import is_remote
 from attn.data import files, transfer
 from attn.errors import RunError
+from attn.run_state import LARGEST_STATE, parse_run_state
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class NoSuchRunError(RunError):
+    """There is no run of this name."""
+
+
+def is_run_id(name: str) -> bool:
+    """Whether a run can have this name."""
+    return ID.fullmatch(name) is not None
 
 
 def new_run_id(name: str) -> str:
@@ -36,7 +46,7 @@ class RunFolder:
         Raises:
             RunError: The id could lead out of the root.
         """
-        if not ID.fullmatch(run_id):
+        if not is_run_id(run_id):
             raise RunError(f"run id {run_id!r} is not valid: letters, digits, '.', '_' and '-', up to 100")
         self.root, self.run_id = root.rstrip("/"), run_id
         self.uri = f"{self.root}/{run_id}"
@@ -71,21 +81,32 @@ class RunFolder:
         return files.read_bytes(self.path(name))
 
     def state(self) -> dict[str, Any]:
-        """What `run.json` says.
+        """What `run.json` says; `id` is the folder's name, also of a copy.
 
         Raises:
-            RunError: There is no such run, or its `run.json` is damaged.
+            NoSuchRunError: There is no such run.
+            RunError: Its `run.json` is damaged.
         """
-        if not self.exists():
-            raise RunError(f"no run {self.run_id!r} under {self.root}; `attn ls` lists the runs")
+        size = transfer.size(self.path("run.json"))
+        if size is None:
+            raise NoSuchRunError(f"no run {self.run_id!r} under {self.root}; `attn ls` lists the runs")
         try:
-            return dict(json.loads(self.read("run.json")))
-        except (ValueError, TypeError) as error:
+            if size > LARGEST_STATE:
+                raise ValueError(f"it has {size} bytes, and {LARGEST_STATE} are the most")
+            return {**parse_run_state(self.read("run.json")), "id": self.run_id}
+        except ValueError as error:
             raise RunError(f"{self.path('run.json')} is damaged and says nothing of the run: {error}") from None
 
     def update(self, **changes: Any) -> None:
-        """Change fields of `run.json`."""
-        state = json.loads(self.read("run.json")) if self.exists() else {"id": self.run_id}
+        """Change fields of `run.json`.
+
+        Raises:
+            RunError: What is there is damaged.
+        """
+        try:
+            state = self.state()
+        except NoSuchRunError:
+            state = {"id": self.run_id}
         self.write("run.json", json.dumps({**state, **changes}, indent=1))
 
     def upload(self, local: Path, name: str) -> None:

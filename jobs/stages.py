@@ -86,7 +86,7 @@ def intact(outputs: Outputs) -> bool:
     """Whether what a stage has left is still there and still the same."""
     try:
         return all(look(outputs) == outputs[name] for name, look in LOOKS.items() if name in outputs)
-    except (AttnError, OSError, ValueError, KeyError):
+    except (AttnError, OSError, ValueError, KeyError, TypeError, AttributeError):  # a damaged record names anything
         return False
 
 

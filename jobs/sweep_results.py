@@ -65,9 +65,9 @@ def read_rows(folder: RunFolder) -> list[Row]:
     for name in list_folders(folder.uri):
         try:
             state = RunFolder(folder.uri, name).state()
-        except (AttnError, ValueError):
+        except AttnError:
             continue
-        if "number" not in state:
+        if state.get("number") is None or state.get("state") is None or state.get("values") is None:
             continue
         rows.append(
             Row(
@@ -75,8 +75,8 @@ def read_rows(folder: RunFolder) -> list[Row]:
                 state=state["state"],
                 values=state["values"],
                 objective=None if state["state"] == "failed" else (state.get("metrics") or {}).get(objective),
-                epoch=state.get("epoch", 0),
-                seconds=round(state["seconds"], 1) if "seconds" in state else None,
+                epoch=state.get("epoch") or 0,
+                seconds=round(state["seconds"], 1) if state.get("seconds") is not None else None,
                 model=state.get("model"),
                 error=state.get("error"),
                 tracking_run=state.get("tracking_run"),

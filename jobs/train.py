@@ -154,7 +154,8 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[st
 def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
     seconds = state.get("seconds")
     if seconds is None:  # a run of an earlier version, or one that was moved before its end was recorded
-        seconds = round((state.get("ended") or time.time()) - (state.get("resumed") or state["started"]), 1)
+        ended = state.get("ended") or time.time()
+        seconds = round(ended - (state.get("resumed") or state.get("started") or ended), 1)
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,

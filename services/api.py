@@ -4,14 +4,18 @@ from __future__ import annotations
 
 __all__ = ["create_app"]
 
-import yaml
+import json
+from typing import Any
+
 from fastapi import FastAPI, HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from attn import __version__
-from attn.errors import RunError
+from attn.config.document import read_document
+from attn.errors import AttnError, RunError
+from attn.run_state import BROKEN
 from jobs.listing import list_runs
-from jobs.run_folder import RunFolder
+from jobs.run_folder import NoSuchRunError, RunFolder, is_run_id
 from services.access import Guard
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
@@ -41,8 +45,8 @@ def create_app(
     add_problem_handlers(app)
 
     @app.get("/healthz")
-    def healthz() -> Health:
-        """Whether the service answers."""
+    async def healthz() -> Health:
+        """Whether the service answers; it needs none of the threads that other questions wait for."""
         return Health(status="ok", version=__version__)
 
     @app.get("/runs")
@@ -53,14 +57,37 @@ def create_app(
     @app.get("/runs/{run_id}", responses={404: {"model": Problem, "description": "no such run"}})
     def run(run_id: str) -> RunDetail:
         """One run: its state, its last metrics and its resolved config."""
+        if not is_run_id(run_id):
+            raise HTTPException(404, f"no run {run_id!r}; GET /runs lists them")
+        folder = RunFolder(root, run_id)
         try:
-            folder = RunFolder(root, run_id)
             state = folder.state()
-        except RunError as error:
+        except NoSuchRunError as error:
             raise HTTPException(404, str(error)) from None
-        config = yaml.safe_load(folder.read("config.yaml")) if folder.exists("config.yaml") else {}
+        except AttnError as error:
+            return RunDetail(id=run_id, state=BROKEN, error=str(error), config={})
+        try:
+            config = _config(folder)
+        except AttnError as error:
+            return RunDetail.model_validate({**state, "state": BROKEN, "error": str(error), "config": {}})
         return RunDetail.model_validate({**state, "config": config})
 
     if supervisor is not None:
         app.include_router(job_routes(root, supervisor))
     return app
+
+
+def _config(folder: RunFolder) -> dict[str, Any]:
+    """A run's resolved config in plain values.
+
+    Raises:
+        AttnError: It cannot be read.
+    """
+    if not folder.exists("config.yaml"):
+        return {}
+    name = folder.path("config.yaml")
+    try:
+        values = read_document(folder.read("config.yaml").decode(), name).values
+        return json.loads(json.dumps(values))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{name} is damaged: {type(error).__name__}") from None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 __all__ = ["status_of"]
 
-import contextlib
-import json
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from attn.errors import AttnError
 from jobs.boot_clock import Moment
-from jobs.run_folder import RunFolder
-from services.models import JobStatus
+from jobs.run_folder import NoSuchRunError, RunFolder
+from services.models import JobStatus, Plain
 from services.table import RUNNING, Job
+
+PROGRESS = "progress.json"
+_PROGRESS = TypeAdapter(dict[str, Plain | dict[str, Plain]])
 
 FRESH_SECONDS = 120.0
 
@@ -23,10 +26,10 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
     Args:
         waiting: Why it has not started.
     """
-    run = _json(root, job.id, "run.json")
+    run, broken = _state(root, job.id) if job.attempt else ({}, None)  # what has not started has no run
     stages: dict[str, dict[str, Any]] = run.get("stages") or {}
-    at = next((stage["run_id"] for stage in stages.values() if stage.get("state") == "running"), job.id)
-    told = run if at == job.id else _json(root, at, "run.json")  # of a pipeline, the stage that it is at
+    at = next((stage["run_id"] for stage in stages.values() if stage["state"] == "running"), job.id)
+    told = run if at == job.id else _state(root, at)[0]  # of a pipeline, the stage that it is at
     progress = _progress(job, root, at) if job.state in RUNNING else None
     metrics = run.get("metrics") or told.get("metrics")
     asked = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
@@ -40,12 +43,18 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
         progress=progress,
         eta=_eta(progress),
         metrics=metrics,
+        broken=broken,
     )
 
 
 def _progress(job: Job, root: str, run_id: str) -> dict[str, Any] | None:
-    progress = _json(root, run_id, "progress.json") or None
-    if progress is None:
+    """What the run told last; None where it told nothing in this attempt, or nothing that can be read."""
+    try:
+        progress = _PROGRESS.validate_json(RunFolder(root, run_id).read(PROGRESS))
+    except (AttnError, ValueError):
+        return None
+    at, clock, left = (progress.get(name) for name in ("time", "clock", "seconds_left"))
+    if not (isinstance(at, int | float) and isinstance(clock, str | None) and isinstance(left, int | float | None)):
         return None
     started = Moment(job.started or 0.0, job.started_clock)
     return None if _noted(progress).seconds_ago() > started.seconds_ago() else progress  # of an earlier attempt
@@ -64,14 +73,16 @@ def _noted(progress: dict[str, Any]) -> Moment:
 
 def _how(stage: dict[str, Any], job: Job) -> str:
     """A stage's state; one that ran when its pipeline ended does so no more."""
-    if stage.get("state") == "running" and job.state not in RUNNING:
+    if stage["state"] == "running" and job.state not in RUNNING:
         return "interrupted"
-    return "reused" if stage.get("reused") else str(stage.get("state"))
+    return "reused" if stage.get("reused") else stage["state"]
 
 
-def _json(root: str, run_id: str, name: str) -> dict[str, Any]:
-    with contextlib.suppress(AttnError, ValueError):
-        folder = RunFolder(root, run_id)
-        if folder.exists(name):
-            return json.loads(folder.read(name))
-    return {}
+def _state(root: str, run_id: str) -> tuple[dict[str, Any], str | None]:
+    """What a run says of itself, and why that cannot be read; neither where there is no run yet."""
+    try:
+        return RunFolder(root, run_id).state(), None
+    except NoSuchRunError:
+        return {}, None
+    except AttnError as error:
+        return {}, str(error)

@@ -37,11 +37,11 @@ def ls(
     def show_it(console: Console) -> None:
         rows = [
             (f"{one['name']}/{one['version']}", " ".join(f"@{alias}" for alias in one["aliases"]), one["task"],
-             one["run"] or "", _best(one["scores"]))
+             one["run"] or "", _best(one["scores"]), one["broken"] or "")
             for one in data["models"]
         ]  # fmt: skip
         if rows:
-            print_rows(console, [("model", "aliases", "task", "run", "scores"), *rows])
+            print_rows(console, [("model", "aliases", "task", "run", "scores", ""), *rows])
         else:
             console.print("no model is registered; train with tracking.register_as=NAME")
 

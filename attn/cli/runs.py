@@ -101,9 +101,16 @@ def ls(root: Root = "runs", service: Service = None) -> Result:
     def show(console: Console) -> None:
         if not runs:
             console.print(f"no runs under {root}", markup=False)
-        print_rows(console, [(run["id"], run.get("state", ""), _moment(run.get("started"))) for run in runs])
+        print_rows(
+            console, [(run["id"], run.get("state") or "", _moment(run.get("started")), _broken(run)) for run in runs]
+        )
 
     return Result({"runs": runs}, show)
+
+
+def _broken(run: dict[str, Any]) -> str:
+    """Why a run, or the run of a job, cannot be read."""
+    return (run.get("error") if run.get("state") == "broken" else run.get("broken")) or ""
 
 
 def _moment(seconds: float | None) -> str:

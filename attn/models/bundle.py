@@ -39,6 +39,7 @@ from attn.errors import WeightsError
 from attn.models.network import ModelConfig, Network
 from attn.models.usage import usage
 from attn.models.weights import WEIGHTS
+from attn.run_state import BROKEN, parse_run_state
 
 if TYPE_CHECKING:
     from attn.methods.base import MapKind
@@ -216,7 +217,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 def _meant(target: str, root: str) -> str:
     """For the end of a message: the state of a run without a model, its stages' or trials' models, a similar name."""
     runs = (place / "run.json" for place in (Path(target), Path(root, target)))
-    states = [json.loads(run.read_text("utf-8")).get("state") for run in runs if run.is_file()]
+    states = [_state(run) for run in runs if run.is_file()]
     said = f"; that run is {states[0]}" if states else ""
     name = Path(target).name
     found = (model for depth in ("*", "*/*") for model in Path(root).glob(f"{depth}/model/model.json"))
@@ -224,3 +225,10 @@ def _meant(target: str, root: str) -> str:
     own = [run for run in there if run.startswith((f"{name}-", f"{name}/")) or run.endswith(f"/{name}")]
     near = own[:SHOWN] or difflib.get_close_matches(name, there, n=1)
     return f"{said} (did you mean {' or '.join(near)}?)" if near else said
+
+
+def _state(run: Path) -> str:
+    try:
+        return str(parse_run_state(run.read_bytes()).get("state"))
+    except (OSError, ValueError):
+        return BROKEN

@@ -10,6 +10,7 @@ __all__ = ["Registry"]
 
 import difflib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from attn.config.document import read_document
 from attn.data.files import sha256_of
-from attn.errors import WeightsError
+from attn.errors import AttnError, WeightsError
 from attn.evaluation.score import Score
 from attn.models.card import model_card
+from attn.parsing import load_json
 from attn.tracking.mlflow_client import connect, hurried, reported
 from attn.tracking.registered import Reference, Registered, parse_reference
 
@@ -35,6 +37,7 @@ OF_WEIGHTS = "attn.weights"
 """Tag of a run that scored weights: their SHA-256."""
 SCORES = "attn.scores."
 """Tags of a version, one for each run that scored it, by that run's id."""
+HASHES, HASH = ("attn.sha256", "attn.model_json"), re.compile(r"[0-9a-f]{64}")
 CARD_LENGTH = 5000
 """Of a description in a database."""
 PAGE = 200
@@ -59,9 +62,15 @@ class Registry:
             return sorted(model.name for model in self._pages(self._client.search_registered_models))
 
     def versions(self, name: str | None = None) -> list[Registered]:
-        """Every version of one name or of all, newest first; those that attn has not registered are left out."""
+        """Every version of one name or of all, newest first; those that attn has not registered are left out.
+
+        Raises:
+            WeightsError: There is no such name.
+        """
         names = self.names() if name is None else [name]
-        with reported(self.uri, "listing the models"):
+        with hurried(), reported(self.uri, "listing the models"):
+            if name is not None:
+                self._find(parse_reference(name))
             found: list[Registered] = []
             for each in names:
                 aliases = self._aliases(each)
@@ -84,7 +93,12 @@ class Registry:
                 f"{version.name}/{version.version} was not registered by attn: it has no bundle of tensors and JSON, "
                 "and other formats are not opened, since opening them may run code that they hold"
             )
-        return _registered(version, aliases)
+        found = _registered(version, aliases)
+        if not all(HASH.fullmatch(value) for value in (found.sha256, found.description_sha256)):
+            raise WeightsError(
+                f"{found.reference}: {found.broken}: without them its files cannot be checked; register it again"
+            )
+        return found
 
     def fetch(self, text: str, folder: Path) -> tuple[Path, Registered]:
         """Fetch a version's bundle, and check that it is what was registered.
@@ -104,21 +118,20 @@ class Registry:
             self._download(found, name, bundle)
         for name, expected in ((DESCRIPTION, found.description_sha256), (WEIGHTS, found.sha256)):
             if sha256_of(bundle / name) != expected:
-                raise WeightsError(
-                    f"{found.reference}: {name} is not the file that was registered (SHA-256 differs); it was replaced "
-                    "or damaged in the registry's storage: register the model again"
-                )
+                raise _replaced(found, name)
         return bundle, found
 
     def texts(self, found: Registered) -> tuple[dict[str, Any], str]:
         """A version's description (`model.json`) and its run's config as YAML, without the weights.
 
         Raises:
-            WeightsError: They are gone.
+            WeightsError: They are gone, or not what was registered.
         """
         with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
             for name in (DESCRIPTION, CONFIG):
                 self._download(found, name, Path(scratch))
+            if sha256_of(Path(scratch, DESCRIPTION)) != found.description_sha256:
+                raise _replaced(found, DESCRIPTION)
             described = json.loads(Path(scratch, DESCRIPTION).read_text(encoding="utf-8"))
             return described, Path(scratch, CONFIG).read_text(encoding="utf-8")
 
@@ -287,8 +300,22 @@ class Registry:
         return found
 
 
+def _replaced(found: Registered, name: str) -> WeightsError:
+    return WeightsError(
+        f"{found.reference}: {name} is not the file that was registered (SHA-256 differs); it was replaced "
+        "or damaged in the registry's storage: register the model again"
+    )
+
+
 def _registered(version: ModelVersion, aliases: dict[str, int]) -> Registered:
+    """A version as its tags describe it; those that cannot be read are named in `broken`."""
     tags, number = version.tags, int(version.version)
+    scores, faults = _scores(tags)
+    faults += [f"{tag} is no SHA-256" for tag in HASHES if not HASH.fullmatch(tags.get(tag, ""))]
+    store_version = tags.get("attn.store_version")
+    if store_version is not None and not re.fullmatch(r"[0-9]{1,18}", store_version):
+        faults.append("attn.store_version is no number")
+        store_version = None
     return Registered(
         name=version.name,
         version=number,
@@ -296,27 +323,31 @@ def _registered(version: ModelVersion, aliases: dict[str, int]) -> Registered:
         created=version.creation_timestamp / 1000,
         tracking_run=str(version.run_id),
         task=tags.get("attn.task", "classification"),
-        sha256=tags["attn.sha256"],
-        description_sha256=tags["attn.model_json"],
+        sha256=tags.get("attn.sha256", ""),
+        description_sha256=tags.get("attn.model_json", ""),
         run=tags.get("attn.run_id"),
         data=tags.get("attn.data"),
         store=tags.get("attn.store"),
-        store_version=int(tags["attn.store_version"]) if "attn.store_version" in tags else None,
-        scores=_scores(tags),
+        store_version=None if store_version is None else int(store_version),
+        scores=scores,
         card=version.description or "",
+        broken=f"damaged tags: {'; '.join(faults)}" if faults else None,
     )
 
 
-def _scores(tags: dict[str, str]) -> tuple[Score, ...]:
-    """The newest score of each name and protocol."""
-    evaluations = sorted((json.loads(text) for key, text in tags.items() if key.startswith(SCORES)), key=_time)
-    scores = [Score.from_json(json.dumps(fields)) for one in evaluations for fields in one["scores"]]
-    newest = {(score.name, score.hash): score for score in scores}
-    return tuple(sorted(newest.values(), key=lambda score: (score.protocol.split, score.name, score.hash)))
-
-
-def _time(evaluation: dict[str, Any]) -> int:
-    return int(evaluation["at"])
+def _scores(tags: dict[str, str]) -> tuple[tuple[Score, ...], list[str]]:
+    """The newest score of each name and protocol, and the tags that hold none."""
+    evaluations: list[tuple[int, list[Score]]] = []
+    faults: list[str] = []
+    for key in sorted(key for key in tags if key.startswith(SCORES)):
+        try:
+            told = load_json(tags[key])
+            evaluations.append((int(told["at"]), [Score.from_json(json.dumps(fields)) for fields in told["scores"]]))
+        except (AttnError, ValueError, TypeError, KeyError, AttributeError):
+            faults.append(f"{key} holds no scores")
+    ordered = sorted(evaluations, key=lambda evaluation: evaluation[0])
+    newest = {(score.name, score.hash): score for _, scores in ordered for score in scores}
+    return tuple(sorted(newest.values(), key=lambda score: (score.protocol.split, score.name, score.hash))), faults
 
 
 def _scores_text(at: int, scores: Iterable[Score]) -> str:

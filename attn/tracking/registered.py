@@ -37,6 +37,7 @@ class Registered:
         store, store_version: The map store and its version that the model came from, where maps were accumulated.
         scores: Of evaluations of these very weights, the newest of each protocol.
         card: Markdown.
+        broken: Which of its tags cannot be read; what they would say is left out.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Registered:
     store_version: int | None = None
     scores: tuple[Score, ...] = ()
     card: str = ""
+    broken: str | None = None
 
     @property
     def reference(self) -> str:
@@ -72,6 +74,7 @@ class Registered:
             "data": self.data,
             "store": self.store,
             "store_version": self.store_version,
+            "broken": self.broken,
             "scores": [score.model_dump(mode="json") | {"hash": score.hash} for score in self.scores],
         }
 

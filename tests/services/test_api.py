@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from services import api
 from services.api import create_app
 
 METRICS = {"val/mean_ap": 0.75, "val/broken": float("nan")}
@@ -59,9 +60,14 @@ def test_what_is_no_run_is_a_problem_and_leads_nowhere(client: TestClient, run_i
     assert "secret" not in answer.json().get("config", "")
 
 
-def test_what_nobody_foresaw_is_a_problem_without_details(client: TestClient, root: Path) -> None:
-    (root / "second" / "config.yaml").write_text("a: [")
-    answer = client.get("/runs/second")
+def test_what_nobody_foresaw_is_a_problem_without_details(
+    client: TestClient, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(place: str) -> None:
+        raise ZeroDivisionError(place)
+
+    monkeypatch.setattr(api, "list_runs", fail)
+    answer = client.get("/runs")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert str(root) not in answer.text
