@@ -16,6 +16,7 @@ from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.data.files import list_folders
 from attn.errors import AttnError
+from attn.parsing import load_json
 from attn.sweep.config import SweepConfig
 from attn.sweep.load import trial_config
 from jobs.listing import list_runs

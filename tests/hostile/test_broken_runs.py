@@ -1,0 +1,206 @@
+"""Runs whose files a crash, a person or another program has damaged: each shows as broken, and the others show."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from attn.cli.main import main
+from attn.errors import RunError
+from attn.models.bundle import _meant
+from jobs.estimate import _folders
+from jobs.listing import list_runs
+from jobs.pipeline import _record
+from jobs.run_folder import RunFolder
+from jobs.sweep_results import read_rows
+from services.api import create_app
+from services.supervisor import Supervisor
+from services.table import Job, JobTable
+
+GOOD = {"id": "good", "kind": "train", "state": "done", "started": 5.0, "metrics": {"val/mean_ap": 0.5}}
+BROKEN: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "no valid JSON"),
+    "truncated": (json.dumps(GOOD).encode()[:-9], "no valid JSON"),
+    "binary": (bytes(range(256)), "no valid JSON"),
+    "object": (b"{}", "id: Field required"),
+    "list": (b"[]", "expected a JSON object, found an array"),
+    "null": (b"null", "expected a JSON object, found null"),
+    "string": (b'"run"', "expected a JSON object, found a string"),
+    "nan": (b"NaN", "expected a JSON object, found a number"),
+    "id": (b'{"id": 5}', "id: Input should be a valid string"),
+    "metrics": (b'{"id": "x", "metrics": 5}', "metrics: Input should be a valid dictionary"),
+    "metric": (b'{"id": "x", "metrics": {"a": "high"}}', "metrics.a: Input should be a valid number"),
+    "state": (b'{"id": "x", "state": "\\u001b[2J"}', "state: String should match pattern"),
+    "kind": (b'{"id": "x", "kind": ["train"]}', "kind: Input should be a valid string"),
+    "stages": (b'{"id": "x", "stages": [1]}', "stages: Input should be a valid dictionary"),
+    "stage": (b'{"id": "x", "stages": {"train": {}}}', "stages.train.run_id: Field required"),
+    "begun-nan": (b'{"id": "x", "started": NaN}', "started: Input should be"),
+    "begun-late": (b'{"id": "x", "started": 1e300}', "started: Input should be less than"),
+    "begun-before": (b'{"id": "x", "started": -1e300}', "started: Input should be greater than"),
+    "begun-text": (b'{"id": "x", "started": "today"}', "started: Input should be a valid number"),
+    "epoch": (b'{"id": "x", "epoch": 1.5}', "epoch: Input should be a valid integer"),
+    "digits": (b'{"id": "x", "epoch": ' + b"9" * 5000 + b"}", "no valid JSON"),
+    "deep": (b"[" * 100_000, "nested too deeply"),
+    "deeper": (b'{"id": "x", "a": ' + b"[" * 500 + b"]" * 500 + b"}", "nested too deeply"),
+    "large": (b" " * ((16 << 20) + 1), "16777216 are the most"),
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a run that is well, every broken one, and folders that are no runs."""
+    folder = tmp_path_factory.mktemp("broken") / "runs"
+    for name, content in {
+        "good": json.dumps(GOOD).encode(),
+        **{name: text for name, (text, _) in BROKEN.items()},
+    }.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "run.json").write_bytes(content)
+    (folder / "copy").mkdir()
+    (folder / "copy" / "run.json").write_text(json.dumps(GOOD | {"started": 4.0}))
+    (folder / "no run").mkdir()
+    (folder / "mlruns").mkdir()
+    (folder / "pipe").mkdir()
+    os.mkfifo(folder / "pipe" / "run.json")
+    (folder / "folder" / "run.json").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(root: Path) -> Iterator[TestClient]:
+    """A service with a job, started once, for each run."""
+    table = JobTable(f"sqlite:///{root.parent}/jobs.db")
+    for at, name in enumerate(("good", *BROKEN)):
+        table.add(Job(id=name, kind="train", target="t", request="r", state="running", attempt=1, submitted=100.0 - at))
+    supervisor = Supervisor(str(root), root.parent / "home", table)
+    with TestClient(create_app(str(root), supervisor), base_url="http://127.0.0.1") as one:
+        yield one
+    supervisor.stop()
+    table.close()
+
+
+def test_a_listing_shows_each_with_what_is_wrong(root: Path, client: TestClient) -> None:
+    for runs in (list_runs(str(root)), client.get("/runs").json()["runs"]):
+        assert [run["id"] for run in runs[:2]] == ["good", "copy"], "newest first, by the folders' names"
+        assert runs[0]["state"] == "done"
+        assert {run["id"] for run in runs} == {"good", "copy", *BROKEN}
+        for run in runs[2:]:
+            assert run["state"] == "broken"
+            assert BROKEN[run["id"]][1] in run["error"]
+            assert f"{run['id']}/run.json is damaged" in run["error"]
+
+
+def test_the_command_line_lists_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["attn", "ls", "--root", str(root)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    lines = capsys.readouterr().out.splitlines()
+    assert not ended.value.code
+    assert len(lines) == 2 + len(BROKEN)
+    assert lines[0].split()[:2] == ["good", "done"]
+    for line in lines[2:]:
+        assert line.split()[1] == "broken"
+        assert BROKEN[line.split()[0]][1] in line
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_run_alone_says_what_is_wrong(root: Path, client: TestClient, name: str) -> None:
+    words = BROKEN[name][1]
+    with pytest.raises(RunError) as caught:
+        RunFolder(str(root), name).state()
+    assert words in str(caught.value)
+    with pytest.raises(RunError):
+        RunFolder(str(root), name).update(state="done")
+    run = client.get(f"/runs/{name}")
+    assert (run.status_code, run.json()["state"]) == (200, "broken")
+    assert words in run.json()["error"]
+    job = client.get(f"/jobs/{name}")
+    assert (job.status_code, job.json()["state"]) == (200, "running"), "the table knows that"
+    assert words in job.json()["broken"]
+    assert "broken" in _meant(name, str(root))
+
+
+def test_a_list_of_jobs_shows_all(client: TestClient) -> None:
+    jobs = client.get("/jobs").json()["jobs"]
+    assert [job["id"] for job in jobs] == ["good", *BROKEN]
+    assert jobs[0]["broken"] is None
+    assert jobs[0]["metrics"] == {"val/mean_ap": 0.5}
+
+
+def test_no_plan_fails_because_of_them(root: Path) -> None:
+    assert {folder.run_id for folder in _folders(str(root))} == {"good", "copy", *BROKEN}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [b"a: [", b"\xff\xfe\x00", b"[1, 2]", b"a: " + b"{a: " * 500, b"a: !!binary aGVsbG8=\n", b"a: !!python/none x"],
+    ids=repr,
+)
+def test_a_broken_config(root: Path, client: TestClient, config: bytes) -> None:
+    (root / "good" / "config.yaml").write_bytes(config)
+    run = client.get("/runs/good")
+    (root / "good" / "config.yaml").unlink()
+    assert (run.status_code, run.json()["state"], run.json()["config"]) == (200, "broken", {})
+    assert "config.yaml" in run.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "shown"),
+    [
+        (b'{"kind": "step", "epoch": 1, "time": 10.0, "losses": {"loss": NaN}}', True),
+        (b'{"kind": "step", "time": 10.0, "seconds_left": "soon"}', False),
+        (b'{"kind": "step", "time": "now"}', False),
+        (b'{"kind": "step", "time": 10.0, "clock": 5}', False),
+        (b'{"kind": "step", "time": 10.0, "losses": {"a": {"b": 1}}}', False),
+        (b"[" * 10_000, False),
+        (b"[]", False),
+        (b"\xff", False),
+        (b"", False),
+    ],
+    ids=range(9),
+)
+def test_broken_progress_is_left_out(root: Path, client: TestClient, progress: bytes, shown: bool) -> None:
+    (root / "good" / "progress.json").write_bytes(progress)
+    job = client.get(f"/jobs/good?{hash(progress)}")  # another question than before, whose answer is kept for a moment
+    (root / "good" / "progress.json").unlink()
+    assert job.status_code == 200
+    assert (job.json()["progress"] is not None) == shown
+    if shown:
+        assert job.json()["progress"]["losses"] == {"loss": None}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"inputs": 1, "outputs": {}, "seconds": 1}',
+        b'{"inputs": {}, "outputs": {}, "seconds": "1"}',
+    ],
+    ids=repr,
+)
+def test_a_broken_record_of_a_stage_is_none(root: Path, record: bytes) -> None:
+    (root / "good" / "stage.json").write_bytes(record)
+    assert _record(RunFolder(str(root), "good")) is None
+
+
+@pytest.mark.parametrize(
+    "state", [*(text for text, _ in BROKEN.values()), b'{"id": "s-0002", "number": 2}'], ids=range(25)
+)
+def test_a_broken_trial_is_left_out_of_its_sweep(tmp_path: Path, state: bytes) -> None:
+    sweep = tmp_path / "s"
+    for number, text in ((1, json.dumps({"id": "x", "number": 1, "state": "done", "values": {}}).encode()), (2, state)):
+        (sweep / f"s-000{number}").mkdir(parents=True)
+        (sweep / f"s-000{number}" / "run.json").write_bytes(text)
+    (sweep / "sweep.yaml").write_text("objective: {metric: m}\n")
+    rows = read_rows(RunFolder(str(tmp_path), "s"))
+    assert [row.number for row in rows] == [1]
