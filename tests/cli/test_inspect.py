@@ -49,14 +49,15 @@ def test_an_unknown_recipe_is_told_with_its_neighbours(attn: Any) -> None:
     assert f"did you mean {name}" in done.err
 
 
-def test_ls_lists_runs_newest_first_and_passes_over_what_is_none(attn: Any, tmp_path: Path) -> None:
+def test_ls_lists_runs_newest_first_with_what_is_broken(attn: Any, tmp_path: Path) -> None:
     for name, started in (("old", 1000.0), ("new", 2000.0)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps({"id": name, "state": "done", "started": started}))
     (tmp_path / "no run").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.json").write_text("{")
-    assert [run["id"] for run in attn("ls", "--root", str(tmp_path), "--json").json["runs"]] == ["new", "old"]
+    runs = attn("ls", "--root", str(tmp_path), "--json").json["runs"]
+    assert [(run["id"], run["state"]) for run in runs] == [("new", "done"), ("old", "done"), ("broken", "broken")]
     assert "1970-01-01 00:33:20 UTC" in attn("ls", "--root", str(tmp_path)).out
 
 

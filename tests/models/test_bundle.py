@@ -46,7 +46,7 @@ def test_what_a_name_without_a_model_may_mean(tmp_path: Path) -> None:
         tiny_bundle(runs / name / "model")
     for name in ("stopped", "all", "sweep-1"):
         (runs / name).mkdir(exist_ok=True)
-        (runs / name / "run.json").write_text('{"state": "failed"}')
+        (runs / name / "run.json").write_text(json.dumps({"id": name, "state": "failed"}))
     for given, said in {
         "voc-gian": r"run's id or folder \(did you mean voc-gain\?\)$",
         "stopped": r"run's id or folder; that run is failed$",
