@@ -208,7 +208,7 @@ def test_the_command_line_reads_all_pages_and_waits_where_it_is_asked_to(
         assert jobs[0]["waiting"].endswith("1202 job(s) before it in the queue")
         service = Client(f"http://127.0.0.1:{port}")
         assert service.post("/jobs", body)["state"] == "queued"
-        assert pauses == [10.0, 10.0]
+        assert pauses == [10.1, 10.1]
         monkeypatch.setattr(cli_client, "PATIENCE_SECONDS", 5)
         with pytest.raises(RunError, match="the queue is full: 1203 jobs wait"):
             service.post("/jobs", {**body, "id": "still-more"})
