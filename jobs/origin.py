@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from attn.config.document import without_secrets
+from attn.redaction import without_secrets
 from attn.tracking.environment import environment, git_changes, pins
 from jobs.run_folder import RunFolder
 

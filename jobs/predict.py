@@ -13,6 +13,7 @@ from attn.data.decode import read_image
 from attn.data.files import FileFault, join
 from attn.errors import DataError
 from attn.prediction import PredictionConfig, Predictor, find_images, open_predictor, write_prediction
+from attn.redaction import without_secrets
 from jobs.models import open_model
 from jobs.tasks import Counter
 
@@ -68,7 +69,7 @@ def _predict(
                 found = predictor(read_image(location, max_pixels, "--max-pixels"))
             except DataError as fault:
                 problem = fault.problem if isinstance(fault, FileFault) else str(fault)
-                failed.append({"image": location, "problem": problem})
+                failed.append({"image": without_secrets(location), "problem": problem})
                 continue
             done.append(write_prediction(found, location, join(out, name)))
             told(len(done) + len(failed))

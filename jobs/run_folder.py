@@ -15,6 +15,7 @@ from typing import Any
 from attn.config.base import is_remote
 from attn.data import files, transfer
 from attn.errors import RunError
+from attn.redaction import has_login
 from attn.run_state import LARGEST_STATE, parse_run_state
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -58,6 +59,9 @@ class RunFolder:
         Args:
             run: A run's id under `root`, or its folder.
         """
+        if has_login(run):
+            raise RunError("a run's folder is named without user, password or key: set AWS_ACCESS_KEY_ID and "
+                           "AWS_SECRET_ACCESS_KEY")  # fmt: skip
         if "/" in run:
             root, _, run = run.rstrip("/").rpartition("/")
         return cls(root if is_remote(root) else os.path.abspath(root or "/"), run)

@@ -85,7 +85,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         return told(found(job_id))
 
     @router.get("/jobs/{job_id}/log", responses=MISSING, response_class=PlainTextResponse)
-    def log(job_id: str, offset: Annotated[int, Query(ge=0)] = 0, follow: bool = False) -> Response:
+    def log(job_id: str, offset: Annotated[int, Query(ge=0, lt=2**63)] = 0, follow: bool = False) -> Response:
         """The log from a byte on; `Attn-Next-Offset` says where to go on. `follow` streams until the job ends."""
         job = found(job_id)
         path = supervisor.log(job.id)
@@ -115,6 +115,9 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         job = found(job_id)
         values: dict[str, Any] = {"state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None}
         resumable = ["failed", "cancelled", "lost"]
+        if job.state in RUNNING and job.cancel is not None:
+            waits = f"`attn status {job_id} --wait` waits for that"
+            raise HTTPException(409, f"job {job_id!r} is being cancelled: resume it once it has ended; {waits}")
         if not table.change(job_id, resumable, **values) and job.state not in ("queued", *RUNNING):
             raise HTTPException(409, f"job {job_id!r} is {job.state}: there is nothing to resume")
         return told(found(job_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["LINE", "read_log"]
 
+import os
 from pathlib import Path
 
 from services.secrecy import masked
@@ -25,6 +26,8 @@ def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:
     start = max(0, offset - LINE)
     try:
         with path.open("rb") as stream:
+            if offset > os.fstat(stream.fileno()).st_size:  # where some file systems let nobody seek
+                return b"", ended
             stream.seek(start)
             data = stream.read(offset - start + CHUNK)
             more = bool(stream.peek(1))

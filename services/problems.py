@@ -4,15 +4,19 @@ from __future__ import annotations
 
 __all__ = ["add_problem_handlers", "problem"]
 
+import sqlite3
+import sys
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from attn.errors import AttnError, ConfigError
 from services.models import Problem
+from services.storage_faults import storage_fault
 from services.table import QueueFullError
 
 RETRY_SECONDS = 10
@@ -29,6 +33,15 @@ def add_problem_handlers(app: FastAPI) -> None:
             return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), error.code, headers)
         status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, ConfigError) else HTTPStatus.BAD_GATEWAY
         return problem(status, str(error), error.code)
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(SQLAlchemyError)
+    @app.exception_handler(sqlite3.Error)
+    def storage_error(request: Request, error: Exception) -> JSONResponse:
+        if (fault := storage_fault(error)) is None:
+            raise error  # nobody foresaw it
+        print(f"service: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return problem(fault.status, fault.detail, fault.code)
 
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -26,6 +26,7 @@ SHORTEST = 6
 """Shorter ones are words that stand anywhere."""
 SHAPES = (
     re.compile(rb"(?<=://)[^/\s\"'<>]+(?=@)"),
+    re.compile(rb"(?<=://)[^/\s\"'<>@:]*:[^\s\"'<>]*(?=@)"),  # a key's secret may hold a slash
     re.compile(
         rb"(?i)(?<=[?&])((?:[^?&=\s]*(?:password|passwd|pwd|token|secret|key|signature)[^?&=\s]*)=)([^&\s\"']+)"
     ),

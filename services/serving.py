@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = ["serve"]
 
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from attn.cli.service_place import ADDRESS_FILE, TOKEN_FILE, home_of
 from attn.tracking.sqlite import sqlite_uri
@@ -41,13 +43,13 @@ def serve(
         AttnError: The tokens, the database, the home or the port are not as they must be.
     """
     known = read_tokens(tokens) if tokens else {}
-    add_secrets([password] if database and (password := urlsplit(database).password) else [])
+    add_secrets(_passwords(database))
     home = Path(home_of(root))
     claim_home(home)
     table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
     supervisor = Supervisor(root, home, table, slots, ray_jobs)
-    supervisor.start()
     try:
+        supervisor.start()
         own = tokens is None and not no_token
         if own:
             known = {own_token(home / TOKEN_FILE): "admin"}
@@ -57,3 +59,14 @@ def serve(
     finally:
         supervisor.stop()
         table.close()
+
+
+def _passwords(database: str | None) -> list[str]:
+    """The password of a database's URL; of one that is none, all of it."""
+    if database is None:
+        return []
+    try:
+        password = make_url(database).password
+    except (ArgumentError, ValueError):
+        return [database]
+    return [str(password)] if password else []

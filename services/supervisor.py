@@ -25,6 +25,7 @@ from services.table import ENDED, RUNNING, Job, JobTable
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 60.0
 """How long a cancelled job may show no sign of closing its run before it is killed."""
+REPORT_SECONDS = 60.0
 CLOSING_SECONDS = 600.0
 """How long it may take in all; on a busy machine a checkpoint takes many times as long as on a quiet one."""
 
@@ -69,6 +70,7 @@ class Supervisor:
         self.runners: dict[str | None, Runner] = {None: LocalRunner(self.home)}
         self.unready: str | None = None
         self.closing: dict[str, _Closing] = {}
+        self.reported = ("", 0.0)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._loop, name="attn-supervisor", daemon=True)
 
@@ -114,7 +116,7 @@ class Supervisor:
             try:
                 self.tick()
             except Exception as error:  # the watch must not end; the next round tries again
-                _report(error)
+                self._report(error)
             self.stopping.wait(POLL_SECONDS)
 
     def tick(self) -> None:
@@ -123,13 +125,20 @@ class Supervisor:
             try:
                 self._look(job)
             except Exception as error:  # nor may one job keep the others from being watched
-                _report(error)
+                self._report(error)
         free = self.slots - len(self.table.ids(RUNNING))
         waiting = self.table.queue(free) if free > 0 else []
         self.unready = self._runner(self.ray_jobs).unready() if waiting else None
         if self.unready is None:
             for job in waiting:
                 self._start(job)
+
+    def _report(self, error: Exception) -> None:
+        """Say what went wrong in a round; the same again once a minute, since the next round is soon."""
+        text, now = f"supervisor: {type(error).__name__}: {error}", time.monotonic()
+        if text != self.reported[0] or now - self.reported[1] > REPORT_SECONDS:
+            self.reported = text, now
+            print(text, file=sys.stderr, flush=True)
 
     def _runner(self, place: str | None) -> Runner:
         """What runs the jobs of a place: also those of one that new jobs are not handed to any more."""
@@ -148,7 +157,11 @@ class Supervisor:
             return
         started = self.table.get(job.id)
         assert started is not None, "jobs are never removed"
-        self._keep(started, self._runner(started.place).start(started))
+        try:
+            self._keep(started, self._runner(started.place).start(started))
+        except OSError as error:  # a full disk, or no more processes: it has written and begun nothing
+            why = f"it could not be started: {error.strerror or error}; `attn resume {job.id}` tries again"
+            self._end(started, Ended("failed", why))
 
     def _keep(self, job: Job, seen: Running) -> None:
         if seen.kept:
@@ -241,7 +254,3 @@ def _moment_in(note: Path) -> Moment:
         return Moment(**json.loads(note.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
         return Moment(note.stat().st_mtime)
-
-
-def _report(error: Exception) -> None:
-    print(f"supervisor: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

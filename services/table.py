@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["ENDED", "RUNNING", "Job", "JobTable", "QueueFullError"]
 
 import contextlib
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from attn.errors import AttnError, RunError
 from services.database import open_engine, writing
+from services.storage_faults import storage_fault
 
 RUNNING = ("running", "unreachable")
 """States of a job that has a slot."""
@@ -124,7 +126,14 @@ class JobTable:
             self.table = _columns(metadata)
             metadata.create_all(self.engine)
             self._add_columns()
-        except (SQLAlchemyError, ImportError) as error:
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"the service's database needs the Python package {error.name}, which is not installed: install it, or "
+                "name a driver that is there, as in postgresql+psycopg2://, in --database"
+            ) from None
+        except (SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
+            if fault := storage_fault(error):
+                raise RunError(f"the service's database cannot be opened: {fault.detail}; or give --database") from None
             raise RunError(
                 f"the service's database cannot be opened ({type(error).__name__}): check --database"
             ) from None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Address", "DefaultGroup", "Overrides", "Recipe", "Root", "RunId", "Service"]
+__all__ = ["Address", "CoveredGroup", "DefaultGroup", "Overrides", "Recipe", "Root", "RunId", "Service"]
 
+import contextlib
+from collections.abc import Generator
 from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
+
+from attn.redaction import has_login, without_secrets
 
 
 def recipe_names(incomplete: str) -> list[str]:
@@ -15,6 +19,13 @@ def recipe_names(incomplete: str) -> list[str]:
     from attn.config.recipes import list_recipes
 
     return [recipe.name for recipe in list_recipes() if recipe.name.startswith(incomplete)]
+
+
+def checked_root(root: str) -> str:
+    """A root without keys in it: it is shown, and saved with runs."""
+    if has_login(root):
+        raise typer.BadParameter("must hold no user, password or key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return root
 
 
 Recipe = Annotated[
@@ -29,7 +40,7 @@ Address = Annotated[
     str | None,
     typer.Option(help="Address of a Ray cluster, or 'auto'; without it Ray runs on this machine.", show_default=False),
 ]
-Root = Annotated[str, typer.Option(help="Folder or s3:// prefix that holds the runs.")]
+Root = Annotated[str, typer.Option(help="Folder or s3:// prefix that holds the runs.", callback=checked_root)]
 RunId = Annotated[
     str | None, typer.Option("--run-id", help="Name of the run; made up when left out.", show_default=False)
 ]
@@ -37,6 +48,29 @@ Service = Annotated[
     str | None,
     typer.Option(envvar="ATTN_SERVICE", show_envvar=True, help="URL of a jobs service.", show_default=False),
 ]
+
+
+class CoveredGroup(TyperGroup):
+    """A program whose words on what is wrong with a command line repeat no password of it."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _covered():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _covered():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _covered() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        shown: Any = error  # Typer gives the class of its errors no public name
+        if isinstance(getattr(shown, "message", None), str) and hasattr(shown, "format_message"):
+            shown.message = without_secrets(shown.message)
+        raise
 
 
 class DefaultGroup(TyperGroup):

@@ -17,6 +17,7 @@ import typer
 
 from attn.cli.surroundings import check_working_directory, fault_of_surroundings
 from attn.errors import AttnError, ConfigError
+from attn.redaction import without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,16 +120,26 @@ def _as_data(error: Exception) -> dict[str, Any]:
 
 
 def _fail(text: str, data: dict[str, Any], as_json: bool) -> None:
+    """Print an error; whatever URI it repeats, without the password in it."""
     from rich.console import Console
     from rich.text import Text
 
+    text = without_secrets(text)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text("error: ", style="bold red") + Text(text))
     if as_json:
-        print(json.dumps({"error": data}), flush=True)
+        print(json.dumps({"error": _covered(data)}), flush=True)
+
+
+def _covered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _covered(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_covered(inner) for inner in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _print_traceback() -> None:
     import traceback
 
-    traceback.print_exc()
+    print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)

@@ -24,11 +24,13 @@ from attn.cli import (
     store,
     sweep,
 )
+from attn.cli.arguments import CoveredGroup
 from attn.cli.terminal import spell_what_is_lacking
 from attn.proxies import spare_loopback
 
 app = typer.Typer(
     name="attn",
+    cls=CoveredGroup,
     help="Train image classifiers by what they look at, and score their attention maps.",
     epilog="Exit status: 0 done, 1 failed, 2 bad configuration, 3 cancelled, 4 lost contact.",
     no_args_is_help=True,

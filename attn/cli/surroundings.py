@@ -10,7 +10,7 @@ import os
 from attn.errors import AttnError
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 BROKEN = (errno.EIO, errno.ESTALE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTCONN)
 ELSEWHERE = "choose another place by root=, --root, --out, TMPDIR or HOME"
 

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from attn.redaction import has_login
+
 
 class Config(BaseModel):
     """A component's configuration: unknown fields, wrong types and NaN are refused; instances cannot be changed."""
@@ -72,7 +74,7 @@ def _expanded(location: str) -> str:
     if "://" in location and not is_remote(location):
         scheme = location.partition("://")[0]
         raise ValueError(f"must be a local path or an s3://bucket/key URI; {scheme}:// is neither")
-    if is_remote(location) and "@" in location.split("/")[2]:
+    if is_remote(location) and has_login(location):
         raise ValueError("must not hold a user or password, since it is saved with the run: set AWS_ACCESS_KEY_ID and "
                          "AWS_SECRET_ACCESS_KEY instead")  # fmt: skip
     return location if is_remote(location) else os.path.expanduser(location)

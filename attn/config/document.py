@@ -19,7 +19,6 @@ __all__ = [
 ]
 
 import copy
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +27,7 @@ import yaml
 
 from attn.errors import ConfigError, Fault
 from attn.parsing import RESOLVERS, Unreadable, compose_yaml, require_tag, scalar_of, text_of_node
+from attn.redaction import without_secrets
 
 Path = tuple[str, ...]
 
@@ -42,13 +42,6 @@ MAX_KEYS = 16
 """Of the path of an override."""
 SHOWN, READ = 200, 4000
 """Characters of an override in messages, and those that are searched for secrets first."""
-
-SECRETS = (
-    # Of servers and databases: a password may hold / ? and #, though it must not.
-    (re.compile(r"((?i:https?|postgresql|mysql|mssql)[\w+]*:)/*[^\s\"']*@"), r"\1//***@"),
-    (re.compile(r"://[^/\s]*@"), "://***@"),
-    (re.compile(r"([?&][^?&=\s]*(?i:pass(?!file)|pwd|token|secret|key|signature)[^?&=\s]*=)[^&\s\"']*"), r"\1***"),
-)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -211,13 +204,6 @@ def _construct(node: yaml.Node, path: Path, name: str, document: Document) -> An
 def dump_values(values: dict[str, Any]) -> str:
     """A tree of plain values as YAML that `read_document` reads back to equal ones."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-
-
-def without_secrets(text: str) -> str:
-    """A text in which no URI shows its user, its password, or a query's password, token or key."""
-    for pattern, shown in SECRETS:
-        text = pattern.sub(shown, text)
-    return text
 
 
 def read_document(text: str, name: str) -> Document:

@@ -132,7 +132,8 @@ def test_what_is_wrong_is_a_problem(api: Server, change: dict[str, Any], status:
 def test_a_body_too_large_is_refused_with_and_without_its_length(api: Server) -> None:
     assert api.call("POST", "/jobs", b" " * (12 << 20))[0] == 413
     connection = http.client.HTTPConnection(urlsplit(api.url).netloc, timeout=60)
-    connection.request("POST", "/jobs", iter([b" " * (1 << 20)] * 12), {"Content-Type": "application/json"})
+    shown = {"Content-Type": "application/json", "Authorization": f"Bearer {api.token}"}
+    connection.request("POST", "/jobs", iter([b" " * (1 << 20)] * 12), shown)
     assert connection.getresponse().status == 413
     connection.close()
 

@@ -134,3 +134,11 @@ def test_python_prints_covered(text: bytes, capsys: pytest.CaptureFixture[str]) 
         print(text.decode(), end="", file=sys.stderr)
     out, err = capsys.readouterr()
     assert out.encode() == err.encode() == masked(text)
+
+
+@pytest.mark.parametrize("offset", [1, 6, 2**31, 2**53, 2**63 - 1])
+def test_beyond_its_end_a_log_has_nothing(tmp_path: Path, offset: int) -> None:
+    log = tmp_path / "job.log"
+    log.write_bytes(b"")
+    for ended in (False, True):
+        assert read_log(log, offset, ended=ended) == (b"", ended)

@@ -155,3 +155,14 @@ def test_entries_of_an_earlier_version_go_by_the_wall_clock(service: Service, cl
     os.utime(note, (clocks.wall - 601,) * 2)
     service.tick()
     assert (service.runner.killed, service.runner.told) == (True, 0)
+
+
+def test_what_fails_in_every_round_is_said_once_a_minute(
+    service: Service, clocks: Clocks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = service.supervisor._report  # pyright: ignore[reportPrivateUsage]
+    for _ in range(300):
+        report(OSError("the disk is full"))
+        clocks.go_by(0.3)
+    report(OSError("another"))
+    assert capsys.readouterr().err.count("the disk is full") == 2

@@ -1,0 +1,64 @@
+"""Requests at the wrong time or beyond all bounds, to the application itself: nothing runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from services.api import create_app
+from services.supervisor import Supervisor
+from services.table import Job, JobTable
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[JobTable]:
+    table = JobTable(f"sqlite:///{tmp_path}/jobs.db")
+    table.add(Job(id="j", kind="evaluate", target="absent", request="r"))
+    yield table
+    table.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path, table: JobTable) -> Iterator[TestClient]:
+    supervisor = Supervisor(str(tmp_path), tmp_path / ".service", table)
+    app = create_app(str(tmp_path), supervisor)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+    supervisor.stop()
+
+
+@pytest.mark.parametrize("state", ["running", "unreachable"])
+@pytest.mark.parametrize("now", [False, True])
+def test_a_job_that_is_being_cancelled_is_not_resumed_behind_its_back(
+    client: TestClient, table: JobTable, state: str, now: bool
+) -> None:
+    table.change("j", ["queued"], state=state)
+    assert client.post("/jobs/j/resume").status_code == 202  # it runs already
+    assert client.post(f"/jobs/j/cancel?now={now}").status_code == 202
+    refused = client.post("/jobs/j/resume")
+    assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
+    assert "is being cancelled: resume it once it has ended; `attn status j --wait`" in refused.json()["detail"]
+    job = table.get("j")
+    assert job is not None
+    assert (job.state, job.cancel) == (state, "now" if now else "seal")
+    table.end(job, "cancelled")
+    assert client.post("/jobs/j/resume").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("offset", "status"),
+    [(0, 200), (2**31, 200), (2**53, 200), (2**63 - 1, 200), (2**63, 422), (2**64, 422), (10**400, 422), (-1, 422),
+     ("1e3", 422), ("x", 422), ("", 422), ("٣", 422), ("0x10", 422), ("NaN", 422)],
+)  # fmt: skip
+def test_an_offset_is_a_place_that_a_file_may_have(
+    client: TestClient, tmp_path: Path, offset: Any, status: int
+) -> None:
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j" / "job.log").write_text("a line\n")
+    answer = client.get("/jobs/j/log", params={"offset": str(offset)})
+    assert answer.status_code == status, answer.text
+    assert (answer.headers["content-type"] == "application/problem+json") == (status != 200)
