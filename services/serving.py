@@ -14,7 +14,7 @@ from attn.tracking.sqlite import sqlite_uri
 from services.access import read_tokens
 from services.api import create_app
 from services.own_token import claim_home, own_token
-from services.secrecy import add_secrets
+from services.secrecy import add_secrets, cover_streams
 from services.server import run_server
 from services.supervisor import Supervisor
 from services.table import JobTable
@@ -42,23 +42,24 @@ def serve(
     Raises:
         AttnError: The tokens, the database, the home or the port are not as they must be.
     """
-    known = read_tokens(tokens) if tokens else {}
     add_secrets(_passwords(database))
-    home = Path(home_of(root))
-    claim_home(home)
-    table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
-    supervisor = Supervisor(root, home, table, slots, ray_jobs)
-    try:
-        supervisor.start()
-        own = tokens is None and not no_token
-        if own:
-            known = {own_token(home / TOKEN_FILE): "admin"}
-        app = create_app(root, supervisor, tokens=known, any_host=any_host)
-        told = f"token {home / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
-        run_server(app, host, port, home / ADDRESS_FILE, own_token=own, told=None if tokens else told)
-    finally:
-        supervisor.stop()
-        table.close()
+    with cover_streams():
+        known = read_tokens(tokens) if tokens else {}
+        home = Path(home_of(root))
+        claim_home(home)
+        table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
+        supervisor = Supervisor(root, home, table, slots, ray_jobs)
+        try:
+            supervisor.start()
+            own = tokens is None and not no_token
+            if own:
+                known = {own_token(home / TOKEN_FILE): "admin"}
+            app = create_app(root, supervisor, tokens=known, any_host=any_host)
+            told = f"token {home / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
+            run_server(app, host, port, home / ADDRESS_FILE, own_token=own, told=None if tokens else told)
+        finally:
+            supervisor.stop()
+            table.close()
 
 
 def _passwords(database: str | None) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from services.log import LINE, read_log
 from services.secrecy import MaskedStream, masked
+from services.serving import serve as serve_root
 from tests.leaks import leaks, under
 from tests.services.server import Server
 
@@ -142,3 +143,20 @@ def test_beyond_its_end_a_log_has_nothing(tmp_path: Path, offset: int) -> None:
     log.write_bytes(b"")
     for ended in (False, True):
         assert read_log(log, offset, ended=ended) == (b"", ended)
+
+
+def test_what_the_service_itself_prints(
+    text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_server(*arguments: object, **options: object) -> None:
+        print(text.decode(), file=sys.stderr)
+        print("cannot reach it: s3://AKIAMADEUP:made-up/for-tests@bucket", file=sys.stderr)
+
+    monkeypatch.setattr("services.serving.run_server", run_server)
+    serve_root(
+        str(tmp_path), "127.0.0.1", 0,
+        slots=1, max_queued=1, database=None, tokens=None, no_token=True, ray_jobs=None, any_host=False,
+    )  # fmt: skip
+    said = capsys.readouterr().err.encode()
+    assert not [word for word in (*HIDDEN, b"AKIA") if word in said], said
+    assert b"s3://***" in said
