@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from attn import __version__
 from attn.config.document import read_document
@@ -17,8 +16,10 @@ from attn.run_state import BROKEN
 from jobs.listing import list_runs
 from jobs.run_folder import NoSuchRunError, RunFolder, is_run_id
 from services.access import Guard
+from services.hosts import OwnNames
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
+from services.openapi import describe_problems
 from services.problems import add_problem_handlers
 from services.recent import Recent
 from services.secrecy import MaskedAnswers, add_secrets
@@ -34,15 +35,16 @@ def create_app(
     name of its own that leads here. Without a supervisor it only reads.
     """
     # The pages that FastAPI draws for its API load scripts from elsewhere.
-    app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     add_secrets(tokens or {})
     app.add_middleware(MaskedAnswers)  # innermost: an answer that is given again was covered; refusals tell nothing
     if supervisor is not None:
         app.add_middleware(Recent, version=lambda: supervisor.table.changes)
     app.add_middleware(Guard, tokens=tokens or {})
     if not any_host:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+        app.add_middleware(OwnNames)
     add_problem_handlers(app)
+    describe_problems(app)
 
     @app.get("/healthz")
     async def healthz() -> Health:

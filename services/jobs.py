@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from attn.errors import ConfigError, Fault
-from jobs.run_folder import RunFolder
+from jobs.run_folder import RunFolder, is_run_id
 from services.log import read_log
 from services.models import JobList, JobStatus, Problem
 from services.status import status_of
@@ -25,6 +26,9 @@ from services.table import ENDED, RUNNING, Job
 FOLLOW_SECONDS = 1.0
 PAGE_LIMIT = 500
 
+JobId = Annotated[str, PathParameter(examples=["gain-1"])]
+Offset = Annotated[int, Query(ge=0, lt=2**63)]
+SAME: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus, "description": "the same job as before"}}
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "no such job"}}
 CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "not in this state"}}
 
@@ -34,7 +38,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     table, router = supervisor.table, APIRouter()
 
     def found(job_id: str) -> Job:
-        job = table.get(job_id)
+        job = table.get(job_id) if is_run_id(job_id) else None  # others no database need be asked for
         if job is None:
             raise HTTPException(404, f"no job {job_id!r}; GET /jobs lists them")
         return job
@@ -42,7 +46,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     def told(job: Job) -> JobStatus:
         return status_of(job, root, supervisor.waiting(job))
 
-    @router.post("/jobs", status_code=201, responses=CONFLICT)
+    @router.post("/jobs", status_code=201, responses=SAME | CONFLICT)
     def submit(submission: Submission, response: Response) -> JobStatus:
         """Take a job in; the same submission again gives the same job (200)."""
         job = table.get(submission.id)
@@ -80,12 +84,12 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         return JobList(jobs=shown, next=shown[-1].id if len(page) > limit else None)
 
     @router.get("/jobs/{job_id}", responses=MISSING)
-    def status(job_id: str) -> JobStatus:
+    def status(job_id: JobId) -> JobStatus:
         """One job: its state, progress, time left and last scores."""
         return told(found(job_id))
 
     @router.get("/jobs/{job_id}/log", responses=MISSING, response_class=PlainTextResponse)
-    def log(job_id: str, offset: Annotated[int, Query(ge=0, lt=2**63)] = 0, follow: bool = False) -> Response:
+    def log(job_id: JobId, offset: Offset = 0, follow: bool = False) -> Response:
         """The log from a byte on; `Attn-Next-Offset` says where to go on. `follow` streams until the job ends."""
         job = found(job_id)
         path = supervisor.log(job.id)
@@ -96,7 +100,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
 
     @router.post("/jobs/{job_id}/cancel", status_code=202, responses=MISSING | CONFLICT)
-    def cancel(request: Request, job_id: str, now: bool = False) -> JobStatus:
+    def cancel(request: Request, job_id: JobId, now: bool = False) -> JobStatus:
         """End a job: its run is closed and can be resumed from its last checkpoint.
 
         `now` kills it without waiting for that, which takes the role `admin`.
@@ -110,7 +114,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         return told(found(job_id))
 
     @router.post("/jobs/{job_id}/resume", status_code=202, responses=MISSING | CONFLICT)
-    def resume(job_id: str) -> JobStatus:
+    def resume(job_id: JobId) -> JobStatus:
         """Queue a job again that failed, was cancelled or lost; it goes on from its last checkpoint."""
         job = found(job_id)
         values: dict[str, Any] = {"state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None}

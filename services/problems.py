@@ -13,12 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from attn.errors import AttnError, ConfigError
 from services.models import Problem
 from services.storage_faults import storage_fault
 from services.table import QueueFullError
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
 """After which a job that found the queue full may be sent again."""
 
@@ -45,7 +47,8 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), "http", error.headers)
+        headers = {**(error.headers or {}), "Allow": _allowed(request)} if error.status_code == 405 else error.headers
+        return problem(error.status_code, str(error.detail), "http", headers)
 
     @app.exception_handler(RequestValidationError)
     def bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -55,6 +58,16 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> JSONResponse:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why", "unexpected")
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path; Starlette names those of the first of its routes."""
+
+    def answers(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(filter(answers, METHODS))
 
 
 def problem(status: int, detail: str, code: str, headers: object = None) -> JSONResponse:

@@ -38,7 +38,11 @@ class Submission(BaseModel):
         max_duration: Seconds after which a running job is cancelled.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"id": "gain-1", "kind": "evaluate", "target": "gain@champion"}]},
+    )
 
     id: str = Field(pattern=JOB_ID)
     kind: Kind

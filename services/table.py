@@ -157,9 +157,9 @@ class JobTable:
         """
         try:
             with self._writing() as connection:
+                connection.execute(self.table.insert().values(**asdict(job)))
                 if job.state == "queued":
                     self._require_room(connection)
-                connection.execute(self.table.insert().values(**asdict(job)))
         except IntegrityError:
             return False
         return True
@@ -234,11 +234,11 @@ class JobTable:
         """
         table = self.table
         with self._writing() as connection:
-            if values.get("state") == "queued":
-                self._require_room(connection)
             result = connection.execute(
                 table.update().where(table.c.id == job_id, table.c.state.in_(states)).values(**values)
             )
+            if values.get("state") == "queued" and result.rowcount == 1:
+                self._require_room(connection)
         return result.rowcount == 1
 
     def end(self, job: Job, state: str, error: str | None = None) -> None:
@@ -252,8 +252,9 @@ class JobTable:
             self.changes += 1
 
     def _require_room(self, connection: sa.Connection) -> None:
+        """Undo a transaction, by an exception, that let more jobs wait than may."""
         query = sa.select(sa.func.count()).select_from(self.table).where(self.table.c.state == "queued")
-        if self.max_queued is not None and connection.execute(query).scalar_one() >= self.max_queued:
+        if self.max_queued is not None and connection.execute(query).scalar_one() > self.max_queued:
             raise QueueFullError(
                 f"the queue is full: {self.max_queued} jobs wait, and the service takes no more "
                 "(`attn serve --max-queued`); try again when some have started, or cancel some"

@@ -1,0 +1,69 @@
+"""What `/openapi.json` says of errors: each status where it occurs, as `application/problem+json`."""
+
+from __future__ import annotations
+
+__all__ = ["describe_problems"]
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from services.models import Problem
+
+ANYWHERE = {
+    400: "no request that can be read, or for a name that is not this service's",
+    403: "a page of another site asks, or the token's role is not enough",
+    413: "the body is larger than 1 MiB",
+    503: "all connections are being answered; `Retry-After` says when to try again",
+}
+UNAUTHORIZED = "no token of this service: `Authorization: Bearer TOKEN`"
+UNREADABLE = "a field, parameter or config is wrong; `detail` lists every fault"
+NO_STORAGE = "the service's storage, database or cluster fails or does not answer"
+FULL_QUEUE = "the queue is full; `Retry-After` says when to try again"
+QUEUEING = {("post", "/jobs"), ("post", "/jobs/{job_id}/resume")}
+OPEN = "/healthz"
+REFERENCE = {"$ref": "#/components/schemas/Problem"}
+SECONDS = {"description": "seconds", "schema": {"type": "integer"}, "required": True}
+CHALLENGE = {"description": "how to log in", "schema": {"type": "string"}, "required": True}
+HEADERS = {"401": {"WWW-Authenticate": CHALLENGE}, "429": {"Retry-After": SECONDS}, "503": {"Retry-After": SECONDS}}
+
+
+def describe_problems(app: FastAPI) -> None:
+    """Have an application's description name the errors that its guard, its server and its handlers answer with."""
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            text = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            for path, operations in text["paths"].items():
+                for method, operation in operations.items():
+                    _describe(path, method, operation)
+            components = text.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            schemas |= {"Problem": Problem.model_json_schema()}
+            for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of a 422, which nobody gets
+                schemas.pop(name, None)
+            components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            app.openapi_schema = text
+        return app.openapi_schema
+
+    app.openapi = described
+
+
+def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
+    statuses = dict(ANYWHERE)
+    if path != OPEN:
+        operation["security"] = [{"token": []}]
+        statuses |= {401: UNAUTHORIZED, 502: NO_STORAGE}
+    if operation.get("parameters") or "requestBody" in operation:
+        statuses[422] = UNREADABLE
+    if (method, path) in QUEUEING:
+        statuses[429] = FULL_QUEUE
+    answers: dict[str, Any] = operation["responses"]
+    for status, meaning in statuses.items():
+        answers.setdefault(str(status), {})["description"] = meaning
+    for status, answer in answers.items():
+        if int(status) >= 400:
+            answer["content"] = {"application/problem+json": {"schema": REFERENCE}}
+            answer["headers"] = HEADERS.get(status, {})
+    operation["responses"] = dict(sorted(answers.items()))
