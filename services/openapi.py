@@ -15,18 +15,23 @@ ANYWHERE = {
     400: "no request that can be read, or for a name that is not this service's",
     403: "a page of another site asks, or the token's role is not enough",
     413: "the body is larger than 1 MiB",
-    503: "all connections are being answered; `Retry-After` says when to try again",
+    503: "all connections are being answered, and `Retry-After` says when to try again; or a disk or database fails",
 }
 UNAUTHORIZED = "no token of this service: `Authorization: Bearer TOKEN`"
 UNREADABLE = "a field, parameter or config is wrong; `detail` lists every fault"
-NO_STORAGE = "the service's storage, database or cluster fails or does not answer"
+NO_STORAGE = "an object store or cluster fails or does not answer"
+FULL_DISK = "the service's disk is full"
 FULL_QUEUE = "the queue is full; `Retry-After` says when to try again"
 QUEUEING = {("post", "/jobs"), ("post", "/jobs/{job_id}/resume")}
 OPEN = "/healthz"
 REFERENCE = {"$ref": "#/components/schemas/Problem"}
-SECONDS = {"description": "seconds", "schema": {"type": "integer"}, "required": True}
+SECONDS = {"description": "seconds", "schema": {"type": "integer"}}
 CHALLENGE = {"description": "how to log in", "schema": {"type": "string"}, "required": True}
-HEADERS = {"401": {"WWW-Authenticate": CHALLENGE}, "429": {"Retry-After": SECONDS}, "503": {"Retry-After": SECONDS}}
+HEADERS = {
+    "401": {"WWW-Authenticate": CHALLENGE},
+    "429": {"Retry-After": SECONDS | {"required": True}},
+    "503": {"Retry-After": SECONDS},
+}
 
 
 def describe_problems(app: FastAPI) -> None:
@@ -54,7 +59,7 @@ def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
     statuses = dict(ANYWHERE)
     if path != OPEN:
         operation["security"] = [{"token": []}]
-        statuses |= {401: UNAUTHORIZED, 502: NO_STORAGE}
+        statuses |= {401: UNAUTHORIZED, 502: NO_STORAGE, 507: FULL_DISK}
     if operation.get("parameters") or "requestBody" in operation:
         statuses[422] = UNREADABLE
     if (method, path) in QUEUEING:

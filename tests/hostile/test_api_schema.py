@@ -16,7 +16,7 @@ from services.table import Job, JobTable
 
 READ, SUBMIT = "read-token-of-the-test", "submit-token-of-the-test"
 JOB = {"id": "new", "kind": "evaluate", "target": "absent"}
-COMMON = {400, 401, 403, 413, 502, 503}
+COMMON = {400, 401, 403, 413, 502, 503, 507}
 DESCRIBED: dict[tuple[str, str], set[int]] = {
     ("get", "/healthz"): {200, 400, 403, 413, 503},
     ("get", "/runs"): {200} | COMMON,
