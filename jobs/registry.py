@@ -15,7 +15,8 @@ from attn.config.document import read_document
 from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsError
 from attn.evaluation.pairing import side_by_side
 from attn.models.card import model_card
-from attn.tracking.address import shown, tracking_uri
+from attn.models.description import CONFIG, describing, read_description
+from attn.tracking.address import registry_uri, shown
 from attn.tracking.config import fault_of_alias
 from attn.tracking.sqlite import sqlite_file
 from jobs.models import model_place, open_model
@@ -55,7 +56,8 @@ def show(name: str, overrides: list[str]) -> dict[str, Any]:
     found = registry.find(name)
     described, config = registry.texts(found)
     values = read_document(config, f"{found.reference}: config.yaml").values
-    card = model_card(found.reference, described, values, found.scores)
+    with describing(Path(found.reference)):
+        card = model_card(found.reference, described, values, found.scores)
     return found.to_json() | {"description": described, "config": values, "card": card}
 
 
@@ -136,7 +138,7 @@ def open_registry(overrides: list[str]) -> Registry:
         TrackingError: It is a file that is not there.
     """
     place = model_place(overrides, only=True)
-    uri = tracking_uri(place.tracking, place.root)
+    uri = registry_uri(place.tracking, place.root)
     if (file := sqlite_file(uri)) is not None and not file.exists():
         raise TrackingError(
             f"no registry: there is no {file}. Give root= of the runs or tracking.uri= of a "
@@ -152,9 +154,14 @@ def _complete(bundle: Path, found: Registered) -> None:
     from attn.models.open import open_any
 
     open_any(bundle)
-    described = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
-    config = read_document((bundle / "config.yaml").read_text(encoding="utf-8"), "config.yaml").values
-    card = model_card(found.reference, described, config, found.scores)
+    described = read_description(bundle)
+    try:
+        text = (bundle / CONFIG).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise WeightsError(f"{found.reference}: {CONFIG} is no text of a config") from None
+    config = read_document(text, CONFIG).values
+    with describing(Path(found.reference)):
+        card = model_card(found.reference, described, config, found.scores)
     (bundle / "card.md").write_text(card, encoding="utf-8")
     (bundle / "registered.json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
 

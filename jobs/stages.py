@@ -22,7 +22,8 @@ from attn.data.files import join, list_below, read_bytes, sha256_of
 from attn.data.source import SourceConfig
 from attn.data.transfer import exists
 from attn.errors import AttnError
-from attn.models.weights import WEIGHTS, weights_file
+from attn.models.description import WEIGHTS
+from attn.models.weights import weights_file
 from attn.segmentation.labels import CUES_FILE, FileLabels
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
 from attn.tracking import Tracker, attach, create_run

@@ -1,50 +1,54 @@
 """A trained model on disk: everything that is needed to use it, and nothing that would have to be unpickled.
 
 A bundle is a folder with `state_dict.pt` (tensors only), `model.json` (network, classes, training input, attention map,
-hash of the weights; preprocessing and outputs for programs without this library) and `config.yaml` (the run's resolved
-config).
+hashes of the other files; preprocessing and outputs for programs without this library) and `config.yaml` (the run's
+resolved config).
 """
 
 from __future__ import annotations
 
 __all__ = [
-    "WEIGHTS",
     "Bundle",
-    "describing",
+    "build_with_weights",
+    "check_finite",
     "find_bundle",
     "load_bundle",
-    "load_weights",
     "read_bundle",
     "save_bundle",
-    "task_of",
     "write_bundle",
 ]
 
-import contextlib
 import difflib
 import json
-import pickle
-from collections.abc import Generator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from attn.data.files import sha256_of
 from attn.data.transforms import InputConfig
 from attn.errors import WeightsError
+from attn.models.description import (
+    CONFIG,
+    DESCRIPTION,
+    FORMAT,
+    WEIGHTS,
+    check_files,
+    describing,
+    read_description,
+    task_of,
+)
 from attn.models.network import ModelConfig, Network
 from attn.models.usage import usage
-from attn.models.weights import WEIGHTS
 from attn.run_state import BROKEN, parse_run_state
 
 if TYPE_CHECKING:
     from attn.methods.base import MapKind
 
-FORMAT = 1
+N = TypeVar("N", bound=nn.Module)
 SHOWN = 8
 
 
@@ -133,85 +137,109 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
         WeightsError: There is none, it is damaged, it is no classifier, or it was written by a newer format.
     """
     folder = find_bundle(str(target), root)
+    from attn.methods.base import MapKind  # which itself needs networks
+
     described = read_bundle(folder, "classification")
     with describing(folder):
         # The weights come from the bundle: nothing else must be there to build the network.
         model = ModelConfig.model_validate_json(json.dumps({**described["model"], "weights": None}), strict=True)
         input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
         classes, layers, kind = tuple(described["classes"]), tuple(described["layers"]), described["map_kind"]
+        if kind not in get_args(MapKind):
+            raise ValueError(f"map_kind is {kind!r}; it must be one of {', '.join(get_args(MapKind))}")
         layer, exclusive = str(described.get("layer", "last")), bool(described.get("exclusive", False))
-    network = model.build(len(classes), layers=(*layers, layer))
-    load_weights(network, folder)
+    network = build_with_weights(lambda: model.build(len(classes), layers=(*layers, layer)), folder)
     info, sha256 = described.get("info", {}), described["sha256"]
-    return Bundle(network.eval(), classes, input, kind, layers, folder, layer, info, sha256, exclusive)
+    return Bundle(network, classes, input, kind, layers, folder, layer, info, sha256, exclusive)
 
 
 def write_bundle(
     folder: Path, state_dict: dict[str, torch.Tensor], task: str, described: dict[str, Any], config_yaml: str
 ) -> None:
-    """Write a bundle of any task; `model.json` comes last, so that a folder with it is whole."""
+    """Write a bundle of any task; `model.json` comes last, so that a folder with it is whole.
+
+    Raises:
+        WeightsError: A weight is NaN or infinite.
+    """
+    check_finite(state_dict, str(folder / WEIGHTS))
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS
     torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
-    (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
-    whole = {"format": FORMAT, "task": task, **described, "sha256": sha256_of(weights)}
+    (folder / CONFIG).write_text(config_yaml, encoding="utf-8")
+    files = {name: sha256_of(folder / name) for name in (WEIGHTS, CONFIG)}
+    whole = {"format": FORMAT, "task": task, **described, "sha256": files[WEIGHTS], "files": files}
     whole |= usage(whole)
-    (folder / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
 def read_bundle(folder: Path, task: str) -> dict[str, Any]:
-    """What `model.json` says, once its weights are known to be those that it describes.
+    """What `model.json` says, once the files are known to be those that it describes.
 
     Raises:
         WeightsError: They are not, or the model does something else than `task`.
     """
-    with describing(folder):
-        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        version, theirs, expected = described["format"], task_of(described), described["sha256"]
+    described = read_description(folder)
+    version, theirs = described["format"], task_of(described)
     if version != FORMAT:
         raise WeightsError(f"{folder}: format {version} is not known to this version, which reads {FORMAT}")
     if theirs != task:
         raise WeightsError(f"{folder} holds a model for {theirs}, and one for {task} is wanted")
-    weights = folder / WEIGHTS
-    if not weights.is_file() or sha256_of(weights) != expected:
-        raise WeightsError(
-            f"{weights} is not the file that model.json describes (SHA-256 differs); copy the folder again"
-        )
+    check_files(folder, described)
     return described
 
 
-def task_of(described: dict[str, Any]) -> str:
-    """What a described model does: `classification` or `segmentation`."""
-    return str(described.get("task", "classification"))
-
-
-@contextlib.contextmanager
-def describing(folder: Path) -> Generator[None]:
-    """Within, what is read out of a bundle's `model.json` may be anything."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise WeightsError(f"{folder}/model.json is not a model description: {error}") from None
-
-
-def load_weights(network: nn.Module, folder: Path) -> None:
-    """Fill a network with a bundle's weights.
+def build_with_weights(build: Callable[[], N], folder: Path) -> N:
+    """A bundle's network with its weights, in evaluation mode; it is made once they are known to fit it.
 
     Raises:
-        WeightsError: They do not fit.
+        WeightsError: The file holds something else than tensors, they do not fit, or one holds NaN or infinity.
     """
     weights = folder / WEIGHTS
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError):
+    except Exception:  # what is no state dict can raise anything in torch's readers
         raise WeightsError(
             f"{weights} holds something else than tensors and was not opened, since opening it may run code: a model's "
             "weights are a state dict as torch.save writes it"
         ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{weights} holds something else than tensors: a state dict is expected")
+    with describing(folder), torch.device("meta"):
+        shapes = {name: value.shape for name, value in build().state_dict().items()}
+    wrong = [f"{name} is missing" for name in shapes if name not in state]
+    wrong += [f"{name!r} is unknown" for name in state if name not in shapes]
+    wrong += [
+        f"{name} has shape {tuple(state[name].shape)} and not {tuple(shape)}"
+        for name, shape in shapes.items()
+        if name in state and state[name].shape != shape
+    ]
+    wrong += [
+        f"{name} holds {value.dtype}, {value.layout}"
+        for name, value in state.items()
+        if value.is_complex() or value.is_quantized or value.is_meta or value.layout != torch.strided
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {wrong[0][:300]}{more}")
+    network = build()
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{weights} does not fit the network that model.json describes: {error}") from None
+        said = str(error).partition("\n")[0]
+        raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {said}") from None
+    check_finite(network.state_dict(), str(weights))  # as they are here: another type may hold less
+    return network.eval()
+
+
+def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise unless all weights are numbers.
+
+    Raises:
+        WeightsError: One is NaN or infinite; names its tensor.
+    """
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{where}: {name} holds NaN or infinity, as of a training that has diverged")
 
 
 def _meant(target: str, root: str) -> str:

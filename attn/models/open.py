@@ -4,11 +4,11 @@ from __future__ import annotations
 
 __all__ = ["open_any"]
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.models.bundle import Bundle, describing, find_bundle, load_bundle, task_of
+from attn.models.bundle import Bundle, find_bundle, load_bundle
+from attn.models.description import read_description, task_of
 
 if TYPE_CHECKING:
     from attn.segmentation.bundle import Segmenter
@@ -24,9 +24,7 @@ def open_any(target: str | Path, root: str = "runs") -> Bundle | Segmenter:
         WeightsError: There is none, it is damaged, or it was written by a newer format.
     """
     folder = find_bundle(str(target), root)
-    with describing(folder):
-        task = task_of(json.loads((folder / "model.json").read_text(encoding="utf-8")))
-    if task == "segmentation":
+    if task_of(read_description(folder)) == "segmentation":
         from attn.segmentation.bundle import load_segmenter
 
         return load_segmenter(folder)

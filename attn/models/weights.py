@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 __all__ = [
-    "DESCRIPTION",
-    "WEIGHTS",
     "StateDict",
     "TrainedWeights",
     "fit",
@@ -34,12 +32,11 @@ from attn.config.base import is_remote
 from attn.data.files import name_of, read_bytes, sha256_of
 from attn.data.transfer import exists
 from attn.errors import DataError, WeightsError
+from attn.models.description import DESCRIPTION, WEIGHTS
 
 log = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
-WEIGHTS, DESCRIPTION = "state_dict.pt", "model.json"
-"""Of a trained model's folder (`attn.models.bundle`): its tensors, and what describes them."""
 TIMEOUT_S = 10.0
 SHOWN = 4
 

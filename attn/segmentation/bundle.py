@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from attn.data.transforms import InputConfig
-from attn.models.bundle import describing, find_bundle, load_weights, read_bundle, write_bundle
+from attn.models.bundle import build_with_weights, find_bundle, read_bundle, write_bundle
+from attn.models.description import describing
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig
 
@@ -83,6 +84,5 @@ def load_segmenter(target: str | Path, root: str = "runs") -> Segmenter:
         input = InputConfig.model_validate_json(parts["input"], strict=True)
         inference = InferenceConfig.model_validate_json(parts["inference"], strict=True)
         classes = tuple(described["classes"])
-    network = model.build(len(classes))
-    load_weights(network, folder)
-    return Segmenter(network.eval(), classes, input, inference, folder, described.get("info", {}), described["sha256"])
+    network = build_with_weights(lambda: model.build(len(classes)), folder)
+    return Segmenter(network, classes, input, inference, folder, described.get("info", {}), described["sha256"])

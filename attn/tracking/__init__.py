@@ -16,14 +16,13 @@ __all__ = [
 ]
 
 import contextlib
-import json
 from collections.abc import Generator, Iterable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.base import Config
-from attn.tracking.address import tracking_uri
+from attn.tracking.address import registry_uri, tracking_uri
 from attn.tracking.config import TrackingConfig
 from attn.tracking.tracker import NullTracker, Tracker
 
@@ -140,12 +139,11 @@ def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: 
 
 def _opened(bundle: Path) -> tuple[Bundle | Segmenter, dict[str, Any], tuple[int, ...]]:
     """A bundle of any task, what only its task has, and the shape of its network's output."""
-    from attn.models.bundle import describing, load_bundle, task_of
+    from attn.models.bundle import load_bundle
+    from attn.models.description import read_description, task_of
     from attn.segmentation.bundle import TASK, load_segmenter
 
-    with describing(bundle):
-        task = task_of(json.loads((bundle / "model.json").read_text(encoding="utf-8")))
-    if task == TASK:
+    if (task := task_of(read_description(bundle))) == TASK:
         return load_segmenter(bundle), {"task": task}, (-1, -1, -1, -1)
     opened = load_bundle(bundle)
     return opened, {"map_kind": opened.map_kind}, (-1, -1)
@@ -159,4 +157,4 @@ def fetch_model(tracking: TrackingConfig, root: str, name: str, folder: Path) ->
     """
     from attn.tracking.mlflow_registry import Registry
 
-    return Registry(tracking_uri(tracking, root)).fetch(name, folder)[0]
+    return Registry(registry_uri(tracking, root)).fetch(name, folder)[0]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["artifact_folder", "shown", "tracking_uri"]
+__all__ = ["artifact_folder", "registry_uri", "shown", "tracking_uri"]
 
 import re
 from pathlib import Path
 
 from attn.config.base import is_remote
 from attn.errors import TrackingError
-from attn.tracking.config import TrackingConfig
+from attn.tracking.config import TrackingConfig, fault_of_uri
+from attn.tracking.login import ENVIRONMENT, environment_uri
 from attn.tracking.sqlite import sqlite_file, sqlite_uri
 
 DATABASE = "mlflow.db"
@@ -29,6 +30,21 @@ def tracking_uri(config: TrackingConfig, root: str) -> str:
             "an MLflow server, tracking.uri=sqlite:////a/local/file.db, or tracking.enabled=false"
         )
     return sqlite_uri(Path(root, DATABASE))
+
+
+def registry_uri(config: TrackingConfig, root: str) -> str:
+    """Where registered models are looked up: as `tracking_uri`, but an address of the environment is never passed over.
+
+    Raises:
+        TrackingError: As `tracking_uri`; or the environment's address is faulty.
+    """
+    given = environment_uri()
+    if config.uri is None and given is not None and (fault := fault_of_uri(given)):
+        place = re.split(r"[?#]", given.rpartition("@")[2])[0]
+        raise TrackingError(
+            f"no registry: {ENVIRONMENT} of the environment ({place}) {fault}. Change or unset it, or give tracking.uri"
+        )
+    return tracking_uri(config, root)
 
 
 def artifact_folder(uri: str) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TrackingConfig", "fault_of_alias", "untold"]
+__all__ = ["TrackingConfig", "fault_of_alias", "fault_of_uri", "untold"]
 
 import re
 from typing import Any, Self, cast
@@ -48,7 +48,7 @@ class TrackingConfig(Config):
         """Fill in what is not given, so that the run's own config says where it is recorded, on every machine."""
         if not isinstance(values, dict) or "uri" in values or (uri := environment_uri()) is None:
             return cast("Any", values)
-        if fault := _fault_of(uri):
+        if fault := fault_of_uri(uri):
             if values.get("enabled", cls.model_fields["enabled"].default) is False:
                 return cast("Any", values)
             raise ValueError(f"{ENVIRONMENT} of the environment {fault}. Change or unset it, or give tracking.uri")
@@ -66,7 +66,7 @@ class TrackingConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         # Checked on the whole and worded without the URI: messages end up in logs, and it may hold a password.
-        if self.uri is not None and (fault := _fault_of(self.uri)):
+        if self.uri is not None and (fault := fault_of_uri(self.uri)):
             raise ValueError(f"uri {fault}")
         if self.alias is not None and self.register_as is None:
             raise ValueError("alias needs register_as: only a registered model has aliases")
@@ -85,9 +85,12 @@ def untold(**values: Any) -> TrackingConfig:
     return cast("TrackingConfig", values)  # pydantic makes it one, as it checks defaults
 
 
-def _fault_of(uri: str) -> str | None:
+def fault_of_uri(uri: str) -> str | None:
     """What is wrong with a tracking URI, in words without it."""
-    scheme = urlsplit(uri).scheme.split("+")[0]
+    try:
+        scheme = urlsplit(uri).scheme.split("+")[0]
+    except ValueError:
+        return "is no address: its host, or a bracket in it, cannot be read"
     if scheme not in SCHEMES:
         return (
             f"must start with one of {', '.join(f'{name}://' for name in SCHEMES)}; MLflow no longer writes to plain "

@@ -72,6 +72,7 @@ def reported(uri: str, doing: str) -> Generator[None]:
     """Within, whatever MLflow, its database or the network raise becomes a TrackingError."""
     import requests
     import sqlalchemy.exc
+    from google.protobuf import json_format
     from mlflow.exceptions import MlflowException
 
     try:
@@ -83,6 +84,14 @@ def reported(uri: str, doing: str) -> Generator[None]:
             f"tracking at {shown(uri)}: {doing} failed: the package {error.name}, by which this database is reached, "
             "is not installed. Install it here and on every machine of the cluster, or name the driver that is there, "
             "as in postgresql+psycopg2://"
+        ) from error
+    except (json_format.Error, KeyError, TypeError, AttributeError, ValueError) as error:
+        # What requests raises is an OSError, and some of it a ValueError as well.
+        if isinstance(error, OSError) or not uri.startswith("http"):
+            raise
+        raise TrackingError(
+            f"tracking at {shown(uri)}: {doing} failed: the server's answer could not be understood "
+            f"({type(error).__name__}); check that it is an MLflow server, of this client's version"
         ) from error
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         if _refused(error):

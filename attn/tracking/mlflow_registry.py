@@ -22,7 +22,9 @@ from attn.config.document import read_document
 from attn.data.files import sha256_of
 from attn.errors import AttnError, WeightsError
 from attn.evaluation.score import Score
+from attn.files import read_regular
 from attn.models.card import model_card
+from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, read_description
 from attn.parsing import load_json
 from attn.tracking.mlflow_client import connect, hurried, reported
 from attn.tracking.registered import Reference, Registered, parse_reference
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 BUNDLE = "bundle"
-DESCRIPTION, CONFIG, WEIGHTS = "model.json", "config.yaml", "state_dict.pt"
 OF_WEIGHTS = "attn.weights"
 """Tag of a run that scored weights: their SHA-256."""
 SCORES = "attn.scores."
@@ -88,12 +89,14 @@ class Registry:
         reference = parse_reference(text)
         with hurried(), reported(self.uri, "looking up the model"):
             version, aliases = self._find(reference)
-        if "attn.sha256" not in version.tags:
+            found = _registered(version, aliases) if "attn.sha256" in version.tags else None
+        if found is None:
             raise WeightsError(
                 f"{version.name}/{version.version} was not registered by attn: it has no bundle of tensors and JSON, "
                 "and other formats are not opened, since opening them may run code that they hold"
             )
-        found = _registered(version, aliases)
+        if version.name != reference.name:  # which becomes part of a folder's name
+            raise WeightsError(f"{reference.name}: the registry answers with {version.name!r}")
         if not all(HASH.fullmatch(value) for value in (found.sha256, found.description_sha256)):
             raise WeightsError(
                 f"{found.reference}: {found.broken}: without them its files cannot be checked; register it again"
@@ -132,8 +135,11 @@ class Registry:
                 self._download(found, name, Path(scratch))
             if sha256_of(Path(scratch, DESCRIPTION)) != found.description_sha256:
                 raise _replaced(found, DESCRIPTION)
-            described = json.loads(Path(scratch, DESCRIPTION).read_text(encoding="utf-8"))
-            return described, Path(scratch, CONFIG).read_text(encoding="utf-8")
+            try:
+                config = read_regular(Path(scratch, CONFIG), MOST_BYTES).decode()
+            except (OSError, UnicodeDecodeError):
+                raise WeightsError(f"{found.reference}: {CONFIG} is no text of a config") from None
+            return read_description(Path(scratch)), config
 
     def promote(self, text: str, alias: str) -> tuple[Registered, Registered | None]:
         """Move an alias to a version.
@@ -164,7 +170,7 @@ class Registry:
 
         from attn.tracking.mlflow_model import served_from
 
-        described = json.loads((bundle / DESCRIPTION).read_text(encoding="utf-8"))
+        described = read_description(bundle)
         info = described.get("info") or {}
         tags: dict[str, Any] = {
             "attn.task": described.get("task", "classification"),
@@ -220,7 +226,7 @@ class Registry:
 
     def _describe(self, name: str, version: str, bundle: Path) -> None:
         found = _registered(self._client.get_model_version(name, version), {})
-        described = json.loads((bundle / DESCRIPTION).read_text(encoding="utf-8"))
+        described = read_description(bundle)
         config = read_document((bundle / CONFIG).read_text(encoding="utf-8"), CONFIG).values
         card = model_card(found.reference, described, config, found.scores)
         if len(card) > CARD_LENGTH:  # `show` and `get` have all of it

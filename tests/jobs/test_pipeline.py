@@ -28,7 +28,7 @@ from attn.data.files import sha256_of
 from attn.data.generated import ScenesConfig
 from attn.data.transfer import write_bytes
 from attn.errors import ConfigError, RunError
-from attn.models.weights import DESCRIPTION, WEIGHTS
+from attn.models.description import DESCRIPTION, WEIGHTS
 from attn.segmentation.labels import FileLabels
 from attn.sweep.load import read_sweep, read_trial
 from attn.tracking import create_run
