@@ -48,13 +48,13 @@ from tests.environment import without_ray
 from tests.services.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS, STEPS = 3, 64
+EPOCHS, STEPS, BATCH = 3, 64, 2
 SMALL = {
-    "data.count": 8 * STEPS,
+    "data.count": BATCH * STEPS,
     "data.size": 32,
     "input.size": 32,
     "model.widths": [8, 8, 8],
-    "training.batch_size": 8,
+    "training.batch_size": BATCH,
     "training.epochs": EPOCHS,
     "method.warmup_epochs": 1,
     "cluster.workers": 1,
