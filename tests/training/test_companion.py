@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from PIL import Image
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
@@ -26,6 +26,7 @@ from attn.training.parts import build_parts
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
 from tests.training.double import DoubleTrainer
+from tests.training.two_workers import run_two
 
 CLASSES = ("boat", "plane", "cow")
 SOURCE = ScenesConfig(count=7, size=32, seed=1, objects=(1, 1), single_label=True, classes=CLASSES[:2])
@@ -182,7 +183,7 @@ RUNS = (
 @pytest.fixture(scope="module")
 def shares(tmp_path_factory: pytest.TempPathFactory) -> list[dict[int, Any]]:
     folder = tmp_path_factory.mktemp("workers")
-    multiprocessing.spawn(_worker, (str(folder),), nprocs=2)
+    run_two(_worker, str(folder))
     return [torch.load(folder / f"found-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
