@@ -152,21 +152,33 @@ def radosgw_node(ceph_installed: None) -> Iterator[ceph.Radosgw]:
         yield node
 
 
-@pytest.fixture
-def radosgw(request: pytest.FixtureRequest, radosgw_node: ceph.Radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new bucket's URI on a real S3 server, which boto3 finds by the environment."""
+@pytest.fixture(scope="session")
+def radosgw_client(radosgw_node: ceph.Radosgw) -> Iterator[Any]:
+    """A client of Ceph's gateway: a new one for each bucket would read boto3's description of S3 again."""
     import boto3
 
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in radosgw_node.environment.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        # A session of its own: boto3's default one would keep another server's keys.
+        client = boto3.Session().client("s3")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def radosgw(
+    request: pytest.FixtureRequest, radosgw_node: ceph.Radosgw, radosgw_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """A new bucket's URI on a real S3 server, which boto3 finds by the environment."""
     assert request.node.get_closest_marker("optional"), "a parameter that asks for radosgw is to be marked so"
     for name, value in radosgw_node.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", *CHECKSUMS):  # a Ray session sets the latter, and leaves them behind
         monkeypatch.delenv(name, raising=False)
     bucket = f"attn-{uuid.uuid4().hex[:12]}"
-    # A session of its own: boto3's default one would keep another server's keys.
-    client = boto3.Session().client("s3")
-    client.create_bucket(Bucket=bucket)
-    client.close()
+    radosgw_client.create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
 
 
