@@ -44,6 +44,7 @@ from attn.models.description import (
 from attn.models.network import ModelConfig, Network
 from attn.models.usage import usage
 from attn.run_state import BROKEN, parse_run_state
+from attn.tensor_files import save_tensors
 
 if TYPE_CHECKING:
     from attn.methods.base import MapKind
@@ -164,7 +165,7 @@ def write_bundle(
     check_finite(state_dict, str(folder / WEIGHTS))
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS
-    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
+    save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, weights)
     (folder / CONFIG).write_text(config_yaml, encoding="utf-8")
     files = {name: sha256_of(folder / name) for name in (WEIGHTS, CONFIG)}
     whole = {"format": FORMAT, "task": task, **described, "sha256": files[WEIGHTS], "files": files}

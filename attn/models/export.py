@@ -9,6 +9,7 @@ __all__ = ["FORMATS", "ExportError", "Exported", "export_model", "silenced"]
 
 import contextlib
 import importlib.util
+import io
 import json
 import logging
 import tempfile
@@ -200,7 +201,9 @@ def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, b
 
 
 def _write_program(program: ExportedProgram, file: Path, described: str) -> Run:
-    torch.export.save(program, file, extra_files={METADATA: described})
+    written = io.BytesIO()  # a disk that refuses would end the process: PyTorch's writer cannot be told so
+    torch.export.save(program, written, extra_files={METADATA: described})
+    file.write_bytes(written.getbuffer())
     loaded = torch.export.load(file).module()
     return lambda images: tuple(loaded(images))
 

@@ -17,6 +17,7 @@ import torch
 
 from attn.data.files import sha256_of
 from attn.errors import WeightsError
+from attn.tensor_files import save_tensors
 
 SHARED_FILE = "training.pt"
 
@@ -83,8 +84,8 @@ def save_checkpoint(
         own: What is this rank's alone (states of its random generators).
     """
     if rank == 0:
-        torch.save({**shared, "position": asdict(position), "world": world}, folder / SHARED_FILE)
-    torch.save(own, folder / _rank_file(rank))
+        save_tensors({**shared, "position": asdict(position), "world": world}, folder / SHARED_FILE)
+    save_tensors(own, folder / _rank_file(rank))
     write_manifest(folder, rank)
 
 
