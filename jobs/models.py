@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from attn.config.base import is_remote
+from attn.config.document import parse_override
 from attn.config.evaluate import ModelPlace
 from attn.config.resolve import resolve
 from attn.data import transfer
 from attn.data.files import name_of
 from attn.data.transforms import InputConfig
-from attn.errors import WeightsError
+from attn.errors import Fault, WeightsError
 from attn.models.bundle import load_bundle
 from attn.tracking import fetch_model
 from jobs.checkpoint_transfer import download_folder
@@ -60,7 +61,12 @@ def model_place(overrides: list[str], *, only: bool = False) -> ModelPlace:
     Raises:
         ConfigError: A field is not known, or its value is not valid.
     """
-    of_place = [text for text in overrides if only or re.match(r"(root|tracking\.\w+)=", text)]
+    parsed = [(text, parse_override(text)) for text in overrides]
+    of_place = [
+        text
+        for text, found in parsed
+        if only or (not isinstance(found, Fault) and found[0][0] in ModelPlace.model_fields)
+    ]
     return resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from attn.data.roots import VARIABLE as DATA_ROOTS
 from attn.errors import RunError
 from attn.proxies import spare_loopback
 from attn.s3 import CHECKSUMS, checksums
@@ -67,7 +68,8 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
             _start_local({**quiet, "include_dashboard": dashboard})
         else:
             # The nodes of a cluster do not start their workers with this process's environment.
-            ray.init(address, runtime_env={"env_vars": {name: os.environ[name] for name in CHECKSUMS}}, **quiet)
+            given = {name: os.environ[name] for name in (*CHECKSUMS, DATA_ROOTS) if name in os.environ}
+            ray.init(address, runtime_env={"env_vars": given}, **quiet)
     except Exception as error:  # Ray raises bare Exceptions here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"

@@ -9,17 +9,19 @@ import signal
 import sys
 from typing import Any
 
+from attn.config.kinds import KINDS
 from attn.data import files, transfer
+from attn.data.roots import limit_reading
 from attn.errors import AttnError
 from services.secrecy import cover_streams, masked
-from services.submission import Submission, load
+from services.submission import Submission
 
 
 def main(file: str) -> int:
     """Run the job that a file describes, and leave its exit status beside it.
 
     Args:
-        file: JSON of `submission` and `root`, on a disk or in an object store.
+        file: JSON of `submission`, `root` and `data_roots`, on a disk or in an object store.
     """
     signal.signal(signal.SIGTERM, _interrupt)  # until Ray brings its own
     status, error = 1, "the job ended unexpectedly; its log says why"
@@ -29,7 +31,7 @@ def main(file: str) -> int:
         print(f"error: {fault}: the service's root must be one place for all machines", file=sys.stderr, flush=True)
         return 2
     try:
-        result = _run(Submission.model_validate(told["submission"]), told["root"])
+        result = _run(Submission.model_validate(told["submission"]), told["root"], tuple(told["data_roots"]))
         print(json.dumps(result), flush=True)
         status, error = 0, ""
     except KeyboardInterrupt:
@@ -47,13 +49,27 @@ def main(file: str) -> int:
     return status
 
 
-def _run(job: Submission, root: str) -> dict[str, Any]:
-    from jobs.run_folder import RunFolder
+def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, Any]:
+    """Run a job, which reads what the service lets its clients read, and refuses any config that would do more.
 
-    if job.kind in ("train", "segment", "pipeline", "sweep") and RunFolder(root, job.id).exists():
+    One that goes on has its config from the run's folder, where only one that was not refused can be.
+    """
+    from attn.config.resolve import held_against
+    from jobs.run_folder import RunFolder
+    from services.reach import Reach
+
+    limit_reading((root, *data_roots))
+    if job.kind in KINDS and RunFolder(root, job.id).exists():
         from jobs.resume import resume
 
         return resume(job.id, root=root, address=job.address)
+    with held_against(Reach(root, data_roots).run):
+        return _begin(job, root)
+
+
+def _begin(job: Submission, root: str) -> dict[str, Any]:
+    from services.admission import load
+
     if job.kind in ("train", "segment"):
         from jobs import train
 

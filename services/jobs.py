@@ -18,8 +18,9 @@ from attn.errors import ConfigError, Fault
 from jobs.run_folder import RunFolder, is_run_id
 from services.log import read_log
 from services.models import JobList, JobStatus, Problem
+from services.planning import Planner
 from services.status import status_of
-from services.submission import JOB_ID, Submission, check, plan_of
+from services.submission import JOB_ID, Submission
 from services.supervisor import Supervisor
 from services.table import ENDED, RUNNING, Job
 
@@ -35,7 +36,7 @@ CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "descriptio
 
 def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     """Routes over a supervisor's table."""
-    table, router = supervisor.table, APIRouter()
+    table, router, planner = supervisor.table, APIRouter(), Planner(root, supervisor.home.data_roots)
 
     def found(job_id: str) -> Job:
         job = table.get(job_id) if is_run_id(job_id) else None  # others no database need be asked for
@@ -51,7 +52,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         """Take a job in; the same submission again gives the same job (200)."""
         job = table.get(submission.id)
         if job is None:
-            check(submission, root)
+            planner.check(submission)
             if RunFolder(root, submission.id).exists():
                 raise HTTPException(409, f"there is a run {submission.id!r} already, which no job here made")
             asked = submission.model_dump(exclude={"id"})
@@ -68,7 +69,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     def plan(submission: Submission) -> dict[str, Any]:
         """What a submission would run; starts nothing."""
         counts = table.counts()
-        return plan_of(submission, root) | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
+        return planner.plan(submission) | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
 
     @router.get("/jobs")
     def jobs(

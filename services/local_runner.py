@@ -34,7 +34,7 @@ class LocalRunner:
 
     def start(self, job: Job) -> Running:
         order, log = self.home.file(job, "json"), self.home.log(job.id)
-        order.write_text(order_text(job, self.home.root, job.address), encoding="utf-8")
+        order.write_text(order_text(job, self.home, job.address), encoding="utf-8")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stream:
             child = subprocess.Popen(

@@ -15,14 +15,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from attn.errors import AttnError, ConfigError
+from attn.errors import AttnError
 from services.models import Problem
 from services.storage_faults import storage_fault
-from services.table import QueueFullError
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
-"""After which a job that found the queue full may be sent again."""
+"""After which what found the service full may be sent again."""
+
+STATUS = {
+    "config": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "refused": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "busy": HTTPStatus.TOO_MANY_REQUESTS,
+    "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
+}
+"""Of an error's code, where it is the client that can do something about it."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -30,11 +37,9 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(AttnError)
     def attn_error(request: Request, error: AttnError) -> JSONResponse:
-        if isinstance(error, QueueFullError):
-            headers = {"Retry-After": str(RETRY_SECONDS)}
-            return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), error.code, headers)
-        status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, ConfigError) else HTTPStatus.BAD_GATEWAY
-        return problem(status, str(error), error.code)
+        status = STATUS.get(error.code, HTTPStatus.BAD_GATEWAY)
+        later = {"Retry-After": str(RETRY_SECONDS)} if status == HTTPStatus.TOO_MANY_REQUESTS else None
+        return problem(status, str(error), error.code, later)
 
     @app.exception_handler(OSError)
     @app.exception_handler(SQLAlchemyError)

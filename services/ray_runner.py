@@ -12,10 +12,10 @@ import time
 from typing import Any
 
 from attn.data import files, transfer
+from attn.data.roots import PRIVATE
 from attn.errors import AttnError
 from jobs.boot_clock import Moment
 from services.job_server import JobServer, JobServerError, LostContactError
-from services.places import HOME
 from services.runner import Away, Ended, Home, Running, Seen, by_status, order_text, signal_name
 from services.secrecy import masked
 from services.table import Job
@@ -107,7 +107,7 @@ class RayRunner:
         return f"attn-{job.id}-{job.attempt - back}-{own}"
 
     def _order(self, job: Job) -> str:
-        return f"{self.home.root}/{HOME}/jobs/{job.id}.{job.attempt}.json"
+        return f"{self.home.root}/{PRIVATE}/jobs/{job.id}.{job.attempt}.json"
 
     def _look(self, job: Job, name: str) -> Seen:
         born = job.born
@@ -141,7 +141,7 @@ class RayRunner:
             if before is not None and before["status"] not in ENDED:  # it was given up, out of contact
                 self.server.stop(self._name(job, back=1))
                 raise JobServerError("its last attempt still runs there, and was told to end")
-            transfer.write_bytes(self._order(job), order_text(job, self.home.root, "auto").encode())
+            transfer.write_bytes(self._order(job), order_text(job, self.home, "auto").encode())
             line, wait = _line("services.driver", self._order(job)), str(int(self.grace))
             self.server.submit(name, line, environment={"RAY_JOB_STOP_WAIT_TIME_S": wait})
             told = self.server.job(name) or {}

@@ -68,10 +68,15 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of this machine that holds what is the service's own."""
+    """The folder of this machine that holds what is the service's own.
+
+    Attributes:
+        data_roots: What jobs may read besides what lies under the root.
+    """
 
     root: str
     path: Path
+    data_roots: tuple[str, ...] = ()
 
     def file(self, job: Job, name: str) -> Path:
         """A file of a job's present attempt."""
@@ -83,13 +88,13 @@ class Home:
         return Path(folder.path("job.log")) if folder.is_local else self.path / "jobs" / f"{job_id}.log"
 
 
-def order_text(job: Job, root: str, address: str | None) -> str:
+def order_text(job: Job, home: Home, address: str | None) -> str:
     """What a driver is to do, as the JSON that it reads."""
     submission = Submission(
         id=job.id, kind=job.kind, target=job.target, config=job.config,  # pyright: ignore[reportArgumentType]
         overrides=job.overrides or [], address=address,
     )  # fmt: skip
-    return json.dumps({"submission": submission.model_dump(), "root": root})
+    return json.dumps({"submission": submission.model_dump(), "root": home.root, "data_roots": home.data_roots})
 
 
 def by_status(status: int, error: str | None, *, told: bool) -> Ended:

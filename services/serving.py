@@ -32,6 +32,7 @@ def serve(
     no_token: bool,
     ray_jobs: str | None,
     any_host: bool,
+    data_roots: tuple[str, ...],
 ) -> None:
     """Serve the jobs and runs under a root until interrupted; jobs go on without the service.
 
@@ -48,7 +49,7 @@ def serve(
         home = Path(home_of(root))
         claim_home(home)
         table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
-        supervisor = Supervisor(root, home, table, slots, ray_jobs)
+        supervisor = Supervisor(root, home, table, slots, ray_jobs, data_roots)
         try:
             supervisor.start()
             own = tokens is None and not no_token

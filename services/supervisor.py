@@ -50,16 +50,26 @@ class Supervisor:
     `home` holds what is the service's own: a lock, each job's order and exit status, and the logs of remote roots.
     """
 
-    def __init__(self, root: str, home: Path, table: JobTable, slots: int = 1, ray_jobs: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        home: Path,
+        table: JobTable,
+        slots: int = 1,
+        ray_jobs: str | None = None,
+        data_roots: tuple[str, ...] = (),
+    ) -> None:
         """Take the home for this service.
 
         Args:
+            data_roots: Folders and prefixes that jobs may read besides the root.
             ray_jobs: URL of the job server that new jobs are handed to; without one they run on this machine.
 
         Raises:
             RunError: Another service has it.
         """
-        self.root, self.home, self.table, self.slots, self.ray_jobs = root, Home(root, home), table, slots, ray_jobs
+        self.root, self.table, self.slots, self.ray_jobs = root, table, slots, ray_jobs
+        self.home = Home(root, home, data_roots)
         (home / "jobs").mkdir(parents=True, exist_ok=True, mode=0o700)
         self.lock = (home / "lock").open("w")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["serve"]
 
+import os
 import re
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,13 @@ def serve(
         str | None,
         typer.Option(help="http://HEAD:8265, a Ray cluster's job server, to run jobs there.", show_default=False),
     ] = None,
+    data_root: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIR", show_default=False,
+            help="Folder or s3:// prefix that jobs may read besides the root; may be given several times.",
+        ),
+    ] = None,
 ) -> Result:  # fmt: skip
     """Run jobs and answer questions about runs over HTTP, until interrupted; jobs go on without it."""
     if host not in LOOPBACK and tokens is None:
@@ -74,9 +82,31 @@ def serve(
         absolute_root(root), host, port,
         slots=slots, max_queued=max_queued, database=database, tokens=tokens, no_token=no_token, ray_jobs=ray_jobs,
         any_host=host not in LOOPBACK,
+        data_roots=tuple(map(_data_root, data_root or [])),
     )  # fmt: skip
 
     def show(console: Console) -> None:
         console.print("stopped")
 
     return Result({"stopped": True}, show)
+
+
+def _data_root(given: str) -> str:
+    """A folder or prefix that clients' jobs may read.
+
+    Raises:
+        ConfigError: There is no such folder, or it is no place.
+    """
+    from attn.cli.service_place import absolute_root
+    from attn.config.base import is_remote
+    from attn.config.document import without_secrets
+
+    place, shown = absolute_root(given), f"--data-root {without_secrets(given)}"
+    if is_remote(place):
+        if not place.removeprefix("s3://").strip("/") or "@" in place:
+            raise ConfigError([Fault(shown, "is no prefix of an object store", "s3://bucket or s3://bucket/prefix")])
+    elif not os.path.isdir(place):
+        raise ConfigError(
+            [Fault(shown, "is no folder of this machine", "a folder that is there, or s3://bucket/prefix")]
+        )
+    return place

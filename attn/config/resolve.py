@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["dump_config", "drop_other_members", "override", "parse_config", "rank", "read_text", "resolve"]
+__all__ = [
+    "Objection",
+    "drop_other_members",
+    "dump_config",
+    "held_against",
+    "override",
+    "parse_config",
+    "rank",
+    "read_text",
+    "resolve",
+]
 
+import contextlib
 import difflib
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -34,6 +45,20 @@ MOST_FAULTS = 100
 MAX_BYTES = 4 << 20
 SHOWN = 200
 """Characters of a wrong value in a message."""
+Objection = tuple[Path, str, str]
+"""To a value of a config: its path, what is wrong, what would be right."""
+Check = Callable[[Config], Iterable[Objection]]
+_checks: list[Check] = []
+
+
+@contextlib.contextmanager
+def held_against(check: Check) -> Generator[None]:
+    """Within, in every thread, a config is refused to which a check objects, however it comes to be resolved."""
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
 
 
 def resolve(
@@ -96,6 +121,8 @@ def parse_config(kind: type[C], document: Document) -> C:
         if len(details) > MOST_FAULTS:
             faults.append(Fault("config", f"and {len(details) - MOST_FAULTS} more"))
     else:
+        for path, message, hint in [objection for check in _checks for objection in check(config)]:
+            faults.append(Fault(document.place(path), f"{'.'.join(path)} {message}", hint))
         if not faults:
             return config
     raise ConfigError(faults)
@@ -111,7 +138,7 @@ def read_text(path: str) -> str:
     """The text of a config file.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: It cannot be read, or is larger than any config.
     """
     try:
         return read_regular(path, MAX_BYTES).decode()

@@ -13,6 +13,8 @@ __all__ = [
     "name_of",
     "not_there",
     "read_bytes",
+    "reading_fault",
+    "require_allowed",
     "sha256_of",
     "split",
     "stem_of",
@@ -20,12 +22,15 @@ __all__ = [
 ]
 
 import hashlib
+import json
 import os
 import posixpath
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 from attn.config.base import is_remote
+from attn.data.roots import may_read
 from attn.errors import DataError
 from attn.files import Unfit, read_regular, too_large
 from attn.s3 import client, reason
@@ -105,9 +110,13 @@ def within(root: str, relative: str, where: str) -> str:
 def read_bytes(location: str, most: int = MAX_BYTES) -> bytes:
     """The content of a file.
 
+    Args:
+        most: Bytes that it may have.
+
     Raises:
-        FileFault: It is missing, not a file, has more than so many bytes or cannot be read; says why.
+        FileFault: It is missing, not a file, too large, not to be read by this process, or cannot be; says why.
     """
+    require_allowed(location)
     if is_remote(location):
         return _read_object(location, most)
     try:
@@ -120,6 +129,36 @@ def read_bytes(location: str, most: int = MAX_BYTES) -> bytes:
         raise FileFault(location, f"cannot be read ({error.strerror or type(error).__name__})") from None
     except ValueError as error:
         raise FileFault(location, f"cannot be a file's name ({error})") from None
+
+
+def require_allowed(location: str) -> None:
+    """Refuse what lies where this process does not read.
+
+    Raises:
+        FileFault: It is limited to other folders.
+    """
+    if not may_read(location):
+        raise FileFault(location, "lies in none of the folders that the service reads for its clients: its root, and "
+                        "those that it was started with, by attn serve --data-root DIR")  # fmt: skip
+
+
+def reading_fault(error: Exception) -> str:
+    """What kept a parser from reading a file, in words of its own: a parser's message may quote what it read.
+
+    A file that turns out to be none of its kind may be anybody's, and whoever sees the message need not be the one who
+    may read the file.
+    """
+    match error:
+        case json.JSONDecodeError():
+            return f"at line {error.lineno}, column {error.colno}"
+        case UnicodeDecodeError():
+            return f"byte {error.start + 1} is not {error.encoding}"
+        case ElementTree.ParseError():
+            return f"at line {error.position[0]}, column {error.position[1] + 1}"
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:
+            return type(error).__name__
 
 
 def sha256_of(path: Path) -> str:
@@ -145,6 +184,7 @@ def list_below(folder: str) -> list[str]:
 
 
 def _listing(folder: str) -> tuple[list[str], list[str]]:
+    require_allowed(folder)
     if is_remote(folder):
         files, folders = _list_objects(folder)
     else:

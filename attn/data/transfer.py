@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attn.config.base import is_remote
 from attn.data.files import FileFault, split
+from attn.data.roots import may_read
 from attn.errors import RunError
 from attn.s3 import client, reason
 
@@ -50,11 +51,13 @@ def write_bytes(location: str, data: bytes) -> None:
 
 
 def size(location: str) -> int | None:
-    """Bytes of a file, or None where there is none.
+    """Bytes of a file, or None where there is none, or none that this process reads.
 
     Raises:
         FileFault: The object store does not answer or refuses.
     """
+    if not may_read(location):
+        return None
     if not is_remote(location):
         path = Path(location)
         return path.stat().st_size if path.is_file() else None

@@ -24,8 +24,8 @@ LOWER = ("train/loss", "val/loss")
 """Figures that are the better the lower they are; of the other terms of a loss a sweep's author knows."""
 _FAR = 10_000
 """Epochs to look ahead where their number depends on the data."""
-_APART = frozenset({"store", "checkpoint", "tracking"})
-"""Sections whose fields change neither a training nor its scores; those of the store change its own figures."""
+_APART = frozenset({"root", "store", "checkpoint", "tracking"})
+"""What changes neither a training nor its scores, by its first name; the store's fields change its own figures."""
 _WARMUP = "method.warmup_epochs"
 _OF_PIPELINE = ("miou", "miou_crf", "cue_miou", "cue_miou_all", "cue_coverage", "cue_precision")
 

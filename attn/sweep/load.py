@@ -227,13 +227,16 @@ def _flatten(document: Document, section: str, is_leaf: Any) -> None:
         return
     flat: dict[str, Any] = {}
 
+    def put(path: tuple[str, ...], value: Any) -> None:
+        name, place = ".".join(path).strip(), document.place((section, *path))  # as an override's name is read
+        flat[name] = value
+        document.places[(section, name)] = place
+
     def walk(node: dict[str, Any], path: tuple[str, ...]) -> None:
         for key, value in node.items():
             here = (*path, key)
             if is_leaf(value):
-                flat[".".join(here)] = value
-                place = document.place((section, *here))
-                document.places[(section, ".".join(here))] = place
+                put(here, value)
             else:
                 walk(value, here)
 

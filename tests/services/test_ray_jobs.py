@@ -70,11 +70,12 @@ def test_a_job_runs_on_the_cluster_once_and_its_log_comes_home(stage: Stage) -> 
     few = [*SCENES, "data.count=4"]
     server.call("POST", "/jobs", {"id": "good", "kind": "evaluate", "target": "tiny", "overrides": few})
     server.call("POST", "/jobs", {"id": "bad", "kind": "evaluate", "target": "tiny; touch x", "overrides": []})
-    server.call("POST", "/jobs", {"id": "wrong", "kind": "evaluate", "target": "tiny", "overrides": ["data.sise=4"]})
+    layer = [*few, "evaluation.layer=nowhere"]
+    server.call("POST", "/jobs", {"id": "wrong", "kind": "evaluate", "target": "tiny", "overrides": layer})
     done = server.until("good", "done", "failed", "lost")
     assert done["state"] == "done", server.call("GET", "/jobs/good/log")[1]
     wrong = server.until("wrong", "done", "failed", "lost")
-    assert (wrong["state"], "data.sise" in wrong["error"]) == ("failed", True)  # its words, not Ray's
+    assert (wrong["state"], "nowhere" in wrong["error"]) == ("failed", True)  # its words, not Ray's
     assert server.call("GET", "/jobs/bad")[0] == 404
     (job,) = cluster.jobs("good")
     assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0)

@@ -1,0 +1,173 @@
+"""Whether a submission may become a job: it is resolved as the job itself would, and held against the service's reach.
+
+It is done in a process of its own (`services.planning`). The job holds every config that it resolves against the same.
+"""
+
+from __future__ import annotations
+
+__all__ = ["admit", "load"]
+
+import contextlib
+import itertools
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from attn.config.base import Config, Location
+from attn.config.document import Document, dump_values, layered, parse_override, read_document
+from attn.config.evaluate import EvaluateConfig, EvaluateStoreConfig
+from attn.config.kinds import KINDS, read_config, require_kind
+from attn.config.maps import MapsConfig
+from attn.config.pipeline import read_pipeline
+from attn.config.recipes import recipe_text
+from attn.config.resolve import Objection, held_against, override, resolve
+from attn.config.run import RunConfig
+from attn.data.files import read_bytes
+from attn.data.transfer import exists
+from attn.errors import AttnError, ConfigError, Fault
+from attn.sweep import SweepConfig
+from attn.sweep.load import read_sweep, trial_config
+from jobs.models import model_place, scored_data
+from jobs.pipeline import LONGEST_ID as PIPELINE_ID
+from services.reach import Reach, model_folder
+from services.submission import Submission
+
+MOST_POINTS = 1000
+"""Combinations of searched texts that are looked at; numbers lead nowhere."""
+NOT_ROOT = "is not the service's root"
+
+
+def admit(submission: Submission, reach: Reach) -> Any:
+    """Check a submission; gives what `load` does, None of a kind that takes a model's config.
+
+    Raises:
+        ConfigError: With all faults of the config, and all that would have it write, read or call what it must not.
+    """
+    faults: list[Fault] = []
+    if submission.address not in (None, "auto", os.environ.get("RAY_ADDRESS")):
+        faults.append(Fault("address", "is not the service's own cluster", "`auto`, or RAY_ADDRESS of the service"))
+    if submission.kind == "pipeline" and len(submission.id) > PIPELINE_ID:
+        faults.append(Fault("id", "is too long for a pipeline, whose stages add to it", f"{PIPELINE_ID} at most"))
+    loaded = None
+    try:
+        faults += _roots(submission, reach)
+        with held_against(reach.submitted):
+            loaded = load(submission, reach.root) if submission.kind in KINDS else _of_model(submission, reach)
+    except ConfigError as error:
+        faults += error.faults
+    if submission.kind == "sweep" and loaded is not None:
+        config, base = loaded
+        faults += _trials(config, base, reach)
+    if faults:
+        raise ConfigError(list(dict.fromkeys(faults)))
+    return loaded
+
+
+def load(submission: Submission, root: str) -> Any:
+    """The config of a job that has one, with the service's root; of a sweep with its base's text.
+
+    Raises:
+        ConfigError: With all faults. Recipes are taken by their names: no other file of this machine is read.
+    """
+    text, name = _text(submission)
+    require_kind(read_document(text, name), [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
+    overrides = [*submission.overrides, f"root={root}"]
+    match submission.kind:
+        case "pipeline":
+            return read_pipeline(text, name, overrides, find=recipe_text)
+        case "sweep":
+            return read_sweep(text, name, overrides, find=recipe_text)
+        case _:
+            return read_config(text, name, overrides)
+
+
+def _text(submission: Submission) -> tuple[str, str]:
+    return (submission.config, "config") if submission.config is not None else recipe_text(submission.target)
+
+
+def _roots(submission: Submission, reach: Reach) -> Iterator[Fault]:
+    """Another root than the service's, which the service's own takes the place of."""
+    said = Document()
+    override(said, submission.overrides)
+    given = layered(read_document(*_text(submission)), said) if submission.kind in KINDS else said
+    if "root" not in given.values:
+        return
+    with contextlib.suppress(ValidationError):
+        if TypeAdapter[str](Location).validate_python(given.values["root"], strict=True) in (
+            os.path.abspath("runs"),
+            reach.root,
+        ):
+            return
+    yield Fault(given.place(("root",)), f"root {NOT_ROOT}", "leave it out")
+
+
+def _of_model(submission: Submission, reach: Reach) -> None:
+    """Check a job whose config is a model's, changed by overrides. The model need not be there yet.
+
+    What then depends on the model's own data is held against the reach when the job begins.
+    """
+    if model_folder(submission.target) is not None:
+        raise ConfigError(
+            [Fault("target", f"{submission.target} is a folder of the service's machine", "a run's name")]
+        )
+    overrides = [*submission.overrides, f"root={reach.root}"]
+    model_place(overrides)
+    data = _trained_data(reach.root, submission.target)
+    if data is None:
+        data, parsed = {"source": "scenes"}, [(text, parse_override(text)) for text in overrides]
+        keys = [() if isinstance(found, Fault) else found[0] for _, found in parsed]
+        if not {("data",), ("data", "source")} & set(keys):
+            overrides = [text for (text, _), key in zip(parsed, keys, strict=True) if key[:1] != ("data",)]
+    text = {"tracking": {"enabled": False}, "data": data}
+    kinds = (EvaluateConfig, EvaluateStoreConfig) if submission.kind == "evaluate" else (MapsConfig,)
+    faults: list[Fault] = []
+    for kind in kinds:
+        try:
+            resolve(kind, dump_values(text), f"{submission.target}: config.yaml", overrides)
+        except ConfigError as error:
+            faults += error.faults
+        else:
+            return
+    raise ConfigError(faults)
+
+
+def _trained_data(root: str, target: str) -> dict[str, Any] | None:
+    """The data that a run's model was trained on; None where there is no such run yet."""
+    for place in (f"{root}/{target}/model/config.yaml", f"{root}/{target}/config.yaml"):
+        with contextlib.suppress(AttnError, UnicodeDecodeError):
+            if exists(place):
+                values = read_document(read_bytes(place).decode(), place).values
+                return scored_data(values) if isinstance(values.get("data"), dict) else None
+    return None
+
+
+def _trials(config: SweepConfig, base: str, reach: Reach) -> Iterator[Fault]:
+    """What a sweep's trials would do that they must not, at every point that differs in texts.
+
+    Each value by itself was resolved when the sweep was read; several may mean something else together.
+    """
+    texts = {
+        name: dimension.choices
+        for name, dimension in config.space.items()
+        if dimension.choices and any(isinstance(choice, str) for choice in dimension.choices)
+    }
+    if (count := math.prod(map(len, texts.values()))) > MOST_POINTS:
+        yield Fault("space", f"has {count} combinations of texts", f"{MOST_POINTS} at most: search fewer at once")
+        return
+    found: list[Objection] = []
+
+    def note(trial: Config) -> Iterator[Objection]:
+        found.extend(reach.submitted(trial))
+        if config.objective.split is not None and isinstance(trial, RunConfig):
+            found.extend(reach.of_split(trial.data, config.objective.split, ("objective", "split")))
+        return iter(())
+
+    with held_against(note):
+        for values in itertools.product(*texts.values()):
+            with contextlib.suppress(ConfigError):  # values that are each allowed, but not together: no such trial
+                trial_config(base, dict(zip(texts, values, strict=True)))
+    for path, message, hint in found:
+        yield Fault("a trial", f"{'.'.join(path)} {message}", hint)

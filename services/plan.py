@@ -1,0 +1,59 @@
+"""What a submission will take, in plain values."""
+
+from __future__ import annotations
+
+__all__ = ["plan_of"]
+
+import contextlib
+from typing import Any
+
+from attn.config.pipeline import STAGES, PipelineConfig
+from attn.config.run import RunConfig
+from attn.errors import DataError
+from attn.sweep.load import trial_config
+from jobs.estimate import run_estimate, sweep_estimate
+from jobs.sweep_plan import make_plan
+from services.admission import admit
+from services.reach import Reach
+from services.submission import Submission
+
+
+def plan_of(submission: Submission, reach: Reach) -> dict[str, Any]:
+    """What a submission will take; of a sweep its data are looked at.
+
+    Raises:
+        ConfigError: As `admit`.
+    """
+    loaded = admit(submission, reach)
+    plan = {"kind": submission.kind, "target": submission.target, "root": reach.root}
+    return plan if loaded is None else plan | _what(loaded)
+
+
+def _what(loaded: Any) -> dict[str, Any]:
+    if isinstance(loaded, tuple):
+        config, base = loaded
+        objective = f"{config.objective.mode} {config.objective.metric}"
+        plan = {"title": trial_config(base, {}).title, "trials": config.trials, "search": config.search.variant}
+        plan |= {"scheduler": config.scheduler.variant, "objective": objective}
+        with contextlib.suppress(DataError):  # the data need not be where the service is
+            made = make_plan(config, base)
+            plan |= made.data() | {"time": sweep_estimate(config, base, made)}
+        return plan
+    if isinstance(loaded, PipelineConfig):
+        stages = {name: getattr(loaded, name) for name in STAGES if getattr(loaded, name, None) is not None}
+        return {"title": loaded.title, "stages": {name: _training(config) for name, config in stages.items()}}
+    return {"title": loaded.title, **_training(loaded), "time": run_estimate(loaded)}
+
+
+def _training(config: Any) -> dict[str, Any]:
+    data = {"data": f"{config.data.variant} {config.data.split}"}
+    if not isinstance(config, RunConfig):
+        return data
+    return {
+        "epochs": config.training.epochs,
+        "steps": config.training.steps,
+        "batch_size": config.training.batch_size,
+        "workers": config.cluster.workers,
+        "device": config.cluster.device,
+        **data,
+    }
