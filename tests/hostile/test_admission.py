@@ -201,6 +201,7 @@ SPELLINGS = (
     lambda key: f"!!str {key}",
     lambda key: f"&k {key}",
     lambda key: f"? {key}",
+    lambda key: f"!!binary {key}",
     lambda key: f"<<.{key}",
     lambda key: f".{key}",
 )
