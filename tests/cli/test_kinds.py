@@ -11,7 +11,8 @@ from attn.config.document import read_document
 from attn.config.kinds import KINDS, kind_in
 from attn.config.recipes import list_recipes
 from attn.errors import ConfigError
-from services.submission import Submission, load
+from services.admission import load
+from services.submission import Submission
 
 RECIPES = {"train": "gain", "segment": "segment_scenes", "pipeline": "gain_sec_voc", "sweep": "sweep_scenes_gain"}
 COMMANDS = {
