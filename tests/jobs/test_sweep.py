@@ -27,6 +27,7 @@ from jobs.sweep_results import read_rows
 from tests.conftest import S3_KEYS
 from tests.environment import without_ray
 from tests.leaks import leaks, session_logs, under
+from tests.tracking.migrated import new_record
 
 TEXT = """
 kind: sweep
@@ -62,6 +63,7 @@ tracking: {enabled: false}
 def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: None) -> None:
     file, root = tmp_path / "sweep.yaml", tmp_path / "runs"
     file.write_text(TEXT)
+    new_record(root)
     call = [sys.executable, "-c", "from attn.cli.main import main; main()", "sweep", str(file)]
     environment = without_ray()
     call += [f"root={root}", "--run-id", "s"]

@@ -12,6 +12,7 @@ import pytest
 from benchmarks import whole_service as whole
 from services.local_runner import MARK
 from tests.leaks import leaks, under
+from tests.tracking.migrated import new_record
 
 # Made up at run time: a run keeps the diff of an uncommitted tree, this file's too.
 HIDDEN = {name: secrets.token_hex(16) for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")}
@@ -21,6 +22,7 @@ HIDDEN = {name: secrets.token_hex(16) for name in ("MLFLOW_TRACKING_PASSWORD", "
 def test_the_service_from_first_to_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in HIDDEN.items():
         monkeypatch.setenv(name, value)
+    new_record(tmp_path / "runs")
     with whole.serving(tmp_path / "runs", "--slots", "2") as person:
         whole.submit_sweep(person, "sweep", sigma=[0.2, 0.35], omega=[10], parallel=1)
         whole.submit_twice(person, "gain")

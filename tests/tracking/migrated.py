@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["copy_after_first"]
+__all__ = ["copy_after_first", "new_record"]
 
 import sqlite3
 import sys
 import threading
+from pathlib import Path
 from typing import Any
+
+from attn.tracking.sqlite import sqlite_uri
 
 UTILS = "mlflow.store.db.utils"
 _first = sqlite3.connect(":memory:", check_same_thread=False)
@@ -36,3 +39,12 @@ def copy_after_first() -> None:
                     other.backup(_first)
 
     utils._initialize_tables = make_or_copy
+
+
+def new_record(root: Path) -> None:
+    """Put an empty record into a folder of runs, so that a program that the test starts need not make its tables."""
+    from mlflow import MlflowClient
+
+    copy_after_first()
+    root.mkdir(parents=True, exist_ok=True)
+    MlflowClient(sqlite_uri(root / "mlflow.db")).search_experiments()
