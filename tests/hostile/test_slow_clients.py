@@ -7,10 +7,13 @@ import json
 import resource
 import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,7 +82,7 @@ def rest(one: socket.socket) -> bytes:
 
 def health(port: int) -> int:
     """Status of /healthz over a connection of its own."""
-    with connect(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as one:
+    with connect(port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n") as one:
         return int(rest(one).split()[1])
 
 
@@ -214,6 +217,35 @@ def test_one_address_cannot_take_all_connections() -> None:
         assert is_open(other), "it waited longest, and is another client's"
         for one in [other, *crowd]:
             one.close()
+
+
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from services.api import create_app
+from services.server import run_server
+run_server(create_app(sys.argv[1]), "127.0.0.1", 0)
+"""
+
+
+def test_a_service_that_may_open_few_files_still_answers(tmp_path: Path) -> None:
+    """300 connections that send no request, and 256 files in all."""
+    command = [sys.executable, "-c", FEW_FILES, str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("serving http://127.0.0.1:"), line
+        port = int(line.rpartition(":")[2])
+        try:
+            with contextlib.ExitStack() as stack:
+                for _ in range(300):
+                    stack.enter_context(connect(port, b"GET /healthz HTTP/1.1\r\nX-A: "))
+                begun = time.monotonic()
+                assert [health(port) for _ in range(3)] == [200] * 3
+                assert time.monotonic() - begun < PATIENCE / 2
+                assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < 200
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
