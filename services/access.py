@@ -22,7 +22,8 @@ from services.problems import problem
 ROLES = ("read", "submit", "admin")
 SHORTEST = 16
 MAX_BODY = 1 << 20
-HEARD_BYTES, HEARD_SECONDS = 16 << 20, 2.0
+HEARD_BYTES, HEARD_SECONDS = 60 << 20, 10.0
+"""What is heard of a body that is refused: many clients look for an answer only when they have sent all."""
 
 
 def read_tokens(file: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def main() -> int:
     api.add_argument("--seconds", type=int, default=120)
     api.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is to be ended, too
     if given.kind == "load":
         from benchmarks.attack.load import attack, table
 

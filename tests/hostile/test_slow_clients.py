@@ -169,6 +169,14 @@ def test_what_has_no_end_is_cut_off(start: bytes, piece: bytes, status: int | No
         assert health(port) == 200
 
 
+def test_who_sends_a_large_body_sees_why_it_is_refused() -> None:
+    size = 24 << 20
+    with small(Limits()) as port, connect(port) as one:
+        one.sendall(POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size)
+        one.sendall(bytes(size))
+        assert rest(one).startswith(b"HTTP/1.1 413 ")
+
+
 def test_an_answer_that_nobody_reads_is_given_up(port: int) -> None:
     with connect(port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") as one:
         time.sleep(1.5)  # without reading; the system's buffers hold a few MiB
