@@ -22,6 +22,7 @@ from attn.parsing import load_json
 
 IGNORE = 255
 MAX_SIDE = 1 << 20
+MOST_OUTLINES = 20_000
 MOST_DRAWN = 20_000_000_000
 """Pixels that the objects of one image may have to be looked for in: a thousand objects in twenty million pixels."""
 PLACEHOLDER = "{split}"
@@ -143,6 +144,8 @@ class CocoSource(FileSource):
         image = record.image or record.image_id
         as_stored = lies_as_stored(image, f"the annotation {location}", record.annotated_size, size, orientation)
         drawn_size = stored_size(size, orientation) if as_stored else size
+        if len(outlines) > MOST_OUTLINES:
+            raise FileFault(location, f"has {len(outlines)} outlines; at most {MOST_OUTLINES} of an image are drawn")
         if (pixels := len(outlines) * size[0] * size[1]) > MOST_DRAWN:
             problem = f"{len(outlines)} outlines in an image of {size[1]}x{size[0]} pixels are too many to draw"
             raise FileFault(location, f"{problem}: at most {MOST_DRAWN * len(outlines) // pixels} are drawn there")

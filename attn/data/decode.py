@@ -48,13 +48,19 @@ MAX_PIXELS = 1 << 26
 MOST_PIXELS = 178_956_970
 """That a config may allow: Pillow opens no larger image."""
 FIELD = "data.max_pixels"
-MAX_BYTES = 512 << 20
+HUNGRY = ("WEBP", "JPEG2000", "AVIF")
+"""Formats a pixel of which counts as two: their decoders hold about 20 bytes of each, others 10."""
+MAX_SIDE = 1 << 17
+"""More than any camera's: a row of pixels for every few bytes would take decoders long."""
+MAX_BYTES = 256 << 20
 SHOWN = 200
 """Characters of what a decoder says."""
 STRIP = 1 << 22
 """Pixels that are converted at once: as a whole, a large image would lie in memory several times."""
 MAX_SCANS, USUAL_SCANS = 64, 16
 """Of a JPEG of `MAX_PIXELS`: each is a walk over the whole image, and few bytes make a thousand of them."""
+PNM_HEADER = 4096
+"""Bytes in which a PPM must say its size; a comment of megabytes is read byte by byte."""
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 BUDGET = PixelBudget(MAX_PIXELS)
 
@@ -190,18 +196,20 @@ def _open(
     Args:
         beside: Of a file beside an image what it is, and the image's size, where known, and orientation.
     """
-    data = read_bytes(location, MAX_BYTES)
+    data = read_bytes(location, max(MAX_BYTES, 4 * most))
     if not data:
         raise FileFault(location, "is empty")
     try:
+        if data.startswith(b"P") and not _has_pnm_header(data):
+            raise UnidentifiedImageError
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             size = (picture.height, picture.width)
             if beside is not None and beside[1] is not None and size[0] * size[1] != beside[1][0] * beside[1][1]:
                 lies_as_stored(location, beside[0], size, beside[1], beside[2])  # refuses it before it is decoded
             if beside is None or beside[1] is None:
-                _refuse_large(location, size, most, field)
+                _refuse_large(location, picture, most, field)
             _refuse_frames(location, picture, data)
-            with BUDGET.take(size[0] * size[1]):
+            with BUDGET.take(_counted(picture)):
                 yield _load(picture)
     except FileFault:
         raise
@@ -215,13 +223,27 @@ def _open(
         raise FileFault(location, f"is damaged ({_short(error)})") from None
 
 
-def _refuse_large(location: str, size: tuple[int, int], most: int, field: str) -> None:
-    if size[0] * size[1] > most:
+def _counted(picture: Image.Image) -> int:
+    return picture.width * picture.height * (2 if picture.format in HUNGRY else 1)
+
+
+def _refuse_large(location: str, picture: Image.Image, most: int, field: str) -> None:
+    what = f"has {picture.width}x{picture.height} pixels"
+    if max(picture.size) > MAX_SIDE:
+        raise FileFault(location, f"{what}; a side has at most {MAX_SIDE}: cut it into parts")
+    if (counted := _counted(picture)) > most:
+        twice = f" ({picture.format} counts twice)" if counted > picture.width * picture.height else ""
         raise FileFault(
             location,
-            f"has {size[1]}x{size[0]} pixels, which are more than {field}={most}: make it smaller, or raise {field} "
+            f"{what}, which are more than {field}={most}{twice}: make it smaller, or raise {field} "
             "where there is memory for it, about 10 bytes a pixel",
         )
+
+
+def _has_pnm_header(data: bytes) -> bool:
+    words = re.sub(rb"#[^\r\n]*[\r\n]", b" ", data[:PNM_HEADER]).split(maxsplit=4)
+    said = words[: 3 if data[:2] in (b"P1", b"P4") else 4]
+    return len(said) >= 3 and not any(word.startswith(b"#") for word in said)
 
 
 def _refuse_frames(location: str, picture: Image.Image, data: bytes) -> None:

@@ -35,6 +35,8 @@ from attn.errors import DataError
 from attn.files import Unfit, read_regular, too_large
 from attn.s3 import client, reason
 
+LONGEST = 4096
+"""Characters of a path."""
 MAX_BYTES = 4 << 30
 """Of a file that is read as a whole: COCO's annotations have half a gigabyte."""
 
@@ -97,6 +99,10 @@ def within(root: str, relative: str, where: str) -> str:
     Raises:
         DataError: It is absolute or leads out of the root.
     """
+    if len(relative) > LONGEST:
+        raise DataError(
+            f"{where}: {relative[:80]!r}... is a path of {len(relative)} characters; at most {LONGEST} work"
+        )
     if "://" in relative:
         raise DataError(f"{where}: {relative!r} is neither a local path nor an s3:// URI")
     if re.match(r"[A-Za-z]:[\\/]", relative):

@@ -17,7 +17,7 @@ from attn.data.cells import path_of, shown, text_of
 from attn.data.classes import some_names
 from attn.data.files import FileFault, read_bytes, within
 from attn.data.names import in_order, normal
-from attn.data.packed import parquet_rows
+from attn.data.packed import MOST_COLUMNS, parquet_rows
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, SourceConfig, raise_all, refuse_missing
 from attn.errors import DataError
@@ -160,6 +160,8 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
 def _read_csv(data: bytes, location: str) -> list[Row]:
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     header = [name.strip() for name in next(lines, [])]
+    if len(header) > MOST_COLUMNS:
+        raise FileFault(location, f"has {len(header)} columns, where at most {MOST_COLUMNS} are read: leave out others")
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise FileFault(location, f"has two columns {', '.join(twice)}")
     rows: list[Row] = []

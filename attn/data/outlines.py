@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Outline", "trace"]
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,12 +18,13 @@ import numpy as np
 from attn.data.cells import shown
 
 LEAST_POINTS = 3
+KINDS = frozenset({int, float})
 MOST_BITS = 60
 """Of a length in a compressed code; longer ones would take a time that grows with their square."""
 MERGED = 16
 """Codes that are joined at once: pycocotools walks through the whole result for each of them."""
 LONGEST = 20_000_000
-"""Pixels that the polygons of one object are long together; pycocotools takes some seconds for them."""
+"""Pixels that the polygons of one object are long together, and apart; pycocotools takes some seconds for them."""
 
 
 @dataclass(frozen=True)
@@ -52,34 +54,27 @@ def _polygons(outline: Any, size: tuple[int, int]) -> Outline:
 
     if not isinstance(outline, list):
         raise ValueError(f"{shown(outline)} is neither a list of polygons nor a run-length code")
-    polygons = [_polygon(item, size) for item in outline]
-    drawn = [polygon for polygon in polygons if len(polygon) >= 2 * LEAST_POINTS]  # fewer points enclose nothing
+    for polygon in outline:
+        if not isinstance(polygon, list) or len(polygon) % 2 or not KINDS.issuperset(map(type, polygon)):
+            raise ValueError(f"the polygon {shown(polygon)} is not [x1, y1, x2, y2, ...]")
+    drawn = [polygon for polygon in outline if len(polygon) >= 2 * LEAST_POINTS]  # fewer points enclose nothing
+    if not any(outline):
+        return Outline(0, lambda: np.zeros(size, bool))
+    try:
+        points_N2 = np.array(list(itertools.chain.from_iterable(outline)), np.float64).reshape(-1, 2)
+    except OverflowError:
+        raise ValueError(f"the polygon {shown(outline)} is not [x1, y1, x2, y2, ...]") from None
+    for name, values, side in zip("xy", points_N2.T, reversed(size), strict=True):
+        if wrong := values[~((values >= -side) & (values <= 2 * side))].tolist():
+            raise ValueError(f"a polygon has {name}={wrong[0]:g}, the image is {size[1]}x{size[0]}")
+    if (length := np.abs(np.diff(points_N2, axis=0)).sum()) > LONGEST:
+        raise ValueError(f"its {len(outline)} polygons are {length:.0f} pixels long together, more than {LONGEST}")
     if not drawn:
         return Outline(0, lambda: np.zeros(size, bool))
-    if (length := sum(map(_length, drawn))) > LONGEST:
-        raise ValueError(f"its {len(drawn)} polygons are {length:.0f} pixels long together, more than {LONGEST}")
     codes: Sequence[Any] = rle.frPyObjects(cast(Any, drawn), *size)
     while len(codes) > 1:
         codes = [rle.merge(cast(Any, codes[start : start + MERGED])) for start in range(0, len(codes), MERGED)]
     return Outline(int(rle.area(codes[0])), lambda: rle.decode(codes[0]).astype(bool))
-
-
-def _length(polygon: list[float]) -> float:
-    x, y = np.array(polygon[0::2]), np.array(polygon[1::2])
-    return float(np.abs(x - np.roll(x, 1)).sum() + np.abs(y - np.roll(y, 1)).sum())
-
-
-def _polygon(polygon: Any, size: tuple[int, int]) -> list[float]:
-    try:
-        points = np.array(polygon if isinstance(polygon, list) else None)
-    except ValueError:  # a list in it
-        points = np.array(None)
-    if points.ndim != 1 or len(points) % 2 or (len(points) and points.dtype.kind not in "iuf"):
-        raise ValueError(f"the polygon {shown(polygon)} is not [x1, y1, x2, y2, ...]")
-    for name, values, side in zip("xy", (points[0::2], points[1::2]), reversed(size), strict=True):
-        if wrong := values[~((values >= -side) & (values <= 2 * side))].tolist():
-            raise ValueError(f"a polygon has {name}={wrong[0]:g}, the image is {size[1]}x{size[0]}")
-    return points.astype(float).tolist()
 
 
 def _runs(outline: dict[str, Any], size: tuple[int, int]) -> Outline:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["load_arrays", "parquet_rows"]
+__all__ = ["MOST_COLUMNS", "load_arrays", "parquet_rows"]
 
 import io
 import zipfile
@@ -15,6 +15,8 @@ ALWAYS, RATIO = 64 << 20, 100
 """Bytes that a file may unpack to: these, and so many times its own."""
 ROWS_PER_BYTE = 64
 BATCH = 4096
+MOST_COLUMNS = 1000
+"""Of a table; to look for names that may be mistyped takes time."""
 
 
 def load_arrays(data: bytes) -> dict[str, np.ndarray]:
@@ -50,6 +52,8 @@ def parquet_rows(data: bytes) -> list[dict[str, Any]]:
         file = parquet.ParquetFile(pa.BufferReader(data))
         if file.metadata.num_rows > ROWS_PER_BYTE * len(data):
             raise ValueError(f"it says that it has {file.metadata.num_rows} rows, in {len(data)} bytes")
+        if file.metadata.num_columns > MOST_COLUMNS:
+            raise ValueError(f"it has {file.metadata.num_columns} columns, where at most {MOST_COLUMNS} are read")
         for batch in file.iter_batches(batch_size=BATCH):
             held += batch.nbytes
             _refuse_more(held, len(data))

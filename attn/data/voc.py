@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import field_validator
 
 from attn.config.base import BelowRoot, Location
+from attn.data.cells import shown
 from attn.data.decode import read_mask
 from attn.data.files import (
     FileFault,
@@ -61,7 +62,8 @@ TABLE = (
     "For other images or classes make a table: data.source=manifest data.manifest=TABLE.csv data.root=..., "
     "with the columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"
 )
-MAX_XML, MAX_SIDE = 64 << 20, 1 << 20
+MAX_XML, MAX_SIDE = 16 << 20, 1 << 20
+LONG_TAG = re.compile(rb"<[^>]{10000}")
 Labels = tuple[int, ...]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -289,8 +291,11 @@ def _image_name(word: str, root: str, where: str) -> str:
 
 def _read_annotation(location: str) -> Objects:
     data = read_bytes(location, MAX_XML)
-    if b"<!DOCTYPE" in data.replace(b"\0", b""):  # where entities are declared, which may stand for gigabytes
+    plain = data.replace(b"\0", b"")  # in UTF-16 as well
+    if b"<!DOCTYPE" in plain:  # where entities are declared, which may stand for gigabytes
         raise FileFault(location, "is not a VOC annotation: it has a DOCTYPE, which none of them has; take it out")
+    if LONG_TAG.search(plain):  # of attributes, for which the parser takes a time that grows with their square
+        raise FileFault(location, "is not a VOC annotation: it has a tag of more than 10,000 characters")
     try:
         tree = ElementTree.fromstring(data)
         height, width = (int(float((tree.findtext(f"size/{side}") or "").strip() or 0)) for side in ("height", "width"))
@@ -301,7 +306,7 @@ def _read_annotation(location: str) -> Objects:
         for item in tree.iter("object"):
             name = item.findtext("name", "").strip()
             if name not in VOC_CLASSES:
-                raise FileFault(location, f"names the class {name!r}; VOC's are {', '.join(VOC_CLASSES)}. {TABLE}")
+                raise FileFault(location, f"names the class {shown(name)}; VOC's are {', '.join(VOC_CLASSES)}. {TABLE}")
             difficult = item.findtext("difficult", "0").strip() == "1"
             left, top, right, bottom = (
                 float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
