@@ -15,6 +15,7 @@ from typing import Any, cast
 from attn.cli.calls import Answer, ContactLostError, ForeignError, call, checked_url
 from attn.cli.service_place import Address, find_service, same_server
 from attn.errors import AttnError, ConfigError, RunError
+from attn.parsing import load_json
 
 PATIENCE_SECONDS = 30
 """How long a service may be away after the first call that failed, while it is waited for: then contact is lost."""
@@ -155,8 +156,8 @@ class Client:
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         try:
-            said = json.loads(answer.body)
-        except (ValueError, RecursionError):
+            said = load_json(answer.body)
+        except ValueError:
             raise ForeignError(self.url, f"its answer with status {answer.status} is not JSON") from None
         if not isinstance(said, dict):
             raise ForeignError(self.url, "its answer is no JSON object")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from attn.cli.surroundings import check_working_directory, fault_of_surroundings
+from attn.cli.terminal import without_controls
 from attn.errors import AttnError, ConfigError
 from attn.redaction import without_secrets
 
@@ -124,7 +125,7 @@ def _fail(text: str, data: dict[str, Any], as_json: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = without_secrets(text)
+    text = without_controls(without_secrets(text))
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text("error: ", style="bold red") + Text(text))
     if as_json:

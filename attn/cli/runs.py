@@ -116,7 +116,12 @@ def _broken(run: dict[str, Any]) -> str:
 def _moment(seconds: float | None) -> str:
     from datetime import UTC, datetime
 
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if seconds is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"at {seconds}, which is no time"
 
 
 def _result(data: dict[str, Any]) -> Result:

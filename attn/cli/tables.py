@@ -7,6 +7,8 @@ __all__ = ["print_rows", "print_tree"]
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attn.cli.terminal import without_controls
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,6 +17,7 @@ def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
     """Columns as wide as their widest cell, the first one bold."""
     from rich.text import Text
 
+    rows = [tuple(without_controls(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *others = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))

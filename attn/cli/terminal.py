@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["spell_what_is_lacking"]
+__all__ = ["spell_what_is_lacking", "without_controls"]
 
 import codecs
 import io
+import re
 import sys
 
 SPELLED = {"×": "x", "·": "*", "−": "-", "–": "-", "→": "->", "…": "...", "≥": ">=", "≤": "<="}
 NAME = "attn.spelled"
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def spell_what_is_lacking() -> None:
@@ -18,6 +20,11 @@ def spell_what_is_lacking() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where it is closed; something else where it is caught
             stream.reconfigure(errors=NAME)
+
+
+def without_controls(text: str) -> str:
+    """A text of somebody else that moves no cursor and changes no colour: what would is spelled, but for line ends."""
+    return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _spell(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from attn.cli import calls, client
 from tests.cli.conftest import Attn, attn
-from tests.hostile.fakes import Asked, Fake, Reply, body, raw, serve, token
+from tests.hostile.fakes import JOB, Asked, Fake, Reply, as_json, body, raw, serve, token
 
 __all__ = ["attn", "serve", "token"]
 
@@ -178,3 +179,30 @@ def test_a_port_where_nobody_listens_is_lost_contact(attn: Attn) -> None:
         port = free.getsockname()[1]
     done = attn("status", "a", "--service", f"http://127.0.0.1:{port}")
     assert (done.status, done.err.count("does not answer")) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"error": "\x1b[2J\x1b]0;title\x07bell\r"}, r"\x1b[2J\x1b]0;title\x07bell\x0d"),
+        ({"error": "\x9b31mred"}, r"\x9b31mred"),
+        ({"\x1b[0m": 1}, r"\x1b[0m"),
+        ({"started": 1e400}, "inf"),
+        ({"started": 1e18}, "1000000000000000000"),
+        ({"started": float("nan")}, "nan"),
+    ],
+)
+def test_whatever_a_status_says_the_terminal_stays_as_it_is(
+    attn: Attn, serve: Callable[[Reply], Fake], fields: dict[str, object], shown: str
+) -> None:
+    server = serve(lambda asked: as_json(asked, {"jobs": [JOB | fields]} if "?" in asked.path else JOB | fields))
+    one, listed = attn("status", "a", "--service", server.url), attn("ls", "--service", server.url)
+    assert (one.status, listed.status) == (0, 0), (one.err, listed.err)
+    assert shown in one.out
+    assert not [sign for sign in one.out + listed.out if sign < " " and sign != "\n"]
+
+
+def test_a_reason_with_control_characters_is_spelled(attn: Attn, serve: Callable[[Reply], Fake]) -> None:
+    problem = json.dumps({"detail": "no \x1b[2Jsuch job", "code": "http"}).encode()
+    done = attn("status", "a", "--service", serve(body(problem, 404)).url)
+    assert (done.status, "error: no \\x1b[2Jsuch job" in done.err) == (1, True)
