@@ -42,7 +42,7 @@ def text_of(value: Any) -> str:
                 return ""
             return str(int(value)) if value % 1 == 0 else str(value)
         case _:
-            raise DataError(f"{shown(value)} is neither text nor a number")
+            raise DataError(f"{_kind(value)} is neither text nor a number")
 
 
 def path_of(value: Any) -> str | None:
@@ -55,7 +55,7 @@ def path_of(value: Any) -> str | None:
         return _bounded(value) if value.strip() else None
     if value is None or value != value:
         return None
-    raise DataError(f"{shown(value)} is no path")
+    raise DataError(f"{_kind(value)} is no path")
 
 
 def shown(value: Any) -> str:
@@ -65,7 +65,7 @@ def shown(value: Any) -> str:
 
 def _bounded(text: str) -> str:
     if len(text) > LONGEST:
-        raise DataError(f"{shown(text)} has {len(text)} characters; a name or path has at most {LONGEST}")
+        raise DataError(f"a text of {len(text)} characters; a name or path has at most {LONGEST}")
     return text
 
 
@@ -73,4 +73,9 @@ def _decoded(value: bytes) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise DataError(f"{shown(value)} is not UTF-8 text") from None
+        raise DataError("bytes that are not UTF-8 text") from None
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in place of the value: nobody need be shown what a file holds that is not as it must be."""
+    return f"a value of type {type(value).__name__}"

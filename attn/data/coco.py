@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from attn.config.base import BelowRoot, Location
-from attn.data.cells import shown
 from attn.data.files import FileFault, absent_folder, below, join, list_files, not_there, read_bytes, within
 from attn.data.orientation import lies_as_stored, stored_size, turn
 from attn.data.outlines import Outline, trace
@@ -173,14 +172,14 @@ def _read(location: str, needed: Collection[str]) -> dict[str, list[Entry]]:
                 raise FileFault(location, f"{part}[{number}] lacks {' or '.join(keys)}")
             for key in keys:
                 if type(entry[key]) not in (int, str):
-                    problem = f"{part}[{number}] has {key}={shown(entry[key])}; expected a number or a text"
+                    problem = f"{part}[{number}].{key} is neither a number nor a text"
                     raise FileFault(location, problem)
     for number, entry in enumerate(content["images"]):
         size = [entry.get(key) for key in ("width", "height")]
         if size != [None, None] and not all(map(_is_side, size)):
             raise FileFault(
                 location,
-                f"images[{number}] has width={size[0]!r} and height={size[1]!r}; expected its pixels, or neither",
+                f"images[{number}] has a width or height that is no number of pixels; expected both, or neither",
             )
     return content
 
@@ -201,12 +200,12 @@ def _by_image(content: dict[str, list[Entry]], numbers: dict[Any, int], location
         else:
             found[item["image_id"]].append(item)
             if item.get("iscrowd") not in (None, 0, 1):
-                faults.append(f"annotations[{number}] has iscrowd={shown(item['iscrowd'])}; expected 0 or 1")
+                faults.append(f"annotations[{number}] has an iscrowd that is not 0 or 1")
             try:
                 _box(item.get("bbox", [0, 0, 0, 0]))
             except (ValueError, OverflowError):
                 faults.append(
-                    f"annotations[{number}] has the bbox {shown(item['bbox'])}; expected [left, top, width, height], "
+                    f"annotations[{number}] has the bbox of another form; expected [left, top, width, height], "
                     "all of them finite numbers, the last two not below 0"
                 )
     raise_all(faults, location)

@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 import hashlib
-import json
 import os
 import posixpath
 import re
@@ -104,12 +103,12 @@ def within(root: str, relative: str, where: str) -> str:
             f"{where}: {relative[:80]!r}... is a path of {len(relative)} characters; at most {LONGEST} work"
         )
     if "://" in relative:
-        raise DataError(f"{where}: {relative!r} is neither a local path nor an s3:// URI")
+        raise DataError(f"{where}: a URI where a path relative to {root} is expected, or an s3:// URI")
     if re.match(r"[A-Za-z]:[\\/]", relative):
-        raise DataError(f"{where}: {relative!r} is an absolute path of Windows; give one relative to {root}")
+        raise DataError(f"{where}: an absolute path of Windows; give one relative to {root}")
     clean = posixpath.normpath(relative.replace("\\", "/"))
     if clean.startswith(("/", "../")) or clean in ("..", ".") or "\0" in relative:
-        raise DataError(f"{where}: {relative!r} leads out of {root}; names must lie inside it")
+        raise DataError(f"{where}: a path that leads out of {root}; names must lie inside it")
     return join(root, *clean.split("/"))
 
 
@@ -155,14 +154,10 @@ def reading_fault(error: Exception) -> str:
     may read the file.
     """
     match error:
-        case json.JSONDecodeError():
-            return f"at line {error.lineno}, column {error.colno}"
         case UnicodeDecodeError():
             return f"byte {error.start + 1} is not {error.encoding}"
         case ElementTree.ParseError():
             return f"at line {error.position[0]}, column {error.position[1] + 1}"
-        case RecursionError():
-            return "it is nested too deeply"
         case _:
             return type(error).__name__
 

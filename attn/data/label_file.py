@@ -50,7 +50,7 @@ def read_label_file(
         raise FileFault(location, f"labels must be a table of {len(ids)} ids x {len(known)} classes, not {table.shape}")
     if (wrong := np.argwhere(~np.isin(table, (0, 1)))).size:
         row, column = wrong[0]
-        problem = f"labels must be 0 or 1; {ids[row]!r} has {table[row].tolist()[column]!r} for {known[column]!r}"
+        problem = f"labels must be 0 or 1, which that of {ids[row]!r} for {known[column]!r} is not"
         raise FileFault(location, problem)
     rows = {name: row for row, name in enumerate(ids)}
     missing = [name for name in names if name not in rows]

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
-from attn.data.cells import path_of, shown, text_of
+from attn.data.cells import path_of, text_of
 from attn.data.classes import some_names
-from attn.data.files import FileFault, read_bytes, within
+from attn.data.files import FileFault, read_bytes, reading_fault, within
 from attn.data.names import in_order, normal
 from attn.data.packed import MOST_COLUMNS, parquet_rows
 from attn.data.sample import Box, Record, make_box
@@ -136,7 +136,8 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
     try:
         rows = parquet_rows(data) if data.startswith(b"PAR1") else _read_csv(data, location)
     except (ValueError, OSError, csv.Error) as error:
-        raise FileFault(location, f"is not a readable CSV or Parquet table ({error})") from None
+        why = reading_fault(error) if isinstance(error, UnicodeDecodeError) else error
+        raise FileFault(location, f"is not a readable CSV or Parquet table ({why})") from None
     if not rows:
         raise FileFault(location, "has no rows")
     names = list(rows[0])
@@ -149,7 +150,9 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
     meant = [f"{name!r} must be {column!r}" for name, column in mistyped.items() if column not in names]
     if lacking or meant:
         problem = f"has no column {' or '.join(lacking)}; " if lacking else ""
-        problem += f"it has {', '.join(names)}; known are {', '.join(COLUMNS)}"
+        # A file that is no such table may be anything, and is not quoted; what resembles a column's name is.
+        there = ", ".join(name for name in names if name in COLUMNS)
+        problem += f"of its {len(names)} columns these are known: {there or 'none'}; there may be {', '.join(COLUMNS)}"
         meant += ["if that is not meant, call it something else"] if meant else []
         if len(names) == 1 and (parting := next((sign for sign in OTHER_SEPARATORS if sign in names[0]), None)):
             problem += f"; cells are parted by {OTHER_SEPARATORS[parting]} there: save the table with commas"
@@ -163,7 +166,8 @@ def _read_csv(data: bytes, location: str) -> list[Row]:
     if len(header) > MOST_COLUMNS:
         raise FileFault(location, f"has {len(header)} columns, where at most {MOST_COLUMNS} are read: leave out others")
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
-        raise FileFault(location, f"has two columns {', '.join(twice)}")
+        shown = [name for name in twice if name in COLUMNS] or ["of one name"]
+        raise FileFault(location, f"has two columns {', '.join(shown)}")
     rows: list[Row] = []
     for cells in filter(None, lines):
         rows.append(dict.fromkeys(header, "") | dict(zip(header, cells, strict=False)))
@@ -202,7 +206,7 @@ def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[list
 def _labels(value: Any) -> list[str]:
     if isinstance(value, str):
         if value.strip().startswith("[") and value.strip().endswith("]"):
-            raise DataError(f"{shown(value)} is a list as text; write class names parted by |, such as cat|dog")
+            raise DataError("a list as text; write class names parted by |, such as cat|dog")
         value = value.split("|")
     parts = value if isinstance(value, list) else [value]
     return [normal(name) for part in parts if (name := text_of(part))]
@@ -214,8 +218,8 @@ def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...
     try:
         entries = load_json(value) if isinstance(value, str) else value
         found = [(normal(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
-    except (ValueError, TypeError, KeyError, OverflowError, DataError) as error:
-        raise DataError(f"boxes is {shown(value)} ({error}); expected JSON such as {EXAMPLE}") from None
+    except (ValueError, TypeError, KeyError, OverflowError, DataError):
+        raise DataError(f"boxes is not as it must be; expected JSON such as {EXAMPLE}, of finite edges") from None
     if strange := [label for label, _ in found if label not in numbers]:
         raise DataError(f"a box has the unknown class {strange[0]!r}")
     return tuple((numbers[label], box) for label, box in found)
@@ -223,5 +227,5 @@ def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...
 
 def _box(edges: Any) -> Box:
     if not isinstance(edges, list):  # a text has parts too
-        raise TypeError(f"the box {shown(edges)} is no list")
+        raise TypeError("a box is a list")
     return make_box(*cast("list[Any]", edges))

@@ -31,6 +31,7 @@ from attn.data.files import (
     list_folders,
     not_there,
     read_bytes,
+    reading_fault,
     stem_of,
     within,
 )
@@ -271,7 +272,7 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not all(map(BESIDE_NAME.fullmatch, words[1:])):
-            raise DataError(f"{location}:{number}: {line.strip()!r} is not an image's name: it has a space. {TABLE}")
+            raise DataError(f"{location}:{number}: has a space, where an image's name is expected. {TABLE}")
         if words and words[1:] != ["-1"]:  # in a class's own list, -1 is an image without it
             names[f"{location}:{number}"] = _image_name(words[0], root, f"{location}:{number}")
     unique(list(names.values()), list(names), "image")
@@ -285,7 +286,7 @@ def _image_name(word: str, root: str, where: str) -> str:
     word = word.removeprefix("/JPEGImages/").removeprefix("JPEGImages/").removesuffix(".jpg")
     within(root, word, where)
     if "/" in word or "\\" in word:
-        raise DataError(f"{where}: {word!r} is not an image's name")
+        raise DataError(f"{where}: has a slash, where an image's name is expected")
     return word
 
 
@@ -314,7 +315,8 @@ def _read_annotation(location: str) -> Objects:
             box = make_box(left - 1, top - 1, right, bottom)  # 1-based, last pixel included
             found.append(_Object(VOC_CLASSES.index(name), box, size, difficult))
     except (ElementTree.ParseError, ValueError, OverflowError, LookupError, RecursionError) as error:
-        raise FileFault(location, f"is not a VOC annotation ({error})") from None
+        what = reading_fault(error) if isinstance(error, ElementTree.ParseError) else "a size or a box is no number"
+        raise FileFault(location, f"is not a VOC annotation ({what})") from None
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "with_our_names",
 ]
 
+import contextlib
 import hashlib
 import io
 import json
@@ -29,9 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from attn.config.base import is_remote
-from attn.data.files import name_of, read_bytes, sha256_of
+from attn.data.files import name_of, read_bytes, require_allowed, sha256_of
 from attn.data.transfer import exists
 from attn.errors import DataError, WeightsError
+from attn.files import Unfit, open_regular
 from attn.models.description import DESCRIPTION, WEIGHTS
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,10 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
         location = str(imagenet_file(imagenet or ""))
         return TrainedWeights(read_state_dict(location), location)
     location = weights_file(weights)
+    try:
+        require_allowed(location)
+    except DataError as error:
+        raise WeightsError(f"{error}: correct model.weights") from None
     source = _source(location)
     state = _state_dict(source, location)
     described = f"{location.removesuffix(WEIGHTS)}{DESCRIPTION}"
@@ -206,7 +212,10 @@ def _sha256(source: io.BytesIO) -> str:
 
 def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
     try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        with open_regular(source) if isinstance(source, str) else contextlib.nullcontext(source) as stream:
+            content = torch.load(stream, map_location="cpu", weights_only=True)
+    except Unfit as error:
+        raise WeightsError(f"{location} cannot be read: it {error.strerror}; correct model.weights") from None
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {location}: correct model.weights") from error
     except Exception as error:  # a file that is no state dict can raise anything in torch's readers

@@ -189,7 +189,7 @@ def test_annotations_of_another_size_are_refused(tmp_path: Path, make: Any) -> N
     with pytest.raises(DataError, match="has no size. The image's EXIF orientation 6"):
         coco_of(tmp_path, make, turned, None, [2, 3, 9, 5]).build().load(0)
     for size in ([0, 5], [20.5, 30], [True, 30], ["20", 30]):
-        with pytest.raises(DataError, match=r"images\[0\] has width=30 and height=.*|images\[0\] has width=5"):
+        with pytest.raises(DataError, match=r"images\[0\] has a width or height that is no number of pixels"):
             coco_of(tmp_path, make, turned, tuple(size), [2, 3, 9, 5]).build()  # pyright: ignore[reportArgumentType]
 
 

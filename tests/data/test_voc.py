@@ -129,7 +129,7 @@ def test_lists(voc: Path, make: Any, tmp_path: Path) -> None:
         (str(voc / "empty.txt"), "names no image"),
         (str(voc / "twice.txt"), r"'a_1' stands for both .*twice\.txt:1 and .*twice\.txt:3"),
         (str(voc / "out.txt"), r"out\.txt:2: .*leads out of"),
-        (str(voc / "folder.txt"), r"folder\.txt:1: 'x/a_1' is not an image's name"),
+        (str(voc / "folder.txt"), r"folder\.txt:1: has a slash, where an image's name is expected"),
         (str(voc / "binary.txt"), r"binary\.txt: is not a text file"),
         (str(voc / "none.txt"), r"none\.txt: no such file"),
     ]:
