@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as PathParameter
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from attn.errors import ConfigError, Fault
@@ -26,6 +28,8 @@ from services.table import ENDED, RUNNING, Job
 
 FOLLOW_SECONDS = 1.0
 PAGE_LIMIT = 500
+LOOKING_THREADS = 4
+"""For submissions that are looked at or wait for it, which takes seconds: they leave the threads of others alone."""
 
 JobId = Annotated[str, PathParameter(examples=["gain-1"])]
 Offset = Annotated[int, Query(ge=0, lt=2**63)]
@@ -37,6 +41,7 @@ CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "descriptio
 def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     """Routes over a supervisor's table."""
     table, router, planner = supervisor.table, APIRouter(), Planner(root, supervisor.home.data_roots)
+    looking = CapacityLimiter(LOOKING_THREADS)
 
     def found(job_id: str) -> Job:
         job = table.get(job_id) if is_run_id(job_id) else None  # others no database need be asked for
@@ -47,29 +52,43 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     def told(job: Job) -> JobStatus:
         return status_of(job, root, supervisor.waiting(job))
 
-    @router.post("/jobs", status_code=201, responses=SAME | CONFLICT)
-    def submit(submission: Submission, response: Response) -> JobStatus:
-        """Take a job in; the same submission again gives the same job (200)."""
+    def take_in(submission: Submission) -> JobStatus | None:
+        """The job of a submission that was looked at; None where there is one of its id already."""
+        if RunFolder(root, submission.id).exists():
+            raise HTTPException(409, f"there is a run {submission.id!r} already, which no job here made")
+        asked = submission.model_dump(exclude={"id"})
+        new = Job(id=submission.id, request=submission.request, submitted=time.time(), **asked)
+        return told(new) if table.add(new) else None
+
+    def same(submission: Submission) -> JobStatus | None:
+        """The job that has a submission's id already."""
         job = table.get(submission.id)
         if job is None:
-            planner.check(submission)
-            if RunFolder(root, submission.id).exists():
-                raise HTTPException(409, f"there is a run {submission.id!r} already, which no job here made")
-            asked = submission.model_dump(exclude={"id"})
-            new = Job(id=submission.id, request=submission.request, submitted=time.time(), **asked)
-            if table.add(new):
-                return told(new)
-            job = found(submission.id)  # another client was faster
+            table.require_room()  # before it costs anything to look at it
+            return None
         if job.request != submission.request:
             raise HTTPException(409, f"job {job.id!r} is there already and asks for something else; choose another id")
-        response.status_code = 200
         return told(job)
 
+    @router.post("/jobs", status_code=201, responses=SAME | CONFLICT)
+    async def submit(submission: Submission, response: Response) -> JobStatus:
+        """Take a job in; the same submission again gives the same job (200)."""
+        job = await run_in_threadpool(same, submission)
+        if job is None:
+            await to_thread.run_sync(planner.check, submission, limiter=looking)
+            if (taken := await run_in_threadpool(take_in, submission)) is not None:
+                return taken
+            job = await run_in_threadpool(same, submission)  # another client was faster
+        assert job is not None, "jobs are never removed"
+        response.status_code = 200
+        return job
+
     @router.post("/plan")
-    def plan(submission: Submission) -> dict[str, Any]:
+    async def plan(submission: Submission) -> dict[str, Any]:
         """What a submission would run; starts nothing."""
-        counts = table.counts()
-        return planner.plan(submission) | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
+        told = await to_thread.run_sync(planner.plan, submission, limiter=looking)
+        counts = await run_in_threadpool(table.counts)
+        return told | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
 
     @router.get("/jobs")
     def jobs(

@@ -251,10 +251,15 @@ class JobTable:
                 yield connection
             self.changes += 1
 
-    def _require_room(self, connection: sa.Connection) -> None:
+    def require_room(self) -> None:
+        """Raise QueueFullError where no further job may wait."""
+        with self.engine.connect() as connection:
+            self._require_room(connection, 1)
+
+    def _require_room(self, connection: sa.Connection, more: int = 0) -> None:
         """Undo a transaction, by an exception, that let more jobs wait than may."""
         query = sa.select(sa.func.count()).select_from(self.table).where(self.table.c.state == "queued")
-        if self.max_queued is not None and connection.execute(query).scalar_one() > self.max_queued:
+        if self.max_queued is not None and connection.execute(query).scalar_one() + more > self.max_queued:
             raise QueueFullError(
                 f"the queue is full: {self.max_queued} jobs wait, and the service takes no more "
                 "(`attn serve --max-queued`); try again when some have started, or cancel some"

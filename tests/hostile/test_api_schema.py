@@ -23,7 +23,7 @@ DESCRIBED: dict[tuple[str, str], set[int]] = {
     ("get", "/runs/{run_id}"): {200, 404, 422} | COMMON,
     ("get", "/jobs"): {200, 422} | COMMON,
     ("post", "/jobs"): {200, 201, 409, 422, 429} | COMMON,
-    ("post", "/plan"): {200, 422} | COMMON,
+    ("post", "/plan"): {200, 422, 429} | COMMON,
     ("get", "/jobs/{job_id}"): {200, 404, 422} | COMMON,
     ("get", "/jobs/{job_id}/log"): {200, 404, 422} | COMMON,
     ("post", "/jobs/{job_id}/cancel"): {202, 404, 409, 422} | COMMON,

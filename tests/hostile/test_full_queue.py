@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from attn.cli.jobs import list_there
 from attn.errors import RunError
 from services.api import create_app
 from services.connections import Limits
+from services.planning import Planner
 from services.supervisor import Supervisor
 from services.table import Job, JobTable, QueueFullError
 from tests.hostile.serving import serving
@@ -33,6 +37,12 @@ def table(tmp_path: Path) -> Iterator[JobTable]:
     one = JobTable(f"sqlite:///{tmp_path / 'jobs.db'}")
     yield one
     one.close()
+
+
+@pytest.fixture(autouse=True)
+def _admitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submissions are not looked at: the process that does so would take seconds to import PyTorch."""
+    monkeypatch.setattr(Planner, "check", lambda self, submission: None)
 
 
 def job(name: str, **fields: Any) -> Job:
@@ -174,6 +184,31 @@ def test_the_queue_has_an_end_that_is_told(tmp_path: Path) -> None:
         table.add(job("d"))
     supervisor.stop()
     table.close()
+
+
+def test_submissions_that_take_long_leave_others_their_answers(
+    table: JobTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, done = supervisor_of(table, tmp_path), threading.Event()
+    monkeypatch.setattr(Planner, "check", lambda self, submission: done.wait(30))
+    monkeypatch.setattr(Planner, "plan", lambda self, submission: done.wait(30) and {})
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(serving(create_app(supervisor.root, supervisor), Limits()))
+        stack.callback(done.set)
+        waiting = [HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(100)]
+        for number, one in enumerate(waiting):
+            body = json.dumps({"id": f"j{number}", "kind": "evaluate", "target": "absent"})
+            one.request("POST", ("/jobs", "/plan")[number % 2], body, {"Content-Type": "application/json"})
+        for path in ("/jobs", "/jobs/none", "/metrics", "/healthz"):
+            other = HTTPConnection("127.0.0.1", port, timeout=10)
+            other.request("GET", path)
+            assert other.getresponse().status in (200, 404)
+            other.close()
+        done.set()
+        assert [one.getresponse().status for one in waiting] == [201, 200] * 50
+        for one in waiting:
+            one.close()
+    supervisor.stop()
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=none", "cursor=..%2fa", "cursor="])
