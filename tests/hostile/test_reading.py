@@ -17,8 +17,8 @@ from attn.models.weights import read_weights
 from services.planning import Limits, Planner, RefusedError
 from services.submission import Submission
 
-SECRET = "aws_secret_access_key"
-CREDENTIALS = f"[default]\n{SECRET} = wJalrXUtnFEMI/K7MDENG\nregion={SECRET}\n"
+HIDDEN = "wherewithal"
+CREDENTIALS = f"[default]\n{HIDDEN} = some/thing\nregion={HIDDEN}\n"
 PASSWD = "root:x:0:0:secret_access:/root:/bin/bash\ndaemon:x:1:1:secret_access:/usr/sbin:/usr/sbin/nologin\n"
 
 
@@ -58,27 +58,27 @@ def test_what_is_no_data_is_not_quoted(place: Path, source: str) -> None:
     with pytest.raises(AttnError) as raised:
         data.build()
     text = str(raised.value).replace(str(place), "HERE")
-    assert not any(word in text for word in (SECRET, "wJalr", "secret_access", "root:", "daemon", "default]"))
+    assert not any(word in text for word in (HIDDEN, "some/thing", "secret_access", "root:", "daemon", "default]"))
     assert "HERE/" in text
 
 
 @pytest.mark.parametrize(
     "rows",
     [
-        "image,labels,boxes\n0.jpg,a,{secret}\n",
-        "image,labels\n../{secret},a\n",
-        "image,labels\nftp://{secret},a\n",
-        'image,labels\n0.jpg,"[{secret}]"\n',
-        "image,labels,{secret},{secret}\n0.jpg,a,b,c\n",
-        "{secret},other\n0.jpg,a\n",
+        "image,labels,boxes\n0.jpg,a,{hidden}\n",
+        "image,labels\n../{hidden},a\n",
+        "image,labels\nftp://{hidden},a\n",
+        'image,labels\n0.jpg,"[{hidden}]"\n',
+        "image,labels,{hidden},{hidden}\n0.jpg,a,b,c\n",
+        "{hidden},other\n0.jpg,a\n",
     ],
 )
 def test_a_cell_that_is_wrong_is_named_by_its_place(place: Path, rows: str) -> None:
     table = place / "data" / "table.csv"
-    table.write_text(rows.format(secret=SECRET))
+    table.write_text(rows.format(hidden=HIDDEN))
     with pytest.raises(AttnError) as raised:
         resolve(DataConfig, f"data: {{source: manifest, manifest: {table}}}", "config", []).data.build()
-    assert SECRET not in str(raised.value)
+    assert HIDDEN not in str(raised.value)
 
 
 def test_a_limited_process_reads_below_its_folders_alone(limited: Path) -> None:
