@@ -16,7 +16,6 @@ __all__ = [
 import contextlib
 import hashlib
 import io
-import json
 import logging
 import os
 import pickle
@@ -35,6 +34,7 @@ from attn.data.transfer import exists
 from attn.errors import DataError, WeightsError
 from attn.files import Unfit, open_regular
 from attn.models.description import DESCRIPTION, WEIGHTS
+from attn.parsing import load_json
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
     if name_of(location) != WEIGHTS or not exists(described):
         return TrainedWeights(state, location)
     try:
-        values = json.loads(read_bytes(described))
+        values = load_json(read_bytes(described))
         classes, sha256 = tuple(map(str, values["classes"])), values["sha256"]
     except (ValueError, KeyError, TypeError, DataError) as error:
         raise WeightsError(f"{described} is not a model description: {error}") from None

@@ -93,9 +93,14 @@ def mask_of_maps(
     size = image_HW3.shape[:2]
     if not indices:
         return np.zeros(size, np.uint8)
+    if crf is None:
+        best, mask = np.full(size, threshold, np.float32), np.zeros(size, np.uint8)
+        for index in indices:  # one after another: of a large image, a stack of them would fill the memory
+            mask[maps[index] > best] = index + 1
+            np.maximum(best, maps[index], out=best)
+        return mask
     scores = np.stack([np.full(size, threshold, np.float32), *(maps[index] for index in indices)])
-    if crf is not None:
-        total = np.maximum(scores.sum(0, keepdims=True), np.finfo(np.float32).tiny)
-        scores = dense_crf(image_HW3, scores / total, crf)
+    total = np.maximum(scores.sum(0, keepdims=True), np.finfo(np.float32).tiny)
+    scores = dense_crf(image_HW3, scores / total, crf)
     values = np.array([0, *(index + 1 for index in indices)], np.uint8)
     return values[scores.argmax(0)]

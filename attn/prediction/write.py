@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = ["write_prediction"]
 
 import json
+import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -19,6 +21,8 @@ from attn.pictures.palette import colored
 from attn.prediction.predictor import ImagePrediction
 from attn.segmentation.masks import encode_mask
 
+LARGE = 1 << 25
+"""Pixels from which on every other one is drawn: the colours of all would fill the memory."""
 SHOWN = 6
 """Maps in a panel; the most probable."""
 
@@ -49,6 +53,11 @@ def write_prediction(found: ImagePrediction, location: str, folder: str) -> dict
 
 def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
     """One row: the image, the map of each label over it with its probability, and the mask over the image."""
+    step = math.ceil(math.sqrt(found.mask.size / LARGE))
+    if step > 1:
+        maps = {name: values[::step, ::step] for name, values in found.maps.items()}
+        image = np.ascontiguousarray(found.image[::step, ::step])
+        found = replace(found, image=image, maps=maps, mask=found.mask[::step, ::step])
     tiles: list[Tile | None] = [Tile(found.image, "image")]
     for name in found.labels[:SHOWN]:
         pixels = overlay(found.image, found.maps[name], found.mask == found.classes.index(name) + 1)

@@ -22,6 +22,7 @@ from attn.data.sources import FolderConfig
 from attn.data.transforms import InputConfig, draw_geometry
 from attn.errors import DataError
 from attn.pictures.layout import Tile, grid
+from attn.prediction.classifier import mask_of_maps
 from tests.data.layouts import folder, write
 from tests.hostile.images import HEAVY, IMAGES, READ, jpeg, png
 
@@ -169,3 +170,13 @@ def test_a_long_narrow_image_becomes_no_enormous_input_or_picture() -> None:
     sheet = grid([[Tile(np.zeros((1, 131_072, 3), np.uint8), "a")]], height=40)
     assert sheet.pixels.shape[1] < 1000
     assert MAX_PIXELS >= 61_000_000  # a full-frame camera's
+
+
+def test_a_mask_is_made_map_by_map_as_of_all_maps_at_once() -> None:
+    image = np.zeros((9, 11, 3), np.uint8)
+    values = np.random.default_rng(1).integers(0, 5, (3, 9, 11)).astype(np.float32) / 4  # with many ties
+    stack = np.stack([np.full((9, 11), 0.5, np.float32), *values])
+    expected = np.array([0, 1, 3, 5])[stack.argmax(0)]
+    np.testing.assert_array_equal(
+        mask_of_maps(dict(zip((0, 2, 4), values, strict=True)), image, threshold=0.5), expected
+    )
