@@ -76,7 +76,7 @@ def _draw_growth(config: TrainConfig, folder: RunFolder) -> None:
     from jobs.growth import draw
 
     source = config.data.build()
-    tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"))
+    tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"), folder.uri)
     indices = spread(source.records, config.tracking.preview_images)
     try:
         opened = store.open(map_store_uri(config, folder))

@@ -156,7 +156,7 @@ def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: Cu
     if score is not None:
         folder.write(f"{CUES}/score.json", score.to_json())
     try:
-        tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"))
+        tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"), folder.uri)
         if report.quality is not None:
             tracker.log_metrics({f"cues/{name}": value for name, value in report.quality.figures().items()}, 0)
         tracker.set_tags({"attn.cues": report.digest, "attn.saliency": re.sub(r"\s+", " ", report.saliency)})

@@ -16,7 +16,7 @@ from attn.config.kinds import read_config
 from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError, TrackingError
-from attn.tracking import TrackingConfig, create_run, terminate
+from attn.tracking import TrackingConfig, create_run, send_kept, terminate
 from jobs.cancellation import checkpoint_on_sigterm
 from jobs.kinds import kind_of
 from jobs.origin import record_origin
@@ -77,6 +77,10 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
     kind = kind_of(config)
     if state.get("state") == "done":
+        try:
+            send_kept(config.tracking, config.root, state.get("tracking_run"), folder.uri)
+        except AttnError as error:  # the run itself is done
+            print(f"what its record lacks could not be sent: {error}", file=sys.stderr)
         return kind.finish(config, _result(folder, state), address)
     check_ended(folder, state)
     folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
@@ -172,7 +176,8 @@ def close_run(config: Tracked, folder: RunFolder, state: str, **fields: Any) -> 
     """Say in the run's folder and in its record how it ended; that this fails is told and no more."""
     try:
         folder.update(state=state, ended=time.time(), **fields)
-        terminate(config.tracking, config.root, folder.state().get("tracking_run"), state)
+        kept = folder.uri if isinstance(config, RunConfig) else None  # where `attn resume` sends it from
+        terminate(config.tracking, config.root, folder.state().get("tracking_run"), state, kept)
     except AttnError as error:  # must not hide what ended the run
         print(f"the run's end could not be recorded: {error}", file=sys.stderr)
 

@@ -58,7 +58,7 @@ class Taken:
         changed = read_config(dump_config(config), name, point_overrides(self.values))
         folder.write("config.yaml", dump_config(changed, "A trial's config, as its last takeover left it."))
         state = folder.state()
-        record = attach(config.tracking, config.root, state["tracking_run"])
+        record = attach(config.tracking, config.root, state["tracking_run"], folder.uri)
         try:  # the record's parameters are those of the trial's begin, for ever
             record.set_tags({"attn.taken": json.dumps(state["taken"]), "attn.values": json.dumps(self.values)})
         except TrackingError as error:

@@ -103,7 +103,8 @@ class RayReporter:
         self.config, self.world = config, world
         self.folder = RunFolder(config.root, loop["run_id"])
         self.channel = Channel(loop["run_id"])
-        self.tracker = attach(config.tracking, config.root, loop["tracking_run"] if world.rank == 0 else None)
+        tracking_run = loop["tracking_run"] if world.rank == 0 else None
+        self.tracker = attach(config.tracking, config.root, tracking_run, self.folder.uri)
         count = config.tracking.preview_images
         self.preview = trainer.parts.previewer(count) if world.rank == 0 and count else None
         self.last_record, self.last_asked, self.steps, self.since = 0.0, 0.0, 0, time.monotonic()

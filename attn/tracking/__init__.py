@@ -12,6 +12,7 @@ __all__ = [
     "create_run",
     "fetch_model",
     "log_model",
+    "send_kept",
     "terminate",
 ]
 
@@ -76,18 +77,45 @@ def create_run(
     )
 
 
-def attach(tracking: TrackingConfig, root: str, run_id: str | None) -> Tracker:
-    """Take up a run's record, on whatever machine; without an id, a tracker that keeps nothing."""
+def attach(tracking: TrackingConfig, root: str, run_id: str | None, folder: str | None = None) -> Tracker:
+    """Take up a run's record, on whatever machine; without an id, a tracker that keeps nothing.
+
+    Args:
+        folder: The run's folder, where records wait while the server is away; left out, they are lost.
+    """
     if not tracking.enabled or run_id is None:
         return NullTracker()
     from attn.tracking.mlflow_tracker import MlflowTracker
 
+    if folder is not None:
+        from attn.tracking.kept_tracker import KeptTracker
+
+        return KeptTracker(tracking_uri(tracking, root), run_id, folder)
     return MlflowTracker(tracking_uri(tracking, root), run_id)
 
 
-def terminate(tracking: TrackingConfig, root: str, run_id: str | None, state: str) -> None:
-    """Close a run's record: `done`, `failed`, `cancelled`, or `stopped` by a sweep."""
-    attach(tracking, root, run_id).terminate(state)
+def terminate(tracking: TrackingConfig, root: str, run_id: str | None, state: str, folder: str | None = None) -> None:
+    """Close a run's record: `done`, `failed`, `cancelled`, or `stopped` by a sweep.
+
+    Args:
+        folder: As for `attach`.
+
+    Raises:
+        TrackingError: The server refuses or does not answer; with a folder, what it does not have yet waits there.
+    """
+    attach(tracking, root, run_id, folder).terminate(state)
+
+
+def send_kept(tracking: TrackingConfig, root: str, run_id: str | None, folder: str) -> None:
+    """Send what waits in a run's folder.
+
+    Raises:
+        TrackingError: The server still refuses or does not answer.
+    """
+    if tracking.enabled and run_id is not None:
+        from attn.tracking.kept_tracker import KeptTracker
+
+        KeptTracker(tracking_uri(tracking, root), run_id, folder).send_kept()
 
 
 def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: Path) -> str | None:

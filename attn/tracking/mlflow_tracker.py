@@ -8,7 +8,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,11 +97,16 @@ class MlflowTracker:
         self._waiting += [Metric(name, value, now, step) for name, value in values.items()]
         del self._waiting[:-MAX_WAITING]
 
-    def log_preview(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+    def log_preview(self, name: str, pixels: NDArray[np.uint8], step: int, at: int | None = None) -> None:
         # By key and step, MLflow's page shows it with a slider over the run.
-        key = "preview/" + re.sub(r"[^A-Za-z0-9_\-. ]", "_", name)
         with reported(self.uri, "recording a preview"):
-            self._client.log_image(self.run_id, pixels, key=key, step=step, synchronous=True)
+            self._client.log_image(self.run_id, pixels, key=_key(name), step=step, timestamp=at, synchronous=True)
+
+    def has_preview(self, name: str, step: int, at: int) -> bool:
+        """Whether a preview is there: for each MLflow takes, it makes a name of its own up."""
+        begin = f"images/{_key(name).replace('/', '~')}+step+{step}+timestamp+{at}+"
+        with reported(self.uri, "looking for a preview"):
+            return any(item.path.startswith(begin) for item in self._client.list_artifacts(self.run_id, "images"))
 
     def log_picture(self, path: str, pixels: NDArray[np.uint8]) -> None:
         with reported(self.uri, "recording a picture"):
@@ -126,16 +131,30 @@ class MlflowTracker:
     def flush(self) -> None:
         while self._waiting:
             part = self._waiting[:METRICS]
-            with reported(self.uri, "recording metrics"):
-                self._client.log_batch(self.run_id, metrics=part, synchronous=True)
+            self.send_metrics([(one.key, one.value, one.timestamp, one.step) for one in part])
             del self._waiting[: len(part)]
 
     def terminate(self, state: str) -> None:
         try:
             self.flush()
         finally:
-            with reported(self.uri, "closing the run"):
-                self._client.set_terminated(self.run_id, STATUS[state])
+            self.send_end(state)
+
+    def send_metrics(self, metrics: Sequence[tuple[str, float, int, int]]) -> None:
+        """Record metrics at once: name, value, time in ms, step. MLflow keeps one that it has already only once."""
+        from mlflow.entities import Metric
+
+        with reported(self.uri, "recording metrics"):
+            self._client.log_batch(self.run_id, metrics=[Metric(*one) for one in metrics], synchronous=True)
+
+    def send_end(self, state: str, at: int | None = None) -> None:
+        """Close the record.
+
+        Args:
+            at: When it ended, in ms; now, where it is left out.
+        """
+        with reported(self.uri, "closing the run"):
+            self._client.set_terminated(self.run_id, STATUS[state], at)
 
 
 def _experiment(client: Any, name: str, folder: Path | None) -> str:
@@ -154,6 +173,11 @@ def _experiment(client: Any, name: str, folder: Path | None) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
     raise MlflowException(f"experiment {name!r} can be neither found nor made")
+
+
+def _key(name: str) -> str:
+    """Under which MLflow shows the previews of an image."""
+    return "preview/" + re.sub(r"[^A-Za-z0-9_\-. ]", "_", name)
 
 
 def _finite(name: str, value: object) -> float:

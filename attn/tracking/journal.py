@@ -1,0 +1,95 @@
+"""What a run could not tell its tracking server yet: lines in the run's folder, in order, until the server is back."""
+
+from __future__ import annotations
+
+__all__ = ["JOURNAL", "Journal"]
+
+import contextlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from attn.config.base import is_remote
+from attn.data.files import join, read_bytes
+from attn.data.transfer import exists, write_bytes
+from attn.errors import AttnError
+from attn.parsing import load_json
+
+JOURNAL = "tracking/journal.jsonl"
+MOST_LINES = 20_000
+MOST_BYTES = 256 << 20
+"""Of lines and pictures; a preview takes a tenth of a MiB."""
+
+
+class Journal:
+    """Records that wait, oldest first; a record with a picture has its place in `picture`.
+
+    It is read when it is first needed, and written whole whenever it has changed, so that neither a crash nor another
+    process of the run, which goes on with it, finds a half of it.
+
+    Attributes:
+        lost: Records of this process that there was no room for, or that could not be kept.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.lost = folder, 0
+        self._bytes = 0
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """What waits; a line that cannot be read is left out."""
+        found: list[dict[str, Any]] = []
+        try:
+            text = read_bytes(self.location) if exists(self.location) else b""
+        except AttnError:
+            return found
+        for line in text.splitlines():
+            try:
+                record = load_json(line)
+                found.append({"do": str(record["do"]), **record})
+            except (ValueError, KeyError, TypeError):
+                self.lost += 1
+        self._bytes = len(text)
+        return found
+
+    @property
+    def location(self) -> str:
+        return join(self.folder, JOURNAL)
+
+    def add(self, record: dict[str, Any], picture: bytes = b"") -> None:
+        """Keep a record. That it cannot be kept is counted: a run does not end by it."""
+        size = len(json.dumps(record)) + len(picture)
+        if len(self.records) >= MOST_LINES or self._bytes + size > MOST_BYTES:
+            self.lost += 1
+            return
+        try:
+            if picture:
+                taken = [int(Path(one["picture"]).stem) for one in self.records if "picture" in one]
+                record = {**record, "picture": f"tracking/{max(taken, default=0) + 1:06d}.png"}
+                write_bytes(join(self.folder, record["picture"]), picture)
+            self.records.append(record)
+            self._bytes += size
+            self.save()
+        except (AttnError, ValueError):
+            self.lost += 1
+
+    def picture(self, record: dict[str, Any]) -> bytes:
+        """The picture of a record."""
+        return read_bytes(join(self.folder, record["picture"]))
+
+    def pop(self) -> None:
+        """Forget the oldest record, which has been sent; `save` says so to others."""
+        record = self.records.pop(0)
+        if "picture" in record and not is_remote(self.folder):
+            with contextlib.suppress(OSError):
+                Path(self.folder, record["picture"]).unlink(missing_ok=True)
+
+    def save(self) -> None:
+        """Write what waits."""
+        if self.records or is_remote(self.folder):
+            write_bytes(self.location, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+        else:
+            with contextlib.suppress(OSError):
+                Path(self.location).unlink(missing_ok=True)
+        self._bytes = self._bytes if self.records else 0

@@ -1,0 +1,202 @@
+"""A tracking server that goes away and comes back: the run goes on at once, and nothing is lost or there twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn.errors import TrackingError
+from attn.tracking import TrackingConfig, attach, send_kept, terminate
+from attn.tracking.breaker import Breaker
+from attn.tracking.kept_tracker import KeptTracker
+from attn.tracking.mlflow_client import LATER, QUIET
+from tests.tracking.stand_in import StandIn
+
+PIXELS = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
+
+
+class Clock:
+    """Seconds that go on only when they are told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    for name in (*LATER, *QUIET):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.delenv(name)
+    found = StandIn()
+    found.start()
+    yield found
+    found.stop()
+
+
+class Counted(KeptTracker):
+    """Counts how often the server was asked and did not answer."""
+
+    in_vain = 0
+
+    def _note(self, error: TrackingError) -> None:
+        self.in_vain += 1
+        super()._note(error)
+
+
+@pytest.fixture
+def tracker(server: StandIn, tmp_path: Path) -> Counted:
+    return Counted(server.uri, server.run, str(tmp_path / "run"), Breaker(Clock()))
+
+
+def epoch(tracker: KeptTracker, number: int) -> str:
+    """What a run records in an epoch; what it is told."""
+    tracker.log_metrics({"loss": float(number), "accuracy": number / 10}, number)
+    for name in ("one", "two"):
+        tracker.log_preview(name, PIXELS, number)
+    tracker.set_tags({"attn.epoch": number})
+    try:
+        tracker.flush()
+    except TrackingError as error:
+        return str(error)
+    return ""
+
+
+def journal(tmp_path: Path) -> list[dict[str, object]]:
+    path = tmp_path / "run" / "tracking" / "journal.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def previews(server: StandIn) -> list[str]:
+    return sorted(name.partition("+timestamp")[0] for name in server.files if name.endswith(".png"))
+
+
+def test_a_server_that_goes_and_comes_back(server: StandIn, tracker: Counted, tmp_path: Path) -> None:
+    clock = tracker.breaker.clock
+    assert isinstance(clock, Clock)
+    assert epoch(tracker, 1) == ""
+    server.stop()
+    assert "is kept in" in epoch(tracker, 2)
+    assert tracker.in_vain == 1, "the first failure is the last question"
+    for number in range(3, 7):
+        assert epoch(tracker, number) == "", "it is said once"
+    assert tracker.in_vain == 1
+    clock.now += 31
+    epoch(tracker, 7)
+    assert tracker.in_vain == 2
+    clock.now += 31
+    epoch(tracker, 8)
+    assert tracker.in_vain == 2, "the pause has grown"
+    assert len(journal(tmp_path)) == 7 * 4
+
+    server.start()
+    clock.now += 31
+    assert epoch(tracker, 9) == ""
+    assert journal(tmp_path) == []
+    assert not list((tmp_path / "run").rglob("*.png"))
+    found = sorted((step, name, value) for name, value, _, step in server.metrics)
+    wanted = [(number, name, value) for number in range(1, 10) for name, value in _metrics(number)]
+    assert found == wanted
+    times = [at for _, _, at, _ in sorted(server.metrics, key=lambda one: one[3])]
+    assert times == sorted(times), "those of when it was measured"
+    assert previews(server) == sorted(
+        f"/{server.run}/images/preview~{name}+step+{number}" for number in range(1, 10) for name in ("one", "two")
+    )
+    assert server.tags["attn.epoch"] == "9"
+
+
+def _metrics(number: int) -> list[tuple[str, float]]:
+    return [("accuracy", number / 10), ("loss", float(number))]
+
+
+def test_what_waits_is_sent_by_another_process_of_the_run(
+    server: StandIn, tracker: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.stop()
+    epoch(tracker, 1)
+    tracking, folder = TrackingConfig(uri=server.uri), str(tmp_path / "run")
+    with pytest.raises(TrackingError, match=r"5 records wait in .*journal\.jsonl; `attn resume .*/run` sends them"):
+        terminate(tracking, str(tmp_path), server.run, "done", folder)
+    with pytest.raises(TrackingError, match="5 records wait"):
+        send_kept(tracking, str(tmp_path), server.run, folder)
+    ended = journal(tmp_path)[-1]["at"]
+    server.start()
+    send_kept(tracking, str(tmp_path), server.run, folder)
+    assert journal(tmp_path) == []
+    assert [(end["status"], int(end["end_time"])) for end in server.ends] == [("FINISHED", ended)]
+    assert len(server.metrics) == 2
+    before = sum(server.requests.values())
+    send_kept(tracking, str(tmp_path), server.run, folder)
+    assert sum(server.requests.values()) == before, "nothing waits"
+
+
+def test_what_the_server_had_taken_is_there_once(server: StandIn, tracker: Counted) -> None:
+    """Answers get lost after the server has done the work: twice, since the client repeats a request by itself."""
+    tracker.breaker.failed()
+    epoch(tracker, 1)
+    server.lose = 2
+    with pytest.raises(TrackingError, match="records wait"):
+        tracker.send_kept()
+    tracker.send_kept()
+    assert len(set(server.metrics)) == 2, "MLflow takes equal ones, time stamps included, for one"
+    assert previews(server) == [f"/{server.run}/images/preview~{name}+step+1" for name in ("one", "two")]
+
+
+def test_what_is_refused_for_good_holds_nothing_up(server: StandIn, tracker: Counted) -> None:
+    server.refuse = {"loss"}
+    tracker.breaker.failed()
+    epoch(tracker, 1)
+    with pytest.raises(TrackingError, match="1 more could not be kept or were refused"):
+        tracker.send_kept()
+    assert server.tags == {"attn.epoch": "1", "mlflow.loggedImages": "True"}
+
+
+def test_a_journal_is_bounded_and_a_damaged_line_is_left_out(
+    server: StandIn, tracker: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attn.tracking.journal.MOST_LINES", 3)
+    tracker.breaker.failed()
+    epoch(tracker, 1)
+    assert len(journal(tmp_path)) == 3
+    assert tracker.journal.lost == 1
+    path = tmp_path / "run" / "tracking" / "journal.jsonl"
+    path.write_text(path.read_text() + '{"do": "dance"}\n[]\nnothing\n')
+    with pytest.raises(TrackingError, match="3 more could not be kept or were refused"):
+        send_kept(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(tmp_path / "run"))
+    assert journal(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_ends_no_run(server: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    server.stop()
+    tracker = KeptTracker(server.uri, server.run, str(tmp_path / "run"), Breaker(Clock()))
+    assert "is kept in" in epoch(tracker, 1)
+    assert epoch(tracker, 2) == ""
+    assert tracker.journal.lost == 8
+
+
+def test_a_pause_grows_to_ten_minutes() -> None:
+    breaker, clock = Breaker(Clock()), Clock()
+    breaker.clock = clock
+    pauses: list[float] = []
+    assert breaker.lets_through
+    for _ in range(7):
+        breaker.failed()
+        pauses.append(breaker.until - clock.now)
+        assert not breaker.lets_through
+        clock.now = breaker.until
+        assert breaker.lets_through
+    assert pauses == [30, 60, 120, 240, 480, 600, 600]
+    breaker.succeeded()
+    assert breaker.failed(), "the next failure is a first one again"
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
+    assert not isinstance(attach(TrackingConfig(), str(tmp_path), "r"), KeptTracker)
+    assert isinstance(attach(TrackingConfig(), str(tmp_path), "r", str(tmp_path)), KeptTracker)

@@ -1,0 +1,63 @@
+"""A training whose tracking server is away for some of its epochs: every figure and preview is there, once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from attn.config.resolve import resolve
+from attn.config.train import TrainConfig
+from attn.errors import TrackingError
+from attn.sweep.config import Objective
+from attn.tracking import send_kept, terminate
+from attn.tracking.mlflow_client import LATER, QUIET
+from jobs.run_folder import RunFolder
+from jobs.trial_training import train_here
+from tests.tracking.stand_in import StandIn
+
+EPOCHS = 4
+
+
+def test_a_training_goes_on_without_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*LATER, *QUIET):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("jobs.progress.Channel.mark_under_way", lambda channel: None)  # there is no Ray to note it in
+    server = StandIn()
+    server.start()
+    overrides = [
+        f"root={tmp_path}", f"tracking.uri={server.uri}", "tracking.preview_images=2", f"training.epochs={EPOCHS}",
+        "model.name=tiny", "model.weights=null", "data.count=16", "data.size=32", "input.size=32",
+        "training.batch_size=8",
+    ]  # fmt: skip
+    config = resolve(TrainConfig, "method: {name: grad_cam}\ndata: {source: scenes, split: train}", "test", overrides)
+    folder = RunFolder(config.root, "run")
+    folder.update(tracking_run=server.run)
+
+    def tell(epoch: int, metrics: dict[str, float], last: bool) -> None:
+        if epoch == 1:
+            server.stop()
+
+    train_here(config, folder, Objective(metric="train/loss", mode="min"), tell, start=None, threads=1)
+    with pytest.raises(TrackingError, match=f"attn resume {folder.uri}"):
+        terminate(config.tracking, config.root, server.run, "done", folder.uri)
+    assert {step for _, _, _, step in server.metrics} == {2}, "of the first epoch, which has two steps"
+
+    server.start()
+    send_kept(config.tracking, config.root, server.run, folder.uri)
+    server.stop()
+    lines = [json.loads(line) for line in folder.read("metrics.jsonl").decode().splitlines()]
+    sent = Counter((name, step) for name, _, _, step in server.metrics)
+    assert set(sent.values()) == {1}
+    for line in lines:
+        for name in line.keys() - {"epoch", "step", "seconds"}:
+            assert sent[name, line["step"]] == 1, name
+    previews = Counter(name.partition("+timestamp")[0] for name in server.files if name.endswith(".png"))
+    assert len(previews) == 2 * EPOCHS
+    assert set(previews.values()) == {1}
+    assert [end["status"] for end in server.ends] == ["FINISHED"]
+    assert not folder.exists("tracking/journal.jsonl")
