@@ -82,6 +82,11 @@ SHARED = ("root", "tracking")
 READABLE = "a folder below the service's root, or below one of those that it was started with: attn serve --data-root"
 
 
+def _left_out() -> str:
+    """The root of a config that names none."""
+    return os.path.abspath("runs")
+
+
 @dataclass(frozen=True)
 class Reach:
     """Where the jobs of a service may write and read.
@@ -96,12 +101,15 @@ class Reach:
 
     def submitted(self, config: Config) -> Iterator[Objection]:
         """What a client's config says that is not a client's to say; its root may be left out."""
-        own = (os.path.abspath("runs"), self.root)
+        own = (_left_out(), self.root)
         return self._of_config(config, (), lambda root: root in own)
 
     def run(self, config: Config) -> Iterator[Objection]:
-        """The same of a config that a job runs, or a stage or trial of it, whose root is a folder of the job's."""
-        return self._of_config(config, (), lambda root: lies_in(root, self.root))
+        """The same of a config that a job runs, or a stage or trial of it, whose root is a folder of the job's.
+
+        Of a sweep's trials some are only looked at, and have no root: one that runs is given the sweep's.
+        """
+        return self._of_config(config, (), lambda root: root == _left_out() or lies_in(root, self.root))
 
     def of_split(self, data: SourceConfig, split: str, path: Path) -> Iterator[Objection]:
         """The same of a part of a data set that another field than its own names."""
