@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from attn.config.resolve import resolve
+from attn.config.resolve import dump_config, resolve
 from attn.config.train import TrainConfig
 from attn.errors import TrackingError
 from attn.sweep.config import Objective
-from attn.tracking import send_kept, terminate
+from attn.tracking import terminate
 from attn.tracking.mlflow_client import LATER, QUIET
 from jobs.run_folder import RunFolder
+from jobs.train import resume
 from jobs.trial_training import train_here
 from tests.tracking.stand_in import StandIn
 
@@ -48,7 +49,9 @@ def test_a_training_goes_on_without_its_server(tmp_path: Path, monkeypatch: pyte
     assert {step for _, _, _, step in server.metrics} == {2}, "of the first epoch, which has two steps"
 
     server.start()
-    send_kept(config.tracking, config.root, server.run, folder.uri)
+    folder.write("config.yaml", dump_config(config))
+    folder.update(kind="train", state="done", seconds=9.0, model=folder.path("model"))
+    assert resume(folder.uri)["seconds"] == 9.0, "the run is done, and is not done again"
     server.stop()
     lines = [json.loads(line) for line in folder.read("metrics.jsonl").decode().splitlines()]
     sent = Counter((name, step) for name, _, _, step in server.metrics)
