@@ -55,9 +55,14 @@ def parquet_rows(data: bytes) -> list[dict[str, Any]]:
         if file.metadata.num_columns > MOST_COLUMNS:
             raise ValueError(f"it has {file.metadata.num_columns} columns, where at most {MOST_COLUMNS} are read")
         for batch in file.iter_batches(batch_size=BATCH):
-            held += batch.nbytes
+            # A category is written once and becomes a text in every row.
+            whole: list[Any] = [
+                column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+                for column in batch.columns
+            ]
+            held += sum(column.nbytes for column in whole)
             _refuse_more(held, len(data))
-            rows += batch.to_pylist()
+            rows += pa.RecordBatch.from_arrays(whole, names=batch.schema.names).to_pylist()
     except (pa.ArrowException, OSError, MemoryError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
     return rows

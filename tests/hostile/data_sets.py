@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DATA_SETS", "HEAVY", "HostileData", "rows_of_nothing", "write_data_set", "zeros"]
+__all__ = ["DATA_SETS", "HEAVY", "HostileData", "rows_of_nothing", "rows_of_one_long_text", "write_data_set", "zeros"]
 
 import io
 import json
@@ -138,8 +138,8 @@ def rows_of_nothing(count: int) -> bytes:
     return _table({"image": pa.nulls(count), "labels": pa.nulls(count)})
 
 
-def _rows_of_one_long_text() -> bytes:
-    index = pa.array(np.zeros(2_000_000, np.int8))
+def rows_of_one_long_text(count: int) -> bytes:
+    index = pa.array(np.zeros(count, np.int8))
     return _table({name: pa.DictionaryArray.from_arrays(index, ["x" * 4000]) for name in ("image", "labels")})
 
 
@@ -288,7 +288,7 @@ DATA_SETS: dict[str, HostileData] = {
         }.items()
     },
     "Parquet: 50,000,000 rows of nothing": _parquet(lambda data: rows_of_nothing(50_000_000)),
-    "Parquet: 2,000,000 rows of a long text": _parquet(lambda data: _rows_of_one_long_text()),
+    "Parquet: 2,000,000 rows of a long text": _parquet(lambda data: rows_of_one_long_text(2_000_000)),
     "Parquet: 10,000 columns": _parquet(lambda data: _table({f"c{number}": [1] for number in range(10_000)})),
     "Parquet: cut": _parquet(lambda data: data[:-9]),
     "Parquet: junk": _parquet(lambda data: b"PAR1" + bytes(500) + b"\xff\xff\xff\x7fPAR1"),

@@ -73,11 +73,14 @@ def test_an_outline_of_no_use_is_one_fault(outline: Any) -> None:
 
 
 def test_what_unpacks_to_much_is_refused_before_it_is_unpacked() -> None:
-    from tests.hostile.data_sets import rows_of_nothing, zeros
+    from tests.hostile.data_sets import rows_of_nothing, rows_of_one_long_text, zeros
 
     for read, data in ((load_arrays, zeros(100)), (parquet_rows, rows_of_nothing(1_000_000))):
         began = time.monotonic()
         with pytest.raises(ValueError, match=r"unpacks to 100 MiB|says that it has 1000000 rows"):
             read(data)
         assert time.monotonic() - began < 1
+    with pytest.raises(ValueError, match="unpacks to"):
+        parquet_rows(rows_of_one_long_text(100_000))
+    assert parquet_rows(rows_of_one_long_text(3))[2]["image"] == "x" * 4000
     json.dumps(parquet_rows(rows_of_nothing(100)))
