@@ -10,7 +10,6 @@ from __future__ import annotations
 __all__ = [
     "Bundle",
     "build_with_weights",
-    "check_finite",
     "find_bundle",
     "load_bundle",
     "read_bundle",
@@ -20,7 +19,7 @@ __all__ = [
 
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -43,6 +42,7 @@ from attn.models.description import (
 )
 from attn.models.network import ModelConfig, Network
 from attn.models.usage import usage
+from attn.models.weights import check_finite
 from attn.run_state import BROKEN, parse_run_state
 from attn.tensor_files import save_tensors
 
@@ -230,17 +230,6 @@ def build_with_weights(build: Callable[[], N], folder: Path) -> N:
         raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {said}") from None
     check_finite(network.state_dict(), str(weights))  # as they are here: another type may hold less
     return network.eval()
-
-
-def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Raise unless all weights are numbers.
-
-    Raises:
-        WeightsError: One is NaN or infinite; names its tensor.
-    """
-    for name, value in state.items():
-        if not torch.isfinite(value).all():
-            raise WeightsError(f"{where}: {name} holds NaN or infinity, as of a training that has diverged")
 
 
 def _meant(target: str, root: str) -> str:

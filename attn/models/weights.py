@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "StateDict",
     "TrainedWeights",
+    "check_finite",
     "fit",
     "imagenet_file",
     "read_state_dict",
@@ -21,7 +22,7 @@ import os
 import pickle
 import tempfile
 import urllib.request
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +116,9 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
         return TrainedWeights(state, location)
     try:
         values = load_json(read_bytes(described))
-        classes, sha256 = tuple(map(str, values["classes"])), values["sha256"]
+        classes, sha256 = values["classes"], values["sha256"]
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise TypeError("classes must be a list of names")
     except (ValueError, KeyError, TypeError, DataError) as error:
         raise WeightsError(f"{described} is not a model description: {error}") from None
     if sha256 != (sha256_of(Path(source)) if isinstance(source, str) else _sha256(source)):
@@ -123,7 +126,7 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
             f"{location} is not the file that {DESCRIPTION} beside it describes (SHA-256 differs), so that its classes "
             "are not known: copy the folder again, or give the state dict alone"
         )
-    return TrainedWeights(state, location, classes)
+    return TrainedWeights(state, location, tuple(classes))
 
 
 def read_state_dict(location: str) -> StateDict:
@@ -231,7 +234,19 @@ def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
             f"{location} is not a state dict (names to tensors) but holds {held}: "
             "save the state dict that is in it to a file of its own, and name that with model.weights"
         )
+    check_finite(content, location)
     return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise unless all weights are numbers.
+
+    Raises:
+        WeightsError: One is NaN or infinite; names its tensor.
+    """
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{where}: {name} holds NaN or infinity, as of a training that has diverged")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -300,8 +300,11 @@ class Registry:
                     if not _is_missing(error):
                         raise
                     continue  # an evaluation that did not come to its end
-                text = json.loads(Path(path).read_text(encoding="utf-8"))
-            scores = [Score.from_json(json.dumps(score)) for score in text["scores"].values()]
+                try:
+                    told = load_json(read_regular(path, MOST_BYTES))
+                    scores = [Score.from_json(json.dumps(score)) for score in told["scores"].values()]
+                except (AttnError, OSError, ValueError, TypeError, KeyError, AttributeError):
+                    continue  # one that is damaged says nothing of the model
             found.append((run.info.run_id, int(run.info.end_time or run.info.start_time), scores))
         return found
 

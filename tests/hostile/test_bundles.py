@@ -12,6 +12,7 @@ from attn.errors import WeightsError
 from attn.models.bundle import load_bundle
 from attn.models.description import CONFIG
 from attn.models.open import open_any
+from attn.models.weights import read_weights
 from tests.bundles import tiny_bundle
 from tests.hostile.bundles import BUNDLES, _described, _then, good
 
@@ -65,6 +66,22 @@ def test_models_of_before_are_opened_by_the_hash_of_their_weights(tmp_path: Path
 def test_what_lies_beside_is_not_looked_at(tmp_path: Path) -> None:
     _then(lambda folder: (folder / "card.md").write_text("a card"))(tmp_path, np.random.default_rng(0))
     assert load_bundle(tmp_path).classes
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("NaN", "holds NaN or infinity"),
+        ("minus infinity", "holds NaN or infinity"),
+        ("classes that are numbers", "classes must be a list of names"),
+        ("classes that are a text", "classes must be a list of names"),
+        ("a description of 100,000 levels", "is not a model description"),
+    ],
+)
+def test_nor_is_it_what_a_training_begins_from(name: str, why: str, tmp_path: Path) -> None:
+    BUNDLES[name](tmp_path, np.random.default_rng(0))
+    with pytest.raises(WeightsError, match=why):
+        read_weights(str(tmp_path), None)
 
 
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
