@@ -8,10 +8,12 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from attn.s3 import CHECKSUMS
 from tests.namespaces import mount_is_refused
@@ -31,15 +33,19 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "tests/proce
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "ACCESSKEYOFATEST", "AWS_SECRET_ACCESS_KEY": "made-up/for+tests/and+only/for+them"}
 
 LONGEST_FIRST = (
-    "crash/test_killed_worker.py",
     "jobs/test_sweep.py",
-    "methods/test_registry.py",
     "services/test_whole.py",
     "jobs/test_train.py",
+    "jobs/test_accumulation.py",
     "services/test_ray_jobs.py",
     "jobs/test_pipeline.py",
-    "jobs/test_accumulation.py",
+    "services/test_jobs.py",
+    "store/test_conformance.py",
+    "test_distribution.py",
+    "methods/test_registry.py",
     "jobs/test_segment.py",
+    "crash/test_full_disk.py",
+    "store/test_faults.py",
 )
 
 
@@ -55,6 +61,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"shared", "ceph_missing"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("optional")
+
+
+class ByFileAndRay(LoadFileScheduling):
+    """A file to a process, and all files that use the Ray session to the same one, so that there is one session."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "ray" if _uses_ray(file) else file
+
+
+@cache
+def _uses_ray(file: str) -> bool:
+    return "ray_up" in (ROOT / file).read_text(encoding="utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndRay | None:
+    return ByFileAndRay(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup() -> None:

@@ -28,10 +28,11 @@ def some_scores(images: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "DRAWS", 100)
+
+
+def test_intervals_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "DRAWS", 500)
-
-
-def test_intervals_are_those_of_a_plain_loop() -> None:
     scores, labels = some_scores(120)
     found = paired.paired_changes(scores, labels)
     for group in range(2):

@@ -1,21 +1,25 @@
-"""The training job with real Ray workers: what it leaves, and what stops it."""
+"""The training job with real Ray workers: what it leaves, what repeats it, and what stops it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mlflow import MlflowClient
 
+from attn import store as map_store
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.errors import RunError
 from attn.models.bundle import load_bundle
 from attn.tracking.sqlite import sqlite_uri
 from jobs import train
-from jobs.train import resume, run
+from jobs.resume import resume
+from jobs.train import run
+from tests.crash.killing import workers_killed_in_mid_epoch
 from tests.jobs.here import fit_here
 
 pytestmark = pytest.mark.usefixtures("ray_up")
@@ -26,32 +30,33 @@ def load(quick: list[str], root: str | Path, *more: str) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, object]:
-    """A finished run of two workers, below a folder whose name means something else in a URI."""
+def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A finished run of two workers that accumulates, below a folder whose name means something else in a URI."""
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("runs") / "job%2Fmain of?x=1#größe"
     overrides = [
-        "data.count=64", "data.size=32", "input.size=32", "training.epochs=2", "training.batch_size=16",
-        "method.warmup_epochs=1", "cluster.workers=2", "tracking.preview_images=2", "tracking.log_every_steps=1",
-        f"root={root}",
+        "data.count=128", "data.size=32", "input.size=32", "input.resize=crop", "model.widths=[8,16,16]",
+        "training.epochs=3", "training.batch_size=16", "method.warmup_epochs=1", "checkpoint.every_steps=3",
+        "store.accumulate=true", "store.start_epoch=0", "store.gate=top_k", "cluster.workers=2",
+        "tracking.preview_images=2", "tracking.log_every_steps=1", f"root={root}",
     ]  # fmt: skip
     return run(load_config(TrainConfig, "scenes_gain", overrides), run_id="first")
 
 
-def test_leaves_model_scores_pictures_and_config(finished: dict[str, object]) -> None:
+def test_leaves_model_scores_pictures_and_config(finished: dict[str, Any]) -> None:
     folder = Path(str(finished["folder"]))
     bundle = load_bundle(str(finished["model"]))
     logits = bundle.network(torch.zeros(1, 3, 32, 32)).logits
     assert logits.shape == (1, len(bundle.classes))
     state = json.loads((folder / "run.json").read_text())
-    assert (state["state"], state["attempts"], state["epoch"]) == ("done", 1, 2)
+    assert (state["state"], state["attempts"], state["epoch"]) == ("done", 1, 3)
     epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in epochs] == [1, 2]
-    assert {"train/loss", "train/classification", "train/mining", "val/mAP"} <= epochs[1].keys()
-    assert len(list(folder.glob("preview/*/epoch-0002.png"))) == 2
+    assert [line["epoch"] for line in epochs] == [1, 2, 3]
+    assert {"train/loss", "train/classification", "train/mining", "val/mAP"} <= epochs[2].keys()
+    assert len(list(folder.glob("preview/*/epoch-0003.png"))) == 2
 
 
-def test_the_record_has_parameters_metrics_previews_and_model(finished: dict[str, object]) -> None:
+def test_the_record_has_parameters_metrics_previews_and_model(finished: dict[str, Any]) -> None:
     root = Path(str(finished["folder"])).parent
     client = MlflowClient(sqlite_uri(root / "mlflow.db"))
     record = client.get_run(str(finished["tracking_run"]))
@@ -59,17 +64,44 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: dict[str
     assert record.data.params["method.name"] == "gain"
     assert "val/mAP" in record.data.metrics
     steps = client.get_metric_history(record.info.run_id, "step/loss")
-    assert [metric.step for metric in steps] == list(range(1, 9))
+    assert [metric.step for metric in steps] == list(range(1, 25))
     names = {artifact.path for artifact in client.list_artifacts(record.info.run_id)}
     assert {"config.yaml", "environment.json"} <= names
 
 
-def test_a_taken_id_is_refused(finished: dict[str, object], quick: list[str]) -> None:
+def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two runs ended with the same weights, bit by bit, the same figures and the same cumulative maps."""
+    ours, theirs = (load_bundle(str(result["model"])).network.state_dict() for result in (first, second))
+    equal = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    digests = {map_store.open(run["store"]).at(run["store_version"]).digest() for run in (first, second)}
+    return equal and first["metrics"] == second["metrics"] and len(digests) == 1
+
+
+def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: dict[str, Any], tmp_path: Path) -> None:
+    """It recovers from the first by itself, the second ends it and it is resumed, and it recovers from the third.
+
+    It begins with the undisturbed run's `config.yaml`, which repeats that run.
+    """
+    folder = tmp_path / "hit"
+    calm = ["tracking.enabled=false", f"root={tmp_path}", "cluster.max_failures=1"]
+    again = load_config(TrainConfig, f"{finished['folder']}/config.yaml", calm)
+    with workers_killed_in_mid_epoch(folder, (0, 3), (1, 4), (2, 5)) as killed:
+        with pytest.raises(RunError, match="attn resume hit"):
+            run(again, run_id="hit")
+        state = json.loads((folder / "run.json").read_text())
+        assert (len(killed), state["state"], state["attempts"]) == (2, "failed", 2)
+        result = resume(str(folder))
+    state = json.loads((folder / "run.json").read_text())
+    assert (len(killed), state["state"], state["attempts"]) == (3, "done", 4)
+    assert same(result, finished)
+
+
+def test_a_taken_id_is_refused(finished: dict[str, Any], quick: list[str]) -> None:
     with pytest.raises(RunError, match="attn resume first"):
         run(load(quick, Path(str(finished["folder"])).parent), run_id="first")
 
 
-def test_resuming_a_finished_run_returns_its_result(finished: dict[str, object]) -> None:
+def test_resuming_a_finished_run_returns_its_result(finished: dict[str, Any]) -> None:
     again = resume(str(finished["folder"]))
     assert again["metrics"] == finished["metrics"]
 
