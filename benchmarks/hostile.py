@@ -52,6 +52,8 @@ from tests.hostile.test_registries import Client
 MEMORY, SECONDS = 1 << 30, 20
 MORE_MEMORY, MORE_SECONDS = 4 << 30, 120
 """Beyond what the process begins with, at which it is ended: so that the machine survives what does not hold."""
+SOUND = "good"
+"""The store and the model that nobody has tampered with."""
 LONGEST = 4000
 """Characters of a message."""
 Work = Callable[[], int]
@@ -157,13 +159,13 @@ def _cases(place: Path, model: Path, seed: int) -> Iterator[Case]:
         yield Case("validate", name, _command("validate", str(place / "f.yaml")), False)
     for number, (name, build) in enumerate(STORES.items()):
         build(place / "store", fresh(number))
-        yield Case("store verify", name, _command("store", "verify", str(place / "store")), False)
+        yield Case("store verify", name, _command("store", "verify", str(place / "store")), name == SOUND)
     image = str(write_photograph(place.parent / "good.jpg"))
     for number, (name, build) in enumerate(BUNDLES.items()):
         build(place / "model", fresh(number))
         command = ["predict", image, "--model", str(place / "model"), "--out", str(place / "out")]
-        yield Case("predict (model)", name, _command(*command), False)
-        yield Case("models get", name, _get(place / "model", model, place / "got"), False)
+        yield Case("predict (model)", name, _command(*command), name == SOUND)
+        yield Case("models get", name, _get(place / "model", model, place / "got"), name == SOUND)
 
 
 def _on_data(name: str, config: SourceConfig, *, sound: bool) -> Iterator[Case]:
