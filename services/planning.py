@@ -102,7 +102,7 @@ class Planner:
     @contextlib.contextmanager
     def _process(self, what: str, submission: Submission) -> Generator[tuple[BaseProcess, Any]]:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["services.plan"])
+        context.set_forkserver_preload(["services.plan", "attn.cli.main"])  # which is `__main__` of the service
         ours, theirs = context.Pipe(duplex=False)
         arguments = (theirs, what, submission.model_dump_json(), *self.reach, self.limits)
         process = context.Process(target=_look, args=arguments, name="attn-planning", daemon=True)

@@ -305,6 +305,18 @@ def test_the_job_itself_refuses_what_its_model_brings_along() -> None:
     resolve(EvaluateConfig, text, "config.yaml", [f"root={ROOT}"])
 
 
+def test_the_job_itself_takes_what_was_admitted() -> None:
+    sweep = submission("sweep", target="sweep_scenes_gain")
+    with held_against(REACH.run):
+        config, base = load(sweep, ROOT)
+        trial_config(base, {})  # which no trial runs
+        place = [f"root={ROOT}/x", f"tracking.uri=sqlite:///{ROOT}/mlflow.db", "store.location=null"]
+        trial_config(base, grid_points(config.space)[0], *place)
+        load(submission("pipeline", target="gain_segment_scenes"), ROOT)
+        with pytest.raises(ConfigError, match="root"):
+            trial_config(base, {}, "root=/elsewhere")
+
+
 CONFIGS = (
     TrainConfig, SegmentConfig, PipelineConfig, SweepConfig,
     EvaluateConfig, EvaluateStoreConfig, MapsConfig, PredictConfig,
