@@ -20,7 +20,7 @@ from jobs.train import resume
 from jobs.trial_training import train_here
 from tests.tracking.stand_in import StandIn
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 def test_a_training_goes_on_without_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
