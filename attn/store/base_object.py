@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from attn.store.algebra import ACCEPTED, FALLBACK, Columns
 from attn.store.codec import (
     LONGEST_HEAD,
+    MAGIC,
     batch_of,
     batches_of,
     check_head,
@@ -110,7 +111,7 @@ def batches_in(data: bytes, ref: ShardRef, count: int, schema: pa.Schema) -> mem
         count: Rows of the shard.
     """
     ends, _ = parse_table(data[ref.table : ref.table + table_length(batches_of(count, schema))], ref.size)
-    check_head(memoryview(data)[: ends[0]], schema)
+    check_head(memoryview(data)[MAGIC : ends[0]], schema)
     return memoryview(data)[ends[0] : ends[-1]]
 
 
@@ -140,7 +141,7 @@ def read_table(source: Reads, ref: ShardRef, count: int, schema: pa.Schema) -> T
     if hashlib.sha256(text).hexdigest() != ref.table_sha256:
         raise DamagedError("the table of its record batches has changed or is cut off")
     ends, checksums = parse_table(text, ref.size)
-    check_head(source.read(ref.key, 0, min(int(ends[0]), LONGEST_HEAD)), schema)
+    check_head(source.read(ref.key, MAGIC, min(int(ends[0]), LONGEST_HEAD)), schema)
     return Table(ends, checksums)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "LONGEST_HEAD",
+    "MAGIC",
     "Encoded",
     "batch_of",
     "batches_of",
@@ -49,7 +50,7 @@ _WORTH = 0.9
 """Compressing and reading back takes a third of a merge's time."""
 
 LONGEST_HEAD = 64 << 10
-_MAGIC = 8  # `ARROW1` and padding, before the schema's message
+MAGIC = 8  # `ARROW1` and padding, before the schema's message
 _TABLE = np.dtype([("length", ">u4"), ("checksum", ">u4")])
 _HEAD = struct.Struct(">Q")
 _TYPES = {"u1": pa.uint8(), "<u4": pa.uint32(), "<i4": pa.int32(), "<i8": pa.int64()}
@@ -113,7 +114,7 @@ def encode(
                 ends.append(sink.tell())
     data = space.data[: sink.tell()]
     # The continuation mark and the length stand before the schema's message.
-    first = _MAGIC + 8 + int(struct.unpack_from("<i", data, _MAGIC + 4)[0])
+    first = MAGIC + 8 + int(struct.unpack_from("<i", data, MAGIC + 4)[0])
     ends.insert(0, first)
     if not table:
         return Encoded(data, ends)
@@ -186,13 +187,13 @@ def check_head(head: bytes | memoryview, schema: pa.Schema) -> None:
     """Raise unless a file's rows are on the grid and of the fusion that they are read for.
 
     Args:
-        head: The file up to its first batch.
+        head: The file from behind its `MAGIC` to its first batch.
 
     Raises:
         DamagedError: They are not.
     """
     try:
-        if pa.ipc.read_schema(pa.py_buffer(head[_MAGIC:])).equals(schema, check_metadata=True):
+        if pa.ipc.read_schema(pa.py_buffer(head)).equals(schema, check_metadata=True):
             return
     except (pa.ArrowException, ValueError, OSError):
         pass
