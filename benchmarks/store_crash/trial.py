@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from attn import store as maps
 from attn.store import points
@@ -147,8 +148,9 @@ def _whatever_lies_there(
     folder = trial.folder / f"epoch{epoch}"
     folder.mkdir(exist_ok=True)
     for ref in refs:
-        (folder / f"{session.attempt}-{len(list(folder.iterdir()))}.json").write_text(json.dumps(ref.to_json()))
-    found = [maps.DeltaRef.from_json(json.loads(path.read_text())) for path in sorted(folder.iterdir())]
+        text = json.dumps(dataclasses.asdict(ref))
+        (folder / f"{session.attempt}-{len(list(folder.iterdir()))}.json").write_text(text)
+    found = [TypeAdapter(maps.DeltaRef).validate_json(path.read_text()) for path in sorted(folder.iterdir())]
     return [dataclasses.replace(ref, attempt=session.attempt) for ref in found]
 
 
