@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+STRIP = 1 << 22
+"""Values that are read at once: as a whole, a map of a large image would lie in memory four times."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -106,11 +109,12 @@ class Geometry:
         """
         if maps_Nhw.ndim != 3 or not maps_Nhw.is_floating_point():
             raise ValueError(f"maps are {maps_Nhw.dtype} {tuple(maps_Nhw.shape)}; expected floating (N, h, w)")
-        out_h, out_w = size or self.image_size
-        top, left, height, width = self.crop
-        rows = _axis(_shares_of_crop(out_h, self.image_size[0], top, height), maps_Nhw.shape[1], flip=False)
-        columns = _axis(_shares_of_crop(out_w, self.image_size[1], left, width), maps_Nhw.shape[2], flip=self.flip)
-        return _read(maps_Nhw, rows, columns)
+        return _read(maps_Nhw, *self._axes(size, maps_Nhw.shape[1], maps_Nhw.shape[2]))
+
+    def sees_all(self, size: tuple[int, int] | None = None) -> bool:
+        """Whether there is no place in the image's frame that the crop did not see; `size` as in `to_image`."""
+        rows, columns = self._axes(size, 1, 1)
+        return bool(rows.seen.all()) and bool(columns.seen.all())
 
     def from_image(self, maps_Nhw: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps over the whole image on a grid over the input: what `to_image` undoes.
@@ -129,6 +133,13 @@ class Geometry:
         across = _shares_of_image(size[1], self.image_size[1], left, width)
         columns = _axis(across.flip(0) if self.flip else across, maps_Nhw.shape[2], flip=False)
         return _read(maps_Nhw, rows, columns)[0]
+
+    def _axes(self, size: tuple[int, int] | None, h: int, w: int) -> tuple[_Axis, _Axis]:
+        """Where a grid over the image lies in one of h×w over the input."""
+        out_h, out_w = size or self.image_size
+        top, left, height, width = self.crop
+        rows = _axis(_shares_of_crop(out_h, self.image_size[0], top, height), h, flip=False)
+        return rows, _axis(_shares_of_crop(out_w, self.image_size[1], left, width), w, flip=self.flip)
 
     def _cut(self, image_CHW: Tensor, fill: Sequence[float] | float) -> Tensor:
         top, left, height, width = self.crop
@@ -182,7 +193,17 @@ def _shares_of_image(places: int, length: int, start: int, extent: int) -> Tenso
 def _read(maps_Nhw: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor]:
     """Values of the maps at the points, 0 where they are not seen, and where they are."""
     rows, columns = rows.to(maps_Nhw), columns.to(maps_Nhw)
-    high_NHw = torch.lerp(maps_Nhw[:, rows.low], maps_Nhw[:, rows.high], rows.weight[:, None])
-    out_NHW = torch.lerp(high_NHw[..., columns.low], high_NHw[..., columns.high], columns.weight)
     seen_HW = rows.seen[:, None] & columns.seen
-    return out_NHW * seen_HW, seen_HW
+    high_NHw = torch.lerp(maps_Nhw[:, rows.low], maps_Nhw[:, rows.high], rows.weight[:, None])
+    if torch.is_grad_enabled() and maps_Nhw.requires_grad:
+        return _across(high_NHw, columns) * seen_HW, seen_HW
+    out_NHW = maps_Nhw.new_empty(len(maps_Nhw), *seen_HW.shape)
+    step = max(1, STRIP // max(1, len(maps_Nhw) * seen_HW.shape[1]))
+    for top in range(0, len(seen_HW), step):
+        part = slice(top, top + step)
+        torch.mul(_across(high_NHw[:, part], columns), seen_HW[part], out=out_NHW[:, part])
+    return out_NHW, seen_HW
+
+
+def _across(maps_NHw: Tensor, columns: _Axis) -> Tensor:
+    return torch.lerp(maps_NHw[..., columns.low], maps_NHw[..., columns.high], columns.weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["ImageMaps", "evaluating", "image_maps"]
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.errors import DataError
 from attn.evaluation.classification import predicted_classes
@@ -20,6 +21,9 @@ from attn.losses.classification import class_probabilities
 from attn.maps import attention, normalize_max
 from attn.maps.attention import MapKind
 from attn.models.output import Output
+
+LARGE = 1 << 25
+"""Values of one image's maps from which on each map is made when it is asked for: all would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class ImageMaps:
 
     record: Record
     probabilities: NDArray[np.float64] | None
-    maps: dict[int, NDArray[np.float32]]
+    maps: Mapping[int, NDArray[np.float32]]
     mask: NDArray[np.uint8] | None
     whole: bool = True
 
@@ -94,21 +98,39 @@ def _by_image(
 ) -> Iterator[ImageMaps]:
     for row, record in enumerate(batch.records):
         mine = pairs_N2[:, 0] == row
-        maps: dict[int, NDArray[np.float32]] = {}
+        maps: Mapping[int, NDArray[np.float32]] = {}
         whole = True
         if maps_Nhw is not None and bool(mine.any()):
-            in_image, seen = batch.geometry[row].to_image(maps_Nhw[mine], grid)
-            whole = bool(seen.all())
+            geometry, indices = batch.geometry[row], pairs_N2[mine, 1].tolist()
+            whole = geometry.sees_all(grid)
             if kept and not whole:
                 raise DataError(
                     f"image {record.image_id!r}: the network sees a part of it only, and its maps would say of the "
                     "rest that nothing is there. `attn maps MODEL input.resize=squash` makes maps of whole images; for "
                     "cues, name the store that it writes as their source"
                 )
-            values = normalize_max(in_image).cpu().numpy()
-            maps = dict(zip(pairs_N2[mine, 1].tolist(), values, strict=True))
+            on_demand = _MapsOnDemand(dict(zip(indices, maps_Nhw[mine], strict=True)), geometry, grid)
+            height, width = grid or geometry.image_size
+            maps = on_demand if len(indices) * height * width > LARGE else dict(on_demand)
         mask = batch.masks[row] if row < len(batch.masks) else None
         yield ImageMaps(record, probabilities_BC[row], maps, mask, whole)
+
+
+class _MapsOnDemand(Mapping[int, NDArray[np.float32]]):
+    """Maps of one image, each put into its frame and normalised whenever it is asked for."""
+
+    def __init__(self, on_input: dict[int, Tensor], geometry: Geometry, grid: tuple[int, int] | None) -> None:
+        self._on_input, self._geometry, self._grid = on_input, geometry, grid
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        in_image, _ = self._geometry.to_image(self._on_input[index][None], self._grid)
+        return normalize_max(in_image, in_place=True)[0].cpu().numpy()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._on_input)
+
+    def __len__(self) -> int:
+        return len(self._on_input)
 
 
 def _forward(network: nn.Module, images: Tensor, kind: MapKind, layer: str | None) -> Output:

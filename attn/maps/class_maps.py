@@ -38,7 +38,7 @@ def class_probability(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
     return _chosen(class_maps_BChw, pairs_N2).sigmoid()
 
 
-def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False) -> Tensor:
+def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False, in_place: bool = False) -> Tensor:
     """Divide each map by its own maximum (OAA eq. 2); a map that is zero everywhere stays zero.
 
     The gradient goes through the maximum too, except where its inverse would not be a finite number.
@@ -46,6 +46,7 @@ def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False) -> Tensor
     Args:
         maps_Nhw: Non-negative maps; one without a positive value is returned as it is.
         constant_maximum: Take the maximum for a constant: the gradient then goes through the values alone.
+        in_place: Change the given maps, which have no gradient: one of a large image need not lie in memory twice.
 
     Raises:
         ValueError: If the maps are not floating (N, h, w) with at least one position.
@@ -54,6 +55,8 @@ def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False) -> Tensor
     peak_N11 = maps_Nhw.amax(dim=(1, 2), keepdim=True)
     if constant_maximum:
         peak_N11 = peak_N11.detach()
+    if in_place:
+        return maps_Nhw.div_(torch.where(peak_N11 > 0, peak_N11, 1))
     representable = peak_N11.detach() >= torch.finfo(maps_Nhw.dtype).tiny
     maps_Nhw = torch.where(representable, maps_Nhw, maps_Nhw.detach())
     peak_N11 = torch.where(representable, peak_N11, peak_N11.detach())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __all__ = ["ClassifierPredictor", "mask_of_maps"]
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -67,9 +68,26 @@ class ClassifierPredictor:
             classes=classes,
             probabilities=dict(zip(classes, probabilities, strict=True)),
             labels=tuple(classes[index] for index in order),
-            maps={classes[index]: found.maps[index] for index in order},
+            maps=_ByName({classes[index]: index for index in order}, found.maps),
             mask=mask_of_maps(found.maps, image_HW3, threshold=threshold, crf=crf),
         )
+
+
+@dataclass(frozen=True)
+class _ByName(Mapping[str, NDArray[np.float32]]):
+    """Maps that are made when they are asked for, as those that they are taken from."""
+
+    indices: Mapping[str, int]
+    maps: Mapping[int, NDArray[np.float32]]
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        return self.maps[self.indices[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
 
 
 def mask_of_maps(
@@ -94,10 +112,14 @@ def mask_of_maps(
     if not indices:
         return np.zeros(size, np.uint8)
     if crf is None:
-        best, mask = np.full(size, threshold, np.float32), np.zeros(size, np.uint8)
+        mask = np.zeros(size, np.uint8)
+        best = np.full(size if len(indices) > 1 else (1, 1), threshold, np.float32)
         for index in indices:  # one after another: of a large image, a stack of them would fill the memory
-            mask[maps[index] > best] = index + 1
-            np.maximum(best, maps[index], out=best)
+            values = maps[index]
+            mask[values > best] = index + 1
+            if len(indices) > 1:
+                np.maximum(best, values, out=best)
+            del values  # before the next is made
         return mask
     scores = np.stack([np.full(size, threshold, np.float32), *(maps[index] for index in indices)])
     total = np.maximum(scores.sum(0, keepdims=True), np.finfo(np.float32).tiny)

@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from attn.data.files import join
 from attn.data.transfer import write_bytes
@@ -21,8 +22,8 @@ from attn.pictures.palette import colored
 from attn.prediction.predictor import ImagePrediction
 from attn.segmentation.masks import encode_mask
 
-LARGE = 1 << 25
-"""Pixels from which on every other one is drawn: the colours of all would fill the memory."""
+LARGE = 1 << 21
+"""Pixels that are drawn at most, of a larger image every other one: the colours of all would fill the memory."""
 SHOWN = 6
 """Maps in a panel; the most probable."""
 
@@ -43,19 +44,25 @@ def write_prediction(found: ImagePrediction, location: str, folder: str) -> dict
     files = {"panel": "panel.png", "mask": "mask.png", "maps": {name: _map_file(found, name) for name in found.labels}}
     write_bytes(join(folder, "panel.png"), panel_of(found).png())
     write_bytes(join(folder, "mask.png"), encode_mask(found.mask))
-    for name, values in found.maps.items():
-        pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-        write_bytes(join(folder, _map_file(found, name)), cv2.imencode(".png", pixels)[1].tobytes())
+    for name in found.maps:
+        write_bytes(join(folder, _map_file(found, name)), _map_png(found.maps[name]))
     data = {"image": location, "folder": folder, **found.to_json(), "files": files}
     write_bytes(join(folder, "prediction.json"), json.dumps(data, indent=1, allow_nan=False).encode())
     return data
+
+
+def _map_png(map_HW: NDArray[np.float32]) -> bytes:
+    pixels = np.empty(map_HW.shape, np.uint8)
+    for row, values in zip(pixels, map_HW, strict=True):  # of all rows at once, there would be three maps in memory
+        row[:] = np.rint(np.clip(values, 0, 1) * 255)
+    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
     """One row: the image, the map of each label over it with its probability, and the mask over the image."""
     step = math.ceil(math.sqrt(found.mask.size / LARGE))
     if step > 1:
-        maps = {name: values[::step, ::step] for name, values in found.maps.items()}
+        maps = {name: found.maps[name][::step, ::step].copy() for name in found.labels[:SHOWN]}
         image = np.ascontiguousarray(found.image[::step, ::step])
         found = replace(found, image=image, maps=maps, mask=found.mask[::step, ::step])
     tiles: list[Tile | None] = [Tile(found.image, "image")]

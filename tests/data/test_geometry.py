@@ -60,6 +60,21 @@ def test_to_image_is_the_reference(geometry: Geometry, grid: tuple[int, int], ou
         np.testing.assert_array_equal(seen.numpy(), expected_seen)
 
 
+@pytest.mark.parametrize("strip", [1, 57, 1 << 22])
+@pytest.mark.parametrize("crop", [(0, 0, 61, 83), (5, -9, 70, 60)])
+def test_maps_of_large_images_are_read_in_strips_and_the_same(
+    crop: tuple[int, int, int, int], strip: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    geometry = Geometry((61, 83), crop, (32, 32), flip=True)
+    maps = torch.from_numpy(np.random.default_rng(0).random((2, 7, 9)).astype(np.float32))
+    expected, seen = geometry.to_image(maps.clone().requires_grad_())  # with a gradient, all at once
+    monkeypatch.setattr("attn.data.geometry.STRIP", strip)
+    got, got_seen = geometry.to_image(maps)
+    torch.testing.assert_close(got, expected, rtol=2e-7, atol=0)
+    assert torch.equal(got_seen, seen)
+    assert geometry.sees_all() == bool(seen.all())
+
+
 def ahead(geometry: Geometry, values: np.ndarray, out: tuple[int, int]) -> np.ndarray:
     """What from_image promises, place by place in double precision."""
     top, left, height, width = geometry.crop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from attn.errors import ConfigError, DataError
 from attn.evaluation.crf import OAA_CRF
 from attn.evaluation.inference import image_maps
 from attn.models.bundle import load_bundle
-from attn.prediction import PredictionConfig, find_images, open_predictor
+from attn.prediction import ImagePrediction, PredictionConfig, find_images, open_predictor
 from attn.prediction.classifier import mask_of_maps
+from attn.prediction.write import panel_of
 from tests.bundles import CLASSES, tiny_bundle
 from tests.cli.conftest import attn as attn  # the command line as a function
 
@@ -78,6 +80,37 @@ def test_it_says_what_evaluation_sees(model: str, pictures: Path) -> None:
         np.testing.assert_array_equal(found.maps[CLASSES[index]], seen.maps[index])
     stack = np.stack([np.full(image.shape[:2], np.float32(0.25)), seen.maps[0], seen.maps[1]])
     np.testing.assert_array_equal(found.mask, stack.argmax(0))
+
+
+def test_maps_of_a_large_image_are_made_one_by_one_and_are_the_same(
+    model: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = open_predictor(model, PredictionConfig(classes=CLASSES, threshold=0.25))
+    image = read_image(str(pictures / "a b.png"))
+    expected = predictor(image)
+    monkeypatch.setattr("attn.evaluation.inference.LARGE", 0)
+    found = predictor(image)
+    assert found.maps[CLASSES[0]] is not found.maps[CLASSES[0]]
+    assert list(found.maps) == list(expected.maps)
+    for name in CLASSES:
+        np.testing.assert_array_equal(found.maps[name], expected.maps[name])
+    np.testing.assert_array_equal(found.mask, expected.mask)
+
+
+def test_what_is_told_and_drawn_of_a_large_image_does_not_fill_the_memory() -> None:
+    size = (6000, 4000)  # 24 million pixels, as any camera's
+    mask = np.zeros(size, np.uint8)
+    mask[:3000] = 1
+    values = np.zeros(size, np.float32)
+    found = ImagePrediction(np.zeros((*size, 3), np.uint8), ("a",), {"a": 1.0}, ("a",), {"a": values}, mask)
+    for work, most in ((found.to_json, 1), (lambda: panel_of(found), 250)):
+        tracemalloc.start()
+        try:
+            work()
+            assert tracemalloc.get_traced_memory()[1] < most << 20
+        finally:
+            tracemalloc.stop()
+    assert found.to_json()["labels"] == [{"class": "a", "probability": 1.0, "share": 0.5}]
 
 
 def test_the_crf_follows_the_edges() -> None:
