@@ -44,10 +44,13 @@ def read_regular(path: str | Path, most: int) -> bytes:
         OSError, ValueError: As `open_regular`.
     """
     with open_regular(path) as stream:
-        if os.fstat(stream.fileno()).st_size > most:
+        size = os.fstat(stream.fileno()).st_size
+        if size > most:
             raise Unfit(errno.EFBIG, too_large(most))
-        content = stream.read()
-    if len(content) > most:  # as files in /proc may be, which have no size
+        content = stream.read(size + 1) or b""
+        if len(content) > size:  # it grows, or lies in /proc, where files have no size and may have no end
+            content += stream.read(most + 1 - len(content)) or b""
+    if len(content) > most:
         raise Unfit(errno.EFBIG, too_large(most))
     return content
 

@@ -16,6 +16,7 @@ from attn.config.train import TrainConfig
 from attn.data.classes import named_classes
 from attn.data.files import FileFault, read_bytes
 from attn.errors import ConfigError, Fault
+from attn.files import Unfit, read_regular
 from attn.parsing import load_json
 from attn.sweep.load import read_sweep
 from tests.hostile.documents import DOCUMENTS
@@ -146,6 +147,16 @@ def test_a_config_is_a_regular_file_of_text(make: Callable[[Path], object], word
     if "UTF" not in words:
         with pytest.raises(FileFault):
             read_bytes(str(place))
+
+
+def test_a_file_without_a_size_is_read_as_far_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_regular("/proc/self/status", 1 << 20).startswith(b"Name:")
+    with pytest.raises(Unfit, match="more than 100 bytes"):
+        read_regular("/proc/self/status", 100)
+    with Path("/dev/zero").open("rb") as endless:
+        monkeypatch.setattr("attn.files.open_regular", lambda path: endless)
+        with pytest.raises(Unfit, match="more than 1 MiB"):
+            read_regular("a file of /proc that has no end", 1 << 20)
 
 
 def test_json_of_others_is_bounded_as_yaml_is(tmp_path: Path) -> None:
