@@ -17,6 +17,7 @@ from attn import store as maps
 from attn.errors import AttnError
 from attn.store import MapStore
 from attn.store.backends import Backend, LocalBackend, connect
+from attn.store.errors import DamagedError
 from attn.store.verify import Report
 from tests.hostile.stores import CHANGES, FREE, ON_DISK, STORES, Objects, record_changes, template
 from tests.store.memory import MemoryBackend
@@ -160,6 +161,22 @@ def test_nothing_outside_of_a_folder_is_opened(name: str, tmp_path: Path, opened
     assert faults(found["verify"]), "verify says that all is well"
     outside = [path for path in opened if "-outside-" in path or path.startswith("/etc/passwd")]
     assert outside == []
+
+
+def test_nothing_outside_of_a_folder_is_removed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_bytes(b"kept")
+    backend = LocalBackend(str(tmp_path / "store"))
+    backend.write("a/b", b"1")
+    (tmp_path / "store" / "base").symlink_to(outside)
+    (tmp_path / "store" / "a" / "c").symlink_to(outside / "kept")
+    with pytest.raises(DamagedError, match="is a symbolic link"):
+        backend.delete("base/kept")
+    backend.delete("a/c")  # a link is taken away, and what it leads to stays
+    backend.delete("a/b")
+    assert backend.list("a/") == []
+    assert (outside / "kept").read_bytes() == b"kept"
 
 
 def test_an_object_store_is_read_alike(s3_server: str, tmp_path: Path) -> None:

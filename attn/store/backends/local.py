@@ -109,7 +109,8 @@ class LocalBackend:
 
     def delete(self, key: str) -> None:
         try:
-            Path(self.root, check_key(self.root, key)).unlink(missing_ok=True)
+            folder, _, name = check_key(self.root, key).rpartition("/")
+            (self._inside(folder) if folder else Path(self.root)).joinpath(name).unlink(missing_ok=True)
         except OSError as error:
             raise self._fault(key, "removed", error) from None
 
