@@ -64,7 +64,8 @@ TABLE = (
     "with the columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"
 )
 MAX_XML, MAX_SIDE = 16 << 20, 1 << 20
-LONG_TAG = re.compile(rb"<[^>]{10000}")
+LONG_TAG = re.compile(rb"<[^<]{100000}")
+"""A tag with the text after it. A value may hold `>`, and never `<`."""
 Labels = tuple[int, ...]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -296,7 +297,7 @@ def _read_annotation(location: str) -> Objects:
     if b"<!DOCTYPE" in plain:  # where entities are declared, which may stand for gigabytes
         raise FileFault(location, "is not a VOC annotation: it has a DOCTYPE, which none of them has; take it out")
     if LONG_TAG.search(plain):  # of attributes, for which the parser takes a time that grows with their square
-        raise FileFault(location, "is not a VOC annotation: it has a tag of more than 10,000 characters")
+        raise FileFault(location, "is not a VOC annotation: it has a tag or text of more than 100,000 characters")
     try:
         tree = ElementTree.fromstring(data)
         height, width = (int(float((tree.findtext(f"size/{side}") or "").strip() or 0)) for side in ("height", "width"))

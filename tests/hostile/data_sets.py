@@ -242,6 +242,8 @@ DATA_SETS: dict[str, HostileData] = {
     "VOC: 500,000 levels": _voc(_file(XML, b"<a>" * 500_000)),
     "VOC: 500,000 levels, closed": _voc(_file(XML, b"<a>" * 500_000 + b"</a>" * 500_000), "read"),
     "VOC: 100,000 attributes": _voc(_file(XML, _attributes(100_000))),
+    "VOC: 100,000 attributes with the end of a tag": _voc(_file(XML, _attributes(100_000).replace(b"''", b"'>'"))),
+    "VOC: tags that begin and do not end": _voc(_file(XML, (b"<" * 9_999 + b">") * 800)),
     "VOC: 100,000 objects": _voc(_file(XML, _objects(100_000))),
     "VOC: an encoding that does not exist": _voc(_file(XML, _xml("", "<?xml version='1.0' encoding='junk'?>"))),
     "VOC: an encoding of several bytes": _voc(_file(XML, _xml("", "<?xml version='1.0' encoding='utf-7'?>"))),
