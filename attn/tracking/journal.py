@@ -63,15 +63,17 @@ class Journal:
         if len(self.records) >= MOST_LINES or self._bytes + size > MOST_BYTES:
             self.lost += 1
             return
+        kept = len(self.records)
         try:
             if picture:
                 taken = [int(Path(one["picture"]).stem) for one in self.records if "picture" in one]
                 record = {**record, "picture": f"tracking/{max(taken, default=0) + 1:06d}.png"}
                 write_bytes(join(self.folder, record["picture"]), picture)
             self.records.append(record)
-            self._bytes += size
             self.save()
+            self._bytes += size
         except (AttnError, ValueError):
+            del self.records[kept:]  # else it would be sent after all, and counted as lost
             self.lost += 1
 
     def picture(self, record: dict[str, Any]) -> bytes:

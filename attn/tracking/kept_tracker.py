@@ -21,8 +21,6 @@ from attn.tracking.journal import JOURNAL, Journal
 from attn.tracking.mlflow_client import hurried
 from attn.tracking.mlflow_tracker import METRICS, MlflowTracker
 
-SHORT = 300
-
 
 class KeptTracker(MlflowTracker):
     """As `MlflowTracker`, but what cannot be sent is kept, and sent in order once the server is back.
@@ -139,7 +137,8 @@ class KeptTracker(MlflowTracker):
                 self.journal.pop()
                 self.breaker.succeeded()
         finally:
-            self.journal.save()
+            with contextlib.suppress(AttnError):  # what was sent is sent again then, and is there once all the same
+                self.journal.save()
 
     def _note(self, error: TrackingError) -> None:
         self.last = error
