@@ -176,9 +176,9 @@ def quote(job_id: str) -> str:
 
 def _as_error(url: str, answer: Answer) -> AttnError:
     try:
-        problem = json.loads(answer.body)
+        problem = load_json(answer.body)
         text, code = str(problem["detail"])[:LONGEST_ERROR], str(problem["code"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return ForeignError(url, f"it answers with status {answer.status} and no reason")
     if answer.status == 401:
         text += (

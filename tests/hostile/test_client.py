@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from attn.cli import calls, client
+from attn.cli.service_place import Address, find_service
 from attn.proxies import PROXIES
 from jobs.process_identity import process_identity
 from tests.cli.conftest import Attn, attn
@@ -116,6 +117,16 @@ def test_the_own_token_goes_to_a_service_that_runs_and_to_none_that_has_ended(
         done = attn("status", "a", *here)
         assert (done.status, "start it by `attn serve" in done.err) == (4, True)
     assert server.asked == []
+
+
+def test_a_service_of_another_machine_is_found_by_a_root_on_a_common_disk(tmp_path: Path) -> None:
+    for host, there in (("192.0.2.1", True), ("node7", True), ("127.0.0.1", False), ("[::1]", False)):
+        leave_address(tmp_path, f"http://{host}:8000", pid=2**22 + 1, process="another boot:1")
+        if there:
+            assert find_service(str(tmp_path)) == Address(f"http://{host}:8000"), "without this machine's own token"
+            continue
+        with pytest.raises(calls.ContactLostError, match="ended without a word"):
+            find_service(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"url": 5}', '{"url": "file:///etc/passwd"}', '"x"', "null",
