@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn.config.document import read_document
+from attn.errors import RunError
 from attn.evaluation.pairing import side_by_side
 from attn.evaluation.score import Score
 from attn.tracking.mlflow_tracker import flattened
@@ -79,7 +80,7 @@ class _Run:
 def _read(folder: RunFolder) -> _Run:
     state, origin = folder.state(), read_origin(folder)
     text = folder.read("config.yaml").decode() if folder.exists("config.yaml") else ""
-    described = json.loads(folder.read("model/model.json")) if folder.exists("model/model.json") else {}
+    described = folder.read_json("model/model.json")
     commit = origin.get("commit")
     patch = folder.read(CHANGES).decode() if folder.exists(CHANGES) else ""
     return _Run(
@@ -110,9 +111,10 @@ def _scores(folder: RunFolder, state: dict[str, Any], weights: str | None) -> li
 
 
 def _read_scores(folder: RunFolder) -> list[Score]:
-    if not folder.exists("scores.json"):
-        return []
-    return [Score.from_json(json.dumps(one)) for one in json.loads(folder.read("scores.json"))["scores"].values()]
+    try:
+        return [Score.from_json(json.dumps(one)) for one in folder.read_json("scores.json").get("scores", {}).values()]
+    except (AttributeError, TypeError, ValueError):
+        raise RunError(f"{folder.path('scores.json')} is damaged: it holds no scores") from None
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:

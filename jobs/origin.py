@@ -39,7 +39,7 @@ def record_origin(folder: RunFolder, **fields: Any) -> None:
 
 def read_origin(folder: RunFolder) -> dict[str, Any]:
     """What `record_origin` kept; empty of a run from before it was kept."""
-    return json.loads(folder.read(ORIGIN)) if folder.exists(ORIGIN) else {}
+    return folder.read_json(ORIGIN)
 
 
 def _command() -> list[str] | None:

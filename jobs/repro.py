@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["run"]
 
 import json
-import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,9 +68,7 @@ def run_folder(name: str, root: str) -> RunFolder:
     Raises:
         RunError: There is no such run.
     """
-    if "/" in name.rstrip("/"):
-        root, _, name = name.rstrip("/").rpartition("/")
-    folder = RunFolder(root if is_remote(root) else os.path.abspath(root or "/"), name)
+    folder = RunFolder.of(name, root)
     folder.state()
     return folder
 
@@ -156,7 +153,7 @@ def _weights(folder: RunFolder) -> str | None:
 
 
 def _described(folder: RunFolder) -> dict[str, Any]:
-    return json.loads(folder.read("model/model.json")) if folder.exists("model/model.json") else {}
+    return folder.read_json("model/model.json")
 
 
 def _script(known: dict[str, Any]) -> str:

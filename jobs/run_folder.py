@@ -10,11 +10,12 @@ import re
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attn.config.base import is_remote
 from attn.data import files, transfer
 from attn.errors import RunError
+from attn.parsing import load_json
 from attn.redaction import has_login
 from attn.run_state import LARGEST_STATE, parse_run_state
 
@@ -62,8 +63,8 @@ class RunFolder:
         if has_login(run):
             raise RunError("a run's folder is named without user, password or key: set AWS_ACCESS_KEY_ID and "
                            "AWS_SECRET_ACCESS_KEY")  # fmt: skip
-        if "/" in run:
-            root, _, run = run.rstrip("/").rpartition("/")
+        if "/" in (run := run.rstrip("/")):
+            root, _, run = run.rpartition("/")
         return cls(root if is_remote(root) else os.path.abspath(root or "/"), run)
 
     @property
@@ -83,6 +84,22 @@ class RunFolder:
 
     def read(self, name: str) -> bytes:
         return files.read_bytes(self.path(name))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the run; empty where there is no such file.
+
+        Raises:
+            RunError: It is damaged.
+        """
+        if not self.exists(name):
+            return {}
+        try:
+            found = load_json(self.read(name))
+        except ValueError as error:
+            raise RunError(f"{self.path(name)} is damaged: {error}") from None
+        if not isinstance(found, dict):
+            raise RunError(f"{self.path(name)} is damaged: expected a JSON object")
+        return cast("dict[str, Any]", found)
 
     def state(self) -> dict[str, Any]:
         """What `run.json` says; `id` is the folder's name, also of a copy.

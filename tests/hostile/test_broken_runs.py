@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from attn.cli.main import main
 from attn.errors import RunError
 from attn.models.bundle import _meant
+from jobs import difference
 from jobs.estimate import _folders
 from jobs.listing import list_runs
 from jobs.pipeline import _record
@@ -204,3 +205,19 @@ def test_a_broken_trial_is_left_out_of_its_sweep(tmp_path: Path, state: bytes) -
     (sweep / "sweep.yaml").write_text("objective: {metric: m}\n")
     rows = read_rows(RunFolder(str(tmp_path), "s"))
     assert [row.number for row in rows] == [1]
+
+
+@pytest.mark.parametrize("name", ["model/model.json", "origin.json", "scores.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"[" * 100_000, b"\xff"], ids=range(5))
+def test_a_comparison_names_the_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
+    for run in "ab":
+        (tmp_path / run / "model").mkdir(parents=True)
+        (tmp_path / run / "run.json").write_text(json.dumps({"id": run, "kind": "evaluate", "state": "done"}))
+    (tmp_path / "b" / name).write_bytes(content)
+    with pytest.raises(RunError, match=rf"b/{name} is damaged: "):
+        difference.run("a", "b", root=str(tmp_path))
+
+
+@pytest.mark.parametrize("named", ["good", "good/", "good//"])
+def test_a_slash_behind_a_runs_name_changes_nothing(named: str, tmp_path: Path) -> None:
+    assert RunFolder.of(named, str(tmp_path)).uri == RunFolder.of(f"{tmp_path}/{named}", "x").uri == f"{tmp_path}/good"
