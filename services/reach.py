@@ -17,13 +17,13 @@ from pathlib import Path as FilePath
 from typing import Any, Literal, Union, get_args, get_origin
 
 from attn.config.base import Config, is_remote
-from attn.config.document import without_secrets
 from attn.config.pipeline import PipelineConfig
 from attn.config.resolve import Objection
 from attn.config.run import RunConfig
 from attn.data.files import below
 from attn.data.roots import lies_in
 from attn.data.source import SourceConfig
+from attn.redaction import without_secrets
 from attn.tracking import TrackingConfig
 from attn.tracking.address import tracking_uri
 

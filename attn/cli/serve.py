@@ -99,7 +99,7 @@ def _data_root(given: str) -> str:
     """
     from attn.cli.service_place import absolute_root
     from attn.config.base import is_remote
-    from attn.config.document import without_secrets
+    from attn.redaction import without_secrets
 
     place, shown = absolute_root(given), f"--data-root {without_secrets(given)}"
     if is_remote(place):

@@ -15,7 +15,6 @@ __all__ = [
     "parse_override",
     "read_document",
     "sources_in",
-    "without_secrets",
 ]
 
 import copy

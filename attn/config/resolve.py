@@ -34,10 +34,10 @@ from attn.config.document import (
     parse_override,
     read_document,
     sources_in,
-    without_secrets,
 )
 from attn.errors import ConfigError, Fault
 from attn.files import read_regular
+from attn.redaction import without_secrets
 
 C = TypeVar("C", bound=Config)
 MOST_FAULTS = 100
