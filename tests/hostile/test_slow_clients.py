@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,12 @@ GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @contextlib.contextmanager
-def small(limits: Limits) -> Iterator[int]:
-    """A small application behind the service's own server and guard; gives its port."""
+def small(limits: Limits, begun: list[int] | None = None) -> Iterator[int]:
+    """A small application behind the service's own server and guard; gives its port.
+
+    Args:
+        begun: Has an entry for every request to `/busy` that is being answered.
+    """
     app, hold = FastAPI(), threading.Event()
     app.add_middleware(Guard, tokens={})
     add_problem_handlers(app)
@@ -55,6 +59,8 @@ def small(limits: Limits) -> Iterator[int]:
 
     @app.get("/busy")
     def busy() -> str:
+        if begun is not None:
+            begun.append(1)
         hold.wait(PATIENCE)
         return "done"
 
@@ -78,6 +84,14 @@ def rest(one: socket.socket) -> bytes:
         while piece := one.recv(1 << 16):
             data += piece
     return bytes(data)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what comes soon."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def health(port: int) -> int:
@@ -194,24 +208,23 @@ def test_silent_clients_make_room_for_those_that_ask() -> None:
         begun = time.monotonic()
         assert [health(port) for _ in range(20)] == [200] * 20
         assert time.monotonic() - begun < PATIENCE / 2
-        time.sleep(0.1)
-        assert sum(map(is_open, silent)) < 20
+        until(lambda: sum(map(is_open, silent)) < 20)
         for one in silent:
             one.close()
 
 
 def test_where_all_are_being_answered_the_next_is_told_to_wait() -> None:
-    with small(replace(SHORT, connections=5)) as port:
+    begun: list[int] = []
+    with small(replace(SHORT, connections=5), begun) as port:
         busy = [connect(port, b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(5)]
-        time.sleep(0.3)
+        until(lambda: len(begun) == 5)
         with connect(port, GET) as one:
             answer = rest(one)
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 5" in answer.lower()
         assert all(map(is_open, busy))
         busy.pop().close()
-        time.sleep(0.3)
-        assert health(port) == 200
+        until(lambda: health(port) == 200)
         for one in busy:
             one.close()
 
@@ -220,8 +233,7 @@ def test_one_address_cannot_take_all_connections() -> None:
     with small(replace(SHORT, per_client=5, header_seconds=PATIENCE)) as port:
         other = socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0), timeout=PATIENCE)
         crowd = [connect(port) for _ in range(15)]
-        time.sleep(0.3)
-        assert [is_open(one) for one in crowd] == [False] * 10 + [True] * 5
+        until(lambda: [is_open(one) for one in crowd] == [False] * 10 + [True] * 5)
         assert is_open(other), "it waited longest, and is another client's"
         for one in [other, *crowd]:
             one.close()
