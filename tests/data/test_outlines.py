@@ -6,7 +6,6 @@ import io
 import json
 import math
 import re
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from attn.data.sources import CocoConfig, ManifestConfig, VocConfig
 from attn.data.transforms import InputConfig
 from attn.data.view import with_classes
 from attn.errors import DataError
+from benchmarks.store.memory import Peak
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
@@ -85,10 +85,10 @@ def test_polygons_are_drawn_where_they_are() -> None:
     ],
 )
 def test_broken_outlines_are_refused(outline: Any, words: str) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = Peak()
     with pytest.raises(ValueError, match=words):
         trace(outline, SIZE)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes
+    assert peak.bytes < 50_000_000
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -30,10 +31,15 @@ def driver(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that looks as the driver of job `j` does: its mark, and its order at the end of the command line."""
     order = str(tmp_path / "jobs" / "j.1.json")
     process = subprocess.Popen(
-        ["sh", "-c", "sleep 1000; true", order], env={**os.environ, MARK: f"{tmp_path}:j"}, start_new_session=True
-    )
+        ["sh", "-c", "echo; sleep 1000; true", order],
+        env={**os.environ, MARK: f"{tmp_path}:j"}, start_new_session=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()  # what has only just begun has no command line yet
     yield process
-    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
