@@ -27,6 +27,7 @@ from rich.text import Text
 from jobs.boot_clock import Moment
 
 POLL_SECONDS = 0.3
+STARTING = "starting workers ..."
 NAMESPACE = b"attn"
 
 
@@ -149,8 +150,10 @@ class ProgressPrinter:
 
     def __enter__(self) -> ProgressPrinter:
         if self.console.is_terminal:
-            self.live = Live(Text("starting workers ..."), console=self.console, refresh_per_second=4, transient=True)
+            self.live = Live(Text(STARTING), console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
+        else:
+            self.console.print(STARTING)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -167,6 +170,13 @@ class ProgressPrinter:
             self.last_line = time.monotonic()
         else:
             self.console.print(record["text"])
+
+    def say(self, text: str) -> None:
+        """Say what the run does now, where it does not train."""
+        if self.live is not None:
+            self.live.update(Text(text))
+        else:
+            self.console.print(text)
 
     def _step(self, record: dict[str, Any]) -> None:
         text = (

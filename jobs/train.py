@@ -142,6 +142,8 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[st
         with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
             prepared = kind_of(config).ready(config, folder)
             outcome = _fit(prepared, folder, may_grow=address is not None)
+            if "fault" not in outcome:
+                printer.say("saving the model ...")
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         model = export_model(config, folder)

@@ -46,7 +46,7 @@ def show_recipes(context: typer.Context) -> Result | None:
 
     def show(console: Console) -> None:
         print_rows(console, [(recipe.name, recipe.summary) for recipe in recipes])
-        console.print("\n`attn recipes show NAME` prints one; `attn train NAME` runs it.")
+        console.print("\n`attn recipes show NAME` prints one, and above it the command that runs it.")
 
     return Result({"recipes": [{"name": recipe.name, "summary": recipe.summary} for recipe in recipes]}, show)
 

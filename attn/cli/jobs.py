@@ -10,7 +10,7 @@ import typer
 
 from attn.cli.arguments import Address, Overrides, Root, Service
 from attn.cli.command import Result, command
-from attn.cli.tables import print_tree
+from attn.cli.tables import moment, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn submit` said it.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the job has ended, with its exit status.")]
 
+MOMENTS = ("submitted", "started", "ended")
+WRITTEN = ("time", "clock")  # of a progress: when it was written, which programs ask for
 LAST_OFFSET = 2**63 - 1
 MOST_JOBS = 1_000_000
 STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
@@ -62,8 +64,7 @@ def submit(
     plan = client.post("/plan", body)
     if not yes:
         _show_plan({"id": body["id"], **plan})
-        if not typer.confirm("Submit?", err=True):
-            raise KeyboardInterrupt
+        _ask()
     return _result(client, client.post_job("/jobs", body), wait)
 
 
@@ -152,9 +153,30 @@ def _result(client: Client, job: dict[str, Any], wait: bool, *, told: bool = Fal
 
 def _shown(job: dict[str, Any]) -> Any:
     def show(console: Console) -> None:
-        print_tree(console, {name: value for name, value in job.items() if value not in (None, False)})
+        told = {name: value for name, value in job.items() if value not in (None, False, "")}
+        told |= {name: moment(told[name]) for name in MOMENTS if name in told}
+        if isinstance(progress := told.get("progress"), dict):
+            told["progress"] = {name: value for name, value in progress.items() if name not in WRITTEN}
+        print_tree(console, told)
 
     return show
+
+
+def _ask() -> None:
+    import sys
+
+    from attn.errors import ConfigError
+
+    try:
+        agreed = typer.confirm("Submit?", err=True)
+    except typer.Abort:  # Ctrl-C, or the end of standard input
+        print(file=sys.stderr)
+        if not sys.stdin.isatty():
+            text = "nothing was submitted: standard input ended without an answer; --yes submits without asking"
+            raise ConfigError(text) from None
+        agreed = False
+    if not agreed:
+        raise KeyboardInterrupt
 
 
 def _show_plan(plan: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from attn.cli.arguments import Address, Overrides, Recipe, Root, Service
 from attn.cli.command import Result, command
-from attn.cli.tables import print_rows, print_tree
+from attn.cli.tables import moment, print_rows, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,7 +102,7 @@ def ls(root: Root = "runs", service: Service = None) -> Result:
         if not runs:
             console.print(f"no runs under {root}", markup=False)
         print_rows(
-            console, [(run["id"], run.get("state") or "", _moment(run.get("started")), _broken(run)) for run in runs]
+            console, [(run["id"], run.get("state") or "", moment(run.get("started")), _broken(run)) for run in runs]
         )
 
     return Result({"runs": runs}, show)
@@ -111,17 +111,6 @@ def ls(root: Root = "runs", service: Service = None) -> Result:
 def _broken(run: dict[str, Any]) -> str:
     """Why a run, or the run of a job, cannot be read."""
     return (run.get("error") if run.get("state") == "broken" else run.get("broken")) or ""
-
-
-def _moment(seconds: float | None) -> str:
-    from datetime import UTC, datetime
-
-    if seconds is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"at {seconds}, which is no time"
 
 
 def _result(data: dict[str, Any]) -> Result:

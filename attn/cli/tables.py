@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["print_rows", "print_tree"]
+__all__ = ["moment", "print_rows", "print_tree"]
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,18 @@ def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
 def print_tree(console: Console, data: dict[str, Any]) -> None:
     """One line a value, nested names joined by dots, values in one column."""
     print_rows(console, list(_leaves(data, "")))
+
+
+def moment(seconds: float | None) -> str:
+    """Seconds since 1970 as a date and time."""
+    from datetime import UTC, datetime
+
+    if seconds is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"at {seconds}, which is no time"
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:

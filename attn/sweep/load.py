@@ -192,8 +192,10 @@ def _all_equal(document: Document, config: SweepConfig, trial: TrialConfig) -> F
     warm = "during method.warmup_epochs the network trains without what is searched"
     if first is None:
         late = any(name.startswith("method.") for name in config.space)
-        return Fault(document.place(("space",)), f"all trials would be equal: {names} change nothing that is scored",
-                     f"search other fields{f'; {warm}, which must leave epochs after it' if late else ''}")  # fmt: skip
+        after = ", or set method.warmup_epochs below training.epochs: a warm-up trains without the fields of the method"
+        return Fault(document.place(("space",)), "all trials would be equal: nothing that is scored depends on "
+                     f"{names}",
+                     f"search other fields{after if late else ''}")  # fmt: skip
     if isinstance(config.scheduler, Asha) and (grace := config.scheduler.grace_epochs) is not None and grace < first:
         return Fault(
             document.place(("scheduler", "grace_epochs")),

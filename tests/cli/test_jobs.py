@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,18 @@ def server(tmp_path: Path) -> Any:
         server.kill()
 
 
-def test_submit_status_logs_cancel(attn: Any, server: Server) -> None:
+def test_submit_status_logs_cancel(attn: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     here = ("--root", str(server.root))
     done = attn("submit", "evaluate", "absent", "--run-id", "a", "-y", "--wait", "--json", *here)
     assert (done.status, done.json["state"]) == (1, "failed")
     assert attn("submit", "evaluate", "absent", "--run-id", "a", "-y", "--json", *here).json["attempt"] == 1
     assert attn("status", "a", *here).status == 1
     assert attn("status", "b", *here).status == 1
+    assert re.search(r"submitted +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", attn("status", "a", *here).out)
+    for answer, ends, said in (("", 2, "--yes submits"), ("n\n", 3, "cancelled"), ("y\n", 0, "waiting_before_it")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        asked = attn("submit", "evaluate", "absent", "--run-id", "a", *here)
+        assert (asked.status, said in asked.err, "Traceback" in asked.err) == (ends, True, False), asked
     assert attn("cancel", "a", *here).status == 1
     listed = attn("ls", "--service", server.url, "--json", *here).json["runs"]
     assert [job["id"] for job in listed] == ["a"]
