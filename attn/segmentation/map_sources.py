@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ImageMap = dict[int, NDArray[np.float32]]
+ImageMap = Mapping[int, NDArray[np.float32]]
 """An image's maps by class index, in its own frame on any grid, non-negative."""
 
 Locate = Callable[[str], "Bundle"]
