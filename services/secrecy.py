@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 NAMES = re.compile(r"(?i)(token|secret|passw(or)?d|credential|api_?key|private_?key|access_?key(_id)?)")
 SHORTEST = 6
 """Shorter ones are words that stand anywhere."""
+NAME = rb"[^?&=\s]"
 SHAPES = (
     re.compile(rb"(?<=://)[^/\s\"'<>]+(?=@)"),
-    re.compile(rb"(?<=://)[^/\s\"'<>@:]*:[^\s\"'<>]*(?=@)"),  # a key's secret may hold a slash
     re.compile(
-        rb"(?i)(?<=[?&])((?:[^?&=\s]*(?:password|passwd|pwd|token|secret|key|signature)[^?&=\s]*)=)([^&\s\"']+)"
+        rb"(?i)(?<=[?&])(?=" + NAME + rb"*?(?:password|passwd|pwd|token|secret|key|signature))(" + NAME + rb"*=)"
+        rb"([^&\s\"']+)"
     ),
     re.compile(rb"(?i)(authorization\W{1,4}(?:basic|bearer)\s+)([^\s\"',]+)"),
 )
+"""Each takes time in proportion to the text, whatever that is: clients write much of it."""
+WITH_AT = re.compile(rb"(?<![^\s\"'<>])(?=[^\s\"'<>]*@)[^\s\"'<>]+")
+WITH_KEY = re.compile(rb"://(?=[^/@:]*:)")
 _added: set[str] = set()
 
 
@@ -47,7 +51,7 @@ def masked(data: bytes) -> bytes:
             data = data.replace(secret, b"*" * len(secret))
     for shape in SHAPES:
         data = shape.sub(_covered, data)
-    return data
+    return WITH_AT.sub(_without_keys, data)
 
 
 class MaskedStream:
@@ -128,3 +132,11 @@ def _known() -> list[bytes]:
 def _covered(match: re.Match[bytes]) -> bytes:
     shown, hidden = (match[1], match[2]) if match.re.groups else (b"", match[0])
     return shown + b"*" * len(hidden)
+
+
+def _without_keys(match: re.Match[bytes]) -> bytes:
+    """A text without blanks, in which a URI's key and secret are covered; the secret may hold a slash."""
+    whole = match[0]
+    end = whole.rindex(b"@")
+    found = WITH_KEY.search(whole, 0, end)
+    return whole if found is None else whole[: found.end()] + b"*" * (end - found.end()) + whole[end:]
