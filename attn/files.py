@@ -7,15 +7,15 @@ __all__ = ["Unfit", "open_regular", "read_regular", "too_large"]
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 class Unfit(OSError):
     """It is there, but nothing to be read: `strerror` says in words what it is."""
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a file for reading; never waits for a writer, as a pipe makes one do.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NoSuchRunError", "RunFolder", "is_run_id", "new_run_id"]
+__all__ = ["NoSuchRunError", "RunFolder", "is_record", "is_run_id", "new_run_id"]
 
 import json
 import os
@@ -20,6 +20,7 @@ from attn.redaction import has_login
 from attn.run_state import LARGEST_STATE, parse_run_state
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+RECORD = re.compile(r"mlflow\.db([._-].*)?|mlflow-artifacts")
 
 
 class NoSuchRunError(RunError):
@@ -28,7 +29,12 @@ class NoSuchRunError(RunError):
 
 def is_run_id(name: str) -> bool:
     """Whether a run can have this name."""
-    return ID.fullmatch(name) is not None
+    return ID.fullmatch(name) is not None and not is_record(name)
+
+
+def is_record(name: str) -> bool:
+    """Whether the record of all runs of a root lies there under this name: `attn.tracking.address`."""
+    return RECORD.fullmatch(name) is not None
 
 
 def new_run_id(name: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 __all__ = ["LINE", "read_log"]
 
+import errno
 import os
 from pathlib import Path
 
+from attn.files import Unfit, open_regular
 from services.secrecy import masked
 
 CHUNK = 1 << 20
@@ -25,14 +27,17 @@ def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:
     """
     start = max(0, offset - LINE)
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             if offset > os.fstat(stream.fileno()).st_size:  # where some file systems let nobody seek
                 return b"", ended
             stream.seek(start)
             data = stream.read(offset - start + CHUNK)
             more = bool(stream.peek(1))
-    except FileNotFoundError:  # it has not started
-        return b"", ended
+    except OSError as error:
+        # It has not started, or what lies in its place is no file.
+        if isinstance(error, Unfit) or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return b"", ended
+        raise
     before = data[: offset - start]
     cut = before.rfind(b"\n") + 1
     data = masked(data[cut:])

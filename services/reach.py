@@ -26,6 +26,7 @@ from attn.data.source import SourceConfig
 from attn.redaction import without_secrets
 from attn.tracking import TrackingConfig
 from attn.tracking.address import tracking_uri
+from jobs.run_folder import is_record
 
 Path = tuple[str, ...]
 
@@ -121,7 +122,11 @@ class Reach:
         return any(lies_in(location, root) for root in (self.root, *self.data_roots))
 
     def writes(self, location: str) -> bool:
-        return lies_in(location, self.root) and location.rstrip("/") != self.root
+        if not lies_in(location, self.root):
+            return False
+        place, root = (one if is_remote(one) else os.path.realpath(one) for one in (location, self.root))
+        first = place[len(root) :].strip("/").partition("/")[0]
+        return bool(first) and not is_record(first)
 
     def _of_config(
         self, config: Config, path: Path, is_root: Callable[[str], bool], leave: tuple[str, ...] = ()

@@ -64,6 +64,8 @@ class Recent:
 
         async def keep(message: Message) -> None:
             seen.append(message)
+            if message["type"] == "http.response.start" and b"content-length" not in dict(message["headers"]):
+                new.made.set()  # a stream, whose first piece may take as long as it likes
             whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             if len(seen) == 2:  # the head and all of the body, or the first piece of a stream
                 if whole and seen[0]["status"] == 200 and len(message.get("body", b"")) <= LARGEST:

@@ -6,11 +6,12 @@ __all__ = ["JOB_ID", "Kind", "Submission"]
 
 import hashlib
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from attn.config.kinds import KINDS
+from jobs.run_folder import is_run_id
 
 Kind = Literal["train", "segment", "pipeline", "sweep", "evaluate", "maps"]
 """Those of `attn.config.kinds`, which are a recipe or a config of their own, and those that take a model's config."""
@@ -40,13 +41,15 @@ class Submission(BaseModel):
     kind: Kind
     target: str = Field(default="", max_length=200)
     config: str | None = Field(default=None, max_length=200_000)
-    overrides: list[str] = Field(default=[], max_length=500)
+    overrides: list[Annotated[str, Field(max_length=200_000)]] = Field(default=[], max_length=500)
     address: str | None = Field(default=None, max_length=300)
     priority: int = Field(default=0, ge=-1000, le=1000)
     max_duration: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not is_run_id(self.id):
+            raise ValueError(f"id={self.id!r} is where the record of all runs lies; choose another id")
         configured = self.kind in KINDS
         if self.config is not None and not configured:
             raise ValueError(f"kind={self.kind} takes a target and overrides, no config")

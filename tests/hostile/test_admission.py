@@ -63,6 +63,8 @@ ELSEWHERE = [
     ("train", f"store.location={ROOT}", "store.location"),
     ("train", f"store.location={ROOT}-elsewhere/store", "store.location"),
     ("train", "store.location=s3://bucket/runs", "store.location"),
+    ("train", f"store.location={ROOT}/mlflow.db", "store.location"),
+    ("train", f"store.location={ROOT}/x/../mlflow-artifacts/1", "store.location"),
     ("train", "model.weights=/elsewhere/weights.pt", "model.weights"),
     ("train", "model.weights=s3://elsewhere/weights.pt", "model.weights"),
     ("train", "method={name: oaa_plus, maps: /elsewhere/store}", "method.maps"),
@@ -372,3 +374,20 @@ def test_a_path_is_no_mere_name() -> None:
 
 def test_every_kind_of_config_can_be_submitted() -> None:
     assert set(KINDS) < set(Kind.__args__)
+
+
+def test_what_lies_under_a_root_of_itself_is_no_run() -> None:
+    """A job of such a name would take the place of the record, and no other could be recorded any more."""
+    from attn.tracking import TrackingConfig
+    from attn.tracking.address import artifact_folder, tracking_uri
+    from attn.tracking.sqlite import sqlite_file
+    from jobs.run_folder import is_run_id
+
+    uri = tracking_uri(TrackingConfig(enabled=False, uri=None), ROOT)
+    database, artifacts = sqlite_file(uri), artifact_folder(uri)
+    assert database is not None
+    assert artifacts is not None
+    taken = [database.name, *(f"{database.name}{end}" for end in ("-wal", "-shm", "-journal")), artifacts.name]
+    assert not [name for name in taken if is_run_id(name)], taken
+    assert is_run_id("mlflow")
+    assert is_run_id("mlflow.dbx")

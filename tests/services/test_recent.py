@@ -16,15 +16,18 @@ class App:
     """Counts what it answers; `/jobs/stream` comes in pieces, `/jobs/none` is an error."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.made, self.pieces = 0, asyncio.Event()
+        self.pieces.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.made += 1
         body = f"{self.made}".encode()
         await asyncio.sleep(0)
         status = 404 if scope["path"] == "/jobs/none" else 200
-        await send({"type": "http.response.start", "status": status, "headers": []})
+        length = [] if scope["path"] == "/jobs/stream" else [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": length})
         if scope["path"] == "/jobs/stream":
+            await self.pieces.wait()
             await send({"type": "http.response.body", "body": b"first ", "more_body": True})
         await send({"type": "http.response.body", "body": body})
 
@@ -80,3 +83,19 @@ def test_streams_and_errors_are_each_clients_own() -> None:
     place = Place()
     assert sorted(ask(place, "/jobs/stream", "/jobs/stream", together=True)) == ["first 1", "first 2"]
     assert ask(place, "/jobs/none", "/jobs/none") == ["3", "4"]
+
+
+def test_nobody_waits_for_the_first_piece_of_anothers_stream() -> None:
+    """A log that is followed may have nothing to say for hours."""
+    place = Place()
+
+    async def body() -> tuple[int, list[str]]:
+        place.app.pieces = asyncio.Event()
+        both = [asyncio.create_task(place.get("/jobs/stream")) for _ in range(2)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        made = place.app.made
+        place.app.pieces.set()
+        return made, sorted(await asyncio.gather(*both))
+
+    assert asyncio.run(body()) == (2, ["first 1", "first 2"])

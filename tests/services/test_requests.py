@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,33 @@ def test_an_offset_is_a_place_that_a_file_may_have(
     answer = client.get("/jobs/j/log", params={"offset": str(offset)})
     assert answer.status_code == status, answer.text
     assert (answer.headers["content-type"] == "application/problem+json") == (status != 200)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_a_log_that_is_no_file_is_none(client: TestClient, tmp_path: Path, kind: str) -> None:
+    """A store of another job may lie where a log is to be."""
+    log = tmp_path / "j" / "job.log"
+    log.parent.mkdir()
+    {"folder": log.mkdir, "pipe": lambda: os.mkfifo(log), "loop": lambda: log.symlink_to(log)}[kind]()
+    answer = client.get("/jobs/j/log")
+    assert (answer.status_code, answer.text) == (200, "")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        '{"id": "x", "kind": "train", "target": "scenes_gain", "overrides": ["\\ud800=1"]}',
+        '{"id": "x", "kind": "train", "target": "scenes_gain", "overrides": ["data.root=\\udfff"]}',
+        '{"id": "x", "kind": "train", "config": "\\ud800"}',
+        '{"id": "x", "kind": "evaluate", "target": "\\ud800"}',
+        '{"id": "\\ud800", "kind": "evaluate", "target": "x"}',
+        '{"id": "x", "kind": "evaluate", "target": "x", "address": "\\ud800"}',
+        '{"id": "mlflow.db", "kind": "evaluate", "target": "x"}',
+        '{"id": "mlflow.db-wal", "kind": "train", "target": "scenes_gain"}',
+        '{"id": "mlflow-artifacts", "kind": "sweep", "target": "sweep_scenes_gain"}',
+    ],
+)
+@pytest.mark.parametrize("route", ["/jobs", "/plan"])
+def test_what_no_job_can_have_is_refused(client: TestClient, route: str, asked: str) -> None:
+    answer = client.post(route, content=asked, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), answer.text
