@@ -21,6 +21,7 @@ MAX_NODES = 20_000
 """Values of a YAML text, with each alias counted as what it stands for."""
 MAX_DEPTH = 64
 """Mappings and lists in each other."""
+TOO_DEEP = f"is nested too deeply: at most {MAX_DEPTH} levels"
 MAX_INT = 2**63 - 1
 MAX_DIGITS = 20
 SHOWN = 100
@@ -63,6 +64,12 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, _Size] = {}
         self._nodes = self._depth = self._deepest = 0
 
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        """Refuse depth before it is read: PyYAML goes through all open brackets for each further one."""
+        if self.flow_level >= MAX_DEPTH:
+            raise Unreadable(TOO_DEEP, self.line + 1)
+        super().fetch_flow_collection_start(TokenClass)
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()
         line = event.start_mark.line + 1
@@ -87,7 +94,7 @@ class _Loader(yaml.SafeLoader):
         if self._nodes > MAX_NODES:
             raise Unreadable(f"has more than {MAX_NODES} values, with each alias written out", line)
         if self._deepest > MAX_DEPTH:
-            raise Unreadable(f"is nested too deeply: at most {MAX_DEPTH} levels", line)
+            raise Unreadable(TOO_DEEP, line)
 
 
 _Loader.yaml_implicit_resolvers = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["BROKEN", "LARGEST_STATE", "parse_run_state"]
 
+import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -64,6 +65,10 @@ def parse_run_state(data: bytes) -> dict[str, Any]:
         raise ValueError(f"it has {len(data)} bytes, and {LARGEST_STATE} are the most")
     try:
         values = load_json(data)
+        if b"\\u" in data:
+            json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("no valid JSON: it holds half of a surrogate pair, which is no text") from None
     except ValueError as error:
         raise ValueError(f"no valid JSON: {error}") from None
     if not isinstance(values, dict):

@@ -32,6 +32,8 @@ DOCUMENTS: dict[str, tuple[str, str]] = {
     "an alias of nothing": ("a: *b", "found undefined alias"),
     "levels by aliases": (nested(40), "is nested too deeply: at most 64 levels"),
     "levels of brackets": ("a: " + "[" * 70 + "]" * 70, "is nested too deeply"),
+    "levels of brackets without end": ("[" * 900_000, "is nested too deeply"),
+    "levels of braces without end": ("a: " + "{[" * 400_000, "is nested too deeply"),
     "levels of dashes": ("- " * 50_000, "is nested too deeply"),
     "levels of questions": ("? " * 50_000, "is nested too deeply"),
     "levels of indents": ("\n".join(" " * i + "a:" for i in range(1000)), "is nested too deeply"),

@@ -49,6 +49,8 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "digits": (b'{"id": "x", "epoch": ' + b"9" * 5000 + b"}", "no valid JSON"),
     "deep": (b"[" * 100_000, "nested too deeply"),
     "deeper": (b'{"id": "x", "a": ' + b"[" * 500 + b"]" * 500 + b"}", "nested too deeply"),
+    "half-a-pair": (b'{"id": "x", "error": "\\ud800"}', "half of a surrogate pair"),
+    "half-a-pair-key": (b'{"id": "x", "\\udfff": 1}', "half of a surrogate pair"),
     "large": (b" " * ((16 << 20) + 1), "16777216 are the most"),
 }
 
