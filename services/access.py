@@ -23,14 +23,14 @@ ROLES = ("read", "submit", "admin")
 SHORTEST = 16
 MAX_BODY = 1 << 20
 HEARD_BYTES, HEARD_SECONDS = 60 << 20, 10.0
-"""What is heard of a body that is refused: many clients look for an answer only when they have sent all."""
+"""How much of a refused body is read: many clients look for the answer only after they have sent everything."""
 
 
 def read_tokens(file: str) -> dict[str, str]:
     """Roles by token, from a JSON file of `{"token": "role"}` that nobody but its owner can read.
 
     Raises:
-        ConfigError: The file, a token or a role is not as it must be; no token is told.
+        ConfigError: The file, a token or a role is not valid. The message shows no token.
     """
     path = Path(file)
     try:
@@ -46,8 +46,8 @@ def read_tokens(file: str) -> dict[str, str]:
     faults = [
         Fault(
             f"{file}, token {place}",
-            "is too short or of an unknown role",
-            f"{SHORTEST} signs or more; {', '.join(ROLES)}",
+            "is too short or has an unknown role",
+            f"{SHORTEST} characters or more; {', '.join(ROLES)}",
         )
         for place, (token, role) in enumerate(given.items(), 1)
         if len(token) < SHORTEST or role not in ROLES

@@ -101,7 +101,7 @@ class Reach:
     data_roots: tuple[str, ...] = ()
 
     def submitted(self, config: Config) -> Iterator[Objection]:
-        """What a client's config says that is not a client's to say; its root may be left out."""
+        """Fields of a client's config that a client may not set; its root may be left out."""
         own = (_left_out(), self.root)
         return self._of_config(config, (), lambda root: root in own)
 
@@ -154,7 +154,7 @@ class Reach:
             case Role.SERVER if value not in self._servers():
                 yield path, "is not the service's own", "leave it out: MLFLOW_TRACKING_URI of the service is taken"
             case Role.WRITTEN if not self.writes(value):
-                yield path, f"{shown} lies outside the service's root, which is the service's to say", "leave it out"
+                yield path, f"{shown} lies outside the service's root: it decides where jobs write", "leave it out"
             case Role.READ if not self._reads_field(config, name, value):
                 yield path, f"{shown} lies outside of what the service reads", READABLE
             case Role.SPLIT if isinstance(config, SourceConfig):
@@ -162,7 +162,7 @@ class Reach:
             case Role.MODEL if (folder := model_folder(value)) is not None and not self.reads(folder):
                 yield path, f"{shown} lies outside of what the service reads", "a run's name, or NAME@ALIAS"
             case None if given != type(config).model_fields[name].default:
-                yield path, "is not a client's to say", "leave it out"
+                yield path, "cannot be set by a client", "leave it out"
             case _:
                 pass
 

@@ -41,7 +41,7 @@ def serve(
         no_token: Ask nobody for a token.
 
     Raises:
-        AttnError: The tokens, the database, the home or the port are not as they must be.
+        AttnError: The tokens, the database, the service's folder or the port cannot be used.
     """
     add_secrets(_passwords(database))
     with cover_streams():

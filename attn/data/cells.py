@@ -77,5 +77,5 @@ def _decoded(value: bytes) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, in place of the value: nobody need be shown what a file holds that is not as it must be."""
+    """The type of an invalid value: messages do not quote the value."""
     return f"a value of type {type(value).__name__}"

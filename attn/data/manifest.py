@@ -219,7 +219,7 @@ def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...
         entries = load_json(value) if isinstance(value, str) else value
         found = [(normal(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
     except (ValueError, TypeError, KeyError, OverflowError, DataError):
-        raise DataError(f"boxes is not as it must be; expected JSON such as {EXAMPLE}, of finite edges") from None
+        raise DataError(f"boxes is not valid; expected JSON such as {EXAMPLE}, of finite edges") from None
     if strange := [label for label, _ in found if label not in numbers]:
         raise DataError(f"a box has the unknown class {strange[0]!r}")
     return tuple((numbers[label], box) for label, box in found)

@@ -184,7 +184,7 @@ def read_bundle(folder: Path, task: str) -> dict[str, Any]:
     if version != FORMAT:
         raise WeightsError(f"{folder}: format {version} is not known to this version, which reads {FORMAT}")
     if theirs != task:
-        raise WeightsError(f"{folder} holds a model for {theirs}, and one for {task} is wanted")
+        raise WeightsError(f"{folder}: expected a {task} model, found a {theirs} model")
     check_files(folder, described)
     return described
 

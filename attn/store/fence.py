@@ -136,8 +136,8 @@ def check_fence(backend: Backend, run: str, number: int) -> None:
     """
     if newer := _numbers(backend, run, _fence_key(run, number)):
         raise FencedError(
-            f"{backend.uri}: run {run} was begun again (session {newer[-1]}) after this session "
-            f"({number}), which has no say any more: end it"
+            f"{backend.uri}: run {run} was restarted as session {newer[-1]}; this process (session {number}) is stale "
+            "and may no longer write: stop it"
         )
 
 
@@ -172,8 +172,8 @@ def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, f
             continue
         if found[0].fence > fence:
             raise FencedError(
-                f"{backend.uri}: the head of run {run} belongs to session {found[0].fence}, this is session {fence}; "
-                "it has no say any more: end it"
+                f"{backend.uri}: the head of run {run} belongs to session {found[0].fence}; this process (session "
+                f"{fence}) is stale and may no longer write: stop it"
             )
         if backend.replace(_head_key(run), data, found[1]):
             return

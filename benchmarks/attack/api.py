@@ -88,7 +88,7 @@ def command(url: str, *, examples: int, seconds: int | None, seed: int) -> list[
 
 
 def attack_api(*, examples: int, seconds: int | None, seed: int) -> tuple[int, str]:
-    """The exit status of schemathesis, 0 where every answer was as it must be, and its report."""
+    """The exit status of schemathesis, 0 where every answer was valid, and its report."""
     with tempfile.TemporaryDirectory(prefix="attn-attack-") as folder, service(Path(folder)) as url:
         line = command(url, examples=examples, seconds=seconds, seed=seed)
         done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)

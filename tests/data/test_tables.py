@@ -82,7 +82,7 @@ def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> N
         ("image,labels\n0.jpg,a,b\n", r"row 1 has 3 cells, the header 2"),
         ("image,labels\n0.jpg,\"['a', 'b']\"\n", r"row 1: labels: a list as text; .*parted by \|"),
         ('image,labels,boxes\n0.jpg,a,"[{""label"": ""a"", ""box"": [0, 0, NaN, 1]}]"\n', "row 1: boxes is"),
-        ('image,labels,boxes\n0.jpg,a,0\n', "row 1: boxes is not as it must be; expected JSON"),
+        ('image,labels,boxes\n0.jpg,a,0\n', "row 1: boxes is not valid; expected JSON"),
         ("image,labels\nC:\\img\\0.jpg,a\n", "an absolute path of Windows"),
     ],
 )  # fmt: skip

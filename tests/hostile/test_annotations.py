@@ -79,7 +79,7 @@ def test_what_unpacks_to_much_is_refused_before_it_is_unpacked() -> None:
         began = time.monotonic()
         with pytest.raises(ValueError, match=r"unpacks to 100 MiB|says that it has 1000000 rows"):
             read(data)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SECONDS
     with pytest.raises(ValueError, match="unpacks to"):
         parquet_rows(rows_of_one_long_text(100_000))
     assert parquet_rows(rows_of_one_long_text(3))[2]["image"] == "x" * 4000

@@ -167,7 +167,7 @@ def test_an_overtaken_session_names_nothing_that_was_collected(
             place.gc(dry_run=False)
 
     monkeypatch.setattr(module, "check_fence", stand_still)
-    with pytest.raises(maps.FencedError, match="was begun again"):
+    with pytest.raises(maps.FencedError, match="was restarted as session"):
         old.commit(0, [sealed], pending=True)
     assert looks == [0, 1]
     assert not place.history()

@@ -97,7 +97,7 @@ def test_a_session_that_was_replaced_can_neither_commit_nor_publish() -> None:
     late = seal(old, Model("max"), 1, 1)
     new = store.begin("run", from_version=version)
     for act in (lambda: old.commit(1, [late]), lambda: old.commit(1, [late], pending=True), old.publish):
-        with pytest.raises(FencedError, match="begun again"):
+        with pytest.raises(FencedError, match="was restarted as session"):
             act()
     new.commit(1, [seal(new, model, 1, 2)])
     new.publish()

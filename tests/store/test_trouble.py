@@ -95,7 +95,7 @@ def test_a_session_is_overtaken_in_its_commit(tmp_path: Path, point: str) -> Non
 
     done = at(point, lambda: one_epoch(place.begin("run", from_version=first), 1))
     for late in (lambda: old.commit(1, [sealed], expected=COUNT), lambda: old.publish(), lambda: old.commit(2, [])):
-        with pytest.raises(maps.FencedError, match="was begun again"):
+        with pytest.raises(maps.FencedError, match="was restarted as session"):
             late()
     (newest,) = done
     assert place.at().version == newest
