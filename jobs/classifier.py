@@ -52,7 +52,7 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
         layers=method.layers,
         layer=method.layer,
         exclusive=source.exclusive,
-        config_yaml=folder.read("config.yaml").decode(),
+        config_yaml=folder.read_text("config.yaml"),
         info={
             "run_id": folder.run_id,
             "method": config.method.model_dump(mode="json"),

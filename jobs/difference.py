@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn.config.document import read_document
-from attn.errors import RunError
+from attn.errors import AttnError, RunError
 from attn.evaluation.pairing import side_by_side
 from attn.evaluation.score import Score
 from attn.tracking.mlflow_tracker import flattened
 from jobs.listing import list_runs
-from jobs.origin import CHANGES, read_origin
+from jobs.origin import CHANGES, read_described, read_origin
 from jobs.repro import run_folder
 from jobs.run_folder import RunFolder
 
@@ -79,19 +79,19 @@ class _Run:
 
 def _read(folder: RunFolder) -> _Run:
     state, origin = folder.state(), read_origin(folder)
-    text = folder.read("config.yaml").decode() if folder.exists("config.yaml") else ""
-    described = folder.read_json("model/model.json")
+    text = folder.read_text("config.yaml") if folder.exists("config.yaml") else ""
+    data, weights = read_described(folder)
     commit = origin.get("commit")
-    patch = folder.read(CHANGES).decode() if folder.exists(CHANGES) else ""
+    patch = folder.read_text(CHANGES) if folder.exists(CHANGES) else ""
     return _Run(
         folder=folder,
         config=flattened(read_document(text, folder.path("config.yaml")).values),
         origin=origin,
-        data=origin.get("data") or (described.get("info") or {}).get("data"),
+        data=origin.get("data") or data,
         code=None if commit is None else f"{commit}\n{patch}",
-        weights=described.get("sha256"),
+        weights=weights,
         metrics=state.get("metrics") or {},
-        scores=tuple(_scores(folder, state, described.get("sha256"))),
+        scores=tuple(_scores(folder, state, weights)),
     )
 
 
@@ -111,10 +111,13 @@ def _scores(folder: RunFolder, state: dict[str, Any], weights: str | None) -> li
 
 
 def _read_scores(folder: RunFolder) -> list[Score]:
+    if not folder.exists("scores.json"):
+        return []
     try:
-        return [Score.from_json(json.dumps(one)) for one in folder.read_json("scores.json").get("scores", {}).values()]
-    except (AttributeError, TypeError, ValueError):
-        raise RunError(f"{folder.path('scores.json')} is damaged: it holds no scores") from None
+        scores = folder.read_json("scores.json")["scores"]
+        return [Score.from_json(json.dumps(one)) for one in scores.values()]
+    except (AttnError, KeyError, AttributeError) as error:
+        raise RunError(f"{folder.path('scores.json')} is damaged: {error}") from None
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
     for folder in _folders(root):
         with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
             seen += 1
-            if folder.state().get("host") != platform.node() or _marks(folder.read("config.yaml").decode()) != wanted:
+            if folder.state().get("host") != platform.node() or _marks(folder.read_text("config.yaml")) != wanted:
                 continue
             lines = map(load_json, folder.read("metrics.jsonl").splitlines())
             if found := [float(line["seconds"]) for line in lines if line.get("seconds")]:

@@ -197,8 +197,8 @@ def _record(tracker: Tracker, folder: RunFolder, evaluation: Evaluation) -> None
         return
     tracker.log_metrics(evaluation.metrics(), 0)
     tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in evaluation.scores.items()})
-    tracker.log_text("scores.json", folder.read("scores.json").decode())
-    tracker.log_text("per_class.csv", folder.read("per_class.csv").decode())
+    tracker.log_text("scores.json", folder.read_text("scores.json"))
+    tracker.log_text("per_class.csv", folder.read_text("per_class.csv"))
     if folder.is_local:
         for name in ("curves.png", "sheet.png", "panels"):
             if (path := Path(folder.path(name))).exists():

@@ -102,7 +102,7 @@ def run(
         with warned("the scores could not be recorded", TrackingError):
             tracker.log_metrics({name: score.value for name, score in scores.items()}, 0)
             tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in scores.items()})
-            tracker.log_text("scores.json", folder.read("scores.json").decode())
+            tracker.log_text("scores.json", folder.read_text("scores.json"))
     except BaseException as error:
         state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
         with warned("the end could not be recorded", AttnError):  # must not hide what ended it

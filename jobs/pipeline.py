@@ -117,7 +117,7 @@ def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> di
         As `run`.
     """
     folder = RunFolder.of(run_id, root)
-    text = folder.read("config.yaml").decode()
+    text = folder.read_text("config.yaml")
     config = read_pipeline(text, folder.path("config.yaml"), [f"root={folder.root}"] if _moved(text, folder) else [])
     return run(config, run_id=folder.run_id, address=address)
 
@@ -275,7 +275,7 @@ def _claimed(folder: RunFolder) -> dict[str, Any]:
 def _begin(config: PipelineConfig, folder: RunFolder, state: dict[str, Any]) -> str | None:
     """Keep the config; the record goes on where it is the same, and is a new one where it is another."""
     text = config_of(config, folder)
-    same = bool(state) and folder.exists("config.yaml") and folder.read("config.yaml").decode() == text
+    same = bool(state) and folder.exists("config.yaml") and folder.read_text("config.yaml") == text
     known = state.get("tracking_run") if same else None
     tracking_run = known or create_run(config.tracking, config.root, folder.run_id, config)
     folder.write("config.yaml", text)

@@ -14,7 +14,7 @@ from attn.config.base import is_remote
 from attn.config.document import read_document
 from attn.data import transfer
 from attn.errors import AttnError, RunError
-from jobs.origin import CHANGES, read_origin
+from jobs.origin import CHANGES, read_described, read_origin
 from jobs.run_folder import RunFolder
 
 NOT_INPUTS = ("root", "tracking")
@@ -39,7 +39,7 @@ def run(name: str, *, root: str = "runs", to: str | None = None) -> dict[str, An
     state, origin = folder.state(), read_origin(folder)
     if not folder.exists("config.yaml"):
         raise RunError(f"run {folder.run_id!r} has no config.yaml: it was not begun by `attn`, and cannot be repeated")
-    text = folder.read("config.yaml").decode()
+    text = folder.read_text("config.yaml")
     config = read_document(text, folder.path("config.yaml")).values
     target = Path(to or f"repro-{folder.run_id}").absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -51,7 +51,7 @@ def run(name: str, *, root: str = "runs", to: str | None = None) -> dict[str, An
         # A build's own suffix (`+cu128`) names no version of a package index.
         files["requirements.txt"] = "".join(f"{pin.partition('+')[0]}\n" for pin in origin["pins"])
     if folder.exists(CHANGES):
-        files[CHANGES] = folder.read(CHANGES).decode()
+        files[CHANGES] = folder.read_text(CHANGES)
     try:
         target.mkdir(parents=True, exist_ok=True)
         for file, content in files.items():
@@ -145,15 +145,11 @@ def _fields(config: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def _fingerprint(folder: RunFolder) -> str | None:
-    return _described(folder).get("info", {}).get("data")
+    return read_described(folder)[0]
 
 
 def _weights(folder: RunFolder) -> str | None:
-    return _described(folder).get("sha256")
-
-
-def _described(folder: RunFolder) -> dict[str, Any]:
-    return folder.read_json("model/model.json")
+    return read_described(folder)[1]
 
 
 def _script(known: dict[str, Any]) -> str:

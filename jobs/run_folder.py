@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from attn.config.base import is_remote
 from attn.data import files, transfer
+from attn.data.files import reading_fault
 from attn.errors import RunError
 from attn.parsing import load_json
 from attn.redaction import has_login
@@ -90,6 +91,17 @@ class RunFolder:
 
     def read(self, name: str) -> bytes:
         return files.read_bytes(self.path(name))
+
+    def read_text(self, name: str) -> str:
+        """The text of a file.
+
+        Raises:
+            RunError: It is none.
+        """
+        try:
+            return self.read(name).decode()
+        except UnicodeDecodeError as error:
+            raise RunError(f"{self.path(name)} is damaged: {reading_fault(error)}") from None
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON object of the run; empty where there is no such file.

@@ -55,7 +55,7 @@ def save(config: SegmentConfig, folder: RunFolder, shared: dict[str, Any], bundl
         "data": source.fingerprint(),
     }
     if folder.exists(f"{CUES}/{CUES_FILE}"):
-        info["cues"] = json.loads(folder.read(f"{CUES}/{CUES_FILE}"))["digest"]
+        info["cues"] = folder.read_json(f"{CUES}/{CUES_FILE}").get("digest")
     save_segmenter(
         bundle,
         shared["model"],
@@ -63,7 +63,7 @@ def save(config: SegmentConfig, folder: RunFolder, shared: dict[str, Any], bundl
         classes=tuple(shared.get("classes") or source.classes),
         input=config.input,
         inference=config.inference,
-        config_yaml=folder.read("config.yaml").decode(),
+        config_yaml=folder.read_text("config.yaml"),
         info=info,
     )
 
@@ -85,8 +85,8 @@ def make_labels(config: SegmentConfig, folder: RunFolder) -> LabelsConfig:
     place = FileLabels(path=folder.path(CUES))
     with map_source(config, config.labels) as maps:
         if folder.exists(f"{CUES}/{CUES_FILE}"):
-            made = json.loads(folder.read(f"{CUES}/{CUES_FILE}"))
-            if made["maps"] == maps.description and made["rule"] == config.labels.rule.model_dump(mode="json"):
+            made = folder.read_json(f"{CUES}/{CUES_FILE}")
+            if made.get("maps") == maps.description and made.get("rule") == config.labels.rule.model_dump(mode="json"):
                 return place
         source = config.data.build()
         report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))

@@ -24,6 +24,7 @@ from attn.data.transfer import exists
 from attn.errors import AttnError
 from attn.models.description import WEIGHTS
 from attn.models.weights import weights_file
+from attn.parsing import load_json
 from attn.segmentation.labels import CUES_FILE, FileLabels
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
 from attn.tracking import Tracker, attach, create_run
@@ -93,7 +94,7 @@ def intact(outputs: Outputs) -> bool:
 
 def _weights(outputs: Outputs) -> str | None:
     model = outputs["model"]
-    described = json.loads(read_bytes(f"{model}/model.json"))
+    described = load_json(read_bytes(f"{model}/model.json"))
     return str(described["sha256"]) if exists(f"{model}/{WEIGHTS}") else None
 
 
@@ -109,7 +110,7 @@ def _drawn(outputs: Outputs) -> str:
 
 
 def _cued(outputs: Outputs) -> str:
-    made = json.loads(read_bytes(f"{outputs['cues']}/{CUES_FILE}"))
+    made = load_json(read_bytes(f"{outputs['cues']}/{CUES_FILE}"))
     return str(made["digest"]) if len(list_below(outputs["cues"])) >= outputs["files"] else ""
 
 

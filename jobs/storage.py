@@ -4,13 +4,13 @@ from __future__ import annotations
 
 __all__ = ["COMMITTED", "map_store_uri", "newest_checkpoint", "newest_checkpoint_name", "ray_storage"]
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attn.config.base import is_remote
-from attn.errors import WeightsError
+from attn.data.names import name_fault
+from attn.errors import RunError, WeightsError
 from attn.s3 import checksums, pyarrow_options
 from attn.training.checkpoint import verify_folder
 from jobs.checkpoint_transfer import download_folder
@@ -46,11 +46,18 @@ def map_store_uri(config: TrainConfig, folder: RunFolder) -> str:
 def newest_checkpoint_name(folder: RunFolder) -> str | None:
     """The folder of the newest checkpoint that was committed: the one that a restart comes back to."""
     if folder.exists(COMMITTED):
-        return json.loads(folder.read(COMMITTED))["checkpoint"]
+        return _plain_name(folder, COMMITTED, folder.read_json(COMMITTED).get("checkpoint"))
     if not folder.exists(SNAPSHOT):
         return None
-    latest = json.loads(folder.read(SNAPSHOT)).get("latest_checkpoint_result") or {}
-    return latest.get("checkpoint_dir_name")
+    latest = folder.read_json(SNAPSHOT).get("latest_checkpoint_result") or {}
+    name = latest.get("checkpoint_dir_name") if isinstance(latest, dict) else latest
+    return None if name is None else _plain_name(folder, SNAPSHOT, name)
+
+
+def _plain_name(folder: RunFolder, file: str, name: Any) -> str:
+    if not isinstance(name, str) or name_fault(name) or "/" in name:
+        raise RunError(f"{folder.path(file)} is damaged: it names no checkpoint of the run")
+    return name
 
 
 def newest_checkpoint(folder: RunFolder, scratch: Path) -> Path:

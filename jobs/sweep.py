@@ -84,10 +84,10 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     if state.get("kind") != "sweep":
         raise RunError(f"run {folder.run_id!r} is no sweep: `attn resume {folder.run_id}`")
     check_ended(folder, state)
-    config = resolve(SweepConfig, folder.read("sweep.yaml").decode(), folder.path("sweep.yaml"), [])
+    config = resolve(SweepConfig, folder.read_text("sweep.yaml"), folder.path("sweep.yaml"), [])
     config = config.model_copy(update={"root": folder.root})
     folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
-    return _run(config, folder.read("base.yaml").decode(), folder, address)
+    return _run(config, folder.read_text("base.yaml"), folder, address)
 
 
 def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _short(value: Any) -> str:
 def _objective(folder: RunFolder) -> str:
     from attn.config.document import read_document
 
-    text = folder.read("sweep.yaml").decode()
+    text = folder.read_text("sweep.yaml")
     return str((read_document(text, "sweep.yaml").values.get("objective") or {}).get("metric"))
 
 
@@ -188,7 +188,7 @@ def _csv(rows: list[Row], names: list[str]) -> str:
 
 def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
     """The best trial's config as a file that `attn train` takes: the base with its values, and nothing of the sweep."""
-    found = trial_config(folder.read("base.yaml").decode(), best.values)
+    found = trial_config(folder.read_text("base.yaml"), best.values)
     head = (
         f"The best of {config.trials} trials of sweep {folder.run_id}: trial {best.number}\n\n"
         f"Expect:  {config.objective.metric} = {best.objective:.4f} ({config.objective.split or 'validation'} split)\n"

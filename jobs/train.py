@@ -73,7 +73,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     """
     folder = RunFolder.of(run, root)
     state = folder.state()
-    config = read_config(folder.read("config.yaml").decode(), folder.path("config.yaml"))
+    config = read_config(folder.read_text("config.yaml"), folder.path("config.yaml"))
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
     kind = kind_of(config)
     if state.get("state") == "done":
@@ -241,14 +241,13 @@ def _cause(error: BaseException) -> str:
 
 def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -> str:
     """The newest checkpoint's weights as a bundle in the run's folder and, with `record`, in the tracking server."""
-    import torch
-
     from attn.tracking import log_model
+    from attn.training.checkpoint import load_shared
     from jobs.storage import newest_checkpoint
 
     with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
         checkpoint = newest_checkpoint(folder, Path(scratch, "checkpoint"))
-        shared = torch.load(checkpoint / "training.pt", map_location="cpu", weights_only=True)
+        _, shared = load_shared(checkpoint)
         bundle = Path(folder.path("model")) if folder.is_local else Path(scratch, "model")
         kind_of(config).save(config, folder, shared, bundle)
         folder.upload(bundle, "model")

@@ -114,7 +114,7 @@ class Trial(tune.Trainable):
     def _train(self) -> None:
         self.turn.get()
         began, begun = time.time(), time.monotonic()
-        config = read_trial(self.folder.read("config.yaml").decode(), self.folder.path("config.yaml"))
+        config = read_trial(self.folder.read_text("config.yaml"), self.folder.path("config.yaml"))
         state = self.folder.state()
         before = state.get("seconds", 0.0)
 

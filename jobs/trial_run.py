@@ -50,7 +50,7 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
     while running:
         thread.join(POLL_SECONDS)
         running = thread.is_alive()  # asked before the lines are read, so that none is missed at the end
-        for line in folder.read("metrics.jsonl").decode().splitlines() if folder.exists("metrics.jsonl") else []:
+        for line in folder.read_text("metrics.jsonl").splitlines() if folder.exists("metrics.jsonl") else []:
             figures = json.loads(line)
             epoch = int(figures.pop("epoch"))
             figures = {name: value for name, value in figures.items() if name not in ("step", "seconds")}

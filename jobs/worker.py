@@ -159,7 +159,7 @@ class RayReporter:
         seconds = {"seconds": round(now - self.since, 3)} if whole else {}
         self.steps, self.since = 0, now
         name = "metrics.jsonl"
-        lines = self.folder.read(name).decode().splitlines() if self.folder.exists(name) else []
+        lines = self.folder.read_text(name).splitlines() if self.folder.exists(name) else []
         lines = [line for line in lines if json.loads(line)["epoch"] < record.epoch + 1]
         lines.append(json.dumps({"epoch": record.epoch + 1, "step": record.step, **seconds, **record.metrics}))
         self.folder.write(name, "\n".join(lines) + "\n")

@@ -89,7 +89,7 @@ def _config(folder: RunFolder) -> dict[str, Any]:
         return {}
     name = folder.path("config.yaml")
     try:
-        values = read_document(folder.read("config.yaml").decode(), name).values
+        values = read_document(folder.read_text("config.yaml"), name).values
         return json.loads(json.dumps(values))
     except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{name} is damaged: {type(error).__name__}") from None

@@ -123,7 +123,7 @@ def read_bytes(location: str, most: int = MAX_BYTES) -> bytes:
     """
     require_allowed(location)
     if is_remote(location):
-        return _read_object(location, most)
+        return _read_json(location, most)
     try:
         return read_regular(location, most)
     except FileNotFoundError:
@@ -219,7 +219,7 @@ def split(location: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _read_object(location: str, most: int) -> bytes:
+def _read_json(location: str, most: int) -> bytes:
     bucket, key = split(location)
     try:
         found = client().get_object(Bucket=bucket, Key=key)

@@ -15,6 +15,7 @@ from attn.config.base import Config
 from attn.errors import AttnError
 from attn.evaluation.crf import CrfConfig
 from attn.evaluation.voc import Difficult
+from attn.parsing import load_json
 
 OF_CLASSIFIER = ("mean_ap", "mean_auc", "recall", "specificity", "accuracy", "accuracy_top5")
 """Names of the scores of a classifier; the last two are of data that gives every image exactly one class."""
@@ -121,14 +122,18 @@ class Score(Config):
         """Read a score back.
 
         Raises:
-            AttnError: The text was changed: its protocol has another hash than the one that it carries.
+            AttnError: It is no score, or the text was changed: its protocol has another hash than the one that it
+                carries.
         """
-        fields = json.loads(text)
-        carried = fields.pop("hash", None)
-        score = cls.model_validate_json(json.dumps(fields))
+        try:
+            fields = load_json(text)
+            carried = fields.pop("hash", None)
+            score = cls.model_validate_json(json.dumps(fields))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise AttnError(f"is no score as evaluations write it ({type(error).__name__})") from None
         if carried is not None and carried != score.hash:
             raise AttnError(
-                f"score {score.name}: its protocol has the hash {score.hash[:12]}, the file says {carried[:12]}"
+                f"score {score.name}: its protocol has the hash {score.hash[:12]}, the file says {str(carried)[:12]}"
             )
         return score
 

@@ -8,7 +8,11 @@ import contextlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from attn.config.base import is_remote
 from attn.data.files import join, read_bytes
@@ -20,6 +24,59 @@ JOURNAL = "tracking/journal.jsonl"
 MOST_LINES = 20_000
 MOST_BYTES = 256 << 20
 """Of lines and pictures; a preview takes a tenth of a MiB."""
+
+PictureFile = Annotated[str, Field(pattern=r"^tracking/[0-9]{6,9}\.png$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Metrics(_Record):
+    do: Literal["metrics"]
+    metrics: list[Annotated[tuple[str, float, int, int], Field(strict=False)]]
+
+
+class _Tags(_Record):
+    do: Literal["tags"]
+    tags: dict[str, str]
+
+
+class _Text(_Record):
+    do: Literal["text"]
+    path: str
+    text: str
+
+
+class _Files(_Record):
+    do: Literal["files"]
+    local: str
+    path: str
+
+
+class _Picture(_Record):
+    do: Literal["picture"]
+    path: str
+    picture: PictureFile
+
+
+class _Preview(_Record):
+    do: Literal["preview"]
+    name: str
+    step: int
+    at: int
+    picture: PictureFile
+
+
+class _End(_Record):
+    do: Literal["end"]
+    state: Literal["done", "failed", "cancelled", "stopped"]
+    at: int
+
+
+RECORD: TypeAdapter[Any] = TypeAdapter(
+    Annotated[_Metrics | _Tags | _Text | _Files | _Picture | _Preview | _End, Field(discriminator="do")]
+)
 
 
 class Journal:
@@ -46,12 +103,18 @@ class Journal:
             return found
         for line in text.splitlines():
             try:
-                record = load_json(line)
-                found.append({"do": str(record["do"]), **record})
+                found.append(self._checked(load_json(line)))
             except (ValueError, KeyError, TypeError):
                 self.lost += 1
         self._bytes = len(text)
         return found
+
+    def _checked(self, record: dict[str, Any]) -> dict[str, Any]:
+        """A record that names files of the run only: whoever wrote the line, no other is sent, and none is removed."""
+        RECORD.validate_python(record)
+        if "local" in record and not Path(record["local"]).resolve().is_relative_to(Path(self.folder).resolve()):
+            raise ValueError("no files of the run")
+        return record
 
     @property
     def location(self) -> str:
@@ -76,9 +139,11 @@ class Journal:
             del self.records[kept:]  # else it would be sent after all, and counted as lost
             self.lost += 1
 
-    def picture(self, record: dict[str, Any]) -> bytes:
+    def picture(self, record: dict[str, Any]) -> NDArray[np.uint8]:
         """The picture of a record."""
-        return read_bytes(join(self.folder, record["picture"]))
+        from attn.data.decode import read_image
+
+        return read_image(join(self.folder, record["picture"]))
 
     def pop(self) -> None:
         """Forget the oldest record, which has been sent; `save` says so to others."""

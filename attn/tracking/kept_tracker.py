@@ -146,7 +146,7 @@ class KeptTracker(MlflowTracker):
             self.fault = error
 
     def _send_kept(self, record: dict[str, Any]) -> None:
-        pixels = None if "picture" not in record else _pixels(self.journal.picture(record))
+        pixels = None if "picture" not in record else self.journal.picture(record)
         if record["do"] == "preview" and self.has_preview(str(record["name"]), int(record["step"]), int(record["at"])):
             return
         self._send(record, pixels)
@@ -182,10 +182,3 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
-
-
-def _pixels(png: bytes) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(png)) as image:
-        return np.asarray(image.convert("RGB"))

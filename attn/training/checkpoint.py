@@ -6,20 +6,25 @@ beyond tensors and plain values.
 
 from __future__ import annotations
 
-__all__ = ["Position", "load_checkpoint", "save_checkpoint", "verify_folder", "write_manifest"]
+__all__ = ["Position", "load_checkpoint", "load_shared", "save_checkpoint", "verify_folder", "write_manifest"]
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from attn.data.files import sha256_of
+from attn.data.names import name_fault
 from attn.errors import WeightsError
+from attn.files import read_regular
+from attn.parsing import load_json
 from attn.tensor_files import save_tensors
 
 SHARED_FILE = "training.pt"
+MOST_MANIFEST = 1 << 20
+"""Bytes: it lists two files."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,20 @@ def verify_folder(folder: Path, rank: int) -> None:
     """
     path = folder / _manifest_file(rank)
     try:
-        files = json.loads(path.read_text())["files"]
-    except (OSError, ValueError, KeyError):
+        listed = load_json(read_regular(path, MOST_MANIFEST))["files"]
+        entries = [(str(name), entry["bytes"], entry["sha256"]) for name, entry in listed.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise WeightsError(
             f"checkpoint {folder} has no readable {path.name}: it was not written to its end; resume from an older one"
         ) from None
-    for name, entry in files.items():
+    required = {_rank_file(rank), *((SHARED_FILE,) if rank == 0 else ())}
+    if lacking := sorted(required - {name for name, _, _ in entries}):
+        raise WeightsError(f"checkpoint {folder}: {path.name} does not list {lacking[0]}; resume from an older one")
+    for name, size, sha256 in entries:
+        if name_fault(name) or "/" in name:
+            raise WeightsError(f"checkpoint {folder}: {path.name} lists {name[:80]!r}, which is no file's name")
         part = folder / name
-        if not part.is_file() or part.stat().st_size != entry["bytes"] or sha256_of(part) != entry["sha256"]:
+        if not part.is_file() or part.stat().st_size != size or sha256_of(part) != sha256:
             state = "is damaged" if part.exists() else "is missing"
             raise WeightsError(f"checkpoint {folder}: {name} {state}; resume from an older one")
 
@@ -100,9 +111,43 @@ def load_checkpoint(folder: Path, rank: int, world: int) -> tuple[Position, dict
         WeightsError: A file is missing or damaged.
     """
     verify_folder(folder, 0)
-    shared = torch.load(folder / SHARED_FILE, map_location="cpu", weights_only=True)
+    position, shared = load_shared(folder)
     own = None
     if shared["world"] == world:
         verify_folder(folder, rank)
-        own = torch.load(folder / _rank_file(rank), map_location="cpu", weights_only=True)
-    return Position(**shared["position"]), shared, own
+        own = _load(folder / _rank_file(rank))
+    return position, shared, own
+
+
+def load_shared(folder: Path) -> tuple[Position, dict[str, Any]]:
+    """The position of a verified checkpoint, and what is equal on all ranks.
+
+    Raises:
+        WeightsError: It holds something else.
+    """
+    shared = _load(folder / SHARED_FILE)
+    position, model = shared.get("position"), shared.get("model")
+    if (
+        not isinstance(position, dict)
+        or set(position) != {field.name for field in fields(Position)}
+        or any(type(value) is not int or value < 0 for value in position.values())
+        or type(shared.get("world")) is not int
+    ):
+        raise WeightsError(f"checkpoint {folder}: {SHARED_FILE} does not say where in the run it stands; "
+                           "resume from an older one")  # fmt: skip
+    if not isinstance(model, dict) or not all(isinstance(value, torch.Tensor) for value in model.values()):
+        raise WeightsError(f"checkpoint {folder}: {SHARED_FILE} holds no weights; resume from an older one")
+    return Position(**position), shared
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # what is none of ours can raise anything in torch's readers
+        content = None
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise WeightsError(
+            f"checkpoint {path.parent}: {path.name} holds something else than tensors and plain values and was not "
+            "opened, since opening it may run code; resume from an older one"
+        )
+    return content

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from attn.config.run import RunConfig
 from attn.data.classes import check_classes
 from attn.data.sample import Batch
+from attn.errors import WeightsError
 from attn.methods.base import Parts, Progress
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
@@ -335,19 +336,29 @@ class Trainer:
     def _restore(self, folder: Path) -> dict[str, Any]:
         """Take over a checkpoint; returns the part of it that all workers share."""
         position, shared, own = self.world.together(lambda: self._read(folder))
-        self.network.load_state_dict(shared["model"])
-        _load(self.optimizer, shared["optimizer"])
-        self.scaler.load_state_dict(shared["scaler"])
-        if self.auxiliary is not None:
-            self.auxiliary.module.load_state_dict(shared["auxiliary"])
-            _load(self.auxiliary.optimizer, shared["auxiliary_optimizer"])
-        if own is not None:
-            restore_random_state(own["random"])
-            self.running = _Running(**own["running"])
-            if own["buffers"] is not None:
-                self._take_buffers(own["buffers"])
+        self.world.together(lambda: self._take_over(folder, shared, own))
         self.position = position
         return shared
+
+    def _take_over(self, folder: Path, shared: dict[str, Any], own: dict[str, Any] | None) -> None:
+        try:
+            self.network.load_state_dict(shared["model"])
+            _load(self.optimizer, shared["optimizer"])
+            self.scaler.load_state_dict(shared["scaler"])
+            if self.auxiliary is not None:
+                self.auxiliary.module.load_state_dict(shared["auxiliary"])
+                _load(self.auxiliary.optimizer, shared["auxiliary_optimizer"])
+            if own is not None:
+                restore_random_state(own["random"])
+                self.running = _Running(**own["running"])
+                if own["buffers"] is not None:
+                    self._take_buffers(own["buffers"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(
+                f"checkpoint {folder} does not fit what this run trains ({type(error).__name__}: {reason}): it is of "
+                "another config, or damaged; resume from an older one"
+            ) from None
 
 
 def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

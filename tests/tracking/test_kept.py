@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from attn.errors import TrackingError
 from attn.tracking import TrackingConfig, attach, send_kept, terminate
@@ -170,6 +172,45 @@ def test_a_journal_is_bounded_and_a_damaged_line_is_left_out(
     with pytest.raises(TrackingError, match="3 more could not be kept or were refused"):
         send_kept(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(tmp_path / "run"))
     assert journal(tmp_path) == []
+
+
+def test_a_journal_that_somebody_wrote_sends_and_removes_nothing_else(server: StandIn, tmp_path: Path) -> None:
+    run, secret = tmp_path / "run", tmp_path / "secret.png"
+    (run / "tracking").mkdir(parents=True)
+    secret.write_bytes(png := _one_pixel())
+    (run / "out").symlink_to(tmp_path)
+    preview = {"do": "preview", "name": "x", "step": 1, "at": 1}
+    lines: list[object] = [
+        {**preview, "picture": "../secret.png"},
+        {**preview, "picture": str(secret)},
+        {**preview, "picture": "tracking/../../secret.png"},
+        {**preview, "picture": ["tracking/000001.png"]},
+        {"do": "files", "local": str(secret), "path": ""},
+        {"do": "files", "local": str(run / "../secret.png"), "path": ""},
+        {"do": "files", "local": str(run / "out/secret.png"), "path": ""},
+        {"do": "files", "local": 5, "path": ""},
+        {"do": ["tags"], "tags": {}},
+        {"do": "tags", "tags": [1]},
+        {"do": "text", "path": 5, "text": 5},
+        {"do": "metrics", "metrics": 5},
+        {"do": "metrics", "metrics": [[1]]},
+        {"do": "metrics", "metrics": [{"a": 1}]},
+        {"do": "end", "state": [], "at": "x"},
+        "nothing",
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000 + "\n"
+    (run / "tracking/journal.jsonl").write_text(text)
+    with pytest.raises(TrackingError, match=f"{len(lines) + 1} more could not be kept or were refused"):
+        send_kept(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(run))
+    assert secret.read_bytes() == png
+    assert (previews(server), server.metrics, server.ends) == ([], [], [])
+    assert not [path for path in server.files if "secret" in path]
+
+
+def _one_pixel() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def test_a_folder_that_cannot_be_written_ends_no_run(server: StandIn, tmp_path: Path) -> None:
