@@ -31,21 +31,21 @@ MEMORY, SECONDS = 4 << 30, 20
 
 
 def read_all(names: list[str], place: Path) -> None:
-    """Print for each file what becomes of it as an image, as a mask and as a saliency map, and in how long."""
+    """Print for each file what becomes of it as an image, as a mask and as a saliency map, and in how much CPU time."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     peak = Peak()  # what the kernel counts of a process begins with what its parent had
     for number, name in enumerate(names):
         path = place / f"{number}.jpg"
         IMAGES[name](path, np.random.default_rng(number))
         told: list[str] = []
-        began = time.monotonic()
+        began = time.process_time()
         for read in (read_image, lambda file: read_mask(file, None, 3), lambda file: read_saliency(file, None)):
             try:
                 read(str(path))
                 told.append("")
             except FileFault as fault:
                 told.append(fault.problem)
-        print(json.dumps({"name": name, "told": told, "seconds": time.monotonic() - began, "memory": peak.bytes}))
+        print(json.dumps({"name": name, "told": told, "seconds": time.process_time() - began, "memory": peak.bytes}))
 
 
 def test_every_file_is_read_or_one_fault_and_within_bounds(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_every_file_is_read_or_one_fault_and_within_bounds(tmp_path: Path) -> No
            "read_all(json.load(sys.stdin), pathlib.Path(sys.argv[1]))"  # fmt: skip
     child = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], input=json.dumps(names), capture_output=True,
-        text=True, timeout=300, check=False,
+        text=True, timeout=1500, check=False,
     )  # fmt: skip
     lines = [json.loads(line) for line in child.stdout.splitlines()]
     last = lines[-1]["name"] if lines else "none"
@@ -141,23 +141,23 @@ def test_threads_share_a_budget_of_pixels() -> None:
             with budget.take(70):  # who holds one waits for no other
                 order.append("first has two")
             held.set()
-            go.wait(9)
+            go.wait(60)
             order.append("first ends")
 
     def second() -> None:
-        held.wait(9)
+        held.wait(60)
         with budget.take(1):
             order.append("second")
 
     threads = [threading.Thread(target=work) for work in (first, second)]
     for thread in threads:
         thread.start()
-    held.wait(9)
+    held.wait(60)
     time.sleep(0.05)
     assert order == ["first has two"]
     go.set()
     for thread in threads:
-        thread.join(9)
+        thread.join(60)
     assert order == ["first has two", "first ends", "second"]
     with budget.take(10**9):  # alone, it may be as large as it is
         pass
