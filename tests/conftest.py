@@ -146,7 +146,7 @@ def s3_server(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", *CHECKSUMS):  # a Ray session sets the latter, and leaves them behind
         monkeypatch.delenv(name, raising=False)
-    requests.post(f"{s3_endpoint}/moto-api/reset", timeout=10)
+    requests.post(f"{s3_endpoint}/moto-api/reset", timeout=60)
     client = boto3.client("s3")
     client.create_bucket(Bucket="attn-test")
     client.close()

@@ -241,17 +241,17 @@ def test_reading_in_threads_leaves_other_warnings_alone(
         """The reader that began first ends first."""
         if not first.is_set():
             first.set()
-            second.wait(9)
+            second.wait(60)
         else:
             second.set()
-            end.wait(9)
+            end.wait(60)
         return original(*args, **options)
 
     monkeypatch.setattr(Image, "open", in_turn)
     before = list(warnings.filters)
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(read_image, file)
-        first.wait(9)
+        first.wait(60)
         other = pool.submit(read_image, file)
         one.result()
         end.set()

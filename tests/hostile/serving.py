@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from services.connections import LimitedConfig, LimitedServer, Limits
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )  # of NumPy 2, in pycocotools
 SECONDS = 20
+"""Of CPU time: beside other work a data set takes several times as long."""
 
 
 def load_all(config: SourceConfig) -> str | None:
@@ -40,11 +41,11 @@ def load_all(config: SourceConfig) -> str | None:
 def test_a_data_set_is_read_or_refused_by_both(name: str, tmp_path: Path) -> None:
     entry = DATA_SETS[name]
     config = write_data_set(entry, tmp_path / "data", np.random.default_rng(0))
-    began = time.monotonic()
+    began = time.process_time()
     report, refusal = check_config(config), load_all(config)
     assert report.ok == (refusal is None) == (entry.verdict == "read"), refusal or str(report)
     assert all(len(str(finding)) < 1000 for finding in report.findings)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_many_polygons_give_what_they_give_one_by_one() -> None:
@@ -76,10 +77,10 @@ def test_what_unpacks_to_much_is_refused_before_it_is_unpacked() -> None:
     from tests.hostile.data_sets import rows_of_nothing, rows_of_one_long_text, zeros
 
     for read, data in ((load_arrays, zeros(100)), (parquet_rows, rows_of_nothing(1_000_000))):
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(ValueError, match=r"unpacks to 100 MiB|says that it has 1000000 rows"):
             read(data)
-        assert time.monotonic() - began < SECONDS
+        assert time.process_time() - began < 1
     with pytest.raises(ValueError, match="unpacks to"):
         parquet_rows(rows_of_one_long_text(100_000))
     assert parquet_rows(rows_of_one_long_text(3))[2]["image"] == "x" * 4000

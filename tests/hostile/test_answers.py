@@ -88,7 +88,7 @@ def drip(head: bytes, piece: bytes) -> Reply:
 
     def reply(asked: Asked) -> None:
         asked.wfile.write(head)
-        for _ in range(500):
+        for _ in range(2400):
             asked.wfile.write(piece)
             time.sleep(0.05)
 
@@ -113,7 +113,7 @@ def test_an_answer_in_drops_is_ended(
     begun = time.monotonic()
     done = attn("status", "a", "--service", serve(reply).url)
     assert (done.status, "timed out" in done.err) == (4, True), done.err
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60, "it would take two minutes"
 
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}",

@@ -22,7 +22,7 @@ from attn.sweep.load import read_sweep
 from tests.hostile.documents import DOCUMENTS
 
 SOON = 5.0
-"""Seconds: what is refused takes hundredths, what was expanded took 42."""
+"""Seconds of CPU time: what is refused takes hundredths, what was expanded took 42."""
 
 
 SWEEP = "kind: sweep\nbase: scenes_grad_cam\nsearch: {name: grid}\nobjective: {metric: train/loss, mode: min}\n"
@@ -31,12 +31,12 @@ SWEEP = "kind: sweep\nbase: scenes_grad_cam\nsearch: {name: grid}\nobjective: {m
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_text_is_one_fault(name: str) -> None:
     text, words = DOCUMENTS[name]
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError, match=words) as caught:
         read_document(text, "f.yaml")
     assert len(caught.value.faults) == 1
     assert len(str(caught.value)) < 500
-    assert time.monotonic() - began < SOON
+    assert time.process_time() - began < SOON
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_a_text_is_one_fault(name: str) -> None:
      "5,000 digits", "a list as a key"],
 )  # fmt: skip
 def test_so_is_an_override(name: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     fault = parse_override(f"x.y={DOCUMENTS[name][0].removeprefix('a: ')}")
     assert isinstance(fault, Fault)
     assert len(str(fault)) < 700
-    assert time.monotonic() - began < SOON
+    assert time.process_time() - began < SOON
 
 
 def test_what_is_allowed_is_read() -> None:
@@ -68,7 +68,7 @@ def test_what_is_allowed_is_read() -> None:
 
 
 def test_joining_and_changing_large_documents_takes_no_square_of_their_size() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     keys = "\n".join(f"  k{i}: {i}" for i in range(9_000))
     first, second = (read_document(f"data:\n  source: {source}\n{keys}", "f") for source in ("voc", "coco"))
     joined = layered(first, second)
@@ -79,7 +79,7 @@ def test_joining_and_changing_large_documents_takes_no_square_of_their_size() ->
     with pytest.raises(ConfigError) as caught:
         load_config(TrainConfig, "scenes_grad_cam", [f"training.k{i}=1" for i in range(300)])
     assert "and 200 more" in str(caught.value)
-    assert time.monotonic() - began < 4 * SOON
+    assert time.process_time() - began < 4 * SOON
 
 
 @pytest.mark.parametrize("number", ["1000000000000000000000000000000", "9223372036854775807", "1e300", "-1", ".inf"])
@@ -105,10 +105,10 @@ def test_a_number_that_would_fill_the_memory_or_never_end_is_refused(field: str,
     ],
 )  # fmt: skip
 def test_a_sweep_of_too_many_points_is_refused_before_any_is_made(space: str, words: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError, match=words):
         read_sweep(f"{SWEEP}space:\n  {space}\n", "f.yaml")
-    assert time.monotonic() - began < SOON
+    assert time.process_time() - began < SOON
 
 
 def make_pipe(path: Path) -> None:

@@ -190,17 +190,17 @@ def test_submissions_that_take_long_leave_others_their_answers(
     table: JobTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     supervisor, done = supervisor_of(table, tmp_path), threading.Event()
-    monkeypatch.setattr(Planner, "check", lambda self, submission: done.wait(30))
-    monkeypatch.setattr(Planner, "plan", lambda self, submission: done.wait(30) and {})
+    monkeypatch.setattr(Planner, "check", lambda self, submission: done.wait(300))
+    monkeypatch.setattr(Planner, "plan", lambda self, submission: done.wait(300) and {})
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(serving(create_app(supervisor.root, supervisor), Limits()))
         stack.callback(done.set)
-        waiting = [HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(100)]
+        waiting = [HTTPConnection("127.0.0.1", port, timeout=300) for _ in range(100)]
         for number, one in enumerate(waiting):
             body = json.dumps({"id": f"j{number}", "kind": "evaluate", "target": "absent"})
             one.request("POST", ("/jobs", "/plan")[number % 2], body, {"Content-Type": "application/json"})
         for path in ("/jobs", "/jobs/none", "/metrics", "/healthz"):
-            other = HTTPConnection("127.0.0.1", port, timeout=10)
+            other = HTTPConnection("127.0.0.1", port, timeout=60)
             other.request("GET", path)
             assert other.getresponse().status in (200, 404)
             other.close()

@@ -28,7 +28,7 @@ SHORT = Limits(
     connections=20, per_client=20, header_seconds=0.4, body_seconds=0.4, read_seconds=0.4,
     header_bytes=4096, request_bytes=4 << 20,
 )  # fmt: skip
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a test gives up; what it waits for takes about one."""
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"

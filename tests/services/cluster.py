@@ -54,7 +54,7 @@ class Cluster:
         with open(f"{self.folder}/start.log", "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
-    def wait(self, seconds: float = 180) -> None:
+    def wait(self, seconds: float = 600) -> None:
         """Until it is up, and its job server answers."""
         end = time.monotonic() + seconds
         while True:
