@@ -197,7 +197,9 @@ def test_a_broken_record_of_a_stage_is_none(root: Path, record: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [*(text for text, _ in BROKEN.values()), b'{"id": "s-0002", "number": 2}'], ids=range(25)
+    "state",
+    [*(text for text, _ in BROKEN.values()), b'{"id": "s-0002", "number": 2}'],
+    ids=[*BROKEN, "another trial's"],
 )
 def test_a_broken_trial_is_left_out_of_its_sweep(tmp_path: Path, state: bytes) -> None:
     sweep = tmp_path / "s"

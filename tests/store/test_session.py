@@ -114,7 +114,7 @@ def test_a_replaced_session_that_has_looked_just_before_does_no_harm(monkeypatch
     with monkeypatch.context() as patch:  # it looked, stood still, and goes on now
         patch.setattr("attn.store.session.check_fence", lambda *_: None)
         zombie = old.commit(1, [late])
-        with pytest.raises(FencedError, match="head of run run belongs to session 2, this is session 1"):
+        with pytest.raises(FencedError, match=r"run belongs to session 2; this process \(session 1\) is stale"):
             old.publish()
     assert zombie > new.version
     assert store.at().version == version, "a version with an old fence is in nobody's history"
