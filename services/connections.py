@@ -122,7 +122,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.unread = (0, self.since)
         self.address = ""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self.address = _network(self.client)
         self.clients[self.address] += 1
