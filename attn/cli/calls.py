@@ -144,7 +144,7 @@ class _Watch:
 
 
 class _Connection(http.client.HTTPConnection):
-    """It is given up sooner while it is made than while an answer is waited for."""
+    """Has a short time limit while it is made, and a longer one while an answer is waited for."""
 
     def __init__(self, *args: Any, watch: _Watch, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -155,14 +155,8 @@ class _Connection(http.client.HTTPConnection):
         self.watch.over(self.sock)
 
 
-class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, *args: Any, watch: _Watch, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.watch = watch
-
-    def connect(self) -> None:
-        super().connect()
-        self.watch.over(self.sock)
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    """The same through TLS."""
 
 
 class _Watched(urllib.request.HTTPHandler):

@@ -32,8 +32,8 @@ def load_arrays(data: bytes) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in arrays.files}
     except MemoryError:
         raise ValueError("its arrays take more memory than there is") from None
-    except (OSError, EOFError, SyntaxError, TypeError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
-            zlib.error) as error:  # fmt: skip
+    except (OSError, EOFError, SyntaxError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # zipfile raises a RuntimeError for an entry with a password or an unknown compression, NumPy the first four.
         raise ValueError(str(error) or type(error).__name__) from None
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HEAVY", "IMAGES", "READ", "jpeg", "png"]
+__all__ = ["HEAVY", "IMAGES", "READ", "jpeg", "png", "unix_socket"]
 
 import io
 import os
@@ -291,7 +291,7 @@ def _deflated_tiff() -> bytes:
     )
 
 
-def _socket(path: Path) -> None:
+def unix_socket(path: Path) -> None:
     here = Path.cwd()
     os.chdir(path.parent)  # a socket's path is short
     try:
@@ -303,7 +303,7 @@ def _socket(path: Path) -> None:
 
 PLACES: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
-    "a socket": _socket,
+    "a socket": unix_socket,
     "a folder": Path.mkdir,
     "a link to nothing": lambda path: path.symlink_to("/nowhere"),
     "a link to itself": lambda path: path.symlink_to(path),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from attn.files import Unfit, read_regular
 from attn.parsing import load_json
 from attn.sweep.load import read_sweep
 from tests.hostile.documents import DOCUMENTS
+from tests.hostile.images import unix_socket
 
 SOON = 5.0
 """Seconds of CPU time: what is refused takes hundredths, what was expanded took 42."""
@@ -115,21 +115,11 @@ def make_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def make_socket(path: Path) -> None:
-    here = os.getcwd()
-    os.chdir(path.parent)  # a socket's path is short
-    try:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (make_pipe, "is a pipe, socket or device"),
-        (make_socket, "is a pipe, socket or device"),
+        (unix_socket, "is a pipe, socket or device"),
         (lambda path: path.symlink_to("/dev/zero"), "is a pipe, socket or device"),
         (lambda path: path.symlink_to("/dev/tty"), "is a pipe, socket or device"),
         (lambda path: path.symlink_to(path), "cannot be read|too many levels|Too many levels"),
