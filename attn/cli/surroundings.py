@@ -8,6 +8,7 @@ import errno
 import os
 
 from attn.errors import AttnError
+from attn.memory import out_of_memory
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -35,13 +36,15 @@ def check_working_directory() -> None:
         ) from None
 
 
-def fault_of_surroundings(error: Exception) -> SurroundingsError | None:
+def fault_of_surroundings(error: Exception) -> AttnError | None:
     """The fault that an exception stands for, if it is the machine's and not the program's."""
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         name = error.object.encode("utf-8", "backslashreplace").decode()[:200]
         return SurroundingsError(f"{name!r} is not valid UTF-8, as names of files and classes must be: rename it")
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # as pathlib has it
         return SurroundingsError(f"user {os.getuid()} has no home folder, and HOME is not set: set it to a folder")
+    if (lacking := out_of_memory(error)) is not None:
+        return lacking
     if not isinstance(error, OSError) or error.errno is None:
         return None
     if isinstance(error, FileNotFoundError) and error.filename is None and "temporary directory" in str(error):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from attn.errors import AttnError, RunError
+from attn.memory import out_of_memory
 
 T = TypeVar("T")
 
@@ -71,6 +72,10 @@ class World:
             results.append(work())
         except AttnError as error:
             fault = str(error)
+        except (MemoryError, RuntimeError) as error:
+            if (lacking := out_of_memory(error)) is None:
+                raise
+            fault = str(lacking)
         if stopped := self.first_fault(fault):
             raise TrainingStopped(stopped)
         return results[0]
