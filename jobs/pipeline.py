@@ -89,7 +89,7 @@ def run(
             pipeline.run(stages)
     except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
         _close(config, folder, "cancelled")
-        raise KeyboardInterrupt from None
+        raise folder.cancelled() from None
     except BaseException as error:
         _close(config, folder, "failed", error=str(error))
         raise

@@ -20,6 +20,7 @@ from attn.parsing import load_json
 from attn.redaction import has_login
 from attn.run_state import LARGEST_STATE, parse_run_state
 
+DEFAULT_ROOT = "runs"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORD = re.compile(r"mlflow\.db([._-].*)?|mlflow-artifacts")
 
@@ -77,6 +78,15 @@ class RunFolder:
     @property
     def is_local(self) -> bool:
         return not is_remote(self.uri)
+
+    @property
+    def resuming(self) -> str:
+        """The command that goes on with it, for a message."""
+        return f"`attn resume {self.run_id if self.root == DEFAULT_ROOT else self.uri}`"
+
+    def cancelled(self) -> KeyboardInterrupt:
+        """What ends a command whose run was interrupted; its text is shown."""
+        return KeyboardInterrupt(f"run {self.run_id!r} is cancelled; {self.resuming} goes on with it")
 
     def path(self, name: str = "") -> str:
         """Location of a file of the run."""

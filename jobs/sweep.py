@@ -82,7 +82,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     folder = RunFolder.of(run, root)
     state = folder.state()
     if state.get("kind") != "sweep":
-        raise RunError(f"run {folder.run_id!r} is no sweep: `attn resume {folder.run_id}`")
+        raise RunError(f"run {folder.run_id!r} is no sweep: {folder.resuming}")
     check_ended(folder, state)
     config = resolve(SweepConfig, folder.read_text("sweep.yaml"), folder.path("sweep.yaml"), [])
     config = config.model_copy(update={"root": folder.root})
@@ -104,7 +104,7 @@ def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None)
         result = conclude(config, folder)
     except (KeyboardInterrupt, SystemExit):
         close_run(config, folder, "cancelled")
-        raise KeyboardInterrupt from None
+        raise folder.cancelled() from None
     except BaseException as error:
         close_run(config, folder, "failed", error=str(error))
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Address", "CoveredGroup", "DefaultGroup", "Overrides", "Recipe", "Root", "RunId", "Service"]
+__all__ = ["Address", "CoveredGroup", "DefaultGroup", "Group", "Overrides", "Recipe", "Root", "RunId", "Service"]
 
 import contextlib
 from collections.abc import Generator
@@ -28,6 +28,8 @@ def checked_root(root: str) -> str:
     return root
 
 
+LONGEST_SENTENCE = 400
+
 Recipe = Annotated[
     str,
     typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name, or a YAML file.", autocompletion=recipe_names),
@@ -50,7 +52,17 @@ Service = Annotated[
 ]
 
 
-class CoveredGroup(TyperGroup):
+class Group(TyperGroup):
+    """Commands whose list tells the first sentence of each to its end, wrapped, where Typer cuts it at the line's."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        commands = ((name, self.commands[name]) for name in self.list_commands(ctx))
+        rows = [(name, command.get_short_help_str(LONGEST_SENTENCE)) for name, command in commands]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class CoveredGroup(Group):
     """A program whose words on what is wrong with a command line repeat no password of it."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
@@ -73,7 +85,7 @@ def _covered() -> Generator[None]:
         raise
 
 
-class DefaultGroup(TyperGroup):
+class DefaultGroup(Group):
     """A group whose first word may be left out.
 
     Attributes:

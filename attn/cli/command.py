@@ -67,8 +67,9 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
                 _print_traceback()
             _fail(str(error), _as_data(error), as_json)
             raise typer.Exit(error.exit_status) from None
-        except KeyboardInterrupt:
-            _fail("cancelled", {"code": "cancelled", "message": "cancelled"}, as_json)
+        except KeyboardInterrupt as interruption:
+            said = str(interruption) or "cancelled"
+            _fail(said, {"code": "cancelled", "message": said}, as_json)
             raise typer.Exit(CANCELLED) from None
         except BrokenPipeError:
             # The reader has seen enough. The interpreter flushes once more at its end, so give it somewhere to.

@@ -24,7 +24,7 @@ from attn.cli import (
     store,
     sweep,
 )
-from attn.cli.arguments import CoveredGroup
+from attn.cli.arguments import CoveredGroup, Group
 from attn.cli.terminal import spell_what_is_lacking
 from attn.proxies import spare_loopback
 
@@ -74,7 +74,7 @@ app.command()(jobs.status)
 app.command()(jobs.logs)
 app.command()(jobs.cancel)
 
-recipes = typer.Typer(no_args_is_help=False)
+recipes = typer.Typer(cls=Group, no_args_is_help=False)
 recipes.callback(invoke_without_command=True)(inspect.show_recipes)
 recipes.command("show")(inspect.show_recipe)
 app.add_typer(recipes, name="recipes")
@@ -99,7 +99,9 @@ sweeps.command("resume")(sweep.resume)
 app.add_typer(sweeps, name="sweep")
 app.command()(sweep.plan)
 
-registry = typer.Typer(help="Trained models: list them, get them, promote them, export them.", no_args_is_help=True)
+registry = typer.Typer(
+    cls=Group, help="Trained models: list them, get them, promote them, export them.", no_args_is_help=True
+)
 registry.command("ls")(models.ls)
 registry.command("show")(models.show)
 registry.command("get")(models.get)
@@ -107,12 +109,12 @@ registry.command("promote")(models.promote)
 registry.command("export")(models.export)
 app.add_typer(registry, name="models")
 
-data = typer.Typer(help="Look at data sets.", no_args_is_help=True)
+data = typer.Typer(cls=Group, help="Look at data sets.", no_args_is_help=True)
 data.command("check")(inspect.check_data)
 data.callback()(lambda: None)
 app.add_typer(data, name="data")
 
-maps = typer.Typer(help="Look at map stores, check them and clean them up.", no_args_is_help=True)
+maps = typer.Typer(cls=Group, help="Look at map stores, check them and clean them up.", no_args_is_help=True)
 maps.command("show")(store.show)
 maps.command("verify")(store.verify)
 maps.command("gc")(store.gc)

@@ -30,6 +30,7 @@ from PIL import Image, UnidentifiedImageError
 from attn.data.files import FileFault, read_bytes
 from attn.data.orientation import TURNS, UPRIGHT, lies_as_stored, turn
 from attn.data.pixel_budget import PixelBudget
+from attn.wording import shortened
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 MASK_FORMATS = ("PNG", "TIFF", "BMP")
@@ -342,5 +343,4 @@ def _beside_image(
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return shortened(str(error), SHOWN) or type(error).__name__

@@ -45,6 +45,7 @@ from attn.models.usage import usage
 from attn.models.weights import check_finite
 from attn.run_state import BROKEN, parse_run_state
 from attn.tensor_files import save_tensors
+from attn.wording import shortened
 
 if TYPE_CHECKING:
     from attn.methods.base import MapKind
@@ -221,7 +222,8 @@ def build_with_weights(build: Callable[[], N], folder: Path) -> N:
     ]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {wrong[0][:300]}{more}")
+        first = shortened(wrong[0], 300)
+        raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {first}{more}")
     network = build()
     try:
         network.load_state_dict(state)

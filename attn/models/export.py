@@ -27,6 +27,7 @@ from attn.evaluation.inference import evaluating
 from attn.maps import attention
 from attn.models.bundle import Bundle
 from attn.models.usage import usage_of
+from attn.wording import shortened
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -196,8 +197,8 @@ def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, b
         except Exception as error:  # torch.export has no class of its own for what it does not take
             fault = error
     assert fault is not None
-    reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
-    raise ExportError(f"this network cannot be exported by torch {torch.__version__}: {reason[:300]}") from fault
+    reason = shortened((str(fault).strip().splitlines() or [type(fault).__name__])[0], 300)
+    raise ExportError(f"this network cannot be exported by torch {torch.__version__}: {reason}") from fault
 
 
 def _write_program(program: ExportedProgram, file: Path, described: str) -> Run:

@@ -18,6 +18,7 @@ from attn.s3 import checksums
 from attn.tracking.address import shown
 from attn.tracking.login import show_login
 from attn.tracking.sqlite import sqlite_file
+from attn.wording import shortened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -100,10 +101,10 @@ def reported(uri: str, doing: str) -> Generator[None]:
                 "this. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             ) from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = re.sub(r"//[^/@\s]*@", "//", lines[0].replace(show_login(uri), uri))[:300].replace(uri, shown(uri))
+        said = re.sub(r"//[^/@\s]*@", "//", lines[0].replace(show_login(uri), uri)).replace(uri, shown(uri))
         raise TrackingError(
-            f"tracking at {shown(uri)}: {doing} failed: {reason}. Check tracking.uri and that the server runs, or set "
-            "tracking.enabled=false"
+            f"tracking at {shown(uri)}: {doing} failed: {shortened(said, 300)}. Check tracking.uri and that the server "
+            "runs, or set tracking.enabled=false"
         ) from error
 
 

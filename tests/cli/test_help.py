@@ -1,0 +1,17 @@
+"""What `--help` prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Attn
+
+
+def test_lists_of_commands_cut_no_sentence(attn: Attn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for group in ([], ["models"], ["data"], ["store"], ["segment"], ["sweep"], ["recipes"]):
+        lines = attn(*group, "--help").out.splitlines()
+        assert "..." not in "".join(line for line in lines if "ARGS" not in line)
+        assert max(map(len, lines)) <= 80
+    whole = " ".join(attn("--help").out.split())
+    assert "from where it stopped: here, or with --service as that service's job. pipeline " in whole
