@@ -16,9 +16,9 @@ from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.data.files import list_folders
 from attn.errors import AttnError
-from attn.parsing import load_json
 from attn.sweep.config import SweepConfig
 from attn.sweep.load import trial_config
+from jobs.epoch_lines import read_epochs
 from jobs.listing import list_runs
 from jobs.run_folder import RunFolder
 from jobs.sweep_plan import START_SECONDS, WORKERS_SECONDS, Plan, trainings
@@ -80,8 +80,7 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
             seen += 1
             if folder.state().get("host") != platform.node() or _marks(folder.read_text("config.yaml")) != wanted:
                 continue
-            lines = map(load_json, folder.read("metrics.jsonl").splitlines())
-            if found := [float(line["seconds"]) for line in lines if line.get("seconds")]:
+            if found := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]:
                 times += found
                 names.append(folder.run_id)
         if len(names) == MOST_RUNS:

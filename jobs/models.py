@@ -6,7 +6,6 @@ __all__ = ["SCORED_SPLIT", "data_name", "masks_name", "model_place", "open_model
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from attn.data.files import name_of
 from attn.data.transforms import InputConfig
 from attn.errors import Fault, WeightsError
 from attn.models.bundle import load_bundle
+from attn.scratch import scratch_folder
 from attn.tracking import fetch_model
 from jobs.checkpoint_transfer import download_folder
 
@@ -42,13 +42,13 @@ def open_model(model: str, overrides: list[str], load: Callable[[str | Path, str
         WeightsError: There is no such model, or it is damaged.
     """
     place = model_place(overrides)
-    with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
+    with scratch_folder() as scratch:
         try:
-            bundle = _load(model, place.root, Path(scratch), load)
+            bundle = _load(model, place.root, scratch, load)
         except WeightsError:
             if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
                 raise
-            bundle = load(fetch_model(place.tracking, place.root, model, Path(scratch)), place.root)
+            bundle = load(fetch_model(place.tracking, place.root, model, scratch), place.root)
         yield bundle
 
 

@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import sys
-import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attn.config.resolve import dump_config
 from attn.data.files import list_folders
 from attn.errors import AttnError, TrackingError
+from attn.scratch import scratch_folder
 from attn.sweep import SweepConfig
 from attn.sweep.load import trial_config
 from attn.sweep.space import Point
@@ -203,6 +203,6 @@ def _register(config: SweepConfig, folder: RunFolder, best: Row | None) -> str |
     if best is None or best.model is None or config.tracking.register_as is None:
         return None
     tracking_run = trial_folder(folder, best.number).state().get("tracking_run")
-    with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
-        local = Path(best.model) if folder.is_local else download_folder(best.model, Path(scratch))
+    with scratch_folder() as scratch:
+        local = Path(best.model) if folder.is_local else download_folder(best.model, scratch)
         return log_model(config.tracking, config.root, tracking_run, local)

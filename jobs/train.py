@@ -7,7 +7,6 @@ __all__ = ["Tracked", "check_ended", "close_run", "export_model", "process_marks
 import os
 import platform
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from attn.config.kinds import read_config
 from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError, TrackingError
+from attn.scratch import scratch_folder
 from attn.tracking import TrackingConfig, create_run, send_kept, terminate
 from jobs.cancellation import checkpoint_on_sigterm
 from jobs.kinds import kind_of
@@ -46,9 +46,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     """
     folder = RunFolder(config.root, new_run_id(config.title) if run_id is None else run_id)
     if folder.exists():
-        raise RunError(
-            f"run {folder.run_id!r} is there already: `attn resume {folder.run_id}`, or choose another --run-id"
-        )
+        raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
     config = config.pinned()
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
@@ -149,7 +147,7 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[st
         model = export_model(config, folder)
     except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
         close_run(config, folder, "cancelled")
-        raise KeyboardInterrupt from None
+        raise folder.cancelled() from None
     except BaseException as error:
         close_run(config, folder, "failed", error=str(error))
         raise
@@ -223,7 +221,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
             result = trainer.fit()
     except TrainingFailedError as error:
         raise RunError(
-            f"training failed: {_cause(error)}; `attn resume {folder.run_id}` goes on from the last checkpoint"
+            f"training failed: {_cause(error)}; {folder.resuming} goes on from the last checkpoint"
         ) from error
     assert result.return_value is not None, "the first worker returns its metrics or its fault"
     if "cancelled" in result.return_value:
@@ -245,10 +243,10 @@ def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -
     from attn.training.checkpoint import load_shared
     from jobs.storage import newest_checkpoint
 
-    with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
-        checkpoint = newest_checkpoint(folder, Path(scratch, "checkpoint"))
+    with scratch_folder() as scratch:
+        checkpoint = newest_checkpoint(folder, scratch / "checkpoint")
         _, shared = load_shared(checkpoint)
-        bundle = Path(folder.path("model")) if folder.is_local else Path(scratch, "model")
+        bundle = Path(folder.path("model")) if folder.is_local else scratch / "model"
         kind_of(config).save(config, folder, shared, bundle)
         folder.upload(bundle, "model")
         if not record:

@@ -12,7 +12,6 @@ __all__ = ["Trial"]
 import json
 import queue
 import shutil
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,6 +22,9 @@ from ray import tune
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.errors import AttnError, RunError
+from attn.memory import out_of_memory
+from attn.parsing import load_json
+from attn.scratch import scratch_folder
 from attn.sweep.config import Objective
 from attn.sweep.load import in_one_process, read_trial
 from jobs.kinds import kind_of
@@ -64,15 +66,18 @@ class Trial(tune.Trainable):
         from jobs.storage import newest_checkpoint, newest_checkpoint_name
 
         if newest_checkpoint_name(self.folder):  # a pipeline has none: its stages have their own
-            with tempfile.TemporaryDirectory(prefix="attn-trial-") as scratch:
-                newest = newest_checkpoint(self.folder, Path(scratch))
+            with scratch_folder() as scratch:
+                newest = newest_checkpoint(self.folder, scratch)
                 shutil.copytree(newest, Path(checkpoint_dir, CHECKPOINT))
         Path(checkpoint_dir, TOLD).write_text(json.dumps({"number": self.number, **self.last}))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Go on from a checkpoint: the trial's own newest, which its folder has, or another trial's."""
-        self.last = json.loads(Path(checkpoint, TOLD).read_text())
-        number = self.last.pop("number")
+        try:
+            self.last = load_json(Path(checkpoint, TOLD).read_bytes())
+            number = self.last.pop("number")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise RunError(f"{checkpoint}/{TOLD} is damaged: it does not say whose checkpoint it is") from None
         if number != self.number:
             self.taken = Taken(number, self.last[EPOCH], self.values)
             self.taken.into(self.folder, Path(checkpoint, CHECKPOINT))
@@ -145,7 +150,8 @@ class Trial(tune.Trainable):
             else:
                 close("stopped")
         except BaseException as error:
-            text = str(error) if isinstance(error, AttnError) else f"{type(error).__name__}: {error}"
+            told = out_of_memory(error) or error
+            text = str(told) if isinstance(told, AttnError) else f"{type(told).__name__}: {told}"
             close("failed", error=text)
             self.news.put(RuntimeError(text))
 
@@ -155,8 +161,8 @@ class Trial(tune.Trainable):
         kind = kind_of(config)
         self.folder.update(**kind.check(config, self.folder))
         prepared = kind.ready(config, self.folder)
-        with tempfile.TemporaryDirectory(prefix="attn-trial-") as scratch:
-            start = newest_checkpoint(self.folder, Path(scratch)) if newest_checkpoint_name(self.folder) else None
+        with scratch_folder() as scratch:
+            start = newest_checkpoint(self.folder, scratch) if newest_checkpoint_name(self.folder) else None
             metrics = train_here(prepared, self.folder, self.objective, self._tell, start=start, threads=self.threads)
         if metrics:  # none where the last epoch was there already
             self.folder.update(metrics=metrics)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 __all__ = ["run_pipeline", "train_with_workers"]
 
-import json
 import threading
 
 from attn.config.pipeline import PipelineConfig
@@ -16,6 +15,7 @@ from attn.config.run import RunConfig
 from attn.errors import RunError
 from attn.sweep.config import Objective
 from jobs import pipeline
+from jobs.epoch_lines import read_epochs
 from jobs.run_folder import RunFolder
 from jobs.subjects import open_subject
 from jobs.sweep_plan import epochs_of
@@ -50,10 +50,9 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
     while running:
         thread.join(POLL_SECONDS)
         running = thread.is_alive()  # asked before the lines are read, so that none is missed at the end
-        for line in folder.read_text("metrics.jsonl").splitlines() if folder.exists("metrics.jsonl") else []:
-            figures = json.loads(line)
-            epoch = int(figures.pop("epoch"))
-            figures = {name: value for name, value in figures.items() if name not in ("step", "seconds")}
+        for line in read_epochs(folder):
+            epoch = int(line["epoch"])
+            figures = {name: value for name, value in line.items() if name not in ("epoch", "step", "seconds")}
             if epoch > told:
                 told, metrics = epoch, figures
                 if objective.of_epoch:

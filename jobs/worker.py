@@ -5,10 +5,7 @@ from __future__ import annotations
 __all__ = ["RayReporter", "accumulator_of", "train_worker"]
 
 import contextlib
-import json
 import platform
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -26,6 +23,8 @@ from attn.config.train import TrainConfig
 from attn.data.names import file_stem
 from attn.data.shared_memory import check_shared_memory
 from attn.errors import AttnError, RunError
+from attn.memory import out_of_memory
+from attn.scratch import scratch_folder
 from attn.tracking import attach
 from attn.training.accumulation import Accumulator
 from attn.training.allocator import keep_freed_memory
@@ -33,6 +32,7 @@ from attn.training.checkpoint import Position
 from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
 from attn.training.world import TrainingStopped, World
 from jobs.checkpoint_transfer import download_checkpoint, upload_checkpoint
+from jobs.epoch_lines import read_epochs, write_epochs
 from jobs.merge_tasks import spread
 from jobs.progress import Channel
 from jobs.run_folder import RunFolder
@@ -69,6 +69,12 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
         return {"fault": str(stopped)}
     except TrainingCancelled:
         return {"cancelled": True}
+    except (MemoryError, RuntimeError) as error:
+        if (lacking := out_of_memory(error)) is None:
+            raise
+        if world.size > 1:  # the others wait for this one
+            raise lacking from error
+        return {"fault": str(lacking)}
     return {"metrics": metrics}
 
 
@@ -92,8 +98,8 @@ def _restored(world: World) -> Iterator[Path | None]:
     if checkpoint is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="attn-restore-") as folder:
-        yield world.together(lambda: download_checkpoint(checkpoint, Path(folder)))
+    with scratch_folder() as folder:
+        yield world.together(lambda: download_checkpoint(checkpoint, folder))
 
 
 class RayReporter:
@@ -158,11 +164,9 @@ class RayReporter:
         now = time.monotonic()
         seconds = {"seconds": round(now - self.since, 3)} if whole else {}
         self.steps, self.since = 0, now
-        name = "metrics.jsonl"
-        lines = self.folder.read_text(name).splitlines() if self.folder.exists(name) else []
-        lines = [line for line in lines if json.loads(line)["epoch"] < record.epoch + 1]
-        lines.append(json.dumps({"epoch": record.epoch + 1, "step": record.step, **seconds, **record.metrics}))
-        self.folder.write(name, "\n".join(lines) + "\n")
+        before = [line for line in read_epochs(self.folder) if line["epoch"] < record.epoch + 1]
+        line = {"epoch": record.epoch + 1, "step": record.step, **seconds, **record.metrics}
+        write_epochs(self.folder, [*before, line])
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
         """Write, upload and verify on every rank; report only what is whole everywhere."""
@@ -197,15 +201,13 @@ class RayReporter:
         Raises:
             RunError: It did not arrive whole.
         """
-        folder = Path(tempfile.mkdtemp(prefix="attn-checkpoint-"))
         try:
-            write(folder)
-            upload_checkpoint(folder, self.folder.path(f"checkpoints/{name}"))
+            with scratch_folder() as folder:
+                write(folder)
+                upload_checkpoint(folder, self.folder.path(f"checkpoints/{name}"))
         except (OSError, RuntimeError, AttnError) as error:
             where = self.folder.path("checkpoints")
             raise RunError(f"checkpoint {name} could not be written to {where}: {error}") from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def committed(self, position: Position, metrics: dict[str, float]) -> None:
         """Note a checkpoint that a restart can come back to."""

@@ -15,6 +15,7 @@ from attn.data.classes import check_classes
 from attn.data.files import read_bytes
 from attn.data.transfer import write_bytes
 from attn.errors import DataError
+from attn.parsing import load_json
 
 
 def write_predictions(location: str, probabilities: Mapping[str, NDArray[np.float64]], classes: Sequence[str]) -> None:
@@ -46,10 +47,17 @@ def read_predictions(location: str, classes: Sequence[str]) -> dict[str, NDArray
 
     try:
         table = pq.read_table(io.BytesIO(read_bytes(location)))
-        theirs = json.loads((table.schema.metadata or {})[b"classes"])
+        theirs = load_json((table.schema.metadata or {})[b"classes"])
+        if not isinstance(theirs, list) or not all(isinstance(name, str) for name in theirs):
+            raise ValueError("its metadata 'classes' are no list of names")
         ids = table["image_id"].to_pylist()
         values = table["probabilities"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(theirs))
-    except (pa.ArrowException, KeyError, ValueError) as error:
+        values = values.astype(np.float64)
+        if not all(isinstance(name, str) for name in ids) or len(set(ids)) < len(ids):
+            raise ValueError("an image id is no text, or stands twice")
+        if not ((values >= 0) & (values <= 1)).all():  # nor may one be NaN
+            raise ValueError("a probability is not in [0, 1]")
+    except (pa.ArrowException, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{location} is no file of predictions as `attn maps` writes them: {error}") from None
     check_classes(theirs, classes, what=location)
-    return dict(zip(ids, values.astype(np.float64), strict=True))
+    return dict(zip(ids, values, strict=True))

@@ -12,7 +12,6 @@ import difflib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from attn.files import read_regular
 from attn.models.card import model_card
 from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, read_description
 from attn.parsing import load_json
+from attn.scratch import scratch_folder
 from attn.tracking.mlflow_client import connect, hurried, reported
 from attn.tracking.registered import Reference, Registered, parse_reference
 
@@ -130,16 +130,16 @@ class Registry:
         Raises:
             WeightsError: They are gone, or not what was registered.
         """
-        with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
+        with scratch_folder() as scratch:
             for name in (DESCRIPTION, CONFIG):
-                self._download(found, name, Path(scratch))
-            if sha256_of(Path(scratch, DESCRIPTION)) != found.description_sha256:
+                self._download(found, name, scratch)
+            if sha256_of(scratch / DESCRIPTION) != found.description_sha256:
                 raise _replaced(found, DESCRIPTION)
             try:
-                config = read_regular(Path(scratch, CONFIG), MOST_BYTES).decode()
+                config = read_regular(scratch / CONFIG, MOST_BYTES).decode()
             except (OSError, UnicodeDecodeError):
                 raise WeightsError(f"{found.reference}: {CONFIG} is no text of a config") from None
-            return read_description(Path(scratch)), config
+            return read_description(scratch), config
 
     def promote(self, text: str, alias: str) -> tuple[Registered, Registered | None]:
         """Move an alias to a version.
@@ -217,10 +217,10 @@ class Registry:
         with reported(self.uri, "adding scores to the model"):
             for version in self._client.search_model_versions(f"tags.`attn.sha256` = '{sha256}'"):
                 self._client.set_model_version_tag(version.name, version.version, SCORES + run_id, text)
-                with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch:
+                with scratch_folder() as scratch:
                     for name in (DESCRIPTION, CONFIG):
-                        self._download(_registered(version, {}), name, Path(scratch))
-                    self._describe(version.name, str(version.version), Path(scratch))
+                        self._download(_registered(version, {}), name, scratch)
+                    self._describe(version.name, str(version.version), scratch)
                 told.append(f"{version.name}/{version.version}")
         return told
 
@@ -236,9 +236,9 @@ class Registry:
     def _download(self, found: Registered, name: str, folder: Path) -> None:
         from mlflow.exceptions import MlflowException
 
-        with tempfile.TemporaryDirectory(prefix="attn-model-") as scratch, reported(self.uri, "fetching the model"):
+        with scratch_folder() as scratch, reported(self.uri, "fetching the model"):
             try:
-                path = self._client.download_artifacts(found.tracking_run, f"{BUNDLE}/{name}", scratch)
+                path = self._client.download_artifacts(found.tracking_run, f"{BUNDLE}/{name}", str(scratch))
             except (MlflowException, OSError) as error:
                 if not _is_missing(error):
                     raise
@@ -293,9 +293,9 @@ class Registry:
         experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
         found: list[tuple[str, int, list[Score]]] = []
         for run in self._client.search_runs(experiments, f"tags.`{OF_WEIGHTS}` = '{sha256}'"):
-            with tempfile.TemporaryDirectory(prefix="attn-scores-") as scratch:
+            with scratch_folder() as scratch:
                 try:
-                    path = self._client.download_artifacts(run.info.run_id, "scores.json", scratch)
+                    path = self._client.download_artifacts(run.info.run_id, "scores.json", str(scratch))
                 except Exception as error:  # each store of artifacts has errors of its own
                     if not _is_missing(error):
                         raise

@@ -30,6 +30,7 @@ from attn.training.optimizer import build_optimizer
 from attn.training.randomness import random_state, restore_random_state, seed_everything
 from attn.training.run_parts import RunParts
 from attn.training.world import TrainingStopped, World
+from attn.wording import shortened
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -331,6 +332,9 @@ class Trainer:
         found = load_checkpoint(folder, self.world.rank, self.world.size)
         classes = self.parts.source.classes
         check_classes(found[1].get("classes", classes), classes, what="the run's checkpoint")
+        bad = next((name for name, value in found[1]["model"].items() if not torch.isfinite(value).all()), None)
+        if bad is not None:
+            raise WeightsError(f"checkpoint {folder}: {bad} holds NaN or infinity; resume from an older one")
         return found
 
     def _restore(self, folder: Path) -> dict[str, Any]:
@@ -354,7 +358,7 @@ class Trainer:
                 if own["buffers"] is not None:
                     self._take_buffers(own["buffers"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = shortened(str(error), 200)
             raise WeightsError(
                 f"checkpoint {folder} does not fit what this run trains ({type(error).__name__}: {reason}): it is of "
                 "another config, or damaged; resume from an older one"

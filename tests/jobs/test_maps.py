@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -187,3 +190,16 @@ def test_what_does_not_belong_to_a_store_is_refused(root: Path, tmp_path: Path) 
         evaluate.run(place, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"])
     with pytest.raises(DataError, match="no file of predictions"):
         evaluate.run(place, [*data, "data.count=4", f"predictions={written['folder']}/config.yaml"])
+
+
+@pytest.mark.parametrize("fault", ["no JSON", "deep", "number", "numbers", "ids", "twice", "NaN", "two", "texts"])
+def test_predictions_that_somebody_damaged_are_one_error(tmp_path: Path, fault: str) -> None:
+    names = json.dumps(["a", "b"])
+    said = {"no JSON": "[", "deep": "[" * 100_000, "number": "2", "numbers": "[1, 2]"}.get(fault, names)
+    ids: list[Any] = {"ids": [1, 2], "twice": ["x", "x"]}.get(fault, ["x", "y"])
+    rows: list[list[Any]] = [[0.1, {"NaN": float("nan"), "two": 2.0}.get(fault, 0.5)], [0.0, 1.0]]
+    rows = [["low", "high"], ["0", "1"]] if fault == "texts" else rows
+    table = pa.table({"image_id": ids, "probabilities": rows}).replace_schema_metadata({"classes": said})
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=r"p\.parquet is no file of predictions as `attn maps` writes them: "):
+        read_predictions(str(tmp_path / "p.parquet"), ["a", "b"])

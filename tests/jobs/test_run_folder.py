@@ -1,4 +1,4 @@
-"""A run's folder in an object store."""
+"""A run's folder, on a disk and in an object store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from boto3.exceptions import S3UploadFailedError
 
 from attn.data import files, transfer
 from attn.errors import RunError
+from jobs.epoch_lines import read_epochs, write_epochs
 from jobs.run_folder import RunFolder
 
 
@@ -42,3 +43,30 @@ def test_an_upload_that_boto3_gives_up_is_told_in_words(
     (tmp_path / "state_dict.pt").write_text("x")
     with pytest.raises(RunError, match="S3UploadFailedError"):
         RunFolder(f"{s3_server}/runs", "one").upload(tmp_path, "model")
+
+
+@pytest.mark.parametrize(("root", "named"), [("runs", "a"), ("/data/runs", "/data/runs/a"), ("s3://b/x", "s3://b/x/a")])
+def test_a_cancelled_run_says_what_goes_on_with_it(root: str, named: str) -> None:
+    assert str(RunFolder(root, "a").cancelled()) == f"run 'a' is cancelled; `attn resume {named}` goes on with it"
+
+
+def test_figures_of_epochs_are_read_as_they_were_written(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "a")
+    assert read_epochs(folder) == []
+    lines: list[dict[str, int | float]] = [{"epoch": 1, "step": 4, "loss": 0.5}, {"epoch": 2, "step": 8, "loss": 1e-9}]
+    write_epochs(folder, lines)
+    assert read_epochs(folder) == lines
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{", b"", b"[1]", b"5", b"null", b'{"loss": 1}', b'{"epoch": "1"}', b'{"epoch": true}', b'{"epoch": 0}',
+        b'{"epoch": 1.5}', b'{"epoch": 1, "loss": "low"}', b'{"epoch": 1, "loss": null}', b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_a_damaged_line_of_an_epoch_is_one_error(tmp_path: Path, line: bytes) -> None:
+    folder = RunFolder(str(tmp_path), "a")
+    folder.write("metrics.jsonl", b'{"epoch": 1}\n' + line + b"\n")
+    with pytest.raises(RunError, match=r"a/metrics\.jsonl is damaged: line 2 is no .*; remove that line"):
+        read_epochs(folder)

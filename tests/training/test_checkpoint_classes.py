@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
@@ -47,3 +48,14 @@ def test_another_order_or_number_of_classes_stops_the_run(tmp_path: Path) -> Non
         trainer((plane, boat, sheep))._restore(tmp_path / "saved")
     with pytest.raises(TrainingStopped, match="the data lacks sheep"):
         trainer((boat, plane))._restore(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_stop_the_run_and_name_the_checkpoint(tmp_path: Path, value: float) -> None:
+    damaged = trainer(("boat", "plane"))
+    name, parameter = next(iter(damaged.network.named_parameters()))
+    with torch.no_grad():
+        parameter[(0,) * parameter.ndim] = value
+    damaged._save(Keeper(tmp_path / "saved"), {})
+    with pytest.raises(TrainingStopped, match=f"saved: {name} holds NaN or infinity; resume from an older one"):
+        trainer(("boat", "plane"))._restore(tmp_path / "saved")
