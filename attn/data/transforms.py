@@ -163,7 +163,9 @@ def _place(room: int, rng: np.random.Generator) -> int:
 
 
 def _jitter(image_3HW: Tensor, jitter: ColorJitter, rng: np.random.Generator) -> Tensor:
-    from torchvision.transforms.v2 import functional as TF  # slow to import
+    if jitter == ColorJitter():
+        return image_3HW
+    from torchvision.transforms.v2 import functional as TF  # seconds to import
 
     steps = [
         (TF.adjust_brightness, jitter.brightness, 1.0),

@@ -28,6 +28,7 @@ from attn.methods.base import Auxiliary, Companion, MethodConfig, Model, Parts, 
 from attn.models.discriminator import Discriminator
 from attn.models.network import Network
 from attn.models.output import Output
+from attn.training.eager_optimizers import Adam
 
 Term = Literal["source", "attention", "target", "adversarial"]
 EVERYTHING: tuple[Term, ...] = ("source", "attention", "target", "adversarial")
@@ -133,7 +134,7 @@ class AttnBN:
         if "adversarial" not in self.config.losses:
             return None
         self.discriminator = Discriminator(network.channels)
-        optimizer = torch.optim.Adam(
+        optimizer = Adam(
             self.discriminator.parameters(), lr=self.config.discriminator_lr, betas=self.config.discriminator_betas
         )
         return Auxiliary("discriminator", self.discriminator, optimizer)

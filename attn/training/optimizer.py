@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from attn.config.base import Config
+from attn.training.eager_optimizers import SGD, Adam, AdamW
 
 
 class Multipliers(Config):
@@ -70,6 +71,6 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
         decay = config.weight_decay if key.endswith("weight") or config.decay_biases else 0.0
         described.append({"params": parameters, "lr": lr, "base_lr": lr, "weight_decay": decay, "name": key})
     if config.name == "sgd":
-        return torch.optim.SGD(described, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+        return SGD(described, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
+    kind = Adam if config.name == "adam" else AdamW
     return kind(described, lr=config.lr, betas=(config.momentum, 0.999))

@@ -21,7 +21,8 @@ def seed_everything(seed: int, rank: int, *, deterministic: bool) -> None:
     random.seed(seed + rank)
     np.random.seed((seed + rank) % 2**32)
     torch.manual_seed(seed + rank)
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # The same as `use_deterministic_algorithms`, which would also import the compiler, for two seconds, to tell it.
+    torch.set_deterministic_debug_mode("warn" if deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:

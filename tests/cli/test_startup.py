@@ -35,17 +35,30 @@ except SystemExit:
         }  # which Typer itself looks for when it reads a command's arguments
 
 
-def test_a_config_is_read_and_looked_at_without_what_only_training_needs(tmp_path: Path) -> None:
+def test_a_config_is_read_and_trained_by_without_what_only_some_trainings_need(tmp_path: Path) -> None:
     code = f"""
 import sys, jobs.train
+from pathlib import Path
+from types import SimpleNamespace
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
+from attn.training.trainer import Trainer
+from attn.training.world import World
 from jobs.kinds import kind_of
 from jobs.run_folder import RunFolder
-config = load_config(TrainConfig, "scenes_gain", ["data.count=8"])
+overrides = ["data.count=8", "data.size=32", "input.size=32", "training.epochs=1", "training.batch_size=8"]
+config = load_config(TrainConfig, "scenes_gain", overrides)
 kind_of(config).check(config, RunFolder({str(tmp_path)!r}, "x"))
+reporter = SimpleNamespace(
+    step=lambda record: None,
+    cancelled=lambda: False,
+    epoch=lambda record, trainer: None,
+    checkpoint=lambda position, metrics, write: write(Path({str(tmp_path)!r})),
+)
+assert Trainer(config, World.current()).fit(reporter)["train/loss"] > 0
 print(*sorted({{name.partition('.')[0] for name in sys.modules}}), "torch._dynamo" in sys.modules)
 """
     loaded = set(run(code).split())
     assert {"torch", "False"} <= loaded
     assert not {"torchvision", "sympy", "mlflow", "ray", "boto3", "fastapi"} & loaded
+    assert (tmp_path / "training.pt").exists()
