@@ -86,7 +86,7 @@ def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: 
     calm = ["tracking.enabled=false", f"root={tmp_path}", "cluster.max_failures=1"]
     again = load_config(TrainConfig, f"{finished['folder']}/config.yaml", calm)
     with workers_killed_in_mid_epoch(folder, (0, 3), (1, 4), (2, 5)) as killed:
-        with pytest.raises(RunError, match="attn resume hit"):
+        with pytest.raises(RunError, match=f"`attn resume {folder}` goes on"):
             run(again, run_id="hit")
         state = json.loads((folder / "run.json").read_text())
         assert (len(killed), state["state"], state["attempts"]) == (2, "failed", 2)
@@ -97,7 +97,7 @@ def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: 
 
 
 def test_a_taken_id_is_refused(finished: dict[str, Any], quick: list[str]) -> None:
-    with pytest.raises(RunError, match="attn resume first"):
+    with pytest.raises(RunError, match="`attn resume .*/first`"):
         run(load(quick, Path(str(finished["folder"])).parent), run_id="first")
 
 
