@@ -6,11 +6,11 @@ __all__ = ["job_routes"]
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
@@ -20,7 +20,7 @@ from attn.errors import ConfigError, Fault
 from jobs.run_folder import RunFolder, is_run_id
 from services.log import read_log
 from services.models import JobList, JobStatus, Problem
-from services.planning import Planner
+from services.planning import AT_ONCE, BusyError, Planner
 from services.status import status_of
 from services.submission import JOB_ID, Submission
 from services.supervisor import Supervisor
@@ -28,9 +28,10 @@ from services.table import ENDED, RUNNING, Job
 
 FOLLOW_SECONDS = 1.0
 PAGE_LIMIT = 500
-LOOKING_THREADS = 4
-"""For submissions that are looked at or wait for it, which takes seconds: they leave the threads of others alone."""
+LOOKING_SECONDS = 60.0
+"""How long a submission waits for its turn to be looked at."""
 
+T = TypeVar("T")
 JobId = Annotated[str, PathParameter(examples=["gain-1"])]
 Offset = Annotated[int, Query(ge=0, lt=2**63)]
 SAME: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus, "description": "the same job as before"}}
@@ -41,7 +42,7 @@ CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "descriptio
 def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     """Routes over a supervisor's table."""
     table, router, planner = supervisor.table, APIRouter(), Planner(root, supervisor.home.data_roots)
-    looking = CapacityLimiter(LOOKING_THREADS)
+    turns = CapacityLimiter(AT_ONCE)
 
     def found(job_id: str) -> Job:
         job = table.get(job_id) if is_run_id(job_id) else None  # others no database need be asked for
@@ -51,6 +52,19 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
 
     def told(job: Job) -> JobStatus:
         return status_of(job, root, supervisor.waiting(job))
+
+    async def looked_at(look: Callable[[Submission], T], submission: Submission) -> T:
+        """What looking at a submission gives, in its turn: those that wait for theirs take no thread from others."""
+        turn = object()
+        try:
+            with fail_after(LOOKING_SECONDS):
+                await turns.acquire_on_behalf_of(turn)
+        except TimeoutError:
+            raise BusyError("the service is looking at other submissions; try again in a minute") from None
+        try:
+            return await to_thread.run_sync(look, submission)
+        finally:
+            turns.release_on_behalf_of(turn)
 
     def take_in(submission: Submission) -> JobStatus | None:
         """The job of a submission that was looked at; None where there is one of its id already."""
@@ -75,7 +89,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         """Take a job in; the same submission again gives the same job (200)."""
         job = await run_in_threadpool(same, submission)
         if job is None:
-            await to_thread.run_sync(planner.check, submission, limiter=looking)
+            await looked_at(planner.check, submission)
             if (taken := await run_in_threadpool(take_in, submission)) is not None:
                 return taken
             job = await run_in_threadpool(same, submission)  # another client was faster
@@ -86,7 +100,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     @router.post("/plan")
     async def plan(submission: Submission) -> dict[str, Any]:
         """What a submission would run; starts nothing."""
-        told = await to_thread.run_sync(planner.plan, submission, limiter=looking)
+        told = await looked_at(planner.plan, submission)
         counts = await run_in_threadpool(table.counts)
         return told | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
 

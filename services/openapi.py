@@ -15,7 +15,8 @@ ANYWHERE = {
     400: "no request that can be read, or for a name that is not this service's",
     403: "a page of another site asks, or the token's role is not enough",
     413: "the body is larger than 1 MiB",
-    503: "all connections are being answered, and `Retry-After` says when to try again; or a disk or database fails",
+    503: "all connections are being answered, or the process that looks at a submission is gone, and `Retry-After` "
+    "says when to try again; or a disk or database fails",
 }
 UNAUTHORIZED = "no token of this service: `Authorization: Bearer TOKEN`"
 UNREADABLE = "a field, parameter or config is wrong; `detail` lists every fault"

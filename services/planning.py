@@ -6,33 +6,44 @@ computes none of it. The processes are copies of one that has the imports, made 
 
 from __future__ import annotations
 
-__all__ = ["BusyError", "Limits", "Planner", "RefusedError"]
+__all__ = ["AT_ONCE", "BusyError", "Limits", "Planner", "PlanningError", "RefusedError"]
 
 import contextlib
 import errno
 import json
 import multiprocessing
+import os
 import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
+from pydantic import BaseModel, ConfigDict
+
 from attn.data.roots import limit_reading
 from attn.errors import AttnError, ConfigError, Fault
+from services.runner import signal_name
 from services.submission import Submission
 
 AT_ONCE = 2
 """Submissions that are looked at at a time."""
-WAIT_SECONDS = 60.0
-"""How long others wait for their turn."""
 START_SECONDS = 300.0
 """The first process imports PyTorch, which takes minutes on a machine that computes something else."""
+END_SECONDS = 10.0
+"""Until the end of a process that was killed is known."""
 ANSWER_BYTES = 8 << 20
+PRELOADED = ["services.planning", "services.plan", "attn.cli.main"]
+"""What every process would import; the last is `__main__` of the service."""
+BEGUN = b"."
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that a process does not bring upon itself; the kernel sends the first where memory runs out."""
 
 
 class RefusedError(AttnError):
@@ -45,6 +56,12 @@ class BusyError(AttnError):
     """Too many submissions are looked at."""
 
     code = "busy"
+
+
+class PlanningError(AttnError):
+    """A submission could not be looked at, for no reason that lies in it: it may be sent again."""
+
+    code = "planning"
 
 
 @dataclass(frozen=True)
@@ -69,7 +86,6 @@ class Planner:
 
     def __init__(self, root: str, data_roots: tuple[str, ...] = (), limits: Limits | None = None) -> None:
         self.reach, self.limits = (root, data_roots), limits or Limits()
-        self.turns = threading.BoundedSemaphore(AT_ONCE)
 
     def check(self, submission: Submission) -> None:
         """Refuse what cannot become a job.
@@ -77,7 +93,7 @@ class Planner:
         Raises:
             ConfigError: With all faults.
             RefusedError: It takes more than it may, or what it needs is not there.
-            BusyError: Too many are looked at.
+            PlanningError: The process that looked at it is gone, or did not answer as one.
         """
         self._ask("check", submission)
 
@@ -85,57 +101,122 @@ class Planner:
         """What a job will take; raises as `check`."""
         return self._ask("plan", submission)
 
-    def _ask(self, what: str, submission: Submission) -> Any:
-        if not self.turns.acquire(timeout=WAIT_SECONDS):
-            raise BusyError("the service is looking at other submissions; try again in a minute")
-        try:
-            with self._process(what, submission) as (process, answers):
-                told = self._answer(process, answers)
-        finally:
-            self.turns.release()
-        if "faults" in told:
-            raise ConfigError([Fault(*fault) for fault in told["faults"]])
-        if "error" in told:
-            raise RefusedError(told["error"])
-        return told["value"]
+    def _ask(self, what: str, submission: Submission) -> dict[str, Any]:
+        with self._process(what, submission) as (process, answers):
+            told = self._answer(process, answers)
+        if told.faults is not None:
+            raise ConfigError([Fault(*fault) for fault in told.faults])
+        if told.error is not None:
+            raise RefusedError(told.error)
+        return told.value or {}
 
     @contextlib.contextmanager
     def _process(self, what: str, submission: Submission) -> Generator[tuple[BaseProcess, Any]]:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["services.plan", "attn.cli.main"])  # which is `__main__` of the service
+        context.set_forkserver_preload(PRELOADED)
         ours, theirs = context.Pipe(duplex=False)
         arguments = (theirs, what, submission.model_dump_json(), *self.reach, self.limits)
         process = context.Process(target=_look, args=arguments, name="attn-planning", daemon=True)
         with ours:
             with theirs:
-                process.start()
+                _start(process)
             try:
                 yield process, ours
             finally:
-                process.kill()
-                process.join()
-                process.close()
+                _end(process)
 
-    def _answer(self, process: BaseProcess, answers: Any) -> dict[str, Any]:
+    def _answer(self, process: BaseProcess, answers: Any) -> _Told:
         """What a process says, as JSON: it may have been led to anything, and nothing of it is unpickled here."""
         limits = self.limits
         try:
-            if not answers.poll(START_SECONDS):
-                raise RefusedError("the service could not begin to look at it: its machine is too busy; try again")
-            answers.recv_bytes()
-            if not answers.poll(limits.seconds):
+            if _read(answers, START_SECONDS, len(BEGUN)) is None:
+                raise PlanningError("the service could not begin to look at it: its machine is too busy; try again")
+            said = _read(answers, limits.seconds, ANSWER_BYTES)
+            if said is None:
                 raise RefusedError(f"looking at it took more than {limits.seconds:g} seconds: {_WAYS}")
-            return json.loads(answers.recv_bytes(ANSWER_BYTES))
-        except (EOFError, OSError):
+            return _Told.model_validate_json(said)
+        except (EOFError, OSError, ValueError):
             pass
         process.join(1.0)
-        match process.exitcode:
-            case code if code == -signal.SIGXCPU:
-                raise RefusedError(f"looking at it took more than {limits.cpu_seconds} s of a processor: {_WAYS}")
-            case code if code is not None and code < 0:
-                raise RefusedError(f"looking at it ended by {signal.Signals(-code).name}: {_WAYS}")
-            case _:
-                raise RuntimeError("the process that looks at submissions ended without a word; see above")
+        code = process.exitcode or 0
+        if code == -signal.SIGXCPU:
+            raise RefusedError(f"looking at it took more than {limits.cpu_seconds} s of a processor: {_WAYS}")
+        if code < 0 and -code not in FROM_OUTSIDE:
+            raise RefusedError(f"looking at it ended by {signal_name(-code)}: {_WAYS}")
+        how = f"was ended by {signal_name(-code)}" if code < 0 else "ended without an answer"
+        raise PlanningError(
+            f"the process that looked at it {how}: try again; if that does not help, see the service's log, and how "
+            "much memory its machine has left"
+        )
+
+
+class _Told(BaseModel):
+    """What a process says; one of the fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    value: dict[str, Any] | None = None
+    error: str | None = None
+    faults: list[tuple[str, str, str]] | None = None
+
+
+def _start(process: BaseProcess) -> None:
+    """Start a process as a copy of the one that has the imports, which is made anew where it has ended.
+
+    Raises:
+        PlanningError: That one is ended meanwhile, or does not answer.
+    """
+    patience = threading.Timer(START_SECONDS, _end_server)
+    patience.daemon = True
+    patience.start()
+    try:
+        process.start()
+    except (EOFError, OSError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise PlanningError(f"the service could not begin to look at it ({reason}): try again") from None
+    finally:
+        patience.cancel()
+
+
+def _end(process: BaseProcess) -> None:
+    if process.exitcode is None:  # else its number may be another's by now
+        process.kill()
+    process.join(END_SECONDS)
+    if process.exitcode is None:  # the one that it was a copy of does not say
+        _end_server()
+        process.join(END_SECONDS)
+    with contextlib.suppress(ValueError):
+        process.close()
+
+
+def _end_server() -> None:
+    """Kill the process that others are copies of, so that the next is made anew."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any("multiprocessing.forkserver" in word for word in child.cmdline()):
+                child.kill()
+
+
+def _read(answers: Any, seconds: float, most: int) -> bytes | None:
+    """What a process says, up to so many bytes or the end of a line; None where that does not come in time.
+
+    Raises:
+        EOFError: It ends before.
+        ValueError: It says more.
+    """
+    until, said = time.monotonic() + seconds, bytearray()
+    while len(said) < most:
+        if not answers.poll(max(0.0, until - time.monotonic())):
+            return None
+        piece = os.read(answers.fileno(), min(most - len(said), 1 << 16))
+        if not piece:
+            raise EOFError
+        said += piece
+        if piece.endswith(b"\n"):
+            return bytes(said)
+    if most > len(BEGUN):
+        raise ValueError
+    return bytes(said)
 
 
 _WAYS = "give a smaller config or sweep, or less data to look at"
@@ -146,24 +227,27 @@ def _look(answers: Any, what: str, text: str, root: str, data_roots: tuple[str, 
     from services.plan import plan_of
     from services.reach import Reach
 
-    answers.send_bytes(b"begun")
+    os.write(answers.fileno(), BEGUN)
     _limit(limits)
     limit_reading((root, *data_roots))
     submission, reach = Submission.model_validate_json(text), Reach(root, data_roots)
     try:
-        told: dict[str, Any] = {
-            "value": plan_of(submission, reach) if what == "plan" else bool(admit(submission, reach))
-        }
+        if what == "plan":
+            told = _Told(value=plan_of(submission, reach))
+        else:
+            admit(submission, reach)
+            told = _Told(value={})
     except ConfigError as error:
-        told = {"faults": [(fault.where, fault.message, fault.hint) for fault in error.faults]}
+        told = _Told(faults=[(fault.where, fault.message, fault.hint) for fault in error.faults])
     except AttnError as error:
-        told = {"error": str(error)}
+        told = _Told(error=str(error))
     except Exception as error:
         if not _is_of_limits(error):
             raise
-        told = {"error": f"looking at it took more than {limits.memory >> 20} MiB of memory, or {limits.files} open "
-                         f"files: {_WAYS}"}  # fmt: skip
-    answers.send_bytes(json.dumps(told).encode())
+        told = _Told(error=f"looking at it took more than {limits.memory >> 20} MiB of memory, or {limits.files} open "
+                           f"files: {_WAYS}")  # fmt: skip
+    with open(answers.fileno(), "wb", closefd=False) as stream:
+        stream.write(json.dumps(told.model_dump(), ensure_ascii=False).encode(errors="replace") + b"\n")
 
 
 def _limit(limits: Limits) -> None:

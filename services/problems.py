@@ -21,15 +21,17 @@ from services.storage_faults import storage_fault
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
-"""After which what found the service full may be sent again."""
+"""After which what found the service full, or the process that looks at it gone, may be sent again."""
+LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 STATUS = {
     "config": HTTPStatus.UNPROCESSABLE_ENTITY,
     "refused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "busy": HTTPStatus.TOO_MANY_REQUESTS,
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
+    "planning": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""Of an error's code, where it is the client that can do something about it."""
+"""Of an error's code, where the client can do something about it."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -38,7 +40,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(AttnError)
     def attn_error(request: Request, error: AttnError) -> JSONResponse:
         status = STATUS.get(error.code, HTTPStatus.BAD_GATEWAY)
-        later = {"Retry-After": str(RETRY_SECONDS)} if status == HTTPStatus.TOO_MANY_REQUESTS else None
+        later = {"Retry-After": str(RETRY_SECONDS)} if status in LATER else None
         return problem(status, str(error), error.code, later)
 
     @app.exception_handler(OSError)
