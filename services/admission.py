@@ -167,7 +167,9 @@ def _trials(config: SweepConfig, base: str, reach: Reach) -> Iterator[Fault]:
 
     with held_against(note):
         for values in itertools.product(*texts.values()):
-            with contextlib.suppress(ConfigError):  # values that are each allowed, but not together: no such trial
+            # Values that are each allowed, but not together: there is no such trial, or a number makes them go together.
+            # At that one the job itself looks, as at every trial, before it begins.
+            with contextlib.suppress(ConfigError):
                 trial_config(base, dict(zip(texts, values, strict=True)))
     for path, message, hint in found:
         yield Fault("a trial", f"{'.'.join(path)} {message}", hint)

@@ -52,18 +52,21 @@ def main(file: str) -> int:
 def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, Any]:
     """Run a job, which reads what the service lets its clients read, and refuses any config that would do more.
 
-    One that goes on has its config from the run's folder, where only one that was not refused can be.
+    So does one that goes on: what the service reaches, or what lies in the run's folder, may be another by now, and of
+    a sweep most trials are only made then.
     """
     from attn.config.resolve import held_against
     from jobs.run_folder import RunFolder
     from services.reach import Reach
 
     limit_reading((root, *data_roots))
+    reach = Reach(root, data_roots)
     if job.kind in KINDS and RunFolder(root, job.id).exists():
         from jobs.resume import resume
 
-        return resume(job.id, root=root, address=job.address)
-    with held_against(Reach(root, data_roots).run):
+        with held_against(reach.resumed):
+            return resume(job.id, root=root, address=job.address)
+    with held_against(reach.run):
         return _begin(job, root)
 
 

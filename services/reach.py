@@ -112,6 +112,10 @@ class Reach:
         """
         return self._of_config(config, (), lambda root: root == _left_out() or lies_in(root, self.root))
 
+    def resumed(self, config: Config) -> Iterator[Objection]:
+        """The same of a job that goes on, in the folder where its run is: its config may say where that was before."""
+        return self._of_config(config, (), lambda root: True)
+
     def of_split(self, data: SourceConfig, split: str, path: Path) -> Iterator[Objection]:
         """The same of a part of a data set that another field than its own names."""
         place = getattr(data, "root", None)

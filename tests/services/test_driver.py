@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Any
 import pytest
 
 from attn.config.base import Config
+from attn.config.kinds import read_config
+from attn.config.pipeline import read_pipeline
+from attn.config.recipes import recipe_text
+from attn.config.resolve import dump_config
 from attn.data.roots import VARIABLE
 from attn.sweep import SweepConfig
-from attn.sweep.load import trial_config
+from attn.sweep.load import read_sweep, trial_config
+from attn.sweep.space import Point
 from jobs.sweep_plan import make_plan
 from services import driver
 
@@ -60,14 +66,85 @@ def test_a_sweep_looks_at_its_trials_before_it_gives_them_a_root(
     assert vars(seen[1])["root"] == f"{tmp_path}/runs/s"
 
 
-@pytest.mark.parametrize("root", ["/elsewhere/runs", "s3://elsewhere/runs", "runs/../../x"])
+TOGETHER: Point = {"data.source": "folder", "data.root": "/elsewhere", "optimizer.lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("point", "resumed"),
+    [
+        ({"root": "/elsewhere/runs"}, False),
+        ({"root": "s3://elsewhere/runs"}, False),
+        ({"root": "runs/../../x"}, False),
+        (TOGETHER, False),
+        (TOGETHER, True),
+    ],
+)
 def test_no_trial_runs_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], root: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], point: Point, resumed: bool
 ) -> None:
-    def run(config: SweepConfig, base: str, **options: object) -> dict[str, Any]:
-        trial_config(base, {}, f"root={root}")
+    """Whatever was looked at when the sweep was submitted: not every point of it was."""
+    if resumed:
+        leave_run(tmp_path / "runs", "sweep", [])
+
+    def run(config: SweepConfig, base: str, *more: object, **options: object) -> dict[str, Any]:
+        trial_config(base, point)
         return {}
 
-    monkeypatch.setattr("jobs.sweep.run", run)
+    monkeypatch.setattr("jobs.sweep._run" if resumed else "jobs.sweep.run", run)
     assert driver.main(order(tmp_path, kind="sweep", config=SWEEP)) == 2
-    assert "is not the service's root" in capfd.readouterr().err
+    assert re.search("is not the service's root|lies outside", capfd.readouterr().err)
+
+
+RECIPES = {"train": "scenes_oaa", "pipeline": "gain_segment_scenes", "sweep": "sweep_scenes_gain"}
+
+
+def leave_run(root: Path, kind: str, overrides: list[str]) -> None:
+    """A run that was interrupted, as a process without the service's limits leaves it."""
+    text, name = recipe_text(RECIPES[kind])
+    files: dict[str, str] = {}
+    if kind == "sweep":
+        config, base = read_sweep(text, name, overrides)
+        files = {"sweep.yaml": dump_config(config), "base.yaml": base}
+    else:
+        files["config.yaml"] = dump_config(
+            (read_pipeline if kind == "pipeline" else read_config)(text, name, overrides)
+        )
+    (root / "s").mkdir(parents=True)
+    for file, content in {**files, "run.json": json.dumps({"id": "s", "kind": kind, "state": "cancelled"})}.items():
+        (root / "s" / file).write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "override"),
+    [
+        ("train", "tracking.uri=http://elsewhere.example"),
+        ("train", "tracking.uri=sqlite:////elsewhere/mlflow.db"),
+        ("train", "store.location=/elsewhere"),
+        ("train", "model.weights=/elsewhere/w.pt"),
+        ("train", "data={source: folder, root: /elsewhere}"),
+        ("pipeline", "train.data={source: folder, root: /elsewhere}"),
+        ("pipeline", "evaluation.cues=/elsewhere"),
+        ("sweep", "set.model.weights=/elsewhere/w.pt"),
+        ("sweep", "set.tracking.uri=http://elsewhere.example"),
+        ("sweep", "tracking.uri=http://elsewhere.example"),
+    ],
+)
+def test_a_run_that_goes_on_reaches_no_further_than_one_that_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], kind: str, override: str
+) -> None:
+    monkeypatch.setattr("jobs.train.ray_session", lambda *given, **named: pytest.fail("it runs"))
+    leave_run(tmp_path / "runs", kind, [override])
+    status = driver.main(order(tmp_path, kind=kind, target=RECIPES[kind]))
+    error = capfd.readouterr().err
+    assert (status, error.count("error: ")) == (2, 1), error
+    assert any(word in error for word in ("lies outside", "is not the service's own")), error
+
+
+def test_a_run_that_was_moved_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its config says where it was; it is written where it is."""
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr("jobs.train._train", lambda config, folder, address: seen.append((config.root, folder.uri)))
+    monkeypatch.setattr("jobs.classifier.finish", lambda *given: {})
+    leave_run(tmp_path / "runs", "train", ["root=/former/runs"])
+    driver.main(order(tmp_path, kind="train", target="scenes_oaa"))
+    assert seen == [(f"{tmp_path}/runs", f"{tmp_path}/runs/s")]
