@@ -25,6 +25,8 @@ ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # One idle process for each core, which trainings do not use: their workers have environments of their own.
+    "RAY_prestart_worker_first_driver": "0",
 }
 
 

@@ -12,9 +12,10 @@ from attn.errors import RunError
 from jobs.train import run
 
 pytestmark = pytest.mark.usefixtures("ray_up")
+ALONE = ["cluster.workers=1", "tracking.enabled=false"]
 
 
 def test_a_full_disk_stops_the_run(small_disk: Path, quick: list[str]) -> None:
-    config = load_config(TrainConfig, "scenes_gain", [*quick, f"root={small_disk}", "tracking.enabled=false"])
+    config = load_config(TrainConfig, "scenes_gain", [*quick, *ALONE, f"root={small_disk}"])
     with pytest.raises(RunError, match=r"checkpoint epoch-0001.* could not be written to .*No space left on device"):
         run(config, run_id="full")

@@ -1,4 +1,7 @@
-"""The training job with a map store: one worker with everything on S3, two with everything on this disk."""
+"""The training job with a map store: a worker of Ray with everything on S3, and this process with all on this disk.
+
+That two workers leave the maps of one is in `tests/training/test_accumulation_workers.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,19 @@ from attn import store as map_store
 from attn.config.recipes import load_config
 from attn.config.train import TrainConfig
 from attn.store import StoreError
+from jobs import train
 from jobs.evaluate import run as evaluate
 from jobs.merge_tasks import spread
 from jobs.train import run
 from tests.conftest import S3_KEYS
+from tests.jobs.here import fit_here
 from tests.leaks import in_bucket, leaks, session_logs, under
 from tests.store.alike import assert_alike
 from tests.test_warnings import use_what_is_deprecated
 
 pytestmark = pytest.mark.usefixtures("ray_up")
 
-# A network that stays as it is shows the same maps on any number of workers; random flips and crops move them about.
+# A network that stays as it is shows the same maps on any number of threads; random flips and crops move them about.
 SETTINGS = [
     "data.count=48", "data.size=32", "input.size=32", "input.resize=crop", "model.widths=[8,16,16]",
     "model.batch_norm=frozen", "optimizer.lr=1e-30", "training.epochs=2", "training.batch_size=8", "cluster.threads=1",
@@ -38,13 +43,15 @@ def load(root: str | Path, *more: str) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Two workers, with a checkpoint in each epoch's middle."""
+    """A run with a checkpoint in each epoch's middle."""
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("runs")
-    return run(load(root, "cluster.workers=2", "checkpoint.every_steps=4", "tracking.enabled=false"), run_id="near")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "_fit", fit_here)
+        return run(load(root, "cluster.workers=1", "checkpoint.every_steps=4", "tracking.enabled=false"), run_id="near")
 
 
-def test_one_worker_on_s3_leaves_the_maps_of_two_here(
+def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     here: dict[str, Any],
     s3_server: str,
     tmp_path: Path,

@@ -42,8 +42,8 @@ set:
   method.warmup_epochs: 0
   cluster.workers: 1
 space:
-  training.batch_size: [8, 4]
-  optimizer.lr: [0.01, 1e+30]
+  training.batch_size: [8]
+  optimizer.lr: [0.01, 0.001, 1e+30]
 search: {name: grid}
 objective: {metric: seed_miou}
 tracking: {register_as: swept, alias: champion}
@@ -79,27 +79,27 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     psutil.wait_procs(family)  # Ray's processes end when they miss the one that started them
     before = {row.number: row for row in read_rows(folder) if row.ended}
     assert before
-    assert len(before) < 4
+    assert len(before) < 3
     stranger = sweep.create_run(
         load_any_config(str(file), []).tracking, str(root), "stranger", load_any_config(str(file), []),
         tags={"mlflow.parentRunId": folder.state()["tracking_run"]},
     )  # fmt: skip
 
     result = resume("s", root=str(root))
-    assert result["counts"] == {"done": 2, "failed": 2}  # a learning rate of 1e30 gives no finite loss
-    assert [row["number"] for row in result["trials"]] == list(range(4))
+    assert result["counts"] == {"done": 2, "failed": 1}  # a learning rate of 1e30 gives no finite loss
+    assert [row["number"] for row in result["trials"]] == list(range(3))
     assert all("loss = nan" in row["error"] for row in result["trials"] if row["state"] == "failed")
     after = {row.number: row for row in read_rows(folder)}
     assert {number: after[number] for number in before} == before  # nothing was done again
     found = children(tracking_uri(load_any_config(str(file), []).tracking, str(root)), folder.state()["tracking_run"])
     assert set(found) == {row.tracking_run for row in after.values()}
     assert stranger not in found
-    assert sorted(found.values()) == ["FAILED"] * 2 + ["FINISHED"] * 2
+    assert sorted(found.values()) == ["FAILED", "FINISHED", "FINISHED"]
     best = max((row for row in after.values() if row.state == "done"), key=lambda row: row.objective or 0)
     assert result["best"]["objective"] == best.objective
     recipe = load_any_config(result["recipe"], [])
     assert isinstance(recipe, TrainConfig)
-    assert recipe.training.batch_size == result["best"]["values"]["training.batch_size"]
+    assert recipe.optimizer.lr == result["best"]["values"]["optimizer.lr"]
     assert result["registered"].startswith("models:/swept/")
     assert load_bundle(result["best"]["model"]).classes
     assert json.loads((root / "s/trials.json").read_text())
@@ -134,8 +134,8 @@ def test_a_population_hands_on_weights_and_keeps_each_trial_its_own(tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_trial_with_two_workers_has_its_score_in_its_row(tmp_path: Path, ray_up: None) -> None:
-    text = TEXT.replace("workers: 1", "workers: 2").replace("epochs: 2", "epochs: 1").replace("[8, 4]", "[8]")
-    text = text.replace("[0.01, 1e+30]", "[0.01]").replace("register_as: swept, alias: champion", "enabled: false")
+    text = TEXT.replace("workers: 1", "workers: 2").replace("epochs: 2", "epochs: 1")
+    text = text.replace(", 0.001, 1e+30", "").replace("register_as: swept, alias: champion", "enabled: false")
     config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
     result = sweep.run(config, base, run_id="w")
     assert result["counts"] == {"done": 1}

@@ -20,8 +20,15 @@ COMMAND = [sys.executable, "-c", "from attn.cli.main import main; main()", "serv
 class Server:
     """`attn serve` over a root, in a session of its own, as a service manager starts it."""
 
-    def __init__(self, root: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        self.root, self.arguments, self.environment = root, arguments, environment or {}
+    def __init__(
+        self, root: Path, *arguments: str, environment: dict[str, str] | None = None, token: str | None = None
+    ) -> None:
+        """Start it.
+
+        Args:
+            token: What `call` shows, of the file that `--tokens` names; without one, the service's own.
+        """
+        self.root, self.arguments, self.environment, self.given = root, arguments, environment or {}, token
         self.start()
 
     def start(self) -> None:
@@ -38,7 +45,7 @@ class Server:
         assert line.startswith("serving "), line
         self.url = line.strip().removeprefix("serving ")
         address = json.loads((self.root / ".service" / "service.json").read_text())
-        self.token = (self.root / ".service" / "token").read_text().strip() if address["own_token"] else None
+        self.token = (self.root / ".service" / "token").read_text().strip() if address["own_token"] else self.given
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -54,10 +61,14 @@ class Server:
         self.process.stderr.close()
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
-        """Status, body (JSON where it is) and headers of an answer; the service's own token is shown, if it has one."""
+        """Status, body (JSON where it is) and headers of an answer; a token is shown, if there is one.
+
+        Args:
+            headers: More of them, or others; one without a text is left out.
+        """
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
-        sent |= headers
+        sent = {name: text for name, text in (sent | headers).items() if text}
         request = urllib.request.Request(self.url + path, data=data, headers=sent, method=method)
         try:
             with urllib.request.urlopen(request) as answer:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,29 +21,26 @@ from tests.services.server import Server
 
 Serve = Callable[..., Server]
 ABSENT: dict[str, Any] = {"kind": "evaluate", "target": "absent"}
+TOKENS = {role: f"{role}-token-of-the-test" for role in ("read", "submit", "admin")}
 
 
-def test_a_job_is_taken_once_runs_and_keeps_its_log(serve: Serve) -> None:
-    server = serve()
+def test_a_job_is_taken_once_runs_and_keeps_its_log(api: Server) -> None:
     asked = {"id": "first", **ABSENT}
-    assert server.call("POST", "/jobs", asked)[0] == 201
-    assert server.call("POST", "/jobs", asked)[0] == 200
-    status, problem, _ = server.call("POST", "/jobs", {**asked, "priority": 1})
+    assert api.call("POST", "/jobs", asked)[0] == 201
+    assert api.call("POST", "/jobs", asked)[0] == 200
+    status, problem, _ = api.call("POST", "/jobs", {**asked, "priority": 1})
     assert (status, problem["status"]) == (409, 409)
-    assert len(server.call("GET", "/jobs")[1]["jobs"]) == 1
-    ended = server.until("first", "failed", "done")
+    assert len(api.call("GET", "/jobs")[1]["jobs"]) == 1
+    ended = api.until("first", "failed", "done")
     assert ended["state"] == "failed"
     assert "absent" in ended["error"]
-    _, whole, headers = server.call("GET", "/jobs/first/log")
+    _, whole, headers = api.call("GET", "/jobs/first/log")
     assert b"absent" in whole
     assert (headers["Attn-Next-Offset"], headers["Attn-Ended"]) == (str(len(whole)), "true")
-    assert server.call("GET", "/jobs/first/log?offset=7")[1] == whole[7:]
-    assert server.call("GET", "/jobs/first/log?follow=true&offset=5")[1] == whole[5:]
-    assert server.call("POST", "/jobs/first/cancel")[0] == 409
-    assert b'attn_jobs{state="failed"} 1' in server.call("GET", "/metrics")[1]
-    server.kill()
-    server.start()
-    assert server.call("GET", "/jobs/first")[1] == ended
+    assert api.call("GET", "/jobs/first/log?offset=7")[1] == whole[7:]
+    assert api.call("GET", "/jobs/first/log?follow=true&offset=5")[1] == whole[5:]
+    assert api.call("POST", "/jobs/first/cancel")[0] == 409
+    assert b'attn_jobs{state="failed"} 1' in api.call("GET", "/metrics")[1]
 
 
 def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
@@ -61,17 +58,16 @@ def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     table.close()
 
 
-def test_a_waiting_job_says_why_starts_by_priority_and_can_be_cancelled(serve: Serve) -> None:
-    server = serve()
+def test_a_waiting_job_says_why_starts_by_priority_and_can_be_cancelled(api: Server) -> None:
     for name, priority in (("a", 0), ("b", 0), ("c", 5)):
-        server.call("POST", "/jobs", {"id": name, **ABSENT, "priority": priority})
-    waiting = server.call("GET", "/jobs/b")[1]
+        api.call("POST", "/jobs", {"id": name, **ABSENT, "priority": priority})
+    waiting = api.call("GET", "/jobs/b")[1]
     assert waiting["state"] == "queued"
     assert "c" in waiting["waiting"] or "before it" in waiting["waiting"]
-    assert server.call("POST", "/jobs/b/cancel")[1]["state"] == "cancelled"
-    ended = [server.until(name, "failed") for name in ("a", "c")]
+    assert api.call("POST", "/jobs/b/cancel")[1]["state"] == "cancelled"
+    ended = [api.until(name, "failed") for name in ("a", "c")]
     assert ended[1]["started"] is not None
-    assert server.call("GET", "/jobs/b")[1]["started"] is None
+    assert api.call("GET", "/jobs/b")[1]["started"] is None
 
 
 def test_a_killed_service_finds_its_job_and_a_killed_driver_is_told(serve: Serve) -> None:
@@ -93,13 +89,16 @@ def test_a_killed_service_finds_its_job_and_a_killed_driver_is_told(serve: Serve
     assert lost["state"] == "lost"
     assert "resume" in lost["error"]
     assert server.call("POST", "/jobs/long/resume")[0] == 202
-    assert server.until("long", "failed")["attempt"] == 2
+    ended = server.until("long", "failed")
+    assert ended["attempt"] == 2
+    server.kill()
+    server.start()
+    assert server.call("GET", "/jobs/long")[1] == ended
 
 
-def test_max_duration_ends_a_job(serve: Serve) -> None:
-    server = serve()
-    server.call("POST", "/jobs", {"id": "long", **ABSENT, "max_duration": 0.1})
-    ended = server.until("long", "cancelled", "failed")
+def test_max_duration_ends_a_job(api: Server) -> None:
+    api.call("POST", "/jobs", {"id": "long", **ABSENT, "max_duration": 0.1})
+    ended = api.until("long", "cancelled", "failed")
     assert ended["state"] == "cancelled"
     assert "max_duration" in ended["error"]
 
@@ -150,28 +149,23 @@ def test_the_plan_starts_nothing(api: Server) -> None:
     assert api.call("GET", "/jobs/planned")[0] == 404
 
 
-def test_tokens_have_roles_and_are_told_to_nobody(serve: Serve, tmp_path: Path) -> None:
-    tokens = {role: f"{role}-token-of-the-test" for role in ("read", "submit", "admin")}
-    file = tmp_path / "tokens.json"
-    file.write_text(json.dumps({token: role for role, token in tokens.items()}))
-    file.chmod(0o600)
-    server = serve("--tokens", str(file))
-
+def test_tokens_have_roles_and_are_told_to_nobody(api: Server) -> None:
     def ask(role: str | None, method: str, path: str, body: Any = None) -> int:
-        headers = {} if role is None else {"Authorization": f"Bearer {tokens.get(role, role)}"}
-        status, answer, _ = server.call(method, path, body, **headers)
-        assert not any(token in str(answer) for token in tokens.values())
+        shown = {"Authorization": "" if role is None else f"Bearer {TOKENS.get(role, role)}"}
+        status, answer, _ = api.call(method, path, body, **shown)
+        assert not any(token in str(answer) for token in TOKENS.values())
         return status
 
-    job = {"id": "x", **ABSENT}
+    job = {"id": "roles", **ABSENT}
     assert ask(None, "GET", "/healthz") == 200
     assert ask(None, "GET", "/jobs") == 401
     assert ask("wrong", "GET", "/jobs") == 401
     assert ask("read", "GET", "/jobs") == 200
     assert ask("read", "POST", "/jobs", job) == 403
     assert ask("submit", "POST", "/jobs", job) == 201
-    assert ask("submit", "POST", "/jobs/x/cancel?now=1") == 403
-    assert ask("admin", "POST", "/jobs/x/cancel?now=1") in (202, 409)
+    assert ask("submit", "POST", "/jobs/roles/cancel?now=1") == 403
+    assert ask("admin", "POST", "/jobs/roles/cancel?now=1") in (202, 409)
+    api.until("roles", "cancelled", "failed")
 
 
 def _driver(server: Server, job: str) -> psutil.Process:
@@ -186,7 +180,12 @@ def _driver(server: Server, job: str) -> psutil.Process:
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    server = Server(tmp_path_factory.mktemp("api") / "runs")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One service for the tests that leave it as it is, each of which waits for the end of its jobs."""
+    folder = tmp_path_factory.mktemp("api")
+    file = folder / "tokens.json"
+    file.write_text(json.dumps({token: role for role, token in TOKENS.items()}))
+    file.chmod(0o600)
+    server = Server(folder / "runs", "--tokens", str(file), token=TOKENS["admin"])
     yield server
     server.kill()

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import multiprocessing
 
-PRELOADED = ["attn.data.loader", "attn.training.trainer", "torch._dynamo"]
+PRELOADED = ["attn.data.loader", "attn.training.trainer"]
 
 
 def run_two(worker: Callable[..., None], *arguments: Any) -> None:
