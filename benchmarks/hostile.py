@@ -5,8 +5,7 @@
 
 The corpus is that of `tests/hostile`: images, data sets, configs, map stores and trained models, built by code from a
 seed. Each command runs in a process of its own, with limits on memory and time. It must end with status 0, 1 or 2,
-without a traceback, in less than a gigabyte and 20 seconds of a core (a sound picture of 64 million pixels may take
-half as much again: PyTorch alone has 0.7, and such a picture is decoded in 0.5); what is no sound file must end with 1
+without a traceback, in less than a gigabyte and 20 seconds of a core; what is no sound file must end with 1
 or 2. Training is done in process: the data is opened as a run opens it, and every image is read with all that belongs
 to it. `models get` asks a registry that holds the model. Prints a line for each command, and the files that did not do.
 """
@@ -88,7 +87,7 @@ class Outcome(NamedTuple):
             return self.output[-300:]
         if len(self.output) > LONGEST or (self.status and not self.output.strip()):
             return f"a message of {len(self.output)} characters"
-        if self.memory > (MEMORY if self.status else 3 * MEMORY // 2) or self.seconds > SECONDS:
+        if self.memory > MEMORY or self.seconds > SECONDS:
             return f"{self.memory >> 20} MiB, {self.seconds:.0f} s"
         return None
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from attn.data.decode import read_image
+from attn.data.decode import read_photograph
 from attn.data.files import FileFault, join
 from attn.errors import DataError
 from attn.prediction import PredictionConfig, Predictor, find_images, open_predictor, write_prediction
@@ -66,7 +66,8 @@ def _predict(
     with Counter("predictions", len(images)) as told:
         for name, location in images.items():
             try:
-                found = predictor(read_image(location, max_pixels, "--max-pixels"))
+                image = read_photograph(location, max_pixels, "--max-pixels", enough=predictor.enough)
+                found = predictor(image.pixels, image.size)
             except DataError as fault:
                 problem = fault.problem if isinstance(fault, FileFault) else str(fault)
                 failed.append({"image": without_secrets(location), "problem": problem})

@@ -1,4 +1,4 @@
-"""An untrained model as a bundle, for tests that need one and not what it says."""
+"""Untrained models as bundles, for tests that need one and not what it says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from attn.data.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
+from attn.segmentation.bundle import save_segmenter
+from attn.segmentation.networks import SegmentationModelConfig
+from attn.segmentation.predict import InferenceConfig
 
 CLASSES = ScenesConfig().classes[:3]
 CONFIG = f"data: {{source: scenes, split: train, count: 6, size: 48, classes: [{', '.join(CLASSES)}]}}\n"
@@ -44,5 +47,22 @@ def tiny_bundle(
             "store": "s3://b/store",
             "store_version": 7,
         },
+    )
+    return folder
+
+
+def tiny_segmenter(folder: Path, *, seed: int = 0, classes: tuple[str, ...] = CLASSES) -> Path:
+    """Write a segmentation network, whose masks no CRF refines."""
+    torch.manual_seed(seed)
+    model = SegmentationModelConfig.model_validate({"name": "tiny", "weights": None})
+    save_segmenter(
+        folder,
+        model.build(len(classes)).state_dict(),
+        model=model,
+        classes=classes,
+        input=InputConfig(size=65),
+        inference=InferenceConfig(crf=None),
+        config_yaml=CONFIG,
+        info={"run_id": "first"},
     )
     return folder

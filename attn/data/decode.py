@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from attn.data.files import FileFault, read_bytes
-from attn.data.orientation import TURNS, UPRIGHT, lies_as_stored, turn
+from attn.data.orientation import TURNS, UPRIGHT, lies_as_stored, stored_size, turn
 from attn.data.pixel_budget import PixelBudget
 from attn.wording import shortened
 
@@ -63,6 +63,8 @@ MAX_SCANS, USUAL_SCANS = 64, 16
 PNM_HEADER = 4096
 """Bytes in which a PPM must say its size; a comment of megabytes is read byte by byte."""
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+LARGE = 1 << 24
+"""Pixels from which on an image is reduced where less is enough: 17 million take a quarter of a gigabyte in all."""
 BUDGET = PixelBudget(MAX_PIXELS)
 
 # Of metadata, and of a size that has its limit here. Not by `catch_warnings`: images are read in threads, and it would
@@ -75,20 +77,29 @@ class Photograph(NamedTuple):
     """A decoded image.
 
     Attributes:
-        pixels: uint8 (H0, W0, 3) RGB, upright.
+        pixels: uint8 (H0, W0, 3) RGB, upright; of a large image that was to be reduced, smaller than that.
         orientation: EXIF's, by which the pixels of the file were turned.
+        size: (H0, W0) of the upright image.
     """
 
     pixels: np.ndarray
     orientation: int
+    size: tuple[int, int]
 
 
 class _Opened(NamedTuple):
-    """A loaded picture, what its metadata say of its orientation, and Pillow's name for how its values were stored."""
+    """A loaded picture.
+
+    Attributes:
+        orientation: What its metadata say.
+        stored_as: Pillow's name for how its values were stored.
+        size: (width, height), whatever its decoder has made of it.
+    """
 
     picture: Image.Image
     orientation: int
     stored_as: str
+    size: tuple[int, int]
 
     def upright(self, pixels: np.ndarray) -> np.ndarray:
         # Pillow turns a TIFF's pixels itself.
@@ -100,20 +111,31 @@ def read_image(location: str, most: int = MAX_PIXELS, field: str = FIELD) -> np.
     return read_photograph(location, most, field).pixels
 
 
-def read_photograph(location: str, most: int = MAX_PIXELS, field: str = FIELD) -> Photograph:
+def read_photograph(
+    location: str, most: int = MAX_PIXELS, field: str = FIELD, *, enough: int | None = None
+) -> Photograph:
     """A photograph in RGB, upright. Grey of 16 bits is scaled by its range; transparency is left out.
 
     Args:
         most: Pixels.
         field: What sets that limit, for the message.
+        enough: Of a large image a half, quarter or eighth of each side is given, where its short side has still as many
+            pixels: means of the others, as its decoder or a box filter makes them.
 
     Raises:
         FileFault: Missing, cut short, no image, too large, of several frames, or of values that have no fixed range.
     """
-    with _open(location, most, field=field) as opened:
-        eight_bits = _eight_bits(location, opened.picture)
-        pixels = _converted(opened.picture, lambda part: np.asarray(eight_bits(part).convert("RGB")), channels=3)
-        return Photograph(opened.upright(pixels), opened.orientation)
+    with _open(location, most, field=field, enough=enough) as opened:
+        eight_bits, (width, height) = _eight_bits(location, opened.picture), opened.size
+        step = max(1, _reduction(opened.size, enough) // round(width / opened.picture.width))
+
+        def rgb(part: Image.Image) -> np.ndarray:
+            part = eight_bits(part).convert("RGB")
+            return np.asarray(part.reduce(step) if step > 1 else part)
+
+        pixels = _converted(opened.picture, rgb, channels=3, step=step)
+        size = (height, width) if opened.picture.format == "TIFF" else stored_size((height, width), opened.orientation)
+        return Photograph(opened.upright(pixels), opened.orientation, size)
 
 
 def read_mask(
@@ -191,10 +213,12 @@ def _open(
     *,
     field: str = FIELD,
     beside: tuple[str, tuple[int, int] | None, int] | None = None,
+    enough: int | None = None,
 ) -> Generator[_Opened]:
     """A decoded picture; whatever its decoder raises, then or within, becomes one fault.
 
     Args:
+        enough: As in `read_photograph`; a decoder that cannot reduce gives all.
         beside: Of a file beside an image what it is, and the image's size, where known, and orientation.
     """
     data = read_bytes(location, max(MAX_BYTES, 4 * most))
@@ -211,7 +235,7 @@ def _open(
                 _refuse_large(location, picture, most, field)
             _refuse_frames(location, picture, data)
             with BUDGET.take(_counted(picture)):
-                yield _load(picture)
+                yield _load(picture, _reduction(picture.size, enough))
     except FileFault:
         raise
     except UnidentifiedImageError:
@@ -269,14 +293,25 @@ def _scans(data: bytes) -> int:
     return found
 
 
-def _load(picture: Any) -> _Opened:
+def _reduction(size: tuple[int, int], enough: int | None) -> int:
+    """By how much each side may be divided."""
+    if enough is None or size[0] * size[1] <= LARGE:
+        return 1
+    return next((step for step in (8, 4, 2) if min(size) // step >= enough), 1)
+
+
+def _load(picture: Any, step: int) -> _Opened:
     """Decode the first frame. How its values are stored, and a TIFF's orientation, are gone after that."""
     arguments = picture.tile[0].args if picture.tile else None
     raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     stored_as = raw if isinstance(raw, str) else picture.mode
     before = _orientation(picture) if picture.format == "TIFF" else None
+    size = picture.size
+    if step > 1 and picture.format in ("JPEG", "MPO"):
+        picture.draft(None, (size[0] // step, size[1] // step))
     picture.load()
-    return _Opened(picture, before or _orientation(picture), stored_as)
+    size = picture.size if picture.format == "TIFF" else size
+    return _Opened(picture, before or _orientation(picture), stored_as, size)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -310,15 +345,21 @@ def _of_sixteen(part: Image.Image, bits: int, inverted: bool) -> Image.Image:
 
 
 def _converted(
-    picture: Image.Image, convert: Callable[[Image.Image], np.ndarray], *, channels: int | None
+    picture: Image.Image, convert: Callable[[Image.Image], np.ndarray], *, channels: int | None, step: int = 1
 ) -> np.ndarray:
-    """uint8 (H, W) or (H, W, channels), a strip after another."""
+    """uint8 (H, W) or (H, W, channels), a strip after another.
+
+    Args:
+        step: By which `convert` divides both sides, rounding up.
+    """
     width, height = picture.size
-    pixels = np.empty((height, width) if channels is None else (height, width, channels), np.uint8)
-    rows = max(1, STRIP // max(width, 1))
+    shape = (-(-height // step), -(-width // step))
+    pixels = np.empty(shape if channels is None else (*shape, channels), np.uint8)
+    rows = max(1, STRIP // max(width, 1) // step) * step
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
-        pixels[top:bottom] = convert(picture if rows >= height else picture.crop((0, top, width, bottom)))
+        strip = picture if rows >= height else picture.crop((0, top, width, bottom))
+        pixels[top // step : -(-bottom // step)] = convert(strip)
     return pixels
 
 

@@ -96,12 +96,15 @@ class Geometry:
         limit = boxes_N4.new_tensor([self.size[1], self.size[0]] * 2)
         return torch.minimum(out_N4.clamp(min=0), limit)
 
-    def to_image(self, maps_Nhw: Tensor, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    def to_image(
+        self, maps_Nhw: Tensor, size: tuple[int, int] | None = None, rows: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
         """Maps over the input, put back into the image's own frame: flip, resize and crop undone.
 
         Args:
             maps_Nhw: On any grid that covers the input, floating.
             size: The grid to give them on, over the whole image; the image's own pixels where it is None.
+            rows: Those of that grid that are wanted.
 
         Returns:
             The maps, bilinear between the centres of the given grid and 0 where the crop did not see, and a bool
@@ -109,7 +112,8 @@ class Geometry:
         """
         if maps_Nhw.ndim != 3 or not maps_Nhw.is_floating_point():
             raise ValueError(f"maps are {maps_Nhw.dtype} {tuple(maps_Nhw.shape)}; expected floating (N, h, w)")
-        return _read(maps_Nhw, *self._axes(size, maps_Nhw.shape[1], maps_Nhw.shape[2]))
+        down, across = self._axes(size, maps_Nhw.shape[1], maps_Nhw.shape[2])
+        return _read(maps_Nhw, down.part(rows), across)
 
     def sees_all(self, size: tuple[int, int] | None = None) -> bool:
         """Whether there is no place in the image's frame that the crop did not see; `size` as in `to_image`."""
@@ -163,6 +167,9 @@ class _Axis(NamedTuple):
     weight: Tensor
     seen: Tensor
 
+    def part(self, places: slice) -> _Axis:
+        return _Axis(self.low[places], self.high[places], self.weight[places], self.seen[places])
+
     def to(self, like: Tensor) -> _Axis:
         device = like.device
         return _Axis(self.low.to(device), self.high.to(device), self.weight.to(like), self.seen.to(device))
@@ -206,4 +213,6 @@ def _read(maps_Nhw: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor
 
 
 def _across(maps_NHw: Tensor, columns: _Axis) -> Tensor:
-    return torch.lerp(maps_NHw[..., columns.low], maps_NHw[..., columns.high], columns.weight)
+    # Four times as fast as indexing, which an image of many pixels feels.
+    low, high = maps_NHw.index_select(-1, columns.low), maps_NHw.index_select(-1, columns.high)
+    return torch.lerp(low, high, columns.weight)

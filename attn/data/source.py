@@ -152,7 +152,7 @@ class FileSource:
             raise self._faults[record.image_id]
         if record.image is None:
             raise DataError(f"image {record.image_id!r} has no file")
-        image, orientation = read_photograph(record.image, self.max_pixels)
+        image, orientation, _ = read_photograph(record.image, self.max_pixels)
         size = (image.shape[0], image.shape[1])
         boxes_fault: DataError | None = None
         try:

@@ -5,7 +5,7 @@ Everything random comes from a generator that the caller gives, so that the same
 
 from __future__ import annotations
 
-__all__ = ["ColorJitter", "InputConfig", "draw_geometry", "prepare", "to_input"]
+__all__ = ["ColorJitter", "InputConfig", "draw_geometry", "enough_side", "prepare", "to_input"]
 
 import math
 from typing import Annotated, Literal, Self
@@ -79,6 +79,16 @@ class InputConfig(Config):
         if not all(0 <= value <= 1 for value in self.mean) or not all(value > 0 for value in self.std):
             raise ValueError("mean must lie in [0, 1] and std above 0: they are of channels scaled to [0, 1]")
         return self
+
+
+def enough_side(config: InputConfig) -> int | None:
+    """Pixels of an image's short side with which an input is as good as with more; None where each pixel counts.
+
+    Twice the input's: what is reduced by whole steps is smoothed once more on its way to it.
+    """
+    if config.resize == "scaled_crop":
+        return None
+    return 2 * (config.size if isinstance(config.size, int) else max(config.size))
 
 
 def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.random.Generator | None) -> Geometry:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["ImageMaps", "evaluating", "image_maps"]
+__all__ = ["ImageMaps", "MapInStrips", "MapsOnDemand", "evaluating", "image_maps", "strips"]
 
 import contextlib
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from attn.models.output import Output
 
 LARGE = 1 << 25
 """Values of one image's maps from which on each map is made when it is asked for: all would fill the memory."""
+STRIP = 1 << 20
+"""Values of maps that are made at once where they are asked for strip by strip; a few copies lie in memory."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def image_maps(
     maps: bool = True,
     grid: tuple[int, int] | None = None,
     kept: bool = False,
+    on_demand: bool = False,
 ) -> Iterator[ImageMaps]:
     """Run the network on a batch and give each image's maps, in order.
 
@@ -67,6 +71,7 @@ def image_maps(
         maps: Whether maps are wanted at all.
         grid: (h, w) over the whole image on which maps are given, and normalised, instead of the image's own pixels.
         kept: The maps are to stand for the whole images from now on, in a store or as cues.
+        on_demand: Give `MapsOnDemand`, of a small image too.
 
     Raises:
         DataError: Maps are to be kept, and the network has seen a part of an image only.
@@ -84,7 +89,7 @@ def image_maps(
         if len(pairs_N2):
             maps_Nhw = attention(output, pairs_N2, kind=kind, layer=layer).detach().float()
     # Everything is computed before the first result is handed out: the network's mode is not left changed in between.
-    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw, grid, kept=kept)
+    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw, grid, kept=kept, on_demand=on_demand)
 
 
 def _by_image(
@@ -95,6 +100,7 @@ def _by_image(
     grid: tuple[int, int] | None,
     *,
     kept: bool,
+    on_demand: bool,
 ) -> Iterator[ImageMaps]:
     for row, record in enumerate(batch.records):
         mine = pairs_N2[:, 0] == row
@@ -109,14 +115,14 @@ def _by_image(
                     "rest that nothing is there. `attn maps MODEL input.resize=squash` makes maps of whole images; for "
                     "cues, name the store that it writes as their source"
                 )
-            on_demand = _MapsOnDemand(dict(zip(indices, maps_Nhw[mine], strict=True)), geometry, grid)
+            lazy = MapsOnDemand(dict(zip(indices, maps_Nhw[mine], strict=True)), geometry, grid)
             height, width = grid or geometry.image_size
-            maps = on_demand if len(indices) * height * width > LARGE else dict(on_demand)
+            maps = lazy if on_demand or len(indices) * height * width > LARGE else dict(lazy)
         mask = batch.masks[row] if row < len(batch.masks) else None
         yield ImageMaps(record, probabilities_BC[row], maps, mask, whole)
 
 
-class _MapsOnDemand(Mapping[int, NDArray[np.float32]]):
+class MapsOnDemand(Mapping[int, NDArray[np.float32]]):
     """Maps of one image, each put into its frame and normalised whenever it is asked for."""
 
     def __init__(self, on_input: dict[int, Tensor], geometry: Geometry, grid: tuple[int, int] | None) -> None:
@@ -126,11 +132,50 @@ class _MapsOnDemand(Mapping[int, NDArray[np.float32]]):
         in_image, _ = self._geometry.to_image(self._on_input[index][None], self._grid)
         return normalize_max(in_image, in_place=True)[0].cpu().numpy()
 
+    def in_strips(self, index: int) -> MapInStrips:
+        """The same map, of which some rows at a time are made."""
+        return MapInStrips(self._on_input[index], self._geometry, self._grid or self._geometry.image_size)
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._on_input)
 
     def __len__(self) -> int:
         return len(self._on_input)
+
+
+class MapInStrips:
+    """A map at its image's size, of which nothing is kept but what the network gave.
+
+    Attributes:
+        shape: (H0, W0).
+    """
+
+    def __init__(self, on_input_hw: Tensor, geometry: Geometry, size: tuple[int, int]) -> None:
+        self._on_input, self._geometry, self.shape = on_input_hw, geometry, size
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Some rows, in [0, 1]."""
+        values = self._rows(rows)
+        return values / self._peak if self._peak > 0 else values
+
+    @cached_property
+    def _peak(self) -> np.float32:
+        return max(self._rows(rows).max() for rows in strips(self.shape))
+
+    def _rows(self, rows: slice) -> NDArray[np.float32]:
+        in_image, _ = self._geometry.to_image(self._on_input[None], self.shape, rows)
+        return in_image[0].cpu().numpy()
+
+
+def strips(size: tuple[int, int], values: int = 1) -> Iterator[slice]:
+    """The rows of an image in parts of a million values.
+
+    Args:
+        values: Of each pixel.
+    """
+    rows = max(1, STRIP // (values * size[1]))
+    for top in range(0, size[0], rows):
+        yield slice(top, min(size[0], top + rows))
 
 
 def _forward(network: nn.Module, images: Tensor, kind: MapKind, layer: str | None) -> Output:

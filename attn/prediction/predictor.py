@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ImagePrediction", "Predictor", "open_predictor"]
+__all__ = ["ImagePrediction", "MapRows", "Predictor", "open_predictor"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,32 @@ if TYPE_CHECKING:
     from attn.segmentation.bundle import Segmenter
 
 
+class MapRows(Protocol):
+    """A map of one class at its image's size: an array, or what makes some of its rows when they are asked for.
+
+    Attributes:
+        shape: (H0, W0).
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
+        """Some rows, in [0, 1]."""
+        ...
+
+
 @dataclass(frozen=True)
 class ImagePrediction:
     """What a model says of one image.
 
     Attributes:
-        image: uint8 RGB (H0, W0, 3).
+        image: uint8 RGB (H0, W0, 3), or smaller where that was enough.
         probabilities: By class. Of a classifier, that the image shows it; of a segmentation network, the highest that
             a pixel has.
         labels: The classes that were predicted or asked for, most probable first.
         maps: float32 (H0, W0) in [0, 1] by class, for each of the labels: a classifier's attention, divided by its own
-            maximum; a segmentation network's probabilities. Those of a large image are made when they are asked for.
+            maximum; a segmentation network's probabilities.
         mask: uint8 (H0, W0): 0 background, class index + 1.
         classes: Names, in the order of the mask's indices.
     """
@@ -40,7 +55,7 @@ class ImagePrediction:
     classes: tuple[str, ...]
     probabilities: dict[str, float]
     labels: tuple[str, ...]
-    maps: Mapping[str, NDArray[np.float32]]
+    maps: Mapping[str, MapRows]
     mask: NDArray[np.uint8]
 
     def to_json(self) -> dict[str, Any]:
@@ -76,8 +91,18 @@ class Predictor(Protocol):
     @property
     def sha256(self) -> str: ...
 
-    def __call__(self, image_HW3: NDArray[np.uint8]) -> ImagePrediction:
-        """Look at one upright image, uint8 RGB."""
+    @property
+    def enough(self) -> int | None:
+        """Pixels of an image's short side with which it is seen as well as with more; None where each pixel counts."""
+        ...
+
+    def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
+        """Look at one upright image.
+
+        Args:
+            image_HW3: uint8 RGB.
+            size: (H0, W0) of the image, where these are the pixels of a reduced one.
+        """
         ...
 
 

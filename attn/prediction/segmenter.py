@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from attn.evaluation.crf import SEC_CRF, dense_crf
-from attn.evaluation.inference import evaluating
+from attn.evaluation.inference import evaluating, strips
 from attn.prediction.config import PredictionConfig
 from attn.prediction.predictor import ImagePrediction
 from attn.segmentation.bundle import Segmenter
 from attn.segmentation.device import choose_device
-from attn.segmentation.predict import probabilities
+from attn.segmentation.predict import ImageScores, score_image
 
 
 class SegmenterPredictor:
@@ -37,20 +37,61 @@ class SegmenterPredictor:
     def sha256(self) -> str:
         return self._segmenter.sha256
 
-    def __call__(self, image_HW3: NDArray[np.uint8]) -> ImagePrediction:
-        segmenter, classes = self._segmenter, self.classes
+    @property
+    def enough(self) -> int | None:
+        return None if self._crf else self._segmenter.inference.enough_side(self._segmenter.input)
+
+    def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
+        segmenter, classes, wanted = self._segmenter, self.classes, self.config.classes
         with evaluating(self._network):
-            probs = probabilities(self._network, image_HW3, segmenter.input, segmenter.inference)
-        probs_CHW = probs.clamp(0, 1).cpu().numpy()
-        if self.config.classes is not None:
-            allowed = [0, *(classes.index(name) + 1 for name in self.config.classes)]
-            probs_CHW[[index for index in range(len(probs_CHW)) if index not in allowed]] = 0
-            probs_CHW /= np.maximum(probs_CHW.sum(0, keepdims=True), np.finfo(np.float32).tiny)
-        refined = probs_CHW if self._crf is None else dense_crf(image_HW3, probs_CHW, self._crf)
-        mask = refined.argmax(0).astype(np.uint8)
-        highest = probs_CHW[1:].max((1, 2)).tolist()
-        known = dict(zip(classes, highest, strict=True))
-        there = {classes[index - 1] for index in np.unique(mask).tolist() if index} | set(self.config.classes or ())
-        labels = tuple(sorted(there, key=lambda name: (-known[name], classes.index(name))))
-        maps = {name: probs_CHW[classes.index(name) + 1] for name in labels}
-        return ImagePrediction(image_HW3, classes, known, labels, maps, mask)
+            scores = score_image(self._network, image_HW3, segmenter.input, segmenter.inference, size)
+        labels = None if wanted is None else tuple(classes.index(name) for name in wanted)
+        probs = _Probabilities(scores, labels)
+        mask, highest = np.empty(scores.size, np.uint8), np.zeros(len(classes), np.float32)
+        for rows in strips(scores.size, scores.channels):
+            probs_CHW = probs(rows)
+            mask[rows] = probs_CHW.argmax(0)
+            np.maximum(highest, probs_CHW[1:].max((1, 2)), out=highest)
+        if self._crf is not None:
+            mask = dense_crf(image_HW3, probs(slice(0, scores.size[0])), self._crf).argmax(0).astype(np.uint8)
+        known = dict(zip(classes, highest.tolist(), strict=True))
+        there = {classes[index - 1] for index in np.flatnonzero(_occurring(mask)).tolist() if index} | set(wanted or ())
+        found = tuple(sorted(there, key=lambda name: (-known[name], classes.index(name))))
+        maps = {name: _ClassRows(probs, classes.index(name) + 1) for name in found}
+        return ImagePrediction(image_HW3, classes, known, found, maps, mask)
+
+
+class _Probabilities:
+    """Of every channel, for some rows at a time; the last are kept, which of a small image are all."""
+
+    def __init__(self, scores: ImageScores, labels: tuple[int, ...] | None) -> None:
+        self.scores, self._labels = scores, labels
+        self._last: tuple[slice, NDArray[np.float32]] | None = None
+
+    def __call__(self, rows: slice) -> NDArray[np.float32]:
+        if self._last is None or self._last[0] != rows:
+            self._last = None  # before the next are made
+            self._last = rows, self.scores.restricted(rows, self._labels).clamp(0, 1).cpu().numpy()
+        return self._last[1]
+
+
+class _ClassRows:
+    """The probabilities of one channel as a map."""
+
+    def __init__(self, probabilities: _Probabilities, channel: int) -> None:
+        self._probabilities, self._channel = probabilities, channel
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._probabilities.scores.size
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        return self._probabilities(rows)[self._channel]
+
+
+def _occurring(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether each value is there; sorting the values of a large mask would take eight times its memory."""
+    there = np.zeros(256, bool)
+    for row in mask:
+        there[row] = True
+    return there

@@ -7,7 +7,6 @@ __all__ = ["write_prediction"]
 import json
 import math
 import re
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from attn.data.files import join
 from attn.data.transfer import write_bytes
+from attn.evaluation.inference import strips
 from attn.pictures.layout import Picture, Tile, grid
 from attn.pictures.overlay import overlay
 from attn.pictures.palette import colored
-from attn.prediction.predictor import ImagePrediction
+from attn.prediction.predictor import ImagePrediction, MapRows
 from attn.segmentation.masks import encode_mask
 
 LARGE = 1 << 21
@@ -51,27 +51,41 @@ def write_prediction(found: ImagePrediction, location: str, folder: str) -> dict
     return data
 
 
-def _map_png(map_HW: NDArray[np.float32]) -> bytes:
-    pixels = np.empty(map_HW.shape, np.uint8)
-    for row, values in zip(pixels, map_HW, strict=True):  # of all rows at once, there would be three maps in memory
-        row[:] = np.rint(np.clip(values, 0, 1) * 255)
+def _map_png(found: MapRows) -> bytes:
+    pixels = np.empty(found.shape, np.uint8)
+    for rows in strips((pixels.shape[0], pixels.shape[1])):
+        pixels[rows] = np.rint(np.clip(found[rows], 0, 1) * 255)
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
     """One row: the image, the map of each label over it with its probability, and the mask over the image."""
-    step = math.ceil(math.sqrt(found.mask.size / LARGE))
-    if step > 1:
-        maps = {name: found.maps[name][::step, ::step].copy() for name in found.labels[:SHOWN]}
-        image = np.ascontiguousarray(found.image[::step, ::step])
-        found = replace(found, image=image, maps=maps, mask=found.mask[::step, ::step])
-    tiles: list[Tile | None] = [Tile(found.image, "image")]
+    step = math.ceil(math.sqrt(found.image[..., 0].size / LARGE))
+    image = np.ascontiguousarray(found.image[::step, ::step])
+    down, across = (_places(length, shown) for length, shown in zip(found.mask.shape, image.shape, strict=False))
+    mask = found.mask[np.ix_(down, across)]
+    tiles: list[Tile | None] = [Tile(image, "image")]
     for name in found.labels[:SHOWN]:
-        pixels = overlay(found.image, found.maps[name], found.mask == found.classes.index(name) + 1)
+        pixels = overlay(image, _sampled(found.maps[name], down, across), mask == found.classes.index(name) + 1)
         tiles.append(Tile(pixels, name, f"{found.probabilities[name]:.2f}"))
-    grey = np.repeat(cv2.cvtColor(found.image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 2
-    painted = np.where((found.mask > 0)[..., None], colored(found.mask) // 2 + grey, grey).astype(np.uint8)
+    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 2
+    painted = np.where((mask > 0)[..., None], colored(mask) // 2 + grey, grey).astype(np.uint8)
     return grid([[*tiles, Tile(painted, "mask")]], height=height)
+
+
+def _places(length: int, shown: int) -> NDArray[np.int64]:
+    """Which of an axis's pixels lie under the centres of fewer."""
+    return ((np.arange(shown) + 0.5) * length / shown).astype(np.int64)
+
+
+def _sampled(found: MapRows, down: NDArray[np.int64], across: NDArray[np.int64]) -> NDArray[np.float32]:
+    """A map's values at some rows and columns, which rise."""
+    values = np.empty((len(down), len(across)), np.float32)
+    for rows in strips((found.shape[0], found.shape[1])):
+        first, last = np.searchsorted(down, (rows.start, rows.stop))
+        if first < last:
+            values[first:last] = found[rows][np.ix_(down[first:last] - rows.start, across)]
+    return values
 
 
 def _map_file(found: ImagePrediction, name: str) -> str:

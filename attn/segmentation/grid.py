@@ -30,15 +30,34 @@ def aligned(size: Size, grid: Size) -> bool:
     return len(steps) == 1 and min(grid) > 1 and all(step == int(step) for step in steps)
 
 
-def upsample_scores(scores_BChw: Tensor, size: Size, input_size: Size) -> Tensor:
+def upsample_scores(scores_BChw: Tensor, size: Size, input_size: Size, rows: slice | None = None) -> Tensor:
     """Scores of an output at another size, bilinear.
 
     Args:
         size: (height, width) wanted: the input's, or that of the image which was resized to it.
         input_size: (height, width) of the input, which alone says where the output's positions lie.
+        rows: Those that are wanted, where not all are.
     """
     grid = (scores_BChw.shape[2], scores_BChw.shape[3])
-    return functional.interpolate(scores_BChw, size, mode="bilinear", align_corners=aligned(input_size, grid))
+    corners = aligned(input_size, grid)
+    if rows is not None:
+        scores_BChw, size = _rows(scores_BChw, size[0], rows, corners), (rows.stop - rows.start, size[1])
+    return functional.interpolate(scores_BChw, size, mode="bilinear", align_corners=corners)
+
+
+def _rows(scores_BChw: Tensor, height: int, rows: slice, corners: bool) -> Tensor:
+    """Some rows of those that scores would have at a height."""
+    here = scores_BChw.shape[2]
+    places = torch.arange(rows.start, rows.stop, dtype=torch.float64)
+    if corners:
+        position = places * ((here - 1) / max(1, height - 1))
+    else:
+        position = ((places + 0.5) * (here / height) - 0.5).clamp(min=0)
+    low = position.floor().long().clamp(max=here - 1)
+    high = (low + 1).clamp(max=here - 1)
+    weight = (position - low).to(scores_BChw)[:, None]
+    low, high = low.to(scores_BChw.device), high.to(scores_BChw.device)
+    return torch.lerp(scores_BChw[:, :, low], scores_BChw[:, :, high], weight)
 
 
 def labels_on_grid(labels_nm: NDArray[Any], geometry: Geometry, grid: Size) -> Tensor:

@@ -5,10 +5,11 @@ Shapes: C channels, of which 0 is the background, H0×W0 image, H×W input.
 
 from __future__ import annotations
 
-__all__ = ["InferenceConfig", "Prediction", "predict", "probabilities"]
+__all__ = ["ImageScores", "InferenceConfig", "Prediction", "predict", "probabilities", "score_image"]
 
+import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -23,7 +24,7 @@ from attn.data.geometry import Geometry
 from attn.data.sample import Example
 from attn.data.transforms import InputConfig, to_input
 from attn.evaluation.crf import SEC_CRF, CrfConfig
-from attn.evaluation.inference import evaluating
+from attn.evaluation.inference import evaluating, strips
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, Refined, refine_mask
 from attn.segmentation.grid import upsample_scores
 from attn.segmentation.networks import SegmentationNetwork
@@ -47,6 +48,13 @@ class InferenceConfig(Config):
     scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, strict=False)] = (1.0,)
     flip: bool = False
     crf: CrfConfig | None = SEC_CRF
+
+    def enough_side(self, input: InputConfig) -> int | None:
+        """Pixels of an image's short side with which scores are as good as with more; None where each pixel counts."""
+        if self.size == "image":
+            return None
+        trained = input.size if isinstance(input.size, int) else max(input.size)
+        return math.ceil(2 * max(self.scales) * (trained if self.size == "input" else self.size))
 
     @property
     def words(self) -> str:
@@ -87,36 +95,88 @@ def predict(
     waiting: deque[tuple[Example, Mask, Refined[Any] | None]] = deque()
     with evaluating(network):
         for example in examples:
-            probs = probabilities(network, example.image, input, config)
-            if restrict:
-                probs = _restricted(probs, example.record.labels)
-            probs_CHW = probs.cpu().numpy()
-            plain = probs_CHW.argmax(0).astype(np.uint8)
-            refined = pool.submit(refine_mask, example.image, probs_CHW, config.crf) if config.crf else None
-            waiting.append((example, plain, refined))
+            scores = score_image(network, example.image, input, config)
+            labels = example.record.labels if restrict else None
+            if config.crf is None:
+                waiting.append((example, scores.mask(labels), None))
+            else:
+                probs_CHW = scores.restricted(slice(0, scores.size[0]), labels).cpu().numpy()
+                plain = probs_CHW.argmax(0).astype(np.uint8)
+                waiting.append((example, plain, pool.submit(refine_mask, example.image, probs_CHW, config.crf)))
             while len(waiting) > 2 * pool.size:
                 yield _finished(*waiting.popleft())
         while waiting:
             yield _finished(*waiting.popleft())
 
 
+@dataclass(frozen=True)
+class ImageScores:
+    """What a network gave for one image: small, and brought to the image's size some rows at a time.
+
+    Attributes:
+        views: By scale, the scores (B, C, h, w) of the image and its mirror image, and the size of the input.
+        size: (H0, W0) of the image.
+    """
+
+    views: tuple[tuple[Tensor, tuple[int, int]], ...]
+    size: tuple[int, int]
+
+    @property
+    def channels(self) -> int:
+        return self.views[0][0].shape[1]
+
+    def rows(self, rows: slice) -> Tensor:
+        """Mean of the softmax over scales and mirrored inputs, float32 (C, rows, W0)."""
+        total = torch.zeros(())
+        for scores, input_size in self.views:
+            total = total.to(scores) + upsample_scores(scores, self.size, input_size, rows).softmax(dim=1).mean(dim=0)
+        return total / len(self.views)
+
+    def restricted(self, rows: slice, labels: Sequence[int] | None) -> Tensor:
+        """As `rows`, where an image may have some classes only; None: any."""
+        return self.rows(rows) if labels is None else _restricted(self.rows(rows), labels)
+
+    def mask(self, labels: Sequence[int] | None) -> Mask:
+        """The most probable class of each pixel, uint8 (H0, W0)."""
+        mask = np.empty(self.size, np.uint8)
+        for rows in strips(self.size, self.channels):
+            mask[rows] = self.restricted(rows, labels).argmax(dim=0).cpu().numpy()
+        return mask
+
+
 @torch.no_grad()
+def score_image(
+    network: SegmentationNetwork,
+    image_HW3: NDArray[np.uint8],
+    input: InputConfig,
+    config: InferenceConfig,
+    size: tuple[int, int] | None = None,
+) -> ImageScores:
+    """Run a network on an image, in evaluation mode.
+
+    Args:
+        size: (H0, W0) of the image, where the pixels given are a reduced one's.
+    """
+    here = (image_HW3.shape[0], image_HW3.shape[1])
+    size, device = size or here, next(network.parameters()).device
+    views: list[tuple[Tensor, tuple[int, int]]] = []
+    for scale in config.scales:
+        geometry = Geometry.whole(here, _input_size(size, input, config, scale, network))
+        image = to_input(input, image_HW3, geometry).to(device)
+        mirrored = torch.stack([image, image.flip(-1)]) if config.flip else image[None]
+        scores = network(mirrored.contiguous(memory_format=torch.channels_last)).logits.float()
+        if config.flip:
+            scores = torch.stack([scores[0], scores[1].flip(-1)])
+        views.append((scores, geometry.size))
+    return ImageScores(tuple(views), size)
+
+
 def probabilities(
     network: SegmentationNetwork, image_HW3: NDArray[np.uint8], input: InputConfig, config: InferenceConfig
 ) -> Tensor:
     """Mean of the softmax over scales and mirrored inputs, at the image's size: float32 (C, H0, W0)."""
-    size = (image_HW3.shape[0], image_HW3.shape[1])
-    device = next(network.parameters()).device
-    total = torch.zeros((network.num_classes + 1, *size), device=device)
-    for scale in config.scales:
-        geometry = Geometry.whole(size, _input_size(size, input, config, scale, network))
-        image = to_input(input, image_HW3, geometry).to(device)
-        views = torch.stack([image, image.flip(-1)]) if config.flip else image[None]
-        scores = network(views.contiguous(memory_format=torch.channels_last)).logits.float()
-        if config.flip:
-            scores = torch.stack([scores[0], scores[1].flip(-1)])
-        total += upsample_scores(scores, size, geometry.size).softmax(dim=1).mean(dim=0)
-    return total / len(config.scales)
+    scores = score_image(network, image_HW3, input, config)
+    return scores.rows(slice(0, scores.size[0]))
 
 
 def _input_size(
@@ -140,7 +200,7 @@ def _input_size(
     return (sides[0], sides[1])
 
 
-def _restricted(probs_CHW: Tensor, labels: tuple[int, ...]) -> Tensor:
+def _restricted(probs_CHW: Tensor, labels: Sequence[int]) -> Tensor:
     """Probabilities of the background and the labels alone, summing to 1 again."""
     allowed = torch.zeros(len(probs_CHW), 1, 1, device=probs_CHW.device)
     allowed[[0, *(label + 1 for label in labels)]] = 1

@@ -25,7 +25,8 @@ from attn.models.bundle import load_bundle
 from attn.prediction import ImagePrediction, PredictionConfig, find_images, open_predictor
 from attn.prediction.classifier import mask_of_maps
 from attn.prediction.write import panel_of
-from tests.bundles import CLASSES, tiny_bundle
+from tests.bundles import CLASSES, tiny_bundle, tiny_segmenter
+from tests.cli.conftest import Attn
 from tests.cli.conftest import attn as attn  # the command line as a function
 
 
@@ -77,24 +78,60 @@ def test_it_says_what_evaluation_sees(model: str, pictures: Path) -> None:
     (seen,) = image_maps(bundle.network, collate([sample]), kind="grad_cam")
     assert set(found.labels) == set(CLASSES[:2])
     for index in (0, 1):
-        np.testing.assert_array_equal(found.maps[CLASSES[index]], seen.maps[index])
+        np.testing.assert_array_equal(found.maps[CLASSES[index]][slice(0, 64)], seen.maps[index])
     stack = np.stack([np.full(image.shape[:2], np.float32(0.25)), seen.maps[0], seen.maps[1]])
     np.testing.assert_array_equal(found.mask, stack.argmax(0))
 
 
-def test_maps_of_a_large_image_are_made_one_by_one_and_are_the_same(
-    model: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_what_is_made_in_strips_is_the_same_as_a_whole(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    predictor = open_predictor(model, PredictionConfig(classes=CLASSES, threshold=0.25))
+    model = tiny_bundle(tmp_path / "model") if task == "classification" else tiny_segmenter(tmp_path / "model")
+    predictor = open_predictor(model, PredictionConfig(classes=CLASSES, crf=None))
     image = read_image(str(pictures / "a b.png"))
-    expected = predictor(image)
-    monkeypatch.setattr("attn.evaluation.inference.LARGE", 0)
+    whole, expected = slice(0, 64), predictor(image)
+    before = {name: expected.maps[name][whole] for name in CLASSES}
+    panel = panel_of(expected).pixels
+    monkeypatch.setattr("attn.evaluation.inference.STRIP", 7 * 60)
     found = predictor(image)
-    assert found.maps[CLASSES[0]] is not found.maps[CLASSES[0]]
     assert list(found.maps) == list(expected.maps)
     for name in CLASSES:
-        np.testing.assert_array_equal(found.maps[name], expected.maps[name])
+        assert found.maps[name].shape == (64, 60)
+        np.testing.assert_allclose(found.maps[name][whole], before[name], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(found.mask, expected.mask)
+    np.testing.assert_array_equal(panel_of(found).pixels, panel)
+    assert found.to_json() == expected.to_json()
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_large_image_is_seen_reduced_and_answered_at_its_size(
+    attn: Attn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, suffix: str
+) -> None:
+    """The answers are those of all pixels, but for what the smoothing of a large image leaves open."""
+    model = tiny_bundle(tmp_path / "model") if task == "classification" else tiny_segmenter(tmp_path / "model")
+    scene = ScenesConfig(count=1, size=320).build().load(0).image
+    file = tmp_path / f"large{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # its rows are the picture's columns
+    Image.fromarray(np.repeat(np.repeat(scene, 4, 0), 3, 1)).save(file, exif=exif)
+    answers: list[dict[str, Any]] = []
+    masks, maps = list[np.ndarray](), list[np.ndarray]()
+    for number, large in enumerate((1 << 24, 1 << 10)):
+        monkeypatch.setattr("attn.data.decode.LARGE", large)
+        out = tmp_path / f"out{number}"
+        done = attn("predict", str(file), "--model", str(model), "--out", str(out), "--classes", "boat,plane", "--json")
+        (answer,) = done.json["images"]
+        answers.append(answer)
+        masks.append(np.array(Image.open(out / "large" / "mask.png")))
+        maps.append(np.array(Image.open(out / "large" / answer["files"]["maps"]["boat"])).astype(int))
+    assert answers[0]["size"] == answers[1]["size"] == [960, 1280]
+    assert masks[0].shape == masks[1].shape == maps[0].shape == maps[1].shape == (960, 1280)
+    for name, probability in answers[0]["probabilities"].items():
+        assert answers[1]["probabilities"][name] == pytest.approx(probability, abs=0.01)
+    assert (masks[0] != masks[1]).mean() < 0.02
+    assert np.abs(maps[0] - maps[1]).mean() < 3
 
 
 def test_what_is_told_and_drawn_of_a_large_image_does_not_fill_the_memory() -> None:
@@ -102,8 +139,9 @@ def test_what_is_told_and_drawn_of_a_large_image_does_not_fill_the_memory() -> N
     mask = np.zeros(size, np.uint8)
     mask[:3000] = 1
     values = np.zeros(size, np.float32)
-    found = ImagePrediction(np.zeros((*size, 3), np.uint8), ("a",), {"a": 1.0}, ("a",), {"a": values}, mask)
-    for work, most in ((found.to_json, 1), (lambda: panel_of(found), 250)):
+    image = np.zeros((750, 500, 3), np.uint8)
+    found = ImagePrediction(image, ("a",), {"a": 1.0}, ("a",), {"a": values}, mask)
+    for work, most in ((found.to_json, 1), (lambda: panel_of(found), 60)):
         tracemalloc.start()
         try:
             work()
@@ -118,12 +156,12 @@ def test_the_crf_follows_the_edges() -> None:
     image[:, 12:] = 255
     values = np.zeros((24, 24), np.float32)
     values[:, 10:] = 0.6
-    plain = mask_of_maps({1: values}, image, threshold=0.3)
-    refined = mask_of_maps({1: values}, image, threshold=0.3, crf=OAA_CRF)
+    plain = mask_of_maps({1: values}, (24, 24), threshold=0.3)
+    refined = mask_of_maps({1: values}, (24, 24), threshold=0.3, crf=(image, OAA_CRF))
     assert (plain[:, 10:] == 2).all()
     assert set(np.unique(refined)) <= {0, 2}
     assert (refined[:, 12:] == 2).all()
-    assert (mask_of_maps({}, image, threshold=0.3) == 0).all()
+    assert (mask_of_maps({}, (24, 24), threshold=0.3) == 0).all()
 
 
 def test_s3(attn: Callable[..., Any], model: str, pictures: Path, s3_server: str) -> None:
