@@ -167,7 +167,7 @@ def _trials(config: SweepConfig, base: str, reach: Reach) -> Iterator[Fault]:
 
     with held_against(note):
         for values in itertools.product(*texts.values()):
-            # Values that are each allowed, but not together: there is no such trial, or a number makes them go together.
+            # Values that are each allowed, but not together: no trial has them, or one with a number that reconciles them.
             # At that one the job itself looks, as at every trial, before it begins.
             with contextlib.suppress(ConfigError):
                 trial_config(base, dict(zip(texts, values, strict=True)))
