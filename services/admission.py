@@ -167,8 +167,8 @@ def _trials(config: SweepConfig, base: str, reach: Reach) -> Iterator[Fault]:
 
     with held_against(note):
         for values in itertools.product(*texts.values()):
-            # Values that are each allowed, but not together: no trial has them, or only one with a number that makes them
-            # fit. At that one the job itself looks, as at every trial, before it begins.
+            # Values that are each allowed, but not together: no trial has them, or one that has a fitting number,
+            # at which the job itself looks, as at every trial, before it begins.
             with contextlib.suppress(ConfigError):
                 trial_config(base, dict(zip(texts, values, strict=True)))
     for path, message, hint in found:
