@@ -4,9 +4,13 @@ from __future__ import annotations
 
 __all__ = ["add_problem_handlers", "problem"]
 
+import difflib
+import re
 import sqlite3
 import sys
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,9 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from attn.errors import AttnError
+from attn.redaction import without_secrets
 from services.models import Problem
 from services.storage_faults import storage_fault
+from services.submission import Submission
 
+MOST_FAULTS = 20
+SHOWN = 100
+"""Characters of a wrong value in a message."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
 """After which what found the service full, or the process that looks at it gone, may be sent again."""
@@ -59,8 +68,9 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, faults, "request")
+        faults = list(map(_fault, error.errors()))
+        more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join([*faults[:MOST_FAULTS], *more]), "request")
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -75,6 +85,35 @@ def _allowed(request: Request) -> str:
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
     return ", ".join(filter(answers, METHODS))
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    """What is wrong with a request, by the names that its sender has given."""
+    name = ".".join(map(str, fault["loc"][1:]))  # the first says in which part of the request
+    said = re.sub("^(Value error, |(Input|String) (?=should))", "", str(fault["msg"]))
+    given = fault.get("input")
+    match fault["type"]:
+        case "json_invalid":
+            return "the body is not JSON"
+        case "missing":
+            return f"{name or fault['loc'][0]} is missing"
+        case "extra_forbidden":
+            near = difflib.get_close_matches(name, Submission.model_fields, n=1, cutoff=0.5)
+            return f"{name} is not a known field" + (f"; did you mean {near[0]}?" if near else "")
+        case "literal_error":
+            options = str(fault["ctx"]["expected"]).replace("'", "")
+            near = difflib.get_close_matches(str(given), options.replace(" or ", ", ").split(", "), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            return f"{name} = {_shown(given)} is not available: one of {options}{hint}"
+        case _ if name and not isinstance(given, dict | list):
+            return f"{name} = {_shown(given)} {said}"
+        case _:
+            return f"{name}: {said}" if name else said
+
+
+def _shown(given: object) -> str:
+    text = without_secrets(repr(given)[: 2 * SHOWN])
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def problem(status: int, detail: str, code: str, headers: object = None) -> JSONResponse:

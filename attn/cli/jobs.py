@@ -85,16 +85,13 @@ def logs(
     root: Root = "runs",
     service: Service = None,
 ) -> Result:
-    """Print a job's log."""
-    import sys
-
+    """Print a job's log; at a terminal, control characters in it are spelled."""
     from attn.cli.client import connect
+    from attn.cli.terminal import print_foreign
 
     client = connect(root, service)
-    for piece in client.log(run, offset, follow=follow):
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        offset += len(piece)
+    for written in print_foreign(client.log(run, offset, follow=follow)):
+        offset += written
     job = client.job(run)
     return Result({"offset": offset, "job": job}, lambda console: None, STATUS.get(job["state"], 0) if follow else 0)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["spell_what_is_lacking", "without_controls"]
+__all__ = ["print_foreign", "spell_what_is_lacking", "without_controls"]
 
 import codecs
 import io
 import re
 import sys
+from collections.abc import Iterable, Iterator
 
 SPELLED = {"×": "x", "·": "*", "−": "-", "–": "-", "→": "->", "…": "...", "≥": ">=", "≤": "<="}
 NAME = "attn.spelled"
@@ -25,6 +26,22 @@ def spell_what_is_lacking() -> None:
 def without_controls(text: str) -> str:
     """A text of somebody else that moves no cursor and changes no colour: what would is spelled, but for line ends."""
     return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def print_foreign(pieces: Iterable[bytes]) -> Iterator[int]:
+    """Write what others have written to standard output, byte for byte; where a person looks at it, without controls.
+
+    Yields:
+        Bytes of each piece, once it is written.
+    """
+    shown, text = sys.stdout.isatty(), codecs.getincrementaldecoder("utf-8")("replace")
+    for piece in pieces:
+        if shown:
+            sys.stdout.write(without_controls(text.decode(piece)))
+        else:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+        yield len(piece)
 
 
 def _spell(error: UnicodeError) -> tuple[str | bytes, int]:

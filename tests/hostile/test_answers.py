@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +34,12 @@ FOREIGN: dict[str, Reply] = {
     "a page of an error": body(b"<html>not here</html>", 404),
     "an error without reason": body(b'{"error": 1}', 500),
     "no HTTP": raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "a status of no class": raw(b"HTTP/1.1 600 OK\r\nContent-Length: 2\r\n\r\n{}"),
+    "packed": body(gzip.compress(bytes(50 << 20))),
+    "packed, as it says": lambda asked: asked.say(
+        200, gzip.compress(b'{"id": "a", "state": "done"}'), Content_Encoding="gzip"
+    ),
+    "a header of a megabyte": raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1 << 20) + b"\r\n\r\n{}"),
     "a status that is none": raw(b"HTTP/1.1 abc OK\r\n\r\n"),
     "a line without end": raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000),
     "a thousand headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 1000 + b"\r\n"),
@@ -167,6 +175,31 @@ def test_a_log_without_end_is_ended(
     done = attn("logs", "a", "--service", server.url)
     assert (done.status, "has not ended after" in done.err) == (1, True)
     assert len(server.asked) <= client.SHORT_PIECES + 1
+
+
+SIGNS = "\x1b[2J\x1b]0;title\x07red \x9b31m größe\x00\r\n\tend\n"
+
+
+@pytest.mark.parametrize("cut", [0, 3, 18, 19, 24, 25])  # also within a letter
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_log_moves_no_cursor(
+    attn: Attn, serve: Callable[[Reply], Fake], monkeypatch: pytest.MonkeyPatch, terminal: bool, cut: int
+) -> None:
+    """A terminal gets what it can show; a file or another program gets every byte."""
+    whole = SIGNS.encode()
+
+    def reply(asked: Asked) -> None:
+        if "/log?" not in asked.path:
+            return as_json(asked)
+        offset = int(asked.path.rpartition("offset=")[2])
+        end = cut if offset < cut else len(whole)
+        asked.say(200, whole[offset:end], Attn_Next_Offset=str(end), Attn_Ended=str(end == len(whole)).lower())
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    done = attn("logs", "a", "--service", serve(reply).url)
+    assert done.status == 0, done.err
+    spelled = r"\x1b[2J\x1b]0;title\x07red \x9b31m größe\x00\x0d" + "\n\tend\n"
+    assert done.out == (spelled if terminal else SIGNS)
 
 
 @pytest.mark.parametrize("offset", [str(2**63), str(2**70), "-1", "x"])

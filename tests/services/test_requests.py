@@ -93,3 +93,40 @@ def test_a_log_that_is_no_file_is_none(client: TestClient, tmp_path: Path, kind:
 def test_what_no_job_can_have_is_refused(client: TestClient, route: str, asked: str) -> None:
     answer = client.post(route, content=asked, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), answer.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"kind": "tran"}, "kind = 'tran' is not available: one of train, segment, pipeline, sweep, evaluate or maps; "
+                           "did you mean train?"),
+        ({"kind": "evalute"}, "did you mean evaluate?"),
+        ({"kind": 7}, "kind = 7 is not available: one of train"),
+        ({"id": "a b"}, "id = 'a b' should match"),
+        ({"id": None}, "id = None should be"),
+        ({"priority": 5000}, "priority = 5000 should be less than"),
+        ({"priority": "http://me:hidden@host"}, "priority = 'http://"),
+        ({"max_duration": -1}, "max_duration = -1 should be greater than 0"),
+        ({"tagret": "x"}, "tagret is not a known field; did you mean target?"),
+        ({"target": "../x"}, "target='../x' is not a run's name"),
+        ({"overrides": [1]}, "overrides.0 = 1 should be"),
+        ({"overrides": [1] * 400}, "and 380 more"),
+        ({"config": "x" * 300_000}, "config = 'xxx"),
+        ("x", "should be a valid dictionary"),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named_as_its_sender_has(client: TestClient, asked: Any, said: str) -> None:
+    body = {"id": "x", "kind": "evaluate", "target": "absent", **asked} if isinstance(asked, dict) else asked
+    answer = client.post("/jobs", json=body)
+    detail = answer.json()["detail"]
+    assert (answer.status_code, said in detail) == (422, True), detail
+    assert not [word for word in ("body", "hidden", "Value error") if word in detail]
+    assert len(detail) < 2000
+
+
+def test_a_body_that_is_none_is_named(client: TestClient) -> None:
+    for content, said in ((b"{", "the body is not JSON"), (b"", "body is missing")):
+        answer = client.post("/jobs", content=content, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["detail"]) == (422, said)
+    answer = client.get("/jobs?limit=0")
+    assert "limit = '0' should be greater than or equal to 1" in answer.json()["detail"]
