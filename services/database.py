@@ -5,15 +5,17 @@ from __future__ import annotations
 __all__ = ["open_engine", "writing"]
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
 
 BUSY_MILLISECONDS = 30_000
 """How long SQLite waits for another process that has the file locked, such as a backup."""
-WRITES = "attn_writes"
+WRITES, FILE = "attn_writes", "attn_file"
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -28,10 +30,17 @@ def open_engine(url: str) -> sa.Engine:
         return engine
 
     @event.listens_for(engine, "connect")
-    def connected(connection: Any, record: object) -> None:
+    def connected(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # sqlite3 begins nothing by itself
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
         connection.execute("PRAGMA journal_mode = WAL")  # stays as it was where a file system cannot do it
+        record.info[FILE] = _identity(engine)
+
+    @event.listens_for(engine, "checkout")
+    def lent(connection: Any, record: Any, proxy: object) -> None:
+        # What is written into a file that was removed or replaced is told to everybody, and kept by nobody.
+        if record.info[FILE] != _identity(engine):
+            raise DisconnectionError("the database's file is another one")
 
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -39,6 +48,14 @@ def open_engine(url: str) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _identity(engine: sa.Engine) -> tuple[int, int] | None:
+    """Which file a database's name stands for; None: for none, as of a database in memory or by an URI."""
+    with contextlib.suppress(OSError):
+        found = os.stat(engine.url.database or "")
+        return found.st_dev, found.st_ino
+    return None
 
 
 @contextlib.contextmanager

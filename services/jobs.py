@@ -45,6 +45,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     turns = CapacityLimiter(AT_ONCE)
 
     def found(job_id: str) -> Job:
+        supervisor.require_home()
         job = table.get(job_id) if is_run_id(job_id) else None  # others no database need be asked for
         if job is None:
             raise HTTPException(404, f"no job {job_id!r}; GET /jobs lists them")
@@ -76,6 +77,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
 
     def same(submission: Submission) -> JobStatus | None:
         """The job that has a submission's id already."""
+        supervisor.require_home()
         job = table.get(submission.id)
         if job is None:
             table.require_room()  # before it costs anything to look at it

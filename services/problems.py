@@ -31,7 +31,7 @@ SHOWN = 100
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
 """After which what found the service full, or the process that looks at it gone, may be sent again."""
-LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+LATER = ("busy", "queue_full", "planning")
 
 STATUS = {
     "config": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -39,8 +39,9 @@ STATUS = {
     "busy": HTTPStatus.TOO_MANY_REQUESTS,
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
     "planning": HTTPStatus.SERVICE_UNAVAILABLE,
+    "storage": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""Of an error's code, where the client can do something about it."""
+"""Of an error's code, where it is neither a cluster's nor an object store's fault."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -49,7 +50,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(AttnError)
     def attn_error(request: Request, error: AttnError) -> JSONResponse:
         status = STATUS.get(error.code, HTTPStatus.BAD_GATEWAY)
-        later = {"Retry-After": str(RETRY_SECONDS)} if status in LATER else None
+        later = {"Retry-After": str(RETRY_SECONDS)} if error.code in LATER else None
         return problem(status, str(error), error.code, later)
 
     @app.exception_handler(OSError)

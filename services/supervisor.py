@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Supervisor"]
+__all__ = ["HomeLostError", "Supervisor"]
 
 import contextlib
 import fcntl
 import json
+import os
 import sys
 import threading
 import time
@@ -42,6 +43,12 @@ class _Closing:
     told: Moment
     signs: tuple[int | None, ...] = ()
     seen_at: float = 0.0
+
+
+class HomeLostError(AttnError):
+    """The service's own folder is gone, and with it what the service knows of its jobs."""
+
+    code = "storage"
 
 
 class Supervisor:
@@ -87,6 +94,17 @@ class Supervisor:
     def start(self) -> None:
         self.thread.start()
 
+    def require_home(self) -> None:
+        """Raise HomeLostError where the home is this service's no more: another may have that which is there now."""
+        try:
+            here, own = (self.home.path / "lock").stat(), os.fstat(self.lock.fileno())
+        except OSError:
+            here, own = None, None
+        if here is None or own is None or not os.path.samestat(here, own):
+            raise HomeLostError(
+                "the service's folder was removed or replaced while it ran: put it back, or start the service anew"
+            )
+
     def stop(self) -> None:
         """Stop watching; jobs go on, and the next service watches over them."""
         self.stopping.set()
@@ -131,6 +149,7 @@ class Supervisor:
 
     def tick(self) -> None:
         """One round: look at what runs, then start what there is room for."""
+        self.require_home()
         for job in self.table.list(RUNNING):
             try:
                 self._look(job)

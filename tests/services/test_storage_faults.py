@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from services.api import create_app
 from services.storage_faults import storage_fault
-from services.supervisor import Supervisor
+from services.supervisor import HomeLostError, Supervisor
 from services.table import Job, JobTable
 from tests.bundles import tiny_bundle
 from tests.cli.conftest import Attn, attn
@@ -162,3 +163,61 @@ def test_a_database_without_its_driver_names_the_package(attn: Attn, tmp_path: P
     done = attn("serve", "--port", "0", "--root", str(tmp_path), "--database", database)
     is_one_error(done, "needs the Python package ", "which is not installed: install it", "--database")
     assert "made-up" not in done.err
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed", "made anew"])
+def test_a_home_that_is_gone_takes_nothing_in(tmp_path: Path, how: str) -> None:
+    root = tmp_path / "runs"
+    (root / ".service").mkdir(parents=True)
+    with serving(root, f"sqlite:///{root}/.service/jobs.db") as (client, supervisor):
+        assert client.post("/jobs", json={"id": "before", **ASKED}).status_code == 201
+        root.rename(tmp_path / "elsewhere")
+        if how == "removed":
+            shutil.rmtree(tmp_path / "elsewhere")
+        if how == "made anew":
+            (root / ".service").mkdir(parents=True)
+            with serving(root, f"sqlite:///{root}/.service/jobs.db") as (other, _):
+                assert other.post("/jobs", json={"id": "x", **ASKED}).status_code == 201
+        for method, path in (("POST", "/jobs"), ("GET", "/jobs/before"), ("POST", "/jobs/before/cancel")):
+            answer = client.request(method, path, json={"id": "x", **ASKED})
+            assert (answer.status_code, answer.json()["code"]) == (503, "storage"), answer.text
+            assert "removed or replaced" in answer.json()["detail"]
+        with pytest.raises(HomeLostError):
+            supervisor.tick()
+        assert client.get("/healthz").status_code == 200
+        if how == "renamed":
+            (tmp_path / "elsewhere").rename(root)
+            assert client.get("/jobs/before").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a database" * 1000])
+def test_nothing_is_written_into_a_table_that_is_gone(tmp_path: Path, content: bytes | None) -> None:
+    """What is told to be taken in is in the file that the next service opens."""
+    places = [tmp_path / f"jobs.db{part}" for part in ("", "-wal", "-shm")]
+    (kept := tmp_path / "kept").mkdir()
+    with serving(tmp_path, f"sqlite:///{places[0]}") as (client, _):
+        assert client.post("/jobs", json={"id": "before", **ASKED}).status_code == 201
+        for file in places:
+            file.rename(kept / file.name)
+        if content is not None:
+            places[0].write_bytes(content)
+        answer = client.post("/jobs", json={"id": "x", **ASKED})
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage"), answer.text
+        for file in places:
+            file.unlink(missing_ok=True)
+        for file in kept.iterdir():
+            file.rename(tmp_path / file.name)
+        assert client.post("/jobs", json={"id": "x", **ASKED}).status_code == 201
+        assert client.get("/jobs/before").json()["state"] == "queued"
+
+
+def test_a_table_that_was_put_in_the_others_place_is_taken(tmp_path: Path) -> None:
+    other = JobTable(f"sqlite:///{tmp_path}/other.db")
+    other.add(Job(id="other", kind="evaluate", target="absent", request="r"))
+    other.close()
+    with serving(tmp_path, f"sqlite:///{tmp_path}/jobs.db") as (client, _):
+        for part in ("-wal", "-shm"):
+            (tmp_path / f"jobs.db{part}").unlink(missing_ok=True)
+        (tmp_path / "other.db").replace(tmp_path / "jobs.db")
+        assert client.post("/jobs", json={"id": "x", **ASKED}).status_code == 201
+        assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == ["x", "other"]
