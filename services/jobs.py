@@ -70,7 +70,8 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     def take_in(submission: Submission) -> JobStatus | None:
         """The job of a submission that was looked at; None where there is one of its id already."""
         if RunFolder(root, submission.id).exists():
-            raise HTTPException(409, f"there is a run {submission.id!r} already, which no job here made")
+            made = "no job here made, or one that is forgotten"
+            raise HTTPException(409, f"there is a run {submission.id!r} already, which {made}; choose another id")
         asked = submission.model_dump(exclude={"id"})
         new = Job(id=submission.id, request=submission.request, submitted=time.time(), **asked)
         return told(new) if table.add(new) else None
@@ -95,7 +96,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
             if (taken := await run_in_threadpool(take_in, submission)) is not None:
                 return taken
             job = await run_in_threadpool(same, submission)  # another client was faster
-        assert job is not None, "jobs are never removed"
+        assert job is not None, "one that has just been taken in is not forgotten"
         response.status_code = 200
         return job
 

@@ -7,13 +7,17 @@ __all__ = ["Away", "Ended", "Home", "Running", "Runner", "Seen", "by_status", "o
 import contextlib
 import json
 import signal
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.run_folder import RunFolder
 from services.submission import Submission
 from services.table import Job
+
+FILES = ("json", "json.exit", "told", "start")
+"""Of an attempt: its order, its exit status, when it was told to end, and where its part of a log begins."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,14 @@ class Home:
     def file(self, job: Job, name: str) -> Path:
         """A file of a job's present attempt."""
         return self.path / "jobs" / f"{job.id}.{job.attempt}.{name}"
+
+    def files(self, job: Job) -> Iterator[Path]:
+        """What there may be here of a job, of all its attempts; a run's folder is not the service's to clear."""
+        for attempt in range(1, job.attempt + 1):
+            for name in FILES:
+                yield self.file(replace(job, attempt=attempt), name)
+        if not RunFolder(self.root, job.id).is_local:
+            yield self.log(job.id)
 
     def log(self, job_id: str) -> Path:
         """A job's log: in the run's folder, or here where that is in an object store."""

@@ -27,6 +27,9 @@ POLL_SECONDS = 0.3
 GRACE_SECONDS = 60.0
 """How long a cancelled job may show no sign of closing its run before it is killed."""
 REPORT_SECONDS = 60.0
+KEPT_JOBS = 10_000
+"""Ended jobs that stay in the table; what ended before them is forgotten, and its runs stay."""
+FORGET_SECONDS = 60.0
 CLOSING_SECONDS = 600.0
 """How long it may take in all; on a busy machine a checkpoint takes many times as long as on a quiet one."""
 
@@ -88,6 +91,7 @@ class Supervisor:
         self.unready: str | None = None
         self.closing: dict[str, _Closing] = {}
         self.reported = ("", 0.0)
+        self.forget_at = 0.0
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._loop, name="attn-supervisor", daemon=True)
 
@@ -161,6 +165,15 @@ class Supervisor:
         if self.unready is None:
             for job in waiting:
                 self._start(job)
+        if time.monotonic() >= self.forget_at:
+            self.forget_at = time.monotonic() + FORGET_SECONDS
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep the table and the home from growing without an end."""
+        for job in self.table.forget(KEPT_JOBS):
+            for file in self.home.files(job):
+                file.unlink(missing_ok=True)
 
     def _report(self, error: Exception) -> None:
         """Say what went wrong in a round; the same again once a minute, since the next round is soon."""
@@ -185,7 +198,7 @@ class Supervisor:
         if not self.table.change(job.id, ["queued"], state="running", **values):
             return
         started = self.table.get(job.id)
-        assert started is not None, "jobs are never removed"
+        assert started is not None, "one that runs is not forgotten"
         try:
             self._keep(started, self._runner(started.place).start(started))
         except OSError as error:  # a full disk, or no more processes: it has written and begun nothing

@@ -23,6 +23,7 @@ from services.storage_faults import storage_fault
 RUNNING = ("running", "unreachable")
 """States of a job that has a slot."""
 ENDED = frozenset({"done", "failed", "cancelled", "lost"})
+FORGOTTEN_AT_ONCE = 500
 
 
 class QueueFullError(AttnError):
@@ -240,6 +241,20 @@ class JobTable:
             if values.get("state") == "queued" and result.rowcount == 1:
                 self._require_room(connection)
         return result.rowcount == 1
+
+    def forget(self, keep: int) -> list[Job]:
+        """Remove those of the ended jobs that ended longest ago, but for so many; gives what was removed."""
+        table, ended = self.table, self.table.c.state.in_(ENDED)
+        newest = table.c.ended.desc().nulls_last(), table.c.id.desc()
+        old = table.select().where(ended).order_by(*newest).limit(FORGOTTEN_AT_ONCE).offset(keep)
+        with self.engine.connect() as connection:
+            jobs = [Job(**row) for row in connection.execute(old).mappings()]
+        if not jobs:
+            return []
+        with self._writing() as connection:  # one may have been resumed meanwhile
+            gone = [job for job in jobs
+                    if connection.execute(table.delete().where(table.c.id == job.id, ended)).rowcount == 1]  # fmt: skip
+        return gone
 
     def end(self, job: Job, state: str, error: str | None = None) -> None:
         self.change(job.id, ["queued", *RUNNING], state=state, error=error, ended=time.time())

@@ -249,3 +249,47 @@ def test_the_command_line_reads_all_pages_and_waits_where_it_is_asked_to(
             service.post("/jobs", {**body, "id": "still-more"})
     supervisor.stop()
     table.close()
+
+
+def test_what_ended_long_ago_is_forgotten(table: JobTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the table nor the service's folder grows without an end; runs stay."""
+    monkeypatch.setattr("services.supervisor.KEPT_JOBS", 3)
+    supervisor = supervisor_of(table, tmp_path)
+    monkeypatch.setattr(supervisor, "slots", 0)
+    for number, state in enumerate(["done", "failed", "cancelled", "lost", "done", "done"]):
+        table.add(job(f"j{number}", state=state, ended=float(number), attempt=2, submitted=-float(number)))
+    table.add(job("j0.2", state="done", ended=50.0, attempt=1))
+    for name, state in (("waits", "queued"), ("runs", "running"), ("away", "unreachable")):
+        table.add(job(name, state=state, ended=0.0))
+    kept, jobs = ["j0.2.1.json", "j4.2.json"], tmp_path / "home" / "jobs"
+    gone = ["j0.1.json", "j0.2.json", "j0.2.json.exit", "j0.1.told", "j3.2.start"]
+    for file in (*kept, *gone):
+        (jobs / file).touch()
+    (tmp_path / "runs" / "j0").mkdir(parents=True)
+    (tmp_path / "runs" / "j0" / "run.json").write_text("{}")
+    monkeypatch.setattr(supervisor, "_look", lambda job: None)
+    supervisor.tick()
+    assert {one.id for one in table.list(STATES)} == {"j0.2", "j5", "j4", "waits", "runs", "away"}
+    assert sorted(file.name for file in jobs.iterdir()) == sorted(kept)
+    with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
+        assert client.get("/jobs/j0").status_code == 404
+        assert client.post("/jobs/j0/resume").status_code == 404
+        again = client.post("/jobs", json={"id": "j0", "kind": "evaluate", "target": "absent"})
+        assert (again.status_code, "forgotten" in again.json()["detail"]) == (409, True)
+    supervisor.stop()
+
+
+def test_a_full_queue_that_is_cancelled_fills_again(tmp_path: Path) -> None:
+    table = JobTable(f"sqlite:///{tmp_path / 'jobs.db'}", max_queued=20)
+    supervisor = supervisor_of(table, tmp_path)
+    with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
+        for turn in range(3):
+            bodies = [{"id": f"j{turn}-{n}", "kind": "evaluate", "target": "absent"} for n in range(22)]
+            answers = [client.post("/jobs", json=one) for one in bodies]
+            assert [one.status_code for one in answers] == [201] * 20 + [429] * 2
+            assert all(int(one.headers["retry-after"]) > 0 for one in answers[20:])
+            assert all(client.post(f"/jobs/{one['id']}/cancel").json()["state"] == "cancelled" for one in bodies[:20])
+            assert client.post(f"/jobs/j{turn}-0/cancel").status_code == 202, "again, which changes nothing"
+    assert table.counts() == {"cancelled": 60}
+    supervisor.stop()
+    table.close()

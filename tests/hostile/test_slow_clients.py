@@ -7,6 +7,7 @@ import json
 import resource
 import select
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -20,8 +21,11 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from services.access import Guard
+from services.api import create_app
 from services.connections import Limits, allowed_connections
 from services.problems import add_problem_handlers
+from services.supervisor import Supervisor
+from services.table import Job, JobTable
 from tests.hostile.serving import serving
 
 SHORT = Limits(
@@ -288,3 +292,63 @@ def test_files_are_kept_for_the_service(
     monkeypatch.setattr(resource, "setrlimit", lambda which, limits: told.append(limits))
     assert allowed_connections(1000) == allowed
     assert [limits for limits in told if limits != (soft, hard)] == ([] if raised is None else [(raised, hard)])
+
+
+FOLLOWERS = 520
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Both ends of all connections are this process's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4096:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard) if hard > 0 else 4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_many_who_follow_a_log_leave_others_their_answers(tmp_path: Path, many_files: None) -> None:
+    table = JobTable(f"sqlite:///{tmp_path}/jobs.db")
+    supervisor = Supervisor(str(tmp_path / "runs"), tmp_path / "home", table)
+    table.add(Job(id="j", kind="train", target="t", request="r", state="running"))
+    log = supervisor.log("j")
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"first\n")
+    app = create_app(supervisor.root, supervisor)
+    with contextlib.ExitStack() as stack, serving(app, Limits()) as port:
+        request = (
+            f"GET /jobs/j/log?follow=true HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()
+        )
+        followers: list[socket.socket] = []
+        for number in range(FOLLOWERS):
+            source = (f"127.0.0.{2 + number % 2}", 0)  # an address alone may have fewer
+            one = socket.create_connection(("127.0.0.1", port), source_address=source, timeout=PATIENCE)
+            followers.append(stack.enter_context(one))
+            one.sendall(request)
+        took: list[float] = []
+        for turn in range(9):
+            with log.open("ab") as stream:
+                stream.write(b"line %d\n" % turn)
+            table.change("j", ["running"], pid=turn)  # so that each looks for the job's end
+            begun = time.monotonic()
+            assert health(port) == 200
+            took.append(time.monotonic() - begun)
+            time.sleep(0.1)
+        table.change("j", ["running"], state="done")
+        whole = b"first\n" + b"".join(b"line %d\n" % turn for turn in range(9))
+        assert all(text(rest(one)) == whole for one in followers)
+    assert statistics.median(took) < 1, took
+    supervisor.stop()
+    table.close()
+
+
+def text(answer: bytes) -> bytes:
+    """The body of an answer in chunks."""
+    head, _, left = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    pieces: list[bytes] = []
+    while left:
+        size, _, left = left.partition(b"\r\n")
+        pieces.append(left[: int(size, 16)])
+        left = left[int(size, 16) + 2 :]
+    return b"".join(pieces)
