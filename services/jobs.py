@@ -73,7 +73,8 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
             made = "no job here made, or one that is forgotten"
             raise HTTPException(409, f"there is a run {submission.id!r} already, which {made}; choose another id")
         asked = submission.model_dump(exclude={"id"})
-        new = Job(id=submission.id, request=submission.request, submitted=time.time(), **asked)
+        now = table.behind_all(time.time())
+        new = Job(id=submission.id, request=submission.request, submitted=now, **asked)
         return told(new) if table.add(new) else None
 
     def same(submission: Submission) -> JobStatus | None:
@@ -113,6 +114,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         cursor: Annotated[str | None, Query(pattern=JOB_ID)] = None,
     ) -> JobList:
         """Jobs, newest first, a page at a time: `next` is the `cursor` of the next page, null after the last."""
+        supervisor.require_home()
         last = None if cursor is None else table.get(cursor)
         if cursor is not None and last is None:
             raise ConfigError([Fault("cursor", f"{cursor!r} is no job of this service", "`next` of the page before")])

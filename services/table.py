@@ -24,6 +24,7 @@ RUNNING = ("running", "unreachable")
 """States of a job that has a slot."""
 ENDED = frozenset({"done", "failed", "cancelled", "lost"})
 FORGOTTEN_AT_ONCE = 500
+BEHIND_SECONDS = 0.001
 
 
 class QueueFullError(AttnError):
@@ -203,6 +204,13 @@ class JobTable:
         query = self.table.select().where(self.table.c.state == "queued").order_by(*self._next).limit(limit)
         with self.engine.connect() as connection:
             return [Job(**row) for row in connection.execute(query).mappings()]
+
+    def behind_all(self, now: float) -> float:
+        """Now, or if the clock has been set back, a time of submission that is after those of all that wait."""
+        query = sa.select(sa.func.max(self.table.c.submitted)).where(self.table.c.state == "queued")
+        with self.engine.connect() as connection:
+            last = connection.execute(query).scalar_one()
+        return now if last is None else max(now, last + BEHIND_SECONDS)
 
     def ahead(self, job: Job) -> int:
         """How many jobs that wait will start before this one."""

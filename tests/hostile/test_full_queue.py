@@ -22,11 +22,13 @@ from attn.cli import client as cli_client
 from attn.cli.client import Client
 from attn.cli.jobs import list_there
 from attn.errors import RunError
+from services import jobs as jobs_module
 from services.api import create_app
 from services.connections import Limits
 from services.planning import Planner
 from services.supervisor import Supervisor
 from services.table import Job, JobTable, QueueFullError
+from tests.clocks import Clocks
 from tests.hostile.serving import serving
 
 STATES = ("queued", "running", "unreachable", "done", "failed", "cancelled", "lost")
@@ -280,16 +282,35 @@ def test_what_ended_long_ago_is_forgotten(table: JobTable, tmp_path: Path, monke
 
 
 def test_a_full_queue_that_is_cancelled_fills_again(tmp_path: Path) -> None:
-    table = JobTable(f"sqlite:///{tmp_path / 'jobs.db'}", max_queued=20)
+    table = JobTable(f"sqlite:///{tmp_path / 'jobs.db'}", max_queued=5)
     supervisor = supervisor_of(table, tmp_path)
     with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
-        for turn in range(3):
-            bodies = [{"id": f"j{turn}-{n}", "kind": "evaluate", "target": "absent"} for n in range(22)]
+        for turn in range(2):
+            bodies = [{"id": f"j{turn}-{n}", "kind": "evaluate", "target": "absent"} for n in range(7)]
             answers = [client.post("/jobs", json=one) for one in bodies]
-            assert [one.status_code for one in answers] == [201] * 20 + [429] * 2
-            assert all(int(one.headers["retry-after"]) > 0 for one in answers[20:])
-            assert all(client.post(f"/jobs/{one['id']}/cancel").json()["state"] == "cancelled" for one in bodies[:20])
+            assert [one.status_code for one in answers] == [201] * 5 + [429] * 2
+            assert all(int(one.headers["retry-after"]) > 0 for one in answers[5:])
+            assert all(client.post(f"/jobs/{one['id']}/cancel").json()["state"] == "cancelled" for one in bodies[:5])
             assert client.post(f"/jobs/j{turn}-0/cancel").status_code == 202, "again, which changes nothing"
-    assert table.counts() == {"cancelled": 60}
+    assert table.counts() == {"cancelled": 10}
     supervisor.stop()
     table.close()
+
+
+@pytest.mark.parametrize("steps", [(-1.0, 1.0), (-3600.0, 3600.0), (-86400.0, 86400.0), (86400.0, -86400.0, -86400.0)])
+def test_a_clock_that_is_set_leaves_the_queue_in_its_order(
+    table: JobTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[float, ...]
+) -> None:
+    clocks = Clocks(monkeypatch, [jobs_module])
+    supervisor = supervisor_of(table, tmp_path)
+    with TestClient(create_app(supervisor.root, supervisor), base_url="http://127.0.0.1") as client:
+        names = [f"j{number}" for number in (5, 1, 4, 0, 3)][: len(steps) + 1]
+        for name, step in zip(names, (*steps, 0.0), strict=True):
+            assert client.post("/jobs", json={"id": name, "kind": "evaluate", "target": "absent"}).status_code == 201
+            clocks.step(step)
+        assert [one.id for one in table.queue(10)] == names
+        for name in names:
+            client.post(f"/jobs/{name}/cancel")
+        client.post("/jobs", json={"id": "later", "kind": "evaluate", "target": "absent"})
+        assert client.get("/jobs/later").json()["submitted"] == clocks.wall, "once nobody waits, the clock is believed"
+    supervisor.stop()

@@ -178,7 +178,12 @@ def test_a_home_that_is_gone_takes_nothing_in(tmp_path: Path, how: str) -> None:
             (root / ".service").mkdir(parents=True)
             with serving(root, f"sqlite:///{root}/.service/jobs.db") as (other, _):
                 assert other.post("/jobs", json={"id": "x", **ASKED}).status_code == 201
-        for method, path in (("POST", "/jobs"), ("GET", "/jobs/before"), ("POST", "/jobs/before/cancel")):
+        for method, path in (
+            ("POST", "/jobs"),
+            ("GET", "/jobs"),
+            ("GET", "/jobs/before"),
+            ("POST", "/jobs/before/cancel"),
+        ):
             answer = client.request(method, path, json={"id": "x", **ASKED})
             assert (answer.status_code, answer.json()["code"]) == (503, "storage"), answer.text
             assert "removed or replaced" in answer.json()["detail"]
