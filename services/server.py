@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -30,12 +31,14 @@ def run_server(
     *,
     own_token: bool = False,
     told: str | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; the address is told on standard error, and in a file while it is served.
 
     Args:
         own_token: The token lies beside the address, for the command line of the same user.
         told: A line for standard error, once the service can be reached.
+        begin: What is not to happen where the service cannot be reached.
 
     Raises:
         RunError: The port is taken or not allowed.
@@ -51,6 +54,8 @@ def run_server(
         if address_file is not None:
             process = {"pid": os.getpid(), "process": process_identity(os.getpid())}
             address_file.write_text(json.dumps({"url": url, **process, "own_token": own_token}), encoding="utf-8")
+        if begin is not None:
+            begin()
         print(f"serving {url}", *([told] if told else []), sep="\n", file=sys.stderr, flush=True)
         _give_way()
         limits = Limits(connections=allowed_connections(Limits.connections))

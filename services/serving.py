@@ -51,13 +51,15 @@ def serve(
         table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
         supervisor = Supervisor(root, home, table, slots, ray_jobs, data_roots)
         try:
-            supervisor.start()
             own = tokens is None and not no_token
             if own:
                 known = {own_token(home / TOKEN_FILE): "admin"}
             app = create_app(root, supervisor, tokens=known, any_host=any_host)
             told = f"token {home / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
-            run_server(app, host, port, home / ADDRESS_FILE, own_token=own, told=None if tokens else told)
+            run_server(
+                app, host, port, home / ADDRESS_FILE,
+                own_token=own, told=None if tokens else told, begin=supervisor.start,
+            )  # fmt: skip
         finally:
             supervisor.stop()
             table.close()

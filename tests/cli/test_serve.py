@@ -14,6 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from services.table import Job, JobTable
+
 
 def test_serves_on_a_free_port_until_interrupted(tmp_path: Path) -> None:
     call = [sys.executable, "-c", "from attn.cli.main import main; main()", "serve", "--port", "0", "--json"]
@@ -72,8 +74,14 @@ def test_a_job_server_is_named_without_a_password(attn: Any) -> None:
         assert "hidden" not in done.err
 
 
-def test_a_taken_port_is_told(attn: Any) -> None:
+def test_a_service_that_cannot_listen_starts_nothing(attn: Any, tmp_path: Path) -> None:
+    home = tmp_path / ".service"
+    home.mkdir()
+    table = JobTable(f"sqlite:///{home}/jobs.db")
+    table.add(Job(id="j", kind="evaluate", target="absent", request="r"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = attn("serve", "--port", str(taken.getsockname()[1]))
-    assert done.status == 1
-    assert "--port" in done.err
+        done = attn("serve", "--root", str(tmp_path), "--port", str(taken.getsockname()[1]))
+    assert (done.status, done.err.count("error: cannot listen on 127.0.0.1")) == (1, 1), done.err
+    assert table.counts() == {"queued": 1}
+    assert not (home / "service.json").exists()
+    table.close()
