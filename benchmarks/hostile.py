@@ -2,6 +2,7 @@
 
     python -m benchmarks.hostile                       # all of it: half an hour on two cores
     python -m benchmarks.hostile --only "JPEG of" --seed 3
+    python -m benchmarks.hostile --part 2/8            # the second eighth of it
 
 The corpus is that of `tests/hostile`: images, data sets, configs, map stores and trained models, built by code from a
 seed. Each command runs in a process of its own, with limits on memory and time. It must end with status 0, 1 or 2,
@@ -105,8 +106,8 @@ class Row:
         self.memory, self.seconds = max(self.memory, outcome.memory), max(self.seconds, outcome.seconds)
 
 
-def main(only: str, seed: int) -> int:
-    """Run the corpus and print the table; gives how many files did not do."""
+def main(only: str, seed: int, part: int = 1, parts: int = 1) -> int:
+    """Run the corpus, or one part of several, and print the table; gives how many files did not do."""
     torch.set_num_threads(1)  # threads do not survive a fork
     rows: dict[str, Row] = defaultdict(Row)
     faults: list[str] = []
@@ -114,8 +115,8 @@ def main(only: str, seed: int) -> int:
         model = tiny_bundle(Path(scratch, "model"))
         train(write(folder(), Path(scratch, "warm")))  # imports once what every child needs
         place = Path(scratch, "case")
-        for case in _cases(place, model, seed):
-            if only not in case.name:
+        for number, case in enumerate(_cases(place, model, seed)):
+            if only not in case.name or number % parts != part - 1:
                 continue
             outcome = _in_child(case.work)
             rows[case.command].add(outcome)
@@ -244,5 +245,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="part of the names of the files")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", default="1/1", help="every n-th command alone, such as 2/8 for the second of eight")
     given = parser.parse_args()
-    sys.exit(min(main(given.only, given.seed), 1))
+    sys.exit(min(main(given.only, given.seed, *map(int, given.part.split("/"))), 1))

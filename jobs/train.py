@@ -183,6 +183,7 @@ def close_run(config: Tracked, folder: RunFolder, state: str, **fields: Any) -> 
 
 
 def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
+    from ray.exceptions import RayError
     from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
     from ray.train import RunConfig as RayRunConfig
     from ray.train.torch import TorchConfig
@@ -222,6 +223,11 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
     except TrainingFailedError as error:
         raise RunError(
             f"training failed: {_cause(error)}; {folder.resuming} goes on from the last checkpoint"
+        ) from error
+    except RayError as error:  # the machine took a process of Ray's own away
+        raise RunError(
+            f"Ray ended before the run did: {_cause(error)} Look whether its machine has memory left, and what its "
+            f"`ulimit -v` is; {folder.resuming} goes on from the last checkpoint"
         ) from error
     assert result.return_value is not None, "the first worker returns its metrics or its fault"
     if "cancelled" in result.return_value:

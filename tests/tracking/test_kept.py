@@ -15,6 +15,7 @@ from PIL import Image
 from attn.errors import TrackingError
 from attn.tracking import TrackingConfig, attach, send_kept, terminate
 from attn.tracking.breaker import Breaker
+from attn.tracking.journal import Journal
 from attn.tracking.kept_tracker import KeptTracker
 from attn.tracking.mlflow_client import LATER, QUIET
 from tests.tracking.stand_in import StandIn
@@ -172,6 +173,37 @@ def test_a_journal_is_bounded_and_a_damaged_line_is_left_out(
     with pytest.raises(TrackingError, match="3 more could not be kept or were refused"):
         send_kept(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(tmp_path / "run"))
     assert journal(tmp_path) == []
+
+
+def test_records_are_put_behind_the_others_and_a_half_one_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "tracking" / "journal.jsonl"
+    kept = Journal(str(tmp_path / "run"))
+    kept.add({"do": "picture", "path": "0"}, b"png")
+    before = path.stat().st_ino
+    for number in (1, 2):
+        kept.add({"do": "picture", "path": str(number)}, b"png")
+    assert path.stat().st_ino == before, "the file is not written anew"
+    with path.open("ab") as stream:
+        stream.write(b'{"do": "tags", "ta')  # a crash
+    again = Journal(str(tmp_path / "run"))
+    again.add({"do": "picture", "path": "3"}, b"png")
+    last = Journal(str(tmp_path / "run"))
+    assert [one["path"] for one in last.records] == ["0", "1", "2", "3"]
+    assert [one["picture"] for one in last.records] == [f"tracking/{n:06d}.png" for n in (1, 2, 3, 4)]
+    assert (again.lost, last.lost) == (1, 1)
+
+
+def test_a_record_goes_through_no_link_and_into_no_pipe(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("mine")
+    for number, make in enumerate((lambda path: path.symlink_to(tmp_path / "other"), os.mkfifo, Path.mkdir)):
+        path = tmp_path / f"run{number}" / "tracking" / "journal.jsonl"
+        path.parent.mkdir(parents=True)
+        make(path)
+        kept = Journal(str(tmp_path / f"run{number}"))
+        kept.add({"do": "tags", "tags": {"n": "0"}})
+        assert kept.records == []
+        assert kept.lost > 0
+    assert (tmp_path / "other").read_text() == "mine"
 
 
 def test_a_journal_that_somebody_wrote_sends_and_removes_nothing_else(server: StandIn, tmp_path: Path) -> None:
