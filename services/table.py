@@ -141,8 +141,19 @@ class JobTable:
             ) from None
 
     def _add_columns(self) -> None:
-        """Give a table of an earlier version the columns, all optional, and indexes that have come since."""
+        """Give a table of an earlier version the columns, all optional, and indexes that have come since.
+
+        Raises:
+            RunError: It lacks what every version's has.
+        """
         there = {column["name"] for column in sa.inspect(self.engine).get_columns(self.table.name)}
+        if lacking := [
+            column.name for column in self.table.columns if not column.nullable and column.name not in there
+        ]:
+            raise RunError(
+                f"the service's database has a table {self.table.name} that is none of the service: it lacks "
+                f"{', '.join(lacking)}; give another --database, or move that one away"
+            )
         with writing(self.engine) as connection:
             for column in self.table.columns:
                 if column.name not in there:

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,15 @@ def test_a_table_that_was_put_in_the_others_place_is_taken(tmp_path: Path) -> No
         (tmp_path / "other.db").replace(tmp_path / "jobs.db")
         assert client.post("/jobs", json={"id": "x", **ASKED}).status_code == 201
         assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == ["x", "other"]
+
+
+def test_a_table_of_something_else_is_refused(tmp_path: Path, attn: Attn) -> None:
+    for number, statement in enumerate(
+        ("CREATE TABLE attn_jobs (id TEXT, sort TEXT)", "CREATE TABLE attn_jobs (a INTEGER PRIMARY KEY)",
+         "CREATE VIEW attn_jobs AS SELECT 1 AS id")
+    ):  # fmt: skip
+        file = tmp_path / f"{number}.db"
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute(statement)
+        done = attn("serve", "--port", "0", "--root", str(tmp_path / "runs"), "--database", f"sqlite:///{file}")
+        is_one_error(done, "database", "--database")
