@@ -32,6 +32,10 @@ NO_WRITING = StorageFault(
     HTTPStatus.SERVICE_UNAVAILABLE, "the service may not write to its own disk: make its root writable, and ask again"
 )
 NO_DISK = StorageFault(HTTPStatus.SERVICE_UNAVAILABLE, "the service's disk or files fail; its own log says how")
+DAMAGED = StorageFault(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "the service's database is damaged: stop the service, and put a copy in its place or move it away; runs stay",
+)
 NO_DATABASE = StorageFault(HTTPStatus.SERVICE_UNAVAILABLE, "the service's database does not answer; ask again")
 
 
@@ -48,7 +52,9 @@ def storage_fault(error: BaseException) -> StorageFault | None:
         return NO_SPACE
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return NO_WRITING
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return DAMAGED
+    if name.startswith("SQLITE_IOERR"):
         return NO_DISK
     away = isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
     return NO_DATABASE if away or name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) else None

@@ -239,3 +239,8 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path, attn: Attn) -> Non
             connection.execute(statement)
         done = attn("serve", "--port", "0", "--root", str(tmp_path / "runs"), "--database", f"sqlite:///{file}")
         is_one_error(done, "database", "--database")
+    (tmp_path / "damaged.db").write_bytes(bytes(range(256)) * 32)
+    done = attn(
+        "serve", "--port", "0", "--root", str(tmp_path / "runs"), "--database", f"sqlite:///{tmp_path}/damaged.db"
+    )
+    is_one_error(done, "is damaged", "put a copy in its place")
