@@ -31,7 +31,7 @@ SHOWN = 100
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
 """After which what found the service full, or the process that looks at it gone, may be sent again."""
-LATER = ("busy", "queue_full", "planning")
+LATER = ("busy", "queue_full", "planning", "database")
 
 STATUS = {
     "config": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -40,6 +40,7 @@ STATUS = {
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
     "planning": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage": HTTPStatus.SERVICE_UNAVAILABLE,
+    "database": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Of an error's code, where it is neither a cluster's nor an object store's fault."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ENDED", "RUNNING", "Job", "JobTable", "QueueFullError"]
+__all__ = ["ENDED", "RUNNING", "Job", "JobTable", "QueueFullError", "TableBusyError"]
 
 import contextlib
 import sqlite3
@@ -25,12 +25,20 @@ RUNNING = ("running", "unreachable")
 ENDED = frozenset({"done", "failed", "cancelled", "lost"})
 FORGOTTEN_AT_ONCE = 500
 BEHIND_SECONDS = 0.001
+TURN_SECONDS = 10.0
+"""How long a write waits for others of this process: their threads are those that readers' answers need, too."""
 
 
 class QueueFullError(AttnError):
     """As many jobs wait as the service takes."""
 
     code = "queue_full"
+
+
+class TableBusyError(AttnError):
+    """Others wait to write already, and none of them comes to it."""
+
+    code = "database"
 
 
 @dataclass(frozen=True)
@@ -280,10 +288,14 @@ class JobTable:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        with self._turn:
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            raise TableBusyError("the service's database does not answer: something else may have it locked; ask again")
+        try:
             with writing(self.engine) as connection:
                 yield connection
             self.changes += 1
+        finally:
+            self._turn.release()
 
     def require_room(self) -> None:
         """Raise QueueFullError where no further job may wait."""

@@ -314,3 +314,30 @@ def test_a_clock_that_is_set_leaves_the_queue_in_its_order(
         client.post("/jobs", json={"id": "later", "kind": "evaluate", "target": "absent"})
         assert client.get("/jobs/later").json()["submitted"] == clocks.wall, "once nobody waits, the clock is believed"
     supervisor.stop()
+
+
+def test_who_waits_for_a_locked_table_is_told_and_leaves_readers_their_answers(
+    table: JobTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.table.TURN_SECONDS", 0.5)
+    supervisor = supervisor_of(table, tmp_path)
+    table.add(job("j"))
+    with (
+        serving(create_app(supervisor.root, supervisor), Limits()) as port,
+        closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")  # as another program does, for longer than anybody waits
+        writers = [HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(60)]
+        for one in writers:
+            one.request("POST", "/jobs/j/cancel", b"{}")
+        reader = HTTPConnection("127.0.0.1", port, timeout=60)
+        reader.request("GET", "/jobs/j")
+        assert reader.getresponse().status == 200
+        other.execute("COMMIT")
+        answers = [one.getresponse() for one in writers]
+        told = [(one.status, one.headers["retry-after"]) for one in answers]
+        assert set(told) <= {(202, None), (503, "10")}, "what waits in the database itself is served"
+        for one in (*writers, reader):
+            one.close()
+    assert table.counts() == {"cancelled": 1}
+    supervisor.stop()
