@@ -55,9 +55,12 @@ class RunFolder:
 
         Raises:
             RunError: The id could lead out of the root.
+            DataError: The root is an object store's, and names no bucket.
         """
         if not is_run_id(run_id):
             raise RunError(f"run id {run_id!r} is not valid: letters, digits, '.', '_' and '-', up to 100")
+        if is_remote(root):
+            files.split(root)  # which names a bucket, or is refused
         self.root, self.run_id = root.rstrip("/"), run_id
         self.uri = f"{self.root}/{run_id}"
 

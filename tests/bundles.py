@@ -26,15 +26,16 @@ def tiny_bundle(
     map_kind: str = "grad_cam",
     layer: str = "last",
     config: str = CONFIG,
+    classes: tuple[str, ...] = CLASSES,
 ) -> Path:
     """Write one; another seed gives other weights."""
     torch.manual_seed(seed)
     model = ModelConfig.model_validate({"name": "tiny", "weights": None, "head": head})
     save_bundle(
         folder,
-        model.build(len(CLASSES)).state_dict(),
+        model.build(len(classes)).state_dict(),
         model=model,
-        classes=CLASSES,
+        classes=classes,
         input=InputConfig(size=48),
         map_kind=map_kind,
         layers=(),

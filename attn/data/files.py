@@ -53,7 +53,10 @@ class FileFault(DataError):
 
 def join(folder: str, *parts: str) -> str:
     """A location below a folder."""
-    return "/".join([folder.rstrip("/"), *parts]) if is_remote(folder) else os.path.join(folder, *parts)
+    if not is_remote(folder):
+        return os.path.join(folder, *parts)
+    place = folder.removeprefix("s3://").rstrip("/")  # the scheme keeps its slashes, or it would be a local folder
+    return "/".join([f"s3://{place}", *parts])
 
 
 def below(root: str, path: str) -> str:

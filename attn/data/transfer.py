@@ -45,8 +45,10 @@ def write_bytes(location: str, data: bytes) -> None:
         part.replace(path)
     except OSError as error:
         raise RunError(f"{location} cannot be written: {error.strerror or type(error).__name__}") from None
+    except ValueError as error:  # of a path with a NUL in it
+        raise RunError(f"{location!r} cannot be written: {error}") from None
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
 
 

@@ -17,7 +17,7 @@ from attn.evaluation.inference import MapsOnDemand, image_maps, strips
 from attn.models.bundle import Bundle
 from attn.models.usage import PROBABILITY
 from attn.prediction.config import PredictionConfig
-from attn.prediction.predictor import ImagePrediction, MapRows
+from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
 from attn.segmentation.device import choose_device
 
 THRESHOLD = 0.3
@@ -70,14 +70,17 @@ class ClassifierPredictor:
         )
         probabilities = found.probabilities.tolist()
         order = sorted(maps, key=lambda index: (-probabilities[index], index))
+        labels = tuple(classes[index] for index in order)
+        values = mask_values(classes, labels)
+        numbered = {values[classes[index]]: maps[index] for index in order if classes[index] in values}
         threshold = THRESHOLD if config.threshold is None else config.threshold
         return ImagePrediction(
             image=image_HW3,
             classes=classes,
             probabilities=dict(zip(classes, probabilities, strict=True)),
-            labels=tuple(classes[index] for index in order),
+            labels=labels,
             maps={classes[index]: maps[index] for index in order},
-            mask=mask_of_maps(maps, size, threshold=threshold, crf=(image_HW3, OAA_CRF) if config.crf else None),
+            mask=mask_of_maps(numbered, size, threshold=threshold, crf=(image_HW3, OAA_CRF) if config.crf else None),
         )
 
 
@@ -93,27 +96,27 @@ def mask_of_maps(
     With a CRF, these numbers, divided by their sum, are the probabilities that it refines.
 
     Args:
-        maps: (H0, W0) in [0, 1] by class index.
+        maps: (H0, W0) in [0, 1] by the class's number in the mask.
         size: (H0, W0).
         crf: With the image along whose edges it refines, uint8 RGB (H0, W0, 3).
 
     Returns:
-        uint8 (H0, W0): 0 background, class index + 1. Of equal maps the first class wins.
+        uint8 (H0, W0): 0 background, or such a number. Of equal maps the least wins.
     """
-    indices = sorted(maps)
+    numbers = sorted(maps)
     mask = np.zeros(size, np.uint8)
-    if not indices:
+    if not numbers:
         return mask
     if crf is None:
         for rows in strips(size):
             best = np.full((rows.stop - rows.start, size[1]), threshold, np.float32)
-            for index in indices:
-                values = maps[index][rows]
-                mask[rows][values > best] = index + 1
+            for number in numbers:
+                values = maps[number][rows]
+                mask[rows][values > best] = number
                 np.maximum(best, values, out=best)
         return mask
-    scores = np.stack([np.full(size, threshold, np.float32), *(maps[index][slice(0, size[0])] for index in indices)])
+    scores = np.stack([np.full(size, threshold, np.float32), *(maps[number][slice(0, size[0])] for number in numbers)])
     total = np.maximum(scores.sum(0, keepdims=True), np.finfo(np.float32).tiny)
     scores = dense_crf(crf[0], scores / total, crf[1])
-    values = np.array([0, *(index + 1 for index in indices)], np.uint8)
+    values = np.array([0, *numbers], np.uint8)
     return values[scores.argmax(0)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ImagePrediction", "MapRows", "Predictor", "open_predictor"]
+__all__ = ["ImagePrediction", "MapRows", "Predictor", "mask_values", "open_predictor"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from attn.errors import ConfigError, Fault
 from attn.models.open import open_any
 from attn.prediction.config import PredictionConfig
+from attn.segmentation.masks import MOST_CLASSES
 
 if TYPE_CHECKING:
     from attn.models.bundle import Bundle
@@ -47,8 +48,8 @@ class ImagePrediction:
         labels: The classes that were predicted or asked for, most probable first.
         maps: float32 (H0, W0) in [0, 1] by class, for each of the labels: a classifier's attention, divided by its own
             maximum; a segmentation network's probabilities.
-        mask: uint8 (H0, W0): 0 background, class index + 1.
-        classes: Names, in the order of the mask's indices.
+        mask: uint8 (H0, W0): 0 background, and the classes' numbers as `mask_values` has them.
+        classes: Names.
     """
 
     image: NDArray[np.uint8]
@@ -59,18 +60,34 @@ class ImagePrediction:
     mask: NDArray[np.uint8]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: the size, the labels with their probability and share of the mask, all probabilities."""
-        counts = (np.bincount(row, minlength=len(self.classes) + 1) for row in self.mask)  # it makes 8 bytes of each
+        """Plain values: the size, the labels with their probability, share and value in the mask, all probabilities."""
+        counts = (np.bincount(row, minlength=256) for row in self.mask)  # it makes 8 bytes of each
         share = sum(counts, np.zeros(1, np.int64)) / self.mask.size
-        index = {name: number + 1 for number, name in enumerate(self.classes)}
+        values = mask_values(self.classes, self.labels)
+        shares = {name: float(share[value]) for name, value in values.items()}
         return {
             "size": [int(side) for side in self.mask.shape],
             "labels": [
-                {"class": name, "probability": self.probabilities[name], "share": float(share[index[name]])}
+                {
+                    "class": name,
+                    "probability": self.probabilities[name],
+                    "share": shares.get(name, 0.0),
+                    "value": values.get(name),
+                }
                 for name in self.labels
             ],
             "probabilities": self.probabilities,
         }
+
+
+def mask_values(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    """The number of each class in a mask: index + 1, or, of more classes than a mask has numbers, that of the label.
+
+    Args:
+        labels: Of the image, most probable first; those beyond the 254th have no number then.
+    """
+    numbered = classes if len(classes) <= MOST_CLASSES else labels[:MOST_CLASSES]
+    return {name: number + 1 for number, name in enumerate(numbered)}
 
 
 class Predictor(Protocol):

@@ -19,7 +19,7 @@ from attn.evaluation.inference import strips
 from attn.pictures.layout import Picture, Tile, grid
 from attn.pictures.overlay import overlay
 from attn.pictures.palette import colored
-from attn.prediction.predictor import ImagePrediction, MapRows
+from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
 from attn.segmentation.masks import encode_mask
 
 LARGE = 1 << 21
@@ -65,8 +65,9 @@ def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
     down, across = (_places(length, shown) for length, shown in zip(found.mask.shape, image.shape, strict=False))
     mask = found.mask[np.ix_(down, across)]
     tiles: list[Tile | None] = [Tile(image, "image")]
+    values = mask_values(found.classes, found.labels)
     for name in found.labels[:SHOWN]:
-        pixels = overlay(image, _sampled(found.maps[name], down, across), mask == found.classes.index(name) + 1)
+        pixels = overlay(image, _sampled(found.maps[name], down, across), mask == values[name])
         tiles.append(Tile(pixels, name, f"{found.probabilities[name]:.2f}"))
     grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 2
     painted = np.where((mask > 0)[..., None], colored(mask) // 2 + grey, grey).astype(np.uint8)

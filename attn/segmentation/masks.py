@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["encode_mask", "mask_name"]
+__all__ = ["MOST_CLASSES", "encode_mask", "mask_name"]
 
 import io
 
@@ -13,6 +13,9 @@ from PIL import Image
 from attn.data.names import name_fault
 from attn.errors import DataError
 from attn.pictures.palette import voc_palette
+
+MOST_CLASSES = 254
+"""That a mask can hold: 0 is the background, and 255 open or void."""
 
 
 def encode_mask(mask_HW: NDArray[np.uint8]) -> bytes:

@@ -27,6 +27,7 @@ from attn.models.class_rows import rows_by_class
 from attn.models.least_input import POSITIONS, fits, least_side
 from attn.models.normalization import frozen_statistics, normalizations
 from attn.models.weights import StateDict, fit, read_weights, with_our_names
+from attn.segmentation.masks import MOST_CLASSES
 
 DILATIONS = {"largefov": (12,), "aspp": (6, 12, 18, 24)}
 FC_WIDTH, FC_SIDE = 4096, 7
@@ -140,8 +141,10 @@ class SegmentationNetwork(nn.Module):
 
     def __init__(self, config: SegmentationModelConfig, num_classes: int) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ConfigError(f"a network needs at least one class, not {num_classes}")
+        if not 1 <= num_classes <= MOST_CLASSES:
+            raise ConfigError(
+                f"a segmentation network has 1 to {MOST_CLASSES} classes, as its masks, not {num_classes}"
+            )
         self.config, self.num_classes = config, num_classes
         parts = architecture(config.name)
         self.pretrained_head = _has_fc(parts)

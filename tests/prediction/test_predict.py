@@ -148,7 +148,7 @@ def test_what_is_told_and_drawn_of_a_large_image_does_not_fill_the_memory() -> N
             assert tracemalloc.get_traced_memory()[1] < most << 20
         finally:
             tracemalloc.stop()
-    assert found.to_json()["labels"] == [{"class": "a", "probability": 1.0, "share": 0.5}]
+    assert found.to_json()["labels"] == [{"class": "a", "probability": 1.0, "share": 0.5, "value": 1}]
 
 
 def test_the_crf_follows_the_edges() -> None:
@@ -156,8 +156,8 @@ def test_the_crf_follows_the_edges() -> None:
     image[:, 12:] = 255
     values = np.zeros((24, 24), np.float32)
     values[:, 10:] = 0.6
-    plain = mask_of_maps({1: values}, (24, 24), threshold=0.3)
-    refined = mask_of_maps({1: values}, (24, 24), threshold=0.3, crf=(image, OAA_CRF))
+    plain = mask_of_maps({2: values}, (24, 24), threshold=0.3)
+    refined = mask_of_maps({2: values}, (24, 24), threshold=0.3, crf=(image, OAA_CRF))
     assert (plain[:, 10:] == 2).all()
     assert set(np.unique(refined)) <= {0, 2}
     assert (refined[:, 12:] == 2).all()
@@ -197,3 +197,21 @@ def test_bad_input(attn: Callable[..., Any], model: str, pictures: Path, tmp_pat
             assert word in done.err
     with pytest.raises(ConfigError):
         open_predictor(model, PredictionConfig(classes=("nothing",)))
+
+
+def test_more_classes_than_a_mask_has_numbers(attn: Attn, pictures: Path, tmp_path: Path) -> None:
+    """The labels of the image are numbered then, and the answer says how."""
+    classes = tuple(f"class{number}" for number in range(1000))
+    model = tiny_bundle(tmp_path / "model", classes=classes)
+    out = tmp_path / "out"
+    wanted = ["--classes", "class7,class700,class999", "--threshold", "0.1"]
+    done = attn("predict", str(pictures / "a b.png"), "--model", str(model), "--out", str(out), *wanted, "--json")
+    (one,) = done.json["images"]
+    assert [label["value"] for label in one["labels"]] == [1, 2, 3]
+    assert {label["class"] for label in one["labels"]} == {"class7", "class700", "class999"}
+    mask = np.array(Image.open(out / "a_b" / "mask.png"))
+    for label in one["labels"]:
+        assert label["share"] == pytest.approx((mask == label["value"]).mean())
+    assert set(np.unique(mask)) - {0}
+    with pytest.raises(ConfigError, match="has 1 to 254 classes, as its masks, not 1000"):
+        tiny_segmenter(tmp_path / "segmenter", classes=classes)

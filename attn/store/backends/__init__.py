@@ -26,6 +26,6 @@ def connect(uri: str) -> Backend:
             raise StoreError(f"{uri!r} is no place for a store; write s3://bucket/prefix")
         return S3Backend(bucket, prefix.strip("/"))
     path = local_path(uri)
-    if not path or "://" in path:
+    if not path or "://" in path or "\0" in path:
         raise StoreError(f"{uri!r} is no place for a store; write a folder or s3://bucket/prefix")
     return LocalBackend(os.path.abspath(path))
