@@ -14,6 +14,7 @@ from attn.tracking.sqlite import sqlite_uri
 from services.access import read_tokens
 from services.api import create_app
 from services.own_token import claim_home, own_token
+from services.planning import warm_up
 from services.secrecy import add_secrets, cover_streams
 from services.server import run_server
 from services.supervisor import Supervisor
@@ -50,6 +51,11 @@ def serve(
         claim_home(home)
         table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
         supervisor = Supervisor(root, home, table, slots, ray_jobs, data_roots)
+
+        def begin() -> None:
+            supervisor.start()
+            warm_up()
+
         try:
             own = tokens is None and not no_token
             if own:
@@ -58,7 +64,7 @@ def serve(
             told = f"token {home / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
             run_server(
                 app, host, port, home / ADDRESS_FILE,
-                own_token=own, told=None if tokens else told, begin=supervisor.start,
+                own_token=own, told=None if tokens else told, begin=begin,
             )  # fmt: skip
         finally:
             supervisor.stop()

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,12 @@ def test_a_waiting_job_says_why_starts_by_priority_and_can_be_cancelled(api: Ser
 
 def test_a_killed_service_finds_its_job_and_a_killed_driver_is_told(serve: Serve) -> None:
     server = serve()
+    # What looks at submissions is there before the first, and imports as fast as anything else of this machine.
+    (warm,) = _forked(server)
+    assert warm.nice() == psutil.Process().nice()
     server.call("POST", "/jobs", {"id": "long", **ABSENT})
     server.until("long", "running")
+    assert _forked(server) == [warm]
     driver = _driver(server, "long")
     os.kill(driver.pid, signal.SIGSTOP)  # neither done nor gone, for as long as this test wants
     if sys.platform == "linux":  # answers give way to what is computed, and jobs do not
@@ -166,6 +171,17 @@ def test_tokens_have_roles_and_are_told_to_nobody(api: Server) -> None:
     assert ask("submit", "POST", "/jobs/roles/cancel?now=1") == 403
     assert ask("admin", "POST", "/jobs/roles/cancel?now=1") in (202, 409)
     api.until("roles", "cancelled", "failed")
+
+
+def _forked(server: Server) -> list[psutil.Process]:
+    """The processes that others are copies of, once there is one: their command lines come a moment after them."""
+    while True:
+        children = psutil.Process(server.process.pid).children()
+        found = [child for child in children if "multiprocessing.forkserver" in " ".join(child.cmdline())]
+        if found:
+            return found
+        assert server.process.poll() is None
+        time.sleep(0.05)
 
 
 def _driver(server: Server, job: str) -> psutil.Process:
