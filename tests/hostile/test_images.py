@@ -174,10 +174,9 @@ def test_a_long_narrow_image_becomes_no_enormous_input_or_picture() -> None:
 
 
 def test_a_mask_is_made_map_by_map_as_of_all_maps_at_once() -> None:
-    image = np.zeros((9, 11, 3), np.uint8)
     values = np.random.default_rng(1).integers(0, 5, (3, 9, 11)).astype(np.float32) / 4  # with many ties
     stack = np.stack([np.full((9, 11), 0.5, np.float32), *values])
     expected = np.array([0, 1, 3, 5])[stack.argmax(0)]
     np.testing.assert_array_equal(
-        mask_of_maps(dict(zip((0, 2, 4), values, strict=True)), image, threshold=0.5), expected
+        mask_of_maps(dict(zip((0, 2, 4), values, strict=True)), (9, 11), threshold=0.5), expected
     )
