@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Client", "connect"]
+__all__ = ["Client", "connect", "job_path", "quote"]
 
 import json
 import os
@@ -24,6 +24,7 @@ LARGEST_LOG, SHORT_PIECE, SHORT_PIECES = 1 << 30, 512 << 10, 64
 """What is read of a log that is not followed: so many bytes, and so many pieces of less than half of what the service
 gives at a time, so that one ends that grows as it is read."""
 LONGEST_ERROR = 4000
+LONGEST_ID = 100
 
 
 def connect(root: str, given: str | None) -> Client:
@@ -64,7 +65,7 @@ class Client:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """A job's status."""
-        return self.checked_job(self.get(f"/jobs/{quote(job_id)}"))
+        return self.checked_job(self.get(job_path(job_id)))
 
     def post_job(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The status of the job that something was asked for."""
@@ -92,7 +93,7 @@ class Client:
         lost, begun, short = None, offset, 0
         while True:
             try:
-                answer = self._call("GET", f"/jobs/{quote(job_id)}/log?offset={offset}")
+                answer = self._call("GET", f"{job_path(job_id)}/log?offset={offset}")
             except ContactLostError:
                 lost = lost or time.monotonic()
                 if not follow or time.monotonic() - lost > PATIENCE_SECONDS:
@@ -170,8 +171,22 @@ def _retry_after(answer: Answer) -> float | None:
     return float(given) + 0.1 if answer.status in (429, 503) and re.fullmatch("[0-9]{1,9}", given) else None
 
 
-def quote(job_id: str) -> str:
-    return urllib.parse.quote(job_id, safe="")
+def quote(text: str) -> str:
+    return urllib.parse.quote(text, safe="")
+
+
+def job_path(job_id: str) -> str:
+    """Where a service has a job.
+
+    Raises:
+        ConfigError: No job can have this name.
+    """
+    from jobs.run_folder import is_run_id
+
+    if not is_run_id(job_id):
+        shown = job_id if len(job_id) <= LONGEST_ID else f"{job_id[:LONGEST_ID]}..."
+        raise ConfigError(f"{shown!r} is no job's name: letters, digits, '.', '_' and '-', up to {LONGEST_ID}")
+    return f"/jobs/{job_id}"
 
 
 def _as_error(url: str, answer: Answer) -> AttnError:

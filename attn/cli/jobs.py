@@ -105,20 +105,20 @@ def cancel(
     service: Service = None,
 ) -> Result:
     """End a job; `attn resume` goes on from its last checkpoint."""
-    from attn.cli.client import connect, quote
+    from attn.cli.client import connect, job_path
 
     client = connect(root, service)
-    job = client.post_job(f"/jobs/{quote(run)}/cancel?now={str(now).lower()}")
+    job = client.post_job(f"{job_path(run)}/cancel?now={str(now).lower()}")
     job = client.wait(run) if wait else job
     return Result(job, _shown(job))
 
 
 def resume_there(run: str, root: str, service: str, wait: bool) -> Result:
     """`attn resume` of a service's job."""
-    from attn.cli.client import connect, quote
+    from attn.cli.client import connect, job_path
 
     client = connect(root, service)
-    return _result(client, client.post_job(f"/jobs/{quote(run)}/resume"), wait)
+    return _result(client, client.post_job(f"{job_path(run)}/resume"), wait)
 
 
 def list_there(root: str, service: str) -> list[dict[str, Any]]:

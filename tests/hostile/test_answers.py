@@ -207,6 +207,21 @@ def test_an_offset_beyond_any_file_is_refused(attn: Attn, offset: str) -> None:
     assert attn("logs", "a", f"--offset={offset}", "--service", "http://127.0.0.1:9").status == 2
 
 
+@pytest.mark.parametrize(
+    "run", ["../../etc/passwd", "..%2f..", "a/../b", "", "a b", "a\x1b[31m", "-a", "x" * 5000, "mlflow.db", "a?x"]
+)
+@pytest.mark.parametrize("command", [("logs",), ("logs", "-f"), ("status",), ("cancel",), ("resume",)])
+def test_a_name_that_no_job_has_is_asked_of_nobody(
+    attn: Attn, serve: Callable[[Reply], Fake], run: str, command: tuple[str, ...]
+) -> None:
+    server = serve(as_json)
+    done = attn(*command, "--service", server.url, "--", run)
+    assert (done.status, server.asked, done.err.count("error: ")) == (2, [], 1), done.err
+    assert "is no job's name: letters, digits" in done.err
+    assert len(done.err) < 400
+    assert "\x1b" not in done.err
+
+
 def test_a_port_where_nobody_listens_is_lost_contact(attn: Attn) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
