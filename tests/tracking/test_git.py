@@ -1,0 +1,32 @@
+"""What each run asks of Git writes nothing into the checkout, where somebody may commit at the same time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import attn
+from attn.tracking.environment import git_changes, git_commit
+
+
+def test_looking_for_changes_writes_nothing_into_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "attn" / "__init__.py"
+    source.parent.mkdir()
+    source.write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(attn, "__file__", str(source))
+    commit = git_commit()
+    os.utime(source, (0, 0))  # so that Git would like to note its new time
+    index = tmp_path / ".git" / "index"
+    before = index.read_bytes()
+    assert git_commit() == commit
+    assert index.read_bytes() == before
+    assert git_changes().patch == ""
+    source.write_text("changed = True\n")
+    assert git_commit() == f"{commit}+changes"
+    assert "changed = True" in git_changes().patch
