@@ -2,7 +2,7 @@
 
 That import takes 2 seconds of a core in every process that trains, and nothing here is compiled. PyTorch has no setting
 for it. Its hooks are decorators, and what they decorate is used as it is; if a later PyTorch decorates otherwise, the
-compiler is imported again, and nothing else changes.
+compiler is imported again, and nothing else changes. Several workers still import it: `DistributedDataParallel` does.
 """
 
 from __future__ import annotations
