@@ -37,6 +37,8 @@ AT_ONCE = 2
 """Submissions that are looked at at a time."""
 START_SECONDS = 300.0
 """The first process imports PyTorch, which takes minutes on a machine that computes something else."""
+BEGIN_SECONDS = 60.0
+"""Until a copy of that process says that it has begun."""
 END_SECONDS = 10.0
 """Until the end of a process that was killed is known."""
 ANSWER_BYTES = 8 << 20
@@ -142,7 +144,7 @@ class Planner:
         """What a process says, as JSON: it may have been led to anything, and nothing of it is unpickled here."""
         limits = self.limits
         try:
-            if _read(answers, START_SECONDS, len(BEGUN)) is None:
+            if _read(answers, BEGIN_SECONDS, len(BEGUN)) is None:
                 raise PlanningError("the service could not begin to look at it: its machine is too busy; try again")
             said = _read(answers, limits.seconds, ANSWER_BYTES)
             if said is None:

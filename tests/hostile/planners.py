@@ -23,6 +23,10 @@ def exits(answers: Any, *given: object) -> None:
     os._exit(3)
 
 
+def never_begins(answers: Any, *given: object) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def killed(answers: Any, *given: object) -> None:
     say(answers, BEGUN + LINE[:5])
     os.kill(os.getpid(), signal.SIGKILL)

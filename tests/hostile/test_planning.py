@@ -31,6 +31,7 @@ SHORT = Limits(seconds=1.5)
     [
         (planners.nothing, PlanningError, "ended without an answer"),
         (planners.exits, PlanningError, "ended without an answer"),
+        (planners.never_begins, PlanningError, "could not begin"),
         (planners.killed, PlanningError, "ended by SIGKILL"),
         (planners.told_to_end, PlanningError, "ended by SIGTERM"),
         (planners.crashes, RefusedError, "ended by SIGSEGV"),
@@ -50,6 +51,8 @@ def test_whatever_becomes_of_it_is_one_error(
 ) -> None:
     planner = Planner(str(tmp_path), limits=SHORT)
     monkeypatch.setattr(planning, "_look", look)
+    if look is planners.never_begins:
+        monkeypatch.setattr(planning, "BEGIN_SECONDS", 0.5)
     with pytest.raises(error, match=said):
         planner.check(ASKED)
     assert server().children() == []
