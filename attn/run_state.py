@@ -44,6 +44,7 @@ class _RunState(BaseModel):
     epoch: Count | None = None
     step: Count | None = None
     number: Count | None = None
+    attempts: Count | dict[str, Count] | None = None  # of a run, or of each stage of a pipeline
     metrics: dict[str, float | None] | None = None
     values: dict[str, Any] | None = None
     stages: dict[str, _Stage] | None = None

@@ -24,6 +24,7 @@ from jobs.process_identity import created_about, is_running, process_identity
 from jobs.progress import Channel, ProgressFile, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
+from jobs.storage import newest_checkpoint_name
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
@@ -81,6 +82,11 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
             print(f"what its record lacks could not be sent: {error}", file=sys.stderr)
         return kind.finish(config, _result(folder, state), address)
     check_ended(folder, state)
+    if state.get("epoch") and not newest_checkpoint_name(folder):
+        raise RunError(
+            f"run {folder.run_id!r} has come to epoch {state['epoch']}, and {folder.path('checkpoints')} names no "
+            "checkpoint of it: put that folder back, or begin a new run"
+        )
     folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
     return kind.finish(config, _train(config, folder, address), address)
 

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from attn.config.recipes import load_config
+from attn.config.resolve import dump_config
 from attn.config.train import TrainConfig
+from attn.errors import RunError
 from jobs import train
 from jobs.cancellation import checkpoint_on_sigterm
 from jobs.progress import Channel
+from jobs.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(1)])
@@ -43,3 +46,21 @@ def test_a_run_told_to_end_in_its_last_step_is_cancelled() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         last_step()
+
+
+@pytest.mark.parametrize("attempts", ["x", -1, 1.5, [1]])
+def test_a_count_of_attempts_that_is_none_is_one_error(tmp_path: Path, attempts: object) -> None:
+    folder = RunFolder(str(tmp_path), "r")
+    folder.write("run.json", json.dumps({"id": "r", "kind": "train", "state": "failed", "attempts": attempts}))
+    with pytest.raises(RunError, match=r"r/run\.json is damaged and says nothing of the run: attempts"):
+        train.resume(str(tmp_path / "r"))
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "r")
+    config = load_config(TrainConfig, "scenes_grad_cam", [f"root={tmp_path}", "tracking.enabled=false"])
+    folder.write("config.yaml", dump_config(config))
+    folder.update(kind="train", state="failed", epoch=3)
+    with pytest.raises(RunError, match="has come to epoch 3, and .*r/checkpoints names no checkpoint of it"):
+        train.resume(str(tmp_path / "r"))
+    assert folder.state()["state"] == "failed"
