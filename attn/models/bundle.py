@@ -41,6 +41,7 @@ from attn.models.description import (
     task_of,
 )
 from attn.models.network import ModelConfig, Network
+from attn.models.shapes import shapes_only
 from attn.models.usage import usage
 from attn.models.weights import check_finite
 from attn.run_state import BROKEN, parse_run_state
@@ -206,7 +207,7 @@ def build_with_weights(build: Callable[[], N], folder: Path) -> N:
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{weights} holds something else than tensors: a state dict is expected")
-    with describing(folder), torch.device("meta"):
+    with describing(folder), shapes_only():
         shapes = {name: value.shape for name, value in build().state_dict().items()}
     wrong = [f"{name} is missing" for name in shapes if name not in state]
     wrong += [f"{name!r} is unknown" for name in state if name not in shapes]

@@ -7,6 +7,7 @@ __all__ = ["MapSize"]
 import torch
 
 from attn.models.network import ModelConfig, Network
+from attn.models.shapes import shapes_only
 
 
 class MapSize:
@@ -31,6 +32,6 @@ class MapSize:
 
     def _shapes(self) -> Network:
         if self._network is None:
-            with torch.device("meta"):
+            with shapes_only():
                 self._network = Network(self.model, 1, (self.layer,)).requires_grad_(False).eval()
         return self._network
