@@ -23,7 +23,8 @@ class MapSize:
 
     def __call__(self, size: tuple[int, int]) -> tuple[int, int]:
         if size not in self._known:
-            features = self._shapes()(torch.empty(1, 3, *size, device="meta")).features[self.layer]
+            with shapes_only():
+                features = self._shapes().features(torch.empty(1, 3, *size))[self.layer]
             self._known[size] = (features.shape[2], features.shape[3])
         return self._known[size]
 
@@ -32,6 +33,5 @@ class MapSize:
 
     def _shapes(self) -> Network:
         if self._network is None:
-            with shapes_only():
-                self._network = Network(self.model, 1, (self.layer,)).requires_grad_(False).eval()
+            self._network = Network(self.model, 1, (self.layer,)).requires_grad_(False).eval()
         return self._network

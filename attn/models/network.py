@@ -158,17 +158,21 @@ class Network(nn.Module):
             update_statistics: False leaves batch normalisation's running statistics as they are.
         """
         with nullcontext() if update_statistics else frozen_statistics(self):
-            exposed: dict[str, Tensor] = {}
-            x = images_BCHW
-            for stage, modules in self.backbone.stages().items():
-                for module in modules:
-                    x = module(x)
-                if stage in self._exposed:
-                    x = _in_graph(x)
-                    exposed |= dict.fromkeys(self._exposed[stage], x)
-            scores = self.head.score(_in_graph(self.head.before(x)))
-        features = exposed | {"last": scores.features}
-        return Output(scores.logits, features, scores.class_maps, scores.linear_weight)
+            features = self.features(images_BCHW)
+            scores = self.head.score(features["last"])
+        return Output(scores.logits, features | {"last": scores.features}, scores.class_maps, scores.linear_weight)
+
+    def features(self, images_BCHW: Tensor) -> dict[str, Tensor]:
+        """The exposed features and `last`, without scores."""
+        exposed: dict[str, Tensor] = {}
+        x = images_BCHW
+        for stage, modules in self.backbone.stages().items():
+            for module in modules:
+                x = module(x)
+            if stage in self._exposed:
+                x = _in_graph(x)
+                exposed |= dict.fromkeys(self._exposed[stage], x)
+        return exposed | {"last": _in_graph(self.head.before(x))}
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; frozen parts stay in evaluation mode."""

@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-RANDOM = (torch.Tensor.normal_, torch.Tensor.uniform_)
-"""Some of `torch.nn.init` is not asked about, but calls these."""
+SAME_SHAPE = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.functional.batch_norm, torch.batch_norm)
+"""What gives the shape of its first argument. Some of `torch.nn.init` is not seen here, and calls the first two."""
 
 
 @contextlib.contextmanager
 def shapes_only() -> Generator[None]:
-    """Within, modules that are built have parameters with a shape and no values.
+    """Within, modules have parameters with a shape and no values, and give tensors with a shape and no values.
 
-    Their initialisation is left out: for the meta device PyTorch imports its compiler to draw the random numbers that
-    are then thrown away, which takes seconds.
+    Initialisation and batch normalisation are left out: on the meta device PyTorch does them by way of its compiler,
+    whose import takes seconds.
     """
-    with torch.device("meta"), _Uninitialized():
+    with torch.device("meta"), _ShapesOnly():
         yield
 
 
-class _Uninitialized(TorchFunctionMode):
+class _ShapesOnly(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -35,6 +35,6 @@ class _Uninitialized(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         named = dict(kwargs or {})
-        if func in RANDOM or getattr(func, "__module__", None) == torch.nn.init.__name__:
+        if func in SAME_SHAPE or getattr(func, "__module__", None) == torch.nn.init.__name__:
             return args[0] if args else named["tensor"]
         return func(*args, **named)
