@@ -60,7 +60,7 @@ def watch_training() -> None:
     from attn.tracking.mlflow_tracker import MlflowTracker
     from attn.training.run_parts import RunParts
     from attn.training.trainer import Trainer
-    from jobs import train, worker
+    from jobs import worker
 
     watch(TrainConfig, "build_parts", "data and network")
     watch(Trainer, "__init__", "data and network")
@@ -70,7 +70,6 @@ def watch_training() -> None:
     watch(Trainer, "_report_epoch", "checkpoint and report")
     watch(Trainer, "_save", "checkpoint and report")
     watch(worker, "attach", "tracking")
-    watch(train, "terminate", "tracking")
     for method in ("log_metrics", "flush"):
         watch(MlflowTracker, method, "tracking")
 
@@ -103,6 +102,7 @@ def timed_trial(folder: str, *, here: bool) -> type:
 
     class Timed(Trial):
         def setup(self, config: dict[str, Any]) -> None:
+            from attn.tracking.kept_tracker import KeptTracker
             from jobs import classifier, train, trial, trial_training, worker
 
             os.environ[FOLDER] = folder
@@ -110,7 +110,7 @@ def timed_trial(folder: str, *, here: bool) -> type:
             trial.in_one_process = lambda config: here
             worker.train_worker = timed_worker(folder)
             watch(trial_training.TrialReporter, "__init__", "tracking")
-            watch(trial, "close_run", "closing")
+            watch(KeptTracker, "terminate", "closing")
             watch(trial, "export_model", "model")
             watch(train, "export_model", "model")
             watch(train, "_fit", "Ray Train")

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["resume", "run"]
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from attn.config.resolve import dump_config
 from attn.data.source import Source
 from attn.data.view import SourceView
-from attn.errors import ConfigError, DataError
+from attn.errors import ConfigError, DataError, TrackingError
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
 from attn.pictures.preview import looked_at, spread
-from attn.tracking import attach, create_run
+from jobs.lifecycle import begin_run, claim, warned
 from jobs.models import data_name
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.subjects import ModelSubject, StoreSubject, Subject, open_subject
@@ -27,7 +26,9 @@ from jobs.visual_confusion import ConfusionSubject, confusion_picture
 FILE = "comparison.png"
 
 
-def run(targets: Mapping[str, str], overrides: list[str], *, confusion: bool = False) -> dict[str, Any]:
+def run(
+    targets: Mapping[str, str], overrides: list[str], *, confusion: bool = False, run_id: str | None = None
+) -> dict[str, Any]:
     """Draw one row a model and one column an (image, class), the images on top and their masks at the bottom.
 
     Args:
@@ -35,6 +36,7 @@ def run(targets: Mapping[str, str], overrides: list[str], *, confusion: bool = F
         overrides: `a.b=value`, over the data of each; `panels` says how many images are drawn, spread over the data.
         confusion: Draw for each image and model the maps of its classes and of the class that it is most easily
             mistaken for instead, at two layers (`attn.pictures.confusion`).
+        run_id: Name of the job's folder; what lies there of an interrupted one is written again.
 
     Returns:
         `run_id`, `folder`, `picture`, `images` by name, `tracking_run`; with `confusion` also `overlap`: by model and
@@ -45,7 +47,6 @@ def run(targets: Mapping[str, str], overrides: list[str], *, confusion: bool = F
     """
     if not targets:
         raise ConfigError("nothing to compare: name at least one trained model or map store")
-    started = time.time()
     subjects = {title: open_subject(target, overrides) for title, target in targets.items()}
     first_title, first = next(iter(subjects.items()))
     images = spread(first.source.records, first.config.panels)
@@ -56,37 +57,42 @@ def run(targets: Mapping[str, str], overrides: list[str], *, confusion: bool = F
             raise DataError(f"{title} is on other images than {first_title}: give the same data.* for all of them")
     confused = {title: ConfusionSubject.of(title, subject) for title, subject in subjects.items()} if confusion else {}
     config = first.config
-    folder = RunFolder(config.root, new_run_id("compare"))
-    tracking_run = create_run(config.tracking, config.root, folder.run_id, config, tags={"attn.compared": str(targets)})
-    folder.update(kind="compare", state="running", started=started, tracking_run=tracking_run, compared=dict(targets))
-    tracker = attach(config.tracking, config.root, tracking_run)
+    folder = RunFolder(config.root, run_id or new_run_id("compare"))
+    claim(folder, "compare", again=True)
+    text = dump_config(config, f"The resolved config of {first_title} in the comparison {folder.run_id}.")
     found: dict[str, Any] = {}
-    try:
+    tags, fields = (
+        {"attn.compared": str(targets)},
+        {"compared": dict(targets), "overrides": overrides, "confusion": confusion},
+    )
+    with begin_run("compare", config, folder, recorded=config, text=text, tags=tags, fields=fields) as live:
         subtitle = f"{data_name(config.data)} {config.data.split}; outline: the object"
         if confused:
             picture, overlap = confusion_picture(confused, images, subtitle)
             found["overlap"] = overlap
-            tracker.log_text("overlap.json", json.dumps(overlap, indent=1))
         else:
             picture = _picture({title: _look(subject, images) for title, subject in subjects.items()}, subtitle)
         folder.write(FILE, picture.png())
-        if tracking_run is not None and folder.is_local:
-            tracker.log_files(Path(folder.path(FILE)))
-    except BaseException as error:
-        state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        folder.update(state=state, ended=time.time(), error=str(error))
-        tracker.terminate(state)
-        raise
-    folder.update(state="done", ended=time.time(), **found)
-    tracker.terminate("done")
+        live.outputs |= found
+        with warned("the picture could not be recorded", TrackingError):
+            if confused:
+                live.tracker.log_text("overlap.json", json.dumps(found["overlap"], indent=1))
+            live.tracker.log_picture(FILE, picture.pixels)
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,
         "picture": folder.path(FILE),
         "images": [first.source.records[index].image_id for index in images],
-        "tracking_run": tracking_run,
+        "tracking_run": live.tracking_run,
         **found,
     }
+
+
+def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+    """Draw again what was interrupted."""
+    state = folder.state()
+    overrides = [*state.get("overrides", []), f"root={folder.root}"]
+    return run(state["compared"], overrides, confusion=bool(state.get("confusion")), run_id=folder.run_id)
 
 
 def _look(subject: Subject, images: list[int]) -> list[Looked]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["run", "table"]
+__all__ = ["resume", "run", "table"]
 
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from attn.config.resolve import dump_config
+from attn.config.resolve import dump_config, resolve
 from attn.config.segment import SegmentConfig
 from attn.data.source import Source
-from attn.errors import ConfigError
+from attn.errors import ConfigError, TrackingError
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
+from jobs.lifecycle import begin_run, claim, warned
 from jobs.run_folder import RunFolder, new_run_id
-from jobs.segmenter import CUES, cue_score, map_source
+from jobs.segmenter import CUES, cue_score, map_source, record_cues
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +34,8 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
 
     Returns:
-        `run_id`, `folder` (of the PNGs), `report`, `score`, `seconds`; with a sweep `best` thresholds and the `grid`.
+        `run_id`, `folder` (of the PNGs), `report`, `score`, `tracking_run`, `seconds`; with a sweep `best` thresholds
+        and the `grid`.
 
     Raises:
         ConfigError: The config's labels are not made of maps.
@@ -41,26 +43,41 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
     """
     if not isinstance(config.labels, CueLabels):
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
-    started, clock = time.time(), time.monotonic()
+    clock = time.monotonic()
     folder = RunFolder(config.root, run_id or new_run_id("cues"))
+    claim(folder, "cues", again=True)
     source, found = config.data.build(), dict[str, Any]()
-    with map_source(config, config.labels) as maps:
-        report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
-        if sweep:
-            found = _swept(source, maps, config.labels, report)
-    score = cue_score(config, source, report)
-    folder.write("config.yaml", dump_config(config, f"The resolved config of the cues {folder.run_id}."))
-    folder.update(kind="cues", state="done", started=started, ended=time.time(), cues={"digest": report.digest})
-    if score is not None:
-        folder.write(f"{CUES}/score.json", score.to_json())
+    text = dump_config(config, f"The resolved config of the cues {folder.run_id}.")
+    fields, data = {"sweep": sweep}, source.fingerprint()
+    with begin_run("cues", config, folder, recorded=config, text=text, data=data, fields=fields) as live:
+        with map_source(config, config.labels) as maps:
+            report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
+            if sweep:
+                found = _swept(source, maps, config.labels, report)
+        score = cue_score(config, source, report)
+        if score is not None:
+            folder.write(f"{CUES}/score.json", score.to_json())
+        quality = report.quality.figures() if report.quality else {}
+        live.outputs |= {"cues": {"digest": report.digest, **quality}, "metrics": quality}
+        with warned("the cues could not be recorded", TrackingError):
+            record_cues(live.tracker, report)
     return {
         "run_id": folder.run_id,
         "folder": folder.path(CUES),
         "report": report.to_json(),
         "score": None if score is None else json.loads(score.to_json()),
         **found,
+        "tracking_run": live.tracking_run,
         "seconds": round(time.monotonic() - clock, 1),
     }
+
+
+def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+    """Make again what was interrupted."""
+    config = resolve(
+        SegmentConfig, folder.read_text("config.yaml"), folder.path("config.yaml"), [f"root={folder.root}"]
+    )
+    return run(config, sweep=bool(folder.state().get("sweep")), run_id=folder.run_id)
 
 
 def table(result: dict[str, Any]) -> Table:

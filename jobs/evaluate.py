@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-__all__ = ["run", "score", "table", "warned"]
+__all__ = ["resume", "run", "score", "table"]
 
-import contextlib
 import csv
 import io
 import json
-import sys
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.resolve import dump_config
 from attn.data.names import file_stem
-from attn.errors import AttnError, TrackingError
+from attn.errors import TrackingError
 from attn.evaluation.evaluate import Evaluation
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.curve import threshold_curves
 from attn.pictures.panel import Looked, panel, sheet
 from attn.pictures.preview import looked_at, spread
-from attn.tracking import Tracker, add_scores, attach, create_run
+from attn.tracking import Tracker, add_scores
+from jobs.lifecycle import begin_run, claim, resolved_overrides, warned
 from jobs.models import data_name
-from jobs.origin import record_origin
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.subjects import Subject, open_subject
 
@@ -68,39 +65,28 @@ def run(target: str, overrides: list[str], *, run_id: str | None = None) -> dict
 
 def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tuple[dict[str, Any], list[Looked]]:
     """As `run`, and the images that were drawn with their maps."""
-    started, clock = time.time(), time.monotonic()
+    clock = time.monotonic()
     subject = open_subject(target, overrides)
     config = subject.config
     folder = RunFolder(config.root, run_id or new_run_id("evaluate"))
+    claim(folder, "evaluate", again=True)
     named = "maps" if "maps" in subject.described else "model"
     tags = {f"attn.{named}": target}
     weights = subject.described.get("weights")
     tags |= {"attn.weights": weights} if weights else {}
-    tracking_run = create_run(config.tracking, config.root, folder.run_id, config, tags=tags)
     told = {
         name: subject.described[name] for name in ("model", "weights", "maps", "version") if name in subject.described
     }
-    folder.update(kind="evaluate", state="running", started=started, tracking_run=tracking_run, **told)
-    folder.write("config.yaml", dump_config(config, f"The resolved config of the evaluation of {target}."))
-    record_origin(folder)
-    tracker = attach(config.tracking, config.root, tracking_run)
-    try:
+    text = dump_config(config, f"The resolved config of the evaluation of {target}.")
+    fields = {**told, "target": target}
+    with begin_run("evaluate", config, folder, recorded=config, text=text, tags=tags, fields=fields) as live:
         evaluation, looked = _evaluate(subject)
         _write(folder, evaluation, looked, subject.described)
+        live.outputs["metrics"] = evaluation.metrics()
         with warned("the scores could not be recorded", TrackingError):
-            _record(tracker, folder, evaluation)
+            _record(live.tracker, folder, evaluation)
             if weights:
-                add_scores(config.tracking, config.root, tracking_run, weights, evaluation.scores.values())
-    except BaseException as error:
-        state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        with warned("the evaluation's end could not be recorded", AttnError):  # must not hide what ended it
-            folder.update(state=state, ended=time.time(), error=str(error))
-        with warned("the evaluation's end could not be recorded", AttnError):
-            tracker.terminate(state)
-        raise
-    folder.update(state="done", ended=time.time(), metrics=evaluation.metrics())
-    with warned("the evaluation's end could not be recorded", TrackingError):
-        tracker.terminate("done")
+                add_scores(config.tracking, config.root, live.tracking_run, weights, evaluation.scores.values())
     result = {
         "run_id": folder.run_id,
         "folder": folder.uri,
@@ -112,10 +98,15 @@ def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tu
         "protocols": {name: score.hash for name, score in evaluation.scores.items()},
         "notes": list(evaluation.notes),
         "per_class": evaluation.table(),
-        "tracking_run": tracking_run,
+        "tracking_run": live.tracking_run,
         "seconds": round(time.monotonic() - clock, 1),
     }
     return result, looked
+
+
+def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+    """Score again what was interrupted, by the config that it began with."""
+    return run(str(folder.state()["target"]), resolved_overrides(folder), run_id=folder.run_id)
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -140,15 +131,6 @@ def table(result: dict[str, Any]) -> Table:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-@contextlib.contextmanager
-def warned(what: str, kind: type[AttnError]) -> Generator[None]:
-    """Within, an error of a kind becomes a line on stderr."""
-    try:
-        yield
-    except kind as error:
-        print(f"{what}: {error}", file=sys.stderr)
 
 
 def _evaluate(subject: Subject) -> tuple[Evaluation, list[Looked]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["resume", "run"]
 
 import json
 import time
@@ -34,6 +34,7 @@ from attn.models.map_size import MapSize
 from attn.segmentation.device import choose_device
 from attn.store import DeltaRef, Session, Writer
 from attn.training.inputs import check_input
+from jobs.lifecycle import begin_run, claim, resolved_overrides
 from jobs.models import open_model, resize_text
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -57,34 +58,37 @@ def run(model: str, overrides: list[str], *, run_id: str | None = None, address:
             this machine as the config asks for.
 
     Returns:
-        `run_id`, `folder`, `model`, `images`, `maps`, `predictions` (file), `notes`, `seconds`; and `store` and
-        `store_version`, or `png` (folder).
+        `run_id`, `folder`, `model`, `images`, `maps`, `predictions` (file), `notes`, `tracking_run`, `seconds`; and
+        `store` and `store_version`, or `png` (folder).
 
     Raises:
         AttnError: Model, config and data do not fit, or the place cannot be written; the text says where.
     """
-    started, clock = time.time(), time.monotonic()
+    clock = time.monotonic()
     with open_model(model, overrides) as bundle:
         config = resolve_config(bundle, overrides, f"{model}: config.yaml")
     job = _job(bundle, config)
     chunks = _chunks(config, len(job.source.records), on_cluster=address is not None)
     folder = RunFolder(config.root, run_id or new_run_id("maps"))
-    folder.update(kind="maps", state="running", started=started, model=model)
-    folder.write("config.yaml", dump_config(config, f"The resolved config of the maps of {model}."))
-    try:
+    claim(folder, "maps", again=True)
+    text = dump_config(config, f"The resolved config of the maps of {model}.")
+    tags, fields = {"attn.model": model, "attn.weights": bundle.sha256}, {"model": model, "target": model}
+    with begin_run("maps", config, folder, recorded=config, text=text, tags=tags, fields=fields) as live:
         result = _write(job, chunks, folder, model, address)
-    except BaseException as error:
-        state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        folder.update(state=state, ended=time.time(), error=str(error))
-        raise
-    folder.update(state="done", ended=time.time(), **result)
+        live.outputs |= result
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,
         "model": model,
         **result,
+        "tracking_run": live.tracking_run,
         "seconds": round(time.monotonic() - clock, 1),
     }
+
+
+def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+    """Write again what was interrupted, by the config that it began with."""
+    return run(str(folder.state()["target"]), resolved_overrides(folder), run_id=folder.run_id, address=address)
 
 
 def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> MapsConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["crfs", "on_device", "run", "table"]
+__all__ = ["crfs", "on_device", "resume", "run", "table"]
 
 import contextlib
 import csv
@@ -26,7 +26,7 @@ from attn.data.classes import check_classes
 from attn.data.names import file_stem
 from attn.data.sample import Example, Record
 from attn.data.source import Source, fingerprint
-from attn.errors import AttnError, DataError, RunError, TrackingError
+from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.score import Protocol, Score
 from attn.pictures.preview import spread
@@ -38,9 +38,8 @@ from attn.segmentation.labels import CUES_FILE, FileLabels, read_labels
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig, Prediction, predict
-from attn.tracking import attach, create_run
 from jobs.crf_tasks import RayCrfPool
-from jobs.evaluate import warned
+from jobs.lifecycle import begin_run, claim, resolved_overrides, warned
 from jobs.models import SCORED_SPLIT, data_name, masks_name, open_model, scored_data
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -79,7 +78,7 @@ def run(
     Raises:
         AttnError: Network, config and data do not fit; the text says where.
     """
-    started, clock = time.time(), time.monotonic()
+    clock = time.monotonic()
     with open_model(model, overrides, load_segmenter) as segmenter:
         config = resolve_config(segmenter, overrides, f"{model}: config.yaml")
     source = config.data.build(labels=False)
@@ -89,30 +88,23 @@ def run(
     folder = RunFolder(config.root, run_id or new_run_id("masks"))
     if voc_submission and not folder.is_local:
         raise RunError("--voc-submission makes an archive on this machine: set root to a local folder")
-    tracking_run = create_run(config.tracking, config.root, folder.run_id, config, tags={"attn.model": model})
-    folder.update(kind="masks", state="running", started=started, model=model, tracking_run=tracking_run)
-    folder.write("config.yaml", dump_config(config, f"The resolved config of the masks of {model}."))
-    tracker = attach(config.tracking, config.root, tracking_run)
+    claim(folder, "masks", again=True)
     where = SUBMISSION.format(split=Path(config.data.split).stem) if voc_submission else "masks"
-    try:
+    text = dump_config(config, f"The resolved config of the masks of {model}.")
+    fields = {"model": model, "target": model, "voc_submission": voc_submission}
+    with begin_run(
+        "masks", config, folder, recorded=config, text=text, tags={"attn.model": model}, fields=fields
+    ) as live:
         made = _predict(segmenter, source, config, folder, where, address)
         scores = made.scores(config, source, masks_name(config.data))
+        metrics = {name: score.value for name, score in scores.items()}
         _write(folder, made, scores, source.classes)
         archive = _archive(folder) if voc_submission else None
+        live.outputs["metrics"] = metrics
         with warned("the scores could not be recorded", TrackingError):
-            tracker.log_metrics({name: score.value for name, score in scores.items()}, 0)
-            tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in scores.items()})
-            tracker.log_text("scores.json", folder.read_text("scores.json"))
-    except BaseException as error:
-        state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        with warned("the end could not be recorded", AttnError):  # must not hide what ended it
-            folder.update(state=state, ended=time.time(), error=str(error))
-            tracker.terminate(state)
-        raise
-    metrics = {name: score.value for name, score in scores.items()}
-    folder.update(state="done", ended=time.time(), metrics=metrics)
-    with warned("the end could not be recorded", TrackingError):
-        tracker.terminate("done")
+            live.tracker.log_metrics(metrics, 0)
+            live.tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in scores.items()})
+            live.tracker.log_text("scores.json", folder.read_text("scores.json"))
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,
@@ -126,9 +118,16 @@ def run(
         "protocols": {name: score.hash for name, score in scores.items()},
         "notes": made.notes(),
         "per_class": made.rows(scores, source.classes),
-        "tracking_run": tracking_run,
+        "tracking_run": live.tracking_run,
         "seconds": round(time.monotonic() - clock, 1),
     }
+
+
+def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+    """Make again what was interrupted, by the config that it began with."""
+    state, overrides = folder.state(), resolved_overrides(folder)
+    submission = bool(state.get("voc_submission"))
+    return run(str(state["target"]), overrides, voc_submission=submission, run_id=folder.run_id, address=address)
 
 
 def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> PredictConfig:

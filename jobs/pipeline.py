@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import time
+from collections.abc import Generator
 from typing import Any
 
 from rich.console import Console
@@ -23,16 +24,15 @@ from attn.data.classes import check_classes
 from attn.data.content import Part, content
 from attn.data.files import list_folders
 from attn.data.source import Source, SourceConfig
-from attn.errors import AttnError, ConfigError, RunError
+from attn.errors import ConfigError, RunError, TrackingError
 from attn.parsing import load_json
-from attn.tracking import attach, children_of, create_run
+from attn.tracking import children_of
 from attn.training.inputs import check_inputs
 from attn.training.run_parts import overlap_notices
-from jobs.origin import record_origin
+from jobs.lifecycle import LiveRun, begin_run, claim, continue_run, warned
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.stages import Stage, Work, intact, stages_of
-from jobs.train import check_ended, close_run, process_marks
 
 RECORD = "stage.json"
 """In a stage's folder, once it is done: its inputs, and what it has left."""
@@ -67,7 +67,7 @@ def run(
         RunError: The id is taken by another kind of run, or the pipeline is running.
         AttnError: What a stage raises.
     """
-    begun, clock, stages = time.time(), time.monotonic(), stages_of(config)
+    clock, stages = time.monotonic(), stages_of(config)
     if start is not None and start not in stages:
         raise ConfigError(f"--from {start}: this pipeline has the stages {', '.join(stages)}")
     folder = RunFolder(config.root, run_id or new_run_id(config.title))
@@ -79,22 +79,13 @@ def run(
     if start is not None:
         names = list(stages)
         again = names[names.index(start) :]
-    tracking_run = _begin(config, folder, state)
-    record_origin(folder, data=data.of(config.data).fingerprint())
-    times = {"started": state.get("started", begun), "resumed": begun, "ended": None, "error": None}
-    folder.update(kind="pipeline", state="running", tracking_run=tracking_run, again=again, **times, **process_marks())
-    pipeline = _Pipeline(config, folder, attempts, again, data, address, of_others)
-    try:
-        with children_of(tracking_run):
+    with _live(config, folder, state, data.of(config.data).fingerprint(), again) as live:
+        pipeline = _Pipeline(config, live, attempts, again, data, address, of_others)
+        with children_of(live.tracking_run):
             pipeline.run(stages)
-    except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
-        _close(config, folder, "cancelled")
-        raise folder.cancelled() from None
-    except BaseException as error:
-        _close(config, folder, "failed", error=str(error))
-        raise
-    scores = _scores(pipeline.made)
-    _close(config, folder, "done", scores=scores, metrics=scores)
+        scores = _scores(pipeline.made)
+        live.tracker.log_metrics(scores, 0)
+        live.outputs |= {"scores": scores, "metrics": scores}
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,
@@ -102,7 +93,7 @@ def run(
         "model": pipeline.made["segment"]["model"],
         "masks": pipeline.made["evaluation"]["masks"],
         "stages": pipeline.told,
-        "tracking_run": tracking_run,
+        "tracking_run": live.tracking_run,
         "seconds": round(time.monotonic() - clock, 1),
     }
 
@@ -173,14 +164,15 @@ class _Pipeline:
     def __init__(
         self,
         config: PipelineConfig,
-        folder: RunFolder,
+        live: LiveRun,
         attempts: dict[str, int],
         again: list[str],
         data: _Data,
         address: str | None,
         of_others: bool,
     ) -> None:
-        self.config, self.folder, self.data, self.address = config, folder, data, address
+        self.config, self.live, self.data, self.address = config, live, data, address
+        self.folder = live.folder
         self.attempts, self.again, self.of_others = attempts, again, of_others
         self.made: dict[str, dict[str, Any]] = {}
         self.told: dict[str, dict[str, Any]] = {}
@@ -241,6 +233,8 @@ class _Pipeline:
         self._say(name, ": ".join(filter(None, (how, stage.told(found["outputs"])))))
         fields = {"run_id": folder.run_id, "folder": folder.uri, "reused": reused, "seconds": found["seconds"]}
         self.told[name] = {**fields, "state": "done"}
+        with warned("a stage could not be recorded", TrackingError):
+            self.live.tracker.set_tags({f"attn.stage.{name}": folder.run_id})
         self.folder.update(stages=self.told, attempts=self.attempts, again=self.again)
 
     def _say(self, name: str, text: str) -> None:
@@ -265,21 +259,23 @@ def _claimed(folder: RunFolder) -> dict[str, Any]:
         raise RunError(
             f"run id {folder.run_id!r} is too long for a pipeline, whose stages add to it: {LONGEST_ID} at most"
         )
-    state = folder.state() if folder.exists() else {}
-    if state and state.get("kind") != "pipeline":
-        raise RunError(f"run {folder.run_id!r} is there already and no pipeline: choose another --run-id")
-    check_ended(folder, state)
-    return state
+    return claim(folder, "pipeline", again=True)
 
 
-def _begin(config: PipelineConfig, folder: RunFolder, state: dict[str, Any]) -> str | None:
+@contextlib.contextmanager
+def _live(
+    config: PipelineConfig, folder: RunFolder, state: dict[str, Any], data: str, again: list[str]
+) -> Generator[LiveRun]:
     """Keep the config; the record goes on where it is the same, and is a new one where it is another."""
     text = config_of(config, folder)
-    same = bool(state) and folder.exists("config.yaml") and folder.read_text("config.yaml") == text
-    known = state.get("tracking_run") if same else None
-    tracking_run = known or create_run(config.tracking, config.root, folder.run_id, config)
-    folder.write("config.yaml", text)
-    return tracking_run
+    if state and folder.exists("config.yaml") and folder.read_text("config.yaml") == text:
+        with continue_run(config, folder, fields={"again": again}) as live:
+            yield live
+        return
+    kept = {name: state[name] for name in ("attempts", "stages") if name in state}
+    fields = {**kept, "again": again}
+    with begin_run("pipeline", config, folder, recorded=config, text=text, data=data, fields=fields) as live:
+        yield live
 
 
 def config_of(config: PipelineConfig, folder: RunFolder) -> str:
@@ -292,17 +288,6 @@ def config_of(config: PipelineConfig, folder: RunFolder) -> str:
 def _scores(made: dict[str, dict[str, Any]]) -> dict[str, float]:
     quality = made["cues"]["quality"]
     return made["evaluation"]["scores"] | {f"cue_{name}": value for name, value in quality.items()}
-
-
-def _close(config: PipelineConfig, folder: RunFolder, state: str, **fields: Any) -> None:
-    with contextlib.suppress(AttnError):
-        kept = folder.state()
-        tracker = attach(config.tracking, config.root, kept.get("tracking_run"))
-        tracker.log_metrics(fields.get("scores", {}), 0)
-        stages = kept.get("stages") or {}
-        tracker.set_tags({f"attn.stage.{name}": stage["run_id"] for name, stage in stages.items()})
-        tracker.flush()
-    close_run(config, folder, state, **fields)
 
 
 def _moved(text: str, folder: RunFolder) -> bool:

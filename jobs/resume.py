@@ -1,27 +1,53 @@
-"""Going on with what was interrupted, of whatever kind it is."""
+"""Continue what was interrupted, of whatever kind it is."""
 
 from __future__ import annotations
 
 __all__ = ["resume"]
 
+from collections.abc import Callable
 from typing import Any
 
-from jobs import pipeline, sweep, train
+from attn.tracking import send_kept
+from jobs import compare, cues, evaluate, maps, masks, pipeline, sweep, train
+from jobs.lifecycle import check_ended, resolved_overrides, warned
+from jobs.models import model_place
 from jobs.run_folder import RunFolder
+
+REPEATED: dict[str, Callable[[RunFolder, str | None], dict[str, Any]]] = {
+    "compare": compare.resume,
+    "cues": cues.resume,
+    "evaluate": evaluate.resume,
+    "maps": maps.resume,
+    "masks": masks.resume,
+}
+"""Kinds of runs that are short: an interrupted one is done again, into the same folder."""
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
-    """Go on with a training, a pipeline or a sweep from where it stopped.
+    """Continue a run from where it stopped; one that is done sends what its record lacks.
 
     Args:
         run: Its id under `root`, or its folder.
 
     Returns:
-        As the `run` of its kind.
+        As the `run` of its kind; of a short one that is done already what its `run.json` says.
 
     Raises:
         RunError: There is no such run, or it is still running.
     """
-    kind = RunFolder.of(run, root).state().get("kind")
-    work = {"pipeline": pipeline.resume, "sweep": sweep.resume}.get(str(kind), train.resume)
-    return work(run, root=root, address=address)
+    folder = RunFolder.of(run, root)
+    state = folder.state()
+    kind = str(state.get("kind"))
+    if kind == "pipeline":
+        return pipeline.resume(run, root=root, address=address)
+    if kind == "sweep":
+        return sweep.resume(run, root=root, address=address)
+    if kind not in REPEATED:
+        return train.resume(run, root=root, address=address)
+    if state.get("state") != "done":
+        check_ended(folder, state)
+        return REPEATED[kind](folder, address)
+    tracking = model_place(resolved_overrides(folder)).tracking
+    with warned("what its record lacks could not be sent"):
+        send_kept(tracking, folder.root, state.get("tracking_run"), folder.uri)
+    return {"run_id": folder.run_id, "folder": folder.uri, **state}

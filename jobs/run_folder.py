@@ -149,6 +149,10 @@ class RunFolder:
         except ValueError as error:
             raise RunError(f"{self.path('run.json')} is damaged and says nothing of the run: {error}") from None
 
+    def begin(self, **fields: Any) -> None:
+        """Write `run.json` anew, whatever an earlier run of this name has left in it."""
+        self.write("run.json", json.dumps({"id": self.run_id, **fields}, indent=1))
+
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`.
 

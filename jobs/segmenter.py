@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CUES", "check", "cue_score", "finish", "map_source", "ready", "save"]
+__all__ = ["CUES", "check", "cue_score", "finish", "map_source", "ready", "record_cues", "save"]
 
 import contextlib
 import json
@@ -21,8 +21,9 @@ from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsConfig
 from attn.segmentation.make import CueReport, make_cues
 from attn.segmentation.map_sources import Locate, MapSource
-from attn.tracking import attach
+from attn.tracking import Tracker, attach
 from attn.training.run_parts import overlap_notices
+from jobs.lifecycle import warned
 from jobs.models import data_name, masks_name, open_model
 from jobs.notices import tell_notices
 from jobs.run_folder import RunFolder
@@ -137,6 +138,14 @@ def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score
     )
 
 
+def record_cues(tracker: Tracker, report: CueReport) -> None:
+    """Cues and their quality in a run's record."""
+    if report.quality is not None:
+        tracker.log_metrics({f"cues/{name}": value for name, value in report.quality.figures().items()}, 0)
+    tracker.set_tags({"attn.cues": report.digest, "attn.saliency": re.sub(r"\s+", " ", report.saliency)})
+    tracker.log_text(f"{CUES}.json", json.dumps(report.to_json(), indent=1))
+
+
 def describe_cues(report: CueReport) -> str:
     """One line for a person."""
     quality = report.quality
@@ -155,12 +164,7 @@ def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: Cu
     folder.update(cues={"digest": report.digest, **(report.quality.figures() if report.quality else {})})
     if score is not None:
         folder.write(f"{CUES}/score.json", score.to_json())
-    try:
+    with warned("the cues could not be recorded", TrackingError):  # the run is worth more than its record
         tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"), folder.uri)
-        if report.quality is not None:
-            tracker.log_metrics({f"cues/{name}": value for name, value in report.quality.figures().items()}, 0)
-        tracker.set_tags({"attn.cues": report.digest, "attn.saliency": re.sub(r"\s+", " ", report.saliency)})
-        tracker.log_text(f"{CUES}.json", json.dumps(report.to_json(), indent=1))
+        record_cues(tracker, report)
         tracker.flush()
-    except TrackingError as error:  # the run is worth more than its record
-        print(f"the cues could not be recorded: {error}", file=sys.stderr)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 __all__ = ["Stage", "Work", "intact", "stages_of"]
 
-import contextlib
 import hashlib
-import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from attn import store
 from attn.config.base import Config, is_remote
+from attn.config.document import as_overrides
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
 from attn.config.train import TrainConfig
@@ -27,7 +26,6 @@ from attn.models.weights import weights_file
 from attn.parsing import load_json
 from attn.segmentation.labels import CUES_FILE, FileLabels
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
-from attn.tracking import Tracker, attach, create_run
 from jobs import cues, maps, masks, train
 from jobs.run_folder import RunFolder
 
@@ -173,10 +171,13 @@ class _Maps:
     def run(self, work: Work, folder: RunFolder) -> Outputs:
         config = work.config.maps
         assert config is not None, "a stage only where it is given"
-        with _recorded(config, work.config, folder):
-            result = maps.run(
-                _classifier(work)["model"], _overrides(config), run_id=folder.run_id, address=work.address
-            )
+        recorded = config.model_copy(update={"tracking": work.config.tracking})
+        result = maps.run(
+            _classifier(work)["model"],
+            as_overrides(recorded.model_dump(mode="json")),
+            run_id=folder.run_id,
+            address=work.address,
+        )
         if "png" in result:
             found = {"png": result["png"]}
             return found | {"drawn": _drawn(found), "images": result["images"], "maps": result["maps"]}
@@ -206,14 +207,15 @@ class _Cues:
             source = FolderMaps(path=made["png"])
         labels = config.labels.model_copy(update={"maps": source})
         segment = config.segment.model_copy(update={"labels": labels})
-        with _recorded(segment, config, folder) as tracker:
-            result = cues.run(segment, run_id=folder.run_id)
-            report = result["report"]
-            quality = report.get("quality") or {}
-            tracker.log_metrics({f"cues/{name}": value for name, value in quality.items()}, 0)
-            tracker.log_text("cues.json", json.dumps(report, indent=1))
+        result = cues.run(segment, run_id=folder.run_id)
+        report = result["report"]
         files = len(list_below(result["folder"]))
-        return {"cues": result["folder"], "files": files, "cued": report["digest"], "quality": quality}
+        return {
+            "cues": result["folder"],
+            "files": files,
+            "cued": report["digest"],
+            "quality": report.get("quality") or {},
+        }
 
     def told(self, outputs: Outputs) -> str:
         return _figures(outputs["quality"]) or "no masks to hold the cues against"
@@ -249,7 +251,7 @@ class _Evaluation:
         return {"config": _plain(config), "data": data, "weights": weights}
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
-        model, overrides = work.made["segment"]["model"], _overrides(work.config.evaluation)
+        model, overrides = work.made["segment"]["model"], as_overrides(work.config.evaluation.model_dump(mode="json"))
         result = masks.run(model, overrides, run_id=folder.run_id, address=work.address)
         found = {"scores_file": folder.path("scores.json"), "scores": result["scores"], "masks": result["masks"]}
         return found | {"scored": _scored(found), "protocols": result["protocols"], "images": result["images"]}
@@ -302,25 +304,6 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> Outputs
         outputs |= {"store": result["store"], "store_version": result["store_version"]}
         outputs["stored"] = _stored(outputs)
     return outputs
-
-
-def _overrides(config: Config) -> list[str]:
-    """The whole config as overrides, for jobs that begin with their model's own."""
-    return [f"{name}={json.dumps(value)}" for name, value in config.model_dump(mode="json").items()]
-
-
-@contextlib.contextmanager
-def _recorded(config: Config, pipeline: PipelineConfig, folder: RunFolder) -> Generator[Tracker]:
-    """A record of its own for a job that keeps none."""
-    run = create_run(pipeline.tracking, pipeline.root, folder.run_id, config)
-    tracker = attach(pipeline.tracking, pipeline.root, run)
-    try:
-        yield tracker
-    except BaseException as error:
-        with contextlib.suppress(AttnError):  # must not hide what ended it
-            tracker.terminate("failed" if isinstance(error, Exception) else "cancelled")
-        raise
-    tracker.terminate("done")
 
 
 def _figures(values: Mapping[str, Any]) -> str:

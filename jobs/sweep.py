@@ -27,14 +27,13 @@ from attn.sweep.space import Point
 from attn.tracking import TrackingConfig, create_run, terminate
 from attn.tracking.address import tracking_uri
 from jobs.estimate import sweep_estimate
-from jobs.origin import record_origin
+from jobs.lifecycle import LiveRun, begin_run, claim, continue_run
 from jobs.ray_session import ray_session
 from jobs.run_folder import RunFolder, new_run_id
 from jobs.sweep_plan import Plan, make_plan
 from jobs.sweep_points import Suggestions
 from jobs.sweep_progress import teller
 from jobs.sweep_results import Row, conclude, read_rows
-from jobs.train import check_ended, close_run, process_marks
 from jobs.trial_folder import OBJECTIVE, trial_folder, trial_name
 
 ENVIRONMENT = {
@@ -64,17 +63,13 @@ def run(config: SweepConfig, base: str, *, run_id: str | None = None, address: s
         RunError: The id is taken, or no trial can run; trials that fail are recorded and do not end the sweep.
     """
     folder = RunFolder(config.root, run_id or new_run_id("sweep"))
-    if folder.exists():
-        raise RunError(
-            f"run {folder.run_id!r} is there already: `attn sweep resume {folder.run_id}`, or another --run-id"
-        )
-    tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
-    folder.write("sweep.yaml", dump_config(config, f"Sweep {folder.run_id}; `attn sweep` on this file repeats it."))
-    folder.write("config.yaml", folder.read("sweep.yaml"))
-    folder.write("base.yaml", base)
-    record_origin(folder)
-    folder.update(kind="sweep", state="running", started=time.time(), tracking_run=tracking_run, **process_marks())
-    return _run(config, base, folder, address)
+    claim(folder, "sweep", again=False)
+    text = dump_config(config, f"Sweep {folder.run_id}; `attn sweep` on this file repeats it.")
+    with begin_run("sweep", config, folder, recorded=config, text=text) as live:
+        folder.write("sweep.yaml", text)
+        folder.write("base.yaml", base)
+        result = _run(config, base, live, address)
+    return _ended(folder, result)
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
@@ -83,37 +78,30 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     state = folder.state()
     if state.get("kind") != "sweep":
         raise RunError(f"run {folder.run_id!r} is no sweep: {folder.resuming}")
-    check_ended(folder, state)
     config = resolve(SweepConfig, folder.read_text("sweep.yaml"), folder.path("sweep.yaml"), [])
     config = config.model_copy(update={"root": folder.root})
-    folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
-    return _run(config, folder.read_text("base.yaml"), folder, address)
+    with continue_run(config, folder) as live:
+        result = _run(config, folder.read_text("base.yaml"), live, address)
+    return _ended(folder, result)
 
 
-def _run(config: SweepConfig, base: str, folder: RunFolder, address: str | None) -> dict[str, Any]:
+def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> dict[str, Any]:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    begun = time.monotonic()
-    try:
-        sweep = _Sweep(config, base, folder)
-        if sweep.left:
-            with ray_session(address, dashboard=not sweep.in_process):
-                plan = make_plan(config, base)
-                print(plan.line(sweep_estimate(config, base, plan)), file=sys.stderr)
-                sweep.tune(plan)
-        result = conclude(config, folder)
-    except (KeyboardInterrupt, SystemExit):
-        close_run(config, folder, "cancelled")
-        raise folder.cancelled() from None
-    except BaseException as error:
-        close_run(config, folder, "failed", error=str(error))
-        raise
-    best = result["best"]
-    close_run(config, folder, "done", metrics={f"best/{result['metric']}": best["objective"]} if best else {})
-    return result | {
-        "tracking_run": folder.state().get("tracking_run"),
-        "seconds": round(time.monotonic() - begun, 1),
-    }
+    sweep = _Sweep(config, base, live.folder)
+    if sweep.left:
+        with ray_session(address, dashboard=not sweep.in_process):
+            plan = make_plan(config, base)
+            print(plan.line(sweep_estimate(config, base, plan)), file=sys.stderr)
+            sweep.tune(plan)
+    result = conclude(config, live.folder)
+    if best := result["best"]:
+        live.outputs["metrics"] = {f"best/{result['metric']}": best["objective"]}
+    return result | {"tracking_run": live.tracking_run}
+
+
+def _ended(folder: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
+    return result | {"seconds": folder.state().get("seconds")}
 
 
 class _Sweep:

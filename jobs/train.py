@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["Tracked", "check_ended", "close_run", "export_model", "process_marks", "resume", "run", "train_folder"]
+__all__ = ["export_model", "resume", "run", "train_folder"]
 
 import os
-import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from attn.config.kinds import read_config
 from attn.config.resolve import dump_config
 from attn.config.run import RunConfig
-from attn.errors import AttnError, RunError, TrackingError
+from attn.errors import RunError, TrackingError
 from attn.scratch import scratch_folder
-from attn.tracking import TrackingConfig, create_run, send_kept, terminate
+from attn.tracking import send_kept
 from jobs.cancellation import checkpoint_on_sigterm
 from jobs.kinds import kind_of
-from jobs.origin import record_origin
-from jobs.process_identity import created_about, is_running, process_identity
+from jobs.lifecycle import LiveRun, begin_run, check_ended, claim, continue_run, warned
 from jobs.progress import Channel, ProgressFile, ProgressPrinter, follow
 from jobs.ray_session import plan_resources, ray_session
 from jobs.run_folder import RunFolder, new_run_id
@@ -46,19 +44,16 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
     """
     folder = RunFolder(config.root, new_run_id(config.title) if run_id is None else run_id)
-    if folder.exists():
-        raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
+    claim(folder, config.kind, again=False)
     config = config.pinned()
+    kind = kind_of(config)
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
     )
-    found = kind_of(config).check(config, folder)
-    tracking_run = create_run(config.tracking, config.root, folder.run_id, config)
-    folder.write("config.yaml", text)
-    record_origin(folder, data=config.data.build().fingerprint())
-    begun = {"kind": config.kind, "state": "running", "started": time.time(), "tracking_run": tracking_run}
-    folder.update(**begun, **found, **process_marks())
-    return kind_of(config).finish(config, _train(config, folder, address), address)
+    found, fingerprint = kind.check(config, folder), config.data.build().fingerprint()
+    with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=found) as live:
+        _train(config, live, address)
+    return kind.finish(config, _result(folder, folder.state()), address)
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
@@ -74,21 +69,19 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     state = folder.state()
     config = read_config(folder.read_text("config.yaml"), folder.path("config.yaml"))
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
-    kind = kind_of(config)
     if state.get("state") == "done":
-        try:
+        with warned("what its record lacks could not be sent"):  # the run itself is done
             send_kept(config.tracking, config.root, state.get("tracking_run"), folder.uri)
-        except AttnError as error:  # the run itself is done
-            print(f"what its record lacks could not be sent: {error}", file=sys.stderr)
-        return kind.finish(config, _result(folder, state), address)
-    check_ended(folder, state)
-    if state.get("epoch") and not newest_checkpoint_name(folder):
-        raise RunError(
-            f"run {folder.run_id!r} has come to epoch {state['epoch']}, and {folder.path('checkpoints')} names no "
-            "checkpoint of it: put that folder back, or begin a new run"
-        )
-    folder.update(state="running", resumed=time.time(), ended=None, error=None, **process_marks())
-    return kind.finish(config, _train(config, folder, address), address)
+    else:
+        check_ended(folder, state)
+        if state.get("epoch") and not newest_checkpoint_name(folder):
+            raise RunError(
+                f"run {folder.run_id!r} has come to epoch {state['epoch']}, and {folder.path('checkpoints')} names no "
+                "checkpoint of it: put that folder back, or begin a new run"
+            )
+        with continue_run(config, folder) as live:
+            _train(config, live, address)
+    return kind_of(config).finish(config, _result(folder, folder.state()), address)
 
 
 def train_folder(config: RunConfig, folder: RunFolder) -> str:
@@ -108,57 +101,16 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     return export_model(config, folder, record=False)
 
 
-class Tracked(Protocol):
-    """A config that says where its run lies and is recorded."""
-
-    @property
-    def root(self) -> str: ...
-
-    @property
-    def tracking(self) -> TrackingConfig: ...
-
-
-def process_marks() -> dict[str, Any]:
-    """Which process a run is driven by; a number alone is given again once its process has ended."""
-    return {"pid": os.getpid(), "process": process_identity(os.getpid()), "host": platform.node()}
-
-
-def check_ended(folder: RunFolder, state: dict[str, Any]) -> None:
-    """See that no other process of this machine drives a run that is to be gone on with.
-
-    Raises:
-        RunError: One does.
-    """
-    pid, identity = state.get("pid"), state.get("process")
-    if state.get("state") != "running" or state.get("host") != platform.node() or pid in (None, os.getpid()):
-        return
-    known = isinstance(identity, str)  # else the run was begun by an earlier version
-    if is_running(pid, identity) if known else created_about(pid, state.get("born")):
-        kind = state.get("kind")
-        what = kind if kind in ("pipeline", "sweep") else "run"
-        raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")
-
-
-def _train(config: RunConfig, folder: RunFolder, address: str | None) -> dict[str, Any]:
-    begun = time.monotonic()
-    try:
-        keep = ProgressFile(folder.write)
-        with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
-            prepared = kind_of(config).ready(config, folder)
-            outcome = _fit(prepared, folder, may_grow=address is not None)
-            if "fault" not in outcome:
-                printer.say("saving the model ...")
-        if "fault" in outcome:
-            raise RunError(outcome["fault"])
-        model = export_model(config, folder)
-    except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
-        close_run(config, folder, "cancelled")
-        raise folder.cancelled() from None
-    except BaseException as error:
-        close_run(config, folder, "failed", error=str(error))
-        raise
-    close_run(config, folder, "done", model=model, seconds=round(time.monotonic() - begun, 1))
-    return _result(folder, folder.state())
+def _train(config: RunConfig, live: LiveRun, address: str | None) -> None:
+    folder, keep = live.folder, ProgressFile(live.folder.write)
+    with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
+        prepared = kind_of(config).ready(config, folder)
+        outcome = _fit(prepared, folder, may_grow=address is not None)
+        if "fault" not in outcome:
+            printer.say("saving the model ...")
+    if "fault" in outcome:
+        raise RunError(outcome["fault"])
+    live.outputs["model"] = export_model(config, folder)
 
 
 def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
@@ -176,16 +128,6 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
         "tracking_run": state.get("tracking_run"),
         "seconds": seconds,
     }
-
-
-def close_run(config: Tracked, folder: RunFolder, state: str, **fields: Any) -> None:
-    """Say in the run's folder and in its record how it ended; that this fails is told and no more."""
-    try:
-        folder.update(state=state, ended=time.time(), **fields)
-        kept = folder.uri if isinstance(config, RunConfig) else None  # where `attn resume` sends it from
-        terminate(config.tracking, config.root, folder.state().get("tracking_run"), state, kept)
-    except AttnError as error:  # must not hide what ended the run
-        print(f"the run's end could not be recorded: {error}", file=sys.stderr)
 
 
 def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:

@@ -21,15 +21,15 @@ from ray import tune
 
 from attn.config.pipeline import PipelineConfig
 from attn.config.run import RunConfig
-from attn.errors import AttnError, RunError
-from attn.memory import out_of_memory
+from attn.errors import RunError
 from attn.parsing import load_json
 from attn.scratch import scratch_folder
 from attn.sweep.config import Objective
-from attn.sweep.load import in_one_process, read_trial
+from attn.sweep.load import TrialConfig, in_one_process, read_trial
 from jobs.kinds import kind_of
+from jobs.lifecycle import continue_run, fault_text
 from jobs.run_folder import RunFolder
-from jobs.train import close_run, export_model, process_marks
+from jobs.train import export_model
 from jobs.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
 from jobs.trial_taken import Taken
 from jobs.trial_training import TrialStopped, train_here
@@ -118,42 +118,35 @@ class Trial(tune.Trainable):
 
     def _train(self) -> None:
         self.turn.get()
-        began, begun = time.time(), time.monotonic()
         config = read_trial(self.folder.read_text("config.yaml"), self.folder.path("config.yaml"))
         state = self.folder.state()
-        before = state.get("seconds", 0.0)
-
-        def close(how: str, **fields: Any) -> None:
-            close_run(config, self.folder, how, seconds=before + time.monotonic() - begun, **fields)
-
+        fields = {} if state.get("started") else {"started": time.time()}
         try:
-            if (refused := state.get("refused")) is not None:
-                raise RunError(refused)
-            marks = {"started": state.get("started") or began, "ended": None, "error": None, **process_marks()}
-            self.folder.update(state="running", **marks)
-            if isinstance(config, PipelineConfig):
-                from jobs.trial_run import run_pipeline
-
-                model = run_pipeline(config, self.folder, self.objective)
-            elif self.taken is not None or in_one_process(config):
-                model = self._train_here(self.taken.config(config, self.folder) if self.taken else config)
-            else:
-                from jobs.trial_run import train_with_workers
-
-                model = train_with_workers(config, self.folder, self.objective, self._tell)
-            close("done", model=model)
+            with continue_run(config, self.folder, fields=fields, seconds=state.get("seconds") or 0.0) as live:
+                try:
+                    live.outputs["model"] = self._model(config, state)
+                except TrialStopped:
+                    live.state = "waiting" if self.pauses else "stopped"  # until Ray Tune has room for it again
+        except BaseException as error:
+            self.news.put(RuntimeError(fault_text(error)))
+            return
+        if live.state == "done":
             told = self.folder.state()
             self.news.put(self._figures(told.get("epoch", 0), told["metrics"], last=True) | {"done": True})
-        except TrialStopped:
-            if self.pauses:  # until Ray Tune has room for it again
-                self.folder.update(state="waiting", seconds=before + time.monotonic() - begun)
-            else:
-                close("stopped")
-        except BaseException as error:
-            told = out_of_memory(error) or error
-            text = str(told) if isinstance(told, AttnError) else f"{type(told).__name__}: {told}"
-            close("failed", error=text)
-            self.news.put(RuntimeError(text))
+
+    def _model(self, config: TrialConfig, state: dict[str, Any]) -> str:
+        """Train, or run a pipeline; gives the trained model."""
+        if (refused := state.get("refused")) is not None:
+            raise RunError(refused)
+        if isinstance(config, PipelineConfig):
+            from jobs.trial_run import run_pipeline
+
+            return run_pipeline(config, self.folder, self.objective)
+        if self.taken is not None or in_one_process(config):
+            return self._train_here(self.taken.config(config, self.folder) if self.taken else config)
+        from jobs.trial_run import train_with_workers
+
+        return train_with_workers(config, self.folder, self.objective, self._tell)
 
     def _train_here(self, config: RunConfig) -> str:
         from jobs.storage import newest_checkpoint, newest_checkpoint_name

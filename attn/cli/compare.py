@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from attn.cli.arguments import RunId
 from attn.cli.command import Result, command
 from attn.cli.tables import print_tree
 
@@ -34,6 +35,7 @@ def compare(
             "much of both is seen at the same places; map_kind=pixel for the other kind of map.",
         ),
     ] = False,
+    run_id: RunId = None,
 ) -> Result:
     """Draw the maps of several models on the same images, one row a model, beside the truth."""
     from attn.errors import ConfigError, Fault
@@ -47,5 +49,5 @@ def compare(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         hint = "give each row a title of its own, e.g. --titles before,after"
         raise ConfigError([Fault("--titles", f"several rows would be called {', '.join(twice)}", hint)])
-    result = run(dict(zip(names, models, strict=True)), overrides, confusion=confusion)
+    result = run(dict(zip(names, models, strict=True)), overrides, confusion=confusion, run_id=run_id)
     return Result(result, lambda console: print_tree(console, result))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attn.cli.arguments import Address, Overrides, Recipe, Root, Service
+from attn.cli.arguments import Address, Overrides, Recipe, Root, RunId, Service
 from attn.cli.command import Result, command
 from attn.cli.tables import moment, print_rows, print_tree
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def train(
     recipe: Recipe,
     overrides: Overrides = None,
-    run_id: Annotated[
-        str | None, typer.Option("--run-id", help="Name of the run; made up when left out.", show_default=False)
-    ] = None,
+    run_id: RunId = None,
     address: Address = None,
 ) -> Result:
     """Train a network; all that the run makes is in its folder."""
@@ -42,7 +40,7 @@ def resume(
     wait: Annotated[bool, typer.Option("--wait", help="With a service: return when the job has ended.")] = False,
     service: Service = None,
 ) -> Result:
-    """Go on with a run, a pipeline or a sweep from where it stopped: here, or with --service as that service's job."""
+    """Continue a run of any kind from where it stopped: here, or with --service as that service's job."""
     if service:
         from attn.cli.jobs import resume_there
 
@@ -63,11 +61,12 @@ def evaluate(
         ),
     ],
     overrides: Overrides = None,
+    run_id: RunId = None,
 ) -> Result:
     """Score a trained model and its maps, or the maps of a map store, on any data."""
     from jobs.evaluate import run, table
 
-    result = run(target, overrides or [])
+    result = run(target, overrides or [], run_id=run_id)
     return Result(result, lambda console: console.print(table(result)))
 
 
@@ -78,12 +77,13 @@ def maps(
         typer.Argument(metavar="MODEL", help="A trained model's folder, a run's name, or NAME@ALIAS of the registry."),
     ],
     overrides: Overrides = None,
+    run_id: RunId = None,
     address: Address = None,
 ) -> Result:
     """Write a trained model's attention maps for any data, into a map store or as PNGs (output.kind=png)."""
     from jobs.maps import run
 
-    return _result(run(model, overrides or [], address=address))
+    return _result(run(model, overrides or [], run_id=run_id, address=address))
 
 
 @command

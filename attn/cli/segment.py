@@ -38,13 +38,14 @@ def cues(
     recipe: Recipe,
     overrides: Overrides = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also try a grid of thresholds.")] = False,
+    run_id: RunId = None,
 ) -> Result:
     """Make the cues that a recipe's network would learn from, and say how good they are."""
     from attn.config.recipes import load_config
     from attn.config.segment import SegmentConfig
     from jobs.cues import run, table
 
-    data = run(load_config(SegmentConfig, recipe, overrides or []), sweep=sweep)
+    data = run(load_config(SegmentConfig, recipe, overrides or []), sweep=sweep, run_id=run_id)
 
     def show(console: Console) -> None:
         if data["score"] is not None:
@@ -66,12 +67,13 @@ def predict(
     voc_submission: Annotated[
         bool, typer.Option("--voc-submission", help="Write the masks as VOC's evaluation server wants them.")
     ] = False,
+    run_id: RunId = None,
     address: Address = None,
 ) -> Result:
     """Make masks of any data with a trained network, and score them."""
     from jobs.masks import run, table
 
-    data = run(model, overrides or [], voc_submission=voc_submission, address=address)
+    data = run(model, overrides or [], voc_submission=voc_submission, run_id=run_id, address=address)
 
     def show(console: Console) -> None:
         if data["scores"]:

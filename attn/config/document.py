@@ -9,6 +9,7 @@ __all__ = [
     "OVERRIDE",
     "SOURCE",
     "Document",
+    "as_overrides",
     "dump_values",
     "layered",
     "override_place",
@@ -18,7 +19,8 @@ __all__ = [
 ]
 
 import copy
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +133,11 @@ class Document:
         self.places = {path: place for path, place in self.places.items() if path[:1] != (name,)}
         self.places |= {(name, *path): place for path, place in section.places.items()}
         self.faults += section.faults
+
+
+def as_overrides(values: Mapping[str, Any]) -> list[str]:
+    """A config's plain values as overrides `a=value`, a section as one value."""
+    return [f"{name}={json.dumps(value)}" for name, value in values.items()]
 
 
 def layered(*documents: Document) -> Document:

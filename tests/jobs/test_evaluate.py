@@ -166,7 +166,7 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
     root: Path, cause: BaseException | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tracker = Records()
-    monkeypatch.setattr("jobs.evaluate.attach", lambda *_: tracker)
+    monkeypatch.setattr("jobs.lifecycle.attach", lambda *_: tracker)
     overrides = [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"]
     if cause is None:
         assert run("first", overrides)["images"] == 2

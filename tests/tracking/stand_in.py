@@ -93,15 +93,18 @@ class StandIn:
             return 200, {}
         call, told = place.path.removeprefix(API), json.loads(body or b"{}")
         if call == "runs/log-batch":
-            if self.refuse & {one["key"] for one in told["metrics"]}:
+            sent = told.get("metrics", [])
+            if self.refuse & {one["key"] for one in sent}:
                 return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "no such metric"}
-            self.metrics += [
-                (one["key"], one["value"], int(one["timestamp"]), int(one.get("step", 0))) for one in told["metrics"]
-            ]
+            self.metrics += [(one["key"], one["value"], int(one["timestamp"]), int(one.get("step", 0))) for one in sent]
         elif call == "runs/set-tag":
             self.tags[told["key"]] = told["value"]
         elif call == "runs/update":
             self.ends.append(told)
+        elif call == "experiments/get-by-name":
+            return 200, {
+                "experiment": {"experiment_id": "0", "name": told.get("experiment_name"), "lifecycle_stage": "active"}
+            }
         info = {"run_id": self.run, "run_uuid": self.run, "experiment_id": "0"}
         info["artifact_uri"] = f"mlflow-artifacts:/{self.run}"
         return 200, {"run": {"info": info, "data": {}}, "run_info": info}

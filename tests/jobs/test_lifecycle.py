@@ -1,0 +1,214 @@
+"""Every kind of run, however it ends: its folder, its record and its exit status say the same, and why."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from attn import store
+from attn.config.kinds import read_config
+from attn.data.generated import ScenesConfig
+from jobs.kinds import kind_of
+from jobs.run_folder import RunFolder
+from tests.bundles import tiny_bundle
+from tests.jobs.lifecycles import FAULT, KINDS, continue_it, run_it
+from tests.tracking.stand_in import StandIn
+
+DATA = "data: {source: scenes, split: train, count: 6, size: 48}"
+MODEL = "model: {name: tiny, weights: null, stride: 4, widths: [8, 8, 8]"
+TRAIN = f"""
+kind: train
+{DATA}
+input: {{size: 32}}
+{MODEL}}}
+method: {{name: grad_cam}}
+training: {{epochs: 1, batch_size: 2}}
+validation: {{split: null}}
+cluster: {{workers: 1}}
+tracking: {{preview_images: 0}}
+"""
+SEGMENT = f"""
+kind: segment
+{DATA}
+input: {{size: 32}}
+labels: {{source: cues, maps: {{source: store, uri: ROOT/maps}}}}
+{MODEL}, hidden: 8}}
+method: {{name: cross_entropy}}
+inference: {{crf: null}}
+training: {{epochs: 1, batch_size: 2}}
+validation: {{split: null}}
+cluster: {{workers: 1}}
+tracking: {{preview_images: 0}}
+"""
+PIPELINE = f"""
+kind: pipeline
+{DATA}
+cluster: {{workers: 1}}
+tracking: {{preview_images: 0}}
+train:
+  input: {{size: 32}}
+  {MODEL}}}
+  method: {{name: grad_cam}}
+  training: {{epochs: 1, batch_size: 2}}
+  validation: {{split: null}}
+segment:
+  input: {{size: 32}}
+  {MODEL}, hidden: 8}}
+  method: {{name: cross_entropy}}
+  inference: {{crf: null}}
+  training: {{epochs: 1, batch_size: 2}}
+evaluation: {{data: {{count: 4}}, panels: 0}}
+"""
+SWEEP = """
+kind: sweep
+base: ROOT/train.yaml
+space: {optimizer.lr: [0.01, 0.02]}
+search: {name: grid}
+objective: {metric: train/loss, mode: min}
+scheduler: {name: fifo}
+"""
+SECONDS = 60.0
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with configs, models that are as initialised, and a map store."""
+    root = tmp_path_factory.mktemp("lifecycle")
+    for name, text in (("train", TRAIN), ("segment", SEGMENT), ("pipeline", PIPELINE), ("sweep", SWEEP)):
+        (root / f"{name}.yaml").write_text(text.replace("ROOT", str(root)))
+    tiny_bundle(root / "classifier")
+    source = ScenesConfig(count=6, size=48).build()
+    rows = [(record.image_id, label) for record in source.records for label in record.labels]
+    maps = store.create(str(root / "maps"), rows=rows, grid=(8, 8), classes=source.classes)
+    session = maps.begin("test")
+    writer = session.writer(0)
+    for image_id, label in rows:
+        writer.add(image_id, label, torch.rand(8, 8).numpy())
+    session.publish(session.commit(1, [writer.seal()]))
+    config = read_config((root / "segment.yaml").read_text(), "segment.yaml", [f"root={root}"])
+    shared = {"model": config.build_parts(rank=0, world=1).network.state_dict()}
+    folder = RunFolder(str(root), "untrained")
+    folder.write("config.yaml", (root / "segment.yaml").read_text())
+    kind_of(config).save(config, folder, shared, root / "segmenter")
+    return root
+
+
+class Started:
+    """A run in its process.
+
+    Attributes:
+        root: Its root: a copy's, so that all runs can have one id.
+    """
+
+    def __init__(self, kind: str, made: Path, root: Path, server: StandIn, how: str) -> None:
+        self.kind, self.root, self.server = kind, root, server
+        for place in made.iterdir():
+            (root / place.name).symlink_to(place)
+        self.told, theirs = CONTEXT.Pipe()
+        arguments = (kind, str(root), server.uri, str(root / "output"), theirs, how)
+        self.process = CONTEXT.Process(target=run_it, args=arguments)
+        self.process.start()
+        theirs.close()
+
+    def wait_for_work(self) -> None:
+        try:
+            assert self.told.poll(SECONDS), f"{self.kind} has not begun its work"
+            self.told.recv()
+        except EOFError:
+            pytest.fail(f"{self.kind} ended before its work: {self.output}")
+
+    def end(self) -> int:
+        self.process.join(SECONDS)
+        assert self.process.exitcode is not None, self.output
+        return self.process.exitcode
+
+    @property
+    def output(self) -> str:
+        return (self.root / "output").read_text()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return json.loads((self.root / "r" / "run.json").read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes() -> None:
+    CONTEXT.set_forkserver_preload(["tests.jobs.lifecycles", "mlflow"])
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    server = StandIn()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_is_done(kind: str, made: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, made, tmp_path, server, "done")
+    assert run.end() == 0, run.output
+    state = run.state
+    assert (state["kind"], state["state"], state.get("error")) == (kind, "done", None)
+    assert state["ended"] >= state["started"]
+    assert state["seconds"] >= 0
+    assert server.ends[-1]["status"] == "FINISHED"
+    assert {"config.yaml", "origin.json"} <= {path.name for path in (tmp_path / "r").iterdir()}
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["", "MLflow is away"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault(kind: str, away: bool, made: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, made, tmp_path, server, "fault")
+    run.wait_for_work()
+    if away:
+        server.stop()
+    run.told.send("go on")
+    assert run.end() == 1, run.output
+    state = run.state
+    assert (state["state"], state["error"]) == ("failed", FAULT)
+    assert state["ended"] >= state["started"]
+    assert run.output.rstrip().endswith(f"error: {FAULT}"), run.output
+    assert "Traceback" not in run.output
+    if not away:
+        assert server.ends[-1]["status"] == "FAILED"
+        return
+    assert server.ends == []
+    assert "attn resume" in run.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signal(kind: str, number: int, made: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, made, tmp_path, server, "wait")
+    run.wait_for_work()
+    assert run.state["state"] == "running"
+    os.kill(run.process.pid or 0, number)
+    assert run.end() == 3, run.output
+    assert run.state["state"] == "cancelled"
+    assert "Traceback" not in run.output
+    assert server.ends[-1]["status"] == "KILLED"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_is_continued(kind: str, made: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, made, tmp_path, server, "wait")
+    run.wait_for_work()
+    os.kill(run.process.pid or 0, signal.SIGKILL)
+    assert run.end() == -signal.SIGKILL
+    assert run.state["state"] == "running"
+    again = CONTEXT.Process(target=continue_it, args=(kind, str(tmp_path), str(tmp_path / "output")))
+    again.start()
+    again.join(SECONDS)
+    assert again.exitcode == 0, run.output
+    assert (run.state["kind"], run.state["state"]) == (kind, "done")
+    assert server.ends[-1]["status"] == "FINISHED"
