@@ -350,7 +350,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="this pipeline has the stages train, maps, cues"):
         pipeline.run(config(tmp_path), run_id="p", start="integral")
     RunFolder(str(tmp_path), "p").update(kind="train", state="done")
-    with pytest.raises(RunError, match="no pipeline"):
+    with pytest.raises(RunError, match="is of kind train, not pipeline"):
         pipeline.run(config(tmp_path), run_id="p")
 
 

@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_reaches_no_further_than_one_that_begins(
 def test_a_run_that_was_moved_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its config says where it was; it is written where it is."""
     seen: list[tuple[str, str]] = []
-    monkeypatch.setattr("jobs.train._train", lambda config, folder, address: seen.append((config.root, folder.uri)))
+    monkeypatch.setattr("jobs.train._train", lambda config, live, address: seen.append((config.root, live.folder.uri)))
     monkeypatch.setattr("jobs.classifier.finish", lambda *given: {})
     leave_run(tmp_path / "runs", "train", ["root=/former/runs"])
     driver.main(order(tmp_path, kind="train", target="scenes_oaa"))
