@@ -82,7 +82,7 @@ def begin_run(
     data: str | None = None,
     tags: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
-    tracking_run: str | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Generator[LiveRun]:
     """Begin a run, and end it as the body ends.
 
@@ -92,20 +92,19 @@ def begin_run(
         data: Fingerprint of the run's data.
         tags: Of the record.
         fields: More for `run.json`.
-        tracking_run: A record that is there already.
+        files: More texts by name, which are there before `run.json` says that the run is.
 
     Raises:
         TrackingError: The record cannot be begun; the run is not begun then.
         KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
     """
     started = time.time()
-    if tracking_run is None:
-        tracking_run = create_run(
-            config.tracking, config.root, folder.run_id, recorded, tags=dict(tags) if tags else None
-        )
+    tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, tags=dict(tags) if tags else None)
     begun = {"kind": kind, "state": "running", "started": started, "tracking_run": tracking_run}
     with _lived(config, folder, tracking_run) as run:
-        folder.write("config.yaml", text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}."))
+        text = text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}.")
+        for name, content in {**(files or {}), "config.yaml": text}.items():
+            folder.write(name, content)
         record_origin(folder, **({"data": data} if data else {}))
         folder.begin(**begun, **process_marks(), **(fields or {}))
         yield run

@@ -65,9 +65,8 @@ def run(config: SweepConfig, base: str, *, run_id: str | None = None, address: s
     folder = RunFolder(config.root, run_id or new_run_id("sweep"))
     claim(folder, "sweep", again=False)
     text = dump_config(config, f"Sweep {folder.run_id}; `attn sweep` on this file repeats it.")
-    with begin_run("sweep", config, folder, recorded=config, text=text) as live:
-        folder.write("sweep.yaml", text)
-        folder.write("base.yaml", base)
+    files = {"sweep.yaml": text, "base.yaml": base}
+    with begin_run("sweep", config, folder, recorded=config, text=text, files=files) as live:
         result = _run(config, base, live, address)
     return _ended(folder, result)
 

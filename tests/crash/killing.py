@@ -30,7 +30,7 @@ def workers_killed_in_mid_epoch(folder: Path, *positions: tuple[int, int]) -> It
                 if over.wait(0.005):
                     return
             processes = psutil.Process().children(recursive=True)
-            workers = sorted(process.pid for process in processes if "RayTrainWorker" in " ".join(process.cmdline()))
+            workers = sorted(process.pid for process in processes if "RayTrainWorker" in _command(process))
             killed.append(workers[number % len(workers)])
             os.kill(killed[-1], signal.SIGKILL)
 
@@ -41,3 +41,11 @@ def workers_killed_in_mid_epoch(folder: Path, *positions: tuple[int, int]) -> It
     finally:
         over.set()
         thread.join()
+
+
+def _command(process: psutil.Process) -> str:
+    """A process's command line; empty of one that has ended by now."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
