@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn import store
+from attn.class_names import CLASSES_FILE, classes_file
 from attn.config.document import dump_values, read_document
 from attn.config.maps import MapsConfig, PngOutput, StoreOutput
 from attn.config.resolve import dump_config, resolve
-from attn.data.classes import CLASSES_FILE, check_classes, classes_file
+from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.files import join, within
 from attn.data.loader import build_loader

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from attn.config.base import is_remote
 from attn.config.document import parse_override
-from attn.config.evaluate import ModelPlace
 from attn.config.resolve import resolve
 from attn.data import transfer
 from attn.data.files import name_of
@@ -20,7 +19,8 @@ from attn.data.transforms import InputConfig
 from attn.errors import Fault, WeightsError
 from attn.models.bundle import load_bundle
 from attn.scratch import scratch_folder
-from attn.tracking import fetch_model
+from attn.tracking.place import ModelPlace
+from attn.tracking.registry_init import fetch_model
 from jobs.checkpoint_transfer import download_folder
 
 B = TypeVar("B")

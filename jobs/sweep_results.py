@@ -20,7 +20,8 @@ from attn.scratch import scratch_folder
 from attn.sweep import SweepConfig
 from attn.sweep.load import trial_config
 from attn.sweep.space import Point
-from attn.tracking import attach, log_model
+from attn.tracking import attach
+from attn.tracking.registry_init import log_model
 from jobs.checkpoint_transfer import download_folder
 from jobs.run_folder import RunFolder
 from jobs.trial_folder import trial_folder

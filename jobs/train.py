@@ -193,7 +193,7 @@ def _cause(error: BaseException) -> str:
 
 def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -> str:
     """The newest checkpoint's weights as a bundle in the run's folder and, with `record`, in the tracking server."""
-    from attn.tracking import log_model
+    from attn.tracking.registry_init import log_model
     from attn.training.checkpoint import load_shared
     from jobs.storage import newest_checkpoint
 

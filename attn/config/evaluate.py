@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["EvaluateConfig", "EvaluateStoreConfig", "ModelPlace"]
+__all__ = ["EvaluateConfig", "EvaluateStoreConfig"]
 
 from typing import Literal
 
 from pydantic import Field
 
-from attn.config.base import Config, Location
+from attn.config.base import Location
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.evaluation.config import EvaluationConfig
 from attn.maps.attention import MapKind
-from attn.tracking.config import TrackingConfig, untold
-
-
-class ModelPlace(Config):
-    """Where models are looked up by name: the folder of the runs, and the registry."""
-
-    root: Location = "runs"
-    tracking: TrackingConfig = Field(default_factory=lambda: untold(enabled=False))
+from attn.tracking.place import ModelPlace
 
 
 class EvaluateConfig(ModelPlace):

@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from attn.config.base import Location
-from attn.config.evaluate import ModelPlace
 from attn.data.sources import SourceConfig
+from attn.tracking.place import ModelPlace
 
 
 class GrowthConfig(ModelPlace):

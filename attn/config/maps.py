@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attn.config.base import Location, Variant
-from attn.config.evaluate import ModelPlace
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.maps.attention import MapKind
+from attn.tracking.place import ModelPlace
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location
 from attn.config.document import Document, layered, read_document
-from attn.config.evaluate import ModelPlace
 from attn.config.kinds import require_kind
 from attn.config.maps import MapsConfig
 from attn.config.recipes import Find, config_text, load_text
@@ -24,6 +23,7 @@ from attn.errors import ConfigError, Fault
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
 from attn.tracking.config import TrackingConfig, untold
+from attn.tracking.place import ModelPlace
 
 Stage = Literal["train", "integral", "maps", "cues", "segment", "evaluation"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -60,6 +60,16 @@ class PipelineConfig(Config):
     def title(self) -> str:
         """What runs are named after."""
         return f"{self.classifier.title}-{self.segment.method.variant}"
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        """As of a run that trains, of all its trainings."""
+        sections = {name: getattr(self, name) for name in TRAINING}
+        return [
+            fault
+            for name, section in sections.items()
+            if section is not None
+            for fault in section.input_faults(f"{prefix}{name}.")
+        ]
 
     @property
     def classifier(self) -> TrainConfig:

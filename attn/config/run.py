@@ -17,6 +17,7 @@ from attn.training.optimizer import OptimizerConfig
 from attn.training.schedule import Poly, ScheduleConfig
 
 if TYPE_CHECKING:
+    from attn.errors import Fault
     from attn.training.run_parts import RunParts
 
 
@@ -53,6 +54,14 @@ class RunConfig(Config):
     def accumulates(self) -> bool:
         """Whether the steps' maps are kept in a map store."""
         return False
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        """What of its input the network leaves nothing of, or normalises over a single value.
+
+        Args:
+            prefix: Of the fields in the faults.
+        """
+        raise TypeError(f"{type(self).__name__} does not say what its network takes")
 
     def build_parts(self, *, rank: int, world: int) -> RunParts:
         """Build a worker's data, network and method; the initial weights are the same on every rank.

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location
-from attn.config.evaluate import ModelPlace
 from attn.config.run import RunConfig
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.evaluation.crf import SEC_CRF
 from attn.segmentation.labels import LabelsConfig
 from attn.segmentation.methods import CrossEntropyConfig, SegmentationMethodConfig
-from attn.segmentation.networks import SegmentationModelConfig
+from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig
+from attn.tracking.place import ModelPlace
 from attn.training.config import TrainingConfig
+from attn.training.inputs import training_faults
 from attn.training.optimizer import OptimizerConfig
 from attn.training.schedule import Poly, ScheduleConfig
 
 if TYPE_CHECKING:
+    from attn.errors import Fault
     from attn.segmentation.parts import SegmentationParts
 
 
@@ -95,6 +97,14 @@ class SegmentConfig(RunConfig):
                 "retrain": None,
             }
         )
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        images = self.training.batch_size // (self.cluster.workers * self.training.accumulate_steps)
+        bare = self.model.model_copy(update={"weights": None, "hidden": None if self.model.hidden is None else 1})
+        faults = training_faults(self, prefix, self.model, lambda: SegmentationNetwork(bare, 1), images, by_batch=True)
+        if self.retrain is not None:
+            faults += self.second_round(labels=self.labels, weights="").input_faults(f"{prefix}retrain.")
+        return faults
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -10,10 +10,12 @@ from pydantic import model_validator
 
 from attn.config.run import RunConfig
 from attn.methods import MethodConfig
-from attn.models.network import ModelConfig
+from attn.models.network import ModelConfig, Network
 from attn.training.config import StoreConfig
+from attn.training.inputs import training_faults
 
 if TYPE_CHECKING:
+    from attn.errors import Fault
     from attn.training.parts import Parts
 
 
@@ -40,6 +42,14 @@ class TrainConfig(RunConfig):
         from attn.training.parts import build_parts
 
         return build_parts(self, rank=rank, world=world)
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        companion, parts = self.method.companion, self.cluster.workers * self.training.accumulate_steps
+        images = self.training.batch_size // parts
+        others = 0 if companion is None else (companion.batch_size or self.training.batch_size) // parts
+        least, more = (self.method.least_images(times * images, times * others) for times in (1, 2))
+        bare = self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1})
+        return training_faults(self, prefix, self.model, lambda: Network(bare, 1, ()), least, by_batch=more > least)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["CLASSES_FILE", "check_classes", "classes_file", "named_classes", "some_names"]
+__all__ = ["check_classes", "named_classes", "some_names"]
 
 import json
 from collections.abc import Collection, Sequence
 
+from attn.class_names import CLASSES_FILE
 from attn.data.files import FileFault, join, read_bytes
 from attn.errors import DataError
 from attn.parsing import load_json
 
-CLASSES_FILE = "classes.json"
 SHOWN = 8
 
 
@@ -49,11 +49,6 @@ def some_names(names: Sequence[str]) -> str:
     """The first few of a list of names, and how many more there are."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def classes_file(classes: Sequence[str]) -> bytes:
-    """What lies as `CLASSES_FILE` in a folder of files that are named by class index."""
-    return json.dumps(list(classes), ensure_ascii=False).encode()
 
 
 def named_classes(folder: str, names: Collection[str]) -> tuple[str, ...] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 __all__ = ["MapKind", "attention"]
 
-from typing import Literal
 
 from torch import Tensor
 
@@ -15,10 +14,7 @@ from attn.errors import ConfigError
 from attn.maps.class_maps import class_activation, class_probability
 from attn.maps.gradient import channel_attention, check_features, grad_cam, pixel_attention, weighted_sum
 from attn.maps.pairs import check_pairs
-from attn.models.output import Output
-
-MapKind = Literal["cam", "integral", "grad_cam", "channel", "pixel"]
-"""Ways to see a class in a network: see `attention`."""
+from attn.models.output import MapKind, Output
 
 BY_GRADIENT = {"grad_cam": grad_cam, "channel": channel_attention, "pixel": pixel_attention}
 

@@ -22,7 +22,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import nn
@@ -41,15 +41,13 @@ from attn.models.description import (
     task_of,
 )
 from attn.models.network import ModelConfig, Network
+from attn.models.output import MapKind
 from attn.models.shapes import shapes_only
-from attn.models.usage import usage
+from attn.models.usage import classifier_usage
 from attn.models.weights import check_finite
 from attn.run_state import BROKEN, parse_run_state
 from attn.tensor_files import save_tensors
 from attn.wording import shortened
-
-if TYPE_CHECKING:
-    from attn.methods.base import MapKind
 
 N = TypeVar("N", bound=nn.Module)
 SHOWN = 8
@@ -113,7 +111,8 @@ def save_bundle(
         "exclusive": exclusive,
         "info": info,
     }
-    write_bundle(folder, state_dict, "classification", described, config_yaml)
+    usage = classifier_usage(classes, input, exclusive=exclusive)
+    write_bundle(folder, state_dict, "classification", described, usage, config_yaml)
 
 
 def find_bundle(target: str, root: str = "runs") -> Path:
@@ -140,8 +139,6 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
         WeightsError: There is none, it is damaged, it is no classifier, or it was written by a newer format.
     """
     folder = find_bundle(str(target), root)
-    from attn.methods.base import MapKind  # which itself needs networks
-
     described = read_bundle(folder, "classification")
     with describing(folder):
         # The weights come from the bundle: nothing else must be there to build the network.
@@ -157,9 +154,18 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
 
 
 def write_bundle(
-    folder: Path, state_dict: dict[str, torch.Tensor], task: str, described: dict[str, Any], config_yaml: str
+    folder: Path,
+    state_dict: dict[str, torch.Tensor],
+    task: str,
+    described: dict[str, Any],
+    usage: dict[str, Any],
+    config_yaml: str,
 ) -> None:
     """Write a bundle of any task; `model.json` comes last, so that a folder with it is whole.
+
+    Args:
+        described: What is needed to build the network again.
+        usage: What a program without this library must know.
 
     Raises:
         WeightsError: A weight is NaN or infinite.
@@ -171,7 +177,7 @@ def write_bundle(
     (folder / CONFIG).write_text(config_yaml, encoding="utf-8")
     files = {name: sha256_of(folder / name) for name in (WEIGHTS, CONFIG)}
     whole = {"format": FORMAT, "task": task, **described, "sha256": files[WEIGHTS], "files": files}
-    whole |= usage(whole)
+    whole |= usage
     (folder / DESCRIPTION).write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 

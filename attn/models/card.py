@@ -11,7 +11,7 @@ from typing import Any
 from attn.data.files import name_of
 from attn.data.preprocessing import preprocessing_words
 from attn.evaluation.score import Score
-from attn.models.usage import usage
+from attn.prediction.usage import usage
 
 SHOWN_CLASSES = 30
 MAP_KINDS = {

@@ -26,7 +26,7 @@ from attn.errors import AttnError, ConfigError, Fault
 from attn.evaluation.inference import evaluating
 from attn.maps import attention
 from attn.models.bundle import Bundle
-from attn.models.usage import usage_of
+from attn.prediction.usage import usage_of
 from attn.wording import shortened
 
 if TYPE_CHECKING:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Output"]
+__all__ = ["MapKind", "Output"]
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+MapKind = Literal["cam", "integral", "grad_cam", "channel", "pixel"]
+"""Ways to see a class in a network: see `attn.maps.attention`."""
 
 
 class Output(NamedTuple):

@@ -16,8 +16,18 @@ from attn.pictures.layout import Picture
 from attn.pictures.panel import Looked, panel
 
 if TYPE_CHECKING:
-    from attn.methods.base import Method
     from attn.models.network import Network
+    from attn.models.output import MapKind
+
+
+class ShownMethod(Protocol):
+    """Which maps of its network a method trains."""
+
+    @property
+    def map_kind(self) -> MapKind: ...
+
+    @property
+    def layer(self) -> str: ...
 
 
 @runtime_checkable
@@ -38,7 +48,7 @@ class Pictured(Protocol):
 class Preview:
     """Draws the maps of fixed images of a data set, as they are without its random transforms."""
 
-    def __init__(self, dataset: AttentionDataset, network: Network, method: Method, count: int) -> None:
+    def __init__(self, dataset: AttentionDataset, network: Network, method: ShownMethod, count: int) -> None:
         self._network, self._method = network, method
         self._dataset = AttentionDataset(dataset.source, dataset.input, train=False)
         self._classes = dataset.source.classes

@@ -16,6 +16,7 @@ from attn.models.bundle import build_with_weights, find_bundle, read_bundle, wri
 from attn.models.description import describing
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.usage import segmenter_usage
 
 TASK = "segmentation"
 
@@ -66,7 +67,8 @@ def save_segmenter(
         "inference": json.loads(inference.model_dump_json()),
         "info": info,
     }
-    write_bundle(folder, state_dict, TASK, described, config_yaml)
+    usage = segmenter_usage(classes, input, inference, model.stride)
+    write_bundle(folder, state_dict, TASK, described, usage, config_yaml)
 
 
 def load_segmenter(target: str | Path, root: str = "runs") -> Segmenter:

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from attn.class_names import CLASSES_FILE
 from attn.config.base import Location, Variant
-from attn.data.classes import CLASSES_FILE, check_classes, named_classes, some_names
+from attn.data.classes import check_classes, named_classes, some_names
 from attn.data.decode import read_saliency
 from attn.data.files import absent_folder, join, list_below, stem_of
 from attn.data.source import Source

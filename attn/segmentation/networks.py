@@ -90,6 +90,11 @@ class SegmentationModelConfig(Config):
         return self
 
     @property
+    def output_stride(self) -> int:
+        """Input pixels per score."""
+        return self.stride
+
+    @property
     def branches(self) -> tuple[int, ...]:
         """The dilation of each branch."""
         return self.dilations or DILATIONS[self.head]

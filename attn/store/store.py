@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["MapStore"]
 
-from attn.data.classes import CLASSES_FILE, classes_file
+from attn.class_names import CLASSES_FILE, classes_file
 from attn.data.files import join
 from attn.data.transfer import write_bytes
 from attn.store.conditions import check_conditions

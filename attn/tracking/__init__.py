@@ -1,4 +1,4 @@
-"""The record of a run in MLflow: parameters, metrics, previews, model. Importing this does not import MLflow."""
+"""The record of a run in MLflow: parameters, metrics, previews. Importing this does not import MLflow."""
 
 from __future__ import annotations
 
@@ -6,32 +6,21 @@ __all__ = [
     "NullTracker",
     "Tracker",
     "TrackingConfig",
-    "add_scores",
     "attach",
     "children_of",
     "create_run",
-    "fetch_model",
-    "log_model",
     "send_kept",
     "terminate",
 ]
 
 import contextlib
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextvars import ContextVar
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from attn.config.base import Config
-from attn.tracking.address import registry_uri, tracking_uri
+from attn.tracking.address import tracking_uri
 from attn.tracking.config import TrackingConfig
 from attn.tracking.tracker import NullTracker, Tracker
-
-if TYPE_CHECKING:
-    from attn.evaluation.score import Score
-    from attn.models.bundle import Bundle
-    from attn.segmentation.bundle import Segmenter
-
 
 _PARENT: ContextVar[str | None] = ContextVar("parent", default=None)
 
@@ -116,73 +105,3 @@ def send_kept(tracking: TrackingConfig, root: str, run_id: str | None, folder: s
         from attn.tracking.kept_tracker import KeptTracker
 
         KeptTracker(tracking_uri(tracking, root), run_id, folder).send_kept()
-
-
-def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: Path) -> str | None:
-    """Record a trained model from its bundle folder and register it where the config says so.
-
-    Returns:
-        The model's URI, or None where there is no record.
-
-    Raises:
-        TrackingError: The server refuses or does not answer.
-        WeightsError: The bundle cannot be read.
-    """
-    if not tracking.enabled or run_id is None:
-        return None
-    from attn.models.usage import usage_of
-    from attn.tracking.mlflow_model import log_network
-
-    opened, metadata, outputs = _opened(bundle)
-    size, uri = opened.input.size, tracking_uri(tracking, root)
-    recorded = log_network(
-        uri,
-        run_id,
-        opened.network,
-        size=(size, size) if isinstance(size, int) else size,
-        bundle=bundle,
-        outputs=outputs,
-        metadata=metadata | {"classes": list(opened.classes), **usage_of(opened)},
-    )
-    if tracking.register_as is None:
-        return recorded
-    from attn.tracking.mlflow_registry import Registry
-
-    found = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
-    return f"models:/{found.reference}"
-
-
-def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: str, scores: Iterable[Score]) -> None:
-    """Let every registered version of some weights carry an evaluation's scores; nothing where there is no record.
-
-    Raises:
-        TrackingError: The server refuses or does not answer.
-    """
-    if not tracking.enabled or run_id is None:
-        return
-    from attn.tracking.mlflow_registry import Registry
-
-    Registry(tracking_uri(tracking, root)).add_scores(sha256, run_id, scores)
-
-
-def _opened(bundle: Path) -> tuple[Bundle | Segmenter, dict[str, Any], tuple[int, ...]]:
-    """A bundle of any task, what only its task has, and the shape of its network's output."""
-    from attn.models.bundle import load_bundle
-    from attn.models.description import read_description, task_of
-    from attn.segmentation.bundle import TASK, load_segmenter
-
-    if (task := task_of(read_description(bundle))) == TASK:
-        return load_segmenter(bundle), {"task": task}, (-1, -1, -1, -1)
-    opened = load_bundle(bundle)
-    return opened, {"map_kind": opened.map_kind}, (-1, -1)
-
-
-def fetch_model(tracking: TrackingConfig, root: str, name: str, folder: Path) -> Path:
-    """Fetch a registered model's bundle into a folder: `name@alias`, `name/version`, or `name` for the newest version.
-
-    Returns:
-        The bundle's folder.
-    """
-    from attn.tracking.mlflow_registry import Registry
-
-    return Registry(registry_uri(tracking, root)).fetch(name, folder)[0]

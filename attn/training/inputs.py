@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-__all__ = ["check_input", "check_inputs"]
+__all__ = ["HasInputs", "SizedModel", "check_input", "check_inputs", "training_faults"]
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from attn.config.pipeline import PipelineConfig
-from attn.config.run import RunConfig
-from attn.config.segment import SegmentConfig
-from attn.config.train import TrainConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, Fault
 from attn.models.backbone import architecture
 from attn.models.least_input import POSITIONS, Size, fits, least_side
-from attn.models.network import ModelConfig, Network
+from attn.models.network import Network
 
 if TYPE_CHECKING:
-    from attn.segmentation.networks import SegmentationModelConfig
+    from attn.config.run import RunConfig
 
 
-def check_inputs(config: RunConfig | PipelineConfig) -> None:
+class SizedModel(Protocol):
+    """What the config of a network says of how it makes inputs smaller."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def output_stride(self) -> int: ...
+
+    @property
+    def head(self) -> str: ...
+
+
+class HasInputs(Protocol):
+    """The config of a run whose networks have an input."""
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        """What of an input a network leaves nothing of, or normalises over a single value."""
+        ...
+
+
+def check_inputs(config: HasInputs) -> None:
     """Refuse a config whose network leaves nothing of an input, or normalises over a single value.
 
     Raises:
         ConfigError: With the fields and the least values that would do.
     """
-    if faults := _faults(config, ""):
+    if faults := config.input_faults():
         raise ConfigError(faults)
 
 
@@ -40,47 +57,27 @@ def check_input(network: Network, input: InputConfig) -> None:
     Raises:
         ConfigError: With the least size that would do.
     """
-    size = _size(input)
+    size = _smallest(input)
     if min(size) < _enough(network.config) and (fault := _too_small("", network.config, network, size)):
         raise ConfigError([fault])
 
 
-def _faults(config: RunConfig | PipelineConfig, prefix: str) -> list[Fault]:
-    if isinstance(config, PipelineConfig):
-        sections = {"train": config.train, "integral": config.integral, "segment": config.segment}
-        found = [_faults(part, f"{prefix}{name}.") for name, part in sections.items() if part is not None]
-        return [fault for faults in found for fault in faults]
-    parts = config.cluster.workers * config.training.accumulate_steps
-    images, size = config.training.batch_size // parts, _size(config.input)
-    if isinstance(config, TrainConfig):
-        companion = config.method.companion
-        others = 0 if companion is None else (companion.batch_size or config.training.batch_size) // parts
-        least, more = (config.method.least_images(times * images, times * others) for times in (1, 2))
-        bare = config.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1})
-        return _of_training(config, prefix, config.model, partial(Network, bare, 1, ()), size, least, more > least)
-    assert isinstance(config, SegmentConfig), "the kinds of runs are these"
-    faults = _of_training(config, prefix, config.model, partial(_segmentation, config.model), size, images, True)
-    if config.retrain is not None:
-        faults += _faults(config.second_round(labels=config.labels, weights=""), f"{prefix}retrain.")
-    return faults
-
-
-def _of_training(
+def training_faults(
     config: RunConfig,
     prefix: str,
-    model: ModelConfig | SegmentationModelConfig,
+    model: SizedModel,
     build: Callable[[], nn.Module],
-    size: Size,
     images: int,
+    *,
     by_batch: bool,
 ) -> list[Fault]:
-    """Faults of one network that is trained.
+    """Faults of the input of one network that is trained.
 
     Args:
         images: Fewest of one pass.
         by_batch: Whether a larger batch makes them more.
     """
-    enough = _enough(model)
+    size, enough = _smallest(config.input), _enough(model)
     if min(size) >= enough:
         return []
     network = build()
@@ -104,9 +101,7 @@ def _of_training(
     return [Fault(f"{prefix}training.batch_size", problem, ", or ".join(ways))]
 
 
-def _too_small(
-    prefix: str, model: ModelConfig | SegmentationModelConfig, network: nn.Module, size: Size
-) -> Fault | None:
+def _too_small(prefix: str, model: SizedModel, network: nn.Module, size: Size) -> Fault | None:
     if fits(network, size):
         return None
     least = least_side(partial(fits, network), _enough(model))
@@ -114,24 +109,15 @@ def _too_small(
     return Fault(f"{prefix}input.size", problem, f"{least} or more a side")
 
 
-def _segmentation(model: SegmentationModelConfig) -> nn.Module:
-    from attn.segmentation.networks import SegmentationNetwork
-
-    return SegmentationNetwork(
-        model.model_copy(update={"weights": None, "hidden": None if model.hidden is None else 1}), 1
-    )
-
-
-def _enough(model: ModelConfig | SegmentationModelConfig) -> int:
+def _enough(model: SizedModel) -> int:
     return POSITIONS * max(architecture(model.name).strides)
 
 
-def _named(model: ModelConfig | SegmentationModelConfig) -> str:
-    stride = model.output_stride if isinstance(model, ModelConfig) else model.stride
-    return f"{model.name} (stride {stride}, head {model.head})"
+def _named(model: SizedModel) -> str:
+    return f"{model.name} (stride {model.output_stride}, head {model.head})"
 
 
-def _size(input: InputConfig) -> Size:
+def _smallest(input: InputConfig) -> Size:
     """The smallest input: of images whose aspect is kept, a square one."""
     return (input.size, input.size) if isinstance(input.size, int) else input.size
 

@@ -20,10 +20,9 @@ from attn.errors import ConfigError
 from attn.models import ModelConfig, Network, architecture, architectures
 from attn.models.discriminator import Discriminator
 from attn.models.least_input import POSITIONS, fits
-from attn.segmentation.networks import SegmentationModelConfig
+from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig, probabilities
 from attn.sweep.load import load_sweep
-from attn.training import inputs
 from attn.training.inputs import check_input, check_inputs
 from tests.cli.conftest import attn as attn  # the command line as a function
 
@@ -174,8 +173,8 @@ def test_usual_sizes_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a network was built")
 
-    monkeypatch.setattr(inputs, "Network", refuse)
-    monkeypatch.setattr(inputs, "_segmentation", refuse)
+    monkeypatch.setattr(Network, "__init__", refuse)
+    monkeypatch.setattr(SegmentationNetwork, "__init__", refuse)
     for recipe in list_recipes():
         config = load_any_config(recipe.name, [])
         if isinstance(config, RunConfig):
