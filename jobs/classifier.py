@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check", "finish", "ready", "save"]
+__all__ = ["check", "ready", "save"]
 
 import sys
 from pathlib import Path
@@ -62,10 +62,6 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
     )
     if store:
         _draw_growth(config, folder)
-
-
-def finish(config: TrainConfig, result: dict[str, Any], address: str | None) -> dict[str, Any]:
-    return result
 
 
 def _draw_growth(config: TrainConfig, folder: RunFolder) -> None:

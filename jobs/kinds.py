@@ -36,10 +36,6 @@ class Kind(Protocol):
         """Write the trained model, given what the last checkpoint holds for all workers."""
         ...
 
-    def finish(self, config: Any, result: dict[str, Any], address: str | None) -> dict[str, Any]:
-        """What follows training; gives the result of the whole."""
-        ...
-
 
 def kind_of(config: RunConfig) -> Kind:
     """The kind of a config's run."""

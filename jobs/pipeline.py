@@ -90,7 +90,7 @@ def run(
         "run_id": folder.run_id,
         "folder": folder.uri,
         "scores": scores,
-        "model": pipeline.made["segment"]["model"],
+        "model": (pipeline.made.get("retrain") or pipeline.made["segment"])["model"],
         "masks": pipeline.made["evaluation"]["masks"],
         "stages": pipeline.told,
         "tracking_run": live.tracking_run,

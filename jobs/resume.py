@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attn.tracking import send_kept
-from jobs import compare, cues, evaluate, maps, masks, pipeline, sweep, train
+from jobs import compare, cues, evaluate, maps, masks, pipeline, segment, sweep, train
 from jobs.lifecycle import check_ended, resolved_overrides, warned
 from jobs.models import model_place
 from jobs.run_folder import RunFolder
@@ -42,6 +42,8 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
         return pipeline.resume(run, root=root, address=address)
     if kind == "sweep":
         return sweep.resume(run, root=root, address=address)
+    if kind == "segment":
+        return segment.resume(run, root=root, address=address)
     if kind not in REPEATED:
         return train.resume(run, root=root, address=address)
     if state.get("state") != "done":

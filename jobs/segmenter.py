@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CUES", "check", "cue_score", "finish", "map_source", "ready", "record_cues", "save"]
+__all__ = ["CUES", "check", "cue_score", "map_source", "ready", "record_cues", "save"]
 
 import contextlib
 import json
@@ -67,13 +67,6 @@ def save(config: SegmentConfig, folder: RunFolder, shared: dict[str, Any], bundl
         config_yaml=folder.read_text("config.yaml"),
         info=info,
     )
-
-
-def finish(config: SegmentConfig, result: dict[str, Any], address: str | None) -> dict[str, Any]:
-    from jobs.second_round import second_round
-
-    result |= {"cues": RunFolder(config.root, result["run_id"]).state().get("cues")}
-    return result if config.retrain is None else second_round(config, result, address)
 
 
 def make_labels(config: SegmentConfig, folder: RunFolder) -> LabelsConfig:

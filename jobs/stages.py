@@ -27,6 +27,7 @@ from attn.parsing import load_json
 from attn.segmentation.labels import CUES_FILE, FileLabels
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
 from jobs import cues, maps, masks, train
+from jobs.retrain import retrain
 from jobs.run_folder import RunFolder
 
 PLACE = {"root", "tracking"}
@@ -79,7 +80,10 @@ def stages_of(config: PipelineConfig) -> dict[str, Stage]:
         stages["integral"] = _Integral()
     if config.maps is not None:
         stages["maps"] = _Maps()
-    return stages | {"cues": _Cues(), "segment": _Segment(), "evaluation": _Evaluation()}
+    stages |= {"cues": _Cues(), "segment": _Segment()}
+    if config.segment.retrain is not None:
+        stages["retrain"] = _Retrain()
+    return stages | {"evaluation": _Evaluation()}
 
 
 def intact(outputs: Outputs) -> bool:
@@ -227,16 +231,33 @@ class _Segment:
     def inputs(self, work: Work) -> dict[str, Any]:
         described = _training_inputs(work.config.segment, work)
         described["config"].pop("labels")
+        described["config"].pop("retrain")
         if work.config.from_classifier:
             described["weights"] = _classifier(work)["weights"]
         return described | {"cues": work.made["cues"]["cued"]}
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
         config = work.config.segment
-        made: dict[str, Any] = {"labels": FileLabels(path=work.made["cues"]["cues"])}
+        made: dict[str, Any] = {"labels": FileLabels(path=work.made["cues"]["cues"]), "retrain": None}
         if work.config.from_classifier:
             made["model"] = config.model.model_copy(update={"weights": _classifier(work)["model"]})
         return _train(config.model_copy(update=made), folder, work.address)
+
+    def told(self, outputs: Outputs) -> str:
+        return _figures(outputs["metrics"])
+
+
+class _Retrain:
+    on_ray = True
+
+    def inputs(self, work: Work) -> dict[str, Any]:
+        described = _training_inputs(work.config.segment, work)
+        described["config"].pop("labels")
+        return described | {"weights": work.made["segment"]["weights"]}
+
+    def run(self, work: Work, folder: RunFolder) -> Outputs:
+        first = work.made["segment"]["model"]
+        return _outputs(retrain(work.config.segment, first, folder, work.address))
 
     def told(self, outputs: Outputs) -> str:
         return _figures(outputs["metrics"])
@@ -247,11 +268,11 @@ class _Evaluation:
 
     def inputs(self, work: Work) -> dict[str, Any]:
         config = work.config.evaluation
-        data, weights = work.data(config.data, ("image", "mask")), work.made["segment"]["weights"]
+        data, weights = work.data(config.data, ("image", "mask")), _segmenter(work)["weights"]
         return {"config": _plain(config), "data": data, "weights": weights}
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
-        model, overrides = work.made["segment"]["model"], as_overrides(work.config.evaluation.model_dump(mode="json"))
+        model, overrides = _segmenter(work)["model"], as_overrides(work.config.evaluation.model_dump(mode="json"))
         result = masks.run(model, overrides, run_id=folder.run_id, address=work.address)
         found = {"scores_file": folder.path("scores.json"), "scores": result["scores"], "masks": result["masks"]}
         return found | {"scored": _scored(found), "protocols": result["protocols"], "images": result["images"]}
@@ -262,6 +283,10 @@ class _Evaluation:
 
 def _classifier(work: Work) -> Outputs:
     return work.made.get("integral") or work.made["train"]
+
+
+def _segmenter(work: Work) -> Outputs:
+    return work.made.get("retrain") or work.made["segment"]
 
 
 def _attention(work: Work) -> Outputs:
@@ -298,6 +323,11 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> Outputs
         result = train.resume(folder.uri, address=address)
     else:
         result = train.run(config, run_id=folder.run_id, address=address)
+    return _outputs(result)
+
+
+def _outputs(result: dict[str, Any]) -> Outputs:
+    """What a training has left."""
     outputs: Outputs = {"model": result["model"], "metrics": result["metrics"]}
     outputs["weights"] = _weights(outputs)
     if result["store"]:

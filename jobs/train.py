@@ -38,7 +38,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     Returns:
         `run_id`, `folder`, `model` (the bundle's folder), `metrics` of the last epoch, `store` and `store_version` (of
         a run that accumulates), `tracking_run`, `seconds`; of a segmentation network `cues` with their quality, where
-        they were made, and `first_round`, where there was a second.
+        they were made.
 
     Raises:
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
@@ -53,7 +53,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     found, fingerprint = kind.check(config, folder), config.data.build().fingerprint()
     with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=found) as live:
         _train(config, live, address)
-    return kind.finish(config, _result(folder, folder.state()), address)
+    return _result(folder, folder.state())
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
             )
         with continue_run(config, folder) as live:
             _train(config, live, address)
-    return kind_of(config).finish(config, _result(folder, folder.state()), address)
+    return _result(folder, folder.state())
 
 
 def train_folder(config: RunConfig, folder: RunFolder) -> str:
@@ -118,9 +118,11 @@ def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
     if seconds is None:  # a run of an earlier version, or one that was moved before its end was recorded
         ended = state.get("ended") or time.time()
         seconds = round(ended - (state.get("resumed") or state.get("started") or ended), 1)
+    cues = {"cues": state["cues"]} if "cues" in state else {}
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,
+        **cues,
         "model": state.get("model"),
         "metrics": state.get("metrics"),
         "store": state.get("store"),

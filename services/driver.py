@@ -73,7 +73,11 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
 def _begin(job: Submission, root: str) -> dict[str, Any]:
     from services.admission import load
 
-    if job.kind in ("train", "segment"):
+    if job.kind == "segment":
+        from jobs import segment
+
+        return segment.run(load(job, root), run_id=job.id, address=job.address)
+    if job.kind == "train":
         from jobs import train
 
         return train.run(load(job, root), run_id=job.id, address=job.address)

@@ -27,7 +27,7 @@ def train(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, add
     """Train a segmentation network; all that the run makes is in its folder."""
     from attn.config.recipes import load_config
     from attn.config.segment import SegmentConfig
-    from jobs.train import run
+    from jobs.segment import run
 
     data = run(load_config(SegmentConfig, recipe, overrides or []), run_id=run_id, address=address)
     return Result(data, lambda console: print_tree(console, data))

@@ -25,7 +25,7 @@ from attn.segmentation.map_sources import PipelineMaps
 from attn.tracking.config import TrackingConfig, untold
 from attn.tracking.place import ModelPlace
 
-Stage = Literal["train", "integral", "maps", "cues", "segment", "evaluation"]
+Stage = Literal["train", "integral", "maps", "cues", "segment", "retrain", "evaluation"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 TRAINING = ("train", "integral", "segment")
 SHARED = {"root": (*TRAINING, "maps", "evaluation"), "tracking": (*TRAINING, "maps", "evaluation")} | dict.fromkeys(

@@ -33,7 +33,7 @@ from attn.segmentation.labels import FileLabels
 from attn.sweep.load import read_sweep, read_trial
 from attn.tracking import create_run
 from attn.tracking.mlflow_children import children
-from jobs import pipeline, stages, sweep, train
+from jobs import pipeline, retrain, stages, sweep, train
 from jobs.kinds import kind_of
 from jobs.resume import resume
 from jobs.run_folder import RunFolder
@@ -73,7 +73,7 @@ class Untrained:
         tracking_run = create_run(config.tracking, config.root, run_id, config)
         folder.write("config.yaml", dump_config(config))
         state_dict = config.build_parts(rank=0, world=1).network.state_dict()
-        if isinstance(config, SegmentConfig) and isinstance(config.labels, FileLabels):
+        if isinstance(config, SegmentConfig) and isinstance(config.labels, FileLabels) and config.model.weights is None:
             digest = json.loads((Path(config.labels.path) / "cues.json").read_text())["digest"]
             state_dict = {name: value + int(digest[:4], 16) / 2**20 for name, value in state_dict.items()}
         state = {"kind": config.kind, "state": "done", "started": time.time(), "tracking_run": tracking_run}
@@ -87,7 +87,8 @@ class Untrained:
 
 
 def untrained(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stages, "train", Untrained())
+    for module in (stages, retrain):
+        patch.setattr(module, "train", Untrained())
     patch.setattr(pipeline, "ray_session", lambda address: contextlib.nullcontext())
 
 
@@ -329,6 +330,19 @@ def test_a_killed_pipeline_goes_on_where_it_was(tmp_path: Path) -> None:
     result = pipeline.run(config(root), run_id="p")
     assert repeated(result) == ["segment", "evaluation"]
     assert result["scores"] == expected
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_second_round_is_a_stage(tmp_path: Path) -> None:
+    again = "segment.retrain={labels: {scales: [1.0], crf: null}, training: {steps: 1}}"
+    result = pipeline.run(config(tmp_path, again), run_id="p")
+    assert list(result["stages"]) == ["train", "maps", "cues", "segment", "retrain", "evaluation"]
+    folder = Path(result["stages"]["retrain"]["folder"])
+    assert result["model"] == f"{folder}/model"
+    assert len(list((folder / "first_round").glob("*.png"))) == 16
+    other = "segment.retrain={labels: {scales: [0.5], crf: null}, training: {steps: 1}}"
+    assert repeated(pipeline.run(config(tmp_path, again), run_id="p")) == []
+    assert repeated(pipeline.run(config(tmp_path, other), run_id="p"))[0] == "retrain"
 
 
 @pytest.mark.usefixtures("quickly")

@@ -22,7 +22,7 @@ from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.score import Score
 from attn.segmentation.crf_pool import refine
 from attn.segmentation.labels import FileLabels
-from jobs import cues, masks, second_round, train
+from jobs import cues, masks, retrain, train
 from jobs.crf_tasks import RayCrfPool
 from jobs.run_folder import RunFolder
 
@@ -147,8 +147,8 @@ def test_the_second_round_learns_from_the_firsts_masks(
         return {"run_id": run_id}
 
     monkeypatch.setattr(train, "run", begin)
-    result = second_round.second_round(config, trained, None)
-    assert result == {"run_id": "sec-retrain", "first_round": trained}
+    folder = RunFolder(str(place), "sec-retrain")
+    assert retrain.retrain(config, trained["model"], folder, None) == {"run_id": "sec-retrain"}
     (second,) = begun
     assert second.training.steps == 3
     assert second.model.weights == trained["model"]

@@ -144,7 +144,6 @@ def test_a_run_that_was_moved_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     """Its config says where it was; it is written where it is."""
     seen: list[tuple[str, str]] = []
     monkeypatch.setattr("jobs.train._train", lambda config, live, address: seen.append((config.root, live.folder.uri)))
-    monkeypatch.setattr("jobs.classifier.finish", lambda *given: {})
     leave_run(tmp_path / "runs", "train", ["root=/former/runs"])
     driver.main(order(tmp_path, kind="train", target="scenes_oaa"))
     assert seen == [(f"{tmp_path}/runs", f"{tmp_path}/runs/s")]

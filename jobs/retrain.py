@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["second_round"]
+__all__ = ["retrain"]
 
 import json
 from collections.abc import Callable
@@ -19,27 +19,27 @@ from jobs.models import open_model
 from jobs.run_folder import RunFolder
 
 MASKS = "first_round"
+"""Folder of the masks that the first round's network gives, in the second round's folder."""
 
 
-def second_round(config: SegmentConfig, first: dict[str, Any], address: str | None) -> dict[str, Any]:
-    """Make the masks and train again, as a run of its own beside the first; what is done already is not repeated.
+def retrain(config: SegmentConfig, model: str, folder: RunFolder, address: str | None) -> dict[str, Any]:
+    """Make the masks, and train again on them as a run of its own; what is done already is not repeated.
 
     Args:
-        first: Result of the first round.
+        config: Of the first round.
+        model: The first round's trained network.
+        folder: Of the second round.
 
     Returns:
-        Result of the second round, with `first_round`.
+        As `jobs.train.run`.
     """
-    folder, model = RunFolder(config.root, str(first["run_id"])), str(first["model"])
-    again = RunFolder(config.root, f"{folder.run_id}-retrain")
+    if folder.exists():
+        return train.resume(folder.uri, address=address)
     if not folder.exists(f"{MASKS}/done.json"):
         made = _masks(config, model, lambda name, data: folder.write(f"{MASKS}/{name}", data), address)
         folder.write(f"{MASKS}/done.json", json.dumps({"images": made}))
-    if again.exists():
-        return train.resume(again.uri, address=address) | {"first_round": first}
-    labels = FileLabels(path=folder.path(MASKS))
-    second = config.second_round(labels=labels, weights=model)
-    return train.run(second, run_id=again.run_id, address=address) | {"first_round": first}
+    second = config.second_round(labels=FileLabels(path=folder.path(MASKS)), weights=model)
+    return train.run(second, run_id=folder.run_id, address=address)
 
 
 def _masks(config: SegmentConfig, model: str, write: Callable[[str, bytes], None], address: str | None) -> int:
