@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.methods.attnbn import AttnBNConfig
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import compare, evaluate
-from jobs.ray_session import ray_session
-from jobs.run_folder import RunFolder
+from jobs.ray_cluster.session import ray_session
+from jobs.runs.run_folder import RunFolder
 
 MAPS = {"direct_miou": "direct mIoU", "seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision"}
 CLASSIFIER = {"source_mean_ap": "mAP"}

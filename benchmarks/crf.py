@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from attn.data.sample import Batch, collate
 from attn.data.source import Source
+from attn.data.sources.voc import VocConfig
 from attn.data.transforms import InputConfig
-from attn.data.voc import VocConfig
 from attn.evaluation.crf import SEC_CRF
 from attn.methods.base import Progress
 from attn.segmentation.crf_pool import LocalCrfPool, refine_mask

@@ -27,7 +27,7 @@ from attn.evaluation.inference import evaluating
 from attn.losses import class_probabilities, erase, soft_mask
 from attn.maps import MapKind, attention, normalize_max, pairs_of, upsample
 from attn.models import Network
-from jobs.subjects import ModelSubject, open_subject
+from jobs.scoring.targets import ModelSubject, open_subject
 
 BATCH = 32
 

@@ -19,17 +19,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from attn.config.kinds import read_config
-from attn.config.recipes import config_text
-from attn.config.run import RunConfig
-from attn.config.segment import SegmentConfig
 from attn.errors import AttnError
+from attn.runs.kinds import read_config
+from attn.runs.recipes import config_text
+from attn.segmentation.config import SegmentConfig
 from attn.training.checkpoint import Position
+from attn.training.run_config import RunConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
-from jobs.kinds import kind_of
-from jobs.run_folder import RunFolder
-from jobs.worker import accumulator_of
+from jobs.runs.run_folder import RunFolder
+from jobs.training.kinds import kind_of
+from jobs.training.worker import accumulator_of
 
 
 class _EnoughError(Exception):

@@ -35,10 +35,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attn.cli.main import app
 from attn.data.source import SourceConfig
 from attn.models.description import DESCRIPTION, WEIGHTS
-from attn.tracking import mlflow_registry
+from attn.registry import mlflow_registry
+from services.cli.main import app
 from tests.bundles import tiny_bundle
 from tests.data.layouts import folder, write
 from tests.data.test_check_and_train import train

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import compare, evaluate
-from jobs.ray_session import ray_session
-from jobs.run_folder import RunFolder
+from jobs.ray_cluster.session import ray_session
+from jobs.runs.run_folder import RunFolder
 
 ROWS = {"baseline": "grad_cam", "ICASC A_ch": "channel", "ICASC A_px": "pixel"}
 OVERLAPS = {f"{kind}_{layer}": f"{sign} {layer}" for kind, sign in (("channel", "A_ch"), ("pixel", "A_px"))

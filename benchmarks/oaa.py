@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
 from jobs import evaluate
-from jobs.ray_session import ray_session
+from jobs.ray_cluster.session import ray_session
 
 COLUMNS = {"seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision", "energy": "energy"}
 STUDIES = {"scenes": "scenes_oaa", "photographs": "oaa"}

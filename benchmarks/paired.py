@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from attn.errors import AttnError, ConfigError, DataError
 from attn.evaluation.classification import average_precision
 from attn.evaluation.inference import ImageMaps
-from jobs.subjects import open_subject
+from jobs.scoring.targets import open_subject
 
 DRAWS = 2000
 

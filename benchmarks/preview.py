@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.methods.base import Progress
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 
 T = TypeVar("T")
 

@@ -20,14 +20,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from attn.config.kinds import read_config
-from attn.config.recipes import load_config
-from attn.config.run import RunConfig
-from attn.config.train import TrainConfig
 from attn.errors import AttnError, ConfigError, RunError
+from attn.runs.kinds import read_config
+from attn.runs.recipes import load_config
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
 from jobs import evaluate, train
-from jobs.ray_session import ray_session
-from jobs.run_folder import RunFolder
+from jobs.ray_cluster.session import ray_session
+from jobs.runs.run_folder import RunFolder
 
 SEEDS = (0, 1, 2)
 T = TypeVar("T")

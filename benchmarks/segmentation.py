@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn.config.recipes import load_config
-from attn.config.segment import SegmentConfig
-from attn.config.train import TrainConfig
+from attn.runs.recipes import load_config
+from attn.segmentation.config import SegmentConfig
+from attn.training.train_config import TrainConfig
 from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
-from jobs import masks
-from jobs.ray_session import ray_session
+from jobs import segment_predict
+from jobs.ray_cluster.session import ray_session
 
 COLUMNS = {
     "cue_miou": "cue mIoU, train",
@@ -98,7 +98,7 @@ def _row(study: Study, title: str, seed: int, overrides: list[str]) -> dict[str,
     labels = "labels.source=masks" if maps is None else f"labels.maps={maps}"
     config = load_config(SegmentConfig, study.recipe, [*_of(OF_SEGMENTATION, overrides), f"seed={seed}", labels])
     run = finished_run(config, f"{study.recipe}-{title.replace(' ', '-').replace('+', '-plus').lower()}-seed{seed}")
-    found = masks.run(
+    found = segment_predict.run(
         run["model"], [f"root={config.root}", f"inference.crf={study.crf}", "masks=false", "panels=8", *study.options]
     )
     cues = run.get("cues") or {}

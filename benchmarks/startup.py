@@ -23,7 +23,7 @@ OVERRIDES = (
     "data.count=64", "data.size=32", "input.size=32", "training.epochs=1", "training.batch_size=16",
     "method.warmup_epochs=0", "cluster.workers=2",
 )  # fmt: skip
-COMMAND = (sys.executable, "-c", "from attn.cli.main import main; main()", "train", "scenes_gain")
+COMMAND = (sys.executable, "-c", "from services.cli.main import main; main()", "train", "scenes_gain")
 WAYS = ("compiled", "not compiled")
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from attn.sweep.load import read_sweep
+from attn.runs.sweep.load import read_sweep
 from benchmarks.sweep_spans import FOLDER, read, timed_trial, watch
 
 TEXT = """
@@ -56,7 +56,7 @@ OWN = ("check of the data", "data and network", "checkpoint and report", "tracki
 
 def main(file: str | None, *, reused: int, plain: int) -> None:
     """Run both sweeps, print the table, and write the figures into a file."""
-    from jobs.ray_session import ray_session
+    from jobs.ray_cluster.session import ray_session
 
     with tempfile.TemporaryDirectory(prefix="attn-sweep-") as folder, ray_session(dashboard=True):
         found = {"reused": _sweep(Path(folder), "reused", reused), "plain": _sweep(Path(folder), "plain", plain)}
@@ -84,7 +84,7 @@ def _sweep(folder: Path, name: str, trials: int) -> dict[str, float]:
     with (
         mock.patch("ray.tune.with_resources", lambda trial, resources: give(timed, resources)),
         mock.patch("jobs.sweep.in_one_process", return_value=here),
-        mock.patch("jobs.sweep_plan.in_one_process", return_value=here),
+        mock.patch("jobs.sweeps.plan.in_one_process", return_value=here),
     ):
         result = jobs.sweep.run(config, base, run_id=name)
     assert result["counts"] == {"done": trials}, result["counts"]
@@ -133,7 +133,7 @@ def _imports() -> float:
     times: list[float] = []
     for _ in range(2):
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import jobs.worker"], check=True)
+        subprocess.run([sys.executable, "-c", "import jobs.training.worker"], check=True)
         times.append(time.perf_counter() - begun)
     return min(times)
 

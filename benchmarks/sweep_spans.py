@@ -56,11 +56,11 @@ def watch(holder: Any, attribute: str, name: str) -> None:
 
 def watch_training() -> None:
     """Spans of the training itself, in whichever process it is done."""
-    from attn.config.train import TrainConfig
     from attn.tracking.mlflow_tracker import MlflowTracker
     from attn.training.run_parts import RunParts
+    from attn.training.train_config import TrainConfig
     from attn.training.trainer import Trainer
-    from jobs import worker
+    from jobs.training import worker
 
     watch(TrainConfig, "build_parts", "data and network")
     watch(Trainer, "__init__", "data and network")
@@ -75,12 +75,12 @@ def watch_training() -> None:
 
 
 def timed_worker(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """`jobs.worker.train_worker`, watched."""
+    """`jobs.training.worker.train_worker`, watched."""
 
     def timed(loop: dict[str, Any]) -> dict[str, Any]:
         begun = time.time()
         os.environ[FOLDER] = folder
-        from jobs.worker import RayReporter, train_worker
+        from jobs.training.worker import RayReporter, train_worker
 
         watch_training()
         watch(RayReporter, "__init__", "tracking")
@@ -93,17 +93,19 @@ def timed_worker(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def timed_trial(folder: str, *, here: bool) -> type:
-    """`jobs.trial.Trial`, watched, as a class that pickles by value: a process of Ray's gets it as it is.
+    """`jobs.sweeps.trial.Trial`, watched, as a class that pickles by value: a process of Ray's gets it as it is.
 
     Args:
         here: Whether it trains in its own process, and not by a worker.
     """
-    from jobs.trial import Trial
+    from jobs.sweeps.trial import Trial
 
     class Timed(Trial):
         def setup(self, config: dict[str, Any]) -> None:
             from attn.tracking.kept_tracker import KeptTracker
-            from jobs import classifier, train, trial, trial_training, worker
+            from jobs import train
+            from jobs.sweeps import trial, trial_training
+            from jobs.training import classifier, worker
 
             os.environ[FOLDER] = folder
             watch_training()

@@ -141,7 +141,7 @@ class Person:
             NotSoError: It ends with another exit status.
         """
         print(f"$ attn {shlex.join(words)}", flush=True)
-        call = [sys.executable, "-c", "from attn.cli.main import main; main()", *words, "--json"]
+        call = [sys.executable, "-c", "from services.cli.main import main; main()", *words, "--json"]
         with subprocess.Popen(
             call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=without_ray()
         ) as done:
@@ -313,7 +313,7 @@ def photograph(folder: Path) -> Path:
         return found
     from PIL import Image
 
-    from attn.data.generated import ScenesConfig
+    from attn.data.sources.generated import ScenesConfig
 
     file = folder / "scene.png"
     Image.fromarray(ScenesConfig(split="test", count=1).open().load(0).image).save(file)

@@ -17,11 +17,11 @@ from attn.evaluation.inference import ImageMaps
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
 from attn.pictures.preview import looked_at, spread
-from jobs.lifecycle import begin_run, claim, warned
-from jobs.models import data_name
-from jobs.run_folder import RunFolder, new_run_id
-from jobs.subjects import ModelSubject, StoreSubject, Subject, open_subject
-from jobs.visual_confusion import ConfusionSubject, confusion_picture
+from jobs.runs.lifecycle import begin_run, claim, warned
+from jobs.runs.open_model import data_name
+from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.scoring.targets import ModelSubject, StoreSubject, Subject, open_subject
+from jobs.scoring.visual_confusion import ConfusionSubject, confusion_picture
 
 FILE = "comparison.png"
 

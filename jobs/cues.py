@@ -9,15 +9,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from attn.config.resolve import dump_config, resolve
-from attn.config.segment import SegmentConfig
 from attn.data.source import Source
 from attn.errors import ConfigError, TrackingError
+from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
-from jobs.lifecycle import begin_run, claim, warned
-from jobs.run_folder import RunFolder, new_run_id
-from jobs.segmenter import CUES, cue_score, map_source, record_cues
+from jobs.runs.lifecycle import begin_run, claim, warned
+from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
 
 if TYPE_CHECKING:
     from rich.table import Table

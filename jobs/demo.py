@@ -19,18 +19,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from attn.config.pipeline import PipelineConfig, load_pipeline
 from attn.data.decode import read_mask
-from attn.data.files import join
 from attn.data.source import MAX_CLASSES
 from attn.errors import AttnError
+from attn.files.locations import join
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
+from attn.runs.pipeline import PipelineConfig, load_pipeline
 from attn.segmentation.masks import mask_name
 from attn.tracking.address import tracking_uri
 from jobs import evaluate, pipeline
-from jobs.ray_session import ray_session
-from jobs.run_folder import RunFolder, new_run_id
+from jobs.ray_cluster.session import ray_session
+from jobs.runs.run_folder import RunFolder, new_run_id
 
 ACCUMULATED = ("train.recipe=scenes_grad_cam", "train.store.accumulate=true")
 """Grad-CAM's training keeps the maps of all of its epochs, from which OAA+ learns: one training for both."""

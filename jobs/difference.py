@@ -13,10 +13,10 @@ from attn.errors import AttnError, RunError
 from attn.evaluation.pairing import side_by_side
 from attn.evaluation.score import Score
 from attn.tracking.mlflow_tracker import flattened
-from jobs.listing import list_runs
-from jobs.origin import CHANGES, read_described, read_origin
 from jobs.repro import run_folder
-from jobs.run_folder import RunFolder
+from jobs.runs.listing import list_runs
+from jobs.runs.provenance import CHANGES, read_described, read_origin
+from jobs.runs.run_folder import RunFolder
 
 SCORED = ("evaluate", "masks")
 MEASURED_BY = ("data.", "validation.", "input.", "evaluation.", "inference.", "kind")

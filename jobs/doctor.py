@@ -16,8 +16,8 @@ from attn.health.judge import judge, judge_clock, judge_equal, judge_probe
 from attn.health.node import Facts, inspect_node
 from attn.health.places import check_conditional_writes, probe_under
 from attn.tracking.address import tracking_uri
-from jobs.models import model_place
-from jobs.ray_session import ray_session
+from jobs.ray_cluster.session import ray_session
+from jobs.runs.open_model import model_place
 
 NODE_SECONDS = 120.0
 HERE = "here"

@@ -19,12 +19,12 @@ from attn.evaluation.inference import ImageMaps
 from attn.pictures.curve import threshold_curves
 from attn.pictures.panel import Looked, panel, sheet
 from attn.pictures.preview import looked_at, spread
+from attn.registry import add_scores
 from attn.tracking import Tracker
-from attn.tracking.registry_init import add_scores
-from jobs.lifecycle import begin_run, claim, resolved_overrides, warned
-from jobs.models import data_name
-from jobs.run_folder import RunFolder, new_run_id
-from jobs.subjects import Subject, open_subject
+from jobs.runs.lifecycle import begin_run, claim, resolved_overrides, warned
+from jobs.runs.open_model import data_name
+from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.scoring.targets import Subject, open_subject
 
 if TYPE_CHECKING:
     from rich.table import Table

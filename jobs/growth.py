@@ -10,18 +10,18 @@ from typing import Any
 
 from attn import store
 from attn.config.base import local_path
-from attn.config.growth import GrowthConfig
 from attn.config.resolve import resolve
 from attn.data.names import file_stem
 from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
-from attn.data.transfer import write_bytes
 from attn.errors import DataError
+from attn.files.transfer import write_bytes
 from attn.pictures.accumulated import accumulated
 from attn.pictures.preview import spread
+from attn.runs.growth import GrowthConfig
 from attn.store import MapStore
 from attn.tracking import NullTracker, Tracker
-from jobs.subjects import run_data
+from jobs.scoring.targets import run_data
 
 
 def run(location: str, overrides: list[str]) -> dict[str, Any]:

@@ -16,30 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn import store
-from attn.class_names import CLASSES_FILE, classes_file
 from attn.config.document import dump_values, read_document
-from attn.config.maps import MapsConfig, PngOutput, StoreOutput
 from attn.config.resolve import dump_config, resolve
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
-from attn.data.files import join, within
 from attn.data.loader import build_loader
 from attn.data.source import Source
-from attn.data.transfer import write_bytes
 from attn.errors import DataError
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import write_predictions
+from attn.files.class_names import CLASSES_FILE, classes_file
+from attn.files.locations import join, within
+from attn.files.transfer import write_bytes
 from attn.maps.attention import MapKind
 from attn.models.bundle import Bundle
+from attn.models.device import choose_device
 from attn.models.map_size import MapSize
-from attn.segmentation.device import choose_device
+from attn.runs.maps import MapsConfig, PngOutput, StoreOutput
 from attn.store import DeltaRef, Session, Writer
 from attn.training.inputs import check_input
-from jobs.lifecycle import begin_run, claim, resolved_overrides
-from jobs.models import open_model, resize_text
-from jobs.ray_session import ray_session
-from jobs.run_folder import RunFolder, new_run_id
-from jobs.tasks import Counter, on_ray
+from jobs.ray_cluster.session import ray_session
+from jobs.ray_cluster.tasks import Counter, on_ray
+from jobs.runs.lifecycle import begin_run, claim, resolved_overrides
+from jobs.runs.open_model import open_model, resize_text
+from jobs.runs.run_folder import RunFolder, new_run_id
 
 SHOWN = 8
 CHUNK = 256

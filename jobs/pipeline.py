@@ -18,20 +18,20 @@ from typing import Any
 from rich.console import Console
 
 from attn.config.document import read_document
-from attn.config.pipeline import PipelineConfig, read_pipeline
 from attn.config.resolve import dump_config
 from attn.data.classes import check_classes
 from attn.data.content import Part, content
-from attn.data.files import list_folders
 from attn.data.source import Source, SourceConfig
 from attn.errors import ConfigError, RunError, TrackingError
+from attn.files.locations import list_folders
 from attn.parsing import load_json
+from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.tracking import children_of
 from attn.training.inputs import check_inputs
 from attn.training.run_parts import overlap_notices
-from jobs.lifecycle import LiveRun, begin_run, claim, continue_run, warned
-from jobs.ray_session import ray_session
-from jobs.run_folder import RunFolder, new_run_id
+from jobs.ray_cluster.session import ray_session
+from jobs.runs.lifecycle import LiveRun, begin_run, claim, continue_run, warned
+from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.stages import Stage, Work, intact, stages_of
 
 RECORD = "stage.json"

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from attn.data.decode import read_photograph
-from attn.data.files import FileFault, join
 from attn.errors import DataError
+from attn.files.locations import FileFault, join
 from attn.prediction import PredictionConfig, Predictor, find_images, open_predictor, write_prediction
 from attn.redaction import without_secrets
-from jobs.models import open_model
-from jobs.tasks import Counter
+from jobs.ray_cluster.tasks import Counter
+from jobs.runs.open_model import open_model
 
 PLACE = re.compile(r"(root|tracking\.\w+)=")
 

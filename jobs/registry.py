@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from attn.config.document import read_document
 from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsError
 from attn.evaluation.pairing import side_by_side
-from attn.models.card import model_card
 from attn.models.description import CONFIG, describing, read_description
+from attn.registry.card import model_card
 from attn.tracking.address import registry_uri, shown
 from attn.tracking.config import fault_of_alias
 from attn.tracking.sqlite import sqlite_file
-from jobs.models import model_place, open_model
+from jobs.runs.open_model import model_place, open_model
 
 if TYPE_CHECKING:
-    from attn.tracking.mlflow_registry import Registry
-    from attn.tracking.registered import Registered
+    from attn.registry.mlflow_registry import Registry
+    from attn.registry.registered import Registered
 
 
 def ls(overrides: list[str], name: str | None = None) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def export(model: str, overrides: list[str], *, form: str, to: str) -> dict[str,
         ConfigError: An override says anything but where models are.
         AttnError: There is no such model, a package is missing, or the file's outputs are not the network's.
     """
-    from attn.models.export import export_model
-    from attn.models.open import open_any
+    from attn.prediction.export import export_model
+    from attn.prediction.open import open_any
 
     model_place(overrides, only=True)
     with open_model(model, overrides, open_any) as opened:
@@ -144,14 +144,14 @@ def open_registry(overrides: list[str]) -> Registry:
             f"no registry: there is no {file}. Give root= of the runs or tracking.uri= of a "
             "server; training with tracking.register_as=NAME registers a model"
         )
-    from attn.tracking.mlflow_registry import Registry
+    from attn.registry.mlflow_registry import Registry
 
     return Registry(uri)
 
 
 def _complete(bundle: Path, found: Registered) -> None:
     """Open a fetched bundle, and put beside it what the registry knows of it."""
-    from attn.models.open import open_any
+    from attn.prediction.open import open_any
 
     open_any(bundle)
     described = read_description(bundle)
@@ -175,7 +175,7 @@ def _is_there(folder: Path, found: Registered) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         shutil.rmtree(folder, ignore_errors=True)
         return False
-    from attn.models.open import open_any
+    from attn.prediction.open import open_any
 
     try:
         if open_any(folder).sha256 == found.sha256:

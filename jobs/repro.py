@@ -12,10 +12,10 @@ from typing import Any
 
 from attn.config.base import is_remote
 from attn.config.document import read_document
-from attn.data import transfer
 from attn.errors import AttnError, RunError
-from jobs.origin import CHANGES, read_described, read_origin
-from jobs.run_folder import RunFolder
+from attn.files import transfer
+from jobs.runs.provenance import CHANGES, read_described, read_origin
+from jobs.runs.run_folder import RunFolder
 
 NOT_INPUTS = ("root", "tracking")
 """Locations of a config that a run writes to."""
@@ -125,7 +125,7 @@ def _locations(value: Any, name: str = "") -> Iterator[str]:
 def _is_there(location: str) -> bool:
     if not is_remote(location):
         return Path(location).exists()
-    from attn.data.files import list_files, list_folders
+    from attn.files.locations import list_files, list_folders
 
     try:
         return transfer.exists(location) or bool(list_files(location) or list_folders(location))

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from attn.tracking import send_kept
-from jobs import compare, cues, evaluate, maps, masks, pipeline, segment, sweep, train
-from jobs.lifecycle import check_ended, resolved_overrides, warned
-from jobs.models import model_place
-from jobs.run_folder import RunFolder
+from jobs import compare, cues, evaluate, maps, pipeline, segment, segment_predict, sweep, train
+from jobs.runs.lifecycle import check_ended, resolved_overrides, warned
+from jobs.runs.open_model import model_place
+from jobs.runs.run_folder import RunFolder
 
 REPEATED: dict[str, Callable[[RunFolder, str | None], dict[str, Any]]] = {
     "compare": compare.resume,
     "cues": cues.resume,
     "evaluate": evaluate.resume,
     "maps": maps.resume,
-    "masks": masks.resume,
+    "masks": segment_predict.resume,
 }
 """Kinds of runs that are short: an interrupted one is done again, into the same folder."""
 

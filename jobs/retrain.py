@@ -8,15 +8,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from attn.config.segment import SegmentConfig
 from attn.segmentation.bundle import load_segmenter
+from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import FileLabels
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.predict import predict
 from jobs import train
-from jobs.masks import crfs, on_device
-from jobs.models import open_model
-from jobs.run_folder import RunFolder
+from jobs.runs.open_model import open_model
+from jobs.runs.run_folder import RunFolder
+from jobs.segment_predict import crfs, on_device
 
 MASKS = "first_round"
 """Folder of the masks that the first round's network gives, in the second round's folder."""

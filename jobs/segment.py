@@ -6,11 +6,11 @@ __all__ = ["resume", "run"]
 
 from typing import Any
 
-from attn.config.kinds import read_config
-from attn.config.segment import SegmentConfig
+from attn.runs.kinds import read_config
+from attn.segmentation.config import SegmentConfig
 from jobs import train
 from jobs.retrain import retrain
-from jobs.run_folder import RunFolder
+from jobs.runs.run_folder import RunFolder
 
 
 def run(config: SegmentConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:

@@ -13,22 +13,22 @@ from typing import Any, Protocol
 from attn import store
 from attn.config.base import Config, is_remote
 from attn.config.document import as_overrides
-from attn.config.pipeline import PipelineConfig
-from attn.config.run import RunConfig
-from attn.config.train import TrainConfig
 from attn.data.content import Part, mark
-from attn.data.files import join, list_below, read_bytes, sha256_of
 from attn.data.source import SourceConfig
-from attn.data.transfer import exists
 from attn.errors import AttnError
+from attn.files.locations import join, list_below, read_bytes, sha256_of
+from attn.files.transfer import exists
 from attn.models.description import WEIGHTS
 from attn.models.weights import weights_file
 from attn.parsing import load_json
+from attn.runs.pipeline import PipelineConfig
 from attn.segmentation.labels import CUES_FILE, FileLabels
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
-from jobs import cues, maps, masks, train
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
+from jobs import cues, maps, segment_predict, train
 from jobs.retrain import retrain
-from jobs.run_folder import RunFolder
+from jobs.runs.run_folder import RunFolder
 
 PLACE = {"root", "tracking"}
 """Fields that say where results lie and not what they are."""
@@ -273,7 +273,7 @@ class _Evaluation:
 
     def run(self, work: Work, folder: RunFolder) -> Outputs:
         model, overrides = _segmenter(work)["model"], as_overrides(work.config.evaluation.model_dump(mode="json"))
-        result = masks.run(model, overrides, run_id=folder.run_id, address=work.address)
+        result = segment_predict.run(model, overrides, run_id=folder.run_id, address=work.address)
         found = {"scores_file": folder.path("scores.json"), "scores": result["scores"], "masks": result["masks"]}
         return found | {"scored": _scored(found), "protocols": result["protocols"], "images": result["images"]}
 

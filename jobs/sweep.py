@@ -16,25 +16,25 @@ import sys
 import time
 from typing import Any
 
-from attn.config.pipeline import PipelineConfig
 from attn.config.resolve import dump_config, resolve
-from attn.config.train import TrainConfig
 from attn.errors import ConfigError, RunError
-from attn.sweep import SweepConfig
-from attn.sweep.config import Pbt
-from attn.sweep.load import TrialConfig, in_one_process, trial_config
-from attn.sweep.space import Point
+from attn.runs.pipeline import PipelineConfig
+from attn.runs.sweep import SweepConfig
+from attn.runs.sweep.config import Pbt
+from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
+from attn.runs.sweep.space import Point
 from attn.tracking import TrackingConfig, create_run, terminate
 from attn.tracking.address import tracking_uri
-from jobs.estimate import sweep_estimate
-from jobs.lifecycle import LiveRun, begin_run, claim, continue_run
-from jobs.ray_session import ray_session
-from jobs.run_folder import RunFolder, new_run_id
-from jobs.sweep_plan import Plan, make_plan
-from jobs.sweep_points import Suggestions
-from jobs.sweep_progress import teller
-from jobs.sweep_results import Row, conclude, read_rows
-from jobs.trial_folder import OBJECTIVE, trial_folder, trial_name
+from attn.training.train_config import TrainConfig
+from jobs.ray_cluster.session import ray_session
+from jobs.runs.lifecycle import LiveRun, begin_run, claim, continue_run
+from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.sweeps.estimate import sweep_estimate
+from jobs.sweeps.plan import Plan, make_plan
+from jobs.sweeps.points import Suggestions
+from jobs.sweeps.progress import teller
+from jobs.sweeps.results import Row, conclude, read_rows
+from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
 
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -124,10 +124,10 @@ class _Sweep:
         from ray import tune
         from ray.tune.logger import JsonLoggerCallback
 
-        from jobs.storage import ray_storage
-        from jobs.sweep_schedulers import domain, scheduler_of
-        from jobs.sweep_search import PlannedSearch
-        from jobs.trial import Trial
+        from jobs.runs.checkpoints import ray_storage
+        from jobs.sweeps.schedulers import domain, scheduler_of
+        from jobs.sweeps.search import PlannedSearch
+        from jobs.sweeps.trial import Trial
 
         _keep_credentials_out_of_logs()
         self.plan = plan

@@ -10,19 +10,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attn.config.kinds import read_config
 from attn.config.resolve import dump_config
-from attn.config.run import RunConfig
 from attn.errors import RunError, TrackingError
+from attn.runs.kinds import read_config
 from attn.scratch import scratch_folder
 from attn.tracking import send_kept
-from jobs.cancellation import checkpoint_on_sigterm
-from jobs.kinds import kind_of
-from jobs.lifecycle import LiveRun, begin_run, check_ended, claim, continue_run, warned
-from jobs.progress import Channel, ProgressFile, ProgressPrinter, follow
-from jobs.ray_session import plan_resources, ray_session
-from jobs.run_folder import RunFolder, new_run_id
-from jobs.storage import newest_checkpoint_name
+from attn.training.run_config import RunConfig
+from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
+from jobs.ray_cluster.progress import Channel, ProgressFile, ProgressPrinter, follow
+from jobs.ray_cluster.session import plan_resources, ray_session
+from jobs.runs.checkpoints import newest_checkpoint_name
+from jobs.runs.lifecycle import LiveRun, begin_run, check_ended, claim, continue_run, warned
+from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.training.kinds import kind_of
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
@@ -138,9 +138,9 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
     from ray.train import RunConfig as RayRunConfig
     from ray.train.torch import TorchConfig
 
-    from jobs.ray_trainer import LeanTrainer
-    from jobs.storage import ray_storage
-    from jobs.worker import train_worker
+    from jobs.ray_cluster.ray_trainer import LeanTrainer
+    from jobs.runs.checkpoints import ray_storage
+    from jobs.training.worker import train_worker
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
     resources = plan_resources(config.cluster, may_grow=may_grow)
@@ -195,9 +195,9 @@ def _cause(error: BaseException) -> str:
 
 def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -> str:
     """The newest checkpoint's weights as a bundle in the run's folder and, with `record`, in the tracking server."""
-    from attn.tracking.registry_init import log_model
+    from attn.registry import log_model
     from attn.training.checkpoint import load_shared
-    from jobs.storage import newest_checkpoint
+    from jobs.runs.checkpoints import newest_checkpoint
 
     with scratch_folder() as scratch:
         checkpoint = newest_checkpoint(folder, scratch / "checkpoint")

@@ -18,20 +18,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from attn.config.base import Config, Location
 from attn.config.document import Document, dump_values, layered, parse_override, read_document
-from attn.config.evaluate import EvaluateConfig, EvaluateStoreConfig
-from attn.config.kinds import KINDS, read_config, require_kind
-from attn.config.maps import MapsConfig
-from attn.config.pipeline import read_pipeline
-from attn.config.recipes import recipe_text
 from attn.config.resolve import Objection, held_against, override, resolve
-from attn.config.run import RunConfig
-from attn.data.files import read_bytes
-from attn.data.transfer import exists
 from attn.errors import AttnError, ConfigError, Fault
-from attn.sweep import SweepConfig
-from attn.sweep.load import read_sweep, trial_config
-from jobs.models import model_place, scored_data
+from attn.files.locations import read_bytes
+from attn.files.transfer import exists
+from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
+from attn.runs.kinds import KINDS, read_config, require_kind
+from attn.runs.maps import MapsConfig
+from attn.runs.pipeline import read_pipeline
+from attn.runs.recipes import recipe_text
+from attn.runs.sweep import SweepConfig
+from attn.runs.sweep.load import read_sweep, trial_config
+from attn.training.run_config import RunConfig
 from jobs.pipeline import LONGEST_ID as PIPELINE_ID
+from jobs.runs.open_model import model_place, scored_data
 from services.reach import Reach, model_folder
 from services.submission import Submission
 

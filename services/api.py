@@ -13,16 +13,16 @@ from attn import __version__
 from attn.config.document import read_document
 from attn.errors import AttnError, RunError
 from attn.run_state import BROKEN
-from jobs.listing import list_runs
-from jobs.run_folder import NoSuchRunError, RunFolder, is_run_id
+from jobs.runs.listing import list_runs
+from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
 from services.access import Guard
 from services.hosts import OwnNames
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.openapi import describe_problems
 from services.problems import add_problem_handlers
-from services.recent import Recent
-from services.secrecy import MaskedAnswers, add_secrets
+from services.redaction import MaskedAnswers, add_secrets
+from services.response_cache import Recent
 from services.supervisor import Supervisor
 
 

@@ -9,11 +9,11 @@ import signal
 import sys
 from typing import Any
 
-from attn.config.kinds import KINDS
-from attn.data import files, transfer
-from attn.data.roots import limit_reading
 from attn.errors import AttnError
-from services.secrecy import cover_streams, masked
+from attn.files import locations, transfer
+from attn.files.roots import limit_reading
+from attn.runs.kinds import KINDS
+from services.redaction import cover_streams, masked
 from services.submission import Submission
 
 
@@ -26,7 +26,7 @@ def main(file: str) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # until Ray brings its own
     status, error = 1, "the job ended unexpectedly; its log says why"
     try:
-        told = json.loads(files.read_bytes(file))
+        told = json.loads(locations.read_bytes(file))
     except AttnError as fault:
         print(f"error: {fault}: the service's root must be one place for all machines", file=sys.stderr, flush=True)
         return 2
@@ -56,7 +56,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
     a sweep most trials are only made then.
     """
     from attn.config.resolve import held_against
-    from jobs.run_folder import RunFolder
+    from jobs.runs.run_folder import RunFolder
     from services.reach import Reach
 
     limit_reading((root, *data_roots))

@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from attn.errors import ConfigError, Fault
-from jobs.run_folder import RunFolder, is_run_id
+from jobs.runs.run_folder import RunFolder, is_run_id
 from services.log import read_log
 from services.models import JobList, JobStatus, Problem
 from services.planning import AT_ONCE, BusyError, Planner

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from jobs.process_identity import is_running, process_identity
+from jobs.runs.process_identity import is_running, process_identity
 from services.runner import Ended, Home, Running, Seen, by_status, order_text, signal_name
 from services.table import Job
 

@@ -8,8 +8,8 @@ import errno
 import os
 from pathlib import Path
 
-from attn.files import Unfit, open_regular
-from services.secrecy import masked
+from attn.regular_files import Unfit, open_regular
+from services.redaction import masked
 
 CHUNK = 1 << 20
 LINE = 1 << 16

@@ -7,12 +7,12 @@ __all__ = ["plan_of"]
 import contextlib
 from typing import Any
 
-from attn.config.pipeline import STAGES, PipelineConfig
-from attn.config.run import RunConfig
 from attn.errors import DataError
-from attn.sweep.load import trial_config
-from jobs.estimate import run_estimate, sweep_estimate
-from jobs.sweep_plan import make_plan
+from attn.runs.pipeline import STAGES, PipelineConfig
+from attn.runs.sweep.load import trial_config
+from attn.training.run_config import RunConfig
+from jobs.sweeps.estimate import run_estimate, sweep_estimate
+from jobs.sweeps.plan import make_plan
 from services.admission import admit
 from services.reach import Reach
 from services.submission import Submission

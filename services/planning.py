@@ -28,8 +28,8 @@ from typing import Any
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from attn.data.roots import limit_reading
 from attn.errors import AttnError, ConfigError, Fault
+from attn.files.roots import limit_reading
 from services.runner import signal_name
 from services.submission import Submission
 
@@ -42,7 +42,7 @@ BEGIN_SECONDS = 60.0
 END_SECONDS = 10.0
 """Until the end of a process that was killed is known."""
 ANSWER_BYTES = 8 << 20
-PRELOADED = ["services.planning", "services.plan", "attn.cli.main"]
+PRELOADED = ["services.planning", "services.plan", "services.cli.main"]
 """What every process would import; the last is `__main__` of the service."""
 BEGUN = b"."
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

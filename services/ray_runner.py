@@ -11,13 +11,13 @@ import shlex
 import time
 from typing import Any
 
-from attn.data import files, transfer
-from attn.data.roots import PRIVATE
 from attn.errors import AttnError
-from jobs.boot_clock import Moment
+from attn.files import locations, transfer
+from attn.files.roots import PRIVATE
+from jobs.runs.boot_clock import Moment
 from services.job_server import JobServer, JobServerError, LostContactError
+from services.redaction import masked
 from services.runner import Away, Ended, Home, Running, Seen, by_status, order_text, signal_name
-from services.secrecy import masked
 from services.table import Job
 
 LOOK_SECONDS = 1.0
@@ -174,7 +174,7 @@ class RayRunner:
         record = f"{self._order(job)}.exit"
         try:
             if transfer.exists(record):
-                said = json.loads(files.read_bytes(record))
+                said = json.loads(locations.read_bytes(record))
                 return by_status(said["status"], said["error"], told=True)
         except AttnError as error:
             return Away(f"its end cannot be read: {error}")

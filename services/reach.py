@@ -17,16 +17,16 @@ from pathlib import Path as FilePath
 from typing import Any, Literal, Union, get_args, get_origin
 
 from attn.config.base import Config, is_remote
-from attn.config.pipeline import PipelineConfig
 from attn.config.resolve import Objection
-from attn.config.run import RunConfig
-from attn.data.files import below
-from attn.data.roots import lies_in
 from attn.data.source import SourceConfig
+from attn.files.locations import below
+from attn.files.roots import lies_in
 from attn.redaction import without_secrets
+from attn.runs.pipeline import PipelineConfig
 from attn.tracking import TrackingConfig
 from attn.tracking.address import tracking_uri
-from jobs.run_folder import is_record
+from attn.training.run_config import RunConfig
+from jobs.runs.run_folder import is_record
 
 Path = tuple[str, ...]
 
@@ -203,7 +203,7 @@ def model_folder(model: str) -> str | None:
     """Where a trained model lies that is named by its place and not by its run's, or its own, name."""
     if is_remote(model) or os.path.isabs(model) or ".." in model.split("/"):
         return model
-    # As `attn.models.bundle.find_bundle` and `jobs.subjects.open_subject` look for it, from the folder they run in.
+    # As `attn.models.bundle.find_bundle` and `jobs.scoring.targets.open_subject` look for it, from where they run.
     marks = ("model.json", "model/model.json", "store.json")
     return model if any(FilePath(model, mark).is_file() for mark in marks) else None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.run_folder import RunFolder
+from jobs.runs.run_folder import RunFolder
 from services.submission import Submission
 from services.table import Job
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from attn.cli.service_place import ADDRESS_FILE, TOKEN_FILE, home_of
 from attn.tracking.sqlite import sqlite_uri
 from services.access import read_tokens
 from services.api import create_app
 from services.own_token import claim_home, own_token
 from services.planning import warm_up
-from services.secrecy import add_secrets, cover_streams
+from services.redaction import add_secrets, cover_streams
 from services.server import run_server
+from services.service_place import ADDRESS_FILE, TOKEN_FILE, home_of
 from services.supervisor import Supervisor
 from services.table import JobTable
 

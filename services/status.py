@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from attn.errors import AttnError
-from jobs.boot_clock import Moment
-from jobs.run_folder import NoSuchRunError, RunFolder
+from jobs.runs.boot_clock import Moment
+from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.models import JobStatus, Plain
 from services.table import RUNNING, Job
 

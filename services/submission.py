@@ -10,11 +10,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from attn.config.kinds import KINDS
-from jobs.run_folder import is_run_id
+from attn.runs.kinds import KINDS
+from jobs.runs.run_folder import is_run_id
 
 Kind = Literal["train", "segment", "pipeline", "sweep", "evaluate", "maps"]
-"""Those of `attn.config.kinds`, which are a recipe or a config of their own, and those that take a model's config."""
+"""Those of `attn.runs.kinds`, which are a recipe or a config of their own, and those that take a model's config."""
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 

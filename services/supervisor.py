@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from attn.errors import AttnError, RunError
-from jobs.boot_clock import Moment
-from jobs.run_folder import RunFolder
+from jobs.runs.boot_clock import Moment
+from jobs.runs.run_folder import RunFolder
 from services.local_runner import LocalRunner
 from services.ray_runner import RayRunner
+from services.redaction import masked
 from services.runner import Ended, Home, Runner, Running
-from services.secrecy import masked
 from services.table import ENDED, RUNNING, Job, JobTable
 
 POLL_SECONDS = 0.3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from xdist.scheduler.loadfile import LoadFileScheduling
 
-from attn.s3 import CHECKSUMS
+from attn.files.s3 import CHECKSUMS
 from tests.namespaces import mount_is_refused
 from tests.s3 import radosgw as ceph
 from tests.tracking.migrated import copy_after_first
@@ -245,7 +245,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def ray_up(s3_endpoint: str) -> Iterator[None]:
     """One Ray session for all jobs of the tests; its workers know the S3 server."""
-    from jobs.ray_session import ray_session
+    from jobs.ray_cluster.session import ray_session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", s3_endpoint)

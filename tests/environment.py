@@ -6,7 +6,7 @@ __all__ = ["without_ray"]
 
 import os
 
-from attn.s3 import CHECKSUMS
+from attn.files.s3 import CHECKSUMS
 
 
 def without_ray() -> dict[str, str]:

@@ -9,9 +9,9 @@ import sys
 import pytest
 import torch
 
-from attn.cli.surroundings import fault_of_surroundings
 from attn.memory import OutOfMemoryError, out_of_memory
 from attn.training.world import TrainingStopped, World
+from services.cli.surroundings import fault_of_surroundings
 
 LIMITED = """
 import resource, sys

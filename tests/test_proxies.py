@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from attn.data.files import list_files, read_bytes
-from attn.data.transfer import write_bytes
+from attn.files.locations import list_files, read_bytes
+from attn.files.transfer import write_bytes
 from attn.proxies import LOOPBACK, PROXIES, is_loopback, spare_loopback
 from attn.tracking.mlflow_client import connect
 from services.job_server import JobServer
@@ -75,7 +75,7 @@ def test_the_clients_of_four_libraries(attn: Attn, s3_server: str, trap: Answers
 
 
 def test_rays_storage(s3_server: str, trap: Answers) -> None:
-    from jobs.storage import ray_storage
+    from jobs.runs.checkpoints import ray_storage
 
     path, filesystem = ray_storage(f"{s3_server}/runs/a")
     assert filesystem is not None

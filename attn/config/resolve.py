@@ -36,8 +36,8 @@ from attn.config.document import (
     sources_in,
 )
 from attn.errors import ConfigError, Fault
-from attn.files import read_regular
 from attn.redaction import without_secrets
+from attn.regular_files import read_regular
 
 C = TypeVar("C", bound=Config)
 MOST_FAULTS = 100

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from attn.data.decode import BUDGET, read_mask, read_saliency
-from attn.data.files import FileFault, name_of
 from attn.data.sample import Example, Record
 from attn.data.source import Source, SourceConfig, same_labels
 from attn.errors import DataError
+from attn.files.locations import FileFault, name_of
 
 Kind = Literal["source", "image", "mask", "saliency", "labels", "boxes", "duplicate"]
 

@@ -7,9 +7,9 @@ __all__ = ["check_classes", "named_classes", "some_names"]
 import json
 from collections.abc import Collection, Sequence
 
-from attn.class_names import CLASSES_FILE
-from attn.data.files import FileFault, join, read_bytes
 from attn.errors import DataError
+from attn.files.class_names import CLASSES_FILE
+from attn.files.locations import FileFault, join, read_bytes
 from attn.parsing import load_json
 
 SHOWN = 8

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from attn.config.base import is_remote
-from attn.data.files import FileFault, name_of, split
 from attn.data.sample import Record
 from attn.data.source import Source, parallel
-from attn.s3 import client, reason
+from attn.files.locations import FileFault, name_of, split
+from attn.files.s3 import client, reason
 
 Part = Literal["image", "mask", "saliency"]
 SMALL = 64 << 10

@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from attn.data.files import FileFault, read_bytes
 from attn.data.orientation import TURNS, UPRIGHT, lies_as_stored, stored_size, turn
 from attn.data.pixel_budget import PixelBudget
+from attn.files.locations import FileFault, read_bytes
 from attn.wording import shortened
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attn.data.files import FileFault
 from attn.data.sample import Box, Record
+from attn.files.locations import FileFault
 
 UPRIGHT = 1
 TURNS = {

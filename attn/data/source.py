@@ -29,11 +29,11 @@ from pydantic import Field
 
 from attn.config.base import Variant
 from attn.data.decode import MAX_PIXELS, MOST_PIXELS, read_mask, read_photograph, read_saliency
-from attn.data.files import FileFault, join, list_files, list_folders, name_of, not_there, stem_of
 from attn.data.names import name_fault, normal, text_fault
 from attn.data.orientation import turn_boxes
 from attn.data.sample import Example, Record
 from attn.errors import DataError
+from attn.files.locations import FileFault, join, list_files, list_folders, name_of, not_there, stem_of
 
 OnError = Literal["raise", "skip"]
 MAX_CLASSES = 254

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.data.classes import check_classes
-from attn.data.files import read_bytes
-from attn.data.transfer import write_bytes
 from attn.errors import DataError
+from attn.files.locations import read_bytes
+from attn.files.transfer import write_bytes
 from attn.parsing import load_json
 
 

@@ -19,9 +19,9 @@ from attn.data.sample import Batch, Record
 from attn.evaluation.inference import evaluating
 from attn.losses.classification import class_probabilities
 from attn.losses.confusion import soft_iou, target_mask
+from attn.losses.confusion_maps import confusion_maps
 from attn.maps.class_maps import normalize_max, upsample
 from attn.maps.combined import GradientMapKind
-from attn.maps.confusion import confusion_maps
 
 LAYERS = ("inner", "last")
 

@@ -134,7 +134,7 @@ def _disks(root: str) -> dict[str, tuple[int, int]]:
 def _read(probe: str | None) -> tuple[str | None, str | None]:
     if probe is None:
         return None, None
-    from attn.data.files import read_bytes
+    from attn.files.locations import read_bytes
 
     try:
         return read_bytes(probe).decode(), None

@@ -12,14 +12,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 from attn.config.base import is_remote
-from attn.data.files import split
-from attn.data.transfer import write_bytes
 from attn.errors import AttnError
+from attn.files.locations import split
+from attn.files.s3 import client
+from attn.files.transfer import write_bytes
 from attn.health.finding import Finding
 from attn.health.judge import judge_clock
-from attn.s3 import client
 from attn.store.backends import connect
-from attn.store.conditions import check_conditions
+from attn.store.backends.conditional_writes import check_conditions
 
 
 def check_conditional_writes(root: str) -> list[Finding]:

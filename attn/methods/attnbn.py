@@ -26,9 +26,9 @@ from attn.losses import adversarial_loss, attention_constraint, discriminator_lo
 from attn.maps import MapKind, attention, normalize_max, pairs_of
 from attn.methods.base import Auxiliary, Companion, MethodConfig, Model, Parts, Progress, Supervision, recorded
 from attn.models.discriminator import Discriminator
+from attn.models.eager_optimizers import Adam
 from attn.models.network import Network
 from attn.models.output import Output
-from attn.training.eager_optimizers import Adam
 
 Term = Literal["source", "attention", "target", "adversarial"]
 EVERYTHING: tuple[Term, ...] = ("source", "attention", "target", "adversarial")

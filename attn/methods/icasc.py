@@ -21,8 +21,8 @@ from torch import Tensor
 
 from attn.data.sample import Batch, Example
 from attn.losses import attention_consistency, classification_loss, soft_iou, target_mask
+from attn.losses.confusion_maps import ConfusionMaps, confusion_maps
 from attn.maps import GradientMapKind, attention, normalize_max, pairs_of, upsample
-from attn.maps.confusion import ConfusionMaps, confusion_maps
 from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
 from attn.models.output import Output
 

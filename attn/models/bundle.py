@@ -27,9 +27,10 @@ from typing import Any, TypeVar, get_args
 import torch
 from torch import nn
 
-from attn.data.files import sha256_of
 from attn.data.transforms import InputConfig
 from attn.errors import WeightsError
+from attn.files.locations import sha256_of
+from attn.files.tensors import save_tensors
 from attn.models.description import (
     CONFIG,
     DESCRIPTION,
@@ -46,7 +47,6 @@ from attn.models.shapes import shapes_only
 from attn.models.usage import classifier_usage
 from attn.models.weights import check_finite
 from attn.run_state import BROKEN, parse_run_state
-from attn.tensor_files import save_tensors
 from attn.wording import shortened
 
 N = TypeVar("N", bound=nn.Module)

@@ -22,10 +22,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from attn.data.files import sha256_of
 from attn.errors import ConfigError, WeightsError
-from attn.files import open_regular, read_regular
+from attn.files.locations import sha256_of
 from attn.parsing import load_json
+from attn.regular_files import open_regular, read_regular
 from attn.wording import shortened
 
 WEIGHTS, DESCRIPTION, CONFIG = "state_dict.pt", "model.json", "config.yaml"

@@ -30,12 +30,12 @@ import torch
 from torch import Tensor, nn
 
 from attn.config.base import is_remote
-from attn.data.files import name_of, read_bytes, require_allowed, sha256_of
-from attn.data.transfer import exists
 from attn.errors import DataError, WeightsError
-from attn.files import Unfit, open_regular
+from attn.files.locations import name_of, read_bytes, require_allowed, sha256_of
+from attn.files.transfer import exists
 from attn.models.description import DESCRIPTION, WEIGHTS
 from attn.parsing import load_json
+from attn.regular_files import Unfit, open_regular
 
 log = logging.getLogger(__name__)
 

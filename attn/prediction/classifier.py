@@ -15,10 +15,10 @@ from attn.data.transforms import enough_side, prepare
 from attn.evaluation.crf import OAA_CRF, CrfConfig, dense_crf
 from attn.evaluation.inference import MapsOnDemand, image_maps, strips
 from attn.models.bundle import Bundle
+from attn.models.device import choose_device
 from attn.models.usage import PROBABILITY
 from attn.prediction.config import PredictionConfig
 from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
-from attn.segmentation.device import choose_device
 
 THRESHOLD = 0.3
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 
 from attn.config.base import is_remote
-from attn.data.files import join, list_files, stem_of
-from attn.data.folder import IMAGE_SUFFIXES
+from attn.data.sources.folder import IMAGE_SUFFIXES
 from attn.errors import DataError
+from attn.files.locations import join, list_files, stem_of
 
 
 def find_images(places: Iterable[str]) -> dict[str, str]:

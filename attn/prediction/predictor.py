@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.errors import ConfigError, Fault
-from attn.models.open import open_any
 from attn.prediction.config import PredictionConfig
+from attn.prediction.open import open_any
 from attn.segmentation.masks import MOST_CLASSES
 
 if TYPE_CHECKING:

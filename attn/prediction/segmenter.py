@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.inference import evaluating, strips
+from attn.models.device import choose_device
 from attn.prediction.config import PredictionConfig
 from attn.prediction.predictor import ImagePrediction
 from attn.segmentation.bundle import Segmenter
-from attn.segmentation.device import choose_device
 from attn.segmentation.predict import ImageScores, score_image
 
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attn.data.files import join
-from attn.data.transfer import write_bytes
 from attn.evaluation.inference import strips
+from attn.files.locations import join
+from attn.files.transfer import write_bytes
 from attn.pictures.layout import Picture, Tile, grid
 from attn.pictures.overlay import overlay
 from attn.pictures.palette import colored

@@ -13,11 +13,11 @@ from attn.config.base import Location, Variant
 from attn.data.cells import text_of
 from attn.data.classes import check_classes
 from attn.data.decode import read_mask
-from attn.data.files import FileFault, absent_folder, join, list_files, read_bytes
-from attn.data.packed import load_arrays
 from attn.data.sample import Record
-from attn.data.transfer import exists
 from attn.errors import DataError
+from attn.files.locations import FileFault, absent_folder, join, list_files, read_bytes
+from attn.files.packed import load_arrays
+from attn.files.transfer import exists
 from attn.parsing import load_json
 from attn.segmentation.cues import IGNORE, CueRule, Labels, SecRule
 from attn.segmentation.map_sources import MapSourceConfig

@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from attn.class_names import CLASSES_FILE
 from attn.config.base import Location, Variant
 from attn.data.classes import check_classes, named_classes, some_names
 from attn.data.decode import read_saliency
-from attn.data.files import absent_folder, join, list_below, stem_of
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
+from attn.files.class_names import CLASSES_FILE
+from attn.files.locations import absent_folder, join, list_below, stem_of
 from attn.maps.attention import MapKind
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class _ModelMaps:
         from attn.data.dataset import AttentionDataset
         from attn.data.loader import build_loader
         from attn.evaluation.inference import image_maps
-        from attn.segmentation.device import choose_device
+        from attn.models.device import choose_device
 
         check_classes(self.bundle.classes, source.classes)
         device = choose_device(self.config.device)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from attn.config.segment import SegmentConfig
 from attn.data.loader import build_loader
 from attn.data.source import Source
+from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import LocalCrfPool, spare_cores
 from attn.segmentation.dataset import SegmentationDataset
 from attn.segmentation.labels import read_labels
@@ -25,7 +25,7 @@ from attn.training.inputs import check_inputs
 from attn.training.run_parts import RunParts, build_sampler, build_source, build_validation
 
 if TYPE_CHECKING:
-    from attn.pictures.segmentation import SegmentationPreview
+    from attn.segmentation.pictures import SegmentationPreview
     from attn.training.world import World
 
 
@@ -45,7 +45,7 @@ class SegmentationParts(RunParts):
         return validate(self.network, self.val_source, self.config.input, self.config.inference, world, autocast)
 
     def previewer(self, count: int) -> SegmentationPreview:
-        from attn.pictures.segmentation import SegmentationPreview
+        from attn.segmentation.pictures import SegmentationPreview
 
         labels = None if self.val_source is not None else self.dataset.labels
         source = self.val_source or self.source

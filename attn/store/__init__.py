@@ -21,7 +21,6 @@ __all__ = [
 
 from attn.store.create import create
 from attn.store.create import open_store as open
-from attn.store.delta import DeltaRef
 from attn.store.errors import (
     ConditionsIgnoredError,
     CoverageError,
@@ -31,7 +30,8 @@ from attn.store.errors import (
     StoreError,
     VersionError,
 )
+from attn.store.format.delta import DeltaRef
+from attn.store.protocol.session import Session
+from attn.store.protocol.writer import Writer
 from attn.store.reader import Snapshot
-from attn.store.session import Session
 from attn.store.store import MapStore
-from attn.store.writer import Writer

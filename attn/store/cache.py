@@ -21,7 +21,7 @@ from pathlib import Path
 
 from attn.store.backends import Backend
 from attn.store.errors import StoreError
-from attn.store.manifest import ShardRef
+from attn.store.format.manifest import ShardRef
 
 CACHE = "ATTN_STORE_CACHE"
 """Environment variable that names the folder; without it there is no cache."""

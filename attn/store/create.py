@@ -8,14 +8,14 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 
-from attn.store.algebra import FUSIONS
 from attn.store.backends import Backend, connect
-from attn.store.conditions import check_conditions
-from attn.store.definition import DEFINITION, FORMATS, Definition, rows_per_shard
+from attn.store.backends.conditional_writes import check_conditions
 from attn.store.errors import MissingError, StoreError
-from attn.store.index import RowIndex
-from attn.store.place import Place
-from attn.store.records import LARGEST
+from attn.store.format.algebra import FUSIONS
+from attn.store.format.definition import DEFINITION, FORMATS, Definition, rows_per_shard
+from attn.store.format.index import RowIndex
+from attn.store.format.records import LARGEST
+from attn.store.protocol.place import Place
 from attn.store.store import MapStore
 
 

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from attn.store.algebra import Columns
-from attn.store.base_object import Reads, Table, read_base, read_blocks, read_table
 from attn.store.cache import ObjectCache, cache_for
-from attn.store.codec import batch_of
 from attn.store.errors import DamagedError, MissingError
-from attn.store.manifest import Manifest, ShardRef
-from attn.store.place import Place
+from attn.store.format.algebra import Columns
+from attn.store.format.base_object import Reads, Table, read_base, read_blocks, read_table
+from attn.store.format.codec import batch_of
+from attn.store.format.manifest import Manifest, ShardRef
+from attn.store.protocol.place import Place
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class Snapshot:
         return {index: map_hw for index, map_hw in zip(classes, maps, strict=True) if map_hw.any()}
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Levels (N,) (see `attn.store.algebra`) and maps (N, h, w) of the rows from `start` to `stop - 1`."""
+        """Levels (N,) (see `attn.store.format.algebra`) and maps (N, h, w) of the rows from `start` to `stop - 1`."""
         grid, cuts = self._place.definition.grid, self._place.cuts
         levels = np.zeros(stop - start, np.uint8)
         maps = np.zeros((stop - start, *grid), np.uint8)

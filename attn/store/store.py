@@ -4,24 +4,24 @@ from __future__ import annotations
 
 __all__ = ["MapStore"]
 
-from attn.class_names import CLASSES_FILE, classes_file
-from attn.data.files import join
-from attn.data.transfer import write_bytes
-from attn.store.conditions import check_conditions
-from attn.store.definition import Definition, check_name
-from attn.store.export import export
-from attn.store.fence import read_head, take_fence, write_head
-from attn.store.gc import Garbage, collect
-from attn.store.history import fork, history, newest_version
-from attn.store.index import RowIndex
-from attn.store.manifest import Manifest, newest_claim, read_manifest, runs_of
-from attn.store.pins import pinned
-from attn.store.place import Place
-from attn.store.points import reach
+from attn.files.class_names import CLASSES_FILE, classes_file
+from attn.files.locations import join
+from attn.files.transfer import write_bytes
+from attn.store.backends.conditional_writes import check_conditions
+from attn.store.format.definition import Definition, check_name
+from attn.store.format.index import RowIndex
+from attn.store.format.manifest import Manifest, newest_claim, read_manifest, runs_of
+from attn.store.protocol.failpoints import reach
+from attn.store.protocol.fence import read_head, take_fence, write_head
+from attn.store.protocol.history import fork, history, newest_version
+from attn.store.protocol.leases import pinned
+from attn.store.protocol.place import Place
+from attn.store.protocol.session import Session
+from attn.store.protocol.tags import read_tags, remove_tag, write_tag
 from attn.store.reader import Snapshot
-from attn.store.session import Session
-from attn.store.tags import read_tags, remove_tag, write_tag
-from attn.store.verify import Report, verify
+from attn.store.upkeep.export import export
+from attn.store.upkeep.gc import Garbage, collect
+from attn.store.upkeep.verify import Report, verify
 
 
 class MapStore:

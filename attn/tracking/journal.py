@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from attn.config.base import is_remote
-from attn.data.files import join, read_bytes
-from attn.data.transfer import exists, write_bytes
 from attn.errors import AttnError
+from attn.files.locations import join, read_bytes
+from attn.files.transfer import exists, write_bytes
 from attn.parsing import load_json
 
 JOURNAL = "tracking/journal.jsonl"

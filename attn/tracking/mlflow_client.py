@@ -13,8 +13,8 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from attn.errors import TrackingError
+from attn.files.s3 import checksums
 from attn.proxies import spare_loopback
-from attn.s3 import checksums
 from attn.tracking.address import shown
 from attn.tracking.login import show_login
 from attn.tracking.sqlite import sqlite_file

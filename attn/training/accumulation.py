@@ -29,7 +29,7 @@ from attn.maps import normalize_max, pairs_of
 from attn.methods.base import Method
 from attn.models.network import Network
 from attn.store import DeltaRef, MapStore, Session, StoreError, Writer
-from attn.store.session import Map
+from attn.store.protocol.session import Map
 from attn.training.config import StoreConfig
 from attn.training.parts import Parts
 from attn.training.world import World

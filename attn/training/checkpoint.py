@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from attn.data.files import sha256_of
 from attn.data.names import name_fault
 from attn.errors import WeightsError
-from attn.files import read_regular
+from attn.files.locations import sha256_of
+from attn.files.tensors import save_tensors
 from attn.parsing import load_json
-from attn.tensor_files import save_tensors
+from attn.regular_files import read_regular
 
 SHARED_FILE = "training.pt"
 MOST_MANIFEST = 1 << 20

@@ -13,7 +13,7 @@ from attn.errors import DataError
 from attn.training.run_parts import overlap_notices
 
 if TYPE_CHECKING:
-    from attn.config.run import RunConfig
+    from attn.training.run_config import RunConfig
 
 
 def check_run(config: RunConfig, second: SourceConfig | None = None) -> dict[str, Report]:

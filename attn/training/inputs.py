@@ -17,7 +17,7 @@ from attn.models.least_input import POSITIONS, Size, fits, least_side
 from attn.models.network import Network
 
 if TYPE_CHECKING:
-    from attn.config.run import RunConfig
+    from attn.training.run_config import RunConfig
 
 
 class SizedModel(Protocol):

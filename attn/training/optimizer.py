@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from attn.config.base import Config
-from attn.training.eager_optimizers import SGD, Adam, AdamW
+from attn.models.eager_optimizers import SGD, Adam, AdamW
 
 
 class Multipliers(Config):

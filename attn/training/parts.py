@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
-from attn.config.train import TrainConfig
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
@@ -26,6 +25,7 @@ from attn.models.network import Network
 from attn.training.companion import CompanionStream, build_companion
 from attn.training.inputs import check_inputs
 from attn.training.run_parts import RunParts, build_sampler, build_source, build_validation
+from attn.training.train_config import TrainConfig
 from attn.training.validation import validate
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from attn.methods.base import Auxiliary, Progress
 from attn.training.companion import CompanionStream
 
 if TYPE_CHECKING:
-    from attn.config.run import RunConfig
     from attn.pictures.layout import Picture
+    from attn.training.run_config import RunConfig
     from attn.training.world import World
 
 SHOWN = 4

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from attn.config.run import RunConfig
 from attn.data.classes import check_classes
 from attn.data.sample import Batch
 from attn.errors import WeightsError
@@ -28,6 +27,7 @@ from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.optimizer import build_optimizer
 from attn.training.randomness import random_state, restore_random_state, seed_everything
+from attn.training.run_config import RunConfig
 from attn.training.run_parts import RunParts
 from attn.training.world import TrainingStopped, World
 from attn.wording import shortened

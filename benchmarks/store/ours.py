@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from attn import store
-from attn.store.merge import MergedShard, MergeTask
+from attn.store.protocol.merge import MergedShard, MergeTask
 from benchmarks.store.layouts import Layout, Maps, Place, Rows
 from benchmarks.store.maps import GRID, image_id
 

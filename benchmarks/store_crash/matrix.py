@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from attn.store import points
 from attn.store.errors import FencedError, StoreError
+from attn.store.protocol import failpoints
 from benchmarks.store_crash.trial import Trial, attempt, create, inspect
 
 GAP = ("commit.manifest", "checkpoint.writing")
@@ -108,7 +108,7 @@ def _attempt_until(trial: Trial, number: int, target: Target | None) -> int:
         if target and point == target.point and reached[point] == target.turn:
             os.kill(os.getpid(), signal.SIGSTOP if target.stop else signal.SIGKILL)
 
-    points.install(handle)
+    failpoints.install(handle)
     try:
         attempt(trial, number)
     except FencedError as error:

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from attn import store as maps
-from attn.store import points
 from attn.store.backends import connect
 from attn.store.errors import FencedError
-from attn.store.pins import DAY_S
+from attn.store.protocol import failpoints
+from attn.store.protocol.leases import DAY_S
 
 GRID = (5, 6)
 EPOCHS = 3
@@ -87,11 +87,11 @@ class Checkpoint:
         """Make it the newest durable checkpoint, unless its attempt is over."""
         part = trial.folder / f"checkpoint.{attempt}.part"
         part.write_text(json.dumps(dataclasses.asdict(self)))
-        points.reach("checkpoint.writing")
+        failpoints.reach("checkpoint.writing")
         if int((trial.folder / "attempt").read_text()) != attempt:
             raise FencedError("the controller takes no report of this attempt")
         part.replace(trial.folder / "checkpoint.json")
-        points.reach("checkpoint.durable")
+        failpoints.reach("checkpoint.durable")
 
 
 def step_rows(trial: Trial, epoch: int, step: int) -> NDArray[np.int64]:

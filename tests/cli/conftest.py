@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attn.cli.main import main
+from services.cli.main import main
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from attn.cli import calls, client
-from attn.cli.calls import ContactLostError
-from attn.cli.client import Client
+from services import calls, client
+from services.calls import ContactLostError
+from services.client import Client
 
 DONE = {"id": "a", "state": "done"}
 

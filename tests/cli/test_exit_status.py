@@ -113,7 +113,7 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
         (tmp_path / name / "run.json").write_text(f'{{"id": "{name}"}}')
     reader, writer = os.pipe()
     os.close(reader)
-    call = [sys.executable, "-c", "from attn.cli.main import main; main()", "ls", "--root", str(tmp_path)]
+    call = [sys.executable, "-c", "from services.cli.main import main; main()", "ls", "--root", str(tmp_path)]
     done = subprocess.run(call, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from attn.config.recipes import list_recipes
 from attn.config.resolve import resolve
-from attn.config.train import TrainConfig
+from attn.runs.recipes import list_recipes
+from attn.training.train_config import TrainConfig
 
 
 def test_every_recipe_is_listed_shown_and_valid(attn: Any) -> None:

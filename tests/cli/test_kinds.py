@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from attn.config.document import read_document
-from attn.config.kinds import KINDS, kind_in
-from attn.config.recipes import list_recipes
 from attn.errors import ConfigError
+from attn.runs.kinds import KINDS, kind_in
+from attn.runs.recipes import list_recipes
 from services.admission import load
 from services.submission import Submission
 

@@ -16,10 +16,10 @@ import pytest
 from attn.config.base import Config
 from attn.evaluation.score import Protocol, Score
 from attn.models.bundle import load_bundle
+from attn.registry import add_scores, log_model
+from attn.registry.mlflow_registry import Registry
 from attn.tracking import TrackingConfig, create_run
 from attn.tracking.address import tracking_uri
-from attn.tracking.mlflow_registry import Registry
-from attn.tracking.registry_init import add_scores, log_model
 from tests.bundles import CLASSES, tiny_bundle
 from tests.cli.conftest import Attn
 

@@ -18,7 +18,7 @@ from services.table import Job, JobTable
 
 
 def test_serves_on_a_free_port_until_interrupted(tmp_path: Path) -> None:
-    call = [sys.executable, "-c", "from attn.cli.main import main; main()", "serve", "--port", "0", "--json"]
+    call = [sys.executable, "-c", "from services.cli.main import main; main()", "serve", "--port", "0", "--json"]
     process = subprocess.Popen(
         [*call, "--root", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
     )

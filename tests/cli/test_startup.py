@@ -14,7 +14,7 @@ def run(code: str) -> str:
 
 
 def test_importing_the_program_imports_nothing_heavy() -> None:
-    code = "import sys, attn.cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, services.cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     assert not set(HEAVY) & set(run(code).split())
 
 
@@ -22,7 +22,7 @@ def test_help_and_usage_errors_import_nothing_heavy() -> None:
     for arguments in (["--help"], ["train", "--help"], ["trian"], ["recipes", "--help"]):
         code = f"""
 import sys
-from attn.cli.main import main
+from services.cli.main import main
 sys.argv[1:] = {arguments!r}
 try:
     main()
@@ -40,12 +40,12 @@ def test_a_config_is_read_and_trained_by_without_what_only_some_trainings_need(t
 import sys, jobs.train
 from pathlib import Path
 from types import SimpleNamespace
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from attn.training.trainer import Trainer
 from attn.training.world import World
-from jobs.kinds import kind_of
-from jobs.run_folder import RunFolder
+from jobs.training.kinds import kind_of
+from jobs.runs.run_folder import RunFolder
 overrides = ["data.count=8", "data.size=32", "input.size=32", "training.epochs=1", "training.batch_size=8"]
 config = load_config(TrainConfig, "scenes_gain", overrides)
 kind_of(config).check(config, RunFolder({str(tmp_path)!r}, "x"))

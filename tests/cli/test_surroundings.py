@@ -15,10 +15,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from attn.cli import terminal
-from attn.cli.surroundings import fault_of_surroundings
-from attn.cli.tables import print_rows
 from jobs import doctor
+from services.cli import terminal
+from services.cli.surroundings import fault_of_surroundings
+from services.cli.tables import print_rows
 from tests.bundles import tiny_bundle
 from tests.cli.conftest import Attn
 from tests.cli.test_exit_status import outcome_of_resume
@@ -138,7 +138,7 @@ def test_commands_on_such_a_terminal(tmp_path: Path) -> None:
         (("ls", "--root", f"{tmp_path}/größe×"), rb"gr\xf6\xdfex"),
         (("recipes", "show", "größe"), rb"gr\xf6\xdfe"),
     ):
-        call = [sys.executable, "-c", "from attn.cli.main import main; main()", *command]
+        call = [sys.executable, "-c", "from services.cli.main import main; main()", *command]
         done = subprocess.run(call, capture_output=True, env=os.environ | ascii_only, check=False)
         assert words in done.stdout + done.stderr
         assert b"Traceback" not in done.stderr

@@ -14,8 +14,8 @@ from PIL import Image
 
 from attn.config.document import dump_values
 from attn.data.decode import read_mask
+from attn.data.sources.voc import VOC_CLASSES
 from attn.data.transforms import InputConfig
-from attn.data.voc import VOC_CLASSES
 from attn.models import ModelConfig
 from attn.models.bundle import save_bundle
 from attn.segmentation.bundle import save_segmenter

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from attn.config.document import dump_values
-from attn.config.evaluate import EvaluateConfig
-from attn.config.pipeline import PipelineConfig, read_pipeline
-from attn.config.recipes import list_recipes, load_any_config
 from attn.config.resolve import resolve
-from attn.config.run import RunConfig
-from attn.config.segment import PredictConfig
-from attn.config.train import TrainConfig
 from attn.data.source import SourceConfig
 from attn.data.sources import FolderConfig, ManifestConfig, ScenesConfig, VocConfig
-from attn.sweep.config import SweepConfig
-from attn.sweep.load import read_sweep, trial_config
-from jobs.models import SCORED_SPLIT, scored_data
+from attn.runs.evaluate import EvaluateConfig
+from attn.runs.pipeline import PipelineConfig, read_pipeline
+from attn.runs.recipes import list_recipes, load_any_config
+from attn.runs.sweep.config import SweepConfig
+from attn.runs.sweep.load import read_sweep, trial_config
+from attn.segmentation.config import PredictConfig
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
+from jobs.runs.open_model import SCORED_SPLIT, scored_data
 
 TABLE = ["data.source=manifest", "data.manifest=my/t.csv"]
 OTHERS: dict[str, SourceConfig] = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from attn.config.pipeline import PipelineConfig, read_pipeline
-from attn.config.recipes import list_recipes, load_any_config
 from attn.config.resolve import dump_config
-from attn.config.train import TrainConfig
 from attn.data.sampler import BatchSampler
 from attn.errors import ConfigError
+from attn.runs.pipeline import PipelineConfig, read_pipeline
+from attn.runs.recipes import list_recipes, load_any_config
+from attn.training.train_config import TrainConfig
 
 TEXT = """
 kind: pipeline

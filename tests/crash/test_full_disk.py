@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.errors import RunError
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from jobs.train import run
 
 pytestmark = pytest.mark.usefixtures("ray_up")

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.data.check import Report, check_config
 from attn.data.dataset import AttentionDataset
 from attn.data.sample import collate
 from attn.data.source import SourceConfig
 from attn.errors import DataError
+from attn.runs.recipes import load_config
 from attn.training.parts import build_parts
+from attn.training.train_config import TrainConfig
 from tests.data.faults import FAULTS, SINGLE
 from tests.data.layouts import BUILDERS, write
 

@@ -9,8 +9,8 @@ import pytest
 
 from attn import store
 from attn.data.classes import check_classes
-from attn.data.generated import ScenesConfig
 from attn.data.soft_labels import StoredMaps, open_maps
+from attn.data.sources.generated import ScenesConfig
 from attn.data.view import SourceView
 from attn.errors import DataError
 from attn.evaluation.predictions import read_predictions, write_predictions

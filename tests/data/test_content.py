@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from attn.data.content import SMALL, content, mark
-from attn.data.files import split
-from attn.data.voc import VocConfig
-from attn.s3 import client
+from attn.data.sources.voc import VocConfig
+from attn.files.locations import split
+from attn.files.s3 import client
 from tests.data.conftest import Make
 
 

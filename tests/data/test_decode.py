@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from attn.data.decode import read_image, read_mask, read_photograph, read_saliency
-from attn.data.files import FileFault
+from attn.files.locations import FileFault
 
 
 def put(path: Path, data: bytes) -> str:

@@ -8,8 +8,18 @@ from pathlib import Path
 import boto3
 import pytest
 
-from attn.data.files import FileFault, join, list_below, list_files, list_folders, name_of, read_bytes, stem_of, within
 from attn.errors import DataError
+from attn.files.locations import (
+    FileFault,
+    join,
+    list_below,
+    list_files,
+    list_folders,
+    name_of,
+    read_bytes,
+    stem_of,
+    within,
+)
 
 
 def test_local_files(tmp_path: Path) -> None:

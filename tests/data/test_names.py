@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from attn.data.check import check_config
 from attn.data.names import LONGEST_PART, file_stem, name_fault
 from attn.data.sources import FolderConfig, ManifestConfig, VocConfig
-from attn.data.transfer import write_bytes
 from attn.errors import DataError
+from attn.files.transfer import write_bytes
 from attn.segmentation.masks import mask_name
 
 ODD = [

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attn.config.pipeline import load_pipeline
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
-from attn.data.files import split
 from attn.data.overlap import SAMPLE, shared_images
 from attn.data.sample import Record
 from attn.data.source import FileSource, SourceConfig
 from attn.data.sources import FolderConfig, LookAlikesConfig, ManifestConfig, ScenesConfig, VocConfig
 from attn.errors import DataError
-from attn.s3 import client
+from attn.files.locations import split
+from attn.files.s3 import client
+from attn.runs.pipeline import load_pipeline
+from attn.runs.recipes import load_config
 from attn.training.run_parts import overlap_notices
+from attn.training.train_config import TrainConfig
 from jobs import pipeline
-from jobs.classifier import check
-from jobs.run_folder import RunFolder
+from jobs.runs.run_folder import RunFolder
+from jobs.training.classifier import check
 
 
 def _source(*images: str) -> FileSource:

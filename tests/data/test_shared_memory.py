@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.data import loader as loaders
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import Loader, LoaderError, build_loader
@@ -23,6 +21,8 @@ from attn.data.sample import Sample
 from attn.data.shared_memory import MIB, check_shared_memory
 from attn.data.transforms import InputConfig
 from attn.errors import DataError
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from tests.namespaces import mount_is_refused
 
 

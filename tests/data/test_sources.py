@@ -18,11 +18,11 @@ from pydantic import ValidationError
 
 from attn.config.base import Config
 from attn.data.decode import FORMATS
-from attn.data.files import name_of
 from attn.data.scenes import CLASSES, SPLITS, render
 from attn.data.source import FileSource, SourceConfig
 from attn.data.sources import CocoConfig, FolderConfig, ManifestConfig, ScenesConfig
 from attn.errors import DataError
+from attn.files.locations import name_of
 
 
 class Holder(Config):

@@ -13,13 +13,13 @@ import pytest
 from pyarrow import parquet
 
 from attn.data.cells import text_of
-from attn.data.files import FileFault
-from attn.data.label_file import read_label_file
 from attn.data.names import in_order
 from attn.data.sample import Record
 from attn.data.source import FileSource, Source, same_labels
 from attn.data.sources import FolderConfig, ManifestConfig
+from attn.data.sources.label_file import read_label_file
 from attn.errors import DataError
+from attn.files.locations import FileFault
 
 
 @pytest.mark.parametrize(

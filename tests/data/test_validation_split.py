@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.errors import DataError
+from attn.runs.recipes import load_config
 from attn.training.run_parts import build_source, build_validation
+from attn.training.train_config import TrainConfig
 
 
 @pytest.mark.parametrize("source", ["coco", "folder", "manifest"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attn.data.generated import ScenesConfig
 from attn.data.sources import SourceConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.view import SourceView, single_labelled, with_classes
 from attn.errors import DataError
 

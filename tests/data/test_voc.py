@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from attn.data.boxes import boxes_of
-from attn.data.files import FileFault
 from attn.data.sources import VocConfig
-from attn.data.voc import VOC_CLASSES
+from attn.data.sources.voc import VOC_CLASSES
 from attn.errors import DataError
+from attn.files.locations import FileFault
 
 NAMES = ["a_1", "b_2", "c_3"]
 LABELS = [(0,), (0, 14), (7,)]

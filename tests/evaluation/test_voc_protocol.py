@@ -14,19 +14,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attn.config.recipes import load_config
-from attn.config.segment import SegmentConfig
-from attn.config.train import TrainConfig
 from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.errors import AttnError, ConfigError
 from attn.evaluation import EvaluationConfig, Score, compare
 from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
 from attn.models.output import Output
+from attn.runs.recipes import load_config
+from attn.segmentation.config import SegmentConfig
 from attn.training import validation
+from attn.training.train_config import TrainConfig
 from attn.training.world import World
-from jobs.classifier import check
-from jobs.run_folder import RunFolder
+from jobs.runs.run_folder import RunFolder
+from jobs.training.classifier import check
 from tests.evaluation.plain import devkit_ap, devkit_ap_2007, devkit_curve, plain_ap
 
 RNG = np.random.default_rng(5)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from attn.config.recipes import load_any_config
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
+from attn.runs.recipes import load_any_config
 from tests.bundles import tiny_bundle, tiny_segmenter
 from tests.hostile.stores import STORES
 

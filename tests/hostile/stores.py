@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from attn.store.records import pack
+from attn.store.format.records import pack
 from tests.hostile.arrow_files import claiming_much, index_of, with_a_level, with_fewer_rows
 from tests.store.small import whole_run
 

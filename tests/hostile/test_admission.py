@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from attn.config.base import BelowRoot, Config, Location, Variant
-from attn.config.evaluate import EvaluateConfig, EvaluateStoreConfig
-from attn.config.kinds import KINDS
-from attn.config.maps import MapsConfig
-from attn.config.pipeline import PipelineConfig
 from attn.config.resolve import held_against
-from attn.config.segment import PredictConfig, SegmentConfig
-from attn.config.train import TrainConfig
 from attn.errors import AttnError, ConfigError
-from attn.sweep import SweepConfig
-from attn.sweep.load import trial_config
-from attn.sweep.space import grid_points
-from jobs.models import model_place
+from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
+from attn.runs.kinds import KINDS
+from attn.runs.maps import MapsConfig
+from attn.runs.pipeline import PipelineConfig
+from attn.runs.sweep import SweepConfig
+from attn.runs.sweep.load import trial_config
+from attn.runs.sweep.space import grid_points
+from attn.segmentation.config import PredictConfig, SegmentConfig
+from attn.training.train_config import TrainConfig
+from jobs.runs.open_model import model_place
 from services.admission import admit, load
 from services.reach import ROLES, Reach, Role, role_of, takes_text
 from services.submission import Kind, Submission
@@ -381,7 +381,7 @@ def test_what_lies_under_a_root_of_itself_is_no_run() -> None:
     from attn.tracking import TrackingConfig
     from attn.tracking.address import artifact_folder, tracking_uri
     from attn.tracking.sqlite import sqlite_file
-    from jobs.run_folder import is_run_id
+    from jobs.runs.run_folder import is_run_id
 
     uri = tracking_uri(TrackingConfig(enabled=False, uri=None), ROOT)
     database, artifacts = sqlite_file(uri), artifact_folder(uri)

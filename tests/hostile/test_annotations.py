@@ -12,9 +12,9 @@ import pytest
 
 from attn.data.check import check_config
 from attn.data.outlines import trace
-from attn.data.packed import load_arrays, parquet_rows
 from attn.data.source import SourceConfig
 from attn.errors import DataError
+from attn.files.packed import load_arrays, parquet_rows
 from tests.hostile.data_sets import DATA_SETS, HEAVY, write_data_set
 
 pytestmark = pytest.mark.filterwarnings(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from attn.cli import calls, client
+from services import calls, client
 from tests.cli.conftest import Attn, attn
 from tests.hostile.fakes import JOB, Asked, Fake, Reply, as_json, body, raw, serve, token
 

@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
 from attn.errors import WeightsError
 from attn.evaluation.score import Protocol, Score
-from attn.tracking.mlflow_registry import Registry
+from attn.registry.mlflow_registry import Registry
 
 PROTOCOL = Protocol(source="scenes", split="val", images=6, fingerprint="a", scored="classifier", resize="squash 48x48")
 SCORE = json.loads(Score(name="mean_ap", value=0.5, protocol=PROTOCOL).to_json())

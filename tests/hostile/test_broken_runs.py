@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from attn.cli.main import main
 from attn.errors import RunError
 from attn.models.bundle import _meant
 from jobs import difference
-from jobs.estimate import _folders
-from jobs.listing import list_runs
 from jobs.pipeline import _record
-from jobs.run_folder import RunFolder
-from jobs.sweep_results import read_rows
+from jobs.runs.listing import list_runs
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.estimate import _folders
+from jobs.sweeps.results import read_rows
 from services.api import create_app
+from services.cli.main import main
 from services.supervisor import Supervisor
 from services.table import Job, JobTable
 

@@ -11,8 +11,8 @@ import pytest
 from attn.errors import WeightsError
 from attn.models.bundle import load_bundle
 from attn.models.description import CONFIG
-from attn.models.open import open_any
 from attn.models.weights import read_weights
+from attn.prediction.open import open_any
 from tests.bundles import tiny_bundle
 from tests.hostile.bundles import BUNDLES, _described, _then, good
 

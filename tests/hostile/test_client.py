@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from attn.cli import calls, client
-from attn.cli.service_place import Address, find_service
 from attn.proxies import PROXIES
-from jobs.process_identity import process_identity
+from jobs.runs.process_identity import process_identity
+from services import calls, client
+from services.service_place import Address, find_service
 from tests.cli.conftest import Attn, attn
 from tests.hostile.fakes import JOB, TOKEN, Fake, Reply, as_json, serve, token
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from attn.data.files import join, split
 from attn.errors import DataError
-from jobs.run_folder import RunFolder
+from attn.files.locations import join, split
+from jobs.runs.run_folder import RunFolder
 from tests.cli.conftest import Attn
 from tests.cli.conftest import attn as attn  # the command line as a function
 from tests.hostile.commands import COMMANDS, fields, prepare

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from attn.redaction import without_secrets
-from services.secrecy import masked
+from services.redaction import masked
 
 SECONDS = 10.0
 """Where a text takes the square of its length, these take minutes."""

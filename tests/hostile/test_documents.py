@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from attn.config.document import layered, parse_override, read_document
-from attn.config.recipes import config_text, load_config
-from attn.config.train import TrainConfig
 from attn.data.classes import named_classes
-from attn.data.files import FileFault, read_bytes
 from attn.errors import ConfigError, Fault
-from attn.files import Unfit, read_regular
+from attn.files.locations import FileFault, read_bytes
 from attn.parsing import load_json
-from attn.sweep.load import read_sweep
+from attn.regular_files import Unfit, read_regular
+from attn.runs.recipes import config_text, load_config
+from attn.runs.sweep.load import read_sweep
+from attn.training.train_config import TrainConfig
 from tests.hostile.documents import DOCUMENTS
 from tests.hostile.images import unix_socket
 
@@ -144,7 +144,7 @@ def test_a_file_without_a_size_is_read_as_far_as_it_may_be(monkeypatch: pytest.M
     with pytest.raises(Unfit, match="more than 100 bytes"):
         read_regular("/proc/self/status", 100)
     with Path("/dev/zero").open("rb") as endless:
-        monkeypatch.setattr("attn.files.open_regular", lambda path: endless)
+        monkeypatch.setattr("attn.regular_files.open_regular", lambda path: endless)
         with pytest.raises(Unfit, match="more than 1 MiB"):
             read_regular("a file of /proc that has no end", 1 << 20)
 

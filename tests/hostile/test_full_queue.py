@@ -18,12 +18,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 
-from attn.cli import client as cli_client
-from attn.cli.client import Client
-from attn.cli.jobs import list_there
 from attn.errors import RunError
+from services import client as cli_client
 from services import jobs as jobs_module
 from services.api import create_app
+from services.cli.jobs import list_there
+from services.client import Client
 from services.connections import Limits
 from services.planning import Planner
 from services.supervisor import Supervisor

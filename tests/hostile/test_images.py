@@ -16,11 +16,11 @@ from PIL import Image
 
 from attn.data.check import check_config
 from attn.data.decode import MAX_PIXELS, read_image, read_mask, read_saliency
-from attn.data.files import FileFault
 from attn.data.pixel_budget import PixelBudget
 from attn.data.sources import FolderConfig
 from attn.data.transforms import InputConfig, draw_geometry
 from attn.errors import DataError
+from attn.files.locations import FileFault
 from attn.pictures.layout import Tile, grid
 from attn.prediction.classifier import mask_of_maps
 from benchmarks.store.memory import Peak

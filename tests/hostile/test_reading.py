@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from attn.config.data import DataConfig
 from attn.config.resolve import resolve
-from attn.data import files, transfer
-from attn.data.roots import VARIABLE, lies_in, limit_reading
 from attn.errors import AttnError, ConfigError, WeightsError
+from attn.files import locations, transfer
+from attn.files.roots import VARIABLE, lies_in, limit_reading
 from attn.models.weights import read_weights
+from attn.runs.data import DataConfig
 from services.planning import Limits, Planner, RefusedError
 from services.submission import Submission
 
@@ -83,15 +83,15 @@ def test_a_cell_that_is_wrong_is_named_by_its_place(place: Path, rows: str) -> N
 
 def test_a_limited_process_reads_below_its_folders_alone(limited: Path) -> None:
     (limited / "data" / "own.txt").write_text("a")
-    assert files.read_bytes(str(limited / "data" / "own.txt")) == b"a"
+    assert locations.read_bytes(str(limited / "data" / "own.txt")) == b"a"
     for name in ("credentials", "data/link.csv", "data/../passwd", "runs/.service/tokens.json", "data2"):
-        with pytest.raises(files.FileFault, match="--data-root"):
-            files.read_bytes(str(limited / name))
+        with pytest.raises(locations.FileFault, match="--data-root"):
+            locations.read_bytes(str(limited / name))
         assert not transfer.exists(str(limited / name))
-    with pytest.raises(files.FileFault, match="--data-root"):
-        files.list_files(str(limited))
-    with pytest.raises(files.FileFault, match="--data-root"):
-        files.read_bytes("s3://bucket/data")
+    with pytest.raises(locations.FileFault, match="--data-root"):
+        locations.list_files(str(limited))
+    with pytest.raises(locations.FileFault, match="--data-root"):
+        locations.read_bytes("s3://bucket/data")
 
 
 def test_a_table_leads_no_further_than_its_reader(limited: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from attn.errors import AttnError
 from attn.models.description import CONFIG, DESCRIPTION, WEIGHTS
-from attn.tracking import mlflow_registry
+from attn.registry import mlflow_registry
 from jobs.registry import get, ls, show
 from tests.hostile.bundles import good
 

@@ -11,10 +11,10 @@ import pytest
 from attn.errors import AttnError, RunError
 from attn.evaluation.score import Score
 from jobs.difference import run as compare
-from jobs.origin import read_described
 from jobs.repro import run as repro
-from jobs.run_folder import RunFolder
-from jobs.storage import newest_checkpoint_name
+from jobs.runs.checkpoints import newest_checkpoint_name
+from jobs.runs.provenance import read_described
+from jobs.runs.run_folder import RunFolder
 from tests.bundles import tiny_bundle
 
 DEEP = b"[" * 100_000

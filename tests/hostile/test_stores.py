@@ -18,7 +18,7 @@ from attn.errors import AttnError
 from attn.store import MapStore
 from attn.store.backends import Backend, LocalBackend, connect
 from attn.store.errors import DamagedError
-from attn.store.verify import Report
+from attn.store.upkeep.verify import Report
 from tests.hostile.stores import CHANGES, FREE, ON_DISK, STORES, Objects, record_changes, template
 from tests.store.memory import MemoryBackend
 from tests.store.small import COUNT, values

@@ -11,12 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from attn.config.run import RunConfig
-from attn.sweep.config import Objective
+from attn.runs.sweep.config import Objective
+from attn.training.run_config import RunConfig
 from attn.training.world import TrainingStopped
-from jobs.run_folder import RunFolder
-from jobs.storage import newest_checkpoint, newest_checkpoint_name
-from jobs.trial_training import train_here
+from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.trial_training import train_here
 
 
 def fit_here(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:

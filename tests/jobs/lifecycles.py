@@ -18,15 +18,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from attn.cli.main import app
 from attn.errors import DataError
-from jobs import compare, cues, evaluate, maps, masks, pipeline, sweep, train
-from jobs.progress import Channel
-from jobs.trial_folder import trial_folder
+from jobs import compare, cues, evaluate, maps, pipeline, segment_predict, sweep, train
+from jobs.ray_cluster.progress import Channel
+from jobs.sweeps.trial_folder import trial_folder
+from services.cli.main import app
 from tests.jobs.here import fit_here
 
 FAULT = "image 7 is broken"
-KEPT = (compare, cues, evaluate, maps, masks)  # imported before the processes of the tests are forked
+KEPT = (compare, cues, evaluate, maps, segment_predict)  # imported before the processes of the tests are forked
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ KINDS = {
     "sweep": Case("sweep run {root}/sweep.yaml", "jobs.sweep:_Sweep.tune"),
     "evaluate": Case("evaluate {root}/classifier evaluation.maps=false panels=0", "jobs.evaluate:_evaluate"),
     "maps": Case("maps {root}/classifier", "jobs.maps:_write"),
-    "masks": Case("segment predict {root}/segmenter panels=0", "jobs.masks:_predict"),
+    "masks": Case("segment predict {root}/segmenter panels=0", "jobs.segment_predict:_predict"),
     "cues": Case("segment cues {root}/segment.yaml", "jobs.cues:make_cues"),
     "compare": Case("compare {root}/classifier panels=1", "jobs.compare:_look"),
 }

@@ -14,12 +14,12 @@ import boto3
 import pytest
 
 from attn import store as map_store
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
+from attn.runs.recipes import load_config
 from attn.store import StoreError
+from attn.training.train_config import TrainConfig
 from jobs import train
 from jobs.evaluate import run as evaluate
-from jobs.merge_tasks import spread
+from jobs.ray_cluster.merge_tasks import spread
 from jobs.train import run
 from tests.conftest import S3_KEYS
 from tests.jobs.here import fit_here

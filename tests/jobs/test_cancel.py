@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from attn.config.recipes import load_config
 from attn.config.resolve import dump_config
-from attn.config.train import TrainConfig
 from attn.errors import RunError
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from jobs import train
-from jobs.cancellation import checkpoint_on_sigterm
-from jobs.progress import Channel
-from jobs.run_folder import RunFolder
+from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
+from jobs.ray_cluster.progress import Channel
+from jobs.runs.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(1)])

@@ -12,13 +12,13 @@ from mlflow import MlflowClient
 from PIL import Image
 from typer.testing import CliRunner
 
-from attn.cli.main import app
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError, WeightsError
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
 from jobs.compare import run
+from services.cli.main import app
 
 CLASSES = ScenesConfig().classes[:3]
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from attn.config.kinds import read_config
-from attn.config.recipes import load_any_config, recipe_text
 from attn.config.resolve import dump_config
-from attn.config.run import RunConfig
 from attn.errors import ConfigError
-from attn.sweep.load import read_sweep
-from jobs.estimate import earlier_epochs, run_estimate, sweep_estimate
-from jobs.measured_steps import measured_epochs
-from jobs.run_folder import RunFolder
-from jobs.sweep_plan import make_plan
+from attn.runs.kinds import read_config
+from attn.runs.recipes import load_any_config, recipe_text
+from attn.runs.sweep.load import read_sweep
+from attn.training.run_config import RunConfig
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.estimate import earlier_epochs, run_estimate, sweep_estimate
+from jobs.sweeps.measured_steps import measured_epochs
+from jobs.sweeps.plan import make_plan
 
 SMALL = ["data.count=8", "data.size=32", "input.size=32", "cluster.workers=1", "training.batch_size=2"]
 

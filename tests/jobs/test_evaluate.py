@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from attn.config.resolve import resolve
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import AttnError, ConfigError, DataError, TrackingError, WeightsError
 from attn.evaluation import Score, compare
@@ -25,7 +25,7 @@ from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
 from attn.tracking import NullTracker
 from jobs.evaluate import run, table
-from jobs.run_folder import RunFolder
+from jobs.runs.run_folder import RunFolder
 
 CONFIG = """
 data: {source: scenes, split: train, count: 12, size: 48, objects: [1, 2], classes: [CLASSES]}
@@ -139,7 +139,7 @@ def test_a_registered_model_leaves_no_copy(root: Path, tmp_path: Path, monkeypat
         fetched.append(destination)
         return Path(shutil.copytree(root / "first" / "model", destination / "bundle"))
 
-    monkeypatch.setattr("jobs.models.fetch_model", fetch)
+    monkeypatch.setattr("jobs.runs.open_model.fetch_model", fetch)
     result = run("named@champion", [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"])
     assert result["model"] == "named@champion"
     assert not fetched[0].exists()
@@ -166,7 +166,7 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
     root: Path, cause: BaseException | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tracker = Records()
-    monkeypatch.setattr("jobs.lifecycle.attach", lambda *_: tracker)
+    monkeypatch.setattr("jobs.runs.lifecycle.attach", lambda *_: tracker)
     overrides = [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"]
     if cause is None:
         assert run("first", overrides)["images"] == 2
@@ -176,7 +176,7 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
         def evaluate(*_: object, **__: object) -> None:
             raise cause
 
-        monkeypatch.setattr("jobs.subjects.evaluate", evaluate)
+        monkeypatch.setattr("jobs.scoring.targets.evaluate", evaluate)
         with pytest.raises(type(cause)):
             run("first", overrides)
         state = "cancelled" if isinstance(cause, KeyboardInterrupt) else "failed"
@@ -234,7 +234,7 @@ def test_an_unknown_field_is_refused(root: Path) -> None:
 
 
 def test_the_config_of_an_evaluation_reads_back(root: Path) -> None:
-    from attn.config.evaluate import EvaluateConfig
+    from attn.runs.evaluate import EvaluateConfig
 
     result = run("first", [f"root={root}", "panels=0", "data.count=2"])
     text = Path(result["folder"], "config.yaml").read_text()

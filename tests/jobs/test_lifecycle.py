@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from attn import store
-from attn.config.kinds import read_config
-from attn.data.generated import ScenesConfig
-from jobs.kinds import kind_of
-from jobs.run_folder import RunFolder
+from attn.data.sources.generated import ScenesConfig
+from attn.runs.kinds import read_config
+from jobs.runs.run_folder import RunFolder
+from jobs.training.kinds import kind_of
 from tests.bundles import tiny_bundle
 from tests.jobs.lifecycles import FAULT, KINDS, continue_it, run_it
 from tests.tracking.stand_in import StandIn

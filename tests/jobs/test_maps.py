@@ -15,8 +15,8 @@ import torch
 
 from attn import store
 from attn.data.dataset import AttentionDataset
-from attn.data.generated import ScenesConfig
 from attn.data.sample import collate
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.inference import ImageMaps, image_maps

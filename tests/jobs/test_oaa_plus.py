@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from attn import store
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.errors import DataError
 from attn.models.bundle import load_bundle
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 from jobs import evaluate, train
 from jobs.train import run
 from tests.jobs.here import fit_here

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from attn.errors import RunError
-from jobs.lifecycle import check_ended, process_marks
-from jobs.process_identity import process_identity
-from jobs.run_folder import RunFolder
+from jobs.runs.lifecycle import check_ended, process_marks
+from jobs.runs.process_identity import process_identity
+from jobs.runs.run_folder import RunFolder
 
 OTHER = psutil.Process(os.getppid())
 IDENTITY = process_identity(OTHER.pid)

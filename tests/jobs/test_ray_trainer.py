@@ -9,7 +9,7 @@ import pytest
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
-from jobs.ray_trainer import CLEANER, DATASETS, REQUESTS, LeanTrainer
+from jobs.ray_cluster.ray_trainer import CLEANER, DATASETS, REQUESTS, LeanTrainer
 
 
 def callbacks(trainer: TorchTrainer) -> set[str]:

@@ -10,9 +10,9 @@ import pytest
 from attn.errors import RunError
 from attn.evaluation.score import Protocol, Score
 from jobs.difference import run as diff
-from jobs.origin import record_origin
 from jobs.repro import run as repro
-from jobs.run_folder import RunFolder
+from jobs.runs.provenance import record_origin
+from jobs.runs.run_folder import RunFolder
 
 
 def score(value: float, split: str) -> Score:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
-from attn.data import files, transfer
 from attn.errors import RunError
-from jobs.epoch_lines import read_epochs, write_epochs
-from jobs.run_folder import RunFolder
+from attn.files import locations, transfer
+from jobs.runs.run_folder import RunFolder
+from jobs.training.epoch_lines import read_epochs, write_epochs
 
 
 def test_a_model_is_uploaded_whole_and_its_description_last(
@@ -28,7 +28,7 @@ def test_a_model_is_uploaded_whole_and_its_description_last(
     monkeypatch.setattr(transfer, "upload_file", noted)
     RunFolder(f"{s3_server}/runs", "one").upload(tmp_path, "model")
     assert order == ["config.yaml", "state_dict.pt", "model.json"]
-    assert files.read_bytes(f"{s3_server}/runs/one/model/state_dict.pt") == b"state_dict.pt"
+    assert locations.read_bytes(f"{s3_server}/runs/one/model/state_dict.pt") == b"state_dict.pt"
 
 
 def test_an_upload_that_boto3_gives_up_is_told_in_words(

@@ -12,19 +12,19 @@ import pytest
 from PIL import Image
 
 from attn import store
-from attn.config.kinds import read_config
-from attn.config.segment import SegmentConfig
 from attn.data.decode import read_mask
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.score import Score
+from attn.runs.kinds import read_config
+from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import refine
 from attn.segmentation.labels import FileLabels
-from jobs import cues, masks, retrain, train
-from jobs.crf_tasks import RayCrfPool
-from jobs.run_folder import RunFolder
+from jobs import cues, retrain, segment_predict, train
+from jobs.ray_cluster.crf_tasks import RayCrfPool
+from jobs.runs.run_folder import RunFolder
 
 TEXT = """
 kind: segment
@@ -90,7 +90,7 @@ def test_a_run_leaves_cues_scores_and_a_model(place: Path, trained: dict[str, An
 
 @pytest.mark.slow
 def test_masks_for_the_voc_server(place: Path, trained: dict[str, Any]) -> None:
-    result = masks.run(
+    result = segment_predict.run(
         trained["model"],
         [f"root={place / 'runs'}", "data.count=6", "processes=2", "panels=2"],
         voc_submission=True,
@@ -120,8 +120,8 @@ def test_masks_for_the_voc_server(place: Path, trained: dict[str, Any]) -> None:
     assert [row["class"] for row in result["per_class"]] == ["background", *source.classes]
     assert len(list((folder / "panels").iterdir())) == 2
     assert (folder / "sheet.png").exists()
-    assert masks.table(result).row_count == len(source.classes) + 2
-    alone = masks.run(trained["model"], [f"root={place / 'runs'}", "data.count=6", "processes=0", "panels=0"])
+    assert segment_predict.table(result).row_count == len(source.classes) + 2
+    alone = segment_predict.run(trained["model"], [f"root={place / 'runs'}", "data.count=6", "processes=0", "panels=0"])
     assert alone["scores"] == result["scores"]
     assert alone["submission"] is None
     assert alone["protocols"] == result["protocols"]
@@ -173,7 +173,7 @@ def test_void_masks_give_masks_and_no_score(place: Path, trained: dict[str, Any]
     (folder / "table.csv").write_text("\n".join(lines))
     classes = ", ".join(source.classes)
     data = f"data={{source: manifest, manifest: {folder}/table.csv, split: val, classes: [{classes}]}}"
-    result = masks.run(trained["model"], [f"root={place / 'runs'}", data, "panels=0"])
+    result = segment_predict.run(trained["model"], [f"root={place / 'runs'}", data, "panels=0"])
     assert result["scores"] == {}
     assert result["notes"] == ["the images' own masks are void throughout: there is nothing to score against"]
     assert len(list(Path(result["masks"]).iterdir())) == 2

@@ -14,16 +14,16 @@ import psutil
 import pytest
 import torch
 
-from attn.config.recipes import load_any_config
-from attn.config.train import TrainConfig
 from attn.models.bundle import load_bundle
-from attn.sweep.load import read_sweep
+from attn.runs.recipes import load_any_config
+from attn.runs.sweep.load import read_sweep
 from attn.tracking.address import tracking_uri
 from attn.tracking.mlflow_children import children
+from attn.training.train_config import TrainConfig
 from jobs import sweep
 from jobs.resume import resume
-from jobs.run_folder import RunFolder
-from jobs.sweep_results import read_rows
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.results import read_rows
 from tests.conftest import S3_KEYS
 from tests.environment import without_ray
 from tests.leaks import leaks, session_logs, under
@@ -64,7 +64,7 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     file, root = tmp_path / "sweep.yaml", tmp_path / "runs"
     file.write_text(TEXT)
     new_record(root)
-    call = [sys.executable, "-c", "from attn.cli.main import main; main()", "sweep", str(file)]
+    call = [sys.executable, "-c", "from services.cli.main import main; main()", "sweep", str(file)]
     environment = without_ray()
     call += [f"root={root}", "--run-id", "s"]
     process = subprocess.Popen(call, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)

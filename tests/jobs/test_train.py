@@ -11,11 +11,11 @@ import torch
 from mlflow import MlflowClient
 
 from attn import store as map_store
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.errors import RunError
 from attn.models.bundle import load_bundle
+from attn.runs.recipes import load_config
 from attn.tracking.sqlite import sqlite_uri
+from attn.training.train_config import TrainConfig
 from jobs import train
 from jobs.resume import resume
 from jobs.train import run

@@ -13,15 +13,15 @@ from ray.tune.tune import _setup_signal_catching
 
 from attn.config.resolve import dump_config
 from attn.models.bundle import load_bundle
-from attn.sweep.figures import figures_of
-from attn.sweep.load import read_sweep, trial_config
-from jobs.run_folder import RunFolder
+from attn.runs.sweep.figures import figures_of
+from attn.runs.sweep.load import read_sweep, trial_config
+from jobs.runs.run_folder import RunFolder
 from jobs.sweep import ENVIRONMENT, _Sweep
-from jobs.sweep_plan import make_plan
-from jobs.sweep_results import read_rows
-from jobs.sweep_schedulers import scheduler_of
-from jobs.trial import Trial
-from jobs.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder
+from jobs.sweeps.plan import make_plan
+from jobs.sweeps.results import read_rows
+from jobs.sweeps.schedulers import scheduler_of
+from jobs.sweeps.trial import Trial
+from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder
 
 TEXT = """
 kind: sweep

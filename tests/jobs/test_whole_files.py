@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import FileSystem
 
-from jobs.storage import ray_storage
+from jobs.runs.checkpoints import ray_storage
 
 
 @pytest.fixture

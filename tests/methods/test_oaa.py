@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.data.sample import Batch
 from attn.errors import ConfigError
 from attn.methods import MethodConfig, Progress
 from attn.models import ModelConfig, Network
+from attn.runs.recipes import load_config
 from attn.training.optimizer import build_optimizer
+from attn.training.train_config import TrainConfig
 
 
 @pytest.fixture(scope="module")

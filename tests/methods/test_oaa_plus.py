@@ -12,14 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from attn import store
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.data.sample import Batch
 from attn.errors import ConfigError
 from attn.losses import integral_cross_entropy, integral_hybrid
 from attn.maps import MapKind, attention, pairs_of
 from attn.methods import MethodConfig, Progress
 from attn.models import ModelConfig, Network
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
 
 NOW = Progress(0, 0, 0.0)
 LOSSES = {"hybrid": integral_hybrid, "mce": integral_cross_entropy}

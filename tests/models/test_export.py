@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from attn.errors import ConfigError
-from attn.models import export
 from attn.models.bundle import load_bundle
-from attn.models.export import ExportError, export_model
+from attn.prediction import export
+from attn.prediction.export import ExportError, export_model
 from tests.bundles import CLASSES, tiny_bundle
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch.export

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from attn.files.tensors import save_tensors
 from attn.models.bundle import load_bundle, write_bundle
-from attn.models.export import ExportError, export_model
-from attn.tensor_files import save_tensors
+from attn.prediction.export import ExportError, export_model
 from attn.training.checkpoint import Position, save_checkpoint
 from tests.bundles import tiny_bundle
 

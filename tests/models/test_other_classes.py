@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attn.config.recipes import load_config
-from attn.config.segment import SegmentConfig
-from attn.config.train import TrainConfig
-from attn.data.files import sha256_of
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import WeightsError
+from attn.files.locations import sha256_of
 from attn.models import ModelConfig
 from attn.models.bundle import save_bundle
+from attn.runs.recipes import load_config
 from attn.segmentation.bundle import save_segmenter
+from attn.segmentation.config import SegmentConfig
 from attn.segmentation.networks import SegmentationModelConfig
 from attn.segmentation.predict import InferenceConfig
+from attn.training.train_config import TrainConfig
 
 BOAT, PLANE, SHEEP, COW = "boat", "plane", "sheep", "cow"
 OLD = (BOAT, PLANE, SHEEP)

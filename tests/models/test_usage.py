@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from attn.data.decode import read_image
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.models.bundle import load_bundle, save_bundle
-from attn.models.card import model_card
-from attn.models.export import export_model
 from attn.models.network import ModelConfig
 from attn.prediction import PredictionConfig, open_predictor
+from attn.prediction.export import export_model
+from attn.registry.card import model_card
 from attn.segmentation.bundle import load_segmenter, save_segmenter
 from attn.segmentation.networks import SegmentationModelConfig
 from attn.segmentation.predict import InferenceConfig

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from attn.data.dataset import AttentionDataset
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.methods.gain import GainConfig
 from attn.methods.icasc import IcascConfig

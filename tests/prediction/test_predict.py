@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from attn.data.decode import read_image, read_mask
-from attn.data.generated import ScenesConfig
 from attn.data.sample import Record, Sample, collate
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import prepare
 from attn.errors import ConfigError, DataError
 from attn.evaluation.crf import OAA_CRF

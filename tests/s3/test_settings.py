@@ -9,14 +9,14 @@ from pathlib import Path
 import boto3
 import pytest
 
-from attn.data.files import FileFault, list_files, read_bytes
-from attn.data.transfer import upload_file, write_bytes
 from attn.errors import RunError
+from attn.files.locations import FileFault, list_files, read_bytes
+from attn.files.s3 import CHECKSUMS, checksums, client
+from attn.files.transfer import upload_file, write_bytes
 from attn.health.places import check_conditional_writes, probe_under
-from attn.s3 import CHECKSUMS, checksums, client
 from attn.store import StoreError
 from attn.store.backends import connect, s3
-from jobs.storage import ray_storage
+from jobs.runs.checkpoints import ray_storage
 from tests.conftest import S3_KEYS
 from tests.s3.proxy import Proxy, proxy
 

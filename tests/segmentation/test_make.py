@@ -12,12 +12,12 @@ from PIL import Image
 
 from attn import store
 from attn.data.decode import read_mask
-from attn.data.generated import ScenesConfig
 from attn.data.sample import Example, Record
 from attn.data.source import FileSource, Source
+from attn.data.sources.generated import ScenesConfig
+from attn.data.sources.voc import VOC_CLASSES, VocConfig
 from attn.data.transforms import InputConfig
 from attn.data.view import SourceView
-from attn.data.voc import VOC_CLASSES, VocConfig
 from attn.errors import DataError
 from attn.models import ModelConfig
 from attn.models.bundle import load_bundle, save_bundle

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from attn.data.generated import ScenesConfig
 from attn.data.sample import Batch, collate
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError
 from attn.losses import balanced_seeding, boundary, expansion, grow_seeds, seeding

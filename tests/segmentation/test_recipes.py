@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from attn.config.recipes import load_config
-from attn.config.segment import SegmentConfig
 from attn.evaluation.crf import CrfConfig
+from attn.runs.recipes import load_config
+from attn.segmentation.config import SegmentConfig
 from attn.training.config import TrainingConfig
 from attn.training.optimizer import OptimizerConfig, build_optimizer
 from attn.training.schedule import ScheduleConfig

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from attn.config.kinds import read_config
 from attn.config.resolve import dump_config
-from attn.config.segment import SegmentConfig
 from attn.errors import ConfigError, WeightsError
 from attn.models.bundle import load_bundle
+from attn.runs.kinds import read_config
 from attn.segmentation.bundle import load_segmenter, save_segmenter
+from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import MaskLabels
 from attn.segmentation.methods import SegmentationMethodConfig
 from attn.training.checkpoint import Position

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.environment import without_ray
 
-COMMAND = [sys.executable, "-c", "from attn.cli.main import main; main()", "serve", "--port", "0"]
+COMMAND = [sys.executable, "-c", "from services.cli.main import main; main()", "serve", "--port", "0"]
 
 
 class Server:

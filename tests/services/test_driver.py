@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from attn.config.base import Config
-from attn.config.kinds import read_config
-from attn.config.pipeline import read_pipeline
-from attn.config.recipes import recipe_text
 from attn.config.resolve import dump_config
-from attn.data.roots import VARIABLE
-from attn.sweep import SweepConfig
-from attn.sweep.load import read_sweep, trial_config
-from attn.sweep.space import Point
-from jobs.sweep_plan import make_plan
+from attn.files.roots import VARIABLE
+from attn.runs.kinds import read_config
+from attn.runs.pipeline import read_pipeline
+from attn.runs.recipes import recipe_text
+from attn.runs.sweep import SweepConfig
+from attn.runs.sweep.load import read_sweep, trial_config
+from attn.runs.sweep.space import Point
+from jobs.sweeps.plan import make_plan
 from services import driver
 
 SWEEP = """

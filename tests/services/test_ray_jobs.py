@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from attn.cli.client import Client
+from services.client import Client
 from tests.bundles import tiny_bundle
 from tests.environment import without_ray
 from tests.s3.proxy import Action, Fault, Proxy, proxy
@@ -91,7 +91,7 @@ def test_a_job_runs_on_the_cluster_once_and_its_log_comes_home(stage: Stage) -> 
 def test_workers_of_a_cluster_know_what_object_stores_refuse(stage: Stage) -> None:
     code = f"""
 import os, ray
-from jobs.ray_session import ray_session
+from jobs.ray_cluster.session import ray_session
 with ray_session({stage.cluster.address!r}):
     print(ray.get(ray.remote(num_cpus=0)(os.getenv).remote("AWS_REQUEST_CHECKSUM_CALCULATION")))
 """
@@ -137,7 +137,7 @@ def test_a_killed_job_is_gone_at_once_and_a_killed_cluster_is_out_of_contact(
     assert not drivers["stuck"].is_running()
     stage.cluster.kill()
     assert server.until("left", "unreachable", "failed", "lost", "done")["state"] == "unreachable"
-    monkeypatch.setattr("attn.cli.client.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("services.client.PATIENCE_SECONDS", 0.0)
     assert (
         Client(server.url, str(server.root)).wait("left")["state"] == "unreachable"
     )  # nor does `--wait` wait for ever

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from services import recent
-from services.recent import Recent
+from services import response_cache
+from services.response_cache import Recent
 
 
 class App:
@@ -75,7 +75,7 @@ def test_a_change_and_time_make_it_anew(monkeypatch: pytest.MonkeyPatch) -> None
     assert ask(place, "/jobs/a", "/jobs/a") == ["1", "1"]
     place.version += 1
     assert ask(place, "/jobs/a") == ["2"]
-    monkeypatch.setattr(recent, "SECONDS", -1.0)
+    monkeypatch.setattr(response_cache, "SECONDS", -1.0)
     assert ask(place, "/jobs/a") == ["3"]
 
 

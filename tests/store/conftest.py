@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from attn.store import points
+from attn.store.protocol import failpoints
 
 
 @pytest.fixture(autouse=True)
 def no_handler() -> Iterator[None]:
     """A handler that a test installs ends with it."""
     yield
-    points.install(None)
+    failpoints.install(None)

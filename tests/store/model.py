@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from attn import store as maps
 from attn.store import MapStore, Snapshot
-from attn.store.algebra import ACCEPTED, FALLBACK, NONE
+from attn.store.format.algebra import ACCEPTED, FALLBACK, NONE
 from tests.store.memory import MemoryBackend
 
 Pair = tuple[str, int]

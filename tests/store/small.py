@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from attn import store as maps
-from attn.store import points
+from attn.store.protocol import failpoints
 
 GRID = (4, 5)
 ROWS = [(f"image {number:02d}", index) for number in range(20) for index in (1, 3)]
@@ -51,12 +51,12 @@ def at(point: str, act: Callable[[], object]) -> list[object]:
 
     def handle(name: str) -> None:
         if name == point and not done:
-            points.install(None)
+            failpoints.install(None)
             try:
                 done.append(act())
             except maps.StoreError as error:
                 done.append(error)
-            points.install(handle)
+            failpoints.install(handle)
 
-    points.install(handle)
+    failpoints.install(handle)
     return done

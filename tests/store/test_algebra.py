@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attn.losses import fuse_mean
 from attn.store import MapError
-from attn.store.algebra import ACCEPTED, FUSIONS, NONE, join, pack_seen, quantise
+from attn.store.format.algebra import ACCEPTED, FUSIONS, NONE, join, pack_seen, quantise
 from tests.store.model import GRID, PAIRS, Model, new_store
 
 FLOATS = st.floats(0, 1, width=32)

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from attn.store.algebra import FUSIONS
-from attn.store.alongside import alongside
-from attn.store.codec import encode, parse_table, schema_of, table_length
-from attn.store.delta import ROW
+from attn.store.format.algebra import FUSIONS
+from attn.store.format.codec import encode, parse_table, schema_of, table_length
+from attn.store.format.delta import ROW
+from attn.store.protocol.overlap_io import alongside
 
 GRIDS = ((1, 1), (7, 9), (300, 300))
 

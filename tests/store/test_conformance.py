@@ -11,7 +11,7 @@ import pytest
 
 from attn import store as maps
 from attn.store.backends import Backend, Entry, LocalBackend, connect
-from attn.store.testing import CHECKS, Check, check
+from attn.store.backends.conformance import CHECKS, Check, check
 
 
 @pytest.fixture(params=["local", "moto", pytest.param("radosgw", marks=pytest.mark.optional)])

@@ -201,7 +201,7 @@ def test_counts_are_verified_too() -> None:
     """A manifest whose hashes are right and whose counts are not."""
     import dataclasses
 
-    from attn.store.manifest import Manifest
+    from attn.store.format.manifest import Manifest
 
     store, _ = made()
     key = keys(store, "manifest/run/")[1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attn import store as maps
-from attn.store import points
+from attn.store.protocol import failpoints
 from tests.store.small import at
 
 GRID = (3, 4)
@@ -125,7 +125,7 @@ def test_versions_are_made_while_garbage_is_marked(place: maps.MapStore) -> None
 
 def test_a_version_is_made_between_two_looks(place: maps.MapStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The listing of manifests is older than what is then read of heads and fences."""
-    from attn.store import gc
+    from attn.store.upkeep import gc
 
     session = place.begin("run")
     versions = [epoch_of(session, epoch) for epoch in range(3)]
@@ -151,7 +151,7 @@ def test_an_overtaken_session_names_nothing_that_was_collected(
     place: maps.MapStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks for newer sessions, stands still for a day, and writes its manifest then."""
-    from attn.store import session as module
+    from attn.store.protocol import session as module
 
     old = place.begin("run")
     writer = old.writer(0)
@@ -187,7 +187,7 @@ def test_notes_of_the_dead_are_removed(place: maps.MapStore) -> None:
     at("gc.announced", raise_out)
     with pytest.raises(Killed):
         place.gc(dry_run=False)
-    points.install(None)
+    failpoints.install(None)
     with pytest.raises(maps.VersionError, match="is being collected"):
         place.fork(versions[0], "trial")
     grow_old(place)
@@ -195,7 +195,7 @@ def test_notes_of_the_dead_are_removed(place: maps.MapStore) -> None:
     at("begin.pinned", raise_out)
     with pytest.raises(Killed):
         place.begin("run", from_version=versions[1])
-    points.install(None)
+    failpoints.install(None)
     grow_old(place)
     place.gc(dry_run=False)
     left = {path.parent.name for path in Path(place.uri).rglob("*.json")}

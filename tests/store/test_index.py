@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attn.store import MapError
-from attn.store.index import RowIndex
+from attn.store.format.index import RowIndex
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
 PAIRS = st.lists(st.tuples(NAMES, st.integers(0, 2**31 - 1)), min_size=1, max_size=30, unique=True)

@@ -17,8 +17,8 @@ import pytest
 
 from attn import store as maps
 from attn.store import MapError, MapStore, StoreError
-from attn.store.algebra import FALLBACK
-from attn.store.records import pack, unpack
+from attn.store.format.algebra import FALLBACK
+from attn.store.format.records import pack, unpack
 from tests.store.memory import MemoryBackend
 from tests.store.model import GRID, PAIRS, Model, memory, new_store, random_map, random_seen
 

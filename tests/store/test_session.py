@@ -112,7 +112,7 @@ def test_a_replaced_session_that_has_looked_just_before_does_no_harm(monkeypatch
     late = seal(old, Model("max"), 1, 1)
     new = store.begin("run", from_version=version)
     with monkeypatch.context() as patch:  # it looked, stood still, and goes on now
-        patch.setattr("attn.store.session.check_fence", lambda *_: None)
+        patch.setattr("attn.store.protocol.session.check_fence", lambda *_: None)
         zombie = old.commit(1, [late])
         with pytest.raises(FencedError, match=r"run belongs to session 2; this process \(session 1\) is stale"):
             old.publish()

@@ -177,7 +177,7 @@ def test_a_shard_is_merged_by_stripes_of_any_height(fusion: str, monkeypatch: py
     pairs = [(f"i{number:04d}", index) for number in range(250) for index in range(number % 3 + 1)]
 
     def merged(stripe_bytes: int) -> str:
-        monkeypatch.setattr("attn.store.merge._STRIPE_BYTES", stripe_bytes)
+        monkeypatch.setattr("attn.store.protocol.merge._STRIPE_BYTES", stripe_bytes)
         store, model = maps.create(MemoryBackend(), rows=pairs, grid=GRID, fusion=fusion, shard_rows=300), Model(fusion)
         session, rng = store.begin("run"), np.random.default_rng(0)
         for epoch in range(3):

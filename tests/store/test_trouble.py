@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from attn import store as maps
-from attn.store import points
 from attn.store.backends import LocalBackend
+from attn.store.protocol import failpoints
 from tests.store.small import COUNT, at, made, one_epoch, values, whole_run
 
 KINDS = ("base", "delta", "fence", "heads", "index", "manifest", "store.json", "version")
@@ -183,9 +183,9 @@ def test_a_write_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: 
 def test_points_are_known_and_met(tmp_path: Path) -> None:
     """Every labelled point is reached by what a store does, and none is reached that is not listed."""
     met: set[str] = set()
-    points.install(met.add)
+    failpoints.install(met.add)
     place = whole_run(str(tmp_path / "store"))
     place.fork(4, "trial")
     place.begin("run", from_version=4)
     maps.open(Shifted(place.uri, YEARS)).gc(dry_run=False, keep=1)
-    assert met == set(points.POINTS)
+    assert met == set(failpoints.POINTS)

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from attn.config.pipeline import PipelineConfig
 from attn.errors import ConfigError, DataError
-from attn.sweep.config import SweepConfig
-from attn.sweep.load import load_sweep, read_sweep, trial_config
-from attn.sweep.space import Dimension, grid_points, random_points
-from jobs.sweep_plan import Plan, make_plan
-from jobs.sweep_points import Suggestions
+from attn.runs.pipeline import PipelineConfig
+from attn.runs.sweep.config import SweepConfig
+from attn.runs.sweep.load import load_sweep, read_sweep, trial_config
+from attn.runs.sweep.space import Dimension, grid_points, random_points
+from jobs.sweeps.plan import Plan, make_plan
+from jobs.sweeps.points import Suggestions
 
 TEXT = """
 kind: sweep

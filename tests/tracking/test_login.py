@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from attn.config.recipes import load_any_config
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, TrackingError
+from attn.runs.recipes import load_any_config
 from attn.tracking import TrackingConfig
 from attn.tracking.address import tracking_uri
 from attn.tracking.login import ENVIRONMENT, show_login

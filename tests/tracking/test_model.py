@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from attn.config.base import Config
 from attn.errors import WeightsError
+from attn.registry import fetch_model
+from attn.registry.mlflow_model import log_network
+from attn.registry.mlflow_registry import Registry
 from attn.tracking import TrackingConfig, create_run
-from attn.tracking.mlflow_model import log_network
-from attn.tracking.mlflow_registry import Registry
-from attn.tracking.registry_init import fetch_model
 from tests.bundles import tiny_bundle
 
 

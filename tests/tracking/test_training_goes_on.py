@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from attn.config.resolve import dump_config, resolve
-from attn.config.train import TrainConfig
 from attn.errors import TrackingError
-from attn.sweep.config import Objective
+from attn.runs.sweep.config import Objective
 from attn.tracking import terminate
 from attn.tracking.mlflow_client import LATER, QUIET
-from jobs.run_folder import RunFolder
+from attn.training.train_config import TrainConfig
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.trial_training import train_here
 from jobs.train import resume
-from jobs.trial_training import train_here
 from tests.tracking.stand_in import StandIn
 
 EPOCHS = 3
@@ -27,7 +27,9 @@ def test_a_training_goes_on_without_its_server(tmp_path: Path, monkeypatch: pyte
     for name in (*LATER, *QUIET):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
-    monkeypatch.setattr("jobs.progress.Channel.mark_under_way", lambda channel: None)  # there is no Ray to note it in
+    monkeypatch.setattr(
+        "jobs.ray_cluster.progress.Channel.mark_under_way", lambda channel: None
+    )  # there is no Ray to note it in
     server = StandIn()
     server.start()
     overrides = [

@@ -15,9 +15,9 @@ from dataclasses import fields, replace
 
 from torch import Tensor
 
-from attn.config.run import RunConfig
 from attn.data.sample import Batch
 from attn.training.accumulation import Accumulator
+from attn.training.run_config import RunConfig
 from attn.training.trainer import Trainer
 from attn.training.world import World
 

@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from attn import store as map_store
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
 from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.maps import pairs_of
+from attn.runs.recipes import load_config
 from attn.store import CoverageError, MapStore
-from attn.store.algebra import FALLBACK
+from attn.store.format.algebra import FALLBACK
 from attn.training.accumulation import Accumulator, create_store
 from attn.training.config import StoreConfig
 from attn.training.parts import build_parts
+from attn.training.train_config import TrainConfig
 from attn.training.world import TrainingStopped, World
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -12,11 +12,11 @@ import torch
 import torch.distributed as dist
 
 from attn import store as map_store
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
+from attn.runs.recipes import load_config
 from attn.training.accumulation import Accumulator, create_store
 from attn.training.checkpoint import Position
 from attn.training.parts import build_parts
+from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
 from tests.training.double import DoubleTrainer

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
+from attn.runs.recipes import load_config
 from attn.training.checkpoint import Position
+from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import TrainingStopped, World
 

@@ -14,15 +14,15 @@ import torch.distributed as dist
 from PIL import Image
 from torch import Tensor
 
-from attn.config.recipes import load_config
-from attn.config.train import TrainConfig
-from attn.data.generated import ScenesConfig
+from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError
 from attn.methods.base import Companion
+from attn.runs.recipes import load_config
 from attn.training.checkpoint import Position
 from attn.training.companion import CompanionStream, build_companion
 from attn.training.parts import build_parts
+from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
 from tests.training.double import DoubleTrainer

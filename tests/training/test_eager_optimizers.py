@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from attn.training import eager_optimizers
+from attn.models import eager_optimizers
 
 KINDS = [
     (eager_optimizers.SGD, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),

@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from attn.config.pipeline import load_pipeline
-from attn.config.recipes import list_recipes, load_any_config, load_config
-from attn.config.run import RunConfig
-from attn.config.segment import SegmentConfig
-from attn.config.train import TrainConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError
 from attn.models import ModelConfig, Network, architecture, architectures
 from attn.models.discriminator import Discriminator
 from attn.models.least_input import POSITIONS, fits
+from attn.runs.pipeline import load_pipeline
+from attn.runs.recipes import list_recipes, load_any_config, load_config
+from attn.runs.sweep.load import load_sweep
+from attn.segmentation.config import SegmentConfig
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig, probabilities
-from attn.sweep.load import load_sweep
 from attn.training.inputs import check_input, check_inputs
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
 from tests.cli.conftest import attn as attn  # the command line as a function
 
 SMALL_HEADS: dict[str, Any] = {"weights": None, "fc_width": 1, "head_width": 1}

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from attn.store.backends.base import MOST_LOADED, Entry, check_key, too_big
 from attn.store.errors import ConditionsIgnoredError, DamagedError, MissingError, StoreError
-from attn.store.points import reach
+from attn.store.protocol.failpoints import reach
 
 _TRIES = 3
 PART, LOCK = ".part", ".lock"

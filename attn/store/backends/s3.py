@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attn.s3 import client, reason
+from attn.files.s3 import client, reason
 from attn.store.backends.base import MOST_LOADED, Entry, check_key, too_big
 from attn.store.errors import DamagedError, MissingError, StoreError
 

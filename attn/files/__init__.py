@@ -1,0 +1,1 @@
+"""Files by location: on a disk or in an object store."""

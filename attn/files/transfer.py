@@ -1,0 +1,118 @@
+"""Writing files by location, and moving them to and from an object store, each checked after it was made."""
+
+from __future__ import annotations
+
+__all__ = ["download_file", "exists", "size", "upload_file", "write_bytes"]
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+from attn.config.base import is_remote
+from attn.errors import RunError
+from attn.files.locations import FileFault, split
+from attn.files.roots import may_read
+from attn.files.s3 import client, reason
+
+SINGLE_PUT_LIMIT = 4 * 1024**3
+MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+def write_bytes(location: str, data: bytes) -> None:
+    """Write a file whole: a reader, and a crash, see the old content or the new.
+
+    Raises:
+        RunError: It cannot be written; says why.
+    """
+    if is_remote(location):
+        bucket, key = split(location)
+        try:
+            client().put_object(Bucket=bucket, Key=key, Body=data)
+        except Exception as error:
+            raise RunError(f"{location} cannot be written: {reason(error)}") from None
+        return
+    path = Path(location)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise RunError(f"{location} cannot be written: {error.strerror or type(error).__name__}") from None
+    except ValueError as error:  # of a path with a NUL in it
+        raise RunError(f"{location!r} cannot be written: {error}") from None
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            part.unlink(missing_ok=True)
+
+
+def size(location: str) -> int | None:
+    """Bytes of a file, or None where there is none, or none that this process reads.
+
+    Raises:
+        FileFault: The object store does not answer or refuses.
+    """
+    if not may_read(location):
+        return None
+    if not is_remote(location):
+        path = Path(location)
+        return path.stat().st_size if path.is_file() else None
+    bucket, key = split(location)
+    try:
+        return int(client().head_object(Bucket=bucket, Key=key)["ContentLength"])
+    except Exception as error:
+        why = reason(error)
+        if why == "no such object":
+            return None
+        raise FileFault(location, why) from None
+
+
+def exists(location: str) -> bool:
+    """Whether there is such a file."""
+    return size(location) is not None
+
+
+def upload_file(path: Path, location: str) -> None:
+    """Copy a file to an object store, and check what arrived: its size, and its MD5 where the store says it.
+
+    Raises:
+        RunError: It could not be written, or did not arrive whole.
+    """
+    bucket, key = split(location)
+    expected = path.stat().st_size
+    try:
+        if expected <= SINGLE_PUT_LIMIT:
+            with path.open("rb") as stream:
+                client().put_object(Bucket=bucket, Key=key, Body=stream)
+        else:
+            client().upload_file(str(path), bucket, key)
+        head = client().head_object(Bucket=bucket, Key=key)
+    except Exception as error:
+        raise RunError(f"{location} cannot be written: {reason(error)}") from None
+    etag = str(head.get("ETag", "")).strip('"')
+    whole = head["ContentLength"] == expected
+    if whole and MD5.fullmatch(etag) and "ServerSideEncryption" not in head:
+        with path.open("rb") as stream:
+            whole = hashlib.file_digest(stream, "md5").hexdigest() == etag
+    if not whole:
+        raise RunError(f"{location} did not arrive whole: {head['ContentLength']} bytes of {expected}; try again")
+
+
+def download_file(location: str, path: Path) -> None:
+    """Copy an object to a file of this machine.
+
+    Raises:
+        FileFault: It is missing, or the store refuses.
+    """
+    bucket, key = split(location)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        client().download_file(bucket, key, str(path))
+    except Exception as error:
+        raise FileFault(location, reason(error)) from None

@@ -1,0 +1,87 @@
+"""Trained models in MLflow: recorded with their run, registered by name, fetched again."""
+
+from __future__ import annotations
+
+__all__ = ["add_scores", "fetch_model", "log_model"]
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attn.tracking.address import registry_uri, tracking_uri
+from attn.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from attn.evaluation.score import Score
+    from attn.models.bundle import Bundle
+    from attn.segmentation.bundle import Segmenter
+
+
+def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: Path) -> str | None:
+    """Record a trained model from its bundle folder and register it where the config says so.
+
+    Returns:
+        The model's URI, or None where there is no record.
+
+    Raises:
+        TrackingError: The server refuses or does not answer.
+        WeightsError: The bundle cannot be read.
+    """
+    if not tracking.enabled or run_id is None:
+        return None
+    from attn.prediction.usage import usage_of
+    from attn.registry.mlflow_model import log_network
+
+    opened, metadata, outputs = _opened(bundle)
+    size, uri = opened.input.size, tracking_uri(tracking, root)
+    recorded = log_network(
+        uri,
+        run_id,
+        opened.network,
+        size=(size, size) if isinstance(size, int) else size,
+        bundle=bundle,
+        outputs=outputs,
+        metadata=metadata | {"classes": list(opened.classes), **usage_of(opened)},
+    )
+    if tracking.register_as is None:
+        return recorded
+    from attn.registry.mlflow_registry import Registry
+
+    found = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
+    return f"models:/{found.reference}"
+
+
+def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: str, scores: Iterable[Score]) -> None:
+    """Let every registered version of some weights carry an evaluation's scores; nothing where there is no record.
+
+    Raises:
+        TrackingError: The server refuses or does not answer.
+    """
+    if not tracking.enabled or run_id is None:
+        return
+    from attn.registry.mlflow_registry import Registry
+
+    Registry(tracking_uri(tracking, root)).add_scores(sha256, run_id, scores)
+
+
+def _opened(bundle: Path) -> tuple[Bundle | Segmenter, dict[str, Any], tuple[int, ...]]:
+    """A bundle of any task, what only its task has, and the shape of its network's output."""
+    from attn.models.bundle import load_bundle
+    from attn.models.description import read_description, task_of
+    from attn.segmentation.bundle import TASK, load_segmenter
+
+    if (task := task_of(read_description(bundle))) == TASK:
+        return load_segmenter(bundle), {"task": task}, (-1, -1, -1, -1)
+    opened = load_bundle(bundle)
+    return opened, {"map_kind": opened.map_kind}, (-1, -1)
+
+
+def fetch_model(tracking: TrackingConfig, root: str, name: str, folder: Path) -> Path:
+    """Fetch a registered model's bundle into a folder: `name@alias`, `name/version`, or `name` for the newest version.
+
+    Returns:
+        The bundle's folder.
+    """
+    from attn.registry.mlflow_registry import Registry
+
+    return Registry(registry_uri(tracking, root)).fetch(name, folder)[0]

@@ -1,0 +1,191 @@
+"""A model card: what a trained model is, what it learnt from, how well it does, and how it is used, for people."""
+
+from __future__ import annotations
+
+__all__ = ["model_card"]
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attn.data.preprocessing import preprocessing_words
+from attn.evaluation.score import Score
+from attn.files.locations import name_of
+from attn.prediction.usage import usage
+
+SHOWN_CLASSES = 30
+MAP_KINDS = {
+    "cam": "class activation maps",
+    "integral": "integral attention maps (OAA+)",
+    "grad_cam": "Grad-CAM maps",
+    "channel": "channel attention maps (ICASC)",
+    "pixel": "pixel attention maps (ICASC)",
+}
+PLACES = ("root", "images", "labels", "masks", "saliency", "location", "annotations", "table")
+"""Fields that say where data lies; a card names the last part only."""
+
+
+def model_card(name: str, described: Mapping[str, Any], config: Mapping[str, Any], scores: Sequence[Score] = ()) -> str:
+    """The card of a model as Markdown.
+
+    Args:
+        name: As the registry has it: `gain/3`.
+        described: The content of the bundle's `model.json`.
+        config: The run's config, as plain values; may be empty.
+        scores: Of evaluations of these very weights.
+    """
+    info = dict(described.get("info") or {})
+    parts = [
+        f"# {name}",
+        _summary(described, info),
+        _rows("The model", _model(described)),
+        _rows("Where it comes from", _origin(info, config)),
+        _scores(scores),
+        _use(name, described),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _summary(described: Mapping[str, Any], info: Mapping[str, Any]) -> str:
+    count, method = len(described["classes"]), (info.get("method") or {}).get("name")
+    by = f", trained by {method}" if method else ""
+    if described.get("task", "classification") == "segmentation":
+        return f"A network that gives every pixel of an image one of {count} classes or the background{by}."
+    maps = MAP_KINDS.get(described["map_kind"], described["map_kind"])
+    layer = described.get("layer", "last")
+    return (
+        f"A classifier that says which of {count} classes are in an image{by}, and where it looks for each of them: "
+        f"{maps} of the layer `{layer}`."
+    )
+
+
+def _model(described: Mapping[str, Any]) -> dict[str, Any]:
+    model, use = described["model"], usage(described)
+    network = {name: value for name, value in model.items() if value is not None and name not in _unused(model)}
+    output = use["output"]
+    rows = {
+        "task": described.get("task", "classification"),
+        "classes, in the order of the logits": _shortened(output["logits"].get("channels", described["classes"])),
+        "network": f"{model['name']}: {_plain(network)}",
+        "input": preprocessing_words(use["preprocessing"]),
+        "probabilities": output["probabilities"],
+        "predicted": output["predicted"],
+        "averaged over": _averaged(output),
+        "CRF": _plain(output["crf"]) if output.get("crf") else None,
+        "input in training": _plain(_training_input(described["input"])),
+        "weights (SHA-256)": described["sha256"],
+    }
+    return {key: value for key, value in rows.items() if value}
+
+
+def _unused(model: Mapping[str, Any]) -> set[str]:
+    """Fields that say nothing of this network, such as sizes of layers that its head does not have."""
+    unused = {"name", "weights"}
+    if "fc_width" in model:  # a classifier's
+        unused |= set() if model["head"] == "fc" else {"fc_width", "fc_dropout"}
+        unused |= set() if model["head"] == "conv" else {"head_convolutions", "head_width"}
+        unused |= set() if model["head_convolutions"] else {"head_width"}
+    elif model.get("hidden") is None:
+        unused |= {"dropout"}
+    return unused
+
+
+def _averaged(output: Mapping[str, Any]) -> str | None:
+    scales, mirrored = output.get("scales", [1.0]), output.get("mirrored", False)
+    parts = [f"scales {_plain(scales)}"] if scales != [1.0] else []
+    return ", ".join(parts + (["the mirrored input"] if mirrored else [])) or None
+
+
+def _training_input(input: Mapping[str, Any]) -> dict[str, Any]:
+    """What training drew at random; fields of other ways to resize mean nothing."""
+    way = input["resize"]
+    fields = {"crop": ("crop_area", "crop_aspect"), "scaled_crop": ("crop_scale",), "squash": ("shift",)}
+    fields["random_part"] = fields["crop"]
+    shown = {name: input[name] for name in ("resize", "size", *fields.get(way, ()), "flip") if input.get(name)}
+    jitter = {name: value for name, value in input.get("color_jitter", {}).items() if value}
+    return shown | ({"color_jitter": jitter} if jitter else {})
+
+
+def _origin(info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    rows: dict[str, Any] = {"run": info.get("run_id")}
+    data = {
+        key: name_of(value) if key in PLACES and isinstance(value, str) else value
+        for key, value in dict(config.get("data") or {}).items()
+        if value is not None and key != "classes"
+    }
+    rows["trained on"] = _plain(data) if data else None
+    rows["data fingerprint"] = info.get("data")
+    rows["method"] = _plain(info["method"]) if info.get("method") else None
+    rows["map store"] = f"{info['store']}, version {info.get('store_version')}" if info.get("store") else None
+    known = {"run_id", "data", "method", "store", "store_version"}
+    rows |= {key: _plain(value) for key, value in info.items() if key not in known}
+    return {key: value for key, value in rows.items() if value not in (None, "")}
+
+
+def _rows(title: str, rows: Mapping[str, Any]) -> str:
+    if not rows:
+        return ""
+    lines = [f"| {key} | {str(value).replace('|', chr(92) + '|')} |" for key, value in rows.items()]
+    return "\n".join([f"## {title}", "", "| | |", "|---|---|", *lines])
+
+
+def _scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return "## Scores\n\nNone yet: `attn evaluate` with `tracking.enabled=true` adds its own."
+    lines = ["## Scores", "", "| score | value | data | images | measured on | protocol |", "|---|---|---|---|---|---|"]
+    for score in sorted(scores, key=lambda one: (one.protocol.split, one.name)):
+        protocol = score.protocol
+        lines.append(
+            f"| {score.name} | {100 * score.value:.2f} % | {protocol.source} {protocol.split} | {protocol.images} "
+            f"| {_measured(score)} | `{score.hash[:12]}` |"
+        )
+    return "\n".join([*lines, "", "Values of different protocols are not comparable."])
+
+
+def _measured(score: Score) -> str:
+    protocol = score.protocol
+    if protocol.scored == "classifier":
+        return "classifier"
+    words = [protocol.scored]
+    words += [f"{protocol.map_kind} of {protocol.layer}"] if protocol.map_kind and protocol.layer else []
+    words += [f"{protocol.labels} classes"] if protocol.labels else []
+    words += [f"threshold {protocol.threshold.rule}"] if protocol.threshold else []
+    words += ["CRF"] if protocol.crf else []
+    return ", ".join(words)
+
+
+def _use(name: str, described: Mapping[str, Any]) -> str:
+    folder = name.replace("/", "-")
+    load = "attn.models.bundle import load_bundle"
+    opened = "load_bundle"
+    if described.get("task", "classification") == "segmentation":
+        load, opened = "attn.segmentation.bundle import load_segmenter", "load_segmenter"
+    return "\n".join(
+        [
+            "## How to use it",
+            "",
+            "```bash",
+            f"attn models get {name} --to {folder}        # checks the hash; from here on no network is needed",
+            f"attn predict photograph.jpg --model {folder}",
+            "```",
+            "",
+            "```python",
+            f"from {load}",
+            f'{opened}("{folder}").network    # tensors and JSON only: nothing is unpickled',
+            "```",
+        ]
+    )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    rest = len(names) - SHOWN_CLASSES
+    return ", ".join(names[:SHOWN_CLASSES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _plain(value: Any) -> str:
+    """Plain values in few signs: `name gain, alpha 0.1`."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,388 @@
+"""MLflow's model registry: versions under names, moved about by aliases. Nothing that it holds is ever unpickled.
+
+A version is a bundle among the artifacts of the run that registered it. Its tags say what a list of models wants to
+know, and carry the hashes of the bundle's files; its description is the model card.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Registry"]
+
+import difflib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attn.config.document import read_document
+from attn.errors import AttnError, WeightsError
+from attn.evaluation.score import Score
+from attn.files.locations import sha256_of
+from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, read_description
+from attn.parsing import load_json
+from attn.registry.card import model_card
+from attn.registry.registered import Reference, Registered, parse_reference
+from attn.regular_files import read_regular
+from attn.scratch import scratch_folder
+from attn.tracking.mlflow_client import connect, hurried, reported
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+BUNDLE = "bundle"
+OF_WEIGHTS = "attn.weights"
+"""Tag of a run that scored weights: their SHA-256."""
+SCORES = "attn.scores."
+"""Tags of a version, one for each run that scored it, by that run's id."""
+HASHES, HASH = ("attn.sha256", "attn.model_json"), re.compile(r"[0-9a-f]{64}")
+CARD_LENGTH = 5000
+"""Of a description in a database."""
+PAGE = 200
+
+
+class Registry:
+    """The models that one MLflow server, or database, has registered.
+
+    All methods raise TrackingError where the server does not answer or refuses.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return connect(self.uri)
+
+    def names(self) -> list[str]:
+        """The names that models are registered under, in alphabetical order."""
+        with hurried(), reported(self.uri, "listing the models"):
+            return sorted(model.name for model in self._pages(self._client.search_registered_models))
+
+    def versions(self, name: str | None = None) -> list[Registered]:
+        """Every version of one name or of all, newest first; those that attn has not registered are left out.
+
+        Raises:
+            WeightsError: There is no such name.
+        """
+        names = self.names() if name is None else [name]
+        with hurried(), reported(self.uri, "listing the models"):
+            if name is not None:
+                self._find(parse_reference(name))
+            found: list[Registered] = []
+            for each in names:
+                aliases = self._aliases(each)
+                versions = [version for version in self._versions(each) if "attn.sha256" in version.tags]
+                found += [_registered(version, aliases) for version in versions]
+        return sorted(found, key=lambda one: (one.name, -one.version))
+
+    def find(self, text: str) -> Registered:
+        """The version that `name@alias`, `name/version` or `name` means.
+
+        Raises:
+            WeightsError: There is no such name, alias or version, with those that there are; or attn has not
+                registered it.
+        """
+        reference = parse_reference(text)
+        with hurried(), reported(self.uri, "looking up the model"):
+            version, aliases = self._find(reference)
+            found = _registered(version, aliases) if "attn.sha256" in version.tags else None
+        if found is None:
+            raise WeightsError(
+                f"{version.name}/{version.version} was not registered by attn: it has no bundle of tensors and JSON, "
+                "and other formats are not opened, since opening them may run code that they hold"
+            )
+        if version.name != reference.name:  # which becomes part of a folder's name
+            raise WeightsError(f"{reference.name}: the registry answers with {version.name!r}")
+        if not all(HASH.fullmatch(value) for value in (found.sha256, found.description_sha256)):
+            raise WeightsError(
+                f"{found.reference}: {found.broken}: without them its files cannot be checked; register it again"
+            )
+        return found
+
+    def fetch(self, text: str, folder: Path) -> tuple[Path, Registered]:
+        """Fetch a version's bundle, and check that it is what was registered.
+
+        Returns:
+            The bundle's folder, below the given one, and what the registry says of it.
+
+        Raises:
+            WeightsError: As for `find`; or the files are not those that were registered.
+        """
+        found = self.find(text)
+        folder.mkdir(parents=True, exist_ok=True)
+        bundle = folder / BUNDLE
+        bundle.mkdir(exist_ok=True)
+        # By name: whatever else lies there is not wanted. The small files first, so that what is no bundle ends soon.
+        for name in (DESCRIPTION, CONFIG, WEIGHTS):
+            self._download(found, name, bundle)
+        for name, expected in ((DESCRIPTION, found.description_sha256), (WEIGHTS, found.sha256)):
+            if sha256_of(bundle / name) != expected:
+                raise _replaced(found, name)
+        return bundle, found
+
+    def texts(self, found: Registered) -> tuple[dict[str, Any], str]:
+        """A version's description (`model.json`) and its run's config as YAML, without the weights.
+
+        Raises:
+            WeightsError: They are gone, or not what was registered.
+        """
+        with scratch_folder() as scratch:
+            for name in (DESCRIPTION, CONFIG):
+                self._download(found, name, scratch)
+            if sha256_of(scratch / DESCRIPTION) != found.description_sha256:
+                raise _replaced(found, DESCRIPTION)
+            try:
+                config = read_regular(scratch / CONFIG, MOST_BYTES).decode()
+            except (OSError, UnicodeDecodeError):
+                raise WeightsError(f"{found.reference}: {CONFIG} is no text of a config") from None
+            return read_description(scratch), config
+
+    def promote(self, text: str, alias: str) -> tuple[Registered, Registered | None]:
+        """Move an alias to a version.
+
+        Returns:
+            The version as it is now, and the one that had the alias before.
+
+        Raises:
+            WeightsError: As for `find`.
+        """
+        found = self.find(text)
+        with reported(self.uri, "moving the alias"):
+            before = self._aliases(found.name).get(alias)
+            self._client.set_registered_model_alias(found.name, alias, str(found.version))
+        previous = self.find(f"{found.name}/{before}") if before not in (None, found.version) else None
+        return self.find(found.reference), previous
+
+    def register(self, name: str, model_uri: str, run_id: str, bundle: Path, *, alias: str | None = None) -> Registered:
+        """Make a recorded model a version of a name, with all that a version carries.
+
+        Args:
+            model_uri: `models:/m-...`, as MLflow gave it.
+            run_id: MLflow's, of the run that has the bundle's files as artifacts.
+            bundle: The same files here.
+            alias: Moved to the version once it is complete.
+        """
+        from mlflow.exceptions import MlflowException
+
+        from attn.registry.mlflow_model import served_from
+
+        described = read_description(bundle)
+        info = described.get("info") or {}
+        tags: dict[str, Any] = {
+            "attn.task": described.get("task", "classification"),
+            "attn.sha256": described["sha256"],
+            "attn.model_json": sha256_of(bundle / DESCRIPTION),
+            "attn.run_id": info.get("run_id"),
+            "attn.data": info.get("data"),
+            "attn.store": info.get("store"),
+            "attn.store_version": info.get("store_version"),
+        }
+        with reported(self.uri, "registering the model"), served_from(self.uri):
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            version = self._client.create_model_version(
+                name,
+                model_uri,
+                run_id=run_id,
+                tags={key: str(value) for key, value in tags.items() if value is not None},
+                model_id=model_uri.rpartition("/")[2],
+            ).version
+            for run, at, scores in self._recorded(described["sha256"]):
+                self._client.set_model_version_tag(name, version, SCORES + run, _scores_text(at, scores))
+            self._describe(name, str(version), bundle)
+            if alias is not None:
+                self._client.set_registered_model_alias(name, alias, version)
+        return self.find(f"{name}/{version}")
+
+    def add_scores(self, sha256: str, run_id: str, scores: Iterable[Score]) -> list[str]:
+        """Let every version with these weights carry an evaluation's scores.
+
+        Args:
+            run_id: MLflow's, of the evaluation.
+
+        Returns:
+            `name/version` of each.
+        """
+        import time
+
+        text = _scores_text(int(1000 * time.time()), scores)
+        told: list[str] = []
+        with reported(self.uri, "adding scores to the model"):
+            for version in self._client.search_model_versions(f"tags.`attn.sha256` = '{sha256}'"):
+                self._client.set_model_version_tag(version.name, version.version, SCORES + run_id, text)
+                with scratch_folder() as scratch:
+                    for name in (DESCRIPTION, CONFIG):
+                        self._download(_registered(version, {}), name, scratch)
+                    self._describe(version.name, str(version.version), scratch)
+                told.append(f"{version.name}/{version.version}")
+        return told
+
+    def _describe(self, name: str, version: str, bundle: Path) -> None:
+        found = _registered(self._client.get_model_version(name, version), {})
+        described = read_description(bundle)
+        config = read_document((bundle / CONFIG).read_text(encoding="utf-8"), CONFIG).values
+        card = model_card(found.reference, described, config, found.scores)
+        if len(card) > CARD_LENGTH:  # `show` and `get` have all of it
+            card = card[: CARD_LENGTH - 2].rpartition("\n")[0] + "\n…"
+        self._client.update_model_version(name, version, card)
+
+    def _download(self, found: Registered, name: str, folder: Path) -> None:
+        from mlflow.exceptions import MlflowException
+
+        with scratch_folder() as scratch, reported(self.uri, "fetching the model"):
+            try:
+                path = self._client.download_artifacts(found.tracking_run, f"{BUNDLE}/{name}", str(scratch))
+            except (MlflowException, OSError) as error:
+                if not _is_missing(error):
+                    raise
+                raise WeightsError(
+                    f"{found.reference}: {BUNDLE}/{name} is gone from run {found.tracking_run}: the model is lost"
+                ) from None
+            shutil.copyfile(path, folder / name)
+
+    def _find(self, reference: Reference) -> tuple[ModelVersion, dict[str, int]]:
+        from mlflow.exceptions import MlflowException
+
+        name = reference.name
+        try:
+            aliases = self._aliases(name)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise WeightsError(f"no registered model {name!r}; {_near(name, self.names())}") from None
+        versions = {int(version.version): version for version in self._versions(name)}
+        number = max(versions, default=None) if reference.version is None else reference.version
+        if reference.alias is not None:
+            number = aliases.get(reference.alias)
+            if number is None:
+                known = [f"{alias} (version {at})" for alias, at in sorted(aliases.items())]
+                raise WeightsError(
+                    f"no alias {reference.alias!r} of {name}; it has {', '.join(known) or 'none'}. "
+                    f"`attn models promote {name}/VERSION {reference.alias}` makes it one"
+                )
+        if number is None or number not in versions:
+            have = ", ".join(map(str, sorted(versions))) or "none"
+            raise WeightsError(f"no version {number or ''} of {name}; its versions are {have}")
+        return versions[number], aliases
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        return {alias: int(version) for alias, version in self._client.get_registered_model(name).aliases.items()}
+
+    def _versions(self, name: str) -> list[ModelVersion]:
+        quoted = name.replace("'", "")
+        return self._pages(self._client.search_model_versions, f"name = '{quoted}'")
+
+    def _pages(self, search: Any, query: str | None = None) -> list[Any]:
+        found, token = [], None
+        while True:
+            page = search(filter_string=query, max_results=PAGE, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _recorded(self, sha256: str) -> list[tuple[str, int, list[Score]]]:
+        """Evaluations of these weights that were recorded before the model was registered: run, time, scores."""
+        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        found: list[tuple[str, int, list[Score]]] = []
+        for run in self._client.search_runs(experiments, f"tags.`{OF_WEIGHTS}` = '{sha256}'"):
+            with scratch_folder() as scratch:
+                try:
+                    path = self._client.download_artifacts(run.info.run_id, "scores.json", str(scratch))
+                except Exception as error:  # each store of artifacts has errors of its own
+                    if not _is_missing(error):
+                        raise
+                    continue  # an evaluation that did not come to its end
+                try:
+                    told = load_json(read_regular(path, MOST_BYTES))
+                    scores = [Score.from_json(json.dumps(score)) for score in told["scores"].values()]
+                except (AttnError, OSError, ValueError, TypeError, KeyError, AttributeError):
+                    continue  # one that is damaged says nothing of the model
+            found.append((run.info.run_id, int(run.info.end_time or run.info.start_time), scores))
+        return found
+
+
+def _replaced(found: Registered, name: str) -> WeightsError:
+    return WeightsError(
+        f"{found.reference}: {name} is not the file that was registered (SHA-256 differs); it was replaced "
+        "or damaged in the registry's storage: register the model again"
+    )
+
+
+def _registered(version: ModelVersion, aliases: dict[str, int]) -> Registered:
+    """A version as its tags describe it; those that cannot be read are named in `broken`."""
+    tags, number = version.tags, int(version.version)
+    scores, faults = _scores(tags)
+    faults += [f"{tag} is no SHA-256" for tag in HASHES if not HASH.fullmatch(tags.get(tag, ""))]
+    store_version = tags.get("attn.store_version")
+    if store_version is not None and not re.fullmatch(r"[0-9]{1,18}", store_version):
+        faults.append("attn.store_version is no number")
+        store_version = None
+    return Registered(
+        name=version.name,
+        version=number,
+        aliases=tuple(sorted(alias for alias, at in aliases.items() if at == number)),
+        created=version.creation_timestamp / 1000,
+        tracking_run=str(version.run_id),
+        task=tags.get("attn.task", "classification"),
+        sha256=tags.get("attn.sha256", ""),
+        description_sha256=tags.get("attn.model_json", ""),
+        run=tags.get("attn.run_id"),
+        data=tags.get("attn.data"),
+        store=tags.get("attn.store"),
+        store_version=None if store_version is None else int(store_version),
+        scores=scores,
+        card=version.description or "",
+        broken=f"damaged tags: {'; '.join(faults)}" if faults else None,
+    )
+
+
+def _scores(tags: dict[str, str]) -> tuple[tuple[Score, ...], list[str]]:
+    """The newest score of each name and protocol, and the tags that hold none."""
+    evaluations: list[tuple[int, list[Score]]] = []
+    faults: list[str] = []
+    for key in sorted(key for key in tags if key.startswith(SCORES)):
+        try:
+            told = load_json(tags[key])
+            evaluations.append((int(told["at"]), [Score.from_json(json.dumps(fields)) for fields in told["scores"]]))
+        except (AttnError, ValueError, TypeError, KeyError, AttributeError):
+            faults.append(f"{key} holds no scores")
+    ordered = sorted(evaluations, key=lambda evaluation: evaluation[0])
+    newest = {(score.name, score.hash): score for _, scores in ordered for score in scores}
+    return tuple(sorted(newest.values(), key=lambda score: (score.protocol.split, score.name, score.hash))), faults
+
+
+def _scores_text(at: int, scores: Iterable[Score]) -> str:
+    """Scores with their protocols, without what would make them long."""
+    short = [
+        score.model_copy(update={"per_class": {}, "curve": (), "extras": _small(score.extras)}) for score in scores
+    ]
+    return json.dumps({"at": at, "scores": [json.loads(score.to_json()) for score in short]})
+
+
+def _small(extras: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in extras.items() if isinstance(value, (int, float, str))}
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    if not names:
+        return "none is registered: train with tracking.register_as=NAME"
+    near = difflib.get_close_matches(name, names, n=1)
+    return (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(names[:20])}"
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Whether an artifact is not there, as the several stores of artifacts say it."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, FileNotFoundError):
+        return True
+    code = getattr(error, "error_code", "") if isinstance(error, MlflowException) else ""
+    return code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "No such file" in str(error) or "404" in str(error)[:80]

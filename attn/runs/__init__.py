@@ -1,0 +1,1 @@
+"""Configs of whole runs, put together from the parts' own."""

@@ -1,0 +1,292 @@
+"""The configuration of a pipeline: one section a stage, each of them the configuration that the stage has anywhere."""
+
+from __future__ import annotations
+
+__all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline"]
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from attn.config.base import Config, Location
+from attn.config.document import Document, layered, read_document
+from attn.config.resolve import drop_other_members, override, parse_config, rank
+from attn.data.source import SourceConfig
+from attn.errors import ConfigError, Fault
+from attn.runs.kinds import require_kind
+from attn.runs.maps import MapsConfig
+from attn.runs.recipes import Find, config_text, load_text
+from attn.segmentation.config import PredictConfig, SegmentConfig
+from attn.segmentation.labels import CueLabels
+from attn.segmentation.map_sources import PipelineMaps
+from attn.tracking.config import TrackingConfig, untold
+from attn.tracking.place import ModelPlace
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
+
+Stage = Literal["train", "integral", "maps", "cues", "segment", "retrain", "evaluation"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+TRAINING = ("train", "integral", "segment")
+SHARED = {"root": (*TRAINING, "maps", "evaluation"), "tracking": (*TRAINING, "maps", "evaluation")} | dict.fromkeys(
+    ("data", "seed", "cluster"), TRAINING
+)
+"""What may stand above the sections, for all of those that have it and do not give it themselves; by section."""
+
+
+class PipelineConfig(Config):
+    """From images and their labels to a segmentation network's masks and scores.
+
+    Attributes:
+        train: The classifier whose attention becomes cues.
+        integral: OAA+'s integral attention model on what `train` has accumulated; its `method.maps` is set.
+        maps: The last classifier's maps of the images that are segmented; null: those that it has accumulated.
+        segment: The segmentation network. `labels` are cues: rule and saliency are given here, the maps are set.
+        from_classifier: The segmentation network's backbone starts from the last classifier's weights.
+        evaluation: Masks and scores of the network; by default on the validation split.
+    """
+
+    kind: Literal["pipeline"] = "pipeline"
+    root: Location = "runs"
+    tracking: TrackingConfig = Field(default_factory=untold)
+    train: TrainConfig
+    integral: TrainConfig | None = None
+    maps: MapsConfig | None = None
+    segment: SegmentConfig
+    from_classifier: bool = False
+    evaluation: PredictConfig
+
+    @property
+    def title(self) -> str:
+        """What runs are named after."""
+        return f"{self.classifier.title}-{self.segment.method.variant}"
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        """As of a run that trains, of all its trainings."""
+        sections = {name: getattr(self, name) for name in TRAINING}
+        return [
+            fault
+            for name, section in sections.items()
+            if section is not None
+            for fault in section.input_faults(f"{prefix}{name}.")
+        ]
+
+    @property
+    def classifier(self) -> TrainConfig:
+        """The training whose maps become cues."""
+        return self.integral or self.train
+
+    @property
+    def data(self) -> SourceConfig:
+        """What the classifier is trained on."""
+        return self.train.data
+
+    @property
+    def labels(self) -> CueLabels:
+        """How maps become cues."""
+        assert isinstance(self.segment.labels, CueLabels), "checked"
+        return self.segment.labels
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        labels = self.segment.labels
+        if not isinstance(labels, CueLabels):
+            raise ValueError(
+                f"segment.labels.source={labels.variant} does not learn from the stages before: set it to cues, or use "
+                "`attn segment` alone"
+            )
+        if not isinstance(labels.maps, PipelineMaps):
+            raise ValueError(
+                f"segment.labels.maps.source={labels.maps.variant}: a pipeline's cues are of its own maps; leave it out"
+            )
+        if self.integral is not None and (self.integral.method.variant != "oaa_plus" or not self.train.accumulates):
+            raise ValueError(
+                "integral learns from the maps that train has accumulated: set integral.method.name=oaa_plus and "
+                "train.store.accumulate=true, or leave integral out"
+            )
+        if self.integral is None and self.train.method.variant == "oaa_plus":
+            raise ValueError(
+                "train.method.name=oaa_plus needs accumulated maps: make it integral, and train an OAA run"
+            )
+        if self.maps is None and not self.classifier.accumulates:
+            raise ValueError("maps=null takes the maps that training has accumulated, and it keeps none: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        classifier, network = self.classifier.model, self.segment.model
+        if not self.from_classifier:
+            return self
+        if network.weights is not None:
+            raise ValueError(
+                f"from_classifier=true takes the place of segment.model.weights={network.weights}: set that to null"
+            )
+        if (network.name, network.widths) != (classifier.name, classifier.widths):
+            raise ValueError(
+                f"segment.model is {network.name} {network.widths or ''}, which cannot start from the classifier's "
+                f"{classifier.name} {classifier.widths or ''}: make them the same, or set from_classifier=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        sections: dict[str, RunConfig | ModelPlace | None] = {name: getattr(self, name) for name in SHARED["root"]}
+        for name, section in sections.items():
+            if section is None:
+                continue
+            if section.root != self.root:
+                raise ValueError(f"{name}.root={section.root}: all stages lie under one root; set root instead")
+            for field in ("enabled", "uri", "experiment"):
+                ours, theirs = getattr(self.tracking, field), getattr(section.tracking, field)
+                if ours != theirs:
+                    raise ValueError(
+                        f"{name}.tracking.{field}={theirs}: all stages are recorded in one place; set tracking"
+                    )
+        return self
+
+
+def load_pipeline(target: str, overrides: list[str]) -> PipelineConfig:
+    """The pipeline that a recipe's name or a YAML file gives, changed by overrides.
+
+    Raises:
+        ConfigError: With all faults; or the recipe is of another kind.
+    """
+    return read_pipeline(*load_text(target, "pipeline"), overrides)
+
+
+def read_pipeline(
+    text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text
+) -> PipelineConfig:
+    """Check a pipeline's YAML text, changed by overrides; `find` gives the texts of its sections' recipes.
+
+    A section may name a `recipe` to start from. Over that lies what the text gives above the sections, over that the
+    section's own fields, over those the overrides, likewise.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    said = Document()
+    override(said, overrides or [])
+    layers = (read_document(text, name), said)
+    whole = layered(*layers)
+    for section in TRAINING:
+        if isinstance(whole.values.get(section), dict):
+            whole.attach(section, _training(section, layers, find))
+    if "train" in whole.values and "segment" in whole.values:
+        _place_maps(whole, layers)
+        _place_evaluation(whole, layers)
+    for field in set(SHARED) - set(PipelineConfig.model_fields):
+        whole.values.pop(field, None)
+
+    def rank_here(place: str) -> int:
+        return 1 + rank(place) if rank(place) or place.startswith(f"{name}:") else 0
+
+    drop_other_members(PipelineConfig, whole, rank=rank_here)
+    try:
+        return parse_config(PipelineConfig, whole)
+    except ConfigError as error:
+        raise ConfigError(_once(error.faults)) from None
+
+
+def _training(section: str, layers: Sequence[Document], find: Find) -> Document:
+    """A section that trains, with the recipe that it starts from."""
+    own, under = layered(*(layer.section(section) for layer in layers)), Document()
+    recipe, above = own.values.get("recipe"), list[Document]()
+    for layer in layers:
+        above += [_shared(layer, section), _without(layer.section(section), "recipe")]
+    if isinstance(recipe, str):
+        try:
+            found, kind = read_document(*find(recipe)), "segment" if section == "segment" else "train"
+            require_kind(found, [kind], f"name a recipe of kind {kind}")
+            under = found
+        except ConfigError as error:
+            place = own.place(("recipe",))
+            under.faults += [Fault(place, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults]
+    labels = own.values.get("labels", {})
+    if section == "segment" and isinstance(labels, dict) and labels.get("source", "cues") == "cues":
+        above.insert(0, _at(own.place(()), {"labels": {"source": "cues", "maps": {"source": "pipeline"}}}))
+    return layered(under, *above)
+
+
+def _place_maps(whole: Document, layers: Sequence[Document]) -> None:
+    last = "integral" if isinstance(whole.values.get("integral"), dict) else "train"
+    if "maps" not in whole.values:
+        store = whole.section(last).values.get("store")
+        if isinstance(store, dict) and store.get("accumulate") is True:
+            return
+    fields = _borrowed(whole, {"data": ("segment", "data"), "input": (last, "input")})
+    _derived(whole, layers, "maps", fields, but="")
+
+
+def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
+    fields = _borrowed(whole, {"data": ("segment", "data"), "inference": ("segment", "inference")})
+    segment = whole.section("segment")
+    again = _borrowed(segment, {"inference": ("retrain", "inference")})
+    validation = segment.section("validation").values.get("split", "val")
+    if validation is None and "split" not in whole.section("evaluation").section("data").values:
+        place = segment.place(("validation", "split"))
+        problem = "segment.validation.split is null, so that nothing says which images the masks are scored on"
+        whole.faults.append(Fault(place, problem, "set evaluation.data.split"))
+    if isinstance(fields.values.get("data"), dict) and isinstance(validation, str):
+        fields.set(("data", "split"), validation, segment.place(("validation",)))
+    _derived(whole, layers, "evaluation", layered(fields, again), but="split")
+    data = whole.section("evaluation").section("data").values
+    if data and "split" not in data and data.get("source") != segment.section("data").values.get("source"):
+        whole.set(("evaluation", "data", "split"), "val", whole.place(("evaluation", "data")))
+
+
+def _derived(whole: Document, layers: Sequence[Document], section: str, fields: Document, *, but: str) -> None:
+    """Put a section that begins with other sections' fields.
+
+    Args:
+        but: What it does not take of the data that overrides give to all.
+    """
+    if not isinstance(whole.values.get(section, {}), dict):
+        return
+    place = whole.place((section,))
+    above = [_at(place, {"tracking": {"enabled": True}}), fields]
+    for layer in layers:
+        above += [_shared(layer, section), layer.section(section)]
+        if layer is layers[-1]:
+            above.insert(-1, layered(_at(place, {}), _nested("data", _without(layer.section("data"), but))))
+    whole.attach(section, layered(*above))
+
+
+def _shared(document: Document, section: str) -> Document:
+    """What stands above the sections, as far as this one has it."""
+    values = {
+        field: document.values[field] for field in SHARED if section in SHARED[field] and field in document.values
+    }
+    return Document(values, {path: place for path, place in document.places.items() if path and path[0] in values})
+
+
+def _borrowed(document: Document, fields: Mapping[str, tuple[str, str]]) -> Document:
+    """Fields of a document's sections, by another name and with their places."""
+    found = Document()
+    for name, (section, theirs) in fields.items():
+        if isinstance(document.section(section).values.get(theirs), dict):
+            found = layered(found, _nested(name, document.section(section).section(theirs)))
+    return found
+
+
+def _nested(name: str, document: Document) -> Document:
+    if not document.values:
+        return Document()
+    return Document({name: document.values}, {(name, *path): place for path, place in document.places.items()})
+
+
+def _without(document: Document, name: str) -> Document:
+    values = {key: value for key, value in document.values.items() if key != name}
+    return Document(values, document.places)
+
+
+def _at(place: str, values: dict[str, Any]) -> Document:
+    return Document(values, {(): place})
+
+
+def _once(faults: list[Fault]) -> list[Fault]:
+    """Each fault once: what stands above the sections is checked in several of them."""
+    found: dict[tuple[str, str], Fault] = {}
+    for fault in faults:
+        found.setdefault((fault.where, fault.message.partition(".")[2]), fault)
+    return list(found.values())

@@ -1,0 +1,150 @@
+"""Recipes: configs that come with the project, each a document with paper, expected result, time and command on top."""
+
+from __future__ import annotations
+
+__all__ = [
+    "Find",
+    "Recipe",
+    "config_text",
+    "find_recipe",
+    "list_recipes",
+    "load_any_config",
+    "load_config",
+    "load_text",
+    "recipe_text",
+]
+
+import difflib
+import importlib.util
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from attn.config.document import read_document
+from attn.config.resolve import read_text, resolve
+from attn.errors import ConfigError, Fault
+from attn.runs.kinds import kind_in, read_config, require_kind
+
+if TYPE_CHECKING:
+    from attn.runs.pipeline import PipelineConfig
+    from attn.runs.sweep.config import SweepConfig
+    from attn.training.run_config import RunConfig
+
+C = TypeVar("C", bound="RunConfig")
+Find = Callable[[str], tuple[str, str]]
+"""What a name means: a config's text, and what to call it in messages."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file.
+
+    Attributes:
+        header: The comment on top, without its `#` signs.
+    """
+
+    name: str
+    path: Path
+    header: str
+
+    @property
+    def summary(self) -> str:
+        """The header's first line."""
+        return self.header.partition("\n")[0]
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+
+def _folder() -> Path:
+    """Where the recipes stand: in the `jobs` package, which is found but not imported."""
+    spec = importlib.util.find_spec("jobs")
+    locations = spec.submodule_search_locations if spec else None
+    if not locations:
+        raise ConfigError("the package `jobs` with the recipes is not installed; install the project again")
+    return Path(next(iter(locations)), "recipes")
+
+
+def _header(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").removeprefix(" "))
+    return "\n".join(lines)
+
+
+def list_recipes() -> list[Recipe]:
+    """All recipes, by name."""
+    found = sorted(_folder().glob("*.yaml"))
+    return [Recipe(path.stem, path, _header(path.read_text(encoding="utf-8"))) for path in found]
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        ConfigError: There is none of that name; suggests the nearest.
+    """
+    recipes = {recipe.name: recipe for recipe in list_recipes()}
+    if name in recipes:
+        return recipes[name]
+    near = difflib.get_close_matches(name, recipes, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError([Fault(name, "is neither a recipe nor a file", f"{hint}recipes: {', '.join(recipes)}")])
+
+
+def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
+    """The config that a recipe's name or a YAML file gives, changed by overrides.
+
+    Raises:
+        ConfigError: With all faults; or the recipe is of another kind.
+    """
+    return resolve(kind, *load_text(target, kind.model_fields["kind"].default), overrides)
+
+
+def load_text(target: str, kind: str) -> tuple[str, str]:
+    """As `config_text`, for the command of a kind.
+
+    Raises:
+        ConfigError: There is no such recipe or file; or it is of another kind, and the error says by which command it
+            is run.
+    """
+    text, name = config_text(target)
+    require_kind(read_document(text, name), [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
+    return text, name
+
+
+def load_any_config(target: str, overrides: list[str]) -> RunConfig | PipelineConfig | SweepConfig:
+    """As `load_config`, of the kind that the recipe or file says it is."""
+    from attn.runs.pipeline import read_pipeline
+    from attn.runs.sweep.load import read_sweep
+
+    text, name = config_text(target)
+    match kind_in(read_document(text, name)):
+        case "sweep":
+            return read_sweep(text, name, overrides)[0]
+        case "pipeline":
+            return read_pipeline(text, name, overrides)
+        case _:
+            return read_config(text, name, overrides)
+
+
+def config_text(target: str) -> tuple[str, str]:
+    """The text that a user means, and what to call it in messages.
+
+    Raises:
+        ConfigError: There is neither a recipe of that name nor such a file.
+    """
+    if target.endswith((".yaml", ".yml")) or "/" in target or Path(target).is_file():
+        return read_text(target), target
+    return recipe_text(target)
+
+
+def recipe_text(name: str) -> tuple[str, str]:
+    """As `config_text`, of recipes only: for texts whose author may not read this machine's files."""
+    recipe = find_recipe(name)
+    return recipe.text, f"{recipe.name}.yaml"

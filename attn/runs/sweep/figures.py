@@ -1,0 +1,141 @@
+"""What the trials of a sweep will report, and from which epoch on they can differ: both known before any of them runs.
+
+A figure is a number that a trial reports under a name. Without this, an objective that no trial reports would show only
+after each had trained in vain.
+"""
+
+from __future__ import annotations
+
+__all__ = ["LOWER", "check_data", "differs_after", "figure_fault", "figures_of"]
+
+import difflib
+from collections.abc import Mapping
+
+from attn.data.source import SourceConfig
+from attn.errors import DataError
+from attn.evaluation.score import OF_CLASSIFIER, OF_MAPS
+from attn.runs.pipeline import PipelineConfig
+from attn.runs.sweep.space import Dimension
+from attn.segmentation.config import SegmentConfig
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
+
+LOWER = ("train/loss", "val/loss")
+"""Figures that are the better the lower they are; of the other terms of a loss a sweep's author knows."""
+_FAR = 10_000
+"""Epochs to look ahead where their number depends on the data."""
+_APART = frozenset({"root", "store", "checkpoint", "tracking"})
+"""What changes neither a training nor its scores, by its first name; the store's fields change its own figures."""
+_WARMUP = "method.warmup_epochs"
+_OF_PIPELINE = ("miou", "miou_crf", "cue_miou", "cue_miou_all", "cue_coverage", "cue_precision")
+
+
+def figures_of(trial: RunConfig | PipelineConfig) -> dict[str, str]:
+    """Every figure of a trial by name: empty where it is there after each epoch (of a pipeline: at its end).
+
+    Else it says why it is not, and what to do.
+    """
+    if isinstance(trial, PipelineConfig):
+        refined = "" if trial.evaluation.inference.crf else "set evaluation.inference.crf, which is null"
+        return dict.fromkeys(_OF_PIPELINE, "") | {"miou_crf": refined}
+    figures = {"train/loss": ""}
+    last = _epochs(trial) - 1
+    if isinstance(trial, TrainConfig):
+        first = trial.method.terms(0)
+        late = "it is not there during method.warmup_epochs, and a sweep asks for it after every epoch"
+        figures |= {f"train/{name}": "" if name in first else late for name in (*first, *trial.method.terms(last))}
+    elif isinstance(trial, SegmentConfig):
+        rounds = [trial.method, *([trial.retrain.method] if trial.retrain else [])]
+        own = "only one of the two rounds has it"
+        names = dict.fromkeys(name for method in rounds for name in method.terms())
+        figures |= {f"train/{name}": "" if all(name in m.terms() for m in rounds) else own for name in names}
+    validated = ("mAP", "auc", "loss", "accuracy") if isinstance(trial, TrainConfig) else ("miou", "accuracy")
+    figures |= dict.fromkeys((f"val/{name}" for name in validated), _unvalidated(trial))
+    if isinstance(trial, TrainConfig):
+        if trial.accumulates:
+            late = "set store.start_epoch=0: a sweep asks for it after every epoch" if trial.store.start_epoch else ""
+            figures |= dict.fromkeys(("store/accepted", "store/dropped", "store/fallback"), late)
+        figures |= dict.fromkeys((*OF_CLASSIFIER, *OF_MAPS), "")
+    return figures
+
+
+def _unvalidated(trial: RunConfig) -> str:
+    if trial.validation.split is None:
+        return "set validation.split, which is null"
+    every = trial.validation.every_epochs
+    return "" if every == 1 else f"set validation.every_epochs=1, not {every}: a sweep asks for it after every epoch"
+
+
+def figure_fault(metric: str, mode: str, trial: RunConfig | PipelineConfig) -> tuple[str, str] | None:
+    """What is wrong with an objective, and what to do; None where the trials have it."""
+    figures = figures_of(trial)
+    if metric not in figures:
+        near = difflib.get_close_matches(metric, figures, n=3, cutoff=0.45)
+        meant = f"did you mean {', '.join(near)}? " if near else ""
+        told = f"{meant}a {trial.kind} run has {', '.join(sorted(figures))}"
+        return f"objective.metric={metric} is no figure that these trials report", told
+    if figures[metric]:
+        return f"objective.metric={metric} is not among the figures of these trials", figures[metric]
+    wanted = "min" if metric in LOWER else "max" if not metric.startswith(("train/", "store/")) else mode
+    if mode != wanted:
+        better = "lower" if wanted == "min" else "higher"
+        return f"objective.mode={mode}, but {metric} is the better the {better} it is", f"objective.mode={wanted}"
+    return None
+
+
+def check_data(metric: str, split: str | None, trial: RunConfig | PipelineConfig) -> None:
+    """Raise where the data has not what a figure is taken of.
+
+    Args:
+        metric: One that `figure_fault` has nothing against.
+        split: On which scores of an evaluation are taken; None: the validation split.
+
+    Raises:
+        DataError: It has no masks, or several classes an image; or it cannot be read.
+    """
+    data = _scored(metric, split, trial)
+    if metric in OF_MAPS or (not isinstance(trial, TrainConfig) and not metric.startswith("train/")):
+        records = data.build().records
+        if not any(record.mask is not None for record in records):
+            raise DataError(
+                f"objective.metric={metric} needs masks, and none of the {len(records)} images of "
+                f"data.split={data.split!r} has one: give data.masks, or another objective"
+            )
+    if isinstance(trial, TrainConfig) and metric in ("accuracy", "accuracy_top5", "val/accuracy"):
+        source = data.build()
+        if not source.exclusive or (metric == "accuracy_top5" and len(source.classes) <= 5):
+            why = f"there are {len(source.classes)} classes" if source.exclusive else "images may have several classes"
+            raise DataError(f"objective.metric={metric} is not reported: {why}; use mean_ap, mean_auc or val/mAP")
+
+
+def _scored(metric: str, split: str | None, trial: RunConfig | PipelineConfig) -> SourceConfig:
+    """The data that a figure is taken on."""
+    if isinstance(trial, PipelineConfig):
+        return trial.segment.data if metric.startswith("cue_") else trial.evaluation.data
+    split = trial.validation.split if "/" in metric or split is None else split
+    return trial.data if split is None else trial.data.model_copy(update={"split": split})
+
+
+def differs_after(trial: RunConfig | PipelineConfig, space: Mapping[str, Dimension], metric: str) -> int | None:
+    """After how many epochs trials that differ in these fields alone can first differ in a figure.
+
+    Returns:
+        None where no epoch makes them differ.
+    """
+    apart = _APART - {metric.partition("/")[0]}
+    searched = [name for name in space if name.partition(".")[0] not in apart]
+    if not isinstance(trial, TrainConfig):
+        return 1 if searched or isinstance(trial, PipelineConfig) else None
+    method = trial.method
+    if _WARMUP in space:  # all trials are equal for as long as the shortest warm-up of any
+        lengths = [value for value in space[_WARMUP].ends() if isinstance(value, int | float)]
+        method = method.model_copy(update={"warmup_epochs": min(lengths, default=0)})
+    for epoch in range(_epochs(trial)):
+        idle = {f"method.{name}" for name in method.idle_fields(epoch)}
+        if not idle.issuperset(searched):
+            return epoch + 1
+    return None
+
+
+def _epochs(trial: RunConfig) -> int:
+    return trial.training.epochs if trial.training.steps is None else _FAR

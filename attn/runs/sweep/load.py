@@ -1,0 +1,246 @@
+"""Reading a sweep's file: its own faults, its base's, and those of the fields and values that it searches, at once."""
+
+from __future__ import annotations
+
+__all__ = ["TrialConfig", "in_one_process", "load_sweep", "point_overrides", "read_trial", "trial_config"]
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attn.config.document import SOURCE, Document, override_place, read_document
+from attn.config.resolve import dump_config, override, parse_config, rank
+from attn.errors import ConfigError, Fault
+from attn.runs.kinds import kind_in, read_config, require_kind
+from attn.runs.pipeline import PipelineConfig, read_pipeline
+from attn.runs.recipes import Find, config_text, load_text
+from attn.runs.sweep.config import Asha, Pbt, SweepConfig
+from attn.runs.sweep.figures import differs_after, figure_fault
+from attn.runs.sweep.space import Point
+from attn.segmentation.config import SegmentConfig
+from attn.training.inputs import check_inputs
+from attn.training.run_config import RunConfig
+
+TrialConfig = RunConfig | PipelineConfig
+SET = "set"
+RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
+HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name", "training.epochs", "training.steps")
+"""What trials of population-based training have in common: weights, optimizer and place in the training."""
+MAY_DIFFER = ("model.fc_dropout", "model.batch_norm")
+
+
+def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
+    """The config of a sweep, and its base as a resolved config's text.
+
+    Args:
+        target: A recipe's name or a YAML file.
+        overrides: `a.b=value`, over the sweep's own fields; `set.training.epochs=4` changes one of the base.
+
+    Raises:
+        ConfigError: With all faults of the sweep, of its base and of every searched value.
+    """
+    return read_sweep(*load_text(target, "sweep"), overrides)
+
+
+def read_sweep(
+    text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text
+) -> tuple[SweepConfig, str]:
+    """As `load_sweep`, of a text; `find` gives the base's."""
+    document = read_document(text, name)
+    override(document, overrides or [])
+    _flatten(document, SET, lambda value: not isinstance(value, dict))
+    _flatten(document, "space", lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
+    if isinstance(space := document.values.get("space"), dict):
+        document.values["space"] = {
+            key: {"choices": value} if isinstance(value, list) else value for key, value in space.items()
+        }
+    config: SweepConfig | None = None
+    faults: list[Fault] = []
+    try:
+        config = parse_config(SweepConfig, document)
+    except ConfigError as error:
+        faults = error.faults
+    base = _base(document, faults, find)
+    if base is not None and config is not None:
+        trial = trial_config(base, {})
+        trials = {"": trial}
+        for key, dimension in config.space.items():
+            for value in dimension.ends():
+                try:
+                    tried = trial_config(base, {key: value})
+                    check_inputs(tried)
+                    trials[f"{key} = {json.dumps(value)}: "] = tried
+                except ConfigError as error:
+                    faults.append(_of_value(document, key, value, error.faults[0]))
+                    break
+        found = [check(document, config, trial) for check in (_without_epochs, _all_equal, _not_handed_on)]
+        faults += filter(None, (*found, _without_figure(document, config, trials)))
+    if faults or config is None or base is None:
+        raise ConfigError(faults)
+    return config, base
+
+
+def trial_config(base: str, point: Mapping[str, Any], *more: str) -> TrialConfig:
+    """A trial's config: the base with a point's values.
+
+    Raises:
+        ConfigError: The values do not go together.
+    """
+    return read_trial(base, "base", [*point_overrides(point), *more])
+
+
+def read_trial(text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text) -> TrialConfig:
+    """The config of a training or of a pipeline.
+
+    Raises:
+        ConfigError: With all faults; or the text is of another kind.
+    """
+    document = read_document(text, name)
+    require_kind(document, ("train", "segment", "pipeline"), "a sweep searches over a training or a pipeline")
+    if kind_in(document) == "pipeline":
+        return read_pipeline(text, name, overrides, find=find)
+    return read_config(text, name, overrides)
+
+
+def in_one_process(config: TrialConfig) -> bool:
+    """Whether a trial trains in the trial's own process: with one worker, and without a second round."""
+    if isinstance(config, PipelineConfig):
+        return False
+    second = isinstance(config, SegmentConfig) and config.retrain is not None
+    return config.cluster.workers == 1 and not second
+
+
+def point_overrides(point: Mapping[str, Any]) -> list[str]:
+    """A point as `a.b=value`."""
+    return [f"{name}={json.dumps(value)}" for name, value in point.items()]
+
+
+def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
+    """The resolved base; its faults are added."""
+    target, changes = document.values.get("base"), document.values.get(SET) or {}
+    if not isinstance(target, str) or not isinstance(changes, dict):
+        return None
+    try:
+        text, name = find(target)
+    except ConfigError as error:
+        faults += [Fault(document.place(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
+                   for fault in error.faults]  # fmt: skip
+        return None
+    changes = _of_chosen_sources(document, changes, read_document(text, name).values)
+    try:
+        return dump_config(read_trial(text, name, point_overrides(changes), find=find))
+    except ConfigError as error:
+        places = {override_place(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
+        for fault in error.faults:
+            place = document.place(places[fault.where]) if fault.where in places else fault.where
+            faults.append(Fault(place, fault.message, fault.hint))
+    try:  # the searched fields can be held against it all the same
+        return dump_config(read_trial(text, name, find=find))
+    except ConfigError:
+        return None
+
+
+def _of_chosen_sources(document: Document, changes: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """The changes without those of a data source that an override has replaced by another one."""
+    kept = dict(changes)
+    for key, value in changes.items():
+        place, former = document.place((SET, key)), base
+        for step in key.split("."):
+            former = former.get(step) if isinstance(former, dict) else None
+        if key.rpartition(".")[2] != SOURCE or not rank(place) or former == value:
+            continue
+        beside = key.removesuffix(SOURCE)
+        kept = {
+            name: one for name, one in kept.items() if rank(document.place((SET, name))) or not name.startswith(beside)
+        }
+    return kept
+
+
+def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
+    """What a scheduler cannot do with trials that have workers of their own, which it cannot look into."""
+    if in_one_process(trial):
+        return None
+    place = document.place(("scheduler",))
+    if isinstance(trial, PipelineConfig):
+        name = config.scheduler.variant
+        return None if name == "fifo" else Fault(
+            place, f"scheduler.name={name} looks at a trial's epochs, and a pipeline has its scores at its end",
+            "scheduler.name=fifo",
+        )  # fmt: skip
+    if isinstance(config.scheduler, Pbt):
+        return Fault(place, "scheduler.name=pbt hands weights from trial to trial, which trials with workers of their "
+                     "own do not take", "set.cluster.workers=1, and no second round")  # fmt: skip
+    if isinstance(config.scheduler, Asha) and not config.objective.of_epoch:
+        return Fault(place, "scheduler.name=asha compares trials by their epochs, but with workers of their own "
+                     f"{config.objective.metric} is taken once, at their end",
+                     "set.cluster.workers=1, or a figure of the epoch such as objective.metric=val/mAP")  # fmt: skip
+    return None
+
+
+def _without_figure(document: Document, config: SweepConfig, trials: Mapping[str, TrialConfig]) -> Fault | None:
+    """An objective that some of the trials do not report, or that is the better the other way round."""
+    for values, trial in trials.items():
+        if fault := figure_fault(config.objective.metric, config.objective.mode, trial):
+            field = "mode" if fault[0].startswith("objective.mode") else "metric"
+            return Fault(document.place(("objective", field)), f"{values}{fault[0]}", fault[1])
+    return None
+
+
+def _all_equal(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
+    """Trials that a scheduler would compare before they differ, or that never do."""
+    names, first = ", ".join(config.space), differs_after(trial, config.space, config.objective.metric)
+    warm = "during method.warmup_epochs the network trains without what is searched"
+    if first is None:
+        late = any(name.startswith("method.") for name in config.space)
+        after = ", or set method.warmup_epochs below training.epochs: a warm-up trains without the fields of the method"
+        return Fault(document.place(("space",)), "all trials would be equal: nothing that is scored depends on "
+                     f"{names}",
+                     f"search other fields{after if late else ''}")  # fmt: skip
+    if isinstance(config.scheduler, Asha) and (grace := config.scheduler.grace_epochs) is not None and grace < first:
+        return Fault(
+            document.place(("scheduler", "grace_epochs")),
+            f"scheduler.grace_epochs={grace} compares trials that are still equal: {warm} ({names})",
+            f"scheduler.grace_epochs={first} or more, or leave it out",
+        )
+    return None
+
+
+def _not_handed_on(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
+    """A field by which one trial could not go on from another's weights."""
+    if not isinstance(config.scheduler, Pbt):
+        return None
+    bad = [name for name in config.space if name.startswith(HANDED_ON) and name not in MAY_DIFFER]
+    if not bad:
+        return None
+    return Fault(document.place(("space", bad[0])), "scheduler.name=pbt hands weights, optimizer and place in the "
+                 f"training from trial to trial, which must have {', '.join(bad)} in common",
+                 "search other fields, or set scheduler.name to asha or fifo")  # fmt: skip
+
+
+def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) -> Fault:
+    message = fault.message if key in fault.message else f"{key} = {json.dumps(value)}: {fault.message}"
+    return Fault(document.place(("space", key)), message, fault.hint)
+
+
+def _flatten(document: Document, section: str, is_leaf: Any) -> None:
+    """Make `{a: {b: value}}` below a section `{"a.b": value}`, as overrides and nested files write it."""
+    values = document.values.get(section)
+    if not isinstance(values, dict):
+        return
+    flat: dict[str, Any] = {}
+
+    def put(path: tuple[str, ...], value: Any) -> None:
+        name, place = ".".join(path).strip(), document.place((section, *path))  # as an override's name is read
+        flat[name] = value
+        document.places[(section, name)] = place
+
+    def walk(node: dict[str, Any], path: tuple[str, ...]) -> None:
+        for key, value in node.items():
+            here = (*path, key)
+            if is_leaf(value):
+                put(here, value)
+            else:
+                walk(value, here)
+
+    walk(values, ())
+    document.values[section] = flat

@@ -1,0 +1,152 @@
+"""The configuration of training a segmentation network, and of using a trained one."""
+
+from __future__ import annotations
+
+__all__ = ["PredictConfig", "RetrainConfig", "SegmentConfig"]
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from attn.config.base import Config, Location
+from attn.data.sources import SourceConfig
+from attn.data.transforms import InputConfig
+from attn.evaluation.crf import SEC_CRF
+from attn.segmentation.labels import LabelsConfig
+from attn.segmentation.methods import CrossEntropyConfig, SegmentationMethodConfig
+from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
+from attn.segmentation.predict import InferenceConfig
+from attn.tracking.place import ModelPlace
+from attn.training.config import TrainingConfig
+from attn.training.inputs import training_faults
+from attn.training.optimizer import OptimizerConfig
+from attn.training.run_config import RunConfig
+from attn.training.schedule import Poly, ScheduleConfig
+
+if TYPE_CHECKING:
+    from attn.errors import Fault
+    from attn.segmentation.parts import SegmentationParts
+
+
+class RetrainConfig(Config):
+    """A second round, by cross-entropy on the masks that the first round's network gives the training images (DSRG).
+
+    It starts from the first round's weights.
+
+    Attributes:
+        labels: How those masks are made.
+        restrict: Allow an image only its own classes.
+        method, input, inference, optimizer, schedule, training: Of the second round; input and inference are the first
+            one's where they are not given.
+    """
+
+    labels: InferenceConfig = InferenceConfig(scales=(0.75, 1.0, 1.25), crf=SEC_CRF)
+    restrict: bool = True
+    method: CrossEntropyConfig = CrossEntropyConfig()
+    input: InputConfig | None = None
+    inference: InferenceConfig | None = None
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = Poly()
+    training: TrainingConfig = TrainingConfig()
+
+
+class SegmentConfig(RunConfig):
+    """Training a segmentation network.
+
+    Attributes:
+        labels: What it learns from.
+        inference: How its scores become masks, in validation (at one scale, without the CRF) and once it is trained.
+        retrain: A second round on the network's own masks.
+    """
+
+    kind: Literal["segment"] = "segment"  # pyright: ignore[reportIncompatibleVariableOverride]
+    labels: LabelsConfig
+    model: SegmentationModelConfig
+    method: SegmentationMethodConfig
+    inference: InferenceConfig = InferenceConfig()
+    retrain: RetrainConfig | None = None
+
+    @property
+    def title(self) -> str:
+        return f"segment-{self.method.variant}"
+
+    def build_parts(self, *, rank: int, world: int) -> SegmentationParts:
+        from attn.segmentation.parts import build_segmentation_parts
+
+        return build_segmentation_parts(self, rank=rank, world=world)
+
+    def second_round(self, *, labels: LabelsConfig, weights: str) -> SegmentConfig:
+        """The config of the second round.
+
+        Args:
+            labels: The masks that the first round's network gave.
+            weights: The first round's trained model.
+        """
+        assert self.retrain is not None, "asked for by a config that has a second round"
+        again = self.retrain
+        return self.model_copy(
+            update={
+                "labels": labels,
+                "model": self.model.model_copy(update={"weights": weights}),
+                "method": again.method,
+                "input": again.input or self.input,
+                "inference": again.inference or self.inference,
+                "optimizer": again.optimizer,
+                "schedule": again.schedule,
+                "training": again.training,
+                "retrain": None,
+            }
+        )
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        images = self.training.batch_size // (self.cluster.workers * self.training.accumulate_steps)
+        bare = self.model.model_copy(update={"weights": None, "hidden": None if self.model.hidden is None else 1})
+        faults = training_faults(self, prefix, self.model, lambda: SegmentationNetwork(bare, 1), images, by_batch=True)
+        if self.retrain is not None:
+            faults += self.second_round(labels=self.labels, weights="").input_faults(f"{prefix}retrain.")
+        return faults
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.validation.average_precision != "sklearn":
+            raise ValueError(
+                f"validation.average_precision={self.validation.average_precision} is of classifiers; a segmentation "
+                "network is validated by mIoU: leave it out"
+            )
+        inputs = {"input": self.input} | ({"retrain.input": self.retrain.input} if self.retrain else {})
+        for name, config in inputs.items():
+            if config is not None and config.resize == "short_side":
+                raise ValueError(
+                    f"{name}.resize=short_side gives outputs of differing sizes: set it to squash or scaled_crop"
+                )
+        if self.retrain is not None and self.retrain.training.batch_size % (
+            self.cluster.workers * self.retrain.training.accumulate_steps
+        ):
+            raise ValueError(
+                f"retrain.training.batch_size={self.retrain.training.batch_size} must be a multiple of cluster.workers "
+                f"x retrain.training.accumulate_steps = "
+                f"{self.cluster.workers * self.retrain.training.accumulate_steps}"
+            )
+        return self
+
+
+class PredictConfig(ModelPlace):
+    """Masks of a trained segmentation network, and their scores where the data has masks.
+
+    Attributes:
+        data: By default the validation split of the data that the network was trained on.
+        inference: By default as the run had it.
+        masks: Whether the masks are kept, as palette PNGs in the run's folder.
+        panels: How many images are drawn with their masks.
+        cues: Labels to draw beside the masks, as `labels.path` of training, where they have the image; by default what
+            the network's own run made.
+        processes: For the CRF, beside this one; None: one a core. Where Ray is asked for, its tasks take their place.
+    """
+
+    data: SourceConfig
+    inference: InferenceConfig = InferenceConfig()
+    masks: bool = True
+    panels: int = Field(default=8, ge=0, le=200)
+    cues: Location | None = None
+    processes: int | None = Field(default=None, ge=0, le=1024)
+    device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -1,0 +1,1 @@
+"""What lies in a map store: maps, records and their files."""

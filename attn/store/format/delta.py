@@ -1,0 +1,193 @@
+"""Delta objects: what one writer seals, sorted by row and cut at the shards' borders, a merge reads its part."""
+
+from __future__ import annotations
+
+__all__ = ["ROW", "DeltaKey", "DeltaObject", "DeltaRef", "Span", "check_span", "encode_delta", "read_span", "sha256_of"]
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from attn.store.errors import DamagedError
+from attn.store.format.algebra import ACCEPTED, Column, Columns
+from attn.store.format.codec import compressed_size, encode, is_worth_compressing, stream
+from attn.store.format.records import NAME, STRICT, Count, Name, Number, Sha256
+
+ROW = Column("row", "<i8", "row")
+"""Beside what the fusion adds: the rows' numbers."""
+
+DeltaKey = Annotated[str, Field(pattern=f"^delta/{NAME}/{NAME}/{NAME}[.]arrow$")]
+
+_BATCH = 256
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a delta object that belongs to one shard.
+
+    Attributes:
+        offset: Of its first byte.
+        size: Bytes.
+        rows: Maps.
+        sha256: Of the bytes.
+    """
+
+    __pydantic_config__ = STRICT
+
+    shard: Count
+    offset: Count
+    size: Count
+    rows: Number
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class DeltaObject:
+    """A sealed object: its name, and what must be found there; `sha256` is that of `sha256_of`."""
+
+    __pydantic_config__ = STRICT
+
+    key: DeltaKey
+    size: Count
+    sha256: Sha256
+    rows: Number
+    accepted: Count
+    spans: Annotated[tuple[Span, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class DeltaRef:
+    """What a writer sealed; plain data that travels to the process which commits.
+
+    Attributes:
+        attempt: Of the session; another session does not take it.
+        epoch: The epoch of its maps, where the writer said it; else the commit's counts.
+        objects: None where nothing was written; several where the writer's buffer was full in between.
+    """
+
+    __pydantic_config__ = STRICT
+
+    run: Name
+    attempt: Name
+    rank: Count
+    epoch: Count | None
+    objects: tuple[DeltaObject, ...]
+
+    @property
+    def rows(self) -> int:
+        """Maps in all objects."""
+        return sum(item.rows for item in self.objects)
+
+    @property
+    def accepted(self) -> int:
+        """How many of them are accepted maps; the others are fallbacks."""
+        return sum(item.accepted for item in self.objects)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects."""
+        return sum(item.size for item in self.objects)
+
+
+def encode_delta(
+    key: str,
+    rows: NDArray[np.int64],
+    added: Columns,
+    order: NDArray[np.intp],
+    schema: pa.Schema,
+    cuts: NDArray[np.int64],
+) -> tuple[Callable[[], DeltaObject], memoryview]:
+    """A delta object's description, which hashes the content when it is called, and the content.
+
+    Args:
+        rows: (N,) none twice.
+        added: What the fusion adds; only the first N are looked at.
+        order: (N,) that sorts the rows.
+        cuts: First rows of the shards.
+    """
+    rows, levels = rows[order], added["level"][order]
+    borders = np.searchsorted(rows, cuts)
+    shards = np.flatnonzero(np.diff(borders))
+    starts = np.concatenate([np.arange(borders[shard], borders[shard + 1], _BATCH) for shard in shards])
+    batches = [*starts.tolist(), len(rows)]
+    encoded = encode(
+        # Maps are sorted a batch at a time: all at once would take their memory twice.
+        (
+            {"row": rows[start:stop], **{name: values[order[start:stop]] for name, values in added.items()}}
+            for start, stop in pairwise(batches)
+        ),
+        schema,
+        batches=len(starts),
+        rows=len(rows),
+        batch=_BATCH,
+        compress=_compress(added["map"][: len(rows)]),
+        table=False,
+    )
+    first_batch = np.searchsorted(starts, borders)
+
+    def describe() -> DeltaObject:
+        spans: list[Span] = []
+        for shard in shards.tolist():
+            begin, end = encoded.ends[first_batch[shard]], encoded.ends[first_batch[shard + 1]]
+            count = int(borders[shard + 1] - borders[shard])
+            spans.append(Span(shard, begin, end - begin, count, hashlib.sha256(encoded.data[begin:end]).hexdigest()))
+        accepted = int(np.count_nonzero(levels == ACCEPTED))
+        sha256 = sha256_of(encoded.data, spans)
+        return DeltaObject(key, len(encoded.data), sha256, len(rows), accepted, tuple(spans))
+
+    return describe, encoded.data
+
+
+def sha256_of(data: memoryview, spans: Sequence[Span]) -> str:
+    """SHA-256 of a delta object: of what stands before its spans and after them, and of the spans' own SHA-256."""
+    found = hashlib.sha256(data[: spans[0].offset])
+    for span in spans:
+        found.update(bytes.fromhex(span.sha256))
+    found.update(data[spans[-1].offset + spans[-1].size :])
+    return found.hexdigest()
+
+
+def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema, start: int, stop: int) -> Iterator[Columns]:
+    """The rows of a span, in order, none twice, and all of one shard.
+
+    Args:
+        start: The shard's first row.
+        stop: The row after its last.
+
+    Raises:
+        DamagedError: They are others.
+    """
+    least = start
+    for rows in stream(data, schema, span.rows):
+        numbers = rows["row"]
+        if len(numbers):
+            if numbers[0] < least or numbers[-1] >= stop or (np.diff(numbers) <= 0).any():
+                raise DamagedError(f"its rows for shard {span.shard} are not in order, or not of that shard")
+            least = int(numbers[-1]) + 1
+        yield rows
+
+
+def _compress(maps: NDArray[np.uint8]) -> bool:
+    """Whether maps get smaller, by a few of them."""
+    some = maps[:: max(1, len(maps) // _SAMPLE)][:_SAMPLE]
+    return is_worth_compressing(compressed_size(some), some.nbytes)
+
+
+def check_span(data: bytes | memoryview, span: Span) -> None:
+    """Raise unless bytes are those of a span.
+
+    Raises:
+        DamagedError: They are not what was sealed.
+    """
+    if len(data) != span.size:
+        raise DamagedError(f"it ends {span.size - len(data)} bytes too early")
+    if hashlib.sha256(data).hexdigest() != span.sha256:
+        raise DamagedError(f"bytes {span.offset} to {span.offset + span.size} have changed since they were written")

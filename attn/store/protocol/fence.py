@@ -1,0 +1,180 @@
+"""Fences and heads: which session of a run may commit, and which version readers shall see.
+
+Each session takes the next fence of its run (`fence/<run>/<number>.json`, created exclusively), and from then on older
+sessions are out: they look before they commit, and the head, which they would have to move, carries the newer fence.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "Fence",
+    "Head",
+    "check_fence",
+    "create_fence",
+    "fences",
+    "newest_fence",
+    "read_head",
+    "take_fence",
+    "write_head",
+]
+
+import dataclasses
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from attn.store.backends import Backend
+from attn.store.errors import DamagedError, FencedError, StoreError
+from attn.store.format.records import STRICT, Count, Hex, Name, Number, Seconds, Sha256, pack, parse, read_record
+
+_TRIES = 64
+_MOST_SESSIONS = 10**6
+_NUMBER = re.compile(r"fence/[^/]+/([0-9]{6})[.]json")
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One session's right to write a run.
+
+    Attributes:
+        from_version: The version that it continues.
+        floor: Versions of this session have greater numbers.
+    """
+
+    __pydantic_config__ = STRICT
+
+    run: Name
+    number: Number
+    attempt: Name
+    from_version: Count
+    floor: Count
+    created: Seconds
+
+
+@dataclass(frozen=True)
+class Head:
+    """The version of a run that the newest durable checkpoint names."""
+
+    __pydantic_config__ = STRICT
+
+    run: Name
+    version: Count
+    manifest_sha256: Sha256 | Literal[""]
+    fence: Number
+    nonce: Hex
+
+
+def _fence_key(run: str, number: int) -> str:
+    return f"fence/{run}/{number:06d}.json"
+
+
+def _head_key(run: str) -> str:
+    return f"heads/{run}.json"
+
+
+def take_fence(backend: Backend, run: str, from_version: int, floor: int) -> Fence:
+    """Shut older sessions of a run out."""
+    head = read_head(backend, run)
+    number = max([*_numbers(backend, run), head[0].fence if head else 0], default=0) + 1
+    if number + _TRIES > _MOST_SESSIONS:
+        raise DamagedError(f"{backend.uri}: session {number - 1} of run {run} is noted; no run begins that often")
+    for candidate in range(number, number + _TRIES):
+        if fence := create_fence(backend, run, candidate, from_version, floor):
+            return fence
+    raise StoreError(f"{backend.uri}: {_TRIES} other sessions of run {run} have begun meanwhile; begin one at a time")
+
+
+def create_fence(backend: Backend, run: str, number: int, from_version: int, floor: int) -> Fence | None:
+    """Take one fence; None where it is taken."""
+    fence = Fence(run, number, f"{number:06d}-{secrets.token_hex(8)}", from_version, floor, time.time())
+    return fence if backend.create(_fence_key(run, number), pack(dataclasses.asdict(fence))) else None
+
+
+def _numbers(backend: Backend, run: str, after: str = "") -> list[int]:
+    names = [_NUMBER.fullmatch(entry.key) for entry in backend.list(f"fence/{run}/", after=after)]
+    return [int(name[1]) for name in names if name]
+
+
+def newest_fence(backend: Backend, run: str) -> Fence | None:
+    """The fence of the session that may write a run.
+
+    Raises:
+        DamagedError: It is damaged.
+    """
+    number = max(_numbers(backend, run), default=None)
+    return None if number is None else _read_fence(backend, run, number)
+
+
+def fences(backend: Backend, run: str) -> Iterator[Fence | DamagedError]:
+    """Every fence of a run, or what is wrong with it."""
+    for number in _numbers(backend, run):
+        try:
+            yield _read_fence(backend, run, number)
+        except DamagedError as error:
+            yield error
+
+
+def _read_fence(backend: Backend, run: str, number: int) -> Fence:
+    key = _fence_key(run, number)
+    fence = read_record(backend, key, Fence)
+    if (fence.run, fence.number) != (run, number) or fence.from_version > fence.floor:
+        raise DamagedError(
+            f"{backend.uri}: {key} is damaged: it is session {fence.number} of run {fence.run}, which continues "
+            f"version {fence.from_version} with versions above {fence.floor}"
+        )
+    return fence
+
+
+def check_fence(backend: Backend, run: str, number: int) -> None:
+    """Raise unless a fence is the newest of its run.
+
+    Raises:
+        FencedError: A session has begun since.
+    """
+    if newer := _numbers(backend, run, _fence_key(run, number)):
+        raise FencedError(
+            f"{backend.uri}: run {run} was restarted as session {newer[-1]}; this process (session {number}) is stale "
+            "and may no longer write: stop it"
+        )
+
+
+def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
+    """A run's head and the tag for replacing it."""
+    found = backend.load(_head_key(run))
+    if found is None:
+        return None
+    data, tag = found
+    head = parse(data, f"{backend.uri}: {_head_key(run)}", Head)
+    if head.run != run or (head.version == 0) != (head.manifest_sha256 == ""):
+        raise DamagedError(
+            f"{backend.uri}: {_head_key(run)} is damaged: it names version {head.version} of run {head.run}"
+        )
+    return head, tag
+
+
+def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:
+    """Have a run's head name a version, unless a newer fence has written it.
+
+    Raises:
+        FencedError: One has.
+        StoreError: Others change it all the time.
+    """
+    for _ in range(_TRIES):
+        head = Head(run, version, manifest_sha256, fence, secrets.token_hex(16))
+        data = pack(dataclasses.asdict(head))
+        found = read_head(backend, run)
+        if found is None:
+            if backend.create(_head_key(run), data):
+                return
+            continue
+        if found[0].fence > fence:
+            raise FencedError(
+                f"{backend.uri}: the head of run {run} belongs to session {found[0].fence}; this process (session "
+                f"{fence}) is stale and may no longer write: stop it"
+            )
+        if backend.replace(_head_key(run), data, found[1]):
+            return
+    raise StoreError(f"{backend.uri}: the head of run {run} changes faster than it can be written; try again")

@@ -1,0 +1,99 @@
+"""Which versions are in a run's history, and how a run begins from another's."""
+
+from __future__ import annotations
+
+__all__ = ["fork", "history", "newest_version"]
+
+import dataclasses
+import secrets
+import time
+
+from attn.store.backends import Backend
+from attn.store.errors import DamagedError, StoreError
+from attn.store.format.manifest import (
+    Manifest,
+    claim,
+    manifest_key,
+    newest_claim,
+    read_if_there,
+    read_manifest,
+    runs_of,
+    version_numbers,
+)
+from attn.store.protocol.failpoints import reach
+from attn.store.protocol.fence import create_fence, newest_fence, read_head, write_head
+from attn.store.protocol.leases import pinned
+
+
+def newest_version(backend: Backend, run: str) -> Manifest:
+    """The newest version of a run's newest session, or else the one that this session began from.
+
+    A version that an older session made is passed over, however great its number: a process that was thought dead may
+    have made it.
+
+    Raises:
+        DamagedError: The newest fence or the head's version is lost; an older one would pass for the newest.
+    """
+    found = read_head(backend, run)  # before the fence, which is always the newer one
+    head, fence = found[0] if found else None, newest_fence(backend, run)
+    number, floor = (fence.number, fence.floor) if fence else (0, 0)
+    versions = version_numbers(backend, run, after=floor)
+    if (head is not None and head.fence > number) or (fence is None and versions):
+        raise DamagedError(f"{backend.uri}: the fence of run {run}'s newest session, after {number}, is missing")
+    newest = read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
+    for version in reversed(versions):
+        manifest = read_if_there(backend, version, run)
+        if manifest is not None and manifest.fence == number:
+            newest = manifest
+            break
+    if head is not None and head.version == newest.version and head.manifest_sha256 != newest.sha256:
+        raise DamagedError(f"{backend.uri}: version {head.version} is not the one that the head of run {run} names")
+    if head is not None and head.fence == number and head.version > newest.version:
+        raise DamagedError(f"{backend.uri}: version {head.version}, which the head of run {run} names, is missing")
+    return newest
+
+
+def history(backend: Backend) -> list[tuple[Manifest, bool]]:
+    """All versions by number, each with whether its run's newest version descends from it."""
+    runs = runs_of(backend)
+    read = {number: read_if_there(backend, number, run) for run in runs for number in version_numbers(backend, run)}
+    found = {number: manifest for number, manifest in read.items() if manifest is not None}
+    live: set[int] = set()
+    for run in runs:
+        version = newest_version(backend, run).version
+        while version in found and version not in live:
+            live.add(version)
+            version = found[version].parent
+    return [(found[version], version in live) for version in sorted(found)]
+
+
+def fork(backend: Backend, version: int, run: str) -> Manifest:
+    """A new run's first version: a manifest that names the objects of another version.
+
+    Raises:
+        VersionError: There is no such version.
+        StoreError: The run has begun already.
+    """
+    parent = read_manifest(backend, version)
+    with pinned(backend, parent):
+        reach("fork.pinned")
+        fence = create_fence(backend, run, 1, version, newest_claim(backend))
+        if fence is None:
+            raise StoreError(f"{backend.uri}: run {run} has begun already; a fork needs a new name")
+        number = claim(backend, run, fence.floor)
+        manifest = dataclasses.replace(
+            parent,
+            version=number,
+            run=run,
+            parent=version,
+            parent_sha256=parent.sha256,
+            attempt=fence.attempt,
+            fence=fence.number,
+            nonce=secrets.token_hex(16),
+            created=time.time(),
+            consumed=(),
+            merged={},
+        )
+        backend.create(manifest_key(run, number), manifest.pack())
+    write_head(backend, run, number, manifest.sha256, fence.number)
+    return manifest

@@ -1,0 +1,73 @@
+"""Where a store lies and what it is: what all its parts need to know, small when pickled."""
+
+from __future__ import annotations
+
+__all__ = ["Place"]
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.store.backends import Backend
+from attn.store.errors import DamagedError, MissingError
+from attn.store.format.definition import DEFINITION, Definition
+from attn.store.format.index import RowIndex
+from attn.store.format.manifest import Manifest, manifest_key
+from attn.store.upkeep.consistency import manifest_faults
+
+_LARGEST_INDEX = 2 << 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store's backend and definition; the index is read when it is first needed."""
+
+    backend: Backend
+    definition: Definition
+
+    @functools.cached_property
+    def index(self) -> RowIndex:
+        """The store's rows.
+
+        Raises:
+            DamagedError: The index is missing or damaged.
+        """
+        key = self.definition.index
+        where = f"{self.backend.uri}: {key}, the index of its rows,"
+        try:
+            data = self.backend.read(key, 0, _LARGEST_INDEX)
+        except MissingError:
+            raise DamagedError(f"{where} is missing") from None
+        if hashlib.sha256(data).hexdigest() != self.definition.index_sha256:
+            raise DamagedError(f"{where} is damaged: its SHA-256 differs")
+        try:
+            index = RowIndex.decode(data)
+        except DamagedError as error:
+            raise DamagedError(f"{where} is damaged: {error}") from None
+        if (len(index), len(index.images)) != (self.definition.rows, self.definition.images):
+            raise DamagedError(f"{where} is not the one that {DEFINITION} describes")
+        if (names := len(self.definition.classes)) and (greatest := index.classes.max()) >= names:
+            raise DamagedError(f"{where} has class {greatest}, and {DEFINITION} has {names} names of classes")
+        return index
+
+    @functools.cached_property
+    def cuts(self) -> NDArray[np.int64]:
+        """First rows of the shards, and the number of rows."""
+        return self.index.cuts(self.definition.rows_per_shard)
+
+    def check(self, manifest: Manifest) -> None:
+        """Raise unless a version can be one of this store.
+
+        Raises:
+            DamagedError: What it says of its objects does not go together.
+        """
+        if fault := next(manifest_faults(manifest, self.definition, self.cuts), None):
+            key = manifest_key(manifest.run, manifest.version)
+            raise DamagedError(f"{self.backend.uri}: {key} is damaged: {fault}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"backend": self.backend, "definition": self.definition}

@@ -1,0 +1,214 @@
+"""A session: the one process of a run that commits versions, and the writers that give it deltas."""
+
+from __future__ import annotations
+
+__all__ = ["Session"]
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.store.errors import FencedError, StoreError
+from attn.store.format.delta import DeltaRef
+from attn.store.format.manifest import Manifest, ShardRef, claim, manifest_key, read_manifest
+from attn.store.protocol.coverage import check_coverage
+from attn.store.protocol.failpoints import reach
+from attn.store.protocol.fence import Fence, check_fence, write_head
+from attn.store.protocol.merge import MergedShard, MergeTask, merge, plan
+from attn.store.protocol.place import Place
+from attn.store.protocol.writer import Writer
+
+Rows = Iterable[tuple[str, int]] | NDArray[np.integer]
+Map = Callable[[Callable[[MergeTask], list[MergedShard]], Sequence[MergeTask]], Iterable[list[MergedShard]]]
+
+
+class Session:
+    """The right to write a run, from one version on, until another session begins.
+
+    It can be pickled and handed to workers for their writers; one process alone commits.
+
+    Attributes:
+        run: Its run.
+        attempt: Its own name within the run: deltas of other attempts are not taken.
+        version: The newest version that it has committed or, before that, the one that it began from.
+    """
+
+    def __init__(self, place: Place, fence: Fence, manifest: Manifest) -> None:
+        self._place, self._fence, self._manifest = place, fence, manifest
+        self._epochs: dict[str, int] = {}
+
+    @property
+    def run(self) -> str:
+        return self._fence.run
+
+    @property
+    def attempt(self) -> str:
+        return self._fence.attempt
+
+    @property
+    def version(self) -> int:
+        return self._manifest.version
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was committed last; -1 before the first."""
+        return self._manifest.epoch
+
+    @property
+    def pending(self) -> tuple[DeltaRef, ...]:
+        """Sealed deltas that the next commit merges."""
+        return self._manifest.pending
+
+    def writer(self, rank: int, *, limit_bytes: int | None = None) -> Writer:
+        """A writer for one worker.
+
+        Args:
+            limit_bytes: Seal by itself whenever so many bytes of maps wait.
+        """
+        return Writer(self._place, self.run, self.attempt, rank, limit_bytes=limit_bytes)
+
+    def commit(
+        self,
+        epoch: int,
+        deltas: Iterable[DeltaRef],
+        *,
+        expected: Rows | int | None = None,
+        pending: bool = False,
+        map: Map = map,
+        about: dict[str, Any] | None = None,
+    ) -> int:
+        """Make a version of the last one and the deltas.
+
+        Args:
+            epoch: Not lower than the last one.
+            deltas: What this session's writers sealed since the last commit; a delta that is given again changes
+                nothing.
+            expected: The rows that must have got a map in this epoch, or their number.
+            pending: Note the deltas and merge nothing yet, as at a checkpoint within an epoch. The next commit merges
+                them.
+            map: Calls the merge on each task, like the built-in; may run tasks elsewhere and in any order.
+            about: JSON values to keep in the manifest.
+
+        Returns:
+            The new version's number. It is in a run's history only once a checkpoint that names it is durable.
+
+        Raises:
+            CoverageError: The epoch's rows are not the expected ones. Nothing is committed; it can be called again.
+            FencedError: Another session of the run has begun.
+            DamagedError: An object that is to be merged is missing or damaged.
+            StoreError: The epoch goes back, a delta is another session's, or the place fails.
+        """
+        if not isinstance(epoch, int) or epoch < 0:
+            raise StoreError(f"epoch is {epoch!r}; it must be a whole number, at least 0")
+        if epoch < self.epoch:
+            raise StoreError(f"epoch {epoch} comes after epoch {self.epoch} was committed; epochs must not go back")
+        given = [self._resolved(epoch, ref) for ref in deltas]
+        check_fence(self._place.backend, self.run, self._fence.number)
+        # What an earlier commit of this session has merged under an earlier epoch changes nothing.
+        fresh = [ref for ref in given if ref.epoch is not None and ref.epoch >= self.epoch]
+        all_deltas = _distinct([*self._manifest.pending, *fresh])
+        if pending:
+            return self._write(epoch, self._manifest.shards, all_deltas, {}, about, pending=True)
+
+        tasks = plan(self._place, self._manifest, all_deltas, epoch, self.attempt)
+        merged = [shard for shards in map(merge, tasks) for shard in shards]
+        reach("commit.merged")
+        counts = check_coverage(self._place, merged, epoch, expected)
+        reach("commit.covered")
+        shards = {ref.shard: ref for ref in self._manifest.shards} | {item.ref.shard: item.ref for item in merged}
+        counts["deltas"] = sum(len(ref.objects) for ref in all_deltas)
+        return self._write(epoch, tuple(shards[number] for number in sorted(shards)), all_deltas, counts, about)
+
+    def publish(self, version: int | None = None) -> None:
+        """Have the run's head name a version, once the checkpoint that names it is durable.
+
+        Args:
+            version: Left out, the newest one.
+
+        Raises:
+            FencedError: Another session of the run has begun.
+        """
+        check_fence(self._place.backend, self.run, self._fence.number)
+        named = (
+            self._manifest
+            if version is None or version == self.version
+            else read_manifest(self._place.backend, version)
+        )
+        write_head(self._place.backend, self.run, named.version, named.sha256, self._fence.number)
+        reach("publish.moved")
+
+    def _resolved(self, epoch: int, ref: DeltaRef) -> DeltaRef:
+        """A delta with its epoch: its writer's word, or that of the first commit that took it, or this one's."""
+        if (ref.run, ref.attempt) != (self.run, self.attempt):
+            raise StoreError(
+                f"a delta of rank {ref.rank} is of session {ref.attempt} of run {ref.run}; this is session "
+                f"{self.attempt} of run {self.run}: steps of another session are not in this one's history"
+            )
+        known = next((self._epochs[item.key] for item in ref.objects if item.key in self._epochs), None)
+        of_epoch = ref.epoch if ref.epoch is not None else epoch if known is None else known
+        if of_epoch > epoch or (known is None and of_epoch < self.epoch):
+            raise StoreError(
+                f"a delta of rank {ref.rank} is of epoch {of_epoch}; a commit of epoch {epoch} after epoch "
+                f"{self.epoch} takes only what lies between"
+            )
+        return dataclasses.replace(ref, epoch=of_epoch)
+
+    def _write(
+        self,
+        epoch: int,
+        shards: tuple[ShardRef, ...],
+        deltas: Sequence[DeltaRef],
+        counts: dict[str, int | None],
+        about: dict[str, Any] | None,
+        *,
+        pending: bool = False,
+    ) -> int:
+        number = claim(self._place.backend, self.run, max(self.version, self._fence.floor))
+        reach("commit.claimed")
+        check_fence(self._place.backend, self.run, self._fence.number)
+        manifest = Manifest(
+            version=number,
+            run=self.run,
+            parent=self.version,
+            parent_sha256=self._manifest.sha256,
+            epoch=epoch,
+            attempt=self.attempt,
+            fence=self._fence.number,
+            nonce=secrets.token_hex(16),
+            created=time.time(),
+            shards=shards,
+            pending=tuple(deltas) if pending else (),
+            consumed=() if pending else tuple(sorted(item.key for ref in deltas for item in ref.objects)),
+            merged=counts,
+            about=about or {},
+        )
+        key = manifest_key(self.run, number)
+        if not self._place.backend.create(key, manifest.pack()):
+            raise StoreError(f"{self._place.backend.uri}: {key} was written by somebody else")
+        reach("commit.manifest")
+        try:
+            check_fence(self._place.backend, self.run, self._fence.number)
+        except FencedError:
+            # Garbage was perhaps collected since the last look, and this session's objects with it.
+            self._place.backend.delete(key)
+            raise
+        self._manifest = manifest
+        self._epochs |= {item.key: ref.epoch for ref in deltas for item in ref.objects if ref.epoch is not None}
+        return number
+
+
+def _distinct(refs: Sequence[DeltaRef]) -> list[DeltaRef]:
+    """Deltas without those whose objects were all given before."""
+    seen: set[str] = set()
+    found: list[DeltaRef] = []
+    for ref in refs:
+        keys = {item.key for item in ref.objects}
+        if keys - seen:
+            found.append(ref)
+        seen |= keys
+    return found

@@ -1,0 +1,223 @@
+"""Verification: every hash and every count of a store, all faults at once."""
+
+from __future__ import annotations
+
+__all__ = ["Report", "verify"]
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from attn.store.backends import Backend
+from attn.store.errors import DamagedError, MissingError, StoreError, VersionError
+from attn.store.format.algebra import ACCEPTED, FALLBACK
+from attn.store.format.base_object import read_base, read_blocks, read_table
+from attn.store.format.definition import DEFINITION
+from attn.store.format.delta import DeltaObject, check_span, read_span, sha256_of
+from attn.store.format.manifest import (
+    Manifest,
+    ShardRef,
+    claimed_run,
+    newest_claim,
+    parse_claim_key,
+    parse_manifest_key,
+    read_manifest,
+    runs_of,
+    strays,
+)
+from attn.store.protocol.fence import fences, read_head
+from attn.store.protocol.history import newest_version
+from attn.store.protocol.leases import announced_versions, pinned_versions
+from attn.store.protocol.place import Place
+from attn.store.protocol.tags import tags
+
+SHOWN = 5
+
+
+@dataclass
+class Report:
+    """What verification found.
+
+    Attributes:
+        versions: Manifests that were read.
+        objects: Base and delta objects that were read.
+        size: Their bytes.
+        faults: In words, each with the object's name.
+    """
+
+    versions: int = 0
+    objects: int = 0
+    size: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def verify(place: Place) -> Report:
+    """Read all of a store, and check it against its manifests."""
+    report = Report()
+    faults = report.faults
+    try:
+        index = place.index
+    except StoreError as error:
+        faults.append(str(error))
+        return report
+    if index.digest != place.definition.rows_digest:
+        faults.append(f"{place.backend.uri}: the index of its rows is not the one that {DEFINITION} describes")
+    try:
+        _verify(place, report)
+    except StoreError as error:  # not even the names of the objects can be had
+        faults.append(str(error))
+    faults[:] = dict.fromkeys(faults)
+    return report
+
+
+def _verify(place: Place, report: Report) -> None:
+    faults = report.faults
+    for entry in strays(place.backend):
+        faults.append(
+            f"{place.backend.uri}: {entry.key} is among the records, and is none by its name: a record that was "
+            "renamed is lost to the store. Give it its name again, or take it away"
+        )
+    manifests = dict(_manifests(place, faults))
+    report.versions = len(manifests)
+    faults += _check_history(place, manifests)
+    named: dict[ShardRef | DeltaObject, list[int]] = {}
+    for version, manifest in sorted(manifests.items()):
+        objects: list[ShardRef | DeltaObject] = [*manifest.shards]
+        objects += [item for ref in manifest.pending for item in ref.objects]
+        for item in objects:
+            named.setdefault(item, []).append(version)
+    for ref, versions in named.items():
+        faults += _check_object(place, ref, versions)
+    report.objects = len(named)
+    report.size = sum(ref.size for ref in named)
+
+
+def _check_object(place: Place, ref: ShardRef | DeltaObject, versions: list[int]) -> list[str]:
+    """What is wrong with an object, in words."""
+    shown = ", ".join(map(str, versions[:SHOWN])) + (f" and {len(versions) - SHOWN} more" * (len(versions) > SHOWN))
+    where = f"{place.backend.uri}: {ref.key}, of version{'s' * (len(versions) > 1)} {shown}"
+    try:
+        wrong = list(_check_base(place, ref) if isinstance(ref, ShardRef) else _check_delta(place, ref))
+    except MissingError:
+        return [f"{where}, is missing"]
+    except DamagedError as error:
+        return [f"{where}, is damaged: {error}"]
+    except StoreError as error:
+        return [f"{where}: {error}"]
+    return [f"{where}: {fault}" for fault in wrong]
+
+
+def _check_base(place: Place, ref: ShardRef) -> Iterator[str]:
+    schema, count = place.definition.base_schema, int(place.cuts[ref.shard + 1] - place.cuts[ref.shard])
+    rows = read_base(place.backend, ref, count, schema)
+    place.definition.algebra.maps(rows)
+    levels = np.bincount(rows["level"], minlength=3)
+    if (int(levels[ACCEPTED]), int(levels[FALLBACK])) != (ref.accepted, ref.fallback):
+        yield (
+            f"it has {levels[ACCEPTED]} accepted and {levels[FALLBACK]} fallback maps; its version says "
+            f"{ref.accepted} and {ref.fallback}"
+        )
+    # Readers go by the table.
+    table = read_table(place.backend, ref, count, schema)
+    read_blocks(place.backend, ref, table, 0, len(table.checksums), count, schema)
+
+
+def _check_delta(place: Place, ref: DeltaObject) -> Iterator[str]:
+    data = memoryview(place.backend.read(ref.key, 0, ref.size + 1))
+    if len(data) != ref.size or sha256_of(data, ref.spans) != ref.sha256:
+        raise DamagedError(f"it has {len(data)} bytes of {ref.size}, or its SHA-256 differs")
+    accepted = 0
+    for span in ref.spans:
+        part = data[span.offset : span.offset + span.size]
+        check_span(part, span)
+        start, stop = (int(cut) for cut in place.cuts[span.shard : span.shard + 2])
+        for rows in read_span(part, span, place.definition.delta_schema, start, stop):
+            accepted += int(np.count_nonzero(rows["level"] == ACCEPTED))
+    if accepted != ref.accepted:
+        yield f"it has {accepted} accepted maps; its version says {ref.accepted}"
+
+
+def _manifests(place: Place, faults: list[str]) -> Iterator[tuple[int, Manifest]]:
+    backend = place.backend
+    for entry in backend.list("manifest/"):
+        if (named := parse_manifest_key(entry.key)) is None:
+            continue
+        run, version = named
+        try:
+            manifest = read_manifest(backend, version, run)
+            if claimed_run(backend, version) != run:
+                faults.append(f"{backend.uri}: {entry.key}: its number was claimed by another run")
+                continue
+            place.check(manifest)
+            yield version, manifest
+        except VersionError:
+            if backend.size(entry.key) is not None:  # else it was collected or taken back since it was listed
+                faults.append(f"{backend.uri}: {entry.key}: nobody has claimed its number")
+        except StoreError as error:
+            faults.append(str(error))
+
+
+def _check_history(place: Place, manifests: dict[int, Manifest]) -> Iterator[str]:
+    """What is wrong with parents, claims, fences, heads, tags, pins and notices."""
+    backend = place.backend
+    claims = newest_claim(backend)
+    yield from _check_claims(backend, manifests)
+    for version, manifest in sorted(manifests.items()):
+        parent = manifests.get(manifest.parent)
+        if parent is not None and parent.sha256 != manifest.parent_sha256:
+            yield f"{backend.uri}: version {version} was made of another version {manifest.parent} than is there"
+
+    def points_well(what: str, version: int, sha256: str, run: str = "") -> Iterator[str]:
+        found = manifests.get(version)
+        if version and (found is None or found.sha256 != sha256 or (run and found.run != run)):
+            yield f"{backend.uri}: {what} names version {version}, which is missing or another one"
+
+    for run in runs_of(backend):
+        attempts: dict[int, str] = {}
+        for fence in fences(backend, run):
+            if isinstance(fence, DamagedError):
+                yield str(fence)
+                continue
+            attempts[fence.number] = fence.attempt
+            if fence.floor > claims:
+                number, floor = fence.number, fence.floor
+                yield f"{backend.uri}: session {number} of run {run} begins above version {floor}, of {claims}"
+        for version, manifest in manifests.items():
+            if manifest.run == run and attempts.get(manifest.fence) != manifest.attempt:
+                yield (
+                    f"{backend.uri}: version {version} is of session {manifest.fence} ({manifest.attempt}) of run "
+                    f"{run}, whose fence is missing or another one"
+                )
+        try:
+            newest_version(backend, run)
+            head = read_head(backend, run)
+            if head is not None:
+                yield from points_well(f"the head of run {run}", head[0].version, head[0].manifest_sha256)
+        except StoreError as error:
+            yield str(error)
+    for tag in tags(backend):
+        if isinstance(tag, DamagedError):
+            yield str(tag)
+        else:
+            yield from points_well(f"tag {tag.name}", tag.version, tag.manifest_sha256, tag.run)
+    try:
+        pinned_versions(backend)
+        announced_versions(backend)
+    except DamagedError as error:
+        yield str(error)
+
+
+def _check_claims(backend: Backend, manifests: dict[int, Manifest]) -> Iterator[str]:
+    """Of versions that never came to be; those of the others were compared with their manifests."""
+    for entry in backend.list("version/"):
+        try:
+            if (version := parse_claim_key(entry.key)) is not None and version not in manifests:
+                claimed_run(backend, version)
+        except StoreError as error:
+            yield str(error)

@@ -1,9 +1,0 @@
-"""What a sweep tries and how it chooses: search spaces, points, and the file that describes them."""
-
-from __future__ import annotations
-
-__all__ = ["Dimension", "Objective", "SweepConfig", "load_sweep"]
-
-from attn.sweep.config import Objective, SweepConfig
-from attn.sweep.load import load_sweep
-from attn.sweep.space import Dimension

@@ -1,0 +1,83 @@
+"""The configuration of a training run, put together from its components' own."""
+
+from __future__ import annotations
+
+__all__ = ["TrainConfig"]
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator
+
+from attn.methods import MethodConfig
+from attn.models.network import ModelConfig, Network
+from attn.training.config import StoreConfig
+from attn.training.inputs import training_faults
+from attn.training.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from attn.errors import Fault
+    from attn.training.parts import Parts
+
+
+class TrainConfig(RunConfig):
+    """Training a classifier with attention maps."""
+
+    kind: Literal["train"] = "train"  # pyright: ignore[reportIncompatibleVariableOverride]
+    model: ModelConfig
+    method: MethodConfig
+    store: StoreConfig = StoreConfig()
+
+    @property
+    def title(self) -> str:
+        return self.method.variant
+
+    @property
+    def accumulates(self) -> bool:
+        return self.store.accumulate
+
+    def pinned(self) -> Self:
+        return self.model_copy(update={"method": self.method.pinned()})
+
+    def build_parts(self, *, rank: int, world: int) -> Parts:
+        from attn.training.parts import build_parts
+
+        return build_parts(self, rank=rank, world=world)
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        companion, parts = self.method.companion, self.cluster.workers * self.training.accumulate_steps
+        images = self.training.batch_size // parts
+        others = 0 if companion is None else (companion.batch_size or self.training.batch_size) // parts
+        least, more = (self.method.least_images(times * images, times * others) for times in (1, 2))
+        bare = self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1})
+        return training_faults(self, prefix, self.model, lambda: Network(bare, 1, ()), least, by_batch=more > least)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.method.needs_class_maps and self.model.head != "conv":
+            raise ValueError(
+                f"method.name={self.method.variant} reads the class-aware convolution, which "
+                f"model.head={self.model.head} lacks: set model.head=conv"
+            )
+        if (companion := self.method.companion) is not None:
+            parts = self.cluster.workers * self.training.accumulate_steps
+            if (companion.batch_size or parts) % parts:
+                raise ValueError(
+                    f"method.source_batch_size={companion.batch_size} must be a multiple of cluster.workers x "
+                    f"training.accumulate_steps = {parts}"
+                )
+            if self.input.resize == "short_side":
+                raise ValueError(
+                    f"method.name={self.method.variant} puts images of two sources into one batch, which needs inputs "
+                    "of one size: set input.resize to squash or crop, not short_side"
+                )
+        if self.store.accumulate and self.store.start_epoch >= self.training.epochs:
+            raise ValueError(
+                f"store.start_epoch={self.store.start_epoch} leaves none of training.epochs={self.training.epochs} to "
+                "accumulate: lower it, or train longer"
+            )
+        if self.store.accumulate and self.training.steps is not None:
+            raise ValueError(
+                f"store.accumulate needs whole epochs, of which training.steps={self.training.steps} may cut the last "
+                "one short: set training.epochs, and training.steps=null"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Ray: its session, tasks and progress."""

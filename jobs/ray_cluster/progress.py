@@ -1,0 +1,191 @@
+"""What a run says while it works, from rank 0 to the terminal of whoever started it; and one word back: end.
+
+Workers' output goes to Ray's log files; only records made for people come here, through the cluster's own key-value
+store, so that it works for a remote cluster as for a laptop and costs no process.
+"""
+
+# pyright: reportPrivateUsage=false
+# Ray's key-value store is used by its own libraries and has no public name.
+
+from __future__ import annotations
+
+__all__ = ["Channel", "ProgressFile", "ProgressPrinter", "follow"]
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from jobs.runs.boot_clock import Moment
+
+POLL_SECONDS = 0.3
+STARTING = "starting workers ..."
+NAMESPACE = b"attn"
+
+
+class Channel:
+    """Records under one name, in the order of their making; one side puts, the other takes.
+
+    Keys hold the time and not a number, so that a worker group that starts again needs to know nothing of the last.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.prefix = f"{name}/".encode()
+        self.under_way_key, self.end_key = f"{name} under way".encode(), f"{name} end".encode()
+
+    def put(self, record: dict[str, Any]) -> None:
+        from ray.experimental import internal_kv
+
+        key = self.prefix + f"{time.time_ns():020d}".encode()
+        internal_kv._internal_kv_put(key, json.dumps(record).encode(), namespace=NAMESPACE)
+
+    def take(self) -> list[dict[str, Any]]:
+        """All records that have come since the last call."""
+        from ray.experimental import internal_kv
+
+        records = []
+        for key in sorted(internal_kv._internal_kv_list(self.prefix, namespace=NAMESPACE)):
+            data = internal_kv._internal_kv_get(key, namespace=NAMESPACE)
+            internal_kv._internal_kv_del(key, namespace=NAMESPACE)
+            if data is not None:
+                records.append(json.loads(data))
+        return records
+
+    def mark_under_way(self) -> None:
+        """Say that a step was made, so that there is something to save."""
+        self._mark(self.under_way_key)
+
+    def under_way(self) -> bool:
+        return self._marked(self.under_way_key)
+
+    def ask_to_end(self) -> None:
+        """Ask the run to save a checkpoint and end."""
+        self._mark(self.end_key)
+
+    def asked_to_end(self) -> bool:
+        return self._marked(self.end_key)
+
+    def clear(self) -> None:
+        """Take both marks back, before a run begins or goes on."""
+        from ray.experimental import internal_kv
+
+        for key in (self.under_way_key, self.end_key):
+            internal_kv._internal_kv_del(key, namespace=NAMESPACE)
+
+    def _mark(self, key: bytes) -> None:
+        from ray.experimental import internal_kv
+
+        internal_kv._internal_kv_put(key, b"1", namespace=NAMESPACE)
+
+    def _marked(self, key: bytes) -> bool:
+        from ray.experimental import internal_kv
+
+        return bool(internal_kv._internal_kv_exists(key, namespace=NAMESPACE))
+
+
+@contextlib.contextmanager
+def follow(channel: Channel, *consumers: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Consume a channel's records in the background, and what is left of them at the end."""
+    done = threading.Event()
+
+    def drain() -> None:
+        for record in channel.take():
+            for consume in consumers:
+                consume(record)
+
+    def loop() -> None:
+        while not done.wait(POLL_SECONDS):
+            with contextlib.suppress(Exception):  # a lost connection shows in the run itself, which is waited for
+                drain()
+
+    thread = threading.Thread(target=loop, name="attn-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        with contextlib.suppress(Exception):
+            drain()
+
+
+class ProgressFile:
+    """Keeps a run's last step in `progress.json` of its folder, for those who ask from elsewhere."""
+
+    def __init__(self, write: Callable[[str, str], None], seconds: float = 2.0) -> None:
+        self.write, self.seconds, self.last = write, seconds, float("-inf")
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if record["kind"] == "step" and time.monotonic() - self.last >= self.seconds:
+            self.last = time.monotonic()
+            self.write("progress.json", json.dumps({**record, **asdict(Moment.now())}))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _losses(losses: dict[str, float]) -> str:
+    parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items() if name != "loss")
+    return f"loss {losses['loss']:.4f}" + (f" ({parts})" if parts else "")
+
+
+class ProgressPrinter:
+    """Prints a run's records: a line that moves on a terminal, plain lines elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None, line_seconds: float = 10.0) -> None:
+        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self.line_seconds, self.last_line = line_seconds, time.monotonic()
+        self.live: Live | None = None
+
+    def __enter__(self) -> ProgressPrinter:
+        if self.console.is_terminal:
+            self.live = Live(Text(STARTING), console=self.console, refresh_per_second=4, transient=True)
+            self.live.start()
+        else:
+            self.console.print(STARTING)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if record["kind"] == "step":
+            self._step(record)
+        elif record["kind"] == "epoch":
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in record["metrics"].items())
+            self.console.print(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {shown}")
+            self.last_line = time.monotonic()
+        else:
+            self.console.print(record["text"])
+
+    def say(self, text: str) -> None:
+        """Say what the run does now, where it does not train."""
+        if self.live is not None:
+            self.live.update(Text(text))
+        else:
+            self.console.print(text)
+
+    def _step(self, record: dict[str, Any]) -> None:
+        text = (
+            f"epoch {record['epoch'] + 1}/{record['epochs']}  step {record['step']}/{record['steps']}  "
+            f"{_losses(record['losses'])}  lr {record['lr']:.2e}  {record['images_per_second']:.1f} images/s  "
+            f"ETA {_clock(record['seconds_left'])}"
+        )
+        if self.live is not None:
+            self.live.update(Text(text))
+        elif time.monotonic() - self.last_line >= self.line_seconds:
+            self.console.print(text)
+            self.last_line = time.monotonic()

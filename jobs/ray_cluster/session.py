@@ -1,0 +1,127 @@
+"""Starting Ray in this process, or joining a cluster; and how many threads a worker may use."""
+
+from __future__ import annotations
+
+__all__ = ["Resources", "plan_resources", "ray_session"]
+
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from attn.errors import RunError
+from attn.files.roots import VARIABLE as DATA_ROOTS
+from attn.files.s3 import CHECKSUMS, checksums
+from attn.proxies import spare_loopback
+from attn.training.config import ClusterConfig
+
+# A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
+    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    # One idle process for each core, which trainings do not use: their workers have environments of their own.
+    "RAY_prestart_worker_first_driver": "0",
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one training worker asks for."""
+
+    use_gpu: bool
+    threads: int
+    per_worker: dict[str, float]
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None = None, *, dashboard: bool = False) -> Iterator[None]:
+    """Ray for the time of a job: the session that is already up, a cluster by its address, or one of this machine.
+
+    Args:
+        dashboard: Start the dashboard too, on loopback. Ray needs it where runs are ended from outside, to free what
+            they held.
+
+    Raises:
+        RunError: The address does not answer.
+    """
+    spare_loopback()
+    for name, value in {**ENVIRONMENT, **checksums()}.items():
+        os.environ.setdefault(name, value)
+    if address is None and "RAY_AUTH_MODE" not in os.environ:
+        # Ray listens on every interface: only processes of this session know the token, and no file holds it.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if address is None:  # nobody takes this machine away: one process less
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address is None:
+            _start_local({**quiet, "include_dashboard": dashboard})
+        else:
+            # The nodes of a cluster do not start their workers with this process's environment.
+            given = {name: os.environ[name] for name in (*CHECKSUMS, DATA_ROOTS) if name in os.environ}
+            ray.init(address, runtime_env={"env_vars": given}, **quiet)
+    except Exception as error:  # Ray raises bare Exceptions here
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
+        fix = "; set RAY_TMPDIR to a folder that can be written" if isinstance(error, OSError) and not address else ""
+        raise RunError(f"{what}: {reason}{fix}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_local(options: dict[str, Any]) -> None:
+    """Start Ray here; once more where a busy machine let its half minute pass, which Ray does not let one change."""
+    import ray
+
+    try:
+        ray.init("local", **options)
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        ray.init("local", **options)
+
+
+def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resources:
+    """Spread the cluster's cores over the workers: never more threads than cores.
+
+    Args:
+        may_grow: The cluster starts machines when they are asked for: what it lacks now is no fault.
+
+    Raises:
+        RunError: The cluster cannot hold the workers that the config asks for.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
+    if use_gpu and gpus < cluster.workers and not may_grow:
+        raise RunError(f"cluster.workers={cluster.workers} need as many GPUs; there are {gpus}. Use cluster.device=cpu")
+    threads = cluster.threads or 1
+    if cluster.threads is None:
+        while sum(core // (threads + 1) for core in cores) >= cluster.workers:
+            threads += 1
+        if use_gpu:
+            threads = min(threads, 1 + cluster.data_workers)
+    if sum(core // threads for core in cores) < cluster.workers and not may_grow:
+        raise RunError(
+            f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
+            f"than the {sum(cores)} there are; use fewer workers or cluster.threads"
+        )
+    return Resources(use_gpu, threads, {"CPU": threads, **({"GPU": 1} if use_gpu else {})})

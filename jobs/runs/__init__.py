@@ -1,0 +1,1 @@
+"""Runs, their folders and what is known of them."""

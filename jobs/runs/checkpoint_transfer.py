@@ -1,0 +1,68 @@
+"""Checkpoints to and from storage. A copy is checked once it is made: one to an object store can fail in silence."""
+
+from __future__ import annotations
+
+__all__ = ["download_checkpoint", "download_folder", "upload_checkpoint"]
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attn.config.base import is_remote
+from attn.errors import RunError, WeightsError
+from attn.files import locations, transfer
+
+if TYPE_CHECKING:
+    from ray.train import Checkpoint
+
+
+def upload_checkpoint(folder: Path, target: str) -> None:
+    """Copy a folder's files, the manifests last, and check that each arrived.
+
+    Args:
+        target: A local folder or an `s3://` prefix; files of other ranks may be there already.
+
+    Raises:
+        RunError: A file did not arrive whole; names it.
+        OSError: A local disk refused.
+    """
+    names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name.startswith("manifest"), name))
+    for name in names:
+        if is_remote(target):
+            transfer.upload_file(folder / name, f"{target}/{name}")
+        else:
+            Path(target).mkdir(parents=True, exist_ok=True)
+            part = Path(target, f".{name}.part")
+            shutil.copyfile(folder / name, part)
+            with part.open("rb") as stream:
+                os.fsync(stream.fileno())
+            part.replace(Path(target, name))
+        expected, arrived = (folder / name).stat().st_size, transfer.size(f"{target}/{name}")
+        if arrived != expected:
+            raise RunError(f"{target}/{name}: {arrived} bytes arrived of {expected}")
+
+
+def download_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
+    """A committed checkpoint as a local folder.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    if checkpoint.filesystem is None or checkpoint.filesystem.type_name != "s3":
+        return Path(checkpoint.path)
+    return download_folder(f"s3://{checkpoint.path}", folder)
+
+
+def download_folder(uri: str, folder: Path) -> Path:
+    """The files right below an `s3://` prefix, in a local folder.
+
+    Raises:
+        WeightsError: There are none.
+    """
+    names = locations.list_files(uri)
+    if not names:
+        raise WeightsError(f"checkpoint {uri} is empty or gone; resume from an older one")
+    for name in names:
+        transfer.download_file(f"{uri}/{name}", folder / name)
+    return folder

@@ -1,0 +1,75 @@
+"""Where a run's checkpoints and its map store lie: inside the run's folder, if nothing else was asked for."""
+
+from __future__ import annotations
+
+__all__ = ["COMMITTED", "map_store_uri", "newest_checkpoint", "newest_checkpoint_name", "ray_storage"]
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attn.config.base import is_remote
+from attn.data.names import name_fault
+from attn.errors import RunError, WeightsError
+from attn.files.s3 import checksums, pyarrow_options
+from attn.training.checkpoint import verify_folder
+from jobs.runs.atomic_file_system import whole_files
+from jobs.runs.checkpoint_transfer import download_folder
+from jobs.runs.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+    from attn.training.train_config import TrainConfig
+
+SNAPSHOT = "checkpoints/checkpoint_manager_snapshot.json"
+COMMITTED = "checkpoints/committed.json"
+"""What a run without Ray Train's checkpoint manager says of its own: a sweep's trial that trains in one process."""
+
+
+def ray_storage(uri: str) -> tuple[str, FileSystem]:
+    """`storage_path` and `storage_filesystem` of a Ray Train run for a run's folder."""
+    if not is_remote(uri):
+        return uri, whole_files()
+    from pyarrow.fs import S3FileSystem
+
+    for name, value in checksums().items():
+        os.environ.setdefault(name, value)
+    return uri.removeprefix("s3://"), S3FileSystem(**pyarrow_options())
+
+
+def map_store_uri(config: TrainConfig, folder: RunFolder) -> str:
+    """Place of the map store of a run that accumulates."""
+    return config.store.location or folder.path("store")
+
+
+def newest_checkpoint_name(folder: RunFolder) -> str | None:
+    """The folder of the newest checkpoint that was committed: the one that a restart comes back to."""
+    if folder.exists(COMMITTED):
+        return _plain_name(folder, COMMITTED, folder.read_json(COMMITTED).get("checkpoint"))
+    if not folder.exists(SNAPSHOT):
+        return None
+    latest = folder.read_json(SNAPSHOT).get("latest_checkpoint_result") or {}
+    name = latest.get("checkpoint_dir_name") if isinstance(latest, dict) else latest
+    return None if name is None else _plain_name(folder, SNAPSHOT, name)
+
+
+def _plain_name(folder: RunFolder, file: str, name: Any) -> str:
+    if not isinstance(name, str) or name_fault(name) or "/" in name:
+        raise RunError(f"{folder.path(file)} is damaged: it names no checkpoint of the run")
+    return name
+
+
+def newest_checkpoint(folder: RunFolder, scratch: Path) -> Path:
+    """The newest committed checkpoint of a run as a verified local folder.
+
+    Raises:
+        WeightsError: There is none, or it is damaged.
+    """
+    name = newest_checkpoint_name(folder)
+    if not name:
+        raise WeightsError(f"run {folder.run_id} has no checkpoint yet")
+    where = folder.path(f"checkpoints/{name}")
+    local = Path(where) if folder.is_local else download_folder(where, scratch)
+    verify_folder(local, 0)
+    return local

@@ -1,0 +1,240 @@
+"""The life of a run, the same for every kind: it begins, is recorded, and ends as done, failed or cancelled.
+
+Whatever ends a run, its folder and its record say so, and the first fault is what the user reads: that an end could not
+be recorded is printed and raises nothing.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "LiveRun",
+    "Tracked",
+    "begin_run",
+    "check_ended",
+    "claim",
+    "continue_run",
+    "fault_text",
+    "process_marks",
+    "resolved_overrides",
+    "warned",
+]
+
+import contextlib
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol
+
+from attn.config.base import Config
+from attn.config.document import as_overrides, read_document
+from attn.config.resolve import dump_config
+from attn.errors import AttnError, RunError
+from attn.memory import out_of_memory
+from attn.tracking import Tracker, TrackingConfig, attach, create_run
+from jobs.runs.process_identity import created_about, is_running, process_identity
+from jobs.runs.provenance import record_origin
+from jobs.runs.run_folder import RunFolder
+
+
+class Tracked(Protocol):
+    """A config that says where its run lies and how it is recorded."""
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def tracking(self) -> TrackingConfig: ...
+
+
+@dataclass
+class LiveRun:
+    """A run that is under way.
+
+    Attributes:
+        tracker: Its record; what it is told waits in the folder while the server is away.
+        outputs: Fields that `run.json` gets when the run is done.
+        state: How the run ends if nothing is raised; `waiting` leaves it open.
+    """
+
+    folder: RunFolder
+    tracker: Tracker
+    outputs: dict[str, Any] = field(default_factory=dict)
+    state: str = "done"
+
+    @property
+    def tracking_run(self) -> str | None:
+        return self.tracker.run_id
+
+
+@contextlib.contextmanager
+def begin_run(
+    kind: str,
+    config: Tracked,
+    folder: RunFolder,
+    *,
+    recorded: Config,
+    text: str | None = None,
+    data: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> Generator[LiveRun]:
+    """Begin a run, and end it as the body ends.
+
+    Args:
+        recorded: The resolved config, for the record and for `config.yaml`.
+        text: `config.yaml`, where it is not simply `recorded`.
+        data: Fingerprint of the run's data.
+        tags: Of the record.
+        fields: More for `run.json`.
+        files: More texts by name, which are there before `run.json` says that the run is.
+
+    Raises:
+        TrackingError: The record cannot be begun; the run is not begun then.
+        KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
+    """
+    started = time.time()
+    tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, tags=dict(tags) if tags else None)
+    begun = {"kind": kind, "state": "running", "started": started, "tracking_run": tracking_run}
+    with _lived(config, folder, tracking_run) as run:
+        text = text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}.")
+        for name, content in {**(files or {}), "config.yaml": text}.items():
+            folder.write(name, content)
+        record_origin(folder, **({"data": data} if data else {}))
+        folder.begin(**begun, **process_marks(), **(fields or {}))
+        yield run
+
+
+@contextlib.contextmanager
+def continue_run(
+    config: Tracked, folder: RunFolder, *, fields: Mapping[str, Any] | None = None, seconds: float = 0.0
+) -> Generator[LiveRun]:
+    """Continue a run that has begun before, and end it as the body ends.
+
+    Args:
+        fields: More for `run.json`.
+        seconds: That it has run before, where they count.
+
+    Raises:
+        RunError: The run is under way.
+        KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
+    """
+    state = folder.state()
+    check_ended(folder, state)
+    with _lived(config, folder, state.get("tracking_run"), seconds) as run:
+        marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_marks()}
+        folder.update(**marks, **(fields or {}))
+        yield run
+
+
+def claim(folder: RunFolder, kind: str, *, again: bool) -> dict[str, Any]:
+    """The state of what lies in a run's folder; empty where there is nothing.
+
+    Args:
+        again: A run of the same kind that is there may be written again.
+
+    Raises:
+        RunError: The id is taken, or the run is under way.
+    """
+    if not folder.exists():
+        return {}
+    state = folder.state()
+    if state.get("kind") != kind:
+        raise RunError(
+            f"run {folder.run_id!r} is there already and is of kind {state.get('kind')}, not {kind}: choose another "
+            "--run-id"
+        )
+    if not again:
+        raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
+    check_ended(folder, state)
+    return state
+
+
+def resolved_overrides(folder: RunFolder) -> list[str]:
+    """The config that a run began with, as overrides; its root is where the run lies now."""
+    values = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
+    return as_overrides({**values, "root": folder.root})
+
+
+def process_marks() -> dict[str, Any]:
+    """Which process a run is driven by; a number alone is given again once its process has ended."""
+    return {"pid": os.getpid(), "process": process_identity(os.getpid()), "host": platform.node()}
+
+
+def check_ended(folder: RunFolder, state: Mapping[str, Any]) -> None:
+    """See that no other process of this machine drives a run that is to be continued.
+
+    Raises:
+        RunError: One does.
+    """
+    pid, identity = state.get("pid"), state.get("process")
+    if state.get("state") != "running" or state.get("host") != platform.node() or pid in (None, os.getpid()):
+        return
+    known = isinstance(identity, str)  # else the run was begun by an earlier version
+    if is_running(pid, identity) if known else created_about(pid, state.get("born")):
+        kind = state.get("kind")
+        what = kind if kind in ("pipeline", "sweep") else "run"
+        raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")
+
+
+@contextlib.contextmanager
+def warned(what: str, kind: type[AttnError] = AttnError) -> Generator[None]:
+    """Within, an error of a kind becomes a line on stderr."""
+    try:
+        yield
+    except kind as error:
+        print(f"{what}: {error}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds: float = 0.0) -> Generator[LiveRun]:
+    run = LiveRun(folder, attach(config.tracking, config.root, tracking_run, folder.uri))
+    begun = time.monotonic()
+
+    def end(state: str, **fields: Any) -> None:
+        lasted = round(seconds + time.monotonic() - begun, 1)
+        with warned("the run's end could not be recorded"):
+            closed = {} if state == "waiting" else {"ended": time.time()}
+            folder.update(state=state, seconds=lasted, **closed, **fields)
+        if state != "waiting":
+            with warned("the run's end could not be recorded"):
+                run.tracker.terminate(state)
+
+    with _sigterm_as_interrupt():
+        try:
+            yield run
+        except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
+            end("cancelled")
+            raise folder.cancelled() from None
+        except BaseException as error:
+            end("failed", error=fault_text(error))
+            raise
+        end(run.state, **run.outputs)
+
+
+def fault_text(error: BaseException) -> str:
+    """What ended a run, in a line; a fault of the program by its kind too."""
+    error = out_of_memory(error) or error
+    return str(error) if isinstance(error, AttnError) else f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Generator[None]:
+    """Within, SIGTERM is as Ctrl-C where it would end the process at once; only a main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

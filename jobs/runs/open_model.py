@@ -1,0 +1,113 @@
+"""A trained model by whatever name a user gives it, and the data that goes with it."""
+
+from __future__ import annotations
+
+__all__ = ["SCORED_SPLIT", "data_name", "masks_name", "model_place", "open_model", "resize_text", "scored_data"]
+
+import contextlib
+import re
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attn.config.base import is_remote
+from attn.config.document import parse_override
+from attn.config.resolve import resolve
+from attn.data.transforms import InputConfig
+from attn.errors import Fault, WeightsError
+from attn.files import transfer
+from attn.files.locations import name_of
+from attn.models.bundle import load_bundle
+from attn.registry import fetch_model
+from attn.scratch import scratch_folder
+from attn.tracking.place import ModelPlace
+from jobs.runs.checkpoint_transfer import download_folder
+
+B = TypeVar("B")
+
+SCORED_SPLIT = {("data", "split"): "val"}
+"""What a trained model is scored on where data of another source than its run's does not say so."""
+
+
+@contextlib.contextmanager
+def open_model(model: str, overrides: list[str], load: Callable[[str | Path, str], B] = load_bundle) -> Generator[B]:
+    """The model, wherever it lies; a copy that had to be fetched is removed afterwards.
+
+    Args:
+        model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
+        overrides: Of which `root` and `tracking` say where models are looked up.
+        load: Opens a bundle by its folder, or a run's id below the root.
+
+    Raises:
+        WeightsError: There is no such model, or it is damaged.
+    """
+    place = model_place(overrides)
+    with scratch_folder() as scratch:
+        try:
+            bundle = _load(model, place.root, scratch, load)
+        except WeightsError:
+            if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
+                raise
+            bundle = load(fetch_model(place.tracking, place.root, model, scratch), place.root)
+        yield bundle
+
+
+def model_place(overrides: list[str], *, only: bool = False) -> ModelPlace:
+    """Where models and runs are looked up.
+
+    Args:
+        only: The overrides may say nothing else.
+
+    Raises:
+        ConfigError: A field is not known, or its value is not valid.
+    """
+    parsed = [(text, parse_override(text)) for text in overrides]
+    of_place = [
+        text
+        for text, found in parsed
+        if only or (not isinstance(found, Fault) and found[0][0] in ModelPlace.model_fields)
+    ]
+    return resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
+
+
+def scored_data(trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The data that a trained model is scored on by default, as plain values: its run's, of the validation split.
+
+    Args:
+        trained: The config of its run.
+    """
+    split = (trained.get("validation") or {}).get("split") or trained["data"].get("split")
+    return trained["data"] | ({"split": split} if split else {})
+
+
+def data_name(data: Any) -> str:
+    """The kind of a data set's source, for protocols and titles."""
+    return str(data.source)
+
+
+def masks_name(data: Any) -> str | None:
+    """The folder of the masks by a name that is the same on every machine."""
+    masks = getattr(data, "masks", None)
+    return name_of(masks) if masks and masks.startswith(("/", "s3://")) else masks
+
+
+def resize_text(config: InputConfig) -> str:
+    """How images become the input, in words that fix it: `squash 225x225`."""
+    size = f"{config.size}x{config.size}" if isinstance(config.size, int) else "x".join(map(str, config.size))
+    way = "squash" if config.resize == "random_part" else config.resize
+    return f"short_side {config.size}" if config.resize == "short_side" else f"{way} {size}"
+
+
+def _load(model: str, root: str, scratch: Path, load: Callable[[str | Path, str], B]) -> B:
+    if is_remote(model):
+        places = [model.rstrip("/"), f"{model.rstrip('/')}/model"]
+    elif is_remote(root) and not Path(model).exists():
+        places = [f"{root.rstrip('/')}/{model}/model"]
+    else:
+        return load(model, root)
+    for uri in places:
+        if transfer.exists(f"{uri}/model.json"):
+            return load(download_folder(uri, scratch), root)
+    raise WeightsError(
+        f"no trained model {model!r}: looked for model.json in {', '.join(places)}; give a finished run's id or folder"
+    )

@@ -1,0 +1,94 @@
+"""What trained models take each image for, and how much of both they see at the same places: scored and drawn."""
+
+from __future__ import annotations
+
+__all__ = ["ConfusionSubject", "confusion_picture"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from attn.data.dataset import AttentionDataset
+from attn.data.loader import build_loader
+from attn.errors import ConfigError
+from attn.evaluation.visual_confusion import LAYERS, ImageConfusion, image_confusion
+from attn.maps.combined import GradientMapKind
+from attn.models.device import choose_device
+from attn.pictures.confusion import confusion_sheet
+from attn.pictures.layout import Picture, heading
+from jobs.scoring.targets import ModelSubject, Subject
+
+
+@dataclass(frozen=True)
+class ConfusionSubject:
+    """A trained model whose inner layer is looked at too.
+
+    Attributes:
+        kind: Of both maps; A_ch where the user names none, so that models trained by different kinds are compared.
+    """
+
+    model: ModelSubject
+    kind: GradientMapKind
+
+    @classmethod
+    def of(cls, title: str, subject: Subject) -> ConfusionSubject:
+        """The same subject.
+
+        Raises:
+            ConfigError: It has no network, or the kind of map says nothing of an inner layer.
+        """
+        if not isinstance(subject, ModelSubject):
+            raise ConfigError(f"{title}: a map store holds no map of the confusing class; name a trained model")
+        kind = subject.config.map_kind or "channel"
+        if kind not in ("channel", "pixel", "grad_cam"):
+            raise ConfigError(f"map_kind={kind} is of the last layer alone; use channel, pixel or grad_cam")
+        subject.bundle.network.expose("inner")
+        return cls(subject, kind)
+
+    def look(self, images: Sequence[int]) -> tuple[list[ImageConfusion], dict[str, float]]:
+        """Go through all images.
+
+        Returns:
+            What was found on those asked for, in their order, and by layer the mean soft IoU over all that have a class
+            and lack one.
+        """
+        config, device = self.model.config, choose_device(self.model.config.device)
+        dataset = AttentionDataset(self.model.source, config.input, train=False)
+        size = 1 if config.input.resize == "short_side" else config.batch_size
+        batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
+        network = self.model.bundle.network.to(device)
+        wanted = {self.model.source.records[index].image_id: index for index in images}
+        kept: dict[int, ImageConfusion] = {}
+        overlaps: dict[str, list[float]] = {layer: [] for layer in LAYERS}
+        for batch in build_loader(dataset, batches, workers=config.data_workers):
+            for found in image_confusion(network, batch.to(device), kind=self.kind):
+                for layer in LAYERS:
+                    overlaps[layer].append(found.overlap[layer])
+                if found.record.image_id in wanted:
+                    kept[wanted[found.record.image_id]] = found
+        shown = [kept[index] for index in images if index in kept]
+        return shown, {layer: float(np.mean(values)) for layer, values in overlaps.items() if values}
+
+
+def confusion_picture(
+    subjects: Mapping[str, ConfusionSubject], images: Sequence[int], subtitle: str
+) -> tuple[Picture, dict[str, dict[str, float]]]:
+    """For each image and model a row a layer: target, confusing class, and where both meet.
+
+    Returns:
+        The picture, and by model and layer the mean soft IoU over all images.
+
+    Raises:
+        ConfigError: No image that is to be drawn has a class and lacks one.
+    """
+    looked = {title: subject.look(images) for title, subject in subjects.items()}
+    first_title, first = next(iter(subjects.items()))
+    there = {found.record.image_id for found in looked[first_title][0]}
+    source = first.model.source
+    examples = [source.load(index, saliency=False) for index in images if source.records[index].image_id in there]
+    if not examples:
+        raise ConfigError("no image to draw: none has a class and lacks one")
+    sheet = confusion_sheet({title: found for title, (found, _) in looked.items()}, examples, source.classes)
+    overlap = {title: found for title, (_, found) in looked.items()}
+    return heading(sheet, "What it is, what it is mistaken for, and where both are seen", subtitle), overlap

@@ -1,0 +1,124 @@
+"""How long a run or sweep will take, by the epochs of earlier runs alike."""
+
+from __future__ import annotations
+
+__all__ = ["Epochs", "earlier_epochs", "run_estimate", "spread", "sweep_estimate"]
+
+import contextlib
+import platform
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from attn.config.document import read_document
+from attn.config.resolve import dump_config
+from attn.errors import AttnError
+from attn.files.locations import list_folders
+from attn.runs.sweep.config import SweepConfig
+from attn.runs.sweep.load import trial_config
+from attn.training.run_config import RunConfig
+from jobs.runs.listing import list_runs
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.plan import START_SECONDS, WORKERS_SECONDS, Plan, trainings
+from jobs.training.epoch_lines import read_epochs
+
+MOST_RUNS = 20
+TRAINING = ("batch_size", "accumulate_steps", "precision", "channels_last")
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """What an epoch takes.
+
+    Attributes:
+        seconds: The tenth percentile, the median and the ninetieth; None where nothing is known.
+        source: Where that is from, or what was looked for.
+    """
+
+    seconds: tuple[float, float, float] | None
+    source: str
+
+    def told(self, whole: Callable[[float], float]) -> dict[str, Any]:
+        """The time of a whole, by what it takes at so many seconds an epoch, as plain values."""
+        if self.seconds is None:
+            return {"seconds": None, "between": None, "source": self.source}
+        low, middle, high = (round(whole(seconds), 1) for seconds in self.seconds)
+        return {"seconds": middle, "between": [low, high], "source": self.source}
+
+
+def run_estimate(config: RunConfig, epochs: Epochs | None = None) -> dict[str, Any]:
+    """The time of a run: `seconds`, `between` and `source`."""
+    return (epochs or earlier_epochs(config, config.root)).told(
+        lambda seconds: START_SECONDS + WORKERS_SECONDS + config.training.epochs * seconds
+    )
+
+
+def sweep_estimate(config: SweepConfig, base: str, plan: Plan, epochs: Epochs | None = None) -> dict[str, Any]:
+    """The time of a sweep: `seconds`, `between` and `source`."""
+    return (epochs or _of_trainings(trainings(trial_config(base, {})), config.root)).told(plan.seconds)
+
+
+def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
+    """By earlier runs alike of each; several have the mean of their epochs."""
+    found = [(config.training.epochs, earlier_epochs(config, root)) for config in configs]
+    if len(found) == 1:
+        return found[0][1]
+    known = [(count, epochs.seconds) for count, epochs in found if epochs.seconds is not None]
+    if len(known) < len(found):
+        return next(epochs for _, epochs in found if epochs.seconds is None)
+    whole = sum(count for count, _ in known)
+    low, middle, high = (sum(count * seconds[at] for count, seconds in known) / whole for at in range(3))
+    return Epochs((low, middle, high), "its trainings alone: " + "; ".join(epochs.source for _, epochs in found))
+
+
+def earlier_epochs(config: RunConfig, root: str) -> Epochs:
+    """By the newest runs and trials under a root that this machine made alike: data, network, sizes and workers."""
+    wanted, times, names, seen = _marks(dump_config(config.pinned())), list[float](), list[str](), 0
+    for folder in _folders(root):
+        with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
+            seen += 1
+            if folder.state().get("host") != platform.node() or _marks(folder.read_text("config.yaml")) != wanted:
+                continue
+            if found := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]:
+                times += found
+                names.append(folder.run_id)
+        if len(names) == MOST_RUNS:
+            break
+    if not times:
+        same = "on this machine with this data, network, method, batch and workers"
+        return Epochs(
+            None, f"none of the {seen} runs and trials under {root} was made {same}; `attn plan` takes --measure"
+        )
+    told = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return Epochs(spread(times), f"{len(times)} epochs of {len(names)} earlier runs alike: {told}")
+
+
+def _folders(root: str) -> Iterator[RunFolder]:
+    """Runs under a root and trials of its sweeps, newest first."""
+    for state in list_runs(root):
+        folder = RunFolder(root, state["id"])
+        if state.get("kind") == "sweep":
+            yield from (
+                RunFolder(folder.uri, name) for name in list_folders(folder.uri) if name.startswith(f"{folder.run_id}-")
+            )
+        else:
+            yield folder
+
+
+def _marks(text: str) -> dict[str, Any]:
+    """What two runs must have in common for their epochs to take alike."""
+    config = read_document(text, "config.yaml").values
+    return {
+        **{section: config[section] for section in ("kind", "data", "input", "model", "cluster", "validation")},
+        "method": config["method"]["name"],
+        **{name: config["training"][name] for name in TRAINING},
+    }
+
+
+def spread(times: list[float]) -> tuple[float, float, float]:
+    """The tenth percentile, the median and the ninetieth."""
+    if len(times) == 1:
+        return times[0], times[0], times[0]
+    tenths = statistics.quantiles(times, n=10, method="inclusive")
+    return tenths[0], statistics.median(times), tenths[-1]

@@ -1,0 +1,168 @@
+"""What a sweep or a run will take: trials, resources and a rough time, before anything is started."""
+
+from __future__ import annotations
+
+__all__ = ["Plan", "epochs_of", "make_plan", "trainings"]
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from attn.runs.pipeline import PipelineConfig
+from attn.runs.sweep.config import Asha, SweepConfig
+from attn.runs.sweep.figures import check_data, differs_after
+from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
+from attn.training.run_config import RunConfig
+
+LENGTHS = ("training.epochs", "training.steps")
+START_SECONDS = 20.0
+"""Ray's start and the first imports, here."""
+WORKERS_SECONDS = 25.0
+"""What a run with workers of its own adds: processes and imports."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will take.
+
+    Attributes:
+        trials: How many there are at most.
+        epochs: Of a trial that is not stopped early; of a pipeline those of all its trainings.
+        images: Of the training split.
+        parallel: Trials at once.
+        threads: Of each worker.
+        per_trial: Ray's resources of the trial's own process.
+        workers: Of a trial; 1 trains in the trial's own process.
+        epochs_in_all: Over all trials, as the scheduler lets expect.
+        differ_after: How many epochs it takes until trials can differ.
+    """
+
+    trials: int
+    epochs: int
+    images: int
+    parallel: int
+    threads: int
+    per_trial: dict[str, float]
+    workers: int
+    epochs_in_all: int
+    differ_after: int
+
+    def seconds(self, seconds_per_epoch: float) -> float:
+        """How long it takes, given what an epoch takes."""
+        work = self.epochs_in_all * seconds_per_epoch
+        extra = 0.0 if self.per_trial.get("CPU", 0) >= 1 else self.trials * WORKERS_SECONDS
+        return START_SECONDS + (work + extra) / self.parallel
+
+    def line(self, time: dict[str, Any]) -> str:
+        """What a sweep says of itself before it starts.
+
+        Args:
+            time: As `sweep_estimate` gives it, of all trials.
+        """
+        head = f"{self.trials} trials of up to {self.epochs} epochs, {self.parallel} at a time; "
+        if time["seconds"] is None:
+            return f"{head}no time known: {time['source']}"
+        low, high = time["between"]
+        return f"{head}about {time['seconds']:.0f} s ({low:.0f} to {high:.0f}), by {time['source']}"
+
+    def data(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {
+            "trials": self.trials,
+            "epochs": self.epochs,
+            "images": self.images,
+            "parallel": self.parallel,
+            "workers": self.workers,
+            "threads": self.threads,
+            "epochs_in_all": self.epochs_in_all,
+        }
+
+
+def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus: int | None = None) -> Plan:
+    """Count what a sweep will do, and share the machine out among its trials.
+
+    Args:
+        cores, gpus: Of the cluster; left out, those of the Ray session that is up or of this machine.
+
+    Raises:
+        AttnError: The data cannot be read, or has not what the objective is taken of.
+    """
+    trial = trial_config(base, {})
+    check_data(config.objective.metric, config.objective.split, trial)
+    parts = trainings(trial)
+    cluster = max((part.cluster for part in parts), key=lambda one: one.workers * (one.threads or 1))
+    if cores is None or gpus is None:
+        found = _cluster()
+        cores, gpus = cores or found[0], found[1] if gpus is None else gpus
+    one = in_one_process(trial)
+    use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
+    least = cluster.workers * (cluster.threads or 1)
+    room = gpus // cluster.workers if use_gpu else cores // least
+    parallel = max(1, min(config.parallel or room, room, config.trials))
+    threads = cluster.threads or max(1, cores // (parallel * cluster.workers))
+    # Something must be asked for, and any part of a core would be missing to a machine's worth of workers.
+    per_trial: dict[str, float] = {"memory": 1 << 20}
+    if one:
+        per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
+    epochs = max(sum(map(epochs_of, trainings(one))) for one in (trial, *_of_other_lengths(config, base)))
+    first = differs_after(trial, config.space, config.objective.metric) or 1
+    return Plan(
+        trials=config.trials,
+        epochs=epochs,
+        images=len(trial.data.build().records),
+        parallel=parallel,
+        threads=threads,
+        per_trial=per_trial,
+        workers=cluster.workers,
+        epochs_in_all=_epochs_in_all(config, epochs, first),
+        differ_after=first,
+    )
+
+
+def _cluster() -> tuple[int, int]:
+    import sys
+
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        resources = ray.cluster_resources()
+        return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    import torch
+
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1, torch.cuda.device_count()
+
+
+def trainings(trial: TrialConfig) -> list[RunConfig]:
+    """What of a trial is training: itself, or the stages of a pipeline that are."""
+    if not isinstance(trial, PipelineConfig):
+        return [trial]
+    return [section for section in (trial.train, trial.integral, trial.segment) if section is not None]
+
+
+def _of_other_lengths(config: SweepConfig, base: str) -> list[TrialConfig]:
+    """Trials by each end of the searched lengths of a training."""
+    lengths = {name: dimension for name, dimension in config.space.items() if name.endswith(LENGTHS)}
+    return [trial_config(base, {name: value}) for name, dimension in lengths.items() for value in dimension.ends()]
+
+
+def epochs_of(trial: RunConfig) -> int:
+    """How many epochs a training has.
+
+    Raises:
+        AttnError: They depend on the data, which cannot be read.
+    """
+    if trial.training.steps is None:
+        return trial.training.epochs
+    images = len(trial.data.build().records)
+    return max(1, -(-trial.training.steps // -(-images // trial.training.batch_size)))
+
+
+def _epochs_in_all(config: SweepConfig, epochs: int, first: int) -> int:
+    """Successive halving in its ideal order: of the trials at a rung, one in `factor` goes on to the next."""
+    if not isinstance(config.scheduler, Asha):
+        return config.trials * epochs
+    total, left, rung, before = 0.0, float(config.trials), float(config.scheduler.grace_epochs or first), 0.0
+    while rung < epochs and left > 1:
+        total += left * (rung - before)
+        left, before, rung = max(1.0, left / config.scheduler.factor), rung, rung * config.scheduler.factor
+    return min(round(total + left * (epochs - before)), config.trials * epochs)

@@ -1,0 +1,209 @@
+"""What came of a sweep: a row per trial, tables and plots, the best config as a recipe, the best model registered."""
+
+from __future__ import annotations
+
+__all__ = ["Row", "conclude", "read_rows", "table"]
+
+import csv
+import io
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attn.config.resolve import dump_config
+from attn.errors import AttnError, TrackingError
+from attn.files.locations import list_folders
+from attn.registry import log_model
+from attn.runs.sweep import SweepConfig
+from attn.runs.sweep.load import trial_config
+from attn.runs.sweep.space import Point
+from attn.scratch import scratch_folder
+from attn.tracking import attach
+from jobs.runs.checkpoint_transfer import download_folder
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.trial_folder import trial_folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ENDED = ("done", "failed", "stopped")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial.
+
+    Attributes:
+        state: `waiting`, `running`, `done`, `failed`, or `stopped` by the scheduler.
+        objective: Its last score; None where it has none.
+        epoch: How many epochs it came to.
+        seconds: That it ran, pauses not counted.
+    """
+
+    number: int
+    state: str
+    values: Point
+    objective: float | None
+    epoch: int
+    seconds: float | None
+    model: str | None
+    error: str | None
+    tracking_run: str | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is not to be run again."""
+        return self.state in ENDED
+
+
+def read_rows(folder: RunFolder) -> list[Row]:
+    """Every trial that was begun, by number."""
+    rows: list[Row] = []
+    objective = _objective(folder)
+    for name in list_folders(folder.uri):
+        try:
+            state = RunFolder(folder.uri, name).state()
+        except AttnError:
+            continue
+        if state.get("number") is None or state.get("state") is None or state.get("values") is None:
+            continue
+        rows.append(
+            Row(
+                number=state["number"],
+                state=state["state"],
+                values=state["values"],
+                objective=None if state["state"] == "failed" else (state.get("metrics") or {}).get(objective),
+                epoch=state.get("epoch") or 0,
+                seconds=round(state["seconds"], 1) if state.get("seconds") is not None else None,
+                model=state.get("model"),
+                error=state.get("error"),
+                tracking_run=state.get("tracking_run"),
+            )
+        )
+    return sorted(rows, key=lambda row: row.number)
+
+
+def best_row(config: SweepConfig, rows: list[Row]) -> Row | None:
+    """The best of the trials that ran to their end."""
+    scored = [row for row in rows if row.state == "done" and row.objective is not None]
+    sign = 1 if config.objective.mode == "max" else -1
+    return max(scored, key=lambda row: (sign * (row.objective or 0.0), -row.number), default=None)
+
+
+def conclude(config: SweepConfig, folder: RunFolder) -> dict[str, Any]:
+    """Write what came of a sweep into its folder and its record, and register the best model where that was asked for.
+
+    Returns:
+        `run_id`, `folder`, `trials`, `counts`, `best`, `recipe`, `registered`.
+    """
+    rows = read_rows(folder)
+    best = best_row(config, rows)
+    names = list(config.space)
+    folder.write("trials.json", json.dumps([asdict(row) for row in rows], indent=1))
+    folder.write("trials.csv", _csv(rows, names))
+    if best is not None:
+        from attn.runs.sweep.pictures import space_page, space_picture
+
+        points = [(row.values, row.objective, row.state) for row in rows]
+        title = f"{folder.run_id}: {config.objective.metric}"
+        folder.write("space.png", space_picture(points, config.space, title=title, mark=best.values).png())
+        folder.write("space.html", space_page([asdict(row) for row in rows], names, title=title, best=best.number))
+        folder.write("best.yaml", _recipe(config, folder, best))
+    registered = _register(config, folder, best)
+    with_record = attach(config.tracking, config.root, folder.state().get("tracking_run"))
+    try:
+        if best is not None and best.objective is not None:
+            with_record.log_metrics({f"best/{config.objective.metric}": best.objective}, len(rows))
+            with_record.set_tags({"attn.best_trial": best.number})
+        for name in ("trials.csv", "space.png", "space.html", "best.yaml"):
+            if folder.is_local and folder.exists(name):
+                with_record.log_files(Path(folder.path(name)))
+        with_record.flush()
+    except TrackingError as error:  # all of it is in the sweep's folder
+        print(f"what came of the sweep could not be recorded: {error}", file=sys.stderr)
+    return {
+        "run_id": folder.run_id,
+        "folder": folder.uri,
+        "trials": [asdict(row) for row in rows],
+        "counts": dict(Counter(row.state for row in rows)),
+        "metric": config.objective.metric,
+        "best": None if best is None else asdict(best),
+        "recipe": None if best is None else folder.path("best.yaml"),
+        "registered": registered,
+    }
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The result of a sweep for a terminal: a row per trial, the best one marked."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    best = (result["best"] or {}).get("number")
+    rows = result["trials"]
+    names = list(dict.fromkeys(name for row in rows for name in row["values"]))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(result["counts"].items()))
+    drawn = Table(title=f"{len(rows)} trials: {counts}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    drawn.add_column("trial", justify="right")
+    for name in names:
+        drawn.add_column(name, overflow="fold")
+    drawn.add_column(result["metric"], justify="right")
+    drawn.add_column("epochs", justify="right")
+    drawn.add_column("state")
+    for row in rows:
+        score = "-" if row["objective"] is None else f"{row['objective']:.4f}"
+        values = [_short(row["values"].get(name)) for name in names]
+        drawn.add_row(
+            str(row["number"]), *values, score, str(row["epoch"]), row["state"],
+            style="bold" if row["number"] == best else "",
+        )  # fmt: skip
+    lines = [f"trial {row['number']}: {row['error']}" for row in rows if row["error"]]
+    lines += [f"best config: {result['recipe']}"] if result["recipe"] else []
+    lines += [f"registered: {result['registered']}"] if result["registered"] else []
+    drawn.caption, drawn.caption_justify = "\n".join([*lines, result["folder"]]), "left"
+    return drawn
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "null" if value is None else str(value)
+
+
+def _objective(folder: RunFolder) -> str:
+    from attn.config.document import read_document
+
+    text = folder.read_text("sweep.yaml")
+    return str((read_document(text, "sweep.yaml").values.get("objective") or {}).get("metric"))
+
+
+def _csv(rows: list[Row], names: list[str]) -> str:
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["trial", *names, "objective", "epochs", "seconds", "state", "error"])
+    for row in rows:
+        values = [row.values.get(name) for name in names]
+        writer.writerow([row.number, *values, row.objective, row.epoch, row.seconds, row.state, row.error])
+    return lines.getvalue()
+
+
+def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
+    """The best trial's config as a file that `attn train` takes: the base with its values, and nothing of the sweep."""
+    found = trial_config(folder.read_text("base.yaml"), best.values)
+    head = (
+        f"The best of {config.trials} trials of sweep {folder.run_id}: trial {best.number}\n\n"
+        f"Expect:  {config.objective.metric} = {best.objective:.4f} ({config.objective.split or 'validation'} split)\n"
+        f"Command: attn {found.kind} best.yaml"
+    )
+    if trial_folder(folder, best.number).state().get("taken"):
+        head += "\n\nOn its way it took over other trials' weights (`taken` in its run.json), which no config repeats."
+    return dump_config(found, head)
+
+
+def _register(config: SweepConfig, folder: RunFolder, best: Row | None) -> str | None:
+    if best is None or best.model is None or config.tracking.register_as is None:
+        return None
+    tracking_run = trial_folder(folder, best.number).state().get("tracking_run")
+    with scratch_folder() as scratch:
+        local = Path(best.model) if folder.is_local else download_folder(best.model, scratch)
+        return log_model(config.tracking, config.root, tracking_run, local)

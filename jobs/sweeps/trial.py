@@ -1,0 +1,166 @@
+"""One trial of a sweep as Ray Tune runs it: an epoch a step, in a process that is used for one trial after another.
+
+A trial of one worker trains in the trial's own process: nothing is started or imported again for the next trial. One of
+several workers, or with a second round, is an ordinary Ray Train run, which the trial starts and follows. A pipeline is
+one step, and its scores are told at its end.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Trial"]
+
+import json
+import queue
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from attn.errors import RunError
+from attn.parsing import load_json
+from attn.runs.pipeline import PipelineConfig
+from attn.runs.sweep.config import Objective
+from attn.runs.sweep.load import TrialConfig, in_one_process, read_trial
+from attn.scratch import scratch_folder
+from attn.training.run_config import RunConfig
+from jobs.runs.lifecycle import continue_run, fault_text
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.pbt_exploit import Taken
+from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
+from jobs.sweeps.trial_training import TrialStopped, train_here
+from jobs.train import export_model
+from jobs.training.kinds import kind_of
+
+CHECKPOINT, TOLD = "training", "told.json"
+"""What Ray Tune keeps of a trial: its newest checkpoint, and what was last told of it."""
+
+
+class Trial(tune.Trainable):
+    """Runs trial `number` of a sweep, whose config and record are in its folder already."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._end()
+        self.config = new_config
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Wait for the next epoch's metrics; the one after the last says that the trial is done."""
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._train, name=f"trial-{self.number}", daemon=True)
+            self.thread.start()
+        self.turn.put(None)
+        told = self.news.get()
+        if isinstance(told, BaseException):
+            raise RuntimeError(f"trial {self.number} failed: {told}") from None
+        self.last |= told
+        return {**self.last, "number": self.number}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
+
+        if newest_checkpoint_name(self.folder):  # a pipeline has none: its stages have their own
+            with scratch_folder() as scratch:
+                newest = newest_checkpoint(self.folder, scratch)
+                shutil.copytree(newest, Path(checkpoint_dir, CHECKPOINT))
+        Path(checkpoint_dir, TOLD).write_text(json.dumps({"number": self.number, **self.last}))
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Go on from a checkpoint: the trial's own newest, which its folder has, or another trial's."""
+        try:
+            self.last = load_json(Path(checkpoint, TOLD).read_bytes())
+            number = self.last.pop("number")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise RunError(f"{checkpoint}/{TOLD} is damaged: it does not say whose checkpoint it is") from None
+        if number != self.number:
+            self.taken = Taken(number, self.last[EPOCH], self.values)
+            self.taken.into(self.folder, Path(checkpoint, CHECKPOINT))
+
+    def cleanup(self) -> None:
+        self._end()
+
+    def _begin(self, given: dict[str, Any]) -> None:
+        self.number, sweep = trial_number(self.trial_name), RunFolder(str(given["root"]), str(given["sweep"]))
+        self.objective = Objective.model_validate_json(given["objective"])
+        self.threads, self.pauses = int(given["threads"]), bool(given["pauses"])
+        self.values = {name: value for name, value in given.items() if name not in GIVEN}
+        self.folder = trial_folder(sweep, self.number)
+        self.thread: threading.Thread | None = None
+        self.taken: Taken | None = None
+        self.stopped = threading.Event()
+        self.turn: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.last: dict[str, Any] = {}
+
+    def _end(self) -> None:
+        """Let the training end at its next epoch, and wait for that; one that had its last epoch saves its model."""
+        if self.thread is not None:
+            self.stopped.set()
+            self.turn.put(None)
+            self.thread.join()
+            self.thread = None
+
+    def _tell(self, epoch: int, metrics: dict[str, float], last: bool) -> None:
+        """Hand an epoch over, and wait until another is wanted."""
+        self.news.put(self._figures(epoch, metrics, last=last) | {"done": False})
+        self.turn.get()
+        if self.stopped.is_set() and not last:
+            raise TrialStopped
+
+    def _figures(self, epoch: int, metrics: dict[str, float], *, last: bool) -> dict[str, Any]:
+        return {OBJECTIVE: metrics[self.objective.metric], EPOCH: epoch, LAST: last, "metrics": metrics}
+
+    def _train(self) -> None:
+        self.turn.get()
+        config = read_trial(self.folder.read_text("config.yaml"), self.folder.path("config.yaml"))
+        state = self.folder.state()
+        fields = {} if state.get("started") else {"started": time.time()}
+        try:
+            with continue_run(config, self.folder, fields=fields, seconds=state.get("seconds") or 0.0) as live:
+                try:
+                    live.outputs["model"] = self._model(config, state)
+                except TrialStopped:
+                    live.state = "waiting" if self.pauses else "stopped"  # until Ray Tune has room for it again
+        except BaseException as error:
+            self.news.put(RuntimeError(fault_text(error)))
+            return
+        if live.state == "done":
+            told = self.folder.state()
+            self.news.put(self._figures(told.get("epoch", 0), told["metrics"], last=True) | {"done": True})
+
+    def _model(self, config: TrialConfig, state: dict[str, Any]) -> str:
+        """Train, or run a pipeline; gives the trained model."""
+        if (refused := state.get("refused")) is not None:
+            raise RunError(refused)
+        if isinstance(config, PipelineConfig):
+            from jobs.sweeps.trial_run import run_pipeline
+
+            return run_pipeline(config, self.folder, self.objective)
+        if self.taken is not None or in_one_process(config):
+            return self._train_here(self.taken.config(config, self.folder) if self.taken else config)
+        from jobs.sweeps.trial_run import train_with_workers
+
+        return train_with_workers(config, self.folder, self.objective, self._tell)
+
+    def _train_here(self, config: RunConfig) -> str:
+        from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
+
+        kind = kind_of(config)
+        self.folder.update(**kind.check(config, self.folder))
+        prepared = kind.ready(config, self.folder)
+        with scratch_folder() as scratch:
+            start = newest_checkpoint(self.folder, scratch) if newest_checkpoint_name(self.folder) else None
+            metrics = train_here(prepared, self.folder, self.objective, self._tell, start=start, threads=self.threads)
+        if metrics:  # none where the last epoch was there already
+            self.folder.update(metrics=metrics)
+        return export_model(config, self.folder, record=False)
+
+
+GIVEN = frozenset({"number", "root", "sweep", "objective", "threads", "pauses"})
+"""What Tune's config of a trial holds beside the searched values."""

@@ -1,0 +1,144 @@
+"""Training a sweep's trial in the process that is at hand, without workers to start; and its score after each epoch."""
+
+from __future__ import annotations
+
+__all__ = ["Scorer", "TrialStopped", "train_here"]
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attn.errors import RunError
+from attn.models.bundle import Bundle
+from attn.models.network import Network
+from attn.runs.evaluate import EvaluateConfig
+from attn.runs.sweep.config import Objective
+from attn.training.allocator import keep_freed_memory
+from attn.training.checkpoint import Position
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
+from attn.training.trainer import EpochRecord, Trainer
+from attn.training.world import World
+from jobs.runs.checkpoints import COMMITTED, newest_checkpoint_name
+from jobs.runs.run_folder import RunFolder
+from jobs.scoring.targets import ModelSubject
+from jobs.training.worker import RayReporter, accumulator_of
+
+OnEpoch = Callable[[int, dict[str, float], bool], None]
+"""Is told an epoch (from 1), its metrics, and whether it was the last one; may raise `TrialStopped`."""
+
+
+class TrialStopped(BaseException):
+    """Somebody wants the trial to end here; raised between two epochs."""
+
+
+class Scorer:
+    """The objective of a network while it is trained."""
+
+    def __init__(self, objective: Objective, config: RunConfig) -> None:
+        self.objective, self.config = objective, config
+
+    def __call__(self, record: EpochRecord, trainer: Trainer) -> dict[str, float]:
+        """The epoch's metrics and, where the objective asks for one, the scores of an evaluation of the network.
+
+        Raises:
+            RunError: None of them is the objective.
+        """
+        metrics = dict(record.metrics)
+        if not self.objective.of_epoch:
+            metrics |= self._evaluated(trainer)
+        if self.objective.metric not in metrics:
+            names = ", ".join(sorted(metrics))
+            raise RunError(f"objective.metric={self.objective.metric!r} is not among this run's figures: {names}")
+        return metrics
+
+    def _evaluated(self, trainer: Trainer) -> dict[str, float]:
+        config, network = self.config, trainer.parts.network
+        if not isinstance(config, TrainConfig) or not isinstance(network, Network):
+            raise RunError(
+                f"objective.metric={self.objective.metric!r} is a score of attention maps, which a {config.kind} run "
+                "has none of: use val/miou"
+            )
+        method, split = config.method.build(), self.objective.split or config.validation.split
+        data = config.data if split is None else config.data.model_copy(update={"split": split})
+        source = data.build()
+        bundle = Bundle(network, source.classes, config.input, method.map_kind, method.layers, Path(), method.layer)
+        asked = EvaluateConfig(data=data, input=config.input)
+        settled = {"layer": method.layer, "average_precision": config.validation.average_precision}
+        asked = asked.model_copy(update={"evaluation": asked.evaluation.model_copy(update=settled)})
+        training = network.training
+        network.expose(method.layer)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return ModelSubject(bundle, asked, {}, source).evaluate(lambda _: None).metrics()
+        finally:
+            network.train(training)
+
+
+class TrialReporter(RayReporter):
+    """Keeps a trial's records in its folder; commits its checkpoints by itself."""
+
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, loop: dict[str, Any], trainer: Trainer, score: Scorer, tell: OnEpoch
+    ) -> None:
+        super().__init__(config, trainer.world, loop, trainer)
+        self.channel.put = lambda record: None  # nobody follows a single trial
+        self.score, self.tell, self.pending = score, tell, (0, dict[str, float]())
+        self.epochs = trainer.epochs
+
+    def cancelled(self) -> bool:
+        return False  # a sweep ends its trials between two epochs
+
+    def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
+        record = EpochRecord(record.epoch, record.step, self.score(record, trainer), record.skipped)
+        self.pending = (record.epoch + 1, record.metrics)
+        super().epoch(record, trainer)
+
+    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
+        """Write and verify, then commit; the epoch is told once a restart can come back to it."""
+        name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
+        before = newest_checkpoint_name(self.folder)
+        self.publish()
+        self.upload(name, write)
+        self.folder.write(COMMITTED, json.dumps({"checkpoint": name}))
+        if self.accumulator is not None:
+            self.reported = (name, self.accumulator.version)
+        epoch, figures = self.pending
+        self.committed(position, figures if position.batch == 0 else {})
+        if before not in (None, name) and self.folder.is_local:
+            shutil.rmtree(self.folder.path(f"checkpoints/{before}"), ignore_errors=True)
+        if position.batch == 0:
+            self.tell(epoch, figures, epoch == self.epochs)
+
+
+def train_here(
+    config: RunConfig, folder: RunFolder, objective: Objective, tell: OnEpoch, *, start: Path | None, threads: int
+) -> dict[str, float]:
+    """Train in this process alone, to the last epoch.
+
+    Args:
+        tell: Is called after each epoch.
+        start: Folder of the checkpoint to go on from.
+
+    Returns:
+        The last epoch's metrics.
+
+    Raises:
+        TrainingStopped: The text says why.
+    """
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if config.cluster.device != "cpu" and torch.cuda.is_available() else "cpu")
+    world = World.current(device)
+    parts = world.together(lambda: config.build_parts(rank=0, world=1))
+    accumulator = world.together(lambda: accumulator_of(config, world, folder))
+    trainer = Trainer(config, world, parts, accumulator)
+    loop = {"run_id": folder.run_id, "tracking_run": folder.state().get("tracking_run")}
+    scorer = Scorer(objective, config)
+    reporter = world.together(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))
+    trainer.fit(reporter, start)
+    return reporter.pending[1]

@@ -1,0 +1,1 @@
+"""Training within a Ray worker, by kind of network."""

@@ -1,0 +1,163 @@
+"""Runs that train a segmentation network; see `jobs.training.kinds.Kind`."""
+
+from __future__ import annotations
+
+__all__ = ["CUES", "check", "cue_score", "map_source", "ready", "record_cues", "save"]
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from attn.data.source import Source, fingerprint
+from attn.errors import TrackingError
+from attn.evaluation.score import Protocol, Score
+from attn.models.bundle import Bundle
+from attn.segmentation.bundle import save_segmenter
+from attn.segmentation.config import SegmentConfig
+from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsConfig
+from attn.segmentation.make import CueReport, make_cues
+from attn.segmentation.map_sources import Locate, MapSource
+from attn.tracking import Tracker, attach
+from attn.training.run_parts import overlap_notices
+from jobs.runs.lifecycle import warned
+from jobs.runs.open_model import data_name, masks_name, open_model
+from jobs.runs.run_folder import RunFolder
+from jobs.training.notices import tell_notices
+
+CUES = "cues"
+"""Folder of a run's cues, within its own."""
+
+
+def check(config: SegmentConfig, folder: RunFolder) -> dict[str, Any]:
+    parts = config.build_parts(rank=0, world=config.cluster.workers)
+    notices = [*parts.network.notices, *overlap_notices(config, parts.source, parts.val_source)]
+    if isinstance(config.labels, CueLabels):
+        with map_source(config, config.labels) as maps:
+            next(iter(maps.read(parts.source)), None)  # maps and data belong together
+    tell_notices(notices)
+    return {"notices": notices}
+
+
+def ready(config: SegmentConfig, folder: RunFolder) -> SegmentConfig:
+    labels = make_labels(config, folder)
+    return config.model_copy(update={"labels": labels})
+
+
+def save(config: SegmentConfig, folder: RunFolder, shared: dict[str, Any], bundle: Path) -> None:
+    source = config.data.build()
+    info: dict[str, Any] = {
+        "run_id": folder.run_id,
+        "method": config.method.model_dump(mode="json"),
+        "labels": config.labels.model_dump(mode="json"),
+        "data": source.fingerprint(),
+    }
+    if folder.exists(f"{CUES}/{CUES_FILE}"):
+        info["cues"] = folder.read_json(f"{CUES}/{CUES_FILE}").get("digest")
+    save_segmenter(
+        bundle,
+        shared["model"],
+        model=config.model,
+        classes=tuple(shared.get("classes") or source.classes),
+        input=config.input,
+        inference=config.inference,
+        config_yaml=folder.read_text("config.yaml"),
+        info=info,
+    )
+
+
+def make_labels(config: SegmentConfig, folder: RunFolder) -> LabelsConfig:
+    """The labels that workers can read: those of the config or, where it asks for cues, cues made into the folder.
+
+    Cues that are there already, of the same maps, rule and saliency, are kept.
+    """
+    if not isinstance(config.labels, CueLabels):
+        return config.labels
+    place = FileLabels(path=folder.path(CUES))
+    with map_source(config, config.labels) as maps:
+        if folder.exists(f"{CUES}/{CUES_FILE}"):
+            made = folder.read_json(f"{CUES}/{CUES_FILE}")
+            if made.get("maps") == maps.description and made.get("rule") == config.labels.rule.model_dump(mode="json"):
+                return place
+        source = config.data.build()
+        report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
+    _record(config, folder, source, report)
+    return place
+
+
+@contextlib.contextmanager
+def map_source(config: SegmentConfig, labels: CueLabels) -> Generator[MapSource]:
+    """The maps that a run's cues are made of; a model that had to be fetched is removed afterwards."""
+    place = [f"root={config.root}", *([f"tracking.uri={config.tracking.uri}"] if config.tracking.uri else [])]
+    with contextlib.ExitStack() as stack:
+
+        def locate(name: str) -> Bundle:
+            return stack.enter_context(open_model(name, place))
+
+        find: Locate = locate
+        yield labels.maps.open(find)
+
+
+def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score | None:
+    """The cues' mean IoU, with all that it depends on; None where no image has a mask."""
+    quality = report.quality
+    if quality is None:
+        return None
+    names = ("background", *report.classes)
+    masked = [record for record in source.records if record.mask is not None]
+    protocol = Protocol(
+        source=data_name(config.data),
+        split=config.data.split,
+        images=report.masked,
+        fingerprint=fingerprint(source.classes, masked),
+        scored="cues",
+        map_kind=report.maps.get("map_kind"),
+        layer=report.maps.get("layer"),
+        masks=masks_name(config.data),
+        labels="given",
+        cue_rule={**report.rule, "saliency": report.saliency},
+        resize="none",
+    )
+    rows = quality.table(names)
+    return Score(
+        name="cue_miou",
+        value=quality.miou,
+        protocol=protocol,
+        per_class={row["class"]: row["iou"] for row in rows},
+        extras={"left_out": [row["class"] for row in rows if row["iou"] is None], **quality.figures()},
+    )
+
+
+def record_cues(tracker: Tracker, report: CueReport) -> None:
+    """Cues and their quality in a run's record."""
+    if report.quality is not None:
+        tracker.log_metrics({f"cues/{name}": value for name, value in report.quality.figures().items()}, 0)
+    tracker.set_tags({"attn.cues": report.digest, "attn.saliency": re.sub(r"\s+", " ", report.saliency)})
+    tracker.log_text(f"{CUES}.json", json.dumps(report.to_json(), indent=1))
+
+
+def describe_cues(report: CueReport) -> str:
+    """One line for a person."""
+    quality = report.quality
+    if quality is None:
+        return f"cues: {report.images} images, {report.labelled:.1%} of the pixels; no masks to hold them against"
+    return (
+        f"cues: {report.images} images; coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
+        f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; saliency {report.saliency}"
+    )
+
+
+def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: CueReport) -> None:
+    """Say what the cues are worth: on the terminal, in the run's folder and in its record."""
+    print(describe_cues(report), file=sys.stderr)
+    score = cue_score(config, source, report)
+    folder.update(cues={"digest": report.digest, **(report.quality.figures() if report.quality else {})})
+    if score is not None:
+        folder.write(f"{CUES}/score.json", score.to_json())
+    with warned("the cues could not be recorded", TrackingError):  # the run is worth more than its record
+        tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"), folder.uri)
+        record_cues(tracker, report)
+        tracker.flush()

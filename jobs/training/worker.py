@@ -1,0 +1,222 @@
+"""What a Ray Train worker does: the training loop, with checkpoints and records where Ray and MLflow want them."""
+
+from __future__ import annotations
+
+__all__ = ["RayReporter", "accumulator_of", "train_worker"]
+
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from attn import store as map_store
+from attn.data.names import file_stem
+from attn.data.shared_memory import check_shared_memory
+from attn.errors import AttnError, RunError
+from attn.memory import out_of_memory
+from attn.runs.kinds import read_config
+from attn.scratch import scratch_folder
+from attn.tracking import attach
+from attn.training.accumulation import Accumulator
+from attn.training.allocator import keep_freed_memory
+from attn.training.checkpoint import Position
+from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
+from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
+from attn.training.world import TrainingStopped, World
+from jobs.ray_cluster.merge_tasks import spread
+from jobs.ray_cluster.progress import Channel
+from jobs.runs.checkpoint_transfer import download_checkpoint, upload_checkpoint
+from jobs.runs.checkpoints import map_store_uri, newest_checkpoint_name
+from jobs.runs.run_folder import RunFolder
+from jobs.training.epoch_lines import read_epochs, write_epochs
+
+RECORD_SECONDS = 0.5
+
+
+def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
+    """Train this rank's share.
+
+    Args:
+        loop: `config` (YAML), `run_id`, `tracking_run`, `threads`.
+
+    Returns:
+        `metrics` of the last epoch, the `fault` that stopped the run, which a restart would meet again, or `cancelled`.
+    """
+    keep_freed_memory()
+    torch.set_num_threads(loop["threads"])
+    with contextlib.suppress(RuntimeError):  # may be set once per process only
+        torch.set_num_interop_threads(1)
+    config = read_config(loop["config"], "config.yaml")
+    world = World.current(ray.train.torch.get_device())
+    try:
+        hosts = world.gather(platform.node())
+        world.together(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
+        parts = world.together(lambda: config.build_parts(rank=world.rank, world=world.size))
+        accumulator = world.together(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
+        trainer = Trainer(config, world, parts, accumulator)
+        reporter = world.together(lambda: RayReporter(config, world, loop, trainer))
+        with _restored(world) as start:
+            metrics = trainer.fit(reporter, start)
+    except TrainingStopped as stopped:  # on every rank: any other error is one rank's, and Ray must end the others
+        return {"fault": str(stopped)}
+    except TrainingCancelled:
+        return {"cancelled": True}
+    except (MemoryError, RuntimeError) as error:
+        if (lacking := out_of_memory(error)) is None:
+            raise
+        if world.size > 1:  # the others wait for this one
+            raise lacking from error
+        return {"fault": str(lacking)}
+    return {"metrics": metrics}
+
+
+def _check_shared_memory(config: RunConfig, world: World, sharers: int) -> None:
+    images = config.training.batch_size // (world.size * config.training.accumulate_steps)
+    check_shared_memory(images, config.input.size, config.cluster.data_workers, sharers=sharers)
+
+
+def accumulator_of(config: RunConfig, world: World, folder: RunFolder) -> Accumulator | None:
+    """What puts the steps' maps into the run's store; None where it keeps none."""
+    if not isinstance(config, TrainConfig) or not config.store.accumulate:
+        return None
+    store = map_store.open(map_store_uri(config, folder))
+    return Accumulator(config.store, store, folder.run_id, world, config.training.epochs, spread)
+
+
+@contextlib.contextmanager
+def _restored(world: World) -> Iterator[Path | None]:
+    """The newest committed checkpoint as a local folder, or None at the start of a run."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        yield None
+        return
+    with scratch_folder() as folder:
+        yield world.together(lambda: download_checkpoint(checkpoint, folder))
+
+
+class RayReporter:
+    """Sends a run's records to the terminal, the run's folder and the tracking server; commits its checkpoints."""
+
+    def __init__(self, config: RunConfig, world: World, loop: dict[str, Any], trainer: Trainer) -> None:
+        self.config, self.world = config, world
+        self.folder = RunFolder(config.root, loop["run_id"])
+        self.channel = Channel(loop["run_id"])
+        tracking_run = loop["tracking_run"] if world.rank == 0 else None
+        self.tracker = attach(config.tracking, config.root, tracking_run, self.folder.uri)
+        count = config.tracking.preview_images
+        self.preview = trainer.parts.previewer(count) if world.rank == 0 and count else None
+        self.last_record, self.last_asked, self.steps, self.since = 0.0, 0.0, 0, time.monotonic()
+        self.accumulator = trainer.accumulator
+        self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
+        if world.rank == 0:
+            self.folder.update(attempts=self.folder.state().get("attempts", 0) + 1)
+
+    def step(self, record: StepRecord) -> None:
+        now = time.monotonic()
+        self.steps += 1
+        if self.last_record == 0.0:
+            self.channel.mark_under_way()
+        if now - self.last_record >= RECORD_SECONDS:
+            self.last_record = now
+            self.channel.put({"kind": "step", "at": time.time(), **asdict(record)})
+        if record.step % self.config.tracking.log_every_steps == 0:
+            self.tracker.log_metrics(
+                {f"step/{k}": v for k, v in record.losses.items()} | {"step/lr": record.lr}, record.step
+            )
+
+    def cancelled(self) -> bool:
+        now = time.monotonic()
+        if now - self.last_asked < RECORD_SECONDS:
+            return False
+        self.last_asked = now
+        return self.channel.asked_to_end()
+
+    def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
+        self.channel.put({"kind": "epoch", "epochs": trainer.epochs, **asdict(record)})
+        if record.skipped:
+            names = ", ".join(record.skipped[:5]) + (", ..." if len(record.skipped) > 5 else "")
+            self.channel.put({"kind": "text", "text": f"skipped {len(record.skipped)} broken images: {names}"})
+        self._keep(record, whole=self.steps == trainer.steps_per_epoch)
+        try:
+            self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
+            if self.preview is not None:
+                for image_id, picture in self.preview.draw():
+                    name = file_stem(image_id)
+                    self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
+                    self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
+        except AttnError as error:  # the run is worth more than its record
+            self.channel.put({"kind": "text", "text": f"tracking: {error}"})
+
+    def _keep(self, record: EpochRecord, *, whole: bool) -> None:
+        """One line an epoch in `metrics.jsonl`; an epoch that is done again after a restart replaces its line.
+
+        Args:
+            whole: All of it was made by this process, so that its time can be told.
+        """
+        now = time.monotonic()
+        seconds = {"seconds": round(now - self.since, 3)} if whole else {}
+        self.steps, self.since = 0, now
+        before = [line for line in read_epochs(self.folder) if line["epoch"] < record.epoch + 1]
+        line = {"epoch": record.epoch + 1, "step": record.step, **seconds, **record.metrics}
+        write_epochs(self.folder, [*before, line])
+
+    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
+        """Write, upload and verify on every rank; report only what is whole everywhere."""
+        context = ray.train.get_context()
+        storage = context.get_storage()
+        assert storage is not None, "Ray Train tells every worker where checkpoints belong"
+        name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
+        self.world.together(self.publish)
+        self.world.together(lambda: self.upload(name, write))
+        path = f"{storage.experiment_fs_path}/{name}"
+        ray.train.report(
+            {**metrics, "epoch": position.epoch, "step": position.step},
+            checkpoint=ray.train.Checkpoint(path, storage.storage_filesystem),
+            checkpoint_dir_name=name,
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
+        )
+        if self.accumulator is not None:
+            self.reported = (name, self.accumulator.version)
+        self.world.together(lambda: self.committed(position, metrics))
+
+    def publish(self) -> None:
+        """Let readers see the last checkpoint's version, if Ray Train has committed that: a report is no promise."""
+        if self.world.rank != 0 or self.accumulator is None or self.reported is None:
+            return
+        name, version = self.reported
+        if newest_checkpoint_name(self.folder) == name:
+            self.accumulator.publish(version)
+
+    def upload(self, name: str, write: Callable[[Path], None]) -> None:
+        """Write this rank's part of a checkpoint where it belongs.
+
+        Raises:
+            RunError: It did not arrive whole.
+        """
+        try:
+            with scratch_folder() as folder:
+                write(folder)
+                upload_checkpoint(folder, self.folder.path(f"checkpoints/{name}"))
+        except (OSError, RuntimeError, AttnError) as error:
+            where = self.folder.path("checkpoints")
+            raise RunError(f"checkpoint {name} could not be written to {where}: {error}") from error
+
+    def committed(self, position: Position, metrics: dict[str, float]) -> None:
+        """Note a checkpoint that a restart can come back to."""
+        if self.world.rank == 0:
+            self.folder.update(epoch=position.epoch, step=position.step, **({"metrics": metrics} if metrics else {}))
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self.tracker.flush()
+        except AttnError as error:  # the run is worth more than its record
+            self.channel.put({"kind": "text", "text": f"tracking: {error}"})

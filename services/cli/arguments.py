@@ -1,0 +1,106 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+__all__ = ["Address", "CoveredGroup", "DefaultGroup", "Group", "Overrides", "Recipe", "Root", "RunId", "Service"]
+
+import contextlib
+from collections.abc import Generator
+from typing import Annotated, Any, ClassVar
+
+import typer
+from typer.core import TyperGroup
+
+from attn.redaction import has_login, without_secrets
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """The recipes that a shell offers to complete a word to."""
+    from attn.runs.recipes import list_recipes
+
+    return [recipe.name for recipe in list_recipes() if recipe.name.startswith(incomplete)]
+
+
+def checked_root(root: str) -> str:
+    """A root without keys in it: it is shown, and saved with runs."""
+    if has_login(root):
+        raise typer.BadParameter("must hold no user, password or key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return root
+
+
+LONGEST_SENTENCE = 400
+
+Recipe = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name, or a YAML file.", autocompletion=recipe_names),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="a.b=value", help="Fields to change, e.g. data.split=val.", show_default=False),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Address of a Ray cluster, or 'auto'; without it Ray runs on this machine.", show_default=False),
+]
+Root = Annotated[str, typer.Option(help="Folder or s3:// prefix that holds the runs.", callback=checked_root)]
+RunId = Annotated[
+    str | None, typer.Option("--run-id", help="Name of the run; made up when left out.", show_default=False)
+]
+Service = Annotated[
+    str | None,
+    typer.Option(envvar="ATTN_SERVICE", show_envvar=True, help="URL of a jobs service.", show_default=False),
+]
+
+
+class Group(TyperGroup):
+    """Commands whose list tells the first sentence of each to its end, wrapped, where Typer cuts it at the line's."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        commands = ((name, self.commands[name]) for name in self.list_commands(ctx))
+        rows = [(name, command.get_short_help_str(LONGEST_SENTENCE)) for name, command in commands]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class CoveredGroup(Group):
+    """A program whose words on what is wrong with a command line repeat no password of it."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _covered():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _covered():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _covered() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        shown: Any = error  # Typer gives the class of its errors no public name
+        if isinstance(getattr(shown, "message", None), str) and hasattr(shown, "format_message"):
+            shown.message = without_secrets(shown.message)
+        raise
+
+
+class DefaultGroup(Group):
+    """A group whose first word may be left out.
+
+    Attributes:
+        default: The command that is run where the first word is none of the group's.
+    """
+
+    default: ClassVar[str]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The group's commands, and what the first word may be where the command is left out."""
+        command = self.commands[self.default]
+        inner = command.make_context(self.default, [], parent=ctx, resilient_parsing=True)
+        return [*super().shell_complete(ctx, incomplete), *command.params[0].shell_complete(inner, incomplete)]

@@ -1,0 +1,53 @@
+"""The command that draws several models' maps side by side."""
+
+from __future__ import annotations
+
+__all__ = ["compare"]
+
+from typing import Annotated
+
+import typer
+
+from services.cli.arguments import RunId
+from services.cli.command import Result, command
+from services.cli.tables import print_tree
+
+
+@command
+def compare(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL_OR_STORE... [a.b=value ...]",
+            help="What to draw, named as for `attn evaluate`; then fields to change, e.g. data.split=test panels=6.",
+            show_default=False,
+        ),
+    ],
+    titles: Annotated[
+        str | None,
+        typer.Option(help="What to call the rows, parted by commas; their names where left out.", show_default=False),
+    ] = None,
+    confusion: Annotated[
+        bool,
+        typer.Option(
+            "--confusion",
+            help="Draw each image's target and the class it is most easily mistaken for, at two layers, and score how "
+            "much of both is seen at the same places; map_kind=pixel for the other kind of map.",
+        ),
+    ] = False,
+    run_id: RunId = None,
+) -> Result:
+    """Draw the maps of several models on the same images, one row a model, beside the truth."""
+    from attn.errors import ConfigError, Fault
+    from jobs.compare import run
+
+    overrides = [text for text in targets if "=" in text]
+    models = [text for text in targets if "=" not in text]
+    names = models if titles is None else [title.strip() for title in titles.split(",")]
+    if len(names) != len(models):
+        raise ConfigError([Fault("--titles", f"{len(names)} titles for {len(models)} models", "give one for each")])
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        hint = "give each row a title of its own, e.g. --titles before,after"
+        raise ConfigError([Fault("--titles", f"several rows would be called {', '.join(twice)}", hint)])
+    result = run(dict(zip(names, models, strict=True)), overrides, confusion=confusion, run_id=run_id)
+    return Result(result, lambda console: print_tree(console, result))

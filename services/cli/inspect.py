@@ -1,0 +1,116 @@
+"""Commands that check and show, and start nothing."""
+
+from __future__ import annotations
+
+__all__ = ["check_data", "show_recipe", "show_recipes", "validate"]
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.arguments import Overrides, Recipe
+from services.cli.command import FAILED, Result, command
+from services.cli.tables import print_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attn.data.check import Report
+
+
+@command
+def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
+    """Check a config and print it with every field written out."""
+    from attn.config.resolve import dump_config
+    from attn.runs.recipes import load_any_config
+    from attn.runs.sweep.config import SweepConfig
+    from attn.training.inputs import check_inputs
+
+    config = load_any_config(recipe, overrides or [])
+    if not isinstance(config, SweepConfig):  # whose trials were checked as it was read
+        check_inputs(config)
+    return Result(
+        {"valid": True, "config": config.model_dump(mode="json")},
+        lambda console: console.print(dump_config(config), end="", markup=False),
+    )
+
+
+@command
+def show_recipes(context: typer.Context) -> Result | None:
+    """List the recipes, or show one."""
+    if context.invoked_subcommand is not None:
+        return None
+    from attn.runs.recipes import list_recipes
+
+    recipes = list_recipes()
+
+    def show(console: Console) -> None:
+        print_rows(console, [(recipe.name, recipe.summary) for recipe in recipes])
+        console.print("\n`attn recipes show NAME` prints one, and above it the command that runs it.")
+
+    return Result({"recipes": [{"name": recipe.name, "summary": recipe.summary} for recipe in recipes]}, show)
+
+
+@command
+def show_recipe(name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name.")]) -> Result:
+    """Print one recipe, with what it says about itself."""
+    from attn.runs.recipes import find_recipe
+
+    recipe = find_recipe(name)
+    return Result(
+        {"name": recipe.name, "summary": recipe.summary, "text": recipe.text},
+        lambda console: console.print(recipe.text, end="", markup=False),
+    )
+
+
+@command
+def check_data(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE_OR_FILE", help="Whose data to check; or give data.* alone.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+) -> Result:
+    """Read every image and label of a split, and list what is wrong with each file.
+
+    With a recipe, all splits that its run reads are checked, and images that it trains on and validates on are listed.
+
+    For example: attn data check data.source=voc data.root=VOC2012 data.split=val
+    """
+    reports = _reports(recipe, overrides or [])
+    first, ok = next(iter(reports.values())), all(report.ok for report in reports.values())
+
+    def show(console: Console) -> None:
+        for field, report in reports.items():
+            console.print(f"{field}: {report}", markup=False)
+
+    return Result(
+        first.to_json() | {"ok": ok, "splits": {field: report.to_json() for field, report in reports.items()}},
+        show,
+        status=0 if ok else FAILED,
+    )
+
+
+def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
+    """What is wrong with each split, by the field that names it."""
+    if recipe is not None and "=" not in recipe:
+        from attn.errors import ConfigError
+        from attn.runs.recipes import load_any_config
+        from attn.training.data_check import check_run
+        from attn.training.run_config import RunConfig
+        from attn.training.train_config import TrainConfig
+
+        config = load_any_config(recipe, overrides)
+        if not isinstance(config, RunConfig):
+            raise ConfigError(
+                f"{recipe} is of kind {config.kind} and has no data of its own: name the recipe that it runs"
+            )
+        second = config.method.companion if isinstance(config, TrainConfig) else None
+        return check_run(config, second.source if second else None)
+    from attn.config.resolve import resolve
+    from attn.data.check import check_config
+    from attn.runs.data import DataConfig
+
+    given = [*([recipe] if recipe else []), *overrides]
+    data = resolve(DataConfig, "", "command line", given).data
+    return {f"data.split={data.split}": check_config(data)}

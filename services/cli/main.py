@@ -1,0 +1,130 @@
+"""`attn`: the program."""
+
+from __future__ import annotations
+
+__all__ = ["app", "main"]
+
+from typing import Annotated
+
+import typer
+
+from attn import __version__
+from attn.proxies import spare_loopback
+from services.cli import (
+    compare,
+    doctor,
+    inspect,
+    jobs,
+    models,
+    pipeline,
+    predict,
+    repro,
+    runs,
+    segment,
+    serve,
+    store,
+    sweep,
+)
+from services.cli.arguments import CoveredGroup, Group
+from services.cli.terminal import spell_what_is_lacking
+
+app = typer.Typer(
+    name="attn",
+    cls=CoveredGroup,
+    help="Train image classifiers by what they look at, and score their attention maps.",
+    epilog="Exit status: 0 done, 1 failed, 2 bad configuration, 3 cancelled, 4 lost contact.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawing the help by Rich would double its time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"attn {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    pass
+
+
+app.command()(runs.train)
+app.command()(runs.resume)
+app.command()(pipeline.pipeline)
+app.command()(runs.evaluate)
+app.command()(compare.compare)
+app.command()(runs.maps)
+app.command()(runs.ls)
+app.command()(predict.predict)
+app.command()(repro.repro)
+app.command()(repro.diff)
+app.command()(inspect.validate)
+app.command()(doctor.doctor)
+app.command()(serve.serve)
+app.command()(jobs.submit)
+app.command()(jobs.status)
+app.command()(jobs.logs)
+app.command()(jobs.cancel)
+
+recipes = typer.Typer(cls=Group, no_args_is_help=False)
+recipes.callback(invoke_without_command=True)(inspect.show_recipes)
+recipes.command("show")(inspect.show_recipe)
+app.add_typer(recipes, name="recipes")
+
+segmentation = typer.Typer(
+    cls=segment.TrainByDefault,
+    help="Train a segmentation network: attn segment RECIPE_OR_FILE [a.b=value]. Or one of these:",
+    no_args_is_help=True,
+)
+segmentation.command("train")(segment.train)
+segmentation.command("cues")(segment.cues)
+segmentation.command("predict")(segment.predict)
+app.add_typer(segmentation, name="segment")
+
+sweeps = typer.Typer(
+    cls=sweep.RunByDefault,
+    help="Search over the fields of a config: attn sweep RECIPE_OR_FILE [a.b=value]. Or one of these:",
+    no_args_is_help=True,
+)
+sweeps.command("run")(sweep.run)
+sweeps.command("resume")(sweep.resume)
+app.add_typer(sweeps, name="sweep")
+app.command()(sweep.plan)
+
+registry = typer.Typer(
+    cls=Group, help="Trained models: list them, get them, promote them, export them.", no_args_is_help=True
+)
+registry.command("ls")(models.ls)
+registry.command("show")(models.show)
+registry.command("get")(models.get)
+registry.command("promote")(models.promote)
+registry.command("export")(models.export)
+app.add_typer(registry, name="models")
+
+data = typer.Typer(cls=Group, help="Look at data sets.", no_args_is_help=True)
+data.command("check")(inspect.check_data)
+data.callback()(lambda: None)
+app.add_typer(data, name="data")
+
+maps = typer.Typer(cls=Group, help="Look at map stores, check them and clean them up.", no_args_is_help=True)
+maps.command("show")(store.show)
+maps.command("verify")(store.verify)
+maps.command("gc")(store.gc)
+maps.command("export")(store.export)
+maps.command("growth")(store.growth)
+app.add_typer(maps, name="store")
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    spell_what_is_lacking()
+    spare_loopback()
+    app()

@@ -1,0 +1,49 @@
+"""The command that runs everything from training to the segmentation network's scores."""
+
+from __future__ import annotations
+
+__all__ = ["pipeline"]
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.arguments import Address, Overrides, Recipe
+from services.cli.command import Result, command
+from services.cli.tables import print_rows, print_tree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command
+def pipeline(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STAGE", help="Run this stage and all after it again.", show_default=False),
+    ] = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run-id", help="Name of the pipeline; the recipe's when left out.", show_default=False),
+    ] = None,
+    address: Address = None,
+) -> Result:
+    """Train, make maps, cues and a segmentation network, and score it; what is done already is not done again."""
+    from attn.runs.pipeline import load_pipeline
+    from jobs.pipeline import run
+
+    config = load_pipeline(recipe, overrides or [])
+    data = run(config, run_id=run_id or Path(recipe).stem, start=start, address=address)
+
+    def show(console: Console) -> None:
+        rows = [
+            (name, stage["run_id"], "reused" if stage["reused"] else f"{stage['seconds']:.0f} s")
+            for name, stage in data["stages"].items()
+        ]
+        print_rows(console, rows)
+        print_tree(console, {name: data[name] for name in ("scores", "model", "masks", "folder")})
+
+    return Result(data, show)

@@ -1,0 +1,97 @@
+"""Commands that repeat a run, and compare two."""
+
+from __future__ import annotations
+
+__all__ = ["diff", "repro"]
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.arguments import Root
+from services.cli.command import Result, command
+from services.cli.models import print_pairs
+from services.cli.tables import print_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LONGEST = 60
+
+
+@command
+def repro(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it, or its folder.")],
+    root: Root = "runs",
+    to: Annotated[str | None, typer.Option(help="Folder; repro-RUN when left out.", show_default=False)] = None,
+) -> Result:
+    """Write all that is needed to run a run again: config, pins, commit and changes, data fingerprint, command."""
+    from jobs.repro import run as write
+
+    data = write(run, root=root, to=to)
+
+    def show(console: Console) -> None:
+        console.print(f"{data['folder']}: {', '.join(data['files'])}", markup=False)
+        for note in data["notes"]:
+            console.print(note, markup=False)
+
+    return Result(data, show)
+
+
+@command
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="Name of a run, or its folder.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run to hold against it.")],
+    root: Root = "runs",
+) -> Result:
+    """Compare two runs: config, data, code, environment, metrics, and scores of equal protocols."""
+    from jobs.difference import run
+
+    data = run(a, b, root=root)
+
+    def show(console: Console) -> None:
+        _print_differences(console, "config", data["config"])
+        for name in ("data", "code", "weights"):
+            _print_same(console, name, data[name])
+        _print_differences(console, "environment", data["environment"])
+        _print_differences(console, "packages", data["packages"])
+        _print_metrics(console, data["metrics"], data["why_not"])
+        pairs = data["scores"]
+        if pairs["compared"] or pairs["not_compared"]:
+            console.print("scores of evaluations")
+            print_pairs(console, pairs)
+
+    return Result(data, show)
+
+
+def _print_differences(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    console.print(title if rows else f"{title}: the same", markup=False)
+    if rows:
+        print_rows(console, [(f"  {row['field']}", _short(row["a"]), _short(row["b"])) for row in rows])
+
+
+def _print_same(console: Console, title: str, found: dict[str, Any]) -> None:
+    words = {True: "the same", False: "different", None: "not known of both"}[found["same"]]
+    both = "" if found["same"] else f": {_short(found['a'])} and {_short(found['b'])}"
+    console.print(f"{title}: {words}{both}", markup=False)
+
+
+def _print_metrics(console: Console, rows: list[dict[str, Any]], why: list[str]) -> None:
+    if not rows:
+        return
+    console.print("metrics of the last epoch" + (", not compared since they were measured differently:" if why else ""))
+    for reason in why:
+        console.print(f"  {reason}", markup=False)
+    print_rows(
+        console,
+        [(f"  {row['name']}", _figure(row["a"]), _figure(row["b"]), _figure(row["difference"], "+")) for row in rows],
+    )
+
+
+def _figure(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.4f}"
+
+
+def _short(value: object) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

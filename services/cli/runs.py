@@ -1,0 +1,117 @@
+"""Commands that start, continue, score and list runs."""
+
+from __future__ import annotations
+
+__all__ = ["evaluate", "ls", "maps", "resume", "train"]
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.arguments import Address, Overrides, Recipe, Root, RunId, Service
+from services.cli.command import Result, command
+from services.cli.tables import moment, print_rows, print_tree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command
+def train(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    run_id: RunId = None,
+    address: Address = None,
+) -> Result:
+    """Train a network; all that the run makes is in its folder."""
+    from attn.runs.recipes import load_config
+    from attn.training.train_config import TrainConfig
+    from jobs.train import run
+
+    config = load_config(TrainConfig, recipe, overrides or [])
+    return _result(run(config, run_id=run_id, address=address))
+
+
+@command
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it.")],
+    root: Root = "runs",
+    address: Address = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With a service: return when the job has ended.")] = False,
+    service: Service = None,
+) -> Result:
+    """Continue a run of any kind from where it stopped: here, or with --service as that service's job."""
+    if service:
+        from services.cli.jobs import resume_there
+
+        return resume_there(run, root, service, wait)
+    from jobs.resume import resume as go_on
+
+    return _result(go_on(run, root=root, address=address))
+
+
+@command
+def evaluate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL_OR_STORE",
+            help="A trained model's folder, a run's name, or NAME@ALIAS of the registry; "
+            "or the place of a map store, with @VERSION behind it or the newest.",
+        ),
+    ],
+    overrides: Overrides = None,
+    run_id: RunId = None,
+) -> Result:
+    """Score a trained model and its maps, or the maps of a map store, on any data."""
+    from jobs.evaluate import run, table
+
+    result = run(target, overrides or [], run_id=run_id)
+    return Result(result, lambda console: console.print(table(result)))
+
+
+@command
+def maps(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A trained model's folder, a run's name, or NAME@ALIAS of the registry."),
+    ],
+    overrides: Overrides = None,
+    run_id: RunId = None,
+    address: Address = None,
+) -> Result:
+    """Write a trained model's attention maps for any data, into a map store or as PNGs (output.kind=png)."""
+    from jobs.maps import run
+
+    return _result(run(model, overrides or [], run_id=run_id, address=address))
+
+
+@command
+def ls(root: Root = "runs", service: Service = None) -> Result:
+    """List the runs under a folder, or the jobs of a service, newest first."""
+    if service:
+        from services.cli.jobs import list_there
+
+        runs = list_there(root, service)
+    else:
+        from jobs.runs.listing import list_runs
+
+        runs = list_runs(root)
+
+    def show(console: Console) -> None:
+        if not runs:
+            console.print(f"no runs under {root}", markup=False)
+        print_rows(
+            console, [(run["id"], run.get("state") or "", moment(run.get("started")), _broken(run)) for run in runs]
+        )
+
+    return Result({"runs": runs}, show)
+
+
+def _broken(run: dict[str, Any]) -> str:
+    """Why a run, or the run of a job, cannot be read."""
+    return (run.get("error") if run.get("state") == "broken" else run.get("broken")) or ""
+
+
+def _result(data: dict[str, Any]) -> Result:
+    return Result(data, lambda console: print_tree(console, data))

@@ -1,0 +1,83 @@
+"""Commands of segmentation: train a network, look at its cues before, and make masks with it after."""
+
+from __future__ import annotations
+
+__all__ = ["TrainByDefault", "cues", "predict", "train"]
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, RunId
+from services.cli.command import Result, command
+from services.cli.tables import print_tree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class TrainByDefault(DefaultGroup):
+    """`attn segment RECIPE` trains."""
+
+    default = "train"
+
+
+@command
+def train(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
+    """Train a segmentation network; all that the run makes is in its folder."""
+    from attn.runs.recipes import load_config
+    from attn.segmentation.config import SegmentConfig
+    from jobs.segment import run
+
+    data = run(load_config(SegmentConfig, recipe, overrides or []), run_id=run_id, address=address)
+    return Result(data, lambda console: print_tree(console, data))
+
+
+@command
+def cues(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also try a grid of thresholds.")] = False,
+    run_id: RunId = None,
+) -> Result:
+    """Make the cues that a recipe's network would learn from, and say how good they are."""
+    from attn.runs.recipes import load_config
+    from attn.segmentation.config import SegmentConfig
+    from jobs.cues import run, table
+
+    data = run(load_config(SegmentConfig, recipe, overrides or []), sweep=sweep, run_id=run_id)
+
+    def show(console: Console) -> None:
+        if data["score"] is not None:
+            console.print(table(data))
+        print_tree(console, {"folder": data["folder"], "saliency": data["report"]["saliency"]} | data.get("best", {}))
+
+    return Result(data, show)
+
+
+@command
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A trained network's folder, a run's name, or NAME@ALIAS of the registry."
+        ),
+    ],
+    overrides: Overrides = None,
+    voc_submission: Annotated[
+        bool, typer.Option("--voc-submission", help="Write the masks as VOC's evaluation server wants them.")
+    ] = False,
+    run_id: RunId = None,
+    address: Address = None,
+) -> Result:
+    """Make masks of any data with a trained network, and score them."""
+    from jobs.segment_predict import run, table
+
+    data = run(model, overrides or [], voc_submission=voc_submission, run_id=run_id, address=address)
+
+    def show(console: Console) -> None:
+        if data["scores"]:
+            console.print(table(data))
+        console.print(f"masks: {data['submission'] or data['masks'] or 'not kept'}", markup=False)
+
+    return Result(data, show)

@@ -1,0 +1,178 @@
+"""Commands that look at map stores, check them, clean them up and hand maps to other programs."""
+
+from __future__ import annotations
+
+__all__ = ["export", "gc", "growth", "show", "verify"]
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.arguments import Overrides
+from services.cli.command import FAILED, Result, command
+from services.cli.tables import print_rows, print_tree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attn.store import MapStore
+
+Uri = Annotated[str, typer.Argument(metavar="URI", help="Folder or s3://bucket/prefix of a map store.")]
+Version = Annotated[int | None, typer.Option(help="Which version; the newest when left out.", show_default=False)]
+Run = Annotated[str | None, typer.Option(help="Of which run the newest is meant.", show_default=False)]
+
+
+@command
+def show(uri: Uri) -> Result:
+    """Print what a map store holds: its rows, runs and versions."""
+    from attn.store import open
+
+    data = _describe(open(uri))
+
+    def show_it(console: Console) -> None:
+        grid = "×".join(map(str, data["grid"]))
+        console.print(f"{data['rows']} rows of {data['images']} images, grid {grid}, fusion {data['fusion']}")
+        if not data["writable"]:
+            console.print(f"format {data['format']}: to be read only; what crops did not see counted as 0 in its means")
+        lines: list[tuple[str, ...]] = [
+            ("version", "run", "parent", "epoch", "accepted", "fallback", "pending", "size", "")
+        ]
+        for item in data["versions"]:
+            marks = [
+                *item["heads"],
+                *(f"tag {name}" for name in item["tags"]),
+                *([] if item["live"] else ["abandoned"]),
+            ]
+            numbers = (item[name] for name in ("parent", "epoch", "accepted", "fallback", "pending"))
+            size = f"{item['bytes'] / 2**20:.1f} MiB"
+            lines.append((str(item["version"]), item["run"], *map(str, numbers), size, ", ".join(marks)))
+        if len(lines) > 1:
+            print_rows(console, lines)
+        else:
+            console.print("no version yet")
+
+    return Result(data, show_it)
+
+
+def _describe(store: MapStore) -> dict[str, Any]:
+    definition = store.definition
+    heads = {run: store.head(run) for run in store.runs}
+    tags = store.tags
+    versions: list[dict[str, Any]] = []
+    for manifest, live in store.history():
+        versions.append(
+            {
+                "version": manifest.version,
+                "run": manifest.run,
+                "parent": manifest.parent,
+                "epoch": manifest.epoch,
+                "session": manifest.fence,
+                "created": manifest.created,
+                "accepted": manifest.accepted,
+                "fallback": manifest.fallback,
+                "coverage": manifest.accepted / definition.rows,
+                "pending": sum(ref.rows for ref in manifest.pending),
+                "merged": manifest.merged,
+                "bytes": manifest.size,
+                "live": live,
+                "heads": [_head(run, manifest.run) for run, head in heads.items() if head == manifest.version],
+                "tags": [name for name, version in tags.items() if version == manifest.version],
+                "about": manifest.about,
+            }
+        )
+    return {
+        "uri": store.uri,
+        "rows": definition.rows,
+        "images": definition.images,
+        "grid": list(definition.grid),
+        "fusion": definition.fusion,
+        "format": definition.format,
+        "writable": definition.is_writable,
+        "classes": list(definition.classes),
+        "fingerprint": definition.fingerprint,
+        "rows_per_shard": definition.rows_per_shard,
+        "versions": versions,
+    }
+
+
+def _head(run: str, of_run: str) -> str:
+    return "head" if run == of_run else f"head of {run}"
+
+
+@command
+def growth(uri: Uri, overrides: Overrides = None) -> Result:
+    """Draw how the maps of a few images grew over the epochs of a run.
+
+    The data is that of the run in whose folder the store lies, or data.* are given; images=[...] says which images.
+    """
+    from jobs.growth import run
+
+    data = run(uri, overrides or [])
+    return Result(data, lambda console: print_tree(console, data))
+
+
+@command
+def verify(uri: Uri) -> Result:
+    """Read all of a map store, check every hash and count, and list all that is wrong."""
+    from attn.store import open
+
+    report = open(uri).verify()
+    data = {
+        "ok": report.ok,
+        "versions": report.versions,
+        "objects": report.objects,
+        "bytes": report.size,
+        "faults": report.faults,
+    }
+
+    def show_it(console: Console) -> None:
+        for fault in report.faults:
+            console.print(fault, markup=False)
+        read = f"{report.versions} versions, {report.objects} objects, {report.size / 2**20:.1f} MiB read"
+        console.print(f"{read}: " + ("all is well" if report.ok else f"{len(report.faults)} faults"))
+
+    return Result(data, show_it, status=0 if report.ok else FAILED)
+
+
+@command
+def gc(
+    uri: Uri,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; without, say only what would go.")] = False,
+    keep: Annotated[int, typer.Option(min=1, help="How many of each run's newest versions stay at least.")] = 2,
+) -> Result:
+    """Find what no head, tag or newest version needs; never anything younger than a day."""
+    from attn.store import open
+
+    found = open(uri).gc(dry_run=not delete, keep=keep)
+    data = {
+        "dry_run": found.dry_run,
+        "versions": list(found.versions),
+        "kept": list(found.kept),
+        "objects": list(found.keys),
+        "bytes": found.size,
+    }
+
+    def show_it(console: Console) -> None:
+        versions = f"versions {', '.join(map(str, found.versions))}" if found.versions else "no version"
+        verb = "would go; --delete removes them" if found.dry_run else "removed"
+        console.print(f"{versions}, {len(found.keys)} objects, {found.size / 2**20:.1f} MiB {verb}")
+
+    return Result(data, show_it)
+
+
+@command
+def export(
+    uri: Uri,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A folder for PNGs, or a file.")],
+    form: Annotated[str, typer.Option("--format", help="png, npz or parquet.")] = "png",
+    version: Version = None,
+    run: Run = None,
+) -> Result:
+    """Write a version's maps: one PNG per image and class, one NPZ, or one Parquet file."""
+    from attn.store import open
+
+    store = open(uri)
+    manifest = store.at(version, run=run).manifest
+    count = store.export(target, form=form, version=manifest.version, run=manifest.run or None)
+    data = {"maps": count, "version": manifest.version, "format": form, "target": target}
+    return Result(data, lambda console: console.print(f"{count} maps of version {manifest.version} in {target}"))
