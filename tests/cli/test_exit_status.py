@@ -98,7 +98,7 @@ def test_wrong_usage_ends_with_2(attn: Any) -> None:
 def test_the_overrides_and_options_reach_the_job(attn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def evaluate(model: str, overrides: list[str]) -> dict[str, Any]:
+    def evaluate(model: str, overrides: list[str], *, run_id: str | None) -> dict[str, Any]:
         seen.update(model=model, overrides=overrides)
         return {}
 

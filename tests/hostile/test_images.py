@@ -178,5 +178,5 @@ def test_a_mask_is_made_map_by_map_as_of_all_maps_at_once() -> None:
     stack = np.stack([np.full((9, 11), 0.5, np.float32), *values])
     expected = np.array([0, 1, 3, 5])[stack.argmax(0)]
     np.testing.assert_array_equal(
-        mask_of_maps(dict(zip((0, 2, 4), values, strict=True)), (9, 11), threshold=0.5), expected
+        mask_of_maps(dict(zip((1, 3, 5), values, strict=True)), (9, 11), threshold=0.5), expected
     )

@@ -76,6 +76,11 @@ objective: {metric: train/loss, mode: min}
 scheduler: {name: fifo}
 """
 SECONDS = 60.0
+PRELOADED = (
+    "tests.jobs.lifecycles", "mlflow", "sklearn.metrics", "sqlalchemy", "sympy", "matplotlib.figure",
+    "PIL.JpegImagePlugin", "attn.tracking.kept_tracker", "attn.registry.mlflow_registry", "attn.registry.mlflow_model",
+)  # fmt: skip
+"""What the commands import: once, and not in each of their processes."""
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -142,7 +147,7 @@ class Started:
 
 @pytest.fixture(scope="module", autouse=True)
 def processes() -> None:
-    CONTEXT.set_forkserver_preload(["tests.jobs.lifecycles", "mlflow"])
+    CONTEXT.set_forkserver_preload([*PRELOADED])
 
 
 @pytest.fixture
