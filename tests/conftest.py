@@ -43,6 +43,7 @@ LONGEST_FIRST = (
     "jobs/test_segment.py",
     "test_distribution.py",
     "jobs/test_accumulation.py",
+    "jobs/test_lifecycle.py",
     "jobs/test_pipeline.py",
     "hostile/test_api_schema.py",
     "hostile/test_stores.py",
