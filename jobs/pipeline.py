@@ -6,19 +6,17 @@ other inputs is another run, and one that was interrupted is found again and gon
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_ID", "config_of", "resume", "run"]
+__all__ = ["LONGEST_ID", "resume", "run"]
 
 import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Generator
 from typing import Any
 
 from rich.console import Console
 
 from attn.config.document import read_document
-from attn.config.resolve import dump_config
 from attn.data.classes import check_classes
 from attn.data.content import Part, content
 from attn.data.source import Source, SourceConfig
@@ -30,7 +28,7 @@ from attn.tracking import children_of
 from attn.training.inputs import check_inputs
 from attn.training.run_parts import overlap_notices
 from jobs.ray_cluster.session import ray_session
-from jobs.runs.lifecycle import LiveRun, begin_run, claim, continue_run, warned
+from jobs.runs.lifecycle import LiveRun, begin_or_continue, claim, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.stages import Stage, Work, intact, stages_of
 
@@ -79,7 +77,15 @@ def run(
     if start is not None:
         names = list(stages)
         again = names[names.index(start) :]
-    with _live(config, folder, state, data.of(config.data).fingerprint(), again) as live:
+    with begin_or_continue(
+        "pipeline",
+        config,
+        folder,
+        recorded=config,
+        data=data.of(config.data).fingerprint(),
+        fields={"again": again},
+        kept=("attempts", "stages"),
+    ) as live:
         pipeline = _Pipeline(config, live, attempts, again, data, address, of_others)
         with children_of(live.tracking_run):
             pipeline.run(stages)
@@ -260,29 +266,6 @@ def _claimed(folder: RunFolder) -> dict[str, Any]:
             f"run id {folder.run_id!r} is too long for a pipeline, whose stages add to it: {LONGEST_ID} at most"
         )
     return claim(folder, "pipeline", again=True)
-
-
-@contextlib.contextmanager
-def _live(
-    config: PipelineConfig, folder: RunFolder, state: dict[str, Any], data: str, again: list[str]
-) -> Generator[LiveRun]:
-    """Keep the config; the record goes on where it is the same, and is a new one where it is another."""
-    text = config_of(config, folder)
-    if state and folder.exists("config.yaml") and folder.read_text("config.yaml") == text:
-        with continue_run(config, folder, fields={"again": again}) as live:
-            yield live
-        return
-    kept = {name: state[name] for name in ("attempts", "stages") if name in state}
-    fields = {**kept, "again": again}
-    with begin_run("pipeline", config, folder, recorded=config, text=text, data=data, fields=fields) as live:
-        yield live
-
-
-def config_of(config: PipelineConfig, folder: RunFolder) -> str:
-    """A pipeline's config as it is kept in its folder; while it stays the same, the record is gone on with."""
-    return dump_config(
-        config, f"The resolved config of the pipeline {folder.run_id}; `attn pipeline` on this file repeats it."
-    )
 
 
 def _scores(made: dict[str, dict[str, Any]]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from attn.config.base import is_remote
 from attn.config.document import read_document
 from attn.errors import AttnError, RunError
 from attn.files import transfer
+from attn.runs.table import KINDS
 from jobs.runs.provenance import CHANGES, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
 
@@ -85,7 +86,7 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
     notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
     kind = state.get("kind", "train")
     command = ["attn", kind, "config.yaml"]
-    if kind in ("train", "segment"):
+    if kind in KINDS and KINDS[kind].trains:
         command += ["--run-id", f"{folder.run_id}-again"]
         if (config.get("tracking") or {}).get("register_as"):
             command += ["tracking.register_as=null", "tracking.alias=null"]  # a repetition is no new champion

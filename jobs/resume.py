@@ -7,8 +7,9 @@ __all__ = ["resume"]
 from collections.abc import Callable
 from typing import Any
 
+from attn.runs.table import KINDS, job_of
 from attn.tracking import send_kept
-from jobs import compare, cues, evaluate, maps, pipeline, segment, segment_predict, sweep, train
+from jobs import compare, cues, evaluate, maps, segment_predict
 from jobs.runs.lifecycle import check_ended, resolved_overrides, warned
 from jobs.runs.open_model import model_place
 from jobs.runs.run_folder import RunFolder
@@ -38,14 +39,8 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     folder = RunFolder.of(run, root)
     state = folder.state()
     kind = str(state.get("kind"))
-    if kind == "pipeline":
-        return pipeline.resume(run, root=root, address=address)
-    if kind == "sweep":
-        return sweep.resume(run, root=root, address=address)
-    if kind == "segment":
-        return segment.resume(run, root=root, address=address)
     if kind not in REPEATED:
-        return train.resume(run, root=root, address=address)
+        return job_of(kind if kind in KINDS else "train").resume(run, root=root, address=address)
     if state.get("state") != "done":
         check_ended(folder, state)
         return REPEATED[kind](folder, address)

@@ -18,7 +18,6 @@ from typing import Any
 
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, RunError
-from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.config import Pbt
 from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
@@ -192,13 +191,7 @@ class _Sweep:
         if (parent := self.folder.state().get("tracking_run")) is not None:
             tags["mlflow.parentRunId"] = parent
         tracking_run = create_run(config.tracking, folder.root, folder.run_id, config, tags=tags)
-        if isinstance(config, PipelineConfig):
-            from jobs.pipeline import config_of
-
-            text = config_of(config, folder)
-        else:
-            text = dump_config(config, f"Trial {number} of sweep {self.folder.run_id}.")
-        folder.write("config.yaml", text)
+        folder.write("config.yaml", dump_config(config, f"Trial {number} of sweep {self.folder.run_id}."))
         folder.update(kind=config.kind, state="waiting", number=number, values=point, tracking_run=tracking_run)
         if fault is not None:
             folder.update(refused=str(fault))

@@ -23,12 +23,12 @@ from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
 from attn.files.transfer import exists
 from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
-from attn.runs.kinds import KINDS, read_config, require_kind
+from attn.runs.kinds import read_run, require_kind
 from attn.runs.maps import MapsConfig
-from attn.runs.pipeline import read_pipeline
 from attn.runs.recipes import recipe_text
 from attn.runs.sweep import SweepConfig
-from attn.runs.sweep.load import read_sweep, trial_config
+from attn.runs.sweep.load import trial_config
+from attn.runs.table import KINDS
 from attn.training.run_config import RunConfig
 from jobs.pipeline import LONGEST_ID as PIPELINE_ID
 from jobs.runs.open_model import model_place, scored_data
@@ -75,13 +75,7 @@ def load(submission: Submission, root: str) -> Any:
     text, name = _text(submission)
     require_kind(read_document(text, name), [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
     overrides = [*submission.overrides, f"root={root}"]
-    match submission.kind:
-        case "pipeline":
-            return read_pipeline(text, name, overrides, find=recipe_text)
-        case "sweep":
-            return read_sweep(text, name, overrides, find=recipe_text)
-        case _:
-            return read_config(text, name, overrides)
+    return read_run(text, name, overrides, find=recipe_text)
 
 
 def _text(submission: Submission) -> tuple[str, str]:

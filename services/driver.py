@@ -12,7 +12,7 @@ from typing import Any
 from attn.errors import AttnError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
-from attn.runs.kinds import KINDS
+from attn.runs.table import KINDS, job_of
 from services.redaction import cover_streams, masked
 from services.submission import Submission
 
@@ -73,22 +73,9 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
 def _begin(job: Submission, root: str) -> dict[str, Any]:
     from services.admission import load
 
-    if job.kind == "segment":
-        from jobs import segment
-
-        return segment.run(load(job, root), run_id=job.id, address=job.address)
-    if job.kind == "train":
-        from jobs import train
-
-        return train.run(load(job, root), run_id=job.id, address=job.address)
-    if job.kind == "pipeline":
-        from jobs import pipeline
-
-        return pipeline.run(load(job, root), run_id=job.id, address=job.address)
-    if job.kind == "sweep":
-        from jobs import sweep
-
-        return sweep.run(*load(job, root), run_id=job.id, address=job.address)
+    if job.kind in KINDS:
+        given = load(job, root)
+        return job_of(job.kind).run(*_all(given), run_id=job.id, address=job.address)
     overrides = [*job.overrides, f"root={root}"]
     if job.kind == "maps":
         from jobs import maps
@@ -97,6 +84,11 @@ def _begin(job: Submission, root: str) -> dict[str, Any]:
     from jobs import evaluate
 
     return evaluate.run(job.target, overrides, run_id=job.id)
+
+
+def _all(given: Any) -> tuple[Any, ...]:
+    """What a kind's `run` takes: a config, or a sweep's with its base."""
+    return given if isinstance(given, tuple) else (given,)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["plan_of"]
+__all__ = ["plan_of", "what_of"]
 
 import contextlib
 from typing import Any
 
 from attn.errors import DataError
-from attn.runs.pipeline import STAGES, PipelineConfig
+from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.load import trial_config
 from attn.training.run_config import RunConfig
 from jobs.sweeps.estimate import run_estimate, sweep_estimate
@@ -26,10 +26,11 @@ def plan_of(submission: Submission, reach: Reach) -> dict[str, Any]:
     """
     loaded = admit(submission, reach)
     plan = {"kind": submission.kind, "target": submission.target, "root": reach.root}
-    return plan if loaded is None else plan | _what(loaded)
+    return plan if loaded is None else plan | what_of(loaded)
 
 
-def _what(loaded: Any) -> dict[str, Any]:
+def what_of(loaded: Any) -> dict[str, Any]:
+    """What a run of a config will take, in plain values; of a sweep the config comes with its base."""
     if isinstance(loaded, tuple):
         config, base = loaded
         objective = f"{config.objective.mode} {config.objective.metric}"
@@ -39,9 +40,9 @@ def _what(loaded: Any) -> dict[str, Any]:
             made = make_plan(config, base)
             plan |= made.data() | {"time": sweep_estimate(config, base, made)}
         return plan
-    if isinstance(loaded, PipelineConfig):
-        stages = {name: getattr(loaded, name) for name in STAGES if getattr(loaded, name, None) is not None}
-        return {"title": loaded.title, "stages": {name: _training(config) for name, config in stages.items()}}
+    if isinstance(loaded, ComposedConfig):
+        stages = {name: _training(config) for name, config in loaded.sections().items()}
+        return {"title": loaded.title, **({"stages": stages} if stages else {})}
     return {"title": loaded.title, **_training(loaded), "time": run_estimate(loaded)}
 
 

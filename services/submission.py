@@ -6,14 +6,27 @@ __all__ = ["JOB_ID", "Kind", "Submission"]
 
 import hashlib
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from attn.runs.kinds import KINDS
+from attn.runs.table import KINDS
 from jobs.runs.run_folder import is_run_id
 
-Kind = Literal["train", "segment", "pipeline", "sweep", "evaluate", "maps"]
+OF_MODELS = ("evaluate", "maps")
+"""Kinds that take a model, and change its config."""
+
+
+def _known(kind: str) -> str:
+    names = (*KINDS, *OF_MODELS)
+    if kind not in names:
+        expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*KINDS, *OF_MODELS]})]
 """Those of `attn.runs.kinds`, which are a recipe or a config of their own, and those that take a model's config."""
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 

@@ -1,24 +1,23 @@
-"""The kinds of runs: which one a config says that it is, and which command runs it."""
+"""Reading the config of a run of any kind."""
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "kind_in", "read_config", "require_kind"]
+__all__ = ["Find", "kind_in", "read_config", "read_run", "require_kind"]
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+import pkgutil
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 from attn.config.document import Document, read_document
 from attn.config.resolve import resolve
 from attn.errors import ConfigError, Fault
+from attn.runs.table import KINDS
 
 if TYPE_CHECKING:
     from attn.training.run_config import RunConfig
 
-KINDS = ("train", "segment", "pipeline", "sweep")
-"""What `kind` may be in a recipe or a file. The command of a kind has its name."""
-
-TRAINING = ("train", "segment")
-"""The kinds that train one network; the others are made of runs of these."""
+Find = Callable[[str], tuple[str, str]]
+"""Gives the text that a name in a file means, and what to call it in messages."""
 
 
 def kind_in(document: Document) -> str:
@@ -58,10 +57,22 @@ def read_config(text: str, name: str, overrides: list[str] | None = None) -> Run
     Raises:
         ConfigError: With all faults; or the text is of another kind.
     """
-    from attn.segmentation.config import SegmentConfig
-    from attn.training.train_config import TrainConfig
+    trainings = [kind for kind, entry in KINDS.items() if entry.trains]
+    require_kind(read_document(text, name), trainings, "expected the config of a single training")
+    return read_run(text, name, overrides)
 
-    document = read_document(text, name)
-    require_kind(document, TRAINING, "expected the config of a single training")
-    kind = SegmentConfig if kind_in(document) == "segment" else TrainConfig
-    return resolve(kind, text, name, overrides or [])
+
+def read_run(text: str, name: str, overrides: list[str] | None = None, *, find: Find | None = None) -> Any:
+    """The config of a run of the kind that the text says it is; of a sweep its config and its base's text.
+
+    Args:
+        find: Finds what the text names; recipes and files of this machine without it.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    kind = KINDS[kind_in(read_document(text, name))]
+    if kind.read is None:
+        return resolve(pkgutil.resolve_name(kind.config), text, name, overrides or [])
+    named = {} if find is None else {"find": find}
+    return pkgutil.resolve_name(kind.read)(text, name, overrides or [], **named)

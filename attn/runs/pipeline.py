@@ -7,20 +7,20 @@ __all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline"
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from attn.config.base import Config, Location
+from attn.config.base import Config
 from attn.config.document import Document, layered, read_document
 from attn.config.resolve import drop_other_members, override, parse_config, rank
 from attn.data.source import SourceConfig
 from attn.errors import ConfigError, Fault
-from attn.runs.kinds import require_kind
+from attn.runs.composed import ComposedConfig
+from attn.runs.kinds import Find, require_kind
 from attn.runs.maps import MapsConfig
-from attn.runs.recipes import Find, config_text, load_text
+from attn.runs.recipes import config_text, load_text
 from attn.segmentation.config import PredictConfig, SegmentConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
-from attn.tracking.config import TrackingConfig, untold
 from attn.tracking.place import ModelPlace
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -28,13 +28,15 @@ from attn.training.train_config import TrainConfig
 Stage = Literal["train", "integral", "maps", "cues", "segment", "retrain", "evaluation"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 TRAINING = ("train", "integral", "segment")
+FIGURES = ("miou", "miou_crf", "cue_miou", "cue_miou_all", "cue_coverage", "cue_precision")
+"""Scores of a pipeline."""
 SHARED = {"root": (*TRAINING, "maps", "evaluation"), "tracking": (*TRAINING, "maps", "evaluation")} | dict.fromkeys(
     ("data", "seed", "cluster"), TRAINING
 )
 """What may stand above the sections, for all of those that have it and do not give it themselves; by section."""
 
 
-class PipelineConfig(Config):
+class PipelineConfig(ComposedConfig):
     """From images and their labels to a segmentation network's masks and scores.
 
     Attributes:
@@ -46,9 +48,7 @@ class PipelineConfig(Config):
         evaluation: Masks and scores of the network; by default on the validation split.
     """
 
-    kind: Literal["pipeline"] = "pipeline"
-    root: Location = "runs"
-    tracking: TrackingConfig = Field(default_factory=untold)
+    kind: Literal["pipeline"] = "pipeline"  # pyright: ignore[reportIncompatibleVariableOverride]
     train: TrainConfig
     integral: TrainConfig | None = None
     maps: MapsConfig | None = None
@@ -61,15 +61,16 @@ class PipelineConfig(Config):
         """What runs are named after."""
         return f"{self.classifier.title}-{self.segment.method.variant}"
 
-    def input_faults(self, prefix: str = "") -> list[Fault]:
-        """As of a run that trains, of all its trainings."""
-        sections = {name: getattr(self, name) for name in TRAINING}
-        return [
-            fault
-            for name, section in sections.items()
-            if section is not None
-            for fault in section.input_faults(f"{prefix}{name}.")
-        ]
+    def sections(self) -> dict[str, Config]:
+        found: dict[str, Config | None] = {name: getattr(self, name, None) for name in STAGES}
+        return {name: section for name, section in found.items() if section is not None}
+
+    def figures(self) -> dict[str, str]:
+        refined = "" if self.evaluation.inference.crf else "set evaluation.inference.crf, which is null"
+        return dict.fromkeys(FIGURES, "") | {"miou_crf": refined}
+
+    def scored(self, metric: str) -> SourceConfig:
+        return self.segment.data if metric.startswith("cue_") else self.evaluation.data
 
     @property
     def classifier(self) -> TrainConfig:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 __all__ = [
-    "Find",
     "Recipe",
     "config_text",
     "find_recipe",
     "list_recipes",
     "load_any_config",
     "load_config",
+    "load_run",
     "load_text",
     "recipe_text",
 ]
@@ -17,24 +17,21 @@ __all__ = [
 import difflib
 import importlib.util
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attn.config.document import read_document
 from attn.config.resolve import read_text, resolve
 from attn.errors import ConfigError, Fault
-from attn.runs.kinds import kind_in, read_config, require_kind
+from attn.runs.kinds import read_run, require_kind
 
 if TYPE_CHECKING:
-    from attn.runs.pipeline import PipelineConfig
+    from attn.runs.composed import ComposedConfig
     from attn.runs.sweep.config import SweepConfig
     from attn.training.run_config import RunConfig
 
 C = TypeVar("C", bound="RunConfig")
-Find = Callable[[str], tuple[str, str]]
-"""What a name means: a config's text, and what to call it in messages."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +115,15 @@ def load_text(target: str, kind: str) -> tuple[str, str]:
     return text, name
 
 
-def load_any_config(target: str, overrides: list[str]) -> RunConfig | PipelineConfig | SweepConfig:
-    """As `load_config`, of the kind that the recipe or file says it is."""
-    from attn.runs.pipeline import read_pipeline
-    from attn.runs.sweep.load import read_sweep
+def load_run(target: str, kind: str, overrides: list[str]) -> Any:
+    """As `load_config`, of a kind by its name; of a sweep its config and its base's text."""
+    return read_run(*load_text(target, kind), overrides)
 
-    text, name = config_text(target)
-    match kind_in(read_document(text, name)):
-        case "sweep":
-            return read_sweep(text, name, overrides)[0]
-        case "pipeline":
-            return read_pipeline(text, name, overrides)
-        case _:
-            return read_config(text, name, overrides)
+
+def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedConfig | SweepConfig:
+    """As `load_config`, of the kind that the recipe or file says it is."""
+    found = read_run(*config_text(target), overrides)
+    return found[0] if isinstance(found, tuple) else found
 
 
 def config_text(target: str) -> tuple[str, str]:

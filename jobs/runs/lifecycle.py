@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "LiveRun",
     "Tracked",
+    "begin_or_continue",
     "begin_run",
     "check_ended",
     "claim",
@@ -26,7 +27,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
@@ -129,6 +130,34 @@ def continue_run(
     with _lived(config, folder, state.get("tracking_run"), seconds) as run:
         marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_marks()}
         folder.update(**marks, **(fields or {}))
+        yield run
+
+
+@contextlib.contextmanager
+def begin_or_continue(
+    kind: str,
+    config: Tracked,
+    folder: RunFolder,
+    *,
+    recorded: Config,
+    data: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    kept: Collection[str] = (),
+) -> Generator[LiveRun]:
+    """Continue the run that lies in a folder if its config is the same, else begin one there.
+
+    Args:
+        kept: Fields of `run.json` that a run with another config takes over.
+    """
+    state = claim(folder, kind, again=True)
+    if state and folder.exists("config.yaml"):
+        there = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
+        if there == read_document(dump_config(recorded), "config.yaml").values:
+            with continue_run(config, folder, fields=fields) as run:
+                yield run
+            return
+    fields = {**{name: state[name] for name in kept if name in state}, **(fields or {})}
+    with begin_run(kind, config, folder, recorded=recorded, data=data, fields=fields) as run:
         yield run
 
 

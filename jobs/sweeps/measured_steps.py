@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attn.errors import ConfigError
-from attn.runs.pipeline import PipelineConfig
+from attn.runs.composed import ComposedConfig
 from attn.training.checkpoint import Position
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -22,7 +22,7 @@ from jobs.sweeps.estimate import Epochs, spread
 STEPS = 4
 
 
-def measured_epochs(config: RunConfig | PipelineConfig) -> Epochs:
+def measured_epochs(config: RunConfig | ComposedConfig) -> Epochs:
     """By some steps in this process, as one of the run's workers makes them, alone.
 
     Raises:

@@ -8,10 +8,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from attn.runs.pipeline import PipelineConfig
+from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Asha, SweepConfig
 from attn.runs.sweep.figures import check_data, differs_after
 from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
+from attn.training.config import ClusterConfig
 from attn.training.run_config import RunConfig
 
 LENGTHS = ("training.epochs", "training.steps")
@@ -90,7 +91,8 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     trial = trial_config(base, {})
     check_data(config.objective.metric, config.objective.split, trial)
     parts = trainings(trial)
-    cluster = max((part.cluster for part in parts), key=lambda one: one.workers * (one.threads or 1))
+    clusters = [part.cluster for part in parts] or [ClusterConfig(workers=1)]
+    cluster = max(clusters, key=lambda one: one.workers * (one.threads or 1))
     if cores is None or gpus is None:
         found = _cluster()
         cores, gpus = cores or found[0], found[1] if gpus is None else gpus
@@ -134,9 +136,7 @@ def _cluster() -> tuple[int, int]:
 
 def trainings(trial: TrialConfig) -> list[RunConfig]:
     """What of a trial is training: itself, or the stages of a pipeline that are."""
-    if not isinstance(trial, PipelineConfig):
-        return [trial]
-    return [section for section in (trial.train, trial.integral, trial.segment) if section is not None]
+    return list(trial.trainings().values()) if isinstance(trial, ComposedConfig) else [trial]
 
 
 def _of_other_lengths(config: SweepConfig, base: str) -> list[TrialConfig]:

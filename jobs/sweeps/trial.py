@@ -21,7 +21,7 @@ from ray import tune
 
 from attn.errors import RunError
 from attn.parsing import load_json
-from attn.runs.pipeline import PipelineConfig
+from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Objective
 from attn.runs.sweep.load import TrialConfig, in_one_process, read_trial
 from attn.scratch import scratch_folder
@@ -134,14 +134,14 @@ class Trial(tune.Trainable):
             told = self.folder.state()
             self.news.put(self._figures(told.get("epoch", 0), told["metrics"], last=True) | {"done": True})
 
-    def _model(self, config: TrialConfig, state: dict[str, Any]) -> str:
+    def _model(self, config: TrialConfig, state: dict[str, Any]) -> str | None:
         """Train, or run a pipeline; gives the trained model."""
         if (refused := state.get("refused")) is not None:
             raise RunError(refused)
-        if isinstance(config, PipelineConfig):
-            from jobs.sweeps.trial_run import run_pipeline
+        if isinstance(config, ComposedConfig):
+            from jobs.sweeps.trial_run import run_composed
 
-            return run_pipeline(config, self.folder, self.objective)
+            return run_composed(config, self.folder, self.objective)
         if self.taken is not None or in_one_process(config):
             return self._train_here(self.taken.config(config, self.folder) if self.taken else config)
         from jobs.sweeps.trial_run import train_with_workers

@@ -6,13 +6,15 @@ epochs, or trials of one worker.
 
 from __future__ import annotations
 
-__all__ = ["run_pipeline", "train_with_workers"]
+__all__ = ["run_composed", "train_with_workers"]
 
 import threading
 
 from attn.errors import RunError
+from attn.runs.composed import ComposedConfig
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.config import Objective
+from attn.runs.table import job_of
 from attn.training.run_config import RunConfig
 from jobs import pipeline
 from jobs.runs.run_folder import RunFolder
@@ -67,18 +69,21 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
     return ended[0]
 
 
-def run_pipeline(config: PipelineConfig, folder: RunFolder, objective: Objective) -> str:
-    """Run a pipeline within the session that is up, or go on with it; stages that any trial has done are reused.
+def run_composed(config: ComposedConfig, folder: RunFolder, objective: Objective) -> str | None:
+    """Run what is no training within the session that is up, or continue it; stages that any trial has done are reused.
 
     Returns:
-        The trained segmentation network.
+        The model that it has trained, if any.
 
     Raises:
-        AttnError: What a stage raises; or the scores lack the objective.
+        AttnError: What it raises; or the scores lack the objective.
     """
-    result = pipeline.run(config, run_id=folder.run_id, of_others=True)
+    if isinstance(config, PipelineConfig):
+        result = pipeline.run(config, run_id=folder.run_id, of_others=True)
+    else:
+        result = job_of(config.kind).run(config, run_id=folder.run_id)
     _with(objective, result["scores"])
-    return str(result["model"])
+    return result.get("model")
 
 
 def _with(objective: Objective, metrics: dict[str, float]) -> dict[str, float]:

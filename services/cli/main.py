@@ -26,6 +26,7 @@ from services.cli import (
     sweep,
 )
 from services.cli.arguments import CoveredGroup, Group
+from services.cli.kinds import add_kinds, command_of
 from services.cli.terminal import spell_what_is_lacking
 
 app = typer.Typer(
@@ -56,7 +57,7 @@ def options(version: Version = False) -> None:
     pass
 
 
-app.command()(runs.train)
+add_kinds(app)
 app.command()(runs.resume)
 app.command()(pipeline.pipeline)
 app.command()(runs.evaluate)
@@ -84,7 +85,7 @@ segmentation = typer.Typer(
     help="Train a segmentation network: attn segment RECIPE_OR_FILE [a.b=value]. Or one of these:",
     no_args_is_help=True,
 )
-segmentation.command("train")(segment.train)
+segmentation.command("train")(command_of("segment"))
 segmentation.command("cues")(segment.cues)
 segmentation.command("predict")(segment.predict)
 app.add_typer(segmentation, name="segment")

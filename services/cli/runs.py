@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["evaluate", "ls", "maps", "resume", "train"]
+__all__ = ["evaluate", "ls", "maps", "resume"]
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.arguments import Address, Overrides, Recipe, Root, RunId, Service
+from services.cli.arguments import Address, Overrides, Root, RunId, Service
 from services.cli.command import Result, command
 from services.cli.tables import moment, print_rows, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-@command
-def train(
-    recipe: Recipe,
-    overrides: Overrides = None,
-    run_id: RunId = None,
-    address: Address = None,
-) -> Result:
-    """Train a network; all that the run makes is in its folder."""
-    from attn.runs.recipes import load_config
-    from attn.training.train_config import TrainConfig
-    from jobs.train import run
-
-    config = load_config(TrainConfig, recipe, overrides or [])
-    return _result(run(config, run_id=run_id, address=address))
 
 
 @command

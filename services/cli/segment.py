@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TrainByDefault", "cues", "predict", "train"]
+__all__ = ["TrainByDefault", "cues", "predict"]
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,17 +20,6 @@ class TrainByDefault(DefaultGroup):
     """`attn segment RECIPE` trains."""
 
     default = "train"
-
-
-@command
-def train(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
-    """Train a segmentation network; all that the run makes is in its folder."""
-    from attn.runs.recipes import load_config
-    from attn.segmentation.config import SegmentConfig
-    from jobs.segment import run
-
-    data = run(load_config(SegmentConfig, recipe, overrides or []), run_id=run_id, address=address)
-    return Result(data, lambda console: print_tree(console, data))
 
 
 @command

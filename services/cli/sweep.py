@@ -54,6 +54,7 @@ def plan(
     measure: Annotated[bool, typer.Option("--measure", help="Make some training steps now, for the time.")] = False,
 ) -> Result:
     """Show what a sweep or a run will take, before anything starts: trials, resources and time."""
+    from attn.runs.composed import ComposedConfig
     from attn.runs.recipes import load_any_config
     from attn.runs.sweep import load_sweep
     from attn.runs.sweep.load import TrialConfig, trial_config
@@ -74,6 +75,11 @@ def plan(
         told = {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
         told |= {"workers": given.cluster.workers, "time": run_estimate(given, epochs(given))}
         return Result(told, lambda console: print_tree(console, told))
+    if isinstance(given, ComposedConfig):
+        from services.plan import what_of
+
+        what = what_of(given)
+        return Result(what, lambda console: print_tree(console, what))
     config, base = load_sweep(recipe, overrides or [])
     made = make_plan(config, base)
     search = config.search

@@ -9,8 +9,9 @@ import pytest
 
 from attn.config.document import read_document
 from attn.errors import ConfigError
-from attn.runs.kinds import KINDS, kind_in
+from attn.runs.kinds import kind_in
 from attn.runs.recipes import list_recipes
+from attn.runs.table import KINDS
 from services.admission import load
 from services.submission import Submission
 

@@ -17,12 +17,12 @@ from attn.config.base import BelowRoot, Config, Location, Variant
 from attn.config.resolve import held_against
 from attn.errors import AttnError, ConfigError
 from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
-from attn.runs.kinds import KINDS
 from attn.runs.maps import MapsConfig
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import grid_points
+from attn.runs.table import KINDS
 from attn.segmentation.config import PredictConfig, SegmentConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.open_model import model_place

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from attn.data.source import SourceConfig
 from attn.errors import DataError
 from attn.evaluation.score import OF_CLASSIFIER, OF_MAPS
+from attn.runs.composed import ComposedConfig
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.space import Dimension
 from attn.segmentation.config import SegmentConfig
@@ -27,17 +28,15 @@ _FAR = 10_000
 _APART = frozenset({"root", "store", "checkpoint", "tracking"})
 """What changes neither a training nor its scores, by its first name; the store's fields change its own figures."""
 _WARMUP = "method.warmup_epochs"
-_OF_PIPELINE = ("miou", "miou_crf", "cue_miou", "cue_miou_all", "cue_coverage", "cue_precision")
 
 
-def figures_of(trial: RunConfig | PipelineConfig) -> dict[str, str]:
-    """Every figure of a trial by name: empty where it is there after each epoch (of a pipeline: at its end).
+def figures_of(trial: RunConfig | ComposedConfig) -> dict[str, str]:
+    """Every figure of a trial by name: empty where it is there after each epoch (of a composed run: at its end).
 
     Else it says why it is not, and what to do.
     """
-    if isinstance(trial, PipelineConfig):
-        refined = "" if trial.evaluation.inference.crf else "set evaluation.inference.crf, which is null"
-        return dict.fromkeys(_OF_PIPELINE, "") | {"miou_crf": refined}
+    if isinstance(trial, ComposedConfig):
+        return trial.figures()
     figures = {"train/loss": ""}
     last = _epochs(trial) - 1
     if isinstance(trial, TrainConfig):
@@ -66,7 +65,7 @@ def _unvalidated(trial: RunConfig) -> str:
     return "" if every == 1 else f"set validation.every_epochs=1, not {every}: a sweep asks for it after every epoch"
 
 
-def figure_fault(metric: str, mode: str, trial: RunConfig | PipelineConfig) -> tuple[str, str] | None:
+def figure_fault(metric: str, mode: str, trial: RunConfig | ComposedConfig) -> tuple[str, str] | None:
     """What is wrong with an objective, and what to do; None where the trials have it."""
     figures = figures_of(trial)
     if metric not in figures:
@@ -83,7 +82,7 @@ def figure_fault(metric: str, mode: str, trial: RunConfig | PipelineConfig) -> t
     return None
 
 
-def check_data(metric: str, split: str | None, trial: RunConfig | PipelineConfig) -> None:
+def check_data(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -> None:
     """Raise where the data has not what a figure is taken of.
 
     Args:
@@ -94,7 +93,8 @@ def check_data(metric: str, split: str | None, trial: RunConfig | PipelineConfig
         DataError: It has no masks, or several classes an image; or it cannot be read.
     """
     data = _scored(metric, split, trial)
-    if metric in OF_MAPS or (not isinstance(trial, TrainConfig) and not metric.startswith("train/")):
+    masked = isinstance(trial, PipelineConfig) or (isinstance(trial, SegmentConfig) and not metric.startswith("train/"))
+    if metric in OF_MAPS or masked:
         records = data.build().records
         if not any(record.mask is not None for record in records):
             raise DataError(
@@ -108,15 +108,15 @@ def check_data(metric: str, split: str | None, trial: RunConfig | PipelineConfig
             raise DataError(f"objective.metric={metric} is not reported: {why}; use mean_ap, mean_auc or val/mAP")
 
 
-def _scored(metric: str, split: str | None, trial: RunConfig | PipelineConfig) -> SourceConfig:
+def _scored(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -> SourceConfig:
     """The data that a figure is taken on."""
-    if isinstance(trial, PipelineConfig):
-        return trial.segment.data if metric.startswith("cue_") else trial.evaluation.data
+    if isinstance(trial, ComposedConfig):
+        return trial.scored(metric)
     split = trial.validation.split if "/" in metric or split is None else split
     return trial.data if split is None else trial.data.model_copy(update={"split": split})
 
 
-def differs_after(trial: RunConfig | PipelineConfig, space: Mapping[str, Dimension], metric: str) -> int | None:
+def differs_after(trial: RunConfig | ComposedConfig, space: Mapping[str, Dimension], metric: str) -> int | None:
     """After how many epochs trials that differ in these fields alone can first differ in a figure.
 
     Returns:
@@ -125,7 +125,7 @@ def differs_after(trial: RunConfig | PipelineConfig, space: Mapping[str, Dimensi
     apart = _APART - {metric.partition("/")[0]}
     searched = [name for name in space if name.partition(".")[0] not in apart]
     if not isinstance(trial, TrainConfig):
-        return 1 if searched or isinstance(trial, PipelineConfig) else None
+        return 1 if searched or isinstance(trial, ComposedConfig) else None
     method = trial.method
     if _WARMUP in space:  # all trials are equal for as long as the shortest warm-up of any
         lengths = [value for value in space[_WARMUP].ends() if isinstance(value, int | float)]

@@ -11,17 +11,18 @@ from typing import Any
 from attn.config.document import SOURCE, Document, override_place, read_document
 from attn.config.resolve import dump_config, override, parse_config, rank
 from attn.errors import ConfigError, Fault
-from attn.runs.kinds import kind_in, read_config, require_kind
-from attn.runs.pipeline import PipelineConfig, read_pipeline
-from attn.runs.recipes import Find, config_text, load_text
+from attn.runs.composed import ComposedConfig
+from attn.runs.kinds import Find, read_run, require_kind
+from attn.runs.recipes import config_text, load_text
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import differs_after, figure_fault
 from attn.runs.sweep.space import Point
+from attn.runs.table import KINDS
 from attn.segmentation.config import SegmentConfig
 from attn.training.inputs import check_inputs
 from attn.training.run_config import RunConfig
 
-TrialConfig = RunConfig | PipelineConfig
+TrialConfig = RunConfig | ComposedConfig
 SET = "set"
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
 HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name", "training.epochs", "training.steps")
@@ -96,15 +97,14 @@ def read_trial(text: str, name: str, overrides: list[str] | None = None, *, find
         ConfigError: With all faults; or the text is of another kind.
     """
     document = read_document(text, name)
-    require_kind(document, ("train", "segment", "pipeline"), "a sweep searches over a training or a pipeline")
-    if kind_in(document) == "pipeline":
-        return read_pipeline(text, name, overrides, find=find)
-    return read_config(text, name, overrides)
+    searched = [kind for kind, entry in KINDS.items() if entry.searched]
+    require_kind(document, searched, "a sweep searches over a training or a pipeline")
+    return read_run(text, name, overrides, find=find)
 
 
 def in_one_process(config: TrialConfig) -> bool:
     """Whether a trial trains in the trial's own process: with one worker, and without a second round."""
-    if isinstance(config, PipelineConfig):
+    if isinstance(config, ComposedConfig):
         return False
     second = isinstance(config, SegmentConfig) and config.retrain is not None
     return config.cluster.workers == 1 and not second
@@ -161,10 +161,10 @@ def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig)
     if in_one_process(trial):
         return None
     place = document.place(("scheduler",))
-    if isinstance(trial, PipelineConfig):
+    if isinstance(trial, ComposedConfig):
         name = config.scheduler.variant
         return None if name == "fifo" else Fault(
-            place, f"scheduler.name={name} looks at a trial's epochs, and a pipeline has its scores at its end",
+            place, f"scheduler.name={name} looks at a trial's epochs, and a {trial.kind} has its scores at its end",
             "scheduler.name=fifo",
         )  # fmt: skip
     if isinstance(config.scheduler, Pbt):

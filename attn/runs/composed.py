@@ -1,0 +1,60 @@
+"""The config of a run that is made of others, or trains nothing: its scores are there at its end."""
+
+from __future__ import annotations
+
+__all__ = ["ComposedConfig"]
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from attn.config.base import Config, Location
+from attn.tracking.config import TrackingConfig, untold
+from attn.training.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from attn.data.source import SourceConfig
+    from attn.errors import Fault
+
+
+class ComposedConfig(Config):
+    """Base of such configs; `kind` is the name in `attn.runs.kinds.KINDS`."""
+
+    kind: str
+    root: Location = "runs"
+    tracking: TrackingConfig = Field(default_factory=untold)
+
+    @property
+    def title(self) -> str:
+        """What runs are named after."""
+        return self.kind
+
+    @property
+    def data(self) -> SourceConfig:
+        """The data that the run is about."""
+        raise TypeError(f"{type(self).__name__} does not say what its data is")
+
+    def sections(self) -> dict[str, Config]:
+        """What it is made of, by name, in order."""
+        return {}
+
+    def figures(self) -> dict[str, str]:
+        """The scores that the run gives, by name: empty where a sweep may ask for it, else why not and what to do."""
+        return {}
+
+    def scored(self, metric: str) -> SourceConfig:
+        """The data that a score is taken on."""
+        return self.data
+
+    def trainings(self) -> dict[str, RunConfig]:
+        """Its sections that train a network."""
+        return {name: section for name, section in self.sections().items() if isinstance(section, RunConfig)}
+
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        """As of a run that trains, of all its trainings.
+
+        Args:
+            prefix: Of the fields in the faults.
+        """
+        found = [config.input_faults(f"{prefix}{name}.") for name, config in self.trainings().items()]
+        return [fault for faults in found for fault in faults]

@@ -1,0 +1,41 @@
+"""The commands of kinds of runs: a recipe or file with overrides, run to its end."""
+
+from __future__ import annotations
+
+__all__ = ["add_kinds", "command_of"]
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from attn.runs.table import KINDS
+from services.cli.arguments import Address, Overrides, Recipe, RunId
+from services.cli.command import Result, command
+from services.cli.tables import print_tree
+
+OWN = ("segment", "pipeline", "sweep")
+"""Kinds whose commands take more, or are groups."""
+
+
+def command_of(kind: str) -> Callable[..., None]:
+    """The command that runs a kind."""
+
+    def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
+        from attn.runs.recipes import load_run
+        from attn.runs.table import job_of
+
+        result: dict[str, Any] = job_of(kind).run(
+            load_run(recipe, kind, overrides or []), run_id=run_id, address=address
+        )
+        return Result(result, lambda console: print_tree(console, result))
+
+    run.__doc__ = KINDS[kind].summary
+    return command(run)
+
+
+def add_kinds(app: typer.Typer) -> None:
+    """Give a program the command of each kind that has none of its own."""
+    for kind in KINDS:
+        if kind not in OWN:
+            app.command(kind)(command_of(kind))

@@ -1,0 +1,87 @@
+"""A new kind of run is one file and one line: everything that is for all kinds then finds it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from attn.config.resolve import dump_config
+from attn.runs.sweep.load import read_sweep
+from attn.runs.table import KINDS, Kind
+from jobs.resume import resume
+from jobs.runs.run_folder import RunFolder
+from jobs.sweep import _Sweep
+from jobs.sweeps.plan import make_plan
+from jobs.sweeps.results import read_rows
+from services import driver
+from services.cli.kinds import add_kinds
+from services.plan import plan_of
+from services.reach import Reach
+from services.submission import Submission
+from tests.cli.conftest import attn as attn  # the command line as a function
+from tests.jobs.test_trial import Alone
+
+TEXT = "kind: toy\nheight: 5\ntracking: {enabled: false}\n"
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "toy", Kind("tests.jobs.toy:ToyConfig", "tests.jobs.toy", "Count to a number."))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any) -> None:
+    app = typer.Typer()
+    add_kinds(app)
+    assert "Count to a number." in CliRunner().invoke(app, ["--help"]).output
+    arguments = ["toy", str(file), f"root={tmp_path}/runs", "height=7", "--run-id", "t", "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output.splitlines()[-1])["scores"] == {"height": 7.0}
+    (listed,) = attn("ls", "--root", f"{tmp_path}/runs", "--json").result["runs"]
+    assert (listed["id"], listed["kind"], listed["state"]) == ("t", "toy", "done")
+    assert attn("validate", str(file), "--json").result["config"]["height"] == 5
+    assert attn("plan", str(file), "--json").result["title"] == "toy"
+    made = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").result
+    assert made["command"] == ["attn", "toy", "config.yaml"]
+    assert resume("t", root=f"{tmp_path}/runs")["state"] == "done"
+    wrong = attn("train", str(file))
+    assert (wrong.status, "use `attn toy " in wrong.err) == (2, True)
+
+
+def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTN_DATA_ROOTS", "[]")
+    submission = Submission.model_validate({"id": "s", "kind": "toy", "config": TEXT})
+    assert plan_of(submission, Reach(str(tmp_path), ()))["title"] == "toy"
+    order = tmp_path / "order.json"
+    told = {"submission": submission.model_dump(mode="json"), "root": str(tmp_path / "runs"), "data_roots": []}
+    order.write_text(json.dumps(told))
+    assert driver.main(str(order)) == 0
+    assert RunFolder(f"{tmp_path}/runs", "s").state()["metrics"] == {"height": 5.0}
+
+
+def test_a_sweep_searches_it(file: Path, tmp_path: Path) -> None:
+    text = f"kind: sweep\nbase: {file}\nspace: {{height: [2, 4]}}\nsearch: {{name: grid}}\n"
+    text += "scheduler: {name: fifo}\nobjective: {metric: height}\ntracking: {enabled: false}\n"
+    config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
+    folder = RunFolder(str(tmp_path), "s")
+    folder.write("sweep.yaml", dump_config(config))
+    folder.update(kind="sweep", state="running")
+    sweep = _Sweep(config, base, folder)  # pyright: ignore[reportPrivateUsage]
+    sweep.plan = make_plan(config, base, cores=1, gpus=0)
+    trial = Alone(sweep.begin(0, sweep.suggestions.point(0)))
+    assert trial.step()["done"]
+    trial.cleanup()
+    (row,) = read_rows(folder)
+    assert (row.state, row.values, row.objective) == ("done", {"height": 2}, 2.0)
