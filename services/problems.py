@@ -110,7 +110,7 @@ def _fault(fault: Mapping[str, Any]) -> str:
         case _ if name and not isinstance(given, dict | list):
             return f"{name} = {_shown(given)} {said}"
         case _:
-            return f"{name}: {said}" if name else f"the {fault['loc'][0]} {said}"
+            return f"{name}: {said}" if name else said
 
 
 def _shown(given: object) -> str:

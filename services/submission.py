@@ -8,7 +8,7 @@ import hashlib
 import re
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from attn.runs.table import KINDS
@@ -18,7 +18,7 @@ OF_MODELS = ("evaluate", "maps")
 """Kinds that take a model, and change its config."""
 
 
-def _known(kind: str) -> str:
+def _known(kind: object) -> object:
     names = (*KINDS, *OF_MODELS)
     if kind not in names:
         expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
@@ -26,7 +26,7 @@ def _known(kind: str) -> str:
     return kind
 
 
-Kind = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*KINDS, *OF_MODELS]})]
+Kind = Annotated[str, BeforeValidator(_known), Field(json_schema_extra={"enum": [*KINDS, *OF_MODELS]})]
 """Those of `attn.runs.kinds`, which are a recipe or a config of their own, and those that take a model's config."""
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 

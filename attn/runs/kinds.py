@@ -27,7 +27,7 @@ def kind_in(document: Document) -> str:
         ConfigError: There is no such kind.
     """
     kind = document.values.get("kind", "train")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         place = document.place(("kind",))
         raise ConfigError([Fault(place, f"kind = {kind!r} is not available", f"one of {', '.join(KINDS)}")])
     return kind

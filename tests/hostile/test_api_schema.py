@@ -71,7 +71,7 @@ def test_each_operation_lists_its_statuses_and_errors_are_problems(client: TestC
         ("GET", "/runs", {"headers": {"Host": "[::1].attacker.example"}}, 200, ""),
         ("GET", "/runs", {"headers": {"Host": "localhost.attacker.example"}}, 400, "no other name"),
         ("GET", "/runs", {"headers": {"Host": ""}}, 400, "no other name"),
-        ("POST", "/jobs", {"content": b"{", "token": SUBMIT}, 422, "body"),
+        ("POST", "/jobs", {"content": b"{", "token": SUBMIT}, 422, "valid dictionary"),
         ("POST", "/jobs", {"content": b"[" * 100_000, "token": SUBMIT}, 422, ""),
         ("POST", "/jobs", {"content": b'{"id": "\xff"}', "token": SUBMIT}, 422, ""),
         ("POST", "/jobs", {"content": b'{"max_duration": ' + b"9" * 5000 + b"}", "token": SUBMIT}, 422, ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from attn.config.resolve import dump_config
+from attn.files.roots import VARIABLE
 from attn.runs.sweep.load import read_sweep
 from attn.runs.table import KINDS, Kind
 from jobs.resume import resume
@@ -49,11 +51,11 @@ def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any)
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert json.loads(done.output.splitlines()[-1])["scores"] == {"height": 7.0}
-    (listed,) = attn("ls", "--root", f"{tmp_path}/runs", "--json").result["runs"]
+    (listed,) = attn("ls", "--root", f"{tmp_path}/runs", "--json").json["runs"]
     assert (listed["id"], listed["kind"], listed["state"]) == ("t", "toy", "done")
-    assert attn("validate", str(file), "--json").result["config"]["height"] == 5
-    assert attn("plan", str(file), "--json").result["title"] == "toy"
-    made = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").result
+    assert attn("validate", str(file), "--json").json["config"]["height"] == 5
+    assert attn("plan", str(file), "--json").json["title"] == "toy"
+    made = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").json
     assert made["command"] == ["attn", "toy", "config.yaml"]
     assert resume("t", root=f"{tmp_path}/runs")["state"] == "done"
     wrong = attn("train", str(file))
@@ -61,13 +63,16 @@ def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any)
 
 
 def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTN_DATA_ROOTS", "[]")
+    monkeypatch.setenv(VARIABLE, "")  # the driver sets it for its own process; it is undone after the test
+    monkeypatch.delenv(VARIABLE)
+    before = signal.getsignal(signal.SIGTERM)
     submission = Submission.model_validate({"id": "s", "kind": "toy", "config": TEXT})
     assert plan_of(submission, Reach(str(tmp_path), ()))["title"] == "toy"
     order = tmp_path / "order.json"
     told = {"submission": submission.model_dump(mode="json"), "root": str(tmp_path / "runs"), "data_roots": []}
     order.write_text(json.dumps(told))
     assert driver.main(str(order)) == 0
+    signal.signal(signal.SIGTERM, before)
     assert RunFolder(f"{tmp_path}/runs", "s").state()["metrics"] == {"height": 5.0}
 
 

@@ -36,7 +36,7 @@ from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.plan import make_plan
 from jobs.sweeps.results import read_rows
 from jobs.sweeps.trial_folder import trial_folder
-from jobs.sweeps.trial_run import run_pipeline
+from jobs.sweeps.trial_run import run_composed
 from tests.jobs.here import fit_here
 from tests.jobs.pipelines import NAMES, TEXT, Untrained, config, repeated, untrained
 
@@ -65,7 +65,7 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
         trial = trial_folder(folder, row.number)
         config = read_trial(trial.read("config.yaml").decode(), "config.yaml")
         assert isinstance(config, PipelineConfig)
-        assert Path(run_pipeline(config, trial, sweep_config.objective), "model.json").exists()
+        assert Path(run_composed(config, trial, sweep_config.objective), "model.json").exists()
     rows = read_rows(folder)
     assert [(row.state, row.values) for row in rows] == [("done", point) for point in points]
     # They differ by their cues' threshold: the second has taken what comes before from the first.

@@ -33,7 +33,7 @@ def files_up_to(size: int) -> Iterator[None]:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "tensors": lambda folder: save_tensors(LARGE, folder / "x.pt"),
-    "bundle": lambda folder: write_bundle(folder, LARGE, "classification", {}, ""),
+    "bundle": lambda folder: write_bundle(folder, LARGE, "classification", {}, {}, ""),
     "checkpoint": lambda folder: save_checkpoint(folder, Position(0, 0, 0), LARGE, {}, 0, 1),
 }
 
