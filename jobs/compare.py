@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from attn.config.resolve import dump_config
 from attn.data.source import Source
 from attn.data.view import SourceView
 from attn.errors import ConfigError, DataError, TrackingError
@@ -17,7 +16,7 @@ from attn.evaluation.inference import ImageMaps
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
 from attn.pictures.preview import looked_at, spread
-from jobs.runs.lifecycle import begin_run, claim, warned
+from jobs.runs.lifecycle import begin_or_continue, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.targets import ModelSubject, StoreSubject, Subject, open_subject
@@ -58,14 +57,11 @@ def run(
     confused = {title: ConfusionSubject.of(title, subject) for title, subject in subjects.items()} if confusion else {}
     config = first.config
     folder = RunFolder(config.root, run_id or new_run_id("compare"))
-    claim(folder, "compare", again=True)
-    text = dump_config(config, f"The resolved config of {first_title} in the comparison {folder.run_id}.")
     found: dict[str, Any] = {}
-    tags, fields = (
-        {"attn.compared": str(targets)},
-        {"compared": dict(targets), "overrides": overrides, "confusion": confusion},
-    )
-    with begin_run("compare", config, folder, recorded=config, text=text, tags=tags, fields=fields) as live:
+    changed = [text for text in overrides if not text.startswith("root=")]
+    work = {"compared": dict(targets), "overrides": changed, "confusion": confusion}
+    tags = {"attn.compared": str(targets)}
+    with begin_or_continue("compare", config, folder, recorded=config, work=work, tags=tags) as live:
         subtitle = f"{data_name(config.data)} {config.data.split}; outline: the object"
         if confused:
             picture, overlap = confusion_picture(confused, images, subtitle)

@@ -8,14 +8,14 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from attn.config.resolve import dump_config, resolve
+from attn.config.resolve import resolve
 from attn.data.source import Source
 from attn.errors import ConfigError, TrackingError
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
-from jobs.runs.lifecycle import begin_run, claim, warned
+from jobs.runs.lifecycle import begin_or_continue, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
 
@@ -45,11 +45,9 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
     clock = time.monotonic()
     folder = RunFolder(config.root, run_id or new_run_id("cues"))
-    claim(folder, "cues", again=True)
     source, found = config.data.build(), dict[str, Any]()
-    text = dump_config(config, f"The resolved config of the cues {folder.run_id}.")
-    fields, data = {"sweep": sweep}, source.fingerprint()
-    with begin_run("cues", config, folder, recorded=config, text=text, data=data, fields=fields) as live:
+    work, data = {"sweep": sweep}, source.fingerprint()
+    with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data) as live:
         with map_source(config, config.labels) as maps:
             report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
             if sweep:

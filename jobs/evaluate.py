@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attn.config.resolve import dump_config
 from attn.data.names import file_stem
 from attn.errors import TrackingError
 from attn.evaluation.evaluate import Evaluation
@@ -21,7 +20,7 @@ from attn.pictures.panel import Looked, panel, sheet
 from attn.pictures.preview import looked_at, spread
 from attn.registry import add_scores
 from attn.tracking import Tracker
-from jobs.runs.lifecycle import begin_run, claim, resolved_overrides, warned
+from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.targets import Subject, open_subject
@@ -70,7 +69,6 @@ def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tu
     subject = open_subject(target, overrides)
     config = subject.config
     folder = RunFolder(config.root, run_id or new_run_id("evaluate"))
-    claim(folder, "evaluate", again=True)
     named = "maps" if "maps" in subject.described else "model"
     tags = {f"attn.{named}": target}
     weights = subject.described.get("weights")
@@ -78,9 +76,9 @@ def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tu
     told = {
         name: subject.described[name] for name in ("model", "weights", "maps", "version") if name in subject.described
     }
-    text = dump_config(config, f"The resolved config of the evaluation of {target}.")
-    fields = {**told, "target": target}
-    with begin_run("evaluate", config, folder, recorded=config, text=text, tags=tags, fields=fields) as live:
+    # Of a store the version, too: the newest may be another when the run is continued.
+    work = {**told, "target": f"{told['maps']}@{told['version']}" if "maps" in told else target}
+    with begin_or_continue("evaluate", config, folder, recorded=config, work=work, tags=tags) as live:
         evaluation, looked = _evaluate(subject)
         _write(folder, evaluation, looked, subject.described)
         live.outputs["metrics"] = evaluation.metrics()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from attn import store
 from attn.config.document import dump_values, read_document
-from attn.config.resolve import dump_config, resolve
+from attn.config.resolve import resolve
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
@@ -37,7 +37,7 @@ from attn.store import DeltaRef, Session, Writer
 from attn.training.inputs import check_input
 from jobs.ray_cluster.session import ray_session
 from jobs.ray_cluster.tasks import Counter, on_ray
-from jobs.runs.lifecycle import begin_run, claim, resolved_overrides
+from jobs.runs.lifecycle import begin_or_continue, resolved_overrides
 from jobs.runs.open_model import open_model, resize_text
 from jobs.runs.run_folder import RunFolder, new_run_id
 
@@ -71,10 +71,9 @@ def run(model: str, overrides: list[str], *, run_id: str | None = None, address:
     job = _job(bundle, config)
     chunks = _chunks(config, len(job.source.records), on_cluster=address is not None)
     folder = RunFolder(config.root, run_id or new_run_id("maps"))
-    claim(folder, "maps", again=True)
-    text = dump_config(config, f"The resolved config of the maps of {model}.")
-    tags, fields = {"attn.model": model, "attn.weights": bundle.sha256}, {"model": model, "target": model}
-    with begin_run("maps", config, folder, recorded=config, text=text, tags=tags, fields=fields) as live:
+    work = {"model": model, "target": model, "weights": bundle.sha256}
+    tags = {"attn.model": model, "attn.weights": bundle.sha256}
+    with begin_or_continue("maps", config, folder, recorded=config, work=work, tags=tags) as live:
         result = _write(job, chunks, folder, model, address)
         live.outputs |= result
     return {

@@ -92,7 +92,13 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
             command += ["tracking.register_as=null", "tracking.alias=null"]  # a repetition is no new champion
     elif kind in ("evaluate", "maps", "masks"):
         verb = ["segment", "predict"] if kind == "masks" else [kind]
-        command = ["attn", *verb, str(state.get("model") or state.get("maps") or "MODEL"), *_fields(config)]
+        command = ["attn", *verb, _scored(state), *_fields(config)]
+    elif kind == "cues":
+        command = ["attn", "segment", "cues", "config.yaml", *(["--sweep"] if state.get("sweep") else [])]
+    elif kind == "compare":
+        compared = dict(state.get("compared") or {})
+        command = ["attn", "compare", *compared.values(), *state.get("overrides", [])]
+        command += ["--titles", ",".join(compared), *(["--confusion"] if state.get("confusion") else [])]
     return {
         "kind": kind,
         "command": command,
@@ -108,6 +114,14 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
         "weights": _weights(folder),
         "notes": notes,
     }
+
+
+def _scored(state: dict[str, Any]) -> str:
+    """The model that a run worked on, or the maps of which version."""
+    if model := state.get("model"):
+        return str(model)
+    maps, version = state.get("maps"), state.get("version")
+    return f"{maps}@{version}" if isinstance(maps, str) and version is not None else str(maps or "MODEL")
 
 
 def _locations(value: Any, name: str = "") -> Iterator[str]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from attn.config.document import dump_values, read_document
-from attn.config.resolve import dump_config, resolve
+from attn.config.resolve import resolve
 from attn.data.classes import check_classes
 from attn.data.names import file_stem
 from attn.data.sample import Example, Record
@@ -41,7 +41,7 @@ from attn.segmentation.predict import InferenceConfig, Prediction, predict
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.ray_cluster.session import ray_session
 from jobs.ray_cluster.tasks import Counter
-from jobs.runs.lifecycle import begin_run, claim, resolved_overrides, warned
+from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, warned
 from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, open_model, scored_data
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES
@@ -88,13 +88,10 @@ def run(
     folder = RunFolder(config.root, run_id or new_run_id("masks"))
     if voc_submission and not folder.is_local:
         raise RunError("--voc-submission makes an archive on this machine: set root to a local folder")
-    claim(folder, "masks", again=True)
     where = SUBMISSION.format(split=Path(config.data.split).stem) if voc_submission else "masks"
-    text = dump_config(config, f"The resolved config of the masks of {model}.")
-    fields = {"model": model, "target": model, "voc_submission": voc_submission}
-    with begin_run(
-        "masks", config, folder, recorded=config, text=text, tags={"attn.model": model}, fields=fields
-    ) as live:
+    work = {"model": model, "target": model, "weights": segmenter.sha256, "voc_submission": voc_submission}
+    tags = {"attn.model": model}
+    with begin_or_continue("masks", config, folder, recorded=config, work=work, tags=tags) as live:
         made = _predict(segmenter, source, config, folder, where, address)
         scores = made.scores(config, source, masks_name(config.data))
         metrics = {name: score.value for name, score in scores.items()}

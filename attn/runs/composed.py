@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ComposedConfig(Config):
-    """Base of such configs; `kind` is the name in `attn.runs.kinds.KINDS`."""
+    """Base of such configs; `kind` is the name in `attn.runs.table.KINDS`."""
 
     kind: str
     root: Location = "runs"

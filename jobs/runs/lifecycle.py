@@ -140,24 +140,30 @@ def begin_or_continue(
     folder: RunFolder,
     *,
     recorded: Config,
+    work: Mapping[str, Any] | None = None,
     data: str | None = None,
+    tags: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
     kept: Collection[str] = (),
 ) -> Generator[LiveRun]:
-    """Continue the run that lies in a folder if its config is the same, else begin one there.
+    """Continue the run that lies in a folder if it is the same, else begin one there.
 
     Args:
-        kept: Fields of `run.json` that a run with another config takes over.
+        recorded: As for `begin_run`, which takes the other arguments, too; a run with another config is another run.
+        work: Fields of `run.json` that say what the run works on. Where they are given, a run that differs in them, or
+            is done, is another run.
+        kept: Fields of `run.json` that another run in this folder takes over.
     """
-    state = claim(folder, kind, again=True)
-    if state and folder.exists("config.yaml"):
+    state, fields = claim(folder, kind, again=True), {**(work or {}), **(fields or {})}
+    same = work is None or (state.get("state") != "done" and all(state.get(name) == work[name] for name in work))
+    if state and same and folder.exists("config.yaml"):
         there = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
         if there == read_document(dump_config(recorded), "config.yaml").values:
             with continue_run(config, folder, fields=fields) as run:
                 yield run
             return
-    fields = {**{name: state[name] for name in kept if name in state}, **(fields or {})}
-    with begin_run(kind, config, folder, recorded=recorded, data=data, fields=fields) as run:
+    fields |= {name: state[name] for name in kept if name in state and name not in fields}
+    with begin_run(kind, config, folder, recorded=recorded, data=data, tags=tags, fields=fields) as run:
         yield run
 
 

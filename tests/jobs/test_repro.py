@@ -79,3 +79,25 @@ def test_what_was_measured_differently_is_not_compared(root: str) -> None:
     assert found["scores"]["compared"] == []
     (apart,) = found["scores"]["not_compared"]
     assert any(why.startswith("split") for why in apart["why"])
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [
+        ({"kind": "cues", "sweep": True}, "attn segment cues config.yaml --sweep"),
+        ({"kind": "cues"}, "attn segment cues config.yaml"),
+        (
+            {"kind": "compare", "compared": {"before": "a", "after": "b@2"}, "overrides": ["panels=2"]},
+            "attn compare a b@2 panels=2 --titles before,after",
+        ),
+        ({"kind": "evaluate", "maps": "/maps", "version": 3}, "attn evaluate /maps@3 seed=0"),
+        ({"kind": "evaluate", "model": "m@champion"}, "attn evaluate m@champion seed=0"),
+        ({"kind": "masks", "model": "m"}, "attn segment predict m seed=0"),
+        ({"kind": "maps", "model": "m"}, "attn maps m seed=0"),
+    ],
+)
+def test_every_kind_is_repeated_by_its_own_command(tmp_path: Path, state: dict[str, object], command: str) -> None:
+    folder = RunFolder(str(tmp_path), "r")
+    folder.update(state="done", **state)
+    folder.write("config.yaml", "seed: 0\n")
+    assert " ".join(repro("r", root=str(tmp_path), to=str(tmp_path / "again"))["command"]) == command
