@@ -11,7 +11,7 @@ from typing import Any
 
 from attn.data.source import Source
 from attn.data.view import SourceView
-from attn.errors import ConfigError, DataError, TrackingError
+from attn.errors import ConfigError, DataError, RunError, TrackingError
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
@@ -87,6 +87,8 @@ def run(
 def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
     """Draw again what was interrupted."""
     state = folder.state()
+    if not isinstance(state.get("compared"), dict) or not isinstance(state.get("overrides"), list):
+        raise RunError(f"run {folder.run_id!r} does not say what it compares: begin a new one")
     overrides = [*state.get("overrides", []), f"root={folder.root}"]
     return run(state["compared"], overrides, confusion=bool(state.get("confusion")), run_id=folder.run_id)
 

@@ -20,7 +20,7 @@ from attn.pictures.panel import Looked, panel, sheet
 from attn.pictures.preview import looked_at, spread
 from attn.registry import add_scores
 from attn.tracking import Tracker
-from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, warned
+from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, target_of, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.targets import Subject, open_subject
@@ -105,7 +105,7 @@ def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tu
 
 def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
     """Score again what was interrupted, by the config that it began with."""
-    return run(str(folder.state()["target"]), resolved_overrides(folder), run_id=folder.run_id)
+    return run(target_of(folder), resolved_overrides(folder), run_id=folder.run_id)
 
 
 def table(result: dict[str, Any]) -> Table:

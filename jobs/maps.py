@@ -37,7 +37,7 @@ from attn.store import DeltaRef, Session, Writer
 from attn.training.inputs import check_input
 from jobs.ray_cluster.session import ray_session
 from jobs.ray_cluster.tasks import Counter, on_ray
-from jobs.runs.lifecycle import begin_or_continue, resolved_overrides
+from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, target_of
 from jobs.runs.open_model import open_model, resize_text
 from jobs.runs.run_folder import RunFolder, new_run_id
 
@@ -88,7 +88,7 @@ def run(model: str, overrides: list[str], *, run_id: str | None = None, address:
 
 def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
     """Write again what was interrupted, by the config that it began with."""
-    return run(str(folder.state()["target"]), resolved_overrides(folder), run_id=folder.run_id, address=address)
+    return run(target_of(folder), resolved_overrides(folder), run_id=folder.run_id, address=address)
 
 
 def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> MapsConfig:

@@ -44,7 +44,8 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     if state.get("state") != "done":
         check_ended(folder, state)
         return REPEATED[kind](folder, address)
-    tracking = model_place(resolved_overrides(folder)).tracking
-    with warned("what its record lacks could not be sent"):
-        send_kept(tracking, folder.root, state.get("tracking_run"), folder.uri)
+    if folder.exists("config.yaml"):
+        tracking = model_place(resolved_overrides(folder)).tracking
+        with warned("what its record lacks could not be sent"):
+            send_kept(tracking, folder.root, state.get("tracking_run"), folder.uri)
     return {"run_id": folder.run_id, "folder": folder.uri, **state}

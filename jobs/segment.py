@@ -19,6 +19,8 @@ def run(config: SegmentConfig, *, run_id: str | None = None, address: str | None
     Returns:
         As `jobs.train.run`, of the last round; with a second round `first_round`, the result of the first.
     """
+    if config.retrain is not None and run_id is not None:
+        RunFolder(config.root, f"{run_id}-retrain")  # a name that is too long shows before the first round
     return _again(config, train.run(config, run_id=run_id, address=address), address)
 
 

@@ -41,7 +41,7 @@ from attn.segmentation.predict import InferenceConfig, Prediction, predict
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.ray_cluster.session import ray_session
 from jobs.ray_cluster.tasks import Counter
-from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, warned
+from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, target_of, warned
 from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, open_model, scored_data
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES
@@ -124,7 +124,7 @@ def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
     """Make again what was interrupted, by the config that it began with."""
     state, overrides = folder.state(), resolved_overrides(folder)
     submission = bool(state.get("voc_submission"))
-    return run(str(state["target"]), overrides, voc_submission=submission, run_id=folder.run_id, address=address)
+    return run(target_of(folder), overrides, voc_submission=submission, run_id=folder.run_id, address=address)
 
 
 def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> PredictConfig:

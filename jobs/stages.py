@@ -231,7 +231,7 @@ class _Segment:
     def inputs(self, work: Work) -> dict[str, Any]:
         described = _training_inputs(work.config.segment, work)
         described["config"].pop("labels")
-        described["config"].pop("retrain")
+        described["config"]["retrain"] = None  # a stage of its own
         if work.config.from_classifier:
             described["weights"] = _classifier(work)["weights"]
         return described | {"cues": work.made["cues"]["cued"]}

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any
 
-from attn.errors import AttnError
+from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
 from attn.runs.table import KINDS, job_of
@@ -61,9 +61,12 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
 
     limit_reading((root, *data_roots))
     reach = Reach(root, data_roots)
-    if job.kind in KINDS and RunFolder(root, job.id).exists():
+    folder = RunFolder(root, job.id)
+    if job.kind in KINDS and folder.exists():
         from jobs.resume import resume
 
+        if (kind := folder.state().get("kind")) != job.kind:
+            raise RunError(f"run {job.id!r} is there already and is of kind {kind}, not {job.kind}: choose another id")
         with held_against(reach.resumed):
             return resume(job.id, root=root, address=job.address)
     with held_against(reach.run):

@@ -27,7 +27,7 @@ def _known(kind: object) -> object:
 
 
 Kind = Annotated[str, BeforeValidator(_known), Field(json_schema_extra={"enum": [*KINDS, *OF_MODELS]})]
-"""Those of `attn.runs.kinds`, which are a recipe or a config of their own, and those that take a model's config."""
+"""Those of `attn.runs.table`, which are a recipe or a config of their own, and those that take a model's config."""
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 

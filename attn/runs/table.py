@@ -68,7 +68,9 @@ class Job(Protocol):
     """A module that runs a kind."""
 
     def run(self, config: Any, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
-        """Run a config to its end.
+        """Run a config to its end; a trial of a sweep has its folder already, with this config.
+
+        `run.json` gets the scores as `metrics`, by which a sweep goes.
 
         Returns:
             `run_id`, `folder` and, of what a sweep searches and is no training, `scores` and `model`.

@@ -26,9 +26,9 @@ class TrackingConfig(Config):
     Attributes:
         uri: Address of an MLflow server, or of a database; where it is not given, MLFLOW_TRACKING_URI's. Null: an
             SQLite file under the run's root. Never with a password: set MLFLOW_TRACKING_USERNAME and
-            MLFLOW_TRACKING_PASSWORD
-            where the run starts.
-        preview_images: How many images of the validation data have their maps drawn each epoch.
+            MLFLOW_TRACKING_PASSWORD where the run starts.
+        preview_images: How many images have their maps drawn each epoch: of the validation data, or of the training
+            data without any.
         log_every_steps: Losses of every so many optimiser steps are recorded.
         register_as: Name in the model registry under which the trained model becomes a new version.
         alias: Alias that is moved to this version once it is registered.

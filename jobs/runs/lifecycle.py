@@ -17,6 +17,7 @@ __all__ = [
     "fault_text",
     "process_marks",
     "resolved_overrides",
+    "target_of",
     "warned",
 ]
 
@@ -36,10 +37,13 @@ from attn.config.document import as_overrides, read_document
 from attn.config.resolve import dump_config
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
-from attn.tracking import Tracker, TrackingConfig, attach, create_run
+from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_kept, terminate
 from jobs.runs.process_identity import created_about, is_running, process_identity
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
+
+ENDED = frozenset({"done", "failed", "cancelled", "stopped"})
+"""States whose record is closed."""
 
 
 class Tracked(Protocol):
@@ -101,32 +105,52 @@ def begin_run(
     """
     started = time.time()
     tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, tags=dict(tags) if tags else None)
+    _close_former(config, folder)
     begun = {"kind": kind, "state": "running", "started": started, "tracking_run": tracking_run}
     with _lived(config, folder, tracking_run) as run:
-        text = text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}.")
-        for name, content in {**(files or {}), "config.yaml": text}.items():
+        for name, content in (files or {}).items():
             folder.write(name, content)
-        record_origin(folder, **({"data": data} if data else {}))
         folder.begin(**begun, **process_marks(), **(fields or {}))
+        folder.write("config.yaml", text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}."))
+        record_origin(folder, **({"data": data} if data else {}))
         yield run
+
+
+def _close_former(config: Tracked, folder: RunFolder) -> None:
+    """Close the record of a run that another takes the place of, once it has what waits for it."""
+    former = folder.state() if folder.exists() else {}
+    if (record := former.get("tracking_run")) is None:
+        return
+    with warned("the record of the run that was here could not be closed"):
+        if former.get("state") in ENDED:
+            send_kept(config.tracking, config.root, record, folder.uri)
+        else:
+            terminate(config.tracking, config.root, record, "cancelled", folder.uri)
 
 
 @contextlib.contextmanager
 def continue_run(
-    config: Tracked, folder: RunFolder, *, fields: Mapping[str, Any] | None = None, seconds: float = 0.0
+    config: Tracked,
+    folder: RunFolder,
+    *,
+    fields: Mapping[str, Any] | None = None,
+    seconds: float = 0.0,
+    others: bool = True,
 ) -> Generator[LiveRun]:
     """Continue a run that has begun before, and end it as the body ends.
 
     Args:
         fields: More for `run.json`.
-        seconds: That it has run before, where they count.
+        seconds: How long it ran before, if that counts.
+        others: Whether another process may be at it: a trial's are its sweep's alone.
 
     Raises:
         RunError: The run is under way.
         KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
     """
     state = folder.state()
-    check_ended(folder, state)
+    if others:
+        check_ended(folder, state)
     with _lived(config, folder, state.get("tracking_run"), seconds) as run:
         marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_marks()}
         folder.update(**marks, **(fields or {}))
@@ -190,6 +214,22 @@ def claim(folder: RunFolder, kind: str, *, again: bool) -> dict[str, Any]:
     return state
 
 
+def target_of(folder: RunFolder) -> str:
+    """The model, or the maps of which version, that a run works on.
+
+    Raises:
+        RunError: Its `run.json` does not say it.
+    """
+    state = folder.state()
+    target, maps, version = (state.get(name) for name in ("target", "maps", "version"))
+    if target is None and isinstance(maps, str) and version is not None:  # of an earlier version
+        target = f"{maps}@{version}"
+    target = target or state.get("model")
+    if not isinstance(target, str):
+        raise RunError(f"run {folder.run_id!r} does not say what it works on: begin a new one")
+    return target
+
+
 def resolved_overrides(folder: RunFolder) -> list[str]:
     """The config that a run began with, as overrides; its root is where the run lies now."""
     values = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
@@ -231,14 +271,20 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
     run = LiveRun(folder, attach(config.tracking, config.root, tracking_run, folder.uri))
     begun = time.monotonic()
 
-    def end(state: str, **fields: Any) -> None:
+    def note(state: str, **fields: Any) -> None:
         lasted = round(seconds + time.monotonic() - begun, 1)
+        closed = {} if state == "waiting" else {"ended": time.time()}
+        folder.update(state=state, seconds=lasted, **closed, **fields)
+
+    def close(state: str) -> None:
         with warned("the run's end could not be recorded"):
-            closed = {} if state == "waiting" else {"ended": time.time()}
-            folder.update(state=state, seconds=lasted, **closed, **fields)
-        if state != "waiting":
+            run.tracker.terminate(state)
+
+    def end(state: str, **fields: Any) -> None:
+        with _undisturbed():
             with warned("the run's end could not be recorded"):
-                run.tracker.terminate(state)
+                note(state, **fields)
+            close(state)
 
     with _sigterm_as_interrupt():
         try:
@@ -249,13 +295,34 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
         except BaseException as error:
             end("failed", error=fault_text(error))
             raise
-        end(run.state, **run.outputs)
+        with _undisturbed():
+            try:
+                note(run.state, **run.outputs)
+            except AttnError:  # what it has left is in no `run.json`: that is no success
+                close("failed")
+                raise
+            if run.state != "waiting":
+                close(run.state)
 
 
 def fault_text(error: BaseException) -> str:
     """What ended a run, in a line; a fault of the program by its kind too."""
     error = out_of_memory(error) or error
     return str(error) if isinstance(error, AttnError) else f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Generator[None]:
+    """Within, Ctrl-C and SIGTERM are ignored: an end is a matter of seconds, and is written whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -20,13 +20,11 @@ TEXTS, LISTS = ("attn", "commit", "data", "python"), ("pins",)
 
 
 def record_origin(folder: RunFolder, **fields: Any) -> None:
-    """Keep what a run begins with; a resumed run keeps what it began with.
+    """Keep what a run begins with; called once for each run.
 
     Args:
         fields: More to be kept, as plain values.
     """
-    if folder.exists(ORIGIN):
-        return
     changes = git_changes()
     if changes.patch:
         folder.write(CHANGES, changes.patch)

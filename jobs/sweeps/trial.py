@@ -117,19 +117,23 @@ class Trial(tune.Trainable):
         return {OBJECTIVE: metrics[self.objective.metric], EPOCH: epoch, LAST: last, "metrics": metrics}
 
     def _train(self) -> None:
+        """The thread's whole work: it ends with news, whatever happens."""
         self.turn.get()
+        try:
+            self._run()
+        except BaseException as error:  # whatever it is: `step` waits for news
+            self.news.put(RuntimeError(fault_text(error)))
+
+    def _run(self) -> None:
         config = read_trial(self.folder.read_text("config.yaml"), self.folder.path("config.yaml"))
         state = self.folder.state()
         fields = {} if state.get("started") else {"started": time.time()}
-        try:
-            with continue_run(config, self.folder, fields=fields, seconds=state.get("seconds") or 0.0) as live:
-                try:
-                    live.outputs["model"] = self._model(config, state)
-                except TrialStopped:
-                    live.state = "waiting" if self.pauses else "stopped"  # until Ray Tune has room for it again
-        except BaseException as error:
-            self.news.put(RuntimeError(fault_text(error)))
-            return
+        before = state.get("seconds") or 0.0
+        with continue_run(config, self.folder, fields=fields, seconds=before, others=False) as live:
+            try:
+                live.outputs["model"] = self._model(config, state)
+            except TrialStopped:
+                live.state = "waiting" if self.pauses else "stopped"  # until Ray Tune has room for it again
         if live.state == "done":
             told = self.folder.state()
             self.news.put(self._figures(told.get("epoch", 0), told["metrics"], last=True) | {"done": True})

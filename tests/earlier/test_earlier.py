@@ -1,6 +1,6 @@
 """What an earlier version wrote opens in this one: a run's folder with its checkpoints, its map store and its model.
 
-`runs/oaa` was made by 0.2.0.dev0 at commit 3ffac4d, under the root `/runs`: OAA for one epoch on four scenes.
+`runs/oaa` was made by 0.2.0.dev0 at commit 0a883ca, under the root `/runs`: OAA for one epoch on four scenes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from attn import store
+from attn.errors import RunError
 from attn.models.bundle import load_bundle
 from jobs import evaluate, train
 from jobs.ray_cluster.progress import Channel
@@ -71,3 +72,20 @@ def test_a_run_that_was_interrupted_is_continued(root: Path, monkeypatch: pytest
     assert [line["epoch"] for line in lines] == [1, 2]
     assert done["store_version"] == 2
     assert done["model"] == f"{root}/oaa/model"
+
+
+def test_an_interrupted_evaluation_is_done_again(root: Path) -> None:
+    """Its `run.json` named the model alone, and its `config.yaml` had another header."""
+    begun = evaluate.run("oaa", [f"root={root}", "data.split=train", "panels=0"], run_id="e")
+    folder = RunFolder(str(root), "e")
+    left = {"id": "e", "kind": "evaluate", "state": "running", "started": 1.0, "tracking_run": None, "model": "oaa"}
+    folder.write("run.json", json.dumps(left))
+    again = resume("e", root=str(root))
+    assert (again["scores"], folder.state()["state"]) == (begun["scores"], "done")
+
+
+def test_a_comparison_that_does_not_say_what_it_compared(root: Path) -> None:
+    folder = RunFolder(str(root), "c")
+    folder.write("run.json", json.dumps({"id": "c", "kind": "compare", "state": "running", "compared": {"a": "oaa"}}))
+    with pytest.raises(RunError, match="does not say what it compares: begin a new one"):
+        resume("c", root=str(root))

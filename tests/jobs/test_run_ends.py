@@ -1,0 +1,104 @@
+"""How a run begins and ends where something goes wrong at just that point."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.errors import RunError
+from attn.tracking import NullTracker
+from jobs.runs import lifecycle
+from jobs.runs.lifecycle import begin_or_continue, begin_run
+from jobs.runs.run_folder import RunFolder
+from tests.jobs.toy import ToyConfig
+
+
+class Records(NullTracker):
+    """A record that notes how it is closed."""
+
+    def __init__(self, run_id: str, ends: list[tuple[str, str]]) -> None:
+        self.run_id, self.ends = run_id, ends
+
+    def terminate(self, state: str) -> None:
+        self.ends.append((str(self.run_id), state))
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Records and how they were closed, in order; each run begins a new one."""
+    ends, names = list[tuple[str, str]](), iter("abc")
+    monkeypatch.setattr(lifecycle, "create_run", lambda *_, **__: next(names))
+    monkeypatch.setattr(lifecycle, "attach", lambda tracking, root, run_id, folder: Records(run_id, ends))
+    monkeypatch.setattr(
+        lifecycle, "terminate", lambda tracking, root, run_id, state, folder: ends.append((run_id, state))
+    )
+    monkeypatch.setattr(lifecycle, "send_kept", lambda tracking, root, run_id, folder: ends.append((run_id, "sent")))
+    return ends
+
+
+def config(root: Path, height: int = 3) -> ToyConfig:
+    return ToyConfig.model_validate({"root": str(root), "height": height})
+
+
+def test_a_success_that_cannot_be_written_is_none(
+    tmp_path: Path, ends: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
+
+    def full(self: RunFolder, **changes: Any) -> None:
+        raise RunError("run.json could not be written: no space")
+
+    with pytest.raises(RunError, match="no space"), begin_run("toy", toy, folder, recorded=toy):
+        monkeypatch.setattr(RunFolder, "update", full)
+    assert ends == [("a", "failed")]
+
+
+def test_a_begin_that_fails_says_what_kind_of_run_it_was(
+    tmp_path: Path, ends: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lifecycle, "record_origin", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="attn resume"), begin_run("toy", toy, folder, recorded=toy):
+        pytest.fail("it has not begun")
+    assert (folder.state()["kind"], folder.state()["state"], ends) == ("toy", "cancelled", [("a", "cancelled")])
+
+
+@pytest.mark.parametrize(("left", "closed"), [("running", ("a", "cancelled")), ("failed", ("a", "sent"))])
+def test_another_run_in_its_place_closes_the_record(
+    tmp_path: Path, ends: list[tuple[str, str]], left: str, closed: tuple[str, str]
+) -> None:
+    folder = RunFolder(str(tmp_path), "r")
+    with begin_or_continue("toy", config(tmp_path), folder, recorded=config(tmp_path)):
+        pass
+    folder.update(state=left)
+    del ends[:]
+    other = config(tmp_path, height=4)
+    with begin_or_continue("toy", other, folder, recorded=other):
+        assert folder.state()["tracking_run"] == "b"
+    assert ends == [closed, ("b", "done")]
+
+
+def test_a_second_signal_does_not_cut_the_end_short(
+    tmp_path: Path, ends: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, toy, update = RunFolder(str(tmp_path), "r"), config(tmp_path), RunFolder.update
+
+    def interrupted(self: RunFolder, **changes: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        update(self, **changes)
+
+    with pytest.raises(KeyboardInterrupt), begin_run("toy", toy, folder, recorded=toy):
+        monkeypatch.setattr(RunFolder, "update", interrupted)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "cancelled"
+    assert ends == [("a", "cancelled")]
