@@ -97,8 +97,12 @@ def test_a_second_signal_does_not_cut_the_end_short(
             os.kill(os.getpid(), number)
         update(self, **changes)
 
-    with pytest.raises(KeyboardInterrupt), begin_run("toy", toy, folder, recorded=toy):
-        monkeypatch.setattr(RunFolder, "update", interrupted)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def run() -> None:
+        with begin_run("toy", toy, folder, recorded=toy):
+            monkeypatch.setattr(RunFolder, "update", interrupted)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "cancelled"
     assert ends == [("a", "cancelled")]
