@@ -10,6 +10,7 @@ __all__ = ["KINDS", "continue_it", "run_it"]
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -82,6 +83,8 @@ def _command(words: list[str], output: str, kind: str, work: Callable[..., Any])
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    # What a shell starts in the background has Ctrl-C ignored, and the tests may be started so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _stand_in(kind, work)
     sys.argv = ["attn", *words]
     app(words)
