@@ -38,7 +38,7 @@ LONGEST_FIRST = (
     "jobs/test_train.py",
     "services/test_ray_jobs.py",
     "services/test_jobs.py",
-    "cli/test_jobs.py",
+    "services/cli/test_jobs.py",
     "services/test_secrecy.py",
     "jobs/test_segment.py",
     "test_distribution.py",

@@ -15,7 +15,7 @@ from attn.files.transfer import write_bytes
 from attn.proxies import LOOPBACK, PROXIES, is_loopback, spare_loopback
 from attn.tracking.mlflow_client import connect
 from services.job_server import JobServer
-from tests.cli.conftest import Attn, attn
+from tests.services.cli.conftest import Attn, attn
 
 __all__ = ["attn"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from services import calls, client
-from tests.cli.conftest import Attn, attn
 from tests.hostile.fakes import JOB, Asked, Fake, Reply, as_json, body, raw, serve, token
+from tests.services.cli.conftest import Attn, attn
 
 __all__ = ["attn", "serve", "token"]
 

@@ -13,8 +13,8 @@ from attn.proxies import PROXIES
 from jobs.runs.process_identity import process_identity
 from services import calls, client
 from services.service_place import Address, find_service
-from tests.cli.conftest import Attn, attn
 from tests.hostile.fakes import JOB, TOKEN, Fake, Reply, as_json, serve, token
+from tests.services.cli.conftest import Attn, attn
 
 __all__ = ["attn", "serve", "token"]
 

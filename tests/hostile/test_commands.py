@@ -9,9 +9,9 @@ import pytest
 from attn.errors import DataError
 from attn.files.locations import join, split
 from jobs.runs.run_folder import RunFolder
-from tests.cli.conftest import Attn
-from tests.cli.conftest import attn as attn  # the command line as a function
 from tests.hostile.commands import COMMANDS, fields, prepare
+from tests.services.cli.conftest import Attn
+from tests.services.cli.conftest import attn as attn  # the command line as a function
 
 QUICK = [
     name

@@ -25,8 +25,8 @@ from services.cli.kinds import add_kinds
 from services.plan import plan_of
 from services.reach import Reach
 from services.submission import Submission
-from tests.cli.conftest import attn as attn  # the command line as a function
 from tests.jobs.test_trial import Alone
+from tests.services.cli.conftest import attn as attn  # the command line as a function
 
 TEXT = "kind: toy\nheight: 5\ntracking: {enabled: false}\n"
 

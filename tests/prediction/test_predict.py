@@ -26,8 +26,8 @@ from attn.prediction import ImagePrediction, PredictionConfig, find_images, open
 from attn.prediction.classifier import mask_of_maps
 from attn.prediction.write import panel_of
 from tests.bundles import CLASSES, tiny_bundle, tiny_segmenter
-from tests.cli.conftest import Attn
-from tests.cli.conftest import attn as attn  # the command line as a function
+from tests.services.cli.conftest import Attn
+from tests.services.cli.conftest import attn as attn  # the command line as a function
 
 
 @pytest.fixture

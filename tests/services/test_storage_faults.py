@@ -22,7 +22,7 @@ from services.storage_faults import storage_fault
 from services.supervisor import HomeLostError, Supervisor
 from services.table import Job, JobTable
 from tests.bundles import tiny_bundle
-from tests.cli.conftest import Attn, attn
+from tests.services.cli.conftest import Attn, attn
 
 __all__ = ["attn"]
 

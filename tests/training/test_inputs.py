@@ -24,7 +24,7 @@ from attn.segmentation.predict import InferenceConfig, probabilities
 from attn.training.inputs import check_input, check_inputs
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
-from tests.cli.conftest import attn as attn  # the command line as a function
+from tests.services.cli.conftest import attn as attn  # the command line as a function
 
 SMALL_HEADS: dict[str, Any] = {"weights": None, "fc_width": 1, "head_width": 1}
 ONE = ["training.batch_size=1", "cluster.workers=1", "data.count=4", "data.size=32", "validation.split=null"]

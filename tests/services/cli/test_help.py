@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.conftest import Attn
+from tests.services.cli.conftest import Attn
 
 
 def test_lists_of_commands_cut_no_sentence(attn: Attn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from attn.redaction import without_secrets
 from tests.bundles import tiny_bundle
-from tests.cli.conftest import Attn
 from tests.conftest import S3_KEYS
 from tests.leaks import in_bucket, leaks, under
+from tests.services.cli.conftest import Attn
 
 
 def test_what_is_searched_for_would_be_found(s3_server: str, tmp_path: Path) -> None:

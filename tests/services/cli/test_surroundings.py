@@ -20,8 +20,8 @@ from services.cli import terminal
 from services.cli.surroundings import fault_of_surroundings
 from services.cli.tables import print_rows
 from tests.bundles import tiny_bundle
-from tests.cli.conftest import Attn
-from tests.cli.test_exit_status import outcome_of_resume
+from tests.services.cli.conftest import Attn
+from tests.services.cli.test_exit_status import outcome_of_resume
 
 __all__ = ["outcome_of_resume"]
 

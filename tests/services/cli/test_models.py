@@ -21,7 +21,7 @@ from attn.registry.mlflow_registry import Registry
 from attn.tracking import TrackingConfig, create_run
 from attn.tracking.address import tracking_uri
 from tests.bundles import CLASSES, tiny_bundle
-from tests.cli.conftest import Attn
+from tests.services.cli.conftest import Attn
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch.export and MLflow, at every export
 

@@ -11,7 +11,7 @@ import pytest
 
 from attn import store as maps
 from attn.store import MapStore
-from tests.cli.conftest import Attn
+from tests.services.cli.conftest import Attn
 
 GRID = (2, 3)
 ROWS = [("a", 0), ("a", 1), ("b", 0)]
