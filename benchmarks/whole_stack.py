@@ -22,7 +22,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from urllib.request import urlopen
 import boto3
 
 from tests.leaks import leaks, under
+from tests.ports import free_port
 from tests.s3.radosgw import missing, radosgw
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,7 +100,7 @@ def postgres(folder: Path, password: str) -> Iterator[int]:
     if user is not None:
         os.chown(folder, NOBODY, NOBODY)
         os.chown(file, NOBODY, NOBODY)
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     _quietly(["initdb", "-D", str(data), "-U", "mlflow", "--auth=scram-sha-256", f"--pwfile={file}"], user=user)
     command = ["postgres", "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
     with _running([*command, "-k", str(folder)], folder / "log", os.environ, user=user):
@@ -116,7 +116,7 @@ def mlflow(folder: Path, port: int, environment: Mapping[str, str]) -> Iterator[
     database = f"@127.0.0.1:{port}/"
     auth = (ROOT / "deploy/compose/mlflow/basic_auth.ini").read_text(encoding="utf-8").replace("@postgres/", database)
     (folder / "basic_auth.ini").write_text(auth, encoding="utf-8")
-    here = _free_port()
+    here = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
     command += ["--host", "127.0.0.1", "--port", str(here), "--artifacts-destination", "s3://mlflow/artifacts"]
     command += ["--backend-store-uri", f"postgresql+psycopg2://mlflow{database}mlflow"]
@@ -234,12 +234,6 @@ def _answers(url: str) -> bool:
         return urlopen(url, timeout=5).status == 200
     except (URLError, OSError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _lacks(program: str) -> str | None:

@@ -16,7 +16,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ports import free_ports
 
 PROGRAMS = ("setpriv", "monmaptool", "ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin")
 START_SECONDS = 60
@@ -84,7 +85,7 @@ class _Node:
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> Radosgw:
-        mon_port, http_port = _free_ports(2)
+        mon_port, http_port = free_ports(2)
         identity = str(uuid.uuid4())
         mon = f"[v2:127.0.0.1:{mon_port}]"
         for name in ("mon", "osd"):
@@ -190,14 +191,6 @@ def _configuration(folder: Path, identity: str, mon: str, http_port: int) -> str
         f"[{name}]\n" + "\n".join(f"{key} = {value}" for key, value in values.items()) + "\n"
         for name, values in sections.items()
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _answers(endpoint: str) -> bool:

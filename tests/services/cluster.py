@@ -7,7 +7,6 @@ __all__ = ["ACCESS", "TOKEN", "Cluster"]
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import psutil
 import requests
 
 from tests.environment import without_ray
+from tests.ports import free_ports
 
 MARK = "ATTN_TEST_CLUSTER"
 TOKEN = "only-for-a-cluster-of-the-tests"
@@ -35,7 +35,7 @@ class Cluster:
     def __init__(self) -> None:
         # Sockets have short names: pytest's folders are too deep for them.
         self.folder = tempfile.mkdtemp(prefix="attn-ray-")
-        port, dashboard, agent, client = _free_ports(4)
+        port, dashboard, agent, client = free_ports(4)
         self.url, self.address = f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
         bin_folder = str(Path(sys.executable).parent)
         environment = without_ray()
@@ -96,11 +96,3 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         return process.children(recursive=True)
     return []
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.ports import free_port
+
 API, FILES = "/api/2.0/mlflow/", "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -26,9 +28,7 @@ class StandIn:
     """
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.requests: Counter[str] = Counter()
         self.metrics: list[tuple[str, float, int, int]] = []
         self.tags: dict[str, str] = {}
