@@ -133,8 +133,8 @@ def test_what_is_installed_trains_outside_of_the_checkout(repository: Path, inst
     assert all(Path(place).is_relative_to(installed.parent) for place in places), places
     assert run(installed / "attn", "--version", cwd=tmp_path).stdout == f"attn {attn.__version__}\n"
     recipes = json.loads(run(installed / "attn", "recipes", "--json", cwd=tmp_path).stdout)["recipes"]
-    assert {recipe["name"] for recipe in recipes} == {
-        path.stem for path in (repository / "jobs/recipes").glob("*.yaml")
+    assert {(recipe["group"], recipe["name"]) for recipe in recipes} == {
+        (path.parent.name, path.stem) for path in (repository / "jobs/recipes").rglob("*.yaml")
     }
     small = ["data.count=16", "data.size=32", "input.size=32", "training.epochs=1", "training.batch_size=8"]
     done = run(

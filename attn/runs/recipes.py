@@ -1,8 +1,9 @@
-"""Recipes: configs that come with the project, each a document with paper, expected result, time and command on top."""
+"""Recipes: configs that come with the project, each a document with paper, measured score, time and command on top."""
 
 from __future__ import annotations
 
 __all__ = [
+    "GROUPS",
     "Recipe",
     "config_text",
     "find_recipe",
@@ -11,11 +12,13 @@ __all__ = [
     "load_config",
     "load_run",
     "load_text",
+    "recipe_paths",
     "recipe_text",
 ]
 
 import difflib
 import importlib.util
+import itertools
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,28 +35,33 @@ if TYPE_CHECKING:
     from attn.training.run_config import RunConfig
 
 C = TypeVar("C", bound="RunConfig")
+GROUPS = ("scenes", "photographs", "paper", "sweeps")
+"""The folders of `jobs/recipes`, in the order in which recipes are listed."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe file.
-
-    Attributes:
-        header: The comment on top, without its `#` signs.
-    """
+    """A recipe file."""
 
     name: str
     path: Path
-    header: str
+    text: str
+
+    @property
+    def group(self) -> str:
+        """The folder that holds it, one of `GROUPS`."""
+        return self.path.parent.name
+
+    @property
+    def header(self) -> str:
+        """The comment on top, without its `#` signs."""
+        lines = itertools.takewhile(lambda line: line.startswith("#"), self.text.splitlines())
+        return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines)
 
     @property
     def summary(self) -> str:
         """The header's first line."""
         return self.header.partition("\n")[0]
-
-    @property
-    def text(self) -> str:
-        return self.path.read_text(encoding="utf-8")
 
 
 def _folder() -> Path:
@@ -65,33 +73,33 @@ def _folder() -> Path:
     return Path(next(iter(locations)), "recipes")
 
 
-def _header(text: str) -> str:
-    lines = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.removeprefix("#").removeprefix(" "))
-    return "\n".join(lines)
+def recipe_paths() -> dict[str, Path]:
+    """The file of each recipe by its name, in the order of `GROUPS`; no file is read."""
+    folder = _folder()
+    return {path.stem: path for group in GROUPS for path in sorted((folder / group).glob("*.yaml"))}
 
 
 def list_recipes() -> list[Recipe]:
-    """All recipes, by name."""
-    found = sorted(_folder().glob("*.yaml"))
-    return [Recipe(path.stem, path, _header(path.read_text(encoding="utf-8"))) for path in found]
+    """All recipes, by group and name."""
+    return [_read(name, path) for name, path in recipe_paths().items()]
 
 
 def find_recipe(name: str) -> Recipe:
-    """A recipe by name.
+    """A recipe by name; no other file is read.
 
     Raises:
         ConfigError: There is none of that name; suggests the nearest.
     """
-    recipes = {recipe.name: recipe for recipe in list_recipes()}
-    if name in recipes:
-        return recipes[name]
-    near = difflib.get_close_matches(name, recipes, n=1)
+    paths = recipe_paths()
+    if name in paths:
+        return _read(name, paths[name])
+    near = difflib.get_close_matches(name, paths, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError([Fault(name, "is neither a recipe nor a file", f"{hint}recipes: {', '.join(recipes)}")])
+    raise ConfigError([Fault(name, "is neither a recipe nor a file", f"{hint}recipes: {', '.join(paths)}")])
+
+
+def _read(name: str, path: Path) -> Recipe:
+    return Recipe(name, path, path.read_text(encoding="utf-8"))
 
 
 def load_config(kind: type[C], target: str, overrides: list[str]) -> C:

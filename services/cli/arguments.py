@@ -16,9 +16,9 @@ from attn.redaction import has_login, without_secrets
 
 def recipe_names(incomplete: str) -> list[str]:
     """The recipes that a shell offers to complete a word to."""
-    from attn.runs.recipes import list_recipes
+    from attn.runs.recipes import recipe_paths
 
-    return [recipe.name for recipe in list_recipes() if recipe.name.startswith(incomplete)]
+    return [name for name in recipe_paths() if name.startswith(incomplete)]
 
 
 def checked_root(root: str) -> str:

@@ -45,10 +45,11 @@ def show_recipes(context: typer.Context) -> Result | None:
     recipes = list_recipes()
 
     def show(console: Console) -> None:
-        print_rows(console, [(recipe.name, recipe.summary) for recipe in recipes])
+        print_rows(console, [(recipe.name, recipe.group, recipe.summary) for recipe in recipes])
         console.print("\n`attn recipes show NAME` prints one, and above it the command that runs it.")
 
-    return Result({"recipes": [{"name": recipe.name, "summary": recipe.summary} for recipe in recipes]}, show)
+    rows = [{"name": recipe.name, "group": recipe.group, "summary": recipe.summary} for recipe in recipes]
+    return Result({"recipes": rows}, show)
 
 
 @command
@@ -58,7 +59,7 @@ def show_recipe(name: Annotated[str, typer.Argument(metavar="NAME", help="A reci
 
     recipe = find_recipe(name)
     return Result(
-        {"name": recipe.name, "summary": recipe.summary, "text": recipe.text},
+        {"name": recipe.name, "group": recipe.group, "summary": recipe.summary, "text": recipe.text},
         lambda console: console.print(recipe.text, end="", markup=False),
     )
 

@@ -17,8 +17,12 @@ from attn.training.train_config import TrainConfig
 
 def test_every_recipe_is_listed_shown_and_valid(attn: Any) -> None:
     listed = attn("recipes", "--json").json["recipes"]
-    assert [row["name"] for row in listed] == [recipe.name for recipe in list_recipes()]
+    assert [(row["group"], row["name"]) for row in listed] == [(recipe.group, recipe.name) for recipe in list_recipes()]
     assert listed
+    assert all(
+        {row["name"], row["group"]} <= set(line.split())
+        for row, line in zip(listed, attn("recipes").out.splitlines(), strict=False)
+    )
     for row in listed:
         assert row["summary"]
         assert attn("recipes", "show", row["name"]).out == attn("recipes", "show", row["name"], "--json").json["text"]
@@ -26,7 +30,7 @@ def test_every_recipe_is_listed_shown_and_valid(attn: Any) -> None:
 
 
 def test_what_validate_prints_is_a_config_again(attn: Any, tmp_path: Path) -> None:
-    name = list_recipes()[0].name
+    name = "scenes_gain"
     printed = attn("validate", name, "seed=7").out
     assert resolve(TrainConfig, printed, "printed", []).seed == 7
     file = tmp_path / "again.yaml"
@@ -35,7 +39,7 @@ def test_what_validate_prints_is_a_config_again(attn: Any, tmp_path: Path) -> No
 
 
 def test_all_faults_are_told_at_once(attn: Any) -> None:
-    done = attn("validate", list_recipes()[0].name, "seed=-1", "training.epoch=3", "--json")
+    done = attn("validate", "scenes_gain", "seed=-1", "training.epoch=3", "--json")
     assert done.status == 2
     faults = json.dumps(done.json["error"]["faults"])
     assert "seed" in faults
@@ -43,7 +47,7 @@ def test_all_faults_are_told_at_once(attn: Any) -> None:
 
 
 def test_an_unknown_recipe_is_told_with_its_neighbours(attn: Any) -> None:
-    name = list_recipes()[0].name
+    name = "scenes_gain"
     done = attn("validate", name + "x")
     assert done.status == 2
     assert f"did you mean {name}" in done.err
