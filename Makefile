@@ -9,12 +9,13 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test lint docs format lock clean
 
 help:
 	@echo "make demo    set up, then train on generated scenes, score and draw what the networks attend to"
 	@echo "make test    set up, then run every test"
 	@echo "make lint    set up, then ruff and the type checker"
+	@echo "make docs    set up, then the documentation as a site in build/site"
 	@echo "make format  let ruff rewrite the code"
 	@echo "make lock    pin the newest versions that pyproject.toml allows"
 	@echo "make clean   remove the virtual environment and every cache"
@@ -43,6 +44,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+# Nothing is fetched, and a link or an anchor that leads nowhere is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8001"
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,28 @@
+"""The documents: what is generated is current, and what they name is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from docs.commands import configuration
+
+
+@pytest.mark.parametrize("page", configuration.PAGES)
+def test_the_reference_of_fields_is_current(page: str) -> None:
+    written = (configuration.FOLDER / page).read_text(encoding="utf-8")
+    assert written == configuration.pages()[page], "run `python -m docs.commands.configuration`"
+
+
+def test_a_field_of_the_reference_is_what_pydantic_says(repository: Path) -> None:
+    """A row by hand, of each kind that there is: bounds, a choice, a path, a section, a family."""
+    text = (repository / "docs/reference/configuration/training.md").read_text(encoding="utf-8")
+    for row in (
+        "| `epochs` | whole number | `10` | ≥ 1, ≤ 1,000,000 |",
+        "| `precision` | `float32`, `bfloat16`, `float16` | `float32` |  |",
+        "| `root` | path or `s3://` URI | `runs` |  |",
+        "| `validation` | [validation](#validation) | its defaults |  |",
+        "| `schedule` | [constant](#schedule-nameconstant), [cosine](#schedule-namecosine), ",
+    ):
+        assert f"\n{row}" in text, row
