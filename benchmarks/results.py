@@ -105,7 +105,7 @@ def finished_run(config: RunConfig, name: str) -> dict[str, Any]:
     if not folder.exists():
         return train.run(config, run_id=name)
     there = read_config(folder.read("config.yaml").decode(), folder.path("config.yaml"))
-    if there != config.pinned():
+    if there != config.resolved_versions():
         raise RunError(f"run {name} is there with another config; give another root, or remove {folder.uri}")
     return train.resume(folder.uri)
 

@@ -15,7 +15,7 @@ from attn.errors import ConfigError, DataError, RunError, TrackingError
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
-from attn.pictures.preview import looked_at, spread
+from attn.pictures.preview import evenly_spaced, looked_at
 from jobs.runs.lifecycle import begin_or_continue, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
@@ -48,7 +48,7 @@ def run(
         raise ConfigError("nothing to compare: name at least one trained model or map store")
     subjects = {title: open_subject(target, overrides) for title, target in targets.items()}
     first_title, first = next(iter(subjects.items()))
-    images = spread(first.source.records, first.config.panels)
+    images = evenly_spaced(first.source.records, first.config.panels)
     if not images:
         raise DataError(f"no image to draw: panels={first.config.panels}, or none of the images has a label")
     for title, subject in subjects.items():

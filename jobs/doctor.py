@@ -14,10 +14,10 @@ from attn.health.access import check_listeners, check_token
 from attn.health.finding import Finding
 from attn.health.judge import judge, judge_clock, judge_equal, judge_probe
 from attn.health.node import Facts, inspect_node
-from attn.health.places import check_conditional_writes, probe_under
+from attn.health.root_checks import check_conditional_writes, probe_under
 from attn.tracking.address import tracking_uri
 from jobs.ray_cluster.session import ray_session
-from jobs.runs.open_model import model_place
+from jobs.runs.open_model import model_lookup
 
 NODE_SECONDS = 120.0
 HERE = "here"
@@ -32,7 +32,7 @@ def run(overrides: list[str], *, address: str | None = None) -> dict[str, Any]:
     Returns:
         `ok` (no check failed), and `findings`: `node`, `check`, `status` (`ok`, `warn`, `fail`), `text`, `fix` of each.
     """
-    place = model_place(["tracking.enabled=true", *overrides], only=True)
+    place = model_lookup(["tracking.enabled=true", *overrides], only=True)
     found: list[tuple[str, Finding]] = []
 
     def add(node: str, *findings: Finding) -> None:

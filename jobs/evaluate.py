@@ -17,7 +17,7 @@ from attn.evaluation.evaluate import Evaluation
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.curve import threshold_curves
 from attn.pictures.panel import Looked, panel, sheet
-from attn.pictures.preview import looked_at, spread
+from attn.pictures.preview import evenly_spaced, looked_at
 from attn.registry import add_scores
 from attn.tracking import Tracker
 from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, target_of, warned
@@ -134,7 +134,7 @@ def _percent(value: float | None) -> str:
 
 def _evaluate(subject: Subject) -> tuple[Evaluation, list[Looked]]:
     source = subject.source
-    wanted = {source.records[index].image_id: index for index in spread(source.records, subject.config.panels)}
+    wanted = {source.records[index].image_id: index for index in evenly_spaced(source.records, subject.config.panels)}
     looked: list[Looked] = []
 
     def keep(maps: ImageMaps) -> None:

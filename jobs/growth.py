@@ -17,7 +17,7 @@ from attn.data.source import Source
 from attn.errors import DataError
 from attn.files.transfer import write_bytes
 from attn.pictures.accumulated import accumulated
-from attn.pictures.preview import spread
+from attn.pictures.preview import evenly_spaced
 from attn.runs.growth import GrowthConfig
 from attn.store import MapStore
 from attn.tracking import NullTracker, Tracker
@@ -76,7 +76,7 @@ def draw(
 
 def _chosen(source: Source, config: GrowthConfig) -> list[int]:
     if isinstance(config.images, int):
-        return spread(source.records, config.images)
+        return evenly_spaced(source.records, config.images)
     positions = {record.image_id: index for index, record in enumerate(source.records)}
     for name in config.images:
         if name not in positions:

@@ -291,7 +291,7 @@ def _write_store(
         0,
         [part.delta for part in written if part.delta is not None],
         expected=sorted(row for row in rows if row[0] in readable),
-        about={
+        metadata={
             "model": model,
             "weights": job.bundle.sha256,
             "map_kind": job.map_kind,

@@ -30,7 +30,7 @@ from attn.training.run_parts import overlap_notices
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.lifecycle import LiveRun, begin_or_continue, claim, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.stages import Stage, Work, intact, stages_of
+from jobs.stages import Stage, Work, is_intact, stages_of
 
 RECORD = "stage.json"
 """In a stage's folder, once it is done: its inputs, and what it has left."""
@@ -217,7 +217,7 @@ class _Pipeline:
             attempt = self.attempts.get(key, 0)
             folder = RunFolder(self.folder.root, f"{self.folder.run_id}-{key}" + (f"-{attempt + 1}" if attempt else ""))
             found = _record(folder)
-            if found is None or (not anew and intact(found["outputs"])):
+            if found is None or (not anew and is_intact(found["outputs"])):
                 break
             self.attempts[key] = attempt + 1
             if not anew:
@@ -229,7 +229,7 @@ class _Pipeline:
         same = folder.run_id.removeprefix(self.folder.run_id)
         for run_id in list_folders(folder.root):
             other = RunFolder(folder.root, run_id)
-            if run_id.endswith(same) and (found := _record(other)) is not None and intact(found["outputs"]):
+            if run_id.endswith(same) and (found := _record(other)) is not None and is_intact(found["outputs"]):
                 return other, found
         return folder, None
 

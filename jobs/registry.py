@@ -19,7 +19,7 @@ from attn.registry.card import model_card
 from attn.tracking.address import registry_uri, shown
 from attn.tracking.config import fault_of_alias
 from attn.tracking.sqlite import sqlite_file
-from jobs.runs.open_model import model_place, open_model
+from jobs.runs.open_model import model_lookup, open_model
 
 if TYPE_CHECKING:
     from attn.registry.mlflow_registry import Registry
@@ -125,7 +125,7 @@ def export(model: str, overrides: list[str], *, form: str, to: str) -> dict[str,
     from attn.prediction.export import export_model
     from attn.prediction.open import open_any
 
-    model_place(overrides, only=True)
+    model_lookup(overrides, only=True)
     with open_model(model, overrides, open_any) as opened:
         return {"model": model, **asdict(export_model(opened, Path(to).absolute(), form))}
 
@@ -137,7 +137,7 @@ def open_registry(overrides: list[str]) -> Registry:
         ConfigError: An override says anything else.
         TrackingError: It is a file that is not there.
     """
-    place = model_place(overrides, only=True)
+    place = model_lookup(overrides, only=True)
     uri = registry_uri(place.tracking, place.root)
     if (file := sqlite_file(uri)) is not None and not file.exists():
         raise TrackingError(

@@ -11,7 +11,7 @@ from attn.runs.table import KINDS, job_of
 from attn.tracking import send_kept
 from jobs import compare, cues, evaluate, maps, segment_predict
 from jobs.runs.lifecycle import check_ended, resolved_overrides, warned
-from jobs.runs.open_model import model_place
+from jobs.runs.open_model import model_lookup
 from jobs.runs.run_folder import RunFolder
 
 REPEATED: dict[str, Callable[[RunFolder, str | None], dict[str, Any]]] = {
@@ -45,7 +45,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
         check_ended(folder, state)
         return REPEATED[kind](folder, address)
     if folder.exists("config.yaml"):
-        tracking = model_place(resolved_overrides(folder)).tracking
+        tracking = model_lookup(resolved_overrides(folder)).tracking
         with warned("what its record lacks could not be sent"):
             send_kept(tracking, folder.root, state.get("tracking_run"), folder.uri)
     return {"run_id": folder.run_id, "folder": folder.uri, **state}

@@ -29,7 +29,7 @@ from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.score import Protocol, Score
 from attn.models.device import choose_device
-from attn.pictures.preview import spread
+from attn.pictures.preview import evenly_spaced
 from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.config import PredictConfig
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, spare_cores
@@ -234,7 +234,7 @@ class _Made:
             masks=masks,
             scales=inference.scales,
             flip=inference.flip,
-            resize=inference.words,
+            resize=inference.describe(),
         )
         protocols = {"miou": plain, "miou_crf": plain.model_copy(update={"crf": inference.crf})}
         scores = {}
@@ -270,7 +270,7 @@ def _predict(
     outputs = len(source.classes) + 1
     names = ["miou", *(["miou_crf"] if config.inference.crf else [])]
     made = _Made(config, {name: np.zeros((outputs, outputs), np.int64) for name in names})
-    wanted = {source.records[index].image_id for index in spread(source.records, config.panels)}
+    wanted = {source.records[index].image_id for index in evenly_spaced(source.records, config.panels)}
     network = on_device(segmenter, config.device)
     keep = config.masks or where != "masks"
     with crfs(config.inference, config.processes, address) as pool, Counter("masks", len(source.records)) as told:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Stage", "Work", "intact", "stages_of"]
+__all__ = ["Stage", "Work", "is_intact", "stages_of"]
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -86,46 +86,46 @@ def stages_of(config: PipelineConfig) -> dict[str, Stage]:
     return stages | {"evaluation": _Evaluation()}
 
 
-def intact(outputs: Outputs) -> bool:
+def is_intact(outputs: Outputs) -> bool:
     """Whether what a stage has left is still there and still the same."""
     try:
-        return all(look(outputs) == outputs[name] for name, look in LOOKS.items() if name in outputs)
+        return all(checksum(outputs) == outputs[name] for name, checksum in CHECKSUMS.items() if name in outputs)
     except (AttnError, OSError, ValueError, KeyError, TypeError, AttributeError):  # a damaged record names anything
         return False
 
 
-def _weights(outputs: Outputs) -> str | None:
+def _weights_digest(outputs: Outputs) -> str | None:
     model = outputs["model"]
     described = load_json(read_bytes(f"{model}/model.json"))
     return str(described["sha256"]) if exists(f"{model}/{WEIGHTS}") else None
 
 
-def _stored(outputs: Outputs) -> str:
+def _store_digest(outputs: Outputs) -> str:
     return store.open(outputs["store"]).at(outputs["store_version"]).digest()
 
 
-def _drawn(outputs: Outputs) -> str:
+def _png_digest(outputs: Outputs) -> str:
     digest = hashlib.sha256()
     for name in list_below(outputs["png"]):
         digest.update(f"{name}\n".encode() + hashlib.sha256(read_bytes(join(outputs["png"], name))).digest())
     return digest.hexdigest()
 
 
-def _cued(outputs: Outputs) -> str:
+def _cues_digest(outputs: Outputs) -> str:
     made = load_json(read_bytes(f"{outputs['cues']}/{CUES_FILE}"))
     return str(made["digest"]) if len(list_below(outputs["cues"])) >= outputs["files"] else ""
 
 
-def _scored(outputs: Outputs) -> str:
+def _scores_digest(outputs: Outputs) -> str:
     return hashlib.sha256(read_bytes(outputs["scores_file"])).hexdigest()
 
 
-LOOKS: dict[str, Callable[[Outputs], str | None]] = {
-    "weights": _weights,
-    "stored": _stored,
-    "drawn": _drawn,
-    "cued": _cued,
-    "scored": _scored,
+CHECKSUMS: dict[str, Callable[[Outputs], str | None]] = {
+    "weights": _weights_digest,
+    "stored": _store_digest,
+    "drawn": _png_digest,
+    "cued": _cues_digest,
+    "scored": _scores_digest,
 }
 """The hash under each name in a stage's outputs, computed anew."""
 
@@ -184,9 +184,9 @@ class _Maps:
         )
         if "png" in result:
             found = {"png": result["png"]}
-            return found | {"drawn": _drawn(found), "images": result["images"], "maps": result["maps"]}
+            return found | {"drawn": _png_digest(found), "images": result["images"], "maps": result["maps"]}
         found = {"store": result["store"], "store_version": result["store_version"]}
-        return found | {"stored": _stored(found), "images": result["images"], "maps": result["maps"]}
+        return found | {"stored": _store_digest(found), "images": result["images"], "maps": result["maps"]}
 
     def told(self, outputs: Outputs) -> str:
         return f"{outputs['maps']} maps of {outputs['images']} images"
@@ -275,7 +275,7 @@ class _Evaluation:
         model, overrides = _segmenter(work)["model"], as_overrides(work.config.evaluation.model_dump(mode="json"))
         result = segment_predict.run(model, overrides, run_id=folder.run_id, address=work.address)
         found = {"scores_file": folder.path("scores.json"), "scores": result["scores"], "masks": result["masks"]}
-        return found | {"scored": _scored(found), "protocols": result["protocols"], "images": result["images"]}
+        return found | {"scored": _scores_digest(found), "protocols": result["protocols"], "images": result["images"]}
 
     def told(self, outputs: Outputs) -> str:
         return _figures(outputs["scores"]) or "no masks to score against"
@@ -329,10 +329,10 @@ def _train(config: RunConfig, folder: RunFolder, address: str | None) -> Outputs
 def _outputs(result: dict[str, Any]) -> Outputs:
     """What a training has left."""
     outputs: Outputs = {"model": result["model"], "metrics": result["metrics"]}
-    outputs["weights"] = _weights(outputs)
+    outputs["weights"] = _weights_digest(outputs)
     if result["store"]:
         outputs |= {"store": result["store"], "store_version": result["store_version"]}
-        outputs["stored"] = _stored(outputs)
+        outputs["stored"] = _store_digest(outputs)
     return outputs
 
 

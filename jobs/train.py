@@ -45,7 +45,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     """
     folder = RunFolder(config.root, new_run_id(config.title) if run_id is None else run_id)
     claim(folder, config.kind, again=False)
-    config = config.pinned()
+    config = config.resolved_versions()
     kind = kind_of(config)
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."

@@ -31,7 +31,7 @@ from attn.runs.sweep.load import trial_config
 from attn.runs.table import KINDS
 from attn.training.run_config import RunConfig
 from jobs.pipeline import LONGEST_ID as PIPELINE_ID
-from jobs.runs.open_model import model_place, scored_data
+from jobs.runs.open_model import model_lookup, scored_data
 from services.reach import Reach, model_folder
 from services.submission import Submission
 
@@ -95,7 +95,7 @@ def _roots(submission: Submission, reach: Reach) -> Iterator[Fault]:
             reach.root,
         ):
             return
-    yield Fault(given.place(("root",)), f"root {NOT_ROOT}", "leave it out")
+    yield Fault(given.location(("root",)), f"root {NOT_ROOT}", "leave it out")
 
 
 def _of_model(submission: Submission, reach: Reach) -> None:
@@ -108,7 +108,7 @@ def _of_model(submission: Submission, reach: Reach) -> None:
             [Fault("target", f"{submission.target} is a folder of the service's machine", "a run's name")]
         )
     overrides = [*submission.overrides, f"root={reach.root}"]
-    model_place(overrides)
+    model_lookup(overrides)
     data = _trained_data(reach.root, submission.target)
     if data is None:
         data, parsed = {"source": "scenes"}, [(text, parse_override(text)) for text in overrides]

@@ -54,7 +54,7 @@ class Role(Enum):
 
 
 FIELDS = {
-    Role.ROOT: "RunConfig.root ModelPlace.root ComposedConfig.root SweepConfig.root",
+    Role.ROOT: "RunConfig.root ModelLookup.root ComposedConfig.root SweepConfig.root",
     Role.SERVER: "TrackingConfig.uri",
     Role.WRITTEN: "StoreConfig.location StoreOutput.location PngOutput.location",
     Role.READ: """

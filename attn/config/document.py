@@ -12,7 +12,7 @@ __all__ = [
     "as_overrides",
     "dump_values",
     "layered",
-    "override_place",
+    "override_location",
     "parse_override",
     "read_document",
     "sources_in",
@@ -69,28 +69,28 @@ class Document:
     """
 
     values: dict[str, Any] = field(default_factory=dict)
-    places: dict[Path, str] = field(default_factory=dict)
+    locations: dict[Path, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def place(self, path: Path) -> str:
+    def location(self, path: Path) -> str:
         """Where a value stands or, where it stands nowhere, where the nearest mapping around it does."""
         for end in range(len(path), -1, -1):
-            if path[:end] in self.places:
-                return self.places[path[:end]]
+            if path[:end] in self.locations:
+                return self.locations[path[:end]]
         return "config"
 
-    def set(self, path: Path, value: Any, place: str) -> None:
+    def set(self, path: Path, value: Any, location: str) -> None:
         """Put a value at a path, making the mappings on the way."""
         node = self.values
         for depth, key in enumerate(path[:-1], start=1):
             if not isinstance(node.get(key), dict):
                 node[key] = {}
-                self.places[path[:depth]] = place
+                self.locations[path[:depth]] = location
             node = node[key]
         for old in _paths(node.get(path[-1]), path):
-            self.places.pop(old, None)
+            self.locations.pop(old, None)
         node[path[-1]] = value
-        self.places[path] = place
+        self.locations[path] = location
 
     def drop(self, path: Path) -> None:
         """Take a value away."""
@@ -98,7 +98,7 @@ class Document:
         for key in path[:-1]:
             node = node[key]
         for old in _paths(node.pop(path[-1]), path):
-            self.places.pop(old, None)
+            self.locations.pop(old, None)
 
     def start_anew(self, path: Path, source: Any) -> None:
         """Forget the fields beside a `source` that is about to become another one: they are of the former source.
@@ -125,13 +125,15 @@ class Document:
         values = self.values.get(name)
         if not isinstance(values, dict):
             return Document()
-        return Document(values, {path[1:]: place for path, place in self.places.items() if path[:1] == (name,)})
+        return Document(
+            values, {path[1:]: location for path, location in self.locations.items() if path[:1] == (name,)}
+        )
 
     def attach(self, name: str, section: Document) -> None:
         """Put a document in the place of a section."""
         self.values[name] = section.values
-        self.places = {path: place for path, place in self.places.items() if path[:1] != (name,)}
-        self.places |= {(name, *path): place for path, place in section.places.items()}
+        self.locations = {path: location for path, location in self.locations.items() if path[:1] != (name,)}
+        self.locations |= {(name, *path): location for path, location in section.locations.items()}
         self.faults += section.faults
 
 
@@ -148,8 +150,8 @@ def layered(*documents: Document) -> Document:
     joined = Document()
     for document in documents:
         joined.faults += document.faults
-        if () in document.places:
-            joined.places[()] = document.places[()]
+        if () in document.locations:
+            joined.locations[()] = document.locations[()]
         for path, source in sources_in(document.values):
             joined.start_anew(path, source)
         _lay(joined, document, document.values, ())
@@ -172,11 +174,13 @@ def _lay(joined: Document, document: Document, values: dict[str, Any], path: Pat
         for step in here:
             node = node.get(step) if isinstance(node, dict) else None
         if isinstance(value, dict) and isinstance(node, dict):
-            joined.places[here] = document.place(here)
+            joined.locations[here] = document.location(here)
             _lay(joined, document, value, here)
             continue
-        joined.set(here, copy.deepcopy(value), document.place(here))
-        joined.places |= {known: document.places[known] for known in _paths(value, here) if known in document.places}
+        joined.set(here, copy.deepcopy(value), document.location(here))
+        joined.locations |= {
+            known: document.locations[known] for known in _paths(value, here) if known in document.locations
+        }
 
 
 def _paths(value: Any, path: Path) -> Iterator[Path]:
@@ -187,8 +191,8 @@ def _paths(value: Any, path: Path) -> Iterator[Path]:
 
 
 def _construct(node: yaml.Node, path: Path, name: str, document: Document) -> Any:
-    place = f"{name}:{node.start_mark.line + 1}"
-    document.places.setdefault(path, place)
+    location = f"{name}:{node.start_mark.line + 1}"
+    document.locations.setdefault(path, location)
     if isinstance(node, yaml.ScalarNode):
         return scalar_of(node)
     require_tag(node, *CONTAINERS)
@@ -201,7 +205,7 @@ def _construct(node: yaml.Node, path: Path, name: str, document: Document) -> An
             key = text_of_node(key_node)
             if key in result:
                 document.faults.append(Fault(here, f"{'.'.join((*path, key))} is given twice", "keep one of the two"))
-            document.places[(*path, key)] = here
+            document.locations[(*path, key)] = here
             result[key] = _construct(value_node, (*path, key), name, document)
         return result
     return [_construct(item, (*path, str(i)), name, document) for i, item in enumerate(node.value)]
@@ -225,7 +229,7 @@ def read_document(text: str, name: str) -> Document:
     try:
         node = compose_yaml(text)
         if node is None:
-            document.places[()] = f"{name}:1"
+            document.locations[()] = f"{name}:1"
             return document
         if not isinstance(node, yaml.MappingNode):
             raise Unreadable("expected a mapping of `key: value` lines", node.start_mark.line + 1)
@@ -240,16 +244,16 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     key, sign, value = text.partition("=")
     path = tuple(key.strip().split("."))
     if not sign or not all(path) or len(path) > MAX_KEYS:
-        return Fault(override_place(text), "not of the form a.b=value")
+        return Fault(override_location(text), "not of the form a.b=value")
     document = Document()
     try:
         node = compose_yaml(value)
-        found = None if node is None else _construct(node, path, override_place(text), document)
+        found = None if node is None else _construct(node, path, override_location(text), document)
     except Unreadable as error:
-        return Fault(override_place(text), f"the value {error.problem}")
+        return Fault(override_location(text), f"the value {error.problem}")
     return document.faults[0] if document.faults else (path, found)
 
 
-def override_place(text: str) -> str:
+def override_location(text: str) -> str:
     """What an override is called in messages."""
     return f"{OVERRIDE} {without_secrets(text[:READ])[:SHOWN]!r}"

@@ -30,7 +30,7 @@ from attn.config.document import (
     Document,
     Path,
     dump_values,
-    override_place,
+    override_location,
     parse_override,
     read_document,
     sources_in,
@@ -82,7 +82,7 @@ def resolve(
     override(document, overrides)
     for path, value in (otherwise or {}).items():
         if path[-1] not in document.section(path[0]).values and document.section(path[0]).values:
-            document.set(path, value, place=name)
+            document.set(path, value, location=name)
     drop_other_members(kind, document)
     return parse_config(kind, document)
 
@@ -98,12 +98,12 @@ def override(document: Document, overrides: list[str]) -> None:
     for path, source in chosen.items():
         document.start_anew(path, source)
     for text, path, value in said:
-        document.set(path, value, place=override_place(text))
+        document.set(path, value, location=override_location(text))
 
 
-def rank(place: str) -> int:
+def rank(location: str) -> int:
     """What wins over what, by its place: an override over a text."""
-    return int(place.startswith(OVERRIDE))
+    return int(location.startswith(OVERRIDE))
 
 
 def parse_config(kind: type[C], document: Document) -> C:
@@ -122,7 +122,7 @@ def parse_config(kind: type[C], document: Document) -> C:
             faults.append(Fault("config", f"and {len(details) - MOST_FAULTS} more"))
     else:
         for path, message, hint in [objection for check in _checks for objection in check(config)]:
-            faults.append(Fault(document.place(path), f"{'.'.join(path)} {message}", hint))
+            faults.append(Fault(document.location(path), f"{'.'.join(path)} {message}", hint))
         if not faults:
             return config
     raise ConfigError(faults)
@@ -183,9 +183,9 @@ def drop_other_members(
     if member is None:
         return
     if issubclass(member, Variant):
-        chosen = rank(document.place((*path, member.tag)))
+        chosen = rank(document.location((*path, member.tag)))
         for key in [key for key in values if key not in member.model_fields]:
-            if rank(document.place((*path, key))) < chosen:
+            if rank(document.location((*path, key))) < chosen:
                 document.drop((*path, key))
     for name, info in member.model_fields.items():
         for inner in _configs_in(info.annotation):
@@ -232,7 +232,7 @@ def _path(kind: type[BaseModel], loc: tuple[int | str, ...], values: Any) -> Pat
 
 def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fault:
     path = _path(kind, details["loc"], document.values)
-    where, name, what = document.place(path), ".".join(path), details["type"]
+    where, name, what = document.location(path), ".".join(path), details["type"]
     if what == "extra_forbidden":
         owner = _class_at(kind, document.values, path[:-1])
         near = difflib.get_close_matches(path[-1], list(owner.model_fields) if owner else [], n=1, cutoff=0.5)
@@ -257,7 +257,7 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
             return Fault(where, f"{name}.{tag} is missing", f"one of {', '.join(members)}")
         if what == "union_tag_invalid":
             name += "." + str(context.get("discriminator", "")).strip("'")
-            where = document.place((*path, name.rsplit(".", 1)[-1]))
+            where = document.location((*path, name.rsplit(".", 1)[-1]))
         near = difflib.get_close_matches(str(given), options.replace(" or ", ", ").split(", "), n=1)
         hint = f"one of {options}" + (f"; did you mean {near[0]}?" if near else "")
         return Fault(where, f"{name} = {_cut(repr(given))} is not available", hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["describe_preprocessing", "describe_whole", "preprocessing_words"]
+__all__ = ["describe_preprocessing", "describe_whole", "preprocessing_text"]
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,7 +58,7 @@ def _described(config: InputConfig, crop: Mapping[str, Any] | None, resize: Mapp
     }
 
 
-def preprocessing_words(described: Mapping[str, Any]) -> str:
+def preprocessing_text(described: Mapping[str, Any]) -> str:
     """A description in one sentence, for people."""
     crop, resize = described["crop"], described["resize"]
     part = "the whole image"

@@ -124,7 +124,7 @@ class MethodConfig(Variant, tag="name"):
         """The fewest images of one pass in training mode, of a batch of its own images and of companions."""
         return images
 
-    def pinned(self) -> Self:
+    def resolved_versions(self) -> Self:
         """The same with everything named that would otherwise be taken as it is found, such as the newest version."""
         return self
 

@@ -56,7 +56,7 @@ class OaaPlusConfig(MethodConfig):
     def needs_class_maps(self) -> bool:
         return True
 
-    def pinned(self) -> Self:
+    def resolved_versions(self) -> Self:
         if self.version is not None:
             return self
         from attn import store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Pictured", "Preview", "looked_at", "spread"]
+__all__ = ["Pictured", "Preview", "looked_at", "evenly_spaced"]
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -52,7 +52,7 @@ class Preview:
         self._network, self._method = network, method
         self._dataset = AttentionDataset(dataset.source, dataset.input, train=False)
         self._classes = dataset.source.classes
-        self._indices = spread(dataset.source.records, count)
+        self._indices = evenly_spaced(dataset.source.records, count)
 
     def draw(self) -> Iterator[tuple[str, Picture]]:
         """Each image's id and panel, with the maps that the method trains; the network's mode is left as it was."""
@@ -67,7 +67,7 @@ class Preview:
                 yield maps.record.image_id, panel(looked_at(maps, example, self._classes))
 
 
-def spread(records: Sequence[Record], count: int) -> list[int]:
+def evenly_spaced(records: Sequence[Record], count: int) -> list[int]:
     """Positions of `count` images that have a label, spread evenly over the records."""
     labelled = [index for index, record in enumerate(records) if record.labels]
     if not labelled or count < 1:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attn.data.preprocessing import preprocessing_words
+from attn.data.preprocessing import preprocessing_text
 from attn.evaluation.score import Score
 from attn.files.locations import name_of
 from attn.prediction.usage import usage
@@ -67,7 +67,7 @@ def _model(described: Mapping[str, Any]) -> dict[str, Any]:
         "task": described.get("task", "classification"),
         "classes, in the order of the logits": _shortened(output["logits"].get("channels", described["classes"])),
         "network": f"{model['name']}: {_plain(network)}",
-        "input": preprocessing_words(use["preprocessing"]),
+        "input": preprocessing_text(use["preprocessing"]),
         "probabilities": output["probabilities"],
         "predicted": output["predicted"],
         "averaged over": _averaged(output),

@@ -13,10 +13,10 @@ from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.evaluation.config import EvaluationConfig
 from attn.maps.attention import MapKind
-from attn.tracking.place import ModelPlace
+from attn.tracking.model_lookup import ModelLookup
 
 
-class EvaluateConfig(ModelPlace):
+class EvaluateConfig(ModelLookup):
     """Scoring a trained model on data.
 
     Attributes:
@@ -35,7 +35,7 @@ class EvaluateConfig(ModelPlace):
     panels: int = Field(default=8, ge=0, le=200)
 
 
-class EvaluateStoreConfig(ModelPlace):
+class EvaluateStoreConfig(ModelLookup):
     """Scoring the maps of a map store on data.
 
     Attributes:

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from attn.config.base import Location
 from attn.data.sources import SourceConfig
-from attn.tracking.place import ModelPlace
+from attn.tracking.model_lookup import ModelLookup
 
 
-class GrowthConfig(ModelPlace):
+class GrowthConfig(ModelLookup):
     """Drawing how cumulative maps grew.
 
     Attributes:

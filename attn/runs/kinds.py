@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Find", "kind_in", "read_config", "read_run", "require_kind"]
+__all__ = ["RecipeResolver", "kind_in", "read_config", "read_run", "require_kind"]
 
 import pkgutil
 from collections.abc import Callable, Collection
@@ -16,7 +16,7 @@ from attn.runs.table import KINDS
 if TYPE_CHECKING:
     from attn.training.run_config import RunConfig
 
-Find = Callable[[str], tuple[str, str]]
+RecipeResolver = Callable[[str], tuple[str, str]]
 """Gives the text that a name in a file means, and what to call it in messages."""
 
 
@@ -28,8 +28,8 @@ def kind_in(document: Document) -> str:
     """
     kind = document.values.get("kind", "train")
     if not isinstance(kind, str) or kind not in KINDS:
-        place = document.place(("kind",))
-        raise ConfigError([Fault(place, f"kind = {kind!r} is not available", f"one of {', '.join(KINDS)}")])
+        location = document.location(("kind",))
+        raise ConfigError([Fault(location, f"kind = {kind!r} is not available", f"one of {', '.join(KINDS)}")])
     return kind
 
 
@@ -48,7 +48,7 @@ def require_kind(document: Document, wanted: Collection[str], way_out: str) -> N
         return
     given = "" if "kind" in document.values else "has no field `kind`, and so "
     message = f"{given}is of kind {kind}, not {' or '.join(wanted)}"
-    raise ConfigError([Fault(document.place(("kind",)), message, way_out.replace("{kind}", kind))])
+    raise ConfigError([Fault(document.location(("kind",)), message, way_out.replace("{kind}", kind))])
 
 
 def read_config(text: str, name: str, overrides: list[str] | None = None) -> RunConfig:
@@ -62,7 +62,7 @@ def read_config(text: str, name: str, overrides: list[str] | None = None) -> Run
     return read_run(text, name, overrides)
 
 
-def read_run(text: str, name: str, overrides: list[str] | None = None, *, find: Find | None = None) -> Any:
+def read_run(text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver | None = None) -> Any:
     """The config of a run of the kind that the text says it is; of a sweep its config and its base's text.
 
     Args:

@@ -12,7 +12,7 @@ from attn.config.base import Location, Variant
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.maps.attention import MapKind
-from attn.tracking.place import ModelPlace
+from attn.tracking.model_lookup import ModelLookup
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -46,7 +46,7 @@ class PngOutput(OutputConfig):
     location: Location | None = None
 
 
-class MapsConfig(ModelPlace):
+class MapsConfig(ModelLookup):
     """Writing the maps of a trained model for data.
 
     Attributes:

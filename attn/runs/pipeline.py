@@ -15,13 +15,13 @@ from attn.config.resolve import drop_other_members, override, parse_config, rank
 from attn.data.source import SourceConfig
 from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
-from attn.runs.kinds import Find, require_kind
+from attn.runs.kinds import RecipeResolver, require_kind
 from attn.runs.maps import MapsConfig
 from attn.runs.recipes import config_text, load_text
 from attn.segmentation.config import PredictConfig, SegmentConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
-from attn.tracking.place import ModelPlace
+from attn.tracking.model_lookup import ModelLookup
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 
@@ -131,7 +131,7 @@ class PipelineConfig(ComposedConfig):
 
     @model_validator(mode="after")
     def _check_place(self) -> Self:
-        sections: dict[str, RunConfig | ModelPlace | None] = {name: getattr(self, name) for name in SHARED["root"]}
+        sections: dict[str, RunConfig | ModelLookup | None] = {name: getattr(self, name) for name in SHARED["root"]}
         for name, section in sections.items():
             if section is None:
                 continue
@@ -156,7 +156,7 @@ def load_pipeline(target: str, overrides: list[str]) -> PipelineConfig:
 
 
 def read_pipeline(
-    text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text
+    text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver = config_text
 ) -> PipelineConfig:
     """Check a pipeline's YAML text, changed by overrides; `find` gives the texts of its sections' recipes.
 
@@ -179,8 +179,8 @@ def read_pipeline(
     for field in set(SHARED) - set(PipelineConfig.model_fields):
         whole.values.pop(field, None)
 
-    def rank_here(place: str) -> int:
-        return 1 + rank(place) if rank(place) or place.startswith(f"{name}:") else 0
+    def rank_here(location: str) -> int:
+        return 1 + rank(location) if rank(location) or location.startswith(f"{name}:") else 0
 
     drop_other_members(PipelineConfig, whole, rank=rank_here)
     try:
@@ -189,7 +189,7 @@ def read_pipeline(
         raise ConfigError(_once(error.faults)) from None
 
 
-def _training(section: str, layers: Sequence[Document], find: Find) -> Document:
+def _training(section: str, layers: Sequence[Document], find: RecipeResolver) -> Document:
     """A section that trains, with the recipe that it starts from."""
     own, under = layered(*(layer.section(section) for layer in layers)), Document()
     recipe, above = own.values.get("recipe"), list[Document]()
@@ -201,11 +201,13 @@ def _training(section: str, layers: Sequence[Document], find: Find) -> Document:
             require_kind(found, [kind], f"name a recipe of kind {kind}")
             under = found
         except ConfigError as error:
-            place = own.place(("recipe",))
-            under.faults += [Fault(place, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults]
+            location = own.location(("recipe",))
+            under.faults += [
+                Fault(location, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults
+            ]
     labels = own.values.get("labels", {})
     if section == "segment" and isinstance(labels, dict) and labels.get("source", "cues") == "cues":
-        above.insert(0, _at(own.place(()), {"labels": {"source": "cues", "maps": {"source": "pipeline"}}}))
+        above.insert(0, _at(own.location(()), {"labels": {"source": "cues", "maps": {"source": "pipeline"}}}))
     return layered(under, *above)
 
 
@@ -225,15 +227,15 @@ def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
     again = _borrowed(segment, {"inference": ("retrain", "inference")})
     validation = segment.section("validation").values.get("split", "val")
     if validation is None and "split" not in whole.section("evaluation").section("data").values:
-        place = segment.place(("validation", "split"))
+        location = segment.location(("validation", "split"))
         problem = "segment.validation.split is null, so that nothing says which images the masks are scored on"
-        whole.faults.append(Fault(place, problem, "set evaluation.data.split"))
+        whole.faults.append(Fault(location, problem, "set evaluation.data.split"))
     if isinstance(fields.values.get("data"), dict) and isinstance(validation, str):
-        fields.set(("data", "split"), validation, segment.place(("validation",)))
+        fields.set(("data", "split"), validation, segment.location(("validation",)))
     _derived(whole, layers, "evaluation", layered(fields, again), but="split")
     data = whole.section("evaluation").section("data").values
     if data and "split" not in data and data.get("source") != segment.section("data").values.get("source"):
-        whole.set(("evaluation", "data", "split"), "val", whole.place(("evaluation", "data")))
+        whole.set(("evaluation", "data", "split"), "val", whole.location(("evaluation", "data")))
 
 
 def _derived(whole: Document, layers: Sequence[Document], section: str, fields: Document, *, but: str) -> None:
@@ -244,12 +246,12 @@ def _derived(whole: Document, layers: Sequence[Document], section: str, fields: 
     """
     if not isinstance(whole.values.get(section, {}), dict):
         return
-    place = whole.place((section,))
-    above = [_at(place, {"tracking": {"enabled": True}}), fields]
+    location = whole.location((section,))
+    above = [_at(location, {"tracking": {"enabled": True}}), fields]
     for layer in layers:
         above += [_shared(layer, section), layer.section(section)]
         if layer is layers[-1]:
-            above.insert(-1, layered(_at(place, {}), _nested("data", _without(layer.section("data"), but))))
+            above.insert(-1, layered(_at(location, {}), _nested("data", _without(layer.section("data"), but))))
     whole.attach(section, layered(*above))
 
 
@@ -258,7 +260,9 @@ def _shared(document: Document, section: str) -> Document:
     values = {
         field: document.values[field] for field in SHARED if section in SHARED[field] and field in document.values
     }
-    return Document(values, {path: place for path, place in document.places.items() if path and path[0] in values})
+    return Document(
+        values, {path: location for path, location in document.locations.items() if path and path[0] in values}
+    )
 
 
 def _borrowed(document: Document, fields: Mapping[str, tuple[str, str]]) -> Document:
@@ -273,16 +277,16 @@ def _borrowed(document: Document, fields: Mapping[str, tuple[str, str]]) -> Docu
 def _nested(name: str, document: Document) -> Document:
     if not document.values:
         return Document()
-    return Document({name: document.values}, {(name, *path): place for path, place in document.places.items()})
+    return Document({name: document.values}, {(name, *path): location for path, location in document.locations.items()})
 
 
 def _without(document: Document, name: str) -> Document:
     values = {key: value for key, value in document.values.items() if key != name}
-    return Document(values, document.places)
+    return Document(values, document.locations)
 
 
-def _at(place: str, values: dict[str, Any]) -> Document:
-    return Document(values, {(): place})
+def _at(location: str, values: dict[str, Any]) -> Document:
+    return Document(values, {(): location})
 
 
 def _once(faults: list[Fault]) -> list[Fault]:

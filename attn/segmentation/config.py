@@ -16,7 +16,7 @@ from attn.segmentation.labels import LabelsConfig
 from attn.segmentation.methods import CrossEntropyConfig, SegmentationMethodConfig
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig
-from attn.tracking.place import ModelPlace
+from attn.tracking.model_lookup import ModelLookup
 from attn.training.config import TrainingConfig
 from attn.training.inputs import training_faults
 from attn.training.optimizer import OptimizerConfig
@@ -130,7 +130,7 @@ class SegmentConfig(RunConfig):
         return self
 
 
-class PredictConfig(ModelPlace):
+class PredictConfig(ModelLookup):
     """Masks of a trained segmentation network, and their scores where the data has masks.
 
     Attributes:

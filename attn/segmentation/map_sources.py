@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = [
     "FolderMaps",
     "ImageMap",
-    "Locate",
+    "ModelLoader",
     "MapSource",
     "MapSourceConfig",
     "ModelMaps",
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 ImageMap = Mapping[int, NDArray[np.float32]]
 """An image's maps by class index, in its own frame on any grid, non-negative."""
 
-Locate = Callable[[str], "Bundle"]
+ModelLoader = Callable[[str], "Bundle"]
 """Opens a trained model by whatever name a user gives it."""
 
 
@@ -64,7 +64,7 @@ class MapSource(Protocol):
 class MapSourceConfig(Variant, tag="source"):
     """Where maps come from; `source` chooses the kind."""
 
-    def open(self, locate: Locate) -> MapSource:
+    def open(self, locate: ModelLoader) -> MapSource:
         raise TypeError(f"{type(self).__name__} does not say how to open its maps")
 
 
@@ -83,7 +83,7 @@ class ModelMaps(MapSourceConfig):
     batch_size: int = Field(default=16, ge=1, le=65_536)
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
-    def open(self, locate: Locate) -> MapSource:
+    def open(self, locate: ModelLoader) -> MapSource:
         return _ModelMaps(self, locate(self.model))
 
 
@@ -98,7 +98,7 @@ class StoreMaps(MapSourceConfig):
     uri: Location
     version: int | None = Field(default=None, ge=1)
 
-    def open(self, locate: Locate) -> MapSource:
+    def open(self, locate: ModelLoader) -> MapSource:
         from attn import store
 
         opened = store.open(self.uri)
@@ -114,7 +114,7 @@ class FolderMaps(MapSourceConfig):
     source: Literal["folder"] = "folder"
     path: Location
 
-    def open(self, locate: Locate) -> MapSource:
+    def open(self, locate: ModelLoader) -> MapSource:
         return _FolderMaps(self.path)
 
 
@@ -123,7 +123,7 @@ class PipelineMaps(MapSourceConfig):
 
     source: Literal["pipeline"] = "pipeline"
 
-    def open(self, locate: Locate) -> MapSource:
+    def open(self, locate: ModelLoader) -> MapSource:
         raise ConfigError(
             "labels.maps.source=pipeline is for `attn pipeline`: here, say which maps: model, store, folder"
         )

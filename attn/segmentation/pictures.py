@@ -15,7 +15,7 @@ from attn.data.source import Source
 from attn.data.transforms import InputConfig
 from attn.pictures.layout import Picture, Tile, grid
 from attn.pictures.palette import colored
-from attn.pictures.preview import spread
+from attn.pictures.preview import evenly_spaced
 from attn.segmentation.labels import LabelReader
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.predict import InferenceConfig, predict
@@ -73,7 +73,7 @@ class SegmentationPreview:
     ) -> None:
         self._source, self._network, self._input, self._labels = source, network, input, labels
         self._inference = inference.model_copy(update={"scales": (1.0,), "flip": False, "crf": None})
-        self._indices = spread(source.records, count)
+        self._indices = evenly_spaced(source.records, count)
 
     def draw(self) -> Iterator[tuple[str, Picture]]:
         """Each image's id and panel; the network's mode is left as it was."""

@@ -56,9 +56,8 @@ class InferenceConfig(Config):
         trained = input.size if isinstance(input.size, int) else max(input.size)
         return math.ceil(2 * max(self.scales) * (trained if self.size == "input" else self.size))
 
-    @property
-    def words(self) -> str:
-        """What an image is at scale 1, for a protocol."""
+    def describe(self) -> str:
+        """The size of an image at scale 1, for a protocol."""
         return f"long side {self.size}" if isinstance(self.size, int) else f"{self.size} size"
 
 

@@ -109,17 +109,17 @@ class ObjectCache:
         try:
             Path(self.folder).mkdir(parents=True, exist_ok=True)
             path = Path(self.folder, f".lock-{int(sha256[:8], 16) % _LOCKS}")
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             where = f"{self.folder}, which {CACHE} names,"
             raise StoreError(
                 f"{where} is no usable cache: {error.strerror}; name a folder that can be written"
             ) from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(handle)
+            os.close(descriptor)
 
 
 def _read_copy(copy: Path, size: int, start: int, stop: int | None) -> bytes | None:

@@ -15,7 +15,7 @@ from attn.store.format.algebra import FUSIONS
 from attn.store.format.definition import DEFINITION, FORMATS, Definition, rows_per_shard
 from attn.store.format.index import RowIndex
 from attn.store.format.records import LARGEST
-from attn.store.protocol.place import Place
+from attn.store.protocol.handle import StoreHandle
 from attn.store.store import MapStore
 
 
@@ -77,7 +77,7 @@ def create(
         check_conditions(backend)
         backend.write(definition.index, data)
         if backend.create(DEFINITION, definition.pack()):
-            return MapStore(Place(backend, definition))
+            return MapStore(StoreHandle(backend, definition))
     store = open_store(backend)
     if not exist_ok:
         raise StoreError(f"{backend.uri} holds a store already; open it, or choose another place")
@@ -103,4 +103,4 @@ def open_store(uri: str | Backend) -> MapStore:
         data = backend.read(DEFINITION, 0, LARGEST + 1)
     except MissingError:
         raise StoreError(f"{backend.uri} holds no map store: there is no {DEFINITION}") from None
-    return MapStore(Place(backend, Definition.unpack(data, f"{backend.uri}: {DEFINITION}")))
+    return MapStore(StoreHandle(backend, Definition.unpack(data, f"{backend.uri}: {DEFINITION}")))

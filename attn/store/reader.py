@@ -25,7 +25,7 @@ from attn.store.format.algebra import Columns
 from attn.store.format.base_object import Reads, Table, read_base, read_blocks, read_table
 from attn.store.format.codec import batch_of
 from attn.store.format.manifest import Manifest, ShardRef
-from attn.store.protocol.place import Place
+from attn.store.protocol.handle import StoreHandle
 
 T = TypeVar("T")
 
@@ -42,8 +42,8 @@ class Snapshot:
         manifest: What the version consists of.
     """
 
-    def __init__(self, place: Place, manifest: Manifest) -> None:
-        self._place, self.manifest = place, manifest
+    def __init__(self, handle: StoreHandle, manifest: Manifest) -> None:
+        self._handle, self.manifest = handle, manifest
         self._open()
 
     @property
@@ -60,13 +60,13 @@ class Snapshot:
         return self.manifest.accepted
 
     def __len__(self) -> int:
-        return len(self._place.index.images)
+        return len(self._handle.index.images)
 
     def __iter__(self) -> Iterator[str]:
-        return (image_id.decode() for image_id in self._place.index.images)
+        return (image_id.decode() for image_id in self._handle.index.images)
 
     def __contains__(self, image_id: object) -> bool:
-        return isinstance(image_id, str) and self._place.index.find(image_id) != (0, 0)
+        return isinstance(image_id, str) and self._handle.index.find(image_id) != (0, 0)
 
     def __getitem__(self, image_id: str) -> dict[int, NDArray[np.uint8]]:
         """An image's maps (h, w) by class; classes whose map is still zero everywhere are left out.
@@ -75,16 +75,16 @@ class Snapshot:
             KeyError: The store has no such image.
             DamagedError: An object is missing or damaged; names it and the version.
         """
-        start, stop = self._place.index.find(image_id)
+        start, stop = self._handle.index.find(image_id)
         if start == stop:
             raise KeyError(image_id)
         _, maps = self.rows(start, stop)
-        classes = self._place.index.classes[start:stop].tolist()
+        classes = self._handle.index.classes[start:stop].tolist()
         return {index: map_hw for index, map_hw in zip(classes, maps, strict=True) if map_hw.any()}
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Levels (N,) (see `attn.store.format.algebra`) and maps (N, h, w) of the rows from `start` to `stop - 1`."""
-        grid, cuts = self._place.definition.grid, self._place.cuts
+        grid, cuts = self._handle.definition.grid, self._handle.cuts
         levels = np.zeros(stop - start, np.uint8)
         maps = np.zeros((stop - start, *grid), np.uint8)
         first, last = (int(np.searchsorted(cuts, row, side="right")) - 1 for row in (start, max(start, stop - 1)))
@@ -97,16 +97,16 @@ class Snapshot:
 
     def maps(self, numbers: Iterable[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
         """Maps (N, h, w) of rows by number, in the order given."""
-        wanted = self._place.index.numbers(numbers if isinstance(numbers, np.ndarray) else list(numbers))
-        found = np.zeros((len(wanted), *self._place.definition.grid), np.uint8)
-        for place in np.argsort(wanted, kind="stable").tolist():  # in the store's order each batch is decoded once
-            row = int(wanted[place])
-            found[place] = self.rows(row, row + 1)[1][0]
+        wanted = self._handle.index.numbers(numbers if isinstance(numbers, np.ndarray) else list(numbers))
+        found = np.zeros((len(wanted), *self._handle.definition.grid), np.uint8)
+        for position in np.argsort(wanted, kind="stable").tolist():  # in the store's order each batch is decoded once
+            row = int(wanted[position])
+            found[position] = self.rows(row, row + 1)[1][0]
         return found
 
     def shards(self) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
         """All rows in order, a shard at a time: its first row, levels (N,) and maps (N, h, w)."""
-        grid = self._place.definition.grid
+        grid = self._handle.definition.grid
         for start, rows in self._states():
             yield start, rows["level"].view(np.uint8), self._algebra.maps(rows).reshape(-1, *grid)
 
@@ -116,7 +116,7 @@ class Snapshot:
         The state is exact: level and map with `max`; level, number of epochs and sum with `mean`. Layout, versions,
         runs and the data set's fingerprint do not enter.
         """
-        definition = self._place.definition
+        definition = self._handle.definition
         names = self._algebra.state
         hashes = {name: hashlib.sha256() for name in names}
         for _, rows in self._states():
@@ -134,15 +134,15 @@ class Snapshot:
     @functools.cached_property
     def _refs(self) -> dict[int, ShardRef]:
         """Base objects by shard, once they are known to be objects that this store can have."""
-        self._place.check(self.manifest)
+        self._handle.check(self.manifest)
         return {ref.shard: ref for ref in self.manifest.shards}
 
     @property
     def _algebra(self) -> Any:
-        return self._place.definition.algebra
+        return self._handle.definition.algebra
 
     def _states(self) -> Iterator[tuple[int, Columns]]:
-        definition, cuts = self._place.definition, self._place.cuts
+        definition, cuts = self._handle.definition, self._handle.cuts
         for shard, start in enumerate(cuts[:-1].tolist()):
             count = int(cuts[shard + 1]) - start
             if shard in self._refs:
@@ -153,8 +153,8 @@ class Snapshot:
 
     def _part(self, shard: int, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Levels and flat maps of rows within one shard."""
-        offset = int(self._place.cuts[shard])
-        batch = batch_of(self._place.definition.base_schema)
+        offset = int(self._handle.cuts[shard])
+        batch = batch_of(self._handle.definition.base_schema)
         first, last = (start - offset) // batch, -(-(stop - offset) // batch)
         levels, maps = self._blocks(shard, first, last)
         inside = slice(start - offset - first * batch, stop - offset - first * batch)
@@ -166,9 +166,9 @@ class Snapshot:
             if wanted in self._kept:
                 self._kept.move_to_end(wanted)
                 return self._kept[wanted]
-        ref, cuts = self._refs[shard], self._place.cuts
+        ref, cuts = self._refs[shard], self._handle.cuts
         count = int(cuts[shard + 1] - cuts[shard])
-        schema = self._place.definition.base_schema
+        schema = self._handle.definition.base_schema
         if shard not in self._tables:
             self._tables[shard] = self._read(ref, partial(read_table, ref=ref, count=count, schema=schema))
         table, only = self._tables[shard], self._algebra.state
@@ -183,7 +183,7 @@ class Snapshot:
 
     def _read(self, ref: ShardRef, read: Callable[[Reads], T]) -> T:
         """Read from an object, and say of which version it is where that fails."""
-        where = f"{self._place.backend.uri}: {ref.key}, of version {self.version}"
+        where = f"{self._handle.backend.uri}: {ref.key}, of version {self.version}"
         try:
             try:
                 return read(self._source)
@@ -191,7 +191,7 @@ class Snapshot:
                 if not isinstance(self._source, ObjectCache):
                     raise
                 self._source.forget(ref.key)
-                return read(self._place.backend)
+                return read(self._handle.backend)
         except MissingError:
             raise DamagedError(f"{where}, is missing") from None
         except DamagedError as error:
@@ -199,13 +199,13 @@ class Snapshot:
 
     def _open(self) -> None:
         """What each process has for itself."""
-        self._source = cache_for(self._place.backend, self.manifest.shards)
+        self._source = cache_for(self._handle.backend, self.manifest.shards)
         self._lock = threading.Lock()
         self._tables: dict[int, Table] = {}
         self._kept: OrderedDict[tuple[int, int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_place": self._place, "manifest": self.manifest}
+        return {"_handle": self._handle, "manifest": self.manifest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Changes", "environment", "git_changes", "git_commit", "pins", "requirements"]
+__all__ = ["Changes", "environment", "git_changes", "git_commit", "frozen_requirements", "requirements"]
 
 import os
 import platform
@@ -44,7 +44,7 @@ def requirements() -> list[str]:
     return [f"{name}=={found.partition('+')[0]}" for name in ("torch", "torchvision") if (found := _version(name))]
 
 
-def pins() -> list[str]:
+def frozen_requirements() -> list[str]:
     """Every installed package as `name==version`, this one left out, in alphabetical order."""
     found = {(one.metadata["Name"] or "").lower().replace("_", "-"): one.version for one in distributions()}
     return [f"{name}=={found[name]}" for name in sorted(found) if name not in ("", "attn")]

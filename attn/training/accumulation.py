@@ -99,14 +99,14 @@ class Accumulator:
     Args:
         run: The run's name in the store.
         epochs: Of the whole run: the last one gives fallback maps.
-        spread: Calls the store's merge on each of its tasks, like the built-in `map`.
+        map_tasks: Calls the store's merge on each of its tasks, like the built-in `map`.
     """
 
     def __init__(
-        self, config: StoreConfig, store: MapStore, run: str, world: World, epochs: int, spread: Map = map
+        self, config: StoreConfig, store: MapStore, run: str, world: World, epochs: int, map_tasks: Map = map
     ) -> None:
-        self.config, self.store, self.run, self.world, self.epochs, self.spread = (
-            config, store, run, world, epochs, spread,
+        self.config, self.store, self.run, self.world, self.epochs, self.map_tasks = (
+            config, store, run, world, epochs, map_tasks,
         )  # fmt: skip
         self._status_R = np.zeros(len(store.rows), np.uint8)
         self._session: Session | None = None
@@ -239,4 +239,4 @@ class Accumulator:
     def _commit(self, epoch: int, refs: list[DeltaRef], promised: NDArray[np.int64] | None, *, pending: bool) -> None:
         session, _ = self._open()
         if self.world.rank == 0:
-            session.commit(epoch, refs, expected=promised, pending=pending, map=self.spread)
+            session.commit(epoch, refs, expected=promised, pending=pending, map=self.map_tasks)

@@ -46,7 +46,7 @@ class RunConfig(Config):
         """What runs are named after."""
         raise TypeError(f"{type(self).__name__} does not say what its runs are named after")
 
-    def pinned(self) -> Self:
+    def resolved_versions(self) -> Self:
         """The same with everything named that would otherwise be taken as it is found when the run begins."""
         return self
 

@@ -35,8 +35,8 @@ class TrainConfig(RunConfig):
     def accumulates(self) -> bool:
         return self.store.accumulate
 
-    def pinned(self) -> Self:
-        return self.model_copy(update={"method": self.method.pinned()})
+    def resolved_versions(self) -> Self:
+        return self.model_copy(update={"method": self.method.resolved_versions()})
 
     def build_parts(self, *, rank: int, world: int) -> Parts:
         from attn.training.parts import build_parts

@@ -25,7 +25,7 @@ from benchmarks.store_crash.trial import Trial, attempt, create, inspect
 GAP = ("commit.manifest", "checkpoint.writing")
 """The version exists, and no durable checkpoint names it."""
 
-SLOW_TO_BEGIN = ("begin.pinned", "write.part", "write.linked")
+SLOW_TO_BEGIN = ("begin.leased", "write.part", "write.linked")
 FENCED, REFUSED, FAULTY = 3, 4, 5
 
 

@@ -87,11 +87,11 @@ class Checkpoint:
         """Make it the newest durable checkpoint, unless its attempt is over."""
         part = trial.folder / f"checkpoint.{attempt}.part"
         part.write_text(json.dumps(dataclasses.asdict(self)))
-        failpoints.reach("checkpoint.writing")
+        failpoints.hit("checkpoint.writing")
         if int((trial.folder / "attempt").read_text()) != attempt:
             raise FencedError("the controller takes no report of this attempt")
         part.replace(trial.folder / "checkpoint.json")
-        failpoints.reach("checkpoint.durable")
+        failpoints.hit("checkpoint.durable")
 
 
 def step_rows(trial: Trial, epoch: int, step: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["spread"]
+__all__ = ["ray_map"]
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def spread(work: Callable[[T], R], tasks: Sequence[T]) -> Iterable[R]:
+def ray_map(work: Callable[[T], R], tasks: Sequence[T]) -> Iterable[R]:
     """Like the built-in `map`, with each task where the cluster has room; a single one runs here.
 
     The training workers hold all CPUs while they wait for the merge: tasks ask for none, so that none waits for the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SCORED_SPLIT", "data_name", "masks_name", "model_place", "open_model", "resize_text", "scored_data"]
+__all__ = ["SCORED_SPLIT", "data_name", "masks_name", "model_lookup", "open_model", "resize_text", "scored_data"]
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ from attn.files.locations import name_of
 from attn.models.bundle import load_bundle
 from attn.registry import fetch_model
 from attn.scratch import scratch_folder
-from attn.tracking.place import ModelPlace
+from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.checkpoint_transfer import download_folder
 
 B = TypeVar("B")
@@ -41,7 +41,7 @@ def open_model(model: str, overrides: list[str], load: Callable[[str | Path, str
     Raises:
         WeightsError: There is no such model, or it is damaged.
     """
-    place = model_place(overrides)
+    place = model_lookup(overrides)
     with scratch_folder() as scratch:
         try:
             bundle = _load(model, place.root, scratch, load)
@@ -52,7 +52,7 @@ def open_model(model: str, overrides: list[str], load: Callable[[str | Path, str
         yield bundle
 
 
-def model_place(overrides: list[str], *, only: bool = False) -> ModelPlace:
+def model_lookup(overrides: list[str], *, only: bool = False) -> ModelLookup:
     """Where models and runs are looked up.
 
     Args:
@@ -65,9 +65,9 @@ def model_place(overrides: list[str], *, only: bool = False) -> ModelPlace:
     of_place = [
         text
         for text, found in parsed
-        if only or (not isinstance(found, Fault) and found[0][0] in ModelPlace.model_fields)
+        if only or (not isinstance(found, Fault) and found[0][0] in ModelLookup.model_fields)
     ]
-    return resolve(ModelPlace, "tracking: {enabled: false}", "overrides", of_place)
+    return resolve(ModelLookup, "tracking: {enabled: false}", "overrides", of_place)
 
 
 def scored_data(trained: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from attn.data.names import text_fault
 from attn.errors import RunError
 from attn.redaction import without_secrets
-from attn.tracking.environment import environment, git_changes, pins
+from attn.tracking.environment import environment, frozen_requirements, git_changes
 from jobs.runs.run_folder import RunFolder
 
 ORIGIN, CHANGES, MODEL = "origin.json", "changes.patch", "model/model.json"
@@ -31,7 +31,7 @@ def record_origin(folder: RunFolder, **fields: Any) -> None:
     found = {
         **environment(),
         "command": _command(),
-        "pins": pins(),
+        "pins": frozen_requirements(),
         "untracked": changes.untracked,
         **fields,
     }

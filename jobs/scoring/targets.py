@@ -31,7 +31,7 @@ from attn.models.device import choose_device
 from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
 from attn.store import Snapshot
 from attn.training.inputs import check_input
-from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_place, open_model, resize_text, scored_data
+from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, resize_text, scored_data
 
 Observe = Callable[[ImageMaps], None]
 
@@ -94,8 +94,8 @@ class StoreSubject:
 
     def evaluate(self, observe: Observe) -> Evaluation:
         """Score the maps."""
-        about, config = self.snapshot.manifest.about, self.config
-        written = about.get("predictions")
+        metadata, config = self.snapshot.manifest.metadata, self.config
+        written = metadata.get("predictions")
         place = config.predictions or (written if written and transfer.exists(written) else None)
         grid = self.described["grid"]
         return evaluate_stored(
@@ -103,8 +103,8 @@ class StoreSubject:
             self.source,
             config.evaluation,
             data=_data(config, f"stored {grid[0]}x{grid[1]}"),
-            map_kind=about.get("map_kind", "cumulative"),
-            given=about.get("classes") != "predicted",
+            map_kind=metadata.get("map_kind", "cumulative"),
+            given=metadata.get("classes") != "predicted",
             probabilities=read_predictions(place, self.source.classes) if place else None,
             observe=observe,
         )
@@ -156,7 +156,7 @@ def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | N
     if named := re.fullmatch(r"(.+)@(\d+)", target):
         place, version = named[1], int(named[2])
     place = local_path(place).rstrip("/")
-    for location in (place, f"{model_place(overrides).root}/{place}"):
+    for location in (place, f"{model_lookup(overrides).root}/{place}"):
         if (not is_remote(location) or "/" in location.removeprefix("s3://")) and transfer.exists(
             f"{location}/store.json"
         ):
@@ -169,7 +169,7 @@ def _store_subject(location: str, version: int | None, overrides: list[str]) -> 
     source = _source(config)
     opened = store.open(location)
     snapshot = opened.at(version)
-    if snapshot.manifest.about.get("classes") != "predicted":
+    if snapshot.manifest.metadata.get("classes") != "predicted":
         snapshot = open_maps(StoredMaps(location, version), source)
     elif opened.definition.classes:
         check_classes(opened.definition.classes, source.classes, what=opened.uri)
@@ -180,7 +180,7 @@ def _store_subject(location: str, version: int | None, overrides: list[str]) -> 
         "fusion": opened.definition.fusion,
         "grid": list(opened.grid),
         "digest": snapshot.digest(),
-        "about": snapshot.manifest.about,
+        "about": snapshot.manifest.metadata,
     }
     return StoreSubject(snapshot, config, described, source)
 

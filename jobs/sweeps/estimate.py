@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Epochs", "earlier_epochs", "run_estimate", "spread", "sweep_estimate"]
+__all__ = ["Epochs", "earlier_epochs", "run_estimate", "quantiles", "sweep_estimate"]
 
 import contextlib
 import platform
@@ -74,7 +74,7 @@ def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
 
 def earlier_epochs(config: RunConfig, root: str) -> Epochs:
     """By the newest runs and trials under a root that this machine made alike: data, network, sizes and workers."""
-    wanted, times, names, seen = _marks(dump_config(config.pinned())), list[float](), list[str](), 0
+    wanted, times, names, seen = _marks(dump_config(config.resolved_versions())), list[float](), list[str](), 0
     for folder in _folders(root):
         with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
             seen += 1
@@ -91,7 +91,7 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
             None, f"none of the {seen} runs and trials under {root} was made {same}; `attn plan` takes --measure"
         )
     told = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return Epochs(spread(times), f"{len(times)} epochs of {len(names)} earlier runs alike: {told}")
+    return Epochs(quantiles(times), f"{len(times)} epochs of {len(names)} earlier runs alike: {told}")
 
 
 def _folders(root: str) -> Iterator[RunFolder]:
@@ -116,7 +116,7 @@ def _marks(text: str) -> dict[str, Any]:
     }
 
 
-def spread(times: list[float]) -> tuple[float, float, float]:
+def quantiles(times: list[float]) -> tuple[float, float, float]:
     """The tenth percentile, the median and the ninetieth."""
     if len(times) == 1:
         return times[0], times[0], times[0]

@@ -17,7 +17,7 @@ from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
-from jobs.sweeps.estimate import Epochs, spread
+from jobs.sweeps.estimate import Epochs, quantiles
 
 STEPS = 4
 
@@ -43,7 +43,7 @@ def measured_epochs(config: RunConfig | ComposedConfig) -> Epochs:
             method = config.method.model_copy(update=update)
             found = _epochs_by_steps(config.model_copy(update={"method": method}))
             times = [time + share * seconds for time, seconds in zip(times, sorted(found), strict=True)]
-    return Epochs(spread(times), f"{STEPS} steps measured here and now; validation and checkpoints come on top")
+    return Epochs(quantiles(times), f"{STEPS} steps measured here and now; validation and checkpoints come on top")
 
 
 class _EnoughError(Exception):

@@ -67,13 +67,13 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
 def _draw_growth(config: TrainConfig, folder: RunFolder) -> None:
     """How the maps of a few training images grew, in the run's folder and its record."""
     from attn import store
-    from attn.pictures.preview import spread
+    from attn.pictures.preview import evenly_spaced
     from attn.tracking import attach
     from jobs.growth import draw
 
     source = config.data.build()
     tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"), folder.uri)
-    indices = spread(source.records, config.tracking.preview_images)
+    indices = evenly_spaced(source.records, config.tracking.preview_images)
     try:
         opened = store.open(map_store_uri(config, folder))
         draw(opened, folder.run_id, source, indices, folder.path("growth"), tracker=tracker)

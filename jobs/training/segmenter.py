@@ -20,7 +20,7 @@ from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsConfig
 from attn.segmentation.make import CueReport, make_cues
-from attn.segmentation.map_sources import Locate, MapSource
+from attn.segmentation.map_sources import MapSource, ModelLoader
 from attn.tracking import Tracker, attach
 from attn.training.run_parts import overlap_notices
 from jobs.runs.lifecycle import warned
@@ -97,7 +97,7 @@ def map_source(config: SegmentConfig, labels: CueLabels) -> Generator[MapSource]
         def locate(name: str) -> Bundle:
             return stack.enter_context(open_model(name, place))
 
-        find: Locate = locate
+        find: ModelLoader = locate
         yield labels.maps.open(find)
 
 

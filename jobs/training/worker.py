@@ -31,7 +31,7 @@ from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
 from attn.training.world import TrainingStopped, World
-from jobs.ray_cluster.merge_tasks import spread
+from jobs.ray_cluster.merge_tasks import ray_map
 from jobs.ray_cluster.progress import Channel
 from jobs.runs.checkpoint_transfer import download_checkpoint, upload_checkpoint
 from jobs.runs.checkpoints import map_store_uri, newest_checkpoint_name
@@ -88,7 +88,7 @@ def accumulator_of(config: RunConfig, world: World, folder: RunFolder) -> Accumu
     if not isinstance(config, TrainConfig) or not config.store.accumulate:
         return None
     store = map_store.open(map_store_uri(config, folder))
-    return Accumulator(config.store, store, folder.run_id, world, config.training.epochs, spread)
+    return Accumulator(config.store, store, folder.run_id, world, config.training.epochs, ray_map)
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ def _describe(store: MapStore) -> dict[str, Any]:
                 "live": live,
                 "heads": [_head(run, manifest.run) for run, head in heads.items() if head == manifest.version],
                 "tags": [name for name, version in tags.items() if version == manifest.version],
-                "about": manifest.about,
+                "about": manifest.metadata,
             }
         )
     return {

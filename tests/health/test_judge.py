@@ -10,7 +10,7 @@ import pytest
 from attn.health.access import check_token, in_clear
 from attn.health.judge import GIB, judge, judge_clock, judge_equal, judge_probe
 from attn.health.node import Facts
-from attn.health.places import check_conditional_writes
+from attn.health.root_checks import check_conditional_writes
 
 WELL = Facts("a", "0.1.0", "3.11.7", "Linux x86_64", {"torch": "2.15.0"}, (), 0.0, None, 4, 4, None,
              disks={"/tmp": (50 * GIB, 100 * GIB), "/dev/shm": (4 * GIB, 4 * GIB)}, probe="x")  # fmt: skip

@@ -63,7 +63,7 @@ def _template() -> Objects:
     with tempfile.TemporaryDirectory() as folder:
         store = whole_run(f"{folder}/store")
         store.tag("kept", 2)
-        found = {entry.key: (Path(store.uri) / entry.key).read_bytes() for entry in store._place.backend.list("")}
+        found = {entry.key: (Path(store.uri) / entry.key).read_bytes() for entry in store._handle.backend.list("")}
     found[DEAD_CLAIM] = pack({"run": "run", "nonce": "ab" * 16})
     found[PIN] = found[NOTICE] = pack({"versions": [1, 2]})
     return found

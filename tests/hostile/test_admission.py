@@ -25,7 +25,7 @@ from attn.runs.sweep.space import grid_points
 from attn.runs.table import KINDS
 from attn.segmentation.config import PredictConfig, SegmentConfig
 from attn.training.train_config import TrainConfig
-from jobs.runs.open_model import model_place
+from jobs.runs.open_model import model_lookup
 from services.admission import admit, load
 from services.reach import ROLES, Reach, Role, role_of, takes_text
 from services.submission import Submission
@@ -255,7 +255,7 @@ def places(asked: Submission) -> Iterator[str]:
         for point in grid_points(config.space):
             yield trial_config(base, point, f"root={ROOT}/x", "tracking={enabled: false}").model_dump_json()
         return
-    yield model_place([*asked.overrides, f"root={ROOT}"]).model_dump_json()
+    yield model_lookup([*asked.overrides, f"root={ROOT}"]).model_dump_json()
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))

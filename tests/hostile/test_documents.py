@@ -75,7 +75,7 @@ def test_joining_and_changing_large_documents_takes_no_square_of_their_size() ->
     assert joined.values == second.values
     joined.start_anew(("data", "source"), "folder")
     assert joined.values["data"] == {"source": "coco"}
-    assert set(joined.places) == {(), ("data",), ("data", "source")}
+    assert set(joined.locations) == {(), ("data",), ("data", "source")}
     with pytest.raises(ConfigError) as caught:
         load_config(TrainConfig, "scenes_grad_cam", [f"training.k{i}=1" for i in range(300)])
     assert "and 200 more" in str(caught.value)

@@ -19,7 +19,7 @@ from attn.store import StoreError
 from attn.training.train_config import TrainConfig
 from jobs import train
 from jobs.evaluate import run as evaluate
-from jobs.ray_cluster.merge_tasks import spread
+from jobs.ray_cluster.merge_tasks import ray_map
 from jobs.train import run
 from tests.conftest import S3_KEYS
 from tests.jobs.here import fit_here
@@ -103,16 +103,16 @@ def test_its_model_is_scored_by_its_class_maps(here: dict[str, Any]) -> None:
 
 
 def test_merges_run_as_tasks_in_their_order(tmp_path: Path) -> None:
-    assert list(spread(_square, [5])) == [25]
-    assert list(spread(_square, list(range(7)))) == [number**2 for number in range(7)]
+    assert list(ray_map(_square, [5])) == [25]
+    assert list(ray_map(_square, list(range(7)))) == [number**2 for number in range(7)]
     with pytest.raises(StoreError, match="three is too many") as caught:
-        list(spread(_square, [1, 3, 2, -3]))
+        list(ray_map(_square, [1, 3, 2, -3]))
     assert type(caught.value) is StoreError
 
 
 def test_a_warning_of_our_own_call_is_an_error_in_a_task_of_ray() -> None:
     with pytest.raises(FutureWarning, match="'x' is deprecated"):
-        list(spread(use_what_is_deprecated, ["attn.training.trainer", "jobs.train"]))
+        list(ray_map(use_what_is_deprecated, ["attn.training.trainer", "jobs.train"]))
 
 
 def _square(number: int) -> int:

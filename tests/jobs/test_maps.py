@@ -80,7 +80,7 @@ def test_a_store_holds_the_maps_of_the_labels(root: Path) -> None:
             assert np.abs(values - 255 * image.maps[label]).max() <= 0.51
             assert values.max() == 255
     assert result["maps"] == count
-    about = snapshot.manifest.about
+    about = snapshot.manifest.metadata
     assert (about["map_kind"], about["classes"], about["resize"]) == ("integral", "labels", "squash 48x48")
     state = json.loads(Path(result["folder"], "run.json").read_text())
     assert (state["kind"], state["state"], state["store"]) == ("maps", "done", result["store"])

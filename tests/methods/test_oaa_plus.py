@@ -114,14 +114,14 @@ def test_wrong_settings_are_refused(field: dict[str, Any]) -> None:
 def test_a_run_names_the_version_that_it_begins_with(tmp_path: Path) -> None:
     made = store.create(str(tmp_path / "maps"), rows=[("a", 0)], grid=(2, 2))
     config = _method(maps=str(tmp_path / "maps"))
-    assert config.pinned().version is None, "there is none yet, which is told where the maps are opened"
+    assert config.resolved_versions().version is None, "there is none yet, which is told where the maps are opened"
     session = made.begin("oaa")
     for epoch in range(2):
         writer = session.writer(0)
         writer.add("a", 0, np.ones((2, 2)))
         session.commit(epoch, [writer.seal()])
-    pinned = config.pinned()
+    pinned = config.resolved_versions()
     assert pinned.version == made.newest().version
     session.commit(2, [])
-    assert pinned.pinned() == pinned
+    assert pinned.resolved_versions() == pinned
     assert pinned.soft_labels.version == pinned.version

@@ -13,7 +13,7 @@ from attn.pictures import Looked, colored, comparison, growth, overlay, panel, s
 from attn.pictures.curve import threshold_curves
 from attn.pictures.layout import Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
-from attn.pictures.preview import spread
+from attn.pictures.preview import evenly_spaced
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
@@ -150,6 +150,6 @@ def test_probe_images_are_spread_and_have_labels() -> None:
     from attn.data.sample import Record
 
     records = [Record(str(index), (0,) if index % 2 else ()) for index in range(20)]
-    assert spread(records, 3) == [1, 9, 19]
-    assert spread(records, 100) == list(range(1, 20, 2))
-    assert spread(records[:1], 3) == spread(records, 0) == []
+    assert evenly_spaced(records, 3) == [1, 9, 19]
+    assert evenly_spaced(records, 100) == list(range(1, 20, 2))
+    assert evenly_spaced(records[:1], 3) == evenly_spaced(records, 0) == []

@@ -13,7 +13,7 @@ from attn.errors import RunError
 from attn.files.locations import FileFault, list_files, read_bytes
 from attn.files.s3 import CHECKSUMS, checksums, client
 from attn.files.transfer import upload_file, write_bytes
-from attn.health.places import check_conditional_writes, probe_under
+from attn.health.root_checks import check_conditional_writes, probe_under
 from attn.store import StoreError
 from attn.store.backends import connect, s3
 from jobs.runs.checkpoints import ray_storage

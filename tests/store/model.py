@@ -25,7 +25,7 @@ def new_store(fusion: str = "max", *, shard_rows: int = 8, pairs: list[Pair] | N
 
 
 def memory(store: MapStore) -> MemoryBackend:
-    backend = store._place.backend
+    backend = store._handle.backend
     assert isinstance(backend, MemoryBackend)
     return backend
 

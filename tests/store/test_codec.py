@@ -11,7 +11,7 @@ import pytest
 from attn.store.format.algebra import FUSIONS
 from attn.store.format.codec import encode, parse_table, schema_of, table_length
 from attn.store.format.delta import ROW
-from attn.store.protocol.overlap_io import alongside
+from attn.store.protocol.overlap_io import overlap_io
 
 GRIDS = ((1, 1), (7, 9), (300, 300))
 
@@ -47,12 +47,12 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
 
 
 def test_two_functions_at_once_give_both_results_and_the_first_ones_fault() -> None:
-    assert alongside(lambda: "beside", lambda: "here") == ("beside", "here")
+    assert overlap_io(lambda: "beside", lambda: "here") == ("beside", "here")
     with pytest.raises(ValueError, match="beside"):
-        alongside(lambda: int("beside"), lambda: int("here"))
+        overlap_io(lambda: int("beside"), lambda: int("here"))
     with pytest.raises(ValueError, match="here"):
-        alongside(lambda: "beside", lambda: int("here"))
+        overlap_io(lambda: "beside", lambda: int("here"))
     ended: list[bool] = []
     with pytest.raises(ValueError, match="beside"):
-        alongside(lambda: int("beside"), lambda: ended.append(True))
+        overlap_io(lambda: int("beside"), lambda: ended.append(True))
     assert ended

@@ -48,7 +48,7 @@ def five_versions(place: maps.MapStore) -> list[int]:
     return versions
 
 
-@pytest.mark.parametrize("point", ["gc.marked", "gc.announced", "gc.manifest", "gc.object"])
+@pytest.mark.parametrize("point", ["gc.marked", "gc.tombstones", "gc.manifest", "gc.object"])
 @pytest.mark.parametrize("how", ["fork", "begin", "tag"])
 def test_an_old_version_is_wanted_while_it_is_collected(place: maps.MapStore, point: str, how: str) -> None:
     versions = five_versions(place)
@@ -78,7 +78,7 @@ def test_an_old_version_is_wanted_while_it_is_collected(place: maps.MapStore, po
     place.at()
 
 
-@pytest.mark.parametrize("point", ["fork.pinned", "begin.pinned", "begin.fenced"])
+@pytest.mark.parametrize("point", ["fork.leased", "begin.leased", "begin.fenced"])
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_version_is_collected_while_somebody_begins_with_it(place: maps.MapStore, point: str, *, dies: bool) -> None:
     versions = five_versions(place)
@@ -87,12 +87,12 @@ def test_a_version_is_collected_while_somebody_begins_with_it(place: maps.MapSto
 
     def collect() -> object:
         if dies:
-            at("gc.announced", raise_out)
+            at("gc.tombstones", raise_out)
         return place.gc(dry_run=False)
 
     at(point, collect)
     try:
-        if point == "fork.pinned":
+        if point == "fork.leased":
             place.fork(wanted, "trial")
         else:
             place.begin("run", from_version=wanted)
@@ -176,7 +176,7 @@ def test_an_overtaken_session_names_nothing_that_was_collected(
 
 def test_two_collect_at_once(place: maps.MapStore) -> None:
     five_versions(place)
-    for point in ("gc.marked", "gc.announced", "gc.manifest", "gc.object"):
+    for point in ("gc.marked", "gc.tombstones", "gc.manifest", "gc.object"):
         at(point, lambda: place.gc(dry_run=False))
         place.gc(dry_run=False)
         assert place.verify().ok
@@ -184,7 +184,7 @@ def test_two_collect_at_once(place: maps.MapStore) -> None:
 
 def test_notes_of_the_dead_are_removed(place: maps.MapStore) -> None:
     versions = five_versions(place)
-    at("gc.announced", raise_out)
+    at("gc.tombstones", raise_out)
     with pytest.raises(Killed):
         place.gc(dry_run=False)
     failpoints.install(None)
@@ -192,7 +192,7 @@ def test_notes_of_the_dead_are_removed(place: maps.MapStore) -> None:
         place.fork(versions[0], "trial")
     grow_old(place)
     assert place.fork(versions[0], "trial") > versions[-1]
-    at("begin.pinned", raise_out)
+    at("begin.leased", raise_out)
     with pytest.raises(Killed):
         place.begin("run", from_version=versions[1])
     failpoints.install(None)

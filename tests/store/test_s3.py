@@ -105,7 +105,7 @@ def test_a_place_that_ignores_conditions_is_refused(kind: type[MemoryBackend], t
         maps.create(backend, rows=PAIRS, grid=GRID)
     assert backend.objects == {}
     good = maps.create(MemoryBackend(), rows=PAIRS, grid=GRID)
-    backend.objects = dict(good._place.backend.objects)
+    backend.objects = dict(good._handle.backend.objects)
     backend.dates = dict.fromkeys(backend.objects, 0.0)
     with pytest.raises(ConditionsIgnoredError, match=text):
         maps.open(backend).begin("run")

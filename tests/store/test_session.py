@@ -221,10 +221,10 @@ def test_coverage_counts_an_epochs_rows_once_and_fallbacks_apart() -> None:
     refs = [first.seal(), second.seal()]
     assert [(ref.rows, ref.accepted) for ref in refs] == [(4, 4), (7, 4)]
     assert (second.accepted, second.fallbacks) == (4, 6)
-    session.commit(0, refs, expected=9, about={"config": "abc"})
+    session.commit(0, refs, expected=9, metadata={"config": "abc"})
     manifest = store.at().manifest
     assert manifest.merged == {"rows": 9, "accepted": 6, "fallback": 3, "expected": 9, "deltas": 2}
-    assert (manifest.accepted, manifest.fallback, manifest.about) == (6, 3, {"config": "abc"})
+    assert (manifest.accepted, manifest.fallback, manifest.metadata) == (6, 3, {"config": "abc"})
     session.commit(1, [], expected=0)
     assert (store.at().coverage, store.at().manifest.fallback) == (6, 3)
 

@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attn.config.document import SOURCE, Document, override_place, read_document
+from attn.config.document import SOURCE, Document, override_location, read_document
 from attn.config.resolve import dump_config, override, parse_config, rank
 from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
-from attn.runs.kinds import Find, read_run, require_kind
+from attn.runs.kinds import RecipeResolver, read_run, require_kind
 from attn.runs.recipes import config_text, load_text
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import differs_after, figure_fault
@@ -44,7 +44,7 @@ def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
 
 
 def read_sweep(
-    text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text
+    text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver = config_text
 ) -> tuple[SweepConfig, str]:
     """As `load_sweep`, of a text; `find` gives the base's."""
     document = read_document(text, name)
@@ -90,7 +90,9 @@ def trial_config(base: str, point: Mapping[str, Any], *more: str) -> TrialConfig
     return read_trial(base, "base", [*point_overrides(point), *more])
 
 
-def read_trial(text: str, name: str, overrides: list[str] | None = None, *, find: Find = config_text) -> TrialConfig:
+def read_trial(
+    text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver = config_text
+) -> TrialConfig:
     """The config of a training or of a pipeline.
 
     Raises:
@@ -115,7 +117,7 @@ def point_overrides(point: Mapping[str, Any]) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in point.items()]
 
 
-def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
+def _base(document: Document, faults: list[Fault], find: RecipeResolver) -> str | None:
     """The resolved base; its faults are added."""
     target, changes = document.values.get("base"), document.values.get(SET) or {}
     if not isinstance(target, str) or not isinstance(changes, dict):
@@ -123,17 +125,17 @@ def _base(document: Document, faults: list[Fault], find: Find) -> str | None:
     try:
         text, name = find(target)
     except ConfigError as error:
-        faults += [Fault(document.place(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
+        faults += [Fault(document.location(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
                    for fault in error.faults]  # fmt: skip
         return None
     changes = _of_chosen_sources(document, changes, read_document(text, name).values)
     try:
         return dump_config(read_trial(text, name, point_overrides(changes), find=find))
     except ConfigError as error:
-        places = {override_place(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
+        locations = {override_location(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
         for fault in error.faults:
-            place = document.place(places[fault.where]) if fault.where in places else fault.where
-            faults.append(Fault(place, fault.message, fault.hint))
+            location = document.location(locations[fault.where]) if fault.where in locations else fault.where
+            faults.append(Fault(location, fault.message, fault.hint))
     try:  # the searched fields can be held against it all the same
         return dump_config(read_trial(text, name, find=find))
     except ConfigError:
@@ -144,14 +146,16 @@ def _of_chosen_sources(document: Document, changes: dict[str, Any], base: dict[s
     """The changes without those of a data source that an override has replaced by another one."""
     kept = dict(changes)
     for key, value in changes.items():
-        place, former = document.place((SET, key)), base
+        location, former = document.location((SET, key)), base
         for step in key.split("."):
             former = former.get(step) if isinstance(former, dict) else None
-        if key.rpartition(".")[2] != SOURCE or not rank(place) or former == value:
+        if key.rpartition(".")[2] != SOURCE or not rank(location) or former == value:
             continue
         beside = key.removesuffix(SOURCE)
         kept = {
-            name: one for name, one in kept.items() if rank(document.place((SET, name))) or not name.startswith(beside)
+            name: one
+            for name, one in kept.items()
+            if rank(document.location((SET, name))) or not name.startswith(beside)
         }
     return kept
 
@@ -160,18 +164,18 @@ def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig)
     """What a scheduler cannot do with trials that have workers of their own, which it cannot look into."""
     if in_one_process(trial):
         return None
-    place = document.place(("scheduler",))
+    location = document.location(("scheduler",))
     if isinstance(trial, ComposedConfig):
         name = config.scheduler.variant
         return None if name == "fifo" else Fault(
-            place, f"scheduler.name={name} looks at a trial's epochs, and a {trial.kind} has its scores at its end",
+            location, f"scheduler.name={name} looks at a trial's epochs, and a {trial.kind} has its scores at its end",
             "scheduler.name=fifo",
         )  # fmt: skip
     if isinstance(config.scheduler, Pbt):
-        return Fault(place, "scheduler.name=pbt hands weights from trial to trial, which trials with workers of their "
-                     "own do not take", "set.cluster.workers=1, and no second round")  # fmt: skip
+        return Fault(location, "scheduler.name=pbt hands weights from trial to trial, which trials with workers of "
+                     "their own do not take", "set.cluster.workers=1, and no second round")  # fmt: skip
     if isinstance(config.scheduler, Asha) and not config.objective.of_epoch:
-        return Fault(place, "scheduler.name=asha compares trials by their epochs, but with workers of their own "
+        return Fault(location, "scheduler.name=asha compares trials by their epochs, but with workers of their own "
                      f"{config.objective.metric} is taken once, at their end",
                      "set.cluster.workers=1, or a figure of the epoch such as objective.metric=val/mAP")  # fmt: skip
     return None
@@ -182,7 +186,7 @@ def _without_figure(document: Document, config: SweepConfig, trials: Mapping[str
     for values, trial in trials.items():
         if fault := figure_fault(config.objective.metric, config.objective.mode, trial):
             field = "mode" if fault[0].startswith("objective.mode") else "metric"
-            return Fault(document.place(("objective", field)), f"{values}{fault[0]}", fault[1])
+            return Fault(document.location(("objective", field)), f"{values}{fault[0]}", fault[1])
     return None
 
 
@@ -193,12 +197,12 @@ def _all_equal(document: Document, config: SweepConfig, trial: TrialConfig) -> F
     if first is None:
         late = any(name.startswith("method.") for name in config.space)
         after = ", or set method.warmup_epochs below training.epochs: a warm-up trains without the fields of the method"
-        return Fault(document.place(("space",)), "all trials would be equal: nothing that is scored depends on "
+        return Fault(document.location(("space",)), "all trials would be equal: nothing that is scored depends on "
                      f"{names}",
                      f"search other fields{after if late else ''}")  # fmt: skip
     if isinstance(config.scheduler, Asha) and (grace := config.scheduler.grace_epochs) is not None and grace < first:
         return Fault(
-            document.place(("scheduler", "grace_epochs")),
+            document.location(("scheduler", "grace_epochs")),
             f"scheduler.grace_epochs={grace} compares trials that are still equal: {warm} ({names})",
             f"scheduler.grace_epochs={first} or more, or leave it out",
         )
@@ -212,14 +216,14 @@ def _not_handed_on(document: Document, config: SweepConfig, trial: TrialConfig) 
     bad = [name for name in config.space if name.startswith(HANDED_ON) and name not in MAY_DIFFER]
     if not bad:
         return None
-    return Fault(document.place(("space", bad[0])), "scheduler.name=pbt hands weights, optimizer and place in the "
+    return Fault(document.location(("space", bad[0])), "scheduler.name=pbt hands weights, optimizer and place in the "
                  f"training from trial to trial, which must have {', '.join(bad)} in common",
                  "search other fields, or set scheduler.name to asha or fifo")  # fmt: skip
 
 
 def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) -> Fault:
     message = fault.message if key in fault.message else f"{key} = {json.dumps(value)}: {fault.message}"
-    return Fault(document.place(("space", key)), message, fault.hint)
+    return Fault(document.location(("space", key)), message, fault.hint)
 
 
 def _flatten(document: Document, section: str, is_leaf: Any) -> None:
@@ -230,9 +234,9 @@ def _flatten(document: Document, section: str, is_leaf: Any) -> None:
     flat: dict[str, Any] = {}
 
     def put(path: tuple[str, ...], value: Any) -> None:
-        name, place = ".".join(path).strip(), document.place((section, *path))  # as an override's name is read
+        name, location = ".".join(path).strip(), document.location((section, *path))  # as an override's name is read
         flat[name] = value
-        document.places[(section, name)] = place
+        document.locations[(section, name)] = location
 
     def walk(node: dict[str, Any], path: tuple[str, ...]) -> None:
         for key, value in node.items():

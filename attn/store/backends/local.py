@@ -22,7 +22,7 @@ from pathlib import Path
 
 from attn.store.backends.base import MOST_LOADED, Entry, check_key, too_big
 from attn.store.errors import ConditionsIgnoredError, DamagedError, MissingError, StoreError
-from attn.store.protocol.failpoints import reach
+from attn.store.protocol import failpoints
 
 _TRIES = 3
 PART, LOCK = ".part", ".lock"
@@ -49,17 +49,17 @@ class LocalBackend:
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         try:
             # A pipe would wait for a writer for ever.
-            handle = os.open(self._inside(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(self._inside(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                status = os.fstat(handle)
+                status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise DamagedError(f"{self.path(key)} is no regular file, and so no object of a store")
                 end = status.st_size if stop is None else min(stop, status.st_size)
-                with open(handle, "rb", closefd=False) as stream:
+                with open(descriptor, "rb", closefd=False) as stream:
                     stream.seek(start)
                     return stream.read(max(0, end - start))
             finally:
-                os.close(handle)
+                os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
             raise MissingError(f"{self.path(key)}: no such file") from None
         except OSError as error:
@@ -137,9 +137,9 @@ class LocalBackend:
                     stream.write(data)
                     stream.flush()
                     os.fsync(stream.fileno())
-                reach("write.part")
+                failpoints.hit("write.part")
                 give_name(part, path)
-                reach("write.linked")
+                failpoints.hit("write.linked")
                 _sync_folder(path.parent)
             except FileExistsError:
                 raise
@@ -166,14 +166,14 @@ class LocalBackend:
         path = self._inside(key)
         try:
             _make_folder(path.parent)
-            handle = os.open(path.with_name(f".{path.name}{LOCK}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path.with_name(f".{path.name}{LOCK}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise self._fault(key, "locked", error) from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(handle)
+            os.close(descriptor)
 
     def _walk(self, prefix: str) -> Iterator[Entry]:
         folders = [prefix.rstrip("/")]
@@ -231,8 +231,8 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

@@ -96,7 +96,7 @@ class Manifest:
         pending: Sealed deltas that the next commit merges.
         consumed: Objects of the deltas that this commit merged, which nothing but an older version needs.
         merged: Of this commit: `rows` with a map, `accepted` and `fallback` maps, `deltas`, and `expected` rows.
-        about: What the caller wanted to note.
+        metadata: JSON values of the caller's; `about` in the object.
     """
 
     __pydantic_config__ = STRICT
@@ -114,7 +114,7 @@ class Manifest:
     pending: tuple[DeltaRef, ...]
     consumed: tuple[DeltaKey, ...]
     merged: dict[str, Count | None]
-    about: dict[str, Any]
+    metadata: Annotated[dict[str, Any], Field(alias="about")]
 
     @classmethod
     def empty(cls, run: str) -> Manifest:
@@ -148,8 +148,9 @@ class Manifest:
         return hashlib.sha256(self.pack()).hexdigest() if self.version else ""
 
     def pack(self) -> bytes:
-        """As the bytes of a manifest object."""
-        return pack(dataclasses.asdict(self))
+        """The bytes of a manifest object."""
+        record = dataclasses.asdict(self)
+        return pack(record | {"about": record.pop("metadata")})
 
     @classmethod
     def unpack(cls, data: bytes, name: str) -> Manifest:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.store.errors import CoverageError
+from attn.store.protocol.handle import StoreHandle
 from attn.store.protocol.merge import MergedShard
-from attn.store.protocol.place import Place
 
 
 def check_coverage(
-    place: Place,
+    handle: StoreHandle,
     merged: Sequence[MergedShard],
     epoch: int,
     expected: Iterable[tuple[str, int]] | NDArray[np.integer] | int | None,
@@ -46,14 +46,14 @@ def check_coverage(
         if found != promised:
             raise CoverageError(epoch, found, promised, max(0, promised - found), max(0, found - promised))
     else:
-        wanted = np.zeros(len(place.index), bool)
-        wanted[place.index.numbers(expected)] = True
+        wanted = np.zeros(len(handle.index), bool)
+        wanted[handle.index.numbers(expected)] = True
         promised = int(np.count_nonzero(wanted))
-        covered = np.zeros(len(place.index), bool)
+        covered = np.zeros(len(handle.index), bool)
         for item in merged:
-            start, stop = place.cuts[item.ref.shard], place.cuts[item.ref.shard + 1]
+            start, stop = handle.cuts[item.ref.shard], handle.cuts[item.ref.shard + 1]
             covered[start:stop] = np.unpackbits(np.frombuffer(item.covered, np.uint8), count=stop - start)
         missing, extra = np.flatnonzero(wanted & ~covered), int(np.count_nonzero(covered & ~wanted))
         if len(missing) or extra:
-            raise CoverageError(epoch, found, promised, len(missing), extra, place.index.pairs(missing))
+            raise CoverageError(epoch, found, promised, len(missing), extra, handle.index.pairs(missing))
     return counts | {"expected": promised}

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-__all__ = ["POINTS", "install", "reach"]
+__all__ = ["POINTS", "install", "hit"]
 
 from collections.abc import Callable
 
 POINTS = (
     "write.part",  # local disk: the bytes lie under a temporary name
     "write.linked",  # local disk: they have their name; the folder is not yet synced
-    "begin.pinned",
+    "begin.leased",
     "begin.fenced",  # the fence stands, the head does not know it yet
     "begin.head",  # the head carries the fence
     "seal.encoded",
@@ -24,9 +24,9 @@ POINTS = (
     "commit.claimed",  # the version number is taken
     "commit.manifest",  # the manifest stands: the version exists, no checkpoint names it
     "publish.moved",  # the head names the version
-    "fork.pinned",
+    "fork.leased",
     "gc.marked",
-    "gc.announced",  # the versions that are to go are noted
+    "gc.tombstones",  # the versions that are to go are noted
     "gc.manifest",  # one manifest is gone
     "gc.object",  # one object is gone
 )
@@ -34,7 +34,7 @@ POINTS = (
 _handler: Callable[[str], None] | None = None
 
 
-def reach(name: str) -> None:
+def hit(name: str) -> None:
     """Say that the protocol has come to a point."""
     if _handler is not None:
         _handler(name)

@@ -20,9 +20,9 @@ from attn.store.format.manifest import (
     runs_of,
     version_numbers,
 )
-from attn.store.protocol.failpoints import reach
+from attn.store.protocol import failpoints
 from attn.store.protocol.fence import create_fence, newest_fence, read_head, write_head
-from attn.store.protocol.leases import pinned
+from attn.store.protocol.leases import hold_version
 
 
 def newest_version(backend: Backend, run: str) -> Manifest:
@@ -75,8 +75,8 @@ def fork(backend: Backend, version: int, run: str) -> Manifest:
         StoreError: The run has begun already.
     """
     parent = read_manifest(backend, version)
-    with pinned(backend, parent):
-        reach("fork.pinned")
+    with hold_version(backend, parent):
+        failpoints.hit("fork.leased")
         fence = create_fence(backend, run, 1, version, newest_claim(backend))
         if fence is None:
             raise StoreError(f"{backend.uri}: run {run} has begun already; a fork needs a new name")

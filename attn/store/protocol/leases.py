@@ -7,7 +7,7 @@ still in between, the pin is seen or the notice is. What is older than a day was
 
 from __future__ import annotations
 
-__all__ = ["DAY_S", "LEFT", "announce", "announced_versions", "pinned", "pinned_versions"]
+__all__ = ["DAY_S", "LEFT", "write_tombstone", "versions_with_tombstones", "hold_version", "leased_versions"]
 
 import contextlib
 import dataclasses
@@ -36,7 +36,7 @@ class _Note:
 
 
 @contextlib.contextmanager
-def pinned(backend: Backend, manifest: Manifest) -> Iterator[None]:
+def hold_version(backend: Backend, manifest: Manifest) -> Iterator[None]:
     """Within, a version is not collected.
 
     Raises:
@@ -47,7 +47,7 @@ def pinned(backend: Backend, manifest: Manifest) -> Iterator[None]:
         return
     key = _note(backend, _PINS, [manifest.version])
     try:
-        if manifest.version in announced_versions(backend):
+        if manifest.version in versions_with_tombstones(backend):
             raise _gone(backend, manifest, "is being collected")
         if backend.size(manifest_key(manifest.run, manifest.version)) is None:
             raise _gone(backend, manifest, "was collected meanwhile")
@@ -56,17 +56,17 @@ def pinned(backend: Backend, manifest: Manifest) -> Iterator[None]:
         backend.delete(key)
 
 
-def announce(backend: Backend, versions: Iterable[int]) -> str:
+def write_tombstone(backend: Backend, versions: Iterable[int]) -> str:
     """Put up a notice that versions are to go; returns its key, to be deleted once they are gone."""
     return _note(backend, _NOTICES, versions)
 
 
-def pinned_versions(backend: Backend) -> set[int]:
+def leased_versions(backend: Backend) -> set[int]:
     """Versions with a pin. To be asked before fences and tags, for which pins are taken away."""
     return _noted(backend, _PINS)
 
 
-def announced_versions(backend: Backend) -> set[int]:
+def versions_with_tombstones(backend: Backend) -> set[int]:
     """Versions that are about to go."""
     return _noted(backend, _NOTICES)
 

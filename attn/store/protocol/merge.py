@@ -24,9 +24,9 @@ from attn.store.format.codec import batch_of, is_worth_compressing, row_bytes, s
 from attn.store.format.definition import Definition
 from attn.store.format.delta import DeltaRef, Span, check_span, read_span
 from attn.store.format.manifest import Manifest, ShardRef
-from attn.store.protocol.failpoints import reach
-from attn.store.protocol.overlap_io import alongside
-from attn.store.protocol.place import Place
+from attn.store.protocol import failpoints
+from attn.store.protocol.handle import StoreHandle
+from attn.store.protocol.overlap_io import overlap_io
 
 SHARDS_PER_TASK = 4
 _STRIPE_BYTES = 1 << 20
@@ -65,7 +65,7 @@ class MergeTask:
         prefix: Of the new objects' names.
     """
 
-    place: Place
+    handle: StoreHandle
     version: int
     epoch: int
     prefix: str
@@ -89,13 +89,15 @@ class MergedShard:
     fallback: int
 
 
-def plan(place: Place, manifest: Manifest, deltas: Sequence[DeltaRef], epoch: int, prefix: str) -> list[MergeTask]:
+def plan(
+    handle: StoreHandle, manifest: Manifest, deltas: Sequence[DeltaRef], epoch: int, prefix: str
+) -> list[MergeTask]:
     """The tasks that merge deltas, each of which knows its epoch, into a version.
 
     Raises:
         DamagedError: What the version says of its objects does not go together.
     """
-    place.check(manifest)
+    handle.check(manifest)
     objects = sorted(
         ((ref.epoch or 0, item) for ref in deltas for item in ref.objects), key=lambda pair: (pair[0], pair[1].key)
     )
@@ -109,8 +111,8 @@ def plan(place: Place, manifest: Manifest, deltas: Sequence[DeltaRef], epoch: in
             spans = tuple(span for span in item.spans if group[0] <= span.shard <= group[-1])
             if spans:
                 parts.append(Part(item.key, of_epoch, spans))
-        shards = tuple(ShardTask(n, int(place.cuts[n]), int(place.cuts[n + 1]), bases.get(n)) for n in group)
-        tasks.append(MergeTask(place, manifest.version, epoch, prefix, shards, tuple(parts)))
+        shards = tuple(ShardTask(n, int(handle.cuts[n]), int(handle.cuts[n + 1]), bases.get(n)) for n in group)
+        tasks.append(MergeTask(handle, manifest.version, epoch, prefix, shards, tuple(parts)))
     return tasks
 
 
@@ -124,13 +126,13 @@ def merge(task: MergeTask) -> list[MergedShard]:
     for number, part in enumerate(task.parts):
         begin, end = part.spans[0].offset, part.spans[-1].offset + part.spans[-1].size
         with _named(task, part.key, "a delta of"):
-            data[number] = memoryview(task.place.backend.read(part.key, begin, end))
-        _let_go(task.place, part.key, begin, end)
+            data[number] = memoryview(task.handle.backend.read(part.key, begin, end))
+        _let_go(task.handle, part.key, begin, end)
     return [_merge_shard(task, shard, data) for shard in task.shards]
 
 
 def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> MergedShard:
-    count, schema = shard.stop - shard.start, task.place.definition.base_schema
+    count, schema = shard.stop - shard.start, task.handle.definition.base_schema
     spans = [
         (part, span, data[number][span.offset - part.spans[0].offset :][: span.size])
         for number, part in enumerate(task.parts)
@@ -138,7 +140,7 @@ def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview])
         if span.shard == shard.shard
     ]
     base = _read_base(task, shard)
-    reach("merge.read")
+    failpoints.hit("merge.read")
     key = f"base/{shard.shard:05d}/{task.prefix}-{secrets.token_hex(8)}.arrow"
     # What fills the shard and did not get smaller itself will not now.
     compress = is_worth_compressing(sum(span.size for _, span, _ in spans), count * row_bytes(schema))
@@ -155,13 +157,13 @@ def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview])
     def join() -> tuple[Callable[[], ShardRef], memoryview]:
         rows = None if shard.base is None else _base_rows(task, shard, shard.base, base)
         deltas = [(part.epoch, _Delta(_delta_rows(task, shard, part, span, found))) for part, span, found in spans]
-        joined = _joined(task.place.definition, shard, rows, deltas, task.epoch, levels)
+        joined = _joined(task.handle.definition, shard, rows, deltas, task.epoch, levels)
         return encode_base(shard.shard, key, joined, count, schema, compress=compress)
 
     # What is joined before it was found to be right is in memory only.
-    _, (describe, encoded) = alongside(check, join)
-    ref, _ = alongside(describe, lambda: task.place.backend.write(key, encoded))
-    reach("merge.written")
+    _, (describe, encoded) = overlap_io(check, join)
+    ref, _ = overlap_io(describe, lambda: task.handle.backend.write(key, encoded))
+    failpoints.hit("merge.written")
     accepted, fallback = (int(np.count_nonzero(levels == level)) for level in (ACCEPTED, FALLBACK))
     return MergedShard(ref, np.packbits(levels > 0).tobytes(), accepted, fallback)
 
@@ -171,14 +173,14 @@ def _read_base(task: MergeTask, shard: ShardTask) -> bytes:
     if shard.base is None:
         return b""
     with _named(task, shard.base.key, "of"):
-        data = task.place.backend.read(shard.base.key, 0, shard.base.size + 1)
-    _let_go(task.place, shard.base.key, 0, 0)
+        data = task.handle.backend.read(shard.base.key, 0, shard.base.size + 1)
+    _let_go(task.handle, shard.base.key, 0, 0)
     return data
 
 
 def _base_rows(task: MergeTask, shard: ShardTask, ref: ShardRef, data: bytes) -> Iterator[Columns]:
     """The rows of a shard's object so far, whole record batches at a time."""
-    count, schema = shard.stop - shard.start, task.place.definition.base_schema
+    count, schema = shard.stop - shard.start, task.handle.definition.base_schema
     batch, left = batch_of(schema), count
     with _named(task, ref.key, "of"):
         for rows in stream(batches_in(data, ref, count, schema), schema, count):
@@ -191,24 +193,24 @@ def _base_rows(task: MergeTask, shard: ShardTask, ref: ShardRef, data: bytes) ->
 def _delta_rows(task: MergeTask, shard: ShardTask, part: Part, span: Span, data: memoryview) -> Iterator[Columns]:
     """The rows that a delta has of a shard."""
     with _named(task, part.key, "a delta of"):
-        yield from read_span(data, span, task.place.definition.delta_schema, shard.start, shard.stop)
+        yield from read_span(data, span, task.handle.definition.delta_schema, shard.start, shard.stop)
 
 
-def _let_go(place: Place, key: str, begin: int, end: int) -> None:
+def _let_go(handle: StoreHandle, key: str, begin: int, end: int) -> None:
     """Leave the kernel's cache to files that are read again: newer versions, and the images of a training.
 
     Args:
         end: 0 for the object's end.
     """
-    path = place.backend.path(key)
+    path = handle.backend.path(key)
     if path is None or not hasattr(os, "posix_fadvise"):
         return
     with contextlib.suppress(OSError):  # it is about memory only
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.posix_fadvise(handle, begin, end - begin, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(descriptor, begin, end - begin, os.POSIX_FADV_DONTNEED)
         finally:
-            os.close(handle)
+            os.close(descriptor)
 
 
 def _joined(
@@ -277,7 +279,7 @@ class _Delta:
 @contextlib.contextmanager
 def _named(task: MergeTask, key: str, of: str) -> Generator[None]:
     """Within, object and version stand before what is wrong with it."""
-    where = f"{task.place.backend.uri}: {key}, {of} version {task.version}"
+    where = f"{task.handle.backend.uri}: {key}, {of} version {task.version}"
     try:
         yield
     except MissingError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["alongside"]
+__all__ = ["overlap_io"]
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 
-def alongside(beside: Callable[[], T], here: Callable[[], S]) -> tuple[T, S]:
+def overlap_io(beside: Callable[[], T], here: Callable[[], S]) -> tuple[T, S]:
     """The results of two functions, the first of which runs in a thread of its own meanwhile.
 
     Both have ended when this returns or raises; where both raise, it is what the first raised.

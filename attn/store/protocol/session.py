@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from attn.store.errors import FencedError, StoreError
 from attn.store.format.delta import DeltaRef
 from attn.store.format.manifest import Manifest, ShardRef, claim, manifest_key, read_manifest
+from attn.store.protocol import failpoints
 from attn.store.protocol.coverage import check_coverage
-from attn.store.protocol.failpoints import reach
 from attn.store.protocol.fence import Fence, check_fence, write_head
+from attn.store.protocol.handle import StoreHandle
 from attn.store.protocol.merge import MergedShard, MergeTask, merge, plan
-from attn.store.protocol.place import Place
 from attn.store.protocol.writer import Writer
 
 Rows = Iterable[tuple[str, int]] | NDArray[np.integer]
@@ -38,8 +38,8 @@ class Session:
         version: The newest version that it has committed or, before that, the one that it began from.
     """
 
-    def __init__(self, place: Place, fence: Fence, manifest: Manifest) -> None:
-        self._place, self._fence, self._manifest = place, fence, manifest
+    def __init__(self, handle: StoreHandle, fence: Fence, manifest: Manifest) -> None:
+        self._handle, self._fence, self._manifest = handle, fence, manifest
         self._epochs: dict[str, int] = {}
 
     @property
@@ -70,7 +70,7 @@ class Session:
         Args:
             limit_bytes: Seal by itself whenever so many bytes of maps wait.
         """
-        return Writer(self._place, self.run, self.attempt, rank, limit_bytes=limit_bytes)
+        return Writer(self._handle, self.run, self.attempt, rank, limit_bytes=limit_bytes)
 
     def commit(
         self,
@@ -80,7 +80,7 @@ class Session:
         expected: Rows | int | None = None,
         pending: bool = False,
         map: Map = map,
-        about: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> int:
         """Make a version of the last one and the deltas.
 
@@ -92,7 +92,7 @@ class Session:
             pending: Note the deltas and merge nothing yet, as at a checkpoint within an epoch. The next commit merges
                 them.
             map: Calls the merge on each task, like the built-in; may run tasks elsewhere and in any order.
-            about: JSON values to keep in the manifest.
+            metadata: JSON values to keep in the manifest.
 
         Returns:
             The new version's number. It is in a run's history only once a checkpoint that names it is durable.
@@ -108,21 +108,21 @@ class Session:
         if epoch < self.epoch:
             raise StoreError(f"epoch {epoch} comes after epoch {self.epoch} was committed; epochs must not go back")
         given = [self._resolved(epoch, ref) for ref in deltas]
-        check_fence(self._place.backend, self.run, self._fence.number)
+        check_fence(self._handle.backend, self.run, self._fence.number)
         # What an earlier commit of this session has merged under an earlier epoch changes nothing.
         fresh = [ref for ref in given if ref.epoch is not None and ref.epoch >= self.epoch]
         all_deltas = _distinct([*self._manifest.pending, *fresh])
         if pending:
-            return self._write(epoch, self._manifest.shards, all_deltas, {}, about, pending=True)
+            return self._write(epoch, self._manifest.shards, all_deltas, {}, metadata, pending=True)
 
-        tasks = plan(self._place, self._manifest, all_deltas, epoch, self.attempt)
+        tasks = plan(self._handle, self._manifest, all_deltas, epoch, self.attempt)
         merged = [shard for shards in map(merge, tasks) for shard in shards]
-        reach("commit.merged")
-        counts = check_coverage(self._place, merged, epoch, expected)
-        reach("commit.covered")
+        failpoints.hit("commit.merged")
+        counts = check_coverage(self._handle, merged, epoch, expected)
+        failpoints.hit("commit.covered")
         shards = {ref.shard: ref for ref in self._manifest.shards} | {item.ref.shard: item.ref for item in merged}
         counts["deltas"] = sum(len(ref.objects) for ref in all_deltas)
-        return self._write(epoch, tuple(shards[number] for number in sorted(shards)), all_deltas, counts, about)
+        return self._write(epoch, tuple(shards[number] for number in sorted(shards)), all_deltas, counts, metadata)
 
     def publish(self, version: int | None = None) -> None:
         """Have the run's head name a version, once the checkpoint that names it is durable.
@@ -133,14 +133,14 @@ class Session:
         Raises:
             FencedError: Another session of the run has begun.
         """
-        check_fence(self._place.backend, self.run, self._fence.number)
+        check_fence(self._handle.backend, self.run, self._fence.number)
         named = (
             self._manifest
             if version is None or version == self.version
-            else read_manifest(self._place.backend, version)
+            else read_manifest(self._handle.backend, version)
         )
-        write_head(self._place.backend, self.run, named.version, named.sha256, self._fence.number)
-        reach("publish.moved")
+        write_head(self._handle.backend, self.run, named.version, named.sha256, self._fence.number)
+        failpoints.hit("publish.moved")
 
     def _resolved(self, epoch: int, ref: DeltaRef) -> DeltaRef:
         """A delta with its epoch: its writer's word, or that of the first commit that took it, or this one's."""
@@ -164,13 +164,13 @@ class Session:
         shards: tuple[ShardRef, ...],
         deltas: Sequence[DeltaRef],
         counts: dict[str, int | None],
-        about: dict[str, Any] | None,
+        metadata: dict[str, Any] | None,
         *,
         pending: bool = False,
     ) -> int:
-        number = claim(self._place.backend, self.run, max(self.version, self._fence.floor))
-        reach("commit.claimed")
-        check_fence(self._place.backend, self.run, self._fence.number)
+        number = claim(self._handle.backend, self.run, max(self.version, self._fence.floor))
+        failpoints.hit("commit.claimed")
+        check_fence(self._handle.backend, self.run, self._fence.number)
         manifest = Manifest(
             version=number,
             run=self.run,
@@ -185,17 +185,17 @@ class Session:
             pending=tuple(deltas) if pending else (),
             consumed=() if pending else tuple(sorted(item.key for ref in deltas for item in ref.objects)),
             merged=counts,
-            about=about or {},
+            metadata=metadata or {},
         )
         key = manifest_key(self.run, number)
-        if not self._place.backend.create(key, manifest.pack()):
-            raise StoreError(f"{self._place.backend.uri}: {key} was written by somebody else")
-        reach("commit.manifest")
+        if not self._handle.backend.create(key, manifest.pack()):
+            raise StoreError(f"{self._handle.backend.uri}: {key} was written by somebody else")
+        failpoints.hit("commit.manifest")
         try:
-            check_fence(self._place.backend, self.run, self._fence.number)
+            check_fence(self._handle.backend, self.run, self._fence.number)
         except FencedError:
             # Garbage was perhaps collected since the last look, and this session's objects with it.
-            self._place.backend.delete(key)
+            self._handle.backend.delete(key)
             raise
         self._manifest = manifest
         self._epochs |= {item.key: ref.epoch for ref in deltas for item in ref.objects if ref.epoch is not None}

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from attn.store.errors import MapError
 from attn.store.format.algebra import ACCEPTED, FALLBACK, NONE, Columns, join, pack_seen, quantise
 from attn.store.format.delta import DeltaObject, DeltaRef, encode_delta
-from attn.store.protocol.failpoints import reach
-from attn.store.protocol.overlap_io import alongside
-from attn.store.protocol.place import Place
+from attn.store.protocol import failpoints
+from attn.store.protocol.handle import StoreHandle
+from attn.store.protocol.overlap_io import overlap_io
 
 _FIRST_CAPACITY = 64
 _MOST_SPARE_BYTES = 16 << 20
@@ -38,21 +38,21 @@ class Writer:
 
     def __init__(
         self,
-        place: Place,
+        handle: StoreHandle,
         run: str,
         attempt: str,
         rank: int,
         *,
         limit_bytes: int | None = None,
     ) -> None:
-        self._place = place
+        self._handle = handle
         self.run, self.attempt, self.rank, self.limit_bytes = run, attempt, rank, limit_bytes
         self.accepted = self.fallbacks = 0
         self._sealed: list[DeltaObject] = []
         self._slots: dict[int, int] = {}
         self._added: Columns = {
-            column.name: column.zeros(_FIRST_CAPACITY, place.definition.pixels)
-            for column in place.definition.algebra.added
+            column.name: column.zeros(_FIRST_CAPACITY, handle.definition.pixels)
+            for column in handle.definition.algebra.added
         }
 
     def add(
@@ -75,7 +75,7 @@ class Writer:
         Raises:
             MapError: NaN or infinity, another grid, out of range, or a row that the store does not have.
         """
-        row = self._place.index.row(image_id, class_index)
+        row = self._handle.index.row(image_id, class_index)
         seen = None if seen_hw is None else np.asarray(seen_hw)[None]
         self._add(np.array([row]), np.asarray(map_hw)[None], seen, fallback=fallback)
 
@@ -98,7 +98,7 @@ class Writer:
             MapError: As for `add`.
         """
         seen = None if seen_Nhw is None else np.asarray(seen_Nhw)
-        self._add(self._place.index.numbers(rows), np.asarray(maps_Nhw), seen, fallback=fallback)
+        self._add(self._handle.index.numbers(rows), np.asarray(maps_Nhw), seen, fallback=fallback)
 
     def seal(self, epoch: int | None = None) -> DeltaRef:
         """Write what was added since the last seal; durable when it returns. Without any, a reference to nothing.
@@ -116,7 +116,7 @@ class Writer:
     @property
     def buffered_bytes(self) -> int:
         """Bytes of the maps that wait for the next seal."""
-        return len(self._slots) * self._place.definition.pixels
+        return len(self._slots) * self._handle.definition.pixels
 
     def _clear(self) -> None:
         """Forget the rows. Their memory is kept for the next ones, whose maps need no zeros before them."""
@@ -126,12 +126,12 @@ class Writer:
     def _add(
         self, rows: NDArray[np.int64], maps_Nhw: NDArray[Any], seen_Nhw: NDArray[Any] | None, *, fallback: bool
     ) -> None:
-        pixels = self._place.definition.pixels
-        expected = (len(rows), *self._place.definition.grid)
+        pixels = self._handle.definition.pixels
+        expected = (len(rows), *self._handle.definition.grid)
         if maps_Nhw.shape != expected:
             raise MapError(
                 f"maps have shape {maps_Nhw.shape} for {len(rows)} rows; this store's grid is "
-                f"{self._place.definition.grid}, so {expected} is expected: resize maps before they are added"
+                f"{self._handle.definition.grid}, so {expected} is expected: resize maps before they are added"
             )
         added: Columns = {
             "level": np.full(len(rows), FALLBACK if fallback else ACCEPTED, np.uint8),
@@ -143,7 +143,7 @@ class Writer:
                     f"seen is {seen_Nhw.dtype} {seen_Nhw.shape}; bool {expected} is expected, one for each map value"
                 )
             added["map"] = added["map"] * seen_Nhw.reshape(len(rows), pixels)
-        if self._place.definition.algebra.knows_seen:
+        if self._handle.definition.algebra.knows_seen:
             seen = np.True_ if seen_Nhw is None else seen_Nhw.reshape(len(rows), pixels)
             added["seen"] = pack_seen(np.broadcast_to(seen, (len(rows), pixels)))
         names = rows.tolist()
@@ -177,7 +177,7 @@ class Writer:
         capacity = len(self._added["level"])
         if count <= capacity:
             return
-        step = max(1, _MOST_SPARE_BYTES // self._place.definition.pixels)
+        step = max(1, _MOST_SPARE_BYTES // self._handle.definition.pixels)
         capacity = max(count, capacity + min(capacity, step))
         # In place, without a copy: nobody else refers to the arrays. What is new is zero.
         for values in self._added.values():
@@ -195,11 +195,11 @@ class Writer:
             rows,
             self._added,
             np.argsort(rows),
-            self._place.definition.delta_schema,
-            self._place.cuts,
+            self._handle.definition.delta_schema,
+            self._handle.cuts,
         )
-        reach("seal.encoded")
-        sealed, _ = alongside(describe, lambda: self._place.backend.write(key, data))
-        reach("seal.written")
+        failpoints.hit("seal.encoded")
+        sealed, _ = overlap_io(describe, lambda: self._handle.backend.write(key, data))
+        failpoints.hit("seal.written")
         self._sealed.append(sealed)
         self._clear()

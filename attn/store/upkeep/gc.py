@@ -16,10 +16,10 @@ from attn.store.backends import Backend, Entry
 from attn.store.errors import DamagedError, StoreError, VersionError
 from attn.store.format.definition import Definition
 from attn.store.format.manifest import Manifest, parse_manifest_key, read_if_there, read_manifest, runs_of, strays
-from attn.store.protocol.failpoints import reach
+from attn.store.protocol import failpoints
 from attn.store.protocol.fence import newest_fence, read_head
 from attn.store.protocol.history import newest_version
-from attn.store.protocol.leases import DAY_S, LEFT, announce, pinned_versions
+from attn.store.protocol.leases import DAY_S, LEFT, leased_versions, write_tombstone
 from attn.store.protocol.tags import read_tags
 
 
@@ -64,11 +64,11 @@ def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: in
     entries = [entry for folder in folders for entry in backend.list(folder)]
     survey = _survey(backend, keep)
     gone = {key for key in survey.unwanted if old(survey.entries[key])}
-    reach("gc.marked")
+    failpoints.hit("gc.marked")
     notice = ""
     if gone and not dry_run:
-        notice = announce(backend, (survey.manifests[key].version for key in gone))
-        reach("gc.announced")
+        notice = write_tombstone(backend, (survey.manifests[key].version for key in gone))
+        failpoints.hit("gc.tombstones")
         survey = _survey(backend, keep, survey.manifests)
         gone &= survey.unwanted
 
@@ -88,12 +88,12 @@ def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: in
     if not dry_run:
         for key in sorted(gone):
             backend.delete(key)
-            reach("gc.manifest")
+            failpoints.hit("gc.manifest")
         if notice:
             backend.delete(notice)
         for entry in swept:
             backend.delete(entry.key)
-            reach("gc.object")
+            failpoints.hit("gc.object")
     removed = [survey.entries[key] for key in sorted(gone)] + swept
     return Garbage(
         dry_run,
@@ -139,7 +139,7 @@ def _survey(backend: Backend, keep: int, known: dict[str, Manifest] | None = Non
 
 def _kept(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[int]:
     """Versions that must stay."""
-    kept = pinned_versions(backend) | {tag.version for tag in read_tags(backend).values()}
+    kept = leased_versions(backend) | {tag.version for tag in read_tags(backend).values()}
     for run in runs_of(backend):
         head, fence = read_head(backend, run), newest_fence(backend, run)
         last = head[0].version if head else 0

@@ -27,9 +27,9 @@ from attn.store.format.manifest import (
     strays,
 )
 from attn.store.protocol.fence import fences, read_head
+from attn.store.protocol.handle import StoreHandle
 from attn.store.protocol.history import newest_version
-from attn.store.protocol.leases import announced_versions, pinned_versions
-from attn.store.protocol.place import Place
+from attn.store.protocol.leases import leased_versions, versions_with_tombstones
 from attn.store.protocol.tags import tags
 
 SHOWN = 5
@@ -57,35 +57,35 @@ class Report:
         return not self.faults
 
 
-def verify(place: Place) -> Report:
+def verify(handle: StoreHandle) -> Report:
     """Read all of a store, and check it against its manifests."""
     report = Report()
     faults = report.faults
     try:
-        index = place.index
+        index = handle.index
     except StoreError as error:
         faults.append(str(error))
         return report
-    if index.digest != place.definition.rows_digest:
-        faults.append(f"{place.backend.uri}: the index of its rows is not the one that {DEFINITION} describes")
+    if index.digest != handle.definition.rows_digest:
+        faults.append(f"{handle.backend.uri}: the index of its rows is not the one that {DEFINITION} describes")
     try:
-        _verify(place, report)
+        _verify(handle, report)
     except StoreError as error:  # not even the names of the objects can be had
         faults.append(str(error))
     faults[:] = dict.fromkeys(faults)
     return report
 
 
-def _verify(place: Place, report: Report) -> None:
+def _verify(handle: StoreHandle, report: Report) -> None:
     faults = report.faults
-    for entry in strays(place.backend):
+    for entry in strays(handle.backend):
         faults.append(
-            f"{place.backend.uri}: {entry.key} is among the records, and is none by its name: a record that was "
+            f"{handle.backend.uri}: {entry.key} is among the records, and is none by its name: a record that was "
             "renamed is lost to the store. Give it its name again, or take it away"
         )
-    manifests = dict(_manifests(place, faults))
+    manifests = dict(_manifests(handle, faults))
     report.versions = len(manifests)
-    faults += _check_history(place, manifests)
+    faults += _check_history(handle, manifests)
     named: dict[ShardRef | DeltaObject, list[int]] = {}
     for version, manifest in sorted(manifests.items()):
         objects: list[ShardRef | DeltaObject] = [*manifest.shards]
@@ -93,17 +93,17 @@ def _verify(place: Place, report: Report) -> None:
         for item in objects:
             named.setdefault(item, []).append(version)
     for ref, versions in named.items():
-        faults += _check_object(place, ref, versions)
+        faults += _check_object(handle, ref, versions)
     report.objects = len(named)
     report.size = sum(ref.size for ref in named)
 
 
-def _check_object(place: Place, ref: ShardRef | DeltaObject, versions: list[int]) -> list[str]:
+def _check_object(handle: StoreHandle, ref: ShardRef | DeltaObject, versions: list[int]) -> list[str]:
     """What is wrong with an object, in words."""
     shown = ", ".join(map(str, versions[:SHOWN])) + (f" and {len(versions) - SHOWN} more" * (len(versions) > SHOWN))
-    where = f"{place.backend.uri}: {ref.key}, of version{'s' * (len(versions) > 1)} {shown}"
+    where = f"{handle.backend.uri}: {ref.key}, of version{'s' * (len(versions) > 1)} {shown}"
     try:
-        wrong = list(_check_base(place, ref) if isinstance(ref, ShardRef) else _check_delta(place, ref))
+        wrong = list(_check_base(handle, ref) if isinstance(ref, ShardRef) else _check_delta(handle, ref))
     except MissingError:
         return [f"{where}, is missing"]
     except DamagedError as error:
@@ -113,10 +113,10 @@ def _check_object(place: Place, ref: ShardRef | DeltaObject, versions: list[int]
     return [f"{where}: {fault}" for fault in wrong]
 
 
-def _check_base(place: Place, ref: ShardRef) -> Iterator[str]:
-    schema, count = place.definition.base_schema, int(place.cuts[ref.shard + 1] - place.cuts[ref.shard])
-    rows = read_base(place.backend, ref, count, schema)
-    place.definition.algebra.maps(rows)
+def _check_base(handle: StoreHandle, ref: ShardRef) -> Iterator[str]:
+    schema, count = handle.definition.base_schema, int(handle.cuts[ref.shard + 1] - handle.cuts[ref.shard])
+    rows = read_base(handle.backend, ref, count, schema)
+    handle.definition.algebra.maps(rows)
     levels = np.bincount(rows["level"], minlength=3)
     if (int(levels[ACCEPTED]), int(levels[FALLBACK])) != (ref.accepted, ref.fallback):
         yield (
@@ -124,27 +124,27 @@ def _check_base(place: Place, ref: ShardRef) -> Iterator[str]:
             f"{ref.accepted} and {ref.fallback}"
         )
     # Readers go by the table.
-    table = read_table(place.backend, ref, count, schema)
-    read_blocks(place.backend, ref, table, 0, len(table.checksums), count, schema)
+    table = read_table(handle.backend, ref, count, schema)
+    read_blocks(handle.backend, ref, table, 0, len(table.checksums), count, schema)
 
 
-def _check_delta(place: Place, ref: DeltaObject) -> Iterator[str]:
-    data = memoryview(place.backend.read(ref.key, 0, ref.size + 1))
+def _check_delta(handle: StoreHandle, ref: DeltaObject) -> Iterator[str]:
+    data = memoryview(handle.backend.read(ref.key, 0, ref.size + 1))
     if len(data) != ref.size or sha256_of(data, ref.spans) != ref.sha256:
         raise DamagedError(f"it has {len(data)} bytes of {ref.size}, or its SHA-256 differs")
     accepted = 0
     for span in ref.spans:
         part = data[span.offset : span.offset + span.size]
         check_span(part, span)
-        start, stop = (int(cut) for cut in place.cuts[span.shard : span.shard + 2])
-        for rows in read_span(part, span, place.definition.delta_schema, start, stop):
+        start, stop = (int(cut) for cut in handle.cuts[span.shard : span.shard + 2])
+        for rows in read_span(part, span, handle.definition.delta_schema, start, stop):
             accepted += int(np.count_nonzero(rows["level"] == ACCEPTED))
     if accepted != ref.accepted:
         yield f"it has {accepted} accepted maps; its version says {ref.accepted}"
 
 
-def _manifests(place: Place, faults: list[str]) -> Iterator[tuple[int, Manifest]]:
-    backend = place.backend
+def _manifests(handle: StoreHandle, faults: list[str]) -> Iterator[tuple[int, Manifest]]:
+    backend = handle.backend
     for entry in backend.list("manifest/"):
         if (named := parse_manifest_key(entry.key)) is None:
             continue
@@ -154,7 +154,7 @@ def _manifests(place: Place, faults: list[str]) -> Iterator[tuple[int, Manifest]
             if claimed_run(backend, version) != run:
                 faults.append(f"{backend.uri}: {entry.key}: its number was claimed by another run")
                 continue
-            place.check(manifest)
+            handle.check(manifest)
             yield version, manifest
         except VersionError:
             if backend.size(entry.key) is not None:  # else it was collected or taken back since it was listed
@@ -163,9 +163,9 @@ def _manifests(place: Place, faults: list[str]) -> Iterator[tuple[int, Manifest]
             faults.append(str(error))
 
 
-def _check_history(place: Place, manifests: dict[int, Manifest]) -> Iterator[str]:
+def _check_history(handle: StoreHandle, manifests: dict[int, Manifest]) -> Iterator[str]:
     """What is wrong with parents, claims, fences, heads, tags, pins and notices."""
-    backend = place.backend
+    backend = handle.backend
     claims = newest_claim(backend)
     yield from _check_claims(backend, manifests)
     for version, manifest in sorted(manifests.items()):
@@ -207,8 +207,8 @@ def _check_history(place: Place, manifests: dict[int, Manifest]) -> Iterator[str
         else:
             yield from points_well(f"tag {tag.name}", tag.version, tag.manifest_sha256, tag.run)
     try:
-        pinned_versions(backend)
-        announced_versions(backend)
+        leased_versions(backend)
+        versions_with_tombstones(backend)
     except DamagedError as error:
         yield str(error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelPlace"]
+__all__ = ["ModelLookup"]
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from attn.config.base import Config, Location
 from attn.tracking.config import TrackingConfig, untold
 
 
-class ModelPlace(Config):
+class ModelLookup(Config):
     """Where models are looked up by name: the folder of the runs, and the registry."""
 
     root: Location = "runs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Place"]
+__all__ = ["StoreHandle"]
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ _LARGEST_INDEX = 2 << 30
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreHandle:
     """A store's backend and definition; the index is read when it is first needed."""
 
     backend: Backend
