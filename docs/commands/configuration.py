@@ -146,8 +146,9 @@ def described(config: type[Config]) -> dict[str, str]:
             for part in _parsed(text):
                 if part.kind is griffe.DocstringSectionKind.attributes:
                     for attribute in part.value:
-                        for name in attribute.name.split(","):
-                            found[name.strip()] = " ".join(attribute.description.split())
+                        # Of `mean, std: ...` griffe takes the second name for the type of the first.
+                        names = f"{attribute.name} {attribute.annotation or ''}".replace(",", " ")
+                        found |= dict.fromkeys(names.split(), " ".join(attribute.description.split()))
     return found
 
 
