@@ -26,3 +26,13 @@ def test_a_field_of_the_reference_is_what_pydantic_says(repository: Path) -> Non
         "| `schedule` | [constant](#schedule-nameconstant), [cosine](#schedule-namecosine), ",
     ):
         assert f"\n{row}" in text, row
+
+
+def test_every_field_is_described() -> None:
+    bare = [
+        f"{section.config.__module__}.{section.config.__name__}: {name}"
+        for section in configuration.sections().values()
+        for name, text in configuration.descriptions(section.config).items()
+        if not text
+    ]
+    assert not bare, "say what it is under `Attributes:` of the class:\n" + "\n".join(bare)

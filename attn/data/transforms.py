@@ -26,7 +26,14 @@ Triple = tuple[float, float, float]
 
 
 class ColorJitter(Config):
-    """Random colours in training: each factor is drawn from [1 - x, 1 + x], the hue's turn from [-x, x] of a circle."""
+    """Random colours in training: each factor is drawn from [1 - x, 1 + x], the hue's turn from [-x, x] of a circle.
+
+    Attributes:
+        brightness: x of the factor on the brightness.
+        contrast: x of the factor on the contrast.
+        saturation: x of the factor on the saturation.
+        hue: x of the turn of the hue.
+    """
 
     brightness: float = Field(default=0.0, ge=0, le=1)
     contrast: float = Field(default=0.0, ge=0, le=1)

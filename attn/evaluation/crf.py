@@ -19,8 +19,11 @@ class CrfConfig(Config):
     """Pairwise terms of the dense CRF; the defaults are those of OAA's published evaluation.
 
     Attributes:
+        iterations: Steps of mean-field inference.
+        bilateral_weight: Weight of the term of near pixels of like colour; 0 leaves it out.
         bilateral_xy, gaussian_xy: Standard deviations of the position, in pixels.
         bilateral_rgb: Standard deviation of the colour, in grey levels of 0 to 255.
+        gaussian_weight: Weight of the term of near pixels; 0 leaves it out.
     """
 
     iterations: int = Field(default=10, ge=1, le=1000)

@@ -51,6 +51,7 @@ class GainConfig(MethodConfig):
         warmup_epochs: Epochs of classification alone at the start.
         warmup_extra: Whether extra supervision works during those epochs.
         layer: Feature layer of the map.
+        map_kind: Kind of the map.
         weight_gradient: Train the map through its weights w_k too, not only through the features.
         extra_supervision: Whether some images carry masks or boxes (GAIN_ext).
         extra_images: How many do: a count, or a fraction of the training split below 1.

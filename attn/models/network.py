@@ -37,6 +37,7 @@ class ModelConfig(Config):
         stride: Input pixels per feature; below the architecture's own, late strides become dilation. None: its own.
         widths: Channels of each stage, where the architecture lets them be chosen.
         head_convolutions: 3×3 convolutions with ReLU before the class-aware one, of `head_width` channels; OAA has 3.
+        head_width: Channels of these convolutions.
         fc_width: Of fc6 and fc7.
         fc_dropout: After fc6 and fc7, in training mode.
         batch_norm: `frozen` normalises by the running statistics, and leaves them, in training mode too.

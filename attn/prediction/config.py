@@ -23,6 +23,7 @@ class PredictionConfig(Config):
         crf: Refine the mask along the image's edges; by default as a segmentation network was evaluated, and not for a
             classifier's maps.
         max_pixels: Of an image; a larger one is not done.
+        device: `auto`: a GPU where there is one.
     """
 
     classes: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None

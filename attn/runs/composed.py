@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class ComposedConfig(Config):
-    """Base of such configs; `kind` is the name in `attn.runs.table.KINDS`."""
+    """Base of such configs; `kind` is the name in `attn.runs.table.KINDS`.
+
+    Attributes:
+        root: Folder or `s3://` prefix under which every run has a folder of its own.
+    """
 
     kind: str
     root: Location = "runs"

@@ -22,6 +22,9 @@ class EvaluateConfig(ModelLookup):
     Attributes:
         data, input: By default the validation split of the data that the model was trained on, and its own input.
         map_kind: The attention map to score; by default the one that the model was trained with.
+        batch_size: Images of one forward pass.
+        data_workers: Processes that load data; 0: this one loads its own.
+        device: `auto`: a GPU where there is one.
         panels: How many images are drawn with their maps.
     """
 

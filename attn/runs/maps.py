@@ -54,6 +54,9 @@ class MapsConfig(ModelLookup):
         map_kind, layer: By default what the model was trained with.
         classes: Whose maps: those of the image's `labels`, of the `predicted` classes, or `both`.
         probability: From which probability on (exclusive) a class counts as predicted.
+        batch_size: Images of one forward pass.
+        data_workers: Processes that load data, for each task; 0: the task loads its own.
+        device: `auto`: a GPU where there is one.
         tasks: Ray tasks that share the images. By default all is done in this process, and on a cluster each task has a
             few hundred images.
     """

@@ -141,6 +141,7 @@ class PredictConfig(ModelLookup):
         cues: Labels to draw beside the masks, as `labels.path` of training, where they have the image; by default what
             the network's own run made.
         processes: For the CRF, beside this one; None: one a core. Where Ray is asked for, its tasks take their place.
+        device: `auto`: a GPU where there is one.
     """
 
     data: SourceConfig

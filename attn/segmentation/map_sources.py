@@ -74,6 +74,8 @@ class ModelMaps(MapSourceConfig):
     Attributes:
         model: A trained model's folder, a run's id, or a registered model.
         map_kind, layer: By default what the model was trained with.
+        batch_size: Images of one forward pass.
+        device: `auto`: a GPU where there is one.
     """
 
     source: Literal["model"] = "model"
@@ -91,6 +93,7 @@ class StoreMaps(MapSourceConfig):
     """Cumulative maps of a map store.
 
     Attributes:
+        uri: Folder or `s3://` prefix of the store.
         version: A committed version; by default the newest.
     """
 
@@ -109,6 +112,9 @@ class FolderMaps(MapSourceConfig):
     """Grey PNGs `<image id>_<class index>.png`, as published OAA and `attn store export` write them.
 
     The class's name may stand in place of its index. What attn writes has the names in `classes.json` beside them.
+
+    Attributes:
+        path: Folder of the PNGs.
     """
 
     source: Literal["folder"] = "folder"

@@ -114,6 +114,8 @@ class SecConfig(CrfMethodConfig):
     """Seed, expand and constrain: L = L_seed + L_expand + L_constrain (SEC eq. 1), each with a weight.
 
     Attributes:
+        seed_weight: Weight of L_seed.
+        expand_weight: Weight of L_expand.
         decay_present, decay_background: d of global weighted rank pooling.
     """
 

@@ -24,9 +24,11 @@ class TrackingConfig(Config):
     """MLflow tracking.
 
     Attributes:
+        enabled: Whether the run is recorded in MLflow.
         uri: Address of an MLflow server, or of a database; where it is not given, MLFLOW_TRACKING_URI's. Null: an
             SQLite file under the run's root. Never with a password: set MLFLOW_TRACKING_USERNAME and
             MLFLOW_TRACKING_PASSWORD where the run starts.
+        experiment: Name of MLflow's experiment.
         preview_images: How many images have their maps drawn each epoch: of the validation data, or of the training
             data without any.
         log_every_steps: Losses of every so many optimiser steps are recorded.

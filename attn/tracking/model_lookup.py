@@ -11,7 +11,11 @@ from attn.tracking.config import TrackingConfig, untold
 
 
 class ModelLookup(Config):
-    """Where models are looked up by name: the folder of the runs, and the registry."""
+    """Where models are looked up by name: the folder of the runs, and the registry.
+
+    Attributes:
+        root: Folder or `s3://` prefix of the runs.
+    """
 
     root: Location = "runs"
     tracking: TrackingConfig = Field(default_factory=lambda: untold(enabled=False))

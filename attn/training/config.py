@@ -13,10 +13,18 @@ from attn.evaluation.voc import AveragePrecisionRule
 
 
 class TrainingConfig(Config):
-    """The loop. `batch_size` is that of one optimiser step, over all workers and accumulated steps together.
+    """The training loop.
 
     Attributes:
+        epochs: Passes over the training split.
         steps: Optimiser steps of the whole run, in place of `epochs`; the last epoch may then be cut short.
+        batch_size: Images of one optimiser step, over all workers and accumulated steps together.
+        accumulate_steps: Parts that each worker computes its share of a batch in, one after the other, to save memory.
+        clip_norm: Largest norm of the gradient; a larger gradient is scaled down.
+        precision: Of the forward and backward pass; weights stay in float32.
+        channels_last: Memory layout of images and weights; faster for most networks.
+        deterministic: Use deterministic operations only where PyTorch has them.
+        shuffle: Visit the images in a new order every epoch.
     """
 
     epochs: int = Field(default=10, ge=1, le=1_000_000)
@@ -34,6 +42,8 @@ class ValidationConfig(Config):
     """Scores on another split of the same data, while training goes on.
 
     Attributes:
+        split: Split of the same data; null for no validation.
+        every_epochs: Validate after every so many epochs, and after the last.
         average_precision: How a classifier's `val/mAP` is computed: see `AveragePrecisionRule`. With VOC's rules an
             image does not count for a class of which it shows only difficult objects, where the data tells.
         allow_overlap: Also score images that are trained on, which says nothing of others.
@@ -46,7 +56,12 @@ class ValidationConfig(Config):
 
 
 class CheckpointConfig(Config):
-    """What a restart can come back to: after every epoch and, where given, every so many steps within it."""
+    """What a restart can come back to: after every epoch and, where given, every so many steps within it.
+
+    Attributes:
+        every_steps: Also write a checkpoint after every so many optimiser steps of an epoch.
+        keep: How many of the newest checkpoints are kept.
+    """
 
     every_steps: int | None = Field(default=None, ge=1)
     keep: int = Field(default=2, ge=1)
@@ -79,8 +94,14 @@ class StoreConfig(Config):
 class ClusterConfig(Config):
     """The processes of a run.
 
-    `threads` per CPU worker are chosen from the cores where it is not given: more threads than cores cost a factor of
-    ten. `max_failures` is how often a run whose worker died starts again from its newest checkpoint.
+    Attributes:
+        workers: Processes that train together.
+        device: `auto`: a GPU where there is one.
+        threads: Threads of each CPU worker; chosen from the cores where it is not given. More threads than cores cost a
+            factor of ten.
+        data_workers: Processes that load data, for each worker; 0: the worker loads its own.
+        max_failures: How often a run whose worker died starts again from its newest checkpoint.
+        start_timeout: Seconds that the cluster has to start all workers.
     """
 
     workers: int = Field(default=1, ge=1, le=4096)

@@ -15,7 +15,14 @@ from attn.models.eager_optimizers import SGD, Adam, AdamW
 
 
 class Multipliers(Config):
-    """Factors on the learning rate by group."""
+    """Factors on the learning rate by group.
+
+    Attributes:
+        backbone_weight: Factor for weights below the head.
+        backbone_bias: Factor for biases and normalisation layers below the head.
+        head_weight: Factor for weights of the head.
+        head_bias: Factor for biases of the head.
+    """
 
     backbone_weight: float = Field(default=1.0, ge=0)
     backbone_bias: float = Field(default=1.0, ge=0)
@@ -30,7 +37,16 @@ class Multipliers(Config):
 
 
 class OptimizerConfig(Config):
-    """What updates the weights."""
+    """What updates the weights.
+
+    Attributes:
+        name: Which optimiser.
+        lr: Learning rate, before the multipliers and the schedule.
+        momentum: Momentum of SGD; the first beta of Adam and AdamW.
+        nesterov: Nesterov's momentum, with SGD only.
+        weight_decay: Factor of the L2 penalty; of AdamW, decoupled from the gradient.
+        decay_biases: Whether biases and normalisation layers decay too.
+    """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = Field(default=1e-3, gt=0)

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 
 class RunConfig(Config):
-    """One run. `root` is the folder or `s3://` prefix under which every run has a folder of its own.
+    """One run that trains a network.
 
     Attributes:
         kind: What kind of run this is; each has a class of its own.
+        root: Folder or `s3://` prefix under which every run has a folder of its own.
+        seed: Of everything random in the run, except what data sets draw.
     """
 
     kind: str

@@ -16,7 +16,11 @@ from attn.config.base import Variant
 
 
 class ScheduleConfig(Variant, tag="name"):
-    """A schedule, chosen by `name`; `warmup` is the share of the run over which the rate rises from near 0."""
+    """A schedule, chosen by `name`.
+
+    Attributes:
+        warmup: Share of the run over which the rate rises from near 0.
+    """
 
     warmup: float = Field(default=0.0, ge=0, lt=1)
 
@@ -39,7 +43,12 @@ class Constant(ScheduleConfig):
 
 
 class Step(ScheduleConfig):
-    """Times `gamma` at each of the shares `at` of the run; OAA: at 2/3, by 0.1."""
+    """Times `gamma` at each of the shares `at` of the run; OAA: at 2/3, by 0.1.
+
+    Attributes:
+        at: Shares of the run after which the rate falls, each above 0 and below 1.
+        gamma: Factor at each of them.
+    """
 
     name: Literal["step"] = "step"
     at: tuple[float, ...] = (2 / 3,)
@@ -56,7 +65,11 @@ class Step(ScheduleConfig):
 
 
 class Poly(ScheduleConfig):
-    """(1 - fraction) ** power, as DeepLab trains."""
+    """(1 - fraction) ** power, as DeepLab trains.
+
+    Attributes:
+        power: Exponent.
+    """
 
     name: Literal["poly"] = "poly"
     power: float = Field(default=0.9, gt=0)
@@ -66,7 +79,11 @@ class Poly(ScheduleConfig):
 
 
 class Cosine(ScheduleConfig):
-    """Half a cosine from 1 to `final`."""
+    """Half a cosine from 1 to `final`.
+
+    Attributes:
+        final: Factor at the end of the run.
+    """
 
     name: Literal["cosine"] = "cosine"
     final: float = Field(default=0.0, ge=0, le=1)

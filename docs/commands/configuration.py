@@ -5,7 +5,7 @@ A field's description is that of its class's docstring (`Attributes:`); of a sec
 
 from __future__ import annotations
 
-__all__ = ["FOLDER", "PAGES", "Section", "pages", "sections"]
+__all__ = ["FOLDER", "PAGES", "Section", "descriptions", "pages", "sections"]
 
 import importlib
 import json
@@ -138,8 +138,19 @@ def sections() -> dict[type[Config], Section]:
     return found
 
 
-def described(config: type[Config]) -> dict[str, str]:
-    """What docstrings say of each field, those of base classes included."""
+def descriptions(config: type[Config]) -> dict[str, str]:
+    """What docstrings say of each field that can be chosen; of a section, what its class is."""
+    found: dict[str, str] = {}
+    said = _attributes(config)
+    for name, info in config.model_fields.items():
+        if not _is_fixed(info):
+            inner = next(_configs(info.annotation), None)
+            found[name] = said.get(name, "") or (_summary(inner) if inner else "")
+    return found
+
+
+def _attributes(config: type[Config]) -> dict[str, str]:
+    """The `Attributes:` of a class and its bases."""
     found: dict[str, str] = {}
     for owner in reversed(config.__mro__):
         if issubclass(owner, Config) and (text := owner.__dict__.get("__doc__")):
@@ -186,15 +197,13 @@ def _intro() -> str:
 
 
 def _text(section: Section, known: dict[type[Config], Section]) -> str:
-    config, said = section.config, described(section.config)
-    where = "/".join(config.__module__.split(".")) + ".py"
+    config = section.config
     rows = [
-        "| " + " | ".join(_row(section, name, info, said, known)) + " |"
-        for name, info in config.model_fields.items()
-        if not _is_fixed(info)
+        f"| `{name}` | {_row(config.model_fields[name], section.page, known)} | {_cell(text)} |"
+        for name, text in descriptions(config).items()
     ]
     head = ["| field | type | default | range | |", "|---|---|---|---|---|"] if rows else ["No fields."]
-    return "\n".join([f"{_summary(config)} `{where}`", "", *head, *rows, ""])
+    return "\n".join([f"{_summary(config)} `{config.__module__.replace('.', '/')}.py`", "", *head, *rows, ""])
 
 
 def _is_fixed(info: FieldInfo) -> bool:
@@ -202,20 +211,10 @@ def _is_fixed(info: FieldInfo) -> bool:
     return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
 
 
-def _row(
-    section: Section, name: str, info: FieldInfo, said: dict[str, str], known: dict[type[Config], Section]
-) -> tuple[str, ...]:
-    inner = list(_configs(info.annotation))
-    text = said.get(name, "")
-    if not text and inner:
-        text = _summary(inner[0])
-    return (
-        f"`{name}`",
-        _cell(_type(info.annotation, info.metadata, section.page, known)),
-        _cell(_default(info)),
-        _cell(_range(info.annotation, info.metadata)),
-        _cell(text),
-    )
+def _row(info: FieldInfo, page: str, known: dict[type[Config], Section]) -> str:
+    """The cells between a field's name and its description."""
+    cells = (_type(info.annotation, info.metadata, page, known), _default(info), _range(info.annotation, info.metadata))
+    return " | ".join(map(_cell, cells))
 
 
 def _type(annotation: Any, metadata: list[Any], page: str, known: dict[type[Config], Section]) -> str:

@@ -29,10 +29,11 @@ class Caltech256Config(SourceConfig):
     """`256_ObjectCategories/<number>.<class>/<file>.jpg`, without the class of clutter (ICASC, section 4.1).
 
     Attributes:
-        root: That folder, or one up to two levels above it, as torchvision lays it out.
         split: `train` or `test`. Both are drawn from each class at random by `split_seed`; no image is in both.
+        root: That folder, or one up to two levels above it, as torchvision lays it out.
         train_per_class, test_per_class: How many images of each class are drawn. A class of fewer than both has all of
             its test images, and what is left to train on.
+        split_seed: Decides which images are drawn.
     """
 
     source: Literal["caltech256"] = "caltech256"

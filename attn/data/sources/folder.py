@@ -28,6 +28,7 @@ class FolderConfig(SourceConfig):
 
     Attributes:
         split: Folder below the root; `.` for the root itself.
+        root: Folder that holds the splits.
         masks: Folder of index PNGs, `<split>/<class>/<name>.png` below it, or without the split; an image may lack its
             mask.
         saliency: Folder of grey PNGs, laid out likewise; then every image must have one.

@@ -27,7 +27,12 @@ class Grid(Search):
 
 
 class Random(Search):
-    """Independent draws."""
+    """Independent draws.
+
+    Attributes:
+        trials: How many points are tried.
+        seed: Of the draws.
+    """
 
     name: Literal["random"] = "random"
     trials: int = Field(ge=1, le=MOST_TRIALS)
@@ -38,6 +43,8 @@ class Tpe(Search):
     """Optuna's tree-structured Parzen estimator, which learns from the trials before.
 
     Attributes:
+        trials: How many points are tried.
+        seed: Of the draws.
         startup: Trials drawn at random before it begins to learn.
     """
 
@@ -62,6 +69,7 @@ class Asha(Scheduler):
 
     Attributes:
         grace_epochs: No trial is stopped before; the first epoch after which trials can differ where it is not given.
+        factor: One of so many trials goes on at each rung, and rungs lie this factor apart.
     """
 
     name: Literal["asha"] = "asha"
@@ -73,6 +81,7 @@ class Pbt(Scheduler):
     """Population-based training: every so many epochs the worst go on from the best one's weights, with other values.
 
     Attributes:
+        every_epochs: Epochs between two exchanges.
         quantile: Share of the population that is replaced.
         resample: Chance that a replaced value is drawn anew and not changed by a fifth.
     """
@@ -90,6 +99,7 @@ class Objective(Config):
         metric: A score of `attn evaluate` (`seed_miou`, `direct_miou`, `mean_ap`, ...), for which the maps are scored
             after every epoch; or a figure of the epoch itself, such as `val/mAP` or, of segmentation, `val/miou`; of a
             pipeline a score of its masks or cues at its end: `miou`, `miou_crf`, `cue_miou`, ...
+        mode: Whether a larger or a smaller value is better.
         split: Of the trial's data, on which scores of `attn evaluate` are taken; the validation split by default.
     """
 
@@ -107,11 +117,12 @@ class SweepConfig(Config):
     """A search over the fields of a run's config.
 
     Attributes:
+        register_as, alias: Register the best trial's model.
+        root: Folder or `s3://` prefix of the sweep and its trials.
         base: Recipe or YAML file of the run whose fields are searched: train, segment or pipeline.
         set: Fields of the base that are changed for all trials.
         space: The fields that are searched, by their dotted names.
         parallel: Trials at once; as many as there is room for where it is not given.
-        register_as, alias: Register the best trial's model.
     """
 
     kind: Literal["sweep"] = "sweep"
