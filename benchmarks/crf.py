@@ -86,7 +86,7 @@ def measure_step(
         for turn in range(rounds + 1):
             for name, method in methods.items():
                 began = time.perf_counter()
-                method.step(model, batch, Progress(0, 0, 0.0))["loss"].backward()
+                method.step(model, batch, Progress(0, 0, 0.0)).losses["loss"].backward()
                 model.zero_grad(set_to_none=True)
                 if turn:  # the first one starts processes and fills caches
                     seconds[name].append(time.perf_counter() - began)

@@ -63,8 +63,8 @@ def main(recipe: str, overrides: list[str], steps: int) -> None:
     with tempfile.TemporaryDirectory() as root:
         config = read_config(*config_text(recipe), [*overrides, f"root={root}", "tracking.enabled=false"])
         folder = RunFolder(root, "first")
-        kind_of(config).check(config, folder)
-        config = kind_of(config).ready(config, folder)
+        kind_of(config).validate(config, folder)
+        config = kind_of(config).prepare(config, folder)
         _train(config, folder, steps)
         if isinstance(config, SegmentConfig) and config.retrain is not None:
             again = config.second_round(labels=config.labels, weights="")

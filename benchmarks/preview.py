@@ -47,7 +47,7 @@ def main(recipe: str, overrides: list[str], rounds: int) -> None:
     sizes: dict[str, float] = {}
 
     def step() -> None:
-        parts.method.step(parts.network, batch, Progress(epoch=0, step=0, fraction=0.0))["loss"].backward()
+        parts.method.step(parts.network, batch, Progress(epoch=0, step=0, fraction=0.0)).losses["loss"].backward()
 
     for number in range(rounds + 1):  # the first only warms up
         _, seconds = _timed(step)

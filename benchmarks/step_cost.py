@@ -143,7 +143,7 @@ def _with_map(network: Network, batch: Batch, *, closed_form: bool = True) -> Te
 def _gain(case: Case, classes: int, parameters: str = "all") -> Callable[[], object]:
     config = MethodConfig.members["gain"].model_validate({"name": "gain", "mining_parameters": parameters})
     method, batch = config.build(), case.batch(classes)
-    return lambda: method.step(case.network, batch, Progress(epoch=1, step=0, fraction=0.0))["loss"].backward()
+    return lambda: method.step(case.network, batch, Progress(epoch=1, step=0, fraction=0.0)).losses["loss"].backward()
 
 
 def _two_streams(network: Network, batch: Batch) -> None:
@@ -160,9 +160,11 @@ def _attnbn(case: Case, batch: Batch) -> Callable[[], object]:
     source = replace(batch, saliency=torch.rand(len(case.images), height, width))
 
     def step() -> None:
-        parts = method.step(case.network, replace(batch, companion=source), Progress(epoch=1, step=0, fraction=0.0))
+        parts = method.step(
+            case.network, replace(batch, source_batch=source), Progress(epoch=1, step=0, fraction=0.0)
+        ).losses
         parts["loss"].backward()
-        parts[auxiliary.part].backward()
+        parts[auxiliary.loss].backward()
         auxiliary.optimizer.step()
         auxiliary.optimizer.zero_grad(set_to_none=True)
 
@@ -173,7 +175,7 @@ def _icasc(case: Case, **settings: Any) -> Callable[[], object]:
     """All terms, at both layers; one class an image."""
     method = MethodConfig.members["icasc"].model_validate({"name": "icasc"} | settings).build()
     batch = case.batch(1)
-    return lambda: method.step(case.network, batch, Progress(epoch=1, step=0, fraction=0.0))["loss"].backward()
+    return lambda: method.step(case.network, batch, Progress(epoch=1, step=0, fraction=0.0)).losses["loss"].backward()
 
 
 class _Logits(nn.Module):

@@ -27,7 +27,7 @@ from attn import store as map_store
 from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.maps import pairs_of
-from attn.methods.base import MethodConfig, Progress
+from attn.methods.base import MethodConfig, Progress, StepMaps
 from attn.models import ModelConfig, Network
 from attn.models.map_size import MapSize
 from attn.training.accumulation import Accumulator
@@ -72,7 +72,7 @@ def measure_epoch(accumulator: Accumulator, records: list[Record], grid: tuple[i
             batch = make_batch(part, torch.zeros(len(part), 3, 1, 1))
             coarse = torch.from_numpy(rng.random((len(pairs_of(batch.labels)), 1, 5, 5), np.float32))
             maps = torch.nn.functional.interpolate(coarse, grid, mode="bilinear")[:, 0]
-            accumulator.add(batch, maps, batch.labels * 4 - 2, epoch)
+            accumulator.add(batch, StepMaps(maps, batch.labels * 4 - 2), epoch)
         cpu, wall = time.process_time(), time.perf_counter()
         accumulator.finish_epoch(epoch)
         times.append((time.process_time() - cpu, time.perf_counter() - wall))
@@ -90,10 +90,10 @@ def variants(
 
     def step(*, keep: bool) -> None:
         batch = make_batch(random.sample(records, arguments.batch), images)
-        parts = method.step(network, batch, Progress(epoch=0, step=0, fraction=0.0, maps=keep))
-        parts["loss"].backward()
-        if keep:
-            accumulator.add(batch, parts["maps"], parts["logits"], 0)
+        output = method.step(network, batch, Progress(epoch=0, step=0, fraction=0.0, maps=keep))
+        output.losses["loss"].backward()
+        if output.maps is not None:
+            accumulator.add(batch, output.maps, 0)
         optimizer.step()
 
     return {"plain": lambda: step(keep=False), "store": lambda: step(keep=True)}

@@ -80,7 +80,7 @@ def main() -> None:
                 _dump(folder, port, database_password)
                 _fetch(folder / "objects", s3.environment)
     # Of the database its dump is searched, not its own files.
-    found = leaks(hidden, under(folder, but=folder / "database"))
+    found = leaks(hidden, under(folder, exclude=folder / "database"))
     shutil.rmtree(folder / "database")
     for line in [*wrong, *found]:
         print(line)

@@ -251,7 +251,7 @@ def _write(job: _Job, chunks: Sequence[range], folder: RunFolder, model: str, ad
         png = output.location or folder.path("png")
         write_bytes(join(png, CLASSES_FILE), classes_file(job.source.classes))
         tasks = [_Task(chunk, _PngSink(png)) for chunk in chunks]
-        written = _spread(job, tasks, address, "maps")
+        written = _run_tasks(job, tasks, address, "maps")
         return _result(job, folder, written) | {"png": png}
     assert isinstance(output, StoreOutput)
     return _write_store(job, output, chunks, folder, model, address)
@@ -264,7 +264,7 @@ def _write_store(
     rows = {(record.image_id, label) for record in records for label in record.labels if config.classes != "predicted"}
     if config.classes != "labels":  # a store's rows are fixed when it is made: what is predicted must be known by then
         tasks = [_Task(chunk) for chunk in chunks]
-        found = _spread(job, tasks, address, "predictions")
+        found = _run_tasks(job, tasks, address, "predictions")
         rows |= {
             (name, int(index))
             for part in found
@@ -284,7 +284,7 @@ def _write_store(
     )
     session = made.begin(folder.run_id)
     tasks = [_Task(chunk, _StoreSink(session, rank, made.grid)) for rank, chunk in enumerate(chunks)]
-    written = _spread(job, tasks, address, "maps")
+    written = _run_tasks(job, tasks, address, "maps")
     result = _result(job, folder, written)
     readable = {name for part in written for name in part.probabilities}
     version = session.commit(
@@ -305,7 +305,7 @@ def _write_store(
     return result | {"store": made.uri, "store_version": version}
 
 
-def _spread(job: _Job, tasks: Sequence[_Task], address: str | None, what: str) -> list[_Written]:
+def _run_tasks(job: _Job, tasks: Sequence[_Task], address: str | None, what: str) -> list[_Written]:
     """Do the tasks: one here, several on Ray."""
     with Counter(what, len(job.source.records)) as counter:
         if len(tasks) == 1:

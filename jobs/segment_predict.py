@@ -31,13 +31,13 @@ from attn.evaluation.score import Protocol, Score
 from attn.models.device import choose_device
 from attn.pictures.preview import evenly_spaced
 from attn.segmentation.bundle import Segmenter, load_segmenter
-from attn.segmentation.config import PredictConfig
+from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, spare_cores
 from attn.segmentation.labels import CUES_FILE, FileLabels, read_labels
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.pictures import Segmented, at_size, segmentation_panel, segmentation_sheet
-from attn.segmentation.predict import InferenceConfig, Prediction, predict
+from attn.segmentation.predict import Prediction, SegmentInferenceConfig, predict
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.ray_cluster.session import ray_session
 from jobs.ray_cluster.tasks import Counter
@@ -127,7 +127,7 @@ def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
     return run(target_of(folder), overrides, voc_submission=submission, run_id=folder.run_id, address=address)
 
 
-def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> PredictConfig:
+def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> SegmentPredictConfig:
     """The job's config: validation split and inference of the network's own run, changed by the overrides.
 
     Raises:
@@ -142,7 +142,7 @@ def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> Pre
         trained = read_document(segmenter.config_file.read_text(encoding="utf-8"), name).values
         if "data" in trained:
             text["data"] = scored_data(trained)
-    return resolve(PredictConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
+    return resolve(SegmentPredictConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -171,7 +171,7 @@ def on_device(segmenter: Segmenter, device: str) -> SegmentationNetwork:
 
 
 @contextlib.contextmanager
-def crfs(inference: InferenceConfig, processes: int | None, address: str | None) -> Generator[CrfPool]:
+def crfs(inference: SegmentInferenceConfig, processes: int | None, address: str | None) -> Generator[CrfPool]:
     """The cores that CRFs run on, if there are any: those of a Ray cluster where it is asked for, else this machine's.
 
     Args:
@@ -204,7 +204,7 @@ def _local_crfs(processes: int | None) -> Generator[CrfPool]:
 class _Made:
     """What comes of a pass over the data."""
 
-    config: PredictConfig
+    config: SegmentPredictConfig
     matrices: dict[str, NDArray[np.int64]]
     images: int = 0
     masked: list[Record] = field(default_factory=list)
@@ -220,7 +220,7 @@ class _Made:
         for name, matrix in self.matrices.items():
             matrix += confusion_matrix(masks[name], example.mask, len(matrix))
 
-    def scores(self, config: PredictConfig, source: Source, masks: str | None) -> dict[str, Score]:
+    def scores(self, config: SegmentPredictConfig, source: Source, masks: str | None) -> dict[str, Score]:
         if not self.masked:
             return {}
         names = ("background", *source.classes)
@@ -265,7 +265,12 @@ class _Made:
 
 
 def _predict(
-    segmenter: Segmenter, source: Source, config: PredictConfig, folder: RunFolder, where: str, address: str | None
+    segmenter: Segmenter,
+    source: Source,
+    config: SegmentPredictConfig,
+    folder: RunFolder,
+    where: str,
+    address: str | None,
 ) -> _Made:
     outputs = len(source.classes) + 1
     names = ["miou", *(["miou_crf"] if config.inference.crf else [])]
@@ -290,7 +295,7 @@ def _examples(source: Source) -> Iterator[Example]:
         yield source.load(index, saliency=False)
 
 
-def _segmented(found: Prediction, config: PredictConfig, classes: Sequence[str]) -> Segmented:
+def _segmented(found: Prediction, config: SegmentPredictConfig, classes: Sequence[str]) -> Segmented:
     example = found.example
     return Segmented(
         example.record.image_id,
@@ -302,7 +307,7 @@ def _segmented(found: Prediction, config: PredictConfig, classes: Sequence[str])
     )
 
 
-def _cue(example: Example, config: PredictConfig, classes: Sequence[str]) -> NDArray[np.uint8] | None:
+def _cue(example: Example, config: SegmentPredictConfig, classes: Sequence[str]) -> NDArray[np.uint8] | None:
     if config.cues is None:
         return None
     try:

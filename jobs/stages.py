@@ -304,9 +304,9 @@ def _training_inputs(config: RunConfig, work: Work) -> dict[str, Any]:
     if isinstance(config, TrainConfig):
         if config.method.build().supervision is not None:
             parts += ("mask",)
-        if (companion := config.method.companion) is not None:
-            seen: tuple[Part, ...] = ("image", "saliency") if companion.saliency else ("image",)
-            described["companion"] = work.data(companion.source, seen)
+        if (stream := config.method.source_stream) is not None:
+            seen: tuple[Part, ...] = ("image", "saliency") if stream.saliency else ("image",)
+            described["companion"] = work.data(stream.source, seen)  # in hashes of stages that are there already
     described["data"] = work.data(config.data, parts)
     weights = described["config"]["model"].get("weights")
     if isinstance(weights, str) and weights != "imagenet":

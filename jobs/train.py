@@ -50,7 +50,7 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
     )
-    found, fingerprint = kind.check(config, folder), config.data.build().fingerprint()
+    found, fingerprint = kind.validate(config, folder), config.data.build().fingerprint()
     with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=found) as live:
         _train(config, live, address)
     return _result(folder, folder.state())
@@ -94,8 +94,8 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
         RunError: As for `run`.
     """
     kind = kind_of(config)
-    folder.update(**kind.check(config, folder))
-    outcome = _fit(kind.ready(config, folder), folder, may_grow=True)
+    folder.update(**kind.validate(config, folder))
+    outcome = _fit(kind.prepare(config, folder), folder, may_grow=True)
     if "fault" in outcome:
         raise RunError(outcome["fault"])
     return export_model(config, folder, record=False)
@@ -104,7 +104,7 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
 def _train(config: RunConfig, live: LiveRun, address: str | None) -> None:
     folder, keep = live.folder, ProgressFile(live.folder.write)
     with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
-        prepared = kind_of(config).ready(config, folder)
+        prepared = kind_of(config).prepare(config, folder)
         outcome = _fit(prepared, folder, may_grow=address is not None)
         if "fault" not in outcome:
             printer.say("saving the model ...")

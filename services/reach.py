@@ -63,7 +63,7 @@ FIELDS = {
         CocoConfig.root CocoConfig.annotations CocoConfig.images
         ManifestConfig.manifest ManifestConfig.root Caltech256Config.root _CifarConfig.root
         ModelConfig.weights SegmentationModelConfig.weights OaaPlusConfig.maps StoreMaps.uri FolderMaps.path
-        FileLabels.path PredictConfig.cues EvaluateStoreConfig.predictions
+        FileLabels.path SegmentPredictConfig.cues EvaluateStoreConfig.predictions
         """,
     Role.SPLIT: "SourceConfig.split CocoConfig.split ValidationConfig.split Objective.split",
     Role.MODEL: "ModelMaps.model",

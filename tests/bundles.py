@@ -12,7 +12,7 @@ from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
 from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.networks import SegmentationModelConfig
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 
 CLASSES = ScenesConfig().classes[:3]
 CONFIG = f"data: {{source: scenes, split: train, count: 6, size: 48, classes: [{', '.join(CLASSES)}]}}\n"
@@ -62,7 +62,7 @@ def tiny_segmenter(folder: Path, *, seed: int = 0, classes: tuple[str, ...] = CL
         model=model,
         classes=classes,
         input=InputConfig(size=65),
-        inference=InferenceConfig(crf=None),
+        inference=SegmentInferenceConfig(crf=None),
         config_yaml=CONFIG,
         info={"run_id": "first"},
     )

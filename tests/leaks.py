@@ -27,11 +27,11 @@ def leaks(hidden: Mapping[str, str], contents: Iterable[tuple[str, bytes]]) -> l
     ]
 
 
-def under(*folders: Path, but: Path | None = None) -> Iterator[tuple[str, bytes]]:
-    """All files below folders, without links and without those below one of them."""
+def under(*folders: Path, exclude: Path | None = None) -> Iterator[tuple[str, bytes]]:
+    """All files below folders, without links; those below `exclude` are left out."""
     for folder in folders:
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and (but is None or not path.is_relative_to(but)):
+            if path.is_file() and not path.is_symlink() and (exclude is None or not path.is_relative_to(exclude)):
                 yield str(path), path.read_bytes()
 
 

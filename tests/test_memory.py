@@ -56,7 +56,7 @@ def test_every_spelling_is_the_same_error(error: Exception) -> None:
         raise error
 
     with pytest.raises(TrainingStopped, match=r"out of memory.*training\.batch_size"):
-        World.current().together(work)
+        World.current().all_or_raise(work)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), ValueError("out of memory"), OSError("std::bad")])
@@ -67,4 +67,4 @@ def test_other_errors_are_left_as_they_are(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error), match=str(error)):
-        World.current().together(work)
+        World.current().all_or_raise(work)

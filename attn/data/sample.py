@@ -130,7 +130,7 @@ class Batch:
         masks: one uint8 (H0, W0) per image, or None where it has none.
         skipped: Names of the images that could not be read and were replaced.
         exclusive: Every image has exactly one class because the data is made so: softmax and cross-entropy.
-        companion: The second stream's images of the same step, where the method has one.
+        source_batch: The second stream's images of the same step; None for a method without one.
     """
 
     indices: tuple[int, ...]
@@ -145,7 +145,7 @@ class Batch:
     soft_labels: Tensor | None = None
     masks: tuple[np.ndarray | None, ...] = field(default=())
     skipped: tuple[str, ...] = ()
-    companion: Batch | None = None
+    source_batch: Batch | None = None
     exclusive: bool = False
 
     @property
@@ -164,7 +164,9 @@ class Batch:
             saliency=None if self.saliency is None else self.saliency.to(device, non_blocking=True),
             cues=None if self.cues is None else self.cues.to(device, non_blocking=True),
             soft_labels=None if self.soft_labels is None else self.soft_labels.to(device, non_blocking=True),
-            companion=None if self.companion is None else self.companion.to(device, channels_last=channels_last),
+            source_batch=None
+            if self.source_batch is None
+            else self.source_batch.to(device, channels_last=channels_last),
         )
 
     def pin_memory(self) -> Self:

@@ -3,18 +3,29 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from attn.methods.base import Auxiliary, Companion, HasAuxiliary, Method, MethodConfig, Parts, Progress, Supervision
+from attn.methods.base import (
+    Auxiliary,
+    HasAuxiliary,
+    Method,
+    MethodConfig,
+    Progress,
+    SourceStream,
+    StepMaps,
+    StepOutput,
+    Supervision,
+)
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "Auxiliary",
-    "Companion",
+    "SourceStream",
     "HasAuxiliary",
     "Method",
     "MethodConfig",
-    "Parts",
     "Progress",
+    "StepMaps",
+    "StepOutput",
     "Supervision",
 ]

@@ -24,7 +24,7 @@ from attn.data.sample import Batch
 from attn.data.sources import SourceConfig
 from attn.losses import adversarial_loss, attention_constraint, discriminator_loss, multilabel_soft_margin
 from attn.maps import MapKind, attention, normalize_max, pairs_of
-from attn.methods.base import Auxiliary, Companion, MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.methods.base import Auxiliary, MethodConfig, Model, Progress, SourceStream, StepMaps, StepOutput, Supervision
 from attn.models.discriminator import Discriminator
 from attn.models.eager_optimizers import Adam
 from attn.models.network import Network
@@ -79,15 +79,15 @@ class AttnBNConfig(MethodConfig):
         return self
 
     @property
-    def companion(self) -> Companion | None:
+    def source_stream(self) -> SourceStream | None:
         if "source" not in self.losses or self.source is None:
             return None
-        return Companion(self.source, self.source_batch_size, saliency="attention" in self.losses, single_label=True)
+        return SourceStream(self.source, self.source_batch_size, saliency="attention" in self.losses, single_label=True)
 
-    def least_images(self, images: int, companions: int) -> int:
+    def least_images(self, images: int, source_images: int) -> int:
         # Both streams go through the network together.
         seen = "target" in self.losses or "adversarial" in self.losses
-        return (images if seen else 0) + companions
+        return (images if seen else 0) + source_images
 
     def build(self) -> AttnBN:
         return AttnBN(self)
@@ -139,12 +139,12 @@ class AttnBN:
         )
         return Auxiliary("discriminator", self.discriminator, optimizer)
 
-    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
-        """See `Method.step`; parts: loss, and of source, attention, target, adversarial those among the losses.
+    def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        """See `Method.step`; losses: loss, and of source, attention, target, adversarial those among the losses.
 
         With `adversarial` also discriminator (L_d), with a graph of its own that ends at the discriminator.
         """
-        losses, source = self.config.losses, batch.companion
+        losses, source = self.config.losses, batch.source_batch
         seen = "target" in losses or "adversarial" in losses or progress.maps
         streams = _forward(model, batch.images if seen else None, None if source is None else source.images)
         terms: dict[str, tuple[float, Tensor]] = {}
@@ -157,13 +157,13 @@ class AttnBN:
         if "adversarial" in losses:
             terms["adversarial"] = self.config.adversarial_weight, self._adversarial(streams)
         loss = torch.stack([weight * term for weight, term in terms.values()]).sum()
-        parts = {"loss": loss} | {name: term.detach() for name, (_, term) in terms.items()}
+        found = {"loss": loss} | {name: term.detach() for name, (_, term) in terms.items()}
         if "adversarial" in losses:
-            parts["discriminator"] = self._discriminated(streams)
-        if progress.maps:
-            output = streams.output._replace(logits=streams.logits(of_source=False))
-            parts |= recorded(output, self._maps(streams.output, pairs_of(batch.labels)))
-        return parts
+            found["discriminator"] = self._discriminated(streams)
+        if not progress.maps:
+            return StepOutput(found)
+        output = streams.output._replace(logits=streams.logits(of_source=False))
+        return StepOutput(found, StepMaps.of(output, self._maps(streams.output, pairs_of(batch.labels))))
 
     def _maps(self, output: Output, pairs_N2: Tensor) -> Tensor:
         config = self.config
@@ -173,7 +173,7 @@ class AttnBN:
         """L_ac: the maps of the source images' only classes against their saliency (eq. 3)."""
         pairs_N2 = pairs_of(source.labels)
         maps_Nhw = self._maps(streams.output, pairs_N2 + pairs_N2.new_tensor([streams.targets, 0]))
-        assert source.saliency is not None, "the companion was asked for with saliency"
+        assert source.saliency is not None, "the second stream was asked for with saliency"
         saliency_Nhw = functional.adaptive_avg_pool2d(source.saliency, (maps_Nhw.shape[1], maps_Nhw.shape[2]))
         return attention_constraint(normalize_max(maps_Nhw), saliency_Nhw[pairs_N2[:, 0]])
 

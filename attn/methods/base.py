@@ -8,14 +8,14 @@ from __future__ import annotations
 
 __all__ = [
     "Auxiliary",
-    "Companion",
+    "SourceStream",
     "HasAuxiliary",
     "Method",
     "MethodConfig",
-    "Parts",
     "Progress",
+    "StepMaps",
+    "StepOutput",
     "Supervision",
-    "recorded",
 ]
 
 from collections.abc import Callable
@@ -35,7 +35,6 @@ from attn.models.output import Output
 if TYPE_CHECKING:
     from attn.models.network import Network
 
-Parts = dict[str, Tensor]
 Model = Callable[..., Output]
 
 
@@ -69,8 +68,8 @@ class Supervision:
 
 
 @dataclass(frozen=True)
-class Companion:
-    """A second stream of images that a method trains on; each step's are its batch's `companion`.
+class SourceStream:
+    """A second stream of images that a method trains on; each step finds its images in `batch.source_batch`.
 
     Attributes:
         source: The method's own field `source`.
@@ -89,15 +88,15 @@ class Companion:
 class Auxiliary:
     """A second network, which only training needs, and its own optimiser.
 
-    The trainer moves it to the device, goes backward from the named part, averages its gradients over the workers,
+    The trainer moves it to the device, runs the backward pass of its loss, averages its gradients over the workers,
     updates it with every step of the network's own optimiser, and keeps both in the checkpoint.
 
     Attributes:
-        part: Which part of a step trains it. No other parameters are in that part's graph, and none of its own in that
-            of `loss`.
+        loss: Name of the step's loss that trains it. The graph of that loss holds no other parameters, and the graph of
+            `loss` holds none of these.
     """
 
-    part: str
+    loss: str
     module: nn.Module
     optimizer: torch.optim.Optimizer
 
@@ -116,12 +115,12 @@ class MethodConfig(Variant, tag="name"):
         return False
 
     @property
-    def companion(self) -> Companion | None:
+    def source_stream(self) -> SourceStream | None:
         """The second stream of images that it trains on, or None."""
         return None
 
-    def least_images(self, images: int, companions: int) -> int:
-        """The fewest images of one pass in training mode, of a batch of its own images and of companions."""
+    def least_images(self, images: int, source_images: int) -> int:
+        """The fewest images of one pass in training mode, for a batch of its own images and of the second stream's."""
         return images
 
     def resolved_versions(self) -> Self:
@@ -132,8 +131,8 @@ class MethodConfig(Variant, tag="name"):
         raise TypeError(f"{type(self).__name__} does not say how to build its method")
 
     def terms(self, epoch: int) -> tuple[str, ...]:
-        """Names of the parts, beside `loss`, that a step in an epoch (from 0) gives; those of the epoch's record."""
-        raise TypeError(f"{type(self).__name__} does not say which parts its steps have")
+        """Names of the losses beside `loss` that a step gives in an epoch, counted from 0; the run records these."""
+        raise TypeError(f"{type(self).__name__} does not say which losses its steps have")
 
     def idle_fields(self, epoch: int) -> frozenset[str]:
         """Its own fields that change neither the training in an epoch (from 0) nor the map that it is scored by.
@@ -167,16 +166,45 @@ class Method(Protocol):
     @property
     def supervision(self) -> Supervision | None: ...
 
-    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
-        """The loss and its named parts.
+    def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        """Compute the losses of a batch and, with `progress.maps`, its attention maps.
 
-        Returns:
-            Scalars: `loss`, with its graph, and every term of it by name, unweighted, for the record; the part that
-            trains an auxiliary network has a graph too. Means over images, so that the mean over workers is the value
-            of the joint batch. With `progress.maps` also what `recorded` adds; a method that has these maps anyway does
-            not compute them again.
+        A method that has the maps anyway does not compute them again.
         """
         ...
+
+
+@dataclass(frozen=True)
+class StepMaps:
+    """A step's attention maps and the scores beside them, without a graph.
+
+    Attributes:
+        maps: (N, h, w), of `pairs_of(batch.labels)` in that order, not normalised.
+        logits: (B, C), scores of the unchanged images.
+    """
+
+    maps: Tensor
+    logits: Tensor
+
+    @classmethod
+    def of(cls, output: Output, maps_Nhw: Tensor) -> Self:
+        """Detach a step's maps, and the scores that the network gave the unchanged images."""
+        return cls(maps_Nhw.detach(), output.logits.detach())
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What a step computed.
+
+    Attributes:
+        losses: Scalars by name: `loss`, with its graph, and every term of it, unweighted and detached, for the record.
+            The loss of an auxiliary network has a graph, too. All are means over images, so that the mean over workers
+            is the value of the joint batch.
+        maps: None unless `progress.maps` asked for them.
+    """
+
+    losses: dict[str, Tensor]
+    maps: StepMaps | None = None
 
 
 @runtime_checkable
@@ -186,16 +214,3 @@ class HasAuxiliary(Protocol):
     def auxiliary(self, network: Network) -> Auxiliary | None:
         """Make the second network for the first; called once, before the first step."""
         ...
-
-
-def recorded(output: Output, maps_Nhw: Tensor) -> Parts:
-    """What a step adds to its parts when the run wants its maps.
-
-    Args:
-        output: Of the unchanged images.
-        maps_Nhw: The method's maps of `pairs_of(batch.labels)`, in that order, not normalised.
-
-    Returns:
-        `maps` (N, h, w) and `logits` (B, C), without a graph.
-    """
-    return {"maps": maps_Nhw.detach(), "logits": output.logits.detach()}

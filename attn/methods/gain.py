@@ -30,7 +30,7 @@ from attn.losses import (
     soft_mask,
 )
 from attn.maps import MapKind, attention, normalize_max, pairs_of, upsample
-from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 from attn.methods.joint import joint_share
 from attn.models.output import Output
 
@@ -90,7 +90,7 @@ class GainConfig(MethodConfig):
             raise ValueError(f"extra_weight=0 makes extra_supervision={kind} void: set it above 0, or none")
         return self
 
-    def least_images(self, images: int, companions: int) -> int:
+    def least_images(self, images: int, source_images: int) -> int:
         # The second pass has one image for each (image, class) pair.
         return 1 if self.alpha > 0 else images
 
@@ -140,28 +140,28 @@ class Gain:
             return None
         return Supervision(config.extra_supervision, config.extra_images, config.extra_fraction)
 
-    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
-        """See `Method.step`; parts: loss, classification, mining (after warm-up), extra (with extra supervision)."""
+    def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        """See `Method.step`; losses: loss, classification, mining (after warm-up), extra (with extra supervision)."""
         config = self.config
         output = model(batch.images)
         classification = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
-        loss, parts = classification, {"classification": classification}
+        loss, terms = classification, {"classification": classification}
         mined, helped = config.at_work(progress.epoch)
         present = mined or progress.maps
         if not (present or helped):
-            return {"loss": loss, **_detached(parts)}
+            return StepOutput({"loss": loss, **_detached(terms)})
 
         mining_pairs = pairs_of(batch.labels) if present else batch.region_pairs[:0]
         extra_pairs = batch.region_pairs if helped else batch.region_pairs[:0]
         mining_maps, extra_maps = self._maps(output, mining_pairs, extra_pairs)
         if mined:
-            parts["mining"] = self._mining(model, batch, mining_maps, mining_pairs)
-            loss = loss + config.alpha * parts["mining"]
+            terms["mining"] = self._mining(model, batch, mining_maps, mining_pairs)
+            loss = loss + config.alpha * terms["mining"]
         if helped:
-            parts["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
-            loss = loss + config.extra_weight * parts["extra"]
-        found = {"loss": loss, **_detached(parts)}
-        return found | recorded(output, mining_maps) if progress.maps else found
+            terms["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
+            loss = loss + config.extra_weight * terms["extra"]
+        maps = StepMaps.of(output, mining_maps) if progress.maps else None
+        return StepOutput({"loss": loss, **_detached(terms)}, maps)
 
     def _maps(self, output: Output, mining_pairs: Tensor, extra_pairs: Tensor) -> tuple[Tensor, Tensor]:
         """The maps of both lists of pairs; a pair that stands in both is computed once."""
@@ -219,5 +219,5 @@ def _count_images(pairs: Tensor) -> int:
     return len(pairs[:, 0].unique())
 
 
-def _detached(parts: Parts) -> Parts:
-    return {name: part.detach() for name, part in parts.items()}
+def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: term.detach() for name, term in terms.items()}

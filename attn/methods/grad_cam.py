@@ -13,7 +13,7 @@ from typing import Literal
 from attn.data.sample import Batch
 from attn.losses import classification_loss
 from attn.maps import MapKind, attention, pairs_of
-from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 
 
 class GradCamConfig(MethodConfig):
@@ -42,12 +42,12 @@ class GradCam:
     layer: str = "last"
     supervision: Supervision | None = None
 
-    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
-        """See `Method.step`; parts: loss, classification."""
+    def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        """See `Method.step`; losses: loss, classification."""
         output = model(batch.images)
         loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
-        parts = {"loss": loss, "classification": loss.detach()}
-        if progress.maps:
-            maps = attention(output, pairs_of(batch.labels), kind=self.map_kind, layer=self.layer)
-            parts |= recorded(output, maps)
-        return parts
+        losses = {"loss": loss, "classification": loss.detach()}
+        if not progress.maps:
+            return StepOutput(losses)
+        maps = attention(output, pairs_of(batch.labels), kind=self.map_kind, layer=self.layer)
+        return StepOutput(losses, StepMaps.of(output, maps))

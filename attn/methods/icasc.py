@@ -23,7 +23,7 @@ from attn.data.sample import Batch, Example
 from attn.losses import attention_consistency, classification_loss, soft_iou, target_mask
 from attn.losses.confusion_maps import ConfusionMaps, confusion_maps
 from attn.maps import GradientMapKind, attention, normalize_max, pairs_of, upsample
-from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 from attn.models.output import Output
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class Icasc:
     def map_kind(self) -> GradientMapKind:
         return self.config.map_kind
 
-    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
-        """See `Method.step`; parts: loss, classification, and after warm-up iou_last, iou_inner, consistency.
+    def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        """See `Method.step`; losses: loss, classification, and after warm-up iou_last, iou_inner, consistency.
 
         An image counts where it has a class and lacks one; another adds 0 to each of these.
         """
@@ -116,13 +116,13 @@ class Icasc:
             terms |= self.terms(output, batch.labels)
             weights = {"iou_last": config.iou_last, "iou_inner": config.iou_inner, "consistency": config.consistency}
             loss = loss + sum(weight * terms[name] for name, weight in weights.items() if name in terms)
-        parts = {"loss": loss} | {name: term.detach() for name, term in terms.items()}
-        if progress.maps:
-            pairs = pairs_of(batch.labels)
-            parts |= recorded(output, attention(output, pairs, kind=config.map_kind, layer=self.layer))
-        return parts
+        losses = {"loss": loss} | {name: term.detach() for name, term in terms.items()}
+        if not progress.maps:
+            return StepOutput(losses)
+        maps = attention(output, pairs_of(batch.labels), kind=config.map_kind, layer=self.layer)
+        return StepOutput(losses, StepMaps.of(output, maps))
 
-    def terms(self, output: Output, labels_BC: Tensor) -> Parts:
+    def terms(self, output: Output, labels_BC: Tensor) -> dict[str, Tensor]:
         """The terms that have a weight, unweighted, with their graph; means over the B images."""
         config = self.config
         maps = confusion_maps(
@@ -136,7 +136,7 @@ class Icasc:
         seen_Nhw = seen_Nhw if config.normalize == "none" else normalize_max(seen_Nhw)
         mask_Nhw = target_mask(seen_Nhw, scale=config.mask_scale, fraction=config.mask_fraction)
         share = len(maps.rows) / max(1, len(labels_BC))
-        found: Parts = {}
+        found: dict[str, Tensor] = {}
         if config.iou_last:
             found["iou_last"] = share * self._overlap(maps, "last", mask_Nhw)
         if self.layers:

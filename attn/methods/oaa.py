@@ -16,7 +16,7 @@ from typing import Literal
 from attn.data.sample import Batch
 from attn.losses import multilabel_soft_margin
 from attn.maps import MapKind, attention, pairs_of
-from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 
 
 class OaaConfig(MethodConfig):
@@ -44,11 +44,11 @@ class Oaa:
     map_kind: MapKind = "cam"
     supervision: Supervision | None = None
 
-    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
-        """See `Method.step`; parts: loss, classification."""
+    def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        """See `Method.step`; losses: loss, classification."""
         output = model(batch.images)
         loss = multilabel_soft_margin(output.logits, batch.labels)
-        parts = {"loss": loss, "classification": loss.detach()}
-        if progress.maps:
-            parts |= recorded(output, attention(output, pairs_of(batch.labels), kind="cam"))
-        return parts
+        losses = {"loss": loss, "classification": loss.detach()}
+        if not progress.maps:
+            return StepOutput(losses)
+        return StepOutput(losses, StepMaps.of(output, attention(output, pairs_of(batch.labels), kind="cam")))

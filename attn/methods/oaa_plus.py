@@ -23,7 +23,7 @@ from attn.data.soft_labels import StoredMaps
 from attn.errors import ConfigError
 from attn.losses import integral_cross_entropy, integral_hybrid
 from attn.maps import MapKind, attention, pairs_of
-from attn.methods.base import MethodConfig, Model, Parts, Progress, Supervision, recorded
+from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutput, Supervision
 
 LOSSES = {"hybrid": integral_hybrid, "mce": integral_cross_entropy}
 
@@ -83,8 +83,8 @@ class OaaPlus:
     def map_kind(self) -> MapKind:
         return self.config.map_kind
 
-    def step(self, model: Model, batch: Batch, progress: Progress) -> Parts:
-        """See `Method.step`; parts: loss, integral."""
+    def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        """See `Method.step`; losses: loss, integral."""
         if batch.soft_labels is None:
             raise ValueError("oaa_plus needs soft labels in its batches")
         output = model(batch.images)
@@ -96,7 +96,7 @@ class OaaPlus:
         # The mean of a whole map is too fine for half precision.
         class_maps = output.class_maps.to(torch.promote_types(output.class_maps.dtype, torch.float32))
         loss = loss_of(class_maps, batch.soft_labels, batch.labels, absent=config.absent_classes)
-        parts = {"loss": loss, "integral": loss.detach()}
-        if progress.maps:
-            parts |= recorded(output, attention(output, pairs_of(batch.labels), kind=self.map_kind))
-        return parts
+        losses = {"loss": loss, "integral": loss.detach()}
+        if not progress.maps:
+            return StepOutput(losses)
+        return StepOutput(losses, StepMaps.of(output, attention(output, pairs_of(batch.labels), kind=self.map_kind)))

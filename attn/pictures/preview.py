@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Pictured", "Preview", "looked_at", "evenly_spaced"]
+__all__ = ["Pictured", "Preview", "evenly_spaced", "looked_at"]
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable

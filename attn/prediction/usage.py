@@ -12,7 +12,7 @@ from attn.data.transforms import InputConfig
 from attn.models.bundle import Bundle
 from attn.models.usage import classifier_usage
 from attn.segmentation.bundle import Segmenter
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 from attn.segmentation.usage import segmenter_usage
 
 
@@ -21,7 +21,7 @@ def usage(described: Mapping[str, Any]) -> dict[str, Any]:
     input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
     if described.get("task", "classification") == "classification":
         return classifier_usage(described["classes"], input, exclusive=bool(described.get("exclusive", False)))
-    inference = InferenceConfig.model_validate_json(json.dumps(described["inference"]), strict=True)
+    inference = SegmentInferenceConfig.model_validate_json(json.dumps(described["inference"]), strict=True)
     return segmenter_usage(described["classes"], input, inference, int(described["model"]["stride"]))
 
 

@@ -18,7 +18,7 @@ from attn.runs.composed import ComposedConfig
 from attn.runs.kinds import RecipeResolver, require_kind
 from attn.runs.maps import MapsConfig
 from attn.runs.recipes import config_text, load_text
-from attn.segmentation.config import PredictConfig, SegmentConfig
+from attn.segmentation.config import SegmentConfig, SegmentPredictConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
 from attn.tracking.model_lookup import ModelLookup
@@ -54,7 +54,7 @@ class PipelineConfig(ComposedConfig):
     maps: MapsConfig | None = None
     segment: SegmentConfig
     from_classifier: bool = False
-    evaluation: PredictConfig
+    evaluation: SegmentPredictConfig
 
     @property
     def title(self) -> str:
@@ -218,7 +218,7 @@ def _place_maps(whole: Document, layers: Sequence[Document]) -> None:
         if isinstance(store, dict) and store.get("accumulate") is True:
             return
     fields = _borrowed(whole, {"data": ("segment", "data"), "input": (last, "input")})
-    _derived(whole, layers, "maps", fields, but="")
+    _derived(whole, layers, "maps", fields, exclude="")
 
 
 def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
@@ -232,17 +232,17 @@ def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
         whole.faults.append(Fault(location, problem, "set evaluation.data.split"))
     if isinstance(fields.values.get("data"), dict) and isinstance(validation, str):
         fields.set(("data", "split"), validation, segment.location(("validation",)))
-    _derived(whole, layers, "evaluation", layered(fields, again), but="split")
+    _derived(whole, layers, "evaluation", layered(fields, again), exclude="split")
     data = whole.section("evaluation").section("data").values
     if data and "split" not in data and data.get("source") != segment.section("data").values.get("source"):
         whole.set(("evaluation", "data", "split"), "val", whole.location(("evaluation", "data")))
 
 
-def _derived(whole: Document, layers: Sequence[Document], section: str, fields: Document, *, but: str) -> None:
+def _derived(whole: Document, layers: Sequence[Document], section: str, fields: Document, *, exclude: str) -> None:
     """Put a section that begins with other sections' fields.
 
     Args:
-        but: What it does not take of the data that overrides give to all.
+        exclude: Field of the shared `data` overrides that this section ignores.
     """
     if not isinstance(whole.values.get(section, {}), dict):
         return
@@ -251,7 +251,7 @@ def _derived(whole: Document, layers: Sequence[Document], section: str, fields: 
     for layer in layers:
         above += [_shared(layer, section), layer.section(section)]
         if layer is layers[-1]:
-            above.insert(-1, layered(_at(location, {}), _nested("data", _without(layer.section("data"), but))))
+            above.insert(-1, layered(_at(location, {}), _nested("data", _without(layer.section("data"), exclude))))
     whole.attach(section, layered(*above))
 
 

@@ -15,7 +15,7 @@ from attn.data.transforms import InputConfig
 from attn.models.bundle import build_with_weights, find_bundle, read_bundle, write_bundle
 from attn.models.description import describing
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 from attn.segmentation.usage import segmenter_usage
 
 TASK = "segmentation"
@@ -37,7 +37,7 @@ class Segmenter:
     network: SegmentationNetwork
     classes: tuple[str, ...]
     input: InputConfig
-    inference: InferenceConfig
+    inference: SegmentInferenceConfig
     path: Path
     info: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
@@ -55,7 +55,7 @@ def save_segmenter(
     model: SegmentationModelConfig,
     classes: tuple[str, ...],
     input: InputConfig,
-    inference: InferenceConfig,
+    inference: SegmentInferenceConfig,
     config_yaml: str,
     info: dict[str, Any],
 ) -> None:
@@ -84,7 +84,7 @@ def load_segmenter(target: str | Path, root: str = "runs") -> Segmenter:
         model_text = json.dumps({**described["model"], "weights": None})
         model = SegmentationModelConfig.model_validate_json(model_text, strict=True)
         input = InputConfig.model_validate_json(parts["input"], strict=True)
-        inference = InferenceConfig.model_validate_json(parts["inference"], strict=True)
+        inference = SegmentInferenceConfig.model_validate_json(parts["inference"], strict=True)
         classes = tuple(described["classes"])
     network = build_with_weights(lambda: model.build(len(classes)), folder)
     return Segmenter(network, classes, input, inference, folder, described.get("info", {}), described["sha256"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PredictConfig", "RetrainConfig", "SegmentConfig"]
+__all__ = ["SegmentPredictConfig", "RetrainConfig", "SegmentConfig"]
 
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -15,7 +15,7 @@ from attn.evaluation.crf import SEC_CRF
 from attn.segmentation.labels import LabelsConfig
 from attn.segmentation.methods import CrossEntropyConfig, SegmentationMethodConfig
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 from attn.tracking.model_lookup import ModelLookup
 from attn.training.config import TrainingConfig
 from attn.training.inputs import training_faults
@@ -40,11 +40,11 @@ class RetrainConfig(Config):
             one's where they are not given.
     """
 
-    labels: InferenceConfig = InferenceConfig(scales=(0.75, 1.0, 1.25), crf=SEC_CRF)
+    labels: SegmentInferenceConfig = SegmentInferenceConfig(scales=(0.75, 1.0, 1.25), crf=SEC_CRF)
     restrict: bool = True
     method: CrossEntropyConfig = CrossEntropyConfig()
     input: InputConfig | None = None
-    inference: InferenceConfig | None = None
+    inference: SegmentInferenceConfig | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = Poly()
     training: TrainingConfig = TrainingConfig()
@@ -63,7 +63,7 @@ class SegmentConfig(RunConfig):
     labels: LabelsConfig
     model: SegmentationModelConfig
     method: SegmentationMethodConfig
-    inference: InferenceConfig = InferenceConfig()
+    inference: SegmentInferenceConfig = SegmentInferenceConfig()
     retrain: RetrainConfig | None = None
 
     @property
@@ -130,7 +130,7 @@ class SegmentConfig(RunConfig):
         return self
 
 
-class PredictConfig(ModelLookup):
+class SegmentPredictConfig(ModelLookup):
     """Masks of a trained segmentation network, and their scores where the data has masks.
 
     Attributes:
@@ -145,7 +145,7 @@ class PredictConfig(ModelLookup):
     """
 
     data: SourceConfig
-    inference: InferenceConfig = InferenceConfig()
+    inference: SegmentInferenceConfig = SegmentInferenceConfig()
     masks: bool = True
     panels: int = Field(default=8, ge=0, le=200)
     cues: Location | None = None

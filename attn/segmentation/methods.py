@@ -23,7 +23,7 @@ from attn.errors import ConfigError
 from attn.evaluation.crf import CrfConfig
 from attn.losses import balanced_seeding, boundary, expansion, floored_log_softmax, grow_seeds, seeding
 from attn.losses.segmentation import PROBABILITY_FLOOR
-from attn.methods.base import Parts, Progress
+from attn.methods.base import Progress, StepOutput
 from attn.methods.joint import joint_share
 from attn.segmentation.cues import IGNORE
 from attn.segmentation.grid import upsample_scores
@@ -53,7 +53,7 @@ class SegmentationMethod(Protocol):
     @property
     def at_input(self) -> bool: ...
 
-    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> Parts:
+    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> StepOutput:
         """As `attn.methods.base.Method.step`."""
         ...
 
@@ -70,8 +70,8 @@ class SegmentationMethodConfig(Variant, tag="name"):
         raise TypeError(f"{type(self).__name__} does not say how to build its method")
 
     def terms(self) -> tuple[str, ...]:
-        """Names of the parts, beside `loss`, that a step gives; those of the epoch's record."""
-        raise TypeError(f"{type(self).__name__} does not say which parts its steps have")
+        """Names of the losses beside `loss` that a step gives; the run records these."""
+        raise TypeError(f"{type(self).__name__} does not say which losses its steps have")
 
 
 class CrossEntropyConfig(SegmentationMethodConfig):
@@ -159,8 +159,8 @@ class CrossEntropy:
 
     at_input: bool
 
-    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> Parts:
-        """Mean over all pixels with a cue, of the whole batch; parts: loss, cross_entropy."""
+    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> StepOutput:
+        """Mean over all pixels with a cue, of the whole batch; losses: loss, cross_entropy."""
         cues = _cues(batch)
         logits = model(batch.images).logits
         if self.at_input:
@@ -169,7 +169,7 @@ class CrossEntropy:
         total = functional.cross_entropy(logits.float(), cues, ignore_index=IGNORE, reduction="sum")
         labelled = int((cues != IGNORE).sum())
         loss = total / max(labelled, 1) * joint_share(labelled, total.device)
-        return {"loss": loss, "cross_entropy": loss.detach()}
+        return StepOutput({"loss": loss, "cross_entropy": loss.detach()})
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,12 @@ class Sec:
     refinement: Refinement
     at_input: bool = False
 
-    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> Parts:
-        """Parts: loss, seed, expand, boundary."""
+    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> StepOutput:
+        """Losses: loss, seed, expand, boundary."""
         config, cues = self.config, _cues(batch)
         logits, waiting = self.refinement.forward(model, batch.images, config.crf, overlap=config.overlap)
         log_probs = floored_log_softmax(logits)
-        parts = {
+        terms = {
             "seed": seeding(log_probs, cues),
             "expand": expansion(
                 log_probs.exp().clamp(max=1),
@@ -194,13 +194,13 @@ class Sec:
                 decay_background=config.decay_background,
             ),
         }
-        parts["boundary"] = boundary(log_probs, _floored(waiting.result()))
+        terms["boundary"] = boundary(log_probs, _floored(waiting.result()))
         loss = (
-            config.seed_weight * parts["seed"]
-            + config.expand_weight * parts["expand"]
-            + config.boundary_weight * parts["boundary"]
+            config.seed_weight * terms["seed"]
+            + config.expand_weight * terms["expand"]
+            + config.boundary_weight * terms["boundary"]
         )
-        return {"loss": loss} | {name: value.detach() for name, value in parts.items()}
+        return StepOutput({"loss": loss} | {name: term.detach() for name, term in terms.items()})
 
 
 @dataclass(frozen=True)
@@ -211,8 +211,8 @@ class Dsrg:
     refinement: Refinement
     at_input: bool = False
 
-    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> Parts:
-        """Parts: loss, seed, boundary, and the share of pixels with a seed after growing."""
+    def step(self, model: SegmentationModel, batch: Batch, progress: Progress) -> StepOutput:
+        """Losses: loss, seed, boundary, and the share of pixels with a seed after growing."""
         config = self.config
         softened = config.crf_unary == "probability"
         logits, waiting = self.refinement.forward(
@@ -221,10 +221,10 @@ class Dsrg:
         log_probs = floored_log_softmax(logits)
         refined = _floored(waiting.result())
         seeds = self._grown(_cues(batch), refined, batch.labels)
-        parts = {"seed": balanced_seeding(log_probs, seeds), "boundary": boundary(log_probs, refined)}
-        loss = parts["seed"] + config.boundary_weight * parts["boundary"]
+        terms = {"seed": balanced_seeding(log_probs, seeds), "boundary": boundary(log_probs, refined)}
+        loss = terms["seed"] + config.boundary_weight * terms["boundary"]
         shares = {"seeded": (seeds != IGNORE).float().mean()}
-        return {"loss": loss} | {name: value.detach() for name, value in parts.items()} | shares
+        return StepOutput({"loss": loss} | {name: term.detach() for name, term in terms.items()} | shares)
 
     def _grown(self, cues: Tensor, refined: Tensor, labels: Tensor) -> Tensor:
         """The batch's seeds, grown from its cues; nothing is kept from one step to the next."""

@@ -18,7 +18,7 @@ from attn.pictures.palette import colored
 from attn.pictures.preview import evenly_spaced
 from attn.segmentation.labels import LabelReader
 from attn.segmentation.networks import SegmentationNetwork
-from attn.segmentation.predict import InferenceConfig, predict
+from attn.segmentation.predict import SegmentInferenceConfig, predict
 
 Pixels = NDArray[np.uint8]
 OPACITY = 0.75
@@ -66,7 +66,7 @@ class SegmentationPreview:
         source: Source,
         network: SegmentationNetwork,
         input: InputConfig,
-        inference: InferenceConfig,
+        inference: SegmentInferenceConfig,
         count: int,
         *,
         labels: LabelReader | None = None,

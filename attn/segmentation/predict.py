@@ -5,7 +5,7 @@ Shapes: C channels, of which 0 is the background, H0×W0 image, H×W input.
 
 from __future__ import annotations
 
-__all__ = ["ImageScores", "InferenceConfig", "Prediction", "predict", "probabilities", "score_image"]
+__all__ = ["ImageScores", "SegmentInferenceConfig", "Prediction", "predict", "probabilities", "score_image"]
 
 import math
 from collections import deque
@@ -32,7 +32,7 @@ from attn.segmentation.networks import SegmentationNetwork
 Mask = NDArray[np.uint8]
 
 
-class InferenceConfig(Config):
+class SegmentInferenceConfig(Config):
     """How a network's scores become a mask.
 
     Attributes:
@@ -79,7 +79,7 @@ def predict(
     network: SegmentationNetwork,
     examples: Iterable[Example],
     input: InputConfig,
-    config: InferenceConfig,
+    config: SegmentInferenceConfig,
     *,
     pool: CrfPool | None = None,
     restrict: bool = False,
@@ -148,7 +148,7 @@ def score_image(
     network: SegmentationNetwork,
     image_HW3: NDArray[np.uint8],
     input: InputConfig,
-    config: InferenceConfig,
+    config: SegmentInferenceConfig,
     size: tuple[int, int] | None = None,
 ) -> ImageScores:
     """Run a network on an image, in evaluation mode.
@@ -171,7 +171,7 @@ def score_image(
 
 
 def probabilities(
-    network: SegmentationNetwork, image_HW3: NDArray[np.uint8], input: InputConfig, config: InferenceConfig
+    network: SegmentationNetwork, image_HW3: NDArray[np.uint8], input: InputConfig, config: SegmentInferenceConfig
 ) -> Tensor:
     """Mean of the softmax over scales and mirrored inputs, at the image's size: float32 (C, H0, W0)."""
     scores = score_image(network, image_HW3, input, config)
@@ -179,7 +179,11 @@ def probabilities(
 
 
 def _input_size(
-    image: tuple[int, int], input: InputConfig, config: InferenceConfig, scale: float, network: SegmentationNetwork
+    image: tuple[int, int],
+    input: InputConfig,
+    config: SegmentInferenceConfig,
+    scale: float,
+    network: SegmentationNetwork,
 ) -> tuple[int, int]:
     """Height and width of the input: what is left over beyond whole strides is the same as in training.
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from attn.data.preprocessing import describe_whole
 from attn.data.transforms import InputConfig
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 
 
 def segmenter_usage(
-    classes: Sequence[str], input: InputConfig, inference: InferenceConfig, stride: int
+    classes: Sequence[str], input: InputConfig, inference: SegmentInferenceConfig, stride: int
 ) -> dict[str, Any]:
     """`preprocessing` and `output` of a segmentation network, as plain values."""
     size = [input.size, input.size] if isinstance(input.size, int) else list(input.size)

@@ -13,7 +13,7 @@ from attn.data.source import Source
 from attn.data.transforms import InputConfig
 from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.segmentation.networks import SegmentationNetwork
-from attn.segmentation.predict import InferenceConfig, predict
+from attn.segmentation.predict import SegmentInferenceConfig, predict
 from attn.training.world import World
 
 
@@ -21,7 +21,7 @@ def validate(
     network: SegmentationNetwork,
     source: Source,
     input: InputConfig,
-    inference: InferenceConfig,
+    inference: SegmentInferenceConfig,
     world: World,
     autocast: contextlib.AbstractContextManager[Any],
 ) -> dict[str, float]:
@@ -42,7 +42,7 @@ def validate(
                 counts += confusion_matrix(found.plain, found.example.mask, network.num_classes + 1)
         return counts
 
-    total = sum(world.gather(world.together(share)))
+    total = sum(world.gather(world.all_or_raise(share)))
     pixels = int(np.sum(total))
     if not pixels:
         return {}

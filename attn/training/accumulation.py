@@ -26,7 +26,7 @@ from attn.data.transforms import InputConfig
 from attn.evaluation.inference import evaluating
 from attn.losses import gate
 from attn.maps import normalize_max, pairs_of
-from attn.methods.base import Method
+from attn.methods.base import Method, StepMaps
 from attn.models.network import Network
 from attn.store import DeltaRef, MapStore, Session, StoreError, Writer
 from attn.store.protocol.session import Map
@@ -99,7 +99,7 @@ class Accumulator:
     Args:
         run: The run's name in the store.
         epochs: Of the whole run: the last one gives fallback maps.
-        map_tasks: Calls the store's merge on each of its tasks, like the built-in `map`.
+        map_tasks: Applies the store's merge to each of its tasks, like the built-in `map`.
     """
 
     def __init__(
@@ -132,18 +132,15 @@ class Accumulator:
         """
         version = state["store_version"] if state else 0
         first = self.world.rank == 0
-        begun = self.world.together(lambda: self.store.begin(self.run, from_version=version) if first else None)
+        begun = self.world.all_or_raise(lambda: self.store.begin(self.run, from_version=version) if first else None)
         session = self.world.gather(begun)[0]
         assert session is not None, "the first worker begins the session"
         self._session, self._writer = session, session.writer(self.world.rank, limit_bytes=BUFFER_BYTES)
         if state and first:
             self._status_R = state["store_status"].numpy().copy()
 
-    def add(self, batch: Batch, maps_Nhw: Tensor, logits_BC: Tensor, epoch: int) -> None:
+    def add(self, batch: Batch, maps: StepMaps, epoch: int) -> None:
         """Take a step's maps.
-
-        Args:
-            maps_Nhw: Raw maps of `pairs_of(batch.labels)`, in that order.
 
         Raises:
             MapError: A map is not finite.
@@ -156,17 +153,17 @@ class Accumulator:
         pairs_N2 = pairs_of(labels_BC)
         if len(pairs_N2) == 0:
             return
-        accepted_N = gate(logits_BC.double().sigmoid().cpu(), labels_BC, rule=self.config.gate)
+        accepted_N = gate(maps.logits.double().sigmoid().cpu(), labels_BC, rule=self.config.gate)
         rows_N = self.store.rows.numbers([(batch.records[image].image_id, label) for image, label in pairs_N2.tolist()])
         self._reached(rows_N[~accepted_N.numpy()], DROPPED)
         self._reached(rows_N[accepted_N.numpy()], ACCEPTED)
-        maps_Nhw = maps_Nhw.to(torch.promote_types(maps_Nhw.dtype, torch.float32)).cpu()
+        maps_Nhw = maps.maps.to(torch.promote_types(maps.maps.dtype, torch.float32)).cpu()
         for taken_N, fallback in ((accepted_N, False), (~accepted_N, True)):
             if bool(taken_N.any()) and (not fallback or self._falls_back(epoch)):
-                maps, seen = in_image_frame(
+                framed, seen = in_image_frame(
                     normalize_max(maps_Nhw[taken_N]), pairs_N2[taken_N], batch.geometry, self.store.grid
                 )
-                writer.add_many(rows_N[taken_N.numpy()], maps.numpy(), seen_Nhw=seen.numpy(), fallback=fallback)
+                writer.add_many(rows_N[taken_N.numpy()], framed.numpy(), seen_Nhw=seen.numpy(), fallback=fallback)
 
     def checkpoint(self, epoch: int) -> None:
         """Within an epoch: a version that notes what was sealed so far and merges nothing yet."""
@@ -174,7 +171,7 @@ class Accumulator:
             return
         self._status_R = self.world.maximum(self._status_R)
         refs = self._seal(epoch)
-        self.world.together(lambda: self._commit(epoch, refs, None, pending=True))
+        self.world.all_or_raise(lambda: self._commit(epoch, refs, None, pending=True))
 
     def finish_epoch(self, epoch: int) -> dict[str, float]:
         """Merge and commit an epoch's maps.
@@ -190,7 +187,7 @@ class Accumulator:
             return {}
         status_R = self.world.maximum(self._status_R)
         refs = self._seal(epoch)
-        fallbacks = self.world.gather(self.world.together(lambda: self._finish(epoch, refs, status_R)))[0]
+        fallbacks = self.world.gather(self.world.all_or_raise(lambda: self._finish(epoch, refs, status_R)))[0]
         self._status_R = np.zeros_like(status_R)
         return {
             "store/accepted": float((status_R == ACCEPTED).sum()),
@@ -219,7 +216,7 @@ class Accumulator:
 
     def _seal(self, epoch: int) -> list[DeltaRef]:
         _, writer = self._open()
-        return self.world.gather(self.world.together(lambda: writer.seal(epoch)))
+        return self.world.gather(self.world.all_or_raise(lambda: writer.seal(epoch)))
 
     def _finish(self, epoch: int, refs: list[DeltaRef], status_R: NDArray[np.uint8]) -> int:
         if self.world.rank != 0:

@@ -22,9 +22,9 @@ from attn.evaluation.voc import AveragePrecisionRule, Difficult, difficult_objec
 from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
-from attn.training.companion import CompanionStream, build_companion
 from attn.training.inputs import check_inputs
 from attn.training.run_parts import RunParts, build_sampler, build_source, build_validation
+from attn.training.source_stream import SourceBatches, build_source_batches
 from attn.training.train_config import TrainConfig
 from attn.training.validation import validate
 
@@ -94,17 +94,17 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
     return Parts(
         source, dataset, sampler, loader, method, network, val_dataset, val_loader,
-        companion=_companion(config, rank, world, source),
+        source_batches=_source_batches(config, rank, world, source),
         auxiliary=method.auxiliary(network) if isinstance(method, HasAuxiliary) else None,
         average_precision=config.validation.average_precision,
     )  # fmt: skip
 
 
-def _companion(config: TrainConfig, rank: int, world: int, source: Source) -> CompanionStream | None:
-    wanted = config.method.companion
+def _source_batches(config: TrainConfig, rank: int, world: int, source: Source) -> SourceBatches | None:
+    wanted = config.method.source_stream
     if wanted is None:
         return None
-    return build_companion(
+    return build_source_batches(
         wanted,
         config.input,
         source.classes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Previewer", "RunParts", "Steps", "build_sampler", "build_source", "build_validation", "overlap_notices"]
+__all__ = ["Objective", "Previewer", "RunParts", "build_sampler", "build_source", "build_validation", "overlap_notices"]
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from attn.data.classes import check_classes
@@ -20,8 +20,8 @@ from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler
 from attn.data.source import Source
 from attn.errors import DataError
-from attn.methods.base import Auxiliary, Progress
-from attn.training.companion import CompanionStream
+from attn.methods.base import Auxiliary, Progress, StepOutput
+from attn.training.source_stream import SourceBatches
 
 if TYPE_CHECKING:
     from attn.pictures.layout import Picture
@@ -113,10 +113,10 @@ def build_sampler(
     )
 
 
-class Steps(Protocol):
-    """What turns a batch into a loss."""
+class Objective(Protocol):
+    """Turns a batch into losses."""
 
-    def step(self, model: Any, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+    def step(self, model: Any, batch: Batch, progress: Progress) -> StepOutput:
         """See `attn.methods.base.Method.step`."""
         ...
 
@@ -134,7 +134,7 @@ class RunParts(ABC):
     """The objects of one worker.
 
     Attributes:
-        companion: The second stream of images that the method trains on, where it has one.
+        source_batches: Batches of the method's second stream of images; None for a method without one.
         auxiliary: The second network that it trains, where it has one.
     """
 
@@ -142,9 +142,9 @@ class RunParts(ABC):
     dataset: AttentionDataset
     sampler: BatchSampler
     loader: DataLoader[Batch]
-    method: Steps
+    method: Objective
     network: nn.Module
-    companion: CompanionStream | None = field(default=None, kw_only=True)
+    source_batches: SourceBatches | None = field(default=None, kw_only=True)
     auxiliary: Auxiliary | None = field(default=None, kw_only=True)
 
     @abstractmethod

@@ -44,9 +44,9 @@ class TrainConfig(RunConfig):
         return build_parts(self, rank=rank, world=world)
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
-        companion, parts = self.method.companion, self.cluster.workers * self.training.accumulate_steps
+        stream, parts = self.method.source_stream, self.cluster.workers * self.training.accumulate_steps
         images = self.training.batch_size // parts
-        others = 0 if companion is None else (companion.batch_size or self.training.batch_size) // parts
+        others = 0 if stream is None else (stream.batch_size or self.training.batch_size) // parts
         least, more = (self.method.least_images(times * images, times * others) for times in (1, 2))
         bare = self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1})
         return training_faults(self, prefix, self.model, lambda: Network(bare, 1, ()), least, by_batch=more > least)
@@ -58,11 +58,11 @@ class TrainConfig(RunConfig):
                 f"method.name={self.method.variant} reads the class-aware convolution, which "
                 f"model.head={self.model.head} lacks: set model.head=conv"
             )
-        if (companion := self.method.companion) is not None:
+        if (stream := self.method.source_stream) is not None:
             parts = self.cluster.workers * self.training.accumulate_steps
-            if (companion.batch_size or parts) % parts:
+            if (stream.batch_size or parts) % parts:
                 raise ValueError(
-                    f"method.source_batch_size={companion.batch_size} must be a multiple of cluster.workers x "
+                    f"method.source_batch_size={stream.batch_size} must be a multiple of cluster.workers x "
                     f"training.accumulate_steps = {parts}"
                 )
             if self.input.resize == "short_side":

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from attn.data.classes import check_classes
 from attn.data.sample import Batch
 from attn.errors import WeightsError
-from attn.methods.base import Parts, Progress
+from attn.methods.base import Progress, StepOutput
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.optimizer import build_optimizer
@@ -175,6 +175,7 @@ class Trainer:
         self.parts.sampler.start(self.position.batch)
         batches = self._batches(epoch)
         group_size, clock, seen = self.config.training.accumulate_steps, time.monotonic(), 0
+        kept = self.accumulator is not None and self.accumulator.wants(epoch)
         batch_index = self.position.batch
         while batch_index < self.batches_per_epoch and self.position.step < self.total_steps:
             size = min(group_size, self.batches_per_epoch - batch_index)
@@ -184,9 +185,14 @@ class Trainer:
                 group["lr"] = group["base_lr"] * factor
             losses = _Running()
             for micro in range(size):
-                batch, parts = self._forward_backward(batches, epoch, fraction, size, last=micro == size - 1)
-                losses.add({name: float(value.detach()) for name, value in parts.items()})
-                self.running.skipped += batch.skipped + (batch.companion.skipped if batch.companion else ())
+                # Fetched by itself: a method may ask the other workers, who must all have a batch by then.
+                batch = self.world.all_or_raise(lambda: next(batches))
+                output = self._forward_backward(
+                    batch, Progress(epoch, self.position.step, fraction, maps=kept), size, last=micro == size - 1
+                )
+                self._keep_maps(batch, output, epoch)
+                losses.add({name: float(value.detach()) for name, value in output.losses.items()})
+                self.running.skipped += batch.skipped + (batch.source_batch.skipped if batch.source_batch else ())
                 seen += len(batch.image_ids)
             self._update()
             batch_index += size
@@ -203,11 +209,11 @@ class Trainer:
                     raise TrainingCancelled
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
-        """What is left of the epoch, each batch with its companion where the method has one."""
-        batches, stream, first = iter(self.parts.loader), self.parts.companion, self.position.batch
+        """What is left of the epoch, each batch with that of the second stream where the method has one."""
+        batches, stream, first = iter(self.parts.loader), self.parts.source_batches, self.position.batch
         if stream is not None:
             others = stream.batches(epoch * self.batches_per_epoch + first, self.batches_per_epoch - first)
-            batches = (replace(batch, companion=other) for batch, other in zip(batches, others, strict=True))
+            batches = (replace(batch, source_batch=other) for batch, other in zip(batches, others, strict=True))
         for batch in batches:
             yield batch.to(self.world.device, channels_last=self.config.training.channels_last)
 
@@ -217,42 +223,45 @@ class Trainer:
             return contextlib.nullcontext()
         return torch.autocast(self.world.device.type, dtype=PRECISIONS[precision])
 
-    def _forward_backward(
-        self, batches: Iterator[Batch], epoch: int, fraction: float, group: int, *, last: bool
-    ) -> tuple[Batch, Parts]:
-        """One micro-batch; its gradient is averaged over the workers at the last one of a step."""
+    def _forward_backward(self, batch: Batch, progress: Progress, group: int, *, last: bool) -> StepOutput:
+        """Compute a micro-batch's losses and gradients.
+
+        Args:
+            group: Micro-batches of the optimiser step.
+            last: The last of them: its backward pass averages the gradients over the workers.
+        """
         sync = (
             contextlib.nullcontext()
             if last or not isinstance(self.model, DistributedDataParallel)
             else self.model.no_sync()
         )
         with sync:
-            # In two turns: a method may itself ask the other workers, who must all have a batch by then.
-            batch = self.world.together(lambda: next(batches))
-            parts = self.world.together(lambda: self._losses(batch, epoch, fraction))
-            self.scaler.scale(parts["loss"] / group).backward()
+            output = self.world.all_or_raise(lambda: self._step(batch, progress))
+            self.scaler.scale(output.losses["loss"] / group).backward()
             if self.auxiliary is not None:
-                self.scaler.scale(parts[self.auxiliary.part] / group).backward()
-        return batch, parts
+                self.scaler.scale(output.losses[self.auxiliary.loss] / group).backward()
+        return output
 
-    def _losses(self, batch: Batch, epoch: int, fraction: float) -> Parts:
-        taker = self.accumulator if self.accumulator is not None and self.accumulator.wants(epoch) else None
-        progress = Progress(epoch, self.position.step, fraction, maps=taker is not None)
+    def _step(self, batch: Batch, progress: Progress) -> StepOutput:
+        """The method's step, refused where a loss is not finite."""
         with self._autocast():
-            parts = self.parts.method.step(self.model, batch, progress)
-        found = None if taker is None else (parts.pop("maps"), parts.pop("logits"))
-        bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
+            output = self.parts.method.step(self.model, batch, progress)
+        bad = {name: value.item() for name, value in output.losses.items() if not torch.isfinite(value).all()}
         if bad:
-            names = batch.image_ids + (batch.companion.image_ids if batch.companion else ())
+            names = batch.image_ids + (batch.source_batch.image_ids if batch.source_batch else ())
             ids = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
             raise TrainingStopped(
-                f"{', '.join(f'{name} = {parts[name].item()}' for name in bad)} at epoch {epoch + 1}, "
-                f"step {self.position.step + 1}, images {ids}; the update was not made. "
+                f"{', '.join(f'{name} = {value}' for name, value in bad.items())} at epoch {progress.epoch + 1}, "
+                f"step {progress.step + 1}, images {ids}; the update was not made. "
                 "Lower optimizer.lr, or set training.clip_norm"
             )
-        if taker is not None and found is not None:
-            taker.add(batch, *found, epoch)
-        return parts
+        return output
+
+    def _keep_maps(self, batch: Batch, output: StepOutput, epoch: int) -> None:
+        """Give a step's maps to the accumulator, if the run accumulates them in this epoch."""
+        accumulator, maps = self.accumulator, output.maps
+        if accumulator is not None and maps is not None:
+            self.world.all_or_raise(lambda: accumulator.add(batch, maps, epoch))
 
     def _update(self) -> None:
         if self.config.training.clip_norm is not None:
@@ -288,7 +297,7 @@ class Trainer:
             raise TrainingStopped(fault)
 
     def _report_epoch(self, reporter: Reporter, record: EpochRecord) -> None:
-        self.world.together(lambda: reporter.epoch(record, self) if self.world.rank == 0 else None)
+        self.world.all_or_raise(lambda: reporter.epoch(record, self) if self.world.rank == 0 else None)
 
     def _save_within(self, epoch: int, reporter: Reporter) -> None:
         """Save within an epoch, so that what follows is the same as without: each worker keeps its own statistics."""
@@ -339,8 +348,8 @@ class Trainer:
 
     def _restore(self, folder: Path) -> dict[str, Any]:
         """Take over a checkpoint; returns the part of it that all workers share."""
-        position, shared, own = self.world.together(lambda: self._read(folder))
-        self.world.together(lambda: self._take_over(folder, shared, own))
+        position, shared, own = self.world.all_or_raise(lambda: self._read(folder))
+        self.world.all_or_raise(lambda: self._take_over(folder, shared, own))
         self.position = position
         return shared
 

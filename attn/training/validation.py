@@ -39,9 +39,9 @@ def validate(
     Returns:
         Finite numbers by name, the same on every rank; a score that no class allows is left out.
     """
-    shares = world.gather(world.together(lambda: _share(network, loader, world, autocast)))
+    shares = world.gather(world.all_or_raise(lambda: _share(network, loader, world, autocast)))
     # By one worker: the library for it takes seconds to import.
-    return world.gather(world.together(lambda: _scores(shares, rule) if world.rank == 0 else {}))[0]
+    return world.gather(world.all_or_raise(lambda: _scores(shares, rule) if world.rank == 0 else {}))[0]
 
 
 def _scores(shares: list[_Share], rule: AveragePrecisionRule) -> dict[str, float]:

@@ -29,7 +29,7 @@ from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
 from attn.runs.growth import GrowthConfig
 from attn.runs.maps import MapsConfig
 from attn.runs.table import KINDS
-from attn.segmentation.config import PredictConfig
+from attn.segmentation.config import SegmentPredictConfig
 
 
 def _imported(name: str) -> type[Config]:
@@ -43,7 +43,7 @@ ROOTS: dict[str, type[Config]] = {
     "evaluate": EvaluateConfig,
     "evaluate (a map store)": EvaluateStoreConfig,
     "maps": MapsConfig,
-    "segment predict": PredictConfig,
+    "segment predict": SegmentPredictConfig,
     "store growth": GrowthConfig,
     "data check": DataConfig,
     "predict": PredictionConfig,

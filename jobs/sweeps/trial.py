@@ -156,8 +156,8 @@ class Trial(tune.Trainable):
         from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
 
         kind = kind_of(config)
-        self.folder.update(**kind.check(config, self.folder))
-        prepared = kind.ready(config, self.folder)
+        self.folder.update(**kind.validate(config, self.folder))
+        prepared = kind.prepare(config, self.folder)
         with scratch_folder() as scratch:
             start = newest_checkpoint(self.folder, scratch) if newest_checkpoint_name(self.folder) else None
             metrics = train_here(prepared, self.folder, self.objective, self._tell, start=start, threads=self.threads)

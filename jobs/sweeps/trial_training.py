@@ -134,11 +134,11 @@ def train_here(
     torch.set_num_threads(threads)
     device = torch.device("cuda" if config.cluster.device != "cpu" and torch.cuda.is_available() else "cpu")
     world = World.current(device)
-    parts = world.together(lambda: config.build_parts(rank=0, world=1))
-    accumulator = world.together(lambda: accumulator_of(config, world, folder))
+    parts = world.all_or_raise(lambda: config.build_parts(rank=0, world=1))
+    accumulator = world.all_or_raise(lambda: accumulator_of(config, world, folder))
     trainer = Trainer(config, world, parts, accumulator)
     loop = {"run_id": folder.run_id, "tracking_run": folder.state().get("tracking_run")}
     scorer = Scorer(objective, config)
-    reporter = world.together(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))
+    reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))
     trainer.fit(reporter, start)
     return reporter.pending[1]

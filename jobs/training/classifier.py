@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check", "ready", "save"]
+__all__ = ["prepare", "save", "validate"]
 
 import sys
 from pathlib import Path
@@ -17,10 +17,10 @@ from jobs.runs.run_folder import RunFolder
 from jobs.training.notices import tell_notices
 
 
-def check(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
+def validate(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     parts = config.build_parts(rank=0, world=config.cluster.workers)
     validated = None if parts.val_dataset is None else parts.val_dataset.source
-    more = [] if parts.companion is None else [parts.companion.dataset.source]
+    more = [] if parts.source_batches is None else [parts.source_batches.dataset.source]
     notices = [*parts.network.notices, *overlap_notices(config, parts.source, validated, *more)]
     tell_notices(notices)
     found: dict[str, Any] = {"notices": notices}
@@ -35,7 +35,7 @@ def check(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     return found | {"store": uri}
 
 
-def ready(config: TrainConfig, folder: RunFolder) -> TrainConfig:
+def prepare(config: TrainConfig, folder: RunFolder) -> TrainConfig:
     return config
 
 

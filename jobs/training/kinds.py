@@ -17,7 +17,7 @@ MODULES = {"train": "jobs.training.classifier", "segment": "jobs.training.segmen
 class Kind(Protocol):
     """A module with these functions."""
 
-    def check(self, config: Any, folder: RunFolder) -> dict[str, Any]:
+    def validate(self, config: Any, folder: RunFolder) -> dict[str, Any]:
         """Find what can be found wrong before any process is started: data, weights, their fit, a full disk.
 
         Returns:
@@ -28,7 +28,7 @@ class Kind(Protocol):
         """
         ...
 
-    def ready(self, config: Any, folder: RunFolder) -> RunConfig:
+    def prepare(self, config: Any, folder: RunFolder) -> RunConfig:
         """Make what the workers need; gives the config that they train by. May be called again on the same folder."""
         ...
 

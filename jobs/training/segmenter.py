@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CUES", "check", "cue_score", "map_source", "ready", "record_cues", "save"]
+__all__ = ["CUES", "cue_score", "map_source", "prepare", "record_cues", "save", "validate"]
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ CUES = "cues"
 """Folder of a run's cues, within its own."""
 
 
-def check(config: SegmentConfig, folder: RunFolder) -> dict[str, Any]:
+def validate(config: SegmentConfig, folder: RunFolder) -> dict[str, Any]:
     parts = config.build_parts(rank=0, world=config.cluster.workers)
     notices = [*parts.network.notices, *overlap_notices(config, parts.source, parts.val_source)]
     if isinstance(config.labels, CueLabels):
@@ -42,7 +42,7 @@ def check(config: SegmentConfig, folder: RunFolder) -> dict[str, Any]:
     return {"notices": notices}
 
 
-def ready(config: SegmentConfig, folder: RunFolder) -> SegmentConfig:
+def prepare(config: SegmentConfig, folder: RunFolder) -> SegmentConfig:
     labels = make_labels(config, folder)
     return config.model_copy(update={"labels": labels})
 

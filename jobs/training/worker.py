@@ -58,11 +58,11 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     world = World.current(ray.train.torch.get_device())
     try:
         hosts = world.gather(platform.node())
-        world.together(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
-        parts = world.together(lambda: config.build_parts(rank=world.rank, world=world.size))
-        accumulator = world.together(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
+        world.all_or_raise(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
+        parts = world.all_or_raise(lambda: config.build_parts(rank=world.rank, world=world.size))
+        accumulator = world.all_or_raise(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
         trainer = Trainer(config, world, parts, accumulator)
-        reporter = world.together(lambda: RayReporter(config, world, loop, trainer))
+        reporter = world.all_or_raise(lambda: RayReporter(config, world, loop, trainer))
         with _restored(world) as start:
             metrics = trainer.fit(reporter, start)
     except TrainingStopped as stopped:  # on every rank: any other error is one rank's, and Ray must end the others
@@ -99,7 +99,7 @@ def _restored(world: World) -> Iterator[Path | None]:
         yield None
         return
     with scratch_folder() as folder:
-        yield world.together(lambda: download_checkpoint(checkpoint, folder))
+        yield world.all_or_raise(lambda: download_checkpoint(checkpoint, folder))
 
 
 class RayReporter:
@@ -174,8 +174,8 @@ class RayReporter:
         storage = context.get_storage()
         assert storage is not None, "Ray Train tells every worker where checkpoints belong"
         name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
-        self.world.together(self.publish)
-        self.world.together(lambda: self.upload(name, write))
+        self.world.all_or_raise(self.publish)
+        self.world.all_or_raise(lambda: self.upload(name, write))
         path = f"{storage.experiment_fs_path}/{name}"
         ray.train.report(
             {**metrics, "epoch": position.epoch, "step": position.step},
@@ -185,7 +185,7 @@ class RayReporter:
         )
         if self.accumulator is not None:
             self.reported = (name, self.accumulator.version)
-        self.world.together(lambda: self.committed(position, metrics))
+        self.world.all_or_raise(lambda: self.committed(position, metrics))
 
     def publish(self) -> None:
         """Let readers see the last checkpoint's version, if Ray Train has committed that: a report is no promise."""

@@ -106,7 +106,7 @@ def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
             raise ConfigError(
                 f"{recipe} is of kind {config.kind} and has no data of its own: name the recipe that it runs"
             )
-        second = config.method.companion if isinstance(config, TrainConfig) else None
+        second = config.method.source_stream if isinstance(config, TrainConfig) else None
         return check_run(config, second.source if second else None)
     from attn.config.resolve import resolve
     from attn.data.check import check_config

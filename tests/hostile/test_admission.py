@@ -23,7 +23,7 @@ from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import grid_points
 from attn.runs.table import KINDS
-from attn.segmentation.config import PredictConfig, SegmentConfig
+from attn.segmentation.config import SegmentConfig, SegmentPredictConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.open_model import model_lookup
 from services.admission import admit, load
@@ -321,7 +321,7 @@ def test_the_job_itself_takes_what_was_admitted() -> None:
 
 CONFIGS = (
     TrainConfig, SegmentConfig, PipelineConfig, SweepConfig,
-    EvaluateConfig, EvaluateStoreConfig, MapsConfig, PredictConfig,
+    EvaluateConfig, EvaluateStoreConfig, MapsConfig, SegmentPredictConfig,
 )  # fmt: skip
 
 

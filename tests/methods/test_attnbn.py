@@ -59,7 +59,7 @@ def make_batch() -> Batch:
     source = make_images(
         2, functional.one_hot(torch.tensor(SOURCE_CLASSES), 3), saliency=torch.rand(2, 32, 40, dtype=torch.float64)
     )
-    return replace(make_images(3, torch.tensor(TARGET_LABELS)), companion=source)
+    return replace(make_images(3, torch.tensor(TARGET_LABELS)), source_batch=source)
 
 
 def classification(network: Network, batch: Batch) -> Tensor:
@@ -91,7 +91,7 @@ def judged(method: AttnBN, features: Tensor) -> Tensor:
 
 
 def reference(network: Network, method: AttnBN, batch: Batch, losses: tuple[str, ...]) -> dict[str, Tensor]:
-    source = batch.companion
+    source = batch.source_batch
     assert source is not None
     terms = {}
     if "source" in losses:
@@ -117,8 +117,8 @@ def reference(network: Network, method: AttnBN, batch: Batch, losses: tuple[str,
 def test_every_row_of_the_tables_is_its_equation(losses: tuple[str, ...], head: str) -> None:
     network, batch = make_network(head), make_batch()
     method = make_method(network, losses)
-    batch = batch if method.config.companion else replace(batch, companion=None)
-    parts = method.step(network, batch, PROGRESS)
+    batch = batch if method.config.source_stream else replace(batch, source_batch=None)
+    parts = method.step(network, batch, PROGRESS).losses
     expected = reference(network, method, make_batch(), losses)
     assert parts.keys() == expected.keys()
     for name, value in expected.items():
@@ -142,7 +142,7 @@ def test_neither_step_touches_the_other_network() -> None:
     network, batch = make_network(), make_batch()
     method = make_method(network, ROWS[4])
     assert method.discriminator is not None
-    parts = method.step(network, batch, PROGRESS)
+    parts = method.step(network, batch, PROGRESS).losses
     parts["loss"].backward()
     assert all(parameter.grad is None for parameter in method.discriminator.parameters())
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -156,17 +156,17 @@ def test_neither_step_touches_the_other_network() -> None:
 def test_fooling_the_discriminator_makes_the_target_pass_for_source() -> None:
     network, batch = make_network(), make_batch()
     method = make_method(network, ("source", "adversarial"), adversarial_weight=1e3)
-    before = method.step(network, batch, PROGRESS)
+    before = method.step(network, batch, PROGRESS).losses
     before["loss"].backward()
     torch.optim.SGD(network.parameters(), lr=0.01).step()
-    assert method.step(network, batch, PROGRESS)["adversarial"] < before["adversarial"]
+    assert method.step(network, batch, PROGRESS).losses["adversarial"] < before["adversarial"]
 
 
 @pytest.mark.parametrize("losses", [("source",), ("source", "attention")], ids="+".join)
 def test_generalisation_never_sees_a_target_image(losses: tuple[str, ...]) -> None:
     network, batch = make_network(), make_batch()
     unusable = replace(batch, images=torch.full_like(batch.images, float("nan")))
-    parts = make_method(network, losses).step(network, unusable, PROGRESS)
+    parts = make_method(network, losses).step(network, unusable, PROGRESS).losses
     assert all(bool(value.isfinite()) for value in parts.values())
 
 
@@ -175,18 +175,20 @@ def test_adaptation_never_sees_a_target_label(losses: tuple[str, ...]) -> None:
     network, batch = make_network(), make_batch()
     method = make_method(network, losses)
     other = replace(batch, labels=1 - batch.labels)
-    first, second = (method.step(network, given, PROGRESS) for given in (batch, other))
+    first, second = (method.step(network, given, PROGRESS).losses for given in (batch, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_run_can_have_the_target_s_maps() -> None:
     network, batch = make_network(), make_batch()
-    parts = make_method(network, ("source", "attention")).step(network, batch, replace(PROGRESS, maps=True))
+    found = make_method(network, ("source", "attention")).step(network, batch, replace(PROGRESS, maps=True)).maps
     plain = MethodConfig.members["grad_cam"].model_validate({"name": "grad_cam"}).build()
-    expected = plain.step(network, batch, replace(PROGRESS, maps=True))
-    for name in ("maps", "logits"):
-        torch.testing.assert_close(parts[name], expected[name])
-        assert not parts[name].requires_grad
+    expected = plain.step(network, batch, replace(PROGRESS, maps=True)).maps
+    assert found is not None
+    assert expected is not None
+    torch.testing.assert_close(found.maps, expected.maps)
+    torch.testing.assert_close(found.logits, expected.logits)
+    assert [found.maps.requires_grad, found.logits.requires_grad] == [False, False]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from attn.data.sample import Batch
-from attn.methods import MethodConfig, Parts, Progress, Supervision
+from attn.methods import MethodConfig, Progress, Supervision
 from attn.models import ModelConfig, Network
 
 WARM, LATER = Progress(0, 0, 0.0), Progress(1, 10, 0.5)
@@ -45,8 +45,8 @@ class Counted:
         return self.network(images, **options)
 
 
-def _step(counted: Counted, batch: Batch, progress: Progress, **settings: Any) -> Parts:
-    return _gain(**settings).step(counted, batch, progress)
+def _step(counted: Counted, batch: Batch, progress: Progress, **settings: Any) -> dict[str, torch.Tensor]:
+    return _gain(**settings).step(counted, batch, progress).losses
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_a_step_computes_what_it_needs_and_no_more(
     settings: dict[str, Any], progress: Progress, passes: list[int], names: list[str]
 ) -> None:
     counted = Counted(_network())
-    parts = _step(counted, _batch([[1, 0, 1], [0, 1, 0]], supervised=2), progress, **settings)
+    losses = _step(counted, _batch([[1, 0, 1], [0, 1, 0]], supervised=2), progress, **settings)
     assert counted.passes == passes
-    assert parts.keys() == {"loss", "classification"} | set(names)
+    assert losses.keys() == {"loss", "classification"} | set(names)
 
 
 def test_masked_images_leave_the_running_statistics_alone() -> None:
@@ -87,7 +87,7 @@ def test_fixed_parameters_learn_of_mining_through_the_map_alone() -> None:
     for kind in ("plain", "fixed", "all"):
         network = _network()
         settings = {"alpha": 0.0} if kind == "plain" else {"mining_parameters": kind}
-        _gain(**settings).step(network, batch, LATER)["loss"].backward()
+        _gain(**settings).step(network, batch, LATER).losses["loss"].backward()
         gradients[kind] = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     head = "head.classifier.weight"
     assert torch.equal(gradients["fixed"][head], gradients["plain"][head])
@@ -101,19 +101,19 @@ def test_fixed_parameters_learn_of_mining_through_the_map_alone() -> None:
 def test_images_without_a_class_or_supervision_are_no_trouble(labels: list[list[int]], parameters: str) -> None:
     network = _network()
     method = _gain(extra_supervision="masks", mining_parameters=parameters)
-    parts = method.step(network, _batch(labels), LATER)
-    parts["loss"].backward()
-    assert parts["extra"] == 0
-    assert (parts["mining"] == 0) == (not any(map(any, labels)))
+    losses = method.step(network, _batch(labels), LATER).losses
+    losses["loss"].backward()
+    assert losses["extra"] == 0
+    assert (losses["mining"] == 0) == (not any(map(any, labels)))
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
 
 
 def test_a_network_whose_maps_are_all_zero_gives_no_nan() -> None:
     network = _network()
     network.head.classifier.weight.data.fill_(-1)
-    parts = _gain(extra_supervision="masks").step(network, _batch([[1, 0, 1], [0, 1, 0]], supervised=3), LATER)
-    parts["loss"].backward()
-    assert bool(parts["loss"].isfinite())
+    losses = _gain(extra_supervision="masks").step(network, _batch([[1, 0, 1], [0, 1, 0]], supervised=3), LATER).losses
+    losses["loss"].backward()
+    assert bool(losses["loss"].isfinite())
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
 
 
@@ -137,9 +137,9 @@ def test_in_bfloat16_every_part_is_finite(kind: str, score: str) -> None:
     network = _network(head="conv")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         method = _gain(map_kind=kind, mining_score=score, extra_supervision="masks")
-        parts = method.step(network, _batch([[1, 0, 1], [0, 1, 0]], supervised=3), LATER)
-    parts["loss"].backward()
-    assert all(bool(value.isfinite()) for value in parts.values())
+        losses = method.step(network, _batch([[1, 0, 1], [0, 1, 0]], supervised=3), LATER).losses
+    losses["loss"].backward()
+    assert all(bool(value.isfinite()) for value in losses.values())
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
 
 

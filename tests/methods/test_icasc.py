@@ -40,7 +40,7 @@ LABELS = [[1, 0, 0, 1, 0], [0, 1, 0, 0, 0]]
 def test_the_step_differentiates_twice_above_the_layer_only(name: str) -> None:
     """The graph of the loss: each convolution of the last stage twice, for target and confusing class, no other one."""
     network = _network(name)
-    loss = _method().step(network, _batch(LABELS), PROGRESS)["loss"]
+    loss = _method().step(network, _batch(LABELS), PROGRESS).losses["loss"]
     weights = {id(parameter): key for key, parameter in network.named_parameters()}
     twice = [node for node in graph(loss) if type(node).__name__ == "ConvolutionBackwardBackward0"]
     stages = list(network.backbone.stages().values())
@@ -50,7 +50,7 @@ def test_the_step_differentiates_twice_above_the_layer_only(name: str) -> None:
 
 
 def test_detached_weights_leave_no_second_order() -> None:
-    loss = _method(weight_gradient=False).step(_network(), _batch(LABELS), PROGRESS)["loss"]
+    loss = _method(weight_gradient=False).step(_network(), _batch(LABELS), PROGRESS).losses["loss"]
     assert not [node for node in graph(loss) if type(node).__name__.endswith("BackwardBackward0")]
 
 
@@ -59,7 +59,7 @@ def test_images_without_a_pair_add_nothing() -> None:
     network, whole = _network(batch_norm="frozen"), _batch([*LABELS, [0] * 5, [1] * 5])
     pair = replace(whole, images=whole.images[:2], labels=whole.labels[:2])
     rest = replace(whole, images=whole.images[2:], labels=whole.labels[2:])
-    four, two, none = (_method().step(network, batch, PROGRESS) for batch in (whole, pair, rest))
+    four, two, none = (_method().step(network, batch, PROGRESS).losses for batch in (whole, pair, rest))
     for name in ("iou_last", "iou_inner", "consistency"):
         assert four[name].item() == pytest.approx(two[name].item() / 2, rel=1e-5)
         assert none[name].item() == 0
@@ -70,11 +70,11 @@ def test_images_without_a_pair_add_nothing() -> None:
 def test_warm_up_is_classification_alone() -> None:
     network, batch = _network(), _batch(LABELS)
     plain = MethodConfig.members["grad_cam"].model_validate({"name": "grad_cam"}).build()
-    expected = plain.step(network, batch, PROGRESS)["loss"].item()
-    parts = _method(warmup_epochs=1).step(network, batch, PROGRESS)
-    assert parts.keys() == {"loss", "classification"}
-    assert parts["loss"].item() == expected
-    after = _method(warmup_epochs=1).step(network, batch, replace(PROGRESS, epoch=1))
+    expected = plain.step(network, batch, PROGRESS).losses["loss"].item()
+    losses = _method(warmup_epochs=1).step(network, batch, PROGRESS).losses
+    assert losses.keys() == {"loss", "classification"}
+    assert losses["loss"].item() == expected
+    after = _method(warmup_epochs=1).step(network, batch, replace(PROGRESS, epoch=1)).losses
     assert {"iou_last", "iou_inner", "consistency"} <= after.keys()
 
 
@@ -82,7 +82,7 @@ def test_only_what_has_a_weight_is_computed() -> None:
     method = _method(iou_inner=0, consistency=0)
     assert method.layers == ()
     network = ModelConfig(name="tiny", weights=None).build(5)
-    assert method.step(network, _batch(LABELS), PROGRESS).keys() == {"loss", "classification", "iou_last"}
+    assert method.step(network, _batch(LABELS), PROGRESS).losses.keys() == {"loss", "classification", "iou_last"}
     with pytest.raises(ValidationError, match="set one above 0, or method.name=grad_cam"):
         _method(iou_inner=0, iou_last=0, consistency=0)
 
@@ -92,11 +92,11 @@ def test_training_moves_the_maps_apart() -> None:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
     series = []
     for _ in range(20):
-        parts = method.step(network, batch, PROGRESS)
+        losses = method.step(network, batch, PROGRESS).losses
         optimizer.zero_grad()
-        parts["loss"].backward()
+        losses["loss"].backward()
         optimizer.step()
-        series.append(sum(parts[name].item() for name in ("iou_last", "iou_inner", "consistency")))
+        series.append(sum(losses[name].item() for name in ("iou_last", "iou_inner", "consistency")))
     assert series[-1] < 0.7 * series[0]
 
 
@@ -104,9 +104,9 @@ def test_training_moves_the_maps_apart() -> None:
 def test_half_precision_stays_finite(kind: str) -> None:
     network = _network("resnet18")
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        parts = _method(map_kind=kind).step(network, _batch(LABELS), PROGRESS)
-    parts["loss"].backward()
-    assert all(bool(value.isfinite()) for value in parts.values())
+        losses = _method(map_kind=kind).step(network, _batch(LABELS), PROGRESS).losses
+    losses["loss"].backward()
+    assert all(bool(value.isfinite()) for value in losses.values())
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
 
 

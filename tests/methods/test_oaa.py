@@ -37,7 +37,9 @@ def test_loss_and_maps_are_those_of_equations_1_and_2() -> None:
     images = torch.randn(3, 3, 16, 20, dtype=torch.float64)
     batch = Batch((0, 1, 2), (), images, labels, (), none, images.new_zeros((0, 16, 20)))
     method = MethodConfig.members["oaa"].model_validate({"name": "oaa"}).build()
-    parts = method.step(network, batch, Progress(0, 0, 0.0, maps=True))
+    output = method.step(network, batch, Progress(0, 0, 0.0, maps=True))
+    found = output.maps
+    assert found is not None
 
     features = network(images).features["last"].detach().numpy()
     weight, bias = (network.head.classifier.get_parameter(name).detach().numpy() for name in ("weight", "bias"))
@@ -45,11 +47,14 @@ def test_loss_and_maps_are_those_of_equations_1_and_2() -> None:
     probabilities = 1 / (1 + np.exp(-class_maps.mean(axis=(2, 3))))  # eq. 1
     target = labels.numpy()
     expected = -(target * np.log(probabilities) + (1 - target) * np.log(1 - probabilities)).mean()
-    assert parts["loss"].item() == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(parts["logits"].sigmoid().numpy(), probabilities, rtol=1e-12)
+    assert output.losses["loss"].item() == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(found.logits.sigmoid().numpy(), probabilities, rtol=1e-12)
     present = [(0, 0), (0, 2), (2, 1)]
     np.testing.assert_allclose(
-        parts["maps"].numpy(), np.stack([np.maximum(class_maps[pair], 0) for pair in present]), rtol=1e-10, atol=1e-14
+        found.maps.numpy(),
+        np.stack([np.maximum(class_maps[pair], 0) for pair in present]),
+        rtol=1e-10,
+        atol=1e-14,
     )
 
 

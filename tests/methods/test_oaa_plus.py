@@ -47,13 +47,13 @@ def _batch() -> Batch:
 def test_the_loss_is_that_of_the_class_maps(kind: str, absent: Any) -> None:
     batch, network = _batch(), _network()
     assert batch.soft_labels is not None
-    parts = _method(integral_loss=kind, absent_classes=absent).build().step(network, batch, NOW)
+    losses = _method(integral_loss=kind, absent_classes=absent).build().step(network, batch, NOW).losses
     class_maps = network(batch.images).class_maps
     assert class_maps is not None
-    assert parts.keys() == {"loss", "integral"}
+    assert losses.keys() == {"loss", "integral"}
     expected = LOSSES[kind](class_maps, batch.soft_labels, batch.labels, absent=absent)
-    torch.testing.assert_close(parts["loss"], expected)
-    assert parts["integral"].item() == parts["loss"].item()
+    torch.testing.assert_close(losses["loss"], expected)
+    assert losses["integral"].item() == losses["loss"].item()
 
 
 def test_the_hybrid_loss_fills_what_the_plain_one_leaves_low() -> None:
@@ -83,17 +83,18 @@ def test_maps_are_handed_out_as_they_are_looked_at(kind: MapKind) -> None:
     batch, network = _batch(), _network()
     method = _method(map_kind=kind).build()
     assert method.map_kind == kind
-    parts = method.step(network, batch, replace(NOW, maps=True))
+    found = method.step(network, batch, replace(NOW, maps=True)).maps
+    assert found is not None
     expected = attention(network(batch.images), pairs_of(batch.labels), kind=kind)
-    torch.testing.assert_close(parts["maps"], expected.detach())
+    torch.testing.assert_close(found.maps, expected.detach())
 
 
 def test_half_precision_costs_the_loss_nothing() -> None:
     batch, network = _batch(), _network()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = _method().build().step(network, batch, NOW)["loss"]
+        loss = _method().build().step(network, batch, NOW).losses["loss"]
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(_method().build().step(network, batch, NOW)["loss"].item(), rel=0.02)
+    assert loss.item() == pytest.approx(_method().build().step(network, batch, NOW).losses["loss"].item(), rel=0.02)
 
 
 def test_a_network_without_class_maps_is_refused() -> None:

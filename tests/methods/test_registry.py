@@ -89,10 +89,10 @@ def _batch(network: Network, method_name: str, *, exclusive: bool = False) -> Ba
     regions = (torch.rand(len(pairs), size, size) > 0.5).float()
     batch = Batch((0, 1), (), torch.randn(2, 3, size, size), labels, (), pairs, regions, exclusive=exclusive)
     batch = replace(batch, soft_labels=torch.rand(2, CLASSES, *map_size))
-    if _config(method_name).companion is None:
+    if _config(method_name).source_stream is None:
         return batch
-    companion = replace(batch, images=torch.randn(2, 3, size, size), labels=torch.eye(CLASSES)[:2])
-    return replace(batch, companion=replace(companion, saliency=torch.rand(2, size, size)))
+    source = replace(batch, images=torch.randn(2, 3, size, size), labels=torch.eye(CLASSES)[:2])
+    return replace(batch, source_batch=replace(source, saliency=torch.rand(2, size, size)))
 
 
 def _hooks(network: Network) -> int:
@@ -109,14 +109,14 @@ def test_every_method_trains_every_network(method_name: str, name: str, head: st
     modes = [module.training for module in network.modules()]
     images = batch.images.clone()
 
-    parts = method.step(network, batch, PROGRESS)
-    parts["loss"].backward()
+    losses = method.step(network, batch, PROGRESS).losses
+    losses["loss"].backward()
 
-    assert parts["loss"].requires_grad
-    assert parts.keys() == {"loss", *_config(method_name).terms(PROGRESS.epoch)}
-    with_graph = {"loss"} | ({auxiliary.part} if auxiliary else set())
-    assert {key for key, value in parts.items() if value.requires_grad} == with_graph
-    assert all(value.ndim == 0 and bool(value.isfinite()) for value in parts.values())
+    assert losses["loss"].requires_grad
+    assert losses.keys() == {"loss", *_config(method_name).terms(PROGRESS.epoch)}
+    with_graph = {"loss"} | ({auxiliary.loss} if auxiliary else set())
+    assert {key for key, value in losses.items() if value.requires_grad} == with_graph
+    assert all(value.ndim == 0 and bool(value.isfinite()) for value in losses.values())
     gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
     assert [key for key, gradient in gradients.items() if gradient is None] == []
     assert [key for key, gradient in gradients.items() if gradient is not None and not gradient.isfinite().all()] == []
@@ -125,7 +125,7 @@ def test_every_method_trains_every_network(method_name: str, name: str, head: st
     if auxiliary is not None:
         assert all(parameter.grad is None for parameter in auxiliary.module.parameters())
         network.zero_grad(set_to_none=True)
-        parts[auxiliary.part].backward()
+        losses[auxiliary.loss].backward()
         assert all(parameter.grad is None for parameter in network.parameters())
         found = [parameter.grad for parameter in auxiliary.module.parameters()]
         assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in found)
@@ -135,9 +135,9 @@ def test_every_method_trains_every_network(method_name: str, name: str, head: st
 
     network.load_state_dict(start)
     network.zero_grad(set_to_none=True)
-    again = method.step(network, batch, PROGRESS)
+    again = method.step(network, batch, PROGRESS).losses
     again["loss"].backward()
-    assert {key: value.item() for key, value in again.items()} == {key: value.item() for key, value in parts.items()}
+    assert {key: value.item() for key, value in again.items()} == {key: value.item() for key, value in losses.items()}
     assert all(torch.equal(p.grad, gradients[key]) for key, p in network.named_parameters() if p.grad is not None)
 
 
@@ -155,18 +155,21 @@ def test_every_method_hands_out_its_maps_when_asked(method_name: str, epoch: int
     """Raw maps of the present classes, by the method's own kind and layer; asking changes no loss."""
     method = _method(method_name)
     # Where a second stream goes through the network too, its statistics would be those of both.
-    network = _network("tiny", head, method.layers, "frozen" if _config(method_name).companion else "train")
+    network = _network("tiny", head, method.layers, "frozen" if _config(method_name).source_stream else "train")
     _auxiliary(method, network)
     batch = _batch(network, method_name)
     start = {key: value.clone() for key, value in network.state_dict().items()}
-    plain = method.step(network, batch, replace(PROGRESS, epoch=epoch))
+    without = method.step(network, batch, replace(PROGRESS, epoch=epoch))
+    assert without.maps is None
+    plain = without.losses
     assert plain.keys() == {"loss", *_config(method_name).terms(epoch)}
     network.load_state_dict(start)
-    parts = method.step(network, batch, replace(PROGRESS, epoch=epoch, maps=True))
-    maps, logits = parts.pop("maps"), parts.pop("logits")
-    assert {key: value.item() for key, value in parts.items()} == {key: value.item() for key, value in plain.items()}
+    found = method.step(network, batch, replace(PROGRESS, epoch=epoch, maps=True))
+    assert found.maps is not None
+    maps, logits, losses = found.maps.maps, found.maps.logits, found.losses
+    assert {key: value.item() for key, value in losses.items()} == {key: value.item() for key, value in plain.items()}
     assert [maps.requires_grad, logits.requires_grad] == [False, False]
-    parts["loss"].backward()  # the graph is still whole
+    losses["loss"].backward()  # the graph is still whole
     network.load_state_dict(start)
     output = network(batch.images)
     expected = attention(output, pairs_of(batch.labels), kind=method.map_kind, layer=method.layer)
@@ -194,7 +197,7 @@ def test_idle_fields_change_nothing_before_the_warm_up_ends(name: str) -> None:
 
     def trained(method: MethodConfig, epoch: int) -> list[torch.Tensor]:
         network.zero_grad()
-        method.build().step(network, batch, replace(PROGRESS, epoch=epoch))["loss"].backward()
+        method.build().step(network, batch, replace(PROGRESS, epoch=epoch)).losses["loss"].backward()
         return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
 
     idle = config.idle_fields(0)

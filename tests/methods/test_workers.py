@@ -60,10 +60,10 @@ def _gradients(model: Any, network: Network, batch: Batch, settings: dict[str, A
     network.zero_grad(set_to_none=True)
     settings = {"name": "gain"} | settings
     method = MethodConfig.members[settings["name"]].model_validate(settings).build()
-    parts = method.step(model, batch, PROGRESS)
-    parts["loss"].backward()
+    losses = method.step(model, batch, PROGRESS).losses
+    losses["loss"].backward()
     gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-    return gradients | {f"parts {name}": value.detach() for name, value in parts.items()}
+    return gradients | {f"losses {name}": value.detach() for name, value in losses.items()}
 
 
 def _worker(rank: int, folder: str) -> None:
@@ -76,7 +76,7 @@ def _worker(rank: int, folder: str) -> None:
         for settings in CASES:
             gradients = _gradients(model, network, _half(_batch(supervised), rank), settings)
             for name in gradients:
-                if name.startswith("parts"):
+                if name.startswith("losses"):
                     dist.all_reduce(gradients[name])
                     gradients[name] /= 2
             found.append(gradients)

@@ -21,7 +21,7 @@ from attn.runs.recipes import load_config
 from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.networks import SegmentationModelConfig
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 from attn.training.train_config import TrainConfig
 
 BOAT, PLANE, SHEEP, COW = "boat", "plane", "sheep", "cow"
@@ -118,7 +118,7 @@ def test_score_layers_of_segmentation_networks(options: dict[str, Any], tmp_path
         model=model,
         classes=OLD,
         input=InputConfig(size=32),
-        inference=InferenceConfig(),
+        inference=SegmentInferenceConfig(),
         config_yaml="",
         info={},
     )

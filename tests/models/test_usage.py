@@ -26,7 +26,7 @@ from attn.prediction.export import export_model
 from attn.registry.card import model_card
 from attn.segmentation.bundle import load_segmenter, save_segmenter
 from attn.segmentation.networks import SegmentationModelConfig
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch.export
 BOUND = 2e-3
@@ -240,7 +240,7 @@ def test_every_way_to_resize(
 
 @pytest.mark.parametrize("size", ["input", "image", 60])
 def test_segmentation(segmenter: Exported, pictures: list[Path], tmp_path: Path, size: Any) -> None:
-    inference = InferenceConfig(size=size, scales=(1.0, 0.75), flip=True)
+    inference = SegmentInferenceConfig(size=size, scales=(1.0, 0.75), flip=True)
     folder = _segmenter(tmp_path / "model", segmenter.state, inference)
     about = json.loads((folder / "model.json").read_text())
     session, predict = _session(segmenter.file), open_predictor(folder, PredictionConfig(crf=False))
@@ -259,7 +259,7 @@ def test_segmentation(segmenter: Exported, pictures: list[Path], tmp_path: Path,
     assert "scales [1.0, 0.75], the mirrored input" in card
 
 
-def _segmenter(folder: Path, state: dict[str, torch.Tensor], inference: InferenceConfig) -> Path:
+def _segmenter(folder: Path, state: dict[str, torch.Tensor], inference: SegmentInferenceConfig) -> Path:
     about: dict[str, Any] = {"config_yaml": "", "info": {}, "input": InputConfig(size=41, resize="scaled_crop")}
     save_segmenter(folder, state, model=_SEGMENTER, classes=CLASSES, inference=inference, **about)
     return folder
@@ -273,7 +273,7 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("segmenter")
     state = _sharpened(_SEGMENTER.build(CLASSES).state_dict(), 30)
-    opened = load_segmenter(_segmenter(folder / "model", state, InferenceConfig()))
+    opened = load_segmenter(_segmenter(folder / "model", state, SegmentInferenceConfig()))
     export_model(opened, folder / "m.onnx", "onnx")
     session = _session(str(folder / "m.onnx"))
     about = json.loads(session.get_modelmeta().custom_metadata_map["attn"])

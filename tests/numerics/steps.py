@@ -17,13 +17,13 @@ from attn.models import Network
 def assert_step_agrees(
     network: Network, batch: Batch, config: dict[str, Any], expected: dict[str, Tensor], progress: Progress
 ) -> None:
-    """The parts of the loss, and the loss's gradient by every parameter, are those of the reference."""
+    """The losses, and the gradient of `loss` by every parameter, are those of the reference."""
     expected["loss"].backward()
     gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
 
     network.zero_grad(set_to_none=True)
     method = MethodConfig.members[config["name"]].model_validate(config).build()
-    parts = method.step(network, batch, progress)
+    parts = method.step(network, batch, progress).losses
     parts["loss"].backward()
     assert parts.keys() == expected.keys()
     for name, value in expected.items():

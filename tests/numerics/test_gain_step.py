@@ -111,5 +111,6 @@ def test_an_image_without_supervision_adds_nothing_to_it() -> None:
     )
     some = replace(batch, region_pairs=batch.region_pairs[:1], regions=batch.regions[:1])
     assert torch.equal(
-        method.step(make_network(), alone, PROGRESS)["extra"], method.step(make_network(), some, PROGRESS)["extra"]
+        method.step(make_network(), alone, PROGRESS).losses["extra"],
+        method.step(make_network(), some, PROGRESS).losses["extra"],
     )

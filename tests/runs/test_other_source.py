@@ -16,7 +16,7 @@ from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.runs.recipes import list_recipes, load_any_config
 from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import read_sweep, trial_config
-from attn.segmentation.config import PredictConfig
+from attn.segmentation.config import SegmentPredictConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.open_model import SCORED_SPLIT, scored_data
@@ -108,8 +108,8 @@ def test_a_file_over_a_recipe() -> None:
     assert config.train.data == config.segment.data == FolderConfig(root="/x")
 
 
-@pytest.mark.parametrize("kind", [EvaluateConfig, PredictConfig])
-def test_what_is_scored_is_a_validation_split(kind: type[EvaluateConfig | PredictConfig]) -> None:
+@pytest.mark.parametrize("kind", [EvaluateConfig, SegmentPredictConfig])
+def test_what_is_scored_is_a_validation_split(kind: type[EvaluateConfig | SegmentPredictConfig]) -> None:
     text = dump_values(
         {"data": scored_data({"data": {"source": "scenes", "count": 3}, "validation": {"split": "test"}})}
     )

@@ -49,7 +49,7 @@ def network(batch: Batch) -> SegmentationNetwork:
 
 def _step(network: SegmentationNetwork, batch: Batch, **method: Any) -> dict[str, torch.Tensor]:
     config = SegmentationMethodConfig.members[method["name"]].model_validate(method)
-    parts = config.build(Refinement(INPUT, LocalCrfPool(0))).step(network, batch, PROGRESS)
+    parts = config.build(Refinement(INPUT, LocalCrfPool(0))).step(network, batch, PROGRESS).losses
     assert parts.keys() == {"loss", *config.terms()}
     return parts
 

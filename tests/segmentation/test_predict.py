@@ -15,7 +15,7 @@ from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.segmentation import crf_pool
 from attn.segmentation.crf_pool import LocalCrfPool
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationOutput
-from attn.segmentation.predict import InferenceConfig, predict, probabilities
+from attn.segmentation.predict import SegmentInferenceConfig, predict, probabilities
 
 INPUT = InputConfig(size=33)
 
@@ -51,28 +51,28 @@ def _example(image: np.ndarray, labels: tuple[int, ...] = (0, 1)) -> Example:
 @pytest.mark.parametrize(
     ("config", "sizes"),
     [
-        (InferenceConfig(), [(1, 3, 33, 33)]),
-        (InferenceConfig(scales=(0.75, 1.0, 1.25)), [(1, 3, 25, 25), (1, 3, 33, 33), (1, 3, 41, 41)]),
-        (InferenceConfig(flip=True), [(2, 3, 33, 33)]),
-        (InferenceConfig(size="image"), [(1, 3, 41, 57)]),
-        (InferenceConfig(size=90), [(1, 3, 57, 89)]),
-        (InferenceConfig(size="image", scales=(0.01,)), [(1, 3, 9, 9)]),
+        (SegmentInferenceConfig(), [(1, 3, 33, 33)]),
+        (SegmentInferenceConfig(scales=(0.75, 1.0, 1.25)), [(1, 3, 25, 25), (1, 3, 33, 33), (1, 3, 41, 41)]),
+        (SegmentInferenceConfig(flip=True), [(2, 3, 33, 33)]),
+        (SegmentInferenceConfig(size="image"), [(1, 3, 41, 57)]),
+        (SegmentInferenceConfig(size=90), [(1, 3, 57, 89)]),
+        (SegmentInferenceConfig(size="image", scales=(0.01,)), [(1, 3, 9, 9)]),
     ],
 )
-def test_inputs_keep_what_is_beyond_whole_strides(config: InferenceConfig, sizes: list[tuple[int, ...]]) -> None:
+def test_inputs_keep_what_is_beyond_whole_strides(config: SegmentInferenceConfig, sizes: list[tuple[int, ...]]) -> None:
     network = Seen()
     probs = probabilities(network, _image(), INPUT, config)
     assert network.sizes == sizes
     assert probs.shape == (3, 40, 60)
     torch.testing.assert_close(probs.sum(0), torch.ones(40, 60))
     network.sizes.clear()
-    probabilities(network, _image(), InputConfig(size=64), InferenceConfig(scales=(0.8,)))
+    probabilities(network, _image(), InputConfig(size=64), SegmentInferenceConfig(scales=(0.8,)))
     assert network.sizes == [(1, 3, 48, 48)]
 
 
-@pytest.mark.parametrize("config", [InferenceConfig(), InferenceConfig(size="image")])
+@pytest.mark.parametrize("config", [SegmentInferenceConfig(), SegmentInferenceConfig(size="image")])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_probabilities_lie_where_the_network_saw_them(config: InferenceConfig, axis: int) -> None:
+def test_probabilities_lie_where_the_network_saw_them(config: SegmentInferenceConfig, axis: int) -> None:
     """Scores that are the colour of each eighth pixel of the input give the colours of the image's pixels back."""
     image = np.repeat(np.indices((120, 120), np.uint8)[axis][..., None] + np.uint8(20), 3, axis=2)
     probs = probabilities(Seen(), image, INPUT, config)
@@ -84,25 +84,25 @@ def test_probabilities_lie_where_the_network_saw_them(config: InferenceConfig, a
 
 def test_probabilities_are_means_over_the_views() -> None:
     network, image = Seen(), _image()
-    single = [probabilities(network, image, INPUT, InferenceConfig(scales=(scale,))) for scale in (0.75, 1.25)]
-    both = probabilities(network, image, INPUT, InferenceConfig(scales=(0.75, 1.25)))
+    single = [probabilities(network, image, INPUT, SegmentInferenceConfig(scales=(scale,))) for scale in (0.75, 1.25)]
+    both = probabilities(network, image, INPUT, SegmentInferenceConfig(scales=(0.75, 1.25)))
     torch.testing.assert_close(both, (single[0] + single[1]) / 2)
-    plain = probabilities(network, image, INPUT, InferenceConfig())
-    mirrored = probabilities(network, np.ascontiguousarray(image[:, ::-1]), INPUT, InferenceConfig()).flip(-1)
-    flipped = probabilities(network, image, INPUT, InferenceConfig(flip=True))
+    plain = probabilities(network, image, INPUT, SegmentInferenceConfig())
+    mirrored = probabilities(network, np.ascontiguousarray(image[:, ::-1]), INPUT, SegmentInferenceConfig()).flip(-1)
+    flipped = probabilities(network, image, INPUT, SegmentInferenceConfig(flip=True))
     torch.testing.assert_close(flipped, (plain + mirrored) / 2, atol=1e-5, rtol=1e-4)
 
 
 def test_crf_and_restriction() -> None:
     network, image = Seen(), _image()
-    probs = probabilities(network, image, INPUT, InferenceConfig()).numpy()
-    (found,) = predict(network, [_example(image)], INPUT, InferenceConfig())
+    probs = probabilities(network, image, INPUT, SegmentInferenceConfig()).numpy()
+    (found,) = predict(network, [_example(image)], INPUT, SegmentInferenceConfig())
     np.testing.assert_array_equal(found.plain, probs.argmax(0))
     np.testing.assert_array_equal(found.refined, dense_crf(image, probs, SEC_CRF).argmax(0))
-    (without,) = predict(network, [_example(image)], INPUT, InferenceConfig(crf=None))
+    (without,) = predict(network, [_example(image)], INPUT, SegmentInferenceConfig(crf=None))
     assert without.refined is without.plain
     assert set(np.unique(probs.argmax(0))) == {1, 2}
-    (restricted,) = predict(network, [_example(image, (1,))], INPUT, InferenceConfig(crf=None), restrict=True)
+    (restricted,) = predict(network, [_example(image, (1,))], INPUT, SegmentInferenceConfig(crf=None), restrict=True)
     assert set(np.unique(restricted.plain)) == {0, 2}
     assert network.training
 
@@ -117,8 +117,8 @@ def test_images_keep_their_order_on_many_processes(in_memory: bool, monkeypatch:
     for image in images:  # the largest goes by shared memory as well
         image.setflags(write=False)
     with LocalCrfPool(2) as pool:
-        many = list(predict(network, map(_example, images), INPUT, InferenceConfig(), pool=pool))
-    alone = list(predict(network, map(_example, images), INPUT, InferenceConfig()))
+        many = list(predict(network, map(_example, images), INPUT, SegmentInferenceConfig(), pool=pool))
+    alone = list(predict(network, map(_example, images), INPUT, SegmentInferenceConfig()))
     for ours, theirs, image in zip(many, alone, images, strict=True):
         assert ours.example.image is image
         np.testing.assert_array_equal(ours.refined, theirs.refined)

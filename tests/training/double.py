@@ -39,4 +39,4 @@ class DoubleTrainer(Trainer):
 def _double(batch: Batch) -> Batch:
     values = {field.name: getattr(batch, field.name) for field in fields(batch)}
     doubled = {k: v.double() for k, v in values.items() if isinstance(v, Tensor) and v.is_floating_point()}
-    return replace(batch, **doubled, companion=None if batch.companion is None else _double(batch.companion))
+    return replace(batch, **doubled, source_batch=None if batch.source_batch is None else _double(batch.source_batch))

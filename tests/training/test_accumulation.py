@@ -17,6 +17,7 @@ from attn import store as map_store
 from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.maps import pairs_of
+from attn.methods.base import StepMaps
 from attn.runs.recipes import load_config
 from attn.store import CoverageError, MapStore
 from attn.store.format.algebra import FALLBACK
@@ -93,7 +94,7 @@ def make_store(place: Path, records: list[Record], grid: tuple[int, int] = (7, 6
 def accumulate(accumulator: Accumulator, steps: list[Step], epoch: int) -> None:
     for step in steps:
         if accumulator.wants(epoch):
-            accumulator.add(step.batch, step.maps, step.logits, epoch)
+            accumulator.add(step.batch, StepMaps(step.maps, step.logits), epoch)
 
 
 def run_all(store: MapStore, epochs: list[list[Step]], settings: dict[str, Any]) -> list[dict[str, float]]:
@@ -335,7 +336,7 @@ def test_images_that_cannot_be_read_are_no_loss(tmp_path: Path) -> None:
     accumulator = Accumulator(StoreConfig(accumulate=True, start_epoch=0), store, "run", ALONE, 1)
     accumulator.begin(None)
     skipping = Batch(**{**vars(step.batch), "skipped": (broken.image_id,)})
-    accumulator.add(skipping, step.maps, step.logits, 0)
+    accumulator.add(skipping, StepMaps(step.maps, step.logits), 0)
     metrics = accumulator.finish_epoch(0)
     labels = sum(len(record.labels) for record in others)
     assert metrics["store/accepted"] + metrics["store/dropped"] == labels
@@ -348,7 +349,7 @@ def test_maps_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     accumulator = Accumulator(StoreConfig(accumulate=True), make_store(tmp_path, records), "run", ALONE, 2)
     accumulator.begin(None)
     with pytest.raises(map_store.MapError, match="NaN"):
-        accumulator.add(step.batch, step.maps, step.logits, 1)
+        accumulator.add(step.batch, StepMaps(step.maps, step.logits), 1)
 
 
 def test_nothing_is_committed_before_the_first_accumulated_epoch(tmp_path: Path) -> None:

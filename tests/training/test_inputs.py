@@ -20,7 +20,7 @@ from attn.runs.recipes import list_recipes, load_any_config, load_config
 from attn.runs.sweep.load import load_sweep
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
-from attn.segmentation.predict import InferenceConfig, probabilities
+from attn.segmentation.predict import SegmentInferenceConfig, probabilities
 from attn.training.inputs import check_input, check_inputs
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -141,7 +141,7 @@ def test_small_images_grow_to_what_a_segmentation_network_takes() -> None:
     assert _works(network, network.least_side, training=False)
     assert not _works(network, network.least_side - 1, training=False)
     image = torch.randint(0, 256, (5, 9, 3), dtype=torch.uint8).numpy()
-    for inference in (InferenceConfig(size="image"), InferenceConfig(size="input", scales=(0.01, 1.0))):
+    for inference in (SegmentInferenceConfig(size="image"), SegmentInferenceConfig(size="input", scales=(0.01, 1.0))):
         found = probabilities(network, image, InputConfig(size=65), inference)
         assert found.shape == (3, 5, 9)
         torch.testing.assert_close(found.sum(0), torch.ones(5, 9))

@@ -17,7 +17,7 @@ def test_what_is_searched_for_would_be_found(s3_server: str, tmp_path: Path) -> 
     (tmp_path / "log").write_bytes(b"\xff key=made-up \x00")
     places = list(under(tmp_path))
     assert leaks({"a key": "made-up", "another": "not there"}, places) == [f"a key stands in {tmp_path}/log"]
-    assert list(under(tmp_path, but=tmp_path)) == []
+    assert list(under(tmp_path, exclude=tmp_path)) == []
     assert list(in_bucket(s3_server)) == []
 
 

@@ -20,7 +20,7 @@ from attn.models import ModelConfig
 from attn.models.bundle import save_bundle
 from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.networks import SegmentationModelConfig
-from attn.segmentation.predict import InferenceConfig
+from attn.segmentation.predict import SegmentInferenceConfig
 
 SIZES = {"2008_000001": (40, 50), "2008_000002": (30, 20)}
 INPUT = InputConfig(size=32)
@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> Path:
     config = dump_values({"data": {"source": "voc", "root": str(root), "split": "train"}})
     torch.manual_seed(0)
     network = SegmentationModelConfig.model_validate({"name": "tiny", "weights": None, "stride": 8})
-    inference = InferenceConfig(crf=None)
+    inference = SegmentInferenceConfig(crf=None)
     save_segmenter(
         tmp_path / "segmenter", network.build(20).state_dict(),
         model=network, classes=VOC_CLASSES, input=INPUT, inference=inference, config_yaml=config, info={},

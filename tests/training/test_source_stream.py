@@ -17,11 +17,11 @@ from torch import Tensor
 from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError
-from attn.methods.base import Companion
+from attn.methods.base import SourceStream
 from attn.runs.recipes import load_config
 from attn.training.checkpoint import Position
-from attn.training.companion import CompanionStream, build_companion
 from attn.training.parts import build_parts
+from attn.training.source_stream import SourceBatches, build_source_batches
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
@@ -32,9 +32,9 @@ CLASSES = ("boat", "plane", "cow")
 SOURCE = ScenesConfig(count=7, size=32, seed=1, objects=(1, 1), single_label=True, classes=CLASSES[:2])
 
 
-def make_stream(batch_size: int = 2, *, rank: int = 0, world: int = 1, **changes: Any) -> CompanionStream:
-    wanted = Companion(SOURCE.model_copy(update=changes), saliency=True, single_label=True)
-    return build_companion(
+def make_stream(batch_size: int = 2, *, rank: int = 0, world: int = 1, **changes: Any) -> SourceBatches:
+    wanted = SourceStream(SOURCE.model_copy(update=changes), saliency=True, single_label=True)
+    return build_source_batches(
         wanted, InputConfig(size=32), CLASSES, batch_size=batch_size, rank=rank, world=world, seed=3, shuffle=True,
         workers=0,
     )  # fmt: skip
@@ -78,9 +78,9 @@ def test_what_the_method_needs_of_each_image_is_checked_before_the_run() -> None
     with pytest.raises(DataError, match=r"image 'train-\d+' has the classes \w+, \w+, where exactly one.*single_label"):
         make_stream(objects=(3, 3), single_label=False, context_bias=0.0)
     with pytest.raises(DataError, match="method.source has images of .*cow.* which data does not know"):
-        build_companion(
-            Companion(SOURCE.model_copy(update={"classes": CLASSES})), InputConfig(), CLASSES[:2], batch_size=1, rank=0,
-            world=1, seed=0, shuffle=True, workers=0,
+        build_source_batches(
+            SourceStream(SOURCE.model_copy(update={"classes": CLASSES})), InputConfig(), CLASSES[:2], batch_size=1,
+            rank=0, world=1, seed=0, shuffle=True, workers=0,
         )  # fmt: skip
     with pytest.raises(DataError, match="method.source has no images in split 'train'"):
         make_stream(count=1, seed=0, objects=(3, 3), context_bias=0.0)
@@ -238,9 +238,9 @@ def test_a_source_without_saliency_names_the_image(voc_root: Path) -> None:
 
 def test_switching_terms_off_needs_neither_stream_nor_network() -> None:
     parts = build_parts(load("method.losses=[target]"), rank=0, world=1)
-    assert (parts.companion, parts.auxiliary) == (None, None)
+    assert (parts.source_batches, parts.auxiliary) == (None, None)
     parts = build_parts(load("method.losses=[source]"), rank=0, world=1)
     assert parts.auxiliary is None
-    assert parts.companion is not None
-    assert not parts.companion.dataset.with_saliency
-    assert len(list(islice(parts.companion.batches(0, 2), 2))) == 2
+    assert parts.source_batches is not None
+    assert not parts.source_batches.dataset.with_saliency
+    assert len(list(islice(parts.source_batches.batches(0, 2), 2))) == 2

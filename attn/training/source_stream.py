@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CompanionStream", "build_companion"]
+__all__ = ["SourceBatches", "build_source_batches"]
 
 from collections.abc import Iterator
 from itertools import islice
@@ -17,7 +17,7 @@ from attn.data.source import Source
 from attn.data.transforms import InputConfig
 from attn.data.view import with_classes
 from attn.errors import DataError
-from attn.methods.base import Companion
+from attn.methods.base import SourceStream
 
 
 class _Span(Sampler[list[Key]]):
@@ -42,7 +42,7 @@ class _Span(Sampler[list[Key]]):
             epoch, batch = epoch + 1, 0
 
 
-class CompanionStream:
+class SourceBatches:
     """One worker's batches of the second stream.
 
     A global batch depends on the run's seed and its own number alone, so that neither a restart nor the number of
@@ -60,8 +60,8 @@ class CompanionStream:
         return iter(self._loader)
 
 
-def build_companion(
-    wanted: Companion,
+def build_source_batches(
+    wanted: SourceStream,
     input: InputConfig,
     classes: tuple[str, ...],
     *,
@@ -71,7 +71,7 @@ def build_companion(
     seed: int,
     shuffle: bool,
     workers: int,
-) -> CompanionStream:
+) -> SourceBatches:
     """Open the second stream under the class numbers of the first.
 
     Args:
@@ -87,10 +87,10 @@ def build_companion(
     _check(source, wanted)
     dataset = AttentionDataset(source, input, train=True, seed=seed, with_saliency=wanted.saliency)
     sampler = BatchSampler(len(source.records), batch_size, rank=rank, world=world, seed=seed, shuffle=shuffle)
-    return CompanionStream(dataset, sampler, workers=workers)
+    return SourceBatches(dataset, sampler, workers=workers)
 
 
-def _check(source: Source, wanted: Companion) -> None:
+def _check(source: Source, wanted: SourceStream) -> None:
     for record in source.records:
         if wanted.single_label and len(record.labels) != 1:
             names = ", ".join(source.classes[label] for label in record.labels) or "none"
