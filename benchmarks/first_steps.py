@@ -28,7 +28,7 @@ from attn.training.run_config import RunConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
 from jobs.runs.run_folder import RunFolder
-from jobs.training.kinds import kind_of
+from jobs.training.hooks import hooks_of
 from jobs.training.worker import accumulator_of
 
 
@@ -63,8 +63,8 @@ def main(recipe: str, overrides: list[str], steps: int) -> None:
     with tempfile.TemporaryDirectory() as root:
         config = read_config(*config_text(recipe), [*overrides, f"root={root}", "tracking.enabled=false"])
         folder = RunFolder(root, "first")
-        kind_of(config).validate(config, folder)
-        config = kind_of(config).prepare(config, folder)
+        hooks_of(config).validate(config, folder)
+        config = hooks_of(config).prepare(config, folder)
         _train(config, folder, steps)
         if isinstance(config, SegmentConfig) and config.retrain is not None:
             again = config.second_round(labels=config.labels, weights="")

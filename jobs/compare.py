@@ -84,8 +84,9 @@ def run(
     }
 
 
-def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
     """Draw again what was interrupted."""
+    folder = RunFolder.of(name, root)
     state = folder.state()
     if not isinstance(state.get("compared"), dict) or not isinstance(state.get("overrides"), list):
         raise RunError(f"run {folder.run_id!r} does not say what it compares: begin a new one")

@@ -70,8 +70,9 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
     }
 
 
-def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
     """Make again what was interrupted."""
+    folder = RunFolder.of(name, root)
     config = resolve(
         SegmentConfig, folder.read_text("config.yaml"), folder.path("config.yaml"), [f"root={folder.root}"]
     )

@@ -103,8 +103,9 @@ def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tu
     return result, looked
 
 
-def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
     """Score again what was interrupted, by the config that it began with."""
+    folder = RunFolder.of(name, root)
     return run(target_of(folder), resolved_overrides(folder), run_id=folder.run_id)
 
 

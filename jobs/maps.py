@@ -86,8 +86,9 @@ def run(model: str, overrides: list[str], *, run_id: str | None = None, address:
     }
 
 
-def resume(folder: RunFolder, address: str | None = None) -> dict[str, Any]:
+def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
     """Write again what was interrupted, by the config that it began with."""
+    folder = RunFolder.of(name, root)
     return run(target_of(folder), resolved_overrides(folder), run_id=folder.run_id, address=address)
 
 

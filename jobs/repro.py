@@ -86,13 +86,12 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
     notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
     kind = state.get("kind", "train")
     command = ["attn", kind, "config.yaml"]
-    if kind in KINDS and KINDS[kind].trains:
+    if kind in KINDS and KINDS[kind].training is not None:
         command += ["--run-id", f"{folder.run_id}-again"]
         if (config.get("tracking") or {}).get("register_as"):
             command += ["tracking.register_as=null", "tracking.alias=null"]  # a repetition is no new champion
     elif kind in ("evaluate", "maps", "masks"):
-        verb = ["segment", "predict"] if kind == "masks" else [kind]
-        command = ["attn", *verb, _scored(state), *_fields(config)]
+        command = ["attn", *(KINDS[kind].command or kind).split(), _scored(state), *_fields(config)]
     elif kind == "cues":
         command = ["attn", "segment", "cues", "config.yaml", *(["--sweep"] if state.get("sweep") else [])]
     elif kind == "compare":

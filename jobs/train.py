@@ -22,7 +22,7 @@ from jobs.ray_cluster.session import plan_resources, ray_session
 from jobs.runs.checkpoints import newest_checkpoint_name
 from jobs.runs.lifecycle import LiveRun, begin_run, check_ended, claim, continue_run, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.training.kinds import kind_of
+from jobs.training.hooks import hooks_of
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
@@ -46,11 +46,11 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     folder = RunFolder(config.root, new_run_id(config.title) if run_id is None else run_id)
     claim(folder, config.kind, again=False)
     config = config.resolved_versions()
-    kind = kind_of(config)
+    hooks = hooks_of(config)
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
     )
-    found, fingerprint = kind.validate(config, folder), config.data.build().fingerprint()
+    found, fingerprint = hooks.validate(config, folder), config.data.build().fingerprint()
     with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=found) as live:
         _train(config, live, address)
     return _result(folder, folder.state())
@@ -93,9 +93,9 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     Raises:
         RunError: As for `run`.
     """
-    kind = kind_of(config)
-    folder.update(**kind.validate(config, folder))
-    outcome = _fit(kind.prepare(config, folder), folder, may_grow=True)
+    hooks = hooks_of(config)
+    folder.update(**hooks.validate(config, folder))
+    outcome = _fit(hooks.prepare(config, folder), folder, may_grow=True)
     if "fault" in outcome:
         raise RunError(outcome["fault"])
     return export_model(config, folder, record=False)
@@ -104,7 +104,7 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
 def _train(config: RunConfig, live: LiveRun, address: str | None) -> None:
     folder, keep = live.folder, ProgressFile(live.folder.write)
     with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
-        prepared = kind_of(config).prepare(config, folder)
+        prepared = hooks_of(config).prepare(config, folder)
         outcome = _fit(prepared, folder, may_grow=address is not None)
         if "fault" not in outcome:
             printer.say("saving the model ...")
@@ -203,7 +203,7 @@ def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -
         checkpoint = newest_checkpoint(folder, scratch / "checkpoint")
         _, shared = load_shared(checkpoint)
         bundle = Path(folder.path("model")) if folder.is_local else scratch / "model"
-        kind_of(config).save(config, folder, shared, bundle)
+        hooks_of(config).save(config, folder, shared, bundle)
         folder.upload(bundle, "model")
         if not record:
             return folder.path("model")

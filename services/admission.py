@@ -28,7 +28,7 @@ from attn.runs.maps import MapsConfig
 from attn.runs.recipes import recipe_text
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
-from attn.runs.table import KINDS
+from attn.runs.table import file_kinds
 from attn.training.run_config import RunConfig
 from jobs.pipeline import LONGEST_ID as PIPELINE_ID
 from jobs.runs.open_model import model_lookup, scored_data
@@ -55,7 +55,7 @@ def admit(submission: Submission, reach: Reach) -> Any:
     try:
         faults += _roots(submission, reach)
         with held_against(reach.submitted):
-            loaded = load(submission, reach.root) if submission.kind in KINDS else _of_model(submission, reach)
+            loaded = load(submission, reach.root) if submission.kind in file_kinds() else _of_model(submission, reach)
     except ConfigError as error:
         faults += error.faults
     if submission.kind == "sweep" and loaded is not None:
@@ -86,7 +86,7 @@ def _roots(submission: Submission, reach: Reach) -> Iterator[Fault]:
     """Another root than the service's, which the service's own takes the place of."""
     said = Document()
     override(said, submission.overrides)
-    given = layered(read_document(*_text(submission)), said) if submission.kind in KINDS else said
+    given = layered(read_document(*_text(submission)), said) if submission.kind in file_kinds() else said
     if "root" not in given.values:
         return
     with contextlib.suppress(ValidationError):

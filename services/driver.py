@@ -12,7 +12,7 @@ from typing import Any
 from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
-from attn.runs.table import KINDS, job_of
+from attn.runs.table import file_kinds, job_of
 from services.redaction import cover_streams, masked
 from services.submission import Submission
 
@@ -62,7 +62,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
     limit_reading((root, *data_roots))
     reach = Reach(root, data_roots)
     folder = RunFolder(root, job.id)
-    if job.kind in KINDS and folder.exists():
+    if job.kind in file_kinds() and folder.exists():
         from jobs.resume import resume
 
         if (kind := folder.state().get("kind")) != job.kind:
@@ -76,7 +76,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
 def _begin(job: Submission, root: str) -> dict[str, Any]:
     from services.admission import load
 
-    if job.kind in KINDS:
+    if job.kind in file_kinds():
         given = load(job, root)
         return job_of(job.kind).run(*_all(given), run_id=job.id, address=job.address)
     overrides = [*job.overrides, f"root={root}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["JOB_ID", "Kind", "Submission"]
+__all__ = ["JOB_ID", "JobKind", "Submission"]
 
 import hashlib
 import re
@@ -11,23 +11,19 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from attn.runs.table import KINDS
+from attn.runs.table import file_kinds, service_kinds
 from jobs.runs.run_folder import is_run_id
-
-OF_MODELS = ("evaluate", "maps")
-"""Kinds that take a model, and change its config."""
 
 
 def _known(kind: object) -> object:
-    names = (*KINDS, *OF_MODELS)
+    names = service_kinds()
     if kind not in names:
         expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
         raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
     return kind
 
 
-Kind = Annotated[str, BeforeValidator(_known), Field(json_schema_extra={"enum": [*KINDS, *OF_MODELS]})]
-"""Those of `attn.runs.table`, which are a recipe or a config of their own, and those that take a model's config."""
+JobKind = Annotated[str, BeforeValidator(_known), Field(json_schema_extra={"enum": [*service_kinds()]})]
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
@@ -51,7 +47,7 @@ class Submission(BaseModel):
     )
 
     id: str = Field(pattern=JOB_ID)
-    kind: Kind
+    kind: JobKind
     target: str = Field(default="", max_length=200)
     config: str | None = Field(default=None, max_length=200_000)
     overrides: list[Annotated[str, Field(max_length=200_000)]] = Field(default=[], max_length=500)
@@ -63,7 +59,7 @@ class Submission(BaseModel):
     def _check(self) -> Self:
         if not is_run_id(self.id):
             raise ValueError(f"id={self.id!r} is where the record of all runs lies; choose another id")
-        configured = self.kind in KINDS
+        configured = self.kind in file_kinds()
         if self.config is not None and not configured:
             raise ValueError(f"kind={self.kind} takes a target and overrides, no config")
         if self.config is None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*(/\d+)?", self.target):

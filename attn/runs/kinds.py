@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attn.config.document import Document, read_document
 from attn.config.resolve import resolve
 from attn.errors import ConfigError, Fault
-from attn.runs.table import KINDS
+from attn.runs.table import KINDS, file_kinds
 
 if TYPE_CHECKING:
     from attn.training.run_config import RunConfig
@@ -27,9 +27,9 @@ def kind_in(document: Document) -> str:
         ConfigError: There is no such kind.
     """
     kind = document.values.get("kind", "train")
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(kind, str) or kind not in file_kinds():
         location = document.location(("kind",))
-        raise ConfigError([Fault(location, f"kind = {kind!r} is not available", f"one of {', '.join(KINDS)}")])
+        raise ConfigError([Fault(location, f"kind = {kind!r} is not available", f"one of {', '.join(file_kinds())}")])
     return kind
 
 
@@ -57,7 +57,7 @@ def read_config(text: str, name: str, overrides: list[str] | None = None) -> Run
     Raises:
         ConfigError: With all faults; or the text is of another kind.
     """
-    trainings = [kind for kind, entry in KINDS.items() if entry.trains]
+    trainings = [kind for kind, entry in KINDS.items() if entry.training is not None]
     require_kind(read_document(text, name), trainings, "expected the config of a single training")
     return read_run(text, name, overrides)
 
@@ -72,6 +72,7 @@ def read_run(text: str, name: str, overrides: list[str] | None = None, *, find: 
         ConfigError: With all faults.
     """
     kind = KINDS[kind_in(read_document(text, name))]
+    assert kind.config is not None, "a kind that files may be of"
     if kind.read is None:
         return resolve(pkgutil.resolve_name(kind.config), text, name, overrides or [])
     named = {} if find is None else {"find": find}

@@ -1,12 +1,12 @@
-"""The table of kinds of runs: what `kind` may be in a recipe or a file, how that is read, and what runs it.
+"""The table of kinds of runs: the config of each, the module that runs it, and who offers it.
 
-A new kind of run is one line in `KINDS` and one file, with its config and its functions. Importing the table imports
-nothing of what it names, so that the command line starts fast.
+A new kind of run is one line in `KINDS` and one file. Importing the table imports none of the modules that it names, so
+that the command line starts fast.
 """
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Job", "Kind", "job_of"]
+__all__ = ["KINDS", "Job", "RunKind", "file_kinds", "job_of", "service_kinds"]
 
 import importlib
 from dataclasses import dataclass
@@ -14,54 +14,83 @@ from typing import Any, Protocol, cast
 
 
 @dataclass(frozen=True)
-class Kind:
+class RunKind:
     """A kind of run.
 
     Attributes:
-        config: Its config's class, as `module:name`: a `RunConfig` or an `attn.runs.composed.ComposedConfig`.
         job: The module that runs it, with the functions of `Job`.
         summary: What its command does, in a sentence.
-        read: The function that reads a file of it, as `module:name`, where its class alone does not.
-        trains: It trains one network.
+        config: Class of the config in its files, as `module:name`: a `RunConfig` or an
+            `attn.runs.composed.ComposedConfig`. None: there are no files of this kind. It works on a model or a map
+            store, and an interrupted run is done again from its beginning.
+        read: The function that reads a file, as `module:name`, where the class alone does not suffice.
+        training: Of a kind that trains one network: a module with the functions of
+            `jobs.training.hooks.TrainingHooks`.
         searched: A sweep may search over its fields.
+        command: Words of its command, where they are not its name.
+        served: The service runs it.
     """
 
-    config: str
     job: str
     summary: str
+    config: str | None = None
     read: str | None = None
-    trains: bool = False
+    training: str | None = None
     searched: bool = True
+    command: str | None = None
+    served: bool = True
 
 
-KINDS: dict[str, Kind] = {
-    "train": Kind(
-        "attn.training.train_config:TrainConfig",
+KINDS: dict[str, RunKind] = {
+    "train": RunKind(
         "jobs.train",
         "Train a network; all that the run makes is in its folder.",
-        trains=True,
+        config="attn.training.train_config:TrainConfig",
+        training="jobs.training.classifier",
     ),
-    "segment": Kind(
-        "attn.segmentation.config:SegmentConfig",
+    "segment": RunKind(
         "jobs.segment",
         "Train a segmentation network; all that the run makes is in its folder.",
-        trains=True,
+        config="attn.segmentation.config:SegmentConfig",
+        training="jobs.training.segmenter",
     ),
-    "pipeline": Kind(
-        "attn.runs.pipeline:PipelineConfig",
+    "pipeline": RunKind(
         "jobs.pipeline",
         "Train, make maps, cues and a segmentation network, and score it; what is done already is not done again.",
+        config="attn.runs.pipeline:PipelineConfig",
         read="attn.runs.pipeline:read_pipeline",
     ),
-    "sweep": Kind(
-        "attn.runs.sweep.config:SweepConfig",
+    "sweep": RunKind(
         "jobs.sweep",
         "Run a sweep; its trials, table, plots and best config are in its folder.",
+        config="attn.runs.sweep.config:SweepConfig",
         read="attn.runs.sweep.load:read_sweep",
         searched=False,
     ),
+    "evaluate": RunKind(
+        "jobs.evaluate", "Score a trained model and its maps, or the maps of a map store, on any data."
+    ),
+    "maps": RunKind(
+        "jobs.maps",
+        "Write a trained model's attention maps for any data, into a map store or as PNGs (output.kind=png).",
+    ),
+    "masks": RunKind(
+        "jobs.segment_predict",
+        "Make masks of any data with a trained network, and score them.",
+        command="segment predict",
+        served=False,
+    ),
+    "cues": RunKind(
+        "jobs.cues",
+        "Make the cues that a recipe's network would learn from, and say how good they are.",
+        command="segment cues",
+        served=False,
+    ),
+    "compare": RunKind(
+        "jobs.compare", "Draw the maps of several trained models on the same images side by side.", served=False
+    ),
 }
-"""By the word that is `kind` in a file, which is also the name of the command."""
+"""By name: the `kind` in a file and in `run.json`, and the command where `command` gives no other."""
 
 
 class Job(Protocol):
@@ -77,9 +106,19 @@ class Job(Protocol):
         """
         ...
 
-    def resume(self, run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+    def resume(self, run: str, /, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
         """Continue a run, named by its id under the root or by its folder."""
         ...
+
+
+def file_kinds() -> list[str]:
+    """The kinds that a recipe or a file may be of."""
+    return [name for name, kind in KINDS.items() if kind.config is not None]
+
+
+def service_kinds() -> list[str]:
+    """The kinds that a service runs."""
+    return [name for name, kind in KINDS.items() if kind.served]
 
 
 def job_of(kind: str) -> Job:

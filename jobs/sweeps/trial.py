@@ -32,7 +32,7 @@ from jobs.sweeps.pbt_exploit import Taken
 from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
 from jobs.sweeps.trial_training import TrialStopped, train_here
 from jobs.train import export_model
-from jobs.training.kinds import kind_of
+from jobs.training.hooks import hooks_of
 
 CHECKPOINT, TOLD = "training", "told.json"
 """What Ray Tune keeps of a trial: its newest checkpoint, and what was last told of it."""
@@ -155,9 +155,9 @@ class Trial(tune.Trainable):
     def _train_here(self, config: RunConfig) -> str:
         from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
 
-        kind = kind_of(config)
-        self.folder.update(**kind.validate(config, self.folder))
-        prepared = kind.prepare(config, self.folder)
+        hooks = hooks_of(config)
+        self.folder.update(**hooks.validate(config, self.folder))
+        prepared = hooks.prepare(config, self.folder)
         with scratch_folder() as scratch:
             start = newest_checkpoint(self.folder, scratch) if newest_checkpoint_name(self.folder) else None
             metrics = train_here(prepared, self.folder, self.objective, self._tell, start=start, threads=self.threads)

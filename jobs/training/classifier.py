@@ -1,4 +1,4 @@
-"""Runs that train a classifier with attention maps; see `jobs.training.kinds.Kind`."""
+"""Runs that train a classifier with attention maps; see `jobs.training.hooks.TrainingHooks`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that train a segmentation network; see `jobs.training.kinds.Kind`."""
+"""Runs that train a segmentation network; see `jobs.training.hooks.TrainingHooks`."""
 
 from __future__ import annotations
 

@@ -9,13 +9,10 @@ from typing import Any
 
 import typer
 
-from attn.runs.table import KINDS
+from attn.runs.table import KINDS, file_kinds
 from services.cli.arguments import Address, Overrides, Recipe, RunId
 from services.cli.command import Result, command
 from services.cli.tables import print_tree
-
-OWN = ("segment", "pipeline", "sweep")
-"""Kinds whose commands take more, or are groups."""
 
 
 def command_of(kind: str) -> Callable[..., None]:
@@ -35,7 +32,9 @@ def command_of(kind: str) -> Callable[..., None]:
 
 
 def add_kinds(app: typer.Typer) -> None:
-    """Give a program the command of each kind that has none of its own."""
-    for kind in KINDS:
-        if kind not in OWN:
+    """Give a program the command of each kind with files for which it has no command or group yet."""
+    commands = {one.name or getattr(one.callback, "__name__", None) for one in app.registered_commands}
+    groups = {one.name for one in app.registered_groups}
+    for kind in file_kinds():
+        if kind not in commands | groups:
             app.command(kind)(command_of(kind))

@@ -57,7 +57,7 @@ def options(version: Version = False) -> None:
     pass
 
 
-add_kinds(app)
+app.command("train")(command_of("train"))
 app.command()(runs.resume)
 app.command()(pipeline.pipeline)
 app.command()(runs.evaluate)
@@ -122,6 +122,8 @@ maps.command("gc")(store.gc)
 maps.command("export")(store.export)
 maps.command("growth")(store.growth)
 app.add_typer(maps, name="store")
+
+add_kinds(app)
 
 
 def main() -> None:

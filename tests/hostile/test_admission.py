@@ -22,7 +22,7 @@ from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import grid_points
-from attn.runs.table import KINDS
+from attn.runs.table import file_kinds
 from attn.segmentation.config import SegmentConfig, SegmentPredictConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.open_model import model_lookup
@@ -245,7 +245,7 @@ def spelled(draw: st.DrawFn) -> tuple[str, str]:
 
 def places(asked: Submission) -> Iterator[str]:
     """What the job itself would resolve, as JSON; what it refuses by itself it does not run."""
-    if asked.kind in KINDS:
+    if asked.kind in file_kinds():
         loaded = load(asked, ROOT)
         if not isinstance(loaded, tuple):
             yield loaded.model_dump_json()
@@ -373,7 +373,7 @@ def test_a_path_is_no_mere_name() -> None:
 
 
 def test_every_kind_of_config_can_be_submitted() -> None:
-    for kind in KINDS:
+    for kind in file_kinds():
         assert Submission.model_validate({"id": "x", "kind": kind, "target": "scenes_gain"}).kind == kind
 
 

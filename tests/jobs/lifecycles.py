@@ -5,7 +5,7 @@ Training is done in the process, and Ray is not started: what these tests look a
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "continue_it", "run_it"]
+__all__ = ["CASES", "continue_it", "run_it"]
 
 import contextlib
 import importlib
@@ -43,7 +43,7 @@ class Case:
     work: str
 
 
-KINDS = {
+CASES = {
     "train": Case("train {root}/train.yaml", "jobs.train:_fit"),
     "segment": Case("segment train {root}/segment.yaml", "jobs.train:_fit"),
     "pipeline": Case("pipeline {root}/pipeline.yaml", "jobs.pipeline:_Pipeline.run"),
@@ -68,7 +68,7 @@ def run_it(kind: str, root: str, uri: str, output: str, told: Connection, how: s
             time.sleep(0.01)
         return real(*arguments, **named)
 
-    words = KINDS[kind].command.format(root=root).split()
+    words = CASES[kind].command.format(root=root).split()
     _command(
         [*words, "--run-id", "r", f"root={root}", "tracking.enabled=true", f"tracking.uri={uri}"], output, kind, work
     )
@@ -97,7 +97,7 @@ def _stand_in(kind: str, work: Callable[..., Any]) -> None:
     Channel.mark_under_way = lambda channel: None
     train._fit = fit_here
     sweep._Sweep.tune = _tune
-    module, _, name = KINDS[kind].work.partition(":")
+    module, _, name = CASES[kind].work.partition(":")
     holder: Any = importlib.import_module(module)
     *outer, name = name.split(".")
     for part in outer:

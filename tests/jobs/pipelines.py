@@ -18,7 +18,7 @@ from attn.tracking import create_run
 from attn.training.run_config import RunConfig
 from jobs import pipeline, retrain, stages
 from jobs.runs.run_folder import RunFolder
-from jobs.training.kinds import kind_of
+from jobs.training.hooks import hooks_of
 
 TEXT = """
 kind: pipeline
@@ -56,7 +56,7 @@ class Untrained:
         state = {"kind": config.kind, "state": "done", "started": time.time(), "tracking_run": tracking_run}
         folder.update(**state, metrics={"val/miou": 0.5})
         shared = {"model": state_dict, "epochs": 1}
-        kind_of(config).save(config, folder, shared, Path(folder.path("model")))
+        hooks_of(config).save(config, folder, shared, Path(folder.path("model")))
         return self.resume(folder.uri)
 
     def resume(self, run: str, *, address: str | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from attn.config.resolve import dump_config
 from attn.files.roots import VARIABLE
 from attn.runs.sweep.load import read_sweep
-from attn.runs.table import KINDS, Kind
+from attn.runs.table import KINDS, RunKind, file_kinds
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
 from jobs.sweep import _Sweep
@@ -33,7 +33,9 @@ TEXT = "kind: toy\nheight: 5\ntracking: {enabled: false}\n"
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "toy", Kind("tests.jobs.toy:ToyConfig", "tests.jobs.toy", "Count to a number."))
+    monkeypatch.setitem(
+        KINDS, "toy", RunKind("tests.jobs.toy", "Count to a number.", config="tests.jobs.toy:ToyConfig")
+    )
 
 
 @pytest.fixture
@@ -58,6 +60,7 @@ def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any)
     made = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").json
     assert made["command"] == ["attn", "toy", "config.yaml"]
     assert resume("t", root=f"{tmp_path}/runs")["state"] == "done"
+    assert set(file_kinds()) < set(KINDS)
     wrong = attn("train", str(file))
     assert (wrong.status, "use `attn toy " in wrong.err) == (2, True)
 

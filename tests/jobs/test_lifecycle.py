@@ -16,10 +16,11 @@ import torch
 from attn import store
 from attn.data.sources.generated import ScenesConfig
 from attn.runs.kinds import read_config
+from attn.runs.table import KINDS
 from jobs.runs.run_folder import RunFolder
-from jobs.training.kinds import kind_of
+from jobs.training.hooks import hooks_of
 from tests.bundles import tiny_bundle
-from tests.jobs.lifecycles import FAULT, KINDS, continue_it, run_it
+from tests.jobs.lifecycles import CASES, FAULT, continue_it, run_it
 from tests.tracking.stand_in import StandIn
 
 DATA = "data: {source: scenes, split: train, count: 6, size: 48}"
@@ -103,7 +104,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = {"model": config.build_parts(rank=0, world=1).network.state_dict()}
     folder = RunFolder(str(root), "untrained")
     folder.write("config.yaml", (root / "segment.yaml").read_text())
-    kind_of(config).save(config, folder, shared, root / "segmenter")
+    hooks_of(config).save(config, folder, shared, root / "segmenter")
     return root
 
 
@@ -158,7 +159,11 @@ def server() -> Iterator[StandIn]:
     server.stop()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_tried() -> None:
+    assert set(CASES) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", CASES)
 def test_a_run_that_is_done(kind: str, made: Path, tmp_path: Path, server: StandIn) -> None:
     run = Started(kind, made, tmp_path, server, "done")
     assert run.end() == 0, run.output
@@ -171,7 +176,7 @@ def test_a_run_that_is_done(kind: str, made: Path, tmp_path: Path, server: Stand
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["", "MLflow is away"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CASES)
 def test_a_fault(kind: str, away: bool, made: Path, tmp_path: Path, server: StandIn) -> None:
     run = Started(kind, made, tmp_path, server, "fault")
     run.wait_for_work()
@@ -192,7 +197,7 @@ def test_a_fault(kind: str, away: bool, made: Path, tmp_path: Path, server: Stan
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CASES)
 def test_a_signal(kind: str, number: int, made: Path, tmp_path: Path, server: StandIn) -> None:
     run = Started(kind, made, tmp_path, server, "wait")
     run.wait_for_work()
@@ -204,7 +209,7 @@ def test_a_signal(kind: str, number: int, made: Path, tmp_path: Path, server: St
     assert server.ends[-1]["status"] == "KILLED"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CASES)
 def test_a_killed_run_is_continued(kind: str, made: Path, tmp_path: Path, server: StandIn) -> None:
     run = Started(kind, made, tmp_path, server, "wait")
     run.wait_for_work()

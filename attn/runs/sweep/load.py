@@ -17,7 +17,7 @@ from attn.runs.recipes import config_text, load_text
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import differs_after, figure_fault
 from attn.runs.sweep.space import Point
-from attn.runs.table import KINDS
+from attn.runs.table import KINDS, file_kinds
 from attn.segmentation.config import SegmentConfig
 from attn.training.inputs import check_inputs
 from attn.training.run_config import RunConfig
@@ -99,7 +99,7 @@ def read_trial(
         ConfigError: With all faults; or the text is of another kind.
     """
     document = read_document(text, name)
-    searched = [kind for kind, entry in KINDS.items() if entry.searched]
+    searched = [kind for kind in file_kinds() if KINDS[kind].searched]
     require_kind(document, searched, "a sweep searches over a training or a pipeline")
     return read_run(text, name, overrides, find=find)
 

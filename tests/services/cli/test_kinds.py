@@ -11,7 +11,7 @@ from attn.config.document import read_document
 from attn.errors import ConfigError
 from attn.runs.kinds import kind_in
 from attn.runs.recipes import list_recipes
-from attn.runs.table import KINDS
+from attn.runs.table import file_kinds
 from services.admission import load
 from services.submission import Submission
 
@@ -29,11 +29,11 @@ COMMANDS = {
 
 def test_every_kind_has_a_recipe() -> None:
     kinds = {recipe.name: kind_in(read_document(recipe.text, recipe.name)) for recipe in list_recipes()}
-    assert set(kinds.values()) == set(RECIPES) == set(KINDS)
-    assert {kind: kinds[name] for kind, name in RECIPES.items()} == {kind: kind for kind in KINDS}
+    assert set(kinds.values()) == set(RECIPES) == set(file_kinds())
+    assert {kind: kinds[name] for kind, name in RECIPES.items()} == {kind: kind for kind in file_kinds()}
 
 
-@pytest.mark.parametrize("given", KINDS)
+@pytest.mark.parametrize("given", file_kinds())
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_command_names_the_one_that_is_right(attn: Any, command: tuple[str, ...], given: str) -> None:
     wanted, recipe = COMMANDS[command], RECIPES[given]
@@ -45,7 +45,7 @@ def test_a_command_names_the_one_that_is_right(attn: Any, command: tuple[str, ..
     assert f"is of kind {given}, not {wanted} (use `attn {given} {recipe}`)" in done.err
 
 
-@pytest.mark.parametrize("wanted", KINDS)
+@pytest.mark.parametrize("wanted", file_kinds())
 def test_a_service_is_told_the_same(wanted: str) -> None:
     for given, recipe in RECIPES.items():
         if given != wanted:

@@ -44,11 +44,11 @@ from attn.runs.recipes import load_config
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import Trainer
 from attn.training.world import World
-from jobs.training.kinds import kind_of
+from jobs.training.hooks import hooks_of
 from jobs.runs.run_folder import RunFolder
 overrides = ["data.count=8", "data.size=32", "input.size=32", "training.epochs=1", "training.batch_size=8"]
 config = load_config(TrainConfig, "scenes_gain", overrides)
-kind_of(config).validate(config, RunFolder({str(tmp_path)!r}, "x"))
+hooks_of(config).validate(config, RunFolder({str(tmp_path)!r}, "x"))
 reporter = SimpleNamespace(
     step=lambda record: None,
     cancelled=lambda: False,

@@ -1,21 +1,20 @@
-"""What a run does around its training, by its kind: what is looked at first, what is made ready, what is kept."""
+"""What a kind of training does before and after its workers train."""
 
 from __future__ import annotations
 
-__all__ = ["Kind", "kind_of"]
+__all__ = ["TrainingHooks", "hooks_of"]
 
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from attn.runs.table import KINDS
 from attn.training.run_config import RunConfig
 from jobs.runs.run_folder import RunFolder
 
-MODULES = {"train": "jobs.training.classifier", "segment": "jobs.training.segmenter"}
 
-
-class Kind(Protocol):
-    """A module with these functions."""
+class TrainingHooks(Protocol):
+    """A module with these functions, named as `training` in `attn.runs.table.KINDS`."""
 
     def validate(self, config: Any, folder: RunFolder) -> dict[str, Any]:
         """Find what can be found wrong before any process is started: data, weights, their fit, a full disk.
@@ -37,6 +36,8 @@ class Kind(Protocol):
         ...
 
 
-def kind_of(config: RunConfig) -> Kind:
-    """The kind of a config's run."""
-    return cast("Kind", import_module(MODULES[config.kind]))
+def hooks_of(config: RunConfig) -> TrainingHooks:
+    """The module with the hooks of a config's kind."""
+    module = KINDS[config.kind].training
+    assert module is not None, "a kind with a RunConfig trains"
+    return cast("TrainingHooks", import_module(module))
