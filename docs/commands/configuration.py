@@ -39,7 +39,7 @@ def _imported(name: str) -> type[Config]:
 
 FOLDER = Path(__file__).resolve().parent.parent / "reference" / "configuration"
 ROOTS: dict[str, type[Config]] = {
-    **{kind: _imported(entry.config) for kind, entry in KINDS.items()},
+    **{kind: _imported(entry.config) for kind, entry in KINDS.items() if entry.config is not None},
     "evaluate": EvaluateConfig,
     "evaluate (a map store)": EvaluateStoreConfig,
     "maps": MapsConfig,
