@@ -1,4 +1,4 @@
-"""The documents: what is generated is current, and what they name is there."""
+"""The reference of configuration fields is current, complete, and says what pydantic says."""
 
 from __future__ import annotations
 
