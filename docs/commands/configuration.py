@@ -5,62 +5,20 @@ A field's description is that of its class's docstring (`Attributes:`); of a sec
 
 from __future__ import annotations
 
-__all__ = ["FOLDER", "PAGES", "Section", "descriptions", "pages", "sections"]
+__all__ = ["FOLDER", "pages"]
 
-import importlib
 import json
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
-from inspect import cleandoc
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import griffe
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from attn.config.base import BelowRoot, Config, Location, Variant
-from attn.prediction.config import PredictionConfig
-from attn.runs.data import DataConfig
-from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
-from attn.runs.growth import GrowthConfig
-from attn.runs.maps import MapsConfig
-from attn.runs.table import KINDS
-from attn.segmentation.config import SegmentPredictConfig
-
-
-def _imported(name: str) -> type[Config]:
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
+from docs.commands.config_tree import PAGES, Section, configs_in, descriptions, sections, summary
 
 FOLDER = Path(__file__).resolve().parent.parent / "reference" / "configuration"
-ROOTS: dict[str, type[Config]] = {
-    **{kind: _imported(entry.config) for kind, entry in KINDS.items() if entry.config is not None},
-    "evaluate": EvaluateConfig,
-    "evaluate (a map store)": EvaluateStoreConfig,
-    "maps": MapsConfig,
-    "segment predict": SegmentPredictConfig,
-    "store growth": GrowthConfig,
-    "data check": DataConfig,
-    "predict": PredictionConfig,
-}
-"""The config of each command."""
-PAGES = {
-    "training.md": ("Training", ("attn.training", "attn.models", "attn.tracking")),
-    "data.md": ("Data and input", ("attn.data",)),
-    "methods.md": ("Methods", ("attn.methods",)),
-    "segmentation.md": ("Segmentation", ("attn.segmentation",)),
-    "scores.md": ("Scores, maps and predictions", ("attn.evaluation", "attn.prediction", "attn.runs")),
-    "pipelines_and_sweeps.md": (
-        "Pipelines and sweeps",
-        ("attn.runs.composed", "attn.runs.pipeline", "attn.runs.sweep"),
-    ),
-}
-"""Title of each page, and the packages whose configs it holds."""
 PATHS = {Location: "path or `s3://` URI", BelowRoot: "path below the data's root, absolute path or `s3://` URI"}
 WORDS = {
     str: "text",
@@ -72,32 +30,6 @@ WORDS = {
 }
 SIGNS = (("ge", "≥ {}"), ("gt", "> {}"), ("le", "≤ {}"), ("lt", "< {}"), ("multiple_of", "a multiple of {}"),
          ("min_length", "length ≥ {}"), ("max_length", "length ≤ {}"))  # fmt: skip
-
-
-@dataclass
-class Section:
-    """A config class and where it stands in a run's config.
-
-    Attributes:
-        config: The class.
-        command: The command whose config has it, the first where there are several.
-        path: Its place in that config, `training` for instance; empty for the command's own.
-        choice: `name=gain` where its family is a choice.
-    """
-
-    config: type[Config]
-    command: str
-    path: str
-    choice: str = ""
-    heading: str = field(default="", init=False)
-
-    @property
-    def page(self) -> str:
-        """The file of its page: that with the longest name of a package that it lies in."""
-        module = f"{self.config.__module__}."
-        found = [(len(package), page) for page, (_, packages) in PAGES.items() for package in packages
-                 if module.startswith(f"{package}.")]  # fmt: skip
-        return max(found)[1]
 
 
 def main() -> None:
@@ -114,76 +46,6 @@ def pages() -> dict[str, str]:
     for section in known.values():
         texts[section.page] += f"\n## {section.heading}\n\n{_text(section, known)}"
     return texts
-
-
-@cache
-def sections() -> dict[type[Config], Section]:
-    """Every config class that a command's config reaches, by class, with its heading."""
-    found: dict[type[Config], Section] = {}
-    for command, config in ROOTS.items():
-        for section in _walk(config, command, ""):
-            found.setdefault(section.config, section)
-    taken: set[tuple[str, str]] = set()
-    for section in found.values():
-        place = section.path or f"attn {section.command}"
-        for heading in (
-            place,
-            f"{section.command}: {place}",
-            f"{section.command}: {place} ({section.config.__name__})",
-        ):
-            section.heading = f"{heading}, {section.choice}" if section.choice else heading
-            if (section.page, section.heading) not in taken:
-                break
-        taken.add((section.page, section.heading))
-    return found
-
-
-def descriptions(config: type[Config]) -> dict[str, str]:
-    """What docstrings say of each field that can be chosen; of a section, what its class is."""
-    found: dict[str, str] = {}
-    said = _attributes(config)
-    for name, info in config.model_fields.items():
-        if not _is_fixed(info):
-            inner = next(_configs(info.annotation), None)
-            found[name] = said.get(name, "") or (_summary(inner) if inner else "")
-    return found
-
-
-def _attributes(config: type[Config]) -> dict[str, str]:
-    """The `Attributes:` of a class and its bases."""
-    found: dict[str, str] = {}
-    for owner in reversed(config.__mro__):
-        if issubclass(owner, Config) and (text := owner.__dict__.get("__doc__")):
-            for part in _parsed(text):
-                if part.kind is griffe.DocstringSectionKind.attributes:
-                    for attribute in part.value:
-                        # Of `mean, std: ...` griffe takes the second name for the type of the first.
-                        names = f"{attribute.name} {attribute.annotation or ''}".replace(",", " ")
-                        found |= dict.fromkeys(names.split(), " ".join(attribute.description.split()))
-    return found
-
-
-def _walk(config: type[Config], command: str, path: str, seen: tuple[type[Config], ...] = ()) -> Iterator[Section]:
-    choice = ""
-    if issubclass(config, Variant) and config.tag in config.model_fields:
-        choice = f"{config.tag}={config.model_fields[config.tag].default}"
-    if issubclass(config, Variant) and config.tag and not choice:
-        for _, member in sorted(config.members.items()):
-            yield from _walk(member, command, path, (*seen, config))
-        return
-    yield Section(config, command, path, choice)
-    for name, info in config.model_fields.items():
-        for inner in _configs(info.annotation):
-            if inner not in seen:
-                yield from _walk(inner, command, f"{path}.{name}".strip("."), (*seen, config))
-
-
-def _configs(annotation: Any) -> Iterator[type[Config]]:
-    """The config classes in a type."""
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _configs(part)
 
 
 def _intro() -> str:
@@ -203,12 +65,7 @@ def _text(section: Section, known: dict[type[Config], Section]) -> str:
         for name, text in descriptions(config).items()
     ]
     head = ["| field | type | default | range | |", "|---|---|---|---|---|"] if rows else ["No fields."]
-    return "\n".join([f"{_summary(config)} `{config.__module__.replace('.', '/')}.py`", "", *head, *rows, ""])
-
-
-def _is_fixed(info: FieldInfo) -> bool:
-    """Whether a field has one value only: what kind of run or which variant this is."""
-    return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+    return "\n".join([f"{summary(config)} `{config.__module__.replace('.', '/')}.py`", "", *head, *rows, ""])
 
 
 def _row(info: FieldInfo, page: str, known: dict[type[Config], Section]) -> str:
@@ -262,7 +119,7 @@ def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, Variant):
         return f"`{value.variant}`"
-    if isinstance(value, Config) or (value == {} and any(_configs(info.annotation))):
+    if isinstance(value, Config) or (value == {} and any(configs_in(info.annotation))):
         return "its defaults"
     if value is PydanticUndefined:
         raise TypeError("a default that needs other fields has no words")
@@ -293,20 +150,8 @@ def _range_of(part: Any) -> str:
     return _range(part, []) if get_args(part) else ""
 
 
-def _summary(config: type[Config]) -> str:
-    """The first sentence or sentences of a class's docstring."""
-    text = cleandoc(config.__doc__ or "").partition("\n\n")[0]
-    return " ".join(text.split())
-
-
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-@cache
-def _parsed(text: str) -> list[griffe.DocstringSection]:
-    logging.getLogger("griffe").setLevel(logging.ERROR)  # a docstring alone has no types
-    return griffe.Docstring(cleandoc(text)).parse("google")
 
 
 if __name__ == "__main__":

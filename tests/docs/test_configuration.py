@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from docs.commands import configuration
+from docs.commands import config_tree, configuration
 
 
-@pytest.mark.parametrize("page", configuration.PAGES)
+@pytest.mark.parametrize("page", config_tree.PAGES)
 def test_the_reference_of_fields_is_current(page: str) -> None:
     written = (configuration.FOLDER / page).read_text(encoding="utf-8")
     assert written == configuration.pages()[page], "run `python -m docs.commands.configuration`"
@@ -31,8 +31,8 @@ def test_a_field_of_the_reference_is_what_pydantic_says(repository: Path) -> Non
 def test_every_field_is_described() -> None:
     bare = [
         f"{section.config.__module__}.{section.config.__name__}: {name}"
-        for section in configuration.sections().values()
-        for name, text in configuration.descriptions(section.config).items()
+        for section in config_tree.sections().values()
+        for name, text in config_tree.descriptions(section.config).items()
         if not text
     ]
     assert not bare, "say what it is under `Attributes:` of the class:\n" + "\n".join(bare)

@@ -28,7 +28,7 @@ from attn.runs.growth import GrowthConfig
 from attn.runs.maps import MapsConfig
 from attn.runs.recipes import load_any_config, recipe_text
 from attn.runs.table import KINDS
-from attn.segmentation.config import PredictConfig
+from attn.segmentation.config import SegmentPredictConfig
 from attn.tracking.model_lookup import ModelLookup
 from services.cli.main import app
 from tests.docs.snippets import OUTPUT, Snippet, commands, snippets
@@ -46,7 +46,7 @@ OF_MODELS = {
     "evaluate": EvaluateConfig,
     "maps": MapsConfig,
     "compare": EvaluateConfig,
-    "segment predict": PredictConfig,
+    "segment predict": SegmentPredictConfig,
     "store growth": GrowthConfig,
     "data check": DataConfig,
 }
