@@ -1,4 +1,4 @@
-"""The tables of AttnBN in docs/results.md: the rows of the paper's tables 1 and 6, by seeds.
+"""The tables of AttnBN in docs/results/attnbn.md: the rows of the paper's tables 1 and 6, by seeds.
 
     python -m benchmarks.attnbn scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
     python -m benchmarks.attnbn photographs OUT.json [seeds=0,1,2] data.root=... method.source.root=... \
@@ -27,7 +27,8 @@ import numpy as np
 from attn.methods.attnbn import AttnBNConfig
 from attn.runs.recipes import load_config
 from attn.training.train_config import TrainConfig
-from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
+from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
+from benchmarks.tables import score_lines
 from jobs import compare, evaluate
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.run_folder import RunFolder

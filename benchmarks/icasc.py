@@ -1,4 +1,4 @@
-"""The tables of ICASC in docs/results.md: its baseline and both kinds of attention, by seeds.
+"""The tables of ICASC in docs/results/icasc.md: its baseline and both kinds of attention, by seeds.
 
     python -m benchmarks.icasc scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
     python -m benchmarks.icasc photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
@@ -24,7 +24,8 @@ from typing import Any
 
 from attn.runs.recipes import load_config
 from attn.training.train_config import TrainConfig
-from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
+from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
+from benchmarks.tables import score_lines
 from jobs import compare, evaluate
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.run_folder import RunFolder

@@ -1,4 +1,4 @@
-"""The table of OAA in docs/results.md: CAM, OAA by mean and by maximum, OAA+ with both losses, by seeds.
+"""The table of OAA in docs/results/oaa.md: CAM, OAA by mean and by maximum, OAA+ with both losses, by seeds.
 
     python -m benchmarks.oaa scenes      OUT.json [a.b=value ...]
     python -m benchmarks.oaa photographs OUT.json data.root=... model.weights=... [a.b=value ...]
@@ -24,7 +24,8 @@ from typing import Any
 
 from attn.runs.recipes import load_config
 from attn.training.train_config import TrainConfig
-from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
+from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
+from benchmarks.tables import score_lines
 from jobs import evaluate
 from jobs.ray_cluster.session import ray_session
 

@@ -1,181 +1,186 @@
-"""The tables of docs/results.md: recipes by seeds, trained and scored, mean and spread.
+"""Writes the tables of docs/results from the JSON files beside the pages.
 
-    python -m benchmarks.results scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
-    python -m benchmarks.results photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
+    python -m benchmarks.results            # rewrite the tables of every page
+    python -m benchmarks.results --check    # rewrite none; exit status 1 where a page differs from its JSON
 
-Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
-benchmark goes on where it was. Each finished run's scores are added to OUT.json, from which the table is printed.
+A table stands between `<!-- table: FILE NAME -->` and `<!-- end of table -->`: the entry NAME of the JSON file FILE,
+which lies beside the page. An entry says by which command, when and on what machine its figures were measured, and has
+one of three kinds of figures:
+
+- `columns` and `rows`: the figures themselves, as the command printed them. A cell is a text, a number, null, a pair
+  (mean and half the range over the seeds) or a longer list (one figure a seed, in their order).
+- `scores`, `row`, `titles`, `columns`: means over the seeds of a file that a study wrote (`benchmarks/gain.py`,
+  `oaa.py`, `icasc.py`, `attnbn.py`, `segmentation.py`). `titles` names the rows: each key is a value of the study's
+  field `row`. Each key of `columns` is a score, with its split before it where the study has several.
+- `scores`, `row`, `changes`, `columns`: the same by differences. Each row of `changes` names what is compared, first
+  the one that is subtracted from; the cells have one difference a seed.
 """
 
 from __future__ import annotations
 
-__all__ = ["SEEDS", "Scored", "chosen_rows", "finished_run", "main", "mean_and_spread", "score_lines", "study_command"]
+__all__ = ["Entry", "main", "pages", "read_entries", "rewritten", "table_of"]
 
 import json
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from attn.errors import AttnError, ConfigError, RunError
-from attn.runs.kinds import read_config
-from attn.runs.recipes import load_config
-from attn.training.run_config import RunConfig
-from attn.training.train_config import TrainConfig
-from jobs import evaluate, train
-from jobs.ray_cluster.session import ray_session
-from jobs.runs.run_folder import RunFolder
+from benchmarks.tables import mean_and_spread, table_lines
 
-SEEDS = (0, 1, 2)
-T = TypeVar("T")
-Scored = Mapping[str, list[dict[str, float]]]
-"""The scores of each seed, by row."""
-
-OF_MAPS = {"mean_ap": "mAP", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"}
-OF_BIAS = {"recall": "recall", "specificity": "specificity"}
+FOLDER = Path(__file__).resolve().parent.parent / "docs/results"
+BLOCK = re.compile(r"<!-- table: (\S+) (\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
+END = "<!-- end of table -->"
+Cell = str | list[str] | None
+"""Numbers are read as texts: a page shows the digits that stand in the file."""
 
 
-@dataclass(frozen=True)
-class Study:
-    """Recipes to compare, the splits to score them on and how, and the scores to show."""
+class Entry(BaseModel):
+    """A table's figures, or where they are, and how they were measured.
 
-    recipes: dict[str, str]
-    splits: tuple[str, ...]
-    columns: dict[str, str]
-    scored: tuple[str, ...] = ()
+    Attributes:
+        command: What measures them; lines of it.
+        recorded: The day of the commit that brought the figures.
+        note: What else a reader must know of them.
+    """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-STUDIES = {
-    "scenes": Study(
-        {"Grad-CAM": "scenes_grad_cam", "GAIN": "scenes_gain", "GAIN_ext": "scenes_gain_ext"},
-        ("val", "test", "object_without_context", "context_without_object"),
-        OF_MAPS | OF_BIAS,
-        ("data.count=400",),
-    ),
-    "photographs": Study(
-        {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext"},
-        ("train", "val"),
-        OF_MAPS,
-    ),
-}
-
-
-def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
-    """Train and score what is missing in OUT, and print the table."""
-    done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    titles = chosen_rows(rows, study.recipes)
-    with ray_session():
-        for seed in seeds:
-            for title, recipe in ((title, study.recipes[title]) for title in titles):
-                name = f"{recipe}-seed{seed}"
-                if name in done:
-                    continue
-                config = load_config(TrainConfig, recipe, [*overrides, f"seed={seed}"])
-                run = finished_run(config, name)
-                place = [f"root={config.root}", "panels=4", *study.scored]
-                scores = {split: evaluate.run(run["model"], [*place, f"data.split={split}"]) for split in study.splits}
-                done[name] = {
-                    "title": title,
-                    "seed": seed,
-                    "seconds": run["seconds"],
-                    "scores": {split: result["scores"] for split, result in scores.items()},
-                    "per_class": {split: result["per_class"] for split, result in scores.items()},
-                }
-                out.write_text(json.dumps(done, indent=1))
-                print(table(study, done), flush=True)
+    command: str
+    recorded: str
+    machine: str
+    note: str = ""
+    columns: list[str] | dict[str, str]
+    rows: list[list[Cell]] = []
+    scores: str = ""
+    row: str = "title"
+    heading: str = "method"
+    titles: dict[str, str] = {}
+    changes: dict[str, tuple[str, str]] = {}
 
 
-def chosen_rows(rows: Sequence[str], available: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """The rows of a table that were asked for; without any, all of them.
+class Table(NamedTuple):
+    """Where a page shows an entry."""
+
+    file: str
+    name: str
+
+
+Scores = dict[int, dict[str, float]]
+"""A row's scores by seed."""
+_ENTRIES = TypeAdapter(dict[str, Entry])
+
+
+def pages(folder: Path = FOLDER) -> list[Path]:
+    """The pages below the folder that have tables."""
+    return [page for page in sorted(folder.rglob("*.md")) if tables_in(page.read_text(encoding="utf-8"))]
+
+
+def tables_in(text: str) -> list[Table]:
+    """The entries that a page shows, in its order."""
+    return [Table(*found) for found in BLOCK.findall(text)]
+
+
+def read_entries(file: Path) -> dict[str, Entry]:
+    """The entries of a JSON file by name.
 
     Raises:
-        ConfigError: There is no such row.
+        pydantic.ValidationError: The file is not one of entries.
     """
-    if unknown := [row for row in rows if row not in available]:
-        raise ConfigError(f"rows={','.join(unknown)} is not available: {', '.join(available)}")
-    return list(rows or available)
+    return _ENTRIES.validate_python(json.loads(file.read_text(encoding="utf-8"), parse_float=str, parse_int=str))
 
 
-def finished_run(config: RunConfig, name: str) -> dict[str, Any]:
-    """The run of that name, finished: as it is, gone on with, or begun."""
-    folder = RunFolder(config.root, name)
-    if not folder.exists():
-        return train.run(config, run_id=name)
-    there = read_config(folder.read("config.yaml").decode(), folder.path("config.yaml"))
-    if there != config.resolved_versions():
-        raise RunError(f"run {name} is there with another config; give another root, or remove {folder.uri}")
-    return train.resume(folder.uri)
+def rewritten(page: Path) -> str:
+    """A page's text with its tables as the JSON files have them now."""
+    shown: list[str] = [""]
+
+    def block(found: re.Match[str]) -> str:
+        file, name = found.groups()
+        entry = read_entries(page.parent / file)[name]
+        command = [] if entry.command == shown[-1] else ["```bash", *entry.command.splitlines(), "```", ""]
+        shown.append(entry.command)
+        lines = [*command, *table_of(entry, page.parent), "", *_source(entry, file)]
+        return "\n".join([f"<!-- table: {file} {name} -->", "", *lines, "", END])
+
+    return BLOCK.sub(block, page.read_text(encoding="utf-8"))
 
 
-def table(study: Study, done: dict[str, Any]) -> str:
-    """Markdown: one row a method and split; mean over the seeds, and half the range behind it."""
-    scored = {
-        f"{split} | {title}": [run["scores"][split] for run in done.values() if run["title"] == title]
-        for split in study.splits
-        for title in study.recipes
-    }
-    return "\n".join(score_lines("split | method", study.columns, scored))
+def _source(entry: Entry, file: str) -> Iterator[str]:
+    figures = f"[{file}]({file})" + (f" and [{entry.scores}]({entry.scores})" if entry.scores else "")
+    yield f"Recorded {entry.recorded}, measured on {entry.machine}; figures: {figures}."
+    if entry.note:
+        yield entry.note
 
 
-def score_lines(first: str, columns: Mapping[str, str], scored: Scored) -> list[str]:
-    """A Markdown table's lines: a row's mean over its seeds, and half the range behind it; rows without seeds left out.
+def table_of(entry: Entry, folder: Path) -> list[str]:
+    """An entry as the lines of a Markdown table.
 
     Args:
-        first: Heading of what a row's name says; as many cells as that has.
-        columns: Heading by score.
+        folder: Where the file of scores is.
     """
-    lines = [f"| {first} | seeds | " + " | ".join(columns.values()) + " |"]
-    lines.append("|" + "---|" * (lines[0].count("|") - 1))
-    for row, seeds in scored.items():
-        if seeds:
-            cells = [mean_and_spread([scores[name] for scores in seeds if name in scores]) for name in columns]
-            lines.append(f"| {row} | {len(seeds)} | " + " | ".join(cells) + " |")
-    return lines
+    if isinstance(entry.columns, list):
+        return table_lines(entry.columns, ([_cell(cell) for cell in row] for row in entry.rows))
+    runs: list[dict[str, Any]] = list(json.loads((folder / entry.scores).read_text(encoding="utf-8")).values())
+    heading = [entry.heading, *entry.columns.values()]
+    if entry.changes:
+        compared = {
+            title: [_by_seed(runs, entry.row, value) for value in both] for title, both in entry.changes.items()
+        }
+        rows = [
+            [title, *(_changes(after, before, score) for score in entry.columns)]
+            for title, (after, before) in compared.items()
+        ]
+    else:
+        scored = {title: list(_by_seed(runs, entry.row, value).values()) for value, title in entry.titles.items()}
+        for score in entry.columns:
+            if not any(score in one for seeds in scored.values() for one in seeds):
+                raise KeyError(f"{entry.scores} has no score {score}")
+        rows = [
+            [title, *(mean_and_spread([one[score] for one in seeds if score in one]) for score in entry.columns)]
+            for title, seeds in scored.items()
+        ]
+    return table_lines(heading, rows)
 
 
-def mean_and_spread(values: list[float]) -> str:
-    """A mean in percent, and half the range."""
-    if not values:
-        return "-"
-    scaled = 100 * np.array(values)
-    return f"{scaled.mean():.1f} ± {(scaled.max() - scaled.min()) / 2:.1f}"
+def _by_seed(runs: list[dict[str, Any]], row: str, value: str) -> Scores:
+    """The scores of one row of a study by seed; a split's name stands before each score."""
+    found: dict[int, dict[str, float]] = {}
+    for run in runs:
+        if run[row] == value:
+            names = (f"{run['split']} {name}" if "split" in run else name for name in run["scores"])
+            found.setdefault(run["seed"], {}).update(zip(names, run["scores"].values(), strict=True))
+    if not found:
+        raise KeyError(f"the study has no run whose {row} is {value}")
+    return found
 
 
-def study_command(
-    studies: Mapping[str, T], main: Callable[[T, Path, list[str], Sequence[int], Sequence[str]], None]
-) -> None:
-    """The command line of a benchmark: `STUDY OUT.json [seeds=0,1] [rows=a,b] [a.b=value ...]`.
+def _changes(after: Scores, before: Scores, score: str) -> str:
+    return ", ".join(f"{100 * (after[seed][score] - before[seed][score]):z.1f}" for seed in sorted(after))
 
-    Args:
-        main: Takes the study, the file, overrides, seeds and the rows to do, of which none means all.
-    """
-    given = sys.argv[1:]
-    if len(given) < 2 or given[0] not in studies:
-        name = f"python -m benchmarks.{Path(sys.argv[0]).stem}"
-        sys.exit(f"usage: {name} {'|'.join(studies)} OUT.json [seeds=0,1,2] [rows=A,B] [a.b=value ...]")
-    picked = {"seeds=": [str(seed) for seed in SEEDS], "rows=": []}
-    overrides: list[str] = []
-    for text in given[2:]:
-        prefix = next((prefix for prefix in picked if text.startswith(prefix)), None)
-        if prefix is None:
-            overrides.append(text)
-        else:
-            picked[prefix] = text.removeprefix(prefix).split(",")
-    try:
-        seeds = [int(seed) for seed in picked["seeds="]]
-    except ValueError:
-        sys.exit(f"seeds={','.join(picked['seeds='])}: whole numbers with commas between them, such as seeds=0,1,2")
-    try:
-        main(studies[given[0]], Path(given[1]), overrides, seeds, picked["rows="])
-    except AttnError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+
+def _cell(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return cell
+    return " ± ".join(cell) if len(cell) == 2 else ", ".join(cell)
+
+
+def main(*, check: bool, folder: Path = FOLDER) -> None:
+    """Rewrite the pages, or say which of them differ."""
+    differ = [page for page in pages(folder) if rewritten(page) != page.read_text(encoding="utf-8")]
+    for page in differ:
+        print(f"{page}: {'differs from its JSON; run `python -m benchmarks.results`' if check else 'rewritten'}")
+        if not check:
+            page.write_text(rewritten(page), encoding="utf-8")
+    if check and differ:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    study_command(STUDIES, main)
+    if set(sys.argv[1:]) - {"--check"}:
+        sys.exit("usage: python -m benchmarks.results [--check]")
+    main(check="--check" in sys.argv)

@@ -1,4 +1,4 @@
-"""Tables of segmentation in docs/results.md: cues of each method's maps, and networks that learn from them, by seeds.
+"""Tables of segmentation (docs/results/segmentation.md): cues of each method's maps, and networks that learn from them.
 
     python -m benchmarks.segmentation scenes      OUT.json [seeds=0,1,2] AttnBN:data.objects=[1,2] [a.b=value ...]
     python -m benchmarks.segmentation photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... \
@@ -28,7 +28,8 @@ from typing import Any
 from attn.runs.recipes import load_config
 from attn.segmentation.config import SegmentConfig
 from attn.training.train_config import TrainConfig
-from benchmarks.results import SEEDS, chosen_rows, finished_run, score_lines, study_command
+from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
+from benchmarks.tables import score_lines
 from jobs import segment_predict
 from jobs.ray_cluster.session import ray_session
 

@@ -1,0 +1,88 @@
+"""The tables of GAIN in docs/results/gain.md: recipes by seeds, trained and scored, mean and spread.
+
+    python -m benchmarks.gain scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
+    python -m benchmarks.gain photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
+
+Every run is a run like any other, under `root`; a run that is there already is not repeated, so that an interrupted
+benchmark goes on where it was. Each finished run's scores are added to OUT.json, from which the table is printed.
+"""
+
+from __future__ import annotations
+
+__all__ = ["STUDIES", "Study", "main", "table"]
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attn.runs.recipes import load_config
+from attn.training.train_config import TrainConfig
+from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
+from benchmarks.tables import score_lines
+from jobs import evaluate
+from jobs.ray_cluster.session import ray_session
+
+OF_MAPS = {"mean_ap": "mAP", "seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage"}
+OF_BIAS = {"recall": "recall", "specificity": "specificity"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Recipes to compare, the splits to score them on and how, and the scores to show."""
+
+    recipes: dict[str, str]
+    splits: tuple[str, ...]
+    columns: dict[str, str]
+    scored: tuple[str, ...] = ()
+
+
+STUDIES = {
+    "scenes": Study(
+        {"Grad-CAM": "scenes_grad_cam", "GAIN": "scenes_gain", "GAIN_ext": "scenes_gain_ext"},
+        ("val", "test", "object_without_context", "context_without_object"),
+        OF_MAPS | OF_BIAS,
+        ("data.count=400",),
+    ),
+    "photographs": Study(
+        {"Grad-CAM": "grad_cam", "GAIN": "gain", "GAIN_ext": "gain_ext"},
+        ("train", "val"),
+        OF_MAPS,
+    ),
+}
+
+
+def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = SEEDS, rows: Sequence[str] = ()) -> None:
+    """Train and score what is missing in OUT, and print the table."""
+    done: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    titles = chosen_rows(rows, study.recipes)
+    with ray_session():
+        for seed in seeds:
+            for title, recipe in ((title, study.recipes[title]) for title in titles):
+                keys = {split: f"{title} {split} seed {seed}" for split in study.splits}
+                missing = {split: key for split, key in keys.items() if key not in done}
+                if not missing:
+                    continue
+                config = load_config(TrainConfig, recipe, [*overrides, f"seed={seed}"])
+                run = finished_run(config, f"{recipe}-seed{seed}")
+                for split, key in missing.items():
+                    place = [f"root={config.root}", "panels=4", *study.scored, f"data.split={split}"]
+                    found = {"scores": evaluate.run(run["model"], place)["scores"], "seconds": run["seconds"]}
+                    done[key] = {"title": title, "split": split, "seed": seed} | found
+                    out.write_text(json.dumps(done, indent=1))
+                print(table(study, done), flush=True)
+
+
+def table(study: Study, done: dict[str, Any]) -> str:
+    """Markdown: one row a method and split; mean over the seeds, and half the range behind it."""
+    scored = {
+        f"{split} | {title}": [one["scores"] for one in done.values() if (one["title"], one["split"]) == (title, split)]
+        for split in study.splits
+        for title in study.recipes
+    }
+    return "\n".join(score_lines("split | method", study.columns, scored))
+
+
+if __name__ == "__main__":
+    study_command(STUDIES, main)
