@@ -317,8 +317,20 @@ def test_ci_ends_with_the_first_step_that_fails(
     assert ("WITHOUT the tests that need radosgw" in done.stdout) == (failing == "install-radosgw")
 
 
+def anchors(page: Path) -> set[str]:
+    """The names that a code host gives a page's headings, code blocks left out."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = [re.sub(r"[^\w\- ]", "", found.lower()) for found in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    names = [heading.strip().replace(" ", "-") for heading in headings]
+    again = (f"{name}-{names[:place].count(name)}" for place, name in enumerate(names) if name in names[:place])
+    return {*names, *again}
+
+
 def test_links_between_documents_lead_somewhere(repository: Path) -> None:
     for page in tracked(repository, "*.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.relative_to(repository)}: {target}"
+        for name, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8")):
+            if "://" not in name:
+                target = page.parent / name if name else page
+                where = f"{page.relative_to(repository)}: {name}#{anchor}"
+                assert target.exists(), where
+                assert not anchor or anchor in anchors(target), where
