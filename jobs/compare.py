@@ -88,10 +88,10 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict
     """Draw again what was interrupted."""
     folder = RunFolder.of(name, root)
     state = folder.state()
-    if not isinstance(state.get("compared"), dict) or not isinstance(state.get("overrides"), list):
+    if not isinstance(state.compared, dict) or not isinstance(state.overrides, list):
         raise RunError(f"run {folder.run_id!r} does not say what it compares: begin a new one")
-    overrides = [*state.get("overrides", []), f"root={folder.root}"]
-    return run(state["compared"], overrides, confusion=bool(state.get("confusion")), run_id=folder.run_id)
+    overrides = [*(state.overrides or []), f"root={folder.root}"]
+    return run(state.compared, overrides, confusion=bool(state.confusion), run_id=folder.run_id)
 
 
 def _look(subject: Subject, images: list[int]) -> list[Looked]:

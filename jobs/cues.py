@@ -76,7 +76,7 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict
     config = resolve(
         SegmentConfig, folder.read_text("config.yaml"), folder.path("config.yaml"), [f"root={folder.root}"]
     )
-    return run(config, sweep=bool(folder.state().get("sweep")), run_id=folder.run_id)
+    return run(config, sweep=bool(folder.state().sweep), run_id=folder.run_id)
 
 
 def table(result: dict[str, Any]) -> Table:

@@ -12,6 +12,7 @@ from attn.config.document import read_document
 from attn.errors import AttnError, RunError
 from attn.evaluation.pairing import side_by_side
 from attn.evaluation.score import Score
+from attn.run_state import RunState
 from attn.tracking.mlflow_tracker import flattened
 from jobs.repro import run_folder
 from jobs.runs.listing import list_runs
@@ -90,23 +91,23 @@ def _read(folder: RunFolder) -> _Run:
         data=origin.get("data") or data,
         code=None if commit is None else f"{commit}\n{patch}",
         weights=weights,
-        metrics=state.get("metrics") or {},
+        metrics=state.metrics or {},
         scores=tuple(_scores(folder, state, weights)),
     )
 
 
-def _scores(folder: RunFolder, state: dict[str, Any], weights: str | None) -> list[Score]:
+def _scores(folder: RunFolder, state: RunState, weights: str | None) -> list[Score]:
     """Of the run itself where it is an evaluation, else of all evaluations beside it that scored its model."""
-    if state.get("kind") in SCORED:
+    if state.kind in SCORED:
         return _read_scores(folder)
     names = {folder.run_id, folder.uri, folder.path("model")}
     found: list[Score] = []
     for other in reversed(list_runs(folder.root)):  # the newest last: it counts
-        if other.get("kind") not in SCORED or other.get("state") != "done":
+        if other.kind not in SCORED or other.state != "done":
             continue
-        same_weights = weights is not None and other.get("weights") == weights
-        if same_weights or ("weights" not in other and other.get("model") in names):
-            found += _read_scores(RunFolder(folder.root, other["id"]))
+        same_weights = weights is not None and other.weights == weights
+        if same_weights or (other.weights is None and other.model in names):
+            found += _read_scores(RunFolder(folder.root, other.id))
     return found
 
 

@@ -23,6 +23,7 @@ from attn.data.source import Source, SourceConfig
 from attn.errors import ConfigError, RunError, TrackingError
 from attn.files.locations import list_folders
 from attn.parsing import load_json
+from attn.run_state import RunState
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.tracking import children_of
 from attn.training.inputs import check_inputs
@@ -69,11 +70,11 @@ def run(
     if start is not None and start not in stages:
         raise ConfigError(f"--from {start}: this pipeline has the stages {', '.join(stages)}")
     folder = RunFolder(config.root, run_id or new_run_id(config.title))
-    state = _claimed(folder)
+    before = _claimed(folder)
     data = _Data()
     data.check(config)
-    attempts: dict[str, int] = dict(state.get("attempts") or {})
-    again: list[str] = [name for name in state.get("again") or [] if name in stages]
+    attempts = dict(before.attempts) if before is not None and isinstance(before.attempts, dict) else {}
+    again = [name for name in (before.again or [] if before is not None else []) if name in stages]
     if start is not None:
         names = list(stages)
         again = names[names.index(start) :]
@@ -259,8 +260,8 @@ def _record(folder: RunFolder) -> dict[str, Any] | None:
     return found if whole and isinstance(found.get("inputs"), dict) and isinstance(found.get("outputs"), dict) else None
 
 
-def _claimed(folder: RunFolder) -> dict[str, Any]:
-    """The state of the pipeline as it was left, empty of a new one."""
+def _claimed(folder: RunFolder) -> RunState | None:
+    """The state of the pipeline as it was left; None of a new one."""
     if len(folder.run_id) > LONGEST_ID:
         raise RunError(
             f"run id {folder.run_id!r} is too long for a pipeline, whose stages add to it: {LONGEST_ID} at most"

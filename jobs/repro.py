@@ -14,6 +14,7 @@ from attn.config.base import is_remote
 from attn.config.document import read_document
 from attn.errors import AttnError, RunError
 from attn.files import transfer
+from attn.run_state import RunState
 from attn.runs.table import KINDS
 from jobs.runs.provenance import CHANGES, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
@@ -74,7 +75,7 @@ def run_folder(name: str, root: str) -> RunFolder:
     return folder
 
 
-def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+def _known(folder: RunFolder, state: RunState, origin: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     notes: list[str] = []
     if not origin:
         notes.append("the run is from before runs kept their environment: packages, commit and command are not known")
@@ -84,7 +85,7 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
         notes.append(f"files that git did not know are not in {CHANGES}: {', '.join(origin['untracked'])}")
     inputs = list(dict.fromkeys(_locations(config)))
     notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
-    kind = state.get("kind", "train")
+    kind = state.kind or "train"
     command = ["attn", kind, "config.yaml"]
     if kind in KINDS and KINDS[kind].training is not None:
         command += ["--run-id", f"{folder.run_id}-again"]
@@ -93,11 +94,11 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
     elif kind in ("evaluate", "maps", "masks"):
         command = ["attn", *(KINDS[kind].command or kind).split(), _scored(state), *_fields(config)]
     elif kind == "cues":
-        command = ["attn", "segment", "cues", "config.yaml", *(["--sweep"] if state.get("sweep") else [])]
+        command = ["attn", "segment", "cues", "config.yaml", *(["--sweep"] if state.sweep else [])]
     elif kind == "compare":
-        compared = dict(state.get("compared") or {})
-        command = ["attn", "compare", *compared.values(), *state.get("overrides", [])]
-        command += ["--titles", ",".join(compared), *(["--confusion"] if state.get("confusion") else [])]
+        compared = dict(state.compared or {})
+        command = ["attn", "compare", *compared.values(), *(state.overrides or [])]
+        command += ["--titles", ",".join(compared), *(["--confusion"] if state.confusion else [])]
     return {
         "kind": kind,
         "command": command,
@@ -109,17 +110,17 @@ def _known(folder: RunFolder, state: dict[str, Any], origin: dict[str, Any], con
         "workers": (config.get("cluster") or {}).get("workers"),
         "data": origin.get("data") or _fingerprint(folder),
         "inputs": inputs,
-        "metrics": state.get("metrics"),
+        "metrics": state.metrics,
         "weights": _weights(folder),
         "notes": notes,
     }
 
 
-def _scored(state: dict[str, Any]) -> str:
+def _scored(state: RunState) -> str:
     """The model that a run worked on, or the maps of which version."""
-    if model := state.get("model"):
+    if model := state.model:
         return str(model)
-    maps, version = state.get("maps"), state.get("version")
+    maps, version = state.maps, state.version
     return f"{maps}@{version}" if isinstance(maps, str) and version is not None else str(maps or "MODEL")
 
 

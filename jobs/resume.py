@@ -6,6 +6,7 @@ __all__ = ["resume"]
 
 from typing import Any
 
+from attn.run_state import RunState
 from attn.runs.table import KINDS, job_of
 from attn.tracking import send_kept
 from jobs.runs.lifecycle import check_ended, resolved_overrides, warned
@@ -27,19 +28,19 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     """
     folder = RunFolder.of(run, root)
     state = folder.state()
-    kind = str(state.get("kind"))
+    kind = str(state.kind)
     if kind not in KINDS:  # an early version did not write it
         kind = "train"
     if KINDS[kind].config is None:
-        if state.get("state") == "done":
+        if state.state == "done":
             return _done(folder, state)
         check_ended(folder, state)
     return job_of(kind).resume(run, root=root, address=address)
 
 
-def _done(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
+def _done(folder: RunFolder, state: RunState) -> dict[str, Any]:
     if folder.exists("config.yaml"):
         tracking = model_lookup(resolved_overrides(folder)).tracking
         with warned("what its record lacks could not be sent"):
-            send_kept(tracking, folder.root, state.get("tracking_run"), folder.uri)
-    return {"run_id": folder.run_id, "folder": folder.uri, **state}
+            send_kept(tracking, folder.root, state.tracking_run, folder.uri)
+    return {"run_id": folder.run_id, "folder": folder.uri, **state.to_json()}

@@ -124,7 +124,7 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict
     """Make again what was interrupted, by the config that it began with."""
     folder = RunFolder.of(name, root)
     state, overrides = folder.state(), resolved_overrides(folder)
-    submission = bool(state.get("voc_submission"))
+    submission = bool(state.voc_submission)
     return run(target_of(folder), overrides, voc_submission=submission, run_id=folder.run_id, address=address)
 
 

@@ -74,7 +74,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     """Go on with a sweep that was interrupted: trials that ended are kept, the others go on or are begun."""
     folder = RunFolder.of(run, root)
     state = folder.state()
-    if state.get("kind") != "sweep":
+    if state.kind != "sweep":
         raise RunError(f"run {folder.run_id!r} is no sweep: {folder.resuming}")
     config = resolve(SweepConfig, folder.read_text("sweep.yaml"), folder.path("sweep.yaml"), [])
     config = config.model_copy(update={"root": folder.root})
@@ -99,7 +99,7 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
 
 
 def _ended(folder: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
-    return result | {"seconds": folder.state().get("seconds")}
+    return result | {"seconds": folder.state().seconds}
 
 
 class _Sweep:
@@ -188,7 +188,7 @@ class _Sweep:
         if isinstance(config, ConfigError):
             config, fault = trial_config(self.base, {}), config
         tags = {"attn.trial": str(number), "attn.sweep": self.folder.run_id}
-        if (parent := self.folder.state().get("tracking_run")) is not None:
+        if (parent := self.folder.state().tracking_run) is not None:
             tags["mlflow.parentRunId"] = parent
         tracking_run = create_run(config.tracking, folder.root, folder.run_id, config, tags=tags)
         folder.write("config.yaml", dump_config(config, f"Trial {number} of sweep {self.folder.run_id}."))
@@ -217,7 +217,7 @@ class _Sweep:
 
     def _settle_record(self) -> None:
         """Mend what a kill left in the record: children without a trial's folder, and ended ones that look alive."""
-        parent = self.folder.state().get("tracking_run")
+        parent = self.folder.state().tracking_run
         if parent is None or not self.config.tracking.enabled:
             return
         from attn.tracking.mlflow_children import settle_children

@@ -12,6 +12,7 @@ from typing import Any
 
 from attn.config.resolve import dump_config
 from attn.errors import RunError, TrackingError
+from attn.run_state import RunState
 from attn.runs.kinds import read_config
 from attn.scratch import scratch_folder
 from attn.tracking import send_kept
@@ -69,14 +70,14 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     state = folder.state()
     config = read_config(folder.read_text("config.yaml"), folder.path("config.yaml"))
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
-    if state.get("state") == "done":
+    if state.state == "done":
         with warned("what its record lacks could not be sent"):  # the run itself is done
-            send_kept(config.tracking, config.root, state.get("tracking_run"), folder.uri)
+            send_kept(config.tracking, config.root, state.tracking_run, folder.uri)
     else:
         check_ended(folder, state)
-        if state.get("epoch") and not newest_checkpoint_name(folder):
+        if state.epoch and not newest_checkpoint_name(folder):
             raise RunError(
-                f"run {folder.run_id!r} has come to epoch {state['epoch']}, and {folder.path('checkpoints')} names no "
+                f"run {folder.run_id!r} has come to epoch {state.epoch}, and {folder.path('checkpoints')} names no "
                 "checkpoint of it: put that folder back, or begin a new run"
             )
         with continue_run(config, folder) as live:
@@ -113,21 +114,21 @@ def _train(config: RunConfig, live: LiveRun, address: str | None) -> None:
     live.outputs["model"] = export_model(config, folder)
 
 
-def _result(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
-    seconds = state.get("seconds")
+def _result(folder: RunFolder, state: RunState) -> dict[str, Any]:
+    seconds = state.seconds
     if seconds is None:  # a run of an earlier version, or one that was moved before its end was recorded
-        ended = state.get("ended") or time.time()
-        seconds = round(ended - (state.get("resumed") or state.get("started") or ended), 1)
-    cues = {"cues": state["cues"]} if "cues" in state else {}
+        ended = state.ended or time.time()
+        seconds = round(ended - (state.resumed or state.started or ended), 1)
+    cues = {} if state.cues is None else {"cues": state.cues}
     return {
         "run_id": folder.run_id,
         "folder": folder.uri,
         **cues,
-        "model": state.get("model"),
-        "metrics": state.get("metrics"),
-        "store": state.get("store"),
-        "store_version": state.get("store_version"),
-        "tracking_run": state.get("tracking_run"),
+        "model": state.model,
+        "metrics": state.metrics,
+        "store": state.store,
+        "store_version": state.store_version,
+        "tracking_run": state.tracking_run,
         "seconds": seconds,
     }
 
@@ -148,7 +149,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
     loop = {
         "config": dump_config(config),
         "run_id": folder.run_id,
-        "tracking_run": folder.state().get("tracking_run"),
+        "tracking_run": folder.state().tracking_run,
         "threads": resources.threads,
     }
     trainer = LeanTrainer(
@@ -208,7 +209,7 @@ def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -
         if not record:
             return folder.path("model")
         try:
-            log_model(config.tracking, config.root, folder.state().get("tracking_run"), bundle)
+            log_model(config.tracking, config.root, folder.state().tracking_run, bundle)
         except TrackingError as error:  # the model itself is safe in the run's folder
             if config.tracking.register_as:
                 raise

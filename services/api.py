@@ -54,7 +54,7 @@ def create_app(
     @app.get("/runs")
     def runs() -> RunList:
         """All runs, newest first."""
-        return RunList(runs=[RunSummary.model_validate(state) for state in list_runs(root)])
+        return RunList(runs=[RunSummary.model_validate(state.to_json()) for state in list_runs(root)])
 
     @app.get("/runs/{run_id}", responses={404: {"model": Problem, "description": "no such run"}})
     def run(run_id: str) -> RunDetail:
@@ -71,8 +71,8 @@ def create_app(
         try:
             config = _config(folder)
         except AttnError as error:
-            return RunDetail.model_validate({**state, "state": BROKEN, "error": str(error), "config": {}})
-        return RunDetail.model_validate({**state, "config": config})
+            return RunDetail.model_validate({**state.to_json(), "state": BROKEN, "error": str(error), "config": {}})
+        return RunDetail.model_validate({**state.to_json(), "config": config})
 
     if supervisor is not None:
         app.include_router(job_routes(root, supervisor))

@@ -65,7 +65,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
     if job.kind in file_kinds() and folder.exists():
         from jobs.resume import resume
 
-        if (kind := folder.state().get("kind")) != job.kind:
+        if (kind := folder.state().kind) != job.kind:
             raise RunError(f"run {job.id!r} is there already and is of kind {kind}, not {job.kind}: choose another id")
         with held_against(reach.resumed):
             return resume(job.id, root=root, address=job.address)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from attn.errors import AttnError
+from attn.run_state import RunState, StageState
 from jobs.runs.boot_clock import Moment
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.models import JobStatus, Plain
@@ -26,19 +27,19 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
     Args:
         waiting: Why it has not started.
     """
-    run, broken = _state(root, job.id) if job.attempt else ({}, None)  # what has not started has no run
-    stages: dict[str, dict[str, Any]] = run.get("stages") or {}
-    at = next((stage["run_id"] for stage in stages.values() if stage["state"] == "running"), job.id)
+    run, broken = _state(root, job.id) if job.attempt else (RunState(id=job.id), None)  # what has not started has none
+    stages = run.stages or {}
+    at = next((stage.run_id for stage in stages.values() if stage.state == "running"), job.id)
     told = run if at == job.id else _state(root, at)[0]  # of a pipeline, the stage that it is at
     progress = _progress(job, root, at) if job.state in RUNNING else None
-    metrics = run.get("metrics") or told.get("metrics")
+    metrics = run.metrics or told.metrics
     asked = {name: getattr(job, name) for name in JobStatus.model_fields if hasattr(job, name)}
     return JobStatus(
         **asked,
         waiting=waiting,
         cancelling=job.state in RUNNING and job.cancel is not None,
-        epoch=told.get("epoch"),
-        step=told.get("step"),
+        epoch=told.epoch,
+        step=told.step,
         stages={name: _how(stage, job) for name, stage in stages.items()} or None,
         progress=progress,
         eta=_eta(progress),
@@ -71,18 +72,18 @@ def _noted(progress: dict[str, Any]) -> Moment:
     return Moment(progress.get("time", 0.0), progress.get("clock"))
 
 
-def _how(stage: dict[str, Any], job: Job) -> str:
+def _how(stage: StageState, job: Job) -> str:
     """A stage's state; one that ran when its pipeline ended does so no more."""
-    if stage["state"] == "running" and job.state not in RUNNING:
+    if stage.state == "running" and job.state not in RUNNING:
         return "interrupted"
-    return "reused" if stage.get("reused") else stage["state"]
+    return "reused" if stage.reused else stage.state
 
 
-def _state(root: str, run_id: str) -> tuple[dict[str, Any], str | None]:
-    """What a run says of itself, and why that cannot be read; neither where there is no run yet."""
+def _state(root: str, run_id: str) -> tuple[RunState, str | None]:
+    """A run's state, and why it cannot be read; an empty state where there is no run yet."""
     try:
         return RunFolder(root, run_id).state(), None
     except NoSuchRunError:
-        return {}, None
+        return RunState(id=run_id), None
     except AttnError as error:
-        return {}, str(error)
+        return RunState(id=run_id), str(error)

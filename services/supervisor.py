@@ -279,7 +279,7 @@ class Supervisor:
         """A run whose process died says `running` for ever, unless somebody says what is."""
         with contextlib.suppress(AttnError, ValueError):
             folder = RunFolder(self.root, job.id)
-            if folder.exists() and folder.state().get("state") == "running" and state in ENDED:
+            if folder.exists() and folder.state().state == "running" and state in ENDED:
                 folder.update(state=state, ended=time.time(), error=error)
 
 

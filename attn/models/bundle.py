@@ -46,7 +46,7 @@ from attn.models.output import MapKind
 from attn.models.shapes import shapes_only
 from attn.models.usage import classifier_usage
 from attn.models.weights import check_finite
-from attn.run_state import BROKEN, parse_run_state
+from attn.run_state import BROKEN, RunState
 from attn.wording import shortened
 
 N = TypeVar("N", bound=nn.Module)
@@ -256,6 +256,6 @@ def _meant(target: str, root: str) -> str:
 
 def _state(run: Path) -> str:
     try:
-        return str(parse_run_state(run.read_bytes()).get("state"))
+        return str(RunState.parse(run.read_bytes()).state)
     except (OSError, ValueError):
         return BROKEN

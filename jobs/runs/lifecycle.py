@@ -15,7 +15,7 @@ __all__ = [
     "claim",
     "continue_run",
     "fault_text",
-    "process_marks",
+    "process_fields",
     "resolved_overrides",
     "target_of",
     "warned",
@@ -37,6 +37,7 @@ from attn.config.document import as_overrides, read_document
 from attn.config.resolve import dump_config
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
+from attn.run_state import RunState
 from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_kept, terminate
 from jobs.runs.process_identity import created_about, is_running, process_identity
 from jobs.runs.provenance import record_origin
@@ -110,7 +111,7 @@ def begin_run(
     with _lived(config, folder, tracking_run) as run:
         for name, content in (files or {}).items():
             folder.write(name, content)
-        folder.begin(**begun, **process_marks(), **(fields or {}))
+        folder.begin(**begun, **process_fields(), **(fields or {}))
         folder.write("config.yaml", text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}."))
         record_origin(folder, **({"data": data} if data else {}))
         yield run
@@ -118,11 +119,11 @@ def begin_run(
 
 def _close_former(config: Tracked, folder: RunFolder) -> None:
     """Close the record of a run that another takes the place of, once it has what waits for it."""
-    former = folder.state() if folder.exists() else {}
-    if (record := former.get("tracking_run")) is None:
+    former = folder.state() if folder.exists() else None
+    if former is None or (record := former.tracking_run) is None:
         return
     with warned("the record of the run that was here could not be closed"):
-        if former.get("state") in ENDED:
+        if former.state in ENDED:
             send_kept(config.tracking, config.root, record, folder.uri)
         else:
             terminate(config.tracking, config.root, record, "cancelled", folder.uri)
@@ -151,8 +152,8 @@ def continue_run(
     state = folder.state()
     if others:
         check_ended(folder, state)
-    with _lived(config, folder, state.get("tracking_run"), seconds) as run:
-        marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_marks()}
+    with _lived(config, folder, state.tracking_run, seconds) as run:
+        marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_fields()}
         folder.update(**marks, **(fields or {}))
         yield run
 
@@ -179,20 +180,21 @@ def begin_or_continue(
         kept: Fields of `run.json` that another run in this folder takes over.
     """
     state, fields = claim(folder, kind, again=True), {**(work or {}), **(fields or {})}
-    same = work is None or (state.get("state") != "done" and all(state.get(name) == work[name] for name in work))
-    if state and same and folder.exists("config.yaml"):
+    before = {} if state is None else state.to_json()
+    same = work is None or (before.get("state") != "done" and all(before.get(name) == work[name] for name in work))
+    if before and same and folder.exists("config.yaml"):
         there = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
         if there == read_document(dump_config(recorded), "config.yaml").values:
             with continue_run(config, folder, fields=fields) as run:
                 yield run
             return
-    fields |= {name: state[name] for name in kept if name in state and name not in fields}
+    fields |= {name: before[name] for name in kept if name in before and name not in fields}
     with begin_run(kind, config, folder, recorded=recorded, data=data, tags=tags, fields=fields) as run:
         yield run
 
 
-def claim(folder: RunFolder, kind: str, *, again: bool) -> dict[str, Any]:
-    """The state of what lies in a run's folder; empty where there is nothing.
+def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
+    """The state of the run that lies in a folder; None where there is none.
 
     Args:
         again: A run of the same kind that is there may be written again.
@@ -201,12 +203,11 @@ def claim(folder: RunFolder, kind: str, *, again: bool) -> dict[str, Any]:
         RunError: The id is taken, or the run is under way.
     """
     if not folder.exists():
-        return {}
+        return None
     state = folder.state()
-    if state.get("kind") != kind:
+    if state.kind != kind:
         raise RunError(
-            f"run {folder.run_id!r} is there already and is of kind {state.get('kind')}, not {kind}: choose another "
-            "--run-id"
+            f"run {folder.run_id!r} is there already and is of kind {state.kind}, not {kind}: choose another --run-id"
         )
     if not again:
         raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
@@ -221,11 +222,11 @@ def target_of(folder: RunFolder) -> str:
         RunError: Its `run.json` does not say it.
     """
     state = folder.state()
-    target, maps, version = (state.get(name) for name in ("target", "maps", "version"))
-    if target is None and isinstance(maps, str) and version is not None:  # of an earlier version
-        target = f"{maps}@{version}"
-    target = target or state.get("model")
-    if not isinstance(target, str):
+    target = state.target
+    if target is None and isinstance(state.maps, str) and state.version is not None:  # of an earlier version
+        target = f"{state.maps}@{state.version}"
+    target = target or state.model
+    if target is None:
         raise RunError(f"run {folder.run_id!r} does not say what it works on: begin a new one")
     return target
 
@@ -236,24 +237,26 @@ def resolved_overrides(folder: RunFolder) -> list[str]:
     return as_overrides({**values, "root": folder.root})
 
 
-def process_marks() -> dict[str, Any]:
-    """Which process a run is driven by; a number alone is given again once its process has ended."""
+def process_fields() -> dict[str, Any]:
+    """The fields of `run.json` that say that this process drives the run.
+
+    A number alone is given again once its process has ended.
+    """
     return {"pid": os.getpid(), "process": process_identity(os.getpid()), "host": platform.node()}
 
 
-def check_ended(folder: RunFolder, state: Mapping[str, Any]) -> None:
+def check_ended(folder: RunFolder, state: RunState) -> None:
     """See that no other process of this machine drives a run that is to be continued.
 
     Raises:
         RunError: One does.
     """
-    pid, identity = state.get("pid"), state.get("process")
-    if state.get("state") != "running" or state.get("host") != platform.node() or pid in (None, os.getpid()):
+    pid, identity = state.pid, state.process
+    if state.state != "running" or state.host != platform.node() or pid in (None, os.getpid()):
         return
     known = isinstance(identity, str)  # else the run was begun by an earlier version
-    if is_running(pid, identity) if known else created_about(pid, state.get("born")):
-        kind = state.get("kind")
-        what = kind if kind in ("pipeline", "sweep") else "run"
+    if is_running(pid, identity) if known else created_about(pid, state.create_time):
+        what = state.kind if state.kind in ("pipeline", "sweep") else "run"
         raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")
 
 

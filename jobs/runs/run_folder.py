@@ -18,7 +18,7 @@ from attn.files import locations, transfer
 from attn.files.locations import reading_fault
 from attn.parsing import load_json
 from attn.redaction import has_login
-from attn.run_state import LARGEST_STATE, parse_run_state
+from attn.run_state import LARGEST_STATE, RunState
 
 DEFAULT_ROOT = "runs"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -132,7 +132,7 @@ class RunFolder:
             raise RunError(f"{self.path(name)} is damaged: expected a JSON object")
         return cast("dict[str, Any]", found)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> RunState:
         """What `run.json` says; `id` is the folder's name, also of a copy.
 
         Raises:
@@ -145,16 +145,24 @@ class RunFolder:
         try:
             if size > LARGEST_STATE:
                 raise ValueError(f"it has {size} bytes, and {LARGEST_STATE} are the most")
-            return {**parse_run_state(self.read("run.json")), "id": self.run_id}
+            state = RunState.parse(self.read("run.json"))
+            return state if state.id == self.run_id else state.changed(id=self.run_id)
         except ValueError as error:
             raise RunError(f"{self.path('run.json')} is damaged and says nothing of the run: {error}") from None
 
     def begin(self, **fields: Any) -> None:
-        """Write `run.json` anew, whatever an earlier run of this name has left in it."""
-        self.write("run.json", json.dumps({"id": self.run_id, **fields}, indent=1))
+        """Write `run.json` anew, whatever an earlier run of this name has left in it.
+
+        Args:
+            fields: Of `RunState`, as plain values.
+        """
+        self._write_state(RunState.of({"id": self.run_id}).changed(**fields))
 
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`.
+
+        Args:
+            changes: Of `RunState`, as plain values.
 
         Raises:
             RunError: What is there is damaged.
@@ -162,8 +170,11 @@ class RunFolder:
         try:
             state = self.state()
         except NoSuchRunError:
-            state = {"id": self.run_id}
-        self.write("run.json", json.dumps({**state, **changes}, indent=1))
+            state = RunState.of({"id": self.run_id})
+        self._write_state(state.changed(**changes))
+
+    def _write_state(self, state: RunState) -> None:
+        self.write("run.json", json.dumps(state.to_json(), indent=1))
 
     def upload(self, local: Path, name: str) -> None:
         """Put a local folder's files under a name of the run; nothing to do where they are there already.

@@ -78,7 +78,7 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
     for folder in _folders(root):
         with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
             seen += 1
-            if folder.state().get("host") != platform.node() or _marks(folder.read_text("config.yaml")) != wanted:
+            if folder.state().host != platform.node() or _marks(folder.read_text("config.yaml")) != wanted:
                 continue
             if found := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]:
                 times += found
@@ -97,8 +97,8 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
 def _folders(root: str) -> Iterator[RunFolder]:
     """Runs under a root and trials of its sweeps, newest first."""
     for state in list_runs(root):
-        folder = RunFolder(root, state["id"])
-        if state.get("kind") == "sweep":
+        folder = RunFolder(root, state.id)
+        if state.kind == "sweep":
             yield from (
                 RunFolder(folder.uri, name) for name in list_folders(folder.uri) if name.startswith(f"{folder.run_id}-")
             )

@@ -68,19 +68,19 @@ def read_rows(folder: RunFolder) -> list[Row]:
             state = RunFolder(folder.uri, name).state()
         except AttnError:
             continue
-        if state.get("number") is None or state.get("state") is None or state.get("values") is None:
+        if state.number is None or state.state is None or state.values is None:
             continue
         rows.append(
             Row(
-                number=state["number"],
-                state=state["state"],
-                values=state["values"],
-                objective=None if state["state"] == "failed" else (state.get("metrics") or {}).get(objective),
-                epoch=state.get("epoch") or 0,
-                seconds=round(state["seconds"], 1) if state.get("seconds") is not None else None,
-                model=state.get("model"),
-                error=state.get("error"),
-                tracking_run=state.get("tracking_run"),
+                number=state.number,
+                state=state.state,
+                values=state.values,
+                objective=None if state.state == "failed" else (state.metrics or {}).get(objective),
+                epoch=state.epoch or 0,
+                seconds=round(state.seconds, 1) if state.seconds is not None else None,
+                model=state.model,
+                error=state.error,
+                tracking_run=state.tracking_run,
             )
         )
     return sorted(rows, key=lambda row: row.number)
@@ -113,7 +113,7 @@ def conclude(config: SweepConfig, folder: RunFolder) -> dict[str, Any]:
         folder.write("space.html", space_page([asdict(row) for row in rows], names, title=title, best=best.number))
         folder.write("best.yaml", _recipe(config, folder, best))
     registered = _register(config, folder, best)
-    with_record = attach(config.tracking, config.root, folder.state().get("tracking_run"))
+    with_record = attach(config.tracking, config.root, folder.state().tracking_run)
     try:
         if best is not None and best.objective is not None:
             with_record.log_metrics({f"best/{config.objective.metric}": best.objective}, len(rows))
@@ -195,7 +195,7 @@ def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
         f"Expect:  {config.objective.metric} = {best.objective:.4f} ({config.objective.split or 'validation'} split)\n"
         f"Command: attn {found.kind} best.yaml"
     )
-    if trial_folder(folder, best.number).state().get("taken"):
+    if trial_folder(folder, best.number).state().taken:
         head += "\n\nOn its way it took over other trials' weights (`taken` in its run.json), which no config repeats."
     return dump_config(found, head)
 
@@ -203,7 +203,7 @@ def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
 def _register(config: SweepConfig, folder: RunFolder, best: Row | None) -> str | None:
     if best is None or best.model is None or config.tracking.register_as is None:
         return None
-    tracking_run = trial_folder(folder, best.number).state().get("tracking_run")
+    tracking_run = trial_folder(folder, best.number).state().tracking_run
     with scratch_folder() as scratch:
         local = Path(best.model) if folder.is_local else download_folder(best.model, scratch)
         return log_model(config.tracking, config.root, tracking_run, local)

@@ -14,6 +14,7 @@ import queue
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ray import tune
 
 from attn.errors import RunError
 from attn.parsing import load_json
+from attn.run_state import RunState
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Objective
 from attn.runs.sweep.load import TrialConfig, in_one_process, read_trial
@@ -113,7 +115,7 @@ class Trial(tune.Trainable):
         if self.stopped.is_set() and not last:
             raise TrialStopped
 
-    def _figures(self, epoch: int, metrics: dict[str, float], *, last: bool) -> dict[str, Any]:
+    def _figures(self, epoch: int, metrics: Mapping[str, float | None], *, last: bool) -> dict[str, Any]:
         return {OBJECTIVE: metrics[self.objective.metric], EPOCH: epoch, LAST: last, "metrics": metrics}
 
     def _train(self) -> None:
@@ -127,8 +129,8 @@ class Trial(tune.Trainable):
     def _run(self) -> None:
         config = read_trial(self.folder.read_text("config.yaml"), self.folder.path("config.yaml"))
         state = self.folder.state()
-        fields = {} if state.get("started") else {"started": time.time()}
-        before = state.get("seconds") or 0.0
+        fields = {} if state.started else {"started": time.time()}
+        before = state.seconds or 0.0
         with continue_run(config, self.folder, fields=fields, seconds=before, others=False) as live:
             try:
                 live.outputs["model"] = self._model(config, state)
@@ -136,11 +138,11 @@ class Trial(tune.Trainable):
                 live.state = "waiting" if self.pauses else "stopped"  # until Ray Tune has room for it again
         if live.state == "done":
             told = self.folder.state()
-            self.news.put(self._figures(told.get("epoch", 0), told["metrics"], last=True) | {"done": True})
+            self.news.put(self._figures(told.epoch or 0, told.metrics or {}, last=True) | {"done": True})
 
-    def _model(self, config: TrialConfig, state: dict[str, Any]) -> str | None:
+    def _model(self, config: TrialConfig, state: RunState) -> str | None:
         """Train, or run a pipeline; gives the trained model."""
-        if (refused := state.get("refused")) is not None:
+        if (refused := state.refused) is not None:
             raise RunError(refused)
         if isinstance(config, ComposedConfig):
             from jobs.sweeps.trial_run import run_composed

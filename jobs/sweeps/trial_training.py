@@ -137,7 +137,7 @@ def train_here(
     parts = world.all_or_raise(lambda: config.build_parts(rank=0, world=1))
     accumulator = world.all_or_raise(lambda: accumulator_of(config, world, folder))
     trainer = Trainer(config, world, parts, accumulator)
-    loop = {"run_id": folder.run_id, "tracking_run": folder.state().get("tracking_run")}
+    loop = {"run_id": folder.run_id, "tracking_run": folder.state().tracking_run}
     scorer = Scorer(objective, config)
     reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))
     trainer.fit(reporter, start)

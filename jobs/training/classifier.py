@@ -72,7 +72,7 @@ def _draw_growth(config: TrainConfig, folder: RunFolder) -> None:
     from jobs.growth import draw
 
     source = config.data.build()
-    tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"), folder.uri)
+    tracker = attach(config.tracking, config.root, folder.state().tracking_run, folder.uri)
     indices = evenly_spaced(source.records, config.tracking.preview_images)
     try:
         opened = store.open(map_store_uri(config, folder))

@@ -158,6 +158,6 @@ def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: Cu
     if score is not None:
         folder.write(f"{CUES}/score.json", score.to_json())
     with warned("the cues could not be recorded", TrackingError):  # the run is worth more than its record
-        tracker = attach(config.tracking, config.root, folder.state().get("tracking_run"), folder.uri)
+        tracker = attach(config.tracking, config.root, folder.state().tracking_run, folder.uri)
         record_cues(tracker, report)
         tracker.flush()

@@ -117,7 +117,8 @@ class RayReporter:
         self.accumulator = trainer.accumulator
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
         if world.rank == 0:
-            self.folder.update(attempts=self.folder.state().get("attempts", 0) + 1)
+            before = self.folder.state().attempts
+            self.folder.update(attempts=1 + (before if isinstance(before, int) else 0))
 
     def step(self, record: StepRecord) -> None:
         now = time.monotonic()

@@ -80,7 +80,7 @@ def ls(root: Root = "runs", service: Service = None) -> Result:
     else:
         from jobs.runs.listing import list_runs
 
-        runs = list_runs(root)
+        runs = [run.to_json() for run in list_runs(root)]
 
     def show(console: Console) -> None:
         if not runs:

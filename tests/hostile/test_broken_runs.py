@@ -89,7 +89,7 @@ def client(root: Path) -> Iterator[TestClient]:
 
 
 def test_a_listing_shows_each_with_what_is_wrong(root: Path, client: TestClient) -> None:
-    for runs in (list_runs(str(root)), client.get("/runs").json()["runs"]):
+    for runs in ([run.to_json() for run in list_runs(str(root))], client.get("/runs").json()["runs"]):
         assert [run["id"] for run in runs[:2]] == ["good", "copy"], "newest first, by the folders' names"
         assert runs[0]["state"] == "done"
         assert {run["id"] for run in runs} == {"good", "copy", *BROKEN}

@@ -63,4 +63,4 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path: Path) ->
     folder.update(kind="train", state="failed", epoch=3)
     with pytest.raises(RunError, match="has come to epoch 3, and .*r/checkpoints names no checkpoint of it"):
         train.resume(str(tmp_path / "r"))
-    assert folder.state()["state"] == "failed"
+    assert folder.state().state == "failed"

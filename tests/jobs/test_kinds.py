@@ -76,7 +76,7 @@ def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     order.write_text(json.dumps(told))
     assert driver.main(str(order)) == 0
     signal.signal(signal.SIGTERM, before)
-    assert RunFolder(f"{tmp_path}/runs", "s").state()["metrics"] == {"height": 5.0}
+    assert RunFolder(f"{tmp_path}/runs", "s").state().metrics == {"height": 5.0}
 
 
 def test_a_sweep_searches_it(file: Path, tmp_path: Path) -> None:

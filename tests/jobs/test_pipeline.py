@@ -69,12 +69,12 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
     rows = read_rows(folder)
     assert [(row.state, row.values) for row in rows] == [("done", point) for point in points]
     # They differ by their cues' threshold: the second has taken what comes before from the first.
-    told = [trial_folder(folder, row.number).state()["stages"] for row in rows]
-    assert [name for name in NAMES if told[1][name]["reused"]] == ["train", "maps"]
-    assert told[1]["maps"]["folder"] == told[0]["maps"]["folder"]
+    told = [trial_folder(folder, row.number).state().stages or {} for row in rows]
+    assert [name for name in NAMES if told[1][name].reused] == ["train", "maps"]
+    assert told[1]["maps"].folder == told[0]["maps"].folder
     assert [row.tracking_run for row in rows] == [row.tracking_run for row in begun]
     assert all(0 <= (row.objective or 0) <= 1 and row.objective is not None for row in rows)
-    found = children(f"sqlite:///{tmp_path}/runs/mlflow.db", folder.state()["tracking_run"])
+    found = children(f"sqlite:///{tmp_path}/runs/mlflow.db", folder.state().tracking_run or "")
     assert {row.tracking_run for row in rows} == set(found)
 
 
@@ -296,7 +296,7 @@ def test_ctrl_c_leaves_a_pipeline_cancelled(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(config(tmp_path), run_id="p")
     monkeypatch.setattr(stages.cues, "run", made)
-    assert RunFolder(str(tmp_path), "p").state()["state"] == "cancelled"
+    assert RunFolder(str(tmp_path), "p").state().state == "cancelled"
     assert repeated(resume("p", root=str(tmp_path))) == ["cues", "segment", "evaluation"]
 
 

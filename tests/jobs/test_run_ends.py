@@ -69,7 +69,7 @@ def test_a_begin_that_fails_says_what_kind_of_run_it_was(
     monkeypatch.setattr(lifecycle, "record_origin", interrupted)
     with pytest.raises(KeyboardInterrupt, match="attn resume"), begin_run("toy", toy, folder, recorded=toy):
         pytest.fail("it has not begun")
-    assert (folder.state()["kind"], folder.state()["state"], ends) == ("toy", "cancelled", [("a", "cancelled")])
+    assert (folder.state().kind, folder.state().state, ends) == ("toy", "cancelled", [("a", "cancelled")])
 
 
 @pytest.mark.parametrize(("left", "closed"), [("running", ("a", "cancelled")), ("failed", ("a", "sent"))])
@@ -83,7 +83,7 @@ def test_another_run_in_its_place_closes_the_record(
     del ends[:]
     other = config(tmp_path, height=4)
     with begin_or_continue("toy", other, folder, recorded=other):
-        assert folder.state()["tracking_run"] == "b"
+        assert folder.state().tracking_run == "b"
     assert ends == [closed, ("b", "done")]
 
 

@@ -70,3 +70,17 @@ def test_a_damaged_line_of_an_epoch_is_one_error(tmp_path: Path, line: bytes) ->
     folder.write("metrics.jsonl", b'{"epoch": 1}\n' + line + b"\n")
     with pytest.raises(RunError, match=r"a/metrics\.jsonl is damaged: line 2 is no .*; remove that line"):
         read_epochs(folder)
+
+
+def test_run_json_takes_only_fields_that_are_described(tmp_path: Path) -> None:
+    """And keeps those that another version wrote."""
+    folder = RunFolder(str(tmp_path), "r")
+    folder.write("run.json", '{"id": "r", "born": 5.5, "of another version": [1], "epoch": 2}')
+    folder.update(epoch=3)
+    assert folder.read_json("run.json") == {"id": "r", "born": 5.5, "of another version": [1], "epoch": 3}
+    assert (folder.state().epoch, folder.state().create_time, folder.state().metrics) == (3, 5.5, None)
+    with pytest.raises(TypeError, match="run.json has no field epochs"):
+        folder.update(epochs=4)
+    for wrong in ({"metrics": {"val/mAP": "high"}}, {"epoch": -1}, {"stages": {"train": {"state": "done"}}}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            folder.update(**wrong)

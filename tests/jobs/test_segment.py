@@ -177,7 +177,7 @@ def test_void_masks_give_masks_and_no_score(place: Path, trained: dict[str, Any]
     assert result["scores"] == {}
     assert result["notes"] == ["the images' own masks are void throughout: there is nothing to score against"]
     assert len(list(Path(result["masks"]).iterdir())) == 2
-    assert RunFolder(str(place / "runs"), result["run_id"]).state()["state"] == "done"
+    assert RunFolder(str(place / "runs"), result["run_id"]).state().state == "done"
 
 
 def test_cues_before_training(place: Path) -> None:

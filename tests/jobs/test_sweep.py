@@ -82,7 +82,7 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     assert len(before) < 3
     stranger = sweep.create_run(
         load_any_config(str(file), []).tracking, str(root), "stranger", load_any_config(str(file), []),
-        tags={"mlflow.parentRunId": folder.state()["tracking_run"]},
+        tags={"mlflow.parentRunId": folder.state().tracking_run},
     )  # fmt: skip
 
     result = resume("s", root=str(root))
@@ -91,7 +91,7 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     assert all("loss = nan" in row["error"] for row in result["trials"] if row["state"] == "failed")
     after = {row.number: row for row in read_rows(folder)}
     assert {number: after[number] for number in before} == before  # nothing was done again
-    found = children(tracking_uri(load_any_config(str(file), []).tracking, str(root)), folder.state()["tracking_run"])
+    found = children(tracking_uri(load_any_config(str(file), []).tracking, str(root)), folder.state().tracking_run)
     assert set(found) == {row.tracking_run for row in after.values()}
     assert stranger not in found
     assert sorted(found.values()) == ["FAILED", "FINISHED", "FINISHED"]
@@ -115,19 +115,22 @@ def test_a_population_hands_on_weights_and_keeps_each_trial_its_own(tmp_path: Pa
     assert result["counts"] == {"done": 2}
     folders = [RunFolder(str(tmp_path / "p"), f"p-{number:04d}") for number in range(2)]
     better, worse = (folder.state() for folder in folders)
-    assert "taken" not in better
-    assert [step["of_trial"] for step in worse["taken"]][:1] == [0]
-    assert worse["taken"][0]["values_before"] == {"optimizer.lr": 1e-6}
+    assert better.taken is None
+    assert worse.taken is not None
+    assert [step["of_trial"] for step in worse.taken][:1] == [0]
+    assert worse.taken[0]["values_before"] == {"optimizer.lr": 1e-6}
     for folder, state in zip(folders, (better, worse), strict=True):
         lines = [json.loads(line) for line in folder.read("metrics.jsonl").decode().splitlines()]
         assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
         assert all(line["seconds"] > 0 for line in lines)
-        assert state["metrics"]["train/loss"] == lines[-1]["train/loss"]
-        assert load_any_config(folder.path("config.yaml"), []).optimizer.lr == state["values"]["optimizer.lr"]
+        assert state.metrics is not None
+        assert state.values is not None
+        assert state.metrics["train/loss"] == lines[-1]["train/loss"]
+        assert load_any_config(folder.path("config.yaml"), []).optimizer.lr == state.values["optimizer.lr"]
         (checkpoint,) = (tmp_path / "p" / folder.run_id / "checkpoints").glob("epoch-*")
         saved = torch.load(checkpoint / "training.pt", weights_only=True)["optimizer"]
-        assert {group["base_lr"] for group in saved["param_groups"]} == {state["values"]["optimizer.lr"]}
-    epoch = worse["taken"][0]["epoch"]  # the trial's own weights had hardly moved until then
+        assert {group["base_lr"] for group in saved["param_groups"]} == {state.values["optimizer.lr"]}
+    epoch = worse.taken[0]["epoch"]  # the trial's own weights had hardly moved until then
     losses = [json.loads(line)["train/loss"] for line in folders[1].read("metrics.jsonl").decode().splitlines()]
     assert losses[epoch] < losses[0] - 0.01
 

@@ -36,4 +36,4 @@ def run(config: ToyConfig, *, run_id: str | None = None, address: str | None = N
 
 def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
     folder = RunFolder.of(run_id, root)
-    return {"run_id": folder.run_id, "state": folder.state()["state"]}
+    return {"run_id": folder.run_id, "state": folder.state().state}

@@ -13,12 +13,17 @@ import psutil
 import pytest
 
 from attn.errors import RunError
-from jobs.runs.lifecycle import check_ended, process_marks
+from attn.run_state import RunState
+from jobs.runs.lifecycle import check_ended, process_fields
 from jobs.runs.process_identity import process_identity
 from jobs.runs.run_folder import RunFolder
 
 OTHER = psutil.Process(os.getppid())
 IDENTITY = process_identity(OTHER.pid)
+
+
+def state(fields: dict[str, object]) -> RunState:
+    return RunState.of({"id": "r", **fields})
 
 
 @pytest.mark.parametrize(
@@ -31,7 +36,7 @@ def test_a_living_process_holds_its_run(tmp_path: Path, kind: str, what: str) ->
     earlier = ({"born": OTHER.create_time()}, {"born": OTHER.create_time() + 1}, {})  # as earlier versions have it
     for noted in ({"process": IDENTITY}, {"process": IDENTITY, "started": 5.0}, *earlier):
         with pytest.raises(RunError, match=f"{what} is still running here, as process {OTHER.pid}; end that first"):
-            check_ended(folder, marks | noted)
+            check_ended(folder, state(marks | noted))
 
 
 @pytest.mark.parametrize("step", [-86400, -1, 1, 86400])
@@ -42,7 +47,7 @@ def test_a_step_of_the_clock_lets_no_second_process_in(
     boot = psutil.boot_time()
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + step)
     with pytest.raises(RunError, match="still running"):
-        check_ended(RunFolder(str(tmp_path), "r"), marks)
+        check_ended(RunFolder(str(tmp_path), "r"), state(marks))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_a_step_of_the_clock_lets_no_second_process_in(
 )
 def test_what_does_not_hold_a_run(tmp_path: Path, changed: dict[str, object]) -> None:
     marks = {"kind": "train", "state": "running", "pid": OTHER.pid, "host": platform.node()}
-    check_ended(RunFolder(str(tmp_path), "r"), marks | {"process": IDENTITY} | changed)
+    check_ended(RunFolder(str(tmp_path), "r"), state(marks | {"process": IDENTITY} | changed))
 
 
 def test_an_ended_process_that_none_has_waited_for_holds_no_run(tmp_path: Path) -> None:
@@ -73,10 +78,10 @@ def test_an_ended_process_that_none_has_waited_for_holds_no_run(tmp_path: Path) 
             time.sleep(0.01)
         marks = {"kind": "train", "state": "running", "pid": ended.pid, "host": platform.node()}
         for noted in ({"process": identity}, {"born": found.create_time()}):
-            check_ended(RunFolder(str(tmp_path), "r"), marks | noted)
+            check_ended(RunFolder(str(tmp_path), "r"), state(marks | noted))
 
 
 def test_marks_are_of_this_process() -> None:
-    found = process_marks()
+    found = process_fields()
     assert (found["pid"], found["host"]) == (os.getpid(), platform.node())
     assert found["process"] == process_identity(os.getpid()) is not None
