@@ -1,4 +1,4 @@
-"""The map store: cumulative attention maps of a whole data set, in versions, on a disk or in an object store."""
+"""The map store: cumulative attention maps of a data set in numbered versions, in a folder or an object store."""
 
 from __future__ import annotations
 

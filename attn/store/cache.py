@@ -1,8 +1,8 @@
-"""A cache of base objects on this machine's disk, before a store that lies elsewhere.
+"""A local disk cache of base objects for a store in an object store.
 
-Objects never change, so a copy is right for ever. A whole object is fetched when a part of it is first asked for,
-checked, and put under its name by rename; several processes share the folder, and one of them fetches. The copies that
-were not used for longest are removed when there are too many bytes; who still reads one keeps its open file.
+Objects never change, so a copy never becomes stale. The first read of any part of an object fetches all of it, checks
+it, and renames it into place. Several processes can share the folder; only one of them fetches an object. When the
+cache exceeds its limit, the least recently used copies are removed; a process that still reads one keeps its open file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from attn.store.errors import StoreError
 from attn.store.format.manifest import ShardRef
 
 CACHE = "ATTN_STORE_CACHE"
-"""Environment variable that names the folder; without it there is no cache."""
+"""Environment variable with the cache's folder; unset means no cache."""
 CACHE_BYTES = "ATTN_STORE_CACHE_BYTES"
 _DEFAULT_BYTES = 20 * 2**30
 _LOCKS = 16
@@ -32,7 +32,7 @@ _FRESH_S = 60.0
 
 
 def cache_for(backend: Backend, shards: Iterable[ShardRef]) -> ObjectCache | Backend:
-    """Where to read base objects: a cache, if the environment names one and the store lies elsewhere."""
+    """A cache in front of the backend, if the environment names one and the store is not local; else the backend."""
     folder = os.environ.get(CACHE)
     if not folder or backend.path("") is not None:
         return backend
@@ -44,11 +44,11 @@ def cache_for(backend: Backend, shards: Iterable[ShardRef]) -> ObjectCache | Bac
 
 @dataclass(frozen=True)
 class ObjectCache:
-    """Reads through copies.
+    """Reads objects through local copies.
 
     Attributes:
-        limit: Bytes of all copies.
-        expected: Size and SHA-256 of each object that may be asked for.
+        limit: Maximum bytes of all copies together.
+        expected: Size and SHA-256 of each object that may be read, by key.
     """
 
     backend: Backend
@@ -57,7 +57,7 @@ class ObjectCache:
     expected: dict[str, tuple[int, str]] = field(repr=False)
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
-        """As `Backend.read`. An object that is too big for the cache, or damaged, is read where it lies."""
+        """Like `Backend.read`. An object that is damaged or larger than the cache is read from the backend."""
         size, sha256 = self.expected[key]
         if size > self.limit:
             return self.backend.read(key, start, stop)
@@ -74,12 +74,12 @@ class ObjectCache:
         return data
 
     def forget(self, key: str) -> None:
-        """Drop a copy that has turned out to be damaged."""
+        """Remove a copy that turned out to be damaged."""
         with contextlib.suppress(OSError):
             Path(self.folder, f"{self.expected[key][1]}.arrow").unlink(missing_ok=True)
 
     def _keep(self, copy: Path, data: bytes) -> None:
-        """Put a copy in its place. A cache that is full or read-only is no fault of the store."""
+        """Store a copy. A cache that is full or read-only is ignored: the store still works without it."""
         part = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}.part")
         with contextlib.suppress(OSError):
             try:
@@ -113,7 +113,7 @@ class ObjectCache:
         except OSError as error:
             where = f"{self.folder}, which {CACHE} names,"
             raise StoreError(
-                f"{where} is no usable cache: {error.strerror}; name a folder that can be written"
+                f"{where} cannot be used as a cache: {error.strerror}; name a folder that can be written"
             ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Making a map store, and opening one."""
+"""Create a map store, or open one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attn.store.errors import MissingError, StoreError
 from attn.store.format.algebra import FUSIONS
 from attn.store.format.definition import DEFINITION, FORMATS, Definition, rows_per_shard
 from attn.store.format.index import RowIndex
-from attn.store.format.records import LARGEST
+from attn.store.format.records import MAX_RECORD_BYTES
 from attn.store.protocol.handle import StoreHandle
 from attn.store.store import MapStore
 
@@ -30,21 +30,21 @@ def create(
     shard_rows: int | None = None,
     exist_ok: bool = False,
 ) -> MapStore:
-    """Make a store.
+    """Create a store.
 
     Args:
         uri: A folder or `s3://bucket/prefix`.
         rows: (image id, class index) of every label of every image, in any order.
-        grid: (h, w) of all maps, which lie over the whole image whatever its shape.
+        grid: (h, w) of all maps. A map covers the whole image, whatever the image's aspect ratio.
         fusion: `max` or `mean`.
-        classes: Names by class index.
-        fingerprint: Of the data set; kept, not interpreted.
-        shard_rows: About how many rows a base object holds.
-        exist_ok: Open the store that is there, if it has the same rows, classes, grid and fusion.
+        classes: Class names by class index.
+        fingerprint: Fingerprint of the data set; stored, not interpreted.
+        shard_rows: Approximate number of rows per base object.
+        exist_ok: Open an existing store if it has the same rows, classes, grid and fusion.
 
     Raises:
-        MapError: Rows are given twice or are none.
-        StoreError: There is a store, or one of a format that can be read only, or an argument is out of range.
+        MapError: A row is given twice, or there are no rows.
+        StoreError: A store exists, the existing store has a read-only format, or an argument is out of range.
         ConditionsIgnoredError: The server ignores conditional writes.
     """
     if fusion not in FUSIONS:
@@ -55,7 +55,7 @@ def create(
         raise StoreError(f"shard_rows is {shard_rows}; it must be at least 1")
     index = RowIndex.build(rows)
     if classes and index.classes.max() >= len(classes):
-        raise StoreError(f"a row has class {index.classes.max()}, but there are {len(classes)} names of classes")
+        raise StoreError(f"a row has class {index.classes.max()}, but there are only {len(classes)} class names")
     backend = connect(uri) if isinstance(uri, str) else uri
     if backend.size(DEFINITION) is None:
         data = index.encode()
@@ -80,13 +80,13 @@ def create(
             return MapStore(StoreHandle(backend, definition))
     store = open_store(backend)
     if not exist_ok:
-        raise StoreError(f"{backend.uri} holds a store already; open it, or choose another place")
+        raise StoreError(f"{backend.uri} already holds a store; open it, or choose another location")
     wanted = {"rows_digest": index.digest, "classes": tuple(classes), "grid": tuple(grid), "fusion": fusion}
     for name, value in wanted.items():
         found = getattr(store.definition, name)
         if found != value:
-            what = "other rows" if name == "rows_digest" else f"{name} {found!r} and not {value!r}"
-            raise StoreError(f"{backend.uri} holds a store with {what}; choose another place")
+            what = "other rows" if name == "rows_digest" else f"{name} {found!r} instead of {value!r}"
+            raise StoreError(f"{backend.uri} holds a store with {what}; choose another location")
     store.definition.check_writable(backend.uri)
     return store
 
@@ -100,7 +100,7 @@ def open_store(uri: str | Backend) -> MapStore:
     """
     backend = connect(uri) if isinstance(uri, str) else uri
     try:
-        data = backend.read(DEFINITION, 0, LARGEST + 1)
+        data = backend.read(DEFINITION, 0, MAX_RECORD_BYTES + 1)
     except MissingError:
         raise StoreError(f"{backend.uri} holds no map store: there is no {DEFINITION}") from None
     return MapStore(StoreHandle(backend, Definition.unpack(data, f"{backend.uri}: {DEFINITION}")))

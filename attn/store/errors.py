@@ -1,4 +1,4 @@
-"""What can go wrong with a map store, each in words that say what to do."""
+"""Errors of the map store. Every message says what to do."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SHOWN = 5
 
 
 class StoreError(AttnError):
-    """A map store cannot be made, read or written."""
+    """A map store cannot be created, read or written."""
 
     code = "store"
 
 
 class MapError(StoreError, ValueError):
-    """A map or a row that the store does not take: NaN, another grid, out of range, a row that it does not have."""
+    """A map or row that the store refuses: NaN, a wrong grid, a value out of range, or an unknown row."""
 
     code = "store.map"
 
 
 class MissingError(StoreError):
-    """An object is not there."""
+    """An object does not exist."""
 
     code = "store.missing"
 
@@ -45,30 +45,30 @@ class VersionError(StoreError):
 
 
 class DamagedError(StoreError):
-    """An object is not what its version says: bits have changed, bytes are missing, or all of it is."""
+    """An object is missing, cut short, or changed since it was written."""
 
     code = "store.damaged"
 
 
 class FencedError(StoreError):
-    """Another session has begun the same run since; this one must end."""
+    """A newer session of the same run has begun; this one must stop."""
 
     code = "store.fenced"
 
 
 class ConditionsIgnoredError(StoreError):
-    """The server does not honour conditional writes, without which two writers would overwrite each other."""
+    """The server ignores conditional writes; without them two writers would overwrite each other."""
 
     code = "store.conditions"
 
 
 class CoverageError(StoreError):
-    """An epoch's maps are not those that were promised.
+    """An epoch's maps do not cover exactly the expected rows.
 
     Attributes:
-        missing: How many promised rows have no map.
-        extra: How many rows have a map that nobody promised.
-        rows: The missing (image id, class) pairs, where rows were promised and not their number.
+        missing: Number of expected rows without a map.
+        extra: Number of rows with a map that were not expected.
+        rows: The missing (image id, class) pairs, if rows were expected and not just their number.
     """
 
     code = "store.coverage"
@@ -84,10 +84,10 @@ class CoverageError(StoreError):
             more = f" and {len(self.rows) - SHOWN} more" if len(self.rows) > SHOWN else ""
             parts.append(f"{missing} missing" + (f": {named}{more}" if named else ""))
         if extra:
-            parts.append(f"{extra} that were not promised")
+            parts.append(f"{extra} not expected")
         self.text = (
-            f"epoch {epoch}: {found} rows have maps where {expected} were promised ({'; '.join(parts)}); add what is "
-            "missing and commit again with all deltas, or correct `expected`"
+            f"epoch {epoch}: {found} rows have maps, expected {expected} ({'; '.join(parts)}); add the missing maps "
+            "and commit again with all deltas, or correct `expected`"
         )
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Reading one version of a store.
+"""Read one version of a store.
 
 Shapes: N rows, h×w grid, P = h·w.
 """
@@ -22,24 +22,25 @@ from numpy.typing import NDArray
 from attn.store.cache import ObjectCache, cache_for
 from attn.store.errors import DamagedError, MissingError
 from attn.store.format.algebra import Columns
-from attn.store.format.base_object import Reads, Table, read_base, read_blocks, read_table
-from attn.store.format.codec import batch_of
+from attn.store.format.base_object import ObjectReader, Table, read_base, read_batches, read_table
+from attn.store.format.codec import rows_per_batch
 from attn.store.format.manifest import Manifest, ShardRef
 from attn.store.protocol.handle import StoreHandle
 
 T = TypeVar("T")
 
-_KEPT = 8
+_CACHED_READS = 8
 
 
 class Snapshot:
-    """The maps of one version, which never changes. Deltas that wait to be merged are not part of it.
+    """The maps of one version. A version never changes; deltas that are not merged yet are not part of it.
 
-    It can be pickled and used by several processes. An image is one read of its record batches, each checked; the last
-    ones that were read are kept, so reading in the store's order decodes each once.
+    A snapshot can be pickled and used by several processes. Reading an image is one read of its record batches, each
+    verified by its checksum. The most recently read batches are cached, so reading in the store's order decodes each
+    batch once.
 
     Attributes:
-        manifest: What the version consists of.
+        manifest: The objects and counts of the version.
     """
 
     def __init__(self, handle: StoreHandle, manifest: Manifest) -> None:
@@ -69,11 +70,11 @@ class Snapshot:
         return isinstance(image_id, str) and self._handle.index.find(image_id) != (0, 0)
 
     def __getitem__(self, image_id: str) -> dict[int, NDArray[np.uint8]]:
-        """An image's maps (h, w) by class; classes whose map is still zero everywhere are left out.
+        """An image's maps (h, w) by class index, without classes whose map is zero everywhere.
 
         Raises:
             KeyError: The store has no such image.
-            DamagedError: An object is missing or damaged; names it and the version.
+            DamagedError: An object is missing or damaged; the message names it and the version.
         """
         start, stop = self._handle.index.find(image_id)
         if start == stop:
@@ -83,20 +84,22 @@ class Snapshot:
         return {index: map_hw for index, map_hw in zip(classes, maps, strict=True) if map_hw.any()}
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Levels (N,) (see `attn.store.format.algebra`) and maps (N, h, w) of the rows from `start` to `stop - 1`."""
-        grid, cuts = self._handle.definition.grid, self._handle.cuts
+        """Levels (N,) (see `attn.store.format.algebra`) and maps (N, h, w) of rows [start, stop)."""
+        grid, shard_bounds = self._handle.definition.grid, self._handle.shard_bounds
         levels = np.zeros(stop - start, np.uint8)
         maps = np.zeros((stop - start, *grid), np.uint8)
-        first, last = (int(np.searchsorted(cuts, row, side="right")) - 1 for row in (start, max(start, stop - 1)))
+        first, last = (
+            int(np.searchsorted(shard_bounds, row, side="right")) - 1 for row in (start, max(start, stop - 1))
+        )
         for shard in range(first, last + 1):
-            begin, end = max(start, int(cuts[shard])), min(stop, int(cuts[shard + 1]))
+            begin, end = max(start, int(shard_bounds[shard])), min(stop, int(shard_bounds[shard + 1]))
             if shard in self._refs and begin < end:
-                levels[begin - start : end - start], found = self._part(shard, begin, end)
+                levels[begin - start : end - start], found = self._rows_of_shard(shard, begin, end)
                 maps[begin - start : end - start] = found.reshape(-1, *grid)
         return levels, maps
 
     def maps(self, numbers: Iterable[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Maps (N, h, w) of rows by number, in the order given."""
+        """Maps (N, h, w) of the rows with these numbers, in the order given."""
         wanted = self._handle.index.numbers(numbers if isinstance(numbers, np.ndarray) else list(numbers))
         found = np.zeros((len(wanted), *self._handle.definition.grid), np.uint8)
         for position in np.argsort(wanted, kind="stable").tolist():  # in the store's order each batch is decoded once
@@ -105,7 +108,7 @@ class Snapshot:
         return found
 
     def shards(self) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
-        """All rows in order, a shard at a time: its first row, levels (N,) and maps (N, h, w)."""
+        """Iterate over all shards in row order: first row, levels (N,) and maps (N, h, w) of each."""
         grid = self._handle.definition.grid
         for start, rows in self._states():
             yield start, rows["level"].view(np.uint8), self._algebra.maps(rows).reshape(-1, *grid)
@@ -113,8 +116,8 @@ class Snapshot:
     def digest(self) -> str:
         """SHA-256 of the content: classes, grid, fusion, rows, and each row's state.
 
-        The state is exact: level and map with `max`; level, number of epochs and sum with `mean`. Layout, versions,
-        runs and the data set's fingerprint do not enter.
+        The state is exact: level and map for `max`; level, number of epochs and sum for `mean`. The digest does not
+        depend on layout, versions, runs or the data set's fingerprint.
         """
         definition = self._handle.definition
         names = self._algebra.state
@@ -133,7 +136,7 @@ class Snapshot:
 
     @functools.cached_property
     def _refs(self) -> dict[int, ShardRef]:
-        """Base objects by shard, once they are known to be objects that this store can have."""
+        """Base objects by shard, after the manifest was checked against the store's definition."""
         self._handle.check(self.manifest)
         return {ref.shard: ref for ref in self.manifest.shards}
 
@@ -142,47 +145,47 @@ class Snapshot:
         return self._handle.definition.algebra
 
     def _states(self) -> Iterator[tuple[int, Columns]]:
-        definition, cuts = self._handle.definition, self._handle.cuts
-        for shard, start in enumerate(cuts[:-1].tolist()):
-            count = int(cuts[shard + 1]) - start
+        definition, shard_bounds = self._handle.definition, self._handle.shard_bounds
+        for shard, start in enumerate(shard_bounds[:-1].tolist()):
+            count = int(shard_bounds[shard + 1]) - start
             if shard in self._refs:
                 ref, schema = self._refs[shard], definition.base_schema
                 yield start, self._read(ref, partial(read_base, ref=ref, count=count, schema=schema))
             else:
                 yield start, self._algebra.empty(count, definition.pixels)
 
-    def _part(self, shard: int, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Levels and flat maps of rows within one shard."""
-        offset = int(self._handle.cuts[shard])
-        batch = batch_of(self._handle.definition.base_schema)
+    def _rows_of_shard(self, shard: int, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Levels (N,) and flat maps (N, P) of rows of one shard."""
+        offset = int(self._handle.shard_bounds[shard])
+        batch = rows_per_batch(self._handle.definition.base_schema)
         first, last = (start - offset) // batch, -(-(stop - offset) // batch)
-        levels, maps = self._blocks(shard, first, last)
+        levels, maps = self._read_batches(shard, first, last)
         inside = slice(start - offset - first * batch, stop - offset - first * batch)
         return levels[inside], maps[inside]
 
-    def _blocks(self, shard: int, first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _read_batches(self, shard: int, first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         wanted = (shard, first, last)
         with self._lock:
-            if wanted in self._kept:
-                self._kept.move_to_end(wanted)
-                return self._kept[wanted]
-        ref, cuts = self._refs[shard], self._handle.cuts
-        count = int(cuts[shard + 1] - cuts[shard])
+            if wanted in self._cached:
+                self._cached.move_to_end(wanted)
+                return self._cached[wanted]
+        ref, shard_bounds = self._refs[shard], self._handle.shard_bounds
+        count = int(shard_bounds[shard + 1] - shard_bounds[shard])
         schema = self._handle.definition.base_schema
         if shard not in self._tables:
             self._tables[shard] = self._read(ref, partial(read_table, ref=ref, count=count, schema=schema))
         table, only = self._tables[shard], self._algebra.state
-        rows = self._read(ref, lambda source: read_blocks(source, ref, table, first, last, count, schema, only=only))
+        rows = self._read(ref, lambda source: read_batches(source, ref, table, first, last, count, schema, only=only))
         found = rows["level"].view(np.uint8), self._algebra.maps(rows)
         if (last - first) <= 2:
             with self._lock:
-                self._kept[wanted] = found
-                while len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
+                self._cached[wanted] = found
+                while len(self._cached) > _CACHED_READS:
+                    self._cached.popitem(last=False)
         return found
 
-    def _read(self, ref: ShardRef, read: Callable[[Reads], T]) -> T:
-        """Read from an object, and say of which version it is where that fails."""
+    def _read(self, ref: ShardRef, read: Callable[[ObjectReader], T]) -> T:
+        """Read an object; errors name object and version. If a cached copy is damaged, read the backend's object."""
         where = f"{self._handle.backend.uri}: {ref.key}, of version {self.version}"
         try:
             try:
@@ -198,11 +201,11 @@ class Snapshot:
             raise DamagedError(f"{where}, is damaged: {error}") from None
 
     def _open(self) -> None:
-        """What each process has for itself."""
+        """Set up what is not pickled: cache, lock and decoded batches of this process."""
         self._source = cache_for(self._handle.backend, self.manifest.shards)
         self._lock = threading.Lock()
         self._tables: dict[int, Table] = {}
-        self._kept: OrderedDict[tuple[int, int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = OrderedDict()
+        self._cached: OrderedDict[tuple[int, int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_handle": self._handle, "manifest": self.manifest}

@@ -1,4 +1,4 @@
-"""The map store: every (image, class) map that training has accumulated, in numbered versions."""
+"""The map store: the accumulated map of every (image, class), in numbered versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attn.files.transfer import write_bytes
 from attn.store.backends.conditional_writes import check_conditions
 from attn.store.format.definition import Definition, check_name
 from attn.store.format.index import RowIndex
-from attn.store.format.manifest import Manifest, newest_claim, read_manifest, runs_of
+from attn.store.format.manifest import Manifest, list_runs, newest_claim, read_manifest
 from attn.store.protocol import failpoints
 from attn.store.protocol.fence import read_head, take_fence, write_head
 from attn.store.protocol.handle import StoreHandle
@@ -25,10 +25,10 @@ from attn.store.upkeep.verify import Report, verify
 
 
 class MapStore:
-    """A store at a place; it can be pickled.
+    """A map store. It can be pickled.
 
     Attributes:
-        definition: What was fixed when it was made.
+        definition: Grid, fusion, classes and rows, fixed when the store was created.
     """
 
     def __init__(self, handle: StoreHandle) -> None:
@@ -49,30 +49,30 @@ class MapStore:
 
     @property
     def rows(self) -> RowIndex:
-        """Its rows, by number and by name."""
+        """The store's rows: (image id, class) by row number and back."""
         return self._handle.index
 
     @property
     def runs(self) -> list[str]:
-        """Runs that have begun in it."""
-        return runs_of(self._handle.backend)
+        """Names of the runs that have begun in this store."""
+        return list_runs(self._handle.backend)
 
     def begin(self, run: str, *, from_version: int | None = None) -> Session:
-        """Begin to write a run, and shut earlier sessions of it out.
+        """Begin a session that writes a run. Earlier sessions of the run can no longer commit.
 
         Args:
-            from_version: The version that the run's checkpoint names, of whichever run; what else lies in the store
-                does not count. Left out, the run begins from empty.
+            from_version: The version to continue from: the one that the run's checkpoint names. It may belong to
+                another run. None: start empty, whatever else the store holds.
 
         Raises:
             VersionError: There is no such version.
             ConditionsIgnoredError: The server ignores conditional writes.
-            StoreError: The store's format can be read only.
+            StoreError: The store has a read-only format.
         """
         backend = self._handle.backend
         self.definition.check_writable(self.uri)
         check_name("run", run)
-        if backend.path("") is None:  # a folder's file system was asked when the store was made
+        if backend.path("") is None:  # a folder's file system was checked when the store was created
             check_conditions(backend)
         manifest = read_manifest(backend, from_version) if from_version else Manifest.empty(run)
         with hold_version(backend, manifest):
@@ -84,11 +84,11 @@ class MapStore:
         return Session(self._handle, fence, manifest)
 
     def at(self, version: int | None = None, *, run: str | None = None) -> Snapshot:
-        """A version to read.
+        """Open a version for reading.
 
         Args:
-            version: Left out, the newest committed one. 0 is the empty one that every store begins with.
-            run: Of whose versions the newest is meant; left out, of all.
+            version: None: the newest committed version. 0 is the empty version of every store.
+            run: Restricts the newest version to this run's.
 
         Raises:
             VersionError: There is no such version.
@@ -98,64 +98,68 @@ class MapStore:
         return Snapshot(self._handle, read_manifest(self._handle.backend, version, run))
 
     def newest(self, run: str | None = None) -> Manifest:
-        """The newest committed version of a run, or of all.
+        """The newest committed version of a run, or of all runs.
 
-        What an earlier session of a run committed after the version from which the newest session began is not in the
-        run's history, and is passed over.
+        Versions that are not in the run's history are skipped: those that an earlier session committed after the
+        version from which the newest session continued.
         """
         found = [newest_version(self._handle.backend, name) for name in ([run] if run else self.runs)]
         return max(found, key=lambda manifest: manifest.version, default=Manifest.empty(""))
 
     def history(self) -> list[tuple[Manifest, bool]]:
-        """All versions that are there, each with whether it is in its run's history, or was abandoned."""
+        """All versions, each with True if it is in its run's history, and False if it was abandoned."""
         return history(self._handle.backend)
 
     def head(self, run: str) -> int | None:
-        """The version that a run's newest durable checkpoint names; None where the run has not begun."""
+        """The version that a run's newest durable checkpoint names; None if the run has not begun."""
         found = read_head(self._handle.backend, run)
         return found[0].version if found else None
 
     def fork(self, version: int, run: str) -> int:
-        """Begin a run with another's version, without copying: its number in the new run, from which a session begins.
+        """Start a new run from an existing version without copying objects.
+
+        Returns:
+            The number of the new run's first version; pass it to `begin` as `from_version`.
 
         Raises:
             VersionError: There is no such version.
-            StoreError: The run has begun already, or the store's format can be read only.
+            StoreError: The run has begun already, or the store has a read-only format.
         """
         self.definition.check_writable(self.uri)
         return fork(self._handle.backend, version, check_name("run", run)).version
 
     def tag(self, name: str, version: int) -> None:
-        """Name a version that `gc` must keep, such as a registered model's.
+        """Tag a version, so that `gc` keeps it; a registered model tags its version.
 
         Raises:
             VersionError: There is no such version.
-            StoreError: The name stands for another version.
+            StoreError: The tag names another version.
         """
         manifest = read_manifest(self._handle.backend, version)
         with hold_version(self._handle.backend, manifest):
             write_tag(self._handle.backend, name, manifest)
 
     def untag(self, name: str) -> None:
-        """Take a name away."""
+        """Remove a tag."""
         remove_tag(self._handle.backend, name)
 
     @property
     def tags(self) -> dict[str, int]:
-        """Versions by name."""
+        """Versions by tag."""
         return {name: tag.version for name, tag in read_tags(self._handle.backend).items()}
 
     def verify(self) -> Report:
-        """Read everything and check every hash and count; the report lists all faults."""
+        """Read every object and check all hashes and counts; the report lists all faults."""
         return verify(self._handle)
 
     def gc(self, *, dry_run: bool = True, keep: int = 2) -> Garbage:
-        """Find what no version that must stay needs and, unless it is a dry run, remove it.
+        """Find objects that no kept version needs and, unless `dry_run`, remove them.
 
-        Tagged versions stay, each run's head and newest version and all between them. Nothing younger than a day goes.
+        Kept are tagged versions, each run's head and newest version, and all versions between the two. Nothing younger
+        than a day is removed.
 
         Args:
-            keep: How many of each run's newest versions stay at least.
+            keep: Minimum number of newest versions to keep per run.
 
         Raises:
             DamagedError: A manifest cannot be read; nothing is removed.
@@ -163,16 +167,19 @@ class MapStore:
         return collect(self._handle.backend, self.definition, dry_run=dry_run, keep=keep)
 
     def export(self, target: str, *, form: str = "png", version: int | None = None, run: str | None = None) -> int:
-        """Write a version's maps for other programs, and say how many.
+        """Write a version's maps in a format that other programs read.
 
         Args:
-            target: `png`: a folder, into which `<image id>_<class index>.png` go and, where the store has them, the
-                names of the classes as `classes.json`. `npz`, `parquet`: a file.
+            target: For `png` a folder: it gets `<image id>_<class index>.png` and, if the store has class names,
+                `classes.json`. For `npz` and `parquet` a file.
             form: `png`, `npz` or `parquet`.
-            version: Left out, the newest.
+            version: None: the newest.
+
+        Returns:
+            The number of maps written.
 
         Raises:
-            StoreError: There is no such format, or the target cannot be written.
+            StoreError: The format is unknown, or the target cannot be written.
         """
         count = export(self.at(version, run=run), self.rows, self.grid, target, form)
         if form == "png" and self.definition.classes:

@@ -124,8 +124,8 @@ def _class_maps(folders: Sequence[Path], weights: str, epochs: int) -> NDArray[n
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB").resize((SIZE + 32, SIZE + 32)))
         whole = (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255 - mean) / std
-        cuts = [min(8 * epoch, 24) for epoch in range(epochs)]
-        parts = [whole[None, :, cut : SIZE + 32 - cut, cut : SIZE + 32 - cut] for cut in cuts]
+        shard_bounds = [min(8 * epoch, 24) for epoch in range(epochs)]
+        parts = [whole[None, :, cut : SIZE + 32 - cut, cut : SIZE + 32 - cut] for cut in shard_bounds]
         inputs = torch.cat([interpolate(part, (SIZE, SIZE), mode="bilinear", align_corners=False) for part in parts])
         with torch.no_grad():
             output = network(inputs)

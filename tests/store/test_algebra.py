@@ -187,7 +187,7 @@ def test_a_mean_takes_epochs_in_order_and_no_more_than_it_can_count() -> None:
     at, new, seen = np.array([0]), np.zeros((1, 2), np.uint8), pack_seen(np.ones((1, 2), np.bool_))
     added = {"level": np.array([ACCEPTED], np.uint8), "map": new, "seen": seen}
     fusion.join(rows, at, added, 3)
-    with pytest.raises(MapError, match="epoch 2 come after epoch 3"):
+    with pytest.raises(MapError, match="are of epoch 2, but epoch 3 is already merged"):
         fusion.join(rows, at, added, 2)
     fusion.join(rows, at, added, 65534)
     with pytest.raises(MapError, match="at most 65535 epochs"):

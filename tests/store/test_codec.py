@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from attn.store.format.algebra import FUSIONS
-from attn.store.format.codec import encode, parse_table, schema_of, table_length
+from attn.store.format.codec import arrow_schema, encode, parse_table, table_length
 from attn.store.format.delta import ROW
 from attn.store.protocol.overlap_io import overlap_io
 
@@ -23,7 +23,7 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
 ) -> None:
     """Noise grows where it is compressed, and small rows are nearly nothing but the batches' heads."""
     algebra = FUSIONS[fusion]
-    schema = schema_of((ROW, *algebra.added) if delta else algebra.kept, fusion, grid)
+    schema = arrow_schema((ROW, *algebra.added) if delta else algebra.kept, fusion, grid)
     count, batch = (23, 4) if grid == (300, 300) else (700, 64)
     noise = np.random.default_rng(0)
     rows = {field.name: noise.integers(0, 256, (count, field.type.bit_width // 8), dtype=np.uint8) for field in schema}

@@ -212,5 +212,5 @@ def test_counts_are_verified_too() -> None:
     changed = dataclasses.replace(manifest, shards=(shard, *manifest.shards[1:]), pending=(wrong,))
     memory(store).objects[key] = changed.pack()
     faults = store.verify().faults
-    assert any("accepted and 0 fallback maps; its version says 1 and 0" in fault for fault in faults)
-    assert any("accepted maps; its version says 3" in fault for fault in faults)
+    assert any("accepted and 0 fallback maps; its manifest says 1 and 0" in fault for fault in faults)
+    assert any("accepted maps; its manifest says 3" in fault for fault in faults)

@@ -131,7 +131,7 @@ def test_a_version_is_made_between_two_looks(place: maps.MapStore, monkeypatch: 
     versions = [epoch_of(session, epoch) for epoch in range(3)]
     session.publish(versions[0])
     grow_old(place)
-    plain = gc._kept
+    plain = gc._versions_to_keep
 
     def late(*arguments: object) -> set[int]:
         if session.version == versions[-1]:
@@ -139,7 +139,7 @@ def test_a_version_is_made_between_two_looks(place: maps.MapStore, monkeypatch: 
             epoch_of(session, 4, range(8))
         return plain(*arguments)
 
-    monkeypatch.setattr(gc, "_kept", late)
+    monkeypatch.setattr(gc, "_versions_to_keep", late)
     place.gc(dry_run=False, keep=1)
     # The head lags: a checkpoint may name any version since.
     for version in (*versions, session.version):

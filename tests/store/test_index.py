@@ -40,19 +40,19 @@ def test_rows_are_sorted_whatever_their_order(pairs: list[tuple[str, int]], rand
 @given(PAIRS, st.integers(1, 12))
 def test_shards_never_cut_an_image(pairs: list[tuple[str, int]], rows_per_shard: int) -> None:
     index = RowIndex.build(pairs)
-    cuts = index.cuts(rows_per_shard)
-    assert (cuts[0], cuts[-1]) == (0, len(pairs))
-    assert (np.diff(cuts) > 0).all()
-    assert set(cuts) <= set(index.starts)
+    shard_bounds = index.shard_bounds(rows_per_shard)
+    assert (shard_bounds[0], shard_bounds[-1]) == (0, len(pairs))
+    assert (np.diff(shard_bounds) > 0).all()
+    assert set(shard_bounds) <= set(index.starts)
     most = max(np.diff(index.starts))
-    assert np.diff(cuts).max() < rows_per_shard + most
+    assert np.diff(shard_bounds).max() < rows_per_shard + most
 
 
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
         ([], "at least one row"),
-        ([("a", 1), ("b", 0), ("a", 1)], "1 rows are given twice, the first is 'a' class 1"),
+        ([("a", 1), ("b", 0), ("a", 1)], "1 rows are given twice, the first one is 'a' class 1"),
         ([("", 1)], "id ''"),
         ([(3, 1)], "id 3"),
         ([("a", -1)], "class -1"),

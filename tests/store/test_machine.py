@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         with pytest.raises(FencedError):
             ghost.publish()
         if refs:
-            with pytest.raises(StoreError, match="another session"):
+            with pytest.raises(StoreError, match="deltas of this session"):
                 self.session.commit(self.epoch, refs)
 
     @rule(keep=st.integers(1, 3), late=st.booleans())

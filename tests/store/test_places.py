@@ -23,19 +23,19 @@ def test_what_is_no_store_is_refused(tmp_path: Any) -> None:
         maps.open(place)
     made = maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
     assert isinstance(maps.open(f"file://{place}"), MapStore)
-    with pytest.raises(StoreError, match="holds a store already"):
+    with pytest.raises(StoreError, match="already holds a store"):
         maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
     again = maps.create(place, rows=reversed(PAIRS), grid=GRID, classes=["a", "b", "c"], exist_ok=True)
     assert again.definition == made.definition
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"rows": PAIRS[1:]}, "other rows"),
-        ({"grid": (4, 3)}, r"grid \(3, 4\) and not \(4, 3\)"),
-        ({"fusion": "mean"}, "fusion 'max' and not 'mean'"),
+        ({"grid": (4, 3)}, r"grid \(3, 4\) instead of \(4, 3\)"),
+        ({"fusion": "mean"}, "fusion 'max' instead of 'mean'"),
         ({"classes": []}, "classes"),
         ({"fusion": "sum"}, "use one of max, mean"),
         ({"grid": (0, 3)}, "each from 1"),
         ({"grid": (3,)}, "height, width"),
-        ({"classes": ["a"]}, "class 2, but there are 1 names"),
+        ({"classes": ["a"]}, "class 2, but there are only 1 class names"),
         ({"shard_rows": 0}, "at least 1"),
         ({"rows": []}, "at least one row"),
     ]
@@ -44,7 +44,7 @@ def test_what_is_no_store_is_refused(tmp_path: Any) -> None:
         with pytest.raises(StoreError, match=text):
             maps.create(place, exist_ok=True, **given)
     for uri in ("gs://bucket/x", "s3://bucket", "s3:///x", ""):
-        with pytest.raises(StoreError, match="no place for a store"):
+        with pytest.raises(StoreError, match="is not a location of a store"):
             maps.open(uri)
 
 

@@ -94,9 +94,9 @@ class Stubborn(MemoryBackend):
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (Overwriting, "overwrites an object that was to be created only if absent"),
-        (Replacing, "replaces an object that has changed since"),
-        (Stubborn, "refuses to replace an object that has not changed"),
+        (Overwriting, "overwrites an existing object despite If-None-Match"),
+        (Replacing, "replaces a changed object despite If-Match"),
+        (Stubborn, "refuses to replace an unchanged object"),
     ],
 )
 def test_a_place_that_ignores_conditions_is_refused(kind: type[MemoryBackend], text: str) -> None:
@@ -204,5 +204,5 @@ def test_a_folder_is_not_cached_and_a_bad_cache_is_said(
     monkeypatch.delenv(CACHE_BYTES)
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv(CACHE, str(tmp_path / "file"))
-    with pytest.raises(StoreError, match="no usable cache: .*exist"):
+    with pytest.raises(StoreError, match="cannot be used as a cache: .*exist"):
         read_all(stored.at())

@@ -83,7 +83,7 @@ def test_maps_of_a_lost_timeline_never_come_in(naive: bool) -> None:
         with pytest.raises(AssertionError):
             model.check(store.at(), store)
         return
-    with pytest.raises(StoreError, match="another session are not in this one's history"):
+    with pytest.raises(StoreError, match="commit only deltas of this session's writers"):
         second.commit(1, [again, lost])
     second.commit(1, [again])
     model.check(store.at(), store)
@@ -169,7 +169,7 @@ def test_epochs_go_forward() -> None:
     store = new_store()
     session = store.begin("run")
     session.commit(3, [])
-    with pytest.raises(StoreError, match="epoch 2 comes after epoch 3"):
+    with pytest.raises(StoreError, match="epoch is 2, but epoch 3 is already committed"):
         session.commit(2, [])
     writer = session.writer(0)
     writer.add(*PAIRS[0], np.zeros(GRID, np.uint8))
@@ -327,7 +327,7 @@ def test_tags_name_one_version() -> None:
     first, second = (session.commit(epoch, [seal(session, model, epoch, epoch)]) for epoch in range(2))
     store.tag("model-3", first)
     store.tag("model-3", first)
-    with pytest.raises(StoreError, match="'model-3' stands for version 1"):
+    with pytest.raises(StoreError, match="'model-3' names version 1"):
         store.tag("model-3", second)
     store.tag("best", second)
     assert store.tags == {"model-3": first, "best": second}
@@ -336,7 +336,7 @@ def test_tags_name_one_version() -> None:
     assert store.tags == {"best": second}
     with pytest.raises(VersionError):
         store.tag("none", 77)
-    with pytest.raises(StoreError, match="the empty one"):
+    with pytest.raises(StoreError, match="the empty version"):
         store.tag("none", 0)
 
 

@@ -60,7 +60,7 @@ def test_rows_come_in_bulk_too() -> None:
         np.testing.assert_array_equal(found[place], model.map(pairs[row]))
     assert snapshot.maps([]).shape == (0, *GRID)
     joined = [(start, levels, part) for start, levels, part in snapshot.shards()]
-    assert [start for start, _, _ in joined] == store._handle.cuts[:-1].tolist()
+    assert [start for start, _, _ in joined] == store._handle.shard_bounds[:-1].tolist()
     np.testing.assert_array_equal(np.concatenate([part for _, _, part in joined]), snapshot.rows(0, len(pairs))[1])
 
 

@@ -1,8 +1,8 @@
-"""What a place must do to hold a map store."""
+"""The interface of a storage backend."""
 
 from __future__ import annotations
 
-__all__ = ["MOST_LOADED", "Backend", "Entry", "check_key", "too_big"]
+__all__ = ["MAX_RECORD_BYTES", "Backend", "Entry", "check_key", "too_large"]
 
 import re
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from typing import Protocol
 from attn.store.errors import DamagedError
 
 _PART = re.compile(r"[^/\\\x00-\x1f\x7f]{1,255}")
-_LONGEST = 1024
-MOST_LOADED = 64 << 20
+_MAX_KEY_LENGTH = 1024
+MAX_RECORD_BYTES = 64 << 20
+"""A manifest of 10,000 shards has 4 MB."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Entry:
     """One object of a listing.
 
     Attributes:
-        key: Name below the store's root, parts joined by `/`.
-        size: Bytes.
-        modified: Seconds since 1970 by the clock that `Backend.now` tells.
+        key: Name relative to the store's root, parts joined by `/`.
+        size: Number of bytes.
+        modified: Seconds since 1970 on the clock of `Backend.now`.
     """
 
     key: str
@@ -32,41 +33,41 @@ class Entry:
 
 
 def check_key(uri: str, key: str) -> str:
-    """Raise unless a key names an object below the store's root: keys come out of records, which may say anything.
+    """Check that a key names an object inside the store, and return it. Keys come from records, so they are untrusted.
 
     Args:
-        uri: Of the store, for the message.
+        uri: URI of the store, for the message.
 
     Raises:
-        DamagedError: It is absolute, leads out, or can be no name.
+        DamagedError: The key is absolute, leads outside of the store, or is not a valid name.
     """
     parts = key.split("/")
-    if len(key) > _LONGEST or any(part in (".", "..") or not _PART.fullmatch(part) for part in parts):
+    if len(key) > _MAX_KEY_LENGTH or any(part in (".", "..") or not _PART.fullmatch(part) for part in parts):
         shown = key if len(key) <= 80 else key[:80] + "…"
-        raise DamagedError(f"{uri}: {shown!r} is no name of an object: names are relative and stay inside the store")
+        raise DamagedError(f"{uri}: {shown!r} is not a valid object name: names are relative and stay inside the store")
     return key
 
 
-def too_big(uri: str, key: str) -> DamagedError:
-    """That an object is more than can be loaded at once."""
-    return DamagedError(f"{uri}: {key} is damaged: it has over {MOST_LOADED >> 20} MiB, which no record has")
+def too_large(uri: str, key: str) -> DamagedError:
+    """The error for an object that is too large for `Backend.load`."""
+    return DamagedError(f"{uri}: {key} is damaged: it has over {MAX_RECORD_BYTES >> 20} MiB, too many for a record")
 
 
 class Backend(Protocol):
-    """Named objects that are written whole or not at all, and two conditional writes.
+    """Named objects that are written atomically, and two conditional writes.
 
-    Backends are small picklable values: a task or a worker elsewhere gets a copy and reaches the same objects. All
-    methods raise `StoreError` in words where the place cannot be reached, is full or refuses; what may pass is tried
-    again first, a finite number of times. A key that `check_key` refuses reaches nothing.
+    A backend is a small picklable value: a copy in another process accesses the same objects. All methods raise
+    `StoreError` if the storage cannot be reached, is full or refuses access; transient errors are retried a limited
+    number of times. Every method checks its key with `check_key` first.
     """
 
     @property
     def uri(self) -> str:
-        """The place, without credentials."""
+        """The store's location, without credentials."""
         ...
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
-        """Bytes [start, stop) of an object, fewer where it ends before.
+        """Bytes [start, stop) of an object; fewer if it ends before `stop`.
 
         Raises:
             MissingError: There is no such object.
@@ -74,59 +75,59 @@ class Backend(Protocol):
         ...
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object, or None where there is none."""
+        """Bytes of an object; None if it does not exist."""
         ...
 
     def write(self, key: str, data: bytes | memoryview) -> None:
-        """Write an object under a name that nobody else uses; durable when it returns."""
+        """Write an object under a unique name. Durable when it returns."""
         ...
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one; of several at once exactly one gets True. Durable when it returns.
+        """Write an object unless it exists. Durable when it returns; of several concurrent calls one returns True.
 
         Args:
-            data: Content that no other writer writes (it holds a nonce). An object of this very content counts as
-                written by this call: so the answer is right even where the server's own was lost.
+            data: Content with a nonce, so that no other writer writes it. If the object exists with exactly this
+                content, the result is True: this makes it correct to retry after the server's response was lost.
         """
         ...
 
     def load(self, key: str) -> tuple[bytes, str] | None:
-        """A small object's content and the tag of that content, or None where there is none.
+        """A small object's content and its tag; None if it does not exist.
 
         Raises:
-            DamagedError: It has more than `MOST_LOADED` bytes.
+            DamagedError: It has more than `MAX_RECORD_BYTES` bytes.
         """
         ...
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
-        """Replace an object that still has the tag which `load` gave; False where it has changed or is gone.
+        """Replace an object that still has the tag from `load`; False if it changed or was deleted.
 
         Args:
-            data: As for `create`, content that no other writer writes.
+            data: Content with a nonce, as for `create`.
         """
         ...
 
     def list(self, prefix: str, after: str = "") -> list[Entry]:
-        """Objects below a folder, by name.
+        """Objects below a folder, sorted by key.
 
         Args:
-            prefix: A folder, ending with `/`, or empty for all.
-            after: Only objects whose key is greater.
+            prefix: A folder ending with `/`; empty: all objects.
+            after: List only greater keys.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object; it is no fault if there is none."""
+        """Remove an object, if it exists."""
         ...
 
     def leftovers(self) -> list[Entry]:
-        """What writers that died have left under names that `list` does not show."""
+        """Temporary files of writers that died; `list` does not return them."""
         ...
 
     def now(self) -> float:
-        """The time by the clock that dates objects, in seconds since 1970."""
+        """Seconds since 1970 on the clock that sets `Entry.modified`."""
         ...
 
     def path(self, key: str) -> Path | None:
-        """The object as a file of this machine, where it is one."""
+        """The object's local file; None if the store is not local."""
         ...

@@ -1,4 +1,4 @@
-"""Whether a place honours conditional writes, asked by trying."""
+"""Checks by trial that a backend enforces conditional writes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from attn.store.errors import ConditionsIgnoredError, StoreError
 
 
 def check_conditions(backend: Backend) -> None:
-    """Try both conditional writes on an object of no meaning.
+    """Try both conditional writes on a temporary object.
 
     Raises:
-        ConditionsIgnoredError: The place ignores one of them; two writers could overwrite each other's commits.
+        ConditionsIgnoredError: The backend ignores one of them; two writers could overwrite each other's commits.
     """
     key = f"probe/{secrets.token_hex(16)}"
     first, second, third, fourth = (secrets.token_bytes(16) for _ in range(4))
     try:
-        made = backend.create(key, first)
+        created = backend.create(key, first)
         again = backend.create(key, second)
         found = backend.load(key)
-        if not made or again or found is None or found[0] != first:
-            raise _ignored(backend, "overwrites an object that was to be created only if absent (If-None-Match)")
+        if not created or again or found is None or found[0] != first:
+            raise _ignored(backend, "overwrites an existing object despite If-None-Match")
         replaced = backend.replace(key, third, found[1])
         if not replaced:
-            raise _ignored(backend, "refuses to replace an object that has not changed (If-Match)")
+            raise _ignored(backend, "refuses to replace an unchanged object with If-Match")
         stale = backend.replace(key, fourth, found[1])
         if stale or backend.read(key) != third:
-            raise _ignored(backend, "replaces an object that has changed since (If-Match)")
+            raise _ignored(backend, "replaces a changed object despite If-Match")
     finally:
-        with contextlib.suppress(StoreError):  # what went wrong before says more; `gc` takes it away
+        with contextlib.suppress(StoreError):  # do not hide the first error; `gc` removes the object
             backend.delete(key)
 
 

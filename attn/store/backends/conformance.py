@@ -1,12 +1,12 @@
-"""What every place of a map store must do: checks that a new backend passes before it holds anything.
+"""The conformance suite of storage backends. A new backend must pass it.
 
-Each check is a plain function of an empty backend; `check` runs all of them. With pytest:
+Each check is a function of an empty backend; `check` runs all of them. With pytest:
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
     def test_conformance(check, tmp_path): check(LocalBackend(str(tmp_path)))
 
-A check raises AssertionError with what was found and what was expected. Races are run in threads on copies of the
-backend, as tasks and workers elsewhere have them.
+A check raises AssertionError with the found and the expected value. Races run in threads on pickled copies of the
+backend, like those of tasks and workers in other processes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MANY = 1050
 
 CLOCK_SECONDS = 5.0
 
-ODD_NAMES = (
+UNUSUAL_NAMES = (
     "run with spaces/x y.arrow",
     "a+b&c=d/100%.json",
     "per%20cent/%2e",
@@ -55,13 +55,13 @@ OUTSIDE = ("../out", "a/../../out", "/etc/passwd", "", ".", "a//b", "a/", "a\\..
 
 
 def check(make: Callable[[], Backend]) -> None:
-    """Run every check, each on a backend of its own.
+    """Run every check on a new backend.
 
     Args:
-        make: Makes a backend on a place that holds nothing.
+        make: Creates an empty backend.
 
     Raises:
-        AssertionError: With every check that failed, and how.
+        AssertionError: Lists every check that failed, and why.
     """
     faults: list[str] = []
     for each in CHECKS:
@@ -76,26 +76,26 @@ def check(make: Callable[[], Backend]) -> None:
 
 
 def create_is_exclusive(backend: Backend) -> None:
-    """The second to create gets False and changes nothing; the first, asking again with the same bytes, True."""
+    """The second create returns False and changes nothing; repeating the first with the same bytes returns True."""
     _expect(backend.create("v/1", b"first"), True, "create of a new object")
-    _expect(backend.create("v/1", b"second"), False, "create of an object that is there")
+    _expect(backend.create("v/1", b"second"), False, "create of an existing object")
     _expect(backend.read("v/1"), b"first", "content after a refused create")
     _expect(backend.create("v/1", b"first"), True, "create repeated with its own content, as after a lost answer")
     _expect(backend.create("v/2", b"first"), True, "create of another object")
 
 
 def exactly_one_creates(backend: Backend) -> None:
-    """Of many that create one object at the same time one wins, and its content stays."""
+    """Of many concurrent creates of one object exactly one wins, and its content stays."""
     for turn in range(ROUNDS):
         contents = [secrets.token_bytes(64 + 4096 * (writer % 2)) for writer in range(WRITERS)]
         jobs = [partial(_create, key=f"race/{turn}", data=data) for data in contents]
-        won = _at_once(jobs, backend)
+        won = _run_concurrently(jobs, backend)
         _expect(won.count(True), 1, f"winners among {WRITERS} that create at once")
         _expect(backend.read(f"race/{turn}"), contents[won.index(True)], "content after the race")
 
 
 def conditional_replace(backend: Backend) -> None:
-    """An object is replaced only by who has seen its present content."""
+    """An object is replaced only with the tag of its present content."""
     backend.create("head", b"1")
     first = _load(backend, "head")
     _expect(backend.replace("head", b"2", first[1]), True, "replace with the present tag")
@@ -110,7 +110,7 @@ def conditional_replace(backend: Backend) -> None:
 
 
 def counts_under_contention(backend: Backend) -> None:
-    """A counter that several increase by load and replace, trying again when refused, misses nothing."""
+    """A counter that several threads increment by load and replace, with retries, loses no increment."""
     backend.create("counter", _number(0))
     workers, each = 4, 5
 
@@ -124,12 +124,12 @@ def counts_under_contention(backend: Backend) -> None:
                 refused += 1
         return refused
 
-    refused = _at_once([increase] * workers, backend)
+    refused = _run_concurrently([increase] * workers, backend)
     _expect(int(_load(backend, "counter")[0].split()[0]), workers * each, f"the count ({sum(refused)} were refused)")
 
 
 def shows_only_whole_objects(backend: Backend) -> None:
-    """Who looks while an object is written or replaced sees all of one content or nothing."""
+    """A reader never sees a partly written or partly replaced object."""
     size, turns = 2**20, 6
     backend.create("changing", bytes([255]) * size)
     done = threading.Event()
@@ -144,7 +144,7 @@ def shows_only_whole_objects(backend: Backend) -> None:
             done.set()
         return []
 
-    def look(mine: Backend) -> list[str]:
+    def watch(mine: Backend) -> list[str]:
         faults: list[str] = []
         while True:
             last = done.is_set()
@@ -157,12 +157,12 @@ def shows_only_whole_objects(backend: Backend) -> None:
             if last:
                 return faults
 
-    faults = [fault for found in _at_once([write, look, look], backend) for fault in found]
+    faults = [fault for found in _run_concurrently([write, watch, watch], backend) for fault in found]
     _expect(faults, [], "torn objects")
 
 
 def reads_ranges(backend: Backend) -> None:
-    """Half-open ranges of bytes; what lies beyond the end is left out."""
+    """Byte ranges are half-open and end at the object's end."""
     data = secrets.token_bytes(10_000)
     backend.write("r", data)
     for start, stop in ((0, None), (0, 10_000), (0, 1), (1, 2), (17, 4242), (9_999, 10_000), (9_990, None), (5, 5)):
@@ -172,9 +172,9 @@ def reads_ranges(backend: Backend) -> None:
 
 
 def lists(backend: Backend) -> None:
-    """Names in order with their sizes, below one folder, after one name, at once and no more after they are gone."""
-    _expect(backend.list(""), [], "listing of an empty place")
-    _expect(backend.list("nowhere/"), [], "listing of a folder that is not there")
+    """Listings are sorted, have sizes, respect folder and `after`, and show writes and deletes at once."""
+    _expect(backend.list(""), [], "listing of an empty backend")
+    _expect(backend.list("nowhere/"), [], "listing of a missing folder")
     keys = ["a/1", "a/10", "a/2", "a/b/c", "a/b/d/e", "a-b/1", "ab/1", "z"]
     for size, key in enumerate(keys):
         backend.write(key, b"x" * size)
@@ -193,16 +193,16 @@ def lists(backend: Backend) -> None:
 
 
 def lists_thousands(backend: Backend) -> None:
-    """A listing is whole, however many answers of a server it takes."""
+    """A listing is complete, even if it takes several pages."""
     keys = [f"many/{number:06d}" for number in range(MANY)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: backend.write(key, b"1"), keys))
-    _expect(_names(backend.list("many/")) == keys, True, f"a listing of {MANY} is whole and in order")
+    _expect(_names(backend.list("many/")) == keys, True, f"a listing of {MANY} is complete and in order")
     _expect(_names(backend.list("many/", keys[MANY - 3])), keys[-2:], "the last two")
 
 
 def deletes(backend: Backend) -> None:
-    """A deleted object is gone for everybody, can be deleted again, and its name be used anew."""
+    """A deleted object is gone, can be deleted again, and its name can be used again."""
     backend.create("d/1", b"old")
     backend.write("d/2", b"other")
     backend.delete("d/1")
@@ -215,10 +215,10 @@ def deletes(backend: Backend) -> None:
 
 
 def answers_for_missing_objects(backend: Backend) -> None:
-    """Reading what is not there raises `MissingError`, loading gives None, replacing False."""
+    """For a missing object `read` raises `MissingError`, `load` and `size` return None, and `replace` returns False."""
     for start, stop in ((0, None), (5, 10)):
-        said = _refusal(MissingError, partial(backend.read, "no/such", start, stop))
-        _expect("no/such" in said, True, f"the error names the object ({said})")
+        message = _error_of(MissingError, partial(backend.read, "no/such", start, stop))
+        _expect("no/such" in message, True, f"the error names the object ({message})")
     _expect(backend.load("no/such"), None, "load of a missing object")
     _expect(backend.size("no/such"), None, "size of a missing object")
     _expect(backend.replace("no/such", b"1", "tag"), False, "replace of a missing object")
@@ -226,55 +226,55 @@ def answers_for_missing_objects(backend: Backend) -> None:
 
 
 def reaches_nothing_outside(backend: Backend) -> None:
-    """A name that is absolute, leads out, or can be none is refused by every method, before anything is reached."""
+    """Every method refuses names that are absolute, lead outside of the store, or are invalid."""
     given = {"read": 0, "size": 0, "write": 1, "create": 1, "load": 0, "replace": 2, "delete": 0}
     for key, name in product(OUTSIDE, given):
-        said = _refusal(DamagedError, partial(getattr(backend, name), key, *(b"1", "tag")[: given[name]]))
-        _expect("no name of an object" in said, True, f"{name} of {key!r} says why ({said})")
-    _expect(backend.list(""), [], "what is there afterwards")
+        message = _error_of(DamagedError, partial(getattr(backend, name), key, *(b"1", "tag")[: given[name]]))
+        _expect("not a valid object name" in message, True, f"{name} of {key!r} says why ({message})")
+    _expect(backend.list(""), [], "objects afterwards")
 
 
 def holds_big_objects(backend: Backend) -> None:
-    """An object of several parts' size comes back byte for byte, and any range of it."""
+    """A large object and ranges of it read back byte for byte."""
     block = secrets.token_bytes(2**20 + 7)
     data = (block * (BIG_BYTES // len(block) + 1))[:BIG_BYTES]
     backend.write("big", data)
-    _expect(backend.read("big") == data, True, "a big object comes back as it was")
+    _expect(backend.read("big") == data, True, "a big object reads back unchanged")
     _expect([entry.size for entry in backend.list("")], [BIG_BYTES], "its size")
     for start in (0, 8 * 2**20 - 3, BIG_BYTES - 70_000):
         _expect(backend.read("big", start, start + 70_000) == data[start : start + 70_000], True, f"70 kB at {start}")
     _expect(backend.create("big2", data), True, "create of a big object")
-    _expect(backend.create("big2", data[:-1]), False, "create of one that is there")
+    _expect(backend.create("big2", data[:-1]), False, "create of an existing big object")
 
 
 def holds_empty_objects(backend: Backend) -> None:
-    """No bytes are bytes too."""
+    """An object of zero bytes can be written, read, listed and not created again."""
     backend.write("empty", b"")
     _expect(backend.read("empty"), b"", "content")
     _expect(backend.read("empty", 0, 10), b"", "a range of it")
     _expect(_load(backend, "empty")[0], b"", "loaded")
-    _expect(backend.create("empty", b"1"), False, "create where an empty object is")
+    _expect(backend.create("empty", b"1"), False, "create of an existing empty object")
     _expect([entry.size for entry in backend.list("")], [0], "its size in a listing")
 
 
-def takes_odd_names(backend: Backend) -> None:
-    """Names with spaces, signs that mean something in URLs, and other scripts stay what they are."""
-    for key in ODD_NAMES:
+def accepts_unusual_names(backend: Backend) -> None:
+    """Names with spaces, URL metacharacters and non-Latin scripts are kept unchanged."""
+    for key in UNUSUAL_NAMES:
         backend.write(key, key.encode())
-    for key in ODD_NAMES:
+    for key in UNUSUAL_NAMES:
         _expect(backend.read(key), key.encode(), f"content of {key!r}")
         folder = key.rpartition("/")[0] + "/"
         _expect(key in _names(backend.list(folder)), True, f"{key!r} is listed in its folder")
-    _expect(set(_names(backend.list(""))), set(ODD_NAMES), "the listing of all")
+    _expect(set(_names(backend.list(""))), set(UNUSUAL_NAMES), "the listing of all")
     ordered = _names(backend.list(""))
     _expect(all(first < second for first, second in pairwise(ordered)), True, f"{ordered} is in order")
-    for key in ODD_NAMES:
+    for key in UNUSUAL_NAMES:
         backend.delete(key)
     _expect(backend.list(""), [], "the listing after all are deleted")
 
 
 def dates_by_its_own_clock(backend: Backend) -> None:
-    """An object's date and `now` are of one clock, whatever this machine's says."""
+    """An object's modification time and `now` are on the same clock, whatever this machine's clock says."""
     before = backend.now()
     backend.write("dated", b"1")
     after = backend.now()
@@ -284,7 +284,7 @@ def dates_by_its_own_clock(backend: Backend) -> None:
 
 
 def leaves_nothing_behind(backend: Backend) -> None:
-    """Writes, won and lost ones, leave no leftovers and no other names than their own."""
+    """Successful and refused writes leave no temporary files and no other objects."""
     backend.create("k/1", b"1")
     backend.create("k/1", b"2")
     backend.write("k/2", b"3")
@@ -296,25 +296,25 @@ def leaves_nothing_behind(backend: Backend) -> None:
     _expect(_names(backend.leftovers()), [], "leftovers")
 
 
-def travels(backend: Backend) -> None:
-    """A copy made by pickling, as Ray sends it, reaches the same objects."""
+def survives_pickling(backend: Backend) -> None:
+    """A pickled copy, as Ray sends it, accesses the same objects."""
     copy = pickle.loads(pickle.dumps(backend))
     backend.write("t/1", b"1")
     _expect(copy.read("t/1"), b"1", "the original's object, read by the copy")
     _expect(copy.create("t/1", b"2"), False, "create by the copy of what the original wrote")
     copy.write("t/2", b"2")
     _expect(_names(backend.list("t/")), ["t/1", "t/2"], "names")
-    _expect(copy.uri, backend.uri, "the copy's place")
+    _expect(copy.uri, backend.uri, "the copy's URI")
 
 
-def says_where_it_is(backend: Backend) -> None:
-    """The place has a name that tells no secrets, and its files, where there are some, are the objects."""
+def has_a_uri_and_a_path(backend: Backend) -> None:
+    """The URI has no secrets, and `path`, if there is one, is the object's file."""
     secret = os.environ.get("AWS_SECRET_ACCESS_KEY") or None
     for text in (backend.uri, repr(backend), str(backend)):
-        # A test server's key may be a word of the place's own name.
-        told = secret is not None and len(secret) > 8 and secret in text
-        _expect(told, False, "the secret key in the backend's text")
-    _expect(bool(backend.uri), True, "a name")
+        # A test server's short key may occur in the URI by chance.
+        leaked = secret is not None and len(secret) > 8 and secret in text
+        _expect(leaked, False, "the secret key in the backend's text")
+    _expect(bool(backend.uri), True, "a URI")
     backend.write("f/1", b"content")
     path = backend.path("f/1")
     if path is not None:
@@ -335,11 +335,11 @@ CHECKS: tuple[Check, ...] = (
     reaches_nothing_outside,
     holds_big_objects,
     holds_empty_objects,
-    takes_odd_names,
+    accepts_unusual_names,
     dates_by_its_own_clock,
     leaves_nothing_behind,
-    travels,
-    says_where_it_is,
+    survives_pickling,
+    has_a_uri_and_a_path,
 )
 
 
@@ -348,7 +348,7 @@ def _expect(found: object, expected: object, what: str) -> None:
         raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
 
 
-def _refusal(kind: type[Exception], use: Callable[[], object]) -> str:
+def _error_of(kind: type[Exception], use: Callable[[], object]) -> str:
     try:
         found = use()
     except kind as error:
@@ -356,8 +356,8 @@ def _refusal(kind: type[Exception], use: Callable[[], object]) -> str:
     raise AssertionError(f"{use} gave {found!r}, expected {kind.__name__}")
 
 
-def _at_once(jobs: Iterable[Callable[[Backend], T]], backend: Backend) -> list[T]:
-    """The results of jobs that start together, each in a thread with a copy of the backend."""
+def _run_concurrently(jobs: Iterable[Callable[[Backend], T]], backend: Backend) -> list[T]:
+    """Run jobs at the same time, each in a thread with a pickled copy of the backend."""
     waiting = list(jobs)
     barrier = threading.Barrier(len(waiting))
 
@@ -375,7 +375,7 @@ def _create(backend: Backend, key: str, data: bytes) -> bool:
 
 
 def _number(value: int) -> bytes:
-    """A number in bytes that no other writer writes."""
+    """A number with a nonce, as bytes."""
     return f"{value} {secrets.token_hex(8)}".encode()
 
 

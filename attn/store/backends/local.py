@@ -1,8 +1,8 @@
-"""A map store in a folder.
+"""The backend for a local folder.
 
-Objects get their name by rename or, where they must be the first, by a hard link, which fails where there is a file.
-A replacement compares and renames under a lock that the kernel frees when its holder dies. Nothing below the folder may
-be a symbolic link, which could lead out of it; the folder itself may.
+`write` renames a temporary file; `create` hard-links it, which fails if the name exists. `replace` compares and renames
+under a file lock, which the kernel releases when its holder dies. Symbolic links below the folder are refused because
+they could lead out of it; the folder itself may be one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from attn.store.backends.base import MOST_LOADED, Entry, check_key, too_big
+from attn.store.backends.base import MAX_RECORD_BYTES, Entry, check_key, too_large
 from attn.store.errors import ConditionsIgnoredError, DamagedError, MissingError, StoreError
 from attn.store.protocol import failpoints
 
 _TRIES = 3
-PART, LOCK = ".part", ".lock"
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
-_NEEDS_LINKS = (
-    "{}: the file system has no hard links, by which the first of several writers is found; choose a folder of a file "
-    "system that has them, or an object store"
+TEMPORARY_SUFFIX, LOCK_SUFFIX = ".part", ".lock"
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
+_NEEDS_HARD_LINKS = (
+    "{}: the file system has no hard links, which a store needs for exclusive writes; use a folder on another file "
+    "system, or an object store"
 )
 
 
@@ -48,12 +48,12 @@ class LocalBackend:
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         try:
-            # A pipe would wait for a writer for ever.
+            # O_NONBLOCK: opening a pipe would block forever.
             descriptor = os.open(self._inside(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    raise DamagedError(f"{self.path(key)} is no regular file, and so no object of a store")
+                    raise DamagedError(f"{self.path(key)} is not a regular file, so it cannot be an object of a store")
                 end = status.st_size if stop is None else min(stop, status.st_size)
                 with open(descriptor, "rb", closefd=False) as stream:
                     stream.seek(start)
@@ -85,11 +85,11 @@ class LocalBackend:
 
     def load(self, key: str) -> tuple[bytes, str] | None:
         try:
-            data = self.read(key, 0, MOST_LOADED + 1)
+            data = self.read(key, 0, MAX_RECORD_BYTES + 1)
         except MissingError:
             return None
-        if len(data) > MOST_LOADED:
-            raise too_big(self.uri, key)
+        if len(data) > MAX_RECORD_BYTES:
+            raise too_large(self.uri, key)
         return data, hashlib.sha256(data).hexdigest()
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
@@ -105,7 +105,7 @@ class LocalBackend:
         return sorted(found, key=lambda entry: entry.key)
 
     def leftovers(self) -> list[Entry]:
-        return [entry for entry in self._walk("") if _is_hidden(entry.key) and entry.key.endswith(PART)]
+        return [entry for entry in self._walk("") if _is_hidden(entry.key) and entry.key.endswith(TEMPORARY_SUFFIX)]
 
     def delete(self, key: str) -> None:
         try:
@@ -115,7 +115,7 @@ class LocalBackend:
             raise self._fault(key, "removed", error) from None
 
     def now(self) -> float:
-        probe = Path(self.root, f".clock.{secrets.token_hex(8)}{PART}")
+        probe = Path(self.root, f".clock.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
         try:
             _make_folder(Path(self.root))
             with probe.open("xb") as stream:
@@ -127,10 +127,10 @@ class LocalBackend:
                 probe.unlink(missing_ok=True)
 
     def _put(self, key: str, data: bytes | memoryview, give_name: Callable[[Path, Path], None]) -> None:
-        """Write the data under a temporary name beside its own, give it that, and have the folder keep it."""
+        """Write the data to a temporary file, give it its final name, and sync the folder."""
         path = self._inside(key)
         for tries_left in reversed(range(_TRIES)):
-            part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+            part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
             try:
                 _make_folder(path.parent)
                 with part.open("xb") as stream:
@@ -144,7 +144,7 @@ class LocalBackend:
             except FileExistsError:
                 raise
             except OSError as error:
-                # A collector whose clock is ahead takes what is being written for something left behind.
+                # A garbage collector with a fast clock may have removed the temporary file as a leftover.
                 if not isinstance(error, FileNotFoundError) or not tries_left:
                     raise self._fault(key, "written", error) from None
             else:
@@ -157,8 +157,8 @@ class LocalBackend:
         try:
             os.link(part, path)
         except OSError as error:
-            if error.errno in _NO_LINKS:
-                raise ConditionsIgnoredError(_NEEDS_LINKS.format(self.root)) from None
+            if error.errno in _NO_HARD_LINKS:
+                raise ConditionsIgnoredError(_NEEDS_HARD_LINKS.format(self.root)) from None
             raise
 
     @contextlib.contextmanager
@@ -166,7 +166,9 @@ class LocalBackend:
         path = self._inside(key)
         try:
             _make_folder(path.parent)
-            descriptor = os.open(path.with_name(f".{path.name}{LOCK}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(
+                path.with_name(f".{path.name}{LOCK_SUFFIX}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
+            )
         except OSError as error:
             raise self._fault(key, "locked", error) from None
         try:
@@ -186,7 +188,7 @@ class LocalBackend:
                         if entry.is_dir(follow_symlinks=False):
                             folders.append(key)
                             continue
-                        with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                             status = entry.stat(follow_symlinks=False)
                             yield Entry(key, status.st_size, status.st_mtime)
             except (FileNotFoundError, NotADirectoryError):
@@ -198,15 +200,15 @@ class LocalBackend:
         """The path of a key.
 
         Raises:
-            DamagedError: It leads out of the root.
+            DamagedError: The path could lead outside of the store.
         """
         path = self.root
         for part in check_key(self.root, key).split("/"):
             path = f"{path}/{part}"
             if os.path.islink(path):
                 raise DamagedError(
-                    f"{path} is a symbolic link, which could lead out of the store, and was not followed: put the file "
-                    "or folder itself there"
+                    f"{path} is a symbolic link, which could lead out of the store, and was not followed: replace it "
+                    "by the file or folder itself"
                 )
         return Path(path)
 
@@ -219,7 +221,7 @@ def _is_hidden(key: str) -> bool:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, and have their names outlive a power failure."""
+    """Create a folder and its parents, and sync them, so that they survive a power failure."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)

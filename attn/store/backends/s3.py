@@ -1,7 +1,7 @@
-"""A map store below a prefix of a bucket, through boto3.
+"""The backend for a prefix of an S3 bucket, through boto3.
 
-Requests are repeated here and not by the client, so that an answer that got lost is told from a refusal: after a
-conditional write that may have happened, the object is read and compared.
+Requests are retried here and not by the client, to tell a lost response from a refusal: after a conditional write that
+may have succeeded, the object is read and compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from attn.files.s3 import client, reason
-from attn.store.backends.base import MOST_LOADED, Entry, check_key, too_big
+from attn.store.backends.base import MAX_RECORD_BYTES, Entry, check_key, too_large
 from attn.store.errors import DamagedError, MissingError, StoreError
 
 T = TypeVar("T")
@@ -25,12 +25,12 @@ T = TypeVar("T")
 ATTEMPTS = 9
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
-LARGEST = 5 * 2**30
-_GONE = ("NoSuchKey", "404")
-_PASSING = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded")
+MAX_OBJECT_BYTES = 5 * 2**30
+_NOT_FOUND_CODES = ("NoSuchKey", "404")
+_TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded")
 
 
-class _Refused(Exception):
+class _ConditionFailedError(Exception):
     """The condition of a write does not hold."""
 
 
@@ -52,12 +52,12 @@ class S3Backend:
         if stop is not None and stop <= start:
             return b""
 
-        def get(s3: Any, place: dict[str, str]) -> bytes:
+        def get(s3: Any, object_args: dict[str, str]) -> bytes:
             if start:
                 span = f"bytes={start}-{'' if stop is None else stop - 1}"
-                return s3.get_object(**place, Range=span)["Body"].read()
-            # Without a range: of a whole object the client checks what arrives, where the server says its checksum.
-            answer = s3.get_object(**place)
+                return s3.get_object(**object_args, Range=span)["Body"].read()
+            # No range: the client verifies the checksum of a whole object if the server sends one.
+            answer = s3.get_object(**object_args)
             if stop is None or answer["ContentLength"] <= stop:
                 return answer["Body"].read()
             data = answer["Body"].read(stop)
@@ -66,12 +66,12 @@ class S3Backend:
 
         try:
             return self._call("read", key, get)
-        except _Refused:
-            return b""  # the range begins behind the object's end
+        except _ConditionFailedError:
+            return b""  # the range starts beyond the object's end
 
     def size(self, key: str) -> int | None:
         try:
-            return int(self._call("read", key, lambda s3, place: s3.head_object(**place))["ContentLength"])
+            return int(self._call("read", key, lambda s3, object_args: s3.head_object(**object_args))["ContentLength"])
         except MissingError:
             return None
 
@@ -81,17 +81,17 @@ class S3Backend:
     def create(self, key: str, data: bytes) -> bool:
         try:
             self._put(key, data, IfNoneMatch="*")
-        except (_Refused, MissingError):
+        except (_ConditionFailedError, MissingError):
             found = self.load(key)
             return found is not None and found[0] == data
         return True
 
     def load(self, key: str) -> tuple[bytes, str] | None:
-        def get(s3: Any, place: dict[str, str]) -> tuple[bytes, str]:
-            answer = s3.get_object(**place)
-            if answer["ContentLength"] > MOST_LOADED:
+        def get(s3: Any, object_args: dict[str, str]) -> tuple[bytes, str]:
+            answer = s3.get_object(**object_args)
+            if answer["ContentLength"] > MAX_RECORD_BYTES:
                 answer["Body"].close()
-                raise too_big(self.uri, key)
+                raise too_large(self.uri, key)
             return answer["Body"].read(), answer["ETag"].strip('"')
 
         try:
@@ -100,10 +100,10 @@ class S3Backend:
             return None
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
-        for condition in (tag, f'"{tag}"'):  # servers differ in whether the tag is quoted
+        for condition in (tag, f'"{tag}"'):  # some servers expect quotes, others none
             try:
                 self._put(key, data, IfMatch=condition)
-            except (_Refused, MissingError):
+            except (_ConditionFailedError, MissingError):
                 found = self.load(key)
                 if found is None or found[1] != tag:
                     return found is not None and found[0] == data
@@ -126,7 +126,7 @@ class S3Backend:
             request["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, key: str) -> None:
-        self._call("removed", key, lambda s3, place: s3.delete_object(**place))
+        self._call("removed", key, lambda s3, object_args: s3.delete_object(**object_args))
 
     def leftovers(self) -> list[Entry]:
         return []
@@ -137,48 +137,48 @@ class S3Backend:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
 
     def _put(self, key: str, data: bytes, **condition: str) -> None:
-        if len(data) > LARGEST:
+        if len(data) > MAX_OBJECT_BYTES:
             raise StoreError(
-                f"{self.uri}/{key} has {len(data)} bytes; an object store takes {LARGEST}: seal more often"
+                f"{self.uri}/{key} has {len(data)} bytes; an object has at most {MAX_OBJECT_BYTES}: seal more often"
             )
-        self._call("written", key, lambda s3, place: s3.put_object(**place, Body=data, **condition))
+        self._call("written", key, lambda s3, object_args: s3.put_object(**object_args, Body=data, **condition))
 
     def _call(self, verb: str, key: str, request: Callable[[Any, dict[str, str]], T]) -> T:
-        """A request, repeated while what hinders it may pass, with longer and longer waits of random length."""
-        place = {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}"}
+        """Send a request; retry transient errors with exponential backoff and jitter."""
+        object_args = {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}"}
         if verb != "listed":
             check_key(self.uri, key)
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)))
             try:
-                return request(client(retries=0), place)
+                return request(client(retries=0), object_args)
             except DamagedError:
                 raise
             except Exception as error:
-                code, status = _answer(error)
-                if code in _GONE:
+                code, status = _error_code(error)
+                if code in _NOT_FOUND_CODES:
                     raise MissingError(f"{self.uri}/{key}: no such object") from None
                 if status in (412, 416):
-                    raise _Refused from None
-                if not _passes(error, code, status) or attempt == ATTEMPTS - 1:
+                    raise _ConditionFailedError from None
+                if not _is_transient(error, code, status) or attempt == ATTEMPTS - 1:
                     tried = f", {ATTEMPTS} times" if attempt else ""
                     raise StoreError(f"{self.uri}/{key} cannot be {verb}: {reason(error)}{tried}") from None
         raise AssertionError("unreachable")
 
 
-def _answer(error: Exception) -> tuple[str, int]:
-    """The code and HTTP status of a refusal; empty and 0 for another failure."""
+def _error_code(error: Exception) -> tuple[str, int]:
+    """Error code and HTTP status of a response; empty and 0 for errors without a response."""
     response = getattr(error, "response", None) or {}
     code = str(response.get("Error", {}).get("Code", ""))
     return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _passes(error: Exception, code: str, status: int) -> bool:
+def _is_transient(error: Exception, code: str, status: int) -> bool:
     from botocore.exceptions import ConnectionError as ConnectionFailure
     from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
 
     if isinstance(error, (ConnectionFailure, HTTPClientError, IncompleteReadError, FlexibleChecksumError)):
         return True
-    # 409 is a conditional write that met another; it is to be repeated.
-    return status in (409, 429) or status >= 500 or code in _PASSING
+    # 409: two conditional writes met; retry.
+    return status in (409, 429) or status >= 500 or code in _TRANSIENT_CODES

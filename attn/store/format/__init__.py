@@ -1,1 +1,1 @@
-"""What lies in a map store: maps, records and their files."""
+"""The file format of a map store: rows of maps, and the records that describe them."""

@@ -1,17 +1,17 @@
-"""The algebra of maps: how new maps join what a row already holds. Pure functions over arrays.
+"""The algebra of maps: how new maps are joined with a row's present state. Pure functions over arrays.
 
 Shapes: N rows, P = h·w pixels of a map, S = ⌈P/8⌉ bytes of a bit per pixel.
 
 A row's *level* is `NONE` (never written), `FALLBACK` or `ACCEPTED`. A higher level replaces a lower one; within a level
-the fusion decides. With `max` a row is (level, map), ordered first by level, then pixel by pixel: a join-semilattice
-with (NONE, 0) at its bottom, so order, duplicates and grouping cannot change a result. A pixel that a crop did not see
-is 0, the bottom, and so changes nothing.
+the fusion decides. With `max`, a row's state is (level, map), ordered by level, then pixel by pixel. This is a
+join-semilattice with bottom (NONE, 0), so order, duplicates and grouping do not change the result. A pixel that a crop
+did not see is 0, the bottom, and has no effect.
 
-With `mean` (OAA eq. 10) a row is the set of (epoch, map, seen pixels) that were accepted, where those of one row and
-epoch join first: maps by `max`, seen pixels by union. So an epoch counts once, however often it is merged, and only at
-the pixels that it saw. Kept are each pixel's sum over epochs and their number, and the newest epoch with its map and
-seen pixels, which is what a further map of that epoch is joined with. Epochs must not go back. Fallback maps join by
-`max`.
+With `mean` (OAA eq. 10), a row's state represents the set of its accepted (epoch, map, seen pixels). Maps of the same
+row and epoch are joined first: maps by `max`, seen pixels by union. So an epoch counts once, however often it is
+merged, and only at the pixels that it saw. Stored are the sum over epochs and the number of epochs of each pixel, and
+the map and seen pixels of the newest epoch, for joining further maps of that epoch. Epochs must not decrease. Fallback
+maps are joined by `max`.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ from attn.store.errors import DamagedError, MapError, StoreError
 
 NONE, FALLBACK, ACCEPTED = 0, 1, 2
 TOLERANCE = 1e-6
-"""How far rounding in the resizing of maps may carry a value out of [0, 1]; it is clipped."""
+"""Resizing a map may round a value this far out of [0, 1]; such values are clipped."""
 
 Columns = dict[str, NDArray[Any]]
-"""Rows as parallel arrays: `level` (N,) and what the fusion keeps, (N,), (N, P) or (N, S)."""
+"""Rows as parallel arrays: `level` (N,) and the fusion's columns, (N,), (N, P) or (N, S)."""
 
-_MOST_EPOCHS = 2**16 - 1
+_MAX_EPOCHS = 2**16 - 1
 _JOINS: dict[str, np.ufunc] = {"map": np.maximum, "seen": np.bitwise_or}
 
 
 def quantise(maps: NDArray[Any]) -> NDArray[np.uint8]:
-    """Maps as uint8: rint(255 x) for floats, which is monotone and so commutes with `max`; uint8 stays.
+    """Convert maps to uint8 by rint(255 x). Rounding is monotone, so it commutes with `max`.
 
     Args:
-        maps: uint8, or floats in [0, 1], which may exceed it by 1e-6.
+        maps: uint8, returned unchanged, or floats in [0, 1] with a tolerance of 1e-6.
 
     Raises:
         MapError: NaN, infinity, a value out of range, or another type.
@@ -76,26 +76,26 @@ def quantise(maps: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def pack_seen(seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(N, P) as bits (N, S)."""
+    """Pack (N, P) booleans into bits, (N, S)."""
     return np.packbits(seen, axis=1)
 
 
 def join(rows: Columns, at: NDArray[np.intp], new: Columns) -> None:
-    """Join what writers add into rows, in place.
+    """Join new maps into rows, in place.
 
     Args:
-        rows: `level`, `map` and, where the fusion needs it, `seen`.
-        at: (M,) which rows, none twice.
+        rows: Columns `level`, `map` and, if the fusion needs it, `seen`.
+        at: (M,) row indices without duplicates.
         new: The same columns of M rows.
     """
     values = [(_JOINS[name], rows[name], new[name]) for name in rows if name != "level"]
     levels, old_levels, new_levels = rows["level"], rows["level"][at], new["level"]
     same = new_levels == old_levels
     if same.all():
-        if len(at) and at[-1] - at[0] + 1 == len(at) and (at[1:] > at[:-1]).all():  # a stretch: without copies
+        if len(at) and at[-1] - at[0] + 1 == len(at) and (at[1:] > at[:-1]).all():  # contiguous: no copies needed
             for fuse, old, added in values:
-                stretch = old[at[0] : at[-1] + 1]
-                fuse(stretch, added, out=stretch)
+                slice_ = old[at[0] : at[-1] + 1]
+                fuse(slice_, added, out=slice_)
         else:
             for fuse, old, added in values:
                 old[at] = fuse(old[at], added)
@@ -115,15 +115,15 @@ def _join_max(rows: Columns, at: NDArray[np.intp], new: Columns, _: int) -> None
 
 
 def _join_mean(rows: Columns, at: NDArray[np.intp], new: Columns, epoch: int) -> None:
-    if epoch >= _MOST_EPOCHS:
-        raise MapError(f"maps of epoch {epoch} are added; a mean takes at most {_MOST_EPOCHS} epochs")
+    if epoch >= _MAX_EPOCHS:
+        raise MapError(f"maps are of epoch {epoch}; a mean takes at most {_MAX_EPOCHS} epochs")
     levels, maps, seen = new["level"], new["map"], new["seen"]
     old_levels, old_epochs = rows["level"][at], rows["epoch"][at]
     accepted = levels == ACCEPTED
     was_accepted = old_levels == ACCEPTED
     if (late := accepted & was_accepted & (old_epochs > epoch)).any():
         newest = int(old_epochs[late].max())
-        raise MapError(f"maps of epoch {epoch} come after epoch {newest} was merged; a mean takes epochs in order")
+        raise MapError(f"maps are of epoch {epoch}, but epoch {newest} is already merged; a mean needs epochs in order")
     pixels = maps.shape[1]
 
     again = accepted & was_accepted & (old_epochs == epoch)
@@ -157,28 +157,28 @@ def _join_mean(rows: Columns, at: NDArray[np.intp], new: Columns, epoch: int) ->
 
 
 def _refuse(rows: Columns, at: NDArray[np.intp], new: Columns, epoch: int) -> None:
-    raise StoreError("the means of a store of format 1 can be read only")
+    raise StoreError("stores of format 1 with fusion=mean are read-only")
 
 
 def mean_of(rows: Columns) -> NDArray[np.uint8]:
-    """The mean of each pixel, rounded to the nearest integer, halves to even; 0 where no map has seen it.
+    """The mean of each pixel, rounded to the nearest integer, halves to even; 0 for pixels that no map has seen.
 
-    A row with a fallback map has counts of 0 and that map as its sum.
+    A row with only a fallback map has count 0, and that map as its sum.
     """
-    counts = rows["count"].reshape(len(rows["count"]), -1)  # format 1 has one a row
+    counts = rows["count"].reshape(len(rows["count"]), -1)  # format 1 has one count per row
     means = rows["sum"] / np.maximum(counts, 1)
     if means.size and means.max() > 255:
-        raise DamagedError(f"it has a mean of {means.max():.0f}; maps have 255 at most")
+        raise DamagedError(f"it has a mean of {means.max():.0f}; the maximum is 255")
     return np.rint(means).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a row keeps under a name.
+    """A named column of rows.
 
     Attributes:
-        kind: NumPy's name of the type.
-        per: How many values: one a `row`, one a `pixel`, or a `bit` per pixel, eight of which are a value.
+        kind: NumPy type string.
+        per: Values of a row: one per `row`, one per `pixel`, or one `bit` per pixel, packed into bytes.
     """
 
     name: str
@@ -186,11 +186,11 @@ class Column:
     per: Literal["row", "pixel", "bit"]
 
     def width(self, pixels: int) -> int:
-        """Values of a row; 0 for a plain number."""
+        """Number of values per row; 0 for a scalar column."""
         return {"row": 0, "pixel": pixels, "bit": -(-pixels // 8)}[self.per]
 
     def zeros(self, count: int, pixels: int) -> NDArray[Any]:
-        """(count,) or (count, width)."""
+        """Zeros of shape (count,) or (count, width)."""
         width = self.width(pixels)
         return np.zeros((count, width) if width else count, self.kind)
 
@@ -203,11 +203,11 @@ class Fusion:
     """How a store joins maps.
 
     Attributes:
-        added: The columns that writers give.
-        kept: The columns that a row keeps.
-        join: Joins what was added in one epoch into rows, in place: (rows, at, added, epoch); `at` names no row twice.
-        maps: The (N, P) uint8 maps that a reader sees.
-        state: The columns that make two stores equal; the others are needed for going on only.
+        added: Columns that writers provide.
+        kept: Columns of a base object.
+        join: Joins new maps of one epoch into rows, in place: (rows, at, added, epoch); `at` has no duplicates.
+        maps: Computes the (N, P) uint8 maps that a snapshot returns.
+        state: Columns that define a row's content; the others are only needed to join further maps.
     """
 
     added: tuple[Column, ...]
@@ -217,12 +217,12 @@ class Fusion:
     state: tuple[str, ...]
 
     @property
-    def knows_seen(self) -> bool:
-        """Whether it tells pixels that a map saw from those that it did not."""
+    def tracks_seen(self) -> bool:
+        """Whether rows record which pixels were seen."""
         return _SEEN in self.added
 
     def empty(self, count: int, pixels: int) -> Columns:
-        """`count` rows that hold nothing."""
+        """`count` rows without maps."""
         return {column.name: column.zeros(count, pixels) for column in self.kept}
 
 
@@ -261,4 +261,4 @@ MEAN_OF_FORMAT_1 = Fusion(
     mean_of,
     ("level", "count", "sum"),
 )
-"""One number of epochs a row: pixels that a crop did not see counted as 0. Stores that have it can be read only."""
+"""Format 1 of `mean`: one count per row, so that unseen pixels of a crop counted as 0. Such stores are read-only."""

@@ -1,8 +1,8 @@
-"""How many rows an Arrow record batch claims, and how much memory, read from its header before any is taken.
+"""Reads from an Arrow record batch's header how many rows and bytes it claims, before Arrow allocates memory for it.
 
-A compressed buffer begins with the size that it will have, for which Arrow then takes memory, whatever is said there.
-The header is a flatbuffer: a table begins with how far back its list of field offsets lies (Arrow's
-format/Message.fbs).
+A compressed buffer starts with its decompressed size, and Arrow allocates that much memory without checking it. The
+header is a flatbuffer: a table starts with the relative offset of its vtable, which lists the offsets of its fields
+(Arrow's format/Message.fbs).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _HEADER, _ROWS, _BUFFERS, _COMPRESSION = 2, 0, 2, 3
 
 
 def batch_claims(message: pa.ipc.Message) -> tuple[int, int]:
-    """Rows of a record batch, and bytes of its buffers once they are decompressed.
+    """Rows of a record batch, and bytes of its decompressed buffers, as its header claims.
 
     Raises:
-        DamagedError: It is no record batch.
+        DamagedError: The message is not a record batch.
     """
     try:
         if message.type != "record batch" or message.body is None:
@@ -39,19 +39,19 @@ def batch_claims(message: pa.ipc.Message) -> tuple[int, int]:
             if min(offset, length) < 0 or claimed < -1 or offset + length > len(body):
                 raise ValueError
     except (struct.error, ValueError, IndexError):
-        raise DamagedError("what should be a record batch is none") from None
+        raise DamagedError("a record batch has an invalid header") from None
     if rows < 0:
         raise DamagedError(f"a record batch claims {rows} rows")
     return rows, total
 
 
-def _follow(data: memoryview, place: int) -> int:
-    """Where the offset that stands at a place leads."""
-    return place + int(struct.unpack_from("<I", data, place)[0])
+def _follow(data: memoryview, offset: int) -> int:
+    """The position that the relative offset at `offset` points to."""
+    return offset + int(struct.unpack_from("<I", data, offset)[0])
 
 
 def _field(data: memoryview, table: int, number: int) -> int:
-    """Where a table's field stands; 0 where it has its default."""
+    """The position of a table's field; 0 if the field has its default value."""
     offsets = table - int(struct.unpack_from("<i", data, table)[0])
     if offsets < 0 or 4 + 2 * number >= struct.unpack_from("<H", data, offsets)[0]:
         return 0

@@ -1,27 +1,27 @@
-"""Rows as Arrow IPC files: record batches of a few maps, each compressed on its own, so that one can be read alone.
+"""Encodes rows as Arrow IPC files: record batches of a few maps, compressed independently for random access.
 
-Any Arrow library reads the files. Who reads a part of one needs no footer: batches lie one behind the other, and their
-lengths and checksums stand in a *table* inside the file's metadata, whose place the manifest gives.
+Any Arrow library can read the files. To read a part of a file you do not need its footer: batches are adjacent, and a
+*table* in the file's metadata lists their lengths and checksums. The manifest gives the table's byte offset.
 """
 
 from __future__ import annotations
 
 __all__ = [
-    "LONGEST_HEAD",
+    "MAX_HEAD_BYTES",
     "MAGIC",
     "Encoded",
-    "batch_of",
-    "batches_of",
+    "rows_per_batch",
+    "batch_count",
     "check_head",
     "checksum",
     "compressed_size",
     "decode",
     "encode",
     "is_worth_compressing",
-    "most_bytes",
+    "max_bytes",
     "parse_table",
     "row_bytes",
-    "schema_of",
+    "arrow_schema",
     "stream",
     "table_length",
 ]
@@ -43,13 +43,13 @@ from attn.store.errors import DamagedError
 from attn.store.format.algebra import ACCEPTED, Column, Columns
 from attn.store.format.batch_header import batch_claims
 
-MOST_ROWS = 64
-"""Maps in a record batch of a base object: more compress no better, and cost a random read more."""
+MAX_BATCH_ROWS = 64
+"""Maximum maps in a record batch of a base object: larger batches compress no better and make random reads slower."""
 _BATCH_BYTES = 128 << 10
 _WORTH = 0.9
-"""Compressing and reading back takes a third of a merge's time."""
+"""Compress only to less than this fraction: compression and decompression take a third of a merge's time."""
 
-LONGEST_HEAD = 64 << 10
+MAX_HEAD_BYTES = 64 << 10
 MAGIC = 8  # `ARROW1` and padding, before the schema's message
 _TABLE = np.dtype([("length", ">u4"), ("checksum", ">u4")])
 _HEAD = struct.Struct(">Q")
@@ -59,12 +59,12 @@ _NUMPY = {pa.uint8(): "u1", pa.uint32(): "<u4", pa.int32(): "<i4", pa.int64(): "
 
 @dataclass(frozen=True)
 class Encoded:
-    """A file and where its batches lie.
+    """An encoded file.
 
     Attributes:
-        data: The file.
-        ends: Byte offsets: the first batch's begin, then each batch's end.
-        table: Place of the table's first byte; 0 without table.
+        data: Content of the file.
+        ends: Byte offsets: start of the first batch, then the end of each batch.
+        table: Byte offset of the table; 0: no table.
     """
 
     data: memoryview
@@ -72,8 +72,8 @@ class Encoded:
     table: int = 0
 
 
-def schema_of(columns: Sequence[Column], fusion: str, grid: tuple[int, int]) -> pa.Schema:
-    """Columns as Arrow has them; several values of a row are bytes of a fixed width."""
+def arrow_schema(columns: Sequence[Column], fusion: str, grid: tuple[int, int]) -> pa.Schema:
+    """The Arrow schema of columns. A column with several values per row is fixed-size binary."""
     widths = {column.name: column.width(grid[0] * grid[1]) for column in columns}
     kinds = {
         column.name: pa.binary(np.dtype(column.kind).itemsize * widths[column.name])
@@ -82,25 +82,25 @@ def schema_of(columns: Sequence[Column], fusion: str, grid: tuple[int, int]) -> 
         for column in columns
     }
     types = {column.name: column.kind for column in columns if widths[column.name]}
-    about = {"attn.grid": json.dumps(list(grid)), "attn.fusion": fusion, "attn.pixels": json.dumps(types)}
-    return pa.schema(list(kinds.items()), metadata=about)
+    metadata = {"attn.grid": json.dumps(list(grid)), "attn.fusion": fusion, "attn.pixels": json.dumps(types)}
+    return pa.schema(list(kinds.items()), metadata=metadata)
 
 
 def encode(
     parts: Iterable[Columns], schema: pa.Schema, *, batches: int, rows: int, batch: int, compress: bool, table: bool
 ) -> Encoded:
-    """Write rows as a file.
+    """Encode rows as a file.
 
     Args:
-        parts: The rows, some record batches at a time; only the last part is looked at.
-        batches: How many record batches there will be.
-        rows: How many rows in all.
-        batch: Rows in each record batch but the last one of a part.
-        compress: See `is_worth_compressing`; readers need not know.
-        table: Whether the file is to have a table.
+        parts: The rows in parts. A part's arrays may be reused for the next part.
+        batches: Number of record batches.
+        rows: Total number of rows.
+        batch: Rows per record batch; the last batch of a part may have fewer.
+        compress: See `is_worth_compressing`. Readers detect compression by themselves.
+        table: Write the table of batches.
     """
-    # Memory that is there from the start: a stream that grows would copy it all once more.
-    space = np.empty(most_bytes(schema, batches, rows), np.uint8)
+    # Allocated at once: a growing stream would copy everything again.
+    space = np.empty(max_bytes(schema, batches, rows), np.uint8)
     sink = pa.FixedSizeBufferWriter(pa.py_buffer(space))
     options = pa.ipc.IpcWriteOptions(compression=_codec() if compress else None, use_threads=False)
     token = secrets.token_hex(_TABLE.itemsize).encode()
@@ -113,35 +113,35 @@ def encode(
                 file.write_batch(whole.slice(start, batch))
                 ends.append(sink.tell())
     data = space.data[: sink.tell()]
-    # The continuation mark and the length stand before the schema's message.
+    # The schema message is preceded by a continuation marker and its length.
     first = MAGIC + 8 + int(struct.unpack_from("<i", data, MAGIC + 4)[0])
     ends.insert(0, first)
     if not table:
         return Encoded(data, ends)
-    tail = ends[-1]  # the footer, with the metadata in it, comes after the batches
-    place = tail + bytes(data[tail:]).index(hole)
-    data[place : place + len(hole)] = _table(data, ends).hex().encode()
-    return Encoded(data, ends, place)
+    tail = ends[-1]  # the footer with the metadata follows the batches
+    table_start = tail + bytes(data[tail:]).index(hole)
+    data[table_start : table_start + len(hole)] = _table(data, ends).hex().encode()
+    return Encoded(data, ends, table_start)
 
 
-def batches_of(rows: int, schema: pa.Schema) -> int:
-    """Record batches of a base object with so many rows."""
-    return -(-rows // batch_of(schema))
+def batch_count(rows: int, schema: pa.Schema) -> int:
+    """Number of record batches of a base object with `rows` rows."""
+    return -(-rows // rows_per_batch(schema))
 
 
-def most_bytes(schema: pa.Schema, batches: int, rows: int) -> int:
-    """No file with so many rows is larger; incompressible data grow by less than a hundredth."""
+def max_bytes(schema: pa.Schema, batches: int, rows: int) -> int:
+    """Upper bound of a file's size; incompressible data grow by less than 1 %."""
     of_batch = 512 * (1 + len(schema)) + 2 * _TABLE.itemsize
     return rows * row_bytes(schema) * 101 // 100 + batches * of_batch + 4 * schema.serialize().size + (64 << 10)
 
 
 def is_worth_compressing(size: int, raw: int) -> bool:
-    """Whether so many bytes, instead of the raw ones, are worth the time; noisy maps hardly get smaller."""
+    """Whether compressing `raw` bytes to `size` is worth the time; noisy maps hardly shrink."""
     return size < _WORTH * raw
 
 
 def compressed_size(data: NDArray[np.uint8]) -> int:
-    """Bytes that are left of an array."""
+    """Bytes of an array after compression."""
     return len(_codec().compress(np.ascontiguousarray(data)))
 
 
@@ -164,7 +164,7 @@ def _batch(rows: Columns, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def checksum(data: bytes | memoryview) -> int:
-    """CRC-32, which sees every flipped bit of a batch."""
+    """CRC-32 of a batch; detects flipped bits."""
     return zlib.crc32(data)
 
 
@@ -173,24 +173,24 @@ def _table(data: memoryview, ends: Sequence[int]) -> bytes:
     return _HEAD.pack(ends[0]) + b"".join(entries)
 
 
-def batch_of(schema: pa.Schema) -> int:
-    """Rows in a record batch of a base object: 64, or fewer (a power of two) where they exceed 128 KiB."""
-    return min(MOST_ROWS, 1 << max(0, (_BATCH_BYTES // row_bytes(schema)).bit_length() - 1))
+def rows_per_batch(schema: pa.Schema) -> int:
+    """Rows in a record batch of a base object: 64, or the largest power of two that fits into 128 KiB."""
+    return min(MAX_BATCH_ROWS, 1 << max(0, (_BATCH_BYTES // row_bytes(schema)).bit_length() - 1))
 
 
 def table_length(batches: int) -> int:
-    """Bytes of the table of a file with so many batches."""
+    """Bytes of the table of a file with `batches` batches."""
     return 2 * (_HEAD.size + _TABLE.itemsize * batches)
 
 
 def check_head(head: bytes | memoryview, schema: pa.Schema) -> None:
-    """Raise unless a file's rows are on the grid and of the fusion that they are read for.
+    """Check that a file has the columns, grid and fusion of a schema.
 
     Args:
-        head: The file from behind its `MAGIC` to its first batch.
+        head: The file's bytes from `MAGIC` to its first batch.
 
     Raises:
-        DamagedError: They are not.
+        DamagedError: It has others.
     """
     try:
         if pa.ipc.read_schema(pa.py_buffer(head)).equals(schema, check_metadata=True):
@@ -207,7 +207,7 @@ def parse_table(text: bytes, size: int) -> tuple[NDArray[np.int64], NDArray[np.i
         size: Bytes of the object.
 
     Raises:
-        DamagedError: It is no table.
+        DamagedError: The text is not a valid table.
     """
     try:
         data = bytes.fromhex(text.decode("ascii"))
@@ -216,25 +216,25 @@ def parse_table(text: bytes, size: int) -> tuple[NDArray[np.int64], NDArray[np.i
         if first > size:
             raise ValueError
     except (ValueError, struct.error):
-        raise DamagedError("there is no table of its record batches where its version says") from None
+        raise DamagedError("it has no table of record batches at the offset that its manifest gives") from None
     ends = np.concatenate([[first], entries["length"]]).astype(np.int64).cumsum()
     if ends[-1] > size:
-        raise DamagedError(f"its table has record batches behind its {size} bytes")
+        raise DamagedError(f"its table lists record batches beyond its {size} bytes")
     return ends, entries["checksum"].astype(np.int64)
 
 
 def stream(
     data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None
 ) -> Iterator[Columns]:
-    """The rows of each of the batches that lie one behind the other, without the file around them; read-only.
+    """Decode adjacent record batches one at a time, without the file around them. The arrays are read-only.
 
     Args:
-        data: The batches, which have been checked.
-        count: Rows in them.
-        only: Names of the columns that are wanted.
+        data: The batches, already checked.
+        count: Total number of rows.
+        only: Names of the columns to decode; None: all.
 
     Raises:
-        DamagedError: They are no such batches, or have another number of rows.
+        DamagedError: The batches are invalid, or have another number of rows.
     """
     fields = [field for field in schema if only is None or field.name in set(only)]
     kinds = {field.name: _kind(schema, field) for field in fields}
@@ -252,17 +252,17 @@ def stream(
 
 
 def _batches(data: bytes | memoryview, schema: pa.Schema, count: int, columns: list[int]) -> Iterator[pa.RecordBatch]:
-    """The record batches with these columns."""
+    """The record batches, with these columns only."""
     left = count
     for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(data)):
         rows, size = batch_claims(message)
         left -= rows
         if left < 0 or size > rows * row_bytes(schema):
-            raise DamagedError(f"a record batch has {rows} rows in {size} bytes; all in all {count} rows belong there")
-        if len(columns) == len(schema):  # read where they lie; a merge reads whole shards
+            raise DamagedError(f"a record batch has {rows} rows in {size} bytes; expected {count} rows in total")
+        if len(columns) == len(schema):  # without a copy; a merge reads whole shards
             yield pa.ipc.read_record_batch(message, schema)
     if left:
-        raise DamagedError(f"it holds {count - left} rows where {count} belong")
+        raise DamagedError(f"it has {count - left} rows, expected {count}")
     if len(columns) == len(schema):
         return
     options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=columns)
@@ -270,20 +270,20 @@ def _batches(data: bytes | memoryview, schema: pa.Schema, count: int, columns: l
 
 
 def decode(data: bytes | memoryview, schema: pa.Schema, count: int, *, only: Iterable[str] | None = None) -> Columns:
-    """All rows of such batches together.
+    """Decode adjacent record batches into one set of columns; see `stream`.
 
     Args:
-        count: Rows in them.
+        count: Total number of rows.
 
     Raises:
-        DamagedError: They are no such batches, or have another number of rows.
+        DamagedError: The batches are invalid, or have another number of rows.
     """
     parts = list(stream(data, schema, count, only=only))
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _kind(schema: pa.Schema, field: pa.Field) -> tuple[np.dtype[Any], int]:
-    """A column's type, and its values per row; 0 for a plain number."""
+    """A column's NumPy type, and its values per row; 0 for a scalar column."""
     if field.type in _NUMPY:
         return np.dtype(_NUMPY[field.type]), 0
     kind = np.dtype(json.loads(schema.metadata[b"attn.pixels"])[field.name])

@@ -1,4 +1,4 @@
-"""What a store is, fixed when it is made: `store.json` and the index of its rows."""
+"""The definition of a store, `store.json`, fixed when the store is created."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pydantic import Field
 
 from attn.store.errors import DamagedError, StoreError
 from attn.store.format.algebra import FUSIONS, MEAN_OF_FORMAT_1, Fusion
-from attn.store.format.codec import MOST_ROWS, row_bytes, schema_of
+from attn.store.format.codec import MAX_BATCH_ROWS, arrow_schema, row_bytes
 from attn.store.format.delta import ROW
-from attn.store.format.records import NAME, STRICT, Number, Sha256, pack, typed, unpack
+from attn.store.format.records import NAME, STRICT, Number, Sha256, pack, unpack, validate_record
 
 DEFINITION = "store.json"
 FORMATS = {"max": 1, "mean": 2}
-"""The format in which a store of each fusion is made; those up to it can be read."""
+"""Newest format of each fusion, in which new stores are created; older formats can be read."""
 _SHARD_BYTES = 32 << 20
-_MOST_SHARDS = 256
-_LARGEST_SHARD = 64 << 30
-"""Bytes of a shard's rows: far more than fit into an object, which has 5 GiB at most."""
+_MAX_SHARDS = 256
+_MAX_SHARD_BYTES = 64 << 30
+"""Maximum bytes of a shard's rows; far more than fit into an object of at most 5 GiB."""
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -34,17 +34,17 @@ class Definition:
     """A store's grid, fusion and rows.
 
     Attributes:
-        uuid: Of this store; no other has it.
+        uuid: Unique identifier of this store.
         grid: (h, w) of every map.
-        rows: How many.
-        images: How many.
-        rows_per_shard: About how many rows a base object holds.
-        classes: Names of the classes; empty where none were given.
-        fingerprint: Of the data set.
+        rows: Number of rows.
+        images: Number of images.
+        rows_per_shard: Approximate number of rows of a base object.
+        classes: Class names; empty if none were given.
+        fingerprint: Fingerprint of the data set.
         index: Key of the index object.
-        index_sha256: Of that object.
-        rows_digest: Of the rows themselves.
-        format: Which columns its objects have.
+        index_sha256: SHA-256 of the index object.
+        rows_digest: SHA-256 of the rows themselves.
+        format: Version of the columns of base and delta objects.
     """
 
     __pydantic_config__ = STRICT
@@ -64,82 +64,84 @@ class Definition:
 
     @property
     def pixels(self) -> int:
-        """h·w."""
+        """Pixels of a map, h·w."""
         return self.grid[0] * self.grid[1]
 
     @property
     def algebra(self) -> Fusion:
-        """How maps join."""
+        """How maps are joined."""
         return FUSIONS[self.fusion] if self.is_writable else MEAN_OF_FORMAT_1
 
     @property
     def base_schema(self) -> pa.Schema:
         """Columns of base objects."""
-        return schema_of(self.algebra.kept, self.fusion, self.grid)
+        return arrow_schema(self.algebra.kept, self.fusion, self.grid)
 
     @property
     def delta_schema(self) -> pa.Schema:
         """Columns of delta objects."""
-        return schema_of((ROW, *self.algebra.added), self.fusion, self.grid)
+        return arrow_schema((ROW, *self.algebra.added), self.fusion, self.grid)
 
     @property
     def is_writable(self) -> bool:
-        """Whether runs may begin in the store; those of an earlier format can be read only."""
+        """Whether runs may begin in the store; stores of an older format are read-only."""
         return self.format == FORMATS[self.fusion]
 
     def check_writable(self, uri: str) -> None:
-        """Raise unless runs may begin in the store.
+        """Check that runs may begin in the store.
 
         Raises:
-            StoreError: It is of a format that can be read only.
+            StoreError: The store has a read-only format.
         """
         if not self.is_writable:
             raise StoreError(
-                f"{uri} was made by an earlier version of this program (format {self.format}), which counted what a "
-                f"crop did not see as 0 in the {self.fusion}; it can be read but no longer written: begin a new run "
-                "with a new store"
+                f"{uri} was created by an older version of attn (format {self.format}), which counted pixels that a "
+                f"crop did not see as 0 in the {self.fusion}; it is read-only: begin a new run with a new store"
             )
 
     def pack(self) -> bytes:
-        """As the bytes of `store.json`."""
+        """The bytes of `store.json`."""
         return pack(dataclasses.asdict(self))
 
     @classmethod
     def unpack(cls, data: bytes, name: str) -> Definition:
-        """What `pack` made.
+        """Parse the bytes of `store.json`.
 
         Raises:
-            DamagedError: It is damaged.
-            StoreError: A later program made it.
+            DamagedError: They are damaged.
+            StoreError: A newer version of attn created the store.
         """
         record = unpack(data, name)
         newest = FORMATS.get(str(record.get("fusion")), 0)
         if record.get("format") not in range(1, newest + 1):
-            made = f"format {record.get('format')}, fusion {record.get('fusion')}"
+            given = f"format {record.get('format')}, fusion {record.get('fusion')}"
             readable = ", ".join(f"{fusion} up to format {number}" for fusion, number in FORMATS.items())
-            raise StoreError(f"{name} has {made}; this program reads {readable}: update it")
-        found = typed(record, name, cls)
-        shard = min(found.rows, found.rows_per_shard + MOST_ROWS) * row_bytes(found.base_schema)
-        if shard > _LARGEST_SHARD or found.images > found.rows:
+            raise StoreError(f"{name} has {given}; this version of attn reads {readable}: update attn")
+        found = validate_record(record, name, cls)
+        shard = min(found.rows, found.rows_per_shard + MAX_BATCH_ROWS) * row_bytes(found.base_schema)
+        if shard > _MAX_SHARD_BYTES or found.images > found.rows:
             raise DamagedError(
                 f"{name} is damaged: {found.rows} rows of {found.images} images on a grid of {found.grid}, "
-                f"{found.rows_per_shard} rows a shard, are no store"
+                f"{found.rows_per_shard} rows per shard, are impossible"
             )
         return found
 
 
 def rows_per_shard(rows: int, pixels: int) -> int:
-    """Rows of a shard: 32 MiB of maps, or more where there would be over 256 shards; whole record batches."""
-    count = max(_SHARD_BYTES // pixels, -(-rows // _MOST_SHARDS), 1)
-    return -(-count // MOST_ROWS) * MOST_ROWS
+    """Rows per shard: 32 MiB of maps, or more to have at most 256 shards; a multiple of a record batch."""
+    count = max(_SHARD_BYTES // pixels, -(-rows // _MAX_SHARDS), 1)
+    return -(-count // MAX_BATCH_ROWS) * MAX_BATCH_ROWS
 
 
 def check_name(what: str, name: str) -> str:
-    """A run's or tag's name, which becomes part of object names.
+    """Check a run's or tag's name, which becomes part of object names, and return it.
 
     Raises:
-        StoreError: It is none.
+        StoreError: The name is not allowed.
     """
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
-        raise StoreError(f"{what} {name!r}: use up to 128 letters, digits, '.', '_' and '-', first a letter or digit")
+        raise StoreError(
+            f"{what} {name!r} is not allowed; use up to 128 letters, digits, '.', '_' and '-', starting with a letter "
+            "or digit"
+        )
     return name

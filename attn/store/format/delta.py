@@ -1,4 +1,4 @@
-"""Delta objects: what one writer seals, sorted by row and cut at the shards' borders, a merge reads its part."""
+"""Delta objects: maps that one writer sealed, sorted by row and split at shard bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from attn.store.format.codec import compressed_size, encode, is_worth_compressin
 from attn.store.format.records import NAME, STRICT, Count, Name, Number, Sha256
 
 ROW = Column("row", "<i8", "row")
-"""Beside what the fusion adds: the rows' numbers."""
+"""Row numbers, stored beside the fusion's columns."""
 
 DeltaKey = Annotated[str, Field(pattern=f"^delta/{NAME}/{NAME}/{NAME}[.]arrow$")]
 
@@ -34,10 +34,10 @@ class Span:
     """The part of a delta object that belongs to one shard.
 
     Attributes:
-        offset: Of its first byte.
-        size: Bytes.
-        rows: Maps.
-        sha256: Of the bytes.
+        offset: Offset of its first byte.
+        size: Number of bytes.
+        rows: Number of maps.
+        sha256: SHA-256 of the bytes.
     """
 
     __pydantic_config__ = STRICT
@@ -51,7 +51,7 @@ class Span:
 
 @dataclass(frozen=True)
 class DeltaObject:
-    """A sealed object: its name, and what must be found there; `sha256` is that of `sha256_of`."""
+    """Reference to a delta object: key, expected size and hash (see `sha256_of`), counts and spans."""
 
     __pydantic_config__ = STRICT
 
@@ -65,12 +65,12 @@ class DeltaObject:
 
 @dataclass(frozen=True)
 class DeltaRef:
-    """What a writer sealed; plain data that travels to the process which commits.
+    """Reference to the maps that a writer sealed; plain data to send to the process that commits.
 
     Attributes:
-        attempt: Of the session; another session does not take it.
-        epoch: The epoch of its maps, where the writer said it; else the commit's counts.
-        objects: None where nothing was written; several where the writer's buffer was full in between.
+        attempt: The writer's session; other sessions refuse the delta.
+        epoch: Epoch of the maps; None: the epoch of the commit.
+        objects: Empty if there were no maps; several if the writer's buffer was full in between.
     """
 
     __pydantic_config__ = STRICT
@@ -83,12 +83,12 @@ class DeltaRef:
 
     @property
     def rows(self) -> int:
-        """Maps in all objects."""
+        """Number of maps in all objects."""
         return sum(item.rows for item in self.objects)
 
     @property
     def accepted(self) -> int:
-        """How many of them are accepted maps; the others are fallbacks."""
+        """Number of accepted maps; the others are fallback maps."""
         return sum(item.accepted for item in self.objects)
 
     @property
@@ -103,23 +103,26 @@ def encode_delta(
     added: Columns,
     order: NDArray[np.intp],
     schema: pa.Schema,
-    cuts: NDArray[np.int64],
+    shard_bounds: NDArray[np.int64],
 ) -> tuple[Callable[[], DeltaObject], memoryview]:
-    """A delta object's description, which hashes the content when it is called, and the content.
+    """Encode a delta object.
 
     Args:
-        rows: (N,) none twice.
-        added: What the fusion adds; only the first N are looked at.
-        order: (N,) that sorts the rows.
-        cuts: First rows of the shards.
+        rows: (N,) row numbers without duplicates.
+        added: The fusion's columns; only the first N entries are used.
+        order: (N,) permutation that sorts the rows.
+        shard_bounds: First row of each shard, then the number of rows.
+
+    Returns:
+        A function that hashes the content and returns its reference, and the content.
     """
     rows, levels = rows[order], added["level"][order]
-    borders = np.searchsorted(rows, cuts)
+    borders = np.searchsorted(rows, shard_bounds)
     shards = np.flatnonzero(np.diff(borders))
     starts = np.concatenate([np.arange(borders[shard], borders[shard + 1], _BATCH) for shard in shards])
     batches = [*starts.tolist(), len(rows)]
     encoded = encode(
-        # Maps are sorted a batch at a time: all at once would take their memory twice.
+        # Sorted one batch at a time: sorting all maps at once would double their memory.
         (
             {"row": rows[start:stop], **{name: values[order[start:stop]] for name, values in added.items()}}
             for start, stop in pairwise(batches)
@@ -147,7 +150,7 @@ def encode_delta(
 
 
 def sha256_of(data: memoryview, spans: Sequence[Span]) -> str:
-    """SHA-256 of a delta object: of what stands before its spans and after them, and of the spans' own SHA-256."""
+    """SHA-256 of a delta object: over the bytes before its spans, the spans' SHA-256, and the bytes after its spans."""
     found = hashlib.sha256(data[: spans[0].offset])
     for span in spans:
         found.update(bytes.fromhex(span.sha256))
@@ -156,14 +159,14 @@ def sha256_of(data: memoryview, spans: Sequence[Span]) -> str:
 
 
 def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema, start: int, stop: int) -> Iterator[Columns]:
-    """The rows of a span, in order, none twice, and all of one shard.
+    """Decode a span's rows, and check that they ascend and belong to one shard.
 
     Args:
         start: The shard's first row.
         stop: The row after its last.
 
     Raises:
-        DamagedError: They are others.
+        DamagedError: Rows are not in order, or belong to another shard.
     """
     least = start
     for rows in stream(data, schema, span.rows):
@@ -176,16 +179,16 @@ def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema, start: in
 
 
 def _compress(maps: NDArray[np.uint8]) -> bool:
-    """Whether maps get smaller, by a few of them."""
+    """Whether compression is worth it, estimated from a sample of the maps."""
     some = maps[:: max(1, len(maps) // _SAMPLE)][:_SAMPLE]
     return is_worth_compressing(compressed_size(some), some.nbytes)
 
 
 def check_span(data: bytes | memoryview, span: Span) -> None:
-    """Raise unless bytes are those of a span.
+    """Check a span's size and SHA-256.
 
     Raises:
-        DamagedError: They are not what was sealed.
+        DamagedError: They differ.
     """
     if len(data) != span.size:
         raise DamagedError(f"it ends {span.size - len(data)} bytes too early")

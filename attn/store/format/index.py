@@ -1,8 +1,7 @@
-"""Which rows a store has: every (image, class) that the labels allow, in one fixed order.
+"""The rows of a store: every (image, class) pair of the labels, in one fixed order.
 
-Rows are sorted by image id (as UTF-8 bytes), then by class, so that an image's rows are neighbours and the order in
-which they were given is forgotten. Nothing here keeps a Python object per row: an index of a million images is a few
-arrays.
+Rows are sorted by image id (as UTF-8 bytes), then by class. So an image's rows are adjacent, and the order in which
+they were given does not matter. There is no Python object per row: an index of a million images is a few arrays.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from attn.store.errors import DamagedError, MapError
 from attn.store.format.batch_header import batch_claims
 
 _MAGIC = 8  # `ARROW1` and padding, before the schema's message
-_SMALL, _MOST_TIMES = 64 << 20, 64
-"""How far an index may have been compressed: ids are much alike, but not without end."""
+_SMALL, _MAX_RATIO = 64 << 20, 64
+"""Limit of a decompressed index: 64 MiB plus 64 times its compressed size, more than any real index."""
 SCHEMA = pa.schema([("image_id", pa.large_string()), ("classes", pa.large_list(pa.int32()))])
 
 
 class RowIndex:
-    """Rows by number and by name.
+    """Maps (image id, class) to row numbers and back.
 
     Attributes:
-        starts: (images + 1,) first row of each image, and the number of rows.
-        classes: (rows,) class of each row.
+        starts: (images + 1,) first row of each image, then the number of rows.
+        classes: (rows,) class index of each row.
     """
 
     def __init__(self, ids: _Ids, starts: NDArray[np.int64], classes: NDArray[np.int32]) -> None:
@@ -41,31 +40,31 @@ class RowIndex:
 
     @classmethod
     def build(cls, rows: Iterable[tuple[str, int]]) -> RowIndex:
-        """Index rows that are given in any order.
+        """Build an index from rows in any order.
 
         Raises:
-            MapError: A row is given twice, is no (text, whole number), or there are none.
+            MapError: There are no rows, one is given twice, or one is not (text, whole number).
         """
         pairs = [(image_id, class_index) for image_id, class_index in rows]
         if not pairs:
             raise MapError("a store needs at least one row; give (image id, class) for every label of every image")
         for image_id, class_index in pairs:
             if not isinstance(image_id, str) or not image_id:
-                raise MapError(f"a row has image id {image_id!r}; it must be text that is not empty")
+                raise MapError(f"a row has image id {image_id!r}; it must be a non-empty string")
             if not isinstance(class_index, (int, np.integer)) or not 0 <= class_index < 2**31:
                 raise MapError(f"image {image_id!r} has class {class_index!r}; it must be a whole number, at least 0")
         pairs.sort()  # code points sort as their UTF-8 bytes do
         try:
             names = [image_id.encode() for image_id, _ in pairs]
         except UnicodeEncodeError as error:
-            raise MapError(f"image id {error.object!r} is no valid text; it has half of a surrogate pair") from None
+            raise MapError(f"image id {error.object!r} is not valid text: it has half of a surrogate pair") from None
         classes = np.array([class_index for _, class_index in pairs], np.int32)
         new_image = np.ones(len(names), bool)
         new_image[1:] = [name != before for before, name in pairwise(names)]
         twice = np.flatnonzero(~new_image[1:] & (classes[1:] == classes[:-1]))
         if len(twice):
             first = pairs[int(twice[0])]
-            raise MapError(f"{len(twice)} rows are given twice, the first is {first[0]!r} class {first[1]}")
+            raise MapError(f"{len(twice)} rows are given twice, the first one is {first[0]!r} class {first[1]}")
         starts = np.append(np.flatnonzero(new_image), len(names)).astype(np.int64)
         return cls(_Ids.of([names[start] for start in starts[:-1].tolist()]), starts, classes)
 
@@ -81,7 +80,7 @@ class RowIndex:
         return self._ids
 
     def encode(self) -> bytes:
-        """The index as an Arrow IPC file; equal rows give equal bytes."""
+        """Encode the index as an Arrow IPC file; equal rows give equal bytes."""
         count = len(self._ids)
         values = pa.Array.from_buffers(pa.int32(), len(self), [None, pa.py_buffer(self.classes)])
         arrays = [
@@ -100,10 +99,10 @@ class RowIndex:
 
     @classmethod
     def decode(cls, data: bytes) -> RowIndex:
-        """What `encode` made.
+        """Parse an encoded index.
 
         Raises:
-            DamagedError: It is something else.
+            DamagedError: It is not a valid index.
         """
         try:
             batch = _batch(data)
@@ -122,15 +121,15 @@ class RowIndex:
         same_image = np.ones(len(classes), bool)
         same_image[starts[:-1]] = False
         if classes.min() < 0 or (np.diff(classes) < 1)[same_image[1:]].any():
-            raise DamagedError("the classes of an image are not in order, or one is there twice")
+            raise DamagedError("the classes of an image are not in order, or one is listed twice")
         names = batch.column(0)
         if pc.call_function("less", [names[:-1], names[1:]]).false_count:
-            raise DamagedError("its images are not in order, or one is there twice")
+            raise DamagedError("its images are not in order, or one is listed twice")
         return index
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the rows themselves."""
+        """SHA-256 of the rows, independent of their encoding."""
         found = hashlib.sha256()
         for part in (self._ids.offsets, self.starts, self.classes):
             found.update(np.int64(len(part)).tobytes())
@@ -139,12 +138,12 @@ class RowIndex:
         return found.hexdigest()
 
     def find(self, image_id: str) -> tuple[int, int]:
-        """First row of an image and the row after its last; the same number twice where it has none."""
+        """An image's rows [start, stop); (0, 0) if the image is unknown."""
         key = image_id.encode()
-        place = bisect_left(self._ids, key)
-        if place == len(self._ids) or self._ids[place] != key:
+        position = bisect_left(self._ids, key)
+        if position == len(self._ids) or self._ids[position] != key:
             return 0, 0
-        return int(self.starts[place]), int(self.starts[place + 1])
+        return int(self.starts[position]), int(self.starts[position + 1])
 
     def row(self, image_id: str, class_index: int) -> int:
         """The number of a row.
@@ -153,16 +152,16 @@ class RowIndex:
             MapError: The store has no such row.
         """
         start, stop = self.find(image_id)
-        place = start + int(np.searchsorted(self.classes[start:stop], class_index))
-        if place < stop and self.classes[place] == class_index:
-            return place
+        position = start + int(np.searchsorted(self.classes[start:stop], class_index))
+        if position < stop and self.classes[position] == class_index:
+            return position
         if start == stop:
             raise MapError(f"image {image_id!r} is not in the store, which has {len(self._ids)} images")
         classes = ", ".join(map(str, self.classes[start:stop]))
         raise MapError(f"image {image_id!r} has no row for class {class_index} in the store; its classes are {classes}")
 
     def numbers(self, rows: Iterable[tuple[str, int] | int] | NDArray[np.integer]) -> NDArray[np.int64]:
-        """Row numbers of (image id, class) pairs; numbers stay.
+        """Row numbers of (image id, class) pairs; row numbers are returned unchanged.
 
         Raises:
             MapError: The store has no such row.
@@ -176,15 +175,15 @@ class RowIndex:
         return rows.astype(np.int64)
 
     def pairs(self, numbers: NDArray[np.integer]) -> list[tuple[str, int]]:
-        """(image id, class) of rows by number."""
+        """(image id, class) pairs of row numbers."""
         images = (np.searchsorted(self.starts, numbers, side="right") - 1).tolist()
         return [
             (self._ids[image].decode(), index)
             for image, index in zip(images, self.classes[numbers].tolist(), strict=True)
         ]
 
-    def cuts(self, rows_per_shard: int) -> NDArray[np.int64]:
-        """Where shards begin, and the number of rows: about `rows_per_shard` apart, never inside an image."""
+    def shard_bounds(self, rows_per_shard: int) -> NDArray[np.int64]:
+        """First row of each shard, then the number of rows: about `rows_per_shard` apart, and never within an image."""
         wanted = np.arange(0, len(self), rows_per_shard)
         return np.unique(np.append(self.starts[np.searchsorted(self.starts, wanted)], len(self)))
 
@@ -195,25 +194,25 @@ class RowIndex:
 
 
 def _batch(data: bytes) -> pa.RecordBatch:
-    """The one record batch of an index, checked as far as Arrow can."""
+    """The single record batch of an index, validated by Arrow."""
     messages = pa.ipc.MessageReader.open_stream(pa.py_buffer(memoryview(data)[_MAGIC:]))
     if not pa.ipc.read_schema(next(messages)).equals(SCHEMA):
         raise ValueError
     message = next(messages)
     rows, size = batch_claims(message)
-    if not rows or size > _SMALL + _MOST_TIMES * len(data):
-        raise DamagedError(f"it claims {rows} images, and {size} bytes in {len(data)}")
+    if not rows or size > _SMALL + _MAX_RATIO * len(data):
+        raise DamagedError(f"it claims {rows} images, and {size} decompressed bytes in {len(data)}")
     batch = pa.ipc.read_record_batch(message, SCHEMA)
     batch.validate(full=True)
     return batch
 
 
 class _Ids(Sequence[bytes]):
-    """Sorted image ids, without a Python object for each: all their bytes, and where each begins."""
+    """Sorted image ids as one byte string and offsets, without a Python object per id."""
 
     def __init__(self, offsets: NDArray[np.int64], text: bytes | memoryview) -> None:
         self.offsets, self.text = offsets, text
-        self._bounds = offsets.data  # whose items are plain numbers
+        self._bounds = offsets.data  # a memoryview: its items are Python integers
 
     @classmethod
     def of(cls, names: Sequence[bytes]) -> _Ids:
@@ -224,5 +223,5 @@ class _Ids(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, place: int) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return bytes(self.text[self._bounds[place] : self._bounds[place + 1]])
+    def __getitem__(self, position: int) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return bytes(self.text[self._bounds[position] : self._bounds[position + 1]])

@@ -1,8 +1,8 @@
-"""Manifests: what a version consists of, and how versions get their numbers.
+"""Manifests: the objects of a version, and how versions get their numbers.
 
-A version's number is claimed first (`version/<number>.json`, created exclusively), for the whole store, so that a
-number means one version whichever run made it. Then the manifest is created exclusively under its run; with that the
-version exists. A claim without manifest is a commit that never happened, and its number is not used again.
+A commit first claims a number that is unique in the store, by creating `version/<number>.json` exclusively. Then it
+creates the manifest under its run exclusively; from then on the version exists. A claim without a manifest is a commit
+that did not finish; its number is not used again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = [
     "newest_claim",
     "parse_claim_key",
     "parse_manifest_key",
-    "read_if_there",
+    "try_read_manifest",
     "read_manifest",
-    "runs_of",
+    "list_runs",
     "strays",
     "version_numbers",
 ]
@@ -36,7 +36,7 @@ from attn.store.backends import Backend, Entry
 from attn.store.errors import DamagedError, MissingError, StoreError, VersionError
 from attn.store.format.delta import DeltaKey, DeltaRef
 from attn.store.format.records import (
-    LARGEST,
+    MAX_RECORD_BYTES,
     NAME,
     STRICT,
     Count,
@@ -51,7 +51,7 @@ from attn.store.format.records import (
 )
 
 _CLAIMS = 64
-_MOST_VERSIONS = 10**15
+_MAX_VERSIONS = 10**15
 _MANIFEST_KEY = re.compile(rf"manifest/({NAME})/(00000[0-9]{{15}})[.]json")
 _CLAIM_KEY = re.compile(r"version/(00000[0-9]{15})[.]json")
 _OF_RUN = re.compile(rf"heads/({NAME})[.]json|fence/({NAME})/[0-9]{{6}}[.]json|{_MANIFEST_KEY.pattern}")
@@ -61,13 +61,13 @@ _RECORDS = ("heads/", "fence/", "manifest/", "version/", "tags/", "pins/", "noti
 
 @dataclass(frozen=True)
 class ShardRef:
-    """A base object: its name, and what must be found there.
+    """Reference to a base object: key, expected size and hashes, and counts.
 
     Attributes:
-        table: Place of the table of its batches (see `codec`).
-        table_sha256: Of the table.
-        accepted: Rows with an accepted map.
-        fallback: Rows with a fallback map.
+        table: Byte offset of the table of batches (see `codec`).
+        table_sha256: SHA-256 of the table.
+        accepted: Number of rows with an accepted map.
+        fallback: Number of rows with a fallback map.
     """
 
     __pydantic_config__ = STRICT
@@ -87,16 +87,16 @@ class Manifest:
     """One version of a store.
 
     Attributes:
-        version: Its number; 0 is the empty version that every store begins with.
+        version: The version's number; 0 is the empty version of every store.
         parent: The version that it continues.
         parent_sha256: SHA-256 of the parent's manifest object.
         epoch: The epoch that was committed last.
-        fence: Of the session that made it; 0 for a fork.
-        shards: Base objects, ascending; a shard without one is empty.
+        fence: Fence number of the session that committed it.
+        shards: Base objects by ascending shard; a shard without one is empty.
         pending: Sealed deltas that the next commit merges.
-        consumed: Objects of the deltas that this commit merged, which nothing but an older version needs.
-        merged: Of this commit: `rows` with a map, `accepted` and `fallback` maps, `deltas`, and `expected` rows.
-        metadata: JSON values of the caller's; `about` in the object.
+        consumed: Delta objects that this commit merged; only older versions still need them.
+        merged: Counts of this commit: `rows` with a map, `accepted` and `fallback` maps, `deltas`, and `expected` rows.
+        metadata: JSON values from the caller. The object's key is `about`.
     """
 
     __pydantic_config__ = STRICT
@@ -118,27 +118,27 @@ class Manifest:
 
     @classmethod
     def empty(cls, run: str) -> Manifest:
-        """Version 0, which is not stored."""
+        """Version 0, which has no manifest object."""
         return cls(0, run, 0, "", -1, "", 0, "", 0.0, (), (), (), {}, {})
 
     @property
     def accepted(self) -> int:
-        """Rows with an accepted map."""
+        """Number of rows with an accepted map."""
         return sum(item.accepted for item in self.shards)
 
     @property
     def fallback(self) -> int:
-        """Rows with a fallback map."""
+        """Number of rows with a fallback map."""
         return sum(item.fallback for item in self.shards)
 
     @property
     def size(self) -> int:
-        """Bytes of all objects that it names."""
+        """Bytes of all objects of the version."""
         return sum(item.size for item in self.shards) + sum(item.size for item in self.pending)
 
     @property
     def keys(self) -> set[str]:
-        """All objects that it names."""
+        """Keys of all objects of the version."""
         pending = {item.key for ref in self.pending for item in ref.objects}
         return {item.key for item in self.shards} | pending
 
@@ -154,10 +154,10 @@ class Manifest:
 
     @classmethod
     def unpack(cls, data: bytes, name: str) -> Manifest:
-        """What `pack` made.
+        """Parse the bytes of a manifest object.
 
         Raises:
-            DamagedError: It is damaged.
+            DamagedError: They are damaged.
         """
         found = parse(data, name, cls)
         if found.parent >= found.version or (found.parent == 0) != (found.parent_sha256 == ""):
@@ -167,7 +167,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Claim:
-    """That a version's number is a run's."""
+    """Reserves a version number for a run."""
 
     __pydantic_config__ = STRICT
 
@@ -181,7 +181,7 @@ def manifest_key(run: str, version: int) -> str:
 
 
 def parse_manifest_key(key: str) -> tuple[str, int] | None:
-    """Run and version of the manifest with this name; None where it is no such name."""
+    """Run and version of a manifest's key; None for any other key."""
     found = _MANIFEST_KEY.fullmatch(key)
     return (found[1], int(found[2])) if found else None
 
@@ -191,10 +191,10 @@ def _claim_key(version: int) -> str:
 
 
 def claim(backend: Backend, run: str, above: int) -> int:
-    """Take the next free version number above one.
+    """Claim the next free version number greater than `above`.
 
     Raises:
-        StoreError: Others were faster each time.
+        StoreError: Other processes claimed every number that was tried.
     """
     data = pack(dataclasses.asdict(Claim(run, secrets.token_hex(16))))
     number = max(above, newest_claim(backend, above)) + 1
@@ -202,20 +202,20 @@ def claim(backend: Backend, run: str, above: int) -> int:
         if backend.create(_claim_key(version), data):
             return version
     raise StoreError(
-        f"{backend.uri}: {_CLAIMS} version numbers from {number} on were taken by others meanwhile; try again"
+        f"{backend.uri}: other processes claimed all of {_CLAIMS} version numbers from {number} on; try again"
     )
 
 
 def newest_claim(backend: Backend, above: int = 0) -> int:
-    """The greatest number that was claimed above one; 0 where there is none.
+    """The greatest claimed number that exceeds `above`; 0 if there is none.
 
     Raises:
-        DamagedError: No number can follow it.
+        DamagedError: The number is impossibly large.
     """
     found = [parse_claim_key(entry.key) for entry in backend.list("version/", after=_claim_key(above))]
     newest = max((number for number in found if number is not None), default=0)
-    if newest + _CLAIMS > _MOST_VERSIONS:
-        raise DamagedError(f"{backend.uri}: {_claim_key(newest)} claims a number that no store reaches: take it away")
+    if newest + _CLAIMS > _MAX_VERSIONS:
+        raise DamagedError(f"{backend.uri}: {_claim_key(newest)} claims an impossibly large number: remove it")
     return newest
 
 
@@ -225,30 +225,30 @@ def version_numbers(backend: Backend, run: str, after: int = 0) -> list[int]:
     return [found[1] for entry in entries if (found := parse_manifest_key(entry.key))]
 
 
-def runs_of(backend: Backend) -> list[str]:
-    """Runs that have versions or have begun."""
+def list_runs(backend: Backend) -> list[str]:
+    """Names of all runs that have begun or have versions."""
     keys = [entry.key for prefix in ("heads/", "fence/", "manifest/") for entry in backend.list(prefix)]
     return sorted({found[1] or found[2] or found[3] for key in keys if (found := _OF_RUN.fullmatch(key))})
 
 
 def parse_claim_key(key: str) -> int | None:
-    """The number that is claimed under this name; None where it is no such name."""
+    """The version of a claim's key; None for any other key."""
     found = _CLAIM_KEY.fullmatch(key)
     return int(found[1]) if found else None
 
 
 def strays(backend: Backend) -> list[Entry]:
-    """What lies among the records under a name that no record has, such as one that somebody renamed."""
+    """Objects in the folders of records under names that no record has, such as renamed records."""
     entries = [entry for prefix in _RECORDS for entry in backend.list(prefix)]
     forms = (_OF_RUN, _CLAIM_KEY, _OTHERS)
     return [entry for entry in entries if not any(form.fullmatch(entry.key) for form in forms)]
 
 
 def read_manifest(backend: Backend, version: int, run: str | None = None) -> Manifest:
-    """A version's manifest.
+    """Read a version's manifest.
 
     Args:
-        run: Of the version; left out, it is looked up.
+        run: The version's run; None: look it up in the claim.
 
     Raises:
         VersionError: There is no such version.
@@ -260,7 +260,7 @@ def read_manifest(backend: Backend, version: int, run: str | None = None) -> Man
         run = claimed_run(backend, version)
     key = manifest_key(run, version)
     try:
-        found = Manifest.unpack(backend.read(key, 0, LARGEST + 1), f"{backend.uri}: {key}")
+        found = Manifest.unpack(backend.read(key, 0, MAX_RECORD_BYTES + 1), f"{backend.uri}: {key}")
     except MissingError:
         raise VersionError(f"{backend.uri}: run {run} has no version {version}; `attn store show` lists them") from None
     if (found.version, found.run) != (version, run):
@@ -268,8 +268,8 @@ def read_manifest(backend: Backend, version: int, run: str | None = None) -> Man
     return found
 
 
-def read_if_there(backend: Backend, version: int, run: str | None = None) -> Manifest | None:
-    """A version that was listed or named; None where it has been collected or taken back since."""
+def try_read_manifest(backend: Backend, version: int, run: str | None = None) -> Manifest | None:
+    """Read the manifest of a version; None if the version does not exist, or no longer."""
     try:
         return read_manifest(backend, version, run)
     except VersionError:
@@ -280,7 +280,7 @@ def claimed_run(backend: Backend, version: int) -> str:
     """The run that claimed a version's number.
 
     Raises:
-        VersionError: None did.
+        VersionError: No run did.
     """
     key = _claim_key(version)
     try:

@@ -1,14 +1,13 @@
-"""Records: small JSON objects that carry their own SHA-256, so that a flipped bit is seen, with a schema for each kind.
+"""Records: small JSON objects with a schema and their own SHA-256, which detects flipped bits.
 
-A hash says that a record is what somebody wrote, not that it makes sense: who can write to a store can sign anything.
-So a record is believed only once it fits the schema of its kind, a frozen dataclass whose fields are annotated with the
-types below.
+The hash only shows that a record is complete, not that it makes sense: anyone who can write to a store can compute it.
+So every record is also validated against its schema, a frozen dataclass with fields of the types below.
 """
 
 from __future__ import annotations
 
 __all__ = [
-    "LARGEST",
+    "MAX_RECORD_BYTES",
     "NAME",
     "STRICT",
     "Count",
@@ -21,7 +20,7 @@ __all__ = [
     "pack",
     "parse",
     "read_record",
-    "typed",
+    "validate_record",
 ]
 
 import functools
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from attn.store.backends.base import MOST_LOADED
+from attn.store.backends.base import MAX_RECORD_BYTES
 from attn.store.errors import DamagedError
 
 if TYPE_CHECKING:
@@ -39,58 +38,56 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LARGEST = MOST_LOADED
-"""Bytes of a record; a manifest of 10,000 shards has 4 MB."""
-_MOST = 2**53
+_MAX_INT = 2**53
 _SHOWN = 80
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
-"""Of runs, tags and sessions, which are parts of keys."""
+"""Pattern of the names of runs, tags and sessions, which become parts of keys."""
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Hex = Annotated[str, Field(pattern="^[0-9a-f]{1,64}$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, le=_MOST)]
-Number = Annotated[int, Field(ge=1, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=_MAX_INT)]
+Number = Annotated[int, Field(ge=1, le=_MAX_INT)]
 Seconds = Annotated[float, Field(ge=0, le=1e11)]
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""Of the dataclasses that are records, as `__pydantic_config__`."""
+"""`__pydantic_config__` of all record dataclasses."""
 
 
 def pack(record: dict[str, Any]) -> bytes:
-    """A record as JSON with a `sha256` of the rest."""
+    """Encode a record as JSON with its `sha256`."""
     return (json.dumps(record | {"sha256": _hash(record)}, sort_keys=True, indent=1) + "\n").encode()
 
 
 def unpack(data: bytes, name: str) -> dict[str, Any]:
-    """The record that `pack` was given, whatever it says.
+    """Decode a record and check its `sha256`, but not its schema.
 
     Args:
-        name: Of the object, for the message.
+        name: Name of the object, for the message.
 
     Raises:
-        DamagedError: It is not what was packed.
+        DamagedError: It is not JSON, or its hash differs.
     """
-    if len(data) > LARGEST:
-        raise DamagedError(f"{name} is damaged: it has over {LARGEST >> 20} MiB, which no record has")
+    if len(data) > MAX_RECORD_BYTES:
+        raise DamagedError(f"{name} is damaged: it has over {MAX_RECORD_BYTES >> 20} MiB, which no record has")
     try:
         record = json.loads(data)
         found = record.pop("sha256")
-        # Spaces, and the order of the fields, mean nothing, but that they changed says that something did.
+        # Compare the bytes too: changed whitespace or field order is also damage.
         whole = found == _hash(record) and data == pack(record)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-        raise DamagedError(f"{name} is damaged: it is no record with a SHA-256") from None
+        raise DamagedError(f"{name} is damaged: it is not a JSON record with a SHA-256") from None
     if not whole:
         raise DamagedError(f"{name} is damaged: its SHA-256 does not match its content")
     return record
 
 
-def typed(record: dict[str, Any], name: str, kind: type[T]) -> T:
-    """A record as what it is to be.
+def validate_record(record: dict[str, Any], name: str, kind: type[T]) -> T:
+    """Validate a record against its schema.
 
     Raises:
-        DamagedError: A field is missing, unknown, of another type, or out of range; names it.
+        DamagedError: A field is missing, unknown, of a wrong type, or out of range; the message names it.
     """
     try:
         return _adapter(kind).validate_json(json.dumps(record))
@@ -102,22 +99,22 @@ def typed(record: dict[str, Any], name: str, kind: type[T]) -> T:
 
 
 def parse(data: bytes, name: str, kind: type[T]) -> T:
-    """The record that `pack` was given, as what it is to be.
+    """Decode a record, and check its hash and schema.
 
     Raises:
-        DamagedError: It is not what was packed, or does not fit the schema.
+        DamagedError: The hash differs, or the record does not fit the schema.
     """
-    return typed(unpack(data, name), name, kind)
+    return validate_record(unpack(data, name), name, kind)
 
 
 def read_record(backend: Backend, key: str, kind: type[T]) -> T:
-    """A record out of a store.
+    """Read a record from a store, and check its hash and schema.
 
     Raises:
-        MissingError: There is none.
+        MissingError: There is no such record.
         DamagedError: It is damaged.
     """
-    return parse(backend.read(key, 0, LARGEST + 1), f"{backend.uri}: {key}", kind)
+    return parse(backend.read(key, 0, MAX_RECORD_BYTES + 1), f"{backend.uri}: {key}", kind)
 
 
 def _hash(record: dict[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""Who may write to a map store, and when a version is there."""
+"""The commit protocol of the map store: sessions, fences, deltas, merges and versions."""

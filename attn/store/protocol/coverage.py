@@ -1,4 +1,4 @@
-"""Coverage: whether an epoch's maps are those that were promised."""
+"""Coverage: whether an epoch's maps cover exactly the expected rows."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def check_coverage(
     epoch: int,
     expected: Iterable[tuple[str, int]] | NDArray[np.integer] | int | None,
 ) -> dict[str, int | None]:
-    """Count the rows that got a map in an epoch, and compare with the promise.
+    """Count the rows that got a map in an epoch, and compare them with the expected rows.
 
     Args:
-        expected: Rows, their number, or None where nothing was promised.
+        expected: Rows or their number; None: do not compare.
 
     Returns:
-        `rows` with a map, of which `accepted` and `fallback`, and the number `expected`.
+        Counts: `rows` with a map, `accepted` and `fallback` of them, and `expected`.
 
     Raises:
-        CoverageError: Rows are missing, or there are some that nobody promised.
-        MapError: An expected row is none of the store's.
+        CoverageError: Expected rows are missing, or other rows have maps.
+        MapError: The store does not have an expected row.
     """
     found = sum(item.accepted + item.fallback for item in merged)
     counts: dict[str, int | None] = {
@@ -51,7 +51,7 @@ def check_coverage(
         promised = int(np.count_nonzero(wanted))
         covered = np.zeros(len(handle.index), bool)
         for item in merged:
-            start, stop = handle.cuts[item.ref.shard], handle.cuts[item.ref.shard + 1]
+            start, stop = handle.shard_bounds[item.ref.shard], handle.shard_bounds[item.ref.shard + 1]
             covered[start:stop] = np.unpackbits(np.frombuffer(item.covered, np.uint8), count=stop - start)
         missing, extra = np.flatnonzero(wanted & ~covered), int(np.count_nonzero(covered & ~wanted))
         if len(missing) or extra:

@@ -1,7 +1,8 @@
-"""Fences and heads: which session of a run may commit, and which version readers shall see.
+"""Fences and heads: which session of a run may commit, and which version the newest durable checkpoint names.
 
-Each session takes the next fence of its run (`fence/<run>/<number>.json`, created exclusively), and from then on older
-sessions are out: they look before they commit, and the head, which they would have to move, carries the newer fence.
+A session takes the next fence of its run by creating `fence/<run>/<number>.json` exclusively. From then on older
+sessions cannot commit: they check for a newer fence before each commit, and they cannot move the head, which carries
+the newer fence.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from attn.store.errors import DamagedError, FencedError, StoreError
 from attn.store.format.records import STRICT, Count, Hex, Name, Number, Seconds, Sha256, pack, parse, read_record
 
 _TRIES = 64
-_MOST_SESSIONS = 10**6
+_MAX_SESSIONS = 10**6
 _NUMBER = re.compile(r"fence/[^/]+/([0-9]{6})[.]json")
 
 
@@ -40,8 +41,8 @@ class Fence:
     """One session's right to write a run.
 
     Attributes:
-        from_version: The version that it continues.
-        floor: Versions of this session have greater numbers.
+        from_version: The version that the session continues.
+        floor: All versions of this session have greater numbers.
     """
 
     __pydantic_config__ = STRICT
@@ -76,11 +77,13 @@ def _head_key(run: str) -> str:
 
 
 def take_fence(backend: Backend, run: str, from_version: int, floor: int) -> Fence:
-    """Shut older sessions of a run out."""
+    """Take the next fence of a run; older sessions of the run can no longer commit."""
     head = read_head(backend, run)
     number = max([*_numbers(backend, run), head[0].fence if head else 0], default=0) + 1
-    if number + _TRIES > _MOST_SESSIONS:
-        raise DamagedError(f"{backend.uri}: session {number - 1} of run {run} is noted; no run begins that often")
+    if number + _TRIES > _MAX_SESSIONS:
+        raise DamagedError(
+            f"{backend.uri}: the records of run {run} name session {number - 1}; no run has that many sessions"
+        )
     for candidate in range(number, number + _TRIES):
         if fence := create_fence(backend, run, candidate, from_version, floor):
             return fence
@@ -88,7 +91,7 @@ def take_fence(backend: Backend, run: str, from_version: int, floor: int) -> Fen
 
 
 def create_fence(backend: Backend, run: str, number: int, from_version: int, floor: int) -> Fence | None:
-    """Take one fence; None where it is taken."""
+    """Take one fence; None if another session has taken it."""
     fence = Fence(run, number, f"{number:06d}-{secrets.token_hex(8)}", from_version, floor, time.time())
     return fence if backend.create(_fence_key(run, number), pack(dataclasses.asdict(fence))) else None
 
@@ -99,17 +102,17 @@ def _numbers(backend: Backend, run: str, after: str = "") -> list[int]:
 
 
 def newest_fence(backend: Backend, run: str) -> Fence | None:
-    """The fence of the session that may write a run.
+    """The fence of a run's newest session, the one that may commit.
 
     Raises:
-        DamagedError: It is damaged.
+        DamagedError: The fence is damaged.
     """
     number = max(_numbers(backend, run), default=None)
     return None if number is None else _read_fence(backend, run, number)
 
 
 def fences(backend: Backend, run: str) -> Iterator[Fence | DamagedError]:
-    """Every fence of a run, or what is wrong with it."""
+    """Every fence of a run; a damaged one as its error."""
     for number in _numbers(backend, run):
         try:
             yield _read_fence(backend, run, number)
@@ -129,10 +132,10 @@ def _read_fence(backend: Backend, run: str, number: int) -> Fence:
 
 
 def check_fence(backend: Backend, run: str, number: int) -> None:
-    """Raise unless a fence is the newest of its run.
+    """Check that a fence is the newest of its run.
 
     Raises:
-        FencedError: A session has begun since.
+        FencedError: A newer session has begun.
     """
     if newer := _numbers(backend, run, _fence_key(run, number)):
         raise FencedError(
@@ -142,7 +145,7 @@ def check_fence(backend: Backend, run: str, number: int) -> None:
 
 
 def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
-    """A run's head and the tag for replacing it."""
+    """A run's head, and the tag that `Backend.replace` needs to replace it."""
     found = backend.load(_head_key(run))
     if found is None:
         return None
@@ -156,11 +159,11 @@ def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
 
 
 def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:
-    """Have a run's head name a version, unless a newer fence has written it.
+    """Let a run's head name a version, unless a newer session has written the head.
 
     Raises:
-        FencedError: One has.
-        StoreError: Others change it all the time.
+        FencedError: A newer session has.
+        StoreError: Other processes kept changing the head.
     """
     for _ in range(_TRIES):
         head = Head(run, version, manifest_sha256, fence, secrets.token_hex(16))

@@ -1,4 +1,4 @@
-"""Where a store lies and what it is: what all its parts need to know, small when pickled."""
+"""A store's backend, definition and row index in one object that is small when pickled."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from attn.store.format.index import RowIndex
 from attn.store.format.manifest import Manifest, manifest_key
 from attn.store.upkeep.consistency import manifest_faults
 
-_LARGEST_INDEX = 2 << 30
+_MAX_INDEX_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
 class StoreHandle:
-    """A store's backend and definition; the index is read when it is first needed."""
+    """A store's backend and definition. The row index is read on first use."""
 
     backend: Backend
     definition: Definition
@@ -39,7 +39,7 @@ class StoreHandle:
         key = self.definition.index
         where = f"{self.backend.uri}: {key}, the index of its rows,"
         try:
-            data = self.backend.read(key, 0, _LARGEST_INDEX)
+            data = self.backend.read(key, 0, _MAX_INDEX_BYTES)
         except MissingError:
             raise DamagedError(f"{where} is missing") from None
         if hashlib.sha256(data).hexdigest() != self.definition.index_sha256:
@@ -49,23 +49,23 @@ class StoreHandle:
         except DamagedError as error:
             raise DamagedError(f"{where} is damaged: {error}") from None
         if (len(index), len(index.images)) != (self.definition.rows, self.definition.images):
-            raise DamagedError(f"{where} is not the one that {DEFINITION} describes")
+            raise DamagedError(f"{where} does not match {DEFINITION}")
         if (names := len(self.definition.classes)) and (greatest := index.classes.max()) >= names:
-            raise DamagedError(f"{where} has class {greatest}, and {DEFINITION} has {names} names of classes")
+            raise DamagedError(f"{where} has class {greatest}, but {DEFINITION} has only {names} class names")
         return index
 
     @functools.cached_property
-    def cuts(self) -> NDArray[np.int64]:
-        """First rows of the shards, and the number of rows."""
-        return self.index.cuts(self.definition.rows_per_shard)
+    def shard_bounds(self) -> NDArray[np.int64]:
+        """(shards + 1,) first row of each shard, then the number of rows."""
+        return self.index.shard_bounds(self.definition.rows_per_shard)
 
     def check(self, manifest: Manifest) -> None:
-        """Raise unless a version can be one of this store.
+        """Check a version's manifest against the store's definition.
 
         Raises:
-            DamagedError: What it says of its objects does not go together.
+            DamagedError: The manifest contradicts itself or the definition.
         """
-        if fault := next(manifest_faults(manifest, self.definition, self.cuts), None):
+        if fault := next(manifest_faults(manifest, self.definition, self.shard_bounds), None):
             key = manifest_key(manifest.run, manifest.version)
             raise DamagedError(f"{self.backend.uri}: {key} is damaged: {fault}")
 

@@ -1,4 +1,4 @@
-"""Which versions are in a run's history, and how a run begins from another's."""
+"""A run's history of versions, and forks: runs that start from another run's version."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from attn.store.errors import DamagedError, StoreError
 from attn.store.format.manifest import (
     Manifest,
     claim,
+    list_runs,
     manifest_key,
     newest_claim,
-    read_if_there,
     read_manifest,
-    runs_of,
+    try_read_manifest,
     version_numbers,
 )
 from attn.store.protocol import failpoints
@@ -26,37 +26,42 @@ from attn.store.protocol.leases import hold_version
 
 
 def newest_version(backend: Backend, run: str) -> Manifest:
-    """The newest version of a run's newest session, or else the one that this session began from.
+    """The newest version of a run's newest session; before its first commit, the version that it continues.
 
-    A version that an older session made is passed over, however great its number: a process that was thought dead may
-    have made it.
+    A version of an older session is skipped, even if its number is greater: a process that was believed dead may have
+    committed it.
 
     Raises:
-        DamagedError: The newest fence or the head's version is lost; an older one would pass for the newest.
+        DamagedError: The newest fence or the head's version is missing, so that an older one would be taken for the
+            newest.
     """
-    found = read_head(backend, run)  # before the fence, which is always the newer one
+    found = read_head(backend, run)  # before the fence: a fence is written before the head that carries it
     head, fence = found[0] if found else None, newest_fence(backend, run)
     number, floor = (fence.number, fence.floor) if fence else (0, 0)
     versions = version_numbers(backend, run, after=floor)
     if (head is not None and head.fence > number) or (fence is None and versions):
-        raise DamagedError(f"{backend.uri}: the fence of run {run}'s newest session, after {number}, is missing")
+        raise DamagedError(
+            f"{backend.uri}: run {run}'s newest session is newer than {number}, but its fence is missing"
+        )
     newest = read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
     for version in reversed(versions):
-        manifest = read_if_there(backend, version, run)
+        manifest = try_read_manifest(backend, version, run)
         if manifest is not None and manifest.fence == number:
             newest = manifest
             break
     if head is not None and head.version == newest.version and head.manifest_sha256 != newest.sha256:
-        raise DamagedError(f"{backend.uri}: version {head.version} is not the one that the head of run {run} names")
+        raise DamagedError(
+            f"{backend.uri}: version {head.version} differs from the one that the head of run {run} names"
+        )
     if head is not None and head.fence == number and head.version > newest.version:
         raise DamagedError(f"{backend.uri}: version {head.version}, which the head of run {run} names, is missing")
     return newest
 
 
 def history(backend: Backend) -> list[tuple[Manifest, bool]]:
-    """All versions by number, each with whether its run's newest version descends from it."""
-    runs = runs_of(backend)
-    read = {number: read_if_there(backend, number, run) for run in runs for number in version_numbers(backend, run)}
+    """All versions by number, each with True if its run's newest version descends from it."""
+    runs = list_runs(backend)
+    read = {number: try_read_manifest(backend, number, run) for run in runs for number in version_numbers(backend, run)}
     found = {number: manifest for number, manifest in read.items() if manifest is not None}
     live: set[int] = set()
     for run in runs:
@@ -68,7 +73,7 @@ def history(backend: Backend) -> list[tuple[Manifest, bool]]:
 
 
 def fork(backend: Backend, version: int, run: str) -> Manifest:
-    """A new run's first version: a manifest that names the objects of another version.
+    """Write a new run's first version: a manifest that names the objects of another version.
 
     Raises:
         VersionError: There is no such version.

@@ -1,12 +1,12 @@
-"""Merging: base object and deltas to a new base object, as plain functions that any process may run.
+"""Merge a shard's base object and deltas into a new base object, as plain functions that any process may run.
 
-A task reads its part of each delta once, writes new objects under names that nobody else uses, and returns what it
-wrote. Running it twice, or not at all, harms nothing: what no manifest names is garbage.
+A task reads its part of each delta once, writes new objects under unique names, and returns references to them. It is
+safe to run a task twice or not at all: an object that no manifest names is garbage.
 """
 
 from __future__ import annotations
 
-__all__ = ["MergeTask", "MergedShard", "Part", "ShardTask", "merge", "plan"]
+__all__ = ["MergeTask", "MergedShard", "DeltaPart", "ShardTask", "merge", "plan"]
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from attn.store.errors import DamagedError, MissingError
 from attn.store.format.algebra import ACCEPTED, FALLBACK, Columns
 from attn.store.format.base_object import batches_in, check_base, encode_base
-from attn.store.format.codec import batch_of, is_worth_compressing, row_bytes, stream
+from attn.store.format.codec import is_worth_compressing, row_bytes, rows_per_batch, stream
 from attn.store.format.definition import Definition
 from attn.store.format.delta import DeltaRef, Span, check_span, read_span
 from attn.store.format.manifest import Manifest, ShardRef
@@ -33,11 +33,11 @@ _STRIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one delta object holds for a task's shards: neighbours, so that they are one read.
+class DeltaPart:
+    """The part of one delta object for a task's shards: neighbouring spans, which are one read.
 
     Attributes:
-        epoch: That its maps count for.
+        epoch: The epoch of its maps.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard: its rows [start, stop), and its base object so far."""
+    """One shard: its rows [start, stop), and its present base object."""
 
     shard: int
     start: int
@@ -57,12 +57,12 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class MergeTask:
-    """Neighbouring shards that are merged together; plain data.
+    """Neighbouring shards that are merged together; plain data that can be pickled.
 
     Attributes:
-        epoch: Whose rows are to be counted.
-        version: The version that the base belongs to, for messages.
-        prefix: Of the new objects' names.
+        epoch: The epoch whose rows are counted.
+        version: The version of the present base objects, for messages.
+        prefix: Prefix of the new objects' names.
     """
 
     handle: StoreHandle
@@ -70,7 +70,7 @@ class MergeTask:
     epoch: int
     prefix: str
     shards: tuple[ShardTask, ...]
-    parts: tuple[Part, ...]
+    delta_parts: tuple[DeltaPart, ...]
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class MergedShard:
     """A new base object.
 
     Attributes:
-        covered: Bits of the shard's rows that got a map in this epoch, packed.
-        accepted: Accepted maps that were merged, of this epoch, each row once.
-        fallback: Rows that got nothing but a fallback map.
+        covered: One bit per row of the shard, packed: whether the row got a map in this epoch.
+        accepted: Number of rows that got an accepted map in this epoch.
+        fallback: Number of rows that got only a fallback map.
     """
 
     ref: ShardRef
@@ -92,10 +92,10 @@ class MergedShard:
 def plan(
     handle: StoreHandle, manifest: Manifest, deltas: Sequence[DeltaRef], epoch: int, prefix: str
 ) -> list[MergeTask]:
-    """The tasks that merge deltas, each of which knows its epoch, into a version.
+    """The tasks that merge deltas into a version. Every delta's epoch is known.
 
     Raises:
-        DamagedError: What the version says of its objects does not go together.
+        DamagedError: The version's manifest contradicts itself or the store's definition.
     """
     handle.check(manifest)
     objects = sorted(
@@ -106,13 +106,15 @@ def plan(
     tasks: list[MergeTask] = []
     for start in range(0, len(touched), SHARDS_PER_TASK):
         group = touched[start : start + SHARDS_PER_TASK]
-        parts: list[Part] = []
+        delta_parts: list[DeltaPart] = []
         for of_epoch, item in objects:
             spans = tuple(span for span in item.spans if group[0] <= span.shard <= group[-1])
             if spans:
-                parts.append(Part(item.key, of_epoch, spans))
-        shards = tuple(ShardTask(n, int(handle.cuts[n]), int(handle.cuts[n + 1]), bases.get(n)) for n in group)
-        tasks.append(MergeTask(handle, manifest.version, epoch, prefix, shards, tuple(parts)))
+                delta_parts.append(DeltaPart(item.key, of_epoch, spans))
+        shards = tuple(
+            ShardTask(n, int(handle.shard_bounds[n]), int(handle.shard_bounds[n + 1]), bases.get(n)) for n in group
+        )
+        tasks.append(MergeTask(handle, manifest.version, epoch, prefix, shards, tuple(delta_parts)))
     return tasks
 
 
@@ -120,47 +122,50 @@ def merge(task: MergeTask) -> list[MergedShard]:
     """Merge a task's shards.
 
     Raises:
-        DamagedError: An object is missing or not what was written; names it and the version.
+        DamagedError: An object is missing or damaged; the message names it and the version.
     """
     data: dict[int, memoryview] = {}
-    for number, part in enumerate(task.parts):
-        begin, end = part.spans[0].offset, part.spans[-1].offset + part.spans[-1].size
-        with _named(task, part.key, "a delta of"):
-            data[number] = memoryview(task.handle.backend.read(part.key, begin, end))
-        _let_go(task.handle, part.key, begin, end)
+    for number, delta_part in enumerate(task.delta_parts):
+        begin, end = delta_part.spans[0].offset, delta_part.spans[-1].offset + delta_part.spans[-1].size
+        with _naming_the_object(task, delta_part.key, "a delta of"):
+            data[number] = memoryview(task.handle.backend.read(delta_part.key, begin, end))
+        _drop_from_page_cache(task.handle, delta_part.key, begin, end)
     return [_merge_shard(task, shard, data) for shard in task.shards]
 
 
 def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview]) -> MergedShard:
     count, schema = shard.stop - shard.start, task.handle.definition.base_schema
     spans = [
-        (part, span, data[number][span.offset - part.spans[0].offset :][: span.size])
-        for number, part in enumerate(task.parts)
-        for span in part.spans
+        (delta_part, span, data[number][span.offset - delta_part.spans[0].offset :][: span.size])
+        for number, delta_part in enumerate(task.delta_parts)
+        for span in delta_part.spans
         if span.shard == shard.shard
     ]
     base = _read_base(task, shard)
     failpoints.hit("merge.read")
     key = f"base/{shard.shard:05d}/{task.prefix}-{secrets.token_hex(8)}.arrow"
-    # What fills the shard and did not get smaller itself will not now.
+    # Compress only if the deltas, which are as noisy, were worth compressing.
     compress = is_worth_compressing(sum(span.size for _, span, _ in spans), count * row_bytes(schema))
     levels = np.zeros(count, np.uint8)
 
     def check() -> None:
         if shard.base is not None:
-            with _named(task, shard.base.key, "of"):
+            with _naming_the_object(task, shard.base.key, "of"):
                 check_base(base, shard.base)
-        for part, span, found in spans:
-            with _named(task, part.key, "a delta of"):
+        for delta_part, span, found in spans:
+            with _naming_the_object(task, delta_part.key, "a delta of"):
                 check_span(found, span)
 
     def join() -> tuple[Callable[[], ShardRef], memoryview]:
         rows = None if shard.base is None else _base_rows(task, shard, shard.base, base)
-        deltas = [(part.epoch, _Delta(_delta_rows(task, shard, part, span, found))) for part, span, found in spans]
-        joined = _joined(task.handle.definition, shard, rows, deltas, task.epoch, levels)
+        deltas = [
+            (delta_part.epoch, _DeltaRows(_delta_rows(task, shard, delta_part, span, found)))
+            for delta_part, span, found in spans
+        ]
+        joined = _joined_rows(task.handle.definition, shard, rows, deltas, task.epoch, levels)
         return encode_base(shard.shard, key, joined, count, schema, compress=compress)
 
-    # What is joined before it was found to be right is in memory only.
+    # Checking overlaps with joining: nothing is written before the check has passed.
     _, (describe, encoded) = overlap_io(check, join)
     ref, _ = overlap_io(describe, lambda: task.handle.backend.write(key, encoded))
     failpoints.hit("merge.written")
@@ -169,20 +174,20 @@ def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview])
 
 
 def _read_base(task: MergeTask, shard: ShardTask) -> bytes:
-    """The shard's object so far; nothing where it has none."""
+    """Bytes of the shard's present base object; empty if it has none."""
     if shard.base is None:
         return b""
-    with _named(task, shard.base.key, "of"):
+    with _naming_the_object(task, shard.base.key, "of"):
         data = task.handle.backend.read(shard.base.key, 0, shard.base.size + 1)
-    _let_go(task.handle, shard.base.key, 0, 0)
+    _drop_from_page_cache(task.handle, shard.base.key, 0, 0)
     return data
 
 
 def _base_rows(task: MergeTask, shard: ShardTask, ref: ShardRef, data: bytes) -> Iterator[Columns]:
-    """The rows of a shard's object so far, whole record batches at a time."""
+    """The rows of the shard's present base object, one record batch at a time."""
     count, schema = shard.stop - shard.start, task.handle.definition.base_schema
-    batch, left = batch_of(schema), count
-    with _named(task, ref.key, "of"):
+    batch, left = rows_per_batch(schema), count
+    with _naming_the_object(task, ref.key, "of"):
         for rows in stream(batches_in(data, ref, count, schema), schema, count):
             if len(rows["level"]) != min(batch, left):
                 raise DamagedError(f"a record batch has {len(rows['level'])} rows and not {min(batch, left)}")
@@ -190,22 +195,24 @@ def _base_rows(task: MergeTask, shard: ShardTask, ref: ShardRef, data: bytes) ->
             yield rows
 
 
-def _delta_rows(task: MergeTask, shard: ShardTask, part: Part, span: Span, data: memoryview) -> Iterator[Columns]:
-    """The rows that a delta has of a shard."""
-    with _named(task, part.key, "a delta of"):
+def _delta_rows(
+    task: MergeTask, shard: ShardTask, delta_part: DeltaPart, span: Span, data: memoryview
+) -> Iterator[Columns]:
+    """A delta's rows of one shard."""
+    with _naming_the_object(task, delta_part.key, "a delta of"):
         yield from read_span(data, span, task.handle.definition.delta_schema, shard.start, shard.stop)
 
 
-def _let_go(handle: StoreHandle, key: str, begin: int, end: int) -> None:
-    """Leave the kernel's cache to files that are read again: newer versions, and the images of a training.
+def _drop_from_page_cache(handle: StoreHandle, key: str, begin: int, end: int) -> None:
+    """Free the kernel's page cache for files that are read again: newer versions, and the training's images.
 
     Args:
-        end: 0 for the object's end.
+        end: 0: up to the object's end.
     """
     path = handle.backend.path(key)
     if path is None or not hasattr(os, "posix_fadvise"):
         return
-    with contextlib.suppress(OSError):  # it is about memory only
+    with contextlib.suppress(OSError):  # only a hint to the kernel
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.posix_fadvise(descriptor, begin, end - begin, os.POSIX_FADV_DONTNEED)
@@ -213,20 +220,20 @@ def _let_go(handle: StoreHandle, key: str, begin: int, end: int) -> None:
             os.close(descriptor)
 
 
-def _joined(
+def _joined_rows(
     definition: Definition,
     shard: ShardTask,
     base: Iterator[Columns] | None,
-    deltas: Sequence[tuple[int, _Delta]],
+    deltas: Sequence[tuple[int, _DeltaRows]],
     epoch: int,
     levels: NDArray[np.uint8],
 ) -> Iterator[Columns]:
-    """The rows of the new base by stripes of whole record batches that fit into a cache; never all at once.
+    """The rows of the new base in stripes of whole record batches, small enough for the CPU's cache.
 
     Args:
-        levels: Is filled with the levels of the rows that the epoch's deltas hold.
+        levels: Output: levels of the rows that the epoch's deltas hold.
     """
-    count, batch = shard.stop - shard.start, batch_of(definition.base_schema)
+    count, batch = shard.stop - shard.start, rows_per_batch(definition.base_schema)
     stripe = batch * max(1, _STRIPE_BYTES // (batch * definition.pixels))
     buffer = definition.algebra.empty(min(stripe, count), definition.pixels)
     for first in range(0, count, stripe):
@@ -234,16 +241,16 @@ def _joined(
         rows = {name: values[:size] for name, values in buffer.items()}
         _fill(rows, size, base)
         for of_epoch, delta in deltas:
-            for part in delta.until(shard.start + first + size):
-                at = part["row"] - (shard.start + first)
-                definition.algebra.join(rows, at, part, of_epoch)
+            for new in delta.until(shard.start + first + size):
+                at = new["row"] - (shard.start + first)
+                definition.algebra.join(rows, at, new, of_epoch)
                 if of_epoch == epoch:
-                    levels[first + at] = np.maximum(levels[first + at], part["level"])
+                    levels[first + at] = np.maximum(levels[first + at], new["level"])
         yield rows
 
 
 def _fill(rows: Columns, size: int, base: Iterator[Columns] | None) -> None:
-    """Overwrite rows with the next ones of the base, or with nothing where there is none."""
+    """Overwrite rows with the next rows of the base; with zeros if there is no base."""
     if base is None:
         for values in rows.values():
             values[...] = 0
@@ -257,15 +264,15 @@ def _fill(rows: Columns, size: int, base: Iterator[Columns] | None) -> None:
         done = stop
 
 
-class _Delta:
-    """A delta's rows in ascending order, handed out as they are asked for."""
+class _DeltaRows:
+    """Iterates over a delta's rows in ascending order, up to a given row at a time."""
 
     def __init__(self, batches: Iterator[Columns]) -> None:
         self._batches = batches
         self._rest = next(batches, None)
 
     def until(self, stop: int) -> Iterator[Columns]:
-        """The rows below `stop` that were not handed out yet."""
+        """The rows below `stop` that were not returned yet."""
         while self._rest is not None:
             cut = int(np.searchsorted(self._rest["row"], stop))
             if cut:
@@ -277,8 +284,8 @@ class _Delta:
 
 
 @contextlib.contextmanager
-def _named(task: MergeTask, key: str, of: str) -> Generator[None]:
-    """Within, object and version stand before what is wrong with it."""
+def _naming_the_object(task: MergeTask, key: str, of: str) -> Generator[None]:
+    """Prefix errors inside the `with` block with the object's name and version."""
     where = f"{task.handle.backend.uri}: {key}, {of} version {task.version}"
     try:
         yield

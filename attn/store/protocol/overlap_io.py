@@ -1,4 +1,4 @@
-"""Hashing beside other work: it leaves the interpreter alone, so that a second core hides it."""
+"""Hash in a second thread: hashlib releases the GIL, so hashing overlaps with encoding and I/O."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 
-def overlap_io(beside: Callable[[], T], here: Callable[[], S]) -> tuple[T, S]:
-    """The results of two functions, the first of which runs in a thread of its own meanwhile.
+def overlap_io(background: Callable[[], T], foreground: Callable[[], S]) -> tuple[T, S]:
+    """Call two functions at the same time, the first in a thread, and return both results.
 
-    Both have ended when this returns or raises; where both raise, it is what the first raised.
+    Both have finished when this returns or raises. If both raise, the first one's exception is raised.
     """
     with ThreadPoolExecutor(1) as pool:
-        begun = pool.submit(beside)
+        future = pool.submit(background)
         try:
-            done = here()
+            result = foreground()
         except Exception:
-            begun.result()
+            future.result()
             raise
-        return begun.result(), done
+        return future.result(), result

@@ -1,4 +1,4 @@
-"""A session: the one process of a run that commits versions, and the writers that give it deltas."""
+"""A session: the process of a run that commits versions, and the writers that give it deltas."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Map = Callable[[Callable[[MergeTask], list[MergedShard]], Sequence[MergeTask]], 
 
 
 class Session:
-    """The right to write a run, from one version on, until another session begins.
+    """The right to write a run, from one version on, until another session of the run begins.
 
-    It can be pickled and handed to workers for their writers; one process alone commits.
+    A session can be pickled and sent to workers, which create writers from it. Only one process may commit.
 
     Attributes:
-        run: Its run.
-        attempt: Its own name within the run: deltas of other attempts are not taken.
-        version: The newest version that it has committed or, before that, the one that it began from.
+        run: The run's name.
+        attempt: The session's own name within the run; deltas of other attempts are refused.
+        version: The newest version that the session committed; before the first commit, the one that it continues.
     """
 
     def __init__(self, handle: StoreHandle, fence: Fence, manifest: Manifest) -> None:
@@ -65,10 +65,10 @@ class Session:
         return self._manifest.pending
 
     def writer(self, rank: int, *, limit_bytes: int | None = None) -> Writer:
-        """A writer for one worker.
+        """Create a writer for one worker.
 
         Args:
-            limit_bytes: Seal by itself whenever so many bytes of maps wait.
+            limit_bytes: Write a delta object automatically whenever this many bytes of maps are buffered.
         """
         return Writer(self._handle, self.run, self.attempt, rank, limit_bytes=limit_bytes)
 
@@ -82,34 +82,32 @@ class Session:
         map: Map = map,
         metadata: dict[str, Any] | None = None,
     ) -> int:
-        """Make a version of the last one and the deltas.
+        """Merge deltas into the newest version, and commit the result as a new version.
 
         Args:
-            epoch: Not lower than the last one.
-            deltas: What this session's writers sealed since the last commit; a delta that is given again changes
-                nothing.
-            expected: The rows that must have got a map in this epoch, or their number.
-            pending: Note the deltas and merge nothing yet, as at a checkpoint within an epoch. The next commit merges
-                them.
-            map: Calls the merge on each task, like the built-in; may run tasks elsewhere and in any order.
+            epoch: At least the last committed epoch.
+            deltas: What this session's writers sealed since the last commit. Passing a delta again has no effect.
+            expected: The rows that must have a map of this epoch, or their number.
+            pending: Only record the deltas, for a checkpoint within an epoch. The next commit merges them.
+            map: Replaces the built-in `map` for running merge tasks; may run them in other processes and in any order.
             metadata: JSON values to keep in the manifest.
 
         Returns:
-            The new version's number. It is in a run's history only once a checkpoint that names it is durable.
+            The new version's number. It belongs to the run's history only once a durable checkpoint names it.
 
         Raises:
-            CoverageError: The epoch's rows are not the expected ones. Nothing is committed; it can be called again.
-            FencedError: Another session of the run has begun.
-            DamagedError: An object that is to be merged is missing or damaged.
-            StoreError: The epoch goes back, a delta is another session's, or the place fails.
+            CoverageError: The epoch's rows are not the expected ones. Nothing is committed; you can call it again.
+            FencedError: A newer session of the run has begun.
+            DamagedError: An object to merge is missing or damaged.
+            StoreError: The epoch decreases, a delta belongs to another session, or the backend fails.
         """
         if not isinstance(epoch, int) or epoch < 0:
             raise StoreError(f"epoch is {epoch!r}; it must be a whole number, at least 0")
         if epoch < self.epoch:
-            raise StoreError(f"epoch {epoch} comes after epoch {self.epoch} was committed; epochs must not go back")
+            raise StoreError(f"epoch is {epoch}, but epoch {self.epoch} is already committed; epochs must not decrease")
         given = [self._resolved(epoch, ref) for ref in deltas]
         check_fence(self._handle.backend, self.run, self._fence.number)
-        # What an earlier commit of this session has merged under an earlier epoch changes nothing.
+        # Deltas of earlier epochs were merged by earlier commits of this session.
         fresh = [ref for ref in given if ref.epoch is not None and ref.epoch >= self.epoch]
         all_deltas = _distinct([*self._manifest.pending, *fresh])
         if pending:
@@ -143,18 +141,18 @@ class Session:
         failpoints.hit("publish.moved")
 
     def _resolved(self, epoch: int, ref: DeltaRef) -> DeltaRef:
-        """A delta with its epoch: its writer's word, or that of the first commit that took it, or this one's."""
+        """A delta with its epoch: the writer's, else that of the first commit that took it, else this commit's."""
         if (ref.run, ref.attempt) != (self.run, self.attempt):
             raise StoreError(
-                f"a delta of rank {ref.rank} is of session {ref.attempt} of run {ref.run}; this is session "
-                f"{self.attempt} of run {self.run}: steps of another session are not in this one's history"
+                f"a delta of rank {ref.rank} belongs to session {ref.attempt} of run {ref.run}, but this is session "
+                f"{self.attempt} of run {self.run}; commit only deltas of this session's writers"
             )
         known = next((self._epochs[item.key] for item in ref.objects if item.key in self._epochs), None)
         of_epoch = ref.epoch if ref.epoch is not None else epoch if known is None else known
         if of_epoch > epoch or (known is None and of_epoch < self.epoch):
             raise StoreError(
                 f"a delta of rank {ref.rank} is of epoch {of_epoch}; a commit of epoch {epoch} after epoch "
-                f"{self.epoch} takes only what lies between"
+                f"{self.epoch} takes only deltas of epochs {self.epoch} to {epoch}"
             )
         return dataclasses.replace(ref, epoch=of_epoch)
 
@@ -189,12 +187,12 @@ class Session:
         )
         key = manifest_key(self.run, number)
         if not self._handle.backend.create(key, manifest.pack()):
-            raise StoreError(f"{self._handle.backend.uri}: {key} was written by somebody else")
+            raise StoreError(f"{self._handle.backend.uri}: {key} was written by another process")
         failpoints.hit("commit.manifest")
         try:
             check_fence(self._handle.backend, self.run, self._fence.number)
         except FencedError:
-            # Garbage was perhaps collected since the last look, and this session's objects with it.
+            # The collector may have removed this session's objects since the last check.
             self._handle.backend.delete(key)
             raise
         self._manifest = manifest
@@ -203,7 +201,7 @@ class Session:
 
 
 def _distinct(refs: Sequence[DeltaRef]) -> list[DeltaRef]:
-    """Deltas without those whose objects were all given before."""
+    """Deltas with at least one object that no earlier delta of the list has."""
     seen: set[str] = set()
     found: list[DeltaRef] = []
     for ref in refs:

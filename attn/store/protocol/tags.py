@@ -1,4 +1,4 @@
-"""Tags: names for versions that must stay, such as the one from which a registered model was made."""
+"""Tags: names for versions that the garbage collector keeps, such as the version behind a registered model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEY = re.compile(rf"tags/({NAME})[.]json")
 
 @dataclass(frozen=True)
 class Tag:
-    """A name for a version, which `gc` then keeps."""
+    """A name for a version; `gc` keeps tagged versions."""
 
     __pydantic_config__ = STRICT
 
@@ -38,24 +38,24 @@ def _key(name: str) -> str:
 
 
 def write_tag(backend: Backend, name: str, manifest: Manifest) -> None:
-    """Name a version.
+    """Tag a version.
 
     Raises:
-        StoreError: The name stands for another version, or the version is 0.
+        StoreError: The tag names another version, or the version is 0.
     """
     if manifest.version == 0:
-        raise StoreError(f"tag {name!r}: version 0 is the empty one, which every store has")
+        raise StoreError(f"tag {name!r}: version 0 is the empty version of every store and cannot be tagged")
     tag = Tag(name, manifest.run, manifest.version, manifest.sha256, secrets.token_hex(16))
     if backend.create(_key(name), pack(dataclasses.asdict(tag))):
         return
     found = read_tags(backend).get(name)
     if found is None or found.version != manifest.version:
         other = f"version {found.version}" if found else "another version"
-        raise StoreError(f"{backend.uri}: tag {name!r} stands for {other}; remove it first, or use another name")
+        raise StoreError(f"{backend.uri}: tag {name!r} names {other}; remove it first, or use another name")
 
 
 def remove_tag(backend: Backend, name: str) -> None:
-    """Take a name away; it is no fault if there is none."""
+    """Remove a tag, if it exists."""
     backend.delete(_key(name))
 
 
@@ -70,11 +70,11 @@ def read_tags(backend: Backend) -> dict[str, Tag]:
 
 
 def tags(backend: Backend) -> Iterator[Tag | DamagedError]:
-    """Every tag, or what is wrong with it."""
+    """Every tag; a damaged one as its error."""
     for entry in backend.list("tags/"):
         if not (name := _KEY.fullmatch(entry.key)):
             continue
-        with contextlib.suppress(MissingError):  # taken away since it was listed
+        with contextlib.suppress(MissingError):  # removed since it was listed
             try:
                 tag = read_record(backend, entry.key, Tag)
                 if tag.name != name[1]:

@@ -1,4 +1,4 @@
-"""A worker's writer: it gathers maps in memory and seals them into delta objects.
+"""A worker's writer: buffers maps in memory and seals them into delta objects.
 
 Shapes: N maps, h×w grid, P = h·w, S = ⌈P/8⌉ bytes of a bit per pixel.
 """
@@ -22,18 +22,18 @@ from attn.store.protocol.handle import StoreHandle
 from attn.store.protocol.overlap_io import overlap_io
 
 _FIRST_CAPACITY = 64
-_MOST_SPARE_BYTES = 16 << 20
+_MAX_SPARE_BYTES = 16 << 20
 
 
 class Writer:
-    """Takes maps and seals them.
+    """Buffers maps and seals them into delta objects.
 
-    It holds one map per row since the last seal, so its memory is bounded by the seal interval; with `limit_bytes` it
-    seals by itself whenever its maps reach that size. It reads nothing that others write.
+    The buffer holds one map per row since the last seal. With `limit_bytes` it is written automatically whenever it
+    reaches that size. A writer reads nothing that other writers write.
 
     Attributes:
-        accepted: Maps that were added so far.
-        fallbacks: Fallback maps that were added so far.
+        accepted: Number of accepted maps added so far.
+        fallbacks: Number of fallback maps added so far.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Writer:
         seen_hw: ArrayLike | None = None,
         fallback: bool = False,
     ) -> None:
-        """Take one map; a second map of the same row joins the first.
+        """Add one map; a second map of the same row is joined with the first.
 
         Args:
-            map_hw: (h, w) uint8, or floats in [0, 1] (rounded to rint(255 x)).
-            seen_hw: (h, w) bool, where the map has seen the image: as `Geometry.to_image` gives it of a crop. Elsewhere
-                the row stays as it was. Left out, it has seen all of it.
-            fallback: Only for a row that has no accepted map; any accepted map replaces it.
+            map_hw: (h, w) uint8, or floats in [0, 1], stored as rint(255 x).
+            seen_hw: (h, w) bool, True where the network saw the image, as `Geometry.to_image` returns it for a crop.
+                Other pixels of the row do not change. None: the whole image was seen.
+            fallback: Use the map only for a row without an accepted map; an accepted map replaces it.
 
         Raises:
-            MapError: NaN or infinity, another grid, out of range, or a row that the store does not have.
+            MapError: NaN or infinity, a wrong grid, a value out of range, or an unknown row.
         """
         row = self._handle.index.row(image_id, class_index)
         seen = None if seen_hw is None else np.asarray(seen_hw)[None]
@@ -87,7 +87,7 @@ class Writer:
         seen_Nhw: ArrayLike | None = None,
         fallback: bool = False,
     ) -> None:
-        """Take several maps at once; all of them, or none where one is refused.
+        """Add several maps at once. If one is refused, none is added.
 
         Args:
             rows: N (image id, class) pairs, or N row numbers as `store.rows.numbers` gives them.
@@ -101,12 +101,13 @@ class Writer:
         self._add(self._handle.index.numbers(rows), np.asarray(maps_Nhw), seen, fallback=fallback)
 
     def seal(self, epoch: int | None = None) -> DeltaRef:
-        """Write what was added since the last seal; durable when it returns. Without any, a reference to nothing.
+        """Write the maps added since the last seal. They are durable when it returns.
 
-        Where it fails the maps are kept, and it can be called again.
+        Without new maps the result names no objects. After a failure the maps are still buffered; you can call it
+        again.
 
         Args:
-            epoch: Of the maps; left out, the epoch of the commit that takes them.
+            epoch: Epoch of the maps. None: the epoch of the commit that takes them.
         """
         self._spill()
         sealed = DeltaRef(self.run, self.attempt, self.rank, epoch, tuple(self._sealed))
@@ -115,11 +116,11 @@ class Writer:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of the maps that wait for the next seal."""
+        """Bytes of the maps that are not written yet."""
         return len(self._slots) * self._handle.definition.pixels
 
     def _clear(self) -> None:
-        """Forget the rows. Their memory is kept for the next ones, whose maps need no zeros before them."""
+        """Empty the buffer, keeping its memory. New maps overwrite old ones, so only levels are reset."""
         self._slots.clear()
         self._added["level"][:] = NONE
 
@@ -130,8 +131,8 @@ class Writer:
         expected = (len(rows), *self._handle.definition.grid)
         if maps_Nhw.shape != expected:
             raise MapError(
-                f"maps have shape {maps_Nhw.shape} for {len(rows)} rows; this store's grid is "
-                f"{self._handle.definition.grid}, so {expected} is expected: resize maps before they are added"
+                f"maps have shape {maps_Nhw.shape} for {len(rows)} rows; expected {expected}, because this store's "
+                f"grid is {self._handle.definition.grid}: resize maps before adding them"
             )
         added: Columns = {
             "level": np.full(len(rows), FALLBACK if fallback else ACCEPTED, np.uint8),
@@ -140,15 +141,15 @@ class Writer:
         if seen_Nhw is not None:
             if seen_Nhw.shape != expected or seen_Nhw.dtype != np.bool_:
                 raise MapError(
-                    f"seen is {seen_Nhw.dtype} {seen_Nhw.shape}; bool {expected} is expected, one for each map value"
+                    f"seen is {seen_Nhw.dtype} {seen_Nhw.shape}; expected bool {expected}, one for each map value"
                 )
             added["map"] = added["map"] * seen_Nhw.reshape(len(rows), pixels)
-        if self._handle.definition.algebra.knows_seen:
+        if self._handle.definition.algebra.tracks_seen:
             seen = np.True_ if seen_Nhw is None else seen_Nhw.reshape(len(rows), pixels)
             added["seen"] = pack_seen(np.broadcast_to(seen, (len(rows), pixels)))
         names = rows.tolist()
         before, after = len(self._slots), len(self._slots) + len(names)
-        if self._slots.keys().isdisjoint(names) and len(set(names)) == len(names):  # as in an epoch's every step
+        if self._slots.keys().isdisjoint(names) and len(set(names)) == len(names):  # the usual case: no row repeats
             self._grow(after)
             self._slots.update(zip(names, range(before, after), strict=True))
             for name, values in added.items():
@@ -163,11 +164,11 @@ class Writer:
             self._spill()
 
     def _join(self, names: list[int], added: Columns) -> None:
-        """Join maps of rows some of which are there already, or are given twice."""
+        """Join maps of rows of which some are buffered already or given twice."""
         slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in names], np.intp)
         self._grow(len(self._slots))
         rest = np.arange(len(slots))
-        while len(rest):  # a row that is given twice is taken in two rounds
+        while len(rest):  # a row that is given twice takes two rounds
             _, first = np.unique(slots[rest], return_index=True)
             now = rest[first]
             join(self._added, slots[now], {name: values[now] for name, values in added.items()})
@@ -177,9 +178,9 @@ class Writer:
         capacity = len(self._added["level"])
         if count <= capacity:
             return
-        step = max(1, _MOST_SPARE_BYTES // self._handle.definition.pixels)
+        step = max(1, _MAX_SPARE_BYTES // self._handle.definition.pixels)
         capacity = max(count, capacity + min(capacity, step))
-        # In place, without a copy: nobody else refers to the arrays. What is new is zero.
+        # In place: nothing else refers to the arrays. New values are zero.
         for values in self._added.values():
             values.resize((capacity, *values.shape[1:]), refcheck=False)
 
@@ -196,7 +197,7 @@ class Writer:
             self._added,
             np.argsort(rows),
             self._handle.definition.delta_schema,
-            self._handle.cuts,
+            self._handle.shard_bounds,
         )
         failpoints.hit("seal.encoded")
         sealed, _ = overlap_io(describe, lambda: self._handle.backend.write(key, data))

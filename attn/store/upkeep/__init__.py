@@ -1,1 +1,1 @@
-"""Looking after a map store: check it, clean it up, take maps out of it."""
+"""Maintenance of a map store: verify it, collect garbage, export maps."""

@@ -1,6 +1,6 @@
-"""Maps for other programs: grey PNGs as published OAA keeps them, one NPZ, or one Parquet file.
+"""Export maps for other programs: greyscale PNGs like those of the published OAA code, one NPZ, or one Parquet file.
 
-Rows that no map was ever accepted for, and that have no fallback either, are left out.
+Rows without an accepted or fallback map are left out.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def export(snapshot: Snapshot, index: RowIndex, grid: tuple[int, int], target: s
     """Write a version's maps.
 
     Args:
-        target: `png`: a folder, into which `<image id>_<class index>.png` go (8 bits, grey). `npz`: a file with
-            `image_ids`, `classes`, `accepted` (false: a fallback) and `maps` (N, h, w). `parquet`: a file with
-            `image_id`, `class`, `accepted` and `map` (the h·w bytes of a map, row by row).
+        target: For `png` a folder for `<image id>_<class index>.png` (8 bits, greyscale). For `npz` a file with
+            `image_ids`, `classes`, `accepted` (False: a fallback map) and `maps` (N, h, w). For `parquet` a file with
+            `image_id`, `class`, `accepted` and `map` (h·w bytes, row-major).
         form: `png`, `npz` or `parquet`.
 
     Returns:
-        How many maps were written.
+        The number of maps written.
 
     Raises:
-        StoreError: There is no such format, the target is an object store, or it cannot be written.
+        StoreError: The format is unknown, the target is an object store, or it cannot be written.
         DamagedError: An object is missing or damaged.
     """
     if form not in FORMATS:
         raise StoreError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
     if "://" in target:
-        raise StoreError(f"{target!r} is no folder of this machine; export here, and copy")
+        raise StoreError(f"{target!r} is not a local path; export to a local folder or file, then copy it")
     try:
         return FORMATS[form](snapshot, index, grid, Path(target))
     except OSError as error:
@@ -54,7 +54,7 @@ def export(snapshot: Snapshot, index: RowIndex, grid: tuple[int, int], target: s
 
 
 def _written(snapshot: Snapshot) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Rows that have a map, shard by shard: their numbers, levels and maps."""
+    """Rows with a map, one shard at a time: numbers, levels and maps."""
     for start, levels, maps_Nhw in snapshot.shards():
         inside = np.flatnonzero(levels != NONE)
         yield inside + start, levels[inside], maps_Nhw[inside]
@@ -64,7 +64,7 @@ def _export_png(snapshot: Snapshot, index: RowIndex, _: tuple[int, int], folder:
     import cv2
 
     folder.mkdir(parents=True, exist_ok=True)
-    made: set[Path] = {folder}
+    created: set[Path] = {folder}
     count = 0
     for numbers, _levels, maps_Nhw in _written(snapshot):
         for (image_id, class_index), map_hw in zip(index.pairs(numbers), maps_Nhw, strict=True):
@@ -72,9 +72,9 @@ def _export_png(snapshot: Snapshot, index: RowIndex, _: tuple[int, int], folder:
                 path = Path(within(str(folder), f"{image_id}_{class_index}.png", f"image {image_id!r}"))
             except DataError as error:
                 raise StoreError(f"{error}; export as npz or parquet") from None
-            if path.parent not in made:
+            if path.parent not in created:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                made.add(path.parent)
+                created.add(path.parent)
             path.write_bytes(cv2.imencode(".png", map_hw)[1].tobytes())
             count += 1
     return count
@@ -126,7 +126,7 @@ def _export_parquet(snapshot: Snapshot, index: RowIndex, grid: tuple[int, int], 
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[str]:
-    """A temporary name whose file takes its own only when all of it is written."""
+    """A temporary file name; on success the file is renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

@@ -1,9 +1,10 @@
-"""Collecting garbage: what no version that must stay names, and nobody may be writing.
+"""Garbage collection: removes objects that no kept version names and that no process may still be writing.
 
-Versions that stay: those with a tag, each run's head, its newest version with all between the two, and as many before
-it as are asked for. Everything else goes, once it is older than a day: announced, so that nobody builds on it any more
-(see `pins`), and manifests first, so that a version never lacks an object. Objects that no manifest names stay as long
-as their session is its run's newest, whatever any clock says: it may be at work.
+Kept versions are tagged versions, each run's head, its newest version, all versions between the two, and the number of
+older ones that the caller asks for. Everything else is removed once it is older than a day. Versions get a tombstone
+first, so that no process starts to use them (see `leases`), and manifests are removed before objects, so that a version
+never lacks an object. Objects that no manifest names stay while their session is the newest of its run, whatever the
+clocks say: it may still be writing.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from dataclasses import dataclass
 from attn.store.backends import Backend, Entry
 from attn.store.errors import DamagedError, StoreError, VersionError
 from attn.store.format.definition import Definition
-from attn.store.format.manifest import Manifest, parse_manifest_key, read_if_there, read_manifest, runs_of, strays
+from attn.store.format.manifest import Manifest, list_runs, parse_manifest_key, read_manifest, strays, try_read_manifest
 from attn.store.protocol import failpoints
 from attn.store.protocol.fence import newest_fence, read_head
 from attn.store.protocol.history import newest_version
-from attn.store.protocol.leases import DAY_S, LEFT, leased_versions, write_tombstone
+from attn.store.protocol.leases import DAY_S, FOLDERS, leased_versions, write_tombstone
 from attn.store.protocol.tags import read_tags
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What was, or would be, removed.
+    """What was removed or, after a dry run, would be.
 
     Attributes:
-        dry_run: Nothing was removed.
-        versions: Numbers.
-        kept: Numbers of the versions that stay.
-        keys: All objects, manifests among them.
-        size: Their bytes.
+        dry_run: True: nothing was removed.
+        versions: Numbers of the removed versions.
+        kept: Numbers of the kept versions.
+        keys: All removed objects, including manifests.
+        size: Bytes of the removed objects.
     """
 
     dry_run: bool
@@ -43,38 +44,38 @@ class Garbage:
 
 
 def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: int) -> Garbage:
-    """Find what can go and, unless this is a rehearsal, remove it.
+    """Find garbage and, unless `dry_run`, remove it.
 
     Args:
-        keep: How many of each run's newest versions stay at least.
+        keep: Minimum number of newest versions to keep per run.
 
     Raises:
-        DamagedError: A manifest cannot be read: nothing is removed, for it may name anything.
+        DamagedError: A manifest cannot be read. Nothing is removed, because it may name any object.
         StoreError: `keep` is not positive.
     """
     if keep < 1:
-        raise StoreError(f"keep is {keep}; at least each run's newest version stays")
+        raise StoreError(f"keep is {keep}; it must be at least 1: each run's newest version is always kept")
     now = backend.now()
 
     def old(entry: Entry) -> bool:
         return now - entry.modified > DAY_S
 
-    # Listed before anything is marked: what is written from here on is not seen, and stays.
-    folders = ("base/", "delta/", "index/", "probe/", *LEFT)
+    # Listed before marking: objects written from here on are not listed, and so not removed.
+    folders = ("base/", "delta/", "index/", "probe/", *FOLDERS)
     entries = [entry for folder in folders for entry in backend.list(folder)]
     survey = _survey(backend, keep)
-    gone = {key for key in survey.unwanted if old(survey.entries[key])}
+    removed_keys = {key for key in survey.unwanted if old(survey.entries[key])}
     failpoints.hit("gc.marked")
-    notice = ""
-    if gone and not dry_run:
-        notice = write_tombstone(backend, (survey.manifests[key].version for key in gone))
+    tombstone = ""
+    if removed_keys and not dry_run:
+        tombstone = write_tombstone(backend, (survey.manifests[key].version for key in removed_keys))
         failpoints.hit("gc.tombstones")
         survey = _survey(backend, keep, survey.manifests)
-        gone &= survey.unwanted
+        removed_keys &= survey.unwanted
 
-    used = {key for name in survey.entries if name not in gone for key in survey.manifests[name].keys}
+    used = {key for name in survey.entries if name not in removed_keys for key in survey.manifests[name].keys}
     known = {key for manifest in survey.manifests.values() for key in (*manifest.keys, *manifest.consumed)}
-    live = {fence.attempt for run in runs_of(backend) if (fence := newest_fence(backend, run))}
+    live = {fence.attempt for run in list_runs(backend) if (fence := newest_fence(backend, run))}
     swept = [
         entry
         for entry in entries
@@ -86,19 +87,19 @@ def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: in
     swept += [entry for entry in backend.leftovers() if old(entry)]
 
     if not dry_run:
-        for key in sorted(gone):
+        for key in sorted(removed_keys):
             backend.delete(key)
             failpoints.hit("gc.manifest")
-        if notice:
-            backend.delete(notice)
+        if tombstone:
+            backend.delete(tombstone)
         for entry in swept:
             backend.delete(entry.key)
             failpoints.hit("gc.object")
-    removed = [survey.entries[key] for key in sorted(gone)] + swept
+    removed = [survey.entries[key] for key in sorted(removed_keys)] + swept
     return Garbage(
         dry_run,
-        tuple(sorted(survey.manifests[key].version for key in gone)),
-        tuple(sorted(survey.manifests[key].version for key in survey.entries if key not in gone)),
+        tuple(sorted(survey.manifests[key].version for key in removed_keys)),
+        tuple(sorted(survey.manifests[key].version for key in survey.entries if key not in removed_keys)),
         tuple(entry.key for entry in removed),
         sum(entry.size for entry in removed),
     )
@@ -106,12 +107,12 @@ def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: in
 
 @dataclass(frozen=True)
 class _Survey:
-    """The versions that are there.
+    """The store's versions.
 
     Attributes:
-        entries: Of their manifests, by key.
-        manifests: By key; also some that are gone.
-        unwanted: Keys of those that nothing wants.
+        entries: Listing entries of the manifests, by key.
+        manifests: Manifests by key, including some that were removed since.
+        unwanted: Keys of the manifests that need not be kept.
     """
 
     entries: dict[str, Entry]
@@ -120,11 +121,11 @@ class _Survey:
 
 
 def _survey(backend: Backend, keep: int, known: dict[str, Manifest] | None = None) -> _Survey:
-    # Who knows what it names, had it its right name?
+    # A renamed manifest may name objects that are still needed.
     if stray := next(iter(strays(backend)), None):
         raise DamagedError(
-            f"{backend.uri}: {stray.key} is among the records, and is none by its name; nothing was removed. Give it "
-            "its name again, or take it away"
+            f"{backend.uri}: {stray.key} is not a valid name of a record; nothing was removed. Rename it back, or move "
+            "it out of the store"
         )
     entries = {entry.key: entry for entry in backend.list("manifest/")}
     manifests = dict(known or {})
@@ -133,35 +134,35 @@ def _survey(backend: Backend, keep: int, known: dict[str, Manifest] | None = Non
             manifests[key] = _read(backend, key)
         except VersionError:  # another collector was faster
             del entries[key]
-    kept = _kept(backend, {manifest.version: manifest for manifest in manifests.values()}, keep)
+    kept = _versions_to_keep(backend, {manifest.version: manifest for manifest in manifests.values()}, keep)
     return _Survey(entries, manifests, {key for key in entries if manifests[key].version not in kept})
 
 
-def _kept(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[int]:
-    """Versions that must stay."""
+def _versions_to_keep(backend: Backend, manifests: dict[int, Manifest], keep: int) -> set[int]:
+    """Numbers of the versions to keep."""
     kept = leased_versions(backend) | {tag.version for tag in read_tags(backend).values()}
-    for run in runs_of(backend):
+    for run in list_runs(backend):
         head, fence = read_head(backend, run), newest_fence(backend, run)
         last = head[0].version if head else 0
         kept |= {last, fence.from_version if fence else 0}
         manifest: Manifest | None = newest_version(backend, run)
         count = 0
-        # A checkpoint that is durable while the head lags behind lies between the head and the newest.
+        # Up to the head: a durable checkpoint may name any version between the head and the newest.
         while manifest is not None and manifest.version and (count < keep or manifest.version > last):
             kept.add(manifest.version)
             count += 1
-            manifest = manifests.get(manifest.parent) or read_if_there(backend, manifest.parent)
+            manifest = manifests.get(manifest.parent) or try_read_manifest(backend, manifest.parent)
     return kept
 
 
 def _read(backend: Backend, key: str) -> Manifest:
     named = parse_manifest_key(key)
-    assert named is not None, "it is no stray"
+    assert named is not None, "strays were refused before"
     return read_manifest(backend, named[1], named[0])
 
 
 def _attempt(key: str) -> str:
-    """The session that wrote a base or delta object; empty for others."""
+    """The session that wrote a base or delta object; empty for other objects."""
     parts = key.split("/")
     if parts[0] == "delta" and len(parts) == 4:
         return parts[2]

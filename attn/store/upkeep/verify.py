@@ -1,4 +1,4 @@
-"""Verification: every hash and every count of a store, all faults at once."""
+"""Verification: check every hash and count of a store, and report all faults."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from attn.store.backends import Backend
 from attn.store.errors import DamagedError, MissingError, StoreError, VersionError
 from attn.store.format.algebra import ACCEPTED, FALLBACK
-from attn.store.format.base_object import read_base, read_blocks, read_table
+from attn.store.format.base_object import read_base, read_batches, read_table
 from attn.store.format.definition import DEFINITION
 from attn.store.format.delta import DeltaObject, check_span, read_span, sha256_of
 from attn.store.format.manifest import (
     Manifest,
     ShardRef,
     claimed_run,
+    list_runs,
     newest_claim,
     parse_claim_key,
     parse_manifest_key,
     read_manifest,
-    runs_of,
     strays,
 )
 from attn.store.protocol.fence import fences, read_head
@@ -37,13 +37,13 @@ SHOWN = 5
 
 @dataclass
 class Report:
-    """What verification found.
+    """The result of a verification.
 
     Attributes:
-        versions: Manifests that were read.
-        objects: Base and delta objects that were read.
-        size: Their bytes.
-        faults: In words, each with the object's name.
+        versions: Number of manifests read.
+        objects: Number of base and delta objects read.
+        size: Bytes of these objects.
+        faults: One message per fault, with the object's name.
     """
 
     versions: int = 0
@@ -53,12 +53,12 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no faults."""
         return not self.faults
 
 
 def verify(handle: StoreHandle) -> Report:
-    """Read all of a store, and check it against its manifests."""
+    """Read every object of a store, and check it against the manifests."""
     report = Report()
     faults = report.faults
     try:
@@ -67,10 +67,10 @@ def verify(handle: StoreHandle) -> Report:
         faults.append(str(error))
         return report
     if index.digest != handle.definition.rows_digest:
-        faults.append(f"{handle.backend.uri}: the index of its rows is not the one that {DEFINITION} describes")
+        faults.append(f"{handle.backend.uri}: the index of its rows does not match {DEFINITION}")
     try:
         _verify(handle, report)
-    except StoreError as error:  # not even the names of the objects can be had
+    except StoreError as error:  # the objects cannot even be listed
         faults.append(str(error))
     faults[:] = dict.fromkeys(faults)
     return report
@@ -80,8 +80,8 @@ def _verify(handle: StoreHandle, report: Report) -> None:
     faults = report.faults
     for entry in strays(handle.backend):
         faults.append(
-            f"{handle.backend.uri}: {entry.key} is among the records, and is none by its name: a record that was "
-            "renamed is lost to the store. Give it its name again, or take it away"
+            f"{handle.backend.uri}: {entry.key} is not a valid name of a record: the store cannot find a record that "
+            "was renamed. Rename it back, or move it out of the store"
         )
     manifests = dict(_manifests(handle, faults))
     report.versions = len(manifests)
@@ -99,7 +99,7 @@ def _verify(handle: StoreHandle, report: Report) -> None:
 
 
 def _check_object(handle: StoreHandle, ref: ShardRef | DeltaObject, versions: list[int]) -> list[str]:
-    """What is wrong with an object, in words."""
+    """Faults of an object."""
     shown = ", ".join(map(str, versions[:SHOWN])) + (f" and {len(versions) - SHOWN} more" * (len(versions) > SHOWN))
     where = f"{handle.backend.uri}: {ref.key}, of version{'s' * (len(versions) > 1)} {shown}"
     try:
@@ -114,18 +114,21 @@ def _check_object(handle: StoreHandle, ref: ShardRef | DeltaObject, versions: li
 
 
 def _check_base(handle: StoreHandle, ref: ShardRef) -> Iterator[str]:
-    schema, count = handle.definition.base_schema, int(handle.cuts[ref.shard + 1] - handle.cuts[ref.shard])
+    schema, count = (
+        handle.definition.base_schema,
+        int(handle.shard_bounds[ref.shard + 1] - handle.shard_bounds[ref.shard]),
+    )
     rows = read_base(handle.backend, ref, count, schema)
     handle.definition.algebra.maps(rows)
     levels = np.bincount(rows["level"], minlength=3)
     if (int(levels[ACCEPTED]), int(levels[FALLBACK])) != (ref.accepted, ref.fallback):
         yield (
-            f"it has {levels[ACCEPTED]} accepted and {levels[FALLBACK]} fallback maps; its version says "
+            f"it has {levels[ACCEPTED]} accepted and {levels[FALLBACK]} fallback maps; its manifest says "
             f"{ref.accepted} and {ref.fallback}"
         )
-    # Readers go by the table.
+    # Snapshots read by the table, so check it too.
     table = read_table(handle.backend, ref, count, schema)
-    read_blocks(handle.backend, ref, table, 0, len(table.checksums), count, schema)
+    read_batches(handle.backend, ref, table, 0, len(table.checksums), count, schema)
 
 
 def _check_delta(handle: StoreHandle, ref: DeltaObject) -> Iterator[str]:
@@ -136,11 +139,11 @@ def _check_delta(handle: StoreHandle, ref: DeltaObject) -> Iterator[str]:
     for span in ref.spans:
         part = data[span.offset : span.offset + span.size]
         check_span(part, span)
-        start, stop = (int(cut) for cut in handle.cuts[span.shard : span.shard + 2])
+        start, stop = (int(cut) for cut in handle.shard_bounds[span.shard : span.shard + 2])
         for rows in read_span(part, span, handle.definition.delta_schema, start, stop):
             accepted += int(np.count_nonzero(rows["level"] == ACCEPTED))
     if accepted != ref.accepted:
-        yield f"it has {accepted} accepted maps; its version says {ref.accepted}"
+        yield f"it has {accepted} accepted maps; its manifest says {ref.accepted}"
 
 
 def _manifests(handle: StoreHandle, faults: list[str]) -> Iterator[tuple[int, Manifest]]:
@@ -157,28 +160,28 @@ def _manifests(handle: StoreHandle, faults: list[str]) -> Iterator[tuple[int, Ma
             handle.check(manifest)
             yield version, manifest
         except VersionError:
-            if backend.size(entry.key) is not None:  # else it was collected or taken back since it was listed
-                faults.append(f"{backend.uri}: {entry.key}: nobody has claimed its number")
+            if backend.size(entry.key) is not None:  # else it was removed since it was listed
+                faults.append(f"{backend.uri}: {entry.key}: no claim exists for its number")
         except StoreError as error:
             faults.append(str(error))
 
 
 def _check_history(handle: StoreHandle, manifests: dict[int, Manifest]) -> Iterator[str]:
-    """What is wrong with parents, claims, fences, heads, tags, pins and notices."""
+    """Faults of parents, claims, fences, heads, tags, leases and tombstones."""
     backend = handle.backend
     claims = newest_claim(backend)
     yield from _check_claims(backend, manifests)
     for version, manifest in sorted(manifests.items()):
         parent = manifests.get(manifest.parent)
         if parent is not None and parent.sha256 != manifest.parent_sha256:
-            yield f"{backend.uri}: version {version} was made of another version {manifest.parent} than is there"
+            yield f"{backend.uri}: version {version} continues another version {manifest.parent}"
 
-    def points_well(what: str, version: int, sha256: str, run: str = "") -> Iterator[str]:
+    def check_reference(what: str, version: int, sha256: str, run: str = "") -> Iterator[str]:
         found = manifests.get(version)
         if version and (found is None or found.sha256 != sha256 or (run and found.run != run)):
-            yield f"{backend.uri}: {what} names version {version}, which is missing or another one"
+            yield f"{backend.uri}: {what} names version {version}, which is missing or differs"
 
-    for run in runs_of(backend):
+    for run in list_runs(backend):
         attempts: dict[int, str] = {}
         for fence in fences(backend, run):
             if isinstance(fence, DamagedError):
@@ -187,25 +190,25 @@ def _check_history(handle: StoreHandle, manifests: dict[int, Manifest]) -> Itera
             attempts[fence.number] = fence.attempt
             if fence.floor > claims:
                 number, floor = fence.number, fence.floor
-                yield f"{backend.uri}: session {number} of run {run} begins above version {floor}, of {claims}"
+                yield f"{backend.uri}: session {number} of run {run} begins above version {floor}; the last is {claims}"
         for version, manifest in manifests.items():
             if manifest.run == run and attempts.get(manifest.fence) != manifest.attempt:
                 yield (
-                    f"{backend.uri}: version {version} is of session {manifest.fence} ({manifest.attempt}) of run "
-                    f"{run}, whose fence is missing or another one"
+                    f"{backend.uri}: version {version} belongs to session {manifest.fence} ({manifest.attempt}) of run "
+                    f"{run}, but that session's fence is missing or differs"
                 )
         try:
             newest_version(backend, run)
             head = read_head(backend, run)
             if head is not None:
-                yield from points_well(f"the head of run {run}", head[0].version, head[0].manifest_sha256)
+                yield from check_reference(f"the head of run {run}", head[0].version, head[0].manifest_sha256)
         except StoreError as error:
             yield str(error)
     for tag in tags(backend):
         if isinstance(tag, DamagedError):
             yield str(tag)
         else:
-            yield from points_well(f"tag {tag.name}", tag.version, tag.manifest_sha256, tag.run)
+            yield from check_reference(f"tag {tag.name}", tag.version, tag.manifest_sha256, tag.run)
     try:
         leased_versions(backend)
         versions_with_tombstones(backend)
@@ -214,7 +217,7 @@ def _check_history(handle: StoreHandle, manifests: dict[int, Manifest]) -> Itera
 
 
 def _check_claims(backend: Backend, manifests: dict[int, Manifest]) -> Iterator[str]:
-    """Of versions that never came to be; those of the others were compared with their manifests."""
+    """Faults of claims without a manifest; the other claims were checked with their manifests."""
     for entry in backend.list("version/"):
         try:
             if (version := parse_claim_key(entry.key)) is not None and version not in manifests:

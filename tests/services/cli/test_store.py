@@ -104,7 +104,7 @@ def test_export(stored: MapStore, tmp_path: Path, attn: Attn) -> None:
     ("arguments", "code", "text"),
     [
         (["show", "nowhere"], "store", "holds no map store"),
-        (["verify", "gs://x"], "store", "no place for a store"),
+        (["verify", "gs://x"], "store", "is not a location of a store"),
         (["export", "STORE", "out", "--version", "9"], "store.version", "no version 9"),
         (["export", "STORE", "out", "--format", "tar"], "store", "use one of png, npz, parquet"),
     ],
