@@ -32,7 +32,7 @@ def run(
 
     Args:
         targets: What the rows are called, and whose maps they show: models or map stores, named as for `evaluate`.
-        overrides: `a.b=value`, over the data of each; `panels` says how many images are drawn, spread over the data.
+        overrides: `a.b=value`, over the data of each; `panels` images are drawn, evenly spaced over the data.
         confusion: Draw for each image and model the maps of its classes and of the class that it is most easily
             mistaken for instead, at two layers (`attn.pictures.confusion`).
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.

@@ -12,7 +12,7 @@ from typing import Any
 from attn.data.decode import read_photograph
 from attn.errors import DataError
 from attn.files.locations import FileFault, join
-from attn.prediction import PredictionConfig, Predictor, find_images, open_predictor, write_prediction
+from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, write_prediction
 from attn.redaction import without_secrets
 from jobs.ray_cluster.tasks import Counter
 from jobs.runs.open_model import open_model
@@ -20,7 +20,7 @@ from jobs.runs.open_model import open_model
 PLACE = re.compile(r"(root|tracking\.\w+)=")
 
 
-def run(places: Sequence[str], *, model: str, out: str, config: PredictionConfig) -> dict[str, Any]:
+def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConfig) -> dict[str, Any]:
     """Predict.
 
     Args:

@@ -31,7 +31,7 @@ from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.sweeps.estimate import sweep_estimate
 from jobs.sweeps.plan import Plan, make_plan
 from jobs.sweeps.points import Suggestions
-from jobs.sweeps.progress import teller
+from jobs.sweeps.progress import progress_callback
 from jobs.sweeps.results import Row, conclude, read_rows
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
 
@@ -162,7 +162,7 @@ class _Sweep:
                 failure_config=tune.FailureConfig(max_failures=0),
                 # Of PBT alone, which hands them on; a trial's own are in its folder.
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
-                callbacks=[teller(self.config, self.folder, self.rows.values()), JsonLoggerCallback()],
+                callbacks=[progress_callback(self.config, self.folder, self.rows.values()), JsonLoggerCallback()],
             ),
         )  # fmt: skip
         tuner.fit()

@@ -1,6 +1,6 @@
-"""Whether a submission may become a job: it is resolved as the job itself would, and held against the service's reach.
+"""Check whether a submission may become a job: resolve its config as the job would, and check what it reads and writes.
 
-It is done in a process of its own (`services.planning`). The job holds every config that it resolves against the same.
+The check runs in a separate process (`services.planning`). The job checks every config that it resolves again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attn.config.resolve import Objection, held_against, override, resolve
 from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
 from attn.files.transfer import exists
-from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
+from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.kinds import read_run, require_kind
 from attn.runs.maps import MapsConfig
 from attn.runs.recipes import recipe_text
@@ -32,7 +32,7 @@ from attn.runs.table import file_kinds
 from attn.training.run_config import RunConfig
 from jobs.pipeline import LONGEST_ID as PIPELINE_ID
 from jobs.runs.open_model import model_lookup, scored_data
-from services.reach import Reach, model_folder
+from services.permissions import Permissions, model_folder
 from services.submission import Submission
 
 MOST_POINTS = 1000
@@ -40,7 +40,7 @@ MOST_POINTS = 1000
 NOT_ROOT = "is not the service's root"
 
 
-def admit(submission: Submission, reach: Reach) -> Any:
+def admit(submission: Submission, permissions: Permissions) -> Any:
     """Check a submission; gives what `load` does, None of a kind that takes a model's config.
 
     Raises:
@@ -53,14 +53,17 @@ def admit(submission: Submission, reach: Reach) -> Any:
         faults.append(Fault("id", "is too long for a pipeline, whose stages add to it", f"{PIPELINE_ID} at most"))
     loaded = None
     try:
-        faults += _roots(submission, reach)
-        with held_against(reach.submitted):
-            loaded = load(submission, reach.root) if submission.kind in file_kinds() else _of_model(submission, reach)
+        faults += _roots(submission, permissions)
+        with held_against(permissions.submitted):
+            if submission.kind in file_kinds():
+                loaded = load(submission, permissions.root)
+            else:
+                _check_model_job(submission, permissions)
     except ConfigError as error:
         faults += error.faults
     if submission.kind == "sweep" and loaded is not None:
         config, base = loaded
-        faults += _trials(config, base, reach)
+        faults += _trials(config, base, permissions)
     if faults:
         raise ConfigError(list(dict.fromkeys(faults)))
     return loaded
@@ -82,7 +85,7 @@ def _text(submission: Submission) -> tuple[str, str]:
     return (submission.config, "config") if submission.config is not None else recipe_text(submission.target)
 
 
-def _roots(submission: Submission, reach: Reach) -> Iterator[Fault]:
+def _roots(submission: Submission, permissions: Permissions) -> Iterator[Fault]:
     """Another root than the service's, which the service's own takes the place of."""
     said = Document()
     override(said, submission.overrides)
@@ -92,31 +95,31 @@ def _roots(submission: Submission, reach: Reach) -> Iterator[Fault]:
     with contextlib.suppress(ValidationError):
         if TypeAdapter[str](Location).validate_python(given.values["root"], strict=True) in (
             os.path.abspath("runs"),
-            reach.root,
+            permissions.root,
         ):
             return
     yield Fault(given.location(("root",)), f"root {NOT_ROOT}", "leave it out")
 
 
-def _of_model(submission: Submission, reach: Reach) -> None:
-    """Check a job whose config is a model's, changed by overrides. The model need not be there yet.
+def _check_model_job(submission: Submission, permissions: Permissions) -> None:
+    """Check a job whose config is a model's, changed by overrides. The model need not exist yet.
 
-    What then depends on the model's own data is held against the reach when the job begins.
+    The job checks the permissions again once it has read the model's own config.
     """
     if model_folder(submission.target) is not None:
         raise ConfigError(
             [Fault("target", f"{submission.target} is a folder of the service's machine", "a run's name")]
         )
-    overrides = [*submission.overrides, f"root={reach.root}"]
+    overrides = [*submission.overrides, f"root={permissions.root}"]
     model_lookup(overrides)
-    data = _trained_data(reach.root, submission.target)
+    data = _trained_data(permissions.root, submission.target)
     if data is None:
         data, parsed = {"source": "scenes"}, [(text, parse_override(text)) for text in overrides]
         keys = [() if isinstance(found, Fault) else found[0] for _, found in parsed]
         if not {("data",), ("data", "source")} & set(keys):
             overrides = [text for (text, _), key in zip(parsed, keys, strict=True) if key[:1] != ("data",)]
     text = {"tracking": {"enabled": False}, "data": data}
-    kinds = (EvaluateConfig, EvaluateStoreConfig) if submission.kind == "evaluate" else (MapsConfig,)
+    kinds = (EvaluateModelConfig, EvaluateStoreConfig) if submission.kind == "evaluate" else (MapsConfig,)
     faults: list[Fault] = []
     for kind in kinds:
         try:
@@ -138,7 +141,7 @@ def _trained_data(root: str, target: str) -> dict[str, Any] | None:
     return None
 
 
-def _trials(config: SweepConfig, base: str, reach: Reach) -> Iterator[Fault]:
+def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterator[Fault]:
     """What a sweep's trials would do that they must not, at every point that differs in texts.
 
     Each value by itself was resolved when the sweep was read; several may mean something else together.
@@ -154,9 +157,9 @@ def _trials(config: SweepConfig, base: str, reach: Reach) -> Iterator[Fault]:
     found: list[Objection] = []
 
     def note(trial: Config) -> Iterator[Objection]:
-        found.extend(reach.submitted(trial))
+        found.extend(permissions.submitted(trial))
         if config.objective.split is not None and isinstance(trial, RunConfig):
-            found.extend(reach.of_split(trial.data, config.objective.split, ("objective", "split")))
+            found.extend(permissions.of_split(trial.data, config.objective.split, ("objective", "split")))
         return iter(())
 
     with held_against(note):

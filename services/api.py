@@ -16,13 +16,13 @@ from attn.run_state import BROKEN
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
 from services.access import Guard
-from services.hosts import OwnNames
+from services.hosts import AllowedHosts
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.openapi import describe_problems
 from services.problems import add_problem_handlers
-from services.redaction import MaskedAnswers, add_secrets
-from services.response_cache import Recent
+from services.redaction import RedactSecrets, add_secrets
+from services.response_cache import ResponseCache
 from services.supervisor import Supervisor
 
 
@@ -37,12 +37,12 @@ def create_app(
     # The pages that FastAPI draws for its API load scripts from elsewhere.
     app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     add_secrets(tokens or {})
-    app.add_middleware(MaskedAnswers)  # innermost: an answer that is given again was covered; refusals tell nothing
+    app.add_middleware(RedactSecrets)  # innermost: an answer that is given again was covered; refusals tell nothing
     if supervisor is not None:
-        app.add_middleware(Recent, version=lambda: supervisor.table.changes)
+        app.add_middleware(ResponseCache, version=lambda: supervisor.table.changes)
     app.add_middleware(Guard, tokens=tokens or {})
     if not any_host:
-        app.add_middleware(OwnNames)
+        app.add_middleware(AllowedHosts)
     add_problem_handlers(app)
     describe_problems(app)
 

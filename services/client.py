@@ -15,7 +15,7 @@ from typing import Any, cast
 from attn.errors import AttnError, ConfigError, RunError
 from attn.parsing import load_json
 from services.calls import Answer, ContactLostError, ForeignError, call, checked_url
-from services.service_place import Address, find_service, same_server
+from services.discovery import Address, find_service, same_server
 
 PATIENCE_SECONDS = 30
 """How long a service may be away after the first call that failed, while it is waited for: then contact is lost."""

@@ -13,7 +13,7 @@ from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
 from attn.runs.table import file_kinds, job_of
-from services.redaction import cover_streams, masked
+from services.redaction import redact, redact_streams
 from services.submission import Submission
 
 
@@ -43,7 +43,7 @@ def main(file: str) -> int:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            transfer.write_bytes(f"{file}.exit", masked(json.dumps({"status": status, "error": error}).encode()))
+            transfer.write_bytes(f"{file}.exit", redact(json.dumps({"status": status, "error": error}).encode()))
         except AttnError as fault:  # the exit status alone has to say it
             print(f"error: {fault}", file=sys.stderr, flush=True)
     return status
@@ -57,19 +57,19 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
     """
     from attn.config.resolve import held_against
     from jobs.runs.run_folder import RunFolder
-    from services.reach import Reach
+    from services.permissions import Permissions
 
     limit_reading((root, *data_roots))
-    reach = Reach(root, data_roots)
+    permissions = Permissions(root, data_roots)
     folder = RunFolder(root, job.id)
     if job.kind in file_kinds() and folder.exists():
         from jobs.resume import resume
 
         if (kind := folder.state().kind) != job.kind:
             raise RunError(f"run {job.id!r} is there already and is of kind {kind}, not {job.kind}: choose another id")
-        with held_against(reach.resumed):
+        with held_against(permissions.resumed):
             return resume(job.id, root=root, address=job.address)
-    with held_against(reach.run):
+    with held_against(permissions.run):
         return _begin(job, root)
 
 
@@ -99,5 +99,5 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    with cover_streams():
+    with redact_streams():
         sys.exit(main(sys.argv[1]))

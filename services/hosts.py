@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["OwnNames"]
+__all__ = ["AllowedHosts"]
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,7 +12,7 @@ from services.problems import problem
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
-class OwnNames:
+class AllowedHosts:
     """Refuses requests for any name but this machine's own, which stays on it."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -41,11 +41,11 @@ CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "descriptio
 
 def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     """Routes over a supervisor's table."""
-    table, router, planner = supervisor.table, APIRouter(), Planner(root, supervisor.home.data_roots)
+    table, router, planner = supervisor.table, APIRouter(), Planner(root, supervisor.state_dir.data_roots)
     turns = CapacityLimiter(AT_ONCE)
 
     def found(job_id: str) -> Job:
-        supervisor.require_home()
+        supervisor.require_state_dir()
         job = table.get(job_id) if is_run_id(job_id) else None  # others no database need be asked for
         if job is None:
             raise HTTPException(404, f"no job {job_id!r}; GET /jobs lists them")
@@ -79,7 +79,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
 
     def same(submission: Submission) -> JobStatus | None:
         """The job that has a submission's id already."""
-        supervisor.require_home()
+        supervisor.require_state_dir()
         job = table.get(submission.id)
         if job is None:
             table.require_room()  # before it costs anything to look at it
@@ -114,7 +114,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         cursor: Annotated[str | None, Query(pattern=JOB_ID)] = None,
     ) -> JobList:
         """Jobs, newest first, a page at a time: `next` is the `cursor` of the next page, null after the last."""
-        supervisor.require_home()
+        supervisor.require_state_dir()
         last = None if cursor is None else table.get(cursor)
         if cursor is not None and last is None:
             raise ConfigError([Fault("cursor", f"{cursor!r} is no job of this service", "`next` of the page before")])

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from jobs.runs.process_identity import is_running, process_identity
-from services.runner import Ended, Home, Running, Seen, by_status, order_text, signal_name
+from services.runner import DriverStatus, Ended, Running, StateDir, ended_by_status, order_json, signal_name
 from services.table import Job
 
 MARK = "ATTN_SERVICE_JOB"
@@ -25,16 +25,16 @@ MARK = "ATTN_SERVICE_JOB"
 class LocalRunner:
     """Each driver in a session of its own; its exit status stands in a file beside its order."""
 
-    def __init__(self, home: Home) -> None:
-        self.home = home
+    def __init__(self, state_dir: StateDir) -> None:
+        self.state_dir = state_dir
         self.children: dict[str, subprocess.Popen[bytes]] = {}
 
     def unready(self) -> str | None:
         return None
 
     def start(self, job: Job) -> Running:
-        order, log = self.home.file(job, "json"), self.home.log(job.id)
-        order.write_text(order_text(job, self.home, job.address), encoding="utf-8")
+        order, log = self.state_dir.file(job, "json"), self.state_dir.log(job.id)
+        order.write_text(order_json(job, self.state_dir, job.address), encoding="utf-8")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stream:
             child = subprocess.Popen(
@@ -48,22 +48,22 @@ class LocalRunner:
         self.children[job.id] = child
         return Running({"pid": child.pid, "process": process_identity(child.pid)})
 
-    def look(self, job: Job) -> Seen:
+    def poll(self, job: Job) -> DriverStatus:
         child = self.children.get(job.id)
         code = child.poll() if child is not None else None
         pid = self._running_pid(job) if child is None else child.pid
         if code is None and pid is not None:
             return Running({} if job.process else {"pid": pid, "process": process_identity(pid)})
-        exit_file = Path(f"{self.home.file(job, 'json')}.exit")
+        exit_file = Path(f"{self.state_dir.file(job, 'json')}.exit")
         if exit_file.exists():
             said = json.loads(exit_file.read_text(encoding="utf-8"))
-            return by_status(said["status"], said["error"], told=True)
+            return ended_by_status(said["status"], said["error"], told=True)
         if code is not None:
             how = signal_name(-code) if code < 0 else f"exit status {code} without a word"
             return Ended("failed", f"its process ended by {how}; `attn resume {job.id}` goes on")
         return Ended("lost", f"its process is gone and left no word; `attn resume {job.id}` goes on")
 
-    def tell(self, job: Job) -> bool:
+    def request_stop(self, job: Job) -> bool:
         if (pid := self._running_pid(job)) is None:
             return False  # it has ended: the next look tells how
         with contextlib.suppress(ProcessLookupError):
@@ -80,12 +80,12 @@ class LocalRunner:
                 return
             psutil.wait_procs(left, timeout=2)
 
-    def tidy(self, job: Job) -> None:
+    def cleanup(self, job: Job) -> None:
         self.kill(job)
         self.children.pop(job.id, None)
 
     def _mark(self, job: Job) -> str:
-        return f"{self.home.path}:{job.id}"
+        return f"{self.state_dir.path}:{job.id}"
 
     def _running_pid(self, job: Job) -> int | None:
         """The number of a job's driver, None where it has ended.
@@ -95,7 +95,7 @@ class LocalRunner:
         """
         if job.process is not None:
             return job.pid if is_running(job.pid, job.process) else None
-        order = str(self.home.file(job, "json"))
+        order = str(self.state_dir.file(job, "json"))
         for process in self._processes(job):
             with contextlib.suppress(psutil.Error):
                 if process.cmdline()[-1:] == [order]:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from attn.regular_files import Unfit, open_regular
-from services.redaction import masked
+from services.redaction import redact
 
 CHUNK = 1 << 20
 LINE = 1 << 16
@@ -40,7 +40,7 @@ def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:
         raise
     before = data[: offset - start]
     cut = before.rfind(b"\n") + 1
-    data = masked(data[cut:])
+    data = redact(data[cut:])
     end = len(data) if ended and not more else data.rfind(b"\n") + 1
     if end <= offset - start - cut and len(data) - (offset - start - cut) >= LINE:  # no line is that long
         end = len(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["claim_home", "own_token"]
+__all__ = ["claim_state_dir", "own_token"]
 
 import os
 import re
@@ -16,21 +16,23 @@ VALID = re.compile(r"[A-Za-z0-9_-]{32,200}")
 ELSEWHERE = "give --tokens FILE, or --no-token where no other user works on this machine"
 
 
-def claim_home(home: Path) -> None:
+def claim_state_dir(state_dir: Path) -> None:
     """Make the service's folder, which nobody else may look into.
 
     Raises:
         RunError: It belongs to somebody else, or cannot be made.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = home.stat()
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = state_dir.stat()
         if found.st_uid != os.geteuid():
-            raise RunError(f"{home} belongs to user {found.st_uid}: start the service as that user, or remove it")
+            raise RunError(f"{state_dir} belongs to user {found.st_uid}: start the service as that user, or remove it")
         if stat.S_IMODE(found.st_mode) & 0o077:
-            home.chmod(0o700)
+            state_dir.chmod(0o700)
     except OSError as error:
-        raise RunError(f"the service's folder {home} cannot be used: {error.strerror}; choose another --root") from None
+        raise RunError(
+            f"the service's folder {state_dir} cannot be used: {error.strerror}; choose another --root"
+        ) from None
 
 
 def own_token(file: Path) -> str:

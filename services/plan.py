@@ -14,18 +14,18 @@ from attn.training.run_config import RunConfig
 from jobs.sweeps.estimate import run_estimate, sweep_estimate
 from jobs.sweeps.plan import make_plan
 from services.admission import admit
-from services.reach import Reach
+from services.permissions import Permissions
 from services.submission import Submission
 
 
-def plan_of(submission: Submission, reach: Reach) -> dict[str, Any]:
+def plan_of(submission: Submission, permissions: Permissions) -> dict[str, Any]:
     """What a submission will take; of a sweep its data are looked at.
 
     Raises:
         ConfigError: As `admit`.
     """
-    loaded = admit(submission, reach)
-    plan = {"kind": submission.kind, "target": submission.target, "root": reach.root}
+    loaded = admit(submission, permissions)
+    plan = {"kind": submission.kind, "target": submission.target, "root": permissions.root}
     return plan if loaded is None else plan | what_of(loaded)
 
 

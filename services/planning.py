@@ -99,7 +99,7 @@ class Planner:
     """Checks and plans the submissions to one service."""
 
     def __init__(self, root: str, data_roots: tuple[str, ...] = (), limits: Limits | None = None) -> None:
-        self.reach, self.limits = (root, data_roots), limits or Limits()
+        self.permissions, self.limits = (root, data_roots), limits or Limits()
 
     def check(self, submission: Submission) -> None:
         """Refuse what cannot become a job.
@@ -130,7 +130,7 @@ class Planner:
         context.set_forkserver_preload(PRELOADED)
         ours, theirs = context.Pipe(duplex=False)
         niceness = os.getpriority(os.PRIO_PROCESS, 0)  # on Linux the thread's
-        arguments = (theirs, what, submission.model_dump_json(), *self.reach, self.limits, niceness)
+        arguments = (theirs, what, submission.model_dump_json(), *self.permissions, self.limits, niceness)
         process = context.Process(target=_look, args=arguments, name="attn-planning", daemon=True)
         with ours:
             with theirs:
@@ -241,19 +241,19 @@ def _look(
     answers: Any, what: str, text: str, root: str, data_roots: tuple[str, ...], limits: Limits, niceness: int
 ) -> None:
     from services.admission import admit
+    from services.permissions import Permissions
     from services.plan import plan_of
-    from services.reach import Reach
 
     os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     os.write(answers.fileno(), BEGUN)
     _limit(limits)
     limit_reading((root, *data_roots))
-    submission, reach = Submission.model_validate_json(text), Reach(root, data_roots)
+    submission, permissions = Submission.model_validate_json(text), Permissions(root, data_roots)
     try:
         if what == "plan":
-            told = _Told(value=plan_of(submission, reach))
+            told = _Told(value=plan_of(submission, permissions))
         else:
-            admit(submission, reach)
+            admit(submission, permissions)
             told = _Told(value={})
     except ConfigError as error:
         told = _Told(faults=[(fault.where, fault.message, fault.hint) for fault in error.faults])

@@ -16,8 +16,17 @@ from attn.files import locations, transfer
 from attn.files.roots import PRIVATE
 from jobs.runs.boot_clock import Moment
 from services.job_server import JobServer, JobServerError, LostContactError
-from services.redaction import masked
-from services.runner import Away, Ended, Home, Running, Seen, by_status, order_text, signal_name
+from services.redaction import redact
+from services.runner import (
+    DriverStatus,
+    Ended,
+    Running,
+    StateDir,
+    Unreachable,
+    ended_by_status,
+    order_json,
+    signal_name,
+)
 from services.table import Job
 
 LOOK_SECONDS = 1.0
@@ -38,14 +47,14 @@ class RayRunner:
     line that Ray runs is made of the service's own words alone.
     """
 
-    def __init__(self, url: str, home: Home, grace: float) -> None:
+    def __init__(self, url: str, state_dir: StateDir, grace: float) -> None:
         """Name the job server; it is not called.
 
         Args:
             grace: Seconds that a driver has to close its run, once it was told to end.
         """
-        self.server, self.home, self.grace = JobServer(url), home, grace
-        self.seen: dict[str, tuple[float, Seen]] = {}
+        self.server, self.state_dir, self.grace = JobServer(url), state_dir, grace
+        self.seen: dict[str, tuple[float, DriverStatus]] = {}
         self.copy_at: dict[str, float] = {}
         self.killed: set[str] = set()
 
@@ -59,19 +68,19 @@ class RayRunner:
     def start(self, job: Job) -> Running:
         return Running()  # the next look finds that it is not there yet, as after a restart of the service
 
-    def look(self, job: Job) -> Seen:
+    def poll(self, job: Job) -> DriverStatus:
         name = self._name(job)
         at, seen = self.seen.get(name, (0.0, None))
         if seen is None or time.monotonic() - at > LOOK_SECONDS:
             try:
-                seen = self._look(job, name)
+                seen = self._poll(job, name)
             except LostContactError as error:
                 long = job.state == "unreachable" or self.server.lost_for > LOST_SECONDS
-                seen = Away(str(error)) if long else Running()
+                seen = Unreachable(str(error)) if long else Running()
             self.seen[name] = time.monotonic(), seen
         return seen
 
-    def tell(self, job: Job) -> bool:
+    def request_stop(self, job: Job) -> bool:
         try:
             self.server.stop(self._name(job))
         except AttnError:
@@ -92,7 +101,7 @@ class RayRunner:
                 )
             self.killed.add(name)
 
-    def tidy(self, job: Job) -> None:
+    def cleanup(self, job: Job) -> None:
         name = self._name(job)
         self.seen.pop(name, None)
         self.copy_at.pop(name, None)
@@ -103,17 +112,17 @@ class RayRunner:
         Args:
             back: How many attempts before the present one.
         """
-        own = hashlib.sha256(f"{self.home.root}:{job.submitted!r}".encode()).hexdigest()[:8]
+        own = hashlib.sha256(f"{self.state_dir.root}:{job.submitted!r}".encode()).hexdigest()[:8]
         return f"attn-{job.id}-{job.attempt - back}-{own}"
 
     def _order(self, job: Job) -> str:
-        return f"{self.home.root}/{PRIVATE}/jobs/{job.id}.{job.attempt}.json"
+        return f"{self.state_dir.root}/{PRIVATE}/jobs/{job.id}.{job.attempt}.json"
 
-    def _look(self, job: Job, name: str) -> Seen:
-        born = job.born
-        if born is None:
+    def _poll(self, job: Job, name: str) -> DriverStatus:
+        create_time = job.create_time
+        if create_time is None:
             try:
-                born = self._hand_over(job, name)
+                create_time = self._hand_over(job, name)
             except LostContactError:
                 raise
             except AttnError as error:
@@ -126,7 +135,7 @@ class RayRunner:
             )
         ended = told["status"] in ENDED
         self._copy_log(job, name, last=ended)
-        return self._ended(job, told) if ended else Running({} if job.born else {"born": born})
+        return self._ended(job, told) if ended else Running({} if job.create_time else {"create_time": create_time})
 
     def _hand_over(self, job: Job, name: str) -> float:
         """Submit a job, unless that was done by a service that ended before it could note it.
@@ -141,7 +150,7 @@ class RayRunner:
             if before is not None and before["status"] not in ENDED:  # it was given up, out of contact
                 self.server.stop(self._name(job, back=1))
                 raise JobServerError("its last attempt still runs there, and was told to end")
-            transfer.write_bytes(self._order(job), order_text(job, self.home, "auto").encode())
+            transfer.write_bytes(self._order(job), order_json(job, self.state_dir, "auto").encode())
             line, wait = _line("services.driver", self._order(job)), str(int(self.grace))
             self.server.submit(name, line, environment={"RAY_JOB_STOP_WAIT_TIME_S": wait})
             told = self.server.job(name) or {}
@@ -149,7 +158,7 @@ class RayRunner:
 
     def _log_start(self, job: Job) -> int:
         """Where an attempt's part of the job's log begins: how long the log was at first sight."""
-        noted, log = self.home.file(job, "start"), self.home.log(job.id)
+        noted, log = self.state_dir.file(job, "start"), self.state_dir.log(job.id)
         if not noted.exists():
             noted.write_text(str(log.stat().st_size if log.exists() else 0), encoding="utf-8")
         return int(noted.read_text(encoding="utf-8"))
@@ -159,31 +168,31 @@ class RayRunner:
         began = time.monotonic()
         if not last and began < self.copy_at.get(name, 0.0):
             return
-        log = self.home.log(job.id)
+        log = self.state_dir.log(job.id)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stream:
             copied = stream.tell() - self._log_start(job)
             try:
-                stream.write(masked(self.server.log(name))[copied:])  # covered as a whole, which keeps its length
+                stream.write(redact(self.server.log(name))[copied:])  # covered as a whole, which keeps its length
             except JobServerError as error:
                 if last:
                     stream.write(f"\nthe log's end did not come from the cluster: {error}\n".encode())
         self.copy_at[name] = time.monotonic() + (time.monotonic() - began) / LOG_SHARE
 
-    def _ended(self, job: Job, told: dict[str, Any]) -> Seen:
+    def _ended(self, job: Job, told: dict[str, Any]) -> DriverStatus:
         record = f"{self._order(job)}.exit"
         try:
             if transfer.exists(record):
                 said = json.loads(locations.read_bytes(record))
-                return by_status(said["status"], said["error"], told=True)
+                return ended_by_status(said["status"], said["error"], told=True)
         except AttnError as error:
-            return Away(f"its end cannot be read: {error}")
+            return Unreachable(f"its end cannot be read: {error}")
         code, message = told.get("driver_exit_code"), str(told.get("message") or "")[:LONGEST_ERROR]
         if told["status"] == "STOPPED":
             return Ended("cancelled", "it was stopped at the cluster before it could close its run")
         if code is not None and code < 0:
             return Ended("failed", f"its process ended by {signal_name(-code)}; `attn resume {job.id}` goes on")
-        return by_status(1 if code is None else code, message, told=False)
+        return ended_by_status(1 if code is None else code, message, told=False)
 
 
 def _line(module: str, order: str) -> str:

@@ -6,7 +6,7 @@ the service adds. Beside them the user and password of any URI, and what an `Aut
 
 from __future__ import annotations
 
-__all__ = ["MaskedAnswers", "MaskedStream", "add_secrets", "cover_streams", "masked"]
+__all__ = ["RedactSecrets", "RedactingStream", "add_secrets", "redact_streams", "redact"]
 
 import base64
 import contextlib
@@ -44,7 +44,7 @@ def add_secrets(secrets: Iterable[str]) -> None:
     _added.update(secret for secret in secrets if secret)
 
 
-def masked(data: bytes) -> bytes:
+def redact(data: bytes) -> bytes:
     """The same with every secret covered, as long as it was; a secret that is cut off at an end is not seen."""
     for secret in _known():
         if secret in data:
@@ -54,7 +54,7 @@ def masked(data: bytes) -> bytes:
     return WITH_AT.sub(_without_keys, data)
 
 
-class MaskedStream:
+class RedactingStream:
     """A text stream whose lines are covered before they are written."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -80,14 +80,14 @@ class MaskedStream:
         return getattr(self.stream, name)
 
     def _emit(self, text: str) -> None:
-        self.stream.write(masked(text.encode(errors="surrogateescape")).decode(errors="surrogateescape"))
+        self.stream.write(redact(text.encode(errors="surrogateescape")).decode(errors="surrogateescape"))
 
 
 @contextlib.contextmanager
-def cover_streams() -> Iterator[None]:
+def redact_streams() -> Iterator[None]:
     """Have all that Python prints in this process covered."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast("TextIO", MaskedStream(stream)) for stream in before)
+    sys.stdout, sys.stderr = (cast("TextIO", RedactingStream(stream)) for stream in before)
     try:
         yield
     finally:
@@ -96,7 +96,7 @@ def cover_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-class MaskedAnswers:
+class RedactSecrets:
     """Covers the secrets in every piece of every answer's body; a piece must not end within one."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -105,7 +105,7 @@ class MaskedAnswers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def covered(message: Message) -> None:
             if message["type"] == "http.response.body" and message.get("body"):
-                message = {**message, "body": masked(message["body"])}
+                message = {**message, "body": redact(message["body"])}
             await send(message)
 
         await self.app(scope, receive, covered)

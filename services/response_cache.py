@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Recent"]
+__all__ = ["ResponseCache"]
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ class _Answer:
     made: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Recent:
+class ResponseCache:
     """Gives the answer to a GET of jobs again for a third of a second, unless a job's entry has changed meanwhile.
 
     What a run says of itself may so be that much older. Streams, errors and large answers are made for each client. It

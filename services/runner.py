@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["Away", "Ended", "Home", "Running", "Runner", "Seen", "by_status", "order_text", "signal_name"]
+__all__ = [
+    "Unreachable",
+    "Ended",
+    "StateDir",
+    "Running",
+    "Runner",
+    "DriverStatus",
+    "ended_by_status",
+    "order_json",
+    "signal_name",
+]
 
 import contextlib
 import json
@@ -28,7 +38,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Away:
+class Unreachable:
     """Nobody can say: what runs the driver does not answer, which it may do again."""
 
     reason: str
@@ -43,7 +53,7 @@ class Ended:
     told: bool = False
 
 
-Seen = Running | Away | Ended
+DriverStatus = Running | Unreachable | Ended
 
 
 class Runner(Protocol):
@@ -55,23 +65,23 @@ class Runner(Protocol):
 
     def start(self, job: Job) -> Running: ...
 
-    def look(self, job: Job) -> Seen:
+    def poll(self, job: Job) -> DriverStatus:
         """How a driver is doing; its log is copied meanwhile, and is whole when it has ended."""
         ...
 
-    def tell(self, job: Job) -> bool:
+    def request_stop(self, job: Job) -> bool:
         """Tell a driver to close its run and end; False where it could not be told yet."""
         ...
 
     def kill(self, job: Job) -> None: ...
 
-    def tidy(self, job: Job) -> None:
+    def cleanup(self, job: Job) -> None:
         """End what a driver has left behind."""
         ...
 
 
 @dataclass(frozen=True)
-class Home:
+class StateDir:
     """The folder of this machine that holds what is the service's own.
 
     Attributes:
@@ -100,16 +110,18 @@ class Home:
         return Path(folder.path("job.log")) if folder.is_local else self.path / "jobs" / f"{job_id}.log"
 
 
-def order_text(job: Job, home: Home, address: str | None) -> str:
+def order_json(job: Job, state_dir: StateDir, address: str | None) -> str:
     """What a driver is to do, as the JSON that it reads."""
     submission = Submission(
         id=job.id, kind=job.kind, target=job.target, config=job.config,  # pyright: ignore[reportArgumentType]
         overrides=job.overrides or [], address=address,
     )  # fmt: skip
-    return json.dumps({"submission": submission.model_dump(), "root": home.root, "data_roots": home.data_roots})
+    return json.dumps(
+        {"submission": submission.model_dump(), "root": state_dir.root, "data_roots": state_dir.data_roots}
+    )
 
 
-def by_status(status: int, error: str | None, *, told: bool) -> Ended:
+def ended_by_status(status: int, error: str | None, *, told: bool) -> Ended:
     """How a driver ended, by its exit status."""
     return Ended({0: "done", 3: "cancelled"}.get(status, "failed"), error or None, told)
 

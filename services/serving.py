@@ -12,11 +12,11 @@ from sqlalchemy.exc import ArgumentError
 from attn.tracking.sqlite import sqlite_uri
 from services.access import read_tokens
 from services.api import create_app
-from services.own_token import claim_home, own_token
+from services.discovery import ADDRESS_FILE, TOKEN_FILE, state_dir_of
+from services.own_token import claim_state_dir, own_token
 from services.planning import warm_up
-from services.redaction import add_secrets, cover_streams
+from services.redaction import add_secrets, redact_streams
 from services.server import run_server
-from services.service_place import ADDRESS_FILE, TOKEN_FILE, home_of
 from services.supervisor import Supervisor
 from services.table import JobTable
 
@@ -45,12 +45,12 @@ def serve(
         AttnError: The tokens, the database, the service's folder or the port cannot be used.
     """
     add_secrets(_passwords(database))
-    with cover_streams():
+    with redact_streams():
         known = read_tokens(tokens) if tokens else {}
-        home = Path(home_of(root))
-        claim_home(home)
-        table = JobTable(database or sqlite_uri(home / "jobs.db"), max_queued=max_queued)
-        supervisor = Supervisor(root, home, table, slots, ray_jobs, data_roots)
+        state_dir = Path(state_dir_of(root))
+        claim_state_dir(state_dir)
+        table = JobTable(database or sqlite_uri(state_dir / "jobs.db"), max_queued=max_queued)
+        supervisor = Supervisor(root, state_dir, table, slots, ray_jobs, data_roots)
 
         def begin() -> None:
             supervisor.start()
@@ -59,11 +59,11 @@ def serve(
         try:
             own = tokens is None and not no_token
             if own:
-                known = {own_token(home / TOKEN_FILE): "admin"}
+                known = {own_token(state_dir / TOKEN_FILE): "admin"}
             app = create_app(root, supervisor, tokens=known, any_host=any_host)
-            told = f"token {home / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
+            told = f"token {state_dir / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
             run_server(
-                app, host, port, home / ADDRESS_FILE,
+                app, host, port, state_dir / ADDRESS_FILE,
                 own_token=own, told=None if tokens else told, begin=begin,
             )  # fmt: skip
         finally:

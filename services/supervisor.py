@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HomeLostError", "Supervisor"]
+__all__ = ["StateDirLostError", "Supervisor"]
 
 import contextlib
 import fcntl
@@ -19,8 +19,8 @@ from jobs.runs.boot_clock import Moment
 from jobs.runs.run_folder import RunFolder
 from services.local_runner import LocalRunner
 from services.ray_runner import RayRunner
-from services.redaction import masked
-from services.runner import Ended, Home, Runner, Running
+from services.redaction import redact
+from services.runner import Ended, Runner, Running, StateDir
 from services.table import ENDED, RUNNING, Job, JobTable
 
 POLL_SECONDS = 0.3
@@ -48,7 +48,7 @@ class _Closing:
     seen_at: float = 0.0
 
 
-class HomeLostError(AttnError):
+class StateDirLostError(AttnError):
     """The service's own folder is gone, and with it what the service knows of its jobs."""
 
     code = "storage"
@@ -63,7 +63,7 @@ class Supervisor:
     def __init__(
         self,
         root: str,
-        home: Path,
+        state_dir: Path,
         table: JobTable,
         slots: int = 1,
         ray_jobs: str | None = None,
@@ -79,15 +79,15 @@ class Supervisor:
             RunError: Another service has it.
         """
         self.root, self.table, self.slots, self.ray_jobs = root, table, slots, ray_jobs
-        self.home = Home(root, home, data_roots)
-        (home / "jobs").mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.lock = (home / "lock").open("w")
+        self.state_dir = StateDir(root, state_dir, data_roots)
+        (state_dir / "jobs").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.lock = (state_dir / "lock").open("w")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.lock.close()
-            raise RunError(f"another service is working in {home}; one root has one service") from None
-        self.runners: dict[str | None, Runner] = {None: LocalRunner(self.home)}
+            raise RunError(f"another service is working in {state_dir}; one root has one service") from None
+        self.runners: dict[str | None, Runner] = {None: LocalRunner(self.state_dir)}
         self.unready: str | None = None
         self.closing: dict[str, _Closing] = {}
         self.reported = ("", 0.0)
@@ -98,14 +98,14 @@ class Supervisor:
     def start(self) -> None:
         self.thread.start()
 
-    def require_home(self) -> None:
-        """Raise HomeLostError where the home is this service's no more: another may have that which is there now."""
+    def require_state_dir(self) -> None:
+        """Raise StateDirLostError if the state folder was removed or replaced since this service locked it."""
         try:
-            here, own = (self.home.path / "lock").stat(), os.fstat(self.lock.fileno())
+            here, own = (self.state_dir.path / "lock").stat(), os.fstat(self.lock.fileno())
         except OSError:
             here, own = None, None
         if here is None or own is None or not os.path.samestat(here, own):
-            raise HomeLostError(
+            raise StateDirLostError(
                 "the service's folder was removed or replaced while it ran: put it back, or start the service anew"
             )
 
@@ -118,7 +118,7 @@ class Supervisor:
 
     def log(self, job_id: str) -> Path:
         """A job's log."""
-        return self.home.log(job_id)
+        return self.state_dir.log(job_id)
 
     def cancel(self, job: Job, *, now: bool) -> None:
         """Ask for a job's end; what waits ends at once."""
@@ -153,10 +153,10 @@ class Supervisor:
 
     def tick(self) -> None:
         """One round: look at what runs, then start what there is room for."""
-        self.require_home()
+        self.require_state_dir()
         for job in self.table.list(RUNNING):
             try:
-                self._look(job)
+                self._poll(job)
             except Exception as error:  # nor may one job keep the others from being watched
                 self._report(error)
         free = self.slots - len(self.table.ids(RUNNING))
@@ -172,7 +172,7 @@ class Supervisor:
     def _forget(self) -> None:
         """Keep the table and the home from growing without an end."""
         for job in self.table.forget(KEPT_JOBS):
-            for file in self.home.files(job):
+            for file in self.state_dir.files(job):
                 file.unlink(missing_ok=True)
 
     def _report(self, error: Exception) -> None:
@@ -182,25 +182,25 @@ class Supervisor:
             self.reported = text, now
             print(text, file=sys.stderr, flush=True)
 
-    def _runner(self, place: str | None) -> Runner:
-        """What runs the jobs of a place: also those of one that new jobs are not handed to any more."""
-        if place not in self.runners:
-            assert place is not None, "this machine is there from the beginning"
-            self.runners[place] = RayRunner(place, self.home, CLOSING_SECONDS)
-        return self.runners[place]
+    def _runner(self, job_server: str | None) -> Runner:
+        """The runner of a job server, which may be one that new jobs no longer go to; None: this machine."""
+        if job_server not in self.runners:
+            assert job_server is not None, "the local runner exists from the beginning"
+            self.runners[job_server] = RayRunner(job_server, self.state_dir, CLOSING_SECONDS)
+        return self.runners[job_server]
 
     def _start(self, job: Job) -> None:
         now = Moment.now()
         values = {
-            "started": now.time, "started_clock": now.clock, "attempt": job.attempt + 1, "place": self.ray_jobs,
-            "pid": None, "process": None, "born": None,
+            "started": now.time, "started_clock": now.clock, "attempt": job.attempt + 1, "job_server": self.ray_jobs,
+            "pid": None, "process": None, "create_time": None,
         }  # fmt: skip
         if not self.table.change(job.id, ["queued"], state="running", **values):
             return
         started = self.table.get(job.id)
         assert started is not None, "one that runs is not forgotten"
         try:
-            self._keep(started, self._runner(started.place).start(started))
+            self._keep(started, self._runner(started.job_server).start(started))
         except OSError as error:  # a full disk, or no more processes: it has written and begun nothing
             why = f"it could not be started: {error.strerror or error}; `attn resume {job.id}` tries again"
             self._end(started, Ended("failed", why))
@@ -209,8 +209,8 @@ class Supervisor:
         if seen.kept:
             self.table.change(job.id, RUNNING, **seen.kept)
 
-    def _look(self, job: Job) -> None:
-        seen = self._runner(job.place).look(job)
+    def _poll(self, job: Job) -> None:
+        seen = self._runner(job.job_server).poll(job)
         if isinstance(seen, Running):
             self._keep(job, seen)
             if job.state != "running":
@@ -229,13 +229,13 @@ class Supervisor:
             state, error = "cancelled", "ended before it could close its run"
         if state == "cancelled" and job.cancel == "late":
             error = f"it ran longer than max_duration={job.max_duration:g} seconds"
-        self._runner(job.place).tidy(job)
+        self._runner(job.job_server).cleanup(job)
         self.closing.pop(job.id, None)
         self._close_run(job, "failed" if state == "lost" else state, error)
         self.table.end(job, state, error)
         if not RunFolder(self.root, job.id).is_local:
             with contextlib.suppress(AttnError):
-                RunFolder(self.root, job.id).write("job.log", masked(self.log(job.id).read_bytes()))
+                RunFolder(self.root, job.id).write("job.log", redact(self.log(job.id).read_bytes()))
 
     def _hold_to(self, job: Job) -> None:
         """What a running job was told: its end, if asked for, and how long it may take."""
@@ -247,21 +247,21 @@ class Supervisor:
             return
         told = self._told(job)
         if job.cancel == "now" or (told is not None and self._overdue(job, told)):
-            self._runner(job.place).kill(job)
-        elif told is None and self._runner(job.place).tell(job):
+            self._runner(job.job_server).kill(job)
+        elif told is None and self._runner(job.job_server).request_stop(job):
             self._note_told(job)
 
     def _told(self, job: Job) -> _Closing | None:
         """When a job was told to end, by this service or by the one before."""
         closing = self.closing.get(job.id)
-        note = self.home.file(job, "told")
+        note = self.state_dir.file(job, "told")
         if closing is None and note.exists():
             closing = self.closing[job.id] = _Closing(_moment_in(note))
         return closing
 
     def _note_told(self, job: Job) -> None:
         closing = self.closing[job.id] = _Closing(Moment.now())
-        self.home.file(job, "told").write_text(json.dumps(asdict(closing.told)), encoding="utf-8")
+        self.state_dir.file(job, "told").write_text(json.dumps(asdict(closing.told)), encoding="utf-8")
 
     def _overdue(self, job: Job, closing: _Closing) -> bool:
         """Whether a job that was told to end shows no sign of doing so, or has taken too long.

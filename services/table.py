@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ RUNNING = ("running", "unreachable")
 ENDED = frozenset({"done", "failed", "cancelled", "lost"})
 FORGOTTEN_AT_ONCE = 500
 BEHIND_SECONDS = 0.001
+FIELDS = {"place": "job_server", "born": "create_time"}
+"""Job's field by the column's name, where they differ: databases keep the names of an earlier version."""
 TURN_SECONDS = 10.0
 """How long a write waits for others of this process: their threads are those that readers' answers need, too."""
 
@@ -51,11 +53,11 @@ class Job:
         state: `queued`, `running`, `unreachable`: it ran when its cluster was last heard of; `done`, `failed`,
             `cancelled`, or `lost`: it is gone and left no word.
         cancel: `seal` or `now` once somebody, or `max_duration`, asked for its end.
-        place: URL of the job server that it was handed to; None: it runs beside the service.
+        job_server: URL of the Ray job server that runs it; None: it runs as a process beside the service.
         pid: Of its process beside the service.
         process: What tells that process from a later one of the same number; None where an earlier version started it.
         started_clock: `started` by the clock of the service's machine, which nobody sets.
-        born: Of a Ray Job, when its cluster took it, by that cluster's clock.
+        create_time: When Ray's job server accepted it, by that cluster's clock; None beside the service.
         request: Hash of what was asked for: the same id with another request is a conflict.
     """
 
@@ -76,9 +78,9 @@ class Job:
     started: float | None = None
     ended: float | None = None
     attempt: int = 0
-    place: str | None = None
+    job_server: str | None = None
     pid: int | None = None
-    born: float | None = None
+    create_time: float | None = None
     process: str | None = None
     started_clock: str | None = None
 
@@ -104,13 +106,17 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
         sa.Column("started", sa.Float(53)),
         sa.Column("ended", sa.Float(53)),
         sa.Column("attempt", sa.Integer, nullable=False),
-        sa.Column("place", sa.Text),
+        sa.Column("place", sa.Text, key="job_server"),
         sa.Column("pid", sa.Integer),
-        sa.Column("born", sa.Float(53)),
+        sa.Column("born", sa.Float(53), key="create_time"),
         sa.Column("process", sa.String(100)),
         sa.Column("started_clock", sa.String(100)),
         sa.Index("attn_jobs_newest", "submitted", "id"),
     )
+
+
+def _job(row: Mapping[str, Any] | sa.RowMapping) -> Job:
+    return Job(**{FIELDS.get(str(column), str(column)): value for column, value in row.items()})
 
 
 class JobTable:
@@ -188,13 +194,13 @@ class JobTable:
     def get(self, job_id: str) -> Job | None:
         with self.engine.connect() as connection:
             row = connection.execute(self.table.select().where(self.table.c.id == job_id)).mappings().first()
-        return None if row is None else Job(**row)
+        return None if row is None else _job(row)
 
     def list(self, states: Sequence[str]) -> list[Job]:
         """All jobs in some states, newest first."""
         query = self.table.select().where(self.table.c.state.in_(states)).order_by(*self._newest)
         with self.engine.connect() as connection:
-            return [Job(**row) for row in connection.execute(query).mappings()]
+            return [_job(row) for row in connection.execute(query).mappings()]
 
     def page(self, limit: int, after: Job | None = None) -> list[tuple[Job, int | None]]:
         """Jobs, newest first, without their configs and overrides.
@@ -216,13 +222,13 @@ class JobTable:
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
         aheads = [row.pop("ahead") for row in rows]
-        return [(Job(**row), ahead) for row, ahead in zip(rows, aheads, strict=True)]
+        return [(_job(row), ahead) for row, ahead in zip(rows, aheads, strict=True)]
 
     def queue(self, limit: int) -> list[Job]:
         """The first of those that wait, in the order in which they will start."""
         query = self.table.select().where(self.table.c.state == "queued").order_by(*self._next).limit(limit)
         with self.engine.connect() as connection:
-            return [Job(**row) for row in connection.execute(query).mappings()]
+            return [_job(row) for row in connection.execute(query).mappings()]
 
     def behind_all(self, now: float) -> float:
         """Now, or if the clock has been set back, a time of submission that is after those of all that wait."""
@@ -275,7 +281,7 @@ class JobTable:
         newest = table.c.ended.desc().nulls_last(), table.c.id.desc()
         old = table.select().where(ended).order_by(*newest).limit(FORGOTTEN_AT_ONCE).offset(keep)
         with self.engine.connect() as connection:
-            jobs = [Job(**row) for row in connection.execute(old).mappings()]
+            jobs = [_job(row) for row in connection.execute(old).mappings()]
         if not jobs:
             return []
         with self._writing() as connection:  # one may have been resumed meanwhile

@@ -53,7 +53,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("jobs.sweeps",),
     ("jobs.sweep", "jobs.compare"),
     ("jobs",),
-    ("services.calls", "services.submission", "services.reach", "services.redaction"),
+    ("services.calls", "services.submission", "services.permissions", "services.redaction"),
     ("services",),
     ("services.cli",),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EvaluationConfig"]
+__all__ = ["ScoringConfig"]
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from attn.config.base import Config
 from attn.evaluation.voc import AveragePrecisionRule
 
 
-class EvaluationConfig(Config):
+class ScoringConfig(Config):
     """Protocol choices of an evaluation.
 
     Attributes:

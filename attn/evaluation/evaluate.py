@@ -25,7 +25,7 @@ from attn.evaluation.classification import (
     threshold_accuracy,
     top_k_accuracy,
 )
-from attn.evaluation.config import EvaluationConfig
+from attn.evaluation.config import ScoringConfig
 from attn.evaluation.extent import Extent
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.localization import DirectSweep, SeedSweep, SweepResult, threshold_grid
@@ -84,7 +84,7 @@ def evaluate(
     network: nn.Module,
     loader: Iterable[Batch],
     classes: Sequence[str],
-    config: EvaluationConfig,
+    config: ScoringConfig,
     map_kind: MapKind,
     device: torch.device,
     *,
@@ -145,9 +145,7 @@ class Counted:
         exclusive: The data gives every image exactly one class: see `attn.data.source.Source`.
     """
 
-    def __init__(
-        self, num_classes: int, config: EvaluationConfig, *, given: bool = True, exclusive: bool = False
-    ) -> None:
+    def __init__(self, num_classes: int, config: ScoringConfig, *, given: bool = True, exclusive: bool = False) -> None:
         self.num_classes, self.given, self.exclusive = num_classes, given, exclusive
         grid = threshold_grid(config.thresholds)
         # The fixed share of direct evaluation is counted in the same sweep as the grid.
@@ -192,7 +190,7 @@ class Counted:
 def scored(
     counted: Counted,
     classes: tuple[str, ...],
-    config: EvaluationConfig,
+    config: ScoringConfig,
     data: DataDescription,
     *,
     map_kind: str,
@@ -241,7 +239,7 @@ def scored(
 
 
 def _classifier_scores(
-    counted: Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
+    counted: Counted, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
 ) -> tuple[dict[str, Score], list[str]]:
     probabilities, labels = np.stack(counted.probabilities), counted.labels()
     recall, specificity = threshold_accuracy(probabilities, labels, threshold=config.probability)
@@ -305,7 +303,7 @@ def _class_score(
 
 
 def _direct_scores(
-    counted: Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
+    counted: Counted, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
 ) -> dict[str, Score]:
     direct = counted.direct.result()
     threshold = None if counted.exclusive else config.probability  # else the most probable class alone
@@ -321,9 +319,7 @@ def _direct_scores(
     }
 
 
-def _seed_scores(
-    counted: Counted, classes: tuple[str, ...], config: EvaluationConfig, base: Protocol
-) -> dict[str, Score]:
+def _seed_scores(counted: Counted, classes: tuple[str, ...], config: ScoringConfig, base: Protocol) -> dict[str, Score]:
     seeds, extent = counted.seeds.result(), counted.extent.result()
     swept = ThresholdRule(rule="swept", values=tuple(seeds.thresholds.tolist()))
     given = base.model_copy(update={"labels": "given"})

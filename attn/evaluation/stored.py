@@ -18,7 +18,7 @@ from attn.data.geometry import Geometry
 from attn.data.sample import Example
 from attn.data.source import Source
 from attn.errors import DataError
-from attn.evaluation.config import EvaluationConfig
+from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import Counted, DataDescription, Evaluation, scored, with_unread
 from attn.evaluation.inference import ImageMaps
 from attn.maps import normalize_max
@@ -32,7 +32,7 @@ Probabilities = Mapping[str, NDArray[np.float64]]
 def evaluate_stored(
     snapshot: Snapshot,
     source: Source,
-    config: EvaluationConfig,
+    config: ScoringConfig,
     *,
     data: DataDescription,
     map_kind: str,

@@ -17,7 +17,7 @@ from attn.evaluation.inference import MapsOnDemand, image_maps, strips
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.models.usage import PROBABILITY
-from attn.prediction.config import PredictionConfig
+from attn.prediction.config import ImagePredictConfig
 from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
 
 THRESHOLD = 0.3
@@ -28,7 +28,7 @@ class ClassifierPredictor:
 
     task = "classification"
 
-    def __init__(self, bundle: Bundle, config: PredictionConfig) -> None:
+    def __init__(self, bundle: Bundle, config: ImagePredictConfig) -> None:
         self.config, self._bundle = config, bundle
         self._device = choose_device(config.device)
         self._network = bundle.network.to(self._device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PredictionConfig"]
+__all__ = ["ImagePredictConfig"]
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from attn.config.base import Config
 from attn.data.decode import MAX_PIXELS, MOST_PIXELS
 
 
-class PredictionConfig(Config):
+class ImagePredictConfig(Config):
     """Choices of a prediction.
 
     Attributes:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.errors import ConfigError, Fault
-from attn.prediction.config import PredictionConfig
+from attn.prediction.config import ImagePredictConfig
 from attn.prediction.open import open_any
 from attn.segmentation.masks import MOST_CLASSES
 
@@ -123,7 +123,7 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: str | Path, config: PredictionConfig, root: str = "runs") -> Predictor:
+def open_predictor(model: str | Path, config: ImagePredictConfig, root: str = "runs") -> Predictor:
     """A trained model of whatever task.
 
     Args:
@@ -136,7 +136,7 @@ def open_predictor(model: str | Path, config: PredictionConfig, root: str = "run
     return predictor_of(open_any(model, root), config)
 
 
-def predictor_of(model: Bundle | Segmenter, config: PredictionConfig) -> Predictor:
+def predictor_of(model: Bundle | Segmenter, config: ImagePredictConfig) -> Predictor:
     """A model that is open already."""
     from attn.models.bundle import Bundle
     from attn.prediction.classifier import ClassifierPredictor

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.inference import evaluating, strips
 from attn.models.device import choose_device
-from attn.prediction.config import PredictionConfig
+from attn.prediction.config import ImagePredictConfig
 from attn.prediction.predictor import ImagePrediction
 from attn.segmentation.bundle import Segmenter
 from attn.segmentation.predict import ImageScores, score_image
@@ -22,7 +22,7 @@ class SegmenterPredictor:
 
     task = "segmentation"
 
-    def __init__(self, segmenter: Segmenter, config: PredictionConfig) -> None:
+    def __init__(self, segmenter: Segmenter, config: ImagePredictConfig) -> None:
         self.config, self._segmenter = config, segmenter
         device = choose_device(config.device)
         self._network = segmenter.network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EvaluateConfig", "EvaluateStoreConfig"]
+__all__ = ["EvaluateModelConfig", "EvaluateStoreConfig"]
 
 from typing import Literal
 
@@ -11,12 +11,12 @@ from pydantic import Field
 from attn.config.base import Location
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
-from attn.evaluation.config import EvaluationConfig
+from attn.evaluation.config import ScoringConfig
 from attn.maps.attention import MapKind
 from attn.tracking.model_lookup import ModelLookup
 
 
-class EvaluateConfig(ModelLookup):
+class EvaluateModelConfig(ModelLookup):
     """Scoring a trained model on data.
 
     Attributes:
@@ -30,7 +30,7 @@ class EvaluateConfig(ModelLookup):
 
     data: SourceConfig
     input: InputConfig = InputConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation: ScoringConfig = ScoringConfig()
     map_kind: MapKind | None = None
     batch_size: int = Field(default=16, ge=1, le=65_536)
     data_workers: int = Field(default=0, ge=0, le=256)
@@ -49,6 +49,6 @@ class EvaluateStoreConfig(ModelLookup):
     """
 
     data: SourceConfig
-    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation: ScoringConfig = ScoringConfig()
     predictions: Location | None = None
     panels: int = Field(default=8, ge=0, le=200)

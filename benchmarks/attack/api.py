@@ -14,7 +14,7 @@ from pathlib import Path
 
 from services.api import create_app
 from services.connections import Limits
-from services.runner import Ended, Running, Seen
+from services.runner import DriverStatus, Ended, Running
 from services.supervisor import Supervisor
 from services.table import Job, JobTable
 from tests.hostile.serving import serving
@@ -41,15 +41,15 @@ class Failing:
     def start(self, job: Job) -> Running:
         return Running()
 
-    def look(self, job: Job) -> Seen:
+    def poll(self, job: Job) -> DriverStatus:
         return Ended("failed", "no job is run here")
 
-    def tell(self, job: Job) -> bool:
+    def request_stop(self, job: Job) -> bool:
         return True
 
     def kill(self, job: Job) -> None: ...
 
-    def tidy(self, job: Job) -> None: ...
+    def cleanup(self, job: Job) -> None: ...
 
 
 @contextlib.contextmanager

@@ -16,9 +16,9 @@ import griffe
 from pydantic.fields import FieldInfo
 
 from attn.config.base import Config, Variant
-from attn.prediction.config import PredictionConfig
+from attn.prediction.config import ImagePredictConfig
 from attn.runs.data import DataConfig
-from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
+from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.growth import GrowthConfig
 from attn.runs.maps import MapsConfig
 from attn.runs.table import KINDS
@@ -32,13 +32,13 @@ def _imported(name: str) -> type[Config]:
 
 ROOTS: dict[str, type[Config]] = {
     **{kind: _imported(entry.config) for kind, entry in KINDS.items() if entry.config is not None},
-    "evaluate": EvaluateConfig,
+    "evaluate": EvaluateModelConfig,
     "evaluate (a map store)": EvaluateStoreConfig,
     "maps": MapsConfig,
     "segment predict": SegmentPredictConfig,
     "store growth": GrowthConfig,
     "data check": DataConfig,
-    "predict": PredictionConfig,
+    "predict": ImagePredictConfig,
 }
 """The config of each command."""
 PAGES = {

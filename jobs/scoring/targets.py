@@ -28,7 +28,7 @@ from attn.files import transfer
 from attn.files.locations import read_bytes
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
-from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
+from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.store import Snapshot
 from attn.training.inputs import check_input
 from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, resize_text, scored_data
@@ -45,7 +45,7 @@ class Subject(Protocol):
     """
 
     @property
-    def config(self) -> EvaluateConfig | EvaluateStoreConfig: ...
+    def config(self) -> EvaluateModelConfig | EvaluateStoreConfig: ...
 
     @property
     def described(self) -> dict[str, Any]: ...
@@ -61,7 +61,7 @@ class ModelSubject:
     """A trained model and the data to score it on."""
 
     bundle: Bundle
-    config: EvaluateConfig
+    config: EvaluateModelConfig
     described: dict[str, Any]
     source: Source
 
@@ -120,7 +120,7 @@ def open_subject(target: str, overrides: list[str]) -> Subject:
     return _store_subject(*found, overrides) if found else _model_subject(target, overrides)
 
 
-def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateConfig:
+def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateModelConfig:
     """A model's evaluation: the validation split and input of its own run, changed by the overrides.
 
     Args:
@@ -135,7 +135,7 @@ def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateC
     text: dict[str, Any] = {"tracking": {"enabled": False}, "input": json.loads(bundle.input.model_dump_json())}
     if "data" in trained:
         text["data"] = scored_data(trained)
-    return resolve(EvaluateConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
+    return resolve(EvaluateModelConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
 
 
 def _model_subject(model: str, overrides: list[str]) -> ModelSubject:
@@ -195,14 +195,14 @@ def run_data(location: str) -> str:
     return dump_values(text)
 
 
-def _source(config: EvaluateConfig | EvaluateStoreConfig) -> Source:
+def _source(config: EvaluateModelConfig | EvaluateStoreConfig) -> Source:
     source = config.data.build()
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
     return source
 
 
-def _data(config: EvaluateConfig | EvaluateStoreConfig, resize: str) -> DataDescription:
+def _data(config: EvaluateModelConfig | EvaluateStoreConfig, resize: str) -> DataDescription:
     return DataDescription(
         source=data_name(config.data), split=config.data.split, resize=resize, masks=masks_name(config.data)
     )

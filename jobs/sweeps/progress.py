@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PROGRESS", "teller"]
+__all__ = ["PROGRESS", "progress_callback"]
 
 import json
 import math
@@ -22,16 +22,16 @@ from jobs.sweeps.trial_folder import EPOCH, OBJECTIVE, trial_number
 PROGRESS = "progress.json"
 
 
-def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds: float = 2.0) -> Any:
-    """Tune's callback.
+def progress_callback(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds: float = 2.0) -> Any:
+    """A Ray Tune callback that prints each ended trial and writes the sweep's progress file.
 
     Args:
-        rows: Trials that ended before.
-        seconds: Figures are written so often at most, and whenever a trial ends.
+        rows: Trials that ended before this session.
+        seconds: Least time between two writes of the file; it is also written whenever a trial ends.
     """
     from ray.tune import Callback
 
-    class Teller(Callback):
+    class ProgressCallback(Callback):
         def __init__(self) -> None:
             self.before = [row for row in rows if row.ended]
             self.scores = {row.number: row.objective for row in self.before if row.objective is not None}
@@ -48,13 +48,13 @@ def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds:
                 self.keep()
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.tell(trial, "ended")
+            self.report(trial, "ended")
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.scores.pop(trial_number(str(trial)), None)
-            self.tell(trial, "failed")
+            self.report(trial, "failed")
 
-        def tell(self, trial: Any, how: str) -> None:
+        def report(self, trial: Any, how: str) -> None:
             self.ended += 1
             self.keep()
             result, given = trial.last_result or {}, trial.config
@@ -82,4 +82,4 @@ def teller(config: SweepConfig, folder: RunFolder, rows: Iterable[Row], seconds:
             except AttnError as error:  # who asks meanwhile is told less; the sweep goes on
                 print(f"the sweep's progress could not be kept: {error}", file=sys.stderr)
 
-    return Teller()
+    return ProgressCallback()

@@ -15,7 +15,7 @@ import torch
 from attn.errors import RunError
 from attn.models.bundle import Bundle
 from attn.models.network import Network
-from attn.runs.evaluate import EvaluateConfig
+from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.sweep.config import Objective
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
@@ -67,7 +67,7 @@ class Scorer:
         data = config.data if split is None else config.data.model_copy(update={"split": split})
         source = data.build()
         bundle = Bundle(network, source.classes, config.input, method.map_kind, method.layers, Path(), method.layer)
-        asked = EvaluateConfig(data=data, input=config.input)
+        asked = EvaluateModelConfig(data=data, input=config.input)
         settled = {"layer": method.layer, "average_precision": config.validation.average_precision}
         asked = asked.model_copy(update={"evaluation": asked.evaluation.model_copy(update=settled)})
         training = network.training

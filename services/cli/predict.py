@@ -54,7 +54,7 @@ def predict(
     import json
 
     from attn.config.resolve import resolve
-    from attn.prediction import PredictionConfig
+    from attn.prediction import ImagePredictConfig
     from jobs.predict import run
 
     given = {
@@ -66,7 +66,7 @@ def predict(
         "device": device,
     }
     words = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
-    config = resolve(PredictionConfig, "", "options", words)
+    config = resolve(ImagePredictConfig, "", "options", words)
     data = run(images, model=model, out=out, config=config)
 
     def show(console: Console) -> None:

@@ -75,7 +75,7 @@ def serve(
     if ray_jobs is not None and not PLAIN_URL.fullmatch(ray_jobs):
         what = "is not the plain URL of a job server"
         raise ConfigError([Fault("--ray-jobs", what, "http://HEAD:8265; the token is taken from RAY_AUTH_TOKEN_PATH")])
-    from services.service_place import absolute_root
+    from services.discovery import absolute_root
     from services.serving import serve as run
 
     run(
@@ -99,7 +99,7 @@ def _data_root(given: str) -> str:
     """
     from attn.config.base import is_remote
     from attn.redaction import without_secrets
-    from services.service_place import absolute_root
+    from services.discovery import absolute_root
 
     place, shown = absolute_root(given), f"--data-root {without_secrets(given)}"
     if is_remote(place):

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from attn.config.resolve import resolve
 from attn.runs.data import DataConfig
-from attn.runs.evaluate import EvaluateConfig
+from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.growth import GrowthConfig
 from attn.runs.maps import MapsConfig
 from attn.runs.recipes import load_any_config, recipe_text
@@ -43,9 +43,9 @@ PAGES = sorted(
 EXECUTED = ("recipes", "recipes show", "validate", "store show", "store verify", "store gc", "store export")
 """Commands that only look, or write into the page's folder."""
 OF_MODELS = {
-    "evaluate": EvaluateConfig,
+    "evaluate": EvaluateModelConfig,
     "maps": MapsConfig,
-    "compare": EvaluateConfig,
+    "compare": EvaluateModelConfig,
     "segment predict": SegmentPredictConfig,
     "store growth": GrowthConfig,
     "data check": DataConfig,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.errors import DataError
-from attn.evaluation import EvaluationConfig, confusion_matrix, mean_iou
+from attn.evaluation import ScoringConfig, confusion_matrix, mean_iou
 from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.models.output import Output
@@ -76,7 +76,7 @@ SCENES = [
 
 
 def score(network: nn.Module, batches: list[Batch], **options: Any) -> Evaluation:
-    return evaluate(network, batches, CLASSES, EvaluationConfig(**options), "grad_cam", CPU, data=DATA)
+    return evaluate(network, batches, CLASSES, ScoringConfig(**options), "grad_cam", CPU, data=DATA)
 
 
 @pytest.fixture
@@ -203,9 +203,7 @@ def test_no_image_is_an_error() -> None:
 
 def test_maps_are_observed_once_an_image(batches: list[Batch]) -> None:
     seen: list[ImageMaps] = []
-    evaluate(
-        Painted(), [*batches, *batches], CLASSES, EvaluationConfig(), "grad_cam", CPU, data=DATA, observe=seen.append
-    )
+    evaluate(Painted(), [*batches, *batches], CLASSES, ScoringConfig(), "grad_cam", CPU, data=DATA, observe=seen.append)
     assert [one.record.image_id for one in seen] == [f"image-{index}" for index in range(4)]
     assert all(values.shape == (8, 8) and values.max() <= 1 for one in seen for values in one.maps.values())
 
@@ -220,7 +218,7 @@ def test_images_that_could_not_be_read_are_noted(batches: list[Batch]) -> None:
 def test_other_masks_of_the_same_images_are_another_protocol(batches: list[Batch]) -> None:
     def hashes(masks: str | None) -> dict[str, str]:
         data = DATA.model_copy(update={"masks": masks})
-        result = evaluate(Painted(), batches, CLASSES, EvaluationConfig(), "grad_cam", CPU, data=data)
+        result = evaluate(Painted(), batches, CLASSES, ScoringConfig(), "grad_cam", CPU, data=data)
         return {name: one.hash for name, one in result.scores.items()}
 
     first, other = hashes("SegmentationClass"), hashes("SegmentationClassAug")

@@ -13,7 +13,7 @@ from attn import store
 from attn.data.source import Source
 from attn.data.sources import ScenesConfig
 from attn.errors import DataError
-from attn.evaluation import EvaluationConfig, confusion_matrix, mean_iou
+from attn.evaluation import ScoringConfig, confusion_matrix, mean_iou
 from attn.evaluation.evaluate import DataDescription, Evaluation
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.stored import evaluate_stored
@@ -46,7 +46,7 @@ def kept(root: Path, source: Source, draw: Callable[[int, int], np.ndarray], gri
 
 
 def score(snapshot: Snapshot, source: Source, **options: Any) -> Evaluation:
-    return evaluate_stored(snapshot, source, EvaluationConfig(), data=DATA, map_kind="cumulative", **options)
+    return evaluate_stored(snapshot, source, ScoringConfig(), data=DATA, map_kind="cumulative", **options)
 
 
 def test_the_truth_as_maps_is_perfect_whatever_a_maps_own_maximum(tmp_path: Path, source: Source) -> None:

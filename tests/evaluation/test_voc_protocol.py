@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.errors import AttnError, ConfigError
-from attn.evaluation import EvaluationConfig, Score, compare
+from attn.evaluation import Score, ScoringConfig, compare
 from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
 from attn.models.output import Output
 from attn.runs.recipes import load_config
@@ -80,7 +80,7 @@ def expected(rule: str, *, ignored: bool = True) -> float:
 
 
 def scored(rule: str, found: Sequence[Batch]) -> Evaluation:
-    config = EvaluationConfig.model_validate({"average_precision": rule, "maps": False})
+    config = ScoringConfig.model_validate({"average_precision": rule, "maps": False})
     data = DataDescription(source="voc VOC2012", split="val", resize="squash 4x4")
     return evaluate(Told(), found, CLASSES, config, "grad_cam", CPU, data=data)
 

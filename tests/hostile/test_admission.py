@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from attn.config.base import BelowRoot, Config, Location, Variant
 from attn.config.resolve import held_against
 from attn.errors import AttnError, ConfigError
-from attn.runs.evaluate import EvaluateConfig, EvaluateStoreConfig
+from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.maps import MapsConfig
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep import SweepConfig
@@ -27,11 +27,11 @@ from attn.segmentation.config import SegmentConfig, SegmentPredictConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.open_model import model_lookup
 from services.admission import admit, load
-from services.reach import ROLES, Reach, Role, role_of, takes_text
+from services.permissions import ROLES, Permissions, Role, role_of, takes_text
 from services.submission import Submission
 
 ROOT = "/srv/runs"
-REACH = Reach(ROOT, ("/srv/data",))
+PERMISSIONS = Permissions(ROOT, ("/srv/data",))
 BASE = {"train": "scenes_oaa", "segment": "segment_scenes", "pipeline": "gain_segment_scenes", "sweep": "scenes_oaa"}
 SWEEP = "kind: sweep\nbase: scenes_oaa\nsearch: {name: grid}\n"
 SPACE = "space: {optimizer.lr: [0.1, 0.2]}\n"
@@ -41,10 +41,10 @@ def submission(kind: str, **asked: Any) -> Submission:
     return Submission.model_validate({"id": "x", "kind": kind, **asked})
 
 
-def refused(asked: Submission, reach: Reach = REACH) -> list[str]:
+def refused(asked: Submission, permissions: Permissions = PERMISSIONS) -> list[str]:
     """The faults of a submission; none where it is taken in."""
     try:
-        admit(asked, reach)
+        admit(asked, permissions)
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []
@@ -174,13 +174,13 @@ def test_a_link_out_of_a_data_root_is_followed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "data" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "runs" / "link").symlink_to(tmp_path / "elsewhere")
-    reach = Reach(str(tmp_path / "runs"), (str(tmp_path / "data"),))
+    permissions = Permissions(str(tmp_path / "runs"), (str(tmp_path / "data"),))
     for text in (
         f"data={{source: folder, root: {tmp_path}/data/link}}",
         f"data={{source: folder, root: {tmp_path}/data, masks: link}}",
         f"store.location={tmp_path}/runs/link/store",
     ):
-        assert refused(submission("train", target="scenes_oaa", overrides=[text]), reach), text
+        assert refused(submission("train", target="scenes_oaa", overrides=[text]), permissions), text
 
 
 # What Unicode, YAML and people let one and the same key look like.
@@ -302,14 +302,14 @@ def test_the_job_itself_refuses_what_its_model_brings_along() -> None:
     from attn.config.resolve import resolve
 
     text = "data: {source: folder, root: /elsewhere}\ntracking: {enabled: false}\n"
-    with held_against(REACH.run), pytest.raises(ConfigError, match=r"data\.root"):
-        resolve(EvaluateConfig, text, "config.yaml", [f"root={ROOT}"])
-    resolve(EvaluateConfig, text, "config.yaml", [f"root={ROOT}"])
+    with held_against(PERMISSIONS.run), pytest.raises(ConfigError, match=r"data\.root"):
+        resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
+    resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
 
 
 def test_the_job_itself_takes_what_was_admitted() -> None:
     sweep = submission("sweep", target="sweep_scenes_gain")
-    with held_against(REACH.run):
+    with held_against(PERMISSIONS.run):
         config, base = load(sweep, ROOT)
         trial_config(base, {})  # which no trial runs
         place = [f"root={ROOT}/x", f"tracking.uri=sqlite:///{ROOT}/mlflow.db", "store.location=null"]
@@ -321,7 +321,7 @@ def test_the_job_itself_takes_what_was_admitted() -> None:
 
 CONFIGS = (
     TrainConfig, SegmentConfig, PipelineConfig, SweepConfig,
-    EvaluateConfig, EvaluateStoreConfig, MapsConfig, SegmentPredictConfig,
+    EvaluateModelConfig, EvaluateStoreConfig, MapsConfig, SegmentPredictConfig,
 )  # fmt: skip
 
 
@@ -355,7 +355,7 @@ def test_every_field_that_takes_a_text_has_a_role() -> None:
     bare = [f"{kind.__name__}.{name}" for (kind, name), field in FIELDS.items()
             if takes_text(field.annotation) and role_of(kind, name) is None]  # fmt: skip
     assert not bare, (
-        "say in services/reach.py what these do: where a job writes, what it reads, whom it calls, or nothing"
+        "say in services/permissions.py what these do: where a job writes, what it reads, whom it calls, or nothing"
     )
     known = {f"{one.__name__}.{name}" for kind, name in FIELDS for one in kind.__mro__}
     assert set(ROLES) <= known, "roles of fields that are no more"

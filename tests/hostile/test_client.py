@@ -12,7 +12,7 @@ import pytest
 from attn.proxies import PROXIES
 from jobs.runs.process_identity import process_identity
 from services import calls, client
-from services.service_place import Address, find_service
+from services.discovery import Address, find_service
 from tests.hostile.fakes import JOB, TOKEN, Fake, Reply, as_json, serve, token
 from tests.services.cli.conftest import Attn, attn
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from attn.redaction import without_secrets
-from services.redaction import masked
+from services.redaction import redact
 
 SECONDS = 10.0
 """Where a text takes the square of its length, these take minutes."""
@@ -38,7 +38,9 @@ def in_time() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("cover", [lambda text: masked(text.encode()), without_secrets], ids=["masked", "redacted"])
+@pytest.mark.parametrize(
+    "cover", [lambda text: redact(text.encode()), without_secrets], ids=["redact", "without_secrets"]
+)
 def test_time_is_in_proportion(cover: Callable[[str], object], name: str) -> None:
     cover(TEXTS[name])
 
@@ -54,6 +56,6 @@ def test_time_is_in_proportion(cover: Callable[[str], object], name: str) -> Non
     ],
 )
 def test_what_is_secret_is_covered(text: str) -> None:
-    for covered in (masked(text.encode()).decode(), without_secrets(text)):
+    for covered in (redact(text.encode()).decode(), without_secrets(text)):
         assert "hid" not in covered, covered
         assert "den" not in covered.replace("hidden", ""), covered

@@ -269,7 +269,7 @@ def test_what_ended_long_ago_is_forgotten(table: JobTable, tmp_path: Path, monke
         (jobs / file).touch()
     (tmp_path / "runs" / "j0").mkdir(parents=True)
     (tmp_path / "runs" / "j0" / "run.json").write_text("{}")
-    monkeypatch.setattr(supervisor, "_look", lambda job: None)
+    monkeypatch.setattr(supervisor, "_poll", lambda job: None)
     supervisor.tick()
     assert {one.id for one in table.list(STATES)} == {"j0.2", "j5", "j4", "waits", "runs", "away"}
     assert sorted(file.name for file in jobs.iterdir()) == sorted(kept)

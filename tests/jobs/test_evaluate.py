@@ -234,8 +234,8 @@ def test_an_unknown_field_is_refused(root: Path) -> None:
 
 
 def test_the_config_of_an_evaluation_reads_back(root: Path) -> None:
-    from attn.runs.evaluate import EvaluateConfig
+    from attn.runs.evaluate import EvaluateModelConfig
 
     result = run("first", [f"root={root}", "panels=0", "data.count=2"])
     text = Path(result["folder"], "config.yaml").read_text()
-    assert resolve(EvaluateConfig, text, "config.yaml", []).data.split == "val"
+    assert resolve(EvaluateModelConfig, text, "config.yaml", []).data.split == "val"

@@ -22,8 +22,8 @@ from jobs.sweeps.plan import make_plan
 from jobs.sweeps.results import read_rows
 from services import driver
 from services.cli.kinds import add_kinds
+from services.permissions import Permissions
 from services.plan import plan_of
-from services.reach import Reach
 from services.submission import Submission
 from tests.jobs.test_trial import Alone
 from tests.services.cli.conftest import attn as attn  # the command line as a function
@@ -70,7 +70,7 @@ def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv(VARIABLE)
     before = signal.getsignal(signal.SIGTERM)
     submission = Submission.model_validate({"id": "s", "kind": "toy", "config": TEXT})
-    assert plan_of(submission, Reach(str(tmp_path), ()))["title"] == "toy"
+    assert plan_of(submission, Permissions(str(tmp_path), ()))["title"] == "toy"
     order = tmp_path / "order.json"
     told = {"submission": submission.model_dump(mode="json"), "root": str(tmp_path / "runs"), "data_roots": []}
     order.write_text(json.dumps(told))

@@ -21,7 +21,7 @@ from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
 from attn.models.bundle import load_bundle, save_bundle
 from attn.models.network import ModelConfig
-from attn.prediction import PredictionConfig, open_predictor
+from attn.prediction import ImagePredictConfig, open_predictor
 from attn.prediction.export import export_model
 from attn.registry.card import model_card
 from attn.segmentation.bundle import load_segmenter, save_segmenter
@@ -181,7 +181,7 @@ def test_the_files_metadata_is_enough(classifier: Exported, pictures: list[Path]
     pre, output = about["preprocessing"], about["output"]
     short_side = {**pre, "resize": {**pre["resize"], "rule": "short_side", "size": 40}}
     input = InputConfig(size=(40, 48), resize="random_part")
-    predict = open_predictor(_classifier(tmp_path / "model", classifier.state, input), PredictionConfig())
+    predict = open_predictor(_classifier(tmp_path / "model", classifier.state, input), ImagePredictConfig())
     assert output["logits"]["classes"] == list(CLASSES)
     off = naive = 0.0
     for path in pictures:
@@ -222,7 +222,7 @@ def test_every_way_to_resize(
 ) -> None:
     folder = _classifier(tmp_path / "model", classifier.state, InputConfig(**options), exclusive=True)
     about = json.loads((folder / "model.json").read_text())
-    session, predict = _session(classifier.file), open_predictor(folder, PredictionConfig())
+    session, predict = _session(classifier.file), open_predictor(folder, ImagePredictConfig())
     for path in pictures:
         expected = list(predict(read_image(str(path))).probabilities.values())
         logits = _run(session, _prepared(about["preprocessing"], _upright(path)))
@@ -243,7 +243,7 @@ def test_segmentation(segmenter: Exported, pictures: list[Path], tmp_path: Path,
     inference = SegmentInferenceConfig(size=size, scales=(1.0, 0.75), flip=True)
     folder = _segmenter(tmp_path / "model", segmenter.state, inference)
     about = json.loads((folder / "model.json").read_text())
-    session, predict = _session(segmenter.file), open_predictor(folder, PredictionConfig(crf=False))
+    session, predict = _session(segmenter.file), open_predictor(folder, ImagePredictConfig(crf=False))
     names, off, spread = about["output"]["logits"]["channels"], 0.0, 0.0
     for path in pictures:
         expected = predict(read_image(str(path))).probabilities

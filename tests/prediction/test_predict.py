@@ -22,7 +22,7 @@ from attn.errors import ConfigError, DataError
 from attn.evaluation.crf import OAA_CRF
 from attn.evaluation.inference import image_maps
 from attn.models.bundle import load_bundle
-from attn.prediction import ImagePrediction, PredictionConfig, find_images, open_predictor
+from attn.prediction import ImagePredictConfig, ImagePrediction, find_images, open_predictor
 from attn.prediction.classifier import mask_of_maps
 from attn.prediction.write import panel_of
 from tests.bundles import CLASSES, tiny_bundle, tiny_segmenter
@@ -71,7 +71,7 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
 
 def test_it_says_what_evaluation_sees(model: str, pictures: Path) -> None:
     image = read_image(str(pictures / "a b.png"))
-    found = open_predictor(model, PredictionConfig(classes=CLASSES[:2], threshold=0.25))(image)
+    found = open_predictor(model, ImagePredictConfig(classes=CLASSES[:2], threshold=0.25))(image)
     bundle = load_bundle(model)
     pixels, geometry = prepare(bundle.input, image)
     sample = Sample(0, Record("x", (0, 1)), pixels, torch.tensor([1.0, 1.0, 0.0]), geometry)
@@ -88,7 +88,7 @@ def test_what_is_made_in_strips_is_the_same_as_a_whole(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     model = tiny_bundle(tmp_path / "model") if task == "classification" else tiny_segmenter(tmp_path / "model")
-    predictor = open_predictor(model, PredictionConfig(classes=CLASSES, crf=None))
+    predictor = open_predictor(model, ImagePredictConfig(classes=CLASSES, crf=None))
     image = read_image(str(pictures / "a b.png"))
     whole, expected = slice(0, 64), predictor(image)
     before = {name: expected.maps[name][whole] for name in CLASSES}
@@ -196,7 +196,7 @@ def test_bad_input(attn: Callable[..., Any], model: str, pictures: Path, tmp_pat
         for word in words:
             assert word in done.err
     with pytest.raises(ConfigError):
-        open_predictor(model, PredictionConfig(classes=("nothing",)))
+        open_predictor(model, ImagePredictConfig(classes=("nothing",)))
 
 
 def test_more_classes_than_a_mask_has_numbers(attn: Attn, pictures: Path, tmp_path: Path) -> None:

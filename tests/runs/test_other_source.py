@@ -11,7 +11,7 @@ from attn.config.document import dump_values
 from attn.config.resolve import resolve
 from attn.data.source import SourceConfig
 from attn.data.sources import FolderConfig, ManifestConfig, ScenesConfig, VocConfig
-from attn.runs.evaluate import EvaluateConfig
+from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.runs.recipes import list_recipes, load_any_config
 from attn.runs.sweep.config import SweepConfig
@@ -108,8 +108,8 @@ def test_a_file_over_a_recipe() -> None:
     assert config.train.data == config.segment.data == FolderConfig(root="/x")
 
 
-@pytest.mark.parametrize("kind", [EvaluateConfig, SegmentPredictConfig])
-def test_what_is_scored_is_a_validation_split(kind: type[EvaluateConfig | SegmentPredictConfig]) -> None:
+@pytest.mark.parametrize("kind", [EvaluateModelConfig, SegmentPredictConfig])
+def test_what_is_scored_is_a_validation_split(kind: type[EvaluateModelConfig | SegmentPredictConfig]) -> None:
     text = dump_values(
         {"data": scored_data({"data": {"source": "scenes", "count": 3}, "validation": {"split": "test"}})}
     )

@@ -54,7 +54,7 @@ def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         connection.execute(sa.text("DROP INDEX attn_jobs_newest"))
     table.close()
     table = JobTable(url)
-    found = [(job.id, job.place, job.process, job.started_clock) for job in table.list(["queued"])]
+    found = [(job.id, job.job_server, job.process, job.started_clock) for job in table.list(["queued"])]
     assert found == [("old", None, None, None)]
     table.close()
 

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.runs.process_identity import process_identity
 from services.local_runner import MARK, LocalRunner
-from services.runner import Ended, Home, Running
+from services.runner import Ended, Running, StateDir
 from services.table import Job
 
 JOB = {"id": "j", "kind": "train", "target": "t", "request": "r", "state": "running", "attempt": 1}
@@ -23,7 +23,7 @@ JOB = {"id": "j", "kind": "train", "target": "t", "request": "r", "state": "runn
 @pytest.fixture
 def runner(tmp_path: Path) -> LocalRunner:
     """A runner that has started nothing, as after a restart of the service."""
-    return LocalRunner(Home(str(tmp_path / "runs"), tmp_path))
+    return LocalRunner(StateDir(str(tmp_path / "runs"), tmp_path))
 
 
 @pytest.fixture
@@ -50,24 +50,24 @@ def test_a_step_of_the_clock_loses_no_job(
     job = Job(**JOB, pid=driver.pid, process=process_identity(driver.pid))
     boot = psutil.boot_time()
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + step)
-    assert runner.look(job) == Running()
+    assert runner.poll(job) == Running()
 
 
 def test_a_job_that_the_table_does_not_know_the_process_of_is_looked_for(
     runner: LocalRunner, driver: subprocess.Popen[bytes]
 ) -> None:
-    of_an_earlier_version = Job(**JOB, pid=driver.pid, born=5.0)
+    of_an_earlier_version = Job(**JOB, pid=driver.pid, create_time=5.0)
     for job in (of_an_earlier_version, Job(**JOB)):
-        assert runner.look(job) == Running({"pid": driver.pid, "process": process_identity(driver.pid)})
+        assert runner.poll(job) == Running({"pid": driver.pid, "process": process_identity(driver.pid)})
     for change in ({"id": "k"}, {"attempt": 2}):
-        assert isinstance(runner.look(Job(**{**JOB, **change}, pid=driver.pid, born=5.0)), Ended)
+        assert isinstance(runner.poll(Job(**{**JOB, **change}, pid=driver.pid, create_time=5.0)), Ended)
 
 
 def test_nobody_else_is_told_to_end(runner: LocalRunner, driver: subprocess.Popen[bytes]) -> None:
     for other in ("00000000-0000-0000-0000-000000000000:5", f"{process_identity(driver.pid)}0"):
         job = Job(**JOB, pid=driver.pid, process=other)
-        assert isinstance(runner.look(job), Ended)
-        assert not runner.tell(job)
+        assert isinstance(runner.poll(job), Ended)
+        assert not runner.request_stop(job)
     assert driver.poll() is None
-    assert runner.tell(Job(**JOB, pid=driver.pid, process=process_identity(driver.pid)))
+    assert runner.request_stop(Job(**JOB, pid=driver.pid, process=process_identity(driver.pid)))
     assert driver.wait(timeout=30) == -signal.SIGTERM

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attn.errors import RunError
-from services.own_token import claim_home, own_token
+from services.own_token import claim_state_dir, own_token
 
 GOOD = "a" * 43
 
@@ -67,10 +67,10 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="cannot be kept in /proc/token: .*--no-token"):
         own_token(Path("/proc/token"))
     with pytest.raises(RunError, match="cannot be used: .*choose another --root"):
-        claim_home(Path("/proc/.service"))
+        claim_state_dir(Path("/proc/.service"))
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be used"):
-        claim_home(tmp_path / "file")
+        claim_state_dir(tmp_path / "file")
 
 
 def test_the_folder_is_closed_to_others(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_folder_is_closed_to_others(tmp_path: Path) -> None:
         if mode is not None:
             home.mkdir()
             home.chmod(mode)
-        claim_home(home)
+        claim_state_dir(home)
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
@@ -91,4 +91,4 @@ def test_what_another_user_owns_is_refused(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(RunError, match="was made by others"):
         own_token(file)
     with pytest.raises(RunError, match=f"belongs to user {owner}"):
-        claim_home(tmp_path)
+        claim_state_dir(tmp_path)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from services.api import create_app
 from services.storage_faults import storage_fault
-from services.supervisor import HomeLostError, Supervisor
+from services.supervisor import StateDirLostError, Supervisor
 from services.table import Job, JobTable
 from tests.bundles import tiny_bundle
 from tests.services.cli.conftest import Attn, attn
@@ -188,7 +188,7 @@ def test_a_home_that_is_gone_takes_nothing_in(tmp_path: Path, how: str) -> None:
             answer = client.request(method, path, json={"id": "x", **ASKED})
             assert (answer.status_code, answer.json()["code"]) == (503, "storage"), answer.text
             assert "removed or replaced" in answer.json()["detail"]
-        with pytest.raises(HomeLostError):
+        with pytest.raises(StateDirLostError):
             supervisor.tick()
         assert client.get("/healthz").status_code == 200
         if how == "renamed":

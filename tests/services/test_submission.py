@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from attn.errors import ConfigError
+from services.permissions import Permissions
 from services.plan import plan_of
-from services.reach import Reach
 from services.submission import Submission
 
 ROOT = "/srv/runs"
@@ -29,7 +29,7 @@ segment: {{recipe: segment_scenes}}
 
 
 def plan(**asked: Any) -> dict[str, Any]:
-    return plan_of(Submission.model_validate({"id": "x", **asked}), Reach(ROOT))
+    return plan_of(Submission.model_validate({"id": "x", **asked}), Permissions(ROOT))
 
 
 def faults(**asked: Any) -> list[str]:

@@ -30,17 +30,17 @@ class Deaf:
     def start(self, job: Job) -> Running:
         return Running()
 
-    def look(self, job: Job) -> Running | Ended:
+    def poll(self, job: Job) -> Running | Ended:
         return Running()
 
-    def tell(self, job: Job) -> bool:
+    def request_stop(self, job: Job) -> bool:
         self.told += 1
         return True
 
     def kill(self, job: Job) -> None:
         self.killed = True
 
-    def tidy(self, job: Job) -> None: ...
+    def cleanup(self, job: Job) -> None: ...
 
 
 class Service:
@@ -150,7 +150,7 @@ def test_entries_of_an_earlier_version_go_by_the_wall_clock(service: Service, cl
     service.restart()
     service.tick()
     assert service.job().cancel == "late"
-    note = service.supervisor.home.file(service.job(), "told")
+    note = service.supervisor.state_dir.file(service.job(), "told")
     note.touch()
     os.utime(note, (clocks.wall - 601,) * 2)
     service.tick()

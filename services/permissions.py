@@ -6,7 +6,7 @@ Every field that takes a text has a role here; one that has none must be as it w
 
 from __future__ import annotations
 
-__all__ = ["ROLES", "Reach", "Role", "role_of", "takes_text"]
+__all__ = ["ROLES", "Permissions", "Role", "role_of", "takes_text"]
 
 import os
 import types
@@ -72,7 +72,7 @@ FIELDS = {
         SweepConfig.base SweepConfig.set SweepConfig.space Dimension.choices Objective.metric
         TrackingConfig.experiment TrackingConfig.register_as TrackingConfig.alias
         RunConfig.kind ModelConfig.name SegmentationModelConfig.name
-        ModelMaps.layer MapsConfig.layer EvaluationConfig.layer GainConfig.layer
+        ModelMaps.layer MapsConfig.layer ScoringConfig.layer GainConfig.layer
         ManifestConfig.classes FolderConfig.classes ScenesConfig.classes LookAlikesConfig.classes
         """,
 }
@@ -89,7 +89,7 @@ def _left_out() -> str:
 
 
 @dataclass(frozen=True)
-class Reach:
+class Permissions:
     """Where the jobs of a service may write and read.
 
     Attributes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.log import LINE, read_log
-from services.redaction import MaskedStream, masked
+from services.redaction import RedactingStream, redact
 from services.serving import serve as serve_root
 from tests.leaks import leaks, under
 from tests.services.server import Server
@@ -45,25 +45,25 @@ KEPT = (b"password", b"quoted", b"@host/path?token=", b"&page=1", b"Authorizatio
 
 
 def test_every_form_of_a_secret_is_covered_and_nothing_moves(text: bytes) -> None:
-    covered = masked(text)
+    covered = redact(text)
     assert len(covered) == len(text)
     assert not [word for word in HIDDEN if word in covered], covered
     assert not [word for word in KEPT if word not in covered], covered
-    assert masked(b"epoch 1/3 done: val/mAP 0.5\n") == b"epoch 1/3 done: val/mAP 0.5\n"
+    assert redact(b"epoch 1/3 done: val/mAP 0.5\n") == b"epoch 1/3 done: val/mAP 0.5\n"
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_stream_covers_what_comes_in_pieces(text: bytes, size: int) -> None:
     kept = io.StringIO()
-    stream, whole = MaskedStream(kept), text.decode()
+    stream, whole = RedactingStream(kept), text.decode()
     for start in range(0, len(whole), size):
         stream.write(whole[start : start + size])
     stream.flush()
-    assert kept.getvalue().encode() == masked(text)
+    assert kept.getvalue().encode() == redact(text)
 
 
 def test_a_log_is_covered_from_any_byte_on(text: bytes, tmp_path: Path) -> None:
-    log, covered = tmp_path / "job.log", masked(text)
+    log, covered = tmp_path / "job.log", redact(text)
     log.write_bytes(text)
     for offset in range(len(text) + 2):
         assert read_log(log, offset, ended=True) == (covered[offset:], True)
@@ -73,7 +73,7 @@ def test_a_log_is_covered_from_any_byte_on(text: bytes, tmp_path: Path) -> None:
 def test_a_line_is_told_when_it_has_ended(text: bytes, tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     log.write_bytes(text + b"key made+up/")
-    covered = masked(text)
+    covered = redact(text)
     assert read_log(log, 0, ended=False) == (covered, False)
     assert read_log(log, len(text), ended=False) == (b"", False)
     log.write_bytes(text + b"key made+up/for+tests/3\n")
@@ -89,7 +89,7 @@ def test_a_large_log_comes_in_pieces_of_whole_lines(text: bytes, tmp_path: Path)
     while not whole:
         piece, whole = read_log(log, len(found), ended=True)
         found += piece
-    assert found == masked(text) * 9000
+    assert found == redact(text) * 9000
 
 
 def test_what_a_job_and_the_service_say_and_leave(
@@ -128,13 +128,13 @@ def test_what_a_job_and_the_service_say_and_leave(
 
 
 def test_python_prints_covered(text: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    from services.redaction import cover_streams
+    from services.redaction import redact_streams
 
-    with cover_streams():
+    with redact_streams():
         print(text.decode(), end="")
         print(text.decode(), end="", file=sys.stderr)
     out, err = capsys.readouterr()
-    assert out.encode() == err.encode() == masked(text)
+    assert out.encode() == err.encode() == redact(text)
 
 
 @pytest.mark.parametrize("offset", [1, 6, 2**31, 2**53, 2**63 - 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ADDRESS_FILE", "TOKEN_FILE", "Address", "absolute_root", "find_service", "home_of", "same_server"]
+__all__ = ["ADDRESS_FILE", "TOKEN_FILE", "Address", "absolute_root", "find_service", "state_dir_of", "same_server"]
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ def absolute_root(root: str) -> str:
     return root.rstrip("/") if root.startswith("s3://") else os.path.abspath(os.path.expanduser(root))
 
 
-def home_of(root: str) -> str:
+def state_dir_of(root: str) -> str:
     """A folder of this machine: under a local root, or in the user's own state folder."""
     root = absolute_root(root)
     if not root.startswith("s3://"):
@@ -48,12 +48,12 @@ def find_service(root: str) -> Address | None:
         ContactLostError: The service that left the file runs no more: whoever listens there is not told a token.
         RunError: It is another user's.
     """
-    home = Path(home_of(root))
+    state_dir = Path(state_dir_of(root))
     try:
-        owner = (home / ADDRESS_FILE).stat().st_uid
-        told = load_json((home / ADDRESS_FILE).read_text(encoding="utf-8"))
+        owner = (state_dir / ADDRESS_FILE).stat().st_uid
+        told = load_json((state_dir / ADDRESS_FILE).read_text(encoding="utf-8"))
         url = checked_url(str(told["url"]))
-        token = _token(home) if owner == os.geteuid() and told.get("own_token") else None
+        token = _token(state_dir) if owner == os.geteuid() and told.get("own_token") else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
         return None
     if owner != os.geteuid():
@@ -77,8 +77,8 @@ def same_server(one: str, other: str) -> bool:
     )
 
 
-def _token(home: Path) -> str:
-    return (home / TOKEN_FILE).read_text(encoding="ascii").strip()
+def _token(state_dir: Path) -> str:
+    return (state_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
 
 
 def _is_up(told: dict[str, Any]) -> bool:

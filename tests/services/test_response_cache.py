@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from services import response_cache
-from services.response_cache import Recent
+from services.response_cache import ResponseCache
 
 
 class App:
@@ -37,7 +37,7 @@ class Place:
 
     def __init__(self) -> None:
         self.version, self.app = 0, App()
-        self.recent = Recent(self.app, lambda: self.version)
+        self.recent = ResponseCache(self.app, lambda: self.version)
 
     async def get(self, target: str, method: str = "GET") -> str:
         sent: list[Message] = []
