@@ -1,14 +1,23 @@
-"""The recipes that come with the project: where their files stand, and how one of them is found."""
+"""The recipes that come with the project: where their files stand, how one is found, and what its header tells."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from attn.errors import ConfigError
 from attn.runs import recipes
-from attn.runs.recipes import GROUPS, find_recipe, list_recipes, recipe_paths
+from attn.runs.recipes import GROUPS, Recipe, find_recipe, list_recipes, recipe_paths
+
+LABELS = ("Paper", "Measured", "Time", "Command")
+"""Of every header; `Reports` is between the first two where the settings are a paper's."""
+MEASURED = re.compile(
+    r"(not here: \S.+|(?P<scores>\D.*\d.*) on (?P<images>\d+) (scenes|photographs) of (?P<split>\w+); "
+    r"seeds? (?P<seeds>\d(, \d)*)(;.*)?)"
+)
+FIGURE = re.compile(r"\d+\.\d+(?: ± \d+\.\d+)?")
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +67,52 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="`jobs` with the recipes is not installed"):
         find_recipe("gain")
+
+
+def header_fields(recipe: Recipe) -> dict[str, str]:
+    """The labelled lines of a header, continued ones joined."""
+    found: dict[str, str] = {}
+    for line in recipe.header.split("\n\n")[1].splitlines():
+        label, colon, text = line[:10].partition(":")
+        assert (colon == ":" and text.strip() == "") or not line[:10].strip(), f"{recipe.name}: {line}"
+        name = label if colon else list(found)[-1]
+        found[name] = f"{found.get(name, '')} {line[10:].strip()}".strip()
+    return found
+
+
+@pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
+def test_a_header_tells_what_was_measured(recipe: Recipe, repository: Path) -> None:
+    fields = header_fields(recipe)
+    assert tuple(label for label in fields if label != "Reports") == LABELS
+    assert ("Reports" in fields) == (recipe.group == "paper")
+    assert all(fields.values())
+    assert re.search(rf"\battn (train|segment|pipeline|sweep) {recipe.name}\b", fields["Command"])
+    measured = MEASURED.fullmatch(fields["Measured"])
+    assert measured, (
+        f"{recipe.name}: {fields['Measured']!r}; write `not here: WHY`, or SCORES on N IMAGES of SPLIT; seeds S"
+    )
+    assert "docs/" not in recipe.header
+    figures = FIGURE.findall(fields["Measured"])
+    if recipe.group == "paper":
+        assert not figures
+    assert bool(figures) == bool(measured["scores"])
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (repository / "docs/results").glob("*.md"))
+    for figure in figures:
+        assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.]*\d)", pages), f"docs/results has no {figure}"
+
+
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ("mIoU 32.4 on 173 photographs of val; seed 0", True),
+        ("mIoU 32.4, mAP 7.5 ± 0.1 on 400 scenes of test; seeds 0, 1, 2; more", True),
+        ("not here: needs VOC 2012", True),
+        ("not here", False),
+        ("docs/results.md", False),
+        ("mIoU 32.4", False),
+        ("mIoU 32.4 on 173 photographs of val", False),
+        ("good maps on 173 photographs of val; seed 0", False),
+    ],
+)
+def test_what_the_form_of_a_measurement_takes(said: str, fits: bool) -> None:
+    assert bool(MEASURED.fullmatch(said)) == fits
