@@ -47,7 +47,7 @@ lint: $(READY)
 
 # Nothing is fetched, and a link or an anchor that leads nowhere is an error.
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8001"
 
 format: $(READY)

@@ -81,7 +81,8 @@ def expansion(
     Args:
         multi_hot_BC: The image's classes: (B, C - 1) without the background, or (B, C) with a first column for it that
             is not read.
-        decay_present, decay_background: In (0, 1]; 1 is the mean, and near 0 the maximum.
+        decay_present: Of the present classes, in (0, 1]; 1 is the mean, and near 0 the maximum.
+        decay_background: The same of the background.
 
     Returns:
         Mean over images; a term without classes contributes 0.

@@ -42,13 +42,13 @@ ROOTS: dict[str, type[Config]] = {
 }
 """The config of each command."""
 PAGES = {
-    "training.md": ("Training", ("attn.training", "attn.models", "attn.tracking")),
-    "data.md": ("Data and input", ("attn.data",)),
-    "methods.md": ("Methods", ("attn.methods",)),
-    "segmentation.md": ("Segmentation", ("attn.segmentation",)),
-    "scores.md": ("Scores, maps and predictions", ("attn.evaluation", "attn.prediction", "attn.runs")),
+    "training.md": ("Fields of a training", ("attn.training", "attn.models", "attn.tracking")),
+    "data.md": ("Fields of data and input", ("attn.data",)),
+    "methods.md": ("Fields of methods", ("attn.methods",)),
+    "segmentation.md": ("Fields of segmentation", ("attn.segmentation",)),
+    "scores.md": ("Fields of scores, maps and predictions", ("attn.evaluation", "attn.prediction", "attn.runs")),
     "pipelines_and_sweeps.md": (
-        "Pipelines and sweeps",
+        "Fields of pipelines and sweeps",
         ("attn.runs.composed", "attn.runs.pipeline", "attn.runs.sweep"),
     ),
 }
