@@ -1,7 +1,7 @@
-"""Errors that a user can mend: what was given, what was expected, how to fix it.
+"""Errors that a user can fix. A message says what was given, what was expected, and how to fix it.
 
-Each class has a stable `code` and the exit status of the command line. Programming errors are not wrapped: they keep
-their traceback.
+Each class has a stable `code` and the command line's exit status. Programming errors are not wrapped and keep their
+traceback.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 class AttnError(Exception):
-    """A fault of the input or the surroundings; its text alone must be enough to fix it."""
+    """A fault of the input or the environment. The message alone must suffice to fix it."""
 
     code = "error"
     exit_status = 1
@@ -20,7 +20,7 @@ class AttnError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a configuration: where it stands, what is wrong, what would be right."""
+    """One fault of a configuration: its location, what is wrong, and a hint how to fix it."""
 
     where: str
     message: str
@@ -31,7 +31,7 @@ class Fault:
 
 
 class ConfigError(AttnError):
-    """A configuration with at least one fault; lists all of them."""
+    """A configuration has faults; lists all of them."""
 
     code = "config"
     exit_status = 2
@@ -45,13 +45,13 @@ class ConfigError(AttnError):
 
 
 class DataError(AttnError):
-    """A data set or one of its files is missing, broken or contradicts itself; the text names the file."""
+    """A data set or one of its files is missing, broken or inconsistent; the message names the file."""
 
     code = "data"
 
 
 class WeightsError(AttnError):
-    """Weights or a checkpoint cannot be found, read or fitted to the network."""
+    """Weights or a checkpoint cannot be found or read, or do not fit the network."""
 
     code = "weights"
 
@@ -63,6 +63,6 @@ class TrackingError(AttnError):
 
 
 class RunError(AttnError):
-    """A run cannot start, go on or be found."""
+    """A run cannot be found, started or resumed."""
 
     code = "run"

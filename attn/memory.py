@@ -1,7 +1,7 @@
-"""Memory that was wanted and is not there, as one error that says what to lower.
+"""Turns all out-of-memory errors into one error that says which settings to lower.
 
-Python, NumPy and pyarrow raise `MemoryError` for it; PyTorch's allocators, C++ and OpenCV raise errors that are also
-those of a fault of the program, and differ by their text alone.
+Python, NumPy and pyarrow raise `MemoryError`. PyTorch's allocators, C++ and OpenCV raise generic errors that can only
+be recognised by their message.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ import re
 
 from attn.errors import AttnError
 
-SAID = re.compile(
+MESSAGES = re.compile(
     r"not enough memory|can't allocate memory|out of memory|std::bad_alloc|insufficient memory|cannot allocate memory",
     re.IGNORECASE,
 )
-WANTED = (
+SIZES = (
     re.compile(r"allocate (?P<size>\d+) bytes"),
     re.compile(r"allocate (?P<size>[\d.]+ [KMGT]iB)"),
 )
 
 
 class OutOfMemoryError(AttnError):
-    """A step, an image or a table takes more memory than this process can have."""
+    """A step, an image or a table needs more memory than this process can get."""
 
     code = "memory"
 
-    def __init__(self, wanted: str = "") -> None:
-        more = f": {wanted} more were wanted at once" if wanted else ""
+    def __init__(self, requested: str = "") -> None:
+        more = f": an allocation of {requested} failed" if requested else ""
         super().__init__(
-            f"out of memory{more}. Lower what is held at once: the batch (training.batch_size, of a run with "
-            "training.accumulate_steps raised in turn; batch_size of evaluate and maps), input.size, or "
-            "cluster.data_workers; of large images leave the CRF out, or make them smaller"
+            f"out of memory{more}. Lower the batch size (of a training: training.batch_size, and raise "
+            "training.accumulate_steps instead; of evaluate and maps: batch_size), input.size, or "
+            "cluster.data_workers; for large images, turn the CRF off, or resize them"
         )
 
 
 def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
-    """The error that an exception stands for, if it is that memory ran out."""
+    """The `OutOfMemoryError` for an exception, if its cause is a lack of memory; else None."""
     if isinstance(error, OutOfMemoryError):
         return error
     if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) or type(error).__module__ == "cv2"):
         return None
     text = str(error)
-    if not isinstance(error, MemoryError) and not SAID.search(text):
+    if not isinstance(error, MemoryError) and not MESSAGES.search(text):
         return None
-    found = next((match for pattern in WANTED if (match := pattern.search(text))), None)
+    found = next((match for pattern in SIZES if (match := pattern.search(text))), None)
     return OutOfMemoryError("" if found is None else _size(found["size"]))
 
 

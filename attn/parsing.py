@@ -1,12 +1,12 @@
-"""YAML and JSON that anyone may have written: read within limits, and whatever is wrong is one error.
+"""Parse untrusted YAML and JSON within limits; every problem raises one type of error.
 
-YAML 1.2 scalars: `1e-3` is a number and `no`, `on`, `off` are strings, unlike PyYAML's default. Tags are those of plain
-values, and only where the value is one.
+Scalars follow YAML 1.2: `1e-3` is a number, and `no`, `on` and `off` are strings, unlike in PyYAML. Only tags of plain
+values are allowed, and the value must match its tag.
 """
 
 from __future__ import annotations
 
-__all__ = ["RESOLVERS", "Unreadable", "compose_yaml", "load_json", "require_tag", "scalar_of", "text_of_node"]
+__all__ = ["RESOLVERS", "ParseError", "compose_yaml", "load_json", "require_tag", "scalar_of", "text_of_node"]
 
 import json
 import re
@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 import yaml
 
 MAX_TEXT = 1 << 20
-"""Characters of a YAML text: a config has a few thousand."""
+"""Maximum characters of a YAML text; a config has a few thousand."""
 MAX_NODES = 20_000
-"""Values of a YAML text, with each alias counted as what it stands for."""
+"""Maximum number of values of a YAML text, with aliases expanded."""
 MAX_DEPTH = 64
-"""Mappings and lists in each other."""
+"""Maximum nesting of mappings and lists."""
 TOO_DEEP = f"is nested too deeply: at most {MAX_DEPTH} levels"
 MAX_INT = 2**63 - 1
 MAX_DIGITS = 20
 SHOWN = 100
 SMALL_JSON = 16 << 20
-"""Bytes up to which the depth is looked at: annotations of half a gigabyte would take seconds more."""
+"""Maximum bytes of a JSON text whose depth is checked; for annotations of half a gigabyte it would take seconds."""
 TAG = "tag:yaml.org,2002:"
 SCALARS = {
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -35,14 +35,14 @@ SCALARS = {
               "-+0123456789."),
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 }  # fmt: skip
-"""By kind, how a value is written, and with what that can begin."""
+"""By kind: regular expression of a value, and its possible first characters."""
 PATTERNS = {f"{TAG}{kind}": re.compile(f"^(?:{pattern})$") for kind, (pattern, _) in SCALARS.items()}
-NO_TEXT = re.compile(r"[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What YAML does not allow in a text: not as an escape either, here."""
+NOT_TEXT = re.compile(r"[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML does not allow in a text; here they are not allowed as escapes either."""
 
 
-class Unreadable(Exception):
-    """What is wrong with a text, and in which line of it, where that is known."""
+class ParseError(Exception):
+    """A text cannot be parsed: what is wrong and, if known, in which line."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         self.problem, self.line = problem, line
@@ -50,14 +50,14 @@ class Unreadable(Exception):
 
 
 class _Size(NamedTuple):
-    """Of what an anchor names, aliases in it written out."""
+    """Size of an anchor's node, with aliases expanded."""
 
     nodes: int
     depth: int
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalar rules of YAML 1.2's core schema, which counts what it composes."""
+    """PyYAML's safe loader with the scalars of YAML 1.2's core schema, and limits on the number and depth of nodes."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -65,9 +65,9 @@ class _Loader(yaml.SafeLoader):
         self._nodes = self._depth = self._deepest = 0
 
     def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
-        """Refuse depth before it is read: PyYAML goes through all open brackets for each further one."""
+        """Check the depth early: PyYAML's time per bracket grows with the number of open brackets."""
         if self.flow_level >= MAX_DEPTH:
-            raise Unreadable(TOO_DEEP, self.line + 1)
+            raise ParseError(TOO_DEEP, self.line + 1)
         super().fetch_flow_collection_start(TokenClass)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -76,7 +76,7 @@ class _Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             node = super().compose_node(parent, index)
             if id(node) not in self._sizes:
-                raise Unreadable(f"*{event.anchor} stands inside of what it names", line)
+                raise ParseError(f"alias *{event.anchor} is inside its own anchor", line)
             self._count(self._sizes[id(node)], line)
             return node
         nodes, depth, deepest = self._nodes, self._depth, self._deepest
@@ -92,9 +92,9 @@ class _Loader(yaml.SafeLoader):
         self._nodes += size.nodes
         self._deepest = max(self._deepest, self._depth + size.depth)
         if self._nodes > MAX_NODES:
-            raise Unreadable(f"has more than {MAX_NODES} values, with each alias written out", line)
+            raise ParseError(f"has more than {MAX_NODES} values, with aliases expanded", line)
         if self._deepest > MAX_DEPTH:
-            raise Unreadable(TOO_DEEP, line)
+            raise ParseError(TOO_DEEP, line)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -104,13 +104,13 @@ RESOLVERS = _Loader.yaml_implicit_resolvers
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
-    """The tree of a YAML text, aliases resolved; None where it is empty.
+    """The node tree of a YAML text with aliases resolved; None if the text is empty.
 
     Raises:
-        Unreadable: It is not YAML, or beyond the limits.
+        ParseError: It is not YAML, or exceeds the limits.
     """
     if len(text) > MAX_TEXT:
-        raise Unreadable(f"has {len(text)} characters; at most {MAX_TEXT} are read as YAML")
+        raise ParseError(f"has {len(text)} characters; at most {MAX_TEXT} are read as YAML")
     try:
         loader = _Loader(text)
         try:
@@ -120,25 +120,25 @@ def compose_yaml(text: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = f"is not valid YAML: {error.problem or error.context}"
-        raise Unreadable(problem, mark.line + 1 if mark else None) from None
+        raise ParseError(problem, mark.line + 1 if mark else None) from None
     except yaml.YAMLError as error:
-        raise Unreadable(f"is not valid YAML: {str(error).splitlines()[0]}") from None
-    except (ValueError, OverflowError) as error:  # of escapes and directives that PyYAML does not look at
-        raise Unreadable(f"is not valid YAML: {error}") from None
+        raise ParseError(f"is not valid YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, OverflowError) as error:  # from escapes and directives that PyYAML does not check
+        raise ParseError(f"is not valid YAML: {error}") from None
 
 
 def scalar_of(node: yaml.ScalarNode) -> bool | int | float | str | None:
-    """The value of a node that is no mapping or list.
+    """The value of a scalar node.
 
     Raises:
-        Unreadable: It is too large a number, no text, or has a tag that says it is something else.
+        ParseError: The number is too large, a character is not allowed, or the value does not match its tag.
     """
     text, line = text_of_node(node), node.start_mark.line + 1
     kind = node.tag.removeprefix(TAG)
     if kind == "str":
         return text
     if not PATTERNS[node.tag].match(text):
-        raise Unreadable(f"{text[:40]!r} is not of the type that its tag {kind} says", line)
+        raise ParseError(f"{text[:40]!r} does not match its tag {kind}", line)
     match kind:
         case "null":
             return None
@@ -149,40 +149,40 @@ def scalar_of(node: yaml.ScalarNode) -> bool | int | float | str | None:
         case _:
             value = int(text, 16 if "x" in text else 10) if len(text) <= MAX_DIGITS else MAX_INT + 1
             if abs(value) > MAX_INT:
-                raise Unreadable(f"{text[:MAX_DIGITS]}... is too large a number: at most {MAX_INT}", line)
+                raise ParseError(f"{text[:MAX_DIGITS]}... is too large: the maximum is {MAX_INT}", line)
             return value
 
 
 def require_tag(node: yaml.Node, *tags: str) -> None:
-    """Refuse a node that is to become something else than a plain value.
+    """Check that a node has one of the given tags.
 
     Raises:
-        Unreadable: Names its tag.
+        ParseError: It has another tag.
     """
     if node.tag not in tags:
-        problem = f"has the tag {node.tag[:SHOWN]}, which is none of a plain value: leave it out"
-        raise Unreadable(problem, node.start_mark.line + 1)
+        problem = f"has the tag {node.tag[:SHOWN]}; only plain values are allowed: remove the tag"
+        raise ParseError(problem, node.start_mark.line + 1)
 
 
 def text_of_node(node: yaml.ScalarNode) -> str:
-    """How a value, or a key, is written.
+    """The text of a scalar node or a key.
 
     Raises:
-        Unreadable: With a character that is none of a text, such as NUL; or a tag says that it is something else.
+        ParseError: A character is not allowed in a text, such as NUL, or the tag is not allowed.
     """
     text: str = node.value
     require_tag(node, *PATTERNS, f"{TAG}str")
-    if found := NO_TEXT.search(text):
+    if found := NOT_TEXT.search(text):
         line = node.start_mark.line + 1
-        raise Unreadable(f"holds the character {found.group()!a}, which no text has", line)
+        raise ParseError(f"contains the character {found.group()!a}, which is not allowed", line)
     return text
 
 
 def load_json(data: str | bytes) -> Any:
-    """As `json.loads`; a text that is nested deeper than any of ours is a `ValueError` as well.
+    """Like `json.loads`, with a limit on the nesting.
 
     Raises:
-        ValueError: It is not JSON.
+        ValueError: It is not JSON, or nested too deeply.
     """
     try:
         value = json.loads(data)

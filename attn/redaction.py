@@ -1,4 +1,4 @@
-"""Texts without the secrets that URIs hold."""
+"""Removes secrets in URIs from texts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 
 TEXT = r"[^\s\"']"
 WITH_AT = re.compile(rf"(?<!{TEXT})(?={TEXT}*@){TEXT}+")
-"""Texts without blanks that hold an @. All patterns here take time in proportion to a text, whatever it is."""
+"""Words that contain an @. All patterns here take linear time on any text."""
 LOGINS = (
-    # Of servers and databases: a password may hold / ? and #, though it must not.
+    # Servers and databases: a password may contain / ? and #, although that is not valid.
     re.compile(r"(?<![\w+])(?=[\w+]*?(?i:https?|postgresql|mysql|mssql))[\w+]+:"),
-    # Of any other, S3's with keys too, which often hold a /. A version behind a path, as in s3://bucket/store@3, stays.
+    # Other URIs: S3 secrets often contain a /. A version after a path, as in s3://bucket/store@3, is kept.
     re.compile(r":(?=//[^/@:]*:)"),
 )
 SECRETS = (
@@ -28,12 +28,12 @@ LOGIN = re.compile(r"[a-zA-Z0-9+.-]+://([^/]*@|[^/:]*:.*@)")
 
 
 def has_login(location: str) -> bool:
-    """Whether a URI names a user, or a key with its secret, which may hold a slash, before its bucket or host."""
+    """Whether a URI has a user, or a key with its secret, before its bucket or host. The secret may contain a slash."""
     return LOGIN.match(location) is not None
 
 
 def without_secrets(text: str) -> str:
-    """A text in which no URI shows its user, its password, or a query's password, token or key."""
+    """Replace by `***` every URI's user and password, and passwords, tokens and keys in its query."""
     text = WITH_AT.sub(_without_login, text)
     for pattern, shown in SECRETS:
         text = pattern.sub(shown, text)

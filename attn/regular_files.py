@@ -1,8 +1,8 @@
-"""Opening files whose author may be anyone: regular files only, and of a bounded size."""
+"""Open untrusted files: only regular files, and only up to a maximum size."""
 
 from __future__ import annotations
 
-__all__ = ["Unfit", "open_regular", "read_regular", "too_large"]
+__all__ = ["UnsuitableFileError", "open_regular", "read_regular", "too_large"]
 
 import errno
 import os
@@ -11,58 +11,55 @@ from io import BufferedReader
 from pathlib import Path
 
 
-class Unfit(OSError):
-    """It is there, but nothing to be read: `strerror` says in words what it is."""
+class UnsuitableFileError(OSError):
+    """A path exists but cannot be read as a file; `strerror` says why."""
 
 
 def open_regular(path: str | Path) -> BufferedReader:
-    """Open a file for reading; never waits for a writer, as a pipe makes one do.
+    """Open a regular file for reading. Never blocks, as opening a pipe would.
 
     Raises:
-        Unfit: It is a folder, pipe, socket or device.
-        OSError: It is missing or may not be read.
-        ValueError: The path is none, as with a NUL in it.
+        UnsuitableFileError: It is a folder, pipe, socket or device.
+        OSError: It is missing or cannot be read.
+        ValueError: The path is invalid; it contains NUL.
     """
-    _refuse_others(os.stat(path))  # before it is opened: to open a device may already do something
+    _refuse_others(os.stat(path))  # before opening: opening a device may have effects
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _refuse_others(os.fstat(descriptor))  # it may be another file by now
+        _refuse_others(os.fstat(descriptor))  # the path may name another file by now
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def read_regular(path: str | Path, most: int) -> bytes:
-    """The content of a file.
-
-    Args:
-        most: Bytes.
+def read_regular(path: str | Path, max_bytes: int) -> bytes:
+    """The content of a regular file.
 
     Raises:
-        Unfit: It is no file, or larger than that.
+        UnsuitableFileError: It is not a regular file, or larger than `max_bytes`.
         OSError, ValueError: As `open_regular`.
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size > most:
-            raise Unfit(errno.EFBIG, too_large(most))
+        if size > max_bytes:
+            raise UnsuitableFileError(errno.EFBIG, too_large(max_bytes))
         content = stream.read(size + 1) or b""
-        if len(content) > size:  # it grows, or lies in /proc, where files have no size and may have no end
-            content += stream.read(most + 1 - len(content)) or b""
-    if len(content) > most:
-        raise Unfit(errno.EFBIG, too_large(most))
+        if len(content) > size:  # the file grows, or is in /proc, where files have size 0 and may be endless
+            content += stream.read(max_bytes + 1 - len(content)) or b""
+    if len(content) > max_bytes:
+        raise UnsuitableFileError(errno.EFBIG, too_large(max_bytes))
     return content
 
 
-def too_large(most: int) -> str:
-    """What is wrong with a file of more bytes."""
-    limit = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most} bytes"
-    return f"has more than {limit}, which is too large for what it is to be"
+def too_large(max_bytes: int) -> str:
+    """The problem of a file with more than `max_bytes` bytes, for messages."""
+    limit = f"{max_bytes >> 20} MiB" if max_bytes >= 1 << 20 else f"{max_bytes} bytes"
+    return f"is too large: it has more than {limit}"
 
 
 def _refuse_others(found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
-        raise Unfit(errno.EISDIR, "is a folder, not a file")
+        raise UnsuitableFileError(errno.EISDIR, "is a folder, not a file")
     if not stat.S_ISREG(found.st_mode):
-        raise Unfit(errno.EINVAL, "is a pipe, socket or device, not a file")
+        raise UnsuitableFileError(errno.EINVAL, "is a pipe, socket or device, not a file")

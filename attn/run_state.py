@@ -1,8 +1,8 @@
-"""What a run's `run.json` says, checked before anything uses it: a crash or another program may have left anything."""
+"""A run's `run.json`, validated on reading: a crash or another program may have left it damaged."""
 
 from __future__ import annotations
 
-__all__ = ["BROKEN", "LARGEST_STATE", "RunState", "StageState"]
+__all__ = ["BROKEN", "MAX_STATE_BYTES", "RunState", "StageState"]
 
 import json
 from typing import Annotated, Any, Self
@@ -12,22 +12,22 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from attn.parsing import load_json
 
 BROKEN = "broken"
-"""The state that lists show of a run that cannot be read."""
-LARGEST_STATE = 16 << 20
+"""The state that listings show for a run with an unreadable `run.json`."""
+MAX_STATE_BYTES = 16 << 20
 SHOWN_FAULTS = 5
 
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z_-]{0,39}$")]
-Moment = Annotated[float, Field(ge=0, lt=253_402_300_800)]  # until the year 9999, the last that dates have
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z_-]{0,39}$")]
+Timestamp = Annotated[float, Field(ge=0, lt=253_402_300_800)]  # up to the year 9999, the maximum of datetime
 Count = Annotated[int, Field(ge=0)]
 
 
 class StageState(BaseModel):
-    """A stage of a pipeline, as the pipeline's `run.json` has it.
+    """A stage's entry in a pipeline's `run.json`.
 
     Attributes:
-        run_id, folder: Of the stage's own run.
-        reused: Its result was there already.
-        seconds: How long it ran, in this pipeline or the one that it is taken from.
+        run_id, folder: The stage's own run.
+        reused: The result of an earlier run was used.
+        seconds: Duration of the stage, in this pipeline or in the run whose result was used.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -36,45 +36,45 @@ class StageState(BaseModel):
     folder: str | None = None
     reused: bool = False
     seconds: float | None = None
-    state: Word
+    state: Identifier
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that were given, as plain values."""
+        """The fields that are set, as plain values."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class RunState(BaseModel):
-    """The fields of a `run.json`, of every kind of run. Those that a run does not have are None.
+    """The fields of a `run.json`, for all kinds of runs. Fields that a run does not have are None.
 
-    Fields that this version does not know, which another version wrote, are kept as they are.
+    Unknown fields, written by another version, are kept unchanged.
 
     Attributes:
         started, resumed, ended: Seconds since 1970.
-        seconds: How long it ran, pauses not counted.
-        pid, process, host: Which process drives it: number, `process_identity`, machine. Not checked here: a damaged
-            one stands for no process.
-        create_time: When that process began, written as `born` by early versions.
-        tracking_run: Id of its MLflow run.
-        attempts: How often its workers started; of a pipeline, how often each stage began anew.
-        epoch, step: Of the newest checkpoint.
-        metrics: Of the newest checkpoint; of other kinds than trainings, the scores.
-        model, weights: The trained model, as it was named, and the SHA-256 of its weights.
-        maps, version: Of an evaluation, the map store's location and version; of `maps`, how many were written.
-        number, values, refused: Of a sweep's trial: its number, its point, and why that cannot be run.
-        taken: Of a trial: the checkpoints that population-based training copied from other trials.
-        again: Stages of a pipeline that still have to begin anew.
-        target: The model or map store that the run works on, as `jobs.scoring.targets.open_target` takes it.
-        compared: Of a comparison: the target of each row, by title.
+        seconds: Running time without pauses.
+        pid, process, host: The process that drives the run: its number, its `process_identity`, and its machine. Not
+            validated; a damaged value names no process.
+        create_time: When that process started; written as `born` by early versions.
+        tracking_run: Id of the MLflow run.
+        attempts: How often the workers started; for a pipeline, how often each stage was restarted.
+        epoch, step: Position of the newest checkpoint.
+        metrics: Metrics of the newest checkpoint; for kinds other than trainings, the scores.
+        model, weights: The trained model's location, and the SHA-256 of its weights.
+        maps, version: For an evaluation, the map store's location and version; for `maps`, the number of maps written.
+        number, values, refused: For a sweep's trial: its number, its point, and why the point cannot run.
+        taken: For a trial: the checkpoints that population-based training copied from other trials.
+        again: For a pipeline: stages that must be restarted.
+        target: The model or map store that the run works on; see `jobs.scoring.targets.open_target`.
+        compared: For a comparison: the target of each row, by title.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
     id: str
-    kind: Word | None = None
-    state: Word | None = None
-    started: Moment | None = None
-    resumed: Moment | None = None
-    ended: Moment | None = None
+    kind: Identifier | None = None
+    state: Identifier | None = None
+    started: Timestamp | None = None
+    resumed: Timestamp | None = None
+    ended: Timestamp | None = None
     seconds: float | None = None
     error: str | None = None
     pid: Any = None
@@ -122,10 +122,10 @@ class RunState(BaseModel):
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
-        """The state that these fields of a `run.json` say.
+        """Validate the fields of a `run.json`.
 
         Raises:
-            ValueError: A field is not what it has to be; says which. Its value is not quoted.
+            ValueError: A field is invalid. The message names it without its value.
         """
         try:
             state = cls.model_validate(values)
@@ -136,31 +136,30 @@ class RunState(BaseModel):
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """The state in the bytes of a `run.json`.
+        """Parse and validate the bytes of a `run.json`.
 
         Raises:
-            ValueError: It is no JSON, or a field is not what it has to be; says which. The file's content is not
-                quoted.
+            ValueError: It is not JSON, or a field is invalid. The message does not quote the file.
         """
-        if len(data) > LARGEST_STATE:
-            raise ValueError(f"it has {len(data)} bytes, and {LARGEST_STATE} are the most")
+        if len(data) > MAX_STATE_BYTES:
+            raise ValueError(f"it has {len(data)} bytes, more than {MAX_STATE_BYTES}")
         try:
             values = load_json(data)
             if b"\\u" in data:
                 json.dumps(values, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("no valid JSON: it holds half of a surrogate pair, which is no text") from None
+            raise ValueError("not valid JSON: it contains half of a surrogate pair") from None
         except ValueError as error:
-            raise ValueError(f"no valid JSON: {error}") from None
+            raise ValueError(f"not valid JSON: {error}") from None
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object, found {_kind(values)}")
         return cls.of(values)
 
     def changed(self, **fields: Any) -> Self:
-        """The same state with other values of some fields, which are plain JSON values.
+        """A copy with some fields changed. Values are plain JSON values.
 
         Raises:
-            TypeError: There is no field of such a name: only what this class describes is written.
+            TypeError: There is no such field; only fields of this class are written.
             ValueError: As `of`.
         """
         if unknown := fields.keys() - _NAMES:
@@ -168,7 +167,7 @@ class RunState(BaseModel):
         return self.of({**self._values, **fields})
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain values, as they were given and in that order."""
+        """The fields as plain values, in their original order."""
         return dict(self._values)
 
 

@@ -1,4 +1,4 @@
-"""Folders for what a process needs for a while: removed when it is done, and by the next one where it was killed."""
+"""Temporary folders that are removed at the end, or by a later process if their owner was killed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from collections.abc import Generator
 from pathlib import Path
 
 PREFIX = "attn-scratch-"
-YOUNG_S = 60.0
-"""Seconds for which a folder without a lock is left alone: its maker may be about to take it."""
+GRACE_SECONDS = 60.0
+"""A folder without a lock is kept this long: its owner may be about to lock it."""
 
 
 @contextlib.contextmanager
 def scratch_folder() -> Generator[Path]:
-    """A new folder among the temporary files.
+    """Create a temporary folder, and remove those of killed processes.
 
-    Its maker holds a lock on it, which ends with the process, however that ends: a process of any container that shares
-    the place can tell what is of use to nobody, and removes it here.
+    The owner holds a lock on its folder, which the kernel releases when the process ends. So a process in any container
+    that shares the temporary directory can tell which folders are abandoned.
     """
-    place = Path(tempfile.gettempdir())
-    _remove_abandoned(place)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    parent = Path(tempfile.gettempdir())
+    _remove_abandoned(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody else can take it either
+        with contextlib.suppress(OSError):  # a file system without locks: other processes cannot lock it either
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
     finally:
@@ -38,13 +38,13 @@ def scratch_folder() -> Generator[Path]:
         os.close(descriptor)
 
 
-def _remove_abandoned(place: Path) -> None:
-    for folder in place.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # it is another user's, no folder, in use, or gone
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, not a folder, in use, or already removed
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 status = os.fstat(descriptor)
-                if status.st_uid == os.getuid() and time.time() - status.st_mtime > YOUNG_S:
+                if status.st_uid == os.getuid() and time.time() - status.st_mtime > GRACE_SECONDS:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder, ignore_errors=True)
             finally:

@@ -1,14 +1,14 @@
-"""Texts of libraries and servers within our messages."""
+"""Shortens messages of libraries and servers for use in our own messages."""
 
 from __future__ import annotations
 
-__all__ = ["shortened"]
+__all__ = ["shorten"]
 
 
-def shortened(text: str, most: int) -> str:
-    """A text on one line, cut between two words where it is longer; a single longer word is cut where it must be."""
+def shorten(text: str, max_length: int) -> str:
+    """The text on one line, cut at a space if it is longer than `max_length`, or within a single long word."""
     text = " ".join(text.split())
-    if len(text) <= most:
+    if len(text) <= max_length:
         return text
-    kept, space, _ = text[: most + 1].rpartition(" ")
-    return f"{kept if space else text[:most]} ..."
+    kept, space, _ = text[: max_length + 1].rpartition(" ")
+    return f"{kept if space else text[:max_length]} ..."

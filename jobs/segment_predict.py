@@ -143,7 +143,7 @@ def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> Seg
         trained = read_document(segmenter.config_file.read_text(encoding="utf-8"), name).values
         if "data" in trained:
             text["data"] = scored_data(trained)
-    return resolve(SegmentPredictConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
+    return resolve(SegmentPredictConfig, dump_values(text), name, overrides, defaults=SCORED_SPLIT)
 
 
 def table(result: dict[str, Any]) -> Table:

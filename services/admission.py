@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from attn.config.base import Config, Location
 from attn.config.document import Document, dump_values, layered, parse_override, read_document
-from attn.config.resolve import Objection, held_against, override, resolve
+from attn.config.resolve import Objection, extra_check, override, resolve
 from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
 from attn.files.transfer import exists
@@ -54,7 +54,7 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
     loaded = None
     try:
         faults += _roots(submission, permissions)
-        with held_against(permissions.submitted):
+        with extra_check(permissions.submitted):
             if submission.kind in file_kinds():
                 loaded = load(submission, permissions.root)
             else:
@@ -162,7 +162,7 @@ def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterato
             found.extend(permissions.of_split(trial.data, config.objective.split, ("objective", "split")))
         return iter(())
 
-    with held_against(note):
+    with extra_check(note):
         for values in itertools.product(*texts.values()):
             # Values that are each allowed, but not together: no trial has them, or one that has a fitting number,
             # at which the job itself looks, as at every trial, before it begins.

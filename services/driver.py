@@ -55,7 +55,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
     So does one that goes on: what the service reaches, or what lies in the run's folder, may be another by now, and of
     a sweep most trials are only made then.
     """
-    from attn.config.resolve import held_against
+    from attn.config.resolve import extra_check
     from jobs.runs.run_folder import RunFolder
     from services.permissions import Permissions
 
@@ -67,9 +67,9 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
 
         if (kind := folder.state().kind) != job.kind:
             raise RunError(f"run {job.id!r} is there already and is of kind {kind}, not {job.kind}: choose another id")
-        with held_against(permissions.resumed):
+        with extra_check(permissions.resumed):
             return resume(job.id, root=root, address=job.address)
-    with held_against(permissions.run):
+    with extra_check(permissions.run):
         return _begin(job, root)
 
 

@@ -8,7 +8,7 @@ import errno
 import os
 from pathlib import Path
 
-from attn.regular_files import Unfit, open_regular
+from attn.regular_files import UnsuitableFileError, open_regular
 from services.redaction import redact
 
 CHUNK = 1 << 20
@@ -35,7 +35,7 @@ def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:
             more = bool(stream.peek(1))
     except OSError as error:
         # It has not started, or what lies in its place is no file.
-        if isinstance(error, Unfit) or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if isinstance(error, UnsuitableFileError) or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return b"", ended
         raise
     before = data[: offset - start]

@@ -20,7 +20,7 @@ from attn.config.base import Config, is_remote
 from attn.config.resolve import Objection
 from attn.data.source import SourceConfig
 from attn.files.locations import below
-from attn.files.roots import lies_in
+from attn.files.roots import is_inside
 from attn.redaction import without_secrets
 from attn.runs.pipeline import PipelineConfig
 from attn.tracking import TrackingConfig
@@ -110,7 +110,7 @@ class Permissions:
 
         Of a sweep's trials some are only looked at, and have no root: one that runs is given the sweep's.
         """
-        return self._of_config(config, (), lambda root: root == _left_out() or lies_in(root, self.root))
+        return self._of_config(config, (), lambda root: root == _left_out() or is_inside(root, self.root))
 
     def resumed(self, config: Config) -> Iterator[Objection]:
         """The same of a job that goes on, in the folder where its run is: its config may say where that was before."""
@@ -123,10 +123,10 @@ class Permissions:
             yield path, f"= {split!r} leads out of the data", "the name of a part of it"
 
     def reads(self, location: str) -> bool:
-        return any(lies_in(location, root) for root in (self.root, *self.data_roots))
+        return any(is_inside(location, root) for root in (self.root, *self.data_roots))
 
     def writes(self, location: str) -> bool:
-        if not lies_in(location, self.root):
+        if not is_inside(location, self.root):
             return False
         place, root = (one if is_remote(one) else os.path.realpath(one) for one in (location, self.root))
         first = place[len(root) :].strip("/").partition("/")[0]

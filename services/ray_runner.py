@@ -13,7 +13,7 @@ from typing import Any
 
 from attn.errors import AttnError
 from attn.files import locations, transfer
-from attn.files.roots import PRIVATE
+from attn.files.roots import SERVICE_FOLDER
 from jobs.runs.boot_clock import Moment
 from services.job_server import JobServer, JobServerError, LostContactError
 from services.redaction import redact
@@ -116,7 +116,7 @@ class RayRunner:
         return f"attn-{job.id}-{job.attempt - back}-{own}"
 
     def _order(self, job: Job) -> str:
-        return f"{self.state_dir.root}/{PRIVATE}/jobs/{job.id}.{job.attempt}.json"
+        return f"{self.state_dir.root}/{SERVICE_FOLDER}/jobs/{job.id}.{job.attempt}.json"
 
     def _poll(self, job: Job, name: str) -> DriverStatus:
         create_time = job.create_time

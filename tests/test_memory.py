@@ -30,8 +30,8 @@ for work in (lambda: torch.zeros(1 << 30), lambda: numpy.zeros(1 << 30), lambda:
 def test_what_really_runs_out_is_known() -> None:
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=120, check=True)
     first, second, third = done.stdout.splitlines()
-    assert first.startswith("out of memory: 4.0 GiB more were wanted")
-    assert second.startswith("out of memory: 8.00 GiB more were wanted")
+    assert first.startswith("out of memory: an allocation of 4.0 GiB failed")
+    assert second.startswith("out of memory: an allocation of 8.00 GiB failed")
     assert third.startswith("out of memory. Lower")
     assert all("training.batch_size" in line and "input.size" in line for line in (first, second, third))
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY

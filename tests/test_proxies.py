@@ -12,7 +12,7 @@ import pytest
 
 from attn.files.locations import list_files, read_bytes
 from attn.files.transfer import write_bytes
-from attn.proxies import LOOPBACK, PROXIES, is_loopback, spare_loopback
+from attn.proxies import LOOPBACK, PROXIES, bypass_proxies_for_loopback, is_loopback
 from attn.tracking.mlflow_client import connect
 from services.job_server import JobServer
 from tests.services.cli.conftest import Attn, attn
@@ -65,7 +65,7 @@ def test_the_clients_of_four_libraries(attn: Attn, s3_server: str, trap: Answers
     with Answers(200, b'{"jobs": [], "experiments": []}') as server:
         assert attn("ls", "--service", server.url).status == 0
         assert list(connect(server.url).search_experiments()) == []
-        spare_loopback()
+        bypass_proxies_for_loopback()
         assert JobServer(server.url).job("x") == {"jobs": [], "experiments": []}
         assert len(server.asked) == 3
     write_bytes(f"{s3_server}/a.txt", b"a")
@@ -91,19 +91,19 @@ def test_what_was_spared_before_still_is(trap: Answers, name: str, monkeypatch: 
     other = {"no_proxy": "NO_PROXY", "NO_PROXY": "no_proxy"}[name]
     monkeypatch.setenv(other, "")
     for _ in range(2):
-        spare_loopback()
+        bypass_proxies_for_loopback()
         expected = ",".join(["internal.example", "10.0.0.0/8", *LOOPBACK])
         assert {os.environ["no_proxy"], os.environ["NO_PROXY"]} == {expected}
     for each in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(each, "*")
-    spare_loopback()
+    bypass_proxies_for_loopback()
     assert os.environ["no_proxy"] == "*"
 
 
 def test_what_either_spelling_spares_is_spared(trap: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "a.example,both.example")
     monkeypatch.setenv("NO_PROXY", "both.example,b.example")
-    spare_loopback()
+    bypass_proxies_for_loopback()
     expected = ",".join(["a.example", "both.example", "b.example", *LOOPBACK])
     assert {os.environ["no_proxy"], os.environ["NO_PROXY"]} == {expected}
 
@@ -121,13 +121,13 @@ def test_which_hosts_are_this_machine(host: str, here: bool) -> None:
 def test_without_a_proxy_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*PROXIES, *(name.upper() for name in PROXIES), "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    spare_loopback()
+    bypass_proxies_for_loopback()
     assert "no_proxy" not in os.environ
 
 
 def test_other_machines_are_reached_by_the_proxy(trap: Answers) -> None:
     import requests
 
-    spare_loopback()
+    bypass_proxies_for_loopback()
     found: Any = requests.get("http://elsewhere.example/x", timeout=60)
     assert (found.status_code, trap.asked) == (502, ["http://elsewhere.example/x"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from attn.scratch import PREFIX, YOUNG_S, scratch_folder
+from attn.scratch import GRACE_SECONDS, PREFIX, scratch_folder
 
 KILLED = """
 import os, signal, tempfile, sys
@@ -30,7 +30,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def age(folder: Path) -> None:
-    then = time.time() - 2 * YOUNG_S
+    then = time.time() - 2 * GRACE_SECONDS
     os.utime(folder, (then, then))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from attn.errors import TrackingError
 from attn.tracking.mlflow_client import reported
-from attn.wording import shortened
+from attn.wording import shorten
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from attn.wording import shortened
     ],
 )
 def test_shortened(text: str, most: int, expected: str) -> None:
-    assert shortened(text, most) == expected
+    assert shorten(text, most) == expected
 
 
 def test_what_a_tracking_server_says_is_cut_between_words() -> None:

@@ -1,4 +1,4 @@
-"""Typed, frozen, strict configuration: the two base classes that every component's config derives from."""
+"""Base classes of all configs: typed, frozen and strict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attn.redaction import has_login
 
 
 class Config(BaseModel):
-    """A component's configuration: unknown fields, wrong types and NaN are refused; instances cannot be changed."""
+    """Base class of a component's config. Unknown fields, wrong types and NaN are refused; instances are immutable."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True, validate_default=True
@@ -23,10 +23,10 @@ class Config(BaseModel):
 
 
 class Variant(Config):
-    """A family of configs of which a run chooses one by the value of its `tag` field.
+    """A family of configs; the value of the `tag` field selects the member.
 
     Declare the family with `class Family(Variant, tag="name")`, and each member with a field
-    `name: Literal["x"] = "x"`. The member registers itself on definition; a second member of the same name is refused.
+    `name: Literal["x"] = "x"`. Members register themselves on definition; duplicate names are refused.
     """
 
     tag: ClassVar[str] = ""
@@ -48,7 +48,7 @@ class Variant(Config):
 
     @property
     def variant(self) -> str:
-        """Which member of its family this is."""
+        """The value of the `tag` field."""
         return str(getattr(self, type(self).tag))
 
     @classmethod
@@ -60,12 +60,12 @@ class Variant(Config):
 
 
 def is_remote(location: str) -> bool:
-    """Whether a location is an object store's URI and not a path of this machine."""
+    """Whether a location is an `s3://` URI and not a local path."""
     return location.startswith("s3://")
 
 
 def local_path(location: str) -> str:
-    """The path that a `file://` URI names; any other location as it is."""
+    """The path of a `file://` URI; any other location unchanged."""
     return unquote(location.removeprefix("file://")) if location.startswith("file://") else location
 
 
@@ -75,8 +75,8 @@ def _expanded(location: str) -> str:
         scheme = location.partition("://")[0]
         raise ValueError(f"must be a local path or an s3://bucket/key URI; {scheme}:// is neither")
     if is_remote(location) and has_login(location):
-        raise ValueError("must not hold a user or password, since it is saved with the run: set AWS_ACCESS_KEY_ID and "
-                         "AWS_SECRET_ACCESS_KEY instead")  # fmt: skip
+        raise ValueError("must not contain a user or password, because it is saved with the run: set AWS_ACCESS_KEY_ID "
+                         "and AWS_SECRET_ACCESS_KEY instead")  # fmt: skip
     return location if is_remote(location) else os.path.expanduser(location)
 
 
@@ -86,7 +86,7 @@ def _absolute(location: str) -> str:
 
 
 Location = Annotated[str, AfterValidator(_absolute)]
-"""A local path, made absolute so that it means the same on a worker, or an `s3://bucket/key` URI."""
+"""A local path, made absolute so that workers resolve it to the same file, or an `s3://bucket/key` URI."""
 
 BelowRoot = Annotated[str, AfterValidator(_expanded)]
-"""A path that starts from a data set's root, unless it is absolute or an `s3://bucket/key` URI."""
+"""A path relative to a data set's root, an absolute path, or an `s3://bucket/key` URI."""

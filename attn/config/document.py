@@ -1,6 +1,6 @@
-"""YAML documents with the line of every value, and the layering of recipe, file and overrides.
+"""YAML documents that know the line of every value, and the merging of recipe, file and overrides.
 
-Duplicate keys are faults. Which texts are read at all: `attn.parsing`.
+Duplicate keys are faults. `attn.parsing` has the limits on YAML texts.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from typing import Any
 import yaml
 
 from attn.errors import ConfigError, Fault
-from attn.parsing import RESOLVERS, Unreadable, compose_yaml, require_tag, scalar_of, text_of_node
+from attn.parsing import RESOLVERS, ParseError, compose_yaml, require_tag, scalar_of, text_of_node
 from attn.redaction import without_secrets
 
 Path = tuple[str, ...]
 
 SOURCE = "source"
-"""The field that says where data, labels or maps come from: what stands beside it means something else elsewhere."""
-OF_ANY_SOURCE = frozenset({"on_error", "single_label", "max_pixels"})
-"""How data is read, whichever it is."""
+"""The field that selects a source of data, labels or maps. The other fields of its section depend on the source."""
+SOURCE_INDEPENDENT = frozenset({"on_error", "single_label", "max_pixels"})
+"""Fields with the same meaning for every source."""
 
 OVERRIDE = "override"
 CONTAINERS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 MAX_KEYS = 16
-"""Of the path of an override."""
-SHOWN, READ = 200, 4000
-"""Characters of an override in messages, and those that are searched for secrets first."""
+"""Maximum keys in the path of an override."""
+SHOWN, SEARCHED = 200, 4000
+"""Characters of an override that messages show, and that are searched for secrets before."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every string that YAML 1.1 or 1.2 would read as something else, so that both read it back."""
+    """Quotes every string that YAML 1.1 or 1.2 would read as another type."""
 
 
 _Dumper.yaml_implicit_resolvers = {
@@ -60,12 +60,12 @@ _Dumper.yaml_implicit_resolvers = {
 
 @dataclass
 class Document:
-    """A tree of plain values with the place of each.
+    """A tree of plain values, with the location of each value.
 
     Attributes:
         values: Nested dicts of YAML scalars and lists.
-        places: "file:line" of each path of keys; list positions count as keys.
-        faults: What was wrong already at reading.
+        locations: "file:line" by path of keys; list positions count as keys.
+        faults: Faults found while reading.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -73,14 +73,14 @@ class Document:
     faults: list[Fault] = field(default_factory=list)
 
     def location(self, path: Path) -> str:
-        """Where a value stands or, where it stands nowhere, where the nearest mapping around it does."""
+        """The location of a value; for a missing value, that of the nearest enclosing mapping."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.locations:
                 return self.locations[path[:end]]
         return "config"
 
     def set(self, path: Path, value: Any, location: str) -> None:
-        """Put a value at a path, making the mappings on the way."""
+        """Set a value, creating the mappings on its path."""
         node = self.values
         for depth, key in enumerate(path[:-1], start=1):
             if not isinstance(node.get(key), dict):
@@ -93,20 +93,21 @@ class Document:
         self.locations[path] = location
 
     def drop(self, path: Path) -> None:
-        """Take a value away."""
+        """Remove a value."""
         node = self.values
         for key in path[:-1]:
             node = node[key]
         for old in _paths(node.pop(path[-1]), path):
             self.locations.pop(old, None)
 
-    def start_anew(self, path: Path, source: Any) -> None:
-        """Forget the fields beside a `source` that is about to become another one: they are of the former source.
+    def change_source(self, path: Path, source: Any) -> None:
+        """Remove the fields that belong to the former source, if a `source` is about to change.
 
-        With `data.source` goes `validation.split`, which names a part of the same data.
+        If `data.source` changes, `validation.split` is removed too, because it names a split of the same data.
 
         Args:
-            path: Of the `source`.
+            path: Path of the `source` field.
+            source: The new source.
         """
         values: Any = self.values
         for key in path[:-1]:
@@ -114,14 +115,14 @@ class Document:
         former = values.get(SOURCE) if isinstance(values, dict) else None
         if not isinstance(former, str) or not isinstance(source, str) or former == source:
             return
-        for key in [key for key in values if key != SOURCE and key not in OF_ANY_SOURCE]:
+        for key in [key for key in values if key != SOURCE and key not in SOURCE_INDEPENDENT]:
             self.drop((*path[:-1], key))
         validation = self.values.get("validation")
         if path == ("data", SOURCE) and isinstance(validation, dict) and "split" in validation:
             self.drop(("validation", "split"))
 
     def section(self, name: str) -> Document:
-        """A mapping of this one as a document of its own; empty where there is none."""
+        """A section as a document of its own; empty if there is no such section."""
         values = self.values.get(name)
         if not isinstance(values, dict):
             return Document()
@@ -130,7 +131,7 @@ class Document:
         )
 
     def attach(self, name: str, section: Document) -> None:
-        """Put a document in the place of a section."""
+        """Replace a section by a document."""
         self.values[name] = section.values
         self.locations = {path: location for path, location in self.locations.items() if path[:1] != (name,)}
         self.locations |= {(name, *path): location for path, location in section.locations.items()}
@@ -138,14 +139,14 @@ class Document:
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
-    """A config's plain values as overrides `a=value`, a section as one value."""
+    """A config's plain values as overrides `a=value`, with a whole section as one value."""
     return [f"{name}={json.dumps(value)}" for name, value in values.items()]
 
 
 def layered(*documents: Document) -> Document:
-    """One document of several: mappings are joined, of two other values that of the later document stays.
+    """Merge documents: mappings are merged recursively, and other values of later documents win.
 
-    A mapping whose `source` a later document changes starts anew there.
+    If a later document changes a `source`, the fields of the former source are removed.
     """
     joined = Document()
     for document in documents:
@@ -153,13 +154,13 @@ def layered(*documents: Document) -> Document:
         if () in document.locations:
             joined.locations[()] = document.locations[()]
         for path, source in sources_in(document.values):
-            joined.start_anew(path, source)
-        _lay(joined, document, document.values, ())
+            joined.change_source(path, source)
+        _merge(joined, document, document.values, ())
     return joined
 
 
 def sources_in(values: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every `source` in a tree at a path, with its own path."""
+    """Path and value of every `source` field below a path."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from sources_in(value, (*path, key))
@@ -167,7 +168,7 @@ def sources_in(values: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, 
             yield (*path, key), value
 
 
-def _lay(joined: Document, document: Document, values: dict[str, Any], path: Path) -> None:
+def _merge(joined: Document, document: Document, values: dict[str, Any], path: Path) -> None:
     for key, value in values.items():
         here = (*path, key)
         node: Any = joined.values
@@ -175,7 +176,7 @@ def _lay(joined: Document, document: Document, values: dict[str, Any], path: Pat
             node = node.get(step) if isinstance(node, dict) else None
         if isinstance(value, dict) and isinstance(node, dict):
             joined.locations[here] = document.location(here)
-            _lay(joined, document, value, here)
+            _merge(joined, document, value, here)
             continue
         joined.set(here, copy.deepcopy(value), document.location(here))
         joined.locations |= {
@@ -184,7 +185,7 @@ def _lay(joined: Document, document: Document, values: dict[str, Any], path: Pat
 
 
 def _paths(value: Any, path: Path) -> Iterator[Path]:
-    """Of a value and all within it; list positions count as keys."""
+    """Paths of a value and of all values inside it; list positions count as keys."""
     yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from _paths(inner, (*path, str(key)))
@@ -201,7 +202,7 @@ def _construct(node: yaml.Node, path: Path, name: str, document: Document) -> An
         for key_node, value_node in node.value:
             here = f"{name}:{key_node.start_mark.line + 1}"
             if not isinstance(key_node, yaml.ScalarNode):
-                raise Unreadable("a key must be a name, not a list or a mapping", key_node.start_mark.line + 1)
+                raise ParseError("a key must be a name, not a list or a mapping", key_node.start_mark.line + 1)
             key = text_of_node(key_node)
             if key in result:
                 document.faults.append(Fault(here, f"{'.'.join((*path, key))} is given twice", "keep one of the two"))
@@ -212,7 +213,7 @@ def _construct(node: yaml.Node, path: Path, name: str, document: Document) -> An
 
 
 def dump_values(values: dict[str, Any]) -> str:
-    """A tree of plain values as YAML that `read_document` reads back to equal ones."""
+    """Plain values as YAML that `read_document` reads back to equal values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -220,10 +221,10 @@ def read_document(text: str, name: str) -> Document:
     """Parse a YAML mapping.
 
     Args:
-        name: What to call the file in messages.
+        name: Name of the file in messages.
 
     Raises:
-        ConfigError: The text is not YAML, or is not a mapping.
+        ConfigError: The text is not YAML, or not a mapping.
     """
     document = Document()
     try:
@@ -232,15 +233,15 @@ def read_document(text: str, name: str) -> Document:
             document.locations[()] = f"{name}:1"
             return document
         if not isinstance(node, yaml.MappingNode):
-            raise Unreadable("expected a mapping of `key: value` lines", node.start_mark.line + 1)
+            raise ParseError("expected a mapping of `key: value` lines", node.start_mark.line + 1)
         document.values = _construct(node, (), name, document)
-    except Unreadable as error:
+    except ParseError as error:
         raise ConfigError([Fault(f"{name}:{error.line}" if error.line else name, error.problem)]) from None
     return document
 
 
 def parse_override(text: str) -> tuple[Path, Any] | Fault:
-    """Split `a.b=value`; the value is read as YAML, so `1e-3`, `true`, `null` and `[1, 2]` mean what they say."""
+    """Split `a.b=value`. The value is parsed as YAML: `1e-3` is a number, and `true`, `null` and `[1, 2]` work too."""
     key, sign, value = text.partition("=")
     path = tuple(key.strip().split("."))
     if not sign or not all(path) or len(path) > MAX_KEYS:
@@ -249,11 +250,11 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     try:
         node = compose_yaml(value)
         found = None if node is None else _construct(node, path, override_location(text), document)
-    except Unreadable as error:
+    except ParseError as error:
         return Fault(override_location(text), f"the value {error.problem}")
     return document.faults[0] if document.faults else (path, found)
 
 
 def override_location(text: str) -> str:
-    """What an override is called in messages."""
-    return f"{OVERRIDE} {without_secrets(text[:READ])[:SHOWN]!r}"
+    """The location of an override in messages, without secrets."""
+    return f"{OVERRIDE} {without_secrets(text[:SEARCHED])[:SHOWN]!r}"

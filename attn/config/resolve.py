@@ -1,4 +1,4 @@
-"""From recipe, file and overrides to a checked config; every fault at once, each with its place and a way out."""
+"""Turns recipe, file and overrides into a validated config; reports all faults, each with its location and a hint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = [
     "Objection",
     "drop_other_members",
     "dump_config",
-    "held_against",
+    "extra_check",
     "override",
     "parse_config",
     "rank",
@@ -40,20 +40,20 @@ from attn.redaction import without_secrets
 from attn.regular_files import read_regular
 
 C = TypeVar("C", bound=Config)
-MOST_FAULTS = 100
-"""That are told at once: to find what each of them may have meant takes time."""
+MAX_FAULTS = 100
+"""Maximum number of faults in a message; looking for misspelled names takes time."""
 MAX_BYTES = 4 << 20
 SHOWN = 200
-"""Characters of a wrong value in a message."""
+"""Maximum characters of a wrong value in a message."""
 Objection = tuple[Path, str, str]
-"""To a value of a config: its path, what is wrong, what would be right."""
+"""An objection to a value of a config: its path, what is wrong, how to fix it."""
 Check = Callable[[Config], Iterable[Objection]]
 _checks: list[Check] = []
 
 
 @contextlib.contextmanager
-def held_against(check: Check) -> Generator[None]:
-    """Within, in every thread, a config is refused to which a check objects, however it comes to be resolved."""
+def extra_check(check: Check) -> Generator[None]:
+    """Inside the `with` block, run an additional check on every config that is resolved, in all threads."""
     _checks.append(check)
     try:
         yield
@@ -62,25 +62,25 @@ def held_against(check: Check) -> Generator[None]:
 
 
 def resolve(
-    kind: type[C], text: str, name: str, overrides: list[str], *, otherwise: Mapping[Path, Any] | None = None
+    kind: type[C], text: str, name: str, overrides: list[str], *, defaults: Mapping[Path, Any] | None = None
 ) -> C:
-    """Check a YAML text, changed by overrides, against a config class.
+    """Parse a YAML text, apply overrides, and validate the result as a config class.
 
-    An override that chooses another member of a family (`optimizer.name=sgd` over a recipe written for AdamW) drops
-    those fields of the text that the new member does not have. Another `source` (`data.source=manifest` over a recipe
-    written for VOC) drops all fields of the former one: they name its files and parts.
+    An override that selects another member of a family (`optimizer.name=sgd` over a recipe for AdamW) removes the
+    text's fields that the new member does not have. An override that changes a `source` (`data.source=manifest` over a
+    recipe for VOC) removes all fields that belong to the former source.
 
     Args:
-        name: What to call the text in messages, usually its file.
+        name: Name of the text in messages, usually its file.
         overrides: `a.b=value` each; later ones win.
-        otherwise: Values by path for what neither text nor overrides say of a mapping that they have.
+        defaults: Values by path for fields that neither the text nor the overrides set, in sections that they do have.
 
     Raises:
-        ConfigError: With all faults.
+        ConfigError: Lists all faults.
     """
     document = read_document(text, name)
     override(document, overrides)
-    for path, value in (otherwise or {}).items():
+    for path, value in (defaults or {}).items():
         if path[-1] not in document.section(path[0]).values and document.section(path[0]).values:
             document.set(path, value, location=name)
     drop_other_members(kind, document)
@@ -88,38 +88,38 @@ def resolve(
 
 
 def override(document: Document, overrides: list[str]) -> None:
-    """Put `a.b=value` each into a document; what is not of that form becomes one of its faults."""
+    """Apply overrides `a.b=value` to a document; a malformed override becomes a fault of the document."""
     parsed = [(text, parse_override(text)) for text in overrides]
     document.faults += [fault for _, fault in parsed if isinstance(fault, Fault)]
-    said = [(text, *found) for text, found in parsed if not isinstance(found, Fault)]
+    assignments = [(text, *found) for text, found in parsed if not isinstance(found, Fault)]
     chosen: dict[Path, Any] = {}
-    for _, path, value in said:
+    for _, path, value in assignments:
         chosen |= sources_in({path[-1]: value}, path[:-1])
     for path, source in chosen.items():
-        document.start_anew(path, source)
-    for text, path, value in said:
+        document.change_source(path, source)
+    for text, path, value in assignments:
         document.set(path, value, location=override_location(text))
 
 
 def rank(location: str) -> int:
-    """What wins over what, by its place: an override over a text."""
+    """Priority of a value by its location: an override wins over a text."""
     return int(location.startswith(OVERRIDE))
 
 
 def parse_config(kind: type[C], document: Document) -> C:
-    """Check a document against a config class.
+    """Validate a document as a config class.
 
     Raises:
-        ConfigError: With all faults.
+        ConfigError: Lists all faults.
     """
     faults = list(document.faults)
     try:
         config = kind.model_validate_json(json.dumps(document.values, default=str), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        faults += [_fault(kind, document, one) for one in details[:MOST_FAULTS]]
-        if len(details) > MOST_FAULTS:
-            faults.append(Fault("config", f"and {len(details) - MOST_FAULTS} more"))
+        faults += [_fault(kind, document, one) for one in details[:MAX_FAULTS]]
+        if len(details) > MAX_FAULTS:
+            faults.append(Fault("config", f"and {len(details) - MAX_FAULTS} more"))
     else:
         for path, message, hint in [objection for check in _checks for objection in check(config)]:
             faults.append(Fault(document.location(path), f"{'.'.join(path)} {message}", hint))
@@ -129,7 +129,7 @@ def parse_config(kind: type[C], document: Document) -> C:
 
 
 def dump_config(config: Config, comment: str = "") -> str:
-    """The config as YAML, every field written out; `resolve` reads it back to an equal config."""
+    """The config as YAML with every field; `resolve` reads it back to an equal config."""
     body = dump_values(json.loads(config.model_dump_json()))
     return "".join(f"# {line}\n" for line in comment.splitlines()) + body
 
@@ -138,7 +138,7 @@ def read_text(path: str) -> str:
     """The text of a config file.
 
     Raises:
-        ConfigError: It cannot be read, or is larger than any config.
+        ConfigError: It cannot be read, or is too large.
     """
     try:
         return read_regular(path, MAX_BYTES).decode()
@@ -150,7 +150,7 @@ def read_text(path: str) -> str:
 
 
 def _configs_in(annotation: Any) -> list[type[BaseModel]]:
-    """The config classes that a field's annotation allows."""
+    """The config classes in a field's annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Union, types.UnionType):
@@ -159,7 +159,7 @@ def _configs_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _member(kind: type[BaseModel], values: Any) -> type[BaseModel] | None:
-    """The class that checks `values`: the chosen member where `kind` is a family."""
+    """The class that validates `values`: the selected member if `kind` is a family, else `kind`."""
     if issubclass(kind, Variant) and kind.tag and kind.tag not in kind.model_fields:
         tag = values.get(kind.tag) if isinstance(values, dict) else None
         return kind.members.get(tag) if isinstance(tag, str) else None
@@ -169,10 +169,10 @@ def _member(kind: type[BaseModel], values: Any) -> type[BaseModel] | None:
 def drop_other_members(
     kind: type[BaseModel], document: Document, path: Path = (), rank: Callable[[str], int] = rank
 ) -> None:
-    """Drop the fields that a family's chosen member does not have, where the choice outranks them.
+    """Remove fields that a family's selected member does not have, if the selection has priority over them.
 
     Args:
-        rank: Of a place; what was given at a higher one was said later.
+        rank: Priority of a location; higher wins.
     """
     values: Any = document.values
     for key in path:
@@ -193,7 +193,7 @@ def drop_other_members(
 
 
 def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel] | None:
-    """The config class that owns the mapping at a path."""
+    """The config class of the mapping at a path."""
     member = _member(kind, values)
     for key in path:
         if member is None or key not in member.model_fields:
@@ -205,7 +205,7 @@ def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel]
 
 
 def _field_paths(kind: type[BaseModel], values: Any, prefix: str = "") -> dict[str, str]:
-    """Every field name in the tree, with one full path to it."""
+    """One full path for every field name in the tree."""
     member = _member(kind, values)
     found: dict[str, str] = {}
     for name, info in member.model_fields.items() if member else ():
@@ -217,7 +217,7 @@ def _field_paths(kind: type[BaseModel], values: Any, prefix: str = "") -> dict[s
 
 
 def _path(kind: type[BaseModel], loc: tuple[int | str, ...], values: Any) -> Path:
-    """The keys of a pydantic location, without the family tags that pydantic adds to it."""
+    """The keys of a pydantic location, without the family tags that pydantic inserts."""
     path: list[str] = []
     member: type[BaseModel] | None = kind
     for key in map(str, loc):
@@ -260,7 +260,7 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
             where = document.location((*path, name.rsplit(".", 1)[-1]))
         near = difflib.get_close_matches(str(given), options.replace(" or ", ", ").split(", "), n=1)
         hint = f"one of {options}" + (f"; did you mean {near[0]}?" if near else "")
-        return Fault(where, f"{name} = {_cut(repr(given))} is not available", hint)
+        return Fault(where, f"{name} = {_shorten(repr(given))} is not available", hint)
     if what == "missing":
         return Fault(where, f"{name} is missing", f"give it, e.g. {name}=...")
     message = details["msg"].removeprefix("Value error, ")
@@ -268,13 +268,13 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
     given = details["input"]
     if isinstance(given, dict) or not path:
         return Fault(where, f"{name}: {message}" if name else message)
-    return Fault(where, f"{name} = {_shown(given)} {message}")
+    return Fault(where, f"{name} = {_quoted(given)} {message}")
 
 
-def _shown(value: Any) -> str:
-    return _cut(json.dumps(value, default=str))
+def _quoted(value: Any) -> str:
+    return _shorten(json.dumps(value, default=str))
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     text = without_secrets(text[: 20 * SHOWN])
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

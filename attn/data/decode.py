@@ -30,7 +30,7 @@ from PIL import Image, UnidentifiedImageError
 from attn.data.orientation import TURNS, UPRIGHT, lies_as_stored, stored_size, turn
 from attn.data.pixel_budget import PixelBudget
 from attn.files.locations import FileFault, read_bytes
-from attn.wording import shortened
+from attn.wording import shorten
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 MASK_FORMATS = ("PNG", "TIFF", "BMP")
@@ -384,4 +384,4 @@ def _beside_image(
 
 
 def _short(error: Exception) -> str:
-    return shortened(str(error), SHOWN) or type(error).__name__
+    return shorten(str(error), SHOWN) or type(error).__name__

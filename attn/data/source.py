@@ -33,7 +33,7 @@ from attn.data.names import name_fault, normal, text_fault
 from attn.data.orientation import turn_boxes
 from attn.data.sample import Example, Record
 from attn.errors import DataError
-from attn.files.locations import FileFault, join, list_files, list_folders, name_of, not_there, stem_of
+from attn.files.locations import FileFault, join, list_files, list_folders, missing_folder, name_of, stem_of
 
 OnError = Literal["raise", "skip"]
 MAX_CLASSES = 254
@@ -324,7 +324,7 @@ def refuse_absent(place: str, field: str, given: str) -> None:
         FileFault: Says where it was looked for.
     """
     if not list_files(place) and not list_folders(place):
-        raise not_there(field, given, place)
+        raise missing_folder(field, given, place)
 
 
 def parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:

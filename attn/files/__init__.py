@@ -1,1 +1,1 @@
-"""Files by location: on a disk or in an object store."""
+"""Read and write files by location: a local path or an `s3://` URI."""

@@ -1,4 +1,4 @@
-"""The names of the classes in a folder of files that are named by class index."""
+"""`classes.json`: class names for a folder whose file names contain class indices."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ CLASSES_FILE = "classes.json"
 
 
 def classes_file(classes: Sequence[str]) -> bytes:
-    """What lies as `CLASSES_FILE` in such a folder."""
+    """The content of a `classes.json`: a JSON list of class names."""
     return json.dumps(list(classes), ensure_ascii=False).encode()

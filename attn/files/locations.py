@@ -1,19 +1,19 @@
-"""Reading files and folders by location: a local path, or an `s3://bucket/key` URI."""
+"""Read files and list folders by location: a local path or an `s3://bucket/key` URI."""
 
 from __future__ import annotations
 
 __all__ = [
     "FileFault",
-    "absent_folder",
+    "missing_folder_note",
     "below",
     "join",
     "list_below",
     "list_files",
     "list_folders",
     "name_of",
-    "not_there",
+    "missing_folder",
     "read_bytes",
-    "reading_fault",
+    "parse_error_text",
     "require_allowed",
     "sha256_of",
     "split",
@@ -32,16 +32,16 @@ from attn.config.base import is_remote
 from attn.errors import DataError
 from attn.files.roots import may_read
 from attn.files.s3 import client, reason
-from attn.regular_files import Unfit, read_regular, too_large
+from attn.regular_files import UnsuitableFileError, read_regular, too_large
 
-LONGEST = 4096
-"""Characters of a path."""
+MAX_PATH_LENGTH = 4096
+"""Maximum characters of a relative path."""
 MAX_BYTES = 4 << 30
-"""Of a file that is read as a whole: COCO's annotations have half a gigabyte."""
+"""Maximum size of a file that is read as a whole; COCO's annotations have half a gigabyte."""
 
 
 class FileFault(DataError):
-    """A file that cannot be used. Attributes: `location`, and `problem` in words."""
+    """A file that cannot be used, with its `location` and a description of the `problem`."""
 
     def __init__(self, location: str, problem: str) -> None:
         self.location, self.problem = location, problem
@@ -52,15 +52,15 @@ class FileFault(DataError):
 
 
 def join(folder: str, *parts: str) -> str:
-    """A location below a folder."""
+    """Join a folder and names to a location."""
     if not is_remote(folder):
         return os.path.join(folder, *parts)
-    place = folder.removeprefix("s3://").rstrip("/")  # the scheme keeps its slashes, or it would be a local folder
-    return "/".join([f"s3://{place}", *parts])
+    base = folder.removeprefix("s3://").rstrip("/")  # do not strip the slashes of the scheme
+    return "/".join([f"s3://{base}", *parts])
 
 
 def below(root: str, path: str) -> str:
-    """Where a config's `BelowRoot` lies."""
+    """Resolve a config's `BelowRoot` path against the data set's root."""
     if is_remote(path) or os.path.isabs(path):
         return path.rstrip("/")
     if not is_remote(root):
@@ -69,17 +69,18 @@ def below(root: str, path: str) -> str:
     return f"s3://{bucket}/{posixpath.normpath(posixpath.join('/', key, path)).lstrip('/')}"
 
 
-def not_there(field: str, path: str, place: str, what: str = "no such folder, or no file in it") -> FileFault:
-    """The fault of a config's `BelowRoot` that leads nowhere.
+def missing_folder(field: str, path: str, base: str, what: str = "no such folder, or no file in it") -> FileFault:
+    """The error for a config's `BelowRoot` path that does not exist.
 
     Args:
-        field: Its name in messages.
-        path: As it was given.
-        place: Where that is.
+        field: The field's name.
+        path: The path as given in the config.
+        location: The resolved location.
+        what: What is missing.
     """
     here = os.path.abspath(path)
-    other = f"; there is {here}: give that full path" if here != place and os.path.exists(here) else ""
-    return FileFault(place, f"{what}; {field}={path} names it, and a relative path starts from data.root{other}")
+    other = f"; there is {here}: give that full path" if here != base and os.path.exists(here) else ""
+    return FileFault(base, f"{what}; {field}={path} names it, and a relative path starts from data.root{other}")
 
 
 def name_of(location: str) -> str:
@@ -93,45 +94,45 @@ def stem_of(location: str) -> str:
 
 
 def within(root: str, relative: str, where: str) -> str:
-    """A location that a list file gives relative to its root; a backslash parts folders as a slash does.
+    """Join a root and a relative path from a list file. Backslashes count as slashes.
 
     Args:
         where: The list file and line, for the message.
 
     Raises:
-        DataError: It is absolute or leads out of the root.
+        DataError: The path is absolute, leads out of the root, or is too long.
     """
-    if len(relative) > LONGEST:
+    if len(relative) > MAX_PATH_LENGTH:
         raise DataError(
-            f"{where}: {relative[:80]!r}... is a path of {len(relative)} characters; at most {LONGEST} work"
+            f"{where}: {relative[:80]!r}... is a path of {len(relative)} characters, more than {MAX_PATH_LENGTH}"
         )
     if "://" in relative:
-        raise DataError(f"{where}: a URI where a path relative to {root} is expected, or an s3:// URI")
+        raise DataError(f"{where}: expected a path relative to {root} or an s3:// URI, found another URI")
     if re.match(r"[A-Za-z]:[\\/]", relative):
-        raise DataError(f"{where}: an absolute path of Windows; give one relative to {root}")
+        raise DataError(f"{where}: an absolute Windows path; give a path relative to {root}")
     clean = posixpath.normpath(relative.replace("\\", "/"))
     if clean.startswith(("/", "../")) or clean in ("..", ".") or "\0" in relative:
-        raise DataError(f"{where}: a path that leads out of {root}; names must lie inside it")
+        raise DataError(f"{where}: a path that leads out of {root}; paths must stay inside it")
     return join(root, *clean.split("/"))
 
 
-def read_bytes(location: str, most: int = MAX_BYTES) -> bytes:
+def read_bytes(location: str, max_bytes: int = MAX_BYTES) -> bytes:
     """The content of a file.
 
     Args:
-        most: Bytes that it may have.
+        max_bytes: Maximum size.
 
     Raises:
-        FileFault: It is missing, not a file, too large, not to be read by this process, or cannot be; says why.
+        FileFault: It is missing, not a file, too large, outside of the allowed folders, or unreadable.
     """
     require_allowed(location)
     if is_remote(location):
-        return _read_json(location, most)
+        return _read_object(location, max_bytes)
     try:
-        return read_regular(location, most)
+        return read_regular(location, max_bytes)
     except FileNotFoundError:
         raise FileFault(location, "no such file") from None
-    except Unfit as error:
+    except UnsuitableFileError as error:
         raise FileFault(location, str(error.strerror)) from None
     except OSError as error:
         raise FileFault(location, f"cannot be read ({error.strerror or type(error).__name__})") from None
@@ -140,21 +141,21 @@ def read_bytes(location: str, most: int = MAX_BYTES) -> bytes:
 
 
 def require_allowed(location: str) -> None:
-    """Refuse what lies where this process does not read.
+    """Check that this process may read a location; see `attn.files.roots`.
 
     Raises:
-        FileFault: It is limited to other folders.
+        FileFault: The location is outside of the allowed folders.
     """
     if not may_read(location):
-        raise FileFault(location, "lies in none of the folders that the service reads for its clients: its root, and "
-                        "those that it was started with, by attn serve --data-root DIR")  # fmt: skip
+        raise FileFault(location, "is outside of the folders that the service may read: its root, and the folders of "
+                        "`attn serve --data-root DIR`")  # fmt: skip
 
 
-def reading_fault(error: Exception) -> str:
-    """What kept a parser from reading a file, in words of its own: a parser's message may quote what it read.
+def parse_error_text(error: Exception) -> str:
+    """Describe a parser's error without quoting the file.
 
-    A file that turns out to be none of its kind may be anybody's, and whoever sees the message need not be the one who
-    may read the file.
+    The parser's own message may contain parts of the file, and a person who sees the message may not be allowed to read
+    the file.
     """
     match error:
         case UnicodeDecodeError():
@@ -166,23 +167,23 @@ def reading_fault(error: Exception) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a local file, which is not read as a whole."""
+    """SHA-256 of a local file, read in chunks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def list_files(folder: str) -> list[str]:
-    """Sorted names of the files in a folder, hidden ones left out; empty where there is no such folder."""
+    """Sorted names of the files in a folder, without hidden ones; empty if there is no such folder."""
     return _listing(folder)[0]
 
 
 def list_folders(folder: str) -> list[str]:
-    """Sorted names of the folders in a folder, hidden ones left out; empty where there is no such folder."""
+    """Sorted names of the folders in a folder, without hidden ones; empty if there is no such folder."""
     return _listing(folder)[1]
 
 
 def list_below(folder: str) -> list[str]:
-    """Names of all files in a folder and in those below it, relative to it, in order; hidden ones are left out."""
+    """Sorted relative names of all files in a folder and its subfolders, without hidden ones."""
     below = [f"{name}/{file}" for name in list_folders(folder) for file in list_below(join(folder, name))]
     return sorted([*list_files(folder), *below])
 
@@ -209,8 +210,8 @@ def _listing(folder: str) -> tuple[list[str], list[str]]:
     )
 
 
-def absent_folder(location: str) -> str:
-    """For the end of a message about what a location lacks: that it is not there at all; else nothing."""
+def missing_folder_note(location: str) -> str:
+    """A note for the end of a message: " (there is no such folder)" if a local folder is missing, else empty."""
     return "" if is_remote(location) or Path(location).exists() else " (there is no such folder)"
 
 
@@ -218,20 +219,20 @@ def split(location: str) -> tuple[str, str]:
     """Bucket and key of an `s3://` URI."""
     bucket, _, key = location.removeprefix("s3://").partition("/")
     if not bucket:
-        raise DataError(f"{location!r} names no bucket; write s3://bucket/key")
+        raise DataError(f"{location!r} has no bucket; write s3://bucket/key")
     return bucket, key
 
 
-def _read_json(location: str, most: int) -> bytes:
+def _read_object(location: str, max_bytes: int) -> bytes:
     bucket, key = split(location)
     try:
         found = client().get_object(Bucket=bucket, Key=key)
-        if found["ContentLength"] <= most:
+        if found["ContentLength"] <= max_bytes:
             return found["Body"].read()
         found["Body"].close()
     except Exception as error:
         raise FileFault(location, reason(error)) from None
-    raise FileFault(location, too_large(most))
+    raise FileFault(location, too_large(max_bytes))
 
 
 def _list_objects(folder: str) -> tuple[list[str], list[str]]:

@@ -1,8 +1,8 @@
-"""Compressed tables and arrays of others: how much they unpack to is bounded before it fills the memory."""
+"""Read compressed tables and arrays from untrusted files, with a limit on their decompressed size."""
 
 from __future__ import annotations
 
-__all__ = ["MOST_COLUMNS", "load_arrays", "parquet_rows"]
+__all__ = ["MAX_COLUMNS", "load_arrays", "parquet_rows"]
 
 import io
 import zipfile
@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-ALWAYS, RATIO = 64 << 20, 100
-"""Bytes that a file may unpack to: these, and so many times its own."""
+MAX_UNPACKED_BYTES, MAX_RATIO = 64 << 20, 100
+"""A file may decompress to 64 MiB plus 100 times its own size."""
 ROWS_PER_BYTE = 64
 BATCH = 4096
-MOST_COLUMNS = 1000
-"""Of a table; to look for names that may be mistyped takes time."""
+MAX_COLUMNS = 1000
+"""Of a table. Looking for misspelled column names takes time."""
 
 
 def load_arrays(data: bytes) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file.
 
     Raises:
-        ValueError: It is damaged, holds Python objects, or unpacks to much more than its own size.
+        ValueError: It is damaged, contains Python objects, or decompresses to more than the limit.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -31,9 +31,9 @@ def load_arrays(data: bytes) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except MemoryError:
-        raise ValueError("its arrays take more memory than there is") from None
+        raise ValueError("its arrays need more memory than is available") from None
     except (OSError, EOFError, SyntaxError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # zipfile raises a RuntimeError for an entry with a password or an unknown compression, NumPy the first four.
+        # zipfile raises RuntimeError for encrypted entries or unknown compression; NumPy raises the first four.
         raise ValueError(str(error) or type(error).__name__) from None
 
 
@@ -41,7 +41,7 @@ def parquet_rows(data: bytes) -> list[dict[str, Any]]:
     """The rows of a Parquet file.
 
     Raises:
-        ValueError: It is damaged, or unpacks to much more than its own size.
+        ValueError: It is damaged, has too many columns, or decompresses to more than the limit.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -51,11 +51,11 @@ def parquet_rows(data: bytes) -> list[dict[str, Any]]:
     try:
         file = parquet.ParquetFile(pa.BufferReader(data))
         if file.metadata.num_rows > ROWS_PER_BYTE * len(data):
-            raise ValueError(f"it says that it has {file.metadata.num_rows} rows, in {len(data)} bytes")
-        if file.metadata.num_columns > MOST_COLUMNS:
-            raise ValueError(f"it has {file.metadata.num_columns} columns, where at most {MOST_COLUMNS} are read")
+            raise ValueError(f"it claims {file.metadata.num_rows} rows in {len(data)} bytes")
+        if file.metadata.num_columns > MAX_COLUMNS:
+            raise ValueError(f"it has {file.metadata.num_columns} columns, more than {MAX_COLUMNS}")
         for batch in file.iter_batches(batch_size=BATCH):
-            # A category is written once and becomes a text in every row.
+            # A dictionary-encoded text is stored once but becomes a string in every row.
             whole: list[Any] = [
                 column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
                 for column in batch.columns
@@ -69,5 +69,5 @@ def parquet_rows(data: bytes) -> list[dict[str, Any]]:
 
 
 def _refuse_more(unpacked: int, packed: int) -> None:
-    if unpacked > ALWAYS + RATIO * packed:
-        raise ValueError(f"it unpacks to {unpacked >> 20} MiB or more, from {packed} bytes")
+    if unpacked > MAX_UNPACKED_BYTES + MAX_RATIO * packed:
+        raise ValueError(f"it decompresses from {packed} bytes to {unpacked >> 20} MiB or more")

@@ -1,11 +1,12 @@
-"""Which folders and prefixes a process reads from, where it works for somebody who may not read all that its user may.
+"""Limits the folders and prefixes from which a process reads data for a client of the service.
 
-The service sets the limit for the processes of its jobs; without it nothing is limited.
+A client may have fewer permissions than the service's user, so the service sets the limit for the processes of its
+jobs. Without a limit everything may be read.
 """
 
 from __future__ import annotations
 
-__all__ = ["PRIVATE", "VARIABLE", "lies_in", "limit_reading", "may_read"]
+__all__ = ["SERVICE_FOLDER", "ROOTS_VARIABLE", "is_inside", "limit_reading", "may_read"]
 
 import functools
 import json
@@ -14,40 +15,40 @@ from collections.abc import Collection
 
 from attn.config.base import is_remote
 
-VARIABLE = "ATTN_DATA_ROOTS"
-"""In the environment, so that processes which a job starts have the limit too: a JSON list."""
-PRIVATE = ".service"
-"""The folder of a root that is the service's own: nobody's job reads or writes there."""
+ROOTS_VARIABLE = "ATTN_DATA_ROOTS"
+"""Environment variable with the limit, a JSON list, so that child processes inherit it."""
+SERVICE_FOLDER = ".service"
+"""Folder below a root for the service's own files; no job may read or write there."""
 
 
 def limit_reading(roots: Collection[str]) -> None:
-    """From now on, let this process and those that it starts read data below these folders and prefixes alone."""
-    os.environ[VARIABLE] = json.dumps(list(roots))
+    """From now on, let this process and its children read data only below these folders and prefixes."""
+    os.environ[ROOTS_VARIABLE] = json.dumps(list(roots))
 
 
 def may_read(location: str) -> bool:
-    """Whether this process reads a location for whom it works."""
-    given = os.environ.get(VARIABLE)
-    return given is None or any(lies_in(location, root) for root in _roots(given))
+    """Whether this process may read a location."""
+    given = os.environ.get(ROOTS_VARIABLE)
+    return given is None or any(is_inside(location, root) for root in _roots(given))
 
 
-def lies_in(location: str, root: str) -> bool:
-    """Whether a location is a folder or prefix or lies below it, by links too, and not in the service's own part of it.
+def is_inside(location: str, root: str) -> bool:
+    """Whether a location is a root or lies below it, but not in the root's `SERVICE_FOLDER`.
 
-    What two texts say of one another is not asked: a link or `..` may lead out of a folder whose name comes first.
+    Local paths are resolved first, because a symbolic link or `..` may lead out of the root.
     """
     if is_remote(location) != is_remote(root):
         return False
     parts = location.rstrip("/").split("/")
     if is_remote(location):
         above = root.rstrip("/").split("/")
-        below = parts[len(above) :] if parts[: len(above)] == above else None
+        children = parts[len(above) :] if parts[: len(above)] == above else None
     else:
         try:
-            below = _below(os.path.realpath(location), _real(root))
+            children = _below(os.path.realpath(location), _real(root))
         except ValueError:  # not a file's name
             return False
-    return below is not None and not {"..", ".", PRIVATE} & set(below)
+    return children is not None and not {"..", ".", SERVICE_FOLDER} & set(children)
 
 
 def _below(path: str, folder: str) -> list[str] | None:

@@ -1,8 +1,8 @@
-"""The S3 client of everything here, and its settings for libraries that make clients of their own.
+"""The S3 client, and its settings for libraries that create their own clients.
 
-Keys, region and endpoint are taken as by Amazon's own tools: from the environment (`AWS_ENDPOINT_URL` for a server that
-is not Amazon's), else from the profile in `~/.aws/config`. Checksums that servers other than Amazon's refuse are sent
-where S3 demands them only, unless environment or profile say otherwise.
+Credentials, region and endpoint are those of the AWS command line: from the environment (`AWS_ENDPOINT_URL` for other
+servers), else from the profile in `~/.aws/config`. Checksums are only sent when S3 requires them, because some servers
+refuse them; environment and profile can override this.
 """
 
 from __future__ import annotations
@@ -15,55 +15,56 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from attn.proxies import spare_loopback
+from attn.proxies import bypass_proxies_for_loopback
 
 CHECKSUMS = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
-SPARING = "when_required"
+WHEN_REQUIRED = "when_required"
 AMAZON = re.compile(r"s3[.-]([a-z0-9-]+\.)?amazonaws\.com(\.cn)?")
-REFUSED_CHECKSUM = (400, 411, 501)
-"""What servers answer that do not know the headers, or no body with its checksum behind it."""
+CHECKSUM_REFUSED_STATUSES = (400, 411, 501)
+"""HTTP statuses of servers that do not support checksum headers or trailers."""
 
 
 class _AddressError(Exception):
-    """The server's address is not one."""
+    """The endpoint's URL is invalid."""
 
 
 def client(retries: int = 4) -> Any:
-    """The process's S3 client; another one as soon as the environment has changed.
+    """The process's cached S3 client; a new one after the environment has changed.
 
     Args:
-        retries: How often the client repeats a request by itself.
+        retries: How often the client retries a request.
     """
-    spare_loopback()
+    bypass_proxies_for_loopback()
     settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(("AWS_", "HOME"))))
     return _make_client(os.getpid(), settings, retries)
 
 
 def checksums() -> dict[str, str]:
-    """When checksums are sent and checked, by the variables that say so to every S3 client."""
+    """The checksum settings, as environment variables that every AWS client understands."""
     found = {name: os.environ.get(name, "") for name in CHECKSUMS}
     file = os.path.expanduser(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
     profile: dict[str, Any] = {}
-    if not all(found.values()) and os.path.exists(file):  # else there is no need of an import that takes long
+    if not all(found.values()) and os.path.exists(file):  # else avoid the slow import
         import botocore.session
         from botocore.exceptions import BotoCoreError
 
         try:
             profile = botocore.session.get_session().get_scoped_config()
         except BotoCoreError:
-            profile = {}  # whoever makes a client is told
+            profile = {}  # creating a client reports the error
     return {
-        name: value or str(profile.get(name.removeprefix("AWS_").lower(), SPARING)) for name, value in found.items()
+        name: value or str(profile.get(name.removeprefix("AWS_").lower(), WHEN_REQUIRED))
+        for name, value in found.items()
     }
 
 
 def pyarrow_options() -> dict[str, str]:
-    """How pyarrow's S3 file system reaches the same server; it does not read `~/.aws/config` for this."""
+    """Options with which pyarrow's S3 file system uses the same server; it does not read them from `~/.aws/config`."""
     meta = client().meta
     options: dict[str, str] = {}
-    place = urlsplit(meta.endpoint_url)
-    if not AMAZON.fullmatch(place.hostname or ""):
-        options |= {"endpoint_override": place.netloc + place.path.rstrip("/"), "scheme": place.scheme}
+    endpoint = urlsplit(meta.endpoint_url)
+    if not AMAZON.fullmatch(endpoint.hostname or ""):
+        options |= {"endpoint_override": endpoint.netloc + endpoint.path.rstrip("/"), "scheme": endpoint.scheme}
     if meta.region_name and meta.region_name != "aws-global":
         options["region"] = meta.region_name
     return options
@@ -81,7 +82,7 @@ def _make_client(pid: int, settings: tuple[tuple[str, str], ...], retries: int) 
         max_pool_connections=32,
         **{name.removeprefix("AWS_").lower(): value for name, value in checksums().items()},
     )
-    # Amazon's other tools take either variable, boto3 one of them.
+    # Other AWS tools read AWS_REGION too; boto3 reads only AWS_DEFAULT_REGION.
     session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     try:
         return session.client("s3", config=config)
@@ -90,7 +91,7 @@ def _make_client(pid: int, settings: tuple[tuple[str, str], ...], retries: int) 
 
 
 def reason(error: Exception) -> str:
-    """An S3 failure in words, without keys, signatures or addresses; programming errors are raised again."""
+    """Describe an S3 error without keys, signatures or addresses. Programming errors are raised again."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import (
         BotoCoreError,
@@ -107,13 +108,13 @@ def reason(error: Exception) -> str:
     if isinstance(error, NoCredentialsError):
         return "no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, ProfileNotFound | ConfigParseError | PartialCredentialsError):
-        return f"{error}; look at AWS_PROFILE and ~/.aws"
+        return f"{error}; check AWS_PROFILE and ~/.aws"
     if isinstance(error, ConnectionFailure):
         return f"the object store cannot be reached ({type(error).__name__}); check AWS_ENDPOINT_URL and the network"
     if isinstance(error, (BotoCoreError, Boto3Error, OSError)):
         return f"cannot be read from the object store ({type(error).__name__})"
     if isinstance(error, _AddressError):
-        return "the object store's address is not one: AWS_ENDPOINT_URL, or endpoint_url in ~/.aws/config, must be " \
+        return "the object store's address is invalid: AWS_ENDPOINT_URL, or endpoint_url in ~/.aws/config, must be " \
                "http://host:port or https://host"  # fmt: skip
     raise error
 
@@ -127,6 +128,6 @@ def _refusal(error: Any) -> str:
     hint = "; check the credentials and the bucket's policy" if code in ("AccessDenied", "403") else ""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     setting, value = next(iter(checksums().items()))
-    if status in REFUSED_CHECKSUM and value != SPARING:
-        hint = f"; it may know no checksums, which are sent since {setting} is {value}: set it to {SPARING}"
+    if status in CHECKSUM_REFUSED_STATUSES and value != WHEN_REQUIRED:
+        hint = f"; it may not support checksums, which are sent because {setting} is {value}: set it to {WHEN_REQUIRED}"
     return f"refused by the object store ({code}){hint}"

@@ -1,4 +1,4 @@
-"""Tensors written to files, with the disk's own words where it refuses."""
+"""Save tensors to files, with the operating system's error message if that fails."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PROBE = bytes(1 << 20)
 
 
 def save_tensors(value: Any, file: Path) -> None:
-    """Write a value as `torch.save` does.
+    """Write a value with `torch.save`.
 
-    PyTorch says of a disk that is full only that its archive is not where it should be: what the disk itself says is
-    found out by writing on.
+    On a full disk PyTorch only reports an unexpected position in its archive. Then this writes on, to get the operating
+    system's own error.
 
     Raises:
         OSError: The file cannot be written.
@@ -25,6 +25,6 @@ def save_tensors(value: Any, file: Path) -> None:
         torch.save(value, file)
     except RuntimeError:
         with file.open("ab", buffering=0) as stream:
-            while stream.write(PROBE) < len(PROBE):  # the rest of a disk is taken in part, before it refuses
+            while stream.write(PROBE) < len(PROBE):  # a nearly full disk first writes a part
                 pass
         raise

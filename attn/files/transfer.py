@@ -1,4 +1,4 @@
-"""Writing files by location, and moving them to and from an object store, each checked after it was made."""
+"""Write files by location, and copy files to and from an object store."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def write_bytes(location: str, data: bytes) -> None:
-    """Write a file whole: a reader, and a crash, see the old content or the new.
+    """Write a file atomically: readers see the old or the new content, also after a crash.
 
     Raises:
-        RunError: It cannot be written; says why.
+        RunError: The file cannot be written.
     """
     if is_remote(location):
         bucket, key = split(location)
@@ -45,7 +45,7 @@ def write_bytes(location: str, data: bytes) -> None:
         part.replace(path)
     except OSError as error:
         raise RunError(f"{location} cannot be written: {error.strerror or type(error).__name__}") from None
-    except ValueError as error:  # of a path with a NUL in it
+    except ValueError as error:  # the path contains NUL
         raise RunError(f"{location!r} cannot be written: {error}") from None
     finally:
         with contextlib.suppress(OSError, ValueError):
@@ -53,10 +53,10 @@ def write_bytes(location: str, data: bytes) -> None:
 
 
 def size(location: str) -> int | None:
-    """Bytes of a file, or None where there is none, or none that this process reads.
+    """Bytes of a file; None if it does not exist or this process may not read it.
 
     Raises:
-        FileFault: The object store does not answer or refuses.
+        FileFault: The object store cannot be reached or refuses.
     """
     if not may_read(location):
         return None
@@ -74,15 +74,15 @@ def size(location: str) -> int | None:
 
 
 def exists(location: str) -> bool:
-    """Whether there is such a file."""
+    """Whether a file exists and this process may read it."""
     return size(location) is not None
 
 
 def upload_file(path: Path, location: str) -> None:
-    """Copy a file to an object store, and check what arrived: its size, and its MD5 where the store says it.
+    """Copy a file to an object store, and check the object's size and, if the ETag is one, its MD5.
 
     Raises:
-        RunError: It could not be written, or did not arrive whole.
+        RunError: The object cannot be written, or differs from the file.
     """
     bucket, key = split(location)
     expected = path.stat().st_size
@@ -101,14 +101,14 @@ def upload_file(path: Path, location: str) -> None:
         with path.open("rb") as stream:
             whole = hashlib.file_digest(stream, "md5").hexdigest() == etag
     if not whole:
-        raise RunError(f"{location} did not arrive whole: {head['ContentLength']} bytes of {expected}; try again")
+        raise RunError(f"{location} was not uploaded correctly: {head['ContentLength']} bytes of {expected}; try again")
 
 
 def download_file(location: str, path: Path) -> None:
-    """Copy an object to a file of this machine.
+    """Copy an object to a local file.
 
     Raises:
-        FileFault: It is missing, or the store refuses.
+        FileFault: The object does not exist, or the store refuses.
     """
     bucket, key = split(location)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ from attn.models.shapes import shapes_only
 from attn.models.usage import classifier_usage
 from attn.models.weights import check_finite
 from attn.run_state import BROKEN, RunState
-from attn.wording import shortened
+from attn.wording import shorten
 
 N = TypeVar("N", bound=nn.Module)
 SHOWN = 8
@@ -229,7 +229,7 @@ def build_with_weights(build: Callable[[], N], folder: Path) -> N:
     ]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        first = shortened(wrong[0], 300)
+        first = shorten(wrong[0], 300)
         raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {first}{more}")
     network = build()
     try:

@@ -26,7 +26,7 @@ from attn.errors import ConfigError, WeightsError
 from attn.files.locations import sha256_of
 from attn.parsing import load_json
 from attn.regular_files import open_regular, read_regular
-from attn.wording import shortened
+from attn.wording import shorten
 
 WEIGHTS, DESCRIPTION, CONFIG = "state_dict.pt", "model.json", "config.yaml"
 """Of a trained model's folder: its tensors, what describes them, and the resolved config of its run."""
@@ -129,5 +129,5 @@ def describing(folder: Path) -> Generator[None]:
         what = f"{where}: {first['msg']}{more}" if where else first["msg"]
         raise WeightsError(f"{folder}/{DESCRIPTION} is not a model description: {what}") from None
     except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else shortened(str(error).partition("\n")[0], 300)
+        what = f"{error} is missing" if isinstance(error, KeyError) else shorten(str(error).partition("\n")[0], 300)
         raise WeightsError(f"{folder}/{DESCRIPTION} is not a model description: {what}") from None

@@ -35,7 +35,7 @@ from attn.files.locations import name_of, read_bytes, require_allowed, sha256_of
 from attn.files.transfer import exists
 from attn.models.description import DESCRIPTION, WEIGHTS
 from attn.parsing import load_json
-from attn.regular_files import Unfit, open_regular
+from attn.regular_files import UnsuitableFileError, open_regular
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
     try:
         with open_regular(source) if isinstance(source, str) else contextlib.nullcontext(source) as stream:
             content = torch.load(stream, map_location="cpu", weights_only=True)
-    except Unfit as error:
+    except UnsuitableFileError as error:
         raise WeightsError(f"{location} cannot be read: it {error.strerror}; correct model.weights") from None
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {location}: correct model.weights") from error

@@ -27,7 +27,7 @@ from attn.evaluation.inference import evaluating
 from attn.maps import attention
 from attn.models.bundle import Bundle
 from attn.prediction.usage import usage_of
-from attn.wording import shortened
+from attn.wording import shorten
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -197,7 +197,7 @@ def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, b
         except Exception as error:  # torch.export has no class of its own for what it does not take
             fault = error
     assert fault is not None
-    reason = shortened((str(fault).strip().splitlines() or [type(fault).__name__])[0], 300)
+    reason = shorten((str(fault).strip().splitlines() or [type(fault).__name__])[0], 300)
     raise ExportError(f"this network cannot be exported by torch {torch.__version__}: {reason}") from fault
 
 

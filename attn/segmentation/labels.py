@@ -15,7 +15,7 @@ from attn.data.classes import check_classes
 from attn.data.decode import read_mask
 from attn.data.sample import Record
 from attn.errors import DataError
-from attn.files.locations import FileFault, absent_folder, join, list_files, read_bytes
+from attn.files.locations import FileFault, join, list_files, missing_folder_note, read_bytes
 from attn.files.packed import load_arrays
 from attn.files.transfer import exists
 from attn.parsing import load_json
@@ -108,7 +108,7 @@ def read_labels(config: LabelsConfig, records: Sequence[Record], classes: Sequen
     reader = _Archive(path, len(classes)) if path.endswith(".npz") else _Folder(path, classes)
     missing = reader.missing(records)
     if missing:
-        raise DataError(f"{path} has no labels for {_some(missing, len(records))}{absent_folder(path)}")
+        raise DataError(f"{path} has no labels for {_some(missing, len(records))}{missing_folder_note(path)}")
     return reader
 
 

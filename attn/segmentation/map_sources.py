@@ -27,7 +27,7 @@ from attn.data.decode import read_saliency
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
 from attn.files.class_names import CLASSES_FILE
-from attn.files.locations import absent_folder, join, list_below, stem_of
+from attn.files.locations import join, list_below, missing_folder_note, stem_of
 from attn.maps.attention import MapKind
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class _FolderMaps:
         self.description = {"source": "folder", "files": len(self.files)}
         if not any(name.endswith(".png") for name in self.files):
             raise DataError(
-                f"{folder} holds no PNG{absent_folder(folder)}; files are named <image id>_<class index>.png"
+                f"{folder} holds no PNG{missing_folder_note(folder)}; files are named <image id>_<class index>.png"
             )
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from attn.errors import TrackingError
 from attn.files.s3 import checksums
-from attn.proxies import spare_loopback
+from attn.proxies import bypass_proxies_for_loopback
 from attn.tracking.address import shown
 from attn.tracking.login import show_login
 from attn.tracking.sqlite import sqlite_file
-from attn.wording import shortened
+from attn.wording import shorten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +36,7 @@ QUIET = {
 
 def connect(uri: str) -> MlflowClient:
     """A client of one server or database; nothing global is set but how servers are reached and how long waited for."""
-    spare_loopback()
+    bypass_proxies_for_loopback()
     for name, value in {**LATER, **QUIET, **checksums()}.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -103,7 +103,7 @@ def reported(uri: str, doing: str) -> Generator[None]:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = re.sub(r"//[^/@\s]*@", "//", lines[0].replace(show_login(uri), uri)).replace(uri, shown(uri))
         raise TrackingError(
-            f"tracking at {shown(uri)}: {doing} failed: {shortened(said, 300)}. Check tracking.uri and that the server "
+            f"tracking at {shown(uri)}: {doing} failed: {shorten(said, 300)}. Check tracking.uri and that the server "
             "runs, or set tracking.enabled=false"
         ) from error
 

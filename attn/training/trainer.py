@@ -30,7 +30,7 @@ from attn.training.randomness import random_state, restore_random_state, seed_ev
 from attn.training.run_config import RunConfig
 from attn.training.run_parts import RunParts
 from attn.training.world import TrainingStopped, World
-from attn.wording import shortened
+from attn.wording import shorten
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -367,7 +367,7 @@ class Trainer:
                 if own["buffers"] is not None:
                     self._take_buffers(own["buffers"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-            reason = shortened(str(error), 200)
+            reason = shorten(str(error), 200)
             raise WeightsError(
                 f"checkpoint {folder} does not fit what this run trains ({type(error).__name__}: {reason}): it is of "
                 "another config, or damaged; resume from an older one"

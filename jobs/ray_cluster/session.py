@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn.errors import RunError
-from attn.files.roots import VARIABLE as DATA_ROOTS
+from attn.files.roots import ROOTS_VARIABLE as DATA_ROOTS
 from attn.files.s3 import CHECKSUMS, checksums
-from attn.proxies import spare_loopback
+from attn.proxies import bypass_proxies_for_loopback
 from attn.training.config import ClusterConfig
 
 # A worker group that starts again does so at once, and a report waits for the next poll: two seconds each by default.
@@ -50,7 +50,7 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
     Raises:
         RunError: The address does not answer.
     """
-    spare_loopback()
+    bypass_proxies_for_loopback()
     for name, value in {**ENVIRONMENT, **checksums()}.items():
         os.environ.setdefault(name, value)
     if address is None and "RAY_AUTH_MODE" not in os.environ:

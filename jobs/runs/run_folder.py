@@ -15,10 +15,10 @@ from typing import Any, cast
 from attn.config.base import is_remote
 from attn.errors import RunError
 from attn.files import locations, transfer
-from attn.files.locations import reading_fault
+from attn.files.locations import parse_error_text
 from attn.parsing import load_json
 from attn.redaction import has_login
-from attn.run_state import LARGEST_STATE, RunState
+from attn.run_state import MAX_STATE_BYTES, RunState
 
 DEFAULT_ROOT = "runs"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -114,7 +114,7 @@ class RunFolder:
         try:
             return self.read(name).decode()
         except UnicodeDecodeError as error:
-            raise RunError(f"{self.path(name)} is damaged: {reading_fault(error)}") from None
+            raise RunError(f"{self.path(name)} is damaged: {parse_error_text(error)}") from None
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON object of the run; empty where there is no such file.
@@ -143,8 +143,8 @@ class RunFolder:
         if size is None:
             raise NoSuchRunError(f"no run {self.run_id!r} under {self.root}; `attn ls` lists the runs")
         try:
-            if size > LARGEST_STATE:
-                raise ValueError(f"it has {size} bytes, and {LARGEST_STATE} are the most")
+            if size > MAX_STATE_BYTES:
+                raise ValueError(f"it has {size} bytes, and {MAX_STATE_BYTES} are the most")
             state = RunState.parse(self.read("run.json"))
             return state if state.id == self.run_id else state.changed(id=self.run_id)
         except ValueError as error:

@@ -135,7 +135,7 @@ def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateM
     text: dict[str, Any] = {"tracking": {"enabled": False}, "input": json.loads(bundle.input.model_dump_json())}
     if "data" in trained:
         text["data"] = scored_data(trained)
-    return resolve(EvaluateModelConfig, dump_values(text), name, overrides, otherwise=SCORED_SPLIT)
+    return resolve(EvaluateModelConfig, dump_values(text), name, overrides, defaults=SCORED_SPLIT)
 
 
 def _model_subject(model: str, overrides: list[str]) -> ModelSubject:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from attn import __version__
-from attn.proxies import spare_loopback
+from attn.proxies import bypass_proxies_for_loopback
 from services.cli import (
     compare,
     doctor,
@@ -129,5 +129,5 @@ add_kinds(app)
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     spell_what_is_lacking()
-    spare_loopback()
+    bypass_proxies_for_loopback()
     app()

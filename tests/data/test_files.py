@@ -61,7 +61,7 @@ def test_objects(s3_server: str) -> None:
         read_bytes("s3://attn-other/x")
     with pytest.raises(FileFault, match="no such bucket"):
         list_files("s3://attn-other/x")
-    with pytest.raises(DataError, match="names no bucket"):
+    with pytest.raises(DataError, match="has no bucket"):
         read_bytes("s3://")
 
 

@@ -322,7 +322,7 @@ def test_parquet_manifest_with_objects(s3_server: str, tmp_path: Path, make: Any
         ("image\tlabels\nx\ty\n", "parted by tabs there: save the table with commas"),
         (HEADER + "pictures/a.jpg,cow,,,,,\n", "row 1 has the unknown class 'cow'"),
         (HEADER + "../a.jpg,,,,,,\n", r"list\.csv: row 1: .*leads out of"),
-        (HEADER + "gs://x/a.jpg,,,,,,\n", "a URI where a path relative to .* or an s3"),
+        (HEADER + "gs://x/a.jpg,,,,,,\n", "expected a path relative to .* or an s3"),
         (HEADER + ",cat,,,,,\n", "row 1: the column 'image' is empty"),
         (HEADER + "pictures/a.jpg,cat,,{broken,,,\n", "expected JSON such as"),
         (HEADER + 'pictures/a.jpg,cat,,"[{""label"": ""cow"", ""box"": [0,0,1,1]}]",,,\n', "a box has the unknown"),

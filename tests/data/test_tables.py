@@ -83,7 +83,7 @@ def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> N
         ("image,labels\n0.jpg,\"['a', 'b']\"\n", r"row 1: labels: a list as text; .*parted by \|"),
         ('image,labels,boxes\n0.jpg,a,"[{""label"": ""a"", ""box"": [0, 0, NaN, 1]}]"\n', "row 1: boxes is"),
         ('image,labels,boxes\n0.jpg,a,0\n', "row 1: boxes is not valid; expected JSON"),
-        ("image,labels\nC:\\img\\0.jpg,a\n", "an absolute path of Windows"),
+        ("image,labels\nC:\\img\\0.jpg,a\n", "an absolute Windows path"),
     ],
 )  # fmt: skip
 def test_what_a_csv_cannot_mean(tmp_path: Path, make: Any, text: str, words: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from attn.config.base import BelowRoot, Config, Location, Variant
-from attn.config.resolve import held_against
+from attn.config.resolve import extra_check
 from attn.errors import AttnError, ConfigError
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.maps import MapsConfig
@@ -302,14 +302,14 @@ def test_the_job_itself_refuses_what_its_model_brings_along() -> None:
     from attn.config.resolve import resolve
 
     text = "data: {source: folder, root: /elsewhere}\ntracking: {enabled: false}\n"
-    with held_against(PERMISSIONS.run), pytest.raises(ConfigError, match=r"data\.root"):
+    with extra_check(PERMISSIONS.run), pytest.raises(ConfigError, match=r"data\.root"):
         resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
     resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
 
 
 def test_the_job_itself_takes_what_was_admitted() -> None:
     sweep = submission("sweep", target="sweep_scenes_gain")
-    with held_against(PERMISSIONS.run):
+    with extra_check(PERMISSIONS.run):
         config, base = load(sweep, ROOT)
         trial_config(base, {})  # which no trial runs
         place = [f"root={ROOT}/x", f"tracking.uri=sqlite:///{ROOT}/mlflow.db", "store.location=null"]

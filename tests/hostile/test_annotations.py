@@ -78,10 +78,10 @@ def test_what_unpacks_to_much_is_refused_before_it_is_unpacked() -> None:
 
     for read, data in ((load_arrays, zeros(100)), (parquet_rows, rows_of_nothing(1_000_000))):
         began = time.process_time()
-        with pytest.raises(ValueError, match=r"unpacks to 100 MiB|says that it has 1000000 rows"):
+        with pytest.raises(ValueError, match=r"to 100 MiB|claims 1000000 rows"):
             read(data)
         assert time.process_time() - began < 1
-    with pytest.raises(ValueError, match="unpacks to"):
+    with pytest.raises(ValueError, match="decompresses from"):
         parquet_rows(rows_of_one_long_text(100_000))
     assert parquet_rows(rows_of_one_long_text(3))[2]["image"] == "x" * 4000
     json.dumps(parquet_rows(rows_of_nothing(100)))

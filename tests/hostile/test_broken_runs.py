@@ -26,9 +26,9 @@ from services.table import Job, JobTable
 
 GOOD = {"id": "good", "kind": "train", "state": "done", "started": 5.0, "metrics": {"val/mean_ap": 0.5}}
 BROKEN: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "no valid JSON"),
-    "truncated": (json.dumps(GOOD).encode()[:-9], "no valid JSON"),
-    "binary": (bytes(range(256)), "no valid JSON"),
+    "empty": (b"", "not valid JSON"),
+    "truncated": (json.dumps(GOOD).encode()[:-9], "not valid JSON"),
+    "binary": (bytes(range(256)), "not valid JSON"),
     "object": (b"{}", "id: Field required"),
     "list": (b"[]", "expected a JSON object, found an array"),
     "null": (b"null", "expected a JSON object, found null"),
@@ -46,7 +46,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "begun-before": (b'{"id": "x", "started": -1e300}', "started: Input should be greater than"),
     "begun-text": (b'{"id": "x", "started": "today"}', "started: Input should be a valid number"),
     "epoch": (b'{"id": "x", "epoch": 1.5}', "epoch: Input should be a valid integer"),
-    "digits": (b'{"id": "x", "epoch": ' + b"9" * 5000 + b"}", "no valid JSON"),
+    "digits": (b'{"id": "x", "epoch": ' + b"9" * 5000 + b"}", "not valid JSON"),
     "deep": (b"[" * 100_000, "nested too deeply"),
     "deeper": (b'{"id": "x", "a": ' + b"[" * 500 + b"]" * 500 + b"}", "nested too deeply"),
     "half-a-pair": (b'{"id": "x", "error": "\\ud800"}', "half of a surrogate pair"),

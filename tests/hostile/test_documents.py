@@ -14,7 +14,7 @@ from attn.data.classes import named_classes
 from attn.errors import ConfigError, Fault
 from attn.files.locations import FileFault, read_bytes
 from attn.parsing import load_json
-from attn.regular_files import Unfit, read_regular
+from attn.regular_files import UnsuitableFileError, read_regular
 from attn.runs.recipes import config_text, load_config
 from attn.runs.sweep.load import read_sweep
 from attn.training.train_config import TrainConfig
@@ -73,7 +73,7 @@ def test_joining_and_changing_large_documents_takes_no_square_of_their_size() ->
     first, second = (read_document(f"data:\n  source: {source}\n{keys}", "f") for source in ("voc", "coco"))
     joined = layered(first, second)
     assert joined.values == second.values
-    joined.start_anew(("data", "source"), "folder")
+    joined.change_source(("data", "source"), "folder")
     assert joined.values["data"] == {"source": "coco"}
     assert set(joined.locations) == {(), ("data",), ("data", "source")}
     with pytest.raises(ConfigError) as caught:
@@ -89,7 +89,7 @@ def test_joining_and_changing_large_documents_takes_no_square_of_their_size() ->
      "cluster.data_workers", "cluster.threads", "data.count", "data.size", "input.size", "data.max_pixels"],
 )  # fmt: skip
 def test_a_number_that_would_fill_the_memory_or_never_end_is_refused(field: str, number: str) -> None:
-    with pytest.raises(ConfigError, match=f"{field.rpartition('.')[2]}|too large a number"):
+    with pytest.raises(ConfigError, match=f"{field.rpartition('.')[2]}|too large: the maximum"):
         load_config(TrainConfig, "scenes_grad_cam", [f"{field}={number}"])
 
 
@@ -100,7 +100,7 @@ def test_a_number_that_would_fill_the_memory_or_never_end_is_refused(field: str,
         ("optimizer.lr: {low: 1, high: 2, count: 10000}\n  seed: {low: 0, high: 20000, integer: true, count: 10000}",
          "the grid has 100000000 points, and a sweep at most 10000"),
         ("\n".join(f"  f{i}: [1, 2]" for i in range(64)).strip(), "the grid has 18446744073709551616 points"),
-        ("optimizer.lr: {low: 0.1, high: 0.2, count: 1" + "0" * 30 + "}", "too large a number"),
+        ("optimizer.lr: {low: 0.1, high: 0.2, count: 1" + "0" * 30 + "}", "too large: the maximum"),
         ("optimizer.lr: [[[[" + "1" + "]]]]", "choices"),
     ],
 )  # fmt: skip
@@ -141,11 +141,11 @@ def test_a_config_is_a_regular_file_of_text(make: Callable[[Path], object], word
 
 def test_a_file_without_a_size_is_read_as_far_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_regular("/proc/self/status", 1 << 20).startswith(b"Name:")
-    with pytest.raises(Unfit, match="more than 100 bytes"):
+    with pytest.raises(UnsuitableFileError, match="more than 100 bytes"):
         read_regular("/proc/self/status", 100)
     with Path("/dev/zero").open("rb") as endless:
         monkeypatch.setattr("attn.regular_files.open_regular", lambda path: endless)
-        with pytest.raises(Unfit, match="more than 1 MiB"):
+        with pytest.raises(UnsuitableFileError, match="more than 1 MiB"):
             read_regular("a file of /proc that has no end", 1 << 20)
 
 

@@ -11,7 +11,7 @@ import pytest
 from attn.config.resolve import resolve
 from attn.errors import AttnError, ConfigError, WeightsError
 from attn.files import locations, transfer
-from attn.files.roots import VARIABLE, lies_in, limit_reading
+from attn.files.roots import ROOTS_VARIABLE, is_inside, limit_reading
 from attn.models.weights import read_weights
 from attn.runs.data import DataConfig
 from services.planning import Limits, Planner, RefusedError
@@ -36,7 +36,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def limited(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(VARIABLE, "[]")  # so that what is set here ends with the test
+    monkeypatch.setenv(ROOTS_VARIABLE, "[]")  # so that what is set here ends with the test
     limit_reading((str(place / "runs"), str(place / "data")))
     return place
 
@@ -122,7 +122,7 @@ def test_a_table_leads_no_further_than_its_reader(limited: Path) -> None:
     ],
 )
 def test_what_lies_in_a_data_root(location: str, root: str, inside: bool) -> None:
-    assert lies_in(location, root) is inside
+    assert is_inside(location, root) is inside
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from attn.config.resolve import dump_config
-from attn.files.roots import VARIABLE
+from attn.files.roots import ROOTS_VARIABLE
 from attn.runs.sweep.load import read_sweep
 from attn.runs.table import KINDS, RunKind, file_kinds
 from jobs.resume import resume
@@ -66,8 +66,8 @@ def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any)
 
 
 def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "")  # the driver sets it for its own process; it is undone after the test
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv(ROOTS_VARIABLE, "")  # the driver sets it for its own process; it is undone after the test
+    monkeypatch.delenv(ROOTS_VARIABLE)
     before = signal.getsignal(signal.SIGTERM)
     submission = Submission.model_validate({"id": "s", "kind": "toy", "config": TEXT})
     assert plan_of(submission, Permissions(str(tmp_path), ()))["title"] == "toy"

@@ -321,7 +321,7 @@ class TrainedOnce(Untrained):
         with self.patch.context() as patch:
 
             def interrupted(config: RunConfig, *arguments: Any, **options: Any) -> dict[str, Any]:
-                fit_here(shortened(config), *arguments, **options)
+                fit_here(shorten(config), *arguments, **options)
                 raise KeyboardInterrupt
 
             patch.setattr(train, "_fit", interrupted)
@@ -334,7 +334,7 @@ class TrainedOnce(Untrained):
         return train.resume(run)
 
 
-def shortened(config: RunConfig) -> RunConfig:
+def shorten(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
 
 

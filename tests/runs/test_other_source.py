@@ -115,7 +115,7 @@ def test_what_is_scored_is_a_validation_split(kind: type[EvaluateModelConfig | S
     )
 
     def data(*overrides: str) -> SourceConfig:
-        return resolve(kind, text, "config.yaml", list(overrides), otherwise=SCORED_SPLIT).data
+        return resolve(kind, text, "config.yaml", list(overrides), defaults=SCORED_SPLIT).data
 
     assert data() == ScenesConfig(count=3, split="test")
     assert data("data.source=folder", "data.root=/x") == FolderConfig(root="/x", split="val")

@@ -13,7 +13,7 @@ import pytest
 
 from attn.config.base import Config
 from attn.config.resolve import dump_config
-from attn.files.roots import VARIABLE
+from attn.files.roots import ROOTS_VARIABLE
 from attn.runs.kinds import read_config
 from attn.runs.pipeline import read_pipeline
 from attn.runs.recipes import recipe_text
@@ -36,8 +36,8 @@ objective: {metric: seed_miou}
 @pytest.fixture(autouse=True)
 def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put back what a driver changes of its process: what it may read, and what SIGTERM does."""
-    monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv(ROOTS_VARIABLE, "")
+    monkeypatch.delenv(ROOTS_VARIABLE)
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)

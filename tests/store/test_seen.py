@@ -172,9 +172,7 @@ def test_a_mean_that_was_written_before_is_not_gone_on_with(written_before: tupl
             store.uri, rows=store.rows, grid=store.grid, fusion="mean", classes=store.definition.classes, exist_ok=True
         ),
     ):
-        with pytest.raises(
-            StoreError, match=r"\(format 1\), which counted pixels that a crop did not see as 0"
-        ):
+        with pytest.raises(StoreError, match=r"\(format 1\), which counted pixels that a crop did not see as 0"):
             write()
 
 
@@ -183,7 +181,5 @@ def test_a_later_format_is_refused(found: Any, written_before: tuple[Path, dict[
     file = written_before[0] / "mean/store.json"
     record = unpack(file.read_bytes(), "store.json")
     file.write_bytes(pack(record | {"format": found}))
-    with pytest.raises(
-        StoreError, match=rf"format {found}.*reads max up to format 1, mean up to format 2: update"
-    ):
+    with pytest.raises(StoreError, match=rf"format {found}.*reads max up to format 1, mean up to format 2: update"):
         maps.open(str(written_before[0] / "mean"))

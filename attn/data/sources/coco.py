@@ -15,7 +15,16 @@ from attn.data.outlines import Outline, trace
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refuse_absent, refuse_missing, unique
 from attn.errors import DataError
-from attn.files.locations import FileFault, absent_folder, below, join, list_files, not_there, read_bytes, within
+from attn.files.locations import (
+    FileFault,
+    below,
+    join,
+    list_files,
+    missing_folder,
+    missing_folder_note,
+    read_bytes,
+    within,
+)
 from attn.files.transfer import exists
 from attn.parsing import load_json
 
@@ -109,14 +118,14 @@ class CocoConfig(SourceConfig):
         if self.annotations is not None:
             location = below(self.root, self.annotations.replace(PLACEHOLDER, self.split))
             if not exists(location):
-                raise not_there("data.annotations", self.annotations, location, "no such file")
+                raise missing_folder("data.annotations", self.annotations, location, "no such file")
             return location
         folder = join(self.root, "annotations")
         name = f"instances_{self.split}.json"
         there = list_files(folder)
         if name not in there:
             splits = [item[10:-5] for item in there if item.startswith("instances_") and item.endswith(".json")]
-            none = f"there are no instances_*.json in {folder}{absent_folder(folder)}"
+            none = f"there are no instances_*.json in {folder}{missing_folder_note(folder)}"
             have = f"{folder} has {', '.join(splits)}: set data.split" if splits else f"{none}: set data.root"
             raise DataError(f"split {self.split!r} is not there; {have}, or data.annotations to a file elsewhere")
         return join(folder, name)

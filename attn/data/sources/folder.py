@@ -14,7 +14,7 @@ from attn.data.names import in_order, normal
 from attn.data.sample import Record
 from attn.data.source import FileSource, SourceConfig, masks_in, refuse_absent
 from attn.errors import DataError
-from attn.files.locations import absent_folder, below, join, list_files, list_folders
+from attn.files.locations import below, join, list_files, list_folders, missing_folder_note
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -53,7 +53,7 @@ class FolderConfig(SourceConfig):
         if not there:
             have = ", ".join(list_folders(self.root)) or "no folders"
             raise DataError(
-                f"{root}: no class folders in it; {self.root} has {have}{absent_folder(self.root)}. "
+                f"{root}: no class folders in it; {self.root} has {have}{missing_folder_note(self.root)}. "
                 "Set data.root and data.split (split=. where the classes lie in the root itself)"
             )
         classes = in_order(map(normal, there)) if self.classes is None else tuple(map(normal, self.classes))

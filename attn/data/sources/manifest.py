@@ -19,8 +19,8 @@ from attn.data.names import in_order, normal
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import FileSource, SourceConfig, raise_all, refuse_missing
 from attn.errors import DataError
-from attn.files.locations import FileFault, read_bytes, reading_fault, within
-from attn.files.packed import MOST_COLUMNS, parquet_rows
+from attn.files.locations import FileFault, parse_error_text, read_bytes, within
+from attn.files.packed import MAX_COLUMNS, parquet_rows
 from attn.parsing import load_json
 
 COLUMNS = ("image", "labels", "mask", "boxes", "saliency", "id", "split")
@@ -136,7 +136,7 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
     try:
         rows = parquet_rows(data) if data.startswith(b"PAR1") else _read_csv(data, location)
     except (ValueError, OSError, csv.Error) as error:
-        why = reading_fault(error) if isinstance(error, UnicodeDecodeError) else error
+        why = parse_error_text(error) if isinstance(error, UnicodeDecodeError) else error
         raise FileFault(location, f"is not a readable CSV or Parquet table ({why})") from None
     if not rows:
         raise FileFault(location, "has no rows")
@@ -163,8 +163,8 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
 def _read_csv(data: bytes, location: str) -> list[Row]:
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     header = [name.strip() for name in next(lines, [])]
-    if len(header) > MOST_COLUMNS:
-        raise FileFault(location, f"has {len(header)} columns, where at most {MOST_COLUMNS} are read: leave out others")
+    if len(header) > MAX_COLUMNS:
+        raise FileFault(location, f"has {len(header)} columns, where at most {MAX_COLUMNS} are read: leave out others")
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         shown = [name for name in twice if name in COLUMNS] or ["of one name"]
         raise FileFault(location, f"has two columns {', '.join(shown)}")

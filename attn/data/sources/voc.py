@@ -37,14 +37,14 @@ from attn.data.sources.label_file import read_label_file
 from attn.errors import DataError
 from attn.files.locations import (
     FileFault,
-    absent_folder,
     below,
     join,
     list_files,
     list_folders,
-    not_there,
+    missing_folder,
+    missing_folder_note,
+    parse_error_text,
     read_bytes,
-    reading_fault,
     stem_of,
     within,
 )
@@ -196,7 +196,7 @@ class VocConfig(SourceConfig):
         if self.labels is not None:
             place = below(root, self.labels)
             if not exists(place):
-                raise not_there("data.labels", self.labels, place, "no such file")
+                raise missing_folder("data.labels", self.labels, place, "no such file")
             return read_label_file(place, names, VOC_CLASSES, partial=not labelled)
         if objects is not None:
             return [tuple(sorted({item.label for item in self._counted(found)})) for found in objects]
@@ -243,7 +243,7 @@ def _find_root(root: str, year: int) -> str:
         if years:
             raise DataError(f"{folder} has no {wanted}, but {', '.join(years)}; set data.year")
     raise DataError(
-        f"{root}: no JPEGImages folder in it, nor in VOCdevkit/{wanted} below it{absent_folder(root)}; set data.root"
+        f"{root}: no JPEGImages folder in it or in its VOCdevkit/{wanted}{missing_folder_note(root)}; set data.root"
     )
 
 
@@ -256,7 +256,7 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
     if _is_path(split):
         location = below(root, split)
         if not exists(location):
-            raise not_there("data.split", split, location, "no such file")
+            raise missing_folder("data.split", split, location, "no such file")
     else:
         folders = [join(root, "ImageSets", kind) for kind in ("Segmentation", "Main")]
         found = {folder: [stem_of(name) for name in list_files(folder) if name.endswith(".txt")] for folder in folders}
@@ -316,7 +316,7 @@ def _read_annotation(location: str) -> Objects:
             box = make_box(left - 1, top - 1, right, bottom)  # 1-based, last pixel included
             found.append(_Object(VOC_CLASSES.index(name), box, size, difficult))
     except (ElementTree.ParseError, ValueError, OverflowError, LookupError, RecursionError) as error:
-        what = reading_fault(error) if isinstance(error, ElementTree.ParseError) else "a size or a box is no number"
+        what = parse_error_text(error) if isinstance(error, ElementTree.ParseError) else "a size or a box is no number"
         raise FileFault(location, f"is not a VOC annotation ({what})") from None
     return tuple(found)
 
