@@ -141,7 +141,14 @@ class Person:
             NotSoError: It ends with another exit status.
         """
         print(f"$ attn {shlex.join(words)}", flush=True)
-        call = [sys.executable, "-c", "from services.cli.main import main; main()", *words, "--json"]
+        status_seen, lines, said = self.call(*words, "--json", shown=shown)
+        if status_seen != status:
+            raise NotSoError(f"attn {words[0]} ends with {status_seen}, not {status}: {said}")
+        return {"log": "".join(lines[:-1]), **json.loads(lines[-1])}
+
+    def call(self, *words: str, shown: bool) -> tuple[int, list[str], str]:
+        """Run a command as a process; gives its exit status, the lines it printed, and its messages."""
+        call = [sys.executable, "-c", "from services.cli.main import main; main()", *words]
         with subprocess.Popen(
             call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=without_ray()
         ) as done:
@@ -153,18 +160,16 @@ class Person:
                     print(f"  | {line}", end="", flush=True)
                 lines.append(line)
             said = done.stderr.read()
-        if done.returncode != status:
-            raise NotSoError(f"attn {words[0]} ends with {done.returncode}, not {status}: {said}")
-        return {"log": "".join(lines[:-1]), **json.loads(lines[-1])}
+        return done.returncode, lines, said
 
 
 @contextlib.contextmanager
-def serving(root: Path, *arguments: str) -> Iterator[Person]:
+def serving(root: Path, *arguments: str, person: type[Person] = Person) -> Iterator[Person]:
     """A service over a root, and somebody to use it."""
     server = Server(root, *arguments)
     print(f"$ attn serve --root {root}    # {server.url}", flush=True)
     try:
-        yield Person(server)
+        yield person(server)
     finally:
         for job in server.call("GET", "/jobs")[1]["jobs"]:
             if job["state"] == "running":

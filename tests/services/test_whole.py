@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import secrets
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from benchmarks import whole_service as whole
+from services.cli.main import main
 from services.local_runner import MARK
 from tests.leaks import leaks, under
 from tests.tracking.migrated import new_record
@@ -18,12 +22,25 @@ from tests.tracking.migrated import new_record
 HIDDEN = {name: secrets.token_hex(16) for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")}
 
 
+class PersonHere(whole.Person):
+    """Runs commands in this process, which has the imports already."""
+
+    def call(self, *words: str, shown: bool) -> tuple[int, list[str], str]:
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.setattr(sys, "argv", ["attn", *words])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        out.seek(0)
+        return int(ended.value.code or 0), out.readlines(), err.getvalue()
+
+
 @pytest.mark.slow
 def test_the_service_from_first_to_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in HIDDEN.items():
         monkeypatch.setenv(name, value)
     new_record(tmp_path / "runs")
-    with whole.serving(tmp_path / "runs", "--slots", "2") as person:
+    with whole.serving(tmp_path / "runs", "--slots", "2", person=PersonHere) as person:
         whole.submit_sweep(person, "sweep", sigma=[0.2, 0.35], omega=[10], parallel=1)
         whole.submit_twice(person, "gain")
         whole.cancel_in_mid_epoch(person, "gain")
