@@ -1,10 +1,12 @@
-"""The diagrams are current."""
+"""The diagrams are current, and pictures can be read."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from docs.commands import diagrams
 from tests.test_repository import FLOORS
@@ -21,3 +23,14 @@ def test_the_floors_show_every_room() -> None:
     for rooms in FLOORS:
         for room in rooms:
             assert room.partition(".")[2] in shown or f"all other modules of {room}" in shown, room
+
+
+def test_every_picture_is_shown_at_a_size_that_can_be_read(repository: Path) -> None:
+    """A code host shows some 850 pixels: a wider picture is shrunk, and its captions with it."""
+    text = "".join(
+        page.read_text(encoding="utf-8") for page in (*repository.glob("*.md"), *repository.glob("docs/*.md"))
+    )
+    for path in sorted((repository / "docs/images").iterdir()):
+        assert f"images/{path.name})" in text, f"no page shows {path.name}"
+        if path.suffix == ".png":
+            assert Image.open(path).width <= 930, path.name

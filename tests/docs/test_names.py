@@ -86,6 +86,17 @@ def test_what_is_right_passes() -> None:
     assert not list(faults(text))
 
 
+def test_the_python_reference_shows_what_a_package_exports() -> None:
+    """The site takes a name for the module that is called the same: such a function has a line of its own."""
+    for page in (ROOT / "docs/reference/python").glob("*.md"):
+        shown = GROUP.findall(source(page))
+        for name in shown:
+            folder = ROOT.joinpath(*name.split("."))
+            for path in folder.glob("*.py"):
+                if f'"{path.stem}",' in source(folder / "__init__.py") and path.stem in names_in(path):
+                    assert f"{name}.{path.stem}.{path.stem}" in shown, page
+
+
 def test_recipes_in_tables_are_there() -> None:
     """A recipe in the first column that says so, and any name that ends as only recipes do."""
     for page in PAGES:
