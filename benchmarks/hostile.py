@@ -87,7 +87,7 @@ class Outcome(NamedTuple):
         """What did not hold."""
         if self.status not in ((0, 1, 2) if case.sound else (1, 2)):
             return f"status {self.status}: {self.output[-300:]}"
-        if "Traceback (most recent" in self.output or "fault of the program" in self.output:
+        if "Traceback (most recent" in self.output or "This is a bug in attn" in self.output:
             return self.output[-300:]
         if len(self.output) > LONGEST or (self.status and not self.output.strip()):
             return f"a message of {len(self.output)} characters"

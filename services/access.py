@@ -1,4 +1,4 @@
-"""Who may ask the service for what: tokens with roles, this machine's own names, and bodies of a bounded size."""
+"""Access control of the service: tokens with roles, requests of other sites, and the size of request bodies."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from services.problems import problem
 ROLES = ("read", "submit", "admin")
 SHORTEST = 16
 MAX_BODY = 1 << 20
-HEARD_BYTES, HEARD_SECONDS = 60 << 20, 10.0
-"""How much of a refused body is read: many clients look for the answer only after they have sent everything."""
+DRAINED_BYTES, DRAIN_SECONDS = 60 << 20, 10.0
+"""How much of a refused body is still read: many clients read the answer only after they have sent everything."""
 
 
 def read_tokens(file: str) -> dict[str, str]:
-    """Roles by token, from a JSON file of `{"token": "role"}` that nobody but its owner can read.
+    """Roles by token, from a JSON file `{"token": "role"}` that only its owner can read.
 
     Raises:
-        ConfigError: The file, a token or a role is not valid. The message shows no token.
+        ConfigError: The file, a token or a role is invalid. The message shows no token.
     """
     path = Path(file)
     try:
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError([Fault(file, "can be read by others", f"chmod 600 {file}")])
+            raise ConfigError([Fault(file, "can be read by other users", f"chmod 600 {file}")])
         given = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             [Fault(file, f"cannot be read as JSON ({type(error).__name__})", '{"TOKEN": "ROLE"}')]
         ) from None
     if not isinstance(given, dict) or not given:
-        raise ConfigError([Fault(file, "holds no tokens", '{"TOKEN": "ROLE"}')])
+        raise ConfigError([Fault(file, "contains no tokens", '{"TOKEN": "ROLE"}')])
     faults = [
         Fault(
             f"{file}, token {place}",
@@ -58,10 +58,10 @@ def read_tokens(file: str) -> dict[str, str]:
 
 
 class Guard:
-    """Refuses what may not pass, before any route sees it.
+    """Middleware that refuses requests without a sufficient role, of other sites, or with too large a body.
 
-    Reading needs `read`, everything else `submit`; what needs `admin` looks for it itself, in the request's state.
-    Without tokens (`--no-token`) everything is allowed, so that the service must then stay on the loopback address.
+    GET and HEAD need the role `read`, other methods `submit`. Routes that need `admin` check `request.state.role`.
+    Without tokens (`--no-token`) every request has the role `admin`; the service then must listen on loopback only.
     """
 
     def __init__(self, app: ASGIApp, tokens: dict[str, str]) -> None:
@@ -76,10 +76,10 @@ class Guard:
         scope.setdefault("state", {})["role"] = role
         if (refusal := self._refusal(scope["path"], method, headers, role)) is not None:
             if method not in ("GET", "HEAD"):
-                await _hear_out(receive)
+                await _drain(receive)
             await refusal(scope, receive, send)
             return
-        body = bytearray()  # bytes would be copied whole for every piece
+        body = bytearray()  # appending to bytes would copy all of them for every piece
         if method not in ("GET", "HEAD"):
             more = True
             while more:
@@ -90,7 +90,7 @@ class Guard:
                 more = message.get("more_body", False)
                 if len(body) > MAX_BODY:
                     if more:
-                        await _hear_out(receive)
+                        await _drain(receive)
                     await problem(413, f"the body is larger than {MAX_BODY} bytes", "body")(scope, receive, send)
                     return
         await self.app(scope, _replay(bytes(body), receive) if method not in ("GET", "HEAD") else receive, send)
@@ -101,7 +101,7 @@ class Guard:
             return problem(413, f"the body is larger than {MAX_BODY} bytes", "body")
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host"):
-            return problem(403, "pages of other sites may not ask this service", "origin")
+            return problem(403, "web pages of other sites may not use this service", "origin")
         if not self.tokens or path == "/healthz":
             return None
         if role is None:
@@ -114,7 +114,7 @@ class Guard:
         return None
 
     def _role(self, given: str) -> str | None:
-        """The role of a header's token; every token is compared, each in constant time."""
+        """The role of the token in an `Authorization` header; compares with every token, each in constant time."""
         scheme, _, token = given.partition(" ")
         role = None
         for known, its_role in self.tokens.items():
@@ -123,14 +123,14 @@ class Guard:
         return role if scheme.lower() == "bearer" else None
 
 
-async def _hear_out(receive: Receive) -> None:
-    """Let a client that is refused send its body, within bounds: while it sends, it does not see an answer."""
-    heard, more = 0, True
+async def _drain(receive: Receive) -> None:
+    """Read and discard the body of a refused request, within bounds, so that its client comes to read the answer."""
+    drained, more = 0, True
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(HEARD_SECONDS):
-            while more and heard < HEARD_BYTES:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while more and drained < DRAINED_BYTES:
                 message = await receive()
-                heard += len(message.get("body", b""))
+                drained += len(message.get("body", b""))
                 more = message.get("more_body", False)
 
 
@@ -140,7 +140,7 @@ class _Once:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A body that was read already, and then whatever the client says next."""
+    """A `receive` that returns a body that was read already, then the client's further messages."""
     once = _Once()
 
     async def again() -> Message:

@@ -36,21 +36,26 @@ from services.permissions import Permissions, model_folder
 from services.submission import Submission
 
 MOST_POINTS = 1000
-"""Combinations of searched texts that are looked at; numbers lead nowhere."""
+"""Largest number of combinations of a sweep's text values that are checked. Numbers name no file and need no check."""
 NOT_ROOT = "is not the service's root"
 
 
 def admit(submission: Submission, permissions: Permissions) -> Any:
-    """Check a submission; gives what `load` does, None of a kind that takes a model's config.
+    """Check a submission.
+
+    Returns:
+        What `load` returns; None for kinds that use a model's config.
 
     Raises:
-        ConfigError: With all faults of the config, and all that would have it write, read or call what it must not.
+        ConfigError: With all faults of the config, and every field that would write, read or call something forbidden.
     """
     faults: list[Fault] = []
     if submission.address not in (None, "auto", os.environ.get("RAY_ADDRESS")):
         faults.append(Fault("address", "is not the service's own cluster", "`auto`, or RAY_ADDRESS of the service"))
     if submission.kind == "pipeline" and len(submission.id) > PIPELINE_ID:
-        faults.append(Fault("id", "is too long for a pipeline, whose stages add to it", f"{PIPELINE_ID} at most"))
+        faults.append(
+            Fault("id", "is too long for a pipeline: its stages append to it", f"{PIPELINE_ID} characters at most")
+        )
     loaded = None
     try:
         faults += _roots(submission, permissions)
@@ -70,10 +75,12 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
 
 
 def load(submission: Submission, root: str) -> Any:
-    """The config of a job that has one, with the service's root; of a sweep with its base's text.
+    """The config of a job of a kind that has one, with the service's root; for a sweep, with the text of its base.
+
+    Recipes are found by name only; no other file of this machine is read.
 
     Raises:
-        ConfigError: With all faults. Recipes are taken by their names: no other file of this machine is read.
+        ConfigError: With all faults.
     """
     text, name = _text(submission)
     require_kind(read_document(text, name), [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
@@ -86,7 +93,7 @@ def _text(submission: Submission) -> tuple[str, str]:
 
 
 def _roots(submission: Submission, permissions: Permissions) -> Iterator[Fault]:
-    """Another root than the service's, which the service's own takes the place of."""
+    """A fault if the submission names another root: the service sets its own."""
     said = Document()
     override(said, submission.overrides)
     given = layered(read_document(*_text(submission)), said) if submission.kind in file_kinds() else said
@@ -132,7 +139,7 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
 
 
 def _trained_data(root: str, target: str) -> dict[str, Any] | None:
-    """The data that a run's model was trained on; None where there is no such run yet."""
+    """The data that a run's model was trained on; None if there is no such run yet."""
     for place in (f"{root}/{target}/model/config.yaml", f"{root}/{target}/config.yaml"):
         with contextlib.suppress(AttnError, UnicodeDecodeError):
             if exists(place):
@@ -142,9 +149,9 @@ def _trained_data(root: str, target: str) -> dict[str, Any] | None:
 
 
 def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterator[Fault]:
-    """What a sweep's trials would do that they must not, at every point that differs in texts.
+    """What a sweep's trials are not permitted to do, checked for every combination of its text values.
 
-    Each value by itself was resolved when the sweep was read; several may mean something else together.
+    Each value was checked alone when the sweep was read; several together may resolve differently.
     """
     texts = {
         name: dimension.choices
@@ -152,7 +159,7 @@ def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterato
         if dimension.choices and any(isinstance(choice, str) for choice in dimension.choices)
     }
     if (count := math.prod(map(len, texts.values()))) > MOST_POINTS:
-        yield Fault("space", f"has {count} combinations of texts", f"{MOST_POINTS} at most: search fewer at once")
+        yield Fault("space", f"has {count} combinations of text values", f"{MOST_POINTS} at most: search fewer at once")
         return
     found: list[Objection] = []
 
@@ -164,8 +171,8 @@ def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterato
 
     with extra_check(note):
         for values in itertools.product(*texts.values()):
-            # Values that are each allowed, but not together: no trial has them, or one that has a fitting number,
-            # at which the job itself looks, as at every trial, before it begins.
+            # Values that are valid alone but not together: no trial uses them, or one does with a number that makes
+            # them valid, and the job checks every trial again before it starts.
             with contextlib.suppress(ConfigError):
                 trial_config(base, dict(zip(texts, values, strict=True)))
     for path, message, hint in found:

@@ -1,4 +1,4 @@
-"""The HTTP service: what the runs under a root say of themselves, and the jobs that it runs there."""
+"""The HTTP service: the runs under a root, and the jobs that the service runs there."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ from services.supervisor import Supervisor
 def create_app(
     root: str, supervisor: Supervisor | None = None, *, tokens: dict[str, str] | None = None, any_host: bool = False
 ) -> FastAPI:
-    """The application over the runs under a folder or `s3://` prefix.
+    """Create the application for the runs under a folder or `s3://` prefix.
 
-    Without `any_host` it answers to this machine's own names only, so that no page of another site can read it by a
-    name of its own that leads here. Without a supervisor it only reads.
+    Args:
+        supervisor: Runs the jobs; without one the service is read-only.
+        tokens: Roles by token; empty: every request has the role `admin`.
+        any_host: Accept any `Host` header. Otherwise only names of this machine are accepted, which stops DNS
+            rebinding: a web page of another site cannot read the service through a host name of its own.
     """
-    # The pages that FastAPI draws for its API load scripts from elsewhere.
+    # FastAPI's documentation pages load scripts from other servers.
     app = FastAPI(title="attn", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     add_secrets(tokens or {})
-    app.add_middleware(RedactSecrets)  # innermost: an answer that is given again was covered; refusals tell nothing
+    app.add_middleware(RedactSecrets)  # innermost, so that cached answers are redacted already
     if supervisor is not None:
         app.add_middleware(ResponseCache, version=lambda: supervisor.table.changes)
     app.add_middleware(Guard, tokens=tokens or {})
@@ -48,7 +51,7 @@ def create_app(
 
     @app.get("/healthz")
     async def healthz() -> Health:
-        """Whether the service answers; it needs none of the threads that other questions wait for."""
+        """Whether the service answers. It uses no worker thread, so it answers while all of them are busy."""
         return Health(status="ok", version=__version__)
 
     @app.get("/runs")
@@ -58,7 +61,7 @@ def create_app(
 
     @app.get("/runs/{run_id}", responses={404: {"model": Problem, "description": "no such run"}})
     def run(run_id: str) -> RunDetail:
-        """One run: its state, its last metrics and its resolved config."""
+        """One run: state, last metrics and resolved config."""
         if not is_run_id(run_id):
             raise HTTPException(404, f"no run {run_id!r}; GET /runs lists them")
         folder = RunFolder(root, run_id)
@@ -80,10 +83,10 @@ def create_app(
 
 
 def _config(folder: RunFolder) -> dict[str, Any]:
-    """A run's resolved config in plain values.
+    """A run's resolved config as JSON values; empty if it has none yet.
 
     Raises:
-        AttnError: It cannot be read.
+        AttnError: The file cannot be read.
     """
     if not folder.exists("config.yaml"):
         return {}

@@ -1,4 +1,4 @@
-"""One call to a service over HTTP: bounded in time and in size, and its token is shown to nobody else."""
+"""One HTTP call to a service: limited in time and size, and its token is sent to that server only."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from attn.proxies import is_loopback
 
 CONNECT_SECONDS = 60
 ANSWER_SECONDS = 600
-"""A service gives way to what its machine computes, and imports PyTorch at the first submission: that takes minutes."""
+"""A service runs at low priority and imports PyTorch for the first submission, which can take minutes."""
 LARGEST_ANSWER = 32 << 20
-"""Bytes: a piece of a log is 1 MiB, a page of jobs less."""
+"""Bytes. A piece of a log has up to 1 MiB, a page of jobs less."""
 TOKEN = re.compile(r"[!-~]+")
 REDIRECTS = range(300, 400)
 
@@ -38,15 +38,15 @@ class ContactLostError(AttnError):
 
 
 class ForeignError(RunError):
-    """Something answers that is not the service."""
+    """The server that answers is not an attn service."""
 
     def __init__(self, url: str, how: str) -> None:
-        super().__init__(f"{url} is no jobs service of attn, or a proxy stands before it: {how}. Check --service")
+        super().__init__(f"{url} is not a jobs service of attn, or a proxy is in front of it: {how}. Check --service")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said, whole."""
+    """A complete answer of a server."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,10 +54,13 @@ class Answer:
 
 
 def checked_url(given: str) -> str:
-    """The URL of a service, as the user gave it.
+    """Check the URL of a service.
+
+    Returns:
+        The URL without spaces around it and without a final slash.
 
     Raises:
-        ConfigError: It is none, or holds a password, which is not repeated.
+        ConfigError: It is not an http(s) URL, or contains a password. The message does not repeat the password.
     """
     scheme, found, rest = given.strip().partition("://")
     login, at, place = rest.rpartition("@")
@@ -69,7 +72,7 @@ def checked_url(given: str) -> str:
         valid = False
     if login:
         raise ConfigError(
-            f"--service {shown} holds a user or password, which the service does not take: leave them out, and set "
+            f"--service {shown} contains a user or password, which the service does not use: remove them, and set "
             "ATTN_SERVICE_TOKEN to a token of the service"
         )
     if not valid or at or re.search(r"[?#\s]|[^ -~]", given.strip()):
@@ -80,16 +83,16 @@ def checked_url(given: str) -> str:
 def call(url: str, method: str, path: str, *, token: str | None = None, body: bytes | None = None) -> Answer:
     """Call a service.
 
-    This machine is asked directly, whatever proxies the environment names. No redirect is followed: a token goes to the
-    server that it was given for.
+    Calls to loopback addresses bypass any proxy of the environment. Redirects are not followed: the token is for one
+    server only.
 
     Args:
-        url: As `checked_url` gives it.
+        url: As returned by `checked_url`.
 
     Raises:
-        ContactLostError: Nobody answers, or not in time.
-        ForeignError: The answer is none that the service gives: a redirect, no HTTP, or without an end.
-        ConfigError: The token cannot be one.
+        ContactLostError: There is no answer, or not in time.
+        ForeignError: The answer cannot be the service's: a redirect, not HTTP, or too large.
+        ConfigError: The token has characters that no token has.
     """
     headers = {"Content-Type": "application/json"} if body is not None else {}
     if token:
@@ -106,19 +109,19 @@ def call(url: str, method: str, path: str, *, token: str | None = None, body: by
         except (http.client.HTTPException, ValueError) as error:
             if watch.late:
                 raise _lost(url, watch, error) from None
-            raise ForeignError(url, f"it does not speak HTTP as one ({type(error).__name__})") from None
+            raise ForeignError(url, f"its answer is not valid HTTP ({type(error).__name__})") from None
         if watch.late:
             raise _lost(url, watch, None)
     if answer is None:
-        raise ForeignError(url, f"it answers with more than {LARGEST_ANSWER >> 20} MiB")
+        raise ForeignError(url, f"its answer has more than {LARGEST_ANSWER >> 20} MiB")
     if answer.status in REDIRECTS:
         where = _host_of(url, answer.headers.get("location") or "")
-        raise ForeignError(url, f"it sends callers on to {where} (status {answer.status}), which is not followed")
+        raise ForeignError(url, f"it redirects to {where} (status {answer.status}), and redirects are not followed")
     return answer
 
 
 class _Watch:
-    """Ends a connection that has not brought the whole answer in time, at whatever pace it goes on."""
+    """Closes a connection that has not delivered the whole answer in time, even if it still sends some bytes."""
 
     def __init__(self) -> None:
         self.late, self.timers = False, list[threading.Timer]()
@@ -144,7 +147,7 @@ class _Watch:
 
 
 class _Connection(http.client.HTTPConnection):
-    """Has a short time limit while it is made, and a longer one while an answer is waited for."""
+    """Has a short time limit for connecting, and a longer one for the answer."""
 
     def __init__(self, *args: Any, watch: _Watch, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -178,7 +181,7 @@ class _SecureWatched(urllib.request.HTTPSHandler):
 
 
 def _opener(url: str, watch: _Watch) -> urllib.request.OpenerDirector:
-    """What opens http:// and https:// by the environment's proxies and follows no redirect."""
+    """Opens http:// and https:// URLs through the environment's proxies, without following redirects."""
     direct = is_loopback(urllib.parse.urlsplit(url).hostname or "")
     opener = urllib.request.OpenerDirector()
     for handler in (
@@ -194,7 +197,7 @@ def _opener(url: str, watch: _Watch) -> urllib.request.OpenerDirector:
 
 
 def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request) -> Answer | None:
-    """The whole answer; None where it is too large."""
+    """The whole answer; None if it is too large."""
     answer: Any
     try:
         answer = opener.open(request, timeout=CONNECT_SECONDS)
@@ -204,7 +207,7 @@ def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Reque
         body = answer.read(LARGEST_ANSWER + 1)
         if len(body) > LARGEST_ANSWER:
             return None
-        if answer.length:  # more was announced
+        if answer.length:  # Content-Length announced more
             raise http.client.IncompleteRead(body, answer.length)
         return Answer(answer.status, answer.headers, body)
 
@@ -215,7 +218,7 @@ def _lost(url: str, watch: _Watch, reason: object) -> ContactLostError:
 
 
 def _host_of(url: str, location: str) -> str:
-    """Where a redirect leads, without user, password, path and query."""
+    """Scheme and host that a redirect leads to, without user, password, path and query."""
     try:
         target = urllib.parse.urlsplit(urllib.parse.urljoin(url, location))
         where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
@@ -226,17 +229,19 @@ def _host_of(url: str, location: str) -> str:
 
 def _checked(token: str) -> str:
     if not TOKEN.fullmatch(token.strip()):
-        raise ConfigError("ATTN_SERVICE_TOKEN holds what no token does: blanks, line breaks or letters beyond ASCII")
+        raise ConfigError(
+            "ATTN_SERVICE_TOKEN is not a token: it contains spaces, line breaks or characters beyond ASCII"
+        )
     return token.strip()
 
 
 @functools.cache
 def _warn_in_clear(url: str) -> None:
-    """Say once that others on the way can read the token."""
+    """Warn once that the token is sent unencrypted."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         print(
-            f"warning: the token goes to {parts.hostname} unencrypted: use https://, or go through SSH: "
+            f"warning: the token is sent to {parts.hostname} unencrypted: use https://, or an SSH tunnel: "
             f"ssh -L 8000:127.0.0.1:{parts.port or 80} {parts.hostname}",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""The command line's side of the service's API."""
+"""A client of the service's API, for the command line."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from services.calls import Answer, ContactLostError, ForeignError, call, checked
 from services.discovery import Address, find_service, same_server
 
 PATIENCE_SECONDS = 30
-"""How long a service may be away after the first call that failed, while it is waited for: then contact is lost."""
+"""While waiting for a job: how long after the first failed call the service may stay unreachable before giving up."""
 POLL_SECONDS = 1.0
 LARGEST_LOG, SHORT_PIECE, SHORT_PIECES = 1 << 30, 512 << 10, 64
-"""What is read of a log that is not followed: so many bytes, and so many pieces of less than half of what the service
-gives at a time, so that one ends that grows as it is read."""
+"""Limits for reading a log without following it: bytes in all, and pieces shorter than half of the service's largest.
+Short pieces mean that the end was reached: the second limit ends the reading of a log that keeps growing."""
 LONGEST_ERROR = 4000
 LONGEST_ID = 100
 
 
 def connect(root: str, given: str | None) -> Client:
-    """The service of a URL, or the local one of a root.
+    """Connect to the service at a URL, or else to the local service of a root.
 
     Raises:
-        RunError: None was given and none is up here.
-        ConfigError: The URL is none, or holds a password.
+        RunError: No URL was given and no local service runs.
+        ConfigError: The URL is invalid, or contains a password.
     """
     if given:
         url = checked_url(given)
@@ -42,16 +42,16 @@ def connect(root: str, given: str | None) -> Client:
             here = None
         return Client(url, root if here is not None and same_server(here.url, url) else None)
     if (found := find_service(root)) is None:
-        raise RunError(f"no service is up for {root}: start one by `attn serve --root {root}`, or give --service URL")
+        raise RunError(f"no service runs for {root}: start one with `attn serve --root {root}`, or give --service URL")
     return Client(found.url, root)
 
 
 class Client:
-    """Calls to one service; the token, where it wants one, comes from ATTN_SERVICE_TOKEN or from its own root.
+    """Calls to one service. The token comes from ATTN_SERVICE_TOKEN, or from the root of a local service.
 
     Attributes:
-        root: Of a local service that is found by the file that it leaves there. Looked up before each call: what
-            listens at an address whose service has ended is somebody else.
+        root: Root of a local service. Its address is looked up again before each call: once the service has ended,
+            another program may listen at the old address.
     """
 
     def __init__(self, url: str, root: str | None = None) -> None:
@@ -64,31 +64,33 @@ class Client:
         return self._object(self._call("POST", path, json.dumps(body or {}).encode()))
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """A job's status."""
         return self.checked_job(self.get(job_path(job_id)))
 
     def post_job(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The status of the job that something was asked for."""
+        """The status of the job after a request that changes it."""
         return self.checked_job(self.post(path, body))
 
     def checked_job(self, job: Any) -> dict[str, Any]:
-        """A job's status as it was answered.
+        """Check that an answer is a job's status.
 
         Raises:
-            ForeignError: It is none.
+            ForeignError: It is not.
         """
         if not isinstance(job, dict) or not all(isinstance(job.get(name), str) for name in ("id", "state")):
-            raise ForeignError(self.url, "its answer is no job's status")
+            raise ForeignError(self.url, "its answer is not the status of a job")
         if not isinstance(job.get("started"), int | float | None):
-            raise ForeignError(self.url, "its answer says a job's start in no seconds")
+            raise ForeignError(self.url, "its answer gives a job's start not as seconds")
         return cast("dict[str, Any]", job)
 
     def log(self, job_id: str, offset: int = 0, *, follow: bool = False) -> Iterator[bytes]:
-        """The log's pieces from a byte on; with `follow` until the job ends, whatever becomes of one connection.
+        """Pieces of the log from a byte offset on.
+
+        Args:
+            follow: Continue until the job ends, reconnecting if a connection is lost.
 
         Raises:
-            ForeignError: What comes is no log's next piece.
-            RunError: It is not followed, and does not end.
+            ForeignError: An answer is not the next piece of a log.
+            RunError: Without `follow`, the log grows faster than it is read.
         """
         lost, begun, short = None, offset, 0
         while True:
@@ -102,7 +104,7 @@ class Client:
                 continue
             lost, offset = None, offset + len(answer.body)
             if answer.headers.get("Attn-Next-Offset") != str(offset):
-                raise ForeignError(self.url, "it does not say where a log goes on")
+                raise ForeignError(self.url, "its answer lacks the offset of the log's next piece")
             if answer.body:
                 yield answer.body
             if answer.headers.get("Attn-Ended") == "true" or not (answer.body or follow):
@@ -110,14 +112,14 @@ class Client:
             short += len(answer.body) < SHORT_PIECE
             if not follow and (short > SHORT_PIECES or offset - begun > LARGEST_LOG):
                 raise RunError(
-                    f"the log has not ended after {offset - begun} bytes: `attn logs {job_id} --offset {offset}` goes "
-                    "on, with -f until the job ends"
+                    f"the log has not ended after {offset - begun} bytes: continue with `attn logs {job_id} --offset "
+                    f"{offset}`; -f follows it until the job ends"
                 )
             if not answer.body:
                 time.sleep(POLL_SECONDS)
 
     def wait(self, job_id: str) -> dict[str, Any]:
-        """A job's status once it has ended, or once its cluster was as long away as the service itself may be."""
+        """A job's status once it has ended, or once its cluster was unreachable for PATIENCE_SECONDS."""
         since, lost = time.monotonic(), None
         while True:
             try:
@@ -128,14 +130,14 @@ class Client:
                     raise
             else:
                 lost = None
-                waits, away = time.monotonic() - since, job["state"] == "unreachable"
-                if not (job["state"] in ("queued", "running") or (away and waits <= PATIENCE_SECONDS)):
+                waits, unreachable = time.monotonic() - since, job["state"] == "unreachable"
+                if not (job["state"] in ("queued", "running") or (unreachable and waits <= PATIENCE_SECONDS)):
                     return job
-                since = since if away else time.monotonic()
+                since = since if unreachable else time.monotonic()
             time.sleep(POLL_SECONDS)
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """An answer that is no error; a service that is full is asked again while it says when, for some time."""
+        """Call the service; while it is full, call again when its `Retry-After` says, for PATIENCE_SECONDS in all."""
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             address = self._address()
@@ -152,21 +154,23 @@ class Client:
         if self.root is None:
             return Address(self.url, given)
         if (found := find_service(self.root)) is None:
-            raise ContactLostError(f"the service of {self.root} has ended: start it by `attn serve --root {self.root}`")
+            raise ContactLostError(
+                f"the service of {self.root} has ended: start it with `attn serve --root {self.root}`"
+            )
         return found if found.token is not None else Address(found.url, given)
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         try:
-            said = load_json(answer.body)
+            body = load_json(answer.body)
         except ValueError:
             raise ForeignError(self.url, f"its answer with status {answer.status} is not JSON") from None
-        if not isinstance(said, dict):
-            raise ForeignError(self.url, "its answer is no JSON object")
-        return cast("dict[str, Any]", said)
+        if not isinstance(body, dict):
+            raise ForeignError(self.url, "its answer is not a JSON object")
+        return cast("dict[str, Any]", body)
 
 
 def _retry_after(answer: Answer) -> float | None:
-    """Seconds after which a service that is full asks to be called again; None where it does not."""
+    """Seconds after which a full service asks to be called again; None if the answer does not ask for it."""
     given = answer.headers.get("Retry-After") or ""
     return float(given) + 0.1 if answer.status in (429, 503) and re.fullmatch("[0-9]{1,9}", given) else None
 
@@ -176,7 +180,7 @@ def quote(text: str) -> str:
 
 
 def job_path(job_id: str) -> str:
-    """Where a service has a job.
+    """The URL path of a job.
 
     Raises:
         ConfigError: No job can have this name.
@@ -185,7 +189,9 @@ def job_path(job_id: str) -> str:
 
     if not is_run_id(job_id):
         shown = job_id if len(job_id) <= LONGEST_ID else f"{job_id[:LONGEST_ID]}..."
-        raise ConfigError(f"{shown!r} is no job's name: letters, digits, '.', '_' and '-', up to {LONGEST_ID}")
+        raise ConfigError(
+            f"{shown!r} is not a job's name: it has letters, digits, '.', '_' and '-', up to {LONGEST_ID} characters"
+        )
     return f"/jobs/{job_id}"
 
 
@@ -197,7 +203,7 @@ def _as_error(url: str, answer: Answer) -> AttnError:
         return ForeignError(url, f"it answers with status {answer.status} and no reason")
     if answer.status == 401:
         text += (
-            ". `attn` finds the token that a service of this machine made for its own user, by --root; else set "
-            "ATTN_SERVICE_TOKEN to one"
+            ". For a service of your own on this machine, give its --root and `attn` finds the token; otherwise set "
+            "ATTN_SERVICE_TOKEN to a token of the service"
         )
     return ConfigError(text) if code in ("config", "request") else RunError(text)

@@ -1,7 +1,7 @@
-"""Connections of the web server: how many there may be, and how long a client may take over what it sends and reads.
+"""Limits on the web server's connections: their number, the size of requests, and the time that clients may take.
 
-uvicorn has no time limit for a request's headers or body, none for an answer that nobody reads, and no limit of a
-request's headers. Here each connection notes whose turn it is; the server looks at all of them twice a second.
+uvicorn limits neither the time for a request's headers and body, nor the time for reading an answer, nor the size of
+headers. Here each connection records what it waits for, and the server checks all connections twice a second.
 """
 
 from __future__ import annotations
@@ -25,28 +25,30 @@ from uvicorn.server import ServerState
 from services.problems import problem
 
 ACCEPTED_AT_ONCE = 64
-"""Connections that are taken before the next look at the limits."""
-WAITING_AT_THE_DOOR = 1024
-"""Connections that the kernel holds until they are taken; further clients try again after a second."""
+"""Connections that are accepted before the limits are checked again."""
+LISTEN_BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted; further clients try again after a second."""
 OWN_FILES = 256
-"""Open files that are left to the service itself: its table, logs, runs, drivers, connections to clusters and S3."""
+"""Open files reserved for the service itself: its table, logs, runs, drivers, connections to clusters and S3."""
 CHECK_TICKS = 5
-"""Ticks of uvicorn, of a tenth of a second, between two looks at the connections."""
+"""uvicorn's ticks (0.1 s each) between two checks of the connections."""
 RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What clients may take.
+    """Limits on what clients may use.
 
     Attributes:
-        connections: In all. One more takes the place of that which has kept the service waiting longest.
-        per_client: From one address (of IPv6 one network of 64 bits), likewise.
-        header_seconds: Until a request's headers are there, from the connection or the last answer on.
-        body_seconds: Until a request's body is there, from its headers on.
-        read_seconds: In which a client must take some of an answer that waits for it.
-        header_bytes: Of a request's line and headers; somewhat more passes if it arrives at once.
-        request_bytes: Of a whole request. Bodies are refused earlier, but heard out, so that their senders see why.
+        connections: Largest number of connections. One more replaces the connection whose client has been silent
+            longest.
+        per_client: Largest number from one IPv4 address or one IPv6 /64 network; one more replaces likewise.
+        header_seconds: Time for a request's headers, from the connection or the previous answer on.
+        body_seconds: Time for a request's body, from its headers on.
+        read_seconds: Time within which a client must read some part of a pending answer.
+        header_bytes: Size of a request's line and headers; slightly more passes if it arrives in one piece.
+        request_bytes: Size of a whole request. Larger bodies than `access.MAX_BODY` are refused but still read, so
+            that their clients see the answer.
     """
 
     connections: int = 1000
@@ -59,7 +61,7 @@ class Limits:
 
 
 def allowed_connections(wanted: int) -> int:
-    """How many connections leave the service the files that it needs; raises this process's soft limit where it can."""
+    """How many connections the limit of open files permits; raises this process's soft limit where possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + ACCEPTED_AT_ONCE + OWN_FILES
     if soft in (-1, resource.RLIM_INFINITY) or soft >= needed:
@@ -72,7 +74,7 @@ def allowed_connections(wanted: int) -> int:
 
 
 class LimitedConfig(uvicorn.Config):
-    """uvicorn's settings, with limits for clients. Strangers cannot write into the log: it has errors only."""
+    """uvicorn's settings with limits for clients. Only errors are logged, so clients cannot fill the log."""
 
     def __init__(self, app: ASGIApp, limits: Limits, **settings: Any) -> None:
         super().__init__(
@@ -83,12 +85,12 @@ class LimitedConfig(uvicorn.Config):
 
 
 class LimitedServer(uvicorn.Server):
-    """A server that looks at its connections twice a second."""
+    """A server that checks its connections twice a second."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or []:
-            listener.listen(WAITING_AT_THE_DOOR)  # asyncio has one number for this and for how many it takes at once
+            listener.listen(LISTEN_BACKLOG)  # asyncio uses one number for this and for how many it accepts at once
 
     async def on_tick(self, counter: int) -> bool:
         if counter % CHECK_TICKS == 0:
@@ -103,9 +105,10 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection.
 
     Attributes:
-        awaited: What the client owes: a request's `head`, or the rest of its `body`; None: it is the service's turn.
-        since: From when on it is waited for, by the loop's clock.
-        received: Bytes of the present request.
+        awaited: What the client must send next: a request's `head` or the rest of its `body`; None while the service
+            works on the answer.
+        since: Since when it is awaited, by the loop's clock.
+        received: Bytes of the current request so far.
     """
 
     def __init__(
@@ -122,7 +125,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.unread = (0, self.since)
         self.address = ""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self.address = _network(self.client)
         self.clients[self.address] += 1
@@ -144,7 +147,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.awaited != "body" and self.received > self.limits.header_bytes:
-            self._refuse(431, f"a request's headers may have {self.limits.header_bytes} bytes", "headers")
+            self._refuse(431, f"the request's headers have more than {self.limits.header_bytes} bytes", "headers")
         elif self.received > self.limits.request_bytes:
             self.transport.abort()
 
@@ -166,14 +169,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(400, msg, "http")
 
     def check(self, now: float) -> None:
-        """End a connection that has kept the service waiting for too long."""
+        """Close a connection if its client has been silent for too long."""
         left = self.transport.get_write_buffer_size()
         if not left or left != self.unread[0]:
             self.unread = (left, now)
         elif now - self.unread[1] > self.limits.read_seconds:
             self.transport.abort()
             return
-        if self.awaited == "body" and self.flow.read_paused:  # the service does not read on
+        if self.awaited == "body" and self.flow.read_paused:  # the service itself has paused reading
             self.since = now
         limit = self.limits.header_seconds if self.awaited == "head" else self.limits.body_seconds
         if self.awaited is None or self.transport.is_closing() or now - self.since <= limit:
@@ -187,7 +190,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.awaited, self.since = what, self.loop.time()
 
     def _make_room(self, address: str | None) -> bool:
-        """End the connection, of an address or of any, that has kept the service waiting longest; False: none has."""
+        """Close the connection (of one address, or of any) whose client has been silent longest; False if none is."""
         waiting = [
             other
             for other in self.connections
@@ -204,7 +207,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return True
 
     def _leave(self) -> None:
-        """Count this connection no more; it may be told twice."""
+        """Stop counting this connection; calling it twice is harmless."""
         if self in self.connections:
             self.connections.discard(self)
             self.clients[self.address] -= 1
@@ -212,7 +215,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 del self.clients[self.address]
 
     def _refuse(self, status: int, detail: str, code: str) -> None:
-        """Answer with a problem and hang up; where an answer has begun already, only hang up."""
+        """Answer with a problem and close the connection; if an answer has begun already, only close it."""
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.abort()
             return
@@ -224,7 +227,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def _network(client: tuple[str, int] | None) -> str:
-    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have alone."""
+    """The IPv4 address or IPv6 /64 network that counts as one client; a single machine may own a whole /64."""
     if client is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The engine of the service's database; an SQLite file is set up for many readers beside one writer."""
+"""The SQLAlchemy engine of the service's database; SQLite files are set up for many readers beside one writer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
 BUSY_MILLISECONDS = 30_000
-"""How long SQLite waits for another process that has the file locked, such as a backup."""
+"""How long SQLite waits while another process, such as a backup, locks the file."""
 WRITES, FILE = "attn_writes", "attn_file"
 
 
 def open_engine(url: str) -> sa.Engine:
-    """An engine; its transactions that write are opened by `writing`.
+    """Create an engine; open its write transactions with `writing`.
 
-    Python's `sqlite3` opens a transaction at its first write, and one that has read before may then be refused at once
-    because another writes: here SQLite is told at the beginning what a transaction is for. With a write-ahead log
-    readers and a writer do not wait for each other.
+    Python's `sqlite3` begins a transaction at its first write. If the transaction has read before and another one is
+    writing, SQLite refuses it at once. So write transactions begin with `BEGIN IMMEDIATE` here, which waits. With
+    write-ahead logging, readers and a writer do not wait for each other.
     """
     engine = sa.create_engine(url, pool_pre_ping=True)
     if engine.dialect.name != "sqlite":
@@ -31,16 +31,16 @@ def open_engine(url: str) -> sa.Engine:
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # sqlite3 begins nothing by itself
+        connection.isolation_level = None  # sqlite3 then begins no transactions by itself
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        connection.execute("PRAGMA journal_mode = WAL")  # stays as it was where a file system cannot do it
+        connection.execute("PRAGMA journal_mode = WAL")  # has no effect where the file system does not support it
         record.info[FILE] = _identity(engine)
 
     @event.listens_for(engine, "checkout")
     def lent(connection: Any, record: Any, proxy: object) -> None:
-        # What is written into a file that was removed or replaced is told to everybody, and kept by nobody.
+        # Rows written to a removed or replaced file would still be read through this connection, then be lost.
         if record.info[FILE] != _identity(engine):
-            raise DisconnectionError("the database's file is another one")
+            raise DisconnectionError("the database file was replaced")
 
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -51,7 +51,7 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def _identity(engine: sa.Engine) -> tuple[int, int] | None:
-    """Which file a database's name stands for; None: for none, as of a database in memory or by an URI."""
+    """Device and inode of the database file; None if there is none: a database in memory, or named by a URI."""
     with contextlib.suppress(OSError):
         found = os.stat(engine.url.database or "")
         return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""Where the service of a root keeps what is its own, and how the command line finds it."""
+"""The state folder of a root's service, and how the command line finds the service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN_FILE = "token"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a service listens, and the token that it is shown."""
+    """A service's URL and the token to send to it."""
 
     url: str
     token: str | None = None
@@ -33,7 +33,7 @@ def absolute_root(root: str) -> str:
 
 
 def state_dir_of(root: str) -> str:
-    """A folder of this machine: under a local root, or in the user's own state folder."""
+    """The service's state folder on this machine: under a local root, else in the user's own state folder."""
     root = absolute_root(root)
     if not root.startswith("s3://"):
         return f"{root}/.service"
@@ -42,34 +42,38 @@ def state_dir_of(root: str) -> str:
 
 
 def find_service(root: str) -> Address | None:
-    """The local service of a root by the file that it leaves there, with the token that it made for its user.
+    """Find the local service of a root by its address file, and the token that it created for its user.
+
+    Returns:
+        None if there is no valid address file.
 
     Raises:
-        ContactLostError: The service that left the file runs no more: whoever listens there is not told a token.
-        RunError: It is another user's.
+        ContactLostError: The service has ended without removing its file. The token is then not sent to whatever
+            listens at its address now.
+        RunError: The service belongs to another user.
     """
     state_dir = Path(state_dir_of(root))
     try:
         owner = (state_dir / ADDRESS_FILE).stat().st_uid
-        told = load_json((state_dir / ADDRESS_FILE).read_text(encoding="utf-8"))
-        url = checked_url(str(told["url"]))
-        token = _token(state_dir) if owner == os.geteuid() and told.get("own_token") else None
+        written = load_json((state_dir / ADDRESS_FILE).read_text(encoding="utf-8"))
+        url = checked_url(str(written["url"]))
+        token = _token(state_dir) if owner == os.geteuid() and written.get("own_token") else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
         return None
     if owner != os.geteuid():
         raise RunError(
-            f"the service of {root} is that of user {owner}, and its file might lead anywhere: give --service URL, and "
-            "set ATTN_SERVICE_TOKEN to a token that they gave you"
+            f"the service of {root} belongs to user {owner}, so its address file is not trusted: give --service URL, "
+            "and set ATTN_SERVICE_TOKEN to a token from that user"
         )
-    if not _is_up(told):
-        if not is_loopback(urlsplit(url).hostname or ""):  # it may run on another machine that has this disk, too
+    if not _is_up(written):
+        if not is_loopback(urlsplit(url).hostname or ""):  # it may run on another machine that shares this disk
             return Address(url)
-        raise ContactLostError(f"the service of {root} ended without a word: start it by `attn serve --root {root}`")
+        raise ContactLostError(f"the service of {root} has ended: start it with `attn serve --root {root}`")
     return Address(url, token)
 
 
 def same_server(one: str, other: str) -> bool:
-    """Whether two URLs name one server, by whichever name of this machine."""
+    """Whether two URLs name the same server; all loopback names count as one."""
     a, b = urlsplit(one), urlsplit(other)
     hosts = a.hostname or "", b.hostname or ""
     return (a.scheme, a.port, a.path) == (b.scheme, b.port, b.path) and (
@@ -81,8 +85,8 @@ def _token(state_dir: Path) -> str:
     return (state_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
 
 
-def _is_up(told: dict[str, Any]) -> bool:
-    """Whether the process that wrote an address runs; an earlier version did not say which that is."""
+def _is_up(written: dict[str, Any]) -> bool:
+    """Whether the process that wrote an address file still runs; earlier versions did not record the process."""
     from jobs.runs.process_identity import is_running
 
-    return "process" not in told or is_running(told.get("pid"), told["process"])
+    return "process" not in written or is_running(written.get("pid"), written["process"])

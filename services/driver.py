@@ -1,4 +1,4 @@
-"""The process of one job: `python -m services.driver FILE`; nothing but a known kind of job can come out of it."""
+"""The process of one job: `python -m services.driver FILE`. It runs known kinds of jobs only."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from services.submission import Submission
 
 
 def main(file: str) -> int:
-    """Run the job that a file describes, and leave its exit status beside it.
+    """Run the job that an order file describes, and write its exit status to `FILE.exit`.
 
     Args:
-        file: JSON of `submission`, `root` and `data_roots`, on a disk or in an object store.
+        file: Path or `s3://` URI of a JSON object with `submission`, `root` and `data_roots`.
+
+    Returns:
+        The exit status.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # until Ray brings its own
-    status, error = 1, "the job ended unexpectedly; its log says why"
+    signal.signal(signal.SIGTERM, _interrupt)  # until Ray installs its own handler
+    status, error = 1, "the job ended unexpectedly; see its log"
     try:
-        told = json.loads(locations.read_bytes(file))
+        order = json.loads(locations.read_bytes(file))
     except AttnError as fault:
-        print(f"error: {fault}: the service's root must be one place for all machines", file=sys.stderr, flush=True)
+        print(
+            f"error: {fault}: the service's root must be a folder or prefix that all machines share",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
         return 2
     try:
-        result = _run(Submission.model_validate(told["submission"]), told["root"], tuple(told["data_roots"]))
+        result = _run(Submission.model_validate(order["submission"]), order["root"], tuple(order["data_roots"]))
         print(json.dumps(result), flush=True)
         status, error = 0, ""
     except KeyboardInterrupt:
@@ -44,16 +50,16 @@ def main(file: str) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             transfer.write_bytes(f"{file}.exit", redact(json.dumps({"status": status, "error": error}).encode()))
-        except AttnError as fault:  # the exit status alone has to say it
+        except AttnError as fault:  # only the process's exit status is left
             print(f"error: {fault}", file=sys.stderr, flush=True)
     return status
 
 
 def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, Any]:
-    """Run a job, which reads what the service lets its clients read, and refuses any config that would do more.
+    """Start or resume a job, and refuse every config that it resolves beyond the service's permissions.
 
-    So does one that goes on: what the service reaches, or what lies in the run's folder, may be another by now, and of
-    a sweep most trials are only made then.
+    A resumed job is checked again: the permissions or the run's folder may have changed, and a sweep makes most of its
+    trials later.
     """
     from attn.config.resolve import extra_check
     from jobs.runs.run_folder import RunFolder
@@ -66,7 +72,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
         from jobs.resume import resume
 
         if (kind := folder.state().kind) != job.kind:
-            raise RunError(f"run {job.id!r} is there already and is of kind {kind}, not {job.kind}: choose another id")
+            raise RunError(f"run {job.id!r} exists already with kind {kind}, not {job.kind}: choose another id")
         with extra_check(permissions.resumed):
             return resume(job.id, root=root, address=job.address)
     with extra_check(permissions.run):

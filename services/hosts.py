@@ -1,4 +1,4 @@
-"""The names that the service answers to: a page of another site could reach it by a name of its own that leads here."""
+"""Checks the `Host` header against DNS rebinding: another site's host name may resolve to this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class AllowedHosts:
-    """Refuses requests for any name but this machine's own, which stays on it."""
+    """Middleware that refuses requests for any host name but this machine's loopback names."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -23,7 +23,7 @@ class AllowedHosts:
             host = Headers(scope=scope).get("host", "").lower()
             name = f"{host.partition(']')[0]}]" if host.startswith("[") else host.partition(":")[0]
             if name not in NAMES:
-                answer = problem(400, f"this service answers to {', '.join(NAMES)} and to no other name", "host")
+                answer = problem(400, f"this service can be called as {', '.join(NAMES)} only", "host")
                 await answer(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Calls to the job server of a Ray cluster: its HTTP API, with a time limit on every call."""
+"""Calls to the HTTP API of a Ray cluster's job server, each with a time limit."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from attn.errors import AttnError
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 1.0
-"""How long a server that did not answer is left in peace, or as long as it kept one waiting."""
+"""Shortest pause before a server that did not answer is called again; longer if the failed call took longer."""
 NODE_LABEL = "ray.io/node-id"
 
 
 class LostContactError(AttnError):
-    """The job server does not answer, or not as one."""
+    """The job server does not answer, or its answer is not a job server's."""
 
     code = "lost_contact"
     exit_status = 4
 
 
 class JobServerError(AttnError):
-    """The job server does not do what it was asked for."""
+    """The job server refuses a request."""
 
     code = "job_server"
 
@@ -36,8 +36,8 @@ class JobServerError(AttnError):
 class JobServer:
     """One job server.
 
-    Ray's own client is not used: it has no time limits, so that a head that hangs would hold up the service, and
-    `RAY_ADDRESS` overrides the address that it is given.
+    Ray's own client is not used: it has no time limits, so a hanging head node would block the service, and
+    `RAY_ADDRESS` overrides the address given to it.
     """
 
     def __init__(self, url: str) -> None:
@@ -47,27 +47,27 @@ class JobServer:
 
     @property
     def lost_for(self) -> float:
-        """Seconds between the first and the last of the calls that all failed: one slow call alone tells little."""
+        """Seconds between the first and the last of a series of failed calls; 0 after a single one."""
         return self.lost_until - self.lost_since if self.lost else 0.0
 
     def check(self) -> None:
-        """Raise LostContactError where no job server answers."""
+        """Raise LostContactError if no job server answers."""
         if self._call("GET", "/api/version") is None:
-            raise self._losing("is no job server of Ray")
+            raise self._losing("is not a job server of Ray")
 
     def job(self, name: str) -> dict[str, Any] | None:
-        """What Ray says of a job; None where it knows none of this name."""
+        """Ray's description of a job; None if it knows no job of this name."""
         try:
             return self._call("GET", f"/api/jobs/{name}")
-        except JobServerError as error:  # its own store does not answer it
+        except JobServerError as error:  # the cluster's own store does not answer the job server
             raise self._losing(str(error)) from None
 
     def submit(self, name: str, command: str, *, node: str | None = None, environment: dict[str, str]) -> None:
-        """Submit a shell line under a name that is new.
+        """Submit a shell command under a new name.
 
         Args:
-            node: Id of the node to run on, else the head.
-            environment: Shown to whoever sees the dashboard: no place for secrets.
+            node: Id of the node to run on; None: the head node.
+            environment: Environment variables. The dashboard shows them, so they must contain no secrets.
         """
         body: dict[str, Any] = {"submission_id": name, "entrypoint": command, "metadata": {"job_name": name}}
         body |= {"runtime_env": {"env_vars": environment}} if environment else {}
@@ -78,9 +78,9 @@ class JobServer:
         self._call("POST", f"/api/jobs/{name}/stop")
 
     def log(self, name: str) -> bytes:
-        """All that a job has written so far; Ray gives no part of it."""
-        told = self._call("GET", f"/api/jobs/{name}/logs") or {}
-        return str(told.get("logs") or "").encode()
+        """The whole log of a job so far; Ray's API cannot return a part of it."""
+        answer = self._call("GET", f"/api/jobs/{name}/logs") or {}
+        return str(answer.get("logs") or "").encode()
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
         if self.lost and time.monotonic() < self.retry_at:
@@ -95,15 +95,15 @@ class JobServer:
                 raise self._losing("refuses the service's token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH")
             if answer.status_code not in (200, 404):
                 raise JobServerError(f"the job server answers {answer.status_code}: {_last_line(answer.text)}")
-            told = answer.json() if answer.status_code == 200 else None
+            found = answer.json() if answer.status_code == 200 else None
         except requests.JSONDecodeError:
-            raise self._losing("is no job server of Ray") from None
+            raise self._losing("is not a job server of Ray") from None
         except requests.Timeout:
             raise self._losing("does not answer in time") from None
         except requests.RequestException as error:
             raise self._losing(f"does not answer ({type(error).__name__})") from None
         self.lost = None
-        return told
+        return found
 
     def _losing(self, how: str) -> LostContactError:
         now = self.lost_until = time.monotonic()
@@ -115,7 +115,7 @@ class JobServer:
 
 
 def _with_token(request: Any) -> Any:
-    """Add Ray's token, from where Ray's own tools take it; as `auth`, so that no `.netrc` puts another in its place."""
+    """Add Ray's token, found as Ray's own tools do. Used as `auth`, so that requests takes no login from `.netrc`."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() == "token" and (token := _token()):
         request.headers["Authorization"] = f"Bearer {token}"
     return request
@@ -128,7 +128,7 @@ def _token() -> str:
         file = os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token")
         return Path(file).read_text(encoding="utf-8").strip()
     except OSError:
-        return ""  # the server says that it wants one
+        return ""  # a server that needs a token refuses the call
 
 
 def _last_line(text: str) -> str:

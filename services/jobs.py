@@ -1,4 +1,4 @@
-"""The routes of jobs: submit, plan, list, status, log, cancel, resume; and the service's own figures."""
+"""The routes of jobs: submit, plan, list, status, log, cancel, resume; and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from services.table import ENDED, RUNNING, Job
 
 FOLLOW_SECONDS = 1.0
 PAGE_LIMIT = 500
-LOOKING_SECONDS = 60.0
-"""How long a submission waits for its turn to be looked at."""
+TURN_SECONDS = 60.0
+"""How long a submission waits for its turn to be checked."""
 
 T = TypeVar("T")
 JobId = Annotated[str, PathParameter(examples=["gain-1"])]
@@ -40,73 +40,74 @@ CONFLICT: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "descriptio
 
 
 def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
-    """Routes over a supervisor's table."""
+    """Create the routes for the jobs of a supervisor."""
     table, router, planner = supervisor.table, APIRouter(), Planner(root, supervisor.state_dir.data_roots)
     turns = CapacityLimiter(AT_ONCE)
 
     def found(job_id: str) -> Job:
         supervisor.require_state_dir()
-        job = table.get(job_id) if is_run_id(job_id) else None  # others no database need be asked for
+        job = table.get(job_id) if is_run_id(job_id) else None
         if job is None:
             raise HTTPException(404, f"no job {job_id!r}; GET /jobs lists them")
         return job
 
-    def told(job: Job) -> JobStatus:
+    def status_now(job: Job) -> JobStatus:
         return status_of(job, root, supervisor.waiting(job))
 
-    async def looked_at(look: Callable[[Submission], T], submission: Submission) -> T:
-        """What looking at a submission gives, in its turn: those that wait for theirs take no thread from others."""
+    async def in_turn(check: Callable[[Submission], T], submission: Submission) -> T:
+        """Check or plan a submission once it is its turn; submissions that wait occupy no thread."""
         turn = object()
         try:
-            with fail_after(LOOKING_SECONDS):
+            with fail_after(TURN_SECONDS):
                 await turns.acquire_on_behalf_of(turn)
         except TimeoutError:
-            raise BusyError("the service is looking at other submissions; try again in a minute") from None
+            raise BusyError("the service is checking other submissions; try again in a minute") from None
         try:
-            return await to_thread.run_sync(look, submission)
+            return await to_thread.run_sync(check, submission)
         finally:
             turns.release_on_behalf_of(turn)
 
-    def take_in(submission: Submission) -> JobStatus | None:
-        """The job of a submission that was looked at; None where there is one of its id already."""
+    def add(submission: Submission) -> JobStatus | None:
+        """Add a checked submission as a job; None if there is a job of its id already."""
         if RunFolder(root, submission.id).exists():
-            made = "no job here made, or one that is forgotten"
-            raise HTTPException(409, f"there is a run {submission.id!r} already, which {made}; choose another id")
-        asked = submission.model_dump(exclude={"id"})
+            raise HTTPException(
+                409, f"run {submission.id!r} exists already, without a job in this service's table; choose another id"
+            )
+        fields = submission.model_dump(exclude={"id"})
         now = table.behind_all(time.time())
-        new = Job(id=submission.id, request=submission.request, submitted=now, **asked)
-        return told(new) if table.add(new) else None
+        new = Job(id=submission.id, request=submission.request, submitted=now, **fields)
+        return status_now(new) if table.add(new) else None
 
-    def same(submission: Submission) -> JobStatus | None:
-        """The job that has a submission's id already."""
+    def existing(submission: Submission) -> JobStatus | None:
+        """The job that was made from the same submission before; None if its id is new."""
         supervisor.require_state_dir()
         job = table.get(submission.id)
         if job is None:
-            table.require_room()  # before it costs anything to look at it
+            table.require_room()  # before the submission is checked, which is expensive
             return None
         if job.request != submission.request:
-            raise HTTPException(409, f"job {job.id!r} is there already and asks for something else; choose another id")
-        return told(job)
+            raise HTTPException(409, f"job {job.id!r} exists already, with another request; choose another id")
+        return status_now(job)
 
     @router.post("/jobs", status_code=201, responses=SAME | CONFLICT)
     async def submit(submission: Submission, response: Response) -> JobStatus:
-        """Take a job in; the same submission again gives the same job (200)."""
-        job = await run_in_threadpool(same, submission)
+        """Submit a job. The same submission again returns the same job with status 200."""
+        job = await run_in_threadpool(existing, submission)
         if job is None:
-            await looked_at(planner.check, submission)
-            if (taken := await run_in_threadpool(take_in, submission)) is not None:
-                return taken
-            job = await run_in_threadpool(same, submission)  # another client was faster
-        assert job is not None, "one that has just been taken in is not forgotten"
+            await in_turn(planner.check, submission)
+            if (added := await run_in_threadpool(add, submission)) is not None:
+                return added
+            job = await run_in_threadpool(existing, submission)  # another client was faster
+        assert job is not None, "a job that was just added is still in the table"
         response.status_code = 200
         return job
 
     @router.post("/plan")
     async def plan(submission: Submission) -> dict[str, Any]:
-        """What a submission would run; starts nothing."""
-        told = await looked_at(planner.plan, submission)
+        """Describe what a submission would run, without starting it."""
+        found = await in_turn(planner.plan, submission)
         counts = await run_in_threadpool(table.counts)
-        return told | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
+        return found | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
 
     @router.get("/jobs")
     def jobs(
@@ -124,12 +125,12 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
 
     @router.get("/jobs/{job_id}", responses=MISSING)
     def status(job_id: JobId) -> JobStatus:
-        """One job: its state, progress, time left and last scores."""
-        return told(found(job_id))
+        """One job: state, progress, time left and last scores."""
+        return status_now(found(job_id))
 
     @router.get("/jobs/{job_id}/log", responses=MISSING, response_class=PlainTextResponse)
     def log(job_id: JobId, offset: Offset = 0, follow: bool = False) -> Response:
-        """The log from a byte on; `Attn-Next-Offset` says where to go on. `follow` streams until the job ends."""
+        """The log from a byte offset on; `Attn-Next-Offset` is the next offset. `follow` streams until the job ends."""
         job = found(job_id)
         path = supervisor.log(job.id)
         if follow:
@@ -140,21 +141,21 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
 
     @router.post("/jobs/{job_id}/cancel", status_code=202, responses=MISSING | CONFLICT)
     def cancel(request: Request, job_id: JobId, now: bool = False) -> JobStatus:
-        """End a job: its run is closed and can be resumed from its last checkpoint.
+        """Cancel a job: its run is closed and can be resumed from its last checkpoint.
 
-        `now` kills it without waiting for that, which takes the role `admin`.
+        `now` kills it without waiting until the run is closed; this needs the role `admin`.
         """
         if now and request.state.role != "admin":
-            raise HTTPException(403, "killing a job takes the role admin; without `now` submit is enough")
+            raise HTTPException(403, "killing a job needs the role admin; without `now` the role submit is enough")
         job = found(job_id)
         if job.state in ENDED and job.state != "cancelled":
             raise HTTPException(409, f"job {job_id!r} has ended: {job.state}")
         supervisor.cancel(job, now=now)
-        return told(found(job_id))
+        return status_now(found(job_id))
 
     @router.post("/jobs/{job_id}/resume", status_code=202, responses=MISSING | CONFLICT)
     def resume(job_id: JobId) -> JobStatus:
-        """Queue a job again that failed, was cancelled or lost; it goes on from its last checkpoint."""
+        """Queue a failed, cancelled or lost job again; it continues from its last checkpoint."""
         job = found(job_id)
         values: dict[str, Any] = {"state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None}
         resumable = ["failed", "cancelled", "lost"]
@@ -163,11 +164,11 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
             raise HTTPException(409, f"job {job_id!r} is being cancelled: resume it once it has ended; {waits}")
         if not table.change(job_id, resumable, **values) and job.state not in ("queued", *RUNNING):
             raise HTTPException(409, f"job {job_id!r} is {job.state}: there is nothing to resume")
-        return told(found(job_id))
+        return status_now(found(job_id))
 
     @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> str:
-        """Figures for Prometheus."""
+        """Metrics for Prometheus."""
         counts = table.counts()
         lines = ["# HELP attn_jobs Jobs by state.", "# TYPE attn_jobs gauge"]
         lines += [f'attn_jobs{{state="{state}"}} {counts[state]}' for state in ("queued", *RUNNING, *sorted(ENDED))]
@@ -200,5 +201,5 @@ async def _tail(supervisor: Supervisor, job_id: str, path: Path, offset: int) ->
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # it has not started
+    except OSError:  # the job has not started
         return 0

@@ -1,4 +1,4 @@
-"""End a driver of this machine at once: `python -m services.kill_driver ORDER`, which runs as a Ray Job of its own."""
+"""Kill a driver on this node: `python -m services.kill_driver ORDER`, run as a separate Ray Job."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import psutil
 
 
 def main(order: str) -> int:
-    """Kill the process that works on an order, and those that it started.
+    """Kill the driver of an order file and its child processes.
 
     Returns:
-        The exit status: 0 also where there is no such process any more.
+        The exit status: 0, also if the process has ended already.
     """
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Drivers as processes beside the service, which its restart leaves alone."""
+"""Runs drivers as processes of this machine, which survive a restart of the service."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from services.runner import DriverStatus, Ended, Running, StateDir, ended_by_sta
 from services.table import Job
 
 MARK = "ATTN_SERVICE_JOB"
-"""Variable in the environment of a job's processes, by which those that outlive it are found."""
+"""Environment variable of a job's processes, by which processes left behind are found."""
 
 
 class LocalRunner:
-    """Each driver in a session of its own; its exit status stands in a file beside its order."""
+    """Starts each driver in a session of its own; the driver writes its exit status to a file beside its order."""
 
     def __init__(self, state_dir: StateDir) -> None:
         self.state_dir = state_dir
@@ -42,7 +42,7 @@ class LocalRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C at the service is not meant for its jobs
+                start_new_session=True,  # Ctrl-C at the service must not reach its jobs
                 env={**os.environ, MARK: self._mark(job), "PYTHONUNBUFFERED": "1"},
             )
         self.children[job.id] = child
@@ -56,22 +56,22 @@ class LocalRunner:
             return Running({} if job.process else {"pid": pid, "process": process_identity(pid)})
         exit_file = Path(f"{self.state_dir.file(job, 'json')}.exit")
         if exit_file.exists():
-            said = json.loads(exit_file.read_text(encoding="utf-8"))
-            return ended_by_status(said["status"], said["error"], told=True)
+            found = json.loads(exit_file.read_text(encoding="utf-8"))
+            return ended_by_status(found["status"], found["error"], reported=True)
         if code is not None:
-            how = signal_name(-code) if code < 0 else f"exit status {code} without a word"
-            return Ended("failed", f"its process ended by {how}; `attn resume {job.id}` goes on")
-        return Ended("lost", f"its process is gone and left no word; `attn resume {job.id}` goes on")
+            how = signal_name(-code) if code < 0 else f"exit status {code} and reported no error"
+            return Ended("failed", f"its process ended by {how}; `attn resume {job.id}` continues it")
+        return Ended("lost", f"its process is gone without a report; `attn resume {job.id}` continues it")
 
     def request_stop(self, job: Job) -> bool:
         if (pid := self._running_pid(job)) is None:
-            return False  # it has ended: the next look tells how
+            return False  # it has ended: the next poll finds how
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         return True
 
     def kill(self, job: Job) -> None:
-        for _ in range(3):  # a process may start another while it is being ended
+        for _ in range(3):  # a process may start another while it is being killed
             left = self._processes(job)
             for process in left:
                 with contextlib.suppress(psutil.Error):
@@ -88,10 +88,10 @@ class LocalRunner:
         return f"{self.state_dir.path}:{job.id}"
 
     def _running_pid(self, job: Job) -> int | None:
-        """The number of a job's driver, None where it has ended.
+        """Process id of a job's driver; None if it has ended.
 
-        Where the table does not say which process it is, since the service ended between the job's entry and its
-        process or an earlier version started it, it is looked for by its order and its mark.
+        The table may lack the process: the service ended while starting it, or an earlier version started it. The
+        process is then found by its environment and its order file.
         """
         if job.process is not None:
             return job.pid if is_running(job.pid, job.process) else None
@@ -103,7 +103,7 @@ class LocalRunner:
         return None
 
     def _processes(self, job: Job) -> list[psutil.Process]:
-        """Every process of a job that is there, whoever its parent is now."""
+        """Every running process of a job, whatever its parent is by now."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):

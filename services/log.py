@@ -1,4 +1,4 @@
-"""A job's log as it is served: whole lines from any byte on, with secrets covered."""
+"""Reads a job's log for clients: whole lines from any byte offset on, with secrets redacted."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from services.redaction import redact
 
 CHUNK = 1 << 20
 LINE = 1 << 16
-"""How far before and behind a piece its first and last line are looked for."""
+"""Bytes before and after a piece in which the ends of its first and last line are searched."""
 
 
 def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:
-    """The log from a byte on, and whether that is all that there is.
+    """Read a piece of a log, with secrets redacted.
 
-    Its secrets are covered as they are in their whole lines, wherever the piece begins. A line that has not ended is
-    left for the next time, unless the job has.
+    Whole lines are redacted, wherever the piece begins. An unfinished last line is left for the next call, unless the
+    job has ended.
 
     Args:
-        ended: Whether the job will write no more; asked before.
+        offset: Byte at which the piece begins.
+        ended: Whether the job had ended before this call, so that its log is complete.
+
+    Returns:
+        The piece, and whether the log ends with it.
     """
     start = max(0, offset - LINE)
     try:
         with open_regular(path) as stream:
-            if offset > os.fstat(stream.fileno()).st_size:  # where some file systems let nobody seek
+            if offset > os.fstat(stream.fileno()).st_size:  # some file systems refuse to seek there
                 return b"", ended
             stream.seek(start)
             data = stream.read(offset - start + CHUNK)
             more = bool(stream.peek(1))
     except OSError as error:
-        # It has not started, or what lies in its place is no file.
+        # The job has not started, or the path is not a file.
         if isinstance(error, UnsuitableFileError) or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return b"", ended
         raise
@@ -42,6 +46,6 @@ def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:
     cut = before.rfind(b"\n") + 1
     data = redact(data[cut:])
     end = len(data) if ended and not more else data.rfind(b"\n") + 1
-    if end <= offset - start - cut and len(data) - (offset - start - cut) >= LINE:  # no line is that long
+    if end <= offset - start - cut and len(data) - (offset - start - cut) >= LINE:  # longer than any line
         end = len(data)
     return data[offset - start - cut : end], ended and not more

@@ -1,4 +1,4 @@
-"""What the service answers with."""
+"""The JSON objects that the service returns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 Plain = str | bool | int | float | None
-"""A value of a file that a run wrote; NaN and infinity are answered as null."""
+"""A value from a file that a run wrote; NaN and infinity become null."""
 
 
 class Health(BaseModel):
@@ -20,11 +20,11 @@ class Health(BaseModel):
 
 
 class RunSummary(BaseModel):
-    """A run's state as its `run.json` has it; times in seconds since 1970, UTC.
+    """A run's state, from its `run.json`; times in seconds since 1970, UTC.
 
     Attributes:
-        state: `running`, `done`, `failed` or `cancelled`; `broken`: its files cannot be read, and `error` says why.
-        metrics: Of the last committed checkpoint; None stands for a value that is not a number.
+        state: `running`, `done`, `failed` or `cancelled`; `broken`: its files cannot be read, see `error`.
+        metrics: Metrics of the last committed checkpoint; null for a value that is not a number.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -47,7 +47,7 @@ class RunList(BaseModel):
 
 
 class RunDetail(RunSummary):
-    """One run, with its resolved config, and where its model and its record are."""
+    """One run with its resolved config, the folder of its model, and its MLflow run."""
 
     config: dict[str, Any]
     model: str | None = None
@@ -55,19 +55,19 @@ class RunDetail(RunSummary):
 
 
 class JobStatus(BaseModel):
-    """A job, and what its run says of itself; times in seconds since 1970, UTC.
+    """A job and the state of its run; times in seconds since 1970, UTC.
 
     Attributes:
-        state: `queued`, `running`, `unreachable`: it ran when its cluster was last heard of; `done`, `failed`,
-            `cancelled`, or `lost`: it is gone and left no word.
+        state: `queued`, `running`, `done`, `failed`, `cancelled`; `unreachable`: it ran when its cluster last
+            answered; `lost`: its process is gone without a report.
         waiting: Why it has not started.
-        stages: Of a pipeline, those that it has come to: `running`, `done`, `reused`, or `interrupted`. Epoch, step,
-            progress and eta are those of the stage that it is at.
-        progress: The last step that the run told of: epoch, step, losses, images per second; of a sweep its trials,
-            how many have ended, and the best so far.
-        eta: Seconds that are left, by that; None where nothing was told for two minutes.
-        metrics: Of the last committed checkpoint; of a pipeline or sweep that has ended, what came of it.
-        broken: Why its run's files cannot be read, where that is so; what they would say is left out.
+        stages: State of each stage that a pipeline has reached: `running`, `done`, `reused` or `interrupted`. Epoch,
+            step, progress and eta are those of the current stage.
+        progress: The last step that the run reported: epoch, step, losses, images per second. For a sweep: number of
+            trials, ended trials, and the best so far.
+        eta: Estimated seconds left; null if the run has reported nothing for two minutes.
+        metrics: Metrics of the last committed checkpoint; for an ended pipeline or sweep, its result.
+        broken: Why the files of its run cannot be read, if they cannot; fields from them are then null.
     """
 
     id: str
@@ -104,7 +104,7 @@ class JobList(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 has it; `code` is the stable name of its class."""
+    """An error (RFC 9457); `code` is the stable name of its kind."""
 
     type: str = "about:blank"
     title: str

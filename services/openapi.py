@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of errors: each status where it occurs, as `application/problem+json`."""
+"""Adds the possible errors of each route to `/openapi.json`, as `application/problem+json`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fastapi.openapi.utils import get_openapi
 from services.models import Problem
 
 ANYWHERE = {
-    400: "no request that can be read, or for a name that is not this service's",
-    403: "a page of another site asks, or the token's role is not enough",
+    400: "the request is malformed, or its `Host` header is not a name of this service",
+    403: "the request comes from a page of another site, or the token's role is insufficient",
     413: "the body is larger than 1 MiB",
-    503: "all connections are being answered, or the process that looks at a submission is gone, and `Retry-After` "
-    "says when to try again; or a disk or database fails",
+    503: "all connections are busy, or the process that checks a submission was killed (`Retry-After` says when to try "
+    "again); or a disk or database fails",
 }
-UNAUTHORIZED = "no token of this service: `Authorization: Bearer TOKEN`"
-UNREADABLE = "a field, parameter or config is wrong; `detail` lists every fault"
+UNAUTHORIZED = "the token is missing or unknown: `Authorization: Bearer TOKEN`"
+UNREADABLE = "a field, parameter or config is invalid; `detail` lists every fault"
 NO_STORAGE = "an object store or cluster fails or does not answer"
 FULL_DISK = "the service's disk is full"
-FULL_QUEUE = "too many jobs wait, or too many submissions are looked at; `Retry-After` says when to try again"
+FULL_QUEUE = "too many jobs wait, or too many submissions are being checked; `Retry-After` says when to try again"
 QUEUEING = {("post", "/jobs"), ("post", "/plan"), ("post", "/jobs/{job_id}/resume")}
 OPEN = "/healthz"
 REFERENCE = {"$ref": "#/components/schemas/Problem"}
@@ -36,7 +36,7 @@ HEADERS = {
 
 
 def describe_problems(app: FastAPI) -> None:
-    """Have an application's description name the errors that its guard, its server and its handlers answer with."""
+    """Extend an application's OpenAPI schema by the errors of its middleware, its server and its handlers."""
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -47,7 +47,10 @@ def describe_problems(app: FastAPI) -> None:
             components = text.setdefault("components", {})
             schemas = components.setdefault("schemas", {})
             schemas |= {"Problem": Problem.model_json_schema()}
-            for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of a 422, which nobody gets
+            for name in (
+                "HTTPValidationError",
+                "ValidationError",
+            ):  # FastAPI's own 422
                 schemas.pop(name, None)
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             app.openapi_schema = text

@@ -1,4 +1,4 @@
-"""The token that a service makes for its own user, as Jupyter does: other users of the machine do not know it."""
+"""The token that a service creates for its own user, as Jupyter does; other users of the machine cannot read it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ELSEWHERE = "give --tokens FILE, or --no-token where no other user works on this
 
 
 def claim_state_dir(state_dir: Path) -> None:
-    """Make the service's folder, which nobody else may look into.
+    """Create the service's state folder with mode 0700.
 
     Raises:
-        RunError: It belongs to somebody else, or cannot be made.
+        RunError: The folder belongs to another user, or cannot be created.
     """
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -36,10 +36,10 @@ def claim_state_dir(state_dir: Path) -> None:
 
 
 def own_token(file: Path) -> str:
-    """The token in a file, which is made where it is not there, and serves the next service too.
+    """Read the token from a file, which is created if it does not exist. The next service uses the same token.
 
     Raises:
-        RunError: The file cannot be kept from others, is another user's, or holds no token.
+        RunError: The file cannot be written, belongs to another user, can be read by others, or contains no token.
     """
     try:
         if not os.path.lexists(file):
@@ -48,18 +48,19 @@ def own_token(file: Path) -> str:
         with open(descriptor, "rb") as stream:
             found, text = os.fstat(descriptor), stream.read(1000).decode("ascii", "replace").strip()
     except OSError as error:
-        raise RunError(f"the service's token cannot be kept in {file}: {error.strerror}; {ELSEWHERE}") from None
+        raise RunError(f"the service's token file {file} cannot be used: {error.strerror}; {ELSEWHERE}") from None
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise RunError(
-            f"{file} was made by others, or they can read it: remove it, and another is made; or {ELSEWHERE}"
+            f"{file} belongs to another user or can be read by others: remove it, and a new one is created; or "
+            f"{ELSEWHERE}"
         )
     if not VALID.fullmatch(text):
-        raise RunError(f"{file} holds no token: remove it, and another is made")
+        raise RunError(f"{file} contains no valid token: remove it, and a new one is created")
     return text
 
 
 def _make(file: Path) -> None:
-    """Write a new token, so that a file of this name is whole or not there."""
+    """Write a new token atomically."""
     part = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:

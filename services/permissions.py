@@ -1,7 +1,7 @@
-"""How far a client's job reaches: where it writes, what it reads, whom it calls. The service says so, not the client.
+"""What a client's job may write, read and call. The service decides this, not the client.
 
-What is looked at is the config that the job itself resolves, so that it does not matter how a client has written it.
-Every field that takes a text has a role here; one that has none must be as it would be if it were not given.
+The check runs on the config that the job itself resolves, so it does not matter how the client wrote it. Every config
+field that takes text has a role here; a field without a role must keep its default.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Path = tuple[str, ...]
 
 
 class Role(Enum):
-    """What a text in a config does.
+    """What a text field of a config is used for.
 
     Attributes:
-        ROOT: Says where everything is written.
-        SERVER: Is called, and sent credentials.
-        WRITTEN: Is written to.
-        READ: Is read; of a data set a relative path starts from its root.
-        SPLIT: Names a part of a data set, which may be a path from its root.
-        MODEL: Is a trained model's name, or its folder.
-        NAME: Leads to no file and no server.
+        ROOT: The folder or prefix under which everything is written.
+        SERVER: A server that is called, and receives credentials.
+        WRITTEN: A location that is written to.
+        READ: A location that is read; in a data set's config, relative to its root.
+        SPLIT: A part of a data set, which may be a path relative to its root.
+        MODEL: A trained model's name or folder.
+        NAME: A name that is neither a file nor a server.
     """
 
     ROOT = "root"
@@ -67,7 +67,7 @@ FIELDS = {
         """,
     Role.SPLIT: "SourceConfig.split CocoConfig.split ValidationConfig.split Objective.split",
     Role.MODEL: "ModelMaps.model",
-    # Of a sweep: a recipe's name, and what becomes fields of its trials, which are looked at themselves.
+    # A sweep's base is a recipe's name; its `set` and `space` become fields of its trials, which are checked later.
     Role.NAME: """
         SweepConfig.base SweepConfig.set SweepConfig.space Dimension.choices Objective.metric
         TrackingConfig.experiment TrackingConfig.register_as TrackingConfig.alias
@@ -77,14 +77,15 @@ FIELDS = {
         """,
 }
 ROLES = {field: role for role, fields in FIELDS.items() for field in fields.split()}
-"""Of every field that takes a text, by the class that has it first."""
+"""Role of every field that takes text, by the class that declares the field first."""
 SHARED = ("root", "tracking")
-"""What the stages of a pipeline have in common with it."""
-READABLE = "a folder below the service's root, or below one of those that it was started with: attn serve --data-root"
+"""Fields that the stages of a pipeline share with it."""
+LEAVE_OUT = "leave it out"
+READABLE = "a folder below the service's root, or below a folder given to `attn serve --data-root`"
 
 
-def _left_out() -> str:
-    """The root of a config that names none."""
+def _default_root() -> str:
+    """The root of a config that does not set one."""
     return os.path.abspath("runs")
 
 
@@ -93,34 +94,34 @@ class Permissions:
     """Where the jobs of a service may write and read.
 
     Attributes:
-        root: Under which everything is written.
-        data_roots: What is read besides.
+        root: Folder or prefix under which everything is written.
+        data_roots: Further folders and prefixes that may be read.
     """
 
     root: str
     data_roots: tuple[str, ...] = ()
 
     def submitted(self, config: Config) -> Iterator[Objection]:
-        """Fields of a client's config that a client may not set; its root may be left out."""
-        own = (_left_out(), self.root)
+        """Fields of a client's config that a client must not set. Its root may be left out."""
+        own = (_default_root(), self.root)
         return self._of_config(config, (), lambda root: root in own)
 
     def run(self, config: Config) -> Iterator[Objection]:
-        """The same of a config that a job runs, or a stage or trial of it, whose root is a folder of the job's.
+        """Forbidden fields of a config that a job runs, or of a stage or trial, which has a root inside the job's run.
 
-        Of a sweep's trials some are only looked at, and have no root: one that runs is given the sweep's.
+        A sweep resolves some trials without running them; those have the default root.
         """
-        return self._of_config(config, (), lambda root: root == _left_out() or is_inside(root, self.root))
+        return self._of_config(config, (), lambda root: root == _default_root() or is_inside(root, self.root))
 
     def resumed(self, config: Config) -> Iterator[Objection]:
-        """The same of a job that goes on, in the folder where its run is: its config may say where that was before."""
+        """Forbidden fields of a resumed job's config. Any root is accepted: the run may have been moved since."""
         return self._of_config(config, (), lambda root: True)
 
     def of_split(self, data: SourceConfig, split: str, path: Path) -> Iterator[Objection]:
-        """The same of a part of a data set that another field than its own names."""
-        place = getattr(data, "root", None)
-        if place is not None and self.reads(place) and not self.reads(below(place, split)):
-            yield path, f"= {split!r} leads out of the data", "the name of a part of it"
+        """The field at `path` if the split that it names leads out of what the service reads."""
+        root = getattr(data, "root", None)
+        if root is not None and self.reads(root) and not self.reads(below(root, split)):
+            yield path, f"= {split!r} leads out of the data set", "the name of one of its splits"
 
     def reads(self, location: str) -> bool:
         return any(is_inside(location, root) for root in (self.root, *self.data_roots))
@@ -128,14 +129,14 @@ class Permissions:
     def writes(self, location: str) -> bool:
         if not is_inside(location, self.root):
             return False
-        place, root = (one if is_remote(one) else os.path.realpath(one) for one in (location, self.root))
-        first = place[len(root) :].strip("/").partition("/")[0]
+        resolved, root = (one if is_remote(one) else os.path.realpath(one) for one in (location, self.root))
+        first = resolved[len(root) :].strip("/").partition("/")[0]
         return bool(first) and not is_record(first)
 
     def _of_config(
         self, config: Config, path: Path, is_root: Callable[[str], bool], leave: tuple[str, ...] = ()
     ) -> Iterator[Objection]:
-        inner = SHARED if isinstance(config, PipelineConfig) else ()  # one objection to what they share is enough
+        inner = SHARED if isinstance(config, PipelineConfig) else ()  # report shared fields once
         for name, field in type(config).model_fields.items():
             value, here = getattr(config, name), (*path, name)
             if name in leave:
@@ -154,44 +155,44 @@ class Permissions:
         shown = f"= {without_secrets(value)}"
         match role:
             case Role.ROOT if not is_root(value):
-                yield path, f"{shown} is not the service's root", "leave it out"
+                yield path, f"{shown} is not the service's root", LEAVE_OUT
             case Role.SERVER if value not in self._servers():
-                yield path, "is not the service's own", "leave it out: MLFLOW_TRACKING_URI of the service is taken"
+                yield path, "is not the service's own", "leave it out: the service uses its own MLFLOW_TRACKING_URI"
             case Role.WRITTEN if not self.writes(value):
-                yield path, f"{shown} lies outside the service's root: it decides where jobs write", "leave it out"
+                yield path, f"{shown} is outside the service's root: the service decides where jobs write", LEAVE_OUT
             case Role.READ if not self._reads_field(config, name, value):
-                yield path, f"{shown} lies outside of what the service reads", READABLE
+                yield path, f"{shown} is outside the folders that the service may read", READABLE
             case Role.SPLIT if isinstance(config, SourceConfig):
                 yield from self.of_split(config, value, path)
             case Role.MODEL if (folder := model_folder(value)) is not None and not self.reads(folder):
-                yield path, f"{shown} lies outside of what the service reads", "a run's name, or NAME@ALIAS"
+                yield path, f"{shown} is outside the folders that the service may read", "a run's name, or NAME@ALIAS"
             case None if given != type(config).model_fields[name].default:
-                yield path, "cannot be set by a client", "leave it out"
+                yield path, "cannot be set by a client", LEAVE_OUT
             case _:
                 pass
 
     def _reads_field(self, config: Config, name: str, value: str) -> bool:
-        """Whether a field leads to what is read, or starts from a data set's root that is objected to itself."""
+        """Whether a location may be read, or is below a data set's root that is reported itself."""
         root = getattr(config, "root", None)
         if not isinstance(config, SourceConfig) or name == "root" or root is None:
             return self.reads(value)
-        place = below(root, value.replace("{split}", config.split))
-        return self.reads(place) or (place.startswith(root) and not self.reads(root))
+        location = below(root, value.replace("{split}", config.split))
+        return self.reads(location) or (location.startswith(root) and not self.reads(root))
 
     def _servers(self) -> tuple[str | None, ...]:
-        """The tracking server of the service's environment, or else what is taken where there is none."""
+        """The tracking URI of the service's environment, and the default of runs under a local root."""
         given = TrackingConfig(enabled=False)
         return given.uri, None if is_remote(self.root) else tracking_uri(given, self.root)
 
 
 def role_of(kind: type[Config], name: str) -> Role | None:
-    """What a field does, by the class that has it first."""
+    """The role of a field, found by the class that declares it first."""
     known = (ROLES.get(f"{one.__name__}.{name}") for one in kind.__mro__)
     return next((role for role in known if role is not None), None)
 
 
 def takes_text(annotation: Any) -> bool:
-    """Whether a field's value may be any text, or hold one."""
+    """Whether a field's value may be or contain any text."""
     if annotation in (str, Any, object):
         return True
     if get_origin(annotation) is Literal:
@@ -200,16 +201,16 @@ def takes_text(annotation: Any) -> bool:
 
 
 def model_folder(model: str) -> str | None:
-    """Where a trained model lies that is named by its place and not by its run's, or its own, name."""
+    """The folder of a trained model that is given by its location; None if it is given by a name."""
     if is_remote(model) or os.path.isabs(model) or ".." in model.split("/"):
         return model
-    # As `attn.models.bundle.find_bundle` and `jobs.scoring.targets.open_subject` look for it, from where they run.
+    # As `attn.models.bundle.find_bundle` and `jobs.scoring.targets.open_subject` find it, from the current folder.
     marks = ("model.json", "model/model.json", "store.json")
     return model if any(FilePath(model, mark).is_file() for mark in marks) else None
 
 
 def _is_choice(annotation: Any, value: Any) -> bool:
-    """Whether a value is one of those that a field names itself, such as `imagenet`."""
+    """Whether a value is one of the fixed choices of a field, such as `imagenet`."""
     if get_origin(annotation) is Literal:
         return value in get_args(annotation)
     return get_origin(annotation) in (Union, types.UnionType) and any(

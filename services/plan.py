@@ -1,4 +1,4 @@
-"""What a submission will take, in plain values."""
+"""Describes what a submission will run and use, as JSON values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.submission import Submission
 
 
 def plan_of(submission: Submission, permissions: Permissions) -> dict[str, Any]:
-    """What a submission will take; of a sweep its data are looked at.
+    """Describe what a submission will run; for a sweep, its data are read.
 
     Raises:
         ConfigError: As `admit`.
@@ -30,15 +30,19 @@ def plan_of(submission: Submission, permissions: Permissions) -> dict[str, Any]:
 
 
 def what_of(loaded: Any) -> dict[str, Any]:
-    """What a run of a config will take, in plain values; of a sweep the config comes with its base."""
+    """Describe a run.
+
+    Args:
+        loaded: A run's config; for a sweep, its config and the text of its base.
+    """
     if isinstance(loaded, tuple):
         config, base = loaded
         objective = f"{config.objective.mode} {config.objective.metric}"
         plan = {"title": trial_config(base, {}).title, "trials": config.trials, "search": config.search.variant}
         plan |= {"scheduler": config.scheduler.variant, "objective": objective}
-        with contextlib.suppress(DataError):  # the data need not be where the service is
-            made = make_plan(config, base)
-            plan |= made.data() | {"time": sweep_estimate(config, base, made)}
+        with contextlib.suppress(DataError):  # the data need not exist on the service's machine
+            sweep = make_plan(config, base)
+            plan |= sweep.data() | {"time": sweep_estimate(config, base, sweep)}
         return plan
     if isinstance(loaded, ComposedConfig):
         stages = {name: _training(config) for name, config in loaded.sections().items()}

@@ -1,7 +1,7 @@
-"""Looks at submissions in processes of their own, which may take so much time and memory and no more.
+"""Checks and plans submissions in separate processes with limited time and memory.
 
-A submission names files, and its config may ask for anything before it is refused: the service itself opens and
-computes none of it. The processes are copies of one that has the imports, which takes seconds: `warm_up` begins it.
+A submission may name any file and any size before it is refused, so the service process neither opens nor computes
+anything of it. The processes are forked from a fork server that has imported PyTorch; `warm_up` starts it.
 """
 
 from __future__ import annotations
@@ -34,48 +34,48 @@ from services.runner import signal_name
 from services.submission import Submission
 
 AT_ONCE = 2
-"""Submissions that are looked at at a time."""
+"""Submissions that are checked at the same time."""
 START_SECONDS = 300.0
-"""The first process imports PyTorch, which takes minutes on a machine that computes something else."""
+"""Time for starting a process: the fork server imports PyTorch first, which takes minutes on a busy machine."""
 BEGIN_SECONDS = 60.0
-"""Until a copy of that process says that it has begun."""
+"""Time until a forked process reports that it has begun."""
 END_SECONDS = 10.0
-"""Until the end of a process that was killed is known."""
+"""Time until the end of a killed process is known."""
 ANSWER_BYTES = 8 << 20
 PRELOADED = ["services.planning", "services.plan", "services.cli.main"]
-"""What every process would import; the last is `__main__` of the service."""
+"""Modules that the fork server imports; the last is `__main__` of the service."""
 BEGUN = b"."
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that a process does not bring upon itself; the kernel sends the first where memory runs out."""
+"""Signals that come from outside the process; the kernel sends SIGKILL when memory runs out."""
 
 
 class RefusedError(AttnError):
-    """A submission that cannot become a job, by no fault of its config; the text says why."""
+    """A submission that cannot become a job although its config is valid; the message says why."""
 
     code = "refused"
 
 
 class BusyError(AttnError):
-    """Too many submissions are looked at."""
+    """Too many submissions are being checked."""
 
     code = "busy"
 
 
 class PlanningError(AttnError):
-    """A submission could not be looked at, for no reason that lies in it: it may be sent again."""
+    """A submission could not be checked for reasons outside it; the client may send it again."""
 
     code = "planning"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What looking at a submission may take.
+    """Limits on checking one submission.
 
     Attributes:
-        seconds: Until the answer, once it has begun.
-        cpu_seconds: Of its process.
-        memory: Bytes, beside what the imports take.
-        files: Open at a time.
+        seconds: Time for the answer, once the process has begun.
+        cpu_seconds: CPU time of the process.
+        memory: Bytes of memory beyond what the imports take.
+        files: Open files.
     """
 
     seconds: float = 120.0
@@ -85,10 +85,10 @@ class Limits:
 
 
 def warm_up() -> None:
-    """Begin with the imports, so that the first submission need not wait for them; where that fails, it tries again.
+    """Start the fork server, so that the first submission need not wait for its imports.
 
-    Called before a service gives way to what its machine computes: a process inherits that, and imports by it for
-    minutes where a training takes all cores.
+    If it fails, the first submission starts the fork server. Call it before the service lowers its own priority: a
+    process inherits the priority, and would import for minutes while a training uses all cores.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     with contextlib.suppress(OSError):
@@ -102,34 +102,34 @@ class Planner:
         self.permissions, self.limits = (root, data_roots), limits or Limits()
 
     def check(self, submission: Submission) -> None:
-        """Refuse what cannot become a job.
+        """Check that a submission can become a job.
 
         Raises:
             ConfigError: With all faults.
-            RefusedError: It takes more than it may, or what it needs is not there.
-            PlanningError: The process that looked at it is gone, or did not answer as one.
+            RefusedError: The check exceeded its limits, or something that the job needs does not exist.
+            PlanningError: The checking process was killed or gave no valid answer.
         """
         self._ask("check", submission)
 
     def plan(self, submission: Submission) -> dict[str, Any]:
-        """What a job will take; raises as `check`."""
+        """Describe what a job will run; raises as `check`."""
         return self._ask("plan", submission)
 
     def _ask(self, what: str, submission: Submission) -> dict[str, Any]:
         with self._process(what, submission) as (process, answers):
-            told = self._answer(process, answers)
-        if told.faults is not None:
-            raise ConfigError([Fault(*fault) for fault in told.faults])
-        if told.error is not None:
-            raise RefusedError(told.error)
-        return told.value or {}
+            answer = self._answer(process, answers)
+        if answer.faults is not None:
+            raise ConfigError([Fault(*fault) for fault in answer.faults])
+        if answer.error is not None:
+            raise RefusedError(answer.error)
+        return answer.value or {}
 
     @contextlib.contextmanager
     def _process(self, what: str, submission: Submission) -> Generator[tuple[BaseProcess, Any]]:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         ours, theirs = context.Pipe(duplex=False)
-        niceness = os.getpriority(os.PRIO_PROCESS, 0)  # on Linux the thread's
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)  # on Linux that of this thread
         arguments = (theirs, what, submission.model_dump_json(), *self.permissions, self.limits, niceness)
         process = context.Process(target=_look, args=arguments, name="attn-planning", daemon=True)
         with ours:
@@ -140,33 +140,33 @@ class Planner:
             finally:
                 _end(process)
 
-    def _answer(self, process: BaseProcess, answers: Any) -> _Told:
-        """What a process says, as JSON: it may have been led to anything, and nothing of it is unpickled here."""
+    def _answer(self, process: BaseProcess, answers: Any) -> _Answer:
+        """Read a process's answer as JSON. The process is not trusted, so its answer is never unpickled."""
         limits = self.limits
         try:
             if _read(answers, BEGIN_SECONDS, len(BEGUN)) is None:
-                raise PlanningError("the service could not begin to look at it: its machine is too busy; try again")
-            said = _read(answers, limits.seconds, ANSWER_BYTES)
-            if said is None:
-                raise RefusedError(f"looking at it took more than {limits.seconds:g} seconds: {_WAYS}")
-            return _Told.model_validate_json(said)
+                raise PlanningError("the service could not start to check it: its machine is too busy; try again")
+            line = _read(answers, limits.seconds, ANSWER_BYTES)
+            if line is None:
+                raise RefusedError(f"checking it took more than {limits.seconds:g} seconds: {_WAYS}")
+            return _Answer.model_validate_json(line)
         except (EOFError, OSError, ValueError):
             pass
         process.join(1.0)
         code = process.exitcode or 0
         if code == -signal.SIGXCPU:
-            raise RefusedError(f"looking at it took more than {limits.cpu_seconds} s of a processor: {_WAYS}")
+            raise RefusedError(f"checking it took more than {limits.cpu_seconds} s of CPU time: {_WAYS}")
         if code < 0 and -code not in FROM_OUTSIDE:
-            raise RefusedError(f"looking at it ended by {signal_name(-code)}: {_WAYS}")
+            raise RefusedError(f"checking it ended with {signal_name(-code)}: {_WAYS}")
         how = f"was ended by {signal_name(-code)}" if code < 0 else "ended without an answer"
         raise PlanningError(
-            f"the process that looked at it {how}: try again; if that does not help, see the service's log, and how "
+            f"the process that checked it {how}: try again; if that does not help, see the service's log, and how "
             "much memory its machine has left"
         )
 
 
-class _Told(BaseModel):
-    """What a process says; one of the fields."""
+class _Answer(BaseModel):
+    """A process's answer: one of the fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -176,10 +176,10 @@ class _Told(BaseModel):
 
 
 def _start(process: BaseProcess) -> None:
-    """Start a process as a copy of the one that has the imports, which is made anew where it has ended.
+    """Start a process through the fork server, which multiprocessing restarts if it has ended.
 
     Raises:
-        PlanningError: That one is ended meanwhile, or does not answer.
+        PlanningError: The fork server was killed meanwhile, or does not answer.
     """
     patience = threading.Timer(START_SECONDS, _end_server)
     patience.daemon = True
@@ -188,16 +188,16 @@ def _start(process: BaseProcess) -> None:
         process.start()
     except (EOFError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise PlanningError(f"the service could not begin to look at it ({reason}): try again") from None
+        raise PlanningError(f"the service could not start to check it ({reason}): try again") from None
     finally:
         patience.cancel()
 
 
 def _end(process: BaseProcess) -> None:
-    if process.exitcode is None:  # else its number may be another's by now
+    if process.exitcode is None:  # otherwise its process id may belong to another process by now
         process.kill()
     process.join(END_SECONDS)
-    if process.exitcode is None:  # the one that it was a copy of does not say
+    if process.exitcode is None:  # the fork server does not report its end
         _end_server()
         process.join(END_SECONDS)
     with contextlib.suppress(ValueError):
@@ -205,7 +205,7 @@ def _end(process: BaseProcess) -> None:
 
 
 def _end_server() -> None:
-    """Kill the process that others are copies of, so that the next is made anew."""
+    """Kill the fork server, so that a new one is started for the next process."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if any("multiprocessing.forkserver" in word for word in child.cmdline()):
@@ -213,28 +213,28 @@ def _end_server() -> None:
 
 
 def _read(answers: Any, seconds: float, most: int) -> bytes | None:
-    """What a process says, up to so many bytes or the end of a line; None where that does not come in time.
+    """Read from a process up to `most` bytes or the end of a line; None if that takes more than `seconds`.
 
     Raises:
-        EOFError: It ends before.
-        ValueError: It says more.
+        EOFError: The process ended before.
+        ValueError: The line is longer.
     """
-    until, said = time.monotonic() + seconds, bytearray()
-    while len(said) < most:
+    until, line = time.monotonic() + seconds, bytearray()
+    while len(line) < most:
         if not answers.poll(max(0.0, until - time.monotonic())):
             return None
-        piece = os.read(answers.fileno(), min(most - len(said), 1 << 16))
+        piece = os.read(answers.fileno(), min(most - len(line), 1 << 16))
         if not piece:
             raise EOFError
-        said += piece
+        line += piece
         if piece.endswith(b"\n"):
-            return bytes(said)
+            return bytes(line)
     if most > len(BEGUN):
         raise ValueError
-    return bytes(said)
+    return bytes(line)
 
 
-_WAYS = "give a smaller config or sweep, or less data to look at"
+_WAYS = "submit a smaller config or sweep, or less data"
 
 
 def _look(
@@ -251,28 +251,28 @@ def _look(
     submission, permissions = Submission.model_validate_json(text), Permissions(root, data_roots)
     try:
         if what == "plan":
-            told = _Told(value=plan_of(submission, permissions))
+            answer = _Answer(value=plan_of(submission, permissions))
         else:
             admit(submission, permissions)
-            told = _Told(value={})
+            answer = _Answer(value={})
     except ConfigError as error:
-        told = _Told(faults=[(fault.where, fault.message, fault.hint) for fault in error.faults])
+        answer = _Answer(faults=[(fault.where, fault.message, fault.hint) for fault in error.faults])
     except AttnError as error:
-        told = _Told(error=str(error))
+        answer = _Answer(error=str(error))
     except Exception as error:
         if not _is_of_limits(error):
             raise
-        told = _Told(error=f"looking at it took more than {limits.memory >> 20} MiB of memory, or {limits.files} open "
-                           f"files: {_WAYS}")  # fmt: skip
+        used = f"more than {limits.memory >> 20} MiB of memory, or {limits.files} open files"
+        answer = _Answer(error=f"checking it took {used}: {_WAYS}")
     with open(answers.fileno(), "wb", closefd=False) as stream:
-        stream.write(json.dumps(told.model_dump(), ensure_ascii=False).encode(errors="replace") + b"\n")
+        stream.write(json.dumps(answer.model_dump(), ensure_ascii=False).encode(errors="replace") + b"\n")
 
 
 def _limit(limits: Limits) -> None:
-    _lower(resource.RLIMIT_CPU, limits.cpu_seconds, beyond=5)  # to be told from a kill
+    _lower(resource.RLIMIT_CPU, limits.cpu_seconds, beyond=5)  # SIGXCPU comes before the kill, so the cause is known
     _lower(resource.RLIMIT_NOFILE, limits.files)
     _lower(resource.RLIMIT_CORE, 0)
-    if sys.platform == "linux":  # elsewhere nothing counts what a process has taken
+    if sys.platform == "linux":  # other systems do not count a process's data
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
         _lower(resource.RLIMIT_DATA, int(status["VmData"].split()[0]) * 1024 + limits.memory)
 
@@ -284,7 +284,7 @@ def _lower(what: int, most: int, beyond: int = 0) -> None:
 
 
 def _is_of_limits(error: Exception) -> bool:
-    """Whether an error says that a process may take no more; each library has a class of its own for it."""
+    """Whether an error means that a resource limit was reached; each library raises a class of its own for it."""
     if isinstance(error, OSError):
         return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in ("memory", "new thread"))

@@ -1,4 +1,4 @@
-"""Every error of the service as `application/problem+json`."""
+"""Answers every error of the service as `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = 100
 """Characters of a wrong value in a message."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RETRY_SECONDS = 10
-"""After which what found the service full, or the process that looks at it gone, may be sent again."""
+"""`Retry-After` of a request that came while the service was full, or while its checking process was killed."""
 LATER = ("busy", "queue_full", "planning", "database")
 
 STATUS = {
@@ -42,11 +42,11 @@ STATUS = {
     "storage": HTTPStatus.SERVICE_UNAVAILABLE,
     "database": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""Of an error's code, where it is neither a cluster's nor an object store's fault."""
+"""HTTP status by an error's code. Other errors are those of a cluster or object store: 502."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Answer an `AttnError` and the framework's own errors with a problem document, and hide what nobody foresaw."""
+    """Answer `AttnError` and the framework's errors as problem documents, and unexpected errors without details."""
 
     @app.exception_handler(AttnError)
     def attn_error(request: Request, error: AttnError) -> JSONResponse:
@@ -59,7 +59,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(sqlite3.Error)
     def storage_error(request: Request, error: Exception) -> JSONResponse:
         if (fault := storage_fault(error)) is None:
-            raise error  # nobody foresaw it
+            raise error  # unexpected
         print(f"service: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return problem(fault.status, fault.detail, fault.code)
 
@@ -80,7 +80,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def _allowed(request: Request) -> str:
-    """All methods of a path; Starlette names those of the first of its routes."""
+    """All methods of a path; Starlette names only those of its first route."""
 
     def answers(method: str) -> bool:
         scope = {**request.scope, "method": method}
@@ -90,9 +90,9 @@ def _allowed(request: Request) -> str:
 
 
 def _fault(fault: Mapping[str, Any]) -> str:
-    """What is wrong with a request, by the names that its sender has given."""
-    name = ".".join(map(str, fault["loc"][1:]))  # the first says in which part of the request
-    said = re.sub("^(Value error, |(Input|String) (?=should))", "", str(fault["msg"]))
+    """A message for a validation error, with the field named as in the request."""
+    name = ".".join(map(str, fault["loc"][1:]))  # the first item is the part of the request: body, query ...
+    message = re.sub("^(Value error, |(Input|String) (?=should))", "", str(fault["msg"]))
     given = fault.get("input")
     match fault["type"]:
         case "json_invalid":
@@ -108,9 +108,9 @@ def _fault(fault: Mapping[str, Any]) -> str:
             hint = f"; did you mean {near[0]}?" if near else ""
             return f"{name} = {_shown(given)} is not available: one of {options}{hint}"
         case _ if name and not isinstance(given, dict | list):
-            return f"{name} = {_shown(given)} {said}"
+            return f"{name} = {_shown(given)} {message}"
         case _:
-            return f"{name}: {said}" if name else said
+            return f"{name}: {message}" if name else message
 
 
 def _shown(given: object) -> str:
@@ -119,7 +119,7 @@ def _shown(given: object) -> str:
 
 
 def problem(status: int, detail: str, code: str, headers: object = None) -> JSONResponse:
-    """An error as an answer; `code` is its stable name."""
+    """An error response; `code` is the error's stable name."""
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code)
     return JSONResponse(
         body.model_dump(),

@@ -1,4 +1,4 @@
-"""Drivers as Ray Jobs: they run on a cluster, and go on without the service and its machine."""
+"""Runs drivers as Ray Jobs on a cluster, where they continue without the service and its machine."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from services.runner import (
 )
 from services.table import Job
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 LOST_SECONDS = 5.0
-"""How long a job server may be silent before its jobs count as out of contact."""
+"""How long a job server may not answer before its jobs count as unreachable."""
 HAND_OVER_SECONDS = 120.0
-"""How long a job server that answers may refuse a job: a head that has just started does so for a while."""
+"""How long an answering job server may refuse a job: a head node does so for a while after its start."""
 LOG_SHARE = 0.05
-"""Ray gives a log only as a whole: it is asked for so seldom that fetching it takes no larger share of the time."""
+"""Largest share of the time that is spent fetching a log, as Ray returns the whole log each time."""
 LONGEST_ERROR = 2000
 ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 
 
 class RayRunner:
-    """Hands each attempt of a job to a job server under a name of its own, which can be done twice without harm.
+    """Submits each attempt of a job to a job server under a unique name, so that submitting twice is harmless.
 
-    Order and exit status lie under the root, where the cluster's nodes reach them as they reach the runs. The shell
-    line that Ray runs is made of the service's own words alone.
+    Order and exit status are under the root, which the cluster's nodes reach. The shell command that Ray runs contains
+    no text of clients.
     """
 
     def __init__(self, url: str, state_dir: StateDir, grace: float) -> None:
-        """Name the job server; it is not called.
+        """Prepare the runner; the job server is not called yet.
 
         Args:
-            grace: Seconds that a driver has to close its run, once it was told to end.
+            grace: Seconds that a driver has to close its run after it was asked to stop.
         """
         self.server, self.state_dir, self.grace = JobServer(url), state_dir, grace
-        self.seen: dict[str, tuple[float, DriverStatus]] = {}
+        self.statuses: dict[str, tuple[float, DriverStatus]] = {}
         self.copy_at: dict[str, float] = {}
         self.killed: set[str] = set()
 
@@ -66,19 +66,19 @@ class RayRunner:
         return None
 
     def start(self, job: Job) -> Running:
-        return Running()  # the next look finds that it is not there yet, as after a restart of the service
+        return Running()  # the next poll submits it, as after a restart of the service
 
     def poll(self, job: Job) -> DriverStatus:
         name = self._name(job)
-        at, seen = self.seen.get(name, (0.0, None))
-        if seen is None or time.monotonic() - at > LOOK_SECONDS:
+        at, status = self.statuses.get(name, (0.0, None))
+        if status is None or time.monotonic() - at > POLL_SECONDS:
             try:
-                seen = self._poll(job, name)
+                status = self._poll(job, name)
             except LostContactError as error:
                 long = job.state == "unreachable" or self.server.lost_for > LOST_SECONDS
-                seen = Unreachable(str(error)) if long else Running()
-            self.seen[name] = time.monotonic(), seen
-        return seen
+                status = Unreachable(str(error)) if long else Running()
+            self.statuses[name] = time.monotonic(), status
+        return status
 
     def request_stop(self, job: Job) -> bool:
         try:
@@ -88,7 +88,7 @@ class RayRunner:
         return True
 
     def kill(self, job: Job) -> None:
-        """Stop a driver without waiting: Ray cannot, so that a second job on the driver's node does it."""
+        """Kill a driver at once. Ray's API cannot, so a second job on the driver's node does it."""
         name = self._name(job)
         with contextlib.suppress(AttnError):  # the next round tries again
             if name in self.killed:
@@ -103,14 +103,14 @@ class RayRunner:
 
     def cleanup(self, job: Job) -> None:
         name = self._name(job)
-        self.seen.pop(name, None)
+        self.statuses.pop(name, None)
         self.copy_at.pop(name, None)
 
     def _name(self, job: Job, *, back: int = 0) -> str:
-        """An attempt's name at the job server, which another root or an earlier table cannot have given.
+        """An attempt's name at the job server; unique among roots and among tables that were removed.
 
         Args:
-            back: How many attempts before the present one.
+            back: How many attempts before the current one.
         """
         own = hashlib.sha256(f"{self.state_dir.root}:{job.submitted!r}".encode()).hexdigest()[:8]
         return f"attn-{job.id}-{job.attempt - back}-{own}"
@@ -127,44 +127,44 @@ class RayRunner:
                 raise
             except AttnError as error:
                 late = Moment(job.started or 0.0, job.started_clock).seconds_ago() > HAND_OVER_SECONDS
-                return Ended("failed", f"the cluster did not take it: {error}") if late else Running()
-        told = self.server.job(name)
-        if told is None:
+                return Ended("failed", f"the cluster did not accept it: {error}") if late else Running()
+        found = self.server.job(name)
+        if found is None:
             return Ended(
-                "lost", f"its cluster was started anew and knows nothing of it; `attn resume {job.id}` goes on"
+                "lost", f"its cluster was restarted and no longer knows it; `attn resume {job.id}` continues it"
             )
-        ended = told["status"] in ENDED
+        ended = found["status"] in ENDED
         self._copy_log(job, name, last=ended)
-        return self._ended(job, told) if ended else Running({} if job.create_time else {"create_time": create_time})
+        return self._ended(job, found) if ended else Running({} if job.create_time else {"create_time": create_time})
 
     def _hand_over(self, job: Job, name: str) -> float:
-        """Submit a job, unless that was done by a service that ended before it could note it.
+        """Submit a job, unless a previous service submitted it and ended before writing that to its table.
 
         Returns:
             When it was submitted, by the cluster's clock.
         """
         self._log_start(job)
-        told = self.server.job(name)
-        if told is None:
+        found = self.server.job(name)
+        if found is None:
             before = self.server.job(self._name(job, back=1))
-            if before is not None and before["status"] not in ENDED:  # it was given up, out of contact
+            if before is not None and before["status"] not in ENDED:  # it was given up while it was unreachable
                 self.server.stop(self._name(job, back=1))
-                raise JobServerError("its last attempt still runs there, and was told to end")
+                raise JobServerError("its previous attempt still runs there, and was asked to stop")
             transfer.write_bytes(self._order(job), order_json(job, self.state_dir, "auto").encode())
             line, wait = _line("services.driver", self._order(job)), str(int(self.grace))
             self.server.submit(name, line, environment={"RAY_JOB_STOP_WAIT_TIME_S": wait})
-            told = self.server.job(name) or {}
-        return (told.get("start_time") or time.time() * 1000) / 1000
+            found = self.server.job(name) or {}
+        return (found.get("start_time") or time.time() * 1000) / 1000
 
     def _log_start(self, job: Job) -> int:
-        """Where an attempt's part of the job's log begins: how long the log was at first sight."""
+        """Offset at which an attempt's part of the job's log begins: the log's length when the attempt was new."""
         noted, log = self.state_dir.file(job, "start"), self.state_dir.log(job.id)
         if not noted.exists():
             noted.write_text(str(log.stat().st_size if log.exists() else 0), encoding="utf-8")
         return int(noted.read_text(encoding="utf-8"))
 
     def _copy_log(self, job: Job, name: str, *, last: bool) -> None:
-        """Append what the cluster's log has more than the service's own, which says how far the last copy came."""
+        """Append the new part of the cluster's log to the service's own log, whose length says what is new."""
         began = time.monotonic()
         if not last and began < self.copy_at.get(name, 0.0):
             return
@@ -173,28 +173,28 @@ class RayRunner:
         with log.open("ab") as stream:
             copied = stream.tell() - self._log_start(job)
             try:
-                stream.write(redact(self.server.log(name))[copied:])  # covered as a whole, which keeps its length
+                stream.write(redact(self.server.log(name))[copied:])  # redacted as a whole, which keeps its length
             except JobServerError as error:
                 if last:
-                    stream.write(f"\nthe log's end did not come from the cluster: {error}\n".encode())
+                    stream.write(f"\nthe end of the log could not be fetched from the cluster: {error}\n".encode())
         self.copy_at[name] = time.monotonic() + (time.monotonic() - began) / LOG_SHARE
 
-    def _ended(self, job: Job, told: dict[str, Any]) -> DriverStatus:
+    def _ended(self, job: Job, found: dict[str, Any]) -> DriverStatus:
         record = f"{self._order(job)}.exit"
         try:
             if transfer.exists(record):
-                said = json.loads(locations.read_bytes(record))
-                return ended_by_status(said["status"], said["error"], told=True)
+                report = json.loads(locations.read_bytes(record))
+                return ended_by_status(report["status"], report["error"], reported=True)
         except AttnError as error:
-            return Unreachable(f"its end cannot be read: {error}")
-        code, message = told.get("driver_exit_code"), str(told.get("message") or "")[:LONGEST_ERROR]
-        if told["status"] == "STOPPED":
-            return Ended("cancelled", "it was stopped at the cluster before it could close its run")
+            return Unreachable(f"its exit status cannot be read: {error}")
+        code, message = found.get("driver_exit_code"), str(found.get("message") or "")[:LONGEST_ERROR]
+        if found["status"] == "STOPPED":
+            return Ended("cancelled", "it was stopped on the cluster before it could close its run")
         if code is not None and code < 0:
-            return Ended("failed", f"its process ended by {signal_name(-code)}; `attn resume {job.id}` goes on")
-        return ended_by_status(1 if code is None else code, message, told=False)
+            return Ended("failed", f"its process ended by {signal_name(-code)}; `attn resume {job.id}` continues it")
+        return ended_by_status(1 if code is None else code, message, reported=False)
 
 
 def _line(module: str, order: str) -> str:
-    """A shell line for the `python` of the cluster; `exec`, so that no shell stands between Ray and its process."""
+    """A shell command for the cluster's `python`; `exec`, so that Ray's signals reach it and not a shell."""
     return f"exec {shlex.join(['python', '-m', module, order])}"

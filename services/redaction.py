@@ -1,7 +1,7 @@
-"""Secrets stay unreadable in what jobs write and the service answers: each is covered by as many stars.
+"""Redacts secrets in what jobs print and the service answers: each character of a secret becomes a star.
 
-Known are the values of this process's environment whose names say that they are secret, passwords in its URIs, and what
-the service adds. Beside them the user and password of any URI, and what an `Authorization` header shows.
+Redacted are: values of environment variables named like secrets, passwords in URIs of the environment, secrets that the
+service adds, user and password in any URI, secret parameters of queries, and values of `Authorization` headers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAMES = re.compile(r"(?i)(token|secret|passw(or)?d|credential|api_?key|private_?key|access_?key(_id)?)")
 SHORTEST = 6
-"""Shorter ones are words that stand anywhere."""
+"""Characters. Shorter secrets are also ordinary words, and are not redacted."""
 NAME = rb"[^?&=\s]"
 SHAPES = (
     re.compile(rb"(?<=://)[^/\s\"'<>]+(?=@)"),
@@ -33,7 +33,7 @@ SHAPES = (
     ),
     re.compile(rb"(?i)(authorization\W{1,4}(?:basic|bearer)\s+)([^\s\"',]+)"),
 )
-"""Each takes time in proportion to the text, whatever that is: clients write much of it."""
+"""Each takes time linear in the length of any text: clients write much of it."""
 WITH_AT = re.compile(rb"(?<![^\s\"'<>])(?=[^\s\"'<>]*@)[^\s\"'<>]+")
 WITH_KEY = re.compile(rb"://(?=[^/@:]*:)")
 _added: set[str] = set()
@@ -45,7 +45,7 @@ def add_secrets(secrets: Iterable[str]) -> None:
 
 
 def redact(data: bytes) -> bytes:
-    """The same with every secret covered, as long as it was; a secret that is cut off at an end is not seen."""
+    """Replace secrets by stars. The length stays; a secret that is cut off at an end of `data` is not found."""
     for secret in _known():
         if secret in data:
             data = data.replace(secret, b"*" * len(secret))
@@ -55,7 +55,7 @@ def redact(data: bytes) -> bytes:
 
 
 class RedactingStream:
-    """A text stream whose lines are covered before they are written."""
+    """A text stream that redacts each line before writing it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.held = stream, ""
@@ -85,7 +85,7 @@ class RedactingStream:
 
 @contextlib.contextmanager
 def redact_streams() -> Iterator[None]:
-    """Have all that Python prints in this process covered."""
+    """Redact everything that this process prints through `sys.stdout` and `sys.stderr`."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast("TextIO", RedactingStream(stream)) for stream in before)
     try:
@@ -97,7 +97,7 @@ def redact_streams() -> Iterator[None]:
 
 
 class RedactSecrets:
-    """Covers the secrets in every piece of every answer's body; a piece must not end within one."""
+    """Middleware that redacts each piece of each response body. A secret must not be split between two pieces."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -112,10 +112,10 @@ class RedactSecrets:
 
 
 def _known() -> list[bytes]:
-    """Every secret in the forms that it is written in, the longest first."""
+    """All known secrets, also as escaped in URLs and JSON, longest first."""
     found = set(_added)
     for name, value in os.environ.items():
-        if NAMES.search(name) and not os.path.exists(value):  # it may name the file of a secret
+        if NAMES.search(name) and not os.path.exists(value):  # a path of a file that contains the secret stays readable
             found.add(value)
         if "://" in value:
             with contextlib.suppress(ValueError):
@@ -135,7 +135,7 @@ def _covered(match: re.Match[bytes]) -> bytes:
 
 
 def _without_keys(match: re.Match[bytes]) -> bytes:
-    """A text without blanks, in which a URI's key and secret are covered; the secret may hold a slash."""
+    """Redact key and secret of a URI in a text without spaces; the secret may contain a slash."""
     whole = match[0]
     end = whole.rindex(b"@")
     found = WITH_KEY.search(whole, 0, end)

@@ -1,4 +1,4 @@
-"""Answers that were given a moment ago: many who ask the same at once cost little more than one."""
+"""A cache of answers for a fraction of a second: many identical requests at once cost little more than one."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ LARGEST = 1 << 16
 
 @dataclass
 class _Answer:
-    """An answer that is being made, or was; `messages` stays empty where it cannot be given again."""
+    """A cached answer, or one in preparation; `messages` stays empty if it cannot be reused."""
 
     begun: float
     messages: list[Message] = field(default_factory=list)
-    made: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ResponseCache:
-    """Gives the answer to a GET of jobs again for a third of a second, unless a job's entry has changed meanwhile.
+    """Middleware that reuses answers to GET /jobs... for SECONDS, unless the job table has changed.
 
-    What a run says of itself may so be that much older. Streams, errors and large answers are made for each client. It
-    must lie within whatever decides who may ask.
+    The state of a run in such an answer may be that much older. Streams, errors and large answers are not cached. Add
+    it inside the access control, so that only permitted clients get cached answers.
     """
 
     def __init__(self, app: ASGIApp, version: Callable[[], int]) -> None:
         """Wrap an application.
 
         Args:
-            version: A number that is another one after every change of the jobs' table.
+            version: Returns a number that changes with every change of the job table.
         """
         self.app, self.version = app, version
         self.answers: dict[tuple[str, bytes, int], _Answer] = {}
@@ -49,7 +49,7 @@ class ResponseCache:
         if answer is None or now - answer.begun > SECONDS:
             await self._make(key, _Answer(now), scope, receive, send)
             return
-        await answer.made.wait()
+        await answer.ready.wait()
         if not answer.messages:
             await self.app(scope, receive, send)
         for message in answer.messages:
@@ -65,12 +65,12 @@ class ResponseCache:
         async def keep(message: Message) -> None:
             seen.append(message)
             if message["type"] == "http.response.start" and b"content-length" not in dict(message["headers"]):
-                new.made.set()  # a stream, whose first piece may take as long as it likes
+                new.ready.set()  # a stream: its first piece may take any time
             whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             if len(seen) == 2:  # the head and all of the body, or the first piece of a stream
                 if whole and seen[0]["status"] == 200 and len(message.get("body", b"")) <= LARGEST:
                     new.messages = seen
-                new.made.set()
+                new.ready.set()
             if len(seen) > 2:
                 seen.pop()
             await send(message)
@@ -78,4 +78,4 @@ class ResponseCache:
         try:
             await self.app(scope, receive, keep)
         finally:
-            new.made.set()
+            new.ready.set()

@@ -1,4 +1,4 @@
-"""What the supervisor needs of whatever runs a job's driver, and what a driver is told and leaves behind."""
+"""The interface between the supervisor and the runners of drivers, and the files of a job in the state folder."""
 
 from __future__ import annotations
 
@@ -27,65 +27,76 @@ from services.submission import Submission
 from services.table import Job
 
 FILES = ("json", "json.exit", "told", "start")
-"""Of an attempt: its order, its exit status, when it was told to end, and where its part of a log begins."""
+"""Files of an attempt: its order, its exit status, when it was asked to stop, and where its part of the log begins."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """The driver is there, or on its way; `kept` are columns that the table is to have of it."""
+    """The driver runs or is being started.
 
-    kept: dict[str, Any] = field(default_factory=dict[str, Any])
+    Attributes:
+        columns: Values to write to the job's row in the table.
+    """
+
+    columns: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """Nobody can say: what runs the driver does not answer, which it may do again."""
+    """The state is unknown: the job server does not answer, and may answer later."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The driver is gone; `told` where it said itself how it ended."""
+    """The driver has ended.
+
+    Attributes:
+        state: The job's final state.
+        reported: Whether the driver itself reported how it ended.
+    """
 
     state: str
     error: str | None
-    told: bool = False
+    reported: bool = False
 
 
 DriverStatus = Running | Unreachable | Ended
 
 
 class Runner(Protocol):
-    """Runs drivers. All that it must know of a job stands in the table, so that a restarted service finds it again."""
+    """Runs drivers. All it needs to know of a job is in the table, so a restarted service can continue."""
 
     def unready(self) -> str | None:
-        """Why no job can be started now."""
+        """Why no job can be started now; None if one can."""
         ...
 
     def start(self, job: Job) -> Running: ...
 
     def poll(self, job: Job) -> DriverStatus:
-        """How a driver is doing; its log is copied meanwhile, and is whole when it has ended."""
+        """The state of a driver. Also copies its log, which is complete once `Ended` is returned."""
         ...
 
     def request_stop(self, job: Job) -> bool:
-        """Tell a driver to close its run and end; False where it could not be told yet."""
+        """Ask a driver to close its run and end; False if it cannot be asked now."""
         ...
 
     def kill(self, job: Job) -> None: ...
 
     def cleanup(self, job: Job) -> None:
-        """End what a driver has left behind."""
+        """End the processes that a driver has left behind, and forget the job."""
         ...
 
 
 @dataclass(frozen=True)
 class StateDir:
-    """The folder of this machine that holds what is the service's own.
+    """The folder on this machine for the service's own files.
 
     Attributes:
-        data_roots: What jobs may read besides what lies under the root.
+        root: Folder or prefix of the runs.
+        path: The state folder.
+        data_roots: Folders and prefixes that jobs may read besides the root.
     """
 
     root: str
@@ -93,11 +104,11 @@ class StateDir:
     data_roots: tuple[str, ...] = ()
 
     def file(self, job: Job, name: str) -> Path:
-        """A file of a job's present attempt."""
+        """A file of a job's current attempt."""
         return self.path / "jobs" / f"{job.id}.{job.attempt}.{name}"
 
     def files(self, job: Job) -> Iterator[Path]:
-        """What there may be here of a job, of all its attempts; a run's folder is not the service's to clear."""
+        """All files that a job may have here, of all its attempts. A log in the run's folder is not among them."""
         for attempt in range(1, job.attempt + 1):
             for name in FILES:
                 yield self.file(replace(job, attempt=attempt), name)
@@ -105,13 +116,13 @@ class StateDir:
             yield self.log(job.id)
 
     def log(self, job_id: str) -> Path:
-        """A job's log: in the run's folder, or here where that is in an object store."""
+        """A job's log: in the run's folder, or in the state folder if the run is in an object store."""
         folder = RunFolder(self.root, job_id)
         return Path(folder.path("job.log")) if folder.is_local else self.path / "jobs" / f"{job_id}.log"
 
 
 def order_json(job: Job, state_dir: StateDir, address: str | None) -> str:
-    """What a driver is to do, as the JSON that it reads."""
+    """The order that a driver reads, as JSON."""
     submission = Submission(
         id=job.id, kind=job.kind, target=job.target, config=job.config,  # pyright: ignore[reportArgumentType]
         overrides=job.overrides or [], address=address,
@@ -121,9 +132,9 @@ def order_json(job: Job, state_dir: StateDir, address: str | None) -> str:
     )
 
 
-def ended_by_status(status: int, error: str | None, *, told: bool) -> Ended:
+def ended_by_status(status: int, error: str | None, *, reported: bool) -> Ended:
     """How a driver ended, by its exit status."""
-    return Ended({0: "done", 3: "cancelled"}.get(status, "failed"), error or None, told)
+    return Ended({0: "done", 3: "cancelled"}.get(status, "failed"), error or None, reported)
 
 
 def signal_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""A web server for the service, for as long as it is wanted; its address stands in a file for the command line."""
+"""The web server of the service; it writes its address to a file where the command line finds it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from jobs.runs.process_identity import process_identity
 from services.connections import LimitedConfig, LimitedServer, Limits, allowed_connections
 
 SESSION_NICENESS = 10
-"""With 19 a status took 16 ms where every core trained, with this 4; a training is slowed down as little."""
+"""While a training used every core, a status request took 16 ms at niceness 19 and 4 ms at 10; trainings do not run
+slower with 10."""
 
 
 def run_server(
@@ -30,18 +31,19 @@ def run_server(
     address_file: Path | None = None,
     *,
     own_token: bool = False,
-    told: str | None = None,
+    note: str | None = None,
     begin: Callable[[], None] | None = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; the address is told on standard error, and in a file while it is served.
+    """Serve until Ctrl-C or SIGTERM.
 
     Args:
-        own_token: The token lies beside the address, for the command line of the same user.
-        told: A line for standard error, once the service can be reached.
-        begin: What is not to happen where the service cannot be reached.
+        address_file: File that contains the address while the service runs.
+        own_token: Whether the token is in a file beside it, for the command line of the same user.
+        note: A line to print to standard error after the address.
+        begin: Called once the port is open, before the first request.
 
     Raises:
-        RunError: The port is taken or not allowed.
+        RunError: The port is in use or not permitted.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -56,8 +58,8 @@ def run_server(
             address_file.write_text(json.dumps({"url": url, **process, "own_token": own_token}), encoding="utf-8")
         if begin is not None:
             begin()
-        print(f"serving {url}", *([told] if told else []), sep="\n", file=sys.stderr, flush=True)
-        _give_way()
+        print(f"serving {url}", *([note] if note else []), sep="\n", file=sys.stderr, flush=True)
+        _lower_priority()
         limits = Limits(connections=allowed_connections(Limits.connections))
         server = LimitedServer(LimitedConfig(app, limits, timeout_graceful_shutdown=3))
         try:
@@ -69,16 +71,16 @@ def run_server(
                 address_file.unlink(missing_ok=True)
 
 
-def _give_way() -> None:
-    """Let answers wait for whatever else this machine computes: a training is slowed down by less, they are not missed.
+def _lower_priority() -> None:
+    """Lower the priority of this thread and of the threads that answer requests, so that trainings run undisturbed.
 
-    Linux counts it by threads: this one and those that it starts for answers, not the supervisor's, whose jobs would
-    inherit it. Where it schedules each session as a whole (autogroups, see `man sched`), that tells within the session
-    only, and the session has to give way itself. One that belongs to others, such as a shell's, is left as it is.
+    Linux sets niceness by thread. The supervisor's thread keeps its priority, as its jobs would inherit it. If the
+    kernel schedules whole sessions (autogroups, see `man sched`), niceness counts only within a session; then the
+    session's niceness is raised too, unless the session belongs to another process, such as a shell.
     """
     if sys.platform != "linux":
         return
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
     if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):  # a kernel without them
+        with contextlib.suppress(OSError):  # a kernel without autogroups
             Path("/proc/self/autogroup").write_text(str(SESSION_NICENESS), encoding="ascii")

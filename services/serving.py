@@ -1,4 +1,4 @@
-"""Putting the service together: its home, its table, its supervisor and its server."""
+"""Assembles the service: its state folder, its table, its supervisor and its web server."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def serve(
     any_host: bool,
     data_roots: tuple[str, ...],
 ) -> None:
-    """Serve the jobs and runs under a root until interrupted; jobs go on without the service.
+    """Serve the jobs and runs under a root until interrupted. Jobs continue without the service.
 
     Args:
-        tokens: File of tokens with their roles. Without one, the service makes a token for its own user.
-        no_token: Ask nobody for a token.
+        tokens: File of tokens with their roles. Without one, the service creates a token for its own user.
+        no_token: Require no token.
 
     Raises:
-        AttnError: The tokens, the database, the service's folder or the port cannot be used.
+        AttnError: The tokens, the database, the state folder or the port cannot be used.
     """
     add_secrets(_passwords(database))
     with redact_streams():
@@ -61,10 +61,10 @@ def serve(
             if own:
                 known = {own_token(state_dir / TOKEN_FILE): "admin"}
             app = create_app(root, supervisor, tokens=known, any_host=any_host)
-            told = f"token {state_dir / TOKEN_FILE}: this user's attn finds it" if own else "no token is asked for"
+            note = f"token {state_dir / TOKEN_FILE}: this user's attn finds it" if own else "no token is required"
             run_server(
                 app, host, port, state_dir / ADDRESS_FILE,
-                own_token=own, told=None if tokens else told, begin=begin,
+                own_token=own, note=None if tokens else note, begin=begin,
             )  # fmt: skip
         finally:
             supervisor.stop()
@@ -72,7 +72,7 @@ def serve(
 
 
 def _passwords(database: str | None) -> list[str]:
-    """The password of a database's URL; of one that is none, all of it."""
+    """The password in a database's URL; the whole text if it is not a URL."""
     if database is None:
         return []
     try:

@@ -1,4 +1,4 @@
-"""The service's disk or database fails: what that is as an answer, so that a full disk is no fault of the program."""
+"""Maps failures of the service's disk or database to HTTP answers, so that a full disk is not an internal error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BROKEN = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 
 @dataclass(frozen=True)
 class StorageFault:
-    """What a client is answered, without the paths of the service's machine."""
+    """The answer to a client, without paths of the service's machine."""
 
     status: HTTPStatus
     detail: str
@@ -26,27 +26,29 @@ class StorageFault:
 
 
 NO_SPACE = StorageFault(
-    HTTPStatus.INSUFFICIENT_STORAGE, "the service's disk is full: free some space there, and ask again"
+    HTTPStatus.INSUFFICIENT_STORAGE, "the service's disk is full: free some space there, and try again"
 )
 NO_WRITING = StorageFault(
-    HTTPStatus.SERVICE_UNAVAILABLE, "the service may not write to its own disk: make its root writable, and ask again"
+    HTTPStatus.SERVICE_UNAVAILABLE, "the service may not write to its own disk: make its root writable, and try again"
 )
-NO_DISK = StorageFault(HTTPStatus.SERVICE_UNAVAILABLE, "the service's disk or files fail; its own log says how")
+NO_DISK = StorageFault(
+    HTTPStatus.SERVICE_UNAVAILABLE, "the service's disk fails, or too many files are open; see the service's log"
+)
 DAMAGED = StorageFault(
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "the service's database is damaged: stop the service, and put a copy in its place or move it away; runs stay",
+    "the service's database is damaged: stop the service, and restore a copy or move the file away; runs are not lost",
 )
-NO_DATABASE = StorageFault(HTTPStatus.SERVICE_UNAVAILABLE, "the service's database does not answer; ask again")
+NO_DATABASE = StorageFault(HTTPStatus.SERVICE_UNAVAILABLE, "the service's database does not answer; try again")
 
 
 def storage_fault(error: BaseException) -> StorageFault | None:
-    """What an exception says of the service's disk or database; None where it is of something else."""
+    """The fault of the service's disk or database that an exception stands for; None if it is another error."""
     if isinstance(error, OSError):
         for numbers, fault in ((FULL, NO_SPACE), (READ_ONLY, NO_WRITING), (BROKEN, NO_DISK)):
             if error.errno in numbers:
                 return fault
         return None
-    own = error.orig if isinstance(error, DBAPIError) else error  # of SQLite also what setting a connection up raises
+    own = error.orig if isinstance(error, DBAPIError) else error  # opening an SQLite connection raises it unwrapped
     name = getattr(own, "sqlite_errorname", "") if isinstance(own, sqlite3.Error) else ""
     if name == "SQLITE_FULL":
         return NO_SPACE

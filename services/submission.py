@@ -1,4 +1,4 @@
-"""What may be submitted: a known kind of job with a recipe, a config or a model."""
+"""A submission: a known kind of job with a recipe, a config or a model."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Submission(BaseModel):
     """A job to run.
 
     Attributes:
-        id: Chosen by the client: the same submission again is the same job.
-        target: Of `evaluate` and `maps` a run's name or NAME@ALIAS, of the others a recipe's name.
-        config: A config's YAML text in place of the recipe.
-        overrides: `a.b=value`.
-        address: A Ray cluster to run on.
-        priority: Higher starts first.
+        id: Chosen by the client. The same submission again is the same job.
+        target: For `evaluate` and `maps` a run's name or NAME@ALIAS, for other kinds a recipe's name.
+        config: A config as YAML text, instead of a recipe's name in `target`.
+        overrides: Fields to change, as `a.b=value`.
+        address: Address of the Ray cluster to run on.
+        priority: Jobs of higher priority start first.
         max_duration: Seconds after which a running job is cancelled.
     """
 
@@ -58,13 +58,13 @@ class Submission(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not is_run_id(self.id):
-            raise ValueError(f"id={self.id!r} is where the record of all runs lies; choose another id")
+            raise ValueError(f"id={self.id!r} is reserved for the record of all runs; choose another id")
         configured = self.kind in file_kinds()
         if self.config is not None and not configured:
-            raise ValueError(f"kind={self.kind} takes a target and overrides, no config")
+            raise ValueError(f"kind={self.kind} takes a target and overrides, not a config")
         if self.config is None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*(/\d+)?", self.target):
             wanted = "a recipe's name" if configured else "a run's name, NAME@ALIAS or NAME/VERSION"
-            raise ValueError(f"target={self.target!r} is not {wanted}; paths are not taken")
+            raise ValueError(f"target={self.target!r} is not {wanted}; paths are not accepted")
         return self
 
     @property

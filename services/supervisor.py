@@ -1,4 +1,4 @@
-"""Starts jobs in their order, watches over them, and ends them; survives its own restart."""
+"""Starts queued jobs, watches them, and ends them; a restarted service continues where the last one ended."""
 
 from __future__ import annotations
 
@@ -25,40 +25,38 @@ from services.table import ENDED, RUNNING, Job, JobTable
 
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 60.0
-"""How long a cancelled job may show no sign of closing its run before it is killed."""
+"""A cancelled job is killed when its log and its run's folder have not changed for this long."""
 REPORT_SECONDS = 60.0
 KEPT_JOBS = 10_000
-"""Ended jobs that stay in the table; what ended before them is forgotten, and its runs stay."""
+"""Ended jobs that stay in the table; jobs that ended earlier are removed from it, but their runs stay."""
 FORGET_SECONDS = 60.0
 CLOSING_SECONDS = 600.0
-"""How long it may take in all; on a busy machine a checkpoint takes many times as long as on a quiet one."""
+"""A cancelled job is killed after this time in any case. A checkpoint takes long on a busy machine."""
 
 
 @dataclass
 class _Closing:
-    """A job that was told to end.
+    """A job that was asked to stop.
 
     Attributes:
-        signs: When its log and its run's folder were changed last, as their file system has it.
-        seen_at: When these changed before the eyes of this service, by its monotonic clock.
+        asked: When it was asked.
+        modified: Modification times of its log and of its run's folders at the last check.
+        active_at: When a check last found them changed, by the monotonic clock.
     """
 
-    told: Moment
-    signs: tuple[int | None, ...] = ()
-    seen_at: float = 0.0
+    asked: Moment
+    modified: tuple[int | None, ...] = ()
+    active_at: float = 0.0
 
 
 class StateDirLostError(AttnError):
-    """The service's own folder is gone, and with it what the service knows of its jobs."""
+    """The state folder was removed or replaced, and with it the job table."""
 
     code = "storage"
 
 
 class Supervisor:
-    """Runs up to `slots` jobs at once, each by a driver that a restart of the service leaves alone.
-
-    `home` holds what is the service's own: a lock, each job's order and exit status, and the logs of remote roots.
-    """
+    """Runs up to `slots` jobs at once, each in a driver process that survives a restart of the service."""
 
     def __init__(
         self,
@@ -69,14 +67,16 @@ class Supervisor:
         ray_jobs: str | None = None,
         data_roots: tuple[str, ...] = (),
     ) -> None:
-        """Take the home for this service.
+        """Lock the state folder for this service.
 
         Args:
+            state_dir: Folder for the lock, each job's order and exit status, and the logs of jobs of a remote root.
+            slots: Jobs that may run at once.
+            ray_jobs: URL of the Ray job server that runs new jobs; None: they run on this machine.
             data_roots: Folders and prefixes that jobs may read besides the root.
-            ray_jobs: URL of the job server that new jobs are handed to; without one they run on this machine.
 
         Raises:
-            RunError: Another service has it.
+            RunError: Another service has locked the folder.
         """
         self.root, self.table, self.slots, self.ray_jobs = root, table, slots, ray_jobs
         self.state_dir = StateDir(root, state_dir, data_roots)
@@ -86,7 +86,7 @@ class Supervisor:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.lock.close()
-            raise RunError(f"another service is working in {state_dir}; one root has one service") from None
+            raise RunError(f"another service is running in {state_dir}; a root can have only one service") from None
         self.runners: dict[str | None, Runner] = {None: LocalRunner(self.state_dir)}
         self.unready: str | None = None
         self.closing: dict[str, _Closing] = {}
@@ -106,11 +106,11 @@ class Supervisor:
             here, own = None, None
         if here is None or own is None or not os.path.samestat(here, own):
             raise StateDirLostError(
-                "the service's folder was removed or replaced while it ran: put it back, or start the service anew"
+                "the service's folder was removed or replaced while it ran: restore it, or restart the service"
             )
 
     def stop(self) -> None:
-        """Stop watching; jobs go on, and the next service watches over them."""
+        """Stop watching. Jobs continue, and the next service watches them."""
         self.stopping.set()
         if self.thread.is_alive():
             self.thread.join()
@@ -121,7 +121,7 @@ class Supervisor:
         return self.state_dir.log(job_id)
 
     def cancel(self, job: Job, *, now: bool) -> None:
-        """Ask for a job's end; what waits ends at once."""
+        """Request a job's end; a queued job ends at once."""
         if self.table.change(job.id, ["queued"], state="cancelled", ended=time.time()):
             return
         how = "now" if now else "seal"
@@ -132,32 +132,32 @@ class Supervisor:
         return self._why(self.table.ahead(job), self.table.ids(RUNNING)) if job.state == "queued" else None
 
     def page(self, limit: int, after: Job | None = None) -> list[tuple[Job, str | None]]:
-        """Jobs, newest first, each with why it has not started; `after` is the last job of the page before."""
+        """Jobs, newest first, each with why it has not started; `after` is the last job of the previous page."""
         running = self.table.ids(RUNNING)
         jobs = self.table.page(limit, after)
         return [(job, None if ahead is None else self._why(ahead, running)) for job, ahead in jobs]
 
     def _why(self, ahead: int, running: list[str]) -> str:
-        behind = f"; {ahead} job(s) before it in the queue" if ahead else "; it is the next"
+        behind = f"; {ahead} job(s) before it in the queue" if ahead else "; it is next"
         if len(running) >= self.slots:
-            return f"all {self.slots} slot(s) are taken by {', '.join(running)}{behind}"
+            return f"all {self.slots} slot(s) are in use by {', '.join(running)}{behind}"
         return f"{self.unready or 'it is about to start'}{behind}"
 
     def _loop(self) -> None:
         while not self.stopping.is_set():
             try:
                 self.tick()
-            except Exception as error:  # the watch must not end; the next round tries again
+            except Exception as error:  # the loop must not end; the next round tries again
                 self._report(error)
             self.stopping.wait(POLL_SECONDS)
 
     def tick(self) -> None:
-        """One round: look at what runs, then start what there is room for."""
+        """One round: poll the running jobs, then start queued ones in free slots."""
         self.require_state_dir()
         for job in self.table.list(RUNNING):
             try:
                 self._poll(job)
-            except Exception as error:  # nor may one job keep the others from being watched
+            except Exception as error:  # one job must not stop the watching of others
                 self._report(error)
         free = self.slots - len(self.table.ids(RUNNING))
         waiting = self.table.queue(free) if free > 0 else []
@@ -170,13 +170,13 @@ class Supervisor:
             self._forget()
 
     def _forget(self) -> None:
-        """Keep the table and the home from growing without an end."""
+        """Remove old jobs from the table and their files from the state folder."""
         for job in self.table.forget(KEPT_JOBS):
             for file in self.state_dir.files(job):
                 file.unlink(missing_ok=True)
 
     def _report(self, error: Exception) -> None:
-        """Say what went wrong in a round; the same again once a minute, since the next round is soon."""
+        """Print an error of a round; the same error again only after REPORT_SECONDS."""
         text, now = f"supervisor: {type(error).__name__}: {error}", time.monotonic()
         if text != self.reported[0] or now - self.reported[1] > REPORT_SECONDS:
             self.reported = text, now
@@ -198,34 +198,34 @@ class Supervisor:
         if not self.table.change(job.id, ["queued"], state="running", **values):
             return
         started = self.table.get(job.id)
-        assert started is not None, "one that runs is not forgotten"
+        assert started is not None, "a running job is not removed from the table"
         try:
-            self._keep(started, self._runner(started.job_server).start(started))
-        except OSError as error:  # a full disk, or no more processes: it has written and begun nothing
+            self._store(started, self._runner(started.job_server).start(started))
+        except OSError as error:  # a full disk, or no more processes: nothing was started
             why = f"it could not be started: {error.strerror or error}; `attn resume {job.id}` tries again"
             self._end(started, Ended("failed", why))
 
-    def _keep(self, job: Job, seen: Running) -> None:
-        if seen.kept:
-            self.table.change(job.id, RUNNING, **seen.kept)
+    def _store(self, job: Job, status: Running) -> None:
+        if status.columns:
+            self.table.change(job.id, RUNNING, **status.columns)
 
     def _poll(self, job: Job) -> None:
-        seen = self._runner(job.job_server).poll(job)
-        if isinstance(seen, Running):
-            self._keep(job, seen)
+        status = self._runner(job.job_server).poll(job)
+        if isinstance(status, Running):
+            self._store(job, status)
             if job.state != "running":
                 self.table.change(job.id, RUNNING, state="running", error=None)
-            self._hold_to(job)
-        elif isinstance(seen, Ended):
-            self._end(job, seen)
+            self._stop_if_due(job)
+        elif isinstance(status, Ended):
+            self._end(job, status)
         elif job.cancel == "now":
-            self._end(job, Ended("lost", f"given up, and may still run: {seen.reason}", told=True))
-        elif (job.state, job.error) != ("unreachable", seen.reason):
-            self.table.change(job.id, RUNNING, state="unreachable", error=seen.reason)
+            self._end(job, Ended("lost", f"given up, and may still run: {status.reason}", reported=True))
+        elif (job.state, job.error) != ("unreachable", status.reason):
+            self.table.change(job.id, RUNNING, state="unreachable", error=status.reason)
 
-    def _end(self, job: Job, seen: Ended) -> None:
-        state, error = seen.state, seen.error
-        if job.cancel is not None and not seen.told:
+    def _end(self, job: Job, status: Ended) -> None:
+        state, error = status.state, status.error
+        if job.cancel is not None and not status.reported:
             state, error = "cancelled", "ended before it could close its run"
         if state == "cancelled" and job.cancel == "late":
             error = f"it ran longer than max_duration={job.max_duration:g} seconds"
@@ -237,53 +237,53 @@ class Supervisor:
             with contextlib.suppress(AttnError):
                 RunFolder(self.root, job.id).write("job.log", redact(self.log(job.id).read_bytes()))
 
-    def _hold_to(self, job: Job) -> None:
-        """What a running job was told: its end, if asked for, and how long it may take."""
+    def _stop_if_due(self, job: Job) -> None:
+        """Stop a running job that was cancelled or that exceeds its `max_duration`."""
         if job.cancel is None:
             if job.max_duration is not None and job.started is not None:
                 ran = Moment(job.started, job.started_clock).seconds_ago()
                 if ran > job.max_duration:
                     self.table.change(job.id, RUNNING, cancel="late", cancelled_at=time.time())
             return
-        told = self._told(job)
-        if job.cancel == "now" or (told is not None and self._overdue(job, told)):
+        closing = self._stop_request(job)
+        if job.cancel == "now" or (closing is not None and self._overdue(job, closing)):
             self._runner(job.job_server).kill(job)
-        elif told is None and self._runner(job.job_server).request_stop(job):
-            self._note_told(job)
+        elif closing is None and self._runner(job.job_server).request_stop(job):
+            self._record_stop_request(job)
 
-    def _told(self, job: Job) -> _Closing | None:
-        """When a job was told to end, by this service or by the one before."""
+    def _stop_request(self, job: Job) -> _Closing | None:
+        """The request to stop that a job got from this service or a previous one; None if it got none."""
         closing = self.closing.get(job.id)
         note = self.state_dir.file(job, "told")
         if closing is None and note.exists():
             closing = self.closing[job.id] = _Closing(_moment_in(note))
         return closing
 
-    def _note_told(self, job: Job) -> None:
+    def _record_stop_request(self, job: Job) -> None:
         closing = self.closing[job.id] = _Closing(Moment.now())
-        self.state_dir.file(job, "told").write_text(json.dumps(asdict(closing.told)), encoding="utf-8")
+        self.state_dir.file(job, "told").write_text(json.dumps(asdict(closing.asked)), encoding="utf-8")
 
     def _overdue(self, job: Job, closing: _Closing) -> bool:
-        """Whether a job that was told to end shows no sign of doing so, or has taken too long.
+        """Whether a job that was asked to stop has shown no activity for GRACE_SECONDS, or takes too long.
 
-        Any change of its log and of the entries of its run's folder is a sign.
+        Activity is any change of its log, of its run's folder or of the checkpoints' folder.
         """
         run = RunFolder(self.root, job.id)
-        places = [self.log(job.id), *([Path(run.uri), Path(run.path("checkpoints"))] if run.is_local else [])]
-        signs, now = tuple(_changed_at(place) for place in places), time.monotonic()
-        if signs != closing.signs:
-            closing.signs, closing.seen_at = signs, now
-        return now - closing.seen_at > GRACE_SECONDS or closing.told.seconds_ago() > CLOSING_SECONDS
+        paths = [self.log(job.id), *([Path(run.uri), Path(run.path("checkpoints"))] if run.is_local else [])]
+        modified, now = tuple(_modified(path) for path in paths), time.monotonic()
+        if modified != closing.modified:
+            closing.modified, closing.active_at = modified, now
+        return now - closing.active_at > GRACE_SECONDS or closing.asked.seconds_ago() > CLOSING_SECONDS
 
     def _close_run(self, job: Job, state: str, error: str | None) -> None:
-        """A run whose process died says `running` for ever, unless somebody says what is."""
+        """Record the end of a run whose process died before it could; its state would stay `running`."""
         with contextlib.suppress(AttnError, ValueError):
             folder = RunFolder(self.root, job.id)
             if folder.exists() and folder.state().state == "running" and state in ENDED:
                 folder.update(state=state, ended=time.time(), error=error)
 
 
-def _changed_at(path: Path) -> int | None:
+def _modified(path: Path) -> int | None:
     try:
         return path.stat().st_mtime_ns
     except OSError:
@@ -291,7 +291,7 @@ def _changed_at(path: Path) -> int | None:
 
 
 def _moment_in(note: Path) -> Moment:
-    """The moment that a note says; the one of its writing, where it says none, as an earlier version left it."""
+    """The moment in a note; for an empty note of an earlier version, the time when it was written."""
     try:
         return Moment(**json.loads(note.read_text(encoding="utf-8")))
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What the service knows of its jobs: one table in any database that SQLAlchemy speaks to."""
+"""The job table, in any database that SQLAlchemy supports."""
 
 from __future__ import annotations
 
@@ -21,44 +21,45 @@ from services.database import open_engine, writing
 from services.storage_faults import storage_fault
 
 RUNNING = ("running", "unreachable")
-"""States of a job that has a slot."""
+"""States of a job that occupies a slot."""
 ENDED = frozenset({"done", "failed", "cancelled", "lost"})
 FORGOTTEN_AT_ONCE = 500
 BEHIND_SECONDS = 0.001
 FIELDS = {"place": "job_server", "born": "create_time"}
 """Job's field by the column's name, where they differ: databases keep the names of an earlier version."""
 TURN_SECONDS = 10.0
-"""How long a write waits for others of this process: their threads are those that readers' answers need, too."""
+"""How long a write waits for other writes of this process. Waiting writes occupy threads that readers need."""
 
 
 class QueueFullError(AttnError):
-    """As many jobs wait as the service takes."""
+    """The queue has as many jobs as the service permits."""
 
     code = "queue_full"
 
 
 class TableBusyError(AttnError):
-    """Others wait to write already, and none of them comes to it."""
+    """A write did not get its turn within TURN_SECONDS, as another one is blocked."""
 
     code = "database"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the table has it; times in seconds since 1970.
+    """A row of the job table; times in seconds since 1970.
 
     Attributes:
         target: A recipe's name, or the model or store of a kind that reads one.
-        config: The YAML text of a file that was sent in place of a recipe's name.
-        state: `queued`, `running`, `unreachable`: it ran when its cluster was last heard of; `done`, `failed`,
-            `cancelled`, or `lost`: it is gone and left no word.
-        cancel: `seal` or `now` once somebody, or `max_duration`, asked for its end.
+        config: The YAML text that was sent instead of a recipe's name.
+        state: `queued`, `running`, `done`, `failed`, `cancelled`; `unreachable`: it ran when its cluster last
+            answered; `lost`: its process is gone without a report.
+        cancel: How its end was requested: `seal` closes its run, `now` kills it, `late` means `max_duration` has
+            passed; None: not requested.
         job_server: URL of the Ray job server that runs it; None: it runs as a process beside the service.
-        pid: Of its process beside the service.
-        process: What tells that process from a later one of the same number; None where an earlier version started it.
-        started_clock: `started` by the clock of the service's machine, which nobody sets.
+        pid: Process id of its driver beside the service.
+        process: Identity of that process, as process ids are reused; None if an earlier version started it.
+        started_clock: `started` by the boot clock of the service's machine, which cannot be set.
         create_time: When Ray's job server accepted it, by that cluster's clock; None beside the service.
-        request: Hash of what was asked for: the same id with another request is a conflict.
+        request: Hash of the submission. The same id with another request is a conflict.
     """
 
     id: str
@@ -120,21 +121,21 @@ def _job(row: Mapping[str, Any] | sa.RowMapping) -> Job:
 
 
 class JobTable:
-    """Jobs by id. A change names the states that it may be made in, so that two who change at once cannot both win.
+    """Jobs by id. A change names the states in which it is permitted, so two concurrent changes cannot both succeed.
 
     Attributes:
         changes: Number of this process's writes so far; unchanged means the table is unchanged.
-        max_queued: How many jobs may wait; None: any number.
+        max_queued: Largest number of queued jobs; None: no limit.
     """
 
     def __init__(self, url: str, *, max_queued: int | None = None) -> None:
-        """Open the database and make the table where it is not there.
+        """Open the database, and create the table if it does not exist.
 
         Raises:
-            RunError: The database cannot be opened; its URL is not told, which may hold a password.
+            RunError: The database cannot be opened. The message does not show its URL, which may contain a password.
         """
         self.changes, self.max_queued = 0, max_queued
-        # Threads of this process take turns: the database's own lock keeps some of many waiting for ever.
+        # Threads of this process take turns: SQLite's own lock is not fair, and some of many writers would starve.
         self._turn = threading.Lock()
         try:
             self.engine = open_engine(url)
@@ -145,7 +146,7 @@ class JobTable:
         except ModuleNotFoundError as error:
             raise RunError(
                 f"the service's database needs the Python package {error.name}, which is not installed: install it, or "
-                "name a driver that is there, as in postgresql+psycopg2://, in --database"
+                "name an installed driver in --database, as in postgresql+psycopg2://"
             ) from None
         except (SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
             if fault := storage_fault(error):
@@ -155,18 +156,18 @@ class JobTable:
             ) from None
 
     def _add_columns(self) -> None:
-        """Give a table of an earlier version the columns, all optional, and indexes that have come since.
+        """Add to a table of an earlier version the columns (all optional) and indexes that are new.
 
         Raises:
-            RunError: It lacks what every version's has.
+            RunError: The table lacks columns that every version has.
         """
         there = {column["name"] for column in sa.inspect(self.engine).get_columns(self.table.name)}
         if lacking := [
             column.name for column in self.table.columns if not column.nullable and column.name not in there
         ]:
             raise RunError(
-                f"the service's database has a table {self.table.name} that is none of the service: it lacks "
-                f"{', '.join(lacking)}; give another --database, or move that one away"
+                f"the table {self.table.name} of the database is not the service's: it lacks the columns "
+                f"{', '.join(lacking)}; give another --database, or rename that table"
             )
         with writing(self.engine) as connection:
             for column in self.table.columns:
@@ -177,10 +178,10 @@ class JobTable:
                 index.create(connection, checkfirst=True)
 
     def add(self, job: Job) -> bool:
-        """Take a job in; False where its id is taken.
+        """Add a job; False if its id exists.
 
         Raises:
-            QueueFullError: It would wait, and as many wait as may.
+            QueueFullError: The job would wait, and the queue is full.
         """
         try:
             with self._writing() as connection:
@@ -206,10 +207,10 @@ class JobTable:
         """Jobs, newest first, without their configs and overrides.
 
         Args:
-            after: The last job of the page before.
+            after: The last job of the previous page.
 
         Returns:
-            Each job, and how many start before it where it waits.
+            Each job, and for a queued one, how many start before it.
         """
         table = self.table
         number = sa.func.row_number().over(order_by=self._next)
@@ -225,20 +226,20 @@ class JobTable:
         return [(_job(row), ahead) for row, ahead in zip(rows, aheads, strict=True)]
 
     def queue(self, limit: int) -> list[Job]:
-        """The first of those that wait, in the order in which they will start."""
+        """The first queued jobs, in the order in which they will start."""
         query = self.table.select().where(self.table.c.state == "queued").order_by(*self._next).limit(limit)
         with self.engine.connect() as connection:
             return [_job(row) for row in connection.execute(query).mappings()]
 
     def behind_all(self, now: float) -> float:
-        """Now, or if the clock has been set back, a time of submission that is after those of all that wait."""
+        """A time of submission after those of all queued jobs: now, or later if the clock was set back."""
         query = sa.select(sa.func.max(self.table.c.submitted)).where(self.table.c.state == "queued")
         with self.engine.connect() as connection:
             last = connection.execute(query).scalar_one()
         return now if last is None else max(now, last + BEHIND_SECONDS)
 
     def ahead(self, job: Job) -> int:
-        """How many jobs that wait will start before this one."""
+        """How many queued jobs will start before this one."""
         table = self.table
         earlier = sa.or_(
             table.c.submitted < job.submitted, sa.and_(table.c.submitted == job.submitted, table.c.id < job.id)
@@ -261,10 +262,10 @@ class JobTable:
             return Counter({row.state: row.jobs for row in connection.execute(query)})
 
     def change(self, job_id: str, states: Sequence[str], **values: Any) -> bool:
-        """Change a job that is in one of these states; False where it is in none of them.
+        """Change a job that is in one of these states; False if it is in another.
 
         Raises:
-            QueueFullError: It would wait, and as many wait as may.
+            QueueFullError: The job would wait, and the queue is full.
         """
         table = self.table
         with self._writing() as connection:
@@ -276,7 +277,7 @@ class JobTable:
         return result.rowcount == 1
 
     def forget(self, keep: int) -> list[Job]:
-        """Remove those of the ended jobs that ended longest ago, but for so many; gives what was removed."""
+        """Remove ended jobs except the `keep` newest, some at a time; returns the removed jobs."""
         table, ended = self.table, self.table.c.state.in_(ENDED)
         newest = table.c.ended.desc().nulls_last(), table.c.id.desc()
         old = table.select().where(ended).order_by(*newest).limit(FORGOTTEN_AT_ONCE).offset(keep)
@@ -284,7 +285,7 @@ class JobTable:
             jobs = [_job(row) for row in connection.execute(old).mappings()]
         if not jobs:
             return []
-        with self._writing() as connection:  # one may have been resumed meanwhile
+        with self._writing() as connection:  # a job may have been resumed meanwhile
             gone = [job for job in jobs
                     if connection.execute(table.delete().where(table.c.id == job.id, ended)).rowcount == 1]  # fmt: skip
         return gone
@@ -295,7 +296,7 @@ class JobTable:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         if not self._turn.acquire(timeout=TURN_SECONDS):
-            raise TableBusyError("the service's database does not answer: something else may have it locked; ask again")
+            raise TableBusyError("the service's database does not answer: another program may lock it; try again")
         try:
             with writing(self.engine) as connection:
                 yield connection
@@ -304,17 +305,17 @@ class JobTable:
             self._turn.release()
 
     def require_room(self) -> None:
-        """Raise QueueFullError where no further job may wait."""
+        """Raise QueueFullError if the queue is full."""
         with self.engine.connect() as connection:
             self._require_room(connection, 1)
 
     def _require_room(self, connection: sa.Connection, more: int = 0) -> None:
-        """Undo a transaction, by an exception, that let more jobs wait than may."""
+        """Raise QueueFullError if there are too many queued jobs; this rolls the transaction back."""
         query = sa.select(sa.func.count()).select_from(self.table).where(self.table.c.state == "queued")
         if self.max_queued is not None and connection.execute(query).scalar_one() + more > self.max_queued:
             raise QueueFullError(
-                f"the queue is full: {self.max_queued} jobs wait, and the service takes no more "
-                "(`attn serve --max-queued`); try again when some have started, or cancel some"
+                f"the queue is full: {self.max_queued} jobs wait, which is the limit (`attn serve --max-queued`); try "
+                "again when some have started, or cancel some"
             )
 
     @property

@@ -44,19 +44,19 @@ class RunKind:
 KINDS: dict[str, RunKind] = {
     "train": RunKind(
         "jobs.train",
-        "Train a network; all that the run makes is in its folder.",
+        "Train a classifier; results are in the run's folder.",
         config="attn.training.train_config:TrainConfig",
         training="jobs.training.classifier",
     ),
     "segment": RunKind(
         "jobs.segment",
-        "Train a segmentation network; all that the run makes is in its folder.",
+        "Train a segmentation network; results are in the run's folder.",
         config="attn.segmentation.config:SegmentConfig",
         training="jobs.training.segmenter",
     ),
     "pipeline": RunKind(
         "jobs.pipeline",
-        "Train, make maps, cues and a segmentation network, and score it; what is done already is not done again.",
+        "Train a classifier, make maps and cues, train and score a segmentation network; finished stages are reused.",
         config="attn.runs.pipeline:PipelineConfig",
         read="attn.runs.pipeline:read_pipeline",
     ),

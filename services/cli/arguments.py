@@ -15,16 +15,18 @@ from attn.redaction import has_login, without_secrets
 
 
 def recipe_names(incomplete: str) -> list[str]:
-    """The recipes that a shell offers to complete a word to."""
+    """Names of recipes for shell completion."""
     from attn.runs.recipes import recipe_paths
 
     return [name for name in recipe_paths() if name.startswith(incomplete)]
 
 
 def checked_root(root: str) -> str:
-    """A root without keys in it: it is shown, and saved with runs."""
+    """Refuse a root with a user, password or key in it: the root is printed and saved with runs."""
     if has_login(root):
-        raise typer.BadParameter("must hold no user, password or key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        raise typer.BadParameter(
+            "must not contain a user, password or key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+        )
     return root
 
 
@@ -32,28 +34,34 @@ LONGEST_SENTENCE = 400
 
 Recipe = Annotated[
     str,
-    typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name, or a YAML file.", autocompletion=recipe_names),
+    typer.Argument(
+        metavar="RECIPE_OR_FILE", help="Name of a recipe, or path of a YAML file.", autocompletion=recipe_names
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="a.b=value", help="Fields to change, e.g. data.split=val.", show_default=False),
+    typer.Argument(metavar="a.b=value", help="Config fields to change, e.g. data.split=val.", show_default=False),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Address of a Ray cluster, or 'auto'; without it Ray runs on this machine.", show_default=False),
+    typer.Option(
+        help="Address of a Ray cluster, or 'auto' to find it; by default Ray runs on this machine.", show_default=False
+    ),
 ]
-Root = Annotated[str, typer.Option(help="Folder or s3:// prefix that holds the runs.", callback=checked_root)]
+Root = Annotated[str, typer.Option(help="Folder or s3:// prefix of the runs.", callback=checked_root)]
 RunId = Annotated[
-    str | None, typer.Option("--run-id", help="Name of the run; made up when left out.", show_default=False)
+    str | None, typer.Option("--run-id", help="Name of the run; by default a new name.", show_default=False)
 ]
 Service = Annotated[
     str | None,
-    typer.Option(envvar="ATTN_SERVICE", show_envvar=True, help="URL of a jobs service.", show_default=False),
+    typer.Option(
+        envvar="ATTN_SERVICE", show_envvar=True, help="URL of a jobs service (`attn serve`).", show_default=False
+    ),
 ]
 
 
 class Group(TyperGroup):
-    """Commands whose list tells the first sentence of each to its end, wrapped, where Typer cuts it at the line's."""
+    """A group whose help shows the whole first sentence of each command, wrapped; Typer cuts it at the line's end."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         commands = ((name, self.commands[name]) for name in self.list_commands(ctx))
@@ -63,7 +71,7 @@ class Group(TyperGroup):
 
 
 class CoveredGroup(Group):
-    """A program whose words on what is wrong with a command line repeat no password of it."""
+    """A group whose messages about a wrong command line never repeat a password from it."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _covered():
@@ -79,17 +87,17 @@ def _covered() -> Generator[None]:
     try:
         yield
     except Exception as error:
-        shown: Any = error  # Typer gives the class of its errors no public name
+        shown: Any = error  # the class of Typer's errors is not public
         if isinstance(getattr(shown, "message", None), str) and hasattr(shown, "format_message"):
             shown.message = without_secrets(shown.message)
         raise
 
 
 class DefaultGroup(Group):
-    """A group whose first word may be left out.
+    """A group with a default command.
 
     Attributes:
-        default: The command that is run where the first word is none of the group's.
+        default: The command that runs if the first argument is not a command of the group.
     """
 
     default: ClassVar[str]
@@ -100,7 +108,7 @@ class DefaultGroup(Group):
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """The group's commands, and what the first word may be where the command is left out."""
+        """The group's commands, and completions of the default command's first argument."""
         command = self.commands[self.default]
         inner = command.make_context(self.default, [], parent=ctx, resilient_parsing=True)
         return [*super().shell_complete(ctx, incomplete), *command.params[0].shell_complete(inner, incomplete)]

@@ -1,4 +1,4 @@
-"""What every command has in common: `--json`, `--debug`, errors, exit statuses and closed pipes."""
+"""Common behaviour of all commands: `--json`, `--debug`, errors, exit statuses and closed pipes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import typer
 from attn.errors import AttnError, ConfigError
 from attn.redaction import without_secrets
 from services.cli.surroundings import check_working_directory, fault_of_surroundings
-from services.cli.terminal import without_controls
+from services.cli.terminal import escape_controls
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 FAILED = 1
 CANCELLED = 3
 
-Json = Annotated[bool, typer.Option("--json", help="End standard output with the result as one JSON object.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found: for programs, and for people.
+    """A command's result.
 
     Attributes:
-        data: JSON values only.
-        show: Prints the same for a person.
+        data: The result as JSON values, for `--json`.
+        show: Prints the result for people.
         status: Exit status.
     """
 
@@ -46,11 +46,11 @@ class Result:
 
 
 def command(body: Callable[..., Result | None]) -> Callable[..., None]:
-    """Make a Typer command of a function that returns its result or raises.
+    """Turn a function that returns a `Result` or raises into a Typer command with `--json` and `--debug`.
 
-    Adds `--json` and `--debug`. An `AttnError` is printed as one message and ends with the error's own status, Ctrl-C
-    ends with 3, what the machine does not allow with 1, any other exception with 1 and its traceback. A group's own
-    body returns None where a command of the group is to run.
+    An `AttnError` is printed as one message and exits with the error's status; Ctrl-C exits with 3; a fault of the
+    machine (full disk, no permission) with 1; any other exception with 1 and its traceback. A group's callback returns
+    None if one of its commands is to run.
     """
 
     @functools.wraps(body)
@@ -68,11 +68,11 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
             _fail(str(error), _as_data(error), as_json)
             raise typer.Exit(error.exit_status) from None
         except KeyboardInterrupt as interruption:
-            said = str(interruption) or "cancelled"
-            _fail(said, {"code": "cancelled", "message": said}, as_json)
+            message = str(interruption) or "cancelled"
+            _fail(message, {"code": "cancelled", "message": message}, as_json)
             raise typer.Exit(CANCELLED) from None
         except BrokenPipeError:
-            # The reader has seen enough. The interpreter flushes once more at its end, so give it somewhere to.
+            # The reader has closed the pipe. The interpreter flushes again at exit, so give it a place to write.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except typer.Exit:
@@ -85,12 +85,12 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
                 raise typer.Exit(fault.exit_status) from None
             _print_traceback()
             text = f"{type(error).__name__}: {error}"
-            _fail(f"{text}\nThis is a fault of the program, not of what it was given.", _as_data(error), as_json)
+            _fail(f"{text}\nThis is a bug in attn, not a fault of your input.", _as_data(error), as_json)
             raise typer.Exit(FAILED) from None
         raise typer.Exit(result.status)
 
     common = {"as_json": Json, "debug": Debug}
-    signature = inspect.signature(body, eval_str=True)  # Typer reads evaluated annotations only
+    signature = inspect.signature(body, eval_str=True)  # Typer needs evaluated annotations
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
         for name, annotation in common.items()
@@ -109,7 +109,7 @@ def _print(result: Result, as_json: bool) -> None:
 
     class Pipe(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # Rich itself would end the process with 1
+            raise BrokenPipeError  # Rich itself would exit with 1
 
     result.show(Pipe(highlight=False, soft_wrap=True))
 
@@ -122,11 +122,11 @@ def _as_data(error: Exception) -> dict[str, Any]:
 
 
 def _fail(text: str, data: dict[str, Any], as_json: bool) -> None:
-    """Print an error; whatever URI it repeats, without the password in it."""
+    """Print an error without passwords of URIs."""
     from rich.console import Console
     from rich.text import Text
 
-    text = without_controls(without_secrets(text))
+    text = escape_controls(without_secrets(text))
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text("error: ", style="bold red") + Text(text))
     if as_json:

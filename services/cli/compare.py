@@ -19,25 +19,26 @@ def compare(
         list[str],
         typer.Argument(
             metavar="MODEL_OR_STORE... [a.b=value ...]",
-            help="What to draw, named as for `attn evaluate`; then fields to change, e.g. data.split=test panels=6.",
+            help="Models and map stores to draw, named as for `attn evaluate`; then config fields to change, e.g. "
+            "data.split=test panels=6.",
             show_default=False,
         ),
     ],
     titles: Annotated[
         str | None,
-        typer.Option(help="What to call the rows, parted by commas; their names where left out.", show_default=False),
+        typer.Option(help="Titles of the rows, separated by commas; by default their names.", show_default=False),
     ] = None,
     confusion: Annotated[
         bool,
         typer.Option(
             "--confusion",
-            help="Draw each image's target and the class it is most easily mistaken for, at two layers, and score how "
-            "much of both is seen at the same places; map_kind=pixel for the other kind of map.",
+            help="Draw the maps of each image's class and of its most confusing class, at two layers, and score how "
+            "much they overlap; map_kind=pixel draws pixel attention.",
         ),
     ] = False,
     run_id: RunId = None,
 ) -> Result:
-    """Draw the maps of several models on the same images, one row a model, beside the truth."""
+    """Draw the attention maps of several models on the same images, one row per model, beside the ground truth."""
     from attn.errors import ConfigError, Fault
     from jobs.compare import run
 
@@ -45,9 +46,9 @@ def compare(
     models = [text for text in targets if "=" not in text]
     names = models if titles is None else [title.strip() for title in titles.split(",")]
     if len(names) != len(models):
-        raise ConfigError([Fault("--titles", f"{len(names)} titles for {len(models)} models", "give one for each")])
+        raise ConfigError([Fault("--titles", f"{len(names)} titles for {len(models)} models", "give one per model")])
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        hint = "give each row a title of its own, e.g. --titles before,after"
-        raise ConfigError([Fault("--titles", f"several rows would be called {', '.join(twice)}", hint)])
+        hint = "give each row its own title, e.g. --titles before,after"
+        raise ConfigError([Fault("--titles", f"several rows have the title {', '.join(twice)}", hint)])
     result = run(dict(zip(names, models, strict=True)), overrides, confusion=confusion, run_id=run_id)
     return Result(result, lambda console: print_tree(console, result))

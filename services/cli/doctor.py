@@ -1,4 +1,4 @@
-"""The command that looks whether everything is fit for a run."""
+"""The command that checks whether this machine or cluster is ready for runs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 @command
 def doctor(
-    place: Annotated[
+    overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="a.b=value", help="root= and tracking.uri= of the runs.", show_default=False),
+        typer.Argument(
+            metavar="a.b=value", help="root= and tracking.uri= that your runs will use.", show_default=False
+        ),
     ] = None,
     address: Address = None,
 ) -> Result:
-    """Check packages, CRF, disks, clocks, root, tracking and log-ins, here or on every node of a cluster.
+    """Check packages, CRF, disks, clocks, root, tracking server and credentials, here or on every node of a cluster.
 
-    The exit status is 1 where a check failed.
+    The exit status is 1 if a check failed.
     """
     from jobs.doctor import run
 
-    data = run(place or [], address=address)
+    data = run(overrides or [], address=address)
 
     def show(console: Console) -> None:
         from rich.text import Text
@@ -42,6 +44,6 @@ def doctor(
             if one["fix"]:
                 console.print(f"      fix: {one['fix']}", markup=False)
         count = sum(one["status"] == "fail" for one in data["findings"])
-        console.print("all is well" if data["ok"] else f"{count} checks failed")
+        console.print("all checks passed" if data["ok"] else f"{count} checks failed")
 
     return Result(data, show, status=0 if data["ok"] else FAILED)

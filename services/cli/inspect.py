@@ -1,4 +1,4 @@
-"""Commands that check and show, and start nothing."""
+"""Commands that check configs and data, and show recipes; they start no run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @command
 def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
-    """Check a config and print it with every field written out."""
+    """Check a config and print it with all its fields."""
     from attn.config.resolve import dump_config
     from attn.runs.recipes import load_any_config
     from attn.runs.sweep.config import SweepConfig
     from attn.training.inputs import check_inputs
 
     config = load_any_config(recipe, overrides or [])
-    if not isinstance(config, SweepConfig):  # whose trials were checked as it was read
+    if not isinstance(config, SweepConfig):  # a sweep's trials were checked when it was read
         check_inputs(config)
     return Result(
         {"valid": True, "config": config.model_dump(mode="json")},
@@ -46,7 +46,7 @@ def show_recipes(context: typer.Context) -> Result | None:
 
     def show(console: Console) -> None:
         print_rows(console, [(recipe.name, recipe.group, recipe.summary) for recipe in recipes])
-        console.print("\n`attn recipes show NAME` prints one, and above it the command that runs it.")
+        console.print("\n`attn recipes show NAME` prints a recipe and the command that runs it.")
 
     rows = [{"name": recipe.name, "group": recipe.group, "summary": recipe.summary} for recipe in recipes]
     return Result({"recipes": rows}, show)
@@ -68,13 +68,18 @@ def show_recipe(name: Annotated[str, typer.Argument(metavar="NAME", help="A reci
 def check_data(
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="RECIPE_OR_FILE", help="Whose data to check; or give data.* alone.", show_default=False),
+        typer.Argument(
+            metavar="RECIPE_OR_FILE",
+            help="Recipe with the data to check; or give only data.* fields.",
+            show_default=False,
+        ),
     ] = None,
     overrides: Overrides = None,
 ) -> Result:
-    """Read every image and label of a split, and list what is wrong with each file.
+    """Read every image and label of a data set's split, and list the faults of each file.
 
-    With a recipe, all splits that its run reads are checked, and images that it trains on and validates on are listed.
+    With a recipe, all splits that its run reads are checked, and images that are in both the training and the
+    validation split are listed.
 
     For example: attn data check data.source=voc data.root=VOC2012 data.split=val
     """
@@ -93,7 +98,7 @@ def check_data(
 
 
 def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
-    """What is wrong with each split, by the field that names it."""
+    """Reports of all splits, by the config field that names the split."""
     if recipe is not None and "=" not in recipe:
         from attn.errors import ConfigError
         from attn.runs.recipes import load_any_config
@@ -104,7 +109,7 @@ def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
         config = load_any_config(recipe, overrides)
         if not isinstance(config, RunConfig):
             raise ConfigError(
-                f"{recipe} is of kind {config.kind} and has no data of its own: name the recipe that it runs"
+                f"{recipe} is of kind {config.kind} and has no data of its own: give the recipe that it runs"
             )
         second = config.method.source_stream if isinstance(config, TrainConfig) else None
         return check_run(config, second.source if second else None)

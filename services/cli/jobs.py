@@ -1,4 +1,4 @@
-"""Commands over the jobs service: submit, status, logs, cancel."""
+"""Commands for the jobs service: submit, status, logs, cancel."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from services.client import Client
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn submit` said it.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Return when the job has ended, with its exit status.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn submit` printed it.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended, and exit with its status.")]
 
 MOMENTS = ("submitted", "started", "ended")
-WRITTEN = ("time", "clock")  # of a progress: when it was written, which programs ask for
+WRITTEN = ("time", "clock")
+"""Fields of a job's progress that say when it was written; people are not shown them."""
 LAST_OFFSET = 2**63 - 1
 MOST_JOBS = 1_000_000
 STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
@@ -31,16 +32,19 @@ STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
 def submit(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="train, segment, pipeline, sweep, evaluate or maps.")],
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="A recipe or YAML file; of evaluate and maps a run or NAME@ALIAS.")
+        str,
+        typer.Argument(
+            metavar="TARGET", help="Name of a recipe, or a YAML file; for evaluate and maps a run or NAME@ALIAS."
+        ),
     ],
     overrides: Overrides = None,
     run_id: Annotated[
         str | None,
-        typer.Option("--run-id", help="Name of the job and its run; made up when left out.", show_default=False),
+        typer.Option("--run-id", help="Name of the job and its run; by default a new name.", show_default=False),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Submit without asking.")] = False,
     wait: Wait = False,
-    priority: Annotated[int, typer.Option(help="Higher starts first.")] = 0,
+    priority: Annotated[int, typer.Option(help="Jobs of higher priority start first.")] = 0,
     max_duration: Annotated[
         float | None, typer.Option(help="Seconds after which the job is cancelled.", show_default=False)
     ] = None,
@@ -48,7 +52,7 @@ def submit(
     root: Root = "runs",
     service: Service = None,
 ) -> Result:
-    """Hand a job to the service, once its plan was shown and agreed to."""
+    """Submit a job to the service, after showing its plan and asking for confirmation."""
     from services.client import connect
 
     client = connect(root, service)
@@ -70,22 +74,22 @@ def submit(
 
 @command
 def status(run: Run, wait: Wait = False, root: Root = "runs", service: Service = None) -> Result:
-    """Say how a job is doing: its state, progress, time left and last scores."""
+    """Show a job's state, progress, time left and last scores."""
     from services.client import connect
 
     client = connect(root, service)
-    return _result(client, client.job(run), wait, told=True)
+    return _result(client, client.job(run), wait, ended_status=True)
 
 
 @command
 def logs(
     run: Run,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    offset: Annotated[int, typer.Option(min=0, max=LAST_OFFSET, help="Byte to start at.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the job has ended.")] = False,
+    offset: Annotated[int, typer.Option(min=0, max=LAST_OFFSET, help="Byte of the log to start at.")] = 0,
     root: Root = "runs",
     service: Service = None,
 ) -> Result:
-    """Print a job's log; at a terminal, control characters in it are spelled."""
+    """Print a job's log; in a terminal, control characters in it are escaped."""
     from services.cli.terminal import print_foreign
     from services.client import connect
 
@@ -99,12 +103,14 @@ def logs(
 @command
 def cancel(
     run: Run,
-    now: Annotated[bool, typer.Option("--now", help="Do not wait until the run is closed.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Kill the job at once, without saving a checkpoint and closing its run.")
+    ] = False,
     wait: Wait = False,
     root: Root = "runs",
     service: Service = None,
 ) -> Result:
-    """End a job; `attn resume` goes on from its last checkpoint."""
+    """Cancel a job; `attn resume` continues it from its last checkpoint."""
     from services.client import connect, job_path
 
     client = connect(root, service)
@@ -132,7 +138,7 @@ def list_there(root: str, service: str) -> list[dict[str, Any]]:
         page = client.get(f"/jobs?limit=500{cursor}")
         listed, following, known = page.get("jobs"), page.get("next"), len(jobs)
         if not isinstance(listed, list):
-            raise ForeignError(client.url, "its answer lists no jobs")
+            raise ForeignError(client.url, "its answer is not a list of jobs")
         for job in map(client.checked_job, listed):
             jobs.setdefault(job["id"], job)
         if following is None:
@@ -142,19 +148,19 @@ def list_there(root: str, service: str) -> list[dict[str, Any]]:
         cursor = f"&cursor={quote(following)}"
 
 
-def _result(client: Client, job: dict[str, Any], wait: bool, *, told: bool = False) -> Result:
-    """A job as a result; `told` where the exit status is to say how it ended, even if nobody waited."""
+def _result(client: Client, job: dict[str, Any], wait: bool, *, ended_status: bool = False) -> Result:
+    """A job as a result. The exit status is the job's own after waiting for it, or with `ended_status`."""
     job = client.wait(job["id"]) if wait else job
-    return Result(job, _shown(job), STATUS.get(job["state"], 0) if wait or told else 0)
+    return Result(job, _shown(job), STATUS.get(job["state"], 0) if wait or ended_status else 0)
 
 
 def _shown(job: dict[str, Any]) -> Any:
     def show(console: Console) -> None:
-        told = {name: value for name, value in job.items() if value not in (None, False, "")}
-        told |= {name: moment(told[name]) for name in MOMENTS if name in told}
-        if isinstance(progress := told.get("progress"), dict):
-            told["progress"] = {name: value for name, value in progress.items() if name not in WRITTEN}
-        print_tree(console, told)
+        fields = {name: value for name, value in job.items() if value not in (None, False, "")}
+        fields |= {name: moment(fields[name]) for name in MOMENTS if name in fields}
+        if isinstance(progress := fields.get("progress"), dict):
+            fields["progress"] = {name: value for name, value in progress.items() if name not in WRITTEN}
+        print_tree(console, fields)
 
     return show
 
@@ -183,7 +189,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
 
 
 def _target(target: str) -> dict[str, Any]:
-    """A recipe by its name; a file of this machine by its text, which the service's machine need not have."""
+    """A recipe's name, or the text of a YAML file, which need not exist on the service's machine."""
     if not target.endswith((".yaml", ".yml")):
         return {"target": target}
     from attn.config.resolve import read_text

@@ -1,4 +1,4 @@
-"""The commands of kinds of runs: a recipe or file with overrides, run to its end."""
+"""The commands of kinds of runs: each runs a recipe or file with overrides."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command_of(kind: str) -> Callable[..., None]:
 
 
 def add_kinds(app: typer.Typer) -> None:
-    """Give a program the command of each kind with files for which it has no command or group yet."""
+    """Add a command for each kind of run with files that has no command or group yet."""
     commands = {one.name or getattr(one.callback, "__name__", None) for one in app.registered_commands}
     groups = {one.name for one in app.registered_groups}
     for kind in file_kinds():

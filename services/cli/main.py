@@ -1,4 +1,4 @@
-"""`attn`: the program."""
+"""The command `attn`."""
 
 from __future__ import annotations
 
@@ -27,16 +27,27 @@ from services.cli import (
 )
 from services.cli.arguments import CoveredGroup, Group
 from services.cli.kinds import add_kinds, command_of
-from services.cli.terminal import spell_what_is_lacking
+from services.cli.terminal import replace_unencodable
+
+HELP = """Train image classifiers with attention guidance (GAIN, OAA, ICASC, AttnBN), and score their attention maps.
+
+For example:
+
+\b
+  attn recipes                          list the recipes
+  attn train scenes_gain                train on generated images
+  attn train gain training.epochs=5     change a field of a recipe
+  attn evaluate RUN data.split=test     score a trained model
+"""
 
 app = typer.Typer(
     name="attn",
     cls=CoveredGroup,
-    help="Train image classifiers by what they look at, and score their attention maps.",
-    epilog="Exit status: 0 done, 1 failed, 2 bad configuration, 3 cancelled, 4 lost contact.",
+    help=HELP,
+    epilog="Exit status: 0 done, 1 failed, 2 invalid configuration, 3 cancelled, 4 service or cluster unreachable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawing the help by Rich would double its time
+    rich_markup_mode=None,  # rendering the help with Rich would double its time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -82,7 +93,7 @@ app.add_typer(recipes, name="recipes")
 
 segmentation = typer.Typer(
     cls=segment.TrainByDefault,
-    help="Train a segmentation network: attn segment RECIPE_OR_FILE [a.b=value]. Or one of these:",
+    help="Train a segmentation network: attn segment RECIPE_OR_FILE [a.b=value]. Or run one of these commands:",
     no_args_is_help=True,
 )
 segmentation.command("train")(command_of("segment"))
@@ -92,7 +103,7 @@ app.add_typer(segmentation, name="segment")
 
 sweeps = typer.Typer(
     cls=sweep.RunByDefault,
-    help="Search over the fields of a config: attn sweep RECIPE_OR_FILE [a.b=value]. Or one of these:",
+    help="Search over fields of a config: attn sweep RECIPE_OR_FILE [a.b=value]. Or run one of these commands:",
     no_args_is_help=True,
 )
 sweeps.command("run")(sweep.run)
@@ -101,7 +112,7 @@ app.add_typer(sweeps, name="sweep")
 app.command()(sweep.plan)
 
 registry = typer.Typer(
-    cls=Group, help="Trained models: list them, get them, promote them, export them.", no_args_is_help=True
+    cls=Group, help="List, show, download, promote and export registered models.", no_args_is_help=True
 )
 registry.command("ls")(models.ls)
 registry.command("show")(models.show)
@@ -110,12 +121,12 @@ registry.command("promote")(models.promote)
 registry.command("export")(models.export)
 app.add_typer(registry, name="models")
 
-data = typer.Typer(cls=Group, help="Look at data sets.", no_args_is_help=True)
+data = typer.Typer(cls=Group, help="Check data sets.", no_args_is_help=True)
 data.command("check")(inspect.check_data)
 data.callback()(lambda: None)
 app.add_typer(data, name="data")
 
-maps = typer.Typer(cls=Group, help="Look at map stores, check them and clean them up.", no_args_is_help=True)
+maps = typer.Typer(cls=Group, help="Show, check, clean up and export map stores.", no_args_is_help=True)
 maps.command("show")(store.show)
 maps.command("verify")(store.verify)
 maps.command("gc")(store.gc)
@@ -128,6 +139,6 @@ add_kinds(app)
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
-    spell_what_is_lacking()
+    replace_unencodable()
     bypass_proxies_for_loopback()
     app()

@@ -1,4 +1,4 @@
-"""Commands over the registry of trained models."""
+"""Commands for the registry of trained models."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME@ALIAS, NAME/VERSION, or NAME for the newest version.")]
-Place = Annotated[
+Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="a.b=value", help="Where the registry is: root=runs or tracking.uri=http://...", show_default=False
+        metavar="a.b=value", help="Location of the registry: root=runs or tracking.uri=http://...", show_default=False
     ),
 ]
 
 
 @command
 def ls(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only its versions.", show_default=False)] = None,
-    place: Place = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="List only its versions.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
 ) -> Result:
-    """List the registered models with their versions, newest first."""
+    """List the registered models and their versions, newest first."""
     from jobs.registry import ls as list_them
 
-    given = [*([name] if name and "=" in name else []), *(place or [])]
+    given = [*([name] if name and "=" in name else []), *(overrides or [])]
     data = list_them(given, None if name is None or "=" in name else name)
 
     def show_it(console: Console) -> None:
@@ -43,32 +45,32 @@ def ls(
         if rows:
             print_rows(console, [("model", "aliases", "task", "run", "scores", ""), *rows])
         else:
-            console.print("no model is registered; train with tracking.register_as=NAME")
+            console.print("no registered models; train with tracking.register_as=NAME to register one")
 
     return Result(data, show_it)
 
 
 @command
-def show(name: Name, place: Place = None) -> Result:
-    """Print a registered model's card: what it is, what it learnt from, how well it does, how to use it."""
+def show(name: Name, overrides: Overrides = None) -> Result:
+    """Print a registered model's card: network, training data, scores, and how to use it."""
     from jobs.registry import show as show_one
 
-    data = show_one(name, place or [])
+    data = show_one(name, overrides or [])
     return Result(data, lambda console: console.print(data["card"], end="", markup=False))
 
 
 @command
 def get(
     name: Name,
-    place: Place = None,
+    overrides: Overrides = None,
     to: Annotated[
-        str | None, typer.Option(help="Folder to put it into; NAME-VERSION when left out.", show_default=False)
+        str | None, typer.Option(help="Folder to write; by default NAME-VERSION.", show_default=False)
     ] = None,
 ) -> Result:
-    """Fetch a registered model and check its hash; using the folder needs no network."""
+    """Download a registered model and check its hash; the folder can then be used offline."""
     from jobs.registry import get as fetch
 
-    data = fetch(name, place or [], to)
+    data = fetch(name, overrides or [], to)
 
     def show_it(console: Console) -> None:
         console.print(f"{data['name']}/{data['version']} is in {data['folder']}", markup=False)
@@ -80,16 +82,16 @@ def get(
 @command
 def promote(
     name: Name,
-    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias to move, e.g. champion.")],
-    place: Place = None,
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias to set, e.g. champion.")],
+    overrides: Overrides = None,
 ) -> Result:
     """Move an alias to a version of a registered model."""
     from jobs.registry import promote as move
 
-    data = move(name, alias, place or [])
+    data = move(name, alias, overrides or [])
 
     def show_it(console: Console) -> None:
-        before = "" if data["before"] is None else f"; before it was version {data['before']}"
+        before = "" if data["before"] is None else f" (before: version {data['before']})"
         console.print(f"{data['name']}@{data['alias']} is version {data['version']}{before}", markup=False)
         print_pairs(console, data)
 
@@ -102,20 +104,20 @@ def export(
         str,
         typer.Argument(metavar="MODEL", help="A trained model's folder, a run's name, or NAME@ALIAS of the registry."),
     ],
-    to: Annotated[str, typer.Option(help="The file.", show_default=False)],
-    place: Place = None,
+    to: Annotated[str, typer.Option(help="The file to write.", show_default=False)],
+    overrides: Overrides = None,
     form: Annotated[str, typer.Option("--format", help="onnx or torch_export.")] = "onnx",
 ) -> Result:
-    """Write a model's network for other programs, compared with the network itself on random inputs."""
+    """Export a model's network for other programs, and compare it with the original on random inputs."""
     from jobs.registry import export as write
 
-    data = write(model, place or [], form=form, to=to)
+    data = write(model, overrides or [], form=form, to=to)
 
     def show_it(console: Console) -> None:
         free = ", ".join(data["dynamic"])
         console.print(f"{data['file']}: {', '.join(data['outputs'])}; any {free}", markup=False)
         for name, difference in data["differences"].items():
-            console.print(f"largest difference of {name} from the network's: {difference:.3g}")
+            console.print(f"largest difference of {name} from the original network: {difference:.3g}")
         for note in data["notes"]:
             console.print(note, markup=False)
 
@@ -123,7 +125,7 @@ def export(
 
 
 def print_pairs(console: Console, pairs: dict[str, Any]) -> None:
-    """Scores of one protocol with their difference, and the others with why they are not compared."""
+    """Print scores of equal protocol with their difference, and for the others why they are not compared."""
     rows: list[tuple[str, ...]] = []
     for one in pairs["compared"]:
         figures = (f"{one['a']:.4f}", f"{one['b']:.4f}", f"{one['difference']:+.4f}")
@@ -135,6 +137,6 @@ def print_pairs(console: Console, pairs: dict[str, Any]) -> None:
 
 
 def _best(scores: list[dict[str, Any]]) -> str:
-    """The figures that tell models apart, of the newest evaluations."""
+    """The main scores of the newest evaluations."""
     shown = [one for one in scores if one["name"] in ("mean_ap", "seed_miou", "miou", "miou_crf")]
     return ", ".join(f"{one['name']} {100 * one['value']:.1f} ({one['protocol']['split']})" for one in shown)

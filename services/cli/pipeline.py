@@ -1,4 +1,4 @@
-"""The command that runs everything from training to the segmentation network's scores."""
+"""The command that runs all stages from training a classifier to scoring a segmentation network."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def pipeline(
     overrides: Overrides = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="STAGE", help="Run this stage and all after it again.", show_default=False),
+        typer.Option("--from", metavar="STAGE", help="Repeat this stage and all later ones.", show_default=False),
     ] = None,
     run_id: Annotated[
         str | None,
-        typer.Option("--run-id", help="Name of the pipeline; the recipe's when left out.", show_default=False),
+        typer.Option("--run-id", help="Name of the pipeline; by default the recipe's name.", show_default=False),
     ] = None,
     address: Address = None,
 ) -> Result:
-    """Train, make maps, cues and a segmentation network, and score it; what is done already is not done again."""
+    """Train a classifier, make maps and cues, train and score a segmentation network; finished stages are reused."""
     from attn.runs.pipeline import load_pipeline
     from jobs.pipeline import run
 

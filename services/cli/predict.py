@@ -1,4 +1,4 @@
-"""The command that lets a trained model look at images."""
+"""The command that applies a trained model to images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE...", help="Images, folders of them, or s3:// URIs; and root= or tracking.uri= of the model."
+            metavar="IMAGE...",
+            help="Images, folders, or s3:// URIs; also root= or tracking.uri= of the model.",
         ),
     ],
     model: Annotated[
@@ -30,26 +31,31 @@ def predict(
     out: Annotated[str, typer.Option(help="Folder or s3:// prefix for the results.")] = "predictions",
     crf: Annotated[
         bool | None,
-        typer.Option("--crf/--no-crf", help="Refine masks along the image's edges.", show_default=False),
+        typer.Option("--crf/--no-crf", help="Refine masks with a dense CRF.", show_default=False),
     ] = None,
     probability: Annotated[
-        float | None, typer.Option(help="From which probability on a class counts as there [0.5].", show_default=False)
+        float | None, typer.Option(help="Lowest probability of a predicted class [0.5].", show_default=False)
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Share of its maximum above which a map makes a pixel object [0.3].", show_default=False),
+        typer.Option(
+            help="A pixel belongs to a class where its map exceeds this share of its maximum [0.3].", show_default=False
+        ),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Whose maps and mask, e.g. cat,dog; else the predicted.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Classes to make maps and masks of, e.g. cat,dog; by default the predicted ones.", show_default=False
+        ),
     ] = None,
     max_pixels: Annotated[
-        int | None, typer.Option(help="A larger image is not done [67108864].", show_default=False)
+        int | None, typer.Option(help="Images with more pixels are skipped [67108864].", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
 ) -> Result:
-    """Labels, attention maps and a mask for any images, as JSON and PNGs.
+    """Predict labels, attention maps and a mask for any images, as JSON and PNGs.
 
-    An image that cannot be read is named, the others are done, and the exit status is 1.
+    Images that cannot be read are listed and skipped; the exit status is then 1.
     """
     import json
 
@@ -65,8 +71,8 @@ def predict(
         "max_pixels": max_pixels,
         "device": device,
     }
-    words = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
-    config = resolve(ImagePredictConfig, "", "options", words)
+    overrides = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
+    config = resolve(ImagePredictConfig, "", "options", overrides)
     data = run(images, model=model, out=out, config=config)
 
     def show(console: Console) -> None:
@@ -74,7 +80,7 @@ def predict(
         if rows:
             print_rows(console, rows)
         for one in data["failed"]:
-            console.print(f"not done: {one['image']}: {one['problem']}", markup=False)
+            console.print(f"skipped: {one['image']}: {one['problem']}", markup=False)
 
     return Result(data, show, status=FAILED if data["failed"] else 0)
 

@@ -1,4 +1,4 @@
-"""Commands that repeat a run, and compare two."""
+"""Commands to repeat a run and to compare two runs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LONGEST = 60
 def repro(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it, or its folder.")],
     root: Root = "runs",
-    to: Annotated[str | None, typer.Option(help="Folder; repro-RUN when left out.", show_default=False)] = None,
+    to: Annotated[str | None, typer.Option(help="Folder to write; by default repro-RUN.", show_default=False)] = None,
 ) -> Result:
-    """Write all that is needed to run a run again: config, pins, commit and changes, data fingerprint, command."""
+    """Write what is needed to repeat a run: config, package versions, commit and changes, data fingerprint, command."""
     from jobs.repro import run as write
 
     data = write(run, root=root, to=to)
@@ -41,10 +41,10 @@ def repro(
 @command
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="Name of a run, or its folder.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The run to hold against it.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.")],
     root: Root = "runs",
 ) -> Result:
-    """Compare two runs: config, data, code, environment, metrics, and scores of equal protocols."""
+    """Compare two runs: config, data, code, environment, metrics, and scores of the same protocol."""
     from jobs.difference import run
 
     data = run(a, b, root=root)
@@ -71,15 +71,15 @@ def _print_differences(console: Console, title: str, rows: list[dict[str, Any]])
 
 
 def _print_same(console: Console, title: str, found: dict[str, Any]) -> None:
-    words = {True: "the same", False: "different", None: "not known of both"}[found["same"]]
+    result = {True: "the same", False: "different", None: "not known for both"}[found["same"]]
     both = "" if found["same"] else f": {_short(found['a'])} and {_short(found['b'])}"
-    console.print(f"{title}: {words}{both}", markup=False)
+    console.print(f"{title}: {result}{both}", markup=False)
 
 
 def _print_metrics(console: Console, rows: list[dict[str, Any]], why: list[str]) -> None:
     if not rows:
         return
-    console.print("metrics of the last epoch" + (", not compared since they were measured differently:" if why else ""))
+    console.print("metrics of the last epoch" + (", not comparable as they were measured differently:" if why else ""))
     for reason in why:
         console.print(f"  {reason}", markup=False)
     print_rows(

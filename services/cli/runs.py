@@ -21,10 +21,10 @@ def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it.")],
     root: Root = "runs",
     address: Address = None,
-    wait: Annotated[bool, typer.Option("--wait", help="With a service: return when the job has ended.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="With --service: wait until the job has ended.")] = False,
     service: Service = None,
 ) -> Result:
-    """Continue a run of any kind from where it stopped: here, or with --service as that service's job."""
+    """Continue an interrupted run of any kind: here, or with --service as that service's job."""
     if service:
         from services.cli.jobs import resume_there
 
@@ -41,13 +41,13 @@ def evaluate(
         typer.Argument(
             metavar="MODEL_OR_STORE",
             help="A trained model's folder, a run's name, or NAME@ALIAS of the registry; "
-            "or the place of a map store, with @VERSION behind it or the newest.",
+            "or the location of a map store, as URI (newest version) or URI@VERSION.",
         ),
     ],
     overrides: Overrides = None,
     run_id: RunId = None,
 ) -> Result:
-    """Score a trained model and its maps, or the maps of a map store, on any data."""
+    """Score a trained model and its attention maps, or the maps of a map store, on any data."""
     from jobs.evaluate import run, table
 
     result = run(target, overrides or [], run_id=run_id)
@@ -64,7 +64,7 @@ def maps(
     run_id: RunId = None,
     address: Address = None,
 ) -> Result:
-    """Write a trained model's attention maps for any data, into a map store or as PNGs (output.kind=png)."""
+    """Write a trained model's attention maps for any data, to a map store or as PNGs (output.kind=png)."""
     from jobs.maps import run
 
     return _result(run(model, overrides or [], run_id=run_id, address=address))
@@ -93,7 +93,7 @@ def ls(root: Root = "runs", service: Service = None) -> Result:
 
 
 def _broken(run: dict[str, Any]) -> str:
-    """Why a run, or the run of a job, cannot be read."""
+    """Why a run's files cannot be read; empty if they can."""
     return (run.get("error") if run.get("state") == "broken" else run.get("broken")) or ""
 
 

@@ -1,4 +1,4 @@
-"""Commands of segmentation: train a network, look at its cues before, and make masks with it after."""
+"""Commands of segmentation: make and score cues, and predict masks with a trained network."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class TrainByDefault(DefaultGroup):
 def cues(
     recipe: Recipe,
     overrides: Overrides = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Also try a grid of thresholds.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also score a grid of thresholds.")] = False,
     run_id: RunId = None,
 ) -> Result:
-    """Make the cues that a recipe's network would learn from, and say how good they are."""
+    """Make the cues that a recipe's network would learn from, and score them."""
     from attn.runs.recipes import load_config
     from attn.segmentation.config import SegmentConfig
     from jobs.cues import run, table
@@ -54,12 +54,12 @@ def predict(
     ],
     overrides: Overrides = None,
     voc_submission: Annotated[
-        bool, typer.Option("--voc-submission", help="Write the masks as VOC's evaluation server wants them.")
+        bool, typer.Option("--voc-submission", help="Write the masks in the format of VOC's evaluation server.")
     ] = False,
     run_id: RunId = None,
     address: Address = None,
 ) -> Result:
-    """Make masks of any data with a trained network, and score them."""
+    """Predict masks for any data with a trained segmentation network, and score them."""
     from jobs.segment_predict import run, table
 
     data = run(model, overrides or [], voc_submission=voc_submission, run_id=run_id, address=address)
@@ -67,6 +67,6 @@ def predict(
     def show(console: Console) -> None:
         if data["scores"]:
             console.print(table(data))
-        console.print(f"masks: {data['submission'] or data['masks'] or 'not kept'}", markup=False)
+        console.print(f"masks: {data['submission'] or data['masks'] or 'not written'}", markup=False)
 
     return Result(data, show)

@@ -24,49 +24,51 @@ PLAIN_URL = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?")
 @command
 def serve(
     root: Root = "runs",
-    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need --tokens.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
-    slots: Annotated[int, typer.Option(min=1, help="Jobs that may run at once.")] = 1,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs --tokens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
+    slots: Annotated[int, typer.Option(min=1, help="Number of jobs that run at once.")] = 1,
     max_queued: Annotated[
-        int, typer.Option("--max-queued", min=1, help="Jobs that may wait; more are refused until some have started.")
+        int, typer.Option("--max-queued", min=1, help="Largest number of waiting jobs; further ones are refused.")
     ] = 1000,
     tokens: Annotated[
         str | None,
         typer.Option(
-            help="JSON file of {TOKEN: ROLE}; roles are read, submit and admin. Without it the service makes a token "
+            help="JSON file {TOKEN: ROLE} with roles read, submit or admin. By default the service creates a token "
             "for its own user.", show_default=False,
         ),
     ] = None,
     no_token: Annotated[
-        bool, typer.Option("--no-token", help="Ask for none: every user of this machine may then do everything.")
+        bool, typer.Option("--no-token", help="Require no token: every user of this machine may do everything.")
     ] = False,
     database: Annotated[
         str | None,
         typer.Option(
             envvar="ATTN_SERVICE_DATABASE", show_envvar=True, show_default=False,
-            help="SQLAlchemy URL of the job table; an SQLite file under the root when left out.",
+            help="SQLAlchemy URL of the job table; by default an SQLite file under the root.",
         ),
     ] = None,
     ray_jobs: Annotated[
         str | None,
-        typer.Option(help="http://HEAD:8265, a Ray cluster's job server, to run jobs there.", show_default=False),
+        typer.Option(
+            help="Run jobs on a Ray cluster: URL of its job server, e.g. http://HEAD:8265.", show_default=False
+        ),
     ] = None,
     data_root: Annotated[
         list[str] | None,
         typer.Option(
             metavar="DIR", show_default=False,
-            help="Folder or s3:// prefix that jobs may read besides the root; may be given several times.",
+            help="Further folder or s3:// prefix that jobs may read; may be given several times.",
         ),
     ] = None,
 ) -> Result:  # fmt: skip
-    """Run jobs and answer questions about runs over HTTP, until interrupted; jobs go on without it."""
+    """Run the jobs service, an HTTP API for jobs and runs, until interrupted. Its jobs continue without it."""
     if host not in LOOPBACK and tokens is None:
         raise ConfigError(
             [
                 Fault(
                     f"--host {host}",
                     "without --tokens the service listens on this machine only",
-                    "give --tokens FILE; or use 127.0.0.1 and go through SSH: ssh -L 8000:127.0.0.1:8000 HOST",
+                    "give --tokens FILE; or use 127.0.0.1 and an SSH tunnel: ssh -L 8000:127.0.0.1:8000 HOST",
                 )
             ]
         )
@@ -74,7 +76,7 @@ def serve(
         raise ConfigError([Fault("--no-token", "contradicts --tokens", "give one of them")])
     if ray_jobs is not None and not PLAIN_URL.fullmatch(ray_jobs):
         what = "is not the plain URL of a job server"
-        raise ConfigError([Fault("--ray-jobs", what, "http://HEAD:8265; the token is taken from RAY_AUTH_TOKEN_PATH")])
+        raise ConfigError([Fault("--ray-jobs", what, "http://HEAD:8265; the token is read from RAY_AUTH_TOKEN_PATH")])
     from services.discovery import absolute_root
     from services.serving import serve as run
 
@@ -92,21 +94,21 @@ def serve(
 
 
 def _data_root(given: str) -> str:
-    """A folder or prefix that clients' jobs may read.
+    """Check a folder or prefix that clients' jobs may read.
 
     Raises:
-        ConfigError: There is no such folder, or it is no place.
+        ConfigError: The folder does not exist, or the prefix is invalid.
     """
     from attn.config.base import is_remote
     from attn.redaction import without_secrets
     from services.discovery import absolute_root
 
-    place, shown = absolute_root(given), f"--data-root {without_secrets(given)}"
-    if is_remote(place):
-        if not place.removeprefix("s3://").strip("/") or "@" in place:
-            raise ConfigError([Fault(shown, "is no prefix of an object store", "s3://bucket or s3://bucket/prefix")])
-    elif not os.path.isdir(place):
+    location, shown = absolute_root(given), f"--data-root {without_secrets(given)}"
+    if is_remote(location):
+        if not location.removeprefix("s3://").strip("/") or "@" in location:
+            raise ConfigError([Fault(shown, "is not a prefix of an object store", "s3://bucket or s3://bucket/prefix")])
+    elif not os.path.isdir(location):
         raise ConfigError(
-            [Fault(shown, "is no folder of this machine", "a folder that is there, or s3://bucket/prefix")]
+            [Fault(shown, "is not a folder of this machine", "an existing folder, or s3://bucket/prefix")]
         )
-    return place
+    return location

@@ -1,4 +1,4 @@
-"""Commands that look at map stores, check them, clean them up and hand maps to other programs."""
+"""Commands that show, check, clean up and export map stores."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from attn.store import MapStore
 
 Uri = Annotated[str, typer.Argument(metavar="URI", help="Folder or s3://bucket/prefix of a map store.")]
-Version = Annotated[int | None, typer.Option(help="Which version; the newest when left out.", show_default=False)]
-Run = Annotated[str | None, typer.Option(help="Of which run the newest is meant.", show_default=False)]
+Version = Annotated[int | None, typer.Option(help="Version number; by default the newest.", show_default=False)]
+Run = Annotated[str | None, typer.Option(help="Take the newest version of this run.", show_default=False)]
 
 
 @command
 def show(uri: Uri) -> Result:
-    """Print what a map store holds: its rows, runs and versions."""
+    """Print a map store's rows, runs and versions."""
     from attn.store import open
 
     data = _describe(open(uri))
@@ -101,9 +101,9 @@ def _head(run: str, of_run: str) -> str:
 
 @command
 def growth(uri: Uri, overrides: Overrides = None) -> Result:
-    """Draw how the maps of a few images grew over the epochs of a run.
+    """Draw how the maps of some images change over the epochs of a run.
 
-    The data is that of the run in whose folder the store lies, or data.* are given; images=[...] says which images.
+    The data is that of the run whose folder contains the store, or given as data.*; images=[...] selects images.
     """
     from jobs.growth import run
 
@@ -113,7 +113,7 @@ def growth(uri: Uri, overrides: Overrides = None) -> Result:
 
 @command
 def verify(uri: Uri) -> Result:
-    """Read all of a map store, check every hash and count, and list all that is wrong."""
+    """Read a whole map store, check every hash and count, and list all faults."""
     from attn.store import open
 
     report = open(uri).verify()
@@ -137,10 +137,10 @@ def verify(uri: Uri) -> Result:
 @command
 def gc(
     uri: Uri,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it; without, say only what would go.")] = False,
-    keep: Annotated[int, typer.Option(min=1, help="How many of each run's newest versions stay at least.")] = 2,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; by default it is only listed.")] = False,
+    keep: Annotated[int, typer.Option(min=1, help="Number of newest versions of each run to keep.")] = 2,
 ) -> Result:
-    """Find what no head, tag or newest version needs; never anything younger than a day."""
+    """List or delete what no head, tag or recent version of a map store uses; nothing younger than a day."""
     from attn.store import open
 
     found = open(uri).gc(dry_run=not delete, keep=keep)
@@ -163,12 +163,12 @@ def gc(
 @command
 def export(
     uri: Uri,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="A folder for PNGs, or a file.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Folder to write PNGs to, or file to write.")],
     form: Annotated[str, typer.Option("--format", help="png, npz or parquet.")] = "png",
     version: Version = None,
     run: Run = None,
 ) -> Result:
-    """Write a version's maps: one PNG per image and class, one NPZ, or one Parquet file."""
+    """Export a version's maps: one PNG per image and class, one NPZ, or one Parquet file."""
     from attn.store import open
 
     store = open(uri)

@@ -1,4 +1,4 @@
-"""Commands of sweeps: what one will take, run one, go on with one."""
+"""Commands of sweeps: plan, run and resume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunByDefault(DefaultGroup):
 
 @command
 def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
-    """Run a sweep; its trials, table, plots and best config are in its folder."""
+    """Run a sweep; its folder gets the trials, a table, plots and the best config."""
     from attn.runs.sweep import load_sweep
     from jobs.sweep import run as begin
 
@@ -37,7 +37,7 @@ def resume(
     root: Root = "runs",
     address: Address = None,
 ) -> Result:
-    """Go on with a sweep that was interrupted: what ended is kept."""
+    """Continue an interrupted sweep; finished trials are kept."""
     from jobs.sweep import resume as go_on
 
     return _result(go_on(sweep, root=root, address=address))
@@ -49,11 +49,13 @@ def plan(
     overrides: Overrides = None,
     epoch: Annotated[
         float | None,
-        typer.Option("--epoch-seconds", help="What an epoch of a trial takes, for the time.", show_default=False),
+        typer.Option("--epoch-seconds", help="Duration of an epoch, to estimate the time from.", show_default=False),
     ] = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Make some training steps now, for the time.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run some training steps now, to estimate the time from.")
+    ] = False,
 ) -> Result:
-    """Show what a sweep or a run will take, before anything starts: trials, resources and time."""
+    """Show the trials, resources and estimated time of a sweep or a run, without starting it."""
     from attn.runs.composed import ComposedConfig
     from attn.runs.recipes import load_any_config
     from attn.runs.sweep import load_sweep
@@ -72,26 +74,26 @@ def plan(
 
     given = load_any_config(recipe, overrides or [])
     if isinstance(given, RunConfig):
-        told = {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
-        told |= {"workers": given.cluster.workers, "time": run_estimate(given, epochs(given))}
-        return Result(told, lambda console: print_tree(console, told))
+        resources = {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
+        resources |= {"workers": given.cluster.workers, "time": run_estimate(given, epochs(given))}
+        return Result(resources, lambda console: print_tree(console, resources))
     if isinstance(given, ComposedConfig):
         from services.plan import what_of
 
         what = what_of(given)
         return Result(what, lambda console: print_tree(console, what))
     config, base = load_sweep(recipe, overrides or [])
-    made = make_plan(config, base)
+    sweep_plan = make_plan(config, base)
     search = config.search
     if search.variant == "grid":
         points = grid_points(config.space)
     else:
         points = random_points(config.space, 5, 0) if search.variant == "random" else []
     shown = points[:12]
-    data: dict[str, Any] = made.data() | {
+    data: dict[str, Any] = sweep_plan.data() | {
         "search": search.variant,
         "scheduler": config.scheduler.variant,
-        "time": sweep_estimate(config, base, made, epochs(trial_config(base, {}))),
+        "time": sweep_estimate(config, base, sweep_plan, epochs(trial_config(base, {}))),
     }
     data |= {"objective": f"{config.objective.mode} {config.objective.metric}", "points": shown}
 

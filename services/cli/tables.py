@@ -1,4 +1,4 @@
-"""Results as lines that a person reads; never wrapped, so that other programs can cut them up."""
+"""Prints results as lines for people; lines are never wrapped, so that other programs can split them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ __all__ = ["moment", "print_rows", "print_tree"]
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from services.cli.terminal import without_controls
+from services.cli.terminal import escape_controls
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
-    """Columns as wide as their widest cell, the first one bold."""
+    """Print a table with columns as wide as their widest cell, the first one bold."""
     from rich.text import Text
 
-    rows = [tuple(without_controls(cell) for cell in row) for row in rows]
+    rows = [tuple(escape_controls(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *others = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
@@ -27,7 +27,7 @@ def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def print_tree(console: Console, data: dict[str, Any]) -> None:
-    """One line a value, nested names joined by dots, values in one column."""
+    """Print one line per value, with nested names joined by dots and values in one column."""
     print_rows(console, list(_leaves(data, "")))
 
 
@@ -40,7 +40,7 @@ def moment(seconds: float | None) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
-        return f"at {seconds}, which is no time"
+        return f"{seconds} (not a valid time)"
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""Texts for any terminal: signs that its encoding lacks are spelled, and no output fails for them."""
+"""Output for any terminal: characters that its encoding lacks are replaced, so that printing never fails."""
 
 from __future__ import annotations
 
-__all__ = ["print_foreign", "spell_what_is_lacking", "without_controls"]
+__all__ = ["print_foreign", "replace_unencodable", "escape_controls"]
 
 import codecs
 import io
@@ -10,34 +10,34 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-SPELLED = {"×": "x", "·": "*", "−": "-", "–": "-", "→": "->", "…": "...", "≥": ">=", "≤": "<="}
+REPLACEMENTS = {"×": "x", "·": "*", "−": "-", "–": "-", "→": "->", "…": "...", "≥": ">=", "≤": "<="}
 NAME = "attn.spelled"
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def spell_what_is_lacking() -> None:
-    """Have standard output and error write signs that they cannot encode by others: `x` for `×`, `\\xe4` for `ä`."""
+def replace_unencodable() -> None:
+    """Make standard output and error replace characters that they cannot encode: `x` for `×`, `\\xe4` for `ä`."""
     codecs.register_error(NAME, _spell)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None where it is closed; something else where it is caught
+        if isinstance(stream, io.TextIOWrapper):  # None if closed; another type if captured
             stream.reconfigure(errors=NAME)
 
 
-def without_controls(text: str) -> str:
-    """A text of somebody else that moves no cursor and changes no colour: what would is spelled, but for line ends."""
+def escape_controls(text: str) -> str:
+    """Escape control characters except line ends and tabs: foreign text must not move the cursor or set colours."""
     return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def print_foreign(pieces: Iterable[bytes]) -> Iterator[int]:
-    """Write what others have written to standard output, byte for byte; where a person looks at it, without controls.
+    """Write foreign text to standard output: unchanged to a file or pipe, with escaped controls to a terminal.
 
     Yields:
-        Bytes of each piece, once it is written.
+        Number of bytes of each piece, once it is written.
     """
     shown, text = sys.stdout.isatty(), codecs.getincrementaldecoder("utf-8")("replace")
     for piece in pieces:
         if shown:
-            sys.stdout.write(without_controls(text.decode(piece)))
+            sys.stdout.write(escape_controls(text.decode(piece)))
         else:
             sys.stdout.buffer.write(piece)
         sys.stdout.flush()
@@ -51,7 +51,7 @@ def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
     return b"".join(map(_bytes_of, lacking)), error.end
 
 
-def _bytes_of(sign: str) -> bytes:
-    if "\udc80" <= sign <= "\udcff":  # a byte of a file's name that is no text: written as it is
-        return sign.encode("ascii", "surrogateescape")
-    return SPELLED.get(sign, sign).encode("ascii", "backslashreplace")
+def _bytes_of(character: str) -> bytes:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is not valid text: written unchanged
+        return character.encode("ascii", "surrogateescape")
+    return REPLACEMENTS.get(character, character).encode("ascii", "backslashreplace")

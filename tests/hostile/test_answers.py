@@ -50,7 +50,7 @@ FOREIGN: dict[str, Reply] = {
 def test_a_server_of_somebody_else_is_one_error(attn: Attn, serve: Callable[[Reply], Fake], reply: Reply) -> None:
     done = attn("status", "a", "--service", serve(reply).url)
     assert (done.status, done.err.count("error: ")) == (1, 1), done.err
-    assert "is no jobs service of attn" in done.err
+    assert "is not a jobs service of attn" in done.err
     assert "Traceback" not in done.err
     assert len(done.err) < 5000
 
@@ -63,7 +63,7 @@ def test_every_command_knows_a_server_of_somebody_else(
     for reply in (body(b"<html>"), body(b'{"jobs": {"a": 1}}'), body(b'{"jobs": [1]}')):
         done = attn(*command, "--service", serve(reply).url, "--root", str(tmp_path))
         assert (done.status, done.err.count("error: ")) == (1, 1), (done.out, done.err)
-        assert "is no jobs service of attn" in done.err
+        assert "is not a jobs service of attn" in done.err
 
 
 def endless(asked: Asked) -> None:
@@ -162,7 +162,7 @@ def test_a_log_that_repeats_itself_is_ended(
     attn: Attn, serve: Callable[[Reply], Fake], reply: Reply, follow: tuple[str, ...]
 ) -> None:
     done = attn("logs", "a", *follow, "--service", serve(reply).url)
-    assert (done.status, "does not say where a log goes on" in done.err) == (1, True)
+    assert (done.status, "lacks the offset of the log's next piece" in done.err) == (1, True)
     assert done.out.count("line") <= 1
 
 
@@ -217,7 +217,7 @@ def test_a_name_that_no_job_has_is_asked_of_nobody(
     server = serve(as_json)
     done = attn(*command, "--service", server.url, "--", run)
     assert (done.status, server.asked, done.err.count("error: ")) == (2, [], 1), done.err
-    assert "is no job's name: letters, digits" in done.err
+    assert "is not a job's name: it has letters, digits" in done.err
     assert len(done.err) < 400
     assert "\x1b" not in done.err
 

@@ -49,7 +49,7 @@ def test_no_redirect_is_followed(
     door = serve(lambda asked: asked.say(status, Location=location))
     done = attn(*command, "--service", door.url)
     assert (done.status, thief.asked) == (1, [])
-    assert f"sends callers on to http://127.0.0.1:{thief.server_port} (status {status})" in done.err
+    assert f"redirects to http://127.0.0.1:{thief.server_port} (status {status})" in done.err
     assert "hidden" not in done.err
     assert "Traceback" not in done.err
 
@@ -63,7 +63,7 @@ def test_wherever_a_redirect_leads_it_is_one_error(attn: Attn, serve: Callable[[
     door = serve(lambda asked: asked.say(302, Location=location))
     done = attn("status", "a", "--service", door.url)
     assert (done.status, len(door.asked)) == (1, 1)
-    assert "which is not followed" in done.err
+    assert "redirects are not followed" in done.err
     assert "\x1b" not in done.err
 
 
@@ -87,7 +87,7 @@ def test_a_token_that_is_none_is_not_repeated(attn: Attn, monkeypatch: pytest.Mo
         monkeypatch.setenv("ATTN_SERVICE_TOKEN", bad)
     done = attn("status", "a", "--service", "http://127.0.0.1:9")
     assert (done.status, done.err.count("error: ")) == (2, 1)
-    assert "ATTN_SERVICE_TOKEN holds what no token does" in done.err
+    assert "ATTN_SERVICE_TOKEN is not a token" in done.err
     assert "of-it" not in done.err
 
 
@@ -115,7 +115,7 @@ def test_the_own_token_goes_to_a_service_that_runs_and_to_none_that_has_ended(
     for gone in ({"pid": os.getpid(), "process": f"{alive['process']}0"}, {"pid": 2**22 + 1, "process": "x"}):
         leave_address(tmp_path, server.url, **gone)
         done = attn("status", "a", *here)
-        assert (done.status, "start it by `attn serve" in done.err) == (4, True)
+        assert (done.status, "start it with `attn serve" in done.err) == (4, True)
     assert server.asked == []
 
 
@@ -125,7 +125,7 @@ def test_a_service_of_another_machine_is_found_by_a_root_on_a_common_disk(tmp_pa
         if there:
             assert find_service(str(tmp_path)) == Address(f"http://{host}:8000"), "without this machine's own token"
             continue
-        with pytest.raises(calls.ContactLostError, match="ended without a word"):
+        with pytest.raises(calls.ContactLostError, match="has ended"):
             find_service(str(tmp_path))
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_address_is_no_service(attn: Attn, tmp_path: Path, content: st
     leave_address(tmp_path, "x")
     (tmp_path / ".service" / "service.json").write_text(content, errors="surrogateescape")
     done = attn("status", "a", "--root", str(tmp_path))
-    assert (done.status, "no service is up" in done.err, "hidden" in done.err) == (1, True, False)
+    assert (done.status, "no service runs" in done.err, "hidden" in done.err) == (1, True, False)
 
 
 def test_the_file_of_another_user_is_not_followed(
@@ -174,7 +174,7 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(
         monkeypatch.setenv("ATTN_SERVICE", url)
     done = attn("status", "a", *given, "--debug")
     assert done.status == 2
-    assert done.err.count("holds a user or password") == 2  # the message, and --debug's traceback of it
+    assert done.err.count("contains a user or password") == 2  # the message, and --debug's traceback of it
     assert not [word for word in ("hid", "den", "me:") if word in done.err.replace("hidden or", "")]
     assert "hidden" not in attn("status", "--help").out
 

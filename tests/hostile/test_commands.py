@@ -37,7 +37,7 @@ def test_a_wrong_place_is_one_error(
     assert done.status in (1, 2), done.out
     assert done.err.strip()
     assert "Traceback" not in done.err
-    assert "fault of the program" not in done.err
+    assert "This is a bug in attn" not in done.err
     assert not list(tmp_path.iterdir()), "what was to go elsewhere went here"
 
 

@@ -277,7 +277,7 @@ def test_what_ended_long_ago_is_forgotten(table: JobTable, tmp_path: Path, monke
         assert client.get("/jobs/j0").status_code == 404
         assert client.post("/jobs/j0/resume").status_code == 404
         again = client.post("/jobs", json={"id": "j0", "kind": "evaluate", "target": "absent"})
-        assert (again.status_code, "forgotten" in again.json()["detail"]) == (409, True)
+        assert (again.status_code, "without a job in this service" in again.json()["detail"]) == (409, True)
     supervisor.stop()
 
 

@@ -31,10 +31,10 @@ SHORT = Limits(seconds=1.5)
     [
         (planners.nothing, PlanningError, "ended without an answer"),
         (planners.exits, PlanningError, "ended without an answer"),
-        (planners.never_begins, PlanningError, "could not begin"),
+        (planners.never_begins, PlanningError, "could not start"),
         (planners.killed, PlanningError, "ended by SIGKILL"),
         (planners.told_to_end, PlanningError, "ended by SIGTERM"),
-        (planners.crashes, RefusedError, "ended by SIGSEGV"),
+        (planners.crashes, RefusedError, "ended with SIGSEGV"),
         (planners.stopped, RefusedError, r"more than 1\.5 seconds"),
         (planners.drips, RefusedError, r"more than 1\.5 seconds"),
         (planners.floods, PlanningError, "ended without an answer"),
@@ -84,7 +84,7 @@ def test_the_process_that_others_are_copies_of_is_made_anew(
     getattr(first, how)()
     if how == "suspend":
         monkeypatch.setattr(planning, "START_SECONDS", 0.5)
-        with pytest.raises(PlanningError, match="could not begin to look at it"):
+        with pytest.raises(PlanningError, match="could not start to check it"):
             planner.check(ASKED)
         monkeypatch.undo()
         monkeypatch.setattr(planning, "PRELOADED", ["services.planning"])

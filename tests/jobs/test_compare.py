@@ -98,7 +98,7 @@ def test_from_the_command_line(root: Path) -> None:
     for titles in ([], ["--titles", "first,first"]):  # a row's title is else its model's name
         refused = call(app, ["compare", "first", "first", f"root={root}", *titles])
         assert refused.exit_code == 2
-        assert "several rows would be called first" in refused.output
+        assert "several rows have the title first" in refused.output
 
 
 def test_confusion_is_drawn_and_scored_at_both_layers(root: Path) -> None:

@@ -43,17 +43,17 @@ def link(file: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (written(GOOD, 0o640), "they can read it"),
-        (written(GOOD, 0o604), "they can read it"),
-        (written(GOOD, 0o622), "they can read it"),
-        (written(""), "holds no token"),
-        (written("short"), "holds no token"),
-        (written(GOOD + "\n" + GOOD), "holds no token"),
-        (written("ä" * 43), "holds no token"),
-        (link, "cannot be kept"),
-        (lambda file: file.symlink_to("absent"), "cannot be kept"),
-        (lambda file: os.mkfifo(file, 0o600), "was made by others"),
-        (lambda file: file.mkdir(), "cannot be kept"),
+        (written(GOOD, 0o640), "can be read by others"),
+        (written(GOOD, 0o604), "can be read by others"),
+        (written(GOOD, 0o622), "can be read by others"),
+        (written(""), "contains no valid token"),
+        (written("short"), "contains no valid token"),
+        (written(GOOD + "\n" + GOOD), "contains no valid token"),
+        (written("ä" * 43), "contains no valid token"),
+        (link, "cannot be used"),
+        (lambda file: file.symlink_to("absent"), "cannot be used"),
+        (lambda file: os.mkfifo(file, 0o600), "belongs to another user"),
+        (lambda file: file.mkdir(), "cannot be used"),
     ],
 )
 def test_what_others_may_have_made_is_refused(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
@@ -64,7 +64,7 @@ def test_what_others_may_have_made_is_refused(tmp_path: Path, make: Callable[[Pa
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="cannot be kept in /proc/token: .*--no-token"):
+    with pytest.raises(RunError, match="token file /proc/token cannot be used: .*--no-token"):
         own_token(Path("/proc/token"))
     with pytest.raises(RunError, match="cannot be used: .*choose another --root"):
         claim_state_dir(Path("/proc/.service"))
@@ -88,7 +88,7 @@ def test_what_another_user_owns_is_refused(tmp_path: Path, monkeypatch: pytest.M
     written(GOOD)(file)
     owner = os.geteuid()
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)  # the service runs as another user than who made them
-    with pytest.raises(RunError, match="was made by others"):
+    with pytest.raises(RunError, match="belongs to another user"):
         own_token(file)
     with pytest.raises(RunError, match=f"belongs to user {owner}"):
         claim_state_dir(tmp_path)

@@ -243,4 +243,4 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path, attn: Attn) -> Non
     done = attn(
         "serve", "--port", "0", "--root", str(tmp_path / "runs"), "--database", f"sqlite:///{tmp_path}/damaged.db"
     )
-    is_one_error(done, "is damaged", "put a copy in its place")
+    is_one_error(done, "is damaged", "restore a copy")

@@ -45,7 +45,7 @@ def test_a_working_directory_that_is_gone(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    is_one_error(attn(*command), "the working directory is gone", "cd to one that exists")
+    is_one_error(attn(*command), "the working directory cannot be used", "cd to one that exists")
 
 
 def test_a_working_directory_that_cannot_be_written(
@@ -55,7 +55,7 @@ def test_a_working_directory_that_cannot_be_written(
     for command in (("recipes",), ("validate", "scenes_gain"), ("ls",), ("data", "check", "scenes_gain", *SMALL)):
         done = attn(*command)
         assert (done.status, done.err) == (0, "")
-    is_one_error(attn("train", "scenes_gain", *SMALL), "/sys/runs: ", "choose another place by root=")
+    is_one_error(attn("train", "scenes_gain", *SMALL), "/sys/runs: ", "choose another folder with root=")
     is_one_error(attn("train", "scenes_gain", *SMALL, "tracking.enabled=false"), "/sys/runs/", "cannot be written: ")
     model, image = tiny_bundle(tmp_path / "model"), str(tmp_path / "model" / "x.png")
     from PIL import Image
@@ -112,7 +112,7 @@ def plain(show: Callable[[Console], None], monkeypatch: pytest.MonkeyPatch) -> b
     """What a terminal gets that knows ASCII only."""
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="ascii"))
-    terminal.spell_what_is_lacking()
+    terminal.replace_unencodable()
     show(Console(highlight=False, soft_wrap=True))
     sys.stdout.flush()
     return out.getvalue()
