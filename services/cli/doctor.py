@@ -19,7 +19,7 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 @command
 def doctor(
-    overrides: Annotated[
+    lookup: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="a.b=value", help="root= and tracking.uri= that your runs will use.", show_default=False
@@ -33,7 +33,7 @@ def doctor(
     """
     from jobs.doctor import run
 
-    data = run(overrides or [], address=address)
+    data = run(lookup or [], address=address)
 
     def show(console: Console) -> None:
         from rich.text import Text

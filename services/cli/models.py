@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME@ALIAS, NAME/VERSION, or NAME for the newest version.")]
-Overrides = Annotated[
+Lookup = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="a.b=value", help="Location of the registry: root=runs or tracking.uri=http://...", show_default=False
@@ -28,12 +28,12 @@ def ls(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="List only its versions.", show_default=False)
     ] = None,
-    overrides: Overrides = None,
+    lookup: Lookup = None,
 ) -> Result:
     """List the registered models and their versions, newest first."""
     from jobs.registry import ls as list_them
 
-    given = [*([name] if name and "=" in name else []), *(overrides or [])]
+    given = [*([name] if name and "=" in name else []), *(lookup or [])]
     data = list_them(given, None if name is None or "=" in name else name)
 
     def show_it(console: Console) -> None:
@@ -51,18 +51,18 @@ def ls(
 
 
 @command
-def show(name: Name, overrides: Overrides = None) -> Result:
+def show(name: Name, lookup: Lookup = None) -> Result:
     """Print a registered model's card: network, training data, scores, and how to use it."""
     from jobs.registry import show as show_one
 
-    data = show_one(name, overrides or [])
+    data = show_one(name, lookup or [])
     return Result(data, lambda console: console.print(data["card"], end="", markup=False))
 
 
 @command
 def get(
     name: Name,
-    overrides: Overrides = None,
+    lookup: Lookup = None,
     to: Annotated[
         str | None, typer.Option(help="Folder to write; by default NAME-VERSION.", show_default=False)
     ] = None,
@@ -70,7 +70,7 @@ def get(
     """Download a registered model and check its hash; the folder can then be used offline."""
     from jobs.registry import get as fetch
 
-    data = fetch(name, overrides or [], to)
+    data = fetch(name, lookup or [], to)
 
     def show_it(console: Console) -> None:
         console.print(f"{data['name']}/{data['version']} is in {data['folder']}", markup=False)
@@ -83,12 +83,12 @@ def get(
 def promote(
     name: Name,
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias to set, e.g. champion.")],
-    overrides: Overrides = None,
+    lookup: Lookup = None,
 ) -> Result:
     """Move an alias to a version of a registered model."""
     from jobs.registry import promote as move
 
-    data = move(name, alias, overrides or [])
+    data = move(name, alias, lookup or [])
 
     def show_it(console: Console) -> None:
         before = "" if data["before"] is None else f" (before: version {data['before']})"
@@ -105,13 +105,13 @@ def export(
         typer.Argument(metavar="MODEL", help="A trained model's folder, a run's name, or NAME@ALIAS of the registry."),
     ],
     to: Annotated[str, typer.Option(help="The file to write.", show_default=False)],
-    overrides: Overrides = None,
+    lookup: Lookup = None,
     form: Annotated[str, typer.Option("--format", help="onnx or torch_export.")] = "onnx",
 ) -> Result:
     """Export a model's network for other programs, and compare it with the original on random inputs."""
     from jobs.registry import export as write
 
-    data = write(model, overrides or [], form=form, to=to)
+    data = write(model, lookup or [], form=form, to=to)
 
     def show_it(console: Console) -> None:
         free = ", ".join(data["dynamic"])

@@ -114,7 +114,7 @@ def check_attn(arguments: list[str]) -> None:
     if name in EXECUTED:
         execute(arguments)
         return
-    listed = (parameters.get(argument) or [] for argument in ("overrides", "place"))
+    listed = (parameters.get(argument) or [] for argument in ("overrides", "lookup"))
     overrides = [word for words in listed for word in words]
     target = parameters.get("recipe") or parameters.get("target") or ""
     kind = parameters.get("kind", name.partition(" ")[0])
@@ -127,7 +127,7 @@ def check_attn(arguments: list[str]) -> None:
         resolve(OF_MODELS[kind if kind in OF_MODELS else name], MODEL, "a trained model", [*given, *overrides])
     elif target and (kind in KINDS or kind == "plan"):
         load_any_config(target, overrides)
-    elif "place" in parameters:
+    elif "lookup" in parameters:
         given = [word for word in [parameters.get("name") or ""] if "=" in word]  # `attn models ls` may lack a name
         resolve(ModelLookup, "", "overrides", [*given, *overrides])
 
