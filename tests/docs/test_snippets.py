@@ -230,3 +230,12 @@ def alternatives(words: list[str]) -> Iterator[list[str]]:
     for first in words[0].replace("\\", "").split("|"):
         for rest in alternatives(words[1:]):
             yield [first, *rest]
+
+
+def test_the_table_of_commands_has_every_command() -> None:
+    table = (ROOT / "docs/start.md").read_text(encoding="utf-8").replace("\\", "")
+    for name, command in PROGRAM.commands.items():
+        assert re.search(rf"`attn (?:[a-z|]+\|)?{name}\b", table), name
+        for part in getattr(command, "commands", {}):
+            if part != getattr(command, "default", None):
+                assert re.search(rf"`attn {name} (?:[a-z|]+\|)?{part}\b", table), f"{name} {part}"
