@@ -1,6 +1,6 @@
-"""Which attention maps are accumulated, and how they are fused (OAA, ICCV 2019, section 3.2).
+"""Selection and fusion of attention maps (OAA: Jiang et al., ICCV 2019, section 3.2).
 
-Shapes: B images, C classes, N (image, class) pairs in the order of `pairs_of`. Nothing here has a gradient.
+Shapes: B images, C classes, N (image, class) pairs in the order of `pairs_of`. No function here has a gradient.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ GateRule = Literal["strict", "top_k"]
 
 
 def gate(probabilities_BC: Tensor, multi_hot_BC: Tensor, *, rule: GateRule = "strict") -> Tensor:
-    """Whether the map of each present class is to be accumulated.
+    """Decide for each present class whether its map is accumulated (OAA, section 3.2).
 
     Args:
-        probabilities_BC: Of the classes, each in [0, 1] by itself.
-        rule: `strict`: the class is more probable than every absent class (section 3.2). `top_k`: fewer than k classes
-            are more probable than it, k being the number of the image's labels; looser where an image has several
-            (the published code).
+        probabilities_BC: Probability of each class, in [0, 1].
+        multi_hot_BC: The present classes of each image.
+        rule: `strict` accepts a class that is more probable than every absent class (section 3.2). `top_k` accepts the
+            k most probable classes, k being the number of present classes (published code); it accepts more maps of
+            images with several classes.
 
     Returns:
         bool (N,), in the order of `pairs_of(multi_hot_BC)`.
 
     Raises:
-        ValueError: If the shapes differ, the labels are not zeros and ones, or a probability lies outside [0, 1].
+        ValueError: The shapes differ, the labels are not zeros and ones, or a probability is outside [0, 1].
     """
     if probabilities_BC.ndim != 2 or probabilities_BC.shape != multi_hot_BC.shape:
         shapes = f"{tuple(probabilities_BC.shape)} and {tuple(multi_hot_BC.shape)}"
@@ -38,7 +39,7 @@ def gate(probabilities_BC: Tensor, multi_hot_BC: Tensor, *, rule: GateRule = "st
     check_multi_hot(multi_hot_BC)
     if not bool(((probabilities_BC >= 0) & (probabilities_BC <= 1)).all()):
         low, high = probabilities_BC.min().item(), probabilities_BC.max().item()
-        raise ValueError(f"probabilities must lie in [0, 1]; they lie between {low} and {high}")
+        raise ValueError(f"probabilities must be in [0, 1]; they range from {low} to {high}")
     present_BC = multi_hot_BC > 0
     if probabilities_BC.numel() == 0:
         return present_BC[present_BC]
@@ -54,27 +55,34 @@ def gate(probabilities_BC: Tensor, multi_hot_BC: Tensor, *, rule: GateRule = "st
 
 
 def fuse_max(cumulative: Tensor, new: Tensor) -> Tensor:
-    """The larger value at each position (eq. 5).
+    """M_t = max(M_{t−1}, A_t) at each position (OAA eq. 5).
 
-    Order, repetition and grouping of the maps cannot change the result.
+    The operation is commutative, associative and idempotent.
+
+    Args:
+        cumulative: M_{t−1}, uint8 or floating, of any shape.
+        new: A_t, of the same shape and dtype.
 
     Raises:
-        ValueError: If shapes or dtypes differ, or floating values are not finite: NaN would stay for ever.
+        ValueError: Shapes or dtypes differ, or a floating value is not finite (a NaN would never disappear).
     """
     _check(cumulative, new)
     return torch.maximum(cumulative, new)
 
 
 def fuse_mean(cumulative: Tensor, new: Tensor, t: int | Tensor) -> Tensor:
-    """The mean of all maps so far: ((t − 1) M + A) / t (eq. 10); uint8 is rounded at each step, halves to even.
+    """M_t = ((t − 1) M_{t−1} + A_t) / t, the mean of all maps so far (OAA eq. 10).
+
+    uint8 results are rounded, halves to even.
 
     Args:
-        cumulative: M, the mean of the first t − 1 maps; of no effect where t is 1.
-        t: Which map this is, counted from 1: one number, or one for each map along the first axis, or one for each
-            position, which counts the maps that saw it where these are of crops.
+        cumulative: M_{t−1}, the mean of the first t − 1 maps; has no effect if t is 1.
+        new: A_t, of the same shape and dtype.
+        t: Number of the new map, from 1: one number, one per map along the first axis, or one per position. A number
+            per position counts the maps that covered it, when maps are of crops.
 
     Raises:
-        ValueError: If shapes or dtypes differ, floating values are not finite, or a t is below 1.
+        ValueError: Shapes or dtypes differ, a floating value is not finite, or a t is below 1.
     """
     _check(cumulative, new)
     counts = torch.as_tensor(t, device=new.device)
@@ -99,4 +107,4 @@ def _check(cumulative: Tensor, new: Tensor) -> None:
     if new.dtype != torch.uint8 and not new.is_floating_point():
         raise ValueError(f"maps must be uint8 or floating-point numbers, not {new.dtype}")
     if new.is_floating_point() and not bool((cumulative.isfinite() & new.isfinite()).all()):
-        raise ValueError("maps must be finite: a NaN or an infinity would stay in the cumulative map")
+        raise ValueError("maps must be finite: a NaN or infinity would stay in the cumulative map")

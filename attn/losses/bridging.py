@@ -1,8 +1,8 @@
-"""Attention bridging: attention constraint and domain-adversarial losses (AttnBN, ICCV 2019).
+"""Attention constraint and domain-adversarial losses (AttnBN: Li et al., ICCV 2019).
 
-Shapes: N source images, h×w map, B images of one domain. The discriminator's logits have any shape, images first; its
-probability is that the features come from the source. Equation 5 as printed does not separate the domains;
-equation 6, which fools D by −log D(F_t), settles what D means.
+Shapes: N source images, h×w map, B images of one domain. The discriminator's logits have any shape with images first.
+Its output D is the probability that features come from the source. Equation 5 as printed does not separate the domains;
+the meaning of D follows from equation 6, which fools D with −log D(F_t).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch.nn import functional
 
 
 def attention_constraint(maps_Nhw: Tensor, saliency_Nhw: Tensor) -> Tensor:
-    """Squared difference between the map of an image's only class and its saliency (AttnBN eq. 3).
+    """L_ac: squared difference between the map of an image's only class and its saliency map (AttnBN eq. 3).
 
     Args:
-        maps_Nhw: Each divided by its own maximum, in [0, 1].
-        saliency_Nhw: At the map's size, in [0, 1].
+        maps_Nhw: Maps in [0, 1], each divided by its own maximum.
+        saliency_Nhw: Saliency in [0, 1], at the size of the maps.
 
     Returns:
-        Mean over pixels and images; 0 without any.
+        Mean over pixels and images; 0 if N is 0.
 
     Raises:
-        ValueError: If the shapes differ, or the saliency lies outside [0, 1].
+        ValueError: The shapes differ, or the saliency is outside [0, 1].
     """
     if maps_Nhw.ndim != 3 or maps_Nhw.shape != saliency_Nhw.shape:
         shapes = f"{tuple(maps_Nhw.shape)} and {tuple(saliency_Nhw.shape)}"
@@ -33,21 +33,24 @@ def attention_constraint(maps_Nhw: Tensor, saliency_Nhw: Tensor) -> Tensor:
         return maps_Nhw.sum()
     if not bool(((saliency_Nhw >= 0) & (saliency_Nhw <= 1)).all()):
         low, high = saliency_Nhw.min().item(), saliency_Nhw.max().item()
-        raise ValueError(f"saliency must lie in [0, 1]; it lies between {low} and {high}")
+        raise ValueError(f"saliency must be in [0, 1]; it ranges from {low} to {high}")
     return (maps_Nhw - saliency_Nhw.to(maps_Nhw.dtype)).square().mean()
 
 
 def discriminator_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
-    """−log D(F_s) − log(1 − D(F_t)), each a mean over images and positions (AttnBN eq. 5, with its 1 − D put back).
+    """L_d = −log D(F_s) − log(1 − D(F_t)), each a mean over images and positions (AttnBN eq. 5, corrected).
+
+    The printed equation lacks the 1 − D of the second term.
 
     Args:
-        source_logits: Of the discriminator on source features, detached from the classifier; `target_logits` likewise.
+        source_logits: The discriminator's logits of source features that are detached from the classifier.
+        target_logits: The same for target features.
 
     Returns:
-        2 ln 2 where D cannot tell the domains apart.
+        Scalar; 2 ln 2 if D cannot separate the domains.
 
     Raises:
-        ValueError: If one of them is empty or does not hold floating-point numbers.
+        ValueError: An input is empty or not floating.
     """
     _check("source", source_logits)
     _check("target", target_logits)
@@ -55,10 +58,10 @@ def discriminator_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
 
 
 def adversarial_loss(target_logits: Tensor) -> Tensor:
-    """−log D(F_t), mean over images and positions: the target's features are to pass for the source's (AttnBN eq. 6).
+    """L_adv = −log D(F_t), mean over images and positions: makes target features look like source ones (AttnBN eq. 6).
 
     Raises:
-        ValueError: If there are no logits or they are not floating-point numbers.
+        ValueError: The input is empty or not floating.
     """
     _check("target", target_logits)
     return functional.softplus(-target_logits).mean()

@@ -1,7 +1,7 @@
 """Classification from image-level labels. Shapes: B images, C classes.
 
-Whether classes exclude each other is a property of the data (`attn.data.source.Source.exclusive`). What follows from it
-is decided here and nowhere else: the loss that is trained, and what makes a probability of a score.
+Whether classes are mutually exclusive is a property of the data (`attn.data.source.Source.exclusive`). It selects the
+loss and the activation function here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from attn.maps.pairs import check_multi_hot
 
 
 def classification_loss(logits_BC: Tensor, multi_hot_BC: Tensor, *, exclusive: bool) -> Tensor:
-    """Cross-entropy where every image has exactly one class by construction, else multi-label soft margin.
+    """Cross-entropy if classes are exclusive, otherwise multi-label soft margin; mean over images.
 
-    Both are means over the images.
+    Args:
+        exclusive: Every image has exactly one class.
 
     Raises:
-        ValueError: If the shapes differ, the labels are not zeros and ones, or an exclusive image has not one class.
+        ValueError: The shapes differ, the labels are not zeros and ones, or an image with exclusive classes does not
+            have exactly one.
     """
     if not exclusive:
         return multilabel_soft_margin(logits_BC, multi_hot_BC)
@@ -30,20 +32,20 @@ def classification_loss(logits_BC: Tensor, multi_hot_BC: Tensor, *, exclusive: b
     counts_B = multi_hot_BC.sum(dim=1)
     if bool((counts_B != 1).any()):
         row = int((counts_B != 1).nonzero()[0])
-        raise ValueError(f"exclusive classes need one class an image; image {row} has {int(counts_B[row])}")
+        raise ValueError(f"exclusive classes need exactly one class per image; image {row} has {int(counts_B[row])}")
     return functional.cross_entropy(logits_BC, multi_hot_BC.argmax(dim=1))
 
 
 def class_probabilities(logits_BC: Tensor, *, exclusive: bool) -> Tensor:
-    """(B, C) in [0, 1]: softmax over exclusive classes, else each class's sigmoid."""
+    """(B, C) in [0, 1]: softmax if classes are exclusive, otherwise a sigmoid per class."""
     return logits_BC.softmax(dim=1) if exclusive else logits_BC.sigmoid()
 
 
 def multilabel_soft_margin(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
-    """Binary cross-entropy of each class's sigmoid, mean over classes and images (GAIN's L_cl).
+    """Binary cross-entropy of a sigmoid per class, mean over classes and images (L_cl of GAIN; OAA eq. 1).
 
     Raises:
-        ValueError: If the shapes differ or the labels are not zeros and ones.
+        ValueError: The shapes differ, or the labels are not zeros and ones.
     """
     _check(logits_BC, multi_hot_BC)
     if logits_BC.numel() == 0:

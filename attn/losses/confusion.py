@@ -1,4 +1,6 @@
-"""Visual confusion: what a class and the class it is mistaken for both look at (ICASC, ICCV 2019).
+"""Losses against visual confusion: overlap of the maps of a class and of its most confusing class.
+
+ICASC: Wang et al., "Reducing Visual Confusion with Discriminative Attention" (ICCV 2019).
 
 Shapes: B images, C classes, N maps, h×w map.
 """
@@ -17,21 +19,21 @@ from attn.maps.pairs import check_multi_hot
 
 
 def target_mask(last_maps_Nhw: Tensor, *, scale: float = 100.0, fraction: float = 0.55) -> Tensor:
-    """Where the target is: sigmoid(ω (A − σ)), σ a fraction of each map's own maximum (ICASC eq. 7).
+    """Mask of the target: sigmoid(ω (A − σ)), where σ is a fraction of each map's own maximum (ICASC eq. 7).
 
-    The scale ω works on the maps as they are: for maps that a network's gradients weigh, whose size is anything,
-    divide them by their maxima first.
+    ω applies to the values as given. Divide maps of arbitrary magnitude, such as gradient-weighted ones, by their
+    maximum first.
 
     Args:
         last_maps_Nhw: The target's maps at the last layer.
-        scale: ω, how sharply the mask cuts; positive.
-        fraction: Of the maximum, in [0, 1].
+        scale: ω, the steepness of the mask; positive.
+        fraction: σ as a fraction of the maximum, in [0, 1].
 
     Returns:
         (N, h, w) in [0, 1].
 
     Raises:
-        ValueError: If a shape, dtype or range does not fit.
+        ValueError: A shape, dtype or range does not fit.
     """
     check_maps(last_maps_Nhw)
     if not (0 < scale < math.inf and 0 <= fraction <= 1):
@@ -40,20 +42,18 @@ def target_mask(last_maps_Nhw: Tensor, *, scale: float = 100.0, fraction: float 
 
 
 def soft_iou(target_Nhw: Tensor, confusing_Nhw: Tensor, mask_Nhw: Tensor) -> Tensor:
-    """How much of two maps lies at the same places of the target: 2 Σ min(A_T, A_conf)·Mask / Σ (A_T + A_conf).
-
-    ICASC eq. 6; for each image by itself.
+    """sIoU = 2 Σ min(A_T, A_conf)·Mask / Σ (A_T + A_conf): overlap of two maps within the target (ICASC eq. 6).
 
     Args:
-        target_Nhw: Non-negative.
-        confusing_Nhw: Non-negative.
-        mask_Nhw: In [0, 1], at the maps' size.
+        target_Nhw: A_T, the target's maps; non-negative.
+        confusing_Nhw: A_conf, the confusing class's maps; non-negative.
+        mask_Nhw: Mask in [0, 1], at the size of the maps.
 
     Returns:
-        Mean over the maps, in [0, 1]; a pair of maps without a positive value counts with 0. 0 without any.
+        Mean over N of each image's value, in [0, 1]. Two all-zero maps have the value 0; 0 if N is 0.
 
     Raises:
-        ValueError: If a shape, dtype or range does not fit.
+        ValueError: A shape, dtype or range does not fit.
     """
     _check("target and confusing maps", (target_Nhw, confusing_Nhw), mask_Nhw)
     if len(target_Nhw) == 0:
@@ -63,18 +63,18 @@ def soft_iou(target_Nhw: Tensor, confusing_Nhw: Tensor, mask_Nhw: Tensor) -> Ten
 
 
 def attention_consistency(inner_Nhw: Tensor, mask_Nhw: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """How much of the inner layer's attention lies outside the target: a − Σ A_in·Mask / Σ A_in (ICASC eq. 8).
+    """L_ac = a − Σ A_in·Mask / Σ A_in: with a = 1, the share of inner attention outside the target (ICASC eq. 8).
 
     Args:
-        inner_Nhw: The target's maps at the inner layer, non-negative.
-        mask_Nhw: In [0, 1], at their size.
-        alpha: The constant a, which changes no gradient; with 1 the loss lies in [0, 1].
+        inner_Nhw: A_in, the target's maps at the inner layer; non-negative.
+        mask_Nhw: Mask in [0, 1], at the size of the maps.
+        alpha: The constant a, which changes no gradient; with 1 the loss is in [0, 1].
 
     Returns:
-        Mean over the maps; one without a positive value has no share in the mask and counts with a. 0 without any.
+        Mean over N of each image's value. An all-zero map has the value a; 0 if N is 0.
 
     Raises:
-        ValueError: If a shape, dtype or range does not fit.
+        ValueError: A shape, dtype or range does not fit.
     """
     _check("inner maps", (inner_Nhw,), mask_Nhw)
     if not math.isfinite(alpha):
@@ -85,13 +85,13 @@ def attention_consistency(inner_Nhw: Tensor, mask_Nhw: Tensor, *, alpha: float =
 
 
 def confusing_class(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
-    """The class that each image is most easily mistaken for: the highest score among the classes it does not have.
+    """The most confusing class of each image: the absent class of the highest score (ICASC, section 3.2).
 
     Returns:
         int64 (B,).
 
     Raises:
-        ValueError: If the shapes differ, the labels are not zeros and ones, or an image has every class.
+        ValueError: The shapes differ, the labels are not zeros and ones, or an image has every class.
     """
     if logits_BC.ndim != 2 or logits_BC.shape != multi_hot_BC.shape:
         shapes = f"{tuple(logits_BC.shape)} and {tuple(multi_hot_BC.shape)}"
@@ -100,14 +100,14 @@ def confusing_class(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
     present_BC = multi_hot_BC > 0
     if bool((full := present_BC.all(dim=1)).any()):
         rows = full.nonzero().flatten().tolist()
-        raise ValueError(f"images {rows} have all {logits_BC.shape[1]} classes: there is none to mistake them for")
-    # A score of -inf must not tie with the classes that are left out.
+        raise ValueError(f"images {rows} have all {logits_BC.shape[1]} classes, so no class can be the confusing one")
+    # A score of -inf must not tie with the excluded classes.
     scores_BC = logits_BC.detach().clamp(min=torch.finfo(logits_BC.dtype).min)
     return scores_BC.masked_fill(present_BC, -math.inf).argmax(dim=1)
 
 
 def _share(part_N: Tensor, whole_N: Tensor) -> Tensor:
-    """part / whole; 0, without a gradient, where the whole is 0 or too small for its inverse to be a number."""
+    """part / whole; 0 without gradient if the whole is 0 or so small that its inverse overflows."""
     there = whole_N.detach() >= torch.finfo(whole_N.dtype).tiny
     return torch.where(there, part_N, 0) / torch.where(there, whole_N, 1)
 
@@ -119,7 +119,7 @@ def _check(what: str, maps: tuple[Tensor, ...], mask_Nhw: Tensor) -> None:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (*maps, mask_Nhw))
             raise ValueError(f"{what} and mask must have one shape (N, h, w), not {shapes}")
         if bool((maps_Nhw < 0).any()):
-            raise ValueError(f"{what} must not be negative; the least value is {maps_Nhw.min().item()}")
+            raise ValueError(f"{what} must not be negative; the smallest value is {maps_Nhw.min().item()}")
     if bool(((mask_Nhw < 0) | (mask_Nhw > 1)).any()):
         low, high = mask_Nhw.min().item(), mask_Nhw.max().item()
-        raise ValueError(f"the mask must lie in [0, 1]; it lies between {low} and {high}")
+        raise ValueError(f"the mask must be in [0, 1]; it ranges from {low} to {high}")

@@ -1,6 +1,6 @@
-"""Maps of what is in each image and of what it is most easily mistaken for (ICASC).
+"""Attention maps of each image's classes and of its most confusing class (ICASC, ICCV 2019).
 
-Shapes: B images, N images that have such a pair, C classes, h×w feature map (each layer has its own).
+Shapes: B images, N images with at least one present and one absent class, C classes, h×w map of each layer.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from attn.models.output import Output
 
 @dataclass(frozen=True)
 class ConfusionMaps:
-    """Maps of targets and confusing classes.
+    """Maps of targets and confusing classes, non-negative and not normalised.
 
     Attributes:
-        rows: int64 (N,): the images of the batch that have a class and lack one.
-        confusing: int64 (N,): the class that each of them is most easily mistaken for.
-        target: By layer (N, h, w), non-negative, not normalised: of the sum of the scores of the image's classes
-            (class-concurrence, section 4.3), which for a single class is that class's map.
-        other: By layer (N, h, w): of the confusing class.
+        rows: int64 (N,): indices of the images that have at least one present and one absent class.
+        confusing: int64 (N,): the most confusing class of each of these images.
+        target: By layer, (N, h, w): maps of the sum of the present classes' scores (class concurrence, ICASC section
+            4.3). For an image with one class, this is the map of that class.
+        other: By layer, (N, h, w): maps of the confusing class.
     """
 
     rows: Tensor
@@ -44,15 +44,18 @@ def confusion_maps(
     layers: Sequence[str],
     weight_gradient: bool = False,
 ) -> ConfusionMaps:
-    """Target and confusing map of each image at every layer asked for, by two backward passes at most.
+    """Compute the target map and the confusing map of each image at several layers, with at most two backward passes.
 
     Args:
+        output: The network's output for B images.
+        multi_hot_BC: The present classes of each image.
+        kind: The kind of map.
         layers: Keys of `output.features`.
-        weight_gradient: As `attn.maps.combined_attention`.
+        weight_gradient: Keep the graph through the gradients: see `attn.maps.combined_attention`.
 
     Raises:
-        ConfigError: If the network does not expose a layer.
-        ValueError: If the labels are not zeros and ones of the scores' shape, or a graph is missing.
+        ConfigError: The network does not expose a layer.
+        ValueError: The labels are not zeros and ones of the scores' shape, or a graph is missing.
     """
     logits_BC = output.logits.detach()
     if logits_BC.shape != multi_hot_BC.shape:

@@ -1,4 +1,4 @@
-"""Seeds that grow over confident pixels (DSRG: Huang et al., CVPR 2018). Shapes: C channels, 0 the background, h×w."""
+"""Deep seeded region growing (DSRG: Huang et al., CVPR 2018). Shapes: C channels, 0 is the background, h×w pixels."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ def grow_seeds(
     foreground: float = 0.85,
     background: float = 0.99,
 ) -> NDArray[np.uint8]:
-    """Add to each class's cues the confident pixels that are connected to them.
+    """Grow each class's cues over connected confident pixels (DSRG).
 
-    A pixel is confident of the most probable among the background and the image's own classes, where that probability
-    exceeds the class's threshold. Confident pixels and cues of a class that touch, corners included, form components;
-    those that hold a cue become cues. A cue keeps its label, and no component of another class goes through it.
+    A pixel is confident if the most probable among the background and the present classes exceeds its threshold. The
+    confident pixels and cues of a class form 8-connected components. Every component that contains a cue becomes a cue.
+    Existing cues keep their label, and components of other classes do not cross them.
 
     Args:
-        cues_hw: Channel indices, 255 where there is no cue.
-        probs_Chw: In [0, 1].
-        labels_C: 0/1 over the classes: of C - 1 without the background, or of C with a first place that is not read.
+        cues_hw: Channel indices; 255 means no cue.
+        probs_Chw: Probabilities in [0, 1].
+        labels_C: Present classes as 0/1: (C - 1,) without the background, or (C,) whose first entry is ignored.
+        foreground: Threshold of the classes, in [0, 1].
+        background: Threshold of the background, in [0, 1].
 
     Returns:
-        uint8 (h, w), like `cues_hw`; every cue is still there.
+        uint8 (h, w), like `cues_hw`, with all given cues.
 
     Raises:
-        ValueError: If the shapes do not fit, a cue is no channel, or a value leaves its range.
+        ValueError: The shapes do not fit, a cue is not a channel, or a value is out of range.
     """
     cues, probs, labels = np.asarray(cues_hw), np.asarray(probs_Chw), np.asarray(labels_C)
     _check(cues, probs, labels)
@@ -67,6 +69,6 @@ def _check(cues: NDArray[Any], probs: NDArray[Any], labels: NDArray[Any]) -> Non
         raise ValueError(f"cues must be integers, not {cues.dtype}")
     wrong = (cues != IGNORE) & ((cues < 0) | (cues >= len(probs)))
     if wrong.any():
-        raise ValueError(f"cues hold {np.unique(cues[wrong]).tolist()}, expected [0, {len(probs)}) or {IGNORE}")
+        raise ValueError(f"cues must be in [0, {len(probs)}) or {IGNORE}, not {np.unique(cues[wrong]).tolist()}")
     if probs.size and not (probs.min() >= 0 and probs.max() <= 1 + 1e-4):  # NaN fails the comparison as well
-        raise ValueError(f"probabilities must be in [0, 1], got {probs.min()} to {probs.max()}")
+        raise ValueError(f"probabilities must be in [0, 1]; they range from {probs.min()} to {probs.max()}")

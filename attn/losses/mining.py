@@ -1,4 +1,4 @@
-"""Guided attention inference: mask, erasure, attention mining and extra supervision (GAIN, CVPR 2018).
+"""Losses of guided attention inference: erasure, attention mining and extra supervision (GAIN: Li et al., CVPR 2018).
 
 Shapes: B images, N (image, class) pairs, h×w map, H×W image.
 """
@@ -16,10 +16,15 @@ from attn.maps.pairs import check_pairs
 
 
 def soft_mask(maps: Tensor, *, scale: float, threshold: float) -> Tensor:
-    """sigmoid(scale · (map − threshold)), in (0, 1), for maps of any shape (GAIN eq. 4, ω and σ).
+    """T(A) = sigmoid(ω (A − σ)) in (0, 1), for maps of any shape (GAIN eq. 4).
+
+    Args:
+        maps: A.
+        scale: ω, positive.
+        threshold: σ.
 
     Raises:
-        ValueError: If the maps are not floating-point numbers, or the scale is not positive and finite.
+        ValueError: The maps are not floating, the scale is not positive and finite, or the threshold is not finite.
     """
     if not maps.is_floating_point():
         raise ValueError(f"maps must be floating-point numbers, not {maps.dtype}")
@@ -29,24 +34,25 @@ def soft_mask(maps: Tensor, *, scale: float, threshold: float) -> Tensor:
 
 
 def erase(images_BCHW: Tensor, masks_NHW: Tensor, pairs_N2: Tensor) -> Tensor:
-    """I − mask ⊙ I for each pair: the image without what the class's mask covers (GAIN eq. 3).
+    """I* = I − mask ⊙ I for each pair: the image with the class's attended region erased (GAIN eq. 3).
 
     Args:
-        images_BCHW: Normalised network inputs, so that zero is the data set's mean colour.
-        masks_NHW: In [0, 1], one a pair, at the images' size.
+        images_BCHW: Normalised network inputs, so that 0 is the data set's mean colour.
+        masks_NHW: One mask per pair in [0, 1], at the size of the images.
+        pairs_N2: int64 rows (image, class).
 
     Returns:
         (N, C, H, W), in the images' memory format.
 
     Raises:
-        ValueError: If the shapes or indices do not fit.
+        ValueError: The shapes or indices do not fit.
     """
     if images_BCHW.ndim != 4:
         raise ValueError(f"images must have the shape (B, C, H, W), not {tuple(images_BCHW.shape)}")
     check_pairs(pairs_N2, len(images_BCHW))
     expected = (len(pairs_N2), *images_BCHW.shape[2:])
     if masks_NHW.shape != expected:
-        raise ValueError(f"masks must have the shape {expected}, one a pair, not {tuple(masks_NHW.shape)}")
+        raise ValueError(f"masks must have the shape {expected}, one per pair, not {tuple(masks_NHW.shape)}")
     images = images_BCHW[pairs_N2[:, 0].to(torch.int64)]
     erased = images * (1 - masks_NHW)[:, None]
     channels_last = images_BCHW.is_contiguous(memory_format=torch.channels_last) and not images_BCHW.is_contiguous()
@@ -54,16 +60,17 @@ def erase(images_BCHW: Tensor, masks_NHW: Tensor, pairs_N2: Tensor) -> Tensor:
 
 
 def attention_mining(scores_N: Tensor, pairs_N2: Tensor) -> Tensor:
-    """What is still seen of each class once its attention is erased (GAIN eq. 5).
+    """L_am = (1/n) Σ_c s^c(I*^c): the scores of the present classes after erasing their attention (GAIN eq. 5).
 
     Args:
-        scores_N: Score s^c(I*^c) of each pair's class on its own erased image.
+        scores_N: s^c(I*^c), the score of each pair's class for its own erased image.
+        pairs_N2: int64 rows (image, class).
 
     Returns:
         Mean over the classes of an image, then over the images that have a class; 0 without pairs.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: The shapes do not fit.
     """
     if scores_N.ndim != 1:
         raise ValueError(f"scores must have the shape (N,), not {tuple(scores_N.shape)}")
@@ -71,17 +78,18 @@ def attention_mining(scores_N: Tensor, pairs_N2: Tensor) -> Tensor:
 
 
 def external_supervision(maps_Nhw: Tensor, targets_Nhw: Tensor, pairs_N2: Tensor) -> Tensor:
-    """Squared difference between maps and where the classes are known to be (GAIN eq. 7).
+    """L_e = (1/n) Σ_c (A^c − H^c)²: squared difference between maps and given masks or boxes (GAIN eq. 7).
 
     Args:
-        maps_Nhw: Maps of the pairs whose place is known, in [0, 1].
-        targets_Nhw: Masks or boxes at the map's size, in [0, 1].
+        maps_Nhw: A, maps in [0, 1] of the pairs that have a mask or box.
+        targets_Nhw: H, these masks or boxes in [0, 1], at the size of the maps.
+        pairs_N2: int64 rows (image, class).
 
     Returns:
-        Mean over pixels, over the classes of an image, then over the images that carry supervision; 0 without any.
+        Mean over pixels, over the classes of an image, then over the images with supervision; 0 without any.
 
     Raises:
-        ValueError: If the shapes do not fit, or a target lies outside [0, 1].
+        ValueError: The shapes do not fit, or a target is outside [0, 1].
     """
     if maps_Nhw.ndim != 3 or maps_Nhw.shape != targets_Nhw.shape:
         shapes = f"{tuple(maps_Nhw.shape)} and {tuple(targets_Nhw.shape)}"
@@ -89,7 +97,7 @@ def external_supervision(maps_Nhw: Tensor, targets_Nhw: Tensor, pairs_N2: Tensor
     targets_Nhw = targets_Nhw.to(maps_Nhw.dtype)
     if targets_Nhw.numel() and not bool(((targets_Nhw >= 0) & (targets_Nhw <= 1)).all()):
         low, high = targets_Nhw.min().item(), targets_Nhw.max().item()
-        raise ValueError(f"targets must lie in [0, 1]; they lie between {low} and {high}")
+        raise ValueError(f"targets must be in [0, 1]; they range from {low} to {high}")
     return _mean_over_images((maps_Nhw - targets_Nhw).square().flatten(1).mean(dim=1), pairs_N2)
 
 

@@ -1,8 +1,8 @@
-"""Segmentation from cues: seeding, expansion and constrain-to-boundary, and DSRG's balanced seeding.
+"""Losses of segmentation from cues: SEC's seeding, expansion and boundary losses, and DSRG's balanced seeding.
 
 SEC: Kolesnikov & Lampert, "Seed, Expand and Constrain" (ECCV 2016). DSRG: Huang et al., "Weakly-Supervised Semantic
-Segmentation Network with Deep Seeded Region Growing" (CVPR 2018). Shapes: B images, C channels, of which 0 is the
-background, h×w output.
+Segmentation Network with Deep Seeded Region Growing" (CVPR 2018). Shapes: B images, C channels with the background
+first, h×w output.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ PROBABILITY_FLOOR = 1e-4
 
 
 def floored_log_softmax(logits_BChw: Tensor, *, floor: float = PROBABILITY_FLOOR) -> Tensor:
-    """log of the softmax with `floor` added to every channel and divided by the new sum, as SEC has it everywhere.
-
-    No probability reaches 0 or 1, so that every logarithm below is bounded.
+    """log((softmax + floor) / (1 + C·floor)), as in SEC's published code: no probability reaches 0 or 1.
 
     Raises:
-        ValueError: If the logits are not floating (B, C, h, w), or the floor is negative.
+        ValueError: The logits are not floating (B, C, h, w), or the floor is negative.
     """
     _check_maps(logits_BChw, "logits")
     if not floor >= 0:
-        raise ValueError(f"the floor must not be negative, got {floor}")
+        raise ValueError(f"the floor must not be negative, not {floor}")
     log_probs = functional.log_softmax(logits_BChw, dim=1)
     if floor == 0:
         return log_probs
@@ -39,29 +37,29 @@ def floored_log_softmax(logits_BChw: Tensor, *, floor: float = PROBABILITY_FLOOR
 
 
 def seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 255) -> Tensor:
-    """Mean of −log p of the cue's class over an image's cue pixels, then over images (SEC eq. 2).
+    """L_seed: −log p of the cue's class, mean over an image's cues, then over images (SEC eq. 2).
 
     Args:
-        cues_Bhw: Channel indices, `ignore` where there is no cue. An image without a cue contributes 0.
+        cues_Bhw: Channel indices; `ignore` means no cue. An image without cues contributes 0.
 
     Raises:
-        ValueError: If the shapes do not fit, or a cue is no channel.
+        ValueError: The shapes do not fit, or a cue is not a channel.
     """
     loss_Bhw, cued_Bhw = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
     return _mean(_mean_where(loss_Bhw, cued_Bhw))
 
 
 def balanced_seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 255) -> Tensor:
-    """Seeding with background and objects each over their own pixels, so that neither drowns the other (DSRG eq. 2).
+    """Seeding loss with separate means over background cues and over object cues (DSRG eq. 2).
 
     Args:
-        cues_Bhw: Channel indices, `ignore` where there is no cue. A side without a cue contributes 0.
+        cues_Bhw: Channel indices; `ignore` means no cue. A mean over no cues is 0.
 
     Returns:
-        Sum of both sides' means over pixels, mean over images.
+        Sum of both means, mean over images.
 
     Raises:
-        ValueError: If the shapes do not fit, or a cue is no channel.
+        ValueError: The shapes do not fit, or a cue is not a channel.
     """
     loss_Bhw, cued_Bhw = _cue_losses(log_probs_BChw, cues_Bhw, ignore)
     background_Bhw = cues_Bhw == 0
@@ -72,32 +70,30 @@ def balanced_seeding(log_probs_BChw: Tensor, cues_Bhw: Tensor, *, ignore: int = 
 def expansion(
     probs_BChw: Tensor, multi_hot_BC: Tensor, *, decay_present: float = 0.996, decay_background: float = 0.999
 ) -> Tensor:
-    """Let present classes take a reasonable part of the image and absent ones nothing (SEC eq. 3-6).
+    """L_expand: let present classes fill a reasonable part of the image and absent ones nothing (SEC eq. 3-6).
 
-    Global weighted rank pooling G: the j-th largest of n probabilities weighs decay^j, the weights summing to 1. An
-    image's loss is −mean log G over the present classes, −mean log(1 − max) over the absent ones, −log G of the
-    background.
+    Global weighted rank pooling G is the weighted mean of the sorted probabilities, where the j-th largest has the
+    weight decay^j. The loss of an image is the sum of −log G averaged over the present classes, −log(1 − max) averaged
+    over the absent classes, and −log G of the background.
 
     Args:
-        multi_hot_BC: The image's classes: (B, C - 1) without the background, or (B, C) with a first column for it that
-            is not read.
-        decay_present: Of the present classes, in (0, 1]; 1 is the mean, and near 0 the maximum.
-        decay_background: The same of the background.
+        probs_BChw: Probabilities in [0, 1].
+        multi_hot_BC: Present classes: (B, C - 1) without the background, or (B, C) whose first column is ignored.
+        decay_present: Decay of the present classes, in (0, 1]: 1 gives the mean, values near 0 the maximum.
+        decay_background: Decay of the background, likewise.
 
     Returns:
-        Mean over images; a term without classes contributes 0.
+        Mean over images; a term without classes is 0.
 
     Raises:
-        ValueError: If the shapes do not fit, or a probability or decay leaves its range.
+        ValueError: The shapes do not fit, or a probability or decay is out of range.
     """
     _check_maps(probs_BChw, "probabilities")
     if probs_BChw.numel() and not bool(((probs_BChw >= 0) & (probs_BChw <= 1)).all()):
-        raise ValueError(
-            f"probabilities must lie in [0, 1]; they lie between {probs_BChw.min()} and {probs_BChw.max()}"
-        )
+        raise ValueError(f"probabilities must be in [0, 1]; they range from {probs_BChw.min()} to {probs_BChw.max()}")
     for decay in (decay_present, decay_background):
         if not 0 < decay <= 1:
-            raise ValueError(f"a decay must lie in (0, 1], got {decay}")
+            raise ValueError(f"a decay must be in (0, 1], not {decay}")
     present_BC = _foreground(multi_hot_BC, probs_BChw)
     probs_BCn = probs_BChw.flatten(2)
     tiny = torch.finfo(probs_BChw.dtype).tiny
@@ -108,13 +104,14 @@ def expansion(
 
 
 def boundary(log_probs_BChw: Tensor, refined_probs_BChw: Tensor) -> Tensor:
-    """KL(refined ‖ network), mean over pixels and images (SEC eq. 7).
+    """L_constrain = KL(refined ‖ network), mean over pixels and images (SEC eq. 7).
 
     Args:
-        refined_probs_BChw: What the CRF made of the network's probabilities; a constant for the optimiser.
+        log_probs_BChw: The network's log-probabilities.
+        refined_probs_BChw: The network's probabilities after the CRF; a constant for the optimiser.
 
     Raises:
-        ValueError: If the shapes differ, or a refined probability is negative.
+        ValueError: The shapes differ, or a refined probability is negative.
     """
     _check_maps(log_probs_BChw, "log-probabilities")
     if refined_probs_BChw.shape != log_probs_BChw.shape:
@@ -128,7 +125,7 @@ def boundary(log_probs_BChw: Tensor, refined_probs_BChw: Tensor) -> Tensor:
 
 
 def _cue_losses(log_probs: Tensor, cues: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
-    """−log p of each pixel's cue (B, h, w), 0 where there is none, and where there is one."""
+    """−log p of each pixel's cue (B, h, w), 0 without a cue; and a mask of the pixels with a cue."""
     _check_maps(log_probs, "log-probabilities")
     if cues.shape != (len(log_probs), *log_probs.shape[2:]):
         raise ValueError(f"cues have the shape {tuple(cues.shape)}, log-probabilities {tuple(log_probs.shape)}")
@@ -137,13 +134,13 @@ def _cue_losses(log_probs: Tensor, cues: Tensor, ignore: int) -> tuple[Tensor, T
     cues, cued = cues.long(), cues != ignore
     if bool((cued & ((cues < 0) | (cues >= log_probs.shape[1]))).any()):
         low, high = int(cues[cued].min()), int(cues[cued].max())
-        raise ValueError(f"cues hold {low} to {high}, expected [0, {log_probs.shape[1]}) or {ignore}")
+        raise ValueError(f"cues must be in [0, {log_probs.shape[1]}) or {ignore}; they range from {low} to {high}")
     chosen = log_probs.gather(1, torch.where(cued, cues, 0)[:, None])[:, 0]
     return torch.where(cued, -chosen, 0), cued
 
 
 def _rank_pooling(probs_n: Tensor, decay: float) -> Tensor:
-    """Weighted mean over the last dimension, the j-th largest value weighing decay^j."""
+    """Weighted mean over the last dimension; the j-th largest value has the weight decay^j."""
     ranks = torch.arange(probs_n.shape[-1], device=probs_n.device, dtype=torch.float64)
     weights = decay**ranks
     sorted_n = probs_n.sort(dim=-1, descending=True).values
@@ -162,7 +159,7 @@ def _foreground(multi_hot: Tensor, probs: Tensor) -> Tensor:
 
 
 def _mean_where(values_B: Tensor, chosen_B: Tensor) -> Tensor:
-    """Mean of each image's chosen values; 0 where there is none."""
+    """Mean of each image's chosen values; 0 if there are none."""
     total = torch.where(chosen_B, values_B, 0).flatten(1).sum(dim=1)
     return total / chosen_B.flatten(1).sum(dim=1).clamp(min=1)
 

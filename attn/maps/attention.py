@@ -1,4 +1,4 @@
-"""The wanted maps of a network's output, by the cheapest way that is exact.
+"""Attention maps of any kind from a network's output, computed in the cheapest exact way.
 
 Shapes: N (image, class) pairs, C classes, K channels, h×w feature map.
 """
@@ -22,25 +22,28 @@ BY_GRADIENT = {"grad_cam": grad_cam, "channel": channel_attention, "pixel": pixe
 def attention(
     output: Output, pairs_N2: Tensor, *, kind: MapKind, layer: str = "last", weight_gradient: bool = False
 ) -> Tensor:
-    """Attention maps of some (image, class) pairs.
+    """Compute the attention maps of (image, class) pairs.
 
-    `cam` is the positive part of the class-aware convolution's output (OAA eq. 2), `integral` its sigmoid, which OAA+
-    trains as the probability of each position (eq. 6-8); the others weigh a layer's features by the gradient of the
-    class's score.
+    Kinds: `cam` is the positive part of the class-aware convolution's output (OAA eq. 2). `integral` is its sigmoid,
+    which OAA+ trains as the probability of each position (OAA eq. 6-8). The others weight a layer's features by the
+    gradient of the class score: `grad_cam` (GAIN eq. 1-2), `channel` (ICASC eq. 3-4), `pixel` (ICASC eq. 5).
 
-    Where everything above the layer is global average pooling and one linear layer, ∂s^c/∂f_k is the classifier's
-    weight divided by h·w: no backward pass is made, and no graph is needed.
+    If only global average pooling and one linear layer follow the layer, ∂s^c/∂f_k is the classifier's weight divided
+    by h·w. Then no backward pass runs and no graph is needed.
 
     Args:
+        output: The network's output for B images.
+        pairs_N2: Integer rows (image, class).
+        kind: The kind of map.
         layer: A key of `output.features`.
-        weight_gradient: Keep the graph through the weights of the map; else they are constants for the optimiser.
+        weight_gradient: Keep the graph through the weights of the map; otherwise they are constants for the optimiser.
 
     Returns:
         (N, h, w), non-negative, not normalised, in the order of the pairs.
 
     Raises:
-        ConfigError: If the network does not have what the map needs.
-        ValueError: If the pairs do not fit the output, or a gradient is needed and there is no graph.
+        ConfigError: The network lacks what the kind of map needs.
+        ValueError: The pairs do not fit the output, or a gradient is needed and there is no graph.
     """
     if layer not in output.features:
         raise ConfigError(f"the network does not expose the layer {layer!r}, only {', '.join(output.features)}")
@@ -50,15 +53,15 @@ def attention(
         return read(output.class_maps, pairs_N2)
     if kind == "integral":
         raise ConfigError(
-            "the map kind integral reads the class-aware convolution that follows the layer `last`, and this network "
-            f"has none after {layer!r}: set model.head=conv and the layer to last, or another kind"
+            "the map kind integral needs a class-aware convolution after the layer `last`, and this network has none "
+            f"after {layer!r}: set model.head=conv and the layer to last, or choose another map kind"
         )
     if weight is not None:
         return _closed_form(features, weight if weight_gradient else weight.detach(), pairs_N2, kind)
     if kind == "cam":
         raise ConfigError(
-            "the map kind cam reads the class-aware convolution (or linear layer) that follows the layer `last`, and "
-            f"this network has none after {layer!r}: set model.head=conv and the layer to last, or the kind to grad_cam"
+            "the map kind cam needs a class-aware convolution or linear layer after the layer `last`, and this network "
+            f"has none after {layer!r}: set model.head=conv and the layer to last, or the map kind to grad_cam"
         )
     return BY_GRADIENT[kind](output.logits, features, pairs_N2, weight_gradient=weight_gradient)
 

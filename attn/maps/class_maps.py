@@ -1,4 +1,4 @@
-"""Attention maps straight from a class-aware convolution, and the scale of a map.
+"""Attention maps from a class-aware convolution, and normalisation and resizing of maps.
 
 Shapes: B images, N (image, class) pairs, C classes, h×w map, H×W image.
 """
@@ -15,25 +15,29 @@ from attn.maps.pairs import check_pairs
 
 
 def class_activation(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
-    """ReLU of a class's channel of the class-aware convolution, F^c (OAA eq. 2, without the division).
+    """ReLU(F^c): the positive part of a class's channel (OAA eq. 2, without the division by the maximum).
+
+    Args:
+        class_maps_BChw: F, the output of the class-aware convolution.
+        pairs_N2: Integer rows (image, class).
 
     Returns:
         (N, h, w), non-negative, in the order of the pairs.
 
     Raises:
-        ValueError: If a shape, dtype or index does not fit.
+        ValueError: A shape, dtype or index does not fit.
     """
     return _chosen(class_maps_BChw, pairs_N2).relu()
 
 
 def class_probability(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
-    """q = sigmoid(F̂^c) of a class's channel: the probability that a position belongs to the class (OAA+, section 3.3).
+    """q = sigmoid(F̂^c): the probability that a position belongs to the class (OAA, section 3.3).
 
     Returns:
         (N, h, w) in [0, 1], in the order of the pairs.
 
     Raises:
-        ValueError: If a shape, dtype or index does not fit.
+        ValueError: A shape, dtype or index does not fit.
     """
     return _chosen(class_maps_BChw, pairs_N2).sigmoid()
 
@@ -41,15 +45,18 @@ def class_probability(class_maps_BChw: Tensor, pairs_N2: Tensor) -> Tensor:
 def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False, in_place: bool = False) -> Tensor:
     """Divide each map by its own maximum (OAA eq. 2); a map that is zero everywhere stays zero.
 
-    The gradient goes through the maximum too, except where its inverse would not be a finite number.
+    The gradient flows through the maximum too, unless its inverse is not finite.
 
     Args:
-        maps_Nhw: Non-negative maps; one without a positive value is returned as it is.
-        constant_maximum: Take the maximum for a constant: the gradient then goes through the values alone.
-        in_place: Change the given maps, which have no gradient: one of a large image need not lie in memory twice.
+        maps_Nhw: Non-negative maps.
+        constant_maximum: Treat the maximum as a constant, so that the gradient flows through the values only.
+        in_place: Overwrite the given maps, which must have no gradient; saves memory for maps of large images.
+
+    Returns:
+        (N, h, w) in [0, 1].
 
     Raises:
-        ValueError: If the maps are not floating (N, h, w) with at least one position.
+        ValueError: The maps are not floating (N, h, w) with at least one position.
     """
     check_maps(maps_Nhw)
     peak_N11 = maps_Nhw.amax(dim=(1, 2), keepdim=True)
@@ -64,10 +71,10 @@ def normalize_max(maps_Nhw: Tensor, *, constant_maximum: bool = False, in_place:
 
 
 def upsample(maps_Nhw: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps at another size, (N, H, W): bilinear, corners not aligned.
+    """Resize maps to (N, H, W): bilinear, `align_corners=False`.
 
     Raises:
-        ValueError: If the maps are not floating (N, h, w) with at least one position.
+        ValueError: The maps are not floating (N, h, w) with at least one position.
     """
     check_maps(maps_Nhw)
     if len(maps_Nhw) == 0:
@@ -76,7 +83,7 @@ def upsample(maps_Nhw: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def check_maps(maps_Nhw: Tensor) -> None:
-    """Refuse maps that are not floating (N, h, w) with at least one position, with ValueError."""
+    """Raise ValueError unless the maps are floating (N, h, w) with at least one position."""
     if maps_Nhw.ndim != 3 or 0 in maps_Nhw.shape[1:]:
         raise ValueError(f"maps must have the shape (N, h, w), not {tuple(maps_Nhw.shape)}")
     if not maps_Nhw.is_floating_point():

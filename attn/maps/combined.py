@@ -1,4 +1,4 @@
-"""Maps of sums of class scores at several layers at once, from one forward pass and one backward pass a sum.
+"""Attention maps of weighted sums of class scores at several layers, with one backward pass for each sum.
 
 Shapes: M sums, B images, C classes, K channels, h×w feature map (each layer has its own).
 """
@@ -18,7 +18,7 @@ from attn.maps.gradient import check_features
 from attn.models.output import Output
 
 GradientMapKind = Literal["grad_cam", "channel", "pixel"]
-"""The kinds of map that weigh a layer's features by a score's gradient: see `attn.maps.attention`."""
+"""Kinds of map that weight a layer's features by the gradient of a score: see `attn.maps.attention`."""
 
 
 def combined_attention(
@@ -29,25 +29,26 @@ def combined_attention(
     layers: Sequence[str],
     weight_gradient: bool = False,
 ) -> dict[str, Tensor]:
-    """Maps of weighted sums of each image's scores, such as the sum of its classes' (ICASC, section 4.3).
+    """Attention maps of weighted sums of class scores, such as the sum over an image's classes (ICASC, section 4.3).
 
-    The map of one class is that of a sum that holds it alone: `grad_cam`, `channel` or `pixel` of `attn.maps`.
+    A sum with a single factor of 1 gives the map of one class.
 
-    The backward pass goes from the scores to the lowest of the layers and no further. Where everything above `last` is
-    average pooling and one linear layer it begins at `last`, whose gradient is then known in closed form; if no other
-    layer is asked for there is none at all.
+    Each backward pass ends at the lowest of the layers. If only average pooling and one linear layer follow `last`, the
+    gradient there is known in closed form: the pass starts at `last`, and is omitted if no other layer is requested.
 
     Args:
-        sums_MBC: The factor of each class's score in each sum, for each image; constants.
+        output: The network's output for B images.
+        sums_MBC: The factor of each class score in each sum, for each image; constants.
+        kind: The kind of map.
         layers: Keys of `output.features`.
-        weight_gradient: Keep the graph through the gradients, so that maps train what lies above their layer too.
+        weight_gradient: Keep the graph through the gradients, so that maps also train the network above their layer.
 
     Returns:
-        By layer (M, B, h, w), non-negative, not normalised.
+        By layer, (M, B, h, w): non-negative, not normalised.
 
     Raises:
-        ConfigError: If the network does not expose a layer.
-        ValueError: If the sums do not fit the scores, or a gradient is needed and there is no graph.
+        ConfigError: The network does not expose a layer.
+        ValueError: The sums do not fit the scores, or a gradient is needed and there is no graph.
     """
     features = {layer: _exposed(output, layer) for layer in layers}
     if sums_MBC.ndim != 3 or sums_MBC.shape[1:] != output.logits.shape:
@@ -69,7 +70,7 @@ def _exposed(output: Output, layer: str) -> Tensor:
 
 
 def _gradients(output: Output, sum_BC: Tensor, features: dict[str, Tensor], keep_graph: bool) -> dict[str, Tensor]:
-    """∂(Σ_c factor·s^c)/∂f for each layer: (B, K, h, w), or (B, K, 1, 1) where it is the same at every position."""
+    """∂(Σ_c factor·s^c)/∂f for each layer: (B, K, h, w), or (B, K, 1, 1) if it is equal at all positions."""
     found: dict[str, Tensor] = {}
     start, upstream = output.logits, sum_BC
     if output.linear_weight is not None:

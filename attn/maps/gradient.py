@@ -2,10 +2,9 @@
 
 Shapes: B images, N (image, class) pairs, C classes, K channels, h×w feature map.
 
-The incoming gradient of a score's own backward pass is 1. The backward pass ends at the layer: nothing below it is
-touched, and no parameter's `.grad` changes. Pairs of different images share one backward pass, so the number of passes
-is the largest number of pairs that an image has. Where the network above the layer mixes images (batch normalisation
-in training mode), the gradient is that of the sum of the scores that share the pass.
+Each backward pass starts at the scores with gradient 1 and ends at the layer; no parameter's `.grad` changes. Pairs of
+different images share a pass, so the number of passes is the largest number of pairs of one image. If the network above
+the layer mixes images (batch normalisation in training mode), the gradient is that of the sum of the scores in a pass.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 def grad_cam(scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weight_gradient: bool = False) -> Tensor:
-    """Grad-CAM: ReLU(Σ_k w_k f_k), w_k the mean over positions of ∂s^c/∂f_k (GAIN eq. 1-2).
+    """Grad-CAM: ReLU(Σ_k w_k f_k), where w_k is the mean over positions of ∂s^c/∂f_k (GAIN eq. 1-2).
 
     Args:
-        scores_BC: Logits, in the graph of `features_BKhw`.
+        scores_BC: Logits, computed from `features_BKhw` with a graph.
         features_BKhw: The layer's activations.
         pairs_N2: Integer rows (image, class), in any order; only their maps are computed.
-        weight_gradient: Keep the graph through the weights w_k; else they are constants for the optimiser.
+        weight_gradient: Keep the graph through the weights w_k; otherwise they are constants for the optimiser.
 
     Returns:
         (N, h, w), non-negative, in the order of the pairs.
 
     Raises:
-        ValueError: If a shape, dtype or index does not fit, or the scores were computed without a graph.
+        ValueError: A shape, dtype or index does not fit, or the scores were computed without a graph.
     """
     weights = _score_gradients(scores_BC, features_BKhw, pairs_N2, _mean, weight_gradient)
     return weighted_sum(weights, features_BKhw, pairs_N2)
@@ -45,7 +44,7 @@ def grad_cam(scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weig
 def channel_attention(
     scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weight_gradient: bool = False
 ) -> Tensor:
-    """A_ch: as `grad_cam`, with w_k the mean over positions of ReLU(∂s^c/∂f_k) (ICASC eq. 3-4)."""
+    """A_ch: as `grad_cam`, but w_k is the mean over positions of ReLU(∂s^c/∂f_k) (ICASC eq. 3-4)."""
     weights = _score_gradients(scores_BC, features_BKhw, pairs_N2, lambda grad: _mean(grad.relu()), weight_gradient)
     return weighted_sum(weights, features_BKhw, pairs_N2)
 
@@ -53,19 +52,19 @@ def channel_attention(
 def pixel_attention(
     scores_BC: Tensor, features_BKhw: Tensor, pairs_N2: Tensor, *, weight_gradient: bool = False
 ) -> Tensor:
-    """A_px: ReLU((1/K) Σ_k ∂s^c/∂f_k ⊙ f_k), the gradient taken at each position (ICASC eq. 5)."""
+    """A_px: ReLU((1/K) Σ_k ∂s^c/∂f_k ⊙ f_k), with the gradient of each position (ICASC eq. 5). Shapes as `grad_cam`."""
     gradients = _score_gradients(scores_BC, features_BKhw, pairs_N2, lambda grad: grad, weight_gradient)
     return (gradients * features_BKhw.index_select(0, pairs_N2[:, 0])).mean(dim=1).relu()
 
 
 def weighted_sum(weights_NK: Tensor, features_BKhw: Tensor, pairs_N2: Tensor) -> Tensor:
-    """ReLU(Σ_k w_k f_k) for each pair, f the features of the pair's image."""
+    """ReLU(Σ_k w_k f_k) for each pair, where f are the features of the pair's image."""
     features = features_BKhw.index_select(0, pairs_N2[:, 0])
     return torch.einsum("nk,nkhw->nhw", weights_NK, features).relu()
 
 
 def check_features(features_BKhw: Tensor) -> None:
-    """Refuse features that are not floating (B, K, h, w) with at least one position, with ValueError."""
+    """Raise ValueError unless the features are floating (B, K, h, w) with at least one position."""
     if features_BKhw.ndim != 4 or 0 in features_BKhw.shape[1:]:
         raise ValueError(f"features must have the shape (B, K, h, w), not {tuple(features_BKhw.shape)}")
     if not features_BKhw.is_floating_point():
@@ -77,7 +76,7 @@ def _mean(gradients_BKhw: Tensor) -> Tensor:
 
 
 def _score_gradients(scores: Tensor, features: Tensor, pairs: Tensor, reduce: Reduce, keep_graph: bool) -> Tensor:
-    """`reduce` of each pair's ∂s^c/∂f, one row a pair."""
+    """`reduce` applied to each pair's ∂s^c/∂f, one row per pair."""
     check_features(features)
     if scores.ndim != 2 or len(scores) != len(features):
         expected = f"({len(features)}, C), one row for each image of the features"

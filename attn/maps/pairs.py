@@ -1,4 +1,4 @@
-"""(image, class) pairs: which maps are wanted. Shapes: B images, C classes, N pairs."""
+"""(image, class) pairs, which say which maps to compute. Shapes: B images, C classes, N pairs."""
 
 from __future__ import annotations
 
@@ -15,26 +15,23 @@ def pairs_of(multi_hot_BC: Tensor) -> Tensor:
         int64 (N, 2): rows (image, class), ordered by image, then class.
 
     Raises:
-        ValueError: If the input is not a matrix of zeros and ones.
+        ValueError: The input is not a matrix of zeros and ones.
     """
     check_multi_hot(multi_hot_BC)
     return multi_hot_BC.nonzero()
 
 
 def check_multi_hot(multi_hot_BC: Tensor) -> None:
-    """Refuse anything but a (B, C) matrix of zeros and ones, with ValueError."""
+    """Raise ValueError unless the labels are a (B, C) matrix of zeros and ones."""
     if multi_hot_BC.ndim != 2:
         raise ValueError(f"multi-hot labels must have the shape (B, C), not {tuple(multi_hot_BC.shape)}")
     if multi_hot_BC.dtype != torch.bool and bool(((multi_hot_BC != 0) & (multi_hot_BC != 1)).any()):
         low, high = multi_hot_BC.min().item(), multi_hot_BC.max().item()
-        raise ValueError(f"multi-hot labels must be 0 or 1; they lie between {low} and {high}")
+        raise ValueError(f"multi-hot labels must be 0 or 1; they range from {low} to {high}")
 
 
 def check_pairs(pairs_N2: Tensor, images: int | None = None, classes: int | None = None) -> None:
-    """Refuse anything but int64 (N, 2) rows within [0, images) × [0, classes), with ValueError.
-
-    None leaves that column's upper bound open.
-    """
+    """Raise ValueError unless the pairs are int64 (N, 2) rows in [0, images) × [0, classes); None means no bound."""
     if pairs_N2.ndim != 2 or pairs_N2.shape[1] != 2:
         raise ValueError(f"pairs must have the shape (N, 2), not {tuple(pairs_N2.shape)}")
     if pairs_N2.dtype != torch.int64:
@@ -49,10 +46,7 @@ def check_pairs(pairs_N2: Tensor, images: int | None = None, classes: int | None
 
 
 def ranks_of(pairs_N2: Tensor) -> Tensor:
-    """Number the pairs of each image 0, 1, … in their order.
-
-    Pairs of one rank belong to different images, so that one backward pass serves them all.
-    """
+    """Number the pairs of each image 0, 1, … in their order. Pairs of one rank can share a backward pass."""
     order = torch.argsort(pairs_N2[:, 0], stable=True)
     image = pairs_N2[order, 0]
     position = torch.arange(len(image), device=image.device)

@@ -1,4 +1,4 @@
-"""Training methods. Every module of this folder is imported, so that each method is in `MethodConfig.members`."""
+"""Training methods. Every module of this folder is imported here, which registers it in `MethodConfig.members`."""
 
 from importlib import import_module
 from pkgutil import iter_modules

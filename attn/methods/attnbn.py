@@ -2,10 +2,10 @@
 
 Shapes: B target images, S source images, N (image, class) pairs, K channels, h×w feature map.
 
-Two streams share one network. The source has images of a single class with saliency maps, which show all of the object:
-its attention maps are pulled towards them. The target, the run's own data, has images of several classes, of which a
-saliency map could not say which is which; its maps improve because the weights are the same. A discriminator that
-tries to tell the streams' features apart, and is fooled, brings the two closer.
+Two streams share one network. Source images have a single class and a saliency map that shows the whole object; their
+attention maps are trained to match it (eq. 3). Target images, the run's own data, have several classes, which saliency
+maps cannot tell apart; their maps improve as the weights are shared. A discriminator learns to separate the features of
+the two streams (eq. 5), and the network learns to fool it (eq. 6).
 """
 
 from __future__ import annotations
@@ -35,21 +35,20 @@ EVERYTHING: tuple[Term, ...] = ("source", "attention", "target", "adversarial")
 
 
 class AttnBNConfig(MethodConfig):
-    """L_ab = L_s-cl + λ1 L_ac + L_t-cl + λ_adv L_adv (eq. 7), or some of these terms.
+    """L_ab = L_s-cl + λ1 L_ac + L_t-cl + λ_adv L_adv (AttnBN eq. 7), or a selection of these terms.
 
     Attributes:
-        losses: Which terms there are, so that the rows of the paper's tables are `[target]`, `[target, source]`,
-            `[source, attention]`, `[source, attention, target]` and all four (Table 1); `[source]` and
-            `[source, attention]` (generalisation: no target image is seen), `[source, adversarial]` and
-            `[source, attention, adversarial]` (adaptation: target images without their labels; Table 6).
-        source: Images of one class each, with saliency maps where `attention` is among the losses; classes are
+        losses: The terms of the loss. The rows of the paper's Table 1 are `[target]`, `[target, source]`,
+            `[source, attention]`, `[source, attention, target]` and all four. Those of Table 6 are `[source]` and
+            `[source, attention]` (generalisation, without target images), `[source, adversarial]` and
+            `[source, attention, adversarial]` (adaptation, with target images but without their labels).
+        source: Images with one class each, and with saliency maps if `attention` is among the losses. Classes are
             matched with the target's by name, and may be fewer.
-        source_batch_size: Source images of one optimiser step, over all workers; as many as target images where it is
-            not given.
-        attention_weight: λ1.
-        adversarial_weight: λ_adv.
-        discriminator_lr, discriminator_betas: Of the discriminator's own optimiser, Adam.
-        map_kind: The attention map that is constrained.
+        source_batch_size: Source images per optimiser step, over all workers; by default as many as target images.
+        attention_weight: λ1 of eq. 7.
+        adversarial_weight: λ_adv of eq. 7.
+        discriminator_lr, discriminator_betas: Parameters of the discriminator's optimiser, Adam.
+        map_kind: Kind of map that is constrained.
         weight_gradient: Train the map through its weights w_k too, not only through the features.
     """
 
@@ -70,10 +69,10 @@ class AttnBNConfig(MethodConfig):
         if not self.losses or len(set(self.losses)) < len(self.losses):
             raise ValueError(f"{given} must name one or more of {', '.join(EVERYTHING)}, each once")
         if "source" not in self.losses and set(self.losses) != {"target"}:
-            raise ValueError(f"{given} lacks the source's classification: add source, or leave target alone")
+            raise ValueError(f"{given} lacks the classification of source images: add source, or set [target]")
         if "source" in self.losses and self.source is None:
             raise ValueError(
-                f"{given} needs images of the source: give method.source, such as method.source.source=voc "
+                f"{given} needs source images: set method.source, such as method.source.source=voc "
                 "method.source.root=... method.source.saliency=... method.source.single_label=true"
             )
         return self
@@ -97,7 +96,7 @@ class AttnBNConfig(MethodConfig):
 
 
 class _Streams(NamedTuple):
-    """Both streams of one step: the target's images come first, then the source's; either may be missing."""
+    """Both streams of one step: first the target images, then the source images; either may be missing."""
 
     output: Output
     targets: int
@@ -114,7 +113,7 @@ class AttnBN:
     """See `AttnBNConfig`.
 
     Attributes:
-        discriminator: None until `auxiliary` has made it, and where `adversarial` is not among the losses.
+        discriminator: None before `auxiliary` has been called, and without the loss `adversarial`.
     """
 
     layers: tuple[str, ...] = ()
@@ -130,7 +129,7 @@ class AttnBN:
         return self.config.map_kind
 
     def auxiliary(self, network: Network) -> Auxiliary | None:
-        """Make the discriminator, with its optimiser, for the features of a network."""
+        """Create the discriminator and its optimiser for the features of a network."""
         if "adversarial" not in self.config.losses:
             return None
         self.discriminator = Discriminator(network.channels)
@@ -140,9 +139,9 @@ class AttnBN:
         return Auxiliary("discriminator", self.discriminator, optimizer)
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
-        """See `Method.step`; losses: loss, and of source, attention, target, adversarial those among the losses.
+        """See `Method.step`; losses: loss, and the selected ones of source, attention, target, adversarial.
 
-        With `adversarial` also discriminator (L_d), with a graph of its own that ends at the discriminator.
+        With `adversarial` also discriminator (L_d), whose graph contains the discriminator only.
         """
         losses, source = self.config.losses, batch.source_batch
         seen = "target" in losses or "adversarial" in losses or progress.maps
@@ -170,31 +169,31 @@ class AttnBN:
         return attention(output, pairs_N2, kind=config.map_kind, weight_gradient=config.weight_gradient)
 
     def _constraint(self, streams: _Streams, source: Batch) -> Tensor:
-        """L_ac: the maps of the source images' only classes against their saliency (eq. 3)."""
+        """L_ac: maps of the source images' only classes compared with their saliency maps (AttnBN eq. 3)."""
         pairs_N2 = pairs_of(source.labels)
         maps_Nhw = self._maps(streams.output, pairs_N2 + pairs_N2.new_tensor([streams.targets, 0]))
-        assert source.saliency is not None, "the second stream was asked for with saliency"
+        assert source.saliency is not None, "the second stream was requested with saliency"
         saliency_Nhw = functional.adaptive_avg_pool2d(source.saliency, (maps_Nhw.shape[1], maps_Nhw.shape[2]))
         return attention_constraint(normalize_max(maps_Nhw), saliency_Nhw[pairs_N2[:, 0]])
 
     def _adversarial(self, streams: _Streams) -> Tensor:
-        """L_adv: the discriminator's parameters are constants here (eq. 6)."""
+        """L_adv, with the discriminator's parameters as constants (AttnBN eq. 6)."""
         discriminator = self._ready()
         constants = {name: value.detach() for name, value in discriminator.named_parameters()}
         return adversarial_loss(functional_call(discriminator, constants, (streams.features(of_source=False),)))
 
     def _discriminated(self, streams: _Streams) -> Tensor:
-        """L_d: the features are constants here (eq. 5)."""
+        """L_d, with the features as constants (AttnBN eq. 5)."""
         logits = self._ready()(streams.output.features["last"].detach())
         return discriminator_loss(logits[streams.targets :], logits[: streams.targets])
 
     def _ready(self) -> Discriminator:
         if self.discriminator is None:
-            raise RuntimeError("AttnBN has no discriminator yet: call auxiliary(network) before the first step")
+            raise RuntimeError("AttnBN has no discriminator: call auxiliary(network) before the first step")
         return self.discriminator
 
 
 def _forward(model: Model, target: Tensor | None, source: Tensor | None) -> _Streams:
-    """One pass for both streams: their inputs have one size."""
+    """One forward pass for both streams; their inputs have the same size."""
     images = torch.cat([images for images in (target, source) if images is not None])
     return _Streams(model(images), 0 if target is None else len(target))

@@ -1,7 +1,7 @@
-"""The method contract and the registry.
+"""The interface and the registry of training methods.
 
-A method is one file in this folder: a config that derives from `MethodConfig` with its own `name`, and a class with a
-`step`. The config's `build` makes the method. Nothing else needs to know of it.
+A method is one file in this folder: a config derived from `MethodConfig` with its own `name`, and a class with a
+`step`, which the config's `build` creates. Nothing else needs to be changed.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ Model = Callable[..., Output]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where in the run a step stands: epoch and step count from 0, `fraction` of all steps in [0, 1).
+    """The position of a step in the run.
 
     Attributes:
-        maps: The run wants the step's attention maps.
+        epoch: Epoch, from 0.
+        step: Step, from 0.
+        fraction: Fraction of all steps that are done, in [0, 1).
+        maps: Whether the step must also return its attention maps.
     """
 
     epoch: int
@@ -54,12 +57,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Supervision:
-    """What a method wants to know of some images beyond their labels.
+    """Extra supervision of some images, besides their labels.
 
     Attributes:
         kind: Masks or boxes.
-        images: How many images of the training split carry it: a count, or a fraction of the split below 1.
-        batch_fraction: Share of each batch that is drawn from those images.
+        images: Number of training images with extra supervision: a count, or a fraction of the split below 1.
+        batch_fraction: Share of each batch that is drawn from these images.
     """
 
     kind: Literal["masks", "boxes"]
@@ -69,13 +72,13 @@ class Supervision:
 
 @dataclass(frozen=True)
 class SourceStream:
-    """A second stream of images that a method trains on; each step finds its images in `batch.source_batch`.
+    """A second stream of training images; each step gets them in `batch.source_batch`.
 
     Attributes:
         source: The method's own field `source`.
-        batch_size: Its images of one optimiser step, over all workers; as many as the run's own where None.
-        saliency: Every image comes with its saliency map.
-        single_label: Every image must have exactly one class.
+        batch_size: Its images per optimiser step, over all workers; None: as many as the run's own.
+        saliency: Whether images come with saliency maps.
+        single_label: Whether every image must have exactly one class.
     """
 
     source: SourceConfig
@@ -86,14 +89,16 @@ class SourceStream:
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """A second network, which only training needs, and its own optimiser.
+    """A second network with its own optimiser, used in training only.
 
     The trainer moves it to the device, runs the backward pass of its loss, averages its gradients over the workers,
-    updates it with every step of the network's own optimiser, and keeps both in the checkpoint.
+    updates it with every step of the main optimiser, and stores both in the checkpoint.
 
     Attributes:
-        loss: Name of the step's loss that trains it. The graph of that loss holds no other parameters, and the graph of
-            `loss` holds none of these.
+        loss: Name of the step's loss that trains it. That loss must depend on no other parameters, and the main `loss`
+            on none of these.
+        module: The network.
+        optimizer: Its optimiser.
     """
 
     loss: str
@@ -102,56 +107,61 @@ class Auxiliary:
 
 
 class MethodConfig(Variant, tag="name"):
-    """A method's own configuration; `name` chooses the method."""
+    """Configuration of a method; `name` selects the method."""
 
     @property
     def soft_labels(self) -> StoredMaps | None:
-        """The stored maps that it learns from, or None."""
+        """The stored maps that the method learns from, or None."""
         return None
 
     @property
     def needs_class_maps(self) -> bool:
-        """Whether it reads the class-aware convolution, which only a network with `head: conv` has."""
+        """Whether the method needs a class-aware convolution, which only a network with `head: conv` has."""
         return False
 
     @property
     def source_stream(self) -> SourceStream | None:
-        """The second stream of images that it trains on, or None."""
+        """The second stream of images that the method trains on, or None."""
         return None
 
     def least_images(self, images: int, source_images: int) -> int:
-        """The fewest images of one pass in training mode, for a batch of its own images and of the second stream's."""
+        """The smallest number of images in one forward pass of a step.
+
+        Args:
+            images: The run's own images of the step.
+            source_images: Images of the second stream.
+        """
         return images
 
     def resolved_versions(self) -> Self:
-        """The same with everything named that would otherwise be taken as it is found, such as the newest version."""
+        """This config with explicit versions instead of "the newest"."""
         return self
 
     def build(self) -> Method:
-        raise TypeError(f"{type(self).__name__} does not say how to build its method")
+        raise TypeError(f"{type(self).__name__} does not define `build`")
 
     def terms(self, epoch: int) -> tuple[str, ...]:
-        """Names of the losses beside `loss` that a step gives in an epoch, counted from 0; the run records these."""
-        raise TypeError(f"{type(self).__name__} does not say which losses its steps have")
+        """Names of the losses besides `loss` that a step returns in an epoch (from 0); the run records them."""
+        raise TypeError(f"{type(self).__name__} does not define `terms`")
 
     def idle_fields(self, epoch: int) -> frozenset[str]:
-        """Its own fields that change neither the training in an epoch (from 0) nor the map that it is scored by.
+        """Fields that affect neither the training in an epoch (from 0) nor the map that is scored.
 
-        During a warm-up `warmup_epochs` is one of them: a longer one is the same so far.
+        During a warm-up `warmup_epochs` is among them, as a longer warm-up does not differ yet.
         """
         return frozenset()
 
 
 class Method(Protocol):
-    """How to turn a batch and a network into a loss.
+    """Computes the losses of a batch.
 
-    A method does no I/O, moves nothing between devices, leaves the network's mode alone and leaves no hook behind.
+    A method does no I/O, moves nothing between devices, does not change the network's mode and leaves no hooks.
 
     Attributes:
-        layers: Feature layers that the network must expose, besides `last`.
-        layer: Feature layer whose map this method trains, `last` where it trains none.
-        map_kind: The attention map that this method trains or, where it trains none, is evaluated by.
-        supervision: Extra supervision that it needs, or None.
+        layers: Feature layers besides `last` that the network must expose.
+        layer: Feature layer of the map that the method trains; `last` if it trains none.
+        map_kind: Kind of map that the method trains; if it trains none, the kind used in evaluation.
+        supervision: Extra supervision that the method needs, or None.
     """
 
     @property
@@ -167,20 +177,17 @@ class Method(Protocol):
     def supervision(self) -> Supervision | None: ...
 
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
-        """Compute the losses of a batch and, with `progress.maps`, its attention maps.
-
-        A method that has the maps anyway does not compute them again.
-        """
+        """Compute the losses of a batch and, if `progress.maps` is set, its attention maps."""
         ...
 
 
 @dataclass(frozen=True)
 class StepMaps:
-    """A step's attention maps and the scores beside them, without a graph.
+    """A step's attention maps and logits, without a graph.
 
     Attributes:
-        maps: (N, h, w), of `pairs_of(batch.labels)` in that order, not normalised.
-        logits: (B, C), scores of the unchanged images.
+        maps: (N, h, w), in the order of `pairs_of(batch.labels)`, not normalised.
+        logits: (B, C), logits of the original images.
     """
 
     maps: Tensor
@@ -188,19 +195,19 @@ class StepMaps:
 
     @classmethod
     def of(cls, output: Output, maps_Nhw: Tensor) -> Self:
-        """Detach a step's maps, and the scores that the network gave the unchanged images."""
+        """Detach a step's maps and the logits of its original images."""
         return cls(maps_Nhw.detach(), output.logits.detach())
 
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What a step computed.
+    """The result of a step.
 
     Attributes:
-        losses: Scalars by name: `loss`, with its graph, and every term of it, unweighted and detached, for the record.
+        losses: Scalars by name: `loss` with its graph, and each of its terms, unweighted and detached, for the record.
             The loss of an auxiliary network has a graph, too. All are means over images, so that the mean over workers
             is the value of the joint batch.
-        maps: None unless `progress.maps` asked for them.
+        maps: Attention maps if `progress.maps` is set, else None.
     """
 
     losses: dict[str, Tensor]
@@ -209,8 +216,8 @@ class StepOutput:
 
 @runtime_checkable
 class HasAuxiliary(Protocol):
-    """A method that may train a second network beside the first."""
+    """A method that may train a second network."""
 
     def auxiliary(self, network: Network) -> Auxiliary | None:
-        """Make the second network for the first; called once, before the first step."""
+        """Create the second network for the main network. Called once, before the first step."""
         ...

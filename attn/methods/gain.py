@@ -2,9 +2,10 @@
 
 Shapes: B images, N (image, class) pairs, C classes, h×w map, H×W input.
 
-One step: classify; take the attention map of every present class; erase from the image what the map covers; classify
-what is left, and push the erased class's score down (attention mining), so that the map has to cover all that tells of
-the class. GAIN_ext also pulls the maps of a few images towards their masks or boxes.
+One step: classify the images; compute the attention map of every present class; erase the attended region from the
+image (eq. 3-4); classify the rest, and minimise the score of the erased class (attention mining, eq. 5). The map then
+has to cover every region that shows the class. GAIN_ext also trains the maps of a few images to match their masks or
+boxes (eq. 7).
 """
 
 from __future__ import annotations
@@ -39,25 +40,26 @@ class GainConfig(MethodConfig):
     """L = L_cl + α L_am + ω_e L_e (GAIN eq. 6 and 8).
 
     Attributes:
-        alpha: Weight of attention mining; 0 leaves it, and its second pass, out.
-        mask_scale: ω of eq. 4: how sharply the mask cuts.
-        mask_threshold: σ of eq. 4, on maps whose maximum is 1.
-        mining_score: What is pushed down: the class's probability (by softmax where classes are exclusive), or its
-            logit, which is unbounded below.
-        mining_parameters: `all`: attention mining trains both passes. `fixed`: the second pass's parameters are
-            constants, so that attention mining only changes what the map depends on.
-        mining_normalizer: `trained`: attention mining also works through the maximum that a map is divided by, and can
-            grow a mask by lowering the peak, which classification needs. `constant`: only by raising the rest.
-        warmup_epochs: Epochs of classification alone at the start.
-        warmup_extra: Whether extra supervision works during those epochs.
+        alpha: α, the weight of attention mining; 0 omits it and its second forward pass.
+        mask_scale: ω of eq. 4, the steepness of the mask.
+        mask_threshold: σ of eq. 4, for maps whose maximum is 1.
+        mining_score: Score that is minimised: `sigmoid`: the class's probability (softmax for exclusive classes).
+            `logit`: the logit, which has no lower bound.
+        mining_parameters: `all`: attention mining trains the parameters of both passes. `fixed`: the parameters of the
+            second pass are constants, so attention mining trains only through the map.
+        mining_normalizer: `trained`: gradients also flow through the maximum that a map is divided by, so a mask can
+            grow by lowering the peak, which classification needs. `constant`: the maximum is a constant, so a mask can
+            only grow by raising the other values.
+        warmup_epochs: Number of first epochs with classification only.
+        warmup_extra: Use extra supervision during these epochs, too.
         layer: Feature layer of the map.
         map_kind: Kind of the map.
         weight_gradient: Train the map through its weights w_k too, not only through the features.
-        extra_supervision: Whether some images carry masks or boxes (GAIN_ext).
-        extra_images: How many do: a count, or a fraction of the training split below 1.
-        extra_fraction: Share of each batch that is drawn from those images; with batches of one, of the batches.
-        extra_weight: ω of eq. 8.
-        extra_map: What is compared with the mask: the map divided by its maximum, or as it is.
+        extra_supervision: Kind of extra supervision of some images (GAIN_ext).
+        extra_images: Number of these images: a count, or a fraction of the training split below 1.
+        extra_fraction: Share of each batch that is drawn from these images; for batches of one image, of the batches.
+        extra_weight: ω_e of eq. 8, the weight of extra supervision.
+        extra_map: Map that is compared with the mask: divided by its maximum, or raw.
     """
 
     name: Literal["gain"] = "gain"
@@ -87,7 +89,9 @@ class GainConfig(MethodConfig):
             raise ValueError(f"{given} is neither a count nor a fraction: set a whole number, or less than 1")
         if self.extra_supervision != "none" and self.extra_weight == 0:
             kind = self.extra_supervision
-            raise ValueError(f"extra_weight=0 makes extra_supervision={kind} void: set it above 0, or none")
+            raise ValueError(
+                f"extra_weight=0 disables extra_supervision={kind}: set extra_weight above 0, or extra_supervision=none"
+            )
         return self
 
     def least_images(self, images: int, source_images: int) -> int:
@@ -98,19 +102,19 @@ class GainConfig(MethodConfig):
         return Gain(self)
 
     def terms(self, epoch: int) -> tuple[str, ...]:
-        mined, helped = self.at_work(epoch)
-        return ("classification", *(("mining",) if mined else ()), *(("extra",) if helped else ()))
+        mining, extra = self.active_terms(epoch)
+        return ("classification", *(("mining",) if mining else ()), *(("extra",) if extra else ()))
 
     def idle_fields(self, epoch: int) -> frozenset[str]:
         if epoch >= self.warmup_epochs:
             return frozenset()
         mining = {"alpha", "mask_scale", "mask_threshold", "mining_score", "mining_parameters", "mining_normalizer"}
-        _, helped = self.at_work(epoch)
-        idle = mining | {"warmup_epochs"} | (set() if helped else {"extra_weight", "extra_map", "weight_gradient"})
+        _, extra = self.active_terms(epoch)
+        idle = mining | {"warmup_epochs"} | (set() if extra else {"extra_weight", "extra_map", "weight_gradient"})
         return frozenset(idle)
 
-    def at_work(self, epoch: int) -> tuple[bool, bool]:
-        """Whether attention mining and extra supervision train the network in an epoch."""
+    def active_terms(self, epoch: int) -> tuple[bool, bool]:
+        """Whether attention mining and extra supervision are used in an epoch."""
         warm = epoch < self.warmup_epochs
         return self.alpha > 0 and not warm, self.extra_supervision != "none" and (self.warmup_extra or not warm)
 
@@ -146,25 +150,25 @@ class Gain:
         output = model(batch.images)
         classification = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
         loss, terms = classification, {"classification": classification}
-        mined, helped = config.at_work(progress.epoch)
-        present = mined or progress.maps
-        if not (present or helped):
+        mining, extra = config.active_terms(progress.epoch)
+        present = mining or progress.maps
+        if not (present or extra):
             return StepOutput({"loss": loss, **_detached(terms)})
 
         mining_pairs = pairs_of(batch.labels) if present else batch.region_pairs[:0]
-        extra_pairs = batch.region_pairs if helped else batch.region_pairs[:0]
+        extra_pairs = batch.region_pairs if extra else batch.region_pairs[:0]
         mining_maps, extra_maps = self._maps(output, mining_pairs, extra_pairs)
-        if mined:
+        if mining:
             terms["mining"] = self._mining(model, batch, mining_maps, mining_pairs)
             loss = loss + config.alpha * terms["mining"]
-        if helped:
+        if extra:
             terms["extra"] = self._extra(extra_maps, batch.regions, extra_pairs)
             loss = loss + config.extra_weight * terms["extra"]
         maps = StepMaps.of(output, mining_maps) if progress.maps else None
         return StepOutput({"loss": loss, **_detached(terms)}, maps)
 
     def _maps(self, output: Output, mining_pairs: Tensor, extra_pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps of both lists of pairs; a pair that stands in both is computed once."""
+        """Compute the maps of both lists of pairs; a pair in both lists is computed once."""
         config = self.config
         pairs, rows = torch.unique(torch.cat([mining_pairs, extra_pairs]), dim=0, return_inverse=True)
         maps = attention(
@@ -173,9 +177,9 @@ class Gain:
         return maps[: len(mining_pairs)], maps[len(mining_pairs) :]
 
     def _mining(self, model: Model, batch: Batch, maps: Tensor, pairs: Tensor) -> Tensor:
-        """L_am: each class's score on the image from which its own attention is erased (eq. 3-5).
+        """L_am: the score of each class for the image with its own attention erased (GAIN eq. 3-5).
 
-        An image without a class counts with 0, so that the mean over workers is that of the joint batch.
+        An image without classes counts as 0, so that the mean over workers is that of the joint batch.
         """
         config, images = self.config, batch.images
         if len(pairs) == 0:
@@ -191,7 +195,7 @@ class Gain:
         return attention_mining(scores.gather(1, pairs[:, 1:])[:, 0], pairs) * (_count_images(pairs) / len(images))
 
     def _extra(self, maps: Tensor, regions: Tensor, pairs: Tensor) -> Tensor:
-        """L_e: squared difference to masks or boxes, reduced to the map's size by area averaging (eq. 7)."""
+        """L_e: squared difference from masks or boxes, resized to the map's size by area averaging (GAIN eq. 7)."""
         share = joint_share(_count_images(pairs), maps.device)
         if len(pairs) == 0:
             return maps.sum()
@@ -201,10 +205,10 @@ class Gain:
 
 
 def _second_pass(model: Model, images: Tensor, *, fixed: bool) -> Tensor:
-    """Logits of masked images; batch-normalisation statistics stay as they are.
+    """Logits of erased images, without updating batch-normalisation statistics.
 
-    The wrapper of distributed training is passed by: its hooks on the parameters see both passes' gradients in any
-    case, and a second forward through it could broadcast buffers that the first pass's graph still needs.
+    This bypasses the wrapper of distributed training. Its hooks on the parameters see the gradients of both passes
+    anyway, and a second forward pass through it could overwrite buffers that the first pass's graph still needs.
     """
     network = getattr(model, "module", model)
     if not fixed:

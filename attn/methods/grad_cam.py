@@ -1,4 +1,4 @@
-"""Classification only, looked at through an attention map: the baseline of every other method.
+"""Classification only: the baseline of all other methods, with attention maps computed after training.
 
 Grad-CAM: Selvaraju et al., ICCV 2017; class activation maps: Zhou et al., CVPR 2016.
 """
@@ -20,7 +20,7 @@ class GradCamConfig(MethodConfig):
     """Train the classifier alone.
 
     Attributes:
-        map_kind: By which the trained network is looked at.
+        map_kind: Kind of map that the trained network is evaluated by.
     """
 
     name: Literal["grad_cam"] = "grad_cam"
@@ -35,7 +35,7 @@ class GradCamConfig(MethodConfig):
 
 @dataclass(frozen=True)
 class GradCam:
-    """Cross-entropy of exclusive classes, else multi-label soft margin."""
+    """Cross-entropy for exclusive classes, otherwise multi-label soft margin."""
 
     map_kind: MapKind
     layers: tuple[str, ...] = ()

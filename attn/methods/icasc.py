@@ -1,11 +1,11 @@
 """ICASC, "Reducing Visual Confusion with Discriminative Attention" (Wang et al., ICCV 2019).
 
-Shapes: B images, N images that count, C classes, h×w map (each layer has its own).
+Shapes: B images, N images with at least one present and one absent class, C classes, h×w map of each layer.
 
-One step: classify; take the maps of the image's classes and of the class it is most easily mistaken for, at the last
-layer and at an inner one; push the two apart where the target is (soft IoU), and keep the inner layer's attention to
-the target (consistency). The maps are trained through the gradients that weigh them too, so a step differentiates
-twice through the part of the network above the inner layer, and through no more.
+One step: classify the images; compute maps of each image's classes and of its most confusing class, at the last layer
+and at an inner one (eq. 3-5); minimise the overlap of the two within the target (soft IoU, eq. 6-7), and the inner
+layer's attention outside the target (consistency, eq. 8). Maps are also trained through their gradient weights, so a
+step differentiates twice through the part of the network above the inner layer.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 
 class IcascConfig(MethodConfig):
-    """L = L_cls + sIoU_inner + sIoU_last + L_ac (ICASC eq. 9), each term with a weight of its own.
+    """L = L_cls + sIoU_inner + sIoU_last + L_ac (ICASC eq. 9), with a weight for each term.
 
     Attributes:
-        map_kind: A_ch (`channel`, eq. 3-4) or A_px (`pixel`, eq. 5); `grad_cam` is the paper's comparison in Table 1.
-        iou_inner, iou_last: Weights of the soft IoU of target and confusing map at each layer (eq. 6).
+        map_kind: A_ch (`channel`, eq. 3-4) or A_px (`pixel`, eq. 5); the paper's Table 1 compares with `grad_cam`.
+        iou_inner, iou_last: Weights of the soft IoU of target map and confusing map at each layer (eq. 6).
         consistency: Weight of L_ac, the share of the inner layer's attention outside the target (eq. 8).
-        alpha: a of eq. 8, a constant without gradient; with 1 the term lies in [0, 1].
-        mask_scale: ω of eq. 7: how sharply the target is cut out.
-        mask_fraction: σ of eq. 7, as a share of the target map's maximum.
-        mask_gradient: Whether the terms work through the mask too; else it is a constant.
-        normalize: `mask`: the map that the mask is made of is divided by its maximum, so that ω means the same for
-            every network, layer and kind of map. `all`: so are the maps of the soft IoU, which then compares places and
-            not strengths. `none`: the equations as printed.
-        weight_gradient: Train the maps through the gradients that weigh them too (second order), not only through the
+        alpha: a of eq. 8, a constant without gradient; with 1 the term is in [0, 1].
+        mask_scale: ω of eq. 7, the steepness of the mask.
+        mask_fraction: σ of eq. 7, as a fraction of the target map's maximum.
+        mask_gradient: Let gradients flow through the mask; otherwise the mask is a constant.
+        normalize: `mask`: divide the map that the mask is computed from by its maximum, so that ω means the same for
+            every network, layer and kind of map. `all`: also the maps of the soft IoU, which then compares locations
+            and not magnitudes. `none`: the equations as printed.
+        weight_gradient: Train the maps through their gradient weights too (second order), not only through the
             features.
-        warmup_epochs: Epochs of classification alone at the start.
+        warmup_epochs: Number of first epochs with classification only.
     """
 
     name: Literal["icasc"] = "icasc"
@@ -67,8 +67,8 @@ class IcascConfig(MethodConfig):
     def _check(self) -> Self:
         if not (self.iou_inner or self.iou_last or self.consistency):
             raise ValueError(
-                "iou_inner, iou_last and consistency are all 0, which leaves classification alone: "
-                "set one above 0, or method.name=grad_cam"
+                "iou_inner, iou_last and consistency are all 0, so only classification is trained: "
+                "set one of them above 0, or method.name=grad_cam"
             )
         return self
 
@@ -106,7 +106,7 @@ class Icasc:
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
         """See `Method.step`; losses: loss, classification, and after warm-up iou_last, iou_inner, consistency.
 
-        An image counts where it has a class and lacks one; another adds 0 to each of these.
+        The last three are 0 for an image without any class or with all classes.
         """
         config = self.config
         output = model(batch.images)
@@ -123,7 +123,7 @@ class Icasc:
         return StepOutput(losses, StepMaps.of(output, maps))
 
     def terms(self, output: Output, labels_BC: Tensor) -> dict[str, Tensor]:
-        """The terms that have a weight, unweighted, with their graph; means over the B images."""
+        """The terms of non-zero weight (ICASC eq. 6-8), unweighted, with their graph; means over the B images."""
         config = self.config
         maps = confusion_maps(
             output,
@@ -132,15 +132,15 @@ class Icasc:
             layers=("last", *self.layers),
             weight_gradient=config.weight_gradient,
         )
-        seen_Nhw = maps.target["last"] if config.mask_gradient else maps.target["last"].detach()
-        seen_Nhw = seen_Nhw if config.normalize == "none" else normalize_max(seen_Nhw)
-        mask_Nhw = target_mask(seen_Nhw, scale=config.mask_scale, fraction=config.mask_fraction)
+        last_Nhw = maps.target["last"] if config.mask_gradient else maps.target["last"].detach()
+        last_Nhw = last_Nhw if config.normalize == "none" else normalize_max(last_Nhw)
+        mask_Nhw = target_mask(last_Nhw, scale=config.mask_scale, fraction=config.mask_fraction)
         share = len(maps.rows) / max(1, len(labels_BC))
         found: dict[str, Tensor] = {}
         if config.iou_last:
             found["iou_last"] = share * self._overlap(maps, "last", mask_Nhw)
         if self.layers:
-            # Interpolation may round to a hair above 1.
+            # Interpolation may round to slightly above 1.
             mask_Nhw = upsample(mask_Nhw, _size(maps.target["inner"])).clamp(0, 1)
         if config.iou_inner:
             found["iou_inner"] = share * self._overlap(maps, "inner", mask_Nhw)
@@ -149,7 +149,7 @@ class Icasc:
         return found
 
     def picture(self, network: Network, batch: Batch, example: Example, classes: Sequence[str]) -> Picture:
-        """See `attn.pictures.preview.Pictured`: target and confusing map at both layers, and what they share."""
+        """See `attn.pictures.preview.Pictured`: target map and confusing map at both layers, and their overlap."""
         from attn.pictures.confusion import confusion_panel
 
         return confusion_panel(network, batch, example, classes, kind=self.config.map_kind)

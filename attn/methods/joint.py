@@ -1,4 +1,4 @@
-"""Means over the images of a whole batch that several workers hold in parts."""
+"""Means over the images of a batch that is split among workers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch.distributed as dist
 
 
 def joint_share(count: int, device: torch.device) -> float:
-    """The factor that turns this worker's mean into its share of the joint batch's mean.
+    """The weight of this worker's mean, so that the average over workers is the mean over the whole batch.
 
-    Workers' gradients are averaged. Where workers average over different numbers of images, the average of their means
-    is not the mean of the joint batch; the average of means times this factor is. A collective: all workers call it.
+    Gradients are averaged over workers. If their means are over different numbers of images, the average of the means
+    is not the mean over the whole batch. This is a collective operation: all workers must call it.
 
     Args:
-        count: How many images this worker's mean is over.
+        count: Number of images in this worker's mean.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return 1.0

@@ -1,9 +1,9 @@
-"""OAA, "Integral Object Mining via Online Attention Accumulation" (Jiang et al., ICCV 2019): its classifier.
+"""The classifier of OAA, "Integral Object Mining via Online Attention Accumulation" (Jiang et al., ICCV 2019).
 
-A classifier whose last layer is a class-aware convolution (`model.head: conv`; in the paper three 3×3 convolutions of
-512 channels come before it, `model.head_convolutions: 3`) shows each class's map in every forward pass. While it
-learns, its attention moves over the parts of an object. What accumulates the maps of all epochs is the run's `store`
-section (`attn.training.accumulation`), which every other method can have too.
+The last layer is a class-aware convolution (`model.head: conv`), whose output contains a map of each class. In the
+paper three 3×3 convolutions of 512 channels precede it (`model.head_convolutions: 3`). During training the attention
+moves over the parts of an object. The run's section `store` accumulates the maps of all epochs
+(`attn.training.accumulation`); it works with every method.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutpu
 
 
 class OaaConfig(MethodConfig):
-    """Binary cross-entropy of p^c = sigmoid(GAP(F^c)) for each class (OAA eq. 1); maps by eq. 2."""
+    """Train with the binary cross-entropy of p^c = sigmoid(GAP(F^c)) (OAA eq. 1); maps are those of eq. 2."""
 
     name: Literal["oaa"] = "oaa"
 

@@ -1,10 +1,10 @@
 """OAA+, "Integral Object Mining via Online Attention Accumulation" (Jiang et al., ICCV 2019), section 3.3.
 
-The integral attention model: OAA's network without global average pooling and classification loss, trained anew, per
-position, on the cumulative maps that an OAA run has left in its map store.
+The integral attention model: OAA's network without global average pooling and classification loss, trained per position
+on the cumulative maps that an OAA run has written to its map store.
 
-Its logits are still the mean of each class map, but nothing trains them to tell classes apart: use its maps for given
-labels.
+Its logits are still the mean of each class map, but they are not trained for classification: use the maps of known
+labels only.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ LOSSES = {"hybrid": integral_hybrid, "mce": integral_cross_entropy}
 
 
 class OaaPlusConfig(MethodConfig):
-    """Training on stored maps.
+    """Train on stored maps.
 
     Attributes:
         maps: The map store of an OAA run on the same data.
-        version: A committed version; by default the newest when the run begins, which its record then names.
-        integral_loss: `hybrid` (eq. 7-9), or `mce`: plain multi-label cross-entropy (eq. 6), the paper's ablation.
-        absent_classes: `negative`: classes that the image lacks count as unattended everywhere, as in the published
-            code. `ignore`: only present classes are trained, as the text has it.
-        map_kind: How the trained network is looked at. `cam`: the positive part of the class map, as the published code
-            writes its maps. `integral`: its sigmoid q, which also orders the positions below one half.
+        version: A committed version; by default the newest when the run begins, which the run's record then names.
+        integral_loss: `hybrid` (OAA eq. 7-9), or `mce`: multi-label cross-entropy (OAA eq. 6), the paper's ablation.
+        absent_classes: `negative`: absent classes are unattended everywhere (published code). `ignore`: only present
+            classes are trained (the paper's text).
+        map_kind: Kind of map in evaluation. `cam`: the positive part of the class map (published code). `integral`: its
+            sigmoid q, which also ranks positions with q below one half.
     """
 
     name: Literal["oaa_plus"] = "oaa_plus"
@@ -86,14 +86,12 @@ class OaaPlus:
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
         """See `Method.step`; losses: loss, integral."""
         if batch.soft_labels is None:
-            raise ValueError("oaa_plus needs soft labels in its batches")
+            raise ValueError("oaa_plus needs batches with soft labels")
         output = model(batch.images)
         if output.class_maps is None:
-            raise ConfigError(
-                "oaa_plus trains the class-aware convolution, which this network lacks: set model.head=conv"
-            )
+            raise ConfigError("oaa_plus needs a class-aware convolution, which this network lacks: set model.head=conv")
         loss_of, config = LOSSES[self.config.integral_loss], self.config
-        # The mean of a whole map is too fine for half precision.
+        # Half precision is too coarse for the mean of a whole map.
         class_maps = output.class_maps.to(torch.promote_types(output.class_maps.dtype, torch.float32))
         loss = loss_of(class_maps, batch.soft_labels, batch.labels, absent=config.absent_classes)
         losses = {"loss": loss, "integral": loss.detach()}

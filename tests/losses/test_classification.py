@@ -30,7 +30,7 @@ def test_other_classes_by_the_soft_margin() -> None:
 
 
 def test_labels_that_do_not_exclude_each_other_are_refused() -> None:
-    with pytest.raises(ValueError, match="one class an image; image 1 has 2"):
+    with pytest.raises(ValueError, match="exactly one class per image; image 1 has 2"):
         classification_loss(torch.zeros(2, 3), torch.tensor([[0.0, 1, 0], [1, 1, 0]]), exclusive=True)
     with pytest.raises(ValueError, match=r"shape \(B, C\)"):
         classification_loss(torch.zeros(2, 3), torch.zeros(2, 2), exclusive=True)

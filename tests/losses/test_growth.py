@@ -64,7 +64,7 @@ def test_thresholds_and_corners() -> None:
         (np.zeros((2, 2), int), np.zeros((3, 2, 2)), [1], "without the background"),
         (np.zeros((2, 2), int), np.zeros((3, 2, 2)), [1, 2], "0 or 1"),
         (np.zeros((2, 2)), np.zeros((3, 2, 2)), [1, 1], "integers"),
-        (np.full((2, 2), 3), np.zeros((3, 2, 2)), [1, 1], "cues hold \\[3\\]"),
+        (np.full((2, 2), 3), np.zeros((3, 2, 2)), [1, 1], "not \\[3\\]"),
         (np.zeros((2, 2), int), np.full((3, 2, 2), np.nan), [1, 1], "in \\[0, 1\\]"),
     ],
 )

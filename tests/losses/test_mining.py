@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused() -> None:
         soft_mask(maps, scale=1, threshold=float("nan"))
     with pytest.raises(ValueError, match="int64"):
         soft_mask(maps.long(), scale=1, threshold=0.5)
-    with pytest.raises(ValueError, match=r"\(3, 2, 2\), one a pair, not \(3, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"\(3, 2, 2\), one per pair, not \(3, 2, 3\)"):
         erase(images, torch.rand(3, 2, 3), PAIRS)
     with pytest.raises(ValueError, match=r"\(3, 2, 2\)"):
         erase(maps, maps, PAIRS)
@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused() -> None:
         attention_mining(torch.rand(3), PAIRS.float())
     with pytest.raises(ValueError, match=r"\(3, 2, 2\) and \(3, 2, 3\)"):
         external_supervision(maps, torch.rand(3, 2, 3), PAIRS)
-    with pytest.raises(ValueError, match=r"targets must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"targets must be in \[0, 1\]"):
         external_supervision(maps, torch.full((3, 2, 2), 255), PAIRS)
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 4\)"):
         multilabel_soft_margin(torch.rand(2, 3), torch.zeros(2, 4))

@@ -52,7 +52,7 @@ def test_the_integral_map_is_the_probability_of_each_position() -> None:
     assert torch.equal(maps, expected)
     assert torch.equal(attention(output, PAIRS, kind="cam") > 0, maps > 0.5)
     for other in (_output("gap"), _output("conv", ("inner",))):
-        with pytest.raises(ConfigError, match=r"integral reads the class-aware convolution.*model\.head=conv"):
+        with pytest.raises(ConfigError, match=r"integral needs a class-aware convolution.*model\.head=conv"):
             attention(other, PAIRS, kind="integral", layer="last" if other.class_maps is None else "inner")
 
 

@@ -26,8 +26,8 @@ def test_no_class_no_pair(shape: tuple[int, int]) -> None:
     ("labels", "text"),
     [
         (torch.zeros(3), r"\(3,\)"),
-        (torch.tensor([[0.0, 2.0]]), "0.0 and 2.0"),
-        (torch.tensor([[-1, 1]]), "-1 and 1"),
+        (torch.tensor([[0.0, 2.0]]), "0.0 to 2.0"),
+        (torch.tensor([[-1, 1]]), "-1 to 1"),
         (torch.tensor([[0.0, float("nan")]]), "nan"),
     ],
 )

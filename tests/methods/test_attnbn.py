@@ -196,9 +196,9 @@ def test_the_run_can_have_the_target_s_maps() -> None:
     [
         ({"losses": ()}, "must name one or more of source, attention, target, adversarial"),
         ({"losses": ("source", "source")}, "each once"),
-        ({"losses": ("target", "attention")}, "lacks the source's classification"),
-        ({"losses": ("adversarial",)}, "lacks the source's classification"),
-        ({"source": None}, "give method.source"),
+        ({"losses": ("target", "attention")}, "lacks the classification of source images"),
+        ({"losses": ("adversarial",)}, "lacks the classification of source images"),
+        ({"source": None}, "set method.source"),
         ({"losses": ("source", "nonsense")}, "'source', 'attention', 'target' or 'adversarial'"),
         ({"attention_weight": -1.0}, "greater than or equal to 0"),
         ({"discriminator_betas": (0.9, 1.0)}, "less than 1"),

@@ -158,7 +158,7 @@ def test_what_it_asks_of_the_data_and_the_network() -> None:
     [
         ({"map_kind": "cam", "layer": "inner"}, "set layer=last or map_kind=grad_cam"),
         ({"extra_images": 1.5}, "set a whole number, or less than 1"),
-        ({"extra_supervision": "masks", "extra_weight": 0.0}, "set it above 0, or none"),
+        ({"extra_supervision": "masks", "extra_weight": 0.0}, "set extra_weight above 0"),
         ({"mask_scale": 0.0}, "mask_scale"),
         ({"mask_threshold": 1.1}, "mask_threshold"),
         ({"alpha": -1.0}, "alpha"),

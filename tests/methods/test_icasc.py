@@ -83,7 +83,7 @@ def test_only_what_has_a_weight_is_computed() -> None:
     assert method.layers == ()
     network = ModelConfig(name="tiny", weights=None).build(5)
     assert method.step(network, _batch(LABELS), PROGRESS).losses.keys() == {"loss", "classification", "iou_last"}
-    with pytest.raises(ValidationError, match="set one above 0, or method.name=grad_cam"):
+    with pytest.raises(ValidationError, match="set one of them above 0, or method.name=grad_cam"):
         _method(iou_inner=0, iou_last=0, consistency=0)
 
 

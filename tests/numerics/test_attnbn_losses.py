@@ -81,7 +81,7 @@ def test_no_source_image_constrains_nothing() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(1, 2, 2\) and \(1, 3, 3\)"):
         attention_constraint(torch.zeros(1, 2, 2), torch.zeros(1, 3, 3))
-    with pytest.raises(ValueError, match=r"saliency must lie in \[0, 1\]; it lies between 0.0 and 255.0"):
+    with pytest.raises(ValueError, match=r"saliency must be in \[0, 1\]; it ranges from 0.0 to 255.0"):
         attention_constraint(torch.zeros(1, 1, 2), torch.tensor([[[0.0, 255.0]]]))
     with pytest.raises(ValueError, match="source logits.*int64"):
         discriminator_loss(torch.zeros(2, dtype=torch.int64), torch.zeros(2))

@@ -152,7 +152,7 @@ def test_shapes_and_ranges_are_checked() -> None:
         soft_iou(maps, maps[:1], mask)
     with pytest.raises(ValueError, match="must not be negative"):
         soft_iou(maps, -maps, mask)
-    with pytest.raises(ValueError, match=r"mask must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"mask must be in \[0, 1\]"):
         attention_consistency(maps, mask + 1)
     with pytest.raises(ValueError, match=r"shape \(N, h, w\)"):
         attention_consistency(maps[0], mask[0])

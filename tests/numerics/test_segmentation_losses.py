@@ -156,7 +156,7 @@ def test_floored_softmax(floor: float) -> None:
     ("call", "message"),
     [
         (lambda p: seeding(p, torch.zeros(2, 3, 3, dtype=torch.long)), "cues have the shape"),
-        (lambda p: seeding(p, torch.full((2, 4, 4), 3)), "expected \\[0, 3\\) or 255"),
+        (lambda p: seeding(p, torch.full((2, 4, 4), 3)), "in \\[0, 3\\) or 255"),
         (lambda p: balanced_seeding(p, torch.zeros(2, 4, 4)), "must be integers"),
         (lambda p: expansion(p.exp(), torch.ones(2, 5)), "without the background"),
         (lambda p: expansion(p.exp() + 1, torch.ones(2, 2)), "in \\[0, 1\\]"),
