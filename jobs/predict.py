@@ -66,7 +66,7 @@ def _predict(
     with Counter("predictions", len(images)) as told:
         for name, location in images.items():
             try:
-                image = read_photograph(location, max_pixels, "--max-pixels", enough=predictor.enough)
+                image = read_photograph(location, max_pixels, "--max-pixels", min_side=predictor.min_side)
                 found = predictor(image.pixels, image.size)
             except DataError as fault:
                 problem = fault.problem if isinstance(fault, FileFault) else str(fault)

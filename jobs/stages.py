@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from attn import store
 from attn.config.base import Config, is_remote
 from attn.config.document import as_overrides
-from attn.data.content import Part, mark
+from attn.data.content import Part, file_mark
 from attn.data.source import SourceConfig
 from attn.errors import AttnError
 from attn.files.locations import join, list_below, read_bytes, sha256_of
@@ -312,7 +312,7 @@ def _training_inputs(config: RunConfig, work: Work) -> dict[str, Any]:
     if isinstance(weights, str) and weights != "imagenet":
         file = weights_file(weights)
         if is_remote(file):
-            described["weights"] = mark(file)
+            described["weights"] = file_mark(file)
         else:
             described["weights"] = sha256_of(Path(file)) if Path(file).is_file() else None
     return described

@@ -1,1 +1,1 @@
-"""Images with labels, masks, boxes and saliency: where they come from and how they reach the network."""
+"""Data sets of images with labels, masks, boxes and saliency maps, and their way into the network."""

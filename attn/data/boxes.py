@@ -1,4 +1,4 @@
-"""Boxes and masks as regions of an image, one per present class."""
+"""Regions of an image from boxes or masks, one per present class."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from attn.data.sample import Box, Example
 
 
 def boxes_of(example: Example) -> tuple[tuple[int, Box], ...]:
-    """The image's boxes: those of its record, else one around each 8-connected piece of each class of its mask.
+    """The image's boxes: those of its record, else one around each 8-connected component of each class of its mask.
 
     Raises:
-        DataError: The record has boxes, but they are of no use.
+        DataError: The record has boxes, but they are invalid.
     """
     if example.boxes_fault is not None:
         raise example.boxes_fault
@@ -32,12 +32,12 @@ def boxes_of(example: Example) -> tuple[tuple[int, Box], ...]:
 
 
 def mask_regions(mask_HW: np.ndarray, labels: Sequence[int]) -> np.ndarray:
-    """uint8 (n, H0, W0): 1 where each of the labels is."""
+    """uint8 (n, H0, W0): for each label 1 where the mask has it."""
     return np.stack([(mask_HW == label + 1).astype(np.uint8) for label in labels])
 
 
 def box_regions(boxes: Sequence[tuple[int, Box]], labels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """uint8 (n, H0, W0): 1 inside the boxes of each of the labels, rounded to whole pixels."""
+    """uint8 (n, H0, W0): for each label 1 inside its boxes, rounded to whole pixels."""
     regions = np.zeros((len(labels), *size), np.uint8)
     for label, (left, top, right, bottom) in boxes:
         if label in labels:

@@ -1,8 +1,8 @@
-"""Values of tables as names: CSV has text alone, Parquet and NPZ have numbers, bytes and several kinds of nothing."""
+"""Converts table cells to names: CSV only has text; Parquet and NPZ also have numbers, bytes and nulls."""
 
 from __future__ import annotations
 
-__all__ = ["path_of", "shown", "text_of"]
+__all__ = ["path_of", "short_repr", "text_of"]
 
 import reprlib
 from decimal import Decimal
@@ -12,29 +12,28 @@ import numpy as np
 
 from attn.errors import DataError
 
-LONGEST = 4096
-"""Characters of a name or path; no file system allows more."""
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
+MAX_LENGTH = 4096
+"""Maximum characters of a name or path; no file system allows more."""
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
 
 
 def text_of(value: Any) -> str:
-    """A value as a name; empty where there is none (null, NaN, blank).
+    """A cell as a name; empty for null, NaN and blank cells.
 
-    A whole number is the same name whatever its type, because programs turn integers into floats where a column has
-    nulls: 3, 3.0 and "3" are "3".
+    3, 3.0 and "3" all become "3", because programs turn integers into floats if a column has nulls.
 
     Raises:
-        DataError: The value is no text and no number.
+        DataError: The value is neither text nor a number.
     """
     value = value.item() if isinstance(value, np.generic) else value
     match value:
         case None:
             return ""
         case str():
-            return _bounded(value).strip()
+            return _checked_length(value).strip()
         case bytes():
-            return _bounded(_decoded(value)).strip()
+            return _checked_length(_decoded(value)).strip()
         case bool() | int():
             return str(value)
         case float() | Decimal():
@@ -46,26 +45,26 @@ def text_of(value: Any) -> str:
 
 
 def path_of(value: Any) -> str | None:
-    """A value as a path, exactly as it is written; None where there is none (null, NaN, blank).
+    """A cell as a path, unchanged; None for null, NaN and blank cells.
 
     Raises:
-        DataError: The value is no text.
+        DataError: The value is not text.
     """
     if isinstance(value, str):
-        return _bounded(value) if value.strip() else None
+        return _checked_length(value) if value.strip() else None
     if value is None or value != value:
         return None
-    raise DataError(f"{_kind(value)} is no path")
+    raise DataError(f"{_kind(value)} is not a path")
 
 
-def shown(value: Any) -> str:
-    """A value for a message: a cell may hold a whole file."""
-    return _SHORT.repr(value)
+def short_repr(value: Any) -> str:
+    """A shortened `repr` for messages; a cell may contain a whole file."""
+    return _REPR.repr(value)
 
 
-def _bounded(text: str) -> str:
-    if len(text) > LONGEST:
-        raise DataError(f"a text of {len(text)} characters; a name or path has at most {LONGEST}")
+def _checked_length(text: str) -> str:
+    if len(text) > MAX_LENGTH:
+        raise DataError(f"a text of {len(text)} characters; names and paths have at most {MAX_LENGTH}")
     return text
 
 
@@ -77,5 +76,5 @@ def _decoded(value: bytes) -> str:
 
 
 def _kind(value: Any) -> str:
-    """The type of an invalid value: messages do not quote the value."""
+    """The type of an invalid value; messages do not quote the value itself."""
     return f"a value of type {type(value).__name__}"

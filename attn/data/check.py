@@ -1,4 +1,4 @@
-"""Reads a whole data set once and lists everything that is wrong with it."""
+"""Reads a whole data set once and lists all its faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from attn.data.decode import BUDGET, read_mask, read_saliency
 from attn.data.sample import Example, Record
-from attn.data.source import Source, SourceConfig, same_labels
+from attn.data.source import Source, SourceConfig, constant_labels_fault
 from attn.errors import DataError
 from attn.files.locations import FileFault, name_of
 
@@ -24,7 +24,7 @@ Kind = Literal["source", "image", "mask", "saliency", "labels", "boxes", "duplic
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. An `error` stops training where that image is met, a `warning` does not."""
+    """One fault. An `error` stops training when the image is loaded; a `warning` does not."""
 
     severity: Literal["error", "warning"]
     kind: Kind
@@ -37,13 +37,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What a data set holds and what is wrong with it.
+    """Counts and faults of a data set.
 
     Attributes:
-        images: How many are listed.
-        with_mask, with_boxes, with_saliency: How many of them name one.
-        per_class: Images of each class by their labels.
-        findings: In the order of the images.
+        images: Number of images.
+        with_mask, with_boxes, with_saliency: Number of images with a mask, boxes or a saliency map.
+        per_class: Number of images of each class, by labels.
+        findings: Faults in the order of the images.
     """
 
     images: int
@@ -66,7 +66,7 @@ class Report:
         return not self.errors
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `attn ... --json` prints them."""
+        """Plain values for `attn ... --json`."""
         return {"ok": self.ok, "errors": len(self.errors), "warnings": len(self.warnings)} | asdict(self)
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class Report:
 
 
 def check_config(config: SourceConfig) -> Report:
-    """Build a source and check it; what keeps it from being built is then the only finding."""
+    """Build a source and check it. If it cannot be built, that is the only finding."""
     try:
         source = config.model_copy(update={"on_error": "skip"}).build()
         if not source.records:
@@ -95,7 +95,7 @@ def check_config(config: SourceConfig) -> Report:
 
 
 def check(source: Source, *, threads: int = 8) -> Report:
-    """Decode every image, mask and saliency map; a fault of one does not keep the others from being looked at."""
+    """Decode every image, mask and saliency map, and collect all faults."""
     with ThreadPoolExecutor(threads) as pool:
         results = list(pool.map(lambda index: _check_one(source, index), range(len(source.records))))
     findings = [finding for found, _ in results for finding in found]
@@ -115,20 +115,20 @@ def check(source: Source, *, threads: int = 8) -> Report:
 
 
 def _check_labels(source: Source) -> list[Finding]:
-    """Labels from which nothing can be learned; a network may still be trained on the masks of several labels."""
-    fault = same_labels(source)
+    """A finding if all images have the same labels; only a warning if classes are not exclusive."""
+    fault = constant_labels_fault(source)
     if fault is None:
         return []
     return [Finding("error" if source.exclusive else "warning", "labels", "data", fault)]
 
 
 def _check_one(source: Source, index: int) -> tuple[list[Finding], str | None]:
-    """What is wrong with one image, and a hash of its pixels where it can be read."""
+    """Faults of one image, and a hash of its pixels if it can be read."""
     with BUDGET.keep():
-        return _look(source, index)
+        return _check_image(source, index)
 
 
-def _look(source: Source, index: int) -> tuple[list[Finding], str | None]:
+def _check_image(source: Source, index: int) -> tuple[list[Finding], str | None]:
     record = source.records[index]
     findings = []
     if not record.labels:
@@ -146,16 +146,16 @@ def _look(source: Source, index: int) -> tuple[list[Finding], str | None]:
 
 
 def _load(source: Source, index: int) -> tuple[Example | None, list[Finding]]:
-    """As much of an image as can be read."""
+    """Load as much of an image as possible, and collect faults."""
     image_id = source.records[index].image_id
     try:
         return source.load(index), []
     except DataError:
-        pass  # one of its files is at fault; find out which, and whether it is the only one
+        pass  # load the files one by one to find all faults
     try:
         example = source.load(index, mask=False, saliency=False)
     except DataError as error:
-        others = [finding for finding in _unread(source, index) if finding.message != str(error)]
+        others = [finding for finding in _other_faults(source, index) if finding.message != str(error)]
         return None, [*others, Finding("error", "image", image_id, str(error))]
     findings: list[Finding] = []
     parts: tuple[tuple[Kind, bool, bool], ...] = (("saliency", False, True), ("mask", True, False))
@@ -167,8 +167,8 @@ def _load(source: Source, index: int) -> tuple[Example | None, list[Finding]]:
     return example, findings
 
 
-def _unread(source: Source, index: int) -> list[Finding]:
-    """Files beside an unreadable image that are broken or missing too."""
+def _other_faults(source: Source, index: int) -> list[Finding]:
+    """Faults of the mask and saliency map of an unreadable image."""
     record = source.records[index]
     findings = []
     if record.mask is not None and "#" not in name_of(record.mask):
@@ -191,10 +191,10 @@ def _check_mask(example: Example, classes: tuple[str, ...]) -> list[Finding]:
     findings = []
     if bare := sorted(set(record.labels) - present):
         names = ", ".join(classes[label] for label in bare)
-        findings.append(Finding("warning", "mask", record.image_id, f"labelled {names}, but no pixel of the mask is"))
+        findings.append(Finding("warning", "mask", record.image_id, f"labelled {names}, but the mask has none of it"))
     if unlabelled := sorted(present - set(record.labels)):
         names = ", ".join(classes[label] for label in unlabelled)
-        findings.append(Finding("warning", "mask", record.image_id, f"the mask shows {names}, but the labels do not"))
+        findings.append(Finding("warning", "mask", record.image_id, f"the mask has {names}, but the labels do not"))
     return findings
 
 
@@ -211,7 +211,7 @@ def _check_boxes(example: Example, classes: tuple[str, ...]) -> list[Finding]:
     bare = sorted(set(record.labels) - {label for label, _ in record.boxes})
     if record.boxes and bare:
         names = ", ".join(classes[label] for label in bare)
-        findings.append(Finding("warning", "boxes", record.image_id, f"labelled {names}, but no box is"))
+        findings.append(Finding("warning", "boxes", record.image_id, f"labelled {names}, but there is no such box"))
     return findings
 
 
@@ -220,7 +220,7 @@ def _duplicates(records: Iterable[Record], digests: list[str | None]) -> list[Fi
     findings = []
     for record, digest in zip(records, digests, strict=True):
         if digest is not None and digest in first:
-            message = f"shows the same pixels as {first[digest]}"
+            message = f"has the same pixels as {first[digest]}"
             findings.append(Finding("warning", "duplicate", record.image_id, message))
         elif digest is not None:
             first[digest] = record.image_id

@@ -1,8 +1,8 @@
-"""Two lists of class names whose indices are to mean the same."""
+"""Checks that two lists of class names agree, so that class indices mean the same."""
 
 from __future__ import annotations
 
-__all__ = ["check_classes", "named_classes", "some_names"]
+__all__ = ["check_classes", "read_class_names", "first_names"]
 
 import json
 from collections.abc import Collection, Sequence
@@ -15,58 +15,60 @@ from attn.parsing import load_json
 SHOWN = 8
 
 
-def check_classes(theirs: Sequence[str], ours: Sequence[str], *, what: str = "the model", of: str = "the data") -> None:
-    """Refuse two lists that differ, in their order too: an index would stand for two classes.
+def check_classes(
+    expected: Sequence[str], given: Sequence[str], *, what: str = "the model", of: str = "the data"
+) -> None:
+    """Check that two lists of classes are equal, including their order.
 
     Args:
-        theirs: Of what was made with them.
-        ours: Of what it is used with.
-        what: What has the first list, for the message.
-        of: What has the second.
+        expected: Classes of the model or store.
+        given: Classes of the data that it is used with.
+        what: Name of the first in the message.
+        of: Name of the second in the message.
 
     Raises:
-        DataError: With the classes that differ, and the way out.
+        DataError: Lists the classes that differ, and how to fix it.
     """
-    if tuple(theirs) == tuple(ours):
+    if tuple(expected) == tuple(given):
         return
-    missing = [name for name in theirs if name not in set(ours)]
-    more = [name for name in ours if name not in set(theirs)]
+    missing = [name for name in expected if name not in set(given)]
+    more = [name for name in given if name not in set(expected)]
     if not missing and not more:
         raise DataError(
-            f"{of} has the classes of {what} in another order, so that they would be taken for one another: "
-            f"give data.classes={json.dumps(list(theirs))} where the source has that field"
+            f"{of} has the classes of {what} in another order, so their indices differ: set "
+            f"data.classes={json.dumps(list(expected))} if the source has that field"
         )
-    parts = [f"{of} lacks {some_names(missing)}"] if missing else []
-    parts += [f"{what} does not know {some_names(more)}"] if more else []
-    way = "" if more else ", or name all of them in data.classes where the source has that field"
+    parts = [f"{of} lacks {first_names(missing)}"] if missing else []
+    parts += [f"{what} lacks {first_names(more)}"] if more else []
+    hint = "" if more else ", or list all of them in data.classes if the source has that field"
     raise DataError(
-        f"{what} has {len(theirs)} classes, {of} {len(ours)}, and they differ: {'; '.join(parts)}. "
-        f"Use data with the same classes{way}"
+        f"{what} has {len(expected)} classes, {of} {len(given)}, and they differ: {'; '.join(parts)}. "
+        f"Use data with the same classes{hint}"
     )
 
 
-def some_names(names: Sequence[str]) -> str:
-    """The first few of a list of names, and how many more there are."""
+def first_names(names: Sequence[str]) -> str:
+    """The first few names of a list, and the number of others."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def named_classes(folder: str, names: Collection[str]) -> tuple[str, ...] | None:
-    """The classes that a folder says its indices are of; None where it does not say.
+def read_class_names(folder: str, names: Collection[str]) -> tuple[str, ...] | None:
+    """The class names in a folder's `classes.json`; None if it has none.
 
     Args:
-        names: Of the files in it.
+        names: Names of the files in the folder.
 
     Raises:
-        FileFault: The file cannot be read.
+        FileFault: `classes.json` cannot be read.
     """
     if CLASSES_FILE not in names:
         return None
-    place = join(folder, CLASSES_FILE)
+    location = join(folder, CLASSES_FILE)
     try:
-        classes = load_json(read_bytes(place))
+        classes = load_json(read_bytes(location))
     except ValueError:
         classes = None
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise FileFault(place, "is no list of class names: make the folder again")
+        raise FileFault(location, "is not a JSON list of class names: create the folder again")
     return tuple(classes)

@@ -1,8 +1,8 @@
-"""What the files of a data set hold, at the cost of a look at each: for work that is repeated when its data changed."""
+"""A cheap hash of a data set's files, to detect that data changed and results must be computed again."""
 
 from __future__ import annotations
 
-__all__ = ["Part", "content", "look_up", "mark"]
+__all__ = ["Part", "content", "look_up", "file_mark"]
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -11,24 +11,24 @@ from typing import Literal
 
 from attn.config.base import is_remote
 from attn.data.sample import Record
-from attn.data.source import Source, parallel
+from attn.data.source import Source, map_in_threads
 from attn.files.locations import FileFault, name_of, split
 from attn.files.s3 import client, reason
 
 Part = Literal["image", "mask", "saliency"]
-SMALL = 64 << 10
-"""Bytes up to which a file is read: most masks and saliency maps, few photographs."""
+MAX_HASHED_BYTES = 64 << 10
+"""Files up to this size are read and hashed: most masks and saliency maps, few photographs."""
 ABSENT = "-"
 
 
 def content(source: Source, parts: Collection[Part]) -> str:
-    """SHA-256 of the marks of a source's files by image, whatever their order and place.
+    """SHA-256 over the marks (see `file_mark`) of a source's files, independent of their order and location.
 
     Args:
-        parts: Which files of each image. With `mask` the boxes count too.
+        parts: Which files of each image to include; `mask` includes the boxes.
     """
     held = {record.image_id: _locations(record, parts) for record in source.records}
-    marks = _marks({location for locations in held.values() for location in locations if location})
+    marks = _file_marks({location for locations in held.values() for location in locations if location})
     lines = [
         "\t".join([record.image_id, *(marks[location] if location else ABSENT for location in held[record.image_id])])
         + (f"\t{record.boxes}" if "mask" in parts else "")
@@ -37,12 +37,13 @@ def content(source: Source, parts: Collection[Part]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def mark(location: str) -> str:
-    """What changes with a file: its SHA-256 where it is small, else its size and the time of its last change.
+def file_mark(location: str) -> str:
+    """A text that changes when a file changes.
 
-    Of an object in a store it is the ETag. A file that is missing has a mark as well.
+    It is the SHA-256 of a small file, the size and modification time of a larger one, and the ETag of an object in an
+    object store. A missing file has a mark, too.
     """
-    return _marks([location])[location]
+    return _file_marks([location])[location]
 
 
 def _locations(record: Record, parts: Collection[Part]) -> list[str | None]:
@@ -50,12 +51,12 @@ def _locations(record: Record, parts: Collection[Part]) -> list[str | None]:
     return [found[part] for part in sorted(parts)]
 
 
-def _marks(locations: Iterable[str]) -> dict[str, str]:
-    """The mark of each location; of a part of a file (`file#part`) that of the file."""
+def _file_marks(locations: Iterable[str]) -> dict[str, str]:
+    """The mark of each location; for a part of a file (`file#part`), that of the file."""
     names = {location: (location, location.rpartition("#")[0]) for location in locations}
     files = sorted({name for both in names.values() for name in both if name})
     local = [name for name in files if not is_remote(name)]
-    marks = dict(zip(local, parallel(_local, local), strict=True))
+    marks = dict(zip(local, map_in_threads(_local_mark, local), strict=True))
     remote = [name for name in files if is_remote(name)]
     marks |= dict.fromkeys(remote, ABSENT) | {name: tag for name, (tag, _) in look_up(remote).items()}
     return {
@@ -64,11 +65,11 @@ def _marks(locations: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _local(location: str) -> str:
+def _local_mark(location: str) -> str:
     path = Path(location)
     try:
         found = path.stat()
-        if found.st_size <= SMALL and path.is_file():
+        if found.st_size <= MAX_HASHED_BYTES and path.is_file():
             return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ABSENT
@@ -76,18 +77,22 @@ def _local(location: str) -> str:
 
 
 def look_up(locations: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """ETag and size of objects, as far as they are there: one request for a thousand of a folder, not one for each.
+    """ETag and size of those objects that exist, with one listing request per thousand objects of a folder.
 
     Raises:
-        FileFault: The object store does not answer or refuses.
+        FileFault: The object store cannot be reached or refuses.
     """
     folders: dict[str, set[str]] = {}
     for location in locations:
         folders.setdefault(location[: -len(name_of(location))], set()).add(location)
-    return {location: found for folder, wanted in folders.items() for location, found in _in(folder, wanted).items()}
+    return {
+        location: found
+        for folder, wanted in folders.items()
+        for location, found in _list_folder(folder, wanted).items()
+    }
 
 
-def _in(folder: str, wanted: set[str]) -> dict[str, tuple[str, int]]:
+def _list_folder(folder: str, wanted: set[str]) -> dict[str, tuple[str, int]]:
     bucket, prefix = split(folder)
     found: dict[str, tuple[str, int]] = {}
     try:

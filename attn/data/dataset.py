@@ -1,4 +1,4 @@
-"""A source's examples as samples for a network."""
+"""The PyTorch data set: turns a source's examples into samples for the network."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 
 class AttentionDataset(Dataset[Sample]):
-    """Decodes, transforms and labels; what is random in it depends on seed, epoch and index alone.
+    """Decodes and transforms images. All randomness depends only on seed, epoch and index.
 
     Args:
-        train: Draw crops, flips and colours.
-        supervised: Positions of the images that carry extra supervision.
-        region_kind: What that supervision is; boxes that a record lacks are derived from its mask.
-        with_masks: Hand out the masks in the image's own frame, as evaluation needs them.
-        with_saliency: Hand out saliency in the input's frame; an image without it is then a fault.
-        soft_labels: Reads stored maps, to hand them out in the input's frame.
+        train: Use random crops, flips and colours.
+        supervised: Indices of the images with extra supervision.
+        region_kind: Kind of extra supervision. Boxes that a record lacks are derived from its mask.
+        with_masks: Return masks in the image's own frame, for evaluation.
+        with_saliency: Return saliency in the input's frame; an image without saliency is an error.
+        soft_labels: Reads stored maps, returned in the input's frame.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class AttentionDataset(Dataset[Sample]):
         return len(self.source.records)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch of samples that are asked for by a bare index; a sampler's keys carry their own."""
+        """Set the epoch of samples that are accessed by a plain index; a sampler's keys contain their epoch."""
         self._epoch = epoch
 
     def __getitem__(self, key: Key | int) -> Sample:
         """One sample by (epoch, index) or index.
 
         Raises:
-            DataError: A file is broken or missing and the source's `on_error` is `raise`, or none can be read.
+            DataError: A file is broken or missing and the source's `on_error` is `raise`, or no image can be read.
         """
         epoch, index, *repeat = (self._epoch, key) if isinstance(key, int) else key
         skipped: list[str] = []
@@ -82,12 +82,12 @@ class AttentionDataset(Dataset[Sample]):
                 skipped.append(self.source.records[position].image_id)
         raise DataError(f"none of the {len(self)} images can be read; the first fault is logged above")
 
-    def _sample(self, index: int, turn: tuple[int, ...], skipped: tuple[str, ...]) -> Sample:
+    def _sample(self, index: int, draw_key: tuple[int, ...], skipped: tuple[str, ...]) -> Sample:
         has_regions = index in self.supervised
         example = self.source.load(index, mask=self.with_masks or has_regions, saliency=self.with_saliency)
         record = example.record
-        # Without the turn's length a repetition could meet the numbers of another index.
-        rng = np.random.default_rng([self.seed, index, len(turn), *turn]) if self.train else None
+        # The key's length is part of the seed: else a repetition could equal another index's seed.
+        rng = np.random.default_rng([self.seed, index, len(draw_key), *draw_key]) if self.train else None
         size = (example.image.shape[0], example.image.shape[1])
         geometry = draw_geometry(self.input, size, rng)
         labels = torch.zeros(len(self.source.classes))
@@ -111,10 +111,10 @@ class AttentionDataset(Dataset[Sample]):
         if self.region_kind == "boxes":
             boxes = boxes_of(example)
             if not boxes and example.mask is None:
-                raise DataError(f"image {example.record.image_id!r} has neither boxes nor a mask to take them from")
+                raise DataError(f"image {example.record.image_id!r} has neither boxes nor a mask to derive them from")
             regions = box_regions(boxes, labels, geometry.image_size)
         elif example.mask is None:
-            raise DataError(f"image {example.record.image_id!r} is to be supervised by its mask, but has none")
+            raise DataError(f"image {example.record.image_id!r} was chosen for supervision by its mask, but has none")
         else:
             regions = mask_regions(example.mask, labels)
         return geometry.apply(torch.from_numpy(regions), "nearest").bool()
@@ -123,10 +123,10 @@ class AttentionDataset(Dataset[Sample]):
         if example.saliency is None:
             raise DataError(f"image {example.record.image_id!r} has no saliency map; set data.saliency to their folder")
         saliency_1HW = torch.from_numpy(np.require(example.saliency, requirements=["C", "W"]))[None].float()
-        # An average may round to a little more than all of its terms.
+        # Rounding may make an average slightly larger than its terms.
         return (geometry.apply(saliency_1HW)[0] / 255).clamp_(0, 1)
 
     def _warn(self, image_id: str, error: DataError) -> None:
         if image_id not in self._warned:
             self._warned.add(image_id)
-            log.warning("image %s is passed over: %s", image_id, error)
+            log.warning("image %s is skipped: %s", image_id, error)

@@ -1,6 +1,6 @@
-"""Where a network's input lies in its image, and the way back.
+"""The mapping between an image and the network's input, in both directions.
 
-Shapes: N maps, H0×W0 image, H×W input, h×w map grid. Pixels are areas: the centre of pixel i lies at i + 1/2.
+Shapes: N maps, H0×W0 image, H×W input, h×w map grid. Pixels are areas: the centre of pixel i is at i + 1/2.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRIP = 1 << 22
-"""Values that are read at once: as a whole, a map of a large image would lie in memory four times."""
+ROWS_AT_ONCE = 1 << 22
+"""Values that are interpolated at once; else a map of a large image would be in memory four times."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Geometry:
 
     Attributes:
         image_size: (H0, W0).
-        crop: (top, left, height, width) in whole pixels of the image; it may reach beyond the image's edges.
-        size: (H, W) of the input that the crop was resized to.
+        crop: (top, left, height, width) in whole pixels of the image; may extend beyond the image.
+        size: (H, W) of the input, to which the crop is resized.
         flip: The input is mirrored left to right.
     """
 
@@ -45,12 +45,12 @@ class Geometry:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the input shows all of the image and nothing else."""
+        """Whether the input is exactly the whole image."""
         return tuple(self.crop) == (0, 0, *self.image_size)
 
     @classmethod
     def whole(cls, image_size: tuple[int, int], size: tuple[int, int] | None = None, *, flip: bool = False) -> Geometry:
-        """All of the image, squashed to `size`."""
+        """The whole image, squashed to `size`."""
         return cls(image_size, (0, 0, *image_size), size or image_size, flip)
 
     def apply(
@@ -60,19 +60,21 @@ class Geometry:
         *,
         fill: Sequence[float] | float = 0,
     ) -> Tensor:
-        """Bring what lies in the image's frame into the input's.
+        """Transform an image, mask or map from the image's frame into the input's.
 
         Args:
             image_CHW: (C, H0, W0), uint8 or floating.
-            interpolation: `bilinear` averages over area where it shrinks; `nearest` takes the value at the centre.
-            fill: Value beyond the image's edges, one for all channels or one each.
+            interpolation: `bilinear` uses antialiasing when shrinking; `nearest` takes the value at the centre.
+            fill: Value outside of the image, one for all channels or one per channel.
 
         Returns:
             (C, H, W) of the same dtype.
         """
         if tuple(image_CHW.shape[-2:]) != self.image_size:
-            raise ValueError(f"got {tuple(image_CHW.shape)}; this geometry is of a {self.image_size} image")
-        crop_1CHW = self._cut(image_CHW, fill)[None]
+            raise ValueError(
+                f"image has shape {tuple(image_CHW.shape)}; expected (C, {self.image_size[0]}, {self.image_size[1]})"
+            )
+        crop_1CHW = self._crop_image(image_CHW, fill)[None]
         if tuple(crop_1CHW.shape[-2:]) == self.size:
             out_CHW = crop_1CHW[0]
         elif interpolation == "nearest":
@@ -82,10 +84,10 @@ class Geometry:
         return out_CHW.flip(-1) if self.flip else out_CHW
 
     def boxes(self, boxes_N4: Tensor) -> Tensor:
-        """Boxes (left, top, right, bottom) of the image in pixels of the input, clipped to it.
+        """Transform boxes (left, top, right, bottom) from image pixels to input pixels, clipped to the input.
 
         Returns:
-            (N, 4) in the same order; a box that lies outside the crop has no area.
+            (N, 4) in the same order; a box outside of the crop has no area.
         """
         top, left, height, width = self.crop
         scale = boxes_N4.new_tensor([self.size[1] / width, self.size[0] / height] * 2)
@@ -99,36 +101,35 @@ class Geometry:
     def to_image(
         self, maps_Nhw: Tensor, size: tuple[int, int] | None = None, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor]:
-        """Maps over the input, put back into the image's own frame: flip, resize and crop undone.
+        """Transform maps from the input's frame back into the image's: undo flip, resize and crop.
 
         Args:
-            maps_Nhw: On any grid that covers the input, floating.
-            size: The grid to give them on, over the whole image; the image's own pixels where it is None.
-            rows: Those of that grid that are wanted.
+            maps_Nhw: Maps on any grid over the input, floating.
+            size: Output grid over the whole image; None: the image's pixels.
+            rows: Rows of the output grid to compute.
 
         Returns:
-            The maps, bilinear between the centres of the given grid and 0 where the crop did not see, and a bool
-            grid of where it did.
+            The maps, bilinear between cell centres and 0 outside of the crop, and a bool grid, True inside of the crop.
         """
         if maps_Nhw.ndim != 3 or not maps_Nhw.is_floating_point():
             raise ValueError(f"maps are {maps_Nhw.dtype} {tuple(maps_Nhw.shape)}; expected floating (N, h, w)")
         down, across = self._axes(size, maps_Nhw.shape[1], maps_Nhw.shape[2])
         return _read(maps_Nhw, down.part(rows), across)
 
-    def sees_all(self, size: tuple[int, int] | None = None) -> bool:
-        """Whether there is no place in the image's frame that the crop did not see; `size` as in `to_image`."""
+    def covers_image(self, size: tuple[int, int] | None = None) -> bool:
+        """Whether the crop covers the whole image; `size` as in `to_image`."""
         rows, columns = self._axes(size, 1, 1)
         return bool(rows.seen.all()) and bool(columns.seen.all())
 
     def from_image(self, maps_Nhw: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps over the whole image on a grid over the input: what `to_image` undoes.
+        """Transform maps from the image's frame into the input's; the inverse of `to_image`.
 
         Args:
-            maps_Nhw: On any grid that covers the image, floating.
-            size: (h, w) of the grid over the input.
+            maps_Nhw: Maps on any grid over the whole image, floating.
+            size: (h, w) of the output grid over the input.
 
         Returns:
-            (N, h, w), bilinear between the centres of the given grid and 0 beyond the image's edges.
+            (N, h, w), bilinear between cell centres and 0 outside of the image.
         """
         if maps_Nhw.ndim != 3 or not maps_Nhw.is_floating_point():
             raise ValueError(f"maps are {maps_Nhw.dtype} {tuple(maps_Nhw.shape)}; expected floating (N, h, w)")
@@ -139,13 +140,13 @@ class Geometry:
         return _read(maps_Nhw, rows, columns)[0]
 
     def _axes(self, size: tuple[int, int] | None, h: int, w: int) -> tuple[_Axis, _Axis]:
-        """Where a grid over the image lies in one of h×w over the input."""
+        """Positions of an output grid over the image in an h×w grid over the input."""
         out_h, out_w = size or self.image_size
         top, left, height, width = self.crop
         rows = _axis(_shares_of_crop(out_h, self.image_size[0], top, height), h, flip=False)
         return rows, _axis(_shares_of_crop(out_w, self.image_size[1], left, width), w, flip=self.flip)
 
-    def _cut(self, image_CHW: Tensor, fill: Sequence[float] | float) -> Tensor:
+    def _crop_image(self, image_CHW: Tensor, fill: Sequence[float] | float) -> Tensor:
         top, left, height, width = self.crop
         rows = slice(max(top, 0), min(top + height, self.image_size[0]))
         columns = slice(max(left, 0), min(left + width, self.image_size[1]))
@@ -160,15 +161,15 @@ class Geometry:
 
 
 class _Axis(NamedTuple):
-    """For each place along one axis: the two cells it lies between, how near the higher one is, whether it is seen."""
+    """For each point of an axis: the two cells around it, the weight of the higher one, and whether it is inside."""
 
     low: Tensor
     high: Tensor
     weight: Tensor
     seen: Tensor
 
-    def part(self, places: slice) -> _Axis:
-        return _Axis(self.low[places], self.high[places], self.weight[places], self.seen[places])
+    def part(self, indices: slice) -> _Axis:
+        return _Axis(self.low[indices], self.high[indices], self.weight[indices], self.seen[indices])
 
     def to(self, like: Tensor) -> _Axis:
         device = like.device
@@ -176,36 +177,36 @@ class _Axis(NamedTuple):
 
 
 def _axis(share: Tensor, cells: int, *, flip: bool) -> _Axis:
-    """Read points, as shares of the side that the cells cover."""
+    """Sampling positions for points given as fractions of the side that the cells cover."""
     seen = (share >= 0) & (share < 1)
     share = 1 - share if flip else share
     cell = (share * cells - 0.5).clamp(0, cells - 1)
-    # Where centres coincide a value is taken as it is, whatever the rounding above has left.
+    # Remove rounding errors: a point at a cell's centre gets exactly that cell's value.
     cell = torch.where((cell - cell.round()).abs() < 1e-9, cell.round(), cell)
     low = cell.floor().long()
     return _Axis(low, (low + 1).clamp(max=cells - 1), cell - low, seen)
 
 
-def _shares_of_crop(places: int, length: int, start: int, extent: int) -> Tensor:
-    """Points spread over an image side, as shares of [start, start + extent) of it."""
-    position = (torch.arange(places, dtype=torch.float64) + 0.5) * (length / places)
+def _shares_of_crop(indices: int, length: int, start: int, extent: int) -> Tensor:
+    """Evenly spaced points of an image side, as fractions of the crop [start, start + extent)."""
+    position = (torch.arange(indices, dtype=torch.float64) + 0.5) * (length / indices)
     return (position - start) / extent
 
 
-def _shares_of_image(places: int, length: int, start: int, extent: int) -> Tensor:
-    """Points spread over [start, start + extent) of an image side, as shares of the side."""
-    return (start + (torch.arange(places, dtype=torch.float64) + 0.5) * (extent / places)) / length
+def _shares_of_image(indices: int, length: int, start: int, extent: int) -> Tensor:
+    """Evenly spaced points of the crop [start, start + extent), as fractions of the image side."""
+    return (start + (torch.arange(indices, dtype=torch.float64) + 0.5) * (extent / indices)) / length
 
 
 def _read(maps_Nhw: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor]:
-    """Values of the maps at the points, 0 where they are not seen, and where they are."""
+    """Interpolate maps at the points; 0 for points outside. Also returns the mask of points inside."""
     rows, columns = rows.to(maps_Nhw), columns.to(maps_Nhw)
     seen_HW = rows.seen[:, None] & columns.seen
     high_NHw = torch.lerp(maps_Nhw[:, rows.low], maps_Nhw[:, rows.high], rows.weight[:, None])
     if torch.is_grad_enabled() and maps_Nhw.requires_grad:
         return _across(high_NHw, columns) * seen_HW, seen_HW
     out_NHW = maps_Nhw.new_empty(len(maps_Nhw), *seen_HW.shape)
-    step = max(1, STRIP // max(1, len(maps_Nhw) * seen_HW.shape[1]))
+    step = max(1, ROWS_AT_ONCE // max(1, len(maps_Nhw) * seen_HW.shape[1]))
     for top in range(0, len(seen_HW), step):
         part = slice(top, top + step)
         torch.mul(_across(high_NHw[:, part], columns), seen_HW[part], out=out_NHW[:, part])
@@ -213,6 +214,6 @@ def _read(maps_Nhw: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor
 
 
 def _across(maps_NHw: Tensor, columns: _Axis) -> Tensor:
-    # Four times as fast as indexing, which an image of many pixels feels.
+    # index_select is four times as fast as indexing.
     low, high = maps_NHw.index_select(-1, columns.low), maps_NHw.index_select(-1, columns.high)
     return torch.lerp(low, high, columns.weight)

@@ -1,7 +1,7 @@
-"""Batches, prepared in this process or in worker processes beside it."""
+"""A DataLoader for batches, with or without worker processes, that reports errors of workers."""
 
 # pyright: reportPrivateUsage=false
-# How long PyTorch's iterator waits without end for a worker can only be seen from a class below it.
+# PyTorch's iterator can wait for a worker forever; only a subclass of it can detect that.
 
 from __future__ import annotations
 
@@ -20,75 +20,75 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDat
 from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch, collate
 from attn.data.sampler import Key
-from attn.data.shared_memory import MORE, PREFETCH, describe
+from attn.data.shared_memory import HINT, PREFETCH, describe_shared_memory
 from attn.errors import AttnError, DataError
 
-PATIENCE_S = 300.0
-"""How long no worker may hand over a batch before the loader is taken for stuck."""
+STUCK_SECONDS = 300.0
+"""The loader is considered stuck after this time without a batch."""
 
 
 class LoaderError(DataError):
-    """The worker processes of a loader died, are stuck or cannot hand over what they have."""
+    """A loader's worker processes died, are stuck, or cannot transfer a batch."""
 
     code = "loader"
 
 
 class Loader(DataLoader[Batch]):
-    """A DataLoader that passes a user's error on as it was raised, without the worker's traceback around it.
+    """A DataLoader that re-raises an `AttnError` of a worker without the worker's traceback.
 
     Raises, when iterated:
-        LoaderError: A worker died, or none has handed over anything for minutes.
+        LoaderError: A worker died, or no batch arrived for minutes.
     """
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        results = cast("Iterator[Batch | AttnError]", self._begun())
+        results = cast("Iterator[Batch | AttnError]", self._start_iterator())
         while True:
             try:
                 result = next(results)
             except StopIteration:
                 return
             except (RuntimeError, OSError, EOFError) as error:
-                # What a worker itself raised comes with its traceback, and is the program's fault.
+                # An exception from a worker's own code ("Caught ...") is a programming error.
                 if self.num_workers == 0 or str(error).startswith("Caught "):
                     raise
-                raise _lost(f"{type(error).__name__} {error}".strip()) from error
+                raise _workers_failed(f"{type(error).__name__} {error}".strip()) from error
             if isinstance(result, AttnError):
                 raise result
             yield result
 
-    def _begun(self) -> Any:
+    def _start_iterator(self) -> Any:
         if self.num_workers == 0:
             return super().__iter__()
         try:
             return super().__iter__()
-        except (OSError, RuntimeError) as error:  # no semaphores, no processes, or dead ones of an earlier epoch
-            raise _lost(f"{type(error).__name__} {error}".strip()) from error
+        except (OSError, RuntimeError) as error:  # no semaphores or processes left, or workers died in an earlier epoch
+            raise _workers_failed(f"{type(error).__name__} {error}".strip()) from error
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
         if self.num_workers == 0:
             return super()._get_iterator()
         self.check_worker_number_rationality()
-        return _Watched(self)
+        return _WatchedIterator(self)
 
 
-class _Watched(_MultiProcessingDataLoaderIter):
-    """Gives up waiting where nothing comes; PyTorch's own limit would also be how late it sees that a worker died."""
+class _WatchedIterator(_MultiProcessingDataLoaderIter):
+    """Gives up waiting after `STUCK_SECONDS`. PyTorch's own timeout would also delay noticing dead workers."""
 
     waited = 0.0
 
     def _try_get_data(self, timeout: float = 5.0) -> Any:
         found = super()._try_get_data(timeout)
         self.waited = 0.0 if found[0] else self.waited + timeout
-        if self.waited >= PATIENCE_S:
+        if self.waited >= STUCK_SECONDS:
             raise RuntimeError(f"DataLoader: no batch for {self.waited:.0f} seconds")
         return found
 
 
-def _lost(reason: str) -> LoaderError:
+def _workers_failed(reason: str) -> LoaderError:
     text = f"the worker processes that load images failed ({reason.splitlines()[0]})"
     if "seconds" in reason:
-        return LoaderError(f"{text}: is the disk or object store of the images gone? Or set cluster.data_workers=0")
-    return LoaderError(f"{text}: were they killed, or out of memory? {describe()}; {MORE}")
+        return LoaderError(f"{text}: check the disk or object store of the images, or set cluster.data_workers=0")
+    return LoaderError(f"{text}: were they killed, or out of memory? {describe_shared_memory()}; {HINT}")
 
 
 def build_loader(
@@ -99,29 +99,29 @@ def build_loader(
     prefetch: int = PREFETCH,
     pin: bool | None = None,
 ) -> Loader:
-    """A loader of given batches.
+    """Build a loader.
 
     Args:
-        batches: A sampler, or lists of positions; read anew at every iteration.
-        workers: Processes that decode; they outlive an epoch. None: this process does it.
-        prefetch: Batches that each worker prepares ahead.
-        pin: Page-locked memory; where None, wherever CUDA is there.
+        batches: A sampler, or lists of indices; iterated again for every epoch.
+        workers: Number of worker processes, which are kept between epochs; 0: load in this process.
+        prefetch: Number of batches that each worker prepares ahead.
+        pin: Use page-locked memory; None: if CUDA is available.
     """
     process = {} if workers == 0 else _process_options(prefetch)
     return Loader(
         cast("Dataset[Batch]", _Batches(dataset)),
         batch_sampler=cast(Any, batches),
         num_workers=workers,
-        collate_fn=cast(Any, _as_is),
+        collate_fn=cast(Any, _identity),
         pin_memory=torch.cuda.is_available() if pin is None else pin,
-        # Without one of its own, every new iteration draws from the generator that dropout draws from.
+        # Else every new iteration would draw from the global generator, which dropout uses, too.
         generator=torch.Generator(),
         **process,
     )
 
 
 class _Batches:
-    """Fetches a whole batch at a time, so that an error can be handed over instead of raised in a worker."""
+    """Loads a whole batch at a time; returns an `AttnError` as the batch instead of raising it in the worker."""
 
     def __init__(self, dataset: AttentionDataset) -> None:
         self.dataset = dataset
@@ -141,24 +141,26 @@ class _Batches:
 
 
 def _shared(batch: Batch) -> Batch:
-    """The batch in shared memory, whence its way out of this process copies nothing.
+    """Move a batch to shared memory, so that it is transferred without a copy.
 
-    PyTorch would put it there in a thread that drops what does not fit, for which the receiver then waits for ever.
+    PyTorch would do this in a thread that ignores errors; the receiver would then wait forever.
 
     Raises:
-        LoaderError: There is not enough.
+        LoaderError: There is not enough shared memory.
     """
     try:
         for tensor in vars(batch).values():
             if isinstance(tensor, torch.Tensor) and tensor.numel():
                 tensor.share_memory_()
     except RuntimeError as error:
-        raise LoaderError(f"a batch of images does not fit into shared memory: {describe()}; {MORE}") from error
+        raise LoaderError(
+            f"a batch of images does not fit into shared memory: {describe_shared_memory()}; {HINT}"
+        ) from error
     return batch
 
 
 def _process_options(prefetch: int) -> dict[str, Any]:
-    # A fork copies the locked locks of Ray's and gRPC's threads, and then hangs; these two start clean processes.
+    # fork copies locked locks of Ray's and gRPC's threads and may hang; these two methods start clean processes.
     kind = "forkserver" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(kind)
     if kind == "forkserver":
@@ -176,5 +178,5 @@ def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _as_is(batch: Batch | AttnError) -> Batch | AttnError:
+def _identity(batch: Batch | AttnError) -> Batch | AttnError:
     return batch

@@ -1,7 +1,7 @@
-"""Images that two data sets share: one file under two names, or two files with the same bytes.
+"""Finds images that two data sets share: one file under two names, or two files with equal content.
 
-Few bytes are read: only files of equal size are looked into, and first in their middle alone. Objects in a store are
-told apart by their ETags, which a folder's listing has.
+Few bytes are read: only files of equal size are compared, first by a sample from their middle. Objects in an object
+store are compared by the ETags in a folder's listing.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import NamedTuple
 
 from attn.config.base import is_remote
 from attn.data.content import look_up
-from attn.data.source import Source, parallel
+from attn.data.source import Source, map_in_threads
 
 SAMPLE = 16 << 10
-"""Bytes of a file's middle that are compared before all of it."""
-STRETCH = 250
-"""Files that one thread looks at in a go: a thread's task costs more than a look at a local file."""
+"""Bytes from a file's middle that are compared before the whole file."""
+FILES_PER_TASK = 250
+"""Files per thread task; starting a task takes longer than one local `stat`."""
 
 
 class _File(NamedTuple):
-    """What a look at a file tells.
+    """Metadata of a file.
 
     Attributes:
-        identity: One for all names of a file.
-        size: In bytes.
-        tag: An object's ETag.
+        identity: Equal for all names of one file.
+        size: Size in bytes.
+        tag: ETag of an object.
     """
 
     location: str
@@ -41,52 +41,54 @@ class _File(NamedTuple):
 
 
 def shared_images(first: Source, second: Source) -> list[tuple[str, str]]:
-    """The images of the second that the first has too, by their ids: (in the first, in the second).
+    """Images that both sources have, as ids (in the first, in the second).
 
-    A file that cannot be looked at is passed over.
+    Unreadable files are ignored.
 
     Raises:
-        FileFault: An object store does not answer.
+        FileFault: An object store cannot be reached or refuses.
     """
-    ours = {record.image: record.image_id for record in first.records if record.image}
-    theirs = {record.image: record.image_id for record in second.records if record.image}
-    files = _look_at({*ours, *theirs})
-    found = _partners(files, [file.identity for file in files], ours, theirs)
+    first_names = {record.image: record.image_id for record in first.records if record.image}
+    second_names = {record.image: record.image_id for record in second.records if record.image}
+    files = _stat_files({*first_names, *second_names})
+    found = _matches(files, [file.identity for file in files], first_names, second_names)
     rest = [file for file in files if file.location not in found]
     remote_sizes = {file.size for file in rest if file.tag is not None}
-    rest = _on_both_sides(rest, [file.size for file in rest], ours, theirs)
-    rest = _on_both_sides(rest, parallel(lambda file: _middle(file, remote_sizes), rest), ours, theirs)
-    found |= _partners(rest, parallel(_content, rest), ours, theirs)
-    names = {theirs[location]: ours[other] for location, other in found.items()}
+    rest = _on_both_sides(rest, [file.size for file in rest], first_names, second_names)
+    rest = _on_both_sides(
+        rest, map_in_threads(lambda file: _middle(file, remote_sizes), rest), first_names, second_names
+    )
+    found |= _matches(rest, map_in_threads(_content, rest), first_names, second_names)
+    names = {second_names[location]: first_names[other] for location, other in found.items()}
     names |= {name: name for name in _same_without_files(first, second)}
     return [(names[record.image_id], record.image_id) for record in second.records if record.image_id in names]
 
 
-def _partners(
-    files: Sequence[_File], keys: Sequence[Hashable], ours: Collection[str], theirs: Collection[str]
+def _matches(
+    files: Sequence[_File], keys: Sequence[Hashable], first_names: Collection[str], second_names: Collection[str]
 ) -> dict[str, str]:
-    """For each of their files one of ours with the same key, by location."""
-    first = {key: file.location for file, key in zip(files, keys, strict=True) if file.location in ours}
+    """For each file of the second source, a file of the first with the same key, by location."""
+    first = {key: file.location for file, key in zip(files, keys, strict=True) if file.location in first_names}
     both = [(file.location, key) for file, key in zip(files, keys, strict=True) if key in first]
-    return {location: first[key] for location, key in both if location in theirs}
+    return {location: first[key] for location, key in both if location in second_names}
 
 
 def _on_both_sides(
-    files: Sequence[_File], keys: Sequence[Hashable], ours: Collection[str], theirs: Collection[str]
+    files: Sequence[_File], keys: Sequence[Hashable], first_names: Collection[str], second_names: Collection[str]
 ) -> list[_File]:
-    """The files whose key one of ours and one of theirs has."""
-    first = {key for file, key in zip(files, keys, strict=True) if file.location in ours}
-    both = first & {key for file, key in zip(files, keys, strict=True) if file.location in theirs}
+    """Files with a key that occurs in both sources."""
+    first = {key for file, key in zip(files, keys, strict=True) if file.location in first_names}
+    both = first & {key for file, key in zip(files, keys, strict=True) if file.location in second_names}
     return [file for file, key in zip(files, keys, strict=True) if key in both]
 
 
-def _look_at(locations: Iterable[str]) -> list[_File]:
+def _stat_files(locations: Iterable[str]) -> list[_File]:
     locations = sorted(locations)
     objects = look_up(location for location in locations if is_remote(location))
     found = [_File(location, location, size, tag) for location, (tag, size) in objects.items()]
     local = [location for location in locations if not is_remote(location)]
-    parts = [local[start : start + STRETCH] for start in range(0, len(local), STRETCH)]
-    return [*found, *(file for part in parallel(_stat_all, parts) for file in part)]
+    parts = [local[start : start + FILES_PER_TASK] for start in range(0, len(local), FILES_PER_TASK)]
+    return [*found, *(file for part in map_in_threads(_stat_all, parts) for file in part)]
 
 
 def _stat_all(locations: Sequence[str]) -> list[_File]:
@@ -98,13 +100,13 @@ def _stat(location: str) -> _File | None:
         status = os.stat(location)
     except (OSError, ValueError):
         return None
-    if not stat.S_ISREG(status.st_mode):  # a pipe or device may have no end, or wait for a writer for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or device may never end
         return None
     return _File(location, (status.st_dev, status.st_ino), status.st_size)
 
 
 def _middle(file: _File, remote_sizes: Collection[int]) -> Hashable:
-    """The size and some bytes; of objects, and of files that must be compared with them, the size alone."""
+    """Size and a hash of the sample; for objects, and files of the same size as an object, only the size."""
     if file.size in remote_sizes:
         return file.size
     try:
@@ -116,7 +118,7 @@ def _middle(file: _File, remote_sizes: Collection[int]) -> Hashable:
 
 
 def _content(file: _File) -> Hashable:
-    """MD5, which is the ETag of an object that was uploaded in one piece."""
+    """MD5 of a file, or the ETag of an object, which is its MD5 unless it was a multipart upload."""
     if file.tag is not None:
         return file.tag.strip('"')
     try:
@@ -127,15 +129,15 @@ def _content(file: _File) -> Hashable:
 
 
 def _same_without_files(first: Source, second: Source) -> list[str]:
-    """Of images that are no files, such as generated ones: those with one id whose pixels are the same."""
-    ours = {record.image_id: index for index, record in enumerate(first.records) if record.image is None}
+    """Ids of images that are not files, such as generated ones, with equal pixels in both sources."""
+    first_names = {record.image_id: index for index, record in enumerate(first.records) if record.image is None}
     return [
         record.image_id
         for index, record in enumerate(second.records)
         if record.image is None
-        and record.image_id in ours
+        and record.image_id in first_names
         and (
-            first.load(ours[record.image_id], mask=False, saliency=False).image.tobytes()
+            first.load(first_names[record.image_id], mask=False, saliency=False).image.tobytes()
             == second.load(index, mask=False, saliency=False).image.tobytes()
         )
     ]

@@ -1,4 +1,4 @@
-"""How much the threads of a process decode at once: eight large images would take eight times the memory of one."""
+"""Limits the number of pixels that the threads of a process decode at once, and so their memory."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from collections.abc import Generator
 
 
 class PixelBudget:
-    """Threads share so many pixels. A larger image is decoded alone; who holds an image already waits for no other."""
+    """A number of pixels that threads share.
+
+    An image that exceeds the budget is decoded alone. A thread that already holds pixels never waits, so that threads
+    cannot deadlock.
+    """
 
     def __init__(self, pixels: int) -> None:
         self._most = pixels
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)  # the threads that held some do not exist there
+        os.register_at_fork(after_in_child=self._reset)  # the threads that held pixels do not exist in the child
 
     def _reset(self) -> None:
         self._used, self._changed, self._mine = 0, threading.Condition(), threading.local()
 
     @contextlib.contextmanager
     def take(self, pixels: int) -> Generator[None]:
-        """Within, the pixels count as used; after that too, where the thread is in `keep`."""
+        """Use pixels inside the `with` block, and until the end of an enclosing `keep`."""
         mine = self._held()
         with self._changed:
             self._changed.wait_for(lambda: mine or not self._used or self._used + pixels <= self._most)
@@ -37,7 +41,7 @@ class PixelBudget:
 
     @contextlib.contextmanager
     def keep(self) -> Generator[None]:
-        """Within, what this thread takes counts until the end: it goes on to hold what it has decoded."""
+        """Inside the `with` block, everything that this thread takes counts as used until the block ends."""
         self._mine.keeps = True
         try:
             yield

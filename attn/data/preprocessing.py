@@ -1,4 +1,4 @@
-"""How an image becomes a network's input in evaluation, for programs without this library: plain values and words."""
+"""Describes how an image becomes a network's input in evaluation, as plain values and text, for other programs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from attn.data.transforms import InputConfig
 
 
 def describe_preprocessing(config: InputConfig) -> dict[str, Any]:
-    """What `attn.data.transforms.prepare` does, step by step; what training draws at random is no part of it.
+    """The steps of `attn.data.transforms.prepare`, without the random steps of training.
 
     Returns:
-        `image`: what it begins with. `crop`: which part of it is taken, None for all. `resize`: None where the part is
-        taken at its own size. Then `divide_by`, `mean`, `std`: input = (value / divide_by - mean) / std. Sizes are
-        (height, width) in pixels.
+        `image`: the expected image. `crop`: which part of it is used; None: all. `resize`: None: the part keeps its
+            size.
+        Then `divide_by`, `mean`, `std`: input = (value / divide_by - mean) / std. Sizes are (height, width) in pixels.
     """
     size = [config.size, config.size] if isinstance(config.size, int) else list(config.size)
     crop: dict[str, Any] | None = None
@@ -42,7 +42,7 @@ def describe_preprocessing(config: InputConfig) -> dict[str, Any]:
 
 
 def describe_whole(config: InputConfig, resize: Mapping[str, Any]) -> dict[str, Any]:
-    """As `describe_preprocessing`, of what is given the whole image by a rule of its own."""
+    """Like `describe_preprocessing`, for a network that gets the whole image, resized by another rule."""
     return _described(config, None, resize)
 
 
@@ -59,7 +59,7 @@ def _described(config: InputConfig, crop: Mapping[str, Any] | None, resize: Mapp
 
 
 def preprocessing_text(described: Mapping[str, Any]) -> str:
-    """A description in one sentence, for people."""
+    """The description as one sentence."""
     crop, resize = described["crop"], described["resize"]
     part = "the whole image"
     if crop is not None and crop["rule"] == "size":

@@ -1,4 +1,4 @@
-"""What a data set yields: records (names only), examples (decoded), samples (ready for the network), batches.
+"""The stages of an image: records (names only), examples (decoded), samples (ready for the network), batches.
 
 Shapes: B images, C classes without background, H×W network input, M (image, class) pairs that carry a region.
 """
@@ -26,18 +26,18 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Record:
-    """One image of a data set, by name; nothing is read from disk for it.
+    """One image of a data set by name, without its content.
 
     Attributes:
-        image_id: Stable name, unique in the data set and independent of order, split and place.
+        image_id: Stable name, unique in the data set, and independent of order, split and location.
         labels: Class indices in [0, C), sorted, without duplicates; may be empty.
-        image, mask, saliency: Location (path or `s3://` URI), or None where there is none. A `#` in the last two stands
-            for a part that only the source itself can make; `Source.load` reads all of them.
+        image, mask, saliency: Location (path or `s3://` URI), or None. In masks and saliency maps, a `#` marks a part
+            that only the source can produce; read all of them by `Source.load`.
         boxes: (class index, (left, top, right, bottom)) in pixels of the image, half-open.
-        annotated_size: (height, width) of the image as the annotations have it, where they say so: boxes and outlines
-            are in its pixels.
-        difficult: Classes of which the image shows objects, but only such as are marked as difficult (VOC); None where
-            nothing tells which objects are. They are among the labels where the data counts difficult objects.
+        annotated_size: (height, width) of the image according to its annotations, if they have it; boxes and outlines
+            are in these pixels.
+        difficult: Classes of which the image shows only objects marked as difficult (VOC); None if objects are not
+            marked. They are among the labels only if the data counts difficult objects.
     """
 
     image_id: str
@@ -51,27 +51,27 @@ class Record:
 
 
 def make_box(left: float, top: float, right: float, bottom: float) -> Box:
-    """A box of numbers that came from a file.
+    """A box from the numbers in a file.
 
     Raises:
         ValueError: An edge is not finite, or left and right, or top and bottom, are swapped.
     """
     box = left, top, right, bottom = float(left), float(top), float(right), float(bottom)
     if not all(map(math.isfinite, box)) or left > right or top > bottom:
-        raise ValueError(f"the box {list(box)} must be finite, left <= right and top <= bottom")
+        raise ValueError(f"the box {list(box)} must be finite, with left <= right and top <= bottom")
     return box
 
 
 @dataclass(frozen=True)
 class Example:
-    """A decoded image with what is known of it, in the image's own frame.
+    """A decoded image with its annotations, in the image's upright frame.
 
     Attributes:
-        record: With its boxes in the frame of the image, which may be turned from that of its file.
+        record: The record, with boxes in the upright frame.
         image: uint8 (H0, W0, 3), RGB.
-        mask: uint8 (H0, W0): 0 background, class index + 1, 255 to be ignored.
+        mask: uint8 (H0, W0): 0 background, class index + 1, 255 ignored.
         saliency: uint8 (H0, W0), 0 to 255.
-        boxes_fault: Why the record's boxes are of no use, where they are not.
+        boxes_fault: The error of the record's boxes, if they are invalid.
     """
 
     record: Record
@@ -83,22 +83,22 @@ class Example:
 
 @dataclass(frozen=True)
 class Sample:
-    """An example after the transforms, ready to be collated.
+    """A transformed example, ready to be collated.
 
     Attributes:
-        index: Position in the data set.
-        image: float32 (3, H, W), normalised as the network expects it.
+        index: Index in the data set.
+        image: float32 (3, H, W), normalised.
         labels: float32 (C,), 0 or 1.
-        geometry: How the input's pixels lie in the image, to put maps back.
-        regions: bool (n, H, W): where each present class is, in the order of `record.labels`; only for an image that
-            carries extra supervision.
+        geometry: Mapping between image and input, to transform maps back.
+        regions: bool (n, H, W), the region of each present class in the order of `record.labels`; only for images with
+            extra supervision.
         saliency: float32 (H, W) in [0, 1].
-        mask: uint8 (H0, W0) of the image's own frame; only where the run evaluates maps.
-        cues: uint8 (h, w) at the positions of a segmentation network's output: 0 background, class index + 1, 255 open.
-        soft_labels: float32 (n, h, w) in [0, 1] at the positions of the network's class maps, in the order of
+        mask: uint8 (H0, W0) in the image's own frame; only if the run evaluates maps.
+        cues: uint8 (h, w) on the grid of the segmentation network's output: 0 background, class index + 1, 255 unknown.
+        soft_labels: float32 (n, h, w) in [0, 1] on the grid of the network's class maps, in the order of
             `record.labels`.
-        skipped: Names of the images that could not be read and that this one stands in for.
-        exclusive: The data gives every image exactly one class: see `attn.data.source.Source`.
+        skipped: Ids of unreadable images that this one replaces.
+        exclusive: Every image has exactly one class by design; see `attn.data.source.Source`.
     """
 
     index: int
@@ -117,20 +117,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples side by side.
+    """A batch of samples.
 
     Attributes:
         images: float32 (B, 3, H, W).
         labels: float32 (B, C) multi-hot.
         region_pairs: int64 (M, 2): rows (image, class), ordered by image, then class.
-        regions: float32 (M, H, W), 0 or 1, in the order of `region_pairs`; M is 0 where no image is supervised.
+        regions: float32 (M, H, W), 0 or 1, in the order of `region_pairs`; M is 0 if no image is supervised.
         saliency: float32 (B, H, W) in [0, 1], or None.
         cues: uint8 (B, h, w), or None.
         soft_labels: float32 (B, C, h, w) in [0, 1], 0 for absent classes, or None.
-        masks: one uint8 (H0, W0) per image, or None where it has none.
-        skipped: Names of the images that could not be read and were replaced.
-        exclusive: Every image has exactly one class because the data is made so: softmax and cross-entropy.
-        source_batch: The second stream's images of the same step; None for a method without one.
+        masks: One uint8 (H0, W0) per image; None for images without a mask.
+        skipped: Ids of unreadable images that were replaced.
+        exclusive: Every image has exactly one class by design; training uses softmax and cross-entropy.
+        source_batch: The same step's batch of the second data stream; None for methods without one.
     """
 
     indices: tuple[int, ...]
@@ -153,7 +153,7 @@ class Batch:
         return tuple(record.image_id for record in self.records)
 
     def to(self, device: torch.device, *, channels_last: bool = False) -> Self:
-        """The same batch with its tensors on a device."""
+        """A copy of the batch with its tensors on a device."""
         layout = torch.channels_last if channels_last else torch.preserve_format
         return replace(
             self,
@@ -170,7 +170,7 @@ class Batch:
         )
 
     def pin_memory(self) -> Self:
-        """The same batch in page-locked memory; a DataLoader that pins calls this by its name."""
+        """A copy of the batch in page-locked memory; called by PyTorch's DataLoader."""
         return replace(
             self,
             images=self.images.pin_memory(),
@@ -184,17 +184,18 @@ class Batch:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples of one input size into a batch.
+    """Stack samples into a batch.
 
     Raises:
-        ConfigError: The inputs differ in size.
+        ConfigError: The inputs have different sizes.
     """
     sizes = {tuple(sample.image.shape[-2:]): sample.record.image_id for sample in samples}
     if len(sizes) > 1:
         shown = ", ".join(f"{image_id} {width}x{height}" for (height, width), image_id in list(sizes.items())[:3])
         raise ConfigError(
-            f"a batch cannot hold inputs of different sizes ({shown}): input.resize=short_side needs batches of one "
-            "image per worker; raise training.accumulate_steps to the images of a worker's step, or use resize=squash"
+            f"a batch cannot contain inputs of different sizes ({shown}): input.resize=short_side needs batches of one "
+            "image per worker. Set training.accumulate_steps to the number of images of a worker's step, or use "
+            "resize=squash"
         )
     pairs, regions = [], []
     for row, sample in enumerate(samples):
@@ -222,7 +223,7 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def _by_class(samples: Sequence[Sample]) -> Tensor | None:
-    """The soft labels (B, C, h, w) of all classes."""
+    """Soft labels (B, C, h, w) of all classes; 0 for absent ones."""
     found = [sample.soft_labels for sample in samples if sample.soft_labels is not None]
     if len(found) < len(samples):
         return None

@@ -1,7 +1,7 @@
-"""Which images make up each batch: the same on any number of workers, and from any batch on.
+"""Chooses the images of each batch, independent of the number of workers and of the batch that training resumes from.
 
-A global batch is put together from the seed and the epoch alone; worker r of n takes its rows r, r + n, r + 2n, ...
-All batches have one size, so that the mean over the workers is the mean over the joint batch.
+A global batch depends only on the seed and the epoch; worker r of n takes its rows r, r + n, r + 2n, ... All batches
+have the same size, so the mean over workers is the mean over the global batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attn.data.sample import Record
 from attn.errors import ConfigError, DataError
 
 Key = tuple[int, ...]
-"""(epoch, index), or (epoch, index, n) for the n-th repetition within an epoch: what augmentation is drawn from."""
+"""(epoch, index), or (epoch, index, n) for the n-th repetition within an epoch; the seed of augmentation."""
 
 _PLAIN, _SUPERVISED, _CHOICE = 0, 1, 2
 
@@ -26,21 +26,22 @@ _PLAIN, _SUPERVISED, _CHOICE = 0, 1, 2
 class BatchSampler(Sampler[list[Key]]):
     """One worker's batches of an epoch.
 
-    Each epoch shows every image at least once; the last batch is filled up by starting again from the epoch's first
-    images. Where some images carry extra supervision, every local batch holds exactly
-    max(1, round(batch_fraction · batch_size)) of those, from a shuffled cycle of their own, and none among the others;
-    the global batch is then the same for every number of workers for which `batch_fraction · batch_size` is whole.
-    Batches of one cannot hold both kinds: there each max(2, round(1 / batch_fraction))-th is of those images alone.
-    An epoch is long enough for both kinds to be seen.
+    An epoch contains every image at least once; its last batch is filled up with the epoch's first images.
+
+    If some images have extra supervision, every local batch has exactly max(1, round(batch_fraction · batch_size)) of
+    them, from a separately shuffled cycle, and the rest are other images. The global batch is then the same for every
+    number of workers for which `batch_fraction · batch_size` is whole. With batches of one image, every
+    max(2, round(1 / batch_fraction))-th global batch has only supervised images. An epoch is long enough to contain all
+    images of both kinds.
 
     Args:
-        count: Images in the data set.
+        count: Number of images in the data set.
         batch_size: Images per batch of one worker.
-        supervised: Indices of the images that carry extra supervision.
+        supervised: Indices of the images with extra supervision.
         batch_fraction: Their share of each batch.
 
     Raises:
-        ConfigError: A batch is too small to hold both kinds.
+        ConfigError: A batch is too small for both kinds of images.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class BatchSampler(Sampler[list[Key]]):
         self._epoch = self._first = 0
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """Number of batches of a whole epoch."""
         supervised = _batches(len(self._supervised), self._pattern)
         return max(supervised, _batches(len(self._plain), [self._rows - rows for rows in self._pattern]))
 
@@ -88,17 +89,17 @@ class BatchSampler(Sampler[list[Key]]):
             yield rows[self.rank :: self.world]
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration is of."""
+        """Set the epoch of the next iteration."""
         self._epoch, self._first = epoch, 0
 
     def start(self, batch: int) -> None:
-        """Let the next iteration, and only that, begin at a batch of its epoch."""
+        """Let only the next iteration start at this batch of its epoch."""
         if not 0 <= batch <= len(self):
             raise ValueError(f"batch {batch} is not in an epoch of {len(self)}")
         self._first = batch
 
     def _keys(self, images: np.ndarray, total: int, stream: int) -> list[Key]:
-        """The rows of the epoch that are drawn from one kind of images."""
+        """Keys of the epoch's rows for one kind of images."""
         keys: list[Key] = []
         turn = 0
         while len(keys) < total:
@@ -116,17 +117,17 @@ class BatchSampler(Sampler[list[Key]]):
 
 
 def choose_supervised(records: Sequence[Record], images: float, kind: str, seed: int) -> list[int]:
-    """Choose the images that carry extra supervision, spread as evenly over the classes as the labels allow.
+    """Choose the images for extra supervision, distributed over the classes as evenly as possible.
 
     Args:
-        images: A count from 1 on, or a share of the records below 1.
-        kind: `masks`, or `boxes`, which may also be derived from masks.
+        images: Number of images (1 or more), or fraction of the records (below 1).
+        kind: `masks`, or `boxes`, which can also be derived from masks.
 
     Returns:
-        Sorted positions in `records`.
+        Sorted indices of `records`.
 
     Raises:
-        DataError: Not so many images carry what is asked for.
+        DataError: Too few images have masks or boxes.
     """
     wanted = int(images) if images >= 1 else max(1, round(images * len(records)))
     able = [
@@ -136,8 +137,8 @@ def choose_supervised(records: Sequence[Record], images: float, kind: str, seed:
     ]
     if wanted > len(able):
         raise DataError(
-            f"{wanted} images with {kind} are asked for, but only {len(able)} of {len(records)} have labels and "
-            f"{kind}; lower the method's number of supervised images, or point the data at its masks or boxes"
+            f"the method needs {wanted} images with {kind}, but only {len(able)} of {len(records)} have labels and "
+            f"{kind}; lower the method's number of supervised images, or configure the data's masks or boxes"
         )
     shuffled = np.random.default_rng([seed, 0, _CHOICE]).permutation(np.array(able, dtype=np.int64)).tolist()
     waiting: dict[int, list[int]] = {}
@@ -162,13 +163,13 @@ def choose_supervised(records: Sequence[Record], images: float, kind: str, seed:
 
 
 def shards(count: int, batch_size: int, *, rank: int = 0, world: int = 1) -> list[list[int]]:
-    """One worker's batches of a single pass, in order: every image once, and the last batch may be short."""
+    """One worker's batches of a single pass in order: every image once; the last batch may be shorter."""
     batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
     return batches[rank::world]
 
 
 def _batches(images: int, pattern: Sequence[int]) -> int:
-    """How many batches it takes to see all images, of which each one has as many rows as the repeated pattern says."""
+    """Number of batches that contain all images, if the batches' numbers of rows repeat a pattern."""
     if not images:
         return 0
     whole, rest = divmod(images, sum(pattern))
@@ -183,7 +184,7 @@ def _supervised_rows(batch_size: int, fraction: float, supervised: int, plain: i
     rows = max(1, round(fraction * batch_size))
     if rows >= batch_size:
         raise ConfigError(
-            f"a batch of {batch_size} per worker cannot hold {rows} images with extra supervision and others too; "
-            "raise training.batch_size, or lower the share of supervised images in the method or cluster.workers"
+            f"a batch of {batch_size} per worker cannot contain {rows} images with extra supervision and others, too; "
+            "raise training.batch_size, or lower the method's share of supervised images or cluster.workers"
         )
     return rows

@@ -1,51 +1,51 @@
-"""Shared memory, through which a loader's processes hand over their batches: whether there is enough of it."""
+"""Checks that there is enough shared memory, through which a loader's worker processes transfer batches."""
 
 from __future__ import annotations
 
-__all__ = ["MORE", "PREFETCH", "check_shared_memory", "describe"]
+__all__ = ["HINT", "PREFETCH", "check_shared_memory", "describe_shared_memory"]
 
 import os
 import shutil
 
 from attn.errors import DataError
 
-PLACE = "/dev/shm"
+DEVICE = "/dev/shm"
 PREFETCH = 2
-"""Batches that each process of a loader prepares ahead."""
+"""Number of batches that each worker process prepares ahead."""
 MIB = 2**20
-MORE = (
-    "lower cluster.data_workers (of attn evaluate and maps: data_workers; 0 needs none) or the size of batches, or "
-    "give the machine more: docker run --shm-size=4g, on Kubernetes an emptyDir of medium Memory at /dev/shm"
+HINT = (
+    "lower cluster.data_workers (of attn evaluate and maps: data_workers; 0 needs no shared memory) or the batch size, "
+    "or give the container more: docker run --shm-size=4g, on Kubernetes an emptyDir of medium Memory at /dev/shm"
 )
 
 
 def check_shared_memory(images: int, size: int | tuple[int, int], workers: int, *, sharers: int = 1) -> None:
-    """See, before anything is trained, that the batches that wait to be trained on fit.
+    """Check before training that all prefetched batches fit into shared memory.
 
     Args:
-        images: Of a batch.
-        size: Side, or (H, W), of an image.
-        workers: Processes of a loader.
-        sharers: How many such loaders this machine has.
+        images: Images per batch.
+        size: Side or (H, W) of an image.
+        workers: Worker processes of a loader.
+        sharers: Number of such loaders on this machine.
 
     Raises:
-        DataError: They do not.
+        DataError: They do not fit.
     """
-    if workers == 0 or not os.path.isdir(PLACE):
+    if workers == 0 or not os.path.isdir(DEVICE):
         return
     height, width = (size, size) if isinstance(size, int) else size
     needed = sharers * (workers * PREFETCH + 1) * images * 3 * height * width * 4
-    free = shutil.disk_usage(PLACE).free
+    free = shutil.disk_usage(DEVICE).free
     if needed > free:
         raise DataError(
-            f"cluster.data_workers={workers} would have up to {-(-needed // MIB)} MiB of images wait in {PLACE}, which "
-            f"has {free // MIB} MiB free: {MORE}"
+            f"cluster.data_workers={workers} needs up to {-(-needed // MIB)} MiB for images in {DEVICE}, which has "
+            f"{free // MIB} MiB free: {HINT}"
         )
 
 
-def describe() -> str:
-    """How much there is, for a message."""
-    if not os.path.isdir(PLACE):
-        return f"there is no {PLACE}"
-    usage = shutil.disk_usage(PLACE)
-    return f"{PLACE} has {usage.free // MIB} of {usage.total // MIB} MiB free"
+def describe_shared_memory() -> str:
+    """Size and free space of shared memory, for messages."""
+    if not os.path.isdir(DEVICE):
+        return f"there is no {DEVICE}"
+    usage = shutil.disk_usage(DEVICE)
+    return f"{DEVICE} has {usage.free // MIB} of {usage.total // MIB} MiB free"

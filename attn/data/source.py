@@ -1,4 +1,4 @@
-"""Where images come from: the contract of a source, and what all sources on files have in common."""
+"""The interface of a data source, and the common parts of sources that read files."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ __all__ = [
     "OnError",
     "Source",
     "SourceConfig",
-    "beside",
+    "files_for",
     "fingerprint",
-    "masks_in",
-    "parallel",
+    "find_masks",
+    "map_in_threads",
     "raise_all",
-    "refuse_absent",
-    "refuse_missing",
-    "same_labels",
-    "unique",
+    "require_folder",
+    "require_images",
+    "constant_labels_fault",
+    "require_unique",
 ]
 
 import hashlib
@@ -28,9 +28,9 @@ import numpy as np
 from pydantic import Field
 
 from attn.config.base import Variant
-from attn.data.decode import MAX_PIXELS, MOST_PIXELS, read_mask, read_photograph, read_saliency
-from attn.data.names import name_fault, normal, text_fault
-from attn.data.orientation import turn_boxes
+from attn.data.decode import MAX_PIXELS, PIXEL_LIMIT, read_mask, read_photograph, read_saliency
+from attn.data.names import name_fault, normalize_name, text_fault
+from attn.data.orientation import orient_boxes
 from attn.data.sample import Example, Record
 from attn.errors import DataError
 from attn.files.locations import FileFault, join, list_files, list_folders, missing_folder, name_of, stem_of
@@ -49,11 +49,11 @@ class Source(Protocol):
     """Images with stable names and labels.
 
     Attributes:
-        classes: Names; a label is a position in them.
-        records: In a fixed order.
-        on_error: Whether training goes on without an image that cannot be read.
-        exclusive: Whether every image has exactly one class because the data is made so, and not by chance; classes
-            are then told apart by softmax and cross-entropy, and scored by top-1 accuracy.
+        classes: Class names; a label is an index into them.
+        records: Records in a fixed order.
+        on_error: Whether an unreadable image stops training or is skipped.
+        exclusive: Every image has exactly one class by design of the data, not by chance. Then training uses softmax
+            and cross-entropy, and top-1 accuracy is the score.
     """
 
     classes: tuple[str, ...]
@@ -62,41 +62,41 @@ class Source(Protocol):
     exclusive: bool
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
-        """Decode one image and what else of it is asked for and known.
+        """Decode one image and, if requested and known, its mask and saliency map.
 
         Raises:
-            DataError: A file is missing or broken; the text names it.
+            DataError: A file is missing or broken; the message names it.
         """
         ...
 
     def fingerprint(self) -> str:
-        """A hash of the names and labels, whatever their order and place."""
+        """A hash of the names and labels, independent of their order and location."""
         ...
 
 
 class SourceConfig(Variant, tag="source"):
-    """Where images come from; `source` chooses the kind.
+    """Where images come from; `source` selects the kind.
 
     Attributes:
-        split: Which part of the data.
-        on_error: What a missing or broken file does: stop the run, or be passed over, counted and logged.
-        single_label: Keep only the images that have exactly one class.
-        max_pixels: Of an image; a larger one counts as broken. It bounds the memory that a few bytes can fill.
+        split: Which part of the data to use.
+        on_error: What to do about a missing or broken file: stop the run, or skip, count and log it.
+        single_label: Keep only images with exactly one class.
+        max_pixels: Maximum pixels of an image; a larger one counts as broken. Limits the memory for decoding.
     """
 
     split: str = "train"
     on_error: OnError = "raise"
     single_label: bool = False
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MOST_PIXELS)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=PIXEL_LIMIT)
 
     def build(self, *, labels: bool = True) -> Source:
-        """The images of the split; where they are files, none of them is read yet.
+        """The images of the split. Image files are not read yet.
 
         Args:
-            labels: Whether the labels of every image are needed; if not, images may lack them, as in a test set.
+            labels: Require labels of every image. If false, images may lack labels, as in a test set.
 
         Raises:
-            DataError: See the kind of source.
+            DataError: Depends on the kind of source.
         """
         from attn.data.view import single_labelled  # a view is itself a source
 
@@ -105,19 +105,19 @@ class SourceConfig(Variant, tag="source"):
         return self.open() if labels else self.open_unlabelled()
 
     def open(self) -> Source:
-        """The source itself, all of its images."""
-        raise TypeError(f"{type(self).__name__} does not say how to open its source")
+        """The source with all images of the split."""
+        raise TypeError(f"{type(self).__name__} does not implement `open`")
 
     def open_unlabelled(self) -> Source:
-        """As `open`, where labels may be missing; only of a kind of source that can lack them is it something else."""
+        """Like `open`, but images may lack labels. Sources that can lack labels override it."""
         return self.open()
 
 
 class FileSource:
-    """Records whose images, masks and saliency maps are files.
+    """A source with images, masks and saliency maps in files.
 
     Args:
-        faults: By image id, why an image that could be read is of no use, such as labels that could not be.
+        faults: By image id, the error that `load` raises for an image, such as unreadable labels.
         exclusive: See `Source`.
         max_pixels: See `SourceConfig`.
     """
@@ -141,10 +141,12 @@ class FileSource:
         if not self.classes:
             raise DataError("the data has no classes")
         if len(self.classes) > MAX_CLASSES and any(record.mask for record in self.records):
-            raise DataError(f"{len(self.classes)} classes; masks of 8 bits allow {MAX_CLASSES}: leave the masks out")
-        unique(self.classes, self.classes, "class")
+            raise DataError(f"{len(self.classes)} classes; 8-bit masks allow only {MAX_CLASSES}: do not use the masks")
+        require_unique(self.classes, self.classes, "class")
         raise_all([f"{what} {name!r} {fault}" for what, name, fault in _name_faults(self.classes, self.records)])
-        unique([record.image_id for record in self.records], [record.image for record in self.records], "image id")
+        require_unique(
+            [record.image_id for record in self.records], [record.image for record in self.records], "image id"
+        )
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
         record = self.records[index]
@@ -156,8 +158,8 @@ class FileSource:
         size = (image.shape[0], image.shape[1])
         boxes_fault: DataError | None = None
         try:
-            record = turn_boxes(record, size, orientation)
-        except DataError as fault:  # of no matter to who does not use them
+            record = orient_boxes(record, size, orientation)
+        except DataError as fault:  # raised only if boxes are used
             boxes_fault = fault
         with_mask, with_saliency = mask and record.mask, saliency and record.saliency
         return Example(
@@ -169,7 +171,7 @@ class FileSource:
         )
 
     def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:
-        """An image's mask in its upright frame; a source whose masks are no files of their own makes them here."""
+        """An image's mask in its upright frame. Sources without mask files override this."""
         return read_mask(location, size, len(self.classes), orientation=orientation)
 
     def fingerprint(self) -> str:
@@ -177,7 +179,7 @@ class FileSource:
 
 
 def _name_faults(classes: Sequence[str], records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with names that cues, masks and map stores would choke on hours later."""
+    """Names that cannot be file names of cues, masks or maps, checked before training."""
     for name in classes:
         if fault := text_fault(name):
             yield "class", name, fault
@@ -186,17 +188,17 @@ def _name_faults(classes: Sequence[str], records: Sequence[Record]) -> Iterator[
             yield (
                 "image id",
                 record.image_id,
-                f"{fault}; rename the file, or give it another id by a table's column 'id'",
+                f"{fault}; rename the file, or give it another id in a table's column 'id'",
             )
         elif record.image and (fault := text_fault(record.image)):
             yield "image", record.image, f"{fault}; rename the file"
 
 
 def fingerprint(classes: Sequence[str], records: Iterable[Record], *, difficult: bool = False) -> str:
-    """SHA-256 of class names and of every image's name and labels, in an order of its own.
+    """SHA-256 of class names and of every image's name and labels, independent of the images' order.
 
     Args:
-        difficult: Also of the classes of which the images show only difficult objects.
+        difficult: Include the classes of which an image shows only difficult objects.
     """
     lines = sorted(
         f"{record.image_id}\t{','.join(map(str, record.labels))}"
@@ -206,47 +208,51 @@ def fingerprint(classes: Sequence[str], records: Iterable[Record], *, difficult:
     return hashlib.sha256("\n".join(["\t".join(classes), *lines]).encode()).hexdigest()
 
 
-def same_labels(source: Source) -> str | None:
-    """What is wrong with labels that are the same for every image: a classifier has nothing to tell apart."""
+def constant_labels_fault(source: Source) -> str | None:
+    """A message if all images have the same labels, so that a classifier cannot learn anything; else None."""
     kinds = {record.labels for record in source.records}
     if len(kinds) != 1:
         return None
     names = ", ".join(source.classes[label] for label in next(iter(kinds)))
     way = "images of at least two classes" if source.exclusive else "images with and without each class"
-    labelled = f"has the label {names} and no other" if names else "has no label"
-    return f"every one of the {len(source.records)} images {labelled}: there is nothing to tell apart; give {way}"
+    labelled = f"have the label {names} and no other" if names else "have no label"
+    return f"all {len(source.records)} images {labelled}: a classifier cannot learn from them; give {way}"
 
 
-def unique(names: Sequence[str], places: Sequence[str | None], what: str) -> None:
-    """Refuse a name that stands twice.
+def require_unique(names: Sequence[str], locations: Sequence[str | None], what: str) -> None:
+    """Check that names are unique.
+
+    Args:
+        locations: Where each name was found.
 
     Raises:
-        DataError: With the places of both.
+        DataError: Names both locations of a repeated name.
     """
     first: dict[str, str | None] = {}
     faults = []
-    for name, place in zip(names, places, strict=True):
+    for name, location in zip(names, locations, strict=True):
         if name in first:
-            faults.append(f"{what} {name!r} stands for both {first[name]} and {place}")
-        first.setdefault(name, place)
+            faults.append(f"{what} {name!r} is used for both {first[name]} and {location}")
+        first.setdefault(name, location)
     raise_all(faults)
 
 
 def raise_all(faults: Sequence[str], where: str = "") -> None:
-    """Raise one error of all the faults in a list file, if there are any.
+    """Raise one error for all faults, if there are any.
 
     Raises:
-        DataError: With the first few, and how many more there are.
+        DataError: Lists the first few faults and the number of others.
     """
     if faults:
-        raise DataError((f"{where}: " if where else "") + _some(faults, "; "))
+        raise DataError((f"{where}: " if where else "") + _first_few(faults, "; "))
 
 
-def refuse_missing(records: Sequence[Record], on_error: OnError, where: str) -> None:
-    """Look, folder by folder, whether the images that a list names are there, before hours of training find out.
+def require_images(records: Sequence[Record], on_error: OnError, where: str) -> None:
+    """Check before training that all listed images exist, with one listing per folder.
 
     Raises:
-        DataError: With the first few that are not, unless `on_error` is `skip` and some are: then a line in the log.
+        DataError: Lists the first few missing images. With `on_error="skip"` they are only logged, unless all are
+            missing.
     """
     folders: dict[str, set[str]] = {}
     missing = []
@@ -258,21 +264,21 @@ def refuse_missing(records: Sequence[Record], on_error: OnError, where: str) -> 
             missing.append(image)
     if not missing:
         return
-    text = f"{where}: {len(missing)} of {len(records)} images are missing: {_some(missing)}"
+    text = f"{where}: {len(missing)} of {len(records)} images are missing: {_first_few(missing)}"
     if on_error == "raise" or len(missing) == len(records):
         there = folders[missing[0][: -len(name_of(missing[0]))]]
-        hint = _otherwise(name_of(missing[0]), there)
+        hint = _similar_file_note(name_of(missing[0]), there)
         way = "Put them there" + (
-            ", or set data.on_error=skip to go on without them" if len(missing) < len(records) else ""
+            ", or set data.on_error=skip to train without them" if len(missing) < len(records) else ""
         )
         raise DataError(f"{text}{hint}. {way}")
-    log.warning("%s; they are passed over", text)
+    log.warning("%s; they are skipped", text)
 
 
-def _otherwise(name: str, there: Iterable[str]) -> str:
-    """For a message about a missing file: the file that is there under a name that is nearly the same."""
+def _similar_file_note(name: str, there: Iterable[str]) -> str:
+    """For a message about a missing file: an existing file with nearly the same name."""
     for other in sorted(there):
-        if normal(other).casefold() == normal(name).casefold():
+        if normalize_name(other).casefold() == normalize_name(name).casefold():
             same = other.casefold() == name.casefold()
             return f" (there is {other!r}: {'upper and lower case' if same else 'the Unicode form (NFC, NFD)'} differ)"
         if stem_of(other) == stem_of(name):
@@ -280,59 +286,61 @@ def _otherwise(name: str, there: Iterable[str]) -> str:
     return ""
 
 
-def beside(folder: str | None, names: Sequence[str], suffix: str = ".png") -> list[str | None]:
-    """For each name the file of that name in a folder, None where there is none; a name may lead through folders."""
+def files_for(folder: str | None, names: Sequence[str], suffix: str = ".png") -> list[str | None]:
+    """The file of each name in a folder; None if there is none. Names may contain folders."""
     if folder is None:
         return [None] * len(names)
     there: dict[str, set[str]] = {}
     found: list[str | None] = []
     for location in (join(folder, name + suffix) for name in names):
         file = name_of(location)
-        place = location[: -len(file)]
-        if place not in there:
-            there[place] = set(list_files(place))
-        found.append(location if file in there[place] else None)
+        parent = location[: -len(file)]
+        if parent not in there:
+            there[parent] = set(list_files(parent))
+        found.append(location if file in there[parent] else None)
     return found
 
 
-def masks_in(place: str, names: Sequence[str], others: Callable[[], Iterable[str]], *, given: str) -> list[str | None]:
-    """For each name its mask in a folder that a config names, None where there is none.
+def find_masks(
+    folder: str, names: Sequence[str], others: Callable[[], Iterable[str]], *, given: str
+) -> list[str | None]:
+    """The mask of each image in a folder from the config; None if an image has none.
 
     Args:
-        names: Of the images of a split, relative to the folder and without suffix.
-        others: Those of the whole data set: it may be another split that has masks.
-        given: What the config says.
+        names: Names of a split's images, relative to the folder and without suffix.
+        others: Returns the names of the whole data set: perhaps only another split has masks.
+        given: The config's value, for messages.
 
     Raises:
-        FileFault: The folder is not there, or has no mask of any image of the data set.
+        FileFault: The folder does not exist, or has no mask of any image of the data set.
     """
-    found = beside(place, names)
+    found = files_for(folder, names)
     if any(found):
         return found
-    refuse_absent(place, "data.masks", given)
-    if not any(beside(place, sorted(set(others()) - set(names)))):
-        problem = f"has no mask of any image; data.masks={given} names it. Expected were files such as {names[0]}.png"
-        raise FileFault(place, problem)
-    log.info("%s: none of the split's %d images has a mask in it", place, len(names))
+    require_folder(folder, "data.masks", given)
+    if not any(files_for(folder, sorted(set(others()) - set(names)))):
+        problem = f"has no mask of any image (data.masks={given}); expected files such as {names[0]}.png"
+        raise FileFault(folder, problem)
+    log.info("%s: none of the split's %d images has a mask in it", folder, len(names))
     return found
 
 
-def refuse_absent(place: str, field: str, given: str) -> None:
-    """Refuse a folder that a config names and that is not there, or empty.
+def require_folder(folder: str, field: str, given: str) -> None:
+    """Check that a folder from the config exists and is not empty.
 
     Raises:
-        FileFault: Says where it was looked for.
+        FileFault: It does not; the message has the resolved location.
     """
-    if not list_files(place) and not list_folders(place):
-        raise missing_folder(field, given, place)
+    if not list_files(folder) and not list_folders(folder):
+        raise missing_folder(field, given, folder)
 
 
-def parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Apply a function that waits for files to every item, in order."""
+def map_in_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Apply an I/O-bound function to every item in threads; results are in the order of the items."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(work, items))
 
 
-def _some(items: Sequence[str], separator: str = ", ") -> str:
+def _first_few(items: Sequence[str], separator: str = ", ") -> str:
     rest = len(items) - SHOWN
     return separator.join(items[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,6 +1,6 @@
-"""From a decoded image to the network's input: resizing, random crops, flips and colours, each on record.
+"""Transforms a decoded image into the network's input: resizing, random crops, flips and colours.
 
-Everything random comes from a generator that the caller gives, so that the same numbers give the same input anywhere.
+All randomness comes from the caller's generator, so that equal seeds give equal inputs everywhere.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from attn.data.geometry import Geometry
 from attn.errors import DataError
 
 Side = Annotated[int, Field(ge=1, le=8192)]
-MOST_INPUT = 1 << 26
-"""Pixels that an input may have: a narrow image would become a very long one."""
+MAX_INPUT_PIXELS = 1 << 26
+"""Maximum pixels of an input; with `short_side` a narrow image becomes a very long input."""
 Triple = tuple[float, float, float]
 
 
@@ -45,21 +45,21 @@ class InputConfig(Config):
     """What the network sees of an image.
 
     Attributes:
-        size: Side, or (height, width), of the input; of the short side with `resize: short_side`.
-        resize: `squash` brings the whole image to `size`, whatever its aspect. `short_side` keeps the aspect and crops
-            nothing, so inputs differ in size. `crop` takes a random part in training (`crop_area`, `crop_aspect`)
-            and the largest part in the middle elsewhere. `random_part` takes the same part in training, and elsewhere
-            the whole image, as `squash` does, so that maps cover all of it. `scaled_crop` cuts `size` out of the image
-            at a random scale of its own size (`crop_scale`) in training, and out of its middle at its own size
-            elsewhere; what lies beyond the edges is filled with `mean` (DeepLab).
-        crop_area: Range of the part's area, as a share of the image's. Above 1 the part reaches beyond the edges, which
-            are filled with `mean`.
+        size: Side, or (height, width), of the input; with `resize: short_side`, its short side.
+        resize: `squash` resizes the whole image to `size`, ignoring its aspect ratio. `short_side` keeps the aspect
+            ratio without cropping, so inputs differ in size. `crop` takes a random part in training (`crop_area`,
+            `crop_aspect`), and the largest central part in evaluation. `random_part` takes the same random part in
+            training, and the whole image in evaluation, like `squash`, so that maps cover all of it. `scaled_crop`
+            scales the image by a random factor (`crop_scale`) and crops `size` at a random position in training; in
+            evaluation it crops the centre without scaling. Pixels outside of the image get `mean` (DeepLab).
+        crop_area: Range of the part's area as a fraction of the image's. If above 1, the part extends beyond the image;
+            pixels outside get `mean`.
         crop_aspect: Range of the part's width : height, before it is squashed to `size`.
-        crop_scale: Range of that scale.
-        shift: By how many pixels of the input, at most, a squashed image is moved each way in training; the edge that
-            comes free is filled with `mean`. The padding of a padded crop (He et al., CVPR 2016: 4 of 32 pixels).
+        crop_scale: Range of the random factor of `scaled_crop`.
+        shift: Maximum random translation of a squashed image in training, in pixels of the input; the uncovered border
+            gets `mean`. Equals the padding of a padded random crop (He et al., CVPR 2016: 4 of 32 pixels).
         flip: Probability of mirroring an image left to right in training.
-        mean, std: Of the RGB channels in [0, 1]; the defaults are ImageNet's.
+        mean, std: Mean and standard deviation of the RGB channels in [0, 1]; the defaults are ImageNet's.
     """
 
     size: Side | tuple[Side, Side] = 224
@@ -78,20 +78,21 @@ class InputConfig(Config):
         ranges = {"crop_area": self.crop_area, "crop_aspect": self.crop_aspect, "crop_scale": self.crop_scale}
         for name, (low, high) in ranges.items():
             if not 0 < low <= high:
-                raise ValueError(f"{name}={[low, high]} must be [least, greatest], both above 0")
+                raise ValueError(f"{name}={[low, high]} must be [minimum, maximum], both above 0")
         if self.resize == "short_side" and not isinstance(self.size, int):
             raise ValueError(f"resize=short_side needs one number as size, not {list(self.size)}; or use resize=squash")
         if self.shift and self.resize != "squash":
-            raise ValueError(f"shift={self.shift} moves squashed images: use resize=squash, not {self.resize}")
+            raise ValueError(f"shift={self.shift} works only with resize=squash, not {self.resize}")
         if not all(0 <= value <= 1 for value in self.mean) or not all(value > 0 for value in self.std):
-            raise ValueError("mean must lie in [0, 1] and std above 0: they are of channels scaled to [0, 1]")
+            raise ValueError("mean must be in [0, 1] and std above 0: they are for channels scaled to [0, 1]")
         return self
 
 
 def enough_side(config: InputConfig) -> int | None:
-    """Pixels of an image's short side with which an input is as good as with more; None where each pixel counts.
+    """The short side, in pixels, to which an image can be reduced without changing the input noticeably; None: do not
+    reduce.
 
-    Twice the input's: what is reduced by whole steps is smoothed once more on its way to it.
+    It is twice the input's side, because a reduced image is smoothed again when it is resized.
     """
     if config.resize == "scaled_crop":
         return None
@@ -99,17 +100,17 @@ def enough_side(config: InputConfig) -> int | None:
 
 
 def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.random.Generator | None) -> Geometry:
-    """Which part of an image becomes the input; without a generator, as in evaluation: nothing random."""
+    """The part of an image that becomes the input, drawn at random; without a generator as in evaluation."""
     height, width = image_size
     flip = rng is not None and bool(rng.random() < config.flip)
     if config.resize == "short_side":
         assert isinstance(config.size, int)
         scale = config.size / min(height, width)
         whole = round(height * scale), round(width * scale)
-        if whole[0] * whole[1] > MOST_INPUT:
+        if whole[0] * whole[1] > MAX_INPUT_PIXELS:
             raise DataError(
-                f"an image of {width}x{height} pixels becomes an input of {whole[1]}x{whole[0]} by "
-                "input.resize=short_side: leave it out, or use input.resize=squash"
+                f"an image of {width}x{height} pixels becomes an input of {whole[1]}x{whole[0]} with "
+                "input.resize=short_side: remove the image, or use input.resize=squash"
             )
         return Geometry.whole(image_size, whole, flip=flip)
     size = (config.size, config.size) if isinstance(config.size, int) else config.size
@@ -134,7 +135,7 @@ def to_input(
 
     Args:
         image_HW3: uint8 RGB.
-        rng: Draws the colours; without it they stay as they are.
+        rng: For random colours; None: do not change colours.
 
     Returns:
         float32 (3, H, W), normalised.
@@ -149,7 +150,7 @@ def to_input(
 
 
 def prepare(config: InputConfig, image_HW3: np.ndarray) -> tuple[Tensor, Geometry]:
-    """An image as evaluation and prediction see it: uint8 RGB in, (3, H, W) input and its geometry out."""
+    """The input (3, H, W) of evaluation and prediction for a uint8 RGB image, and its geometry."""
     geometry = draw_geometry(config, (image_HW3.shape[0], image_HW3.shape[1]), None)
     return to_input(config, image_HW3, geometry), geometry
 
@@ -160,29 +161,29 @@ def _random_crop(config: InputConfig, height: int, width: int, rng: np.random.Ge
     reach = max(1.0, math.sqrt(config.crop_area[1]))
     crop_h = min(max(1, round(math.sqrt(area / aspect))), int(height * reach))
     crop_w = min(max(1, round(math.sqrt(area * aspect))), int(width * reach))
-    top, left = _place(height - crop_h, rng), _place(width - crop_w, rng)
+    top, left = _random_offset(height - crop_h, rng), _random_offset(width - crop_w, rng)
     return top, left, crop_h, crop_w
 
 
 def _crop_at(
     image: tuple[int, int], size: tuple[int, int], scale: float, rng: np.random.Generator | None
 ) -> tuple[int, int, int, int]:
-    """The part of an image that is `size` at a scale: anywhere, or in the middle without a generator."""
+    """A crop of `size` from the scaled image, in image pixels: at a random position, or central without a generator."""
     crop_h, crop_w = (max(1, round(side / scale)) for side in size)
-    rooms = (image[0] - crop_h, image[1] - crop_w)
-    top, left = (room // 2 if rng is None else _place(room, rng) for room in rooms)
+    slacks = (image[0] - crop_h, image[1] - crop_w)
+    top, left = (slack // 2 if rng is None else _random_offset(slack, rng) for slack in slacks)
     return top, left, crop_h, crop_w
 
 
-def _place(room: int, rng: np.random.Generator) -> int:
-    """Where a part begins, inside the image or, where it is larger than that, around it."""
-    return int(rng.integers(min(0, room), max(0, room), endpoint=True))
+def _random_offset(slack: int, rng: np.random.Generator) -> int:
+    """Random start of a part inside the image; if the part is larger, such that it contains the image."""
+    return int(rng.integers(min(0, slack), max(0, slack), endpoint=True))
 
 
 def _jitter(image_3HW: Tensor, jitter: ColorJitter, rng: np.random.Generator) -> Tensor:
     if jitter == ColorJitter():
         return image_3HW
-    from torchvision.transforms.v2 import functional as TF  # seconds to import
+    from torchvision.transforms.v2 import functional as TF  # slow to import
 
     steps = [
         (TF.adjust_brightness, jitter.brightness, 1.0),

@@ -1,4 +1,4 @@
-"""A part of a source, or a source under the class numbers of another."""
+"""Views of a source: some of its images, or its images with the class indices of another source."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from attn.errors import DataError
 
 
 class SourceView:
-    """Some records of a source, with its classes renumbered.
+    """Some records of a source, with renumbered classes.
 
     Args:
-        indices: Positions in the source, in the order that the view has.
-        classes: Names; every class that the source's images have is among them.
+        indices: Indices into the source, in the order of the view.
+        classes: Class names, including every class of the selected images.
     """
 
     def __init__(self, source: Source, indices: Sequence[int], classes: Sequence[str]) -> None:
@@ -45,28 +45,29 @@ class SourceView:
 
 
 def single_labelled(source: Source) -> SourceView:
-    """The images that have exactly one class."""
+    """A view of the images with exactly one class."""
     indices = [index for index, record in enumerate(source.records) if len(record.labels) == 1]
     return SourceView(source, indices, source.classes)
 
 
 def with_classes(source: Source, classes: Sequence[str], *, name: str, other: str) -> Source:
-    """The source with labels and masks by the class numbers of another; matched by name, it may lack classes.
+    """The source with the class indices of another source. Classes are matched by name; the source may lack some.
 
     Args:
-        name, other: What messages call the source and the other one.
+        classes: Class names of the other source.
+        name, other: Names of the two sources in messages.
 
     Raises:
-        DataError: The source has images of classes that the other does not know.
+        DataError: The source has images of classes that the other source does not have.
     """
     if source.classes == tuple(classes):
         return source
     used = {label for record in source.records for label in record.labels}
-    strange = [source.classes[label] for label in sorted(used) if source.classes[label] not in classes]
-    if strange:
+    unknown = [source.classes[label] for label in sorted(used) if source.classes[label] not in classes]
+    if unknown:
         raise DataError(
-            f"{name} has images of {', '.join(strange)}, which {other} does not know; its classes are "
-            f"{', '.join(classes)}. Classes are matched by name: rename them, or leave those images out"
+            f"{name} has images of {', '.join(unknown)}, which {other} does not have; its classes are "
+            f"{', '.join(classes)}. Classes are matched by name: rename them, or remove those images"
         )
     return SourceView(source, range(len(source.records)), classes)
 

@@ -108,7 +108,7 @@ def _by_image(
         whole = True
         if maps_Nhw is not None and bool(mine.any()):
             geometry, indices = batch.geometry[row], pairs_N2[mine, 1].tolist()
-            whole = geometry.sees_all(grid)
+            whole = geometry.covers_image(grid)
             if kept and not whole:
                 raise DataError(
                     f"image {record.image_id!r}: the network sees a part of it only, and its maps would say of the "

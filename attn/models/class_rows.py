@@ -6,7 +6,7 @@ __all__ = ["rows_by_class"]
 
 from collections.abc import Collection, Sequence
 
-from attn.data.classes import some_names
+from attn.data.classes import first_names
 from attn.errors import WeightsError
 from attn.models.weights import StateDict, TrainedWeights
 
@@ -60,9 +60,9 @@ def rows_by_class(
         matched[name] = own[name].clone()
         matched[name][rows] = value[sources].reshape(len(rows), *own[name].shape[1:]).to(own[name].dtype)
     new, dropped = [name for name in classes if name not in theirs], [name for name in theirs if name not in taken]
-    parts = [f"{len(taken)} of {len(classes)} classes are taken over by name ({some_names(taken) or 'none'})"]
-    parts += [f"{len(new)} start anew ({some_names(new)})"] if new else []
-    parts += [f"{len(dropped)} are dropped ({some_names(dropped)})"] if dropped else []
+    parts = [f"{len(taken)} of {len(classes)} classes are taken over by name ({first_names(taken) or 'none'})"]
+    parts += [f"{len(new)} start anew ({first_names(new)})"] if new else []
+    parts += [f"{len(dropped)} are dropped ({first_names(dropped)})"] if dropped else []
     return matched, f"{trained.origin}: {'; '.join(parts)}"
 
 
@@ -72,7 +72,7 @@ def _unnamed(
     if any(len(value) != len(own[name]) for name, value in layers.items()):
         return None
     count = len(next(iter(layers.values()))) - first
-    names = f" ({some_names(classes)})" if classes is not None else ""
+    names = f" ({first_names(classes)})" if classes is not None else ""
     return (
         f"{trained.origin} does not say which classes its {count} rows are of: they are taken for the data's{names} in "
         "the order that they have. If that is not so, give the folder of the trained model (model.json beside its "

@@ -43,7 +43,7 @@ class ClassifierPredictor:
         return self._bundle.sha256
 
     @property
-    def enough(self) -> int | None:
+    def min_side(self) -> int | None:
         return None if self.config.crf else enough_side(self._bundle.input)
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attn.config.base import Config
-from attn.data.decode import MAX_PIXELS, MOST_PIXELS
+from attn.data.decode import MAX_PIXELS, PIXEL_LIMIT
 
 
 class ImagePredictConfig(Config):
@@ -30,5 +30,5 @@ class ImagePredictConfig(Config):
     probability: float | None = Field(default=None, gt=0, lt=1)
     threshold: float | None = Field(default=None, ge=0, lt=1)
     crf: bool | None = None
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MOST_PIXELS)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=PIXEL_LIMIT)
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -109,7 +109,7 @@ class Predictor(Protocol):
     def sha256(self) -> str: ...
 
     @property
-    def enough(self) -> int | None:
+    def min_side(self) -> int | None:
         """Pixels of an image's short side with which it is seen as well as with more; None where each pixel counts."""
         ...
 

@@ -38,7 +38,7 @@ class SegmenterPredictor:
         return self._segmenter.sha256
 
     @property
-    def enough(self) -> int | None:
+    def min_side(self) -> int | None:
         return None if self._crf else self._segmenter.inference.enough_side(self._segmenter.input)
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:

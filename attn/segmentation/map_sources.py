@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from attn.config.base import Location, Variant
-from attn.data.classes import check_classes, named_classes, some_names
+from attn.data.classes import check_classes, first_names, read_class_names
 from attn.data.decode import read_saliency
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
@@ -188,7 +188,7 @@ class _FolderMaps:
             )
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
-        if (classes := named_classes(self.folder, self.files)) is not None:
+        if (classes := read_class_names(self.folder, self.files)) is not None:
             check_classes(classes, source.classes, what=self.folder)
         names = [self._names(record.image_id, record.labels, source.classes) for record in source.records]
         if classes is None and any(stem_of(name).endswith(f"_{i}") for found in names for i, name in found.items()):
@@ -197,7 +197,7 @@ class _FolderMaps:
                 "for the data's, 0 being the first of %s",
                 self.folder,
                 CLASSES_FILE,
-                some_names(source.classes),
+                first_names(source.classes),
             )
         bare = [r.image_id for r, found in zip(source.records, names, strict=True) if r.labels and not found]
         if bare and len(bare) == sum(bool(record.labels) for record in source.records):

@@ -16,7 +16,7 @@ from attn.data.loader import build_loader
 from attn.data.sample import Batch
 from attn.data.sampler import choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
-from attn.data.source import Source, same_labels
+from attn.data.source import Source, constant_labels_fault
 from attn.errors import DataError
 from attn.evaluation.voc import AveragePrecisionRule, Difficult, difficult_objects
 from attn.methods.base import HasAuxiliary, Method
@@ -70,7 +70,7 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     check_inputs(config)
     method = config.method.build()
     source = build_source(config)
-    if fault := same_labels(source):
+    if fault := constant_labels_fault(source):
         raise DataError(f"data: {fault}")
     supervision = method.supervision
     supervised: list[int] = []

@@ -60,7 +60,7 @@ def test_every_fault_is_listed(tmp_path: Path, make: Any) -> None:
     }
     assert not report.ok
     bare = [finding.message for finding in report.warnings if finding.image_id == "bare"]
-    assert bare == ["labelled one, but no pixel of the mask is", "the mask shows two, but the labels do not"]
+    assert bare == ["labelled one, but the mask has none of it", "the mask has two, but the labels do not"]
     content = json.loads(json.dumps(report.to_json()))
     assert content["errors"] == len(report.errors) == 8
     assert content["per_class"] == {"one": 11, "two": 0}
@@ -72,7 +72,9 @@ def test_a_label_without_a_box_beside_others_is_told(tmp_path: Path, make: Any) 
     rows = 'image,labels,boxes\na.jpg,one|two,"[{""label"": ""one"", ""box"": [5, 5, 9, 9]}]"\nb.jpg,one,'
     root = make.write(tmp_path, {"list.csv": rows, "a.jpg": make.jpeg(0), "b.jpg": make.jpeg(1)})
     report = check_config(ManifestConfig(manifest=str(root / "list.csv")))
-    assert [str(finding) for finding in report.findings] == ["warning (boxes) a: labelled two, but no box is"]
+    assert [str(finding) for finding in report.findings] == [
+        "warning (boxes) a: labelled two, but there is no such box"
+    ]
 
 
 def test_a_source_that_cannot_be_built(tmp_path: Path) -> None:

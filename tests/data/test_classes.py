@@ -22,9 +22,9 @@ ABC = ("a", "b", "c")
     ("ours", "words"),
     [
         (("a", "c", "b"), r'in another order.*data.classes=\["a", "b", "c"\]'),
-        (("a", "b"), "has 3 classes, the data 2, .*: the data lacks c\\. .*or name all of them in data.classes"),
-        (("a", "b", "c", "d"), "they differ: the model does not know d\\. Use data with the same classes$"),
-        (("a", "b", "d"), "the data lacks c; the model does not know d"),
+        (("a", "b"), "has 3 classes, the data 2, .*: the data lacks c\\. .*or list all of them in data.classes"),
+        (("a", "b", "c", "d"), "they differ: the model lacks d\\. Use data with the same classes$"),
+        (("a", "b", "d"), "the data lacks c; the model lacks d"),
     ],
 )
 def test_what_differs_is_named(ours: tuple[str, ...], words: str) -> None:

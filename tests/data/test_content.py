@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attn.data.content import SMALL, content, mark
+from attn.data.content import MAX_HASHED_BYTES, content, file_mark
 from attn.data.sources.voc import VocConfig
 from attn.files.locations import split
 from attn.files.s3 import client
@@ -41,15 +41,15 @@ def test_each_part_shows_its_own_changes(make: Make, tmp_path: Path) -> None:
 
 def test_large_files_are_told_by_size_and_time(tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
-    for path, size in ((small, SMALL), (large, SMALL + 1)):
+    for path, size in ((small, MAX_HASHED_BYTES), (large, MAX_HASHED_BYTES + 1)):
         path.write_bytes(b"a" * size)
-    marks = mark(str(small)), mark(str(large))
+    marks = file_mark(str(small)), file_mark(str(large))
     for path in (small, large):
         os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
-    assert mark(str(small)) == marks[0]
-    assert mark(str(large)) != marks[1]
-    assert mark(f"{small}#part") == marks[0]
-    assert mark(str(tmp_path / "none")) not in marks
+    assert file_mark(str(small)) == marks[0]
+    assert file_mark(str(large)) != marks[1]
+    assert file_mark(f"{small}#part") == marks[0]
+    assert file_mark(str(tmp_path / "none")) not in marks
 
 
 def test_objects_are_told_by_their_tags(make: Make, tmp_path: Path, s3_server: str) -> None:
@@ -63,7 +63,7 @@ def test_objects_are_told_by_their_tags(make: Make, tmp_path: Path, s3_server: s
     after = content(source, ("image",)), content(source, ("saliency",))
     assert after[0] == before[0]
     assert after[1] != before[1]
-    assert mark(f"{s3_server}/{key}#part") == mark(f"{s3_server}/{key}") != mark(f"{s3_server}/none")
+    assert file_mark(f"{s3_server}/{key}#part") == file_mark(f"{s3_server}/{key}") != file_mark(f"{s3_server}/none")
 
 
 @pytest.mark.parametrize("split_", ["train", "val"])

@@ -68,11 +68,11 @@ def test_maps_of_large_images_are_read_in_strips_and_the_same(
     geometry = Geometry((61, 83), crop, (32, 32), flip=True)
     maps = torch.from_numpy(np.random.default_rng(0).random((2, 7, 9)).astype(np.float32))
     expected, seen = geometry.to_image(maps.clone().requires_grad_())  # with a gradient, all at once
-    monkeypatch.setattr("attn.data.geometry.STRIP", strip)
+    monkeypatch.setattr("attn.data.geometry.ROWS_AT_ONCE", strip)
     got, got_seen = geometry.to_image(maps)
     torch.testing.assert_close(got, expected, rtol=2e-7, atol=0)
     assert torch.equal(got_seen, seen)
-    assert geometry.sees_all() == bool(seen.all())
+    assert geometry.covers_image() == bool(seen.all())
 
 
 def ahead(geometry: Geometry, values: np.ndarray, out: tuple[int, int]) -> np.ndarray:
@@ -215,7 +215,7 @@ def test_gradients_pass() -> None:
     [
         (lambda: Geometry((8, 8), (0, 0, 0, 4), (4, 4)), "empty"),
         (lambda: Geometry((8, 8), (0.5, 0, 4, 4), (4, 4)), "whole pixels"),  # pyright: ignore[reportArgumentType]
-        (lambda: Geometry.whole((8, 8)).apply(torch.zeros(3, 8, 9)), r"\(8, 8\)"),
+        (lambda: Geometry.whole((8, 8)).apply(torch.zeros(3, 8, 9)), r"\(C, 8, 8\)"),
         (lambda: Geometry.whole((8, 8)).to_image(torch.zeros(8, 8)), r"\(N, h, w\)"),
     ],
 )

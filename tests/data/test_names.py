@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attn.data.check import check_config
-from attn.data.names import LONGEST_PART, file_stem, name_fault
+from attn.data.names import MAX_PART_BYTES, file_stem, name_fault
 from attn.data.sources import FolderConfig, ManifestConfig, VocConfig
 from attn.errors import DataError
 from attn.files.transfer import write_bytes
@@ -59,7 +59,7 @@ def test_ids_that_are_no_files(name: str, tmp_path: Path, make: Any) -> None:
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
-    name = "a" * LONGEST_PART
+    name = "a" * MAX_PART_BYTES
     assert name_fault(name) is None
     write_bytes(str(tmp_path / f"{name}_253.png"), b"x")
     assert os.listdir(tmp_path) == [f"{name}_253.png"]
@@ -85,7 +85,7 @@ def test_paths_of_windows_and_absolute_ones_give_ids_that_work_everywhere(tmp_pa
 @pytest.mark.parametrize("id", ["img\\0", "../0", "x" * 300, "0/", "a\x07"])
 def test_ids_that_cues_could_not_be_named_after_are_refused_at_the_start(tmp_path: Path, make: Any, id: str) -> None:
     config = _manifest(tmp_path, make, f"image,labels,id\n0.jpg,a,{id}\n1.jpg,b,1\n", "0.jpg", "1.jpg")
-    with pytest.raises(DataError, match="image id .*another id by a table's column 'id'"):
+    with pytest.raises(DataError, match="image id .*another id in a table's column 'id'"):
         config.build()
     assert not check_config(config).ok
 
@@ -126,7 +126,7 @@ def test_lists_of_windows(voc: Path, make: Any) -> None:
     make.write(voc, {f"VOC2012/ImageSets/Main/{name}": text for name, text in lists.items()})
     assert [record.image_id for record in VocConfig(root=str(voc), split="bom").build().records] == ["a_1", "c_3"]
     with pytest.raises(
-        DataError, match=r"space\.txt:1: has a space, where an image's name is expected.*data\.source=manifest"
+        DataError, match=r"space\.txt:1: expected an image's name, found a space.*data\.source=manifest"
     ):
         VocConfig(root=str(voc), split="space").build()
 

@@ -137,9 +137,9 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 def test_faults() -> None:
-    with pytest.raises(ConfigError, match="cannot hold 2 images with extra supervision"):
+    with pytest.raises(ConfigError, match="cannot contain 2 images with extra supervision"):
         BatchSampler(10, 2, supervised=[1, 2], batch_fraction=0.9)
-    with pytest.raises(ConfigError, match="cannot hold 1 images with extra supervision"):
+    with pytest.raises(ConfigError, match="cannot contain 1 images with extra supervision"):
         BatchSampler(10, 1, supervised=[1, 2])
     with pytest.raises(ValueError, match="out of range"):
         BatchSampler(10, 2, rank=2, world=2)

@@ -85,7 +85,7 @@ def test_a_worker_that_dies() -> None:
 def test_a_worker_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     loader = build_loader(small(kind=Stuck), [[0, 1], [2, 3]], workers=1, pin=False)
     batches = first(loader)
-    monkeypatch.setattr(loaders, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(loaders, "STUCK_SECONDS", 5.0)
     with pytest.raises(LoaderError, match=r"no batch for 5 seconds.*cluster.data_workers=0"):
         next(batches)
     (worker,) = vars(loader)["_iterator"]._workers

@@ -124,7 +124,7 @@ def test_a_store_that_is_not_of_the_data_is_refused_before_anything_starts(tmp_p
     with pytest.raises(DataError, match="classes"):
         open_maps(other, source)
     nothing = stored(str(tmp_path / "nothing"), source, lambda *_: None)
-    with pytest.raises(DataError, match="holds no map yet"):
+    with pytest.raises(DataError, match="has no maps yet"):
         open_maps(nothing, source)
     with pytest.raises(store.StoreError, match="holds no map store"):
         open_maps(StoredMaps(str(tmp_path / "nowhere")), source)

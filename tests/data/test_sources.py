@@ -100,13 +100,13 @@ def test_coco_objects_without_outlines(coco: Path, make: Any, outline: dict[str,
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"annotations": [{"image_id": 5, "category_id": 2}]}, r"annotations\[0\] is of image 5"),
+        ({"annotations": [{"image_id": 5, "category_id": 2}]}, r"annotations\[0\] is for image 5"),
         ({"annotations": [{"image_id": 3, "category_id": 4}]}, r"annotations\[0\] has category 4"),
-        ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [1]}]}, "has the bbox"),
+        ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [1]}]}, "has an invalid bbox"),
         ({"images": [{"id": 3, "file_name": "../../x.jpg"}], "annotations": []}, "leads out of"),
         ({"images": [{"id": 3}]}, r"images\[0\] lacks"),
         ({"images": None}, "no list 'images'"),
-        ({"images": [{"id": 3, "file_name": "3.jpg"}] * 2, "annotations": []}, "stands for both"),
+        ({"images": [{"id": 3, "file_name": "3.jpg"}] * 2, "annotations": []}, "is used for both"),
         ({"images": [{"id": 3, "file_name": "4.jpg"}], "annotations": []}, "1 of 1 images are missing"),
     ],
 )
@@ -155,7 +155,7 @@ def test_coco_paths_follow_the_split(coco: Path, make: Any) -> None:
 
 @pycocotools_warns
 def test_coco_files_that_are_not_there(coco: Path, make: Any) -> None:
-    with pytest.raises(DataError, match=r"split 'train2017' is not there; .* has val"):
+    with pytest.raises(DataError, match=r"there is no split 'train2017'; .* has val"):
         CocoConfig(root=str(coco)).build()
     make.write(coco, {"annotations/instances_val.json": "{"})
     with pytest.raises(DataError, match="is not JSON"):
@@ -202,10 +202,10 @@ def test_folder_faults(folder: Path, make: Any) -> None:
     with pytest.raises(DataError, match="dog are not among the classes cat"):
         FolderConfig(root=str(folder), classes=("cat",)).build()
     make.write(folder, {"train/dog/a.png": b""})
-    with pytest.raises(DataError, match=r"'dog/a' stands for both .*a\.jpg and .*a\.png"):
+    with pytest.raises(DataError, match=r"'dog/a' is used for both .*a\.jpg and .*a\.png"):
         FolderConfig(root=str(folder)).build()
     make.write(folder, {"empty/cat/notes.txt": ""})
-    with pytest.raises(DataError, match=r"no images in cat; known are .*\.jpg"):
+    with pytest.raises(DataError, match=r"no images in cat; known suffixes are .*\.jpg"):
         FolderConfig(root=str(folder), split="empty").build()
     for field in ("masks", "saliency"):
         with pytest.raises(DataError, match=rf"folder/nosuch: no such folder.*data\.{field}=nosuch names it"):
@@ -214,7 +214,7 @@ def test_folder_faults(folder: Path, make: Any) -> None:
     saliency = FolderConfig(root=str(folder), split="val", saliency="saliency").build()
     with pytest.raises(DataError, match=r"saliency/cat/z\.png: no such file"):
         saliency.load(0)
-    with pytest.raises(DataError, match=r"other: has no mask of any image; .*such as cat/z\.png"):
+    with pytest.raises(DataError, match=r"other: has no mask of any image .*such as cat/z\.png"):
         FolderConfig(root=str(folder), split="val", masks="other").build()
 
 
@@ -326,7 +326,10 @@ def test_parquet_manifest_with_objects(s3_server: str, tmp_path: Path, make: Any
         (HEADER + ",cat,,,,,\n", "row 1: the column 'image' is empty"),
         (HEADER + "pictures/a.jpg,cat,,{broken,,,\n", "expected JSON such as"),
         (HEADER + 'pictures/a.jpg,cat,,"[{""label"": ""cow"", ""box"": [0,0,1,1]}]",,,\n', "a box has the unknown"),
-        (HEADER + "pictures/a.jpg,cat,,,,1,\npictures/b.jpg,cat,,,,1,\n", r"'1' stands for both .*a\.jpg and .*b\.jpg"),
+        (
+            HEADER + "pictures/a.jpg,cat,,,,1,\npictures/b.jpg,cat,,,,1,\n",
+            r"'1' is used for both .*a\.jpg.*b\.jpg",
+        ),
         (HEADER + "pictures/z.jpg,cat,,,,,\n", r"1 of 1 images are missing: .*z\.jpg"),
         ("\x00\ud800", "is not a readable"),
     ],
@@ -376,7 +379,7 @@ def test_scenes() -> None:
 
 
 def test_scenes_faults() -> None:
-    with pytest.raises(DataError, match=f"split 'dev' is not there; scenes have {', '.join(SPLITS)}"):
+    with pytest.raises(DataError, match=f"there is no split 'dev'; scenes have {', '.join(SPLITS)}"):
         ScenesConfig(split="dev").build()
     with pytest.raises(DataError, match="classes are"):
         ScenesConfig(classes=("unicorn",), count=1).build()

@@ -13,9 +13,9 @@ import pytest
 from pyarrow import parquet
 
 from attn.data.cells import text_of
-from attn.data.names import in_order
+from attn.data.names import sort_class_names
 from attn.data.sample import Record
-from attn.data.source import FileSource, Source, same_labels
+from attn.data.source import FileSource, Source, constant_labels_fault
 from attn.data.sources import FolderConfig, ManifestConfig
 from attn.data.sources.label_file import read_label_file
 from attn.errors import DataError
@@ -68,7 +68,7 @@ def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> N
     assert ManifestConfig(manifest=str(path)).build().classes == ("0", "9", "10")
     root = make.write(tmp_path, {f"train/{name}/a.jpg": make.jpeg(1) for name in ("10", "9", "0")})
     assert FolderConfig(root=str(root)).build().classes == ("0", "9", "10")
-    assert in_order(["b10", "b9", "b9"]) == ("b10", "b9")
+    assert sort_class_names(["b10", "b9", "b9"]) == ("b10", "b9")
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> N
         ("image,labels,maks\n0.jpg,a,m.png\n", "'maks' must be 'mask'"),
         ("image,labels,masks\n0.jpg,a,m.png\n", "'masks' must be 'mask'"),
         ("Image,Labels\n0.jpg,a\n", "no column image or labels; .*'Image' must be 'image'; 'Labels' must be 'labels'"),
-        ("image,labels,idx\n0.jpg,a,7\n", "'idx' must be 'id'; if that is not meant, call it something else"),
+        ("image,labels,idx\n0.jpg,a,7\n", "'idx' must be 'id'; if you meant another column, rename it"),
         ("image,labels,labels\n0.jpg,a,b\n", "two columns labels"),
-        ("image,labels\n0.jpg,a,b\n", r"row 1 has 3 cells, the header 2"),
-        ("image,labels\n0.jpg,\"['a', 'b']\"\n", r"row 1: labels: a list as text; .*parted by \|"),
+        ("image,labels\n0.jpg,a,b\n", r"row 1 has 3 cells, but the header has 2"),
+        ("image,labels\n0.jpg,\"['a', 'b']\"\n", r"row 1: labels: a list as text; .*separated by \|"),
         ('image,labels,boxes\n0.jpg,a,"[{""label"": ""a"", ""box"": [0, 0, NaN, 1]}]"\n', "row 1: boxes is"),
         ('image,labels,boxes\n0.jpg,a,0\n', "row 1: boxes is not valid; expected JSON"),
         ("image,labels\nC:\\img\\0.jpg,a\n", "an absolute Windows path"),
@@ -94,14 +94,14 @@ def test_what_a_csv_cannot_mean(tmp_path: Path, make: Any, text: str, words: str
 
 def test_what_a_cell_cannot_be(tmp_path: Path, make: Any) -> None:
     for columns, words in [
-        ({"labels": ["a"], "mask": [0]}, "row 1: mask: a value of type int is no path"),
+        ({"labels": ["a"], "mask": [0]}, "row 1: mask: a value of type int is not a path"),
         ({"labels": [{"a": 1}]}, "row 1: labels: .*neither text nor a number"),
         ({"labels": ["a"], "id": [[1]]}, r"row 1: id: a value of type list is neither"),
         (
             {"labels": ["a"], "mask": [{"bytes": bytes(10**6), "path": "0.png"}]},
-            "mask: a value of type dict is no path",
+            "mask: a value of type dict is not a path",
         ),
-        ({"labels": ["x" * 10**6]}, "row 1: labels: a text of 1000000 characters; a name or path has at most 4096"),
+        ({"labels": ["x" * 10**6]}, "row 1: labels: a text of 1000000 characters; names and paths have at most 4096"),
         ({"labels": [b"\xff" * 10**6]}, "row 1: labels: bytes that are not UTF-8"),
         ({"labels": ["a"], "boxes": ["x" * 10**6]}, "row 1: boxes is not .*; expected JSON"),
         ({"labels": ["a"], "split": [[1]]}, r"table.parquet: row 1: split: a value of type list is neither"),
@@ -141,14 +141,14 @@ def test_label_files_of_every_type(tmp_path: Path) -> None:
     ("content", "words"),
     [
         ({"ids": ["a", "a"], "labels": [[1], [0]], "classes": ["x"]}, "ids has 'a' twice"),
-        ({"ids": ["a"], "labels": [[1]], "classes": "x"}, "classes must be a list of names"),
-        ({"ids": 3, "labels": [[1]], "classes": ["x"]}, "ids must be a list of names"),
-        ({"ids": [None], "labels": [[1]], "classes": ["x"]}, "none of them empty"),
-        ([[[]]], "must hold a mapping"),
+        ({"ids": ["a"], "labels": [[1]], "classes": "x"}, "classes must be a list of non-empty names"),
+        ({"ids": 3, "labels": [[1]], "classes": ["x"]}, "ids must be a list of non-empty names"),
+        ({"ids": [None], "labels": [[1]], "classes": ["x"]}, "a list of non-empty names"),
+        ([[[]]], "must be a mapping"),
         ({"ids": [["a"]], "labels": [[1]], "classes": ["x"]}, "neither text nor a number"),
         ({"ids": ["a"], "labels": [1], "classes": ["x"]}, r"a table of 1 ids x 1 classes, not \(1,\)"),
-        ({"ids": ["b", "a"], "labels": [[1], ["0"]], "classes": ["x"]}, "0 or 1, which that of 'b' for 'x' is not"),
-        ({"ids": ["b", "a"], "labels": [[1], [None]], "classes": ["x"]}, "0 or 1, which that of 'a' for 'x' is not"),
+        ({"ids": ["b", "a"], "labels": [[1], ["0"]], "classes": ["x"]}, "0 or 1; that of 'b' for 'x' is not"),
+        ({"ids": ["b", "a"], "labels": [[1], [None]], "classes": ["x"]}, "0 or 1; that of 'a' for 'x' is not"),
     ],
 )
 def test_what_a_label_file_cannot_mean(tmp_path: Path, content: Any, words: str) -> None:
@@ -166,18 +166,18 @@ def test_a_label_file_of_brackets(tmp_path: Path) -> None:
 def test_an_array_alone_is_no_label_file(tmp_path: Path) -> None:
     for name, array in {"plain": np.zeros((2, 20)), "objects": np.array({"a": [1]}, dtype=object)}.items():
         np.save(tmp_path / name, array, allow_pickle=True)
-        with pytest.raises(FileFault, match=r"holds one array \(NPY\).*np\.savez\(path, ids="):
+        with pytest.raises(FileFault, match=r"is a single array \(NPY\).*np\.savez\(path, ids="):
             read_label_file(str(tmp_path / f"{name}.npy"), ["a"], ["x"])
 
 
 def test_labels_must_differ_from_image_to_image() -> None:
     def fault(classes: str, labels: list[tuple[int, ...]], *, exclusive: bool = False) -> str | None:
         records = [Record(str(number), given, image=f"{number}.jpg") for number, given in enumerate(labels)]
-        return same_labels(FileSource(classes.split(), records, exclusive=exclusive))
+        return constant_labels_fault(FileSource(classes.split(), records, exclusive=exclusive))
 
     assert "label cat and no other" in str(fault("cat", [(0,), (0,)], exclusive=True))
     assert "at least two classes" in str(fault("cat dog", [(0,), (0,)], exclusive=True))
     assert "with and without" in str(fault("cat", [(0,), (0,)]))
-    assert "has no label" in str(fault("cat", [(), ()]))
+    assert "have no label" in str(fault("cat", [(), ()]))
     assert fault("cat", [(0,), ()]) is None
     assert fault("cat dog", [(0, 1), (1,)]) is None

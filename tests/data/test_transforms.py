@@ -91,7 +91,7 @@ def test_a_shifted_image_is_a_padded_crop(image: tuple[int, int], seed: int) -> 
         expected = prepare(InputConfig(size=32), padded[4 + top : 36 + top, 4 + left : 36 + left])[0]
         torch.testing.assert_close(to_input(config, pixels, geometry), expected)
     assert draw_geometry(config, image, None).is_whole
-    with pytest.raises(ValidationError, match="use resize=squash, not crop"):
+    with pytest.raises(ValidationError, match="only with resize=squash, not crop"):
         InputConfig(shift=4, resize="crop")
 
 

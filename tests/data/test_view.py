@@ -51,7 +51,7 @@ def test_classes_are_matched_by_name() -> None:
 
 def test_unknown_classes_are_an_error_that_names_them() -> None:
     source = ScenesConfig(count=8, size=32, classes=NAMES).build()
-    with pytest.raises(DataError, match="method.source has images of .*sheep.* data does not know.*boat, plane, cow"):
+    with pytest.raises(DataError, match="method.source has images of .*sheep.* data does not have.*boat, plane, cow"):
         with_classes(source, ("boat", "plane", "cow"), name="method.source", other="data")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attn.data.check import check_config
-from attn.data.outlines import trace
+from attn.data.outlines import decode_outline
 from attn.data.source import SourceConfig
 from attn.errors import DataError
 from attn.files.packed import load_arrays, parquet_rows
@@ -51,12 +51,12 @@ def test_a_data_set_is_read_or_refused_by_both(name: str, tmp_path: Path) -> Non
 def test_many_polygons_give_what_they_give_one_by_one() -> None:
     rng = np.random.default_rng(5)
     polygons = [corners.reshape(-1).tolist() for corners in rng.uniform(-3, 40, (100, 4, 2)).round(1)]
-    single = [trace([polygon], (30, 35)) for polygon in polygons]
-    together = trace(polygons, (30, 35))
+    single = [decode_outline([polygon], (30, 35)) for polygon in polygons]
+    together = decode_outline(polygons, (30, 35))
     np.testing.assert_array_equal(together.pixels(), np.any([one.pixels() for one in single], 0))
     assert together.area == together.pixels().sum()
     runs = [5, 10, 15, 20, 1000]
-    coded = trace({"size": [30, 35], "counts": runs}, (30, 35))
+    coded = decode_outline({"size": [30, 35], "counts": runs}, (30, 35))
     assert coded.area == coded.pixels().sum() == 30
 
 
@@ -69,7 +69,7 @@ def test_many_polygons_give_what_they_give_one_by_one() -> None:
 )  # fmt: skip
 def test_an_outline_of_no_use_is_one_fault(outline: Any) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        trace(outline, (20, 30))
+        decode_outline(outline, (20, 30))
     assert len(str(caught.value)) < 300
 
 

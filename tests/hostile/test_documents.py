@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attn.config.document import layered, parse_override, read_document
-from attn.data.classes import named_classes
+from attn.data.classes import read_class_names
 from attn.errors import ConfigError, Fault
 from attn.files.locations import FileFault, read_bytes
 from attn.parsing import load_json
@@ -157,5 +157,5 @@ def test_json_of_others_is_bounded_as_yaml_is(tmp_path: Path) -> None:
     assert load_json("[" * 64 + "]" * 64)
     for text in ("[" * 100_000, "9" * 5000, "[[]]", "{}", "\0"):
         (tmp_path / "classes.json").write_text(text)
-        with pytest.raises(FileFault, match="is no list of class names"):
-            named_classes(str(tmp_path), {"classes.json"})
+        with pytest.raises(FileFault, match="is not a JSON list of class names"):
+            read_class_names(str(tmp_path), {"classes.json"})

@@ -1,6 +1,6 @@
-"""Generated scenes: objects with a small telling part and a large plain body, in contexts that give it away.
+"""Generated scenes: objects with a small discriminative part and a large plain body, in contexts that hint at them.
 
-Everything about a scene is known exactly: labels, masks, boxes, saliency, the telling parts and the context.
+Labels, masks, boxes, saliency, discriminative ("telling") parts and context of a scene are known exactly.
 """
 
 from attn.data.scenes.look_alikes import FAMILIES, LOOK_ALIKES

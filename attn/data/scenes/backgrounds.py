@@ -1,4 +1,4 @@
-"""The backgrounds: each is a context that a class may be tied to, or free for all."""
+"""Backgrounds of the scenes. Each is a context that some classes may prefer."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from attn.data.scenes.palette import Colour, scale, vary
 
 @dataclass(frozen=True)
 class Stage:
-    """A painted background and where objects stand on it."""
+    """A painted background, and where objects stand on it."""
 
-    canvas: np.ndarray  # uint8 (S, S, 3), written to while objects are laid on it
-    ground: tuple[float, float]  # where the feet of the farthest and the nearest object stand, as a share of S
-    shadow: float  # how much an object darkens the ground beneath it, 0..1
+    canvas: np.ndarray  # uint8 (S, S, 3); objects are drawn onto it
+    ground: tuple[float, float]  # vertical position of the farthest and the nearest object's feet, as fractions of S
+    shadow: float  # how much an object darkens the ground below it, 0..1
 
 
 Paint = Callable[[np.random.Generator, int], Stage]
 
 
 def gradient(size: int, *stops: Colour) -> np.ndarray:
-    """uint8 (size, size, 3): the colours from top to bottom, evenly spaced, blended."""
+    """uint8 (size, size, 3): a vertical gradient through evenly spaced colours."""
     column = np.asarray(stops, np.uint8)[:, None, :]
     row = cv2.resize(column, (1, size), interpolation=cv2.INTER_LINEAR)
     return np.repeat(row, size, axis=1)
 
 
 def mottle(rng: np.random.Generator, canvas: np.ndarray, cells: tuple[int, int], amount: float) -> None:
-    """Adds smooth noise of `cells` (columns, rows) to the brightness of the canvas, in place."""
+    """Add smooth noise of `cells` (columns, rows) to the canvas's brightness, in place."""
     height, width = canvas.shape[:2]
     noise = rng.normal(0.0, amount, (cells[1], cells[0])).astype(np.float32)
     wide = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -41,7 +41,7 @@ def mottle(rng: np.random.Generator, canvas: np.ndarray, cells: tuple[int, int],
 
 
 def _ridge(rng: np.random.Generator, canvas: np.ndarray, level: float, swing: float, colour: Colour) -> None:
-    """A hilly silhouette down to the bottom edge, its crest about `level`."""
+    """Draw hills down to the bottom edge, with their crest at about `level`."""
     size = canvas.shape[0]
     x = np.linspace(0.0, size, 24)
     waves = sum(
@@ -62,7 +62,7 @@ def _strokes(
     rise: float,
     colours: tuple[Colour, ...],
 ) -> None:
-    """Short strokes below `top`, longer and sparser towards the viewer; `rise` is height over length."""
+    """Draw short strokes below `top`, longer and sparser towards the viewer; `rise` is height over length."""
     size = canvas.shape[0]
     depth = rng.random(count) ** 0.8
     y = (top + (0.99 - top) * depth) * size

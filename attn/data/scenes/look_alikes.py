@@ -1,7 +1,7 @@
-"""Objects that are told apart by one small part: families of one body, whose classes differ by where a bright mark is.
+"""Families of classes with the same body, which differ only in the position and shape of a bright mark.
 
-The body has any colour and the mark any of a few that all classes share, so that neither tells the class; siblings have
-everything in common but the mark's place and shape. A classifier that looks at the body confuses them by construction.
+Colours of body and mark do not depend on the class. So a classifier that looks at the body confuses the classes of a
+family.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from attn.data.scenes.sprite import Points, Sprite, ellipse, smooth
 Draw = Callable[[Sprite, np.random.Generator], None]
 
 MARKS: tuple[Colour, ...] = ((232, 40, 36), (250, 206, 0), (20, 90, 220), (214, 0, 150))
-"""Colours of the marks, whatever the class."""
+"""Colours of the marks, for all classes."""
 
 
 def _mark(sprite: Sprite, rng: np.random.Generator, points: Points) -> None:
@@ -118,7 +118,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "fish": ("fin", "cheek", "tail"),
     "beetle": ("horn", "collar", "wings"),
 }
-"""The places of the mark in each family; a class is named `<family>_<place>`."""
+"""Positions of the mark in each family; a class is named `<family>_<position>`."""
 
 _BODIES: Mapping[str, Callable[..., None]] = {"bird": bird, "fish": fish, "beetle": beetle}
 

@@ -1,9 +1,8 @@
-"""The objects: each has a large plain body and a small part that tells its class.
+"""Objects of the scenes. Each has a large plain body and a small discriminative ("telling") part.
 
-A plain object goes without that part (a cat with closed eyes, a boat without a lifebuoy). A body's shape says
-something about the class, and so does its colour where it has the class's own hue; else it comes from the pools of
-`palette`, which classes share. A classifier leans on the telling part, and what is left without that part still
-supports recognition.
+A plain object lacks that part (a cat with closed eyes, a boat without a lifebuoy). The body's shape gives a hint of the
+class, and its colour, too, if it has the class's own hue; else the colour comes from pools in `palette` that classes
+share. So a classifier prefers the telling part, but can still recognise the rest.
 """
 
 from __future__ import annotations
@@ -295,4 +294,4 @@ HUES: dict[str, float] = {
     "turtle": 0.35,
     "cat": 0.07,
 }
-"""The hue in [0, 1) that a class's bodies have where they have one of their own."""
+"""The own hue of each class's body, in [0, 1)."""

@@ -1,4 +1,4 @@
-"""Colours of the generated scenes, RGB 0..255, and the colours that draw masks and legends."""
+"""Colours of the generated scenes, RGB 0..255, and of masks and legends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 Colour = tuple[int, int, int]
 
-# Bodies without a hue of their class's own draw from pools that several classes share.
+# Pools that several classes share, for bodies without their class's own hue.
 PAINT: tuple[Colour, ...] = (
     (190, 128, 112),
     (120, 146, 172),
@@ -34,14 +34,14 @@ IVORY: Colour = (250, 244, 226)
 
 
 def vary(rng: np.random.Generator, colour: Colour, amount: float = 12.0) -> Colour:
-    """The colour moved by a little noise: a common part (brightness) and a part per channel."""
+    """Add a little noise to a colour, common to all channels (brightness) and per channel."""
     shift = rng.normal(0.0, amount) + rng.normal(0.0, amount * 0.5, 3)
     red, green, blue = (int(value) for value in np.clip(np.asarray(colour) + shift, 0, 255))
     return red, green, blue
 
 
 def pick(rng: np.random.Generator, pool: tuple[Colour, ...], hue: float | None = None) -> Colour:
-    """One colour of the pool, varied; or a soft colour about a hue in [0, 1), where one is given."""
+    """A varied colour from the pool or, if `hue` in [0, 1) is given, a soft colour of about that hue."""
     colour = vary(rng, pool[int(rng.integers(len(pool)))])
     if hue is None:
         return colour
@@ -51,7 +51,7 @@ def pick(rng: np.random.Generator, pool: tuple[Colour, ...], hue: float | None =
 
 
 def scale(colour: Colour, factor: float) -> Colour:
-    """The colour times a factor, clipped: below 1 darkens, above 1 lightens."""
+    """Multiply a colour by a factor and clip it."""
     red, green, blue = (int(min(255.0, max(0.0, value * factor))) for value in colour)
     return red, green, blue
 
@@ -63,9 +63,9 @@ def class_palette(count: int) -> np.ndarray:
         count: The number of classes without background.
 
     Returns:
-        uint8 (count + 1, 3): row 0 is black (background), the others lie apart in hue.
+        uint8 (count + 1, 3): row 0 is black (background); the others have distinct hues.
     """
-    # Golden-ratio steps keep neighbours apart, whatever the count.
+    # Golden-ratio steps give neighbours distinct hues for any count.
     rows = [
         colorsys.hsv_to_rgb((0.02 + index * 0.618034) % 1.0, 0.62 + 0.2 * (index % 2), 0.95) for index in range(count)
     ]

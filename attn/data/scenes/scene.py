@@ -1,4 +1,4 @@
-"""Puts a scene together: background, objects from far to near, and the truth about what stays visible."""
+"""Renders a scene: background, objects from far to near, and the exact annotations of what is visible."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from attn.data.scenes.sprite import Sprite
 DRAWN = OBJECTS | LOOK_ALIKES
 SUPERSAMPLING = 2
 MIN_VISIBLE = 0.35
-"""An object that is not seen by at least this share of its area is left out of the scene."""
+"""An object is left out of the scene if less than this fraction of its area is visible."""
 
 MIN_MARK = 0.7
-"""A look-alike whose mark is not seen by at least this share is left out: nothing would tell its class."""
+"""A look-alike is left out if less than this fraction of its mark is visible: its class could not be recognised."""
 
 REACH = 1.25
-"""Half the side of a look-alike with its mark, as a multiple of its radius."""
+"""Half the side of a look-alike including its mark, in radii."""
 
 _TRIES = 8
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One rendered scene with everything that is known about it."""
+    """One rendered scene with its annotations."""
 
     image_id: str  # stable: split and index
     image: np.ndarray  # uint8 (H, W, 3) RGB
-    labels: tuple[str, ...]  # classes that are visible, sorted by class index
+    labels: tuple[str, ...]  # visible classes, sorted by class index
     mask: np.ndarray  # uint8 (H, W): 0 background, class index + 1
-    boxes: dict[str, list[tuple[int, int, int, int]]]  # class -> xyxy, half-open, of each object's visible part
+    boxes: dict[str, list[tuple[int, int, int, int]]]  # by class: xyxy, half-open, of each object's visible part
     saliency: np.ndarray  # uint8 (H, W): 255 inside objects, 0 elsewhere
     context: str  # name of the background
 
@@ -47,7 +47,7 @@ class _Placed:
     name: str
     sprite: Sprite
     foot: float
-    cover: np.ndarray  # float32 (size, size): share of each pixel that the object covers
+    cover: np.ndarray  # float32 (size, size): fraction of each pixel that the object covers
     centre: float
 
 
@@ -63,21 +63,21 @@ def render(
     plain_share: float = 0.1,
     own_hue: float = 1.0,
 ) -> Scene:
-    """Renders one scene; the same arguments give the same bytes in any process.
+    """Render one scene; the same arguments give the same bytes in every process.
 
     Args:
-        split: One of SPLITS; `splits.draw_cast` says what each of them holds.
-        index: Number of the scene within its split, from 0.
+        split: One of SPLITS; see `splits.draw_cast`.
+        index: Number of the scene in its split, from 0.
         seed: Seed of the whole data set.
         size: Side of the square image in pixels.
         context_bias: 0 (contexts independent of classes) to 1 (a boat if and only if there is water).
-        objects: Number of objects, or its least and greatest value; those that would be hidden are left out.
-        classes: The classes to draw from, look-alikes among them; a mask's values follow this order.
-        plain_share: Share of the objects without their telling part, so that bodies have to be learnt too.
-        own_hue: Share of the objects whose body has the hue of its class: how much a body tells.
+        objects: Number of objects, or its minimum and maximum; objects that would be hidden are left out.
+        classes: Classes to draw from, possibly look-alikes; mask values follow this order.
+        plain_share: Fraction of objects without their telling part, so that a classifier must learn bodies, too.
+        own_hue: Fraction of objects with a body in the hue of their class.
 
     Raises:
-        ValueError: An argument is out of range; the message says which and what is allowed.
+        ValueError: An argument is out of range.
     """
     return _compose(split, index, seed, size, context_bias, objects, classes, plain_share, own_hue)[0]
 
@@ -94,7 +94,7 @@ def telling_parts(
     plain_share: float = 0.1,
     own_hue: float = 1.0,
 ) -> np.ndarray:
-    """The telling parts of the scene that `render` makes of the same arguments: uint8 (H, W), as its mask."""
+    """The telling parts of the scene that `render` returns for the same arguments: uint8 (H, W), like its mask."""
     return _compose(split, index, seed, size, context_bias, objects, classes, plain_share, own_hue)[1]
 
 
@@ -166,7 +166,7 @@ def _check(
 def _place(
     rng: np.random.Generator, cast: Cast, stage: Stage, size: int, plain_share: float, own_hue: float
 ) -> list[_Placed]:
-    """Draws the objects where enough of each stays visible; far ones first. The main one is always kept."""
+    """Draw objects such that enough of each stays visible, sorted from far to near; always keep the main one."""
     placed: list[_Placed] = []
     for name in cast.classes:
         for _ in range(_TRIES):
@@ -188,7 +188,7 @@ def _draw(
     foot = (far + (near - far) * depth) * canvas
     edge = 0.17
     if name in LOOK_ALIKES:
-        # A mark that the image's edge cuts off would leave the object without its class.
+        # Keep the mark inside of the image: without it the class could not be recognised.
         radius = min(radius, 0.4 * canvas / REACH)
         edge = REACH * radius / canvas
     centre = (rng.uniform(edge, 1 - edge) * canvas, max(foot - 0.8 * radius, 0.9 * radius))
@@ -209,7 +209,7 @@ def _draw(
 
 
 def _window(sprite: Sprite, canvas: int) -> tuple[slice, slice, slice, slice]:
-    """Rows and columns of the canvas that the sprite lies on, and of the sprite that lie on the canvas."""
+    """The overlap of sprite and canvas: rows and columns of the canvas, then of the sprite."""
     reach = sprite.part.shape[0]
     x, y = sprite.origin
     rows, columns = slice(max(y, 0), min(y + reach, canvas)), slice(max(x, 0), min(x + reach, canvas))
@@ -217,7 +217,7 @@ def _window(sprite: Sprite, canvas: int) -> tuple[slice, slice, slice, slice]:
 
 
 def _onto(alpha: np.ndarray, sprite: Sprite, size: int) -> np.ndarray:
-    """Alpha of a sprite's surface as float32 (size, size) cover of the image."""
+    """A sprite's alpha on the image's pixels, float32 (size, size)."""
     canvas = np.zeros((size * SUPERSAMPLING, size * SUPERSAMPLING), np.uint8)
     rows, columns, own_rows, own_columns = _window(sprite, canvas.shape[0])
     canvas[rows, columns] = alpha[own_rows, own_columns]
@@ -225,7 +225,7 @@ def _onto(alpha: np.ndarray, sprite: Sprite, size: int) -> np.ndarray:
 
 
 def _lay(stage: Stage, item: _Placed) -> None:
-    """Lays a drawn object, and its shadow, on the canvas."""
+    """Draw an object and its shadow onto the canvas."""
     size = stage.canvas.shape[0]
     sprite = item.sprite
     if stage.shadow:
@@ -249,7 +249,7 @@ def _lay(stage: Stage, item: _Placed) -> None:
 
 
 def _visible(placed: list[_Placed]) -> list[np.ndarray]:
-    """Cover of each object minus what nearer objects hide."""
+    """Visible cover of each object, without what nearer objects hide."""
     seen: list[np.ndarray] = []
     open_to_view = np.float32(1.0)
     for item in reversed(placed):
@@ -259,7 +259,7 @@ def _visible(placed: list[_Placed]) -> list[np.ndarray]:
 
 
 def _visible_shares(placed: list[_Placed]) -> list[float]:
-    """What is seen of each object, as a share of its whole area, beyond the image's edge included."""
+    """Visible fraction of each object's area, which includes parts outside of the image."""
     shares = []
     for item, seen in zip(placed, _visible(placed), strict=True):
         whole = float(item.sprite.rgba[..., 3].sum(dtype=np.int64)) / 255.0 / SUPERSAMPLING**2
@@ -268,7 +268,7 @@ def _visible_shares(placed: list[_Placed]) -> list[float]:
 
 
 def _marks_show(placed: list[_Placed]) -> bool:
-    """Whether enough of each look-alike's mark is not hidden behind nearer objects."""
+    """Whether enough of each look-alike's mark is visible."""
     for item, seen in zip(placed, _visible(placed), strict=True):
         if item.name in LOOK_ALIKES:
             part = _onto(item.sprite.part, item.sprite, len(item.cover))
@@ -280,7 +280,7 @@ def _marks_show(placed: list[_Placed]) -> bool:
 def _truth(
     placed: list[_Placed], classes: tuple[str, ...], size: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, list[tuple[int, int, int, int]]]]:
-    """Mask, telling parts and boxes: a pixel belongs to what covers most of it."""
+    """Mask, telling parts and boxes. A pixel belongs to the object, or background, that covers most of it."""
     mask, parts = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
     boxes: dict[str, list[tuple[int, int, int, int]]] = {}
     if not placed:
@@ -301,7 +301,7 @@ def _truth(
 
 
 def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """The camera: brightness, a tint, and fine grain."""
+    """Simulate a camera: brightness, tint and fine grain."""
     gain = rng.normal(1.0, 0.06) + rng.normal(0.0, 0.02, 3)
     grain = rng.normal(0.0, 2.5, image.shape[:2]).astype(np.float32)[..., None]
     return np.clip(image * gain.astype(np.float32) + grain, 0, 255).astype(np.uint8)

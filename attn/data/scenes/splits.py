@@ -1,4 +1,4 @@
-"""What a scene shows, before anything is drawn: its context and the classes of its objects, per split."""
+"""Draws a scene's context and the classes of its objects, depending on the split."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SPLITS = ("train", "val", "test", "object_without_context", "context_without_obj
 CONTEXTS: tuple[str, ...] = tuple(BACKGROUNDS)
 
 HOME: dict[str, str] = {"boat": "water", "plane": "sky", "sheep": "meadow", "cow": "meadow"}
-"""The context that a class is tied to in biased splits; classes that are not named here are tied to none."""
+"""The home of a class, its usual context in biased splits; other classes have none."""
 
 EMPTY_SHARE = 0.35
-"""Share of `context_without_object` that has no object at all."""
+"""Fraction of the scenes of `context_without_object` without any object."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,20 @@ def draw_cast(
     context_bias: float,
     objects: tuple[int, int],
 ) -> Cast:
-    """Draws context and classes.
+    """Draw context and classes.
 
-    train, val: with probability `context_bias` the scene keeps to habit: the main class in its home (a class
-        without one in a context that is nobody's home), beside classes that belong there; else as in test.
+    train, val: with probability `context_bias` the main class is in its home (a class without a home, in a context that
+        is no class's home), with other classes that may be there; else as in test.
     test: classes and context are independent.
-    object_without_context: the main class has a home, and no object of the scene is at home.
-    context_without_object: the context is a home, and who lives there is absent; some scenes are empty.
+    object_without_context: the main class has a home, but no object of the scene is in its home.
+    context_without_object: the context is the home of a class that is absent; some scenes are empty.
 
     Args:
         split: One of SPLITS.
         rng: Generator of this scene.
-        classes: The classes to draw from.
+        classes: Classes to draw from.
         context_bias: 0 (independent) to 1 (a boat if and only if there is water).
-        objects: The least and the greatest number of objects.
+        objects: Minimum and maximum number of objects.
     """
     count = int(rng.integers(objects[0], objects[1] + 1))
     at_home = {name: HOME[name] for name in classes if name in HOME}

@@ -1,4 +1,4 @@
-"""A small drawing surface: anti-aliased shapes in an object's own frame, with premultiplied alpha."""
+"""A drawing surface for anti-aliased shapes in an object's own frame, with premultiplied alpha."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from attn.data.scenes.palette import Colour, scale
 Point = tuple[float, float]
 Points = Sequence[Point] | np.ndarray
 
-_SHIFT = 4  # fractional bits that OpenCV keeps of a coordinate
+_SHIFT = 4  # fractional bits of coordinates in OpenCV's drawing functions
 _TURN = np.linspace(0.0, 2.0 * np.pi, 29)[:-1]
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, degrees: float = 0.0) -> np.ndarray:
-    """Points (28, 2) of an ellipse, turned by `degrees` about its centre."""
+    """Points (28, 2) of an ellipse, rotated by `degrees` around its centre."""
     angle = np.deg2rad(degrees)
     cos, sin = np.cos(angle), np.sin(angle)
     spread = _CIRCLE * (rx, ry)
@@ -39,19 +39,19 @@ def _spline(points: tuple[Point, ...], steps: int) -> np.ndarray:
 
 
 def smooth(points: Sequence[Point], steps: int = 6) -> np.ndarray:
-    """A closed Catmull-Rom curve through the points, `steps` samples for each of them."""
+    """A closed Catmull-Rom curve through the points, with `steps` samples per point."""
     return _spline(tuple(points), steps)
 
 
 class Sprite:
-    """One object being drawn: its frame has x to the right and y down, the object in about [-1, 1]².
+    """The surface of one object. In its frame, x points right, y down, and the object is in about [-1, 1]².
 
     Attributes:
         rgba: uint8 (h, w, 4), colours premultiplied by alpha.
         part: uint8 (h, w), alpha of the telling part.
-        plain: Whether the object goes without its telling part.
-        hue: Of the body, in [0, 1); None: any colour.
-        origin: (x, y) of the surface's upper left corner on the canvas, in canvas pixels.
+        plain: The object has no telling part.
+        hue: Hue of the body in [0, 1); None: any colour.
+        origin: (x, y) of the surface's upper left corner, in canvas pixels.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Sprite:
         plain: bool = False,
         hue: float | None = None,
     ) -> None:
-        """Lays a surface around `centre` (canvas pixels); `radius` is the length of the frame's unit."""
+        """Create a surface around `centre` (canvas pixels); `radius` is the frame's unit length in canvas pixels."""
         reach = int(np.ceil(radius * 1.45 * max(1.0, aspect))) + 2
         self.origin = (int(centre[0]) - reach, int(centre[1]) - reach)
         self.rgba = np.zeros((2 * reach, 2 * reach, 4), np.uint8)
@@ -84,7 +84,7 @@ class Sprite:
         return np.round(placed * (1 << _SHIFT)).astype(np.int32)
 
     def fill(self, points: Points, colour: Colour, *, outline: Colour | None = None, telling: bool = False) -> None:
-        """A filled shape, with an outline where a colour is given; `telling` adds it to the telling part."""
+        """Draw a filled shape, optionally with an outline; `telling` adds it to the telling part."""
         pixels = self._pixels(points)
         cv2.fillPoly(self.rgba, [pixels], (*colour, 255), cv2.LINE_AA, _SHIFT)
         if outline is not None:
@@ -93,22 +93,22 @@ class Sprite:
             cv2.fillPoly(self.part, [pixels], 255, cv2.LINE_AA, _SHIFT)
 
     def body(self, points: Points, colour: Colour) -> None:
-        """A filled shape with an outline in a darker tone of its colour."""
+        """Draw a filled shape with a darker outline."""
         self.fill(points, colour, outline=scale(colour, 0.55))
 
     def stroke(self, points: Points, colour: Colour, width: float, *, closed: bool = False) -> None:
-        """A line through the points; `width` in the frame's units."""
+        """Draw a line through the points; `width` in the frame's units."""
         thickness = max(1, round(width * self.radius))
         cv2.polylines(self.rgba, [self._pixels(points)], closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT)
 
     def light(self, rng: np.random.Generator, strength: float = 0.3) -> None:
-        """Shades what is drawn: a gradient from one upper side to the lower other, and soft mottling."""
+        """Shade the object by a diagonal gradient and soft mottling."""
         height, width = self.part.shape
         side = rng.uniform(-0.6, 0.6)
         corners = np.array([[1 + side, 1 - side], [-1 + side, -1 - side]], np.float32) * strength
         mottle = rng.normal(0.0, 0.16 * strength, (14, 14)).astype(np.float32)
         coarse = 1.0 + mottle + cv2.resize(corners, (14, 14), interpolation=cv2.INTER_LINEAR)
-        # 128 stands for a gain of 1: multiplying bytes by bytes is many times faster than by floats.
+        # 128 means a gain of 1: multiplying bytes by bytes is much faster than by floats.
         gain = np.clip(coarse * 128, 0, 255).astype(np.uint8)
         gain = cv2.resize(gain, (width, height), interpolation=cv2.INTER_CUBIC)
         alpha = self.rgba[..., 3]

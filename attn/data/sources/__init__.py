@@ -1,4 +1,4 @@
-"""Every kind of source. Importing this module makes the family `SourceConfig` complete."""
+"""All kinds of sources. Importing this module registers them in the family `SourceConfig`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): images of 32 pixels, one class each; read by torchvision.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): 32×32 images with one class each, read by torchvision.
 
-The files are pickles, which run whatever code they hold when they are opened. torchvision compares them with their
-published checksums first, so that no others are.
+The files are pickles, which can execute code when opened. torchvision first compares them with their published
+checksums, so that no other files are opened.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attn.errors import DataError
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
-HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+DOWNLOAD_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 Name = Literal["CIFAR10", "CIFAR100"]
 
 
@@ -34,11 +34,11 @@ class _CifarConfig(SourceConfig):
         """Read the split.
 
         Raises:
-            DataError: The split is unknown, or a file is missing or not what was published; says where it is to be had.
+            DataError: The split is unknown, or a file is missing or differs from the published one.
         """
         if self.split not in ("train", "test"):
             raise DataError(
-                f"data.split={self.split!r} is not there; CIFAR has train and test (validation.split=test, or null)"
+                f"there is no data.split={self.split!r}; CIFAR has train and test (validation.split=test, or null)"
             )
         return CifarSource(self.name, self.root, self.split, self.on_error)
 
@@ -68,7 +68,7 @@ class Cifar100Config(_CifarConfig):
 
 
 class CifarSource:
-    """One split, kept in memory at 3 kB an image; a copy in a worker reads its own."""
+    """One split in memory, 3 kB per image. A pickled copy in a worker reads the files again."""
 
     exclusive = True
 
@@ -99,11 +99,11 @@ class CifarSource:
 
         kind: type[CIFAR10] = getattr(datasets, self._name)
         if is_remote(self._root):
-            raise DataError(f"{self._root}: CIFAR is read from a local folder; copy {kind.base_folder} to one")
+            raise DataError(f"{self._root}: CIFAR must be in a local folder; copy {kind.base_folder} to one")
         try:
             return kind(self._root, train=self._split == "train", download=False)
         except (RuntimeError, OSError) as error:
             raise DataError(
-                f"{self._root}/{kind.base_folder} is not there, or a file in it is not what was published. "
-                f"Unpack {kind.filename} from {HOME} in {self._root}, or set data.root"
+                f"{self._root}/{kind.base_folder} does not exist, or a file in it differs from the published one. "
+                f"Unpack {kind.filename} from {DOWNLOAD_PAGE} in {self._root}, or set data.root"
             ) from error

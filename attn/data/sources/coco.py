@@ -1,4 +1,4 @@
-"""COCO's instance annotations (Lin et al. 2014): one JSON file with labels, boxes and outlines."""
+"""COCO instance annotations (Lin et al. 2014): one JSON file with labels, boxes and outlines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from typing import Any, Literal
 import numpy as np
 
 from attn.config.base import BelowRoot, Location
-from attn.data.orientation import lies_as_stored, stored_size, turn
-from attn.data.outlines import Outline, trace
+from attn.data.orientation import apply_orientation, is_in_stored_frame, stored_size
+from attn.data.outlines import Outline, decode_outline
 from attn.data.sample import Box, Record, make_box
-from attn.data.source import FileSource, OnError, SourceConfig, raise_all, refuse_absent, refuse_missing, unique
+from attn.data.source import (
+    FileSource,
+    OnError,
+    SourceConfig,
+    raise_all,
+    require_folder,
+    require_images,
+    require_unique,
+)
 from attn.errors import DataError
 from attn.files.locations import (
     FileFault,
@@ -30,22 +38,22 @@ from attn.parsing import load_json
 
 IGNORE = 255
 MAX_SIDE = 1 << 20
-MOST_OUTLINES = 20_000
-MOST_DRAWN = 20_000_000_000
-"""Pixels that the objects of one image may have to be looked for in: a thousand objects in twenty million pixels."""
+MAX_OUTLINES = 20_000
+MAX_DRAWN_PIXELS = 20_000_000_000
+"""Maximum number of objects times pixels of an image: a thousand objects in twenty million pixels."""
 PLACEHOLDER = "{split}"
 TRAIN = ("train2017", "train")
 Entry = dict[str, Any]
 
 
 class CocoConfig(SourceConfig):
-    """COCO's layout. A region that is marked as a crowd is no label, and is ignored in masks.
+    """COCO's layout. Regions marked as crowds give no labels and are ignored in masks.
 
     Attributes:
-        root: Holds `annotations/instances_<split>.json` and the image folder `<split>`.
-        annotations: The JSON file, where it lies elsewhere; `{split}` in it stands for the split. A file without it is
-            the split `train` or `train2017`.
-        images: The image folder, where it lies elsewhere; `{split}` likewise.
+        root: Folder with `annotations/instances_<split>.json` and the image folder `<split>`.
+        annotations: The JSON file, if it is elsewhere; `{split}` in it is replaced by the split. A path without
+            `{split}` is used for the split `train` or `train2017` only.
+        images: The image folder, if it is elsewhere; `{split}` in it is replaced by the split.
     """
 
     source: Literal["coco"] = "coco"
@@ -58,30 +66,30 @@ class CocoConfig(SourceConfig):
         """Read the annotations; no image is read.
 
         Raises:
-            DataError: The file is missing, broken or contradicts itself, or is not that of the split.
+            DataError: The file is missing, broken or inconsistent, or belongs to another split.
         """
         return self._open(("images", "annotations", "categories"))
 
     def open_unlabelled(self) -> CocoSource:
-        """As `open`, also of a file without annotations, as COCO's `image_info_test2017.json` is."""
+        """Like `open`, but the file may lack annotations, as COCO's `image_info_test2017.json` does."""
         return self._open(("images", "categories"))
 
     def _open(self, needed: Collection[str]) -> CocoSource:
         if self.annotations and PLACEHOLDER not in self.annotations and self.split not in TRAIN:
             raise DataError(
-                f"data.annotations={self.annotations} is one file for every split, so that {self.split!r} would be the "
-                f"training data again: write {PLACEHOLDER} in the path where splits differ, or train without "
-                "validation (validation.split=null); to read this very file, leave data.split out"
+                f"data.annotations={self.annotations} is the same file for every split, so split {self.split!r} would "
+                f"be the training data again: use {PLACEHOLDER} in the path, or train without validation "
+                "(validation.split=null). To read this file, do not set data.split"
             )
         location = self._annotations()
         content = _read(location, needed)
         categories = sorted(content["categories"], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
         numbers = {entry["id"]: number for number, entry in enumerate(categories)}
         ids = [str(entry["id"]) for entry in categories]
-        unique(ids, [str(entry["name"]) for entry in categories], f"{location}: category id")
+        require_unique(ids, [str(entry["name"]) for entry in categories], f"{location}: category id")
         folder = below(self.root, (self.images or self.split).replace(PLACEHOLDER, self.split))
         if self.images is not None:
-            refuse_absent(folder, "data.images", self.images)
+            require_folder(folder, "data.images", self.images)
         found = _by_image(content, numbers, location)
         faults: list[str] = []
         records, outlines = [], {}
@@ -94,7 +102,7 @@ class CocoConfig(SourceConfig):
             own = found[entry["id"]]
             name, single = str(entry["id"]), [item for item in own if not item.get("iscrowd")]
             outlines[name] = [(numbers[item["category_id"]], item) for item in own if item.get("segmentation")]
-            outlined = "annotations" in content and len(outlines[name]) == len(own)  # else background would be guessed
+            outlined = "annotations" in content and len(outlines[name]) == len(own)  # else the background is unknown
             records.append(
                 Record(
                     image_id=name,
@@ -108,13 +116,13 @@ class CocoConfig(SourceConfig):
                 )
             )
         raise_all(faults)
-        refuse_missing(records, self.on_error, location)
+        require_images(records, self.on_error, location)
         return CocoSource(
             [str(entry["name"]) for entry in categories], records, self.on_error, outlines, self.max_pixels
         )
 
     def _annotations(self) -> str:
-        """The file of the split."""
+        """The split's annotation file."""
         if self.annotations is not None:
             location = below(self.root, self.annotations.replace(PLACEHOLDER, self.split))
             if not exists(location):
@@ -127,12 +135,12 @@ class CocoConfig(SourceConfig):
             splits = [item[10:-5] for item in there if item.startswith("instances_") and item.endswith(".json")]
             none = f"there are no instances_*.json in {folder}{missing_folder_note(folder)}"
             have = f"{folder} has {', '.join(splits)}: set data.split" if splits else f"{none}: set data.root"
-            raise DataError(f"split {self.split!r} is not there; {have}, or data.annotations to a file elsewhere")
+            raise DataError(f"there is no split {self.split!r}; {have}, or set data.annotations to another file")
         return join(folder, name)
 
 
 class CocoSource(FileSource):
-    """Images with masks that are drawn from their outlines, smaller objects over larger ones."""
+    """Images with masks that are drawn from outlines, smaller objects over larger ones."""
 
     def __init__(
         self,
@@ -150,18 +158,18 @@ class CocoSource(FileSource):
         if not outlines:
             return np.zeros(size, np.uint8)
         image = record.image or record.image_id
-        as_stored = lies_as_stored(image, f"the annotation {location}", record.annotated_size, size, orientation)
+        as_stored = is_in_stored_frame(image, f"the annotation {location}", record.annotated_size, size, orientation)
         drawn_size = stored_size(size, orientation) if as_stored else size
-        if len(outlines) > MOST_OUTLINES:
-            raise FileFault(location, f"has {len(outlines)} outlines; at most {MOST_OUTLINES} of an image are drawn")
-        if (pixels := len(outlines) * size[0] * size[1]) > MOST_DRAWN:
-            problem = f"{len(outlines)} outlines in an image of {size[1]}x{size[0]} pixels are too many to draw"
-            raise FileFault(location, f"{problem}: at most {MOST_DRAWN * len(outlines) // pixels} are drawn there")
+        if len(outlines) > MAX_OUTLINES:
+            raise FileFault(location, f"has {len(outlines)} outlines; an image may have at most {MAX_OUTLINES}")
+        if (pixels := len(outlines) * size[0] * size[1]) > MAX_DRAWN_PIXELS:
+            problem = f"{len(outlines)} outlines are too many for an image of {size[1]}x{size[0]} pixels"
+            raise FileFault(location, f"{problem}: at most {MAX_DRAWN_PIXELS * len(outlines) // pixels} are allowed")
         mask = np.zeros(drawn_size, np.uint8)
-        drawn = [(label, item, _traced(item, drawn_size, location)) for label, item in outlines]
+        drawn = [(label, item, _decoded(item, drawn_size, location)) for label, item in outlines]
         for label, item, outline in sorted(drawn, key=lambda entry: (not entry[1].get("iscrowd"), -entry[2].area)):
             mask[outline.pixels()] = IGNORE if item.get("iscrowd") else label + 1
-        return np.ascontiguousarray(turn(mask, orientation)) if as_stored else mask
+        return np.ascontiguousarray(apply_orientation(mask, orientation)) if as_stored else mask
 
 
 def _read(location: str, needed: Collection[str]) -> dict[str, list[Entry]]:
@@ -175,20 +183,20 @@ def _read(location: str, needed: Collection[str]) -> dict[str, list[Entry]]:
             continue
         entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list):
-            raise FileFault(location, f"has no list {part!r}; expected COCO's instance annotations")
+            raise FileFault(location, f"has no list {part!r}; expected COCO instance annotations")
         for number, entry in enumerate(entries):
             if not isinstance(entry, dict) or any(key not in entry for key in keys):
                 raise FileFault(location, f"{part}[{number}] lacks {' or '.join(keys)}")
             for key in keys:
                 if type(entry[key]) not in (int, str):
-                    problem = f"{part}[{number}].{key} is neither a number nor a text"
+                    problem = f"{part}[{number}].{key} is neither a number nor text"
                     raise FileFault(location, problem)
     for number, entry in enumerate(content["images"]):
         size = [entry.get(key) for key in ("width", "height")]
         if size != [None, None] and not all(map(_is_side, size)):
             raise FileFault(
                 location,
-                f"images[{number}] has a width or height that is no number of pixels; expected both, or neither",
+                f"images[{number}] has a width or height that is not a number of pixels; expected both or neither",
             )
     return content
 
@@ -198,12 +206,12 @@ def _is_side(value: Any) -> bool:
 
 
 def _by_image(content: dict[str, list[Entry]], numbers: dict[Any, int], location: str) -> dict[Any, list[Entry]]:
-    """The annotations of each image."""
+    """The annotations of each image, by image id."""
     found: dict[Any, list[Entry]] = {entry["id"]: [] for entry in content["images"]}
     faults: list[str] = []
     for number, item in enumerate(content.get("annotations", [])):
         if item["image_id"] not in found:
-            faults.append(f"annotations[{number}] is of image {item['image_id']}, which is not listed")
+            faults.append(f"annotations[{number}] is for image {item['image_id']}, which is not listed")
         elif item["category_id"] not in numbers:
             faults.append(f"annotations[{number}] has category {item['category_id']}, which is not listed")
         else:
@@ -214,8 +222,8 @@ def _by_image(content: dict[str, list[Entry]], numbers: dict[Any, int], location
                 _box(item.get("bbox", [0, 0, 0, 0]))
             except (ValueError, OverflowError):
                 faults.append(
-                    f"annotations[{number}] has the bbox of another form; expected [left, top, width, height], "
-                    "all of them finite numbers, the last two not below 0"
+                    f"annotations[{number}] has an invalid bbox; expected [left, top, width, height], finite numbers "
+                    "with width and height at least 0"
                 )
     raise_all(faults, location)
     return found
@@ -228,10 +236,10 @@ def _box(bbox: Any) -> Box:
     return make_box(left, top, left + width, top + height)
 
 
-def _traced(item: Entry, size: tuple[int, int], location: str) -> Outline:
-    """The polygons, or the run-length code, of one annotation."""
+def _decoded(item: Entry, size: tuple[int, int], location: str) -> Outline:
+    """Decode the outline of one annotation."""
     try:
-        return trace(item["segmentation"], size)
+        return decode_outline(item["segmentation"], size)
     except ValueError as error:
         name = f"annotation {item['id']} " if "id" in item else ""
         raise FileFault(location, f"{name}has a broken outline: {error}; correct or remove it") from None

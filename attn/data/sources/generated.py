@@ -1,4 +1,4 @@
-"""Generated scenes as a source: nothing to download, and every truth known exactly."""
+"""Generated scenes as a source: no download, and exact labels, masks and boxes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ OTHER_COUNT = 200
 
 
 class ScenesConfig(SourceConfig):
-    """Scenes with objects of a small telling part and a large plain body, more or less tied to their context.
+    """Scenes of objects with a small telling part and a large plain body, in contexts that may depend on the class.
 
     Attributes:
         split: `train`, `val`, `test` (unbiased), `object_without_context`, `context_without_object`.
         count: Number of scenes.
-        seed: Of the scenes themselves; the run's own seed does not change the data.
+        seed: Seed of the scenes; the run's own seed does not change the data.
         size: Side of the square images in pixels.
         context_bias: 0 (contexts are independent of classes) to 1 (a boat if and only if there is water).
-        objects: Least and greatest number of objects in a scene.
-        plain_share: Share of the objects that lack their telling part.
-        own_hue: Share of the objects whose body has the hue of its class, and so tells of it too.
-        classes: Which of the classes there are, in this order.
+        objects: Minimum and maximum number of objects in a scene.
+        plain_share: Fraction of objects without their discriminative part.
+        own_hue: Fraction of objects with a body in the hue of their class, which reveals the class, too.
+        classes: Classes to use, in this order.
     """
 
     source: Literal["scenes"] = "scenes"
@@ -45,18 +45,18 @@ class ScenesConfig(SourceConfig):
     classes: tuple[str, ...] = CLASSES
 
     def open(self) -> ScenesSource:
-        """Render the split, 2 ms a scene; once for all who ask in a process.
+        """Render the split, about 2 ms per scene; cached in the process.
 
         Raises:
-            DataError: Split, classes or objects are not available.
+            DataError: Split, classes or objects are invalid.
         """
         if self.split not in SPLITS:
-            raise DataError(f"split {self.split!r} is not there; scenes have {', '.join(SPLITS)}")
+            raise DataError(f"there is no split {self.split!r}; scenes have {', '.join(SPLITS)}")
         return _rendered(self.model_dump_json())
 
 
 class ScenesSource:
-    """The scenes of one split, kept in memory at about five bytes a pixel; a copy in a worker renders its own.
+    """The scenes of one split in memory, about five bytes per pixel. A pickled copy in a worker renders them again.
 
     Args:
         exclusive: See `Source`.
@@ -106,7 +106,7 @@ class ScenesSource:
 
 @functools.lru_cache(maxsize=4)
 def _rendered(config: str) -> ScenesSource:
-    """A job builds its data a dozen times: to check, to record, and in every stage."""
+    """Cached, because a job builds its data a dozen times: to check, to record, and in every stage."""
     return ScenesSource(ScenesConfig.model_validate_json(config))
 
 

@@ -1,4 +1,4 @@
-"""Generated scenes of classes that are told apart by one small part: visual confusion by construction."""
+"""Generated scenes of classes that differ in one small part, so that they are easily confused."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ SPLITS = ("train", "val", "test")
 
 
 class LookAlikesConfig(SourceConfig):
-    """Birds, fish and beetles, three classes of each, that differ only by where a bright mark is.
+    """Birds, fish and beetles, three classes of each, which differ only in the position of a bright mark.
 
-    The background tells nothing, nor do the colours of body and mark. With one object to a scene the classes exclude
-    each other; with more they do not.
+    Background and colours do not depend on the class. With one object per scene the classes are exclusive.
 
     Attributes:
-        split: `train`, `val` or `test`, all drawn alike.
+        split: `train`, `val` or `test`, with the same distribution.
         count: Number of scenes.
-        seed: Of the scenes themselves; the run's own seed does not change the data.
+        seed: Seed of the scenes; the run's own seed does not change the data.
         size: Side of the square images in pixels.
-        objects: Least and greatest number of objects in a scene.
-        classes: Which of the classes there are, in this order.
+        objects: Minimum and maximum number of objects in a scene.
+        classes: Classes to use, in this order.
     """
 
     source: Literal["look_alikes"] = "look_alikes"
@@ -39,17 +38,17 @@ class LookAlikesConfig(SourceConfig):
     classes: tuple[str, ...] = tuple(LOOK_ALIKES)
 
     def open(self) -> ScenesSource:
-        """Render the split once, about 10 ms a scene.
+        """Render the split, about 10 ms per scene.
 
         Raises:
-            DataError: Split, classes or objects are not available.
+            DataError: Split, classes or objects are invalid.
         """
         if self.split not in SPLITS:
-            raise DataError(f"split {self.split!r} is not there; look-alikes have {', '.join(SPLITS)}")
-        strange = [name for name in self.classes if name not in LOOK_ALIKES]
-        if strange:
+            raise DataError(f"there is no split {self.split!r}; look-alikes have {', '.join(SPLITS)}")
+        unknown = [name for name in self.classes if name not in LOOK_ALIKES]
+        if unknown:
             raise DataError(
-                f"data.classes: {', '.join(strange)} are no look-alikes; there are {', '.join(LOOK_ALIKES)}"
+                f"data.classes: {', '.join(unknown)} are no look-alikes; there are {', '.join(LOOK_ALIKES)}"
             )
         scenes = ScenesConfig(
             split=self.split,

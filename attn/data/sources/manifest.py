@@ -1,4 +1,4 @@
-"""A table of images, CSV or Parquet, with the places of their files and what is known of them."""
+"""A table of images, CSV or Parquet, with the locations of their files and their annotations."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
 from attn.data.cells import path_of, text_of
-from attn.data.classes import some_names
-from attn.data.names import in_order, normal
+from attn.data.classes import first_names
+from attn.data.names import normalize_name, sort_class_names
 from attn.data.sample import Box, Record, make_box
-from attn.data.source import FileSource, SourceConfig, raise_all, refuse_missing
+from attn.data.source import FileSource, SourceConfig, raise_all, require_images
 from attn.errors import DataError
 from attn.files.locations import FileFault, parse_error_text, read_bytes, within
 from attn.files.packed import MAX_COLUMNS, parquet_rows
 from attn.parsing import load_json
 
 COLUMNS = ("image", "labels", "mask", "boxes", "saliency", "id", "split")
-NEAR = 0.75
-"""From which similarity on a column's name is taken for a mistyped one."""
+MIN_SIMILARITY = 0.75
+"""A column's name that is at least this similar to a known one is considered misspelled."""
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
-"""What spreadsheets also write between the cells of a CSV file, some of them by the machine's language."""
+"""Other separators that spreadsheets write into CSV files, depending on the locale."""
 EXAMPLE = '[{"label": "cat", "box": [left, top, right, bottom]}]'
 Row = dict[str, Any]
 
 
 class ManifestConfig(SourceConfig):
-    """One row an image.
+    """A table with one row per image.
 
-    Columns: `image` (a path relative to `root`, an absolute one, or an `s3://` URI), `labels` (class names parted by
-    `|`, or a list); and where known `mask`, `saliency`, `boxes` (JSON: `[{"label": "cat", "box": [left, top, right,
-    bottom]}]`), `id` (else the image's path without its extension) and `split`. Names may be numbers.
+    Columns: `image` (a path relative to `root`, an absolute path, or an `s3://` URI) and `labels` (class names
+    separated by `|`, or a list). Optional columns: `mask`, `saliency`, `boxes` (JSON: `[{"label": "cat", "box": [left,
+    top, right, bottom]}]`), `id` (default: the image's path without its extension) and `split`. Names may be numbers.
 
     Attributes:
         manifest: The table, `.csv` or `.parquet`.
-        split: Which rows, by the column `split`; `all` for the whole table. Without it all rows are of `train`.
-        root: What relative paths start from; the table's own folder where it is not given.
-        classes: Their names in order; all that the table names, sorted, where it is not given: numbers by value.
+        split: Use rows with this value in the column `split`; `all`: the whole table. Without that column all rows
+            belong to `train`.
+        root: Base of relative paths; None: the table's folder.
+        classes: Class names in order; None: all classes in the table, sorted, numbers numerically.
     """
 
     source: Literal["manifest"] = "manifest"
@@ -55,7 +56,7 @@ class ManifestConfig(SourceConfig):
         """Read the table; no image is read.
 
         Raises:
-            DataError: The table is broken or lacks the split; lists the rows at fault.
+            DataError: The table is broken or lacks the split; lists the faulty rows.
         """
         return self._open(("image", "labels"))
 
@@ -65,10 +66,12 @@ class ManifestConfig(SourceConfig):
     def _open(self, needed: Sequence[str]) -> FileSource:
         rows = _read(self.manifest, needed)
         if self.classes is None and "labels" not in rows[0]:
-            raise DataError(f"{self.manifest} has no column 'labels' to tell the classes: name them by data.classes")
+            raise DataError(f"{self.manifest} has no column 'labels' to derive the classes from: set data.classes")
         named, faults = _labels_of(rows, self.classes)
         raise_all(faults, self.manifest)
-        classes = tuple(map(normal, self.classes or ())) or in_order(name for names in named for name in names)
+        classes = tuple(map(normalize_name, self.classes or ())) or sort_class_names(
+            name for names in named for name in names
+        )
         numbers = {name: number for number, name in enumerate(classes)}
         records = []
         for position in self._rows_of_split(rows):
@@ -78,7 +81,7 @@ class ManifestConfig(SourceConfig):
                 faults.append(f"row {position + 1}: {error}")
         raise_all(faults, self.manifest)
         records.sort(key=lambda record: record.image_id)
-        refuse_missing(records, self.on_error, self.manifest)
+        require_images(records, self.on_error, self.manifest)
         return FileSource(classes, records, self.on_error, max_pixels=self.max_pixels)
 
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
@@ -92,9 +95,9 @@ class ManifestConfig(SourceConfig):
             return list(range(len(rows)))
         chosen = [number for number, split in enumerate(splits) if split == self.split]
         if not chosen:
-            have = f"it has {some_names(sorted(set(splits) - {''}))}" if any(splits) else "it has no column 'split'"
+            have = f"it has {first_names(sorted(set(splits) - {''}))}" if any(splits) else "it has no column 'split'"
             raise DataError(
-                f"{self.manifest}: no row of split {self.split!r}; {have}. data.split=all takes every row; "
+                f"{self.manifest}: no row of split {self.split!r}; {have}. data.split=all uses every row; "
                 "validation.split=null trains without validation"
             )
         return chosen
@@ -126,7 +129,7 @@ class ManifestConfig(SourceConfig):
         return os.path.normpath(text) if os.path.isabs(text) else within(self._base, text, column)
 
     def _id_of(self, image: str) -> str:
-        """The image's path below the root, or below the file system's or the object store's, without its extension."""
+        """The image's path without its extension: relative to the root if it is below it, else without leading `/`."""
         below = image.removeprefix(self._base.rstrip("/") + "/").removeprefix("s3://").lstrip("/")
         return posixpath.splitext(below)[0]
 
@@ -142,21 +145,24 @@ def _read(location: str, needed: Sequence[str]) -> list[Row]:
         raise FileFault(location, "has no rows")
     names = list(rows[0])
     lacking = [column for column in needed if column not in names]
-    mistyped = {
+    misspelled = {
         name: near[0]
         for name in names
-        if name not in COLUMNS and (near := difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=NEAR))
+        if name not in COLUMNS
+        and (near := difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=MIN_SIMILARITY))
     }
-    meant = [f"{name!r} must be {column!r}" for name, column in mistyped.items() if column not in names]
-    if lacking or meant:
+    corrections = [f"{name!r} must be {column!r}" for name, column in misspelled.items() if column not in names]
+    if lacking or corrections:
         problem = f"has no column {' or '.join(lacking)}; " if lacking else ""
-        # A file that is no such table may be anything, and is not quoted; what resembles a column's name is.
+        # Do not quote unknown columns: a file that is not such a table may be confidential.
         there = ", ".join(name for name in names if name in COLUMNS)
-        problem += f"of its {len(names)} columns these are known: {there or 'none'}; there may be {', '.join(COLUMNS)}"
-        meant += ["if that is not meant, call it something else"] if meant else []
-        if len(names) == 1 and (parting := next((sign for sign in OTHER_SEPARATORS if sign in names[0]), None)):
-            problem += f"; cells are parted by {OTHER_SEPARATORS[parting]} there: save the table with commas"
-        raise FileFault(location, "; ".join([problem, *meant]))
+        problem += f"of its {len(names)} columns these are known: {there or 'none'}; possible are {', '.join(COLUMNS)}"
+        corrections += ["if you meant another column, rename it"] if corrections else []
+        if len(names) == 1 and (
+            separator := next((separator for separator in OTHER_SEPARATORS if separator in names[0]), None)
+        ):
+            problem += f"; cells are parted by {OTHER_SEPARATORS[separator]} there: save the table with commas"
+        raise FileFault(location, "; ".join([problem, *corrections]))
     return rows
 
 
@@ -164,7 +170,7 @@ def _read_csv(data: bytes, location: str) -> list[Row]:
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     header = [name.strip() for name in next(lines, [])]
     if len(header) > MAX_COLUMNS:
-        raise FileFault(location, f"has {len(header)} columns, where at most {MAX_COLUMNS} are read: leave out others")
+        raise FileFault(location, f"has {len(header)} columns, more than {MAX_COLUMNS}: remove unused columns")
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         shown = [name for name in twice if name in COLUMNS] or ["of one name"]
         raise FileFault(location, f"has two columns {', '.join(shown)}")
@@ -173,7 +179,8 @@ def _read_csv(data: bytes, location: str) -> list[Row]:
         rows.append(dict.fromkeys(header, "") | dict(zip(header, cells, strict=False)))
         if any(cells[len(header) :]):
             problem = (
-                f'row {len(rows)} has {len(cells)} cells, the header {len(header)}; a cell with a comma needs " around'
+                f"row {len(rows)} has {len(cells)} cells, but the header has {len(header)}; put a cell with a comma in "
+                'double quotes (")'
             )
             raise FileFault(location, problem)
     return rows
@@ -187,8 +194,8 @@ def _cell(row: Row, column: str) -> str:
 
 
 def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[list[list[str]], list[str]]:
-    """The class names of every row, and what is wrong with them."""
-    known = None if classes is None else {normal(name) for name in classes}
+    """The class names of every row, and all faults in them."""
+    known = None if classes is None else {normalize_name(name) for name in classes}
     named: list[list[str]] = []
     faults: list[str] = []
     for number, row in enumerate(rows, start=1):
@@ -206,10 +213,10 @@ def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[list
 def _labels(value: Any) -> list[str]:
     if isinstance(value, str):
         if value.strip().startswith("[") and value.strip().endswith("]"):
-            raise DataError("a list as text; write class names parted by |, such as cat|dog")
+            raise DataError("a list as text; write class names separated by |, such as cat|dog")
         value = value.split("|")
     parts = value if isinstance(value, list) else [value]
-    return [normal(name) for part in parts if (name := text_of(part))]
+    return [normalize_name(name) for part in parts if (name := text_of(part))]
 
 
 def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...]:
@@ -217,15 +224,15 @@ def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...
         return ()
     try:
         entries = load_json(value) if isinstance(value, str) else value
-        found = [(normal(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
+        found = [(normalize_name(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
     except (ValueError, TypeError, KeyError, OverflowError, DataError):
-        raise DataError(f"boxes is not valid; expected JSON such as {EXAMPLE}, of finite edges") from None
-    if strange := [label for label, _ in found if label not in numbers]:
-        raise DataError(f"a box has the unknown class {strange[0]!r}")
+        raise DataError(f"boxes is not valid; expected JSON such as {EXAMPLE} with finite edges") from None
+    if unknown := [label for label, _ in found if label not in numbers]:
+        raise DataError(f"a box has the unknown class {unknown[0]!r}")
     return tuple((numbers[label], box) for label, box in found)
 
 
 def _box(edges: Any) -> Box:
-    if not isinstance(edges, list):  # a text has parts too
+    if not isinstance(edges, list):  # a string could be unpacked, too
         raise TypeError("a box is a list")
     return make_box(*cast("list[Any]", edges))

@@ -1,6 +1,6 @@
-"""PASCAL VOC's folder layout: photographs, list files, palette masks, annotations in XML (Everingham et al. 2010).
+"""PASCAL VOC's folder layout: photographs, list files, palette masks, XML annotations (Everingham et al. 2010).
 
-Any data set in that layout will do, such as VOC 2007 and 2012 or SBD's `train_aug` list with its masks beside it.
+It reads any data set in this layout, such as VOC 2007 and 2012, or SBD's `train_aug` list with SBD's masks.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import numpy as np
 from pydantic import field_validator
 
 from attn.config.base import BelowRoot, Location
-from attn.data.cells import shown
+from attn.data.cells import short_repr
 from attn.data.decode import read_mask
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import (
     FileSource,
     SourceConfig,
-    beside,
-    masks_in,
-    parallel,
-    refuse_absent,
-    refuse_missing,
-    unique,
+    files_for,
+    find_masks,
+    map_in_threads,
+    require_folder,
+    require_images,
+    require_unique,
 )
 from attn.data.sources.label_file import read_label_file
 from attn.errors import DataError
@@ -54,29 +54,29 @@ VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-"""In the official order: mask value = position + 1."""
+"""In the official order: mask value = index + 1."""
 
 MASKS = "SegmentationClass"
-BESIDE_NAME = re.compile(r"-?\d+|.*/.*")
-"""What may follow a name in a list: numbers, as in a class's own list, or the mask's path, as in SBD's."""
+AFTER_NAME = re.compile(r"-?\d+|.*/.*")
+"""What may follow a name in a list: a number, as in per-class lists, or the mask's path, as in SBD's lists."""
 TABLE = (
-    "For other images or classes make a table: data.source=manifest data.manifest=TABLE.csv data.root=..., "
-    "with the columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"
+    "For other images or classes use a table: data.source=manifest data.manifest=TABLE.csv data.root=..., with the "
+    "columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"
 )
 MAX_XML, MAX_SIDE = 16 << 20, 1 << 20
 LONG_TAG = re.compile(rb"<[^<]{100000}")
-"""A tag with the text after it. A value may hold `>`, and never `<`."""
+"""A very long tag with the text after it. An attribute's value may contain `>`, but never `<`."""
 Labels = tuple[int, ...]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class _Object(NamedTuple):
-    """An object of an annotation.
+    """An object in an annotation.
 
     Attributes:
-        image_size: (height, width) of the image as the annotation has it.
-        difficult: It is marked as hard to recognise.
+        image_size: (height, width) of the image according to the annotation.
+        difficult: Marked as hard to recognise.
     """
 
     label: int
@@ -89,17 +89,17 @@ Objects = tuple[_Object, ...]
 
 
 class VocConfig(SourceConfig):
-    """VOC's layout. Labels come from `labels` where given, else from `Annotations`, else from the masks.
+    """VOC's layout. Labels come from `labels` if given, else from `Annotations`, else from the masks.
 
     Attributes:
         root: `.../VOCdevkit/VOC<year>`, or a folder up to two levels above it.
-        year: Which of several `VOC<year>` folders.
-        split: A list in `ImageSets/Segmentation` or `ImageSets/Main`, or a path to a list. Relative paths of this and
-            the next fields start from the folder with `JPEGImages`.
-        masks: Folder of index PNGs, or None to leave masks unread.
-        saliency: Folder of grey PNGs; then every image must have one.
-        labels: NPZ or JSON file with `ids`, `labels` (0/1, one row an id) and `classes`.
-        difficult: Count objects that the annotations mark as difficult.
+        year: Selects one of several `VOC<year>` folders.
+        split: A list in `ImageSets/Segmentation` or `ImageSets/Main`, or a path to a list. Relative paths in this and
+            the following fields start from the folder with `JPEGImages`.
+        masks: Folder of index PNGs; None: do not use masks.
+        saliency: Folder of grey PNGs; every image must have one.
+        labels: NPZ or JSON file with `ids`, `labels` (0/1, one row per id) and `classes`.
+        difficult: Include objects that the annotations mark as difficult.
     """
 
     source: Literal["voc"] = "voc"
@@ -112,14 +112,14 @@ class VocConfig(SourceConfig):
 
     @field_validator("split")
     @classmethod
-    def _of_this_user(cls, split: str) -> str:
+    def _expand_user(cls, split: str) -> str:
         return os.path.expanduser(split)
 
     def open(self) -> FileSource:
-        """Find the lists and names of the split; no image is read.
+        """Read the list and the labels of the split; no image is read.
 
         Raises:
-            DataError: Folder, split or labels are missing or contradict each other.
+            DataError: Folder, split or labels are missing or inconsistent.
         """
         return self._open(labelled=True)
 
@@ -132,7 +132,7 @@ class VocConfig(SourceConfig):
         masks = self._masks(root, names)
         saliency = None if self.saliency is None else below(root, self.saliency)
         if saliency is not None:
-            refuse_absent(saliency, "data.saliency", str(self.saliency))
+            require_folder(saliency, "data.saliency", str(self.saliency))
         objects, faults = self._objects(root, names)
         labels = self._labels(root, where, names, masks, objects, faults, labelled=labelled)
         records = [
@@ -148,16 +148,16 @@ class VocConfig(SourceConfig):
         if objects is not None:
             records = [self._with_objects(*one) for one in zip(records, objects, strict=True)]
         try:
-            refuse_missing(records, self.on_error, where)
+            require_images(records, self.on_error, where)
         except DataError as error:
             others = any(not name.endswith(".jpg") for name in list_files(join(root, "JPEGImages")))
             raise DataError(f"{error}. {TABLE}" if others else str(error)) from None
         return FileSource(VOC_CLASSES, records, self.on_error, faults, max_pixels=self.max_pixels)
 
     def _masks(self, root: str, names: list[str]) -> list[str | None]:
-        if self.masks is None or self.masks == MASKS:  # VOC's own folder, which VOC's parts without masks lack
-            return beside(self.masks and join(root, self.masks), names)
-        return masks_in(
+        if self.masks is None or self.masks == MASKS:  # the default folder may be missing
+            return files_for(self.masks and join(root, self.masks), names)
+        return find_masks(
             below(root, self.masks),
             names,
             lambda: [stem_of(file) for file in list_files(join(root, "JPEGImages"))],
@@ -165,8 +165,8 @@ class VocConfig(SourceConfig):
         )
 
     def _objects(self, root: str, names: list[str]) -> tuple[list[Objects] | None, dict[str, DataError]]:
-        """What the annotations say, where every image has one; and what of them could not be read, by image."""
-        annotations = beside(join(root, "Annotations"), names, ".xml")
+        """Objects of every image, or None if an image has no annotation; and errors of unreadable ones, by image."""
+        annotations = files_for(join(root, "Annotations"), names, ".xml")
         faults: dict[str, DataError] = {}
         return (self._read_all(_read_annotation, names, annotations, faults) if all(annotations) else None), faults
 
@@ -194,22 +194,22 @@ class VocConfig(SourceConfig):
         labelled: bool,
     ) -> list[Labels]:
         if self.labels is not None:
-            place = below(root, self.labels)
-            if not exists(place):
-                raise missing_folder("data.labels", self.labels, place, "no such file")
-            return read_label_file(place, names, VOC_CLASSES, partial=not labelled)
+            location = below(root, self.labels)
+            if not exists(location):
+                raise missing_folder("data.labels", self.labels, location, "no such file")
+            return read_label_file(location, names, VOC_CLASSES, partial=not labelled)
         if objects is not None:
             return [tuple(sorted({item.label for item in self._counted(found)})) for found in objects]
         bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
         if bare and labelled:
             raise DataError(
-                f"{where}: no labels for {len(bare)} of {len(names)} images, {bare[0]} among them. They can come from "
-                f"{join(root, 'Annotations')}, from masks ({below(root, self.masks or MASKS)}; data.masks "
-                "names the folder), or from an NPZ or JSON file that data.labels names"
+                f"{where}: no labels for {len(bare)} of {len(names)} images, such as {bare[0]}. Provide annotations in "
+                f"{join(root, 'Annotations')}, masks in {below(root, self.masks or MASKS)} (or set data.masks), or an "
+                "NPZ or JSON file in data.labels"
             )
         masked = len(names) - len(bare)
         log.info("%s: no annotations; the labels of %d images are taken from their masks", where, masked)
-        return self._read_all(partial(_mask_labels, most=self.max_pixels), names, masks, faults)
+        return self._read_all(partial(_mask_labels, max_pixels=self.max_pixels), names, masks, faults)
 
     def _read_all(
         self,
@@ -218,7 +218,7 @@ class VocConfig(SourceConfig):
         locations: list[str | None],
         faults: dict[str, DataError],
     ) -> list[tuple[T, ...]]:
-        """Read a file of every image; where faults are passed over, those who have one are noted in `faults`."""
+        """Read one file per image. With `on_error="skip"`, errors are added to `faults`, by image."""
 
         def attempt(location: str | None) -> tuple[T, ...] | FileFault:
             try:
@@ -228,7 +228,7 @@ class VocConfig(SourceConfig):
                     raise
                 return fault
 
-        results = parallel(attempt, locations)
+        results = map_in_threads(attempt, locations)
         faults |= {name: result for name, result in zip(names, results, strict=True) if isinstance(result, FileFault)}
         return [() if isinstance(result, FileFault) else result for result in results]
 
@@ -263,7 +263,9 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
         holders = [folder for folder, splits in found.items() if split in splits]
         if not holders:
             have = "; ".join(f"{folder}: {', '.join(splits)}" for folder, splits in found.items() if splits)
-            raise DataError(f"split {split!r} is not in {join(root, 'ImageSets')}; {have or 'there are no list files'}")
+            raise DataError(
+                f"there is no split {split!r} in {join(root, 'ImageSets')}; {have or 'it has no list files'}"
+            )
         location = join(holders[0], f"{split}.txt")
     try:
         lines = read_bytes(location).decode("utf-8-sig").splitlines()
@@ -272,31 +274,31 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
     names = {}
     for number, line in enumerate(lines, start=1):
         words = line.split()
-        if not all(map(BESIDE_NAME.fullmatch, words[1:])):
-            raise DataError(f"{location}:{number}: has a space, where an image's name is expected. {TABLE}")
-        if words and words[1:] != ["-1"]:  # in a class's own list, -1 is an image without it
+        if not all(map(AFTER_NAME.fullmatch, words[1:])):
+            raise DataError(f"{location}:{number}: expected an image's name, found a space. {TABLE}")
+        if words and words[1:] != ["-1"]:  # in a per-class list, -1 marks images without the class
             names[f"{location}:{number}"] = _image_name(words[0], root, f"{location}:{number}")
-    unique(list(names.values()), list(names), "image")
+    require_unique(list(names.values()), list(names), "image")
     if not names:
-        raise FileFault(location, "names no image")
+        raise FileFault(location, "lists no images")
     return location, sorted(names.values())
 
 
 def _image_name(word: str, root: str, where: str) -> str:
-    """The bare name; SBD's lists write `/JPEGImages/<name>.jpg`."""
+    """The image's bare name; SBD's lists have `/JPEGImages/<name>.jpg`."""
     word = word.removeprefix("/JPEGImages/").removeprefix("JPEGImages/").removesuffix(".jpg")
     within(root, word, where)
     if "/" in word or "\\" in word:
-        raise DataError(f"{where}: has a slash, where an image's name is expected")
+        raise DataError(f"{where}: expected an image's name, found a path with a slash")
     return word
 
 
 def _read_annotation(location: str) -> Objects:
     data = read_bytes(location, MAX_XML)
-    plain = data.replace(b"\0", b"")  # in UTF-16 as well
-    if b"<!DOCTYPE" in plain:  # where entities are declared, which may stand for gigabytes
-        raise FileFault(location, "is not a VOC annotation: it has a DOCTYPE, which none of them has; take it out")
-    if LONG_TAG.search(plain):  # of attributes, for which the parser takes a time that grows with their square
+    plain = data.replace(b"\0", b"")  # also matches UTF-16
+    if b"<!DOCTYPE" in plain:  # may declare entities that expand to gigabytes
+        raise FileFault(location, "is not a VOC annotation: it has a DOCTYPE, which is not allowed; remove it")
+    if LONG_TAG.search(plain):  # the parser takes quadratic time for many attributes
         raise FileFault(location, "is not a VOC annotation: it has a tag or text of more than 100,000 characters")
     try:
         tree = ElementTree.fromstring(data)
@@ -308,7 +310,9 @@ def _read_annotation(location: str) -> Objects:
         for item in tree.iter("object"):
             name = item.findtext("name", "").strip()
             if name not in VOC_CLASSES:
-                raise FileFault(location, f"names the class {shown(name)}; VOC's are {', '.join(VOC_CLASSES)}. {TABLE}")
+                raise FileFault(
+                    location, f"has the class {short_repr(name)}; VOC's are {', '.join(VOC_CLASSES)}. {TABLE}"
+                )
             difficult = item.findtext("difficult", "0").strip() == "1"
             left, top, right, bottom = (
                 float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
@@ -316,16 +320,17 @@ def _read_annotation(location: str) -> Objects:
             box = make_box(left - 1, top - 1, right, bottom)  # 1-based, last pixel included
             found.append(_Object(VOC_CLASSES.index(name), box, size, difficult))
     except (ElementTree.ParseError, ValueError, OverflowError, LookupError, RecursionError) as error:
-        what = parse_error_text(error) if isinstance(error, ElementTree.ParseError) else "a size or a box is no number"
+        is_xml_error = isinstance(error, ElementTree.ParseError)
+        what = parse_error_text(error) if is_xml_error else "a size or a box is not a number"
         raise FileFault(location, f"is not a VOC annotation ({what})") from None
     return tuple(found)
 
 
-def _mask_labels(location: str, most: int) -> Labels:
+def _mask_labels(location: str, max_pixels: int) -> Labels:
     if not location:
         return ()
     try:
-        mask = read_mask(location, None, len(VOC_CLASSES), most=most)
+        mask = read_mask(location, None, len(VOC_CLASSES), max_pixels=max_pixels)
     except FileFault as fault:
         other = "no class" in fault.problem
         raise FileFault(location, f"{fault.problem}. {TABLE}") if other else fault from None

@@ -86,7 +86,7 @@ def test_what_needs_labels_says_so(attn: Any, place: Path, arguments: tuple[str,
     command, model, *more = arguments
     done = attn(command, f"{place}/{model}", "data.split=test", f"root={place}/runs", *more)
     assert done.status == 1
-    assert "test.txt: no labels for 2 of 2 images, 2008_000001 among them" in done.err
+    assert "test.txt: no labels for 2 of 2 images, such as 2008_000001" in done.err
 
 
 def annotation(*objects: tuple[str, int]) -> str:
