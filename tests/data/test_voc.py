@@ -129,7 +129,7 @@ def test_lists(voc: Path, make: Any, tmp_path: Path) -> None:
         (str(voc / "empty.txt"), "lists no images"),
         (str(voc / "twice.txt"), r"'a_1' is used for both .*twice\.txt:1 and .*twice\.txt:3"),
         (str(voc / "out.txt"), r"out\.txt:2: .*leads out of"),
-        (str(voc / "folder.txt"), r"folder\.txt:1: has a slash, where an image's name is expected"),
+        (str(voc / "folder.txt"), r"folder\.txt:1: expected an image's name, found a path with a slash"),
         (str(voc / "binary.txt"), r"binary\.txt: is not a text file"),
         (str(voc / "none.txt"), r"none\.txt: no such file"),
     ]:
