@@ -214,7 +214,7 @@ def test_the_table_shows_every_class_and_the_means(root: Path) -> None:
 
 def test_data_with_other_classes_is_refused_by_name(root: Path) -> None:
     own = ScenesConfig().classes
-    with pytest.raises(DataError, match=rf"lacks {own[2]}.*does not know {own[3]}"):
+    with pytest.raises(DataError, match=rf"lacks {own[2]}.*lacks {own[3]}"):
         run("first", [f"root={root}", f"data.classes=[{own[0]}, {own[1]}, {own[3]}]"])
     with pytest.raises(DataError, match="another order"):
         run("first", [f"root={root}", f"data.classes=[{own[1]}, {own[0]}, {own[2]}]"])

@@ -122,7 +122,7 @@ def test_indices_of_other_classes_are_refused(scenes: Source, map_store: str, ma
     with pytest.raises(DataError, match="another order"):
         read_labels(FileLabels(path=str(tmp_path / "cues")), turned.records, turned.classes)
     (tmp_path / "exported" / "classes.json").write_text("{}")
-    with pytest.raises(DataError, match="no list of class names"):
+    with pytest.raises(DataError, match="not a JSON list of class names"):
         _make(scenes, _labels(FolderMaps(path=str(tmp_path / "exported"))), tmp_path / "out")
 
 

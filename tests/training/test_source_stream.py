@@ -77,7 +77,7 @@ def test_labels_are_by_the_run_s_own_classes() -> None:
 def test_what_the_method_needs_of_each_image_is_checked_before_the_run() -> None:
     with pytest.raises(DataError, match=r"image 'train-\d+' has the classes \w+, \w+, where exactly one.*single_label"):
         make_stream(objects=(3, 3), single_label=False, context_bias=0.0)
-    with pytest.raises(DataError, match="method.source has images of .*cow.* which data does not know"):
+    with pytest.raises(DataError, match="method.source has images of .*cow.* which data does not have"):
         build_source_batches(
             SourceStream(SOURCE.model_copy(update={"classes": CLASSES})), InputConfig(), CLASSES[:2], batch_size=1,
             rank=0, world=1, seed=0, shuffle=True, workers=0,
