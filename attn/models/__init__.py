@@ -1,4 +1,4 @@
-"""Classification networks with named feature layers. Importing a family's file registers its architectures."""
+"""Classification networks with named feature layers. Importing a family's module registers its architectures."""
 
 from attn.models import mobilenet, resnet, resnet_cifar, squeezenet, tiny, vgg
 from attn.models.backbone import Architecture, Backbone, architecture, architectures, register

@@ -1,7 +1,7 @@
-"""The convolutional part of a network, and the flat registry of those that there are.
+"""The convolutional part of a network, and the registry of architectures.
 
-A family is one file; each of its architectures registers a builder by name. A backbone keeps torchvision's parameter
-names, so that torchvision's weights fit it.
+Each family is one file, which registers its architectures by name. Backbones keep torchvision's parameter names, so
+that torchvision's weights fit.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Stages = dict[str, tuple[nn.Module, ...]]
 
 
 class Backbone(nn.Module, ABC):
-    """Convolutional stages in a row; a stage's output is the activation of its last convolution.
+    """A sequence of convolutional stages; a stage's output is the activation of its last convolution.
 
     Attributes:
-        channels: Of the last stage's output.
+        channels: Channels of the last stage's output.
         inner: Name of the penultimate stage: the last one at the next higher resolution.
     """
 
@@ -33,20 +33,20 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def stages(self) -> Stages:
-        """Every stage's modules by the stage's name, in the order of computation."""
+        """The modules of each stage by the stage's name, in the order of computation."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network can be built from by name.
+    """A named backbone.
 
     Attributes:
-        build: Makes the backbone for an output stride; `widths` overrides the stages' channels where the family has it.
-        strides: Output strides that it can have; the first is its own.
-        weights: torchvision's weights for it, `Enum.MEMBER`, or None.
-        heads: Classifier heads that fit it.
-        classifiers: torchvision's classifier layers, in order; the last one has as many rows as the data has classes.
-        has_widths: Whether `widths` means anything to it.
+        build: Creates the backbone for an output stride and, if `has_widths`, the channels of its stages.
+        strides: Possible output strides; the first is the default.
+        weights: torchvision's weights for it, as `Enum.MEMBER`, or None.
+        heads: Classifier heads that it supports.
+        classifiers: torchvision's classifier layers, in order; the last one has a row for each class.
+        has_widths: Whether `widths` can be chosen.
     """
 
     build: Callable[[int, tuple[int, ...] | None], Backbone]
@@ -61,7 +61,11 @@ _ARCHITECTURES: dict[str, Architecture] = {}
 
 
 def register(name: str, architecture: Architecture) -> None:
-    """Add an architecture; a name that is taken is refused."""
+    """Register an architecture.
+
+    Raises:
+        ValueError: The name is registered already.
+    """
     if name in _ARCHITECTURES:
         raise ValueError(f"the architecture {name!r} is already registered")
     _ARCHITECTURES[name] = architecture
@@ -76,7 +80,7 @@ def architecture(name: str) -> Architecture:
     """The architecture of a name.
 
     Raises:
-        ConfigError: If there is none; lists those that there are.
+        ConfigError: The name is unknown; the message lists all names.
     """
     if name not in _ARCHITECTURES:
         raise ConfigError(f"there is no architecture {name!r}; there are {', '.join(architectures())}")

@@ -1,4 +1,4 @@
-"""A trained model on disk: everything that is needed to use it, and nothing that would have to be unpickled.
+"""A trained model on disk (a bundle): everything needed to use it, without pickled code.
 
 A bundle is a folder with `state_dict.pt` (tensors only), `model.json` (network, classes, training input, attention map,
 hashes of the other files; preprocessing and outputs for programs without this library) and `config.yaml` (the run's
@@ -55,18 +55,19 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Bundle:
-    """A trained network, ready to use, in evaluation mode.
+    """A trained classifier, ready to use, in evaluation mode.
 
     Attributes:
+        network: The network.
         classes: Names, in the order of the logits.
         input: How images become the network's input.
-        map_kind: The attention map that the model was trained with.
+        map_kind: Kind of attention map that the model was trained with.
         layers: Feature layers that the network exposes, besides `last`.
-        layer: Whose attention map the model was trained with.
-        info: Where it comes from: run, method, epochs, scores; plain values.
+        layer: Feature layer of that attention map.
+        info: Origin of the model: run, method, epochs, scores; JSON values.
         path: The bundle's folder.
-        sha256: Of the file with the weights.
-        exclusive: Whether an image is of one class alone, so that probabilities sum to 1.
+        sha256: Hash of the file with the weights.
+        exclusive: Whether an image has exactly one class, so that probabilities sum to 1.
     """
 
     network: Network
@@ -116,19 +117,19 @@ def save_bundle(
 
 
 def find_bundle(target: str, root: str = "runs") -> Path:
-    """The bundle folder that a user means: the folder itself, a run's folder, or a run's id under `root`.
+    """Find a bundle's folder, given as itself, as a run's folder, or as a run's id under `root`.
 
     Raises:
-        WeightsError: There is none; says where it was looked for.
+        WeightsError: There is none; the message lists the folders that were searched.
     """
-    places = [Path(target), Path(target, "model"), Path(root, target, "model")]
-    for place in places:
-        if (place / "model.json").is_file():
-            return place
-    looked = ", ".join(str(place) for place in places)
+    folders = [Path(target), Path(target, "model"), Path(root, target, "model")]
+    for folder in folders:
+        if (folder / "model.json").is_file():
+            return folder
+    looked = ", ".join(str(folder) for folder in folders)
     raise WeightsError(
         f"no trained model {target!r}: looked for model.json in {looked}; give a finished run's id or folder"
-        + _meant(target, root)
+        + _suggestion(target, root)
     )
 
 
@@ -136,12 +137,12 @@ def load_bundle(target: str | Path, root: str = "runs") -> Bundle:
     """Open a trained classifier on the CPU.
 
     Raises:
-        WeightsError: There is none, it is damaged, it is no classifier, or it was written by a newer format.
+        WeightsError: There is none, it is damaged, it is not a classifier, or its format is newer.
     """
     folder = find_bundle(str(target), root)
     described = read_bundle(folder, "classification")
     with describing(folder):
-        # The weights come from the bundle: nothing else must be there to build the network.
+        # The weights are in the bundle, so the network is built without any others.
         model = ModelConfig.model_validate_json(json.dumps({**described["model"], "weights": None}), strict=True)
         input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
         classes, layers, kind = tuple(described["classes"]), tuple(described["layers"]), described["map_kind"]
@@ -161,11 +162,11 @@ def write_bundle(
     usage: dict[str, Any],
     config_yaml: str,
 ) -> None:
-    """Write a bundle of any task; `model.json` comes last, so that a folder with it is whole.
+    """Write a bundle of any task. `model.json` is written last, so a folder with it is complete.
 
     Args:
         described: What is needed to build the network again.
-        usage: What a program without this library must know.
+        usage: Preprocessing and outputs, for programs without this library.
 
     Raises:
         WeightsError: A weight is NaN or infinite.
@@ -182,15 +183,15 @@ def write_bundle(
 
 
 def read_bundle(folder: Path, task: str) -> dict[str, Any]:
-    """What `model.json` says, once the files are known to be those that it describes.
+    """Read `model.json` and check the model's files against it.
 
     Raises:
-        WeightsError: They are not, or the model does something else than `task`.
+        WeightsError: A file does not match, or the model is of another task.
     """
     described = read_description(folder)
     version, theirs = described["format"], task_of(described)
     if version != FORMAT:
-        raise WeightsError(f"{folder}: format {version} is not known to this version, which reads {FORMAT}")
+        raise WeightsError(f"{folder}: format {version} is unknown; this version of attn reads format {FORMAT}")
     if theirs != task:
         raise WeightsError(f"{folder}: expected a {task} model, found a {theirs} model")
     check_files(folder, described)
@@ -198,32 +199,32 @@ def read_bundle(folder: Path, task: str) -> dict[str, Any]:
 
 
 def build_with_weights(build: Callable[[], N], folder: Path) -> N:
-    """A bundle's network with its weights, in evaluation mode; it is made once they are known to fit it.
+    """Build a bundle's network with its weights, in evaluation mode, after checking that the weights fit.
 
     Raises:
-        WeightsError: The file holds something else than tensors, they do not fit, or one holds NaN or infinity.
+        WeightsError: The file does not contain tensors only, they do not fit, or one contains NaN or infinity.
     """
     weights = folder / WEIGHTS
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception:  # what is no state dict can raise anything in torch's readers
+    except Exception:  # torch's readers can raise anything for other files
         raise WeightsError(
-            f"{weights} holds something else than tensors and was not opened, since opening it may run code: a model's "
-            "weights are a state dict as torch.save writes it"
+            f"{weights} does not contain tensors only and was not opened, as opening it may execute code: expected a "
+            "state dict saved by torch.save"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{weights} holds something else than tensors: a state dict is expected")
+        raise WeightsError(f"{weights} does not contain tensors only: expected a state dict")
     with describing(folder), shapes_only():
         shapes = {name: value.shape for name, value in build().state_dict().items()}
     wrong = [f"{name} is missing" for name in shapes if name not in state]
     wrong += [f"{name!r} is unknown" for name in state if name not in shapes]
     wrong += [
-        f"{name} has shape {tuple(state[name].shape)} and not {tuple(shape)}"
+        f"{name} has the shape {tuple(state[name].shape)}, not {tuple(shape)}"
         for name, shape in shapes.items()
         if name in state and state[name].shape != shape
     ]
     wrong += [
-        f"{name} holds {value.dtype}, {value.layout}"
+        f"{name} is of an unsupported type: {value.dtype}, {value.layout}"
         for name, value in state.items()
         if value.is_complex() or value.is_quantized or value.is_meta or value.layout != torch.strided
     ]
@@ -235,23 +236,23 @@ def build_with_weights(build: Callable[[], N], folder: Path) -> N:
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        said = str(error).partition("\n")[0]
-        raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {said}") from None
-    check_finite(network.state_dict(), str(weights))  # as they are here: another type may hold less
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{weights} does not fit the network that {DESCRIPTION} describes: {reason}") from None
+    check_finite(network.state_dict(), str(weights))  # after conversion, which may overflow
     return network.eval()
 
 
-def _meant(target: str, root: str) -> str:
-    """For the end of a message: the state of a run without a model, its stages' or trials' models, a similar name."""
-    runs = (place / "run.json" for place in (Path(target), Path(root, target)))
+def _suggestion(target: str, root: str) -> str:
+    """The end of an error: the state of a run without a model, models of its stages or trials, similar names."""
+    runs = (folder / "run.json" for folder in (Path(target), Path(root, target)))
     states = [_state(run) for run in runs if run.is_file()]
-    said = f"; that run is {states[0]}" if states else ""
+    state = f"; that run is {states[0]}" if states else ""
     name = Path(target).name
     found = (model for depth in ("*", "*/*") for model in Path(root).glob(f"{depth}/model/model.json"))
     there = sorted(model.parents[1].relative_to(root).as_posix() for model in found)
     own = [run for run in there if run.startswith((f"{name}-", f"{name}/")) or run.endswith(f"/{name}")]
     near = own[:SHOWN] or difflib.get_close_matches(name, there, n=1)
-    return f"{said} (did you mean {' or '.join(near)}?)" if near else said
+    return f"{state} (did you mean {' or '.join(near)}?)" if near else state
 
 
 def _state(run: Path) -> str:

@@ -1,4 +1,4 @@
-"""Rows of a trained network's score layers under the classes of other data: matched by the classes' names."""
+"""Matches the classifier rows of a trained network with the classes of other data, by name."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ def rows_by_class(
     *,
     first: int = 0,
 ) -> tuple[StateDict, str | None]:
-    """Put the rows of score layers where this network has their classes; the rows of other classes stay as they start.
+    """Reorder the rows of score layers by class name. Rows of classes that the weights lack keep their initial values.
 
     Args:
-        trained: Where the state dict is from, with its classes where they are known.
-        state: In this network's names.
+        trained: Origin of the state dict, and its class names if known.
+        state: The state dict, with this network's parameter names.
         own: This network's own state dict.
         scores: Names of the parameters that have a row for each class.
-        classes: Names in the order of this network's rows, where they are known.
-        first: How many rows stand before those of the classes: 1 where the background has one.
+        classes: Class names in the order of this network's rows, if known.
+        first: Number of rows before those of the classes: 1 if the background has one.
 
     Returns:
-        The state dict with those parameters in this network's order, and what is to be said of it. Where either list of
-        names is not known, the state dict is returned as it is, and what is to be said is that rows of as many classes
-        are taken in the order that they have.
+        The state dict with these parameters in this network's order, and a message for the user, or None. If either
+        list of names is unknown, the state dict is unchanged, and the message warns that the order is assumed equal.
 
     Raises:
-        WeightsError: The layers do not have the rows that the description says.
+        WeightsError: The layers do not have as many rows as the description has classes.
     """
     layers = {name: state[name] for name in scores if name in state and state[name].ndim}
     if not layers:
@@ -50,7 +49,7 @@ def rows_by_class(
                 f"{len(trained.classes)} classes: copy the trained model's folder again"
             )
     if any(value[0].numel() != own[name][0].numel() for name, value in layers.items()):
-        return state, None  # a layer of another width, which is not taken at all
+        return state, None  # a layer of another width is not loaded at all
     theirs = {name: row for row, name in enumerate(trained.classes, start=first)}
     taken = [name for name in classes if name in theirs]
     rows = [*range(first), *(row for row, name in enumerate(classes, start=first) if name in theirs)]
@@ -60,10 +59,10 @@ def rows_by_class(
         matched[name] = own[name].clone()
         matched[name][rows] = value[sources].reshape(len(rows), *own[name].shape[1:]).to(own[name].dtype)
     new, dropped = [name for name in classes if name not in theirs], [name for name in theirs if name not in taken]
-    parts = [f"{len(taken)} of {len(classes)} classes are taken over by name ({first_names(taken) or 'none'})"]
-    parts += [f"{len(new)} start anew ({first_names(new)})"] if new else []
-    parts += [f"{len(dropped)} are dropped ({first_names(dropped)})"] if dropped else []
-    return matched, f"{trained.origin}: {'; '.join(parts)}"
+    counts = [f"{len(taken)} of {len(classes)} classes are taken over by name ({first_names(taken) or 'none'})"]
+    counts += [f"{len(new)} start from initial values ({first_names(new)})"] if new else []
+    counts += [f"{len(dropped)} are dropped ({first_names(dropped)})"] if dropped else []
+    return matched, f"{trained.origin}: {'; '.join(counts)}"
 
 
 def _unnamed(
@@ -74,7 +73,7 @@ def _unnamed(
     count = len(next(iter(layers.values()))) - first
     names = f" ({first_names(classes)})" if classes is not None else ""
     return (
-        f"{trained.origin} does not say which classes its {count} rows are of: they are taken for the data's{names} in "
-        "the order that they have. If that is not so, give the folder of the trained model (model.json beside its "
-        "state_dict.pt), whose rows are matched by name, or a state dict without the classifier"
+        f"{trained.origin} does not name the classes of its {count} rows: they are assumed to be the data's{names}, in "
+        "this order. If that is wrong, give the trained model's folder (with model.json beside state_dict.pt), so that "
+        "rows are matched by name, or a state dict without the classifier"
     )

@@ -1,4 +1,4 @@
-"""What a trained model's folder says of itself in `model.json`, and whether its files are those that it describes."""
+"""Reads a trained model's description, `model.json`, and checks the model's files against it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from attn.regular_files import open_regular, read_regular
 from attn.wording import shorten
 
 WEIGHTS, DESCRIPTION, CONFIG = "state_dict.pt", "model.json", "config.yaml"
-"""Of a trained model's folder: its tensors, what describes them, and the resolved config of its run."""
+"""Files of a trained model's folder: its tensors, their description, and the resolved config of its run."""
 FORMAT = 1
 MOST_BYTES = 16 << 20
-"""Of a description: the names of 100,000 classes take two or three million."""
+"""Largest size of a description; the names of 100,000 classes take two or three million bytes."""
 MOST_CLASSES = 100_000
 SHOWN = 100
 
@@ -41,7 +41,7 @@ Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Described(BaseModel):
-    """The fields that this program reads; those of a task are read as its configs."""
+    """Fields of every description; further ones depend on the task and are parsed as configs."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
@@ -63,7 +63,7 @@ class Described(BaseModel):
     def _distinct(cls, classes: list[str]) -> list[str]:
         name, count = Counter(classes).most_common(1)[0]
         if count > 1:
-            raise ValueError(f"{name[:SHOWN]!r} is there {count} times")
+            raise ValueError(f"{name[:SHOWN]!r} appears {count} times")
         return classes
 
     @field_validator("files")
@@ -75,10 +75,10 @@ class Described(BaseModel):
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What `model.json` says.
+    """Read `model.json`.
 
     Raises:
-        WeightsError: It cannot be read or is no description of a model; names the field.
+        WeightsError: The file cannot be read or is not a valid description; the message names the field.
     """
     with describing(folder):
         data = read_regular(folder / DESCRIPTION, MOST_BYTES)
@@ -88,12 +88,10 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path, described: dict[str, Any]) -> None:
-    """Raise unless the files of a model are those that it describes.
-
-    Models of earlier versions have the hash of their weights alone: what their config says is taken on trust.
+    """Check the hashes of a model's files. Models of earlier versions have a hash of their weights only.
 
     Raises:
-        WeightsError: A file is missing, no regular file, or another one.
+        WeightsError: A file is missing, not a regular file, or has another hash.
     """
     for name, sha256 in {**(described.get("files") or {}), WEIGHTS: described["sha256"]}.items():
         path = folder / name
@@ -113,13 +111,13 @@ def check_files(folder: Path, described: dict[str, Any]) -> None:
 
 
 def task_of(described: dict[str, Any]) -> str:
-    """What a described model does: `classification` or `segmentation`."""
+    """The task of a model: `classification` or `segmentation`."""
     return str(described.get("task", "classification"))
 
 
 @contextlib.contextmanager
 def describing(folder: Path) -> Generator[None]:
-    """Within, what is read out of a bundle's `model.json` may be anything."""
+    """Turn any error of parsing a bundle's `model.json` into a WeightsError."""
     try:
         yield
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Which processor inference runs on."""
+"""Selection of the device for inference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def choose_device(name: str) -> torch.device:
     """The device that `auto`, `cpu` or `gpu` means here.
 
     Raises:
-        RunError: A GPU is asked for and there is none.
+        RunError: `gpu` was requested and there is none.
     """
     if name == "gpu" and not torch.cuda.is_available():
         raise RunError("device=gpu, but PyTorch sees no GPU here; set device=cpu or device=auto")

@@ -1,4 +1,4 @@
-"""Trading the strides of late stages for dilated convolutions: the same weights on a finer grid."""
+"""Replaces strides of late stages by dilated convolutions: the same weights on a finer grid."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import nn
 
 
 def remove_strides(stage: Iterable[nn.Module], rate: int) -> int:
-    """Make a stage keep its input's resolution, in place.
+    """Remove the strides of a stage, in place, so that it keeps its input's resolution.
 
-    The strided convolution keeps the dilation of what comes before it, and what follows samples twice as far apart: the
-    output, taken at every second position, is that of the strided stage. Pooling with stride 2 becomes 3×3 pooling with
-    stride 1, centred (DeepLab, OAA), which is not the same but keeps the grid aligned.
+    The strided convolution gets the dilation of the preceding stages; later convolutions get twice that. Every second
+    position of the output then equals the output of the strided stage. Pooling with stride 2 becomes centred 3×3
+    pooling with stride 1 (DeepLab, OAA), which is not equivalent but keeps the grid aligned.
 
     Args:
         stage: The stage's modules, in the order of computation.
-        rate: Dilation of the stages before this one.
+        rate: Dilation of the preceding stages.
 
     Returns:
-        The dilation of the stages that follow.
+        Dilation of the following stages.
     """
     after = rate
     modules = [module for part in stage for module in part.modules()]

@@ -1,4 +1,4 @@
-"""The domain discriminator of AttnBN (ICCV 2019): does a feature map come from the source data or from the target?
+"""The domain discriminator of AttnBN (Li et al., ICCV 2019), which separates source features from target features.
 
 Shapes: B images, K channels, h×w feature map, H×W the map upsampled, Q×P the first convolution's output, O channels.
 """
@@ -21,11 +21,11 @@ LEAST_SIDE = STRIDE ** len(WIDTHS)
 
 
 class Discriminator(nn.Module):
-    """Five 4×4 convolutions of stride 2 on features upsampled bilinearly by 5, leaky ReLU between them, logits out.
+    """Five 4×4 convolutions of stride 2 with leaky ReLU between them, on features upsampled bilinearly by 5.
 
-    Upsampling and the first convolution are both linear, and only one of them mixes channels: the channels are mixed
-    at the features' own resolution, 5² times fewer positions, and the result is interpolated to where the
-    convolution would have read it. It is the same function at about a sixth of the operations.
+    Upsampling and the first convolution are both linear, and only the convolution mixes channels. So channels are mixed
+    at the original resolution, which has 25 times fewer positions, and the result is then interpolated. This is the
+    same function with about a sixth of the operations.
     """
 
     def __init__(self, channels: int) -> None:
@@ -37,9 +37,9 @@ class Discriminator(nn.Module):
             before = width
 
     def forward(self, features_BKhw: Tensor) -> Tensor:
-        """Logits (B, 1, h', w') of the probability that the features come from the source.
+        """Logits (B, 1, h', w') of the probability that the features are source features.
 
-        Features too small for five halvings are upsampled by more than 5, to 32 positions.
+        Features that are too small for five halvings are upsampled by more than 5, to at least 32 positions.
         """
         first, *others = self.convolutions
         assert isinstance(first, nn.Conv2d)
@@ -50,7 +50,7 @@ class Discriminator(nn.Module):
 
 
 def _upsampled_convolution(features_BKhw: Tensor, weight_OKyx: Tensor, bias_O: Tensor | None) -> Tensor:
-    """The first convolution on the upsampled features, without making those."""
+    """The first convolution applied to upsampled features, without computing these."""
     batch, channels, height, width = features_BKhw.shape
     scale = max(SCALE, math.ceil(LEAST_SIDE / min(height, width)))
     taps_Kn = weight_OKyx.permute(1, 3, 2, 0).reshape(channels, -1)
@@ -64,7 +64,7 @@ def _upsampled_convolution(features_BKhw: Tensor, weight_OKyx: Tensor, bias_O: T
 
 
 def _readings(side: int, scale: int, like: Tensor) -> Tensor:
-    """Interpolation weights (output, position, tap): what each output reads of one side of the features."""
+    """Interpolation weights (output, position, tap) along one side of the features."""
     exact = torch.promote_types(like.dtype, torch.float32)
     identity = torch.eye(side, dtype=exact, device=like.device)[None]
     upsampled_Hh = functional.interpolate(identity, scale_factor=scale, mode="linear", align_corners=False)[0].T

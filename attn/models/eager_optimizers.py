@@ -1,8 +1,8 @@
-"""PyTorch's optimisers without their hooks for `torch.compile`, which import the compiler when one is made.
+"""PyTorch's optimisers without the hooks for `torch.compile`, which import the compiler when an optimiser is created.
 
-That import takes 2 seconds of a core in every process that trains, and nothing here is compiled. PyTorch has no setting
-for it. Its hooks are decorators, and what they decorate is used as it is; if a later PyTorch decorates otherwise, the
-compiler is imported again, and nothing else changes. Several workers still import it: `DistributedDataParallel` does.
+That import takes 2 s of CPU time in every training process, and nothing here is compiled. PyTorch has no setting for
+it. The hooks are decorators, which are removed here. If a later PyTorch uses other decorators, the compiler is imported
+again and nothing else changes. With several workers it is imported anyway, by `DistributedDataParallel`.
 """
 
 from __future__ import annotations

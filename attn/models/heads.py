@@ -1,8 +1,7 @@
-"""From the last stage's features to class scores. Shapes: B images, C classes, K channels, h×w feature map.
+"""Heads: from the last stage's features to class scores. Shapes: B images, C classes, K channels, h×w feature map.
 
-A head returns the features that its `last` layer names, the logits and, where it has them, class maps and the weight
-of the only linear layer above those features. Its new layers, those whose size follows the data, start from
-N(0, 0.01) with zero bias (OAA).
+A head returns the features of the layer `last`, the logits and, if it has them, class maps and the weight of the only
+linear layer above those features. New layers are initialised with N(0, 0.01) and zero bias (OAA).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 class Scores(NamedTuple):
-    """What a head makes of features (B, K, h, w); see `Output`."""
+    """The output of a head for features (B, K, h, w); see `Output`."""
 
     features: Tensor
     logits: Tensor
@@ -33,7 +32,7 @@ class Head(nn.Module, ABC):
 
     Attributes:
         new: Names of the children that always start untrained.
-        channels: Of the features that `before` returns.
+        channels: Channels of the features that `before` returns.
         classifier: The last layer, with C rows.
     """
 
@@ -42,7 +41,7 @@ class Head(nn.Module, ABC):
     classifier: nn.Linear | nn.Conv2d
 
     def before(self, features_BKhw: Tensor) -> Tensor:
-        """The features that `last` names: those of the last convolution before classification."""
+        """The features of the layer `last`: those of the last convolution before classification."""
         return features_BKhw
 
     @abstractmethod
@@ -89,7 +88,7 @@ class ClassAware(Head):
 
 
 class FullyConnected(Head):
-    """VGG's own: fifth pooling, adaptive pooling to 7×7, fc6, fc7, linear layer."""
+    """VGG's head: fifth pooling, adaptive pooling to 7×7, fc6, fc7, linear layer."""
 
     def __init__(self, channels: int, classes: int, *, width: int, dropout: float) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Which inputs and batches a network can take at all: tried, since every layer has a say in it.
+"""The smallest inputs and batches that a network accepts, found by trying forward passes.
 
-Only small inputs can fail, and a pass of such a one on the CPU takes some hundredths of a second. On torch's meta
-device the first batch normalisation alone imports torch's compiler, which takes a second and more.
+Only small inputs can fail, and a forward pass of a small input on the CPU takes some hundredths of a second. On torch's
+meta device the first batch normalisation imports torch's compiler, which takes over a second.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import torch
 from torch import nn
 
 POSITIONS = 4
-"""An input of as many strides a side is never too small: every layer of every architecture has positions left over."""
+"""An input whose sides are this many strides is large enough for every architecture."""
 
 Size = tuple[int, int]
 
 
 def fits(network: nn.Module, size: Size, images: int = 1, *, training: bool = False) -> bool:
-    """Whether a network takes so many images of (height, width); its modes are put back.
+    """Whether a network accepts a batch of inputs of a size. Restores the modes of its modules.
 
     Args:
-        training: In training mode, where batch normalisation needs more than one value per channel. Running statistics
-            then change: for networks that nobody uses.
+        size: Height and width of the inputs.
+        images: Number of images.
+        training: Use training mode, where batch normalisation needs more than one value per channel. This changes
+            running statistics, so the network must not be used afterwards.
     """
     modes = {module: module.training for module in network.modules()}
     device = next(network.parameters()).device
@@ -32,7 +34,7 @@ def fits(network: nn.Module, size: Size, images: int = 1, *, training: bool = Fa
     try:
         with torch.no_grad():
             network(torch.zeros(images, 3, *size, device=device))
-    except (RuntimeError, ValueError):  # what torch raises for a layer without output, or a channel of one value
+    except (RuntimeError, ValueError):  # a layer without output, or a channel with a single value
         return False
     finally:
         for module, mode in modes.items():
@@ -41,11 +43,11 @@ def fits(network: nn.Module, size: Size, images: int = 1, *, training: bool = Fa
 
 
 def least_side(takes: Callable[[Size], bool], enough: int) -> int:
-    """The least side of a square that is taken.
+    """The smallest side of a square input that is accepted.
 
     Args:
-        takes: Says so of (height, width); of two sizes the larger is taken where the smaller is.
-        enough: A side that is taken.
+        takes: Whether a size (height, width) is accepted; monotonic in the size.
+        enough: A side that is accepted.
     """
     low, high = 1, enough
     while low < high:

@@ -1,4 +1,4 @@
-"""The size of a network's class maps, asked of its shapes alone: no weights, no arithmetic."""
+"""The size of a network's maps, computed without weights and without arithmetic."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from attn.models.shapes import shapes_only
 
 
 class MapSize:
-    """(h, w) of a feature layer for an input of (H, W).
+    """Computes the size (h, w) of a feature layer for an input of size (H, W).
 
-    It pickles as the model's config; every process builds its own network of shapes when it is first asked.
+    It is pickled as the model's config; each process builds its own network, without weights, on first use.
     """
 
     def __init__(self, model: ModelConfig, layer: str = "last") -> None:

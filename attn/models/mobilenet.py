@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), torchvision's."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), from torchvision."""
 
 from __future__ import annotations
 

@@ -26,23 +26,24 @@ from attn.models.weights import fit, read_weights, with_our_names
 
 
 class ModelConfig(Config):
-    """What the network is made of.
+    """A classification network.
 
     Attributes:
-        name: An architecture: see `attn.models.architectures()`.
-        weights: `imagenet` for torchvision's; a path or `s3://` URI of a state dict, or of a trained model's folder,
-            whose classifier is taken over class by class, by name; None for random weights.
-        head: `gap`: average pooling and a linear layer. `conv`: class-aware convolution, whose class maps are the map
-            kind `cam`. `fc`: VGG's fully connected layers.
-        stride: Input pixels per feature; below the architecture's own, late strides become dilation. None: its own.
-        widths: Channels of each stage, where the architecture lets them be chosen.
-        head_convolutions: 3×3 convolutions with ReLU before the class-aware one, of `head_width` channels; OAA has 3.
+        name: Architecture: see `attn.models.architectures()`.
+        weights: Initial weights: `imagenet` for torchvision's; a path or `s3://` URI of a state dict or of a trained
+            model's folder (its classifier's rows are matched by class name); None for random weights.
+        head: `gap`: average pooling and a linear layer. `conv`: class-aware convolution, which gives the map kind
+            `cam`. `fc`: VGG's fully connected layers.
+        stride: Input pixels per feature; a value below the architecture's own replaces late strides by dilation. None:
+            the architecture's own.
+        widths: Channels of each stage, if the architecture permits the choice.
+        head_convolutions: Number of 3×3 convolutions with ReLU before the class-aware one; OAA has 3.
         head_width: Channels of these convolutions.
-        fc_width: Of fc6 and fc7.
-        fc_dropout: After fc6 and fc7, in training mode.
-        batch_norm: `frozen` normalises by the running statistics, and leaves them, in training mode too.
-        batch_norm_affine: Whether scale and shift are trained.
-        freeze_stages: How many of the first stages are left untrained, their statistics included.
+        fc_width: Width of fc6 and fc7.
+        fc_dropout: Dropout after fc6 and fc7.
+        batch_norm: `frozen` normalises by the running statistics in training mode too, and does not update them.
+        batch_norm_affine: Whether scale and shift of batch normalisation are trained.
+        freeze_stages: Number of first stages that are not trained, including their running statistics.
     """
 
     name: str = "resnet18"
@@ -61,22 +62,22 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         try:
-            parts = architecture(self.name)
+            chosen = architecture(self.name)
         except AttnError as error:
             raise ValueError(str(error)) from error
-        if self.head not in parts.heads:
-            raise ValueError(f"{self.name} cannot have head={self.head}: set head to {_either(parts.heads)}")
-        if self.stride is not None and self.stride not in parts.strides:
-            raise ValueError(f"{self.name} cannot have stride={self.stride}: set stride to {_either(parts.strides)}")
+        if self.head not in chosen.heads:
+            raise ValueError(f"{self.name} cannot have head={self.head}: set head to {_either(chosen.heads)}")
+        if self.stride is not None and self.stride not in chosen.strides:
+            raise ValueError(f"{self.name} cannot have stride={self.stride}: set stride to {_either(chosen.strides)}")
         if self.head_convolutions and self.head != "conv":
             raise ValueError(f"head_convolutions={self.head_convolutions} needs head=conv, not {self.head}")
-        if self.weights == "imagenet" and parts.weights is None:
+        if self.weights == "imagenet" and chosen.weights is None:
             raise ValueError(f"there are no imagenet weights for {self.name}: set weights=null or to a state dict")
         if self.weights == "imagenet" and self.head == "fc" and self.fc_width != 4096:
             raise ValueError(f"imagenet weights need fc_width=4096, not {self.fc_width}: set it, or weights=null")
         if self.widths is not None:
-            stride = self.stride or parts.strides[0]
-            if not parts.has_widths:
+            stride = self.stride or chosen.strides[0]
+            if not chosen.has_widths:
                 raise ValueError(f"{self.name} has fixed widths: set widths=null, or name=tiny")
             if 2 ** len(self.widths) < stride or len(self.widths) < 2:
                 raise ValueError(f"{len(self.widths)} stages cannot reach stride {stride}: give more widths")
@@ -88,40 +89,40 @@ class ModelConfig(Config):
         return self.stride or architecture(self.name).strides[0]
 
     def build(self, classes: Sequence[str] | int, layers: Sequence[str] = ()) -> Network:
-        """Make the network; deterministic after `torch.manual_seed`.
+        """Build the network; deterministic after `torch.manual_seed`.
 
         Args:
-            classes: Names in the order of the logits, by which the rows of a trained classifier are taken over; or how
-                many there are.
+            classes: Class names in the order of the logits, which are matched with those of a trained classifier; or
+                the number of classes.
             layers: Feature layers to expose besides `last`.
 
         Raises:
-            ConfigError: If a layer is unknown or more stages are frozen than there are.
-            WeightsError: If the weights cannot be had or do not fit.
+            ConfigError: A layer is unknown, or more stages are frozen than exist.
+            WeightsError: The weights cannot be read or do not fit.
         """
         names = None if isinstance(classes, int) else tuple(classes)
         network = Network(self, classes if isinstance(classes, int) else len(classes), layers)
         if self.weights is not None:
-            parts, own = architecture(self.name), network.state_dict()
-            trained = read_weights(self.weights, parts.weights)
+            chosen, own = architecture(self.name), network.state_dict()
+            trained = read_weights(self.weights, chosen.weights)
             counterparts = ("fc6", "fc7", "classifier") if self.head == "fc" else ("classifier",)
-            state = with_our_names(trained.state, parts.classifiers, counterparts)
+            state = with_our_names(trained.state, chosen.classifiers, counterparts)
             scores = [name for name in own if name.startswith("head.classifier.")]
-            state, told = rows_by_class(trained, state, own, scores, names)
-            left = fit(network, state, [name for name in own if network.is_head(name)], trained.origin)
-            # That torchvision's classifier is left out is nothing to be told of.
-            said = [] if self.weights == "imagenet" else [f"{trained.origin}: {text}" for text in left]
-            network.notices = (*([told] if told else []), *said)
+            state, notice = rows_by_class(trained, state, own, scores, names)
+            initial = fit(network, state, [name for name in own if network.is_head(name)], trained.origin)
+            # Nobody expects torchvision's classifier to be used.
+            notices = [] if self.weights == "imagenet" else [f"{trained.origin}: {text}" for text in initial]
+            network.notices = (*([notice] if notice else []), *notices)
         return network
 
 
 class Network(nn.Module):
-    """Images to class scores and the features that lead to them.
+    """Computes class scores and features of images.
 
     Attributes:
-        layers: Every name that `Output.features` can have: the stages, `inner` (last convolution of the penultimate
-            stage) and `last` (the last convolution before classification).
-        notices: What a user must know of how the weights that it starts from were taken over.
+        layers: All names that `Output.features` can have: the stages, `inner` (last convolution of the penultimate
+            stage) and `last` (last convolution before classification).
+        notices: Messages for the user about the initial weights.
     """
 
     notices: tuple[str, ...] = ()
@@ -132,8 +133,7 @@ class Network(nn.Module):
             raise ConfigError(f"a network needs at least one class, not {num_classes}")
         self.config = config
         self.num_classes = num_classes
-        parts = architecture(config.name)
-        self.backbone: Backbone = parts.build(config.output_stride, config.widths)
+        self.backbone: Backbone = architecture(config.name).build(config.output_stride, config.widths)
         self.head: Head = _head(config, self.backbone.channels, num_classes)
         stages = tuple(self.backbone.stages())
         self.layers = (*stages, "inner", "last")
@@ -146,17 +146,17 @@ class Network(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Of the layer `last`."""
+        """Channels of the layer `last`."""
         return self.head.channels
 
     def forward(self, images_BCHW: Tensor, *, update_statistics: bool = True) -> Output:
-        """Scores and features.
+        """Compute scores and features.
 
-        Where gradients are enabled, exposed features are always part of a graph, so that maps can be computed from a
-        network all of whose parameters are fixed; the graph then begins at the first of them.
+        If gradients are enabled, exposed features always require gradients, so that maps can be computed even if all
+        parameters are frozen. The graph then begins at the first exposed layer.
 
         Args:
-            update_statistics: False leaves batch normalisation's running statistics as they are.
+            update_statistics: Whether batch normalisation updates its running statistics in training mode.
         """
         with nullcontext() if update_statistics else frozen_statistics(self):
             features = self.features(images_BCHW)
@@ -164,7 +164,7 @@ class Network(nn.Module):
         return Output(scores.logits, features | {"last": scores.features}, scores.class_maps, scores.linear_weight)
 
     def features(self, images_BCHW: Tensor) -> dict[str, Tensor]:
-        """The exposed features and `last`, without scores."""
+        """Compute the exposed features and `last`, without scores."""
         exposed: dict[str, Tensor] = {}
         x = images_BCHW
         for stage, modules in self.backbone.stages().items():
@@ -176,7 +176,7 @@ class Network(nn.Module):
         return exposed | {"last": _in_graph(self.head.before(x))}
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; frozen parts stay in evaluation mode."""
+        """Set the mode; frozen batch normalisation stays in evaluation mode."""
         super().train(mode)
         frozen = [self] if self.config.batch_norm == "frozen" else self._frozen_modules()
         for part in frozen:
@@ -188,16 +188,13 @@ class Network(nn.Module):
         """Expose one more feature layer.
 
         Raises:
-            ConfigError: There is none of that name.
+            ConfigError: The layer is unknown.
         """
         names = [name for group in self._exposed.values() for name in group]
         self._exposed = self._resolve([*names, layer])
 
     def is_head(self, parameter_name: str) -> bool:
-        """Whether a parameter belongs to the new layers, whose size follows the data and which start untrained.
-
-        VGG's fc6 and fc7 are not among them.
-        """
+        """Whether a parameter belongs to the new layers of the head, which start untrained; not VGG's fc6 and fc7."""
         prefixes = tuple(f"head.{name}." for name in self.head.new)
         return parameter_name.removeprefix("module.").startswith(prefixes)
 

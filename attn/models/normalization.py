@@ -1,4 +1,4 @@
-"""Batch normalisation: who may change its running statistics, and when."""
+"""Control over the running statistics of batch normalisation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 
 
 def normalizations(module: nn.Module) -> list[_BatchNorm]:
-    """Every batch-normalisation layer within a module."""
+    """All batch-normalisation layers of a module."""
     return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Within it, layers in training mode normalise by the batch and leave their running statistics untouched."""
+    """In this context, layers in training mode normalise by the batch without updating their running statistics."""
     tracking = [part for part in normalizations(module) if part.training and part.track_running_stats]
     for part in tracking:
         part.track_running_stats = False

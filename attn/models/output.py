@@ -1,4 +1,4 @@
-"""What a network returns. Shapes: B images, C classes, K channels, h×w feature map."""
+"""The output of a network. Shapes: B images, C classes, K channels, h×w feature map."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 MapKind = Literal["cam", "integral", "grad_cam", "channel", "pixel"]
-"""Ways to see a class in a network: see `attn.maps.attention`."""
+"""Kinds of attention map: see `attn.maps.attention`."""
 
 
 class Output(NamedTuple):
-    """One forward pass.
+    """The output of one forward pass.
 
     Attributes:
         logits: (B, C), before sigmoid or softmax.
-        features: Activations (B, K, h, w) of the named layers that the network was built to expose, `last` always
-            among them; they are part of the graph of `logits`.
-        class_maps: (B, C, h, w): the class-aware convolution's output, where the head has one.
-        linear_weight: (C, K): weight of the linear layer, where everything after `last` is global average pooling
-            and one linear layer; then gradients of scores with respect to `last` are known in closed form.
+        features: Activations (B, K, h, w) by the name of the exposed layer; always contains `last`. They are part of
+            the graph of `logits`.
+        class_maps: (B, C, h, w): output of the class-aware convolution; None if the head has none.
+        linear_weight: (C, K): weight of the linear layer, if only global average pooling and one linear layer follow
+            `last`; the gradients of scores with respect to `last` are then known in closed form. Otherwise None.
     """
 
     logits: Tensor

@@ -1,4 +1,4 @@
-"""ResNet (He et al., CVPR 2016), torchvision's."""
+"""ResNet (He et al., CVPR 2016), from torchvision."""
 
 from __future__ import annotations
 

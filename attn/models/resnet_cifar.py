@@ -1,7 +1,7 @@
-"""ResNet for images of 32 pixels (He et al., CVPR 2016, section 4.2): three stages of 16, 32 and 64 channels.
+"""ResNet for images of 32×32 pixels (He et al., CVPR 2016, section 4.2): three stages of 16, 32 and 64 channels.
 
-torchvision has none. A shortcut that changes size has no parameters (option A of the paper): every second position, and
-zeros for the new channels.
+torchvision lacks it. A shortcut that changes size has no parameters (option A of the paper): it takes every second
+position, and zeros for the new channels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WIDTHS = (16, 32, 64)
 
 
 class CifarResNet(Backbone):
-    """Depth 6n + 2: a first convolution, n blocks of two convolutions a stage, and the classifier."""
+    """ResNet of depth 6n + 2: a first convolution, n blocks of two convolutions per stage, and the classifier."""
 
     channels = WIDTHS[-1]
     inner = "stage2"

@@ -1,4 +1,4 @@
-"""Networks of shapes alone: no weights, no arithmetic."""
+"""Networks with shapes only: no weights, no arithmetic."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 SAME_SHAPE = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.functional.batch_norm, torch.batch_norm)
-"""What gives the shape of its first argument. Some of `torch.nn.init` is not seen here, and calls the first two."""
+"""Functions whose result has the shape of the first argument. Parts of `torch.nn.init` are not intercepted, and call
+the first two."""
 
 
 @contextlib.contextmanager
 def shapes_only() -> Generator[None]:
-    """Within, modules have parameters with a shape and no values, and give tensors with a shape and no values.
+    """In this context, parameters and results of modules have shapes but no values (meta device).
 
-    Initialisation and batch normalisation are left out: on the meta device PyTorch does them by way of its compiler,
-    whose import takes seconds.
+    Initialisation and batch normalisation are skipped: on the meta device PyTorch runs them through its compiler, whose
+    import takes seconds.
     """
     with torch.device("meta"), _ShapesOnly():
         yield

@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1 (Iandola et al., 2016), torchvision's."""
+"""SqueezeNet 1.1 (Iandola et al., 2016), from torchvision."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The first convolution, with a quicker gradient with respect to the image.
+"""A first convolution whose gradient with respect to the image is computed faster on a CPU.
 
-Plain classification needs no gradient at the image; GAIN's second pass does. On a CPU the library takes three times a
-forward for it, because there are only three channels. Each of the image's 2×2 phases meets its own taps of the kernel,
-so that all four together are one plain convolution of the incoming gradient, with 4·3 output channels, in half the
-time. `benchmarks/step_cost.py` shows what that is of a step.
+GAIN's second pass needs this gradient; plain classification does not. With only three channels, PyTorch takes three
+times as long for it as for the forward pass. With stride 2, each of the image's 2×2 phases uses its own taps of the
+kernel. So the gradients of all four phases are one convolution of the incoming gradient with 4·3 output channels, in
+half the time. `benchmarks/step_cost.py` measures the effect on a step.
 
 Shapes: B images, C input channels, K output channels, H×W input, h×w output, k×k kernel.
 """
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 
 class Stem(nn.Conv2d):
-    """A convolution of stride 2 that computes what `nn.Conv2d` computes."""
+    """A convolution of stride 2 with the same results as `nn.Conv2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
         plain = not (torch.is_grad_enabled() and input.requires_grad) or torch.is_autocast_enabled(input.device.type)
@@ -30,7 +30,7 @@ class Stem(nn.Conv2d):
 
 
 def quick_gradient(convolution: nn.Module) -> nn.Module:
-    """The same convolution, with the same parameters, as a `Stem`; any other module as it is."""
+    """Turn a suitable convolution into a `Stem` with the same parameters; return any other module unchanged."""
     if type(convolution) is not nn.Conv2d or isinstance(convolution.padding, str):
         return convolution
     side, pad = convolution.kernel_size[0], convolution.padding[0]
@@ -72,7 +72,7 @@ class _Phased(torch.autograd.Function):
 
 
 def _image_gradient(grad_BKhw: Tensor, weight_KCkk: Tensor, padding: int, size: tuple[int, int]) -> Tensor:
-    """Pixel 2i + p of a row is met by output i + d through tap t, where t = p + padding - 2d."""
+    """Pixel 2i + p of a row contributes to output i + d through tap t, where t = p + padding - 2d."""
     K, C, side = weight_KCkk.shape[:3]
     taps = [(p, t, (p + padding - t) // 2) for p in (0, 1) for t in range(side) if (p + padding - t) % 2 == 0]
     first, last = min(d for _, _, d in taps), max(d for _, _, d in taps)

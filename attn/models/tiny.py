@@ -14,7 +14,7 @@ WIDTHS = (16, 32, 64, 96)
 
 
 class Tiny(Backbone):
-    """One stage for each width; the first stages halve the resolution until the output stride is reached."""
+    """One stage per width; the first stages halve the resolution until the output stride is reached."""
 
     def __init__(self, stride: int, widths: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How a trained classifier is used by a program without this library: what it takes, and what its outputs mean."""
+"""Describes how a program without this library uses a trained classifier: preprocessing, and meaning of the outputs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from attn.data.preprocessing import describe_preprocessing
 from attn.data.transforms import InputConfig
 
 PROBABILITY = 0.5
-"""Above which a class counts as predicted, where an image may have several."""
+"""A class of higher probability counts as predicted, if images may have several classes."""
 
 
 def classifier_usage(classes: Sequence[str], input: InputConfig, *, exclusive: bool) -> dict[str, Any]:
-    """`preprocessing` and `output` of a classifier, as plain values."""
+    """`preprocessing` and `output` of a classifier, as JSON values."""
     return {
         "preprocessing": describe_preprocessing(input),
         "output": {

@@ -1,8 +1,8 @@
-"""VGG-16 and VGG-19 (Simonyan & Zisserman, ICLR 2015), torchvision's.
+"""VGG-16 and VGG-19 (Simonyan & Zisserman, ICLR 2015), from torchvision.
 
-The last stage ends at its last convolution (conv5_3, conv5_4), before the fifth pooling, so that its maps are 14×14 at
-224 pixels, as in GAIN; the fully connected head does the fifth pooling itself. At stride 8 the fourth pooling is 3×3
-with stride 1 and conv5 is dilated by 2, as in OAA.
+The last stage ends at its last convolution (conv5_3, conv5_4), before the fifth pooling. So its maps have 14×14
+positions for inputs of 224 pixels, as in GAIN; the fully connected head includes the fifth pooling. At stride 8 the
+fourth pooling is 3×3 with stride 1, and conv5 is dilated by 2, as in OAA.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights for a network: torchvision's by name, or a state dict from a file or an object store."""
+"""Reads weights for a network: torchvision's by name, or a state dict from a file or an object store."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ SHOWN = 4
 
 
 def imagenet_file(weights: str) -> Path:
-    """The local file of torchvision's weights `Enum.MEMBER`, fetched into torch.hub's cache where it is not there.
+    """The local file of torchvision's weights `Enum.MEMBER`; downloads it to torch.hub's cache if necessary.
 
     Raises:
-        WeightsError: If it is not in the cache and cannot be fetched; names the file, the cache and the way round.
+        WeightsError: The file is not in the cache and cannot be downloaded.
     """
     import torchvision  # slow to import
 
@@ -61,20 +61,21 @@ def imagenet_file(weights: str) -> Path:
             _download(url, path)
         except OSError as error:
             raise WeightsError(
-                f"torchvision's weights {weights} are not in {folder} and cannot be fetched ({error}): "
-                f"put the file {path.name} there, give a state dict of your own with model.weights=PATH, "
-                "or start from random weights with model.weights=null"
+                f"torchvision's weights {weights} are not in {folder} and cannot be downloaded ({error}): "
+                f"put the file {path.name} there, set model.weights to the path of a state dict, or start from random "
+                "weights with model.weights=null"
             ) from error
     return path
 
 
 @dataclass(frozen=True)
 class TrainedWeights:
-    """A state dict, and what is known of it.
+    """A state dict and its origin.
 
     Attributes:
-        origin: The file that it is from.
-        classes: Names in the order of the classifier's rows, where the trained model's description lies beside it.
+        origin: The file that it was read from.
+        classes: Class names in the order of the classifier's rows, from the description beside the file; None if there
+            is none.
     """
 
     state: StateDict
@@ -83,12 +84,12 @@ class TrainedWeights:
 
 
 def weights_file(weights: str) -> str:
-    """The state dict itself, where a trained model's folder, or its run's, is given."""
+    """The file of a state dict, which may be given by the folder of its trained model or of its run."""
     if is_remote(weights):
         is_folder = not weights.endswith((".pt", ".pth")) and exists(f"{weights.rstrip('/')}/{WEIGHTS}")
         return f"{weights.rstrip('/')}/{WEIGHTS}" if is_folder else weights
-    places = (Path(weights, WEIGHTS), Path(weights, "model", WEIGHTS))
-    return next((str(place) for place in places if place.is_file()), weights)
+    candidates = (Path(weights, WEIGHTS), Path(weights, "model", WEIGHTS))
+    return next((str(file) for file in candidates if file.is_file()), weights)
 
 
 def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
@@ -99,7 +100,7 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
         imagenet: torchvision's weights, `Enum.MEMBER`.
 
     Raises:
-        WeightsError: As `read_state_dict`; or the file is not the one that the description beside it is of.
+        WeightsError: As `read_state_dict`; or the file does not match the description beside it.
     """
     if weights == "imagenet":
         location = str(imagenet_file(imagenet or ""))
@@ -123,27 +124,28 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
         raise WeightsError(f"{described} is not a model description: {error}") from None
     if sha256 != (sha256_of(Path(source)) if isinstance(source, str) else _sha256(source)):
         raise WeightsError(
-            f"{location} is not the file that {DESCRIPTION} beside it describes (SHA-256 differs), so that its classes "
-            "are not known: copy the folder again, or give the state dict alone"
+            f"{location} is not the file that {DESCRIPTION} beside it describes (SHA-256 differs), so its classes are "
+            "unknown: copy the folder again, or give the state dict without the description"
         )
     return TrainedWeights(state, location, tuple(classes))
 
 
 def read_state_dict(location: str) -> StateDict:
-    """Read a state dict from a path or an `s3://` URI; no code that a pickle may hold is run.
+    """Read a state dict from a path or an `s3://` URI, without executing code of pickles.
 
     Raises:
-        WeightsError: If it cannot be read or is not a flat dict of tensors.
+        WeightsError: The file cannot be read, is not a flat dict of tensors, or contains NaN or infinity.
     """
     return _state_dict(_source(location), location)
 
 
 def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequence[str]) -> StateDict:
-    """Rename torchvision's parameters to ours; a state dict of our own networks is returned as it is.
+    """Rename torchvision's parameters to those of `Network`; a state dict of a `Network` is returned unchanged.
 
     Args:
         classifiers: torchvision's classifier layers.
-        layers: Ours in their place, aligned at the end; a classifier layer without a counterpart is dropped.
+        layers: The corresponding layers of the head, aligned at the end. Classifier layers without a counterpart are
+            dropped.
     """
     if any(name.startswith("backbone.") for name in state):
         return dict(state)
@@ -156,22 +158,22 @@ def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequenc
         elif layer in counterparts:
             renamed[f"head.{counterparts[layer]}.{kind}"] = value
         else:
-            log.info("weights: %s %s is left out; this head has no such layer", name, tuple(value.shape))
+            log.info("weights: %s %s is not used; this head has no such layer", name, tuple(value.shape))
     return renamed
 
 
 def fit(network: nn.Module, state: StateDict, new: Collection[str], origin: str) -> list[str]:
-    """Load a state dict; only the layers that depend on the data may be missing or of another size.
+    """Load a state dict. Only layers that depend on the data's classes may be missing or of another size.
 
     Args:
-        new: Names of the parameters whose size follows the data.
+        new: Names of the parameters of these layers.
         origin: Where the weights come from, for messages.
 
     Returns:
-        Of each layer that was left at its start values, that it was and why.
+        A message for each layer that keeps its initial values, with the reason.
 
     Raises:
-        WeightsError: If anything else is missing, left over or of another shape; lists the first few.
+        WeightsError: Another parameter is missing, unknown or of another shape.
     """
     own, state = network.state_dict(), dict(state)
     for name in [name for name in state if name in new and name in own]:
@@ -221,32 +223,32 @@ def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
         raise WeightsError(f"{location} cannot be read: it {error.strerror}; correct model.weights") from None
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {location}: correct model.weights") from error
-    except Exception as error:  # a file that is no state dict can raise anything in torch's readers
-        # torch's own text for a refused pickle advises to read it unsafely.
+    except Exception as error:  # torch's readers can raise anything for other files
+        # torch's own message about a refused pickle recommends to read it unsafely.
         reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).partition(chr(10))[0]})"
         raise WeightsError(
-            f"{location} cannot be read as weights{reason}: a state dict saved by torch.save(model.state_dict(), …) is "
-            "expected, that holds tensors only; a pickle that would have to run code is refused"
+            f"{location} cannot be read as weights{reason}: expected a state dict of tensors only, saved by "
+            "torch.save(model.state_dict(), …); pickles that would execute code are refused"
         ) from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        held = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
+        found = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
         raise WeightsError(
-            f"{location} is not a state dict (names to tensors) but holds {held}: "
-            "save the state dict that is in it to a file of its own, and name that with model.weights"
+            f"{location} is not a state dict (names to tensors) but contains {found}: "
+            "save the state dict in it to a file of its own, and set model.weights to that file"
         )
     check_finite(content, location)
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Raise unless all weights are numbers.
+    """Check that all weights are finite.
 
     Raises:
-        WeightsError: One is NaN or infinite; names its tensor.
+        WeightsError: A value is NaN or infinite; the message names its tensor.
     """
     for name, value in state.items():
         if not torch.isfinite(value).all():
-            raise WeightsError(f"{where}: {name} holds NaN or infinity, as of a training that has diverged")
+            raise WeightsError(f"{where}: {name} contains NaN or infinity: the training has diverged")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -254,7 +256,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _download(url: str, path: Path) -> None:
-    """Fetch a file whose name ends in the first digits of its SHA-256, as torchvision's do."""
+    """Download a file and check it: torchvision's file names end with the first digits of the SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
@@ -264,7 +266,7 @@ def _download(url: str, path: Path) -> None:
                 file.write(block)
                 digest.update(block)
         if not digest.hexdigest().startswith(path.stem.rpartition("-")[2]):
-            raise OSError("what was received does not have the expected SHA-256")
+            raise OSError("the downloaded file does not have the expected SHA-256")
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -274,4 +276,4 @@ def _fetch(uri: str) -> io.BytesIO:
     try:
         return io.BytesIO(read_bytes(uri))
     except DataError as error:
-        raise WeightsError(f"{error}: correct model.weights, or see to the store") from None
+        raise WeightsError(f"{error}: correct model.weights, or check the object store") from None

@@ -18,14 +18,14 @@ from tests.hostile.bundles import BUNDLES, _described, _then, good
 
 LONGEST = 700
 REASONS = {
-    "NaN": "holds NaN or infinity",
-    "infinity": "holds NaN or infinity",
-    "what overflows": "holds NaN or infinity",
-    "another shape": "has shape",
+    "NaN": "contains NaN or infinity",
+    "infinity": "contains NaN or infinity",
+    "what overflows": "contains NaN or infinity",
+    "another shape": "has the shape",
     "another config": "config.yaml is not the file",
-    "a class twice": "'a' is there 2 times",
+    "a class twice": "'a' appears 2 times",
     "a file out of the folder": "files",
-    "weights that run code": "may run code",
+    "weights that run code": "may execute code",
     "a tensor too few": "is missing",
 }
 
@@ -71,8 +71,8 @@ def test_what_lies_beside_is_not_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("NaN", "holds NaN or infinity"),
-        ("minus infinity", "holds NaN or infinity"),
+        ("NaN", "contains NaN or infinity"),
+        ("minus infinity", "contains NaN or infinity"),
         ("classes that are numbers", "classes must be a list of non-empty names"),
         ("classes that are a text", "classes must be a list of non-empty names"),
         ("a description of 100,000 levels", "is not a model description"),
@@ -95,6 +95,6 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path, monkeypatch: 
         return found
 
     monkeypatch.setattr(Network, "state_dict", diverged)
-    with pytest.raises(WeightsError, match=r"state_dict\.pt: .* holds NaN or infinity"):
+    with pytest.raises(WeightsError, match=r"state_dict\.pt: .* contains NaN or infinity"):
         tiny_bundle(tmp_path / "model")
     assert not (tmp_path / "model").exists()

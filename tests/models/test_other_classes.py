@@ -52,9 +52,9 @@ def _rows(network: nn.Module) -> tuple[Tensor, Tensor]:
     ("classes", "said"),
     [
         ((SHEEP, BOAT, PLANE), "3 of 3 classes are taken over by name (sheep, boat, plane)"),
-        ((COW, SHEEP, BOAT), "2 of 3 {}(sheep, boat); 1 start anew (cow); 1 are dropped (plane)"),
-        ((PLANE, COW), "1 of 2 {}(plane); 1 start anew (cow); 2 are dropped (boat, sheep)"),
-        ((COW,), "0 of 1 {}(none); 1 start anew (cow); 3 are dropped (boat, plane, sheep)"),
+        ((COW, SHEEP, BOAT), "2 of 3 {}(sheep, boat); 1 start from initial values (cow); 1 are dropped (plane)"),
+        ((PLANE, COW), "1 of 2 {}(plane); 1 start from initial values (cow); 2 are dropped (boat, sheep)"),
+        ((COW,), "0 of 1 {}(none); 1 start from initial values (cow); 3 are dropped (boat, plane, sheep)"),
     ],
 )
 def test_a_row_goes_where_its_class_is(bundle: tuple[Path, ModelConfig], classes: tuple[str, ...], said: str) -> None:
@@ -85,7 +85,7 @@ def test_rows_without_names_are_told_of(bundle: tuple[Path, ModelConfig], tmp_pa
     same = alone.build((SHEEP, BOAT, COW))
     assert _rows(same)[1].tolist() == [1, 2, 3]
     (told,) = same.notices
-    assert "does not say which classes its 3 rows are of: they are taken for the data's (sheep, boat, cow)" in told
+    assert "does not name the classes of its 3 rows: they are assumed to be the data's (sheep, boat, cow)" in told
     (told,) = alone.build((SHEEP, BOAT)).notices
     assert "head.classifier is left at its start values: bias is (3,) there and (2,) here" in told
 
@@ -132,12 +132,15 @@ def test_score_layers_of_segmentation_networks(options: dict[str, Any], tmp_path
         if options["hidden"]:
             assert torch.equal(new.get_submodule("fc6").weight, old.get_submodule("fc6").weight)
     (told,) = network.notices
-    assert "2 of 3 classes are taken over by name (sheep, plane); 1 start anew (cow); 1 are dropped (boat)" in told
+    assert (
+        "2 of 3 classes are taken over by name (sheep, plane); 1 start from initial values (cow); 1 are dropped (boat)"
+        in told
+    )
     more = again.build((BOAT, COW, PLANE, SHEEP))
     assert more.head.branches[0].get_submodule("classifier").bias.tolist() == [0, 1, 0, 2, 3]
     shutil.copy(tmp_path / "model" / "state_dict.pt", tmp_path / "alone.pt")
     (told,) = model.model_copy(update={"weights": str(tmp_path / "alone.pt")}).build((COW, SHEEP, PLANE)).notices
-    assert "does not say which classes its 3 rows are of" in told
+    assert "does not name the classes of its 3 rows" in told
 
 
 def test_vggs_own_head_goes_by_names(tmp_path: Path) -> None:

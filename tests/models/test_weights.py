@@ -95,10 +95,10 @@ FAULTY: dict[str, tuple[Any, str]] = {
     "missing": ({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "49 missing: backbone.features.0.bias"),
     "extra": (_squeezenet().state_dict() | {"features.99.weight": torch.zeros(1)}, "1 not in this network: .*99"),
     "shape": (_squeezenet().state_dict() | {"features.0.bias": torch.zeros(3)}, r"is \(3,\), not \(64,\)"),
-    "nested": ({"state_dict": _squeezenet().state_dict(), "epoch": 3}, "holds the keys state_dict, epoch"),
-    "list": ([torch.zeros(1)], "holds list"),
-    "module": (_squeezenet(), "run code is refused"),
-    "trap": ({"features.0.weight": Trap()}, "run code is refused"),
+    "nested": ({"state_dict": _squeezenet().state_dict(), "epoch": 3}, "contains the keys state_dict, epoch"),
+    "list": ([torch.zeros(1)], "contains list"),
+    "module": (_squeezenet(), "execute code are refused"),
+    "trap": ({"features.0.weight": Trap()}, "execute code are refused"),
 }
 
 
@@ -150,7 +150,7 @@ def test_without_network_or_cache_the_way_out_is_named(tmp_path: Path, monkeypat
     monkeypatch.setattr(socket, "create_connection", refuse)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(WeightsError, match=r"model\.weights=PATH") as caught:
+    with pytest.raises(WeightsError, match=r"set model\.weights to the path") as caught:
         _build("imagenet")
     assert "squeezenet1_1-b8a52dc0.pth" in str(caught.value)
     assert str(tmp_path / "hub" / "checkpoints") in str(caught.value)
