@@ -73,8 +73,8 @@ def test_what_lies_beside_is_not_looked_at(tmp_path: Path) -> None:
     [
         ("NaN", "contains NaN or infinity"),
         ("minus infinity", "contains NaN or infinity"),
-        ("classes that are numbers", "classes must be a list of non-empty names"),
-        ("classes that are a text", "classes must be a list of non-empty names"),
+        ("classes that are numbers", "classes must be a list of names"),
+        ("classes that are a text", "classes must be a list of names"),
         ("a description of 100,000 levels", "is not a model description"),
     ],
 )
