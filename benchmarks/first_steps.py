@@ -22,13 +22,14 @@ from pathlib import Path
 from attn.errors import AttnError
 from attn.runs.kinds import read_config
 from attn.runs.recipes import config_text
+from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.training.checkpoint import Position
 from attn.training.run_config import RunConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
 from jobs.runs.run_folder import RunFolder
-from jobs.training.hooks import hooks_of
+from jobs.training.hooks import TrainingRun, hooks_of
 from jobs.training.worker import accumulator_of
 
 
@@ -63,19 +64,22 @@ def main(recipe: str, overrides: list[str], steps: int) -> None:
     with tempfile.TemporaryDirectory() as root:
         config = read_config(*config_text(recipe), [*overrides, f"root={root}", "tracking.enabled=false"])
         folder = RunFolder(root, "first")
-        hooks_of(config).validate(config, folder)
-        config = hooks_of(config).prepare(config, folder)
-        _train(config, folder, steps)
+        run = TrainingRun(config, folder)
+        hooks_of(config).validate(run)
+        config = hooks_of(config).prepare(run)
+        _train(config, run, steps)
         if isinstance(config, SegmentConfig) and config.retrain is not None:
             again = config.second_round(labels=config.labels, weights="")
-            _train(again.model_copy(update={"model": config.model}), folder, steps)
+            _train(again.model_copy(update={"model": config.model}), run, steps)
 
 
-def _train(config: RunConfig, folder: RunFolder, steps: int) -> None:
+def _train(config: RunConfig, run: TrainingRun[RunConfig], steps: int) -> None:
     print(json.dumps({"run": config.title, "batch": config.training.batch_size}), flush=True)
     world = World.current()
+    components = build_components(config, rank=0, world=1, sources=run.sources)
+    accumulator = accumulator_of(config, world, run.folder, run.store)
     with contextlib.suppress(_EnoughError):
-        Trainer(config, world, accumulator=accumulator_of(config, world, folder)).fit(_Told(steps))
+        Trainer(config, world, components, accumulator).fit(_Told(steps))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from PIL import Image
 
 from attn.methods.base import Progress
 from attn.runs.recipes import load_config
+from attn.runs.table import build_components
 from attn.training.train_config import TrainConfig
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def main(recipe: str, overrides: list[str], rounds: int) -> None:
     """Print a line for a step, for drawing, and for each way to compress."""
     torch.set_num_threads(1)
     config = load_config(TrainConfig, recipe, overrides)
-    parts = config.build_parts(rank=0, world=1)
+    parts = build_components(config, rank=0, world=1)
     batch, preview = next(iter(parts.loader)), parts.previewer(config.tracking.preview_images)
     times: dict[str, list[float]] = defaultdict(list)
     sizes: dict[str, float] = {}

@@ -57,15 +57,15 @@ def watch(holder: Any, attribute: str, name: str) -> None:
 def watch_training() -> None:
     """Spans of the training itself, in whichever process it is done."""
     from attn.tracking.mlflow_tracker import MlflowTracker
-    from attn.training.run_parts import RunParts
-    from attn.training.train_config import TrainConfig
+    from attn.training import classifier
+    from attn.training.components import TrainingComponents
     from attn.training.trainer import Trainer
     from jobs.training import worker
 
-    watch(TrainConfig, "build_parts", "data and network")
+    watch(classifier, "build_components", "data and network")
     watch(Trainer, "__init__", "data and network")
     watch(Trainer, "_train_epoch", "training")
-    watch(RunParts, "validate", "training")
+    watch(TrainingComponents, "validate", "training")
     watch(Trainer, "_report_step", "step")
     watch(Trainer, "_report_epoch", "checkpoint and report")
     watch(Trainer, "_save", "checkpoint and report")
@@ -116,7 +116,7 @@ def timed_trial(folder: str, *, here: bool) -> type:
             watch(trial, "export_model", "model")
             watch(train, "export_model", "model")
             watch(train, "_fit", "Ray Train")
-            watch(classifier, "check", "check of the data")
+            watch(classifier, "validate", "check of the data")
             note("setup", time.time(), 0.0, number=config["number"])
             super().setup(config)
 

@@ -27,7 +27,7 @@ from attn.run_state import RunState
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.tracking import children_of
 from attn.training.inputs import check_inputs
-from attn.training.run_parts import overlap_notices
+from attn.training.sources import overlap_notices
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.lifecycle import LiveRun, begin_or_continue, claim, warned
 from jobs.runs.run_folder import RunFolder, new_run_id

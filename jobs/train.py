@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attn.config.resolve import dump_config
+from attn.data.source_cache import SourceCache
 from attn.errors import RunError, TrackingError
 from attn.run_state import RunState
 from attn.runs.kinds import read_config
@@ -23,18 +24,21 @@ from jobs.ray_cluster.session import plan_resources, ray_session
 from jobs.runs.checkpoints import newest_checkpoint_name
 from jobs.runs.lifecycle import LiveRun, begin_run, check_ended, claim, continue_run, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.training.hooks import hooks_of
+from jobs.training.hooks import TrainingRun, hooks_of
 
 COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
 
 
-def run(config: RunConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+def run(
+    config: RunConfig, *, run_id: str | None = None, address: str | None = None, sources: SourceCache | None = None
+) -> dict[str, Any]:
     """Train by a config, to its last epoch.
 
     Args:
         run_id: A name of the user's own; without one, method, time and a random part.
         address: A Ray cluster to join; without one, Ray runs in this process's machine for the time of the run.
+        sources: Data sets that this process has built already.
 
     Returns:
         `run_id`, `folder`, `model` (the bundle's folder), `metrics` of the last epoch, `store` and `store_version` (of
@@ -47,13 +51,14 @@ def run(config: RunConfig, *, run_id: str | None = None, address: str | None = N
     folder = RunFolder(config.root, new_run_id(config.title) if run_id is None else run_id)
     claim(folder, config.kind, again=False)
     config = config.resolved_versions()
-    hooks = hooks_of(config)
+    training = TrainingRun(config, folder, sources or SourceCache())
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
     )
-    found, fingerprint = hooks.validate(config, folder), config.data.build().fingerprint()
+    found = hooks_of(config).validate(training)
+    fingerprint = training.sources.get(config.data).fingerprint()
     with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=found) as live:
-        _train(config, live, address)
+        _train(training, live, address)
     return _result(folder, folder.state())
 
 
@@ -81,7 +86,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
                 "checkpoint of it: put that folder back, or begin a new run"
             )
         with continue_run(config, folder) as live:
-            _train(config, live, address)
+            _train(TrainingRun(config, folder), live, address)
     return _result(folder, folder.state())
 
 
@@ -94,24 +99,24 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     Raises:
         RunError: As for `run`.
     """
-    hooks = hooks_of(config)
-    folder.update(**hooks.validate(config, folder))
-    outcome = _fit(hooks.prepare(config, folder), folder, may_grow=True)
+    hooks, training = hooks_of(config), TrainingRun(config, folder)
+    folder.update(**hooks.validate(training))
+    outcome = _fit(hooks.prepare(training), folder, may_grow=True)
     if "fault" in outcome:
         raise RunError(outcome["fault"])
-    return export_model(config, folder, record=False)
+    return export_model(training, record=False)
 
 
-def _train(config: RunConfig, live: LiveRun, address: str | None) -> None:
+def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None) -> None:
     folder, keep = live.folder, ProgressFile(live.folder.write)
     with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
-        prepared = hooks_of(config).prepare(config, folder)
+        prepared = hooks_of(training.config).prepare(training)
         outcome = _fit(prepared, folder, may_grow=address is not None)
         if "fault" not in outcome:
             printer.say("saving the model ...")
     if "fault" in outcome:
         raise RunError(outcome["fault"])
-    live.outputs["model"] = export_model(config, folder)
+    live.outputs["model"] = export_model(training)
 
 
 def _result(folder: RunFolder, state: RunState) -> dict[str, Any]:
@@ -194,17 +199,18 @@ def _cause(error: BaseException) -> str:
     return f"{type(inner).__name__}: {lines[-1].strip()}" if lines else type(inner).__name__
 
 
-def export_model(config: RunConfig, folder: RunFolder, *, record: bool = True) -> str:
+def export_model(training: TrainingRun[RunConfig], *, record: bool = True) -> str:
     """The newest checkpoint's weights as a bundle in the run's folder and, with `record`, in the tracking server."""
     from attn.registry import log_model
     from attn.training.checkpoint import load_shared
     from jobs.runs.checkpoints import newest_checkpoint
 
+    config, folder = training.config, training.folder
     with scratch_folder() as scratch:
         checkpoint = newest_checkpoint(folder, scratch / "checkpoint")
         _, shared = load_shared(checkpoint)
         bundle = Path(folder.path("model")) if folder.is_local else scratch / "model"
-        hooks_of(config).save(config, folder, shared, bundle)
+        hooks_of(config).save(training, shared, bundle)
         folder.upload(bundle, "model")
         if not record:
             return folder.path("model")

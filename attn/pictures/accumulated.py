@@ -53,12 +53,12 @@ def accumulated(
 
 def _epochs(store: MapStore, run: str) -> dict[int, Snapshot]:
     """The last version of each epoch that is in the run's history, by epoch."""
-    versions = {
-        manifest.epoch: manifest.version
+    newest = store.newest(run).version  # beyond it lie versions that a restart may abandon
+    return {
+        manifest.epoch: store.snapshot(manifest)
         for manifest, live in store.history()
-        if live and manifest.run == run and not manifest.pending
+        if live and manifest.run == run and manifest.version <= newest and not manifest.pending
     }
-    return {epoch: store.at(version, run=run) for epoch, version in versions.items()}
 
 
 def _looked(example: Example, maps: Maps, classes: tuple[str, ...]) -> Looked:

@@ -6,11 +6,17 @@ that the command line starts fast.
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Job", "RunKind", "file_kinds", "job_of", "service_kinds"]
+__all__ = ["KINDS", "Job", "RunKind", "build_components", "file_kinds", "job_of", "service_kinds"]
 
 import importlib
+import pkgutil
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from attn.data.source_cache import SourceCache
+    from attn.training.components import TrainingComponents
+    from attn.training.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class RunKind:
             `attn.runs.composed.ComposedConfig`. None: there are no files of this kind. It works on a model or a map
             store, and an interrupted run is done again from its beginning.
         read: The function that reads a file, as `module:name`, where the class alone does not suffice.
+        build: Of a kind that trains one network: the function that builds its `TrainingComponents`, as `module:name`.
         training: Of a kind that trains one network: a module with the functions of
             `jobs.training.hooks.TrainingHooks`.
         searched: A sweep may search over its fields.
@@ -35,6 +42,7 @@ class RunKind:
     summary: str
     config: str | None = None
     read: str | None = None
+    build: str | None = None
     training: str | None = None
     searched: bool = True
     command: str | None = None
@@ -46,12 +54,14 @@ KINDS: dict[str, RunKind] = {
         "jobs.train",
         "Train a classifier; results are in the run's folder.",
         config="attn.training.train_config:TrainConfig",
+        build="attn.training.classifier:build_components",
         training="jobs.training.classifier",
     ),
     "segment": RunKind(
         "jobs.segment",
         "Train a segmentation network; results are in the run's folder.",
         config="attn.segmentation.config:SegmentConfig",
+        build="attn.segmentation.components:build_components",
         training="jobs.training.segmenter",
     ),
     "pipeline": RunKind(
@@ -124,3 +134,19 @@ def service_kinds() -> list[str]:
 def job_of(kind: str) -> Job:
     """The module that runs a kind."""
     return cast("Job", importlib.import_module(KINDS[kind].job))
+
+
+def build_components(
+    config: RunConfig, *, rank: int, world: int, sources: SourceCache | None = None
+) -> TrainingComponents:
+    """Build a worker's data, network and method; the initial weights are the same on every rank.
+
+    Args:
+        sources: Holds the data sets that this process has built already.
+
+    Raises:
+        AttnError: Data, weights or their combination do not fit; says which.
+    """
+    build = KINDS[config.kind].build
+    assert build is not None, "a kind with a RunConfig trains"
+    return pkgutil.resolve_name(build)(config, rank=rank, world=world, sources=sources)

@@ -25,7 +25,6 @@ from attn.training.schedule import Poly, ScheduleConfig
 
 if TYPE_CHECKING:
     from attn.errors import Fault
-    from attn.segmentation.parts import SegmentationParts
 
 
 class RetrainConfig(Config):
@@ -69,11 +68,6 @@ class SegmentConfig(RunConfig):
     @property
     def title(self) -> str:
         return f"segment-{self.method.variant}"
-
-    def build_parts(self, *, rank: int, world: int) -> SegmentationParts:
-        from attn.segmentation.parts import build_segmentation_parts
-
-        return build_segmentation_parts(self, rank=rank, world=world)
 
     def second_round(self, *, labels: LabelsConfig, weights: str) -> SegmentConfig:
         """The config of the second round.

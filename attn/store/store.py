@@ -12,9 +12,9 @@ from attn.store.format.definition import Definition, check_name
 from attn.store.format.index import RowIndex
 from attn.store.format.manifest import Manifest, list_runs, newest_claim, read_manifest
 from attn.store.protocol import failpoints
-from attn.store.protocol.fence import read_head, take_fence, write_head
+from attn.store.protocol.fence import publish, read_head, take_fence, write_head
 from attn.store.protocol.handle import StoreHandle
-from attn.store.protocol.history import fork, history, newest_version
+from attn.store.protocol.history import fork, history, readable_version
 from attn.store.protocol.leases import hold_version
 from attn.store.protocol.session import Session
 from attn.store.protocol.tags import read_tags, remove_tag, write_tag
@@ -87,7 +87,7 @@ class MapStore:
         """Open a version for reading.
 
         Args:
-            version: None: the newest committed version. 0 is the empty version of every store.
+            version: None: the newest committed version, see `newest`. 0 is the empty version of every store.
             run: Restricts the newest version to this run's.
 
         Raises:
@@ -100,11 +100,28 @@ class MapStore:
     def newest(self, run: str | None = None) -> Manifest:
         """The newest committed version of a run, or of all runs.
 
-        Versions that are not in the run's history are skipped: those that an earlier session committed after the
+        It is never one that a restart can abandon: a tentative version counts once `publish` has named it or a later
+        one. Versions that are not in the run's history are skipped: those that an earlier session committed after the
         version from which the newest session continued.
         """
-        found = [newest_version(self._handle.backend, name) for name in ([run] if run else self.runs)]
+        found = [readable_version(self._handle.backend, name) for name in ([run] if run else self.runs)]
         return max(found, key=lambda manifest: manifest.version, default=Manifest.empty(""))
+
+    def snapshot(self, manifest: Manifest) -> Snapshot:
+        """The maps of a version that `newest` or `history` gave."""
+        return Snapshot(self._handle, manifest)
+
+    def publish(self, run: str, version: int) -> None:
+        """As `Session.publish`, for a process that does not hold the session but knows that a checkpoint is durable.
+
+        Raises:
+            VersionError: There is no such version.
+            FencedError: Another session of the run has begun since the version was committed.
+        """
+        if self.head(run) == version:  # its session began from it and has committed nothing
+            return
+        manifest = read_manifest(self._handle.backend, version, run)
+        publish(self._handle.backend, run, version, manifest.sha256, manifest.fence)
 
     def history(self) -> list[tuple[Manifest, bool]]:
         """All versions, each with True if it is in its run's history, and False if it was abandoned."""

@@ -30,8 +30,8 @@ from attn.methods.base import Method, StepMaps
 from attn.models.network import Network
 from attn.store import DeltaRef, MapStore, Session, StoreError, Writer
 from attn.store.protocol.session import Map
+from attn.training.classifier import ClassifierComponents
 from attn.training.config import StoreConfig
-from attn.training.parts import Parts
 from attn.training.world import World
 
 BUFFER_BYTES = 256 << 20
@@ -42,17 +42,17 @@ SHOWN = 5
 UNSEEN, UNREADABLE, DROPPED, ACCEPTED = range(4)
 
 
-def create_store(uri: str, config: StoreConfig, input: InputConfig, parts: Parts) -> MapStore:
+def create_store(uri: str, config: StoreConfig, input: InputConfig, components: ClassifierComponents) -> MapStore:
     """Make a run's store: a row for every label of every training image. One that is there must be the same.
 
     Raises:
         StoreError: It cannot be made, or is another one.
     """
-    source = parts.source
+    source = components.source
     return map_store.create(
         uri,
         rows=[(record.image_id, label) for record in source.records for label in record.labels],
-        grid=config.grid or map_grid(parts.network, parts.method, input),
+        grid=config.grid or map_grid(components.network, components.method, input),
         fusion=config.fusion,
         classes=source.classes,
         fingerprint=source.fingerprint(),
@@ -200,7 +200,7 @@ class Accumulator:
         return {"store_version": self.version, "store_status": torch.from_numpy(self._status_R.copy())}
 
     def publish(self, version: int) -> None:
-        """Let readers see a version, once the checkpoint that names it is durable; on the first worker."""
+        """Let readers see a version, once a durable checkpoint names it; on the first worker."""
         self._open()[0].publish(version)
 
     def _open(self) -> tuple[Session, Writer]:
@@ -231,9 +231,9 @@ class Accumulator:
             )
         promised = np.flatnonzero(status_R >= (DROPPED if self._falls_back(epoch) else ACCEPTED))
         self._commit(epoch, refs, promised, pending=False)
-        return self.store.at(self.version).manifest.fallback
+        return self._open()[0].fallbacks
 
     def _commit(self, epoch: int, refs: list[DeltaRef], promised: NDArray[np.int64] | None, *, pending: bool) -> None:
         session, _ = self._open()
         if self.world.rank == 0:
-            session.commit(epoch, refs, expected=promised, pending=pending, map=self.map_tasks)
+            session.commit(epoch, refs, expected=promised, pending=pending, tentative=True, map=self.map_tasks)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attn.data.check import Finding, Report, check_config
 from attn.data.source import SourceConfig
 from attn.errors import DataError
-from attn.training.run_parts import overlap_notices
+from attn.training.sources import overlap_notices
 
 if TYPE_CHECKING:
     from attn.training.run_config import RunConfig

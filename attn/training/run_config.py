@@ -18,7 +18,6 @@ from attn.training.schedule import Poly, ScheduleConfig
 
 if TYPE_CHECKING:
     from attn.errors import Fault
-    from attn.training.run_parts import RunParts
 
 
 class RunConfig(Config):
@@ -64,14 +63,6 @@ class RunConfig(Config):
             prefix: Of the fields in the faults.
         """
         raise TypeError(f"{type(self).__name__} does not say what its network takes")
-
-    def build_parts(self, *, rank: int, world: int) -> RunParts:
-        """Build a worker's data, network and method; the initial weights are the same on every rank.
-
-        Raises:
-            AttnError: Data, weights or their combination do not fit; says which.
-        """
-        raise TypeError(f"{type(self).__name__} does not say what its runs are made of")
 
     @model_validator(mode="after")
     def _check_batches(self) -> Self:

@@ -62,6 +62,7 @@ class SourceBatches:
 
 def build_source_batches(
     wanted: SourceStream,
+    source: Source,
     input: InputConfig,
     classes: tuple[str, ...],
     *,
@@ -75,13 +76,14 @@ def build_source_batches(
     """Open the second stream under the class numbers of the first.
 
     Args:
+        source: The images of `wanted.source`.
         classes: Of the run's own data.
         batch_size: Images of one batch of one worker.
 
     Raises:
         DataError: The source has no images, has other classes, or lacks what the method needs; names the first image.
     """
-    source = with_classes(wanted.source.build(), classes, name="method.source", other="data")
+    source = with_classes(source, classes, name="method.source", other="data")
     if not source.records:
         raise DataError(f"method.source has no images in split {wanted.source.split!r}")
     _check(source, wanted)

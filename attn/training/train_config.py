@@ -16,7 +16,6 @@ from attn.training.run_config import RunConfig
 
 if TYPE_CHECKING:
     from attn.errors import Fault
-    from attn.training.parts import Parts
 
 
 class TrainConfig(RunConfig):
@@ -37,11 +36,6 @@ class TrainConfig(RunConfig):
 
     def resolved_versions(self) -> Self:
         return self.model_copy(update={"method": self.method.resolved_versions()})
-
-    def build_parts(self, *, rank: int, world: int) -> Parts:
-        from attn.training.parts import build_parts
-
-        return build_parts(self, rank=rank, world=world)
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
         stream, parts = self.method.source_stream, self.cluster.workers * self.training.accumulate_steps

@@ -25,10 +25,10 @@ from attn.errors import WeightsError
 from attn.methods.base import Progress, StepOutput
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from attn.training.components import TrainingComponents
 from attn.training.optimizer import build_optimizer
 from attn.training.randomness import random_state, restore_random_state, seed_everything
 from attn.training.run_config import RunConfig
-from attn.training.run_parts import RunParts
 from attn.training.world import TrainingStopped, World
 from attn.wording import shorten
 
@@ -106,18 +106,18 @@ class Trainer:
         self,
         config: RunConfig,
         world: World,
-        parts: RunParts | None = None,
+        components: TrainingComponents,
         accumulator: Accumulator | None = None,
     ) -> None:
         if config.accumulates != (accumulator is not None):
             raise ValueError(f"store.accumulate={config.accumulates} does not go with accumulator={accumulator}")
         self.config, self.world, self.accumulator = config, world, accumulator
-        self.parts = parts or config.build_parts(rank=world.rank, world=world.size)
-        self.network = self.parts.network.to(world.device)
+        self.components = components
+        self.network = self.components.network.to(world.device)
         if config.training.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = build_optimizer(self.network, config.optimizer)
-        self.auxiliary = self.parts.auxiliary
+        self.auxiliary = self.components.auxiliary
         if self.auxiliary is not None:
             self.auxiliary.module.to(world.device)
         self.model: nn.Module = self.network
@@ -128,7 +128,7 @@ class Trainer:
             self.model = DistributedDataParallel(self.network, device_ids=ids, forward_sync_buffers=False)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
         self.position, self.running, self.cancelled = Position(), _Running(), False
-        self.batches_per_epoch = len(self.parts.sampler)
+        self.batches_per_epoch = len(self.components.sampler)
         accumulate = config.training.accumulate_steps
         self.steps_per_epoch = -(-self.batches_per_epoch // accumulate)
         self.total_steps = config.training.steps or self.steps_per_epoch * config.training.epochs
@@ -160,7 +160,7 @@ class Trainer:
             if self.accumulator is not None:
                 metrics |= self.accumulator.finish_epoch(epoch)
             if epoch + 1 == self.epochs or (epoch + 1) % self.config.validation.every_epochs == 0:
-                metrics |= self.parts.validate(self.world, self._autocast())
+                metrics |= self.components.validate(self.world, self._autocast())
             self.position = Position(epoch + 1, 0, self.position.step)
             self._report_epoch(reporter, EpochRecord(epoch, self.position.step, metrics, skipped))
             self._save(reporter, metrics)
@@ -170,9 +170,9 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, reporter: Reporter) -> None:
         self.network.train()
-        self.parts.dataset.set_epoch(epoch)
-        self.parts.sampler.set_epoch(epoch)
-        self.parts.sampler.start(self.position.batch)
+        self.components.dataset.set_epoch(epoch)
+        self.components.sampler.set_epoch(epoch)
+        self.components.sampler.start(self.position.batch)
         batches = self._batches(epoch)
         group_size, clock, seen = self.config.training.accumulate_steps, time.monotonic(), 0
         kept = self.accumulator is not None and self.accumulator.wants(epoch)
@@ -210,7 +210,7 @@ class Trainer:
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         """What is left of the epoch, each batch with that of the second stream where the method has one."""
-        batches, stream, first = iter(self.parts.loader), self.parts.source_batches, self.position.batch
+        batches, stream, first = iter(self.components.loader), self.components.source_batches, self.position.batch
         if stream is not None:
             others = stream.batches(epoch * self.batches_per_epoch + first, self.batches_per_epoch - first)
             batches = (replace(batch, source_batch=other) for batch, other in zip(batches, others, strict=True))
@@ -245,7 +245,7 @@ class Trainer:
     def _step(self, batch: Batch, progress: Progress) -> StepOutput:
         """The method's step, refused where a loss is not finite."""
         with self._autocast():
-            output = self.parts.method.step(self.model, batch, progress)
+            output = self.components.method.step(self.model, batch, progress)
         bad = {name: value.item() for name, value in output.losses.items() if not torch.isfinite(value).all()}
         if bad:
             names = batch.image_ids + (batch.source_batch.image_ids if batch.source_batch else ())
@@ -322,7 +322,7 @@ class Trainer:
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "classes": list(self.parts.source.classes),
+            "classes": list(self.components.source.classes),
         }
         if self.auxiliary is not None:
             shared["auxiliary"] = self.auxiliary.module.state_dict()
@@ -339,7 +339,7 @@ class Trainer:
     def _read(self, folder: Path) -> tuple[Position, dict[str, Any], dict[str, Any] | None]:
         """A checkpoint of these classes; those from before checkpoints named them are taken for such."""
         found = load_checkpoint(folder, self.world.rank, self.world.size)
-        classes = self.parts.source.classes
+        classes = self.components.source.classes
         check_classes(found[1].get("classes", classes), classes, what="the run's checkpoint")
         bad = next((name for name, value in found[1]["model"].items() if not torch.isfinite(value).all()), None)
         if bad is not None:

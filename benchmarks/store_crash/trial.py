@@ -71,12 +71,14 @@ class Checkpoint:
     Attributes:
         done: Steps of the epoch after the last committed one that are in it.
         history: (attempt, epoch, step) of every step in it.
+        durable: The versions that it and the checkpoints before it name.
     """
 
     version: int = 0
     epoch: int = 0
     done: int = 0
     history: list[tuple[int, int, int]] = field(default_factory=list)
+    durable: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, trial: Trial) -> Checkpoint:
@@ -132,8 +134,11 @@ def attempt(trial: Trial, number: int) -> None:
             refs = _whatever_lies_there(trial, session, found.epoch, refs)
         ends = stop == STEPS
         promised = None if trial.naive else len(trial.rows)
-        found.version = session.commit(found.epoch, refs, pending=not ends, expected=promised if ends else None)
+        found.version = session.commit(
+            found.epoch, refs, pending=not ends, tentative=True, expected=promised if ends else None
+        )
         found.epoch, found.done = (found.epoch + 1, 0) if ends else (found.epoch, stop)
+        found.durable.append(found.version)
         found.report(trial, number)
         # The job publishes a version when the next checkpoint shows that this one's is certain.
         session.publish(found.version if rng.random() < 0.5 else None)
@@ -189,7 +194,7 @@ def expected_maps(trial: Trial, history: Sequence[tuple[int, int, int]]) -> NDAr
 
 
 def inspect(trial: Trial, *, final: bool) -> list[str]:
-    """What of the last durable checkpoint's version is not as its history says."""
+    """What of the last durable checkpoint's version is not as its history says, or what a reader sees beside it."""
     found = Checkpoint.read(trial)
     place = maps.open(trial.uri)
     snapshot = place.at(found.version)
@@ -199,6 +204,8 @@ def inspect(trial: Trial, *, final: bool) -> list[str]:
     wrong = int((stored != expected_maps(trial, merged)).any((1, 2)).sum())
     if wrong:
         faults.append(f"version {found.version} has {wrong} wrong maps of {len(trial.rows)}")
+    if (seen := place.newest().version) not in (0, *found.durable):
+        faults.append(f"a reader gets version {seen}, which no durable checkpoint names: those name {found.durable}")
     faults += place.verify().faults
     if final:
         with tempfile.TemporaryDirectory() as folder:

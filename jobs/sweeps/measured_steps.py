@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
+from attn.runs.table import build_components
 from attn.training.checkpoint import Position
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -71,10 +72,10 @@ class _Clock:
 
 def _epochs_by_steps(config: TrainConfig) -> list[float]:
     """What an epoch would take by each of some steps of one worker."""
-    parts = config.build_parts(rank=0, world=config.cluster.workers)
+    components = build_components(config, rank=0, world=config.cluster.workers)
     update = {"steps": None, "epochs": STEPS + 1}  # enough of them, however few an epoch has
     trainer = Trainer(
-        config.model_copy(update={"training": config.training.model_copy(update=update)}), World.current(), parts
+        config.model_copy(update={"training": config.training.model_copy(update=update)}), World.current(), components
     )
     clock = _Clock()
     with contextlib.suppress(_EnoughError):

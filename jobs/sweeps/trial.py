@@ -34,7 +34,7 @@ from jobs.sweeps.pbt_exploit import Taken
 from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
 from jobs.sweeps.trial_training import TrialStopped, train_here
 from jobs.train import export_model
-from jobs.training.hooks import hooks_of
+from jobs.training.hooks import TrainingRun, hooks_of
 
 CHECKPOINT, TOLD = "training", "told.json"
 """What Ray Tune keeps of a trial: its newest checkpoint, and what was last told of it."""
@@ -157,15 +157,15 @@ class Trial(tune.Trainable):
     def _train_here(self, config: RunConfig) -> str:
         from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
 
-        hooks = hooks_of(config)
-        self.folder.update(**hooks.validate(config, self.folder))
-        prepared = hooks.prepare(config, self.folder)
+        hooks, training = hooks_of(config), TrainingRun(config, self.folder)
+        self.folder.update(**hooks.validate(training))
+        prepared = hooks.prepare(training)
         with scratch_folder() as scratch:
             start = newest_checkpoint(self.folder, scratch) if newest_checkpoint_name(self.folder) else None
-            metrics = train_here(prepared, self.folder, self.objective, self._tell, start=start, threads=self.threads)
+            metrics = train_here(prepared, training, self.objective, self._tell, start=start, threads=self.threads)
         if metrics:  # none where the last epoch was there already
             self.folder.update(metrics=metrics)
-        return export_model(config, self.folder, record=False)
+        return export_model(training, record=False)
 
 
 GIVEN = frozenset({"number", "root", "sweep", "objective", "threads", "pauses"})

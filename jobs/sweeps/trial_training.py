@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
+from attn.data.source_cache import SourceCache
 from attn.errors import RunError
 from attn.models.bundle import Bundle
 from attn.models.network import Network
 from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.sweep.config import Objective
+from attn.runs.table import build_components
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
 from attn.training.run_config import RunConfig
@@ -26,6 +28,7 @@ from attn.training.world import World
 from jobs.runs.checkpoints import COMMITTED, newest_checkpoint_name
 from jobs.runs.run_folder import RunFolder
 from jobs.scoring.targets import ModelSubject
+from jobs.training.hooks import TrainingRun
 from jobs.training.worker import RayReporter, accumulator_of
 
 OnEpoch = Callable[[int, dict[str, float], bool], None]
@@ -39,8 +42,8 @@ class TrialStopped(BaseException):
 class Scorer:
     """The objective of a network while it is trained."""
 
-    def __init__(self, objective: Objective, config: RunConfig) -> None:
-        self.objective, self.config = objective, config
+    def __init__(self, objective: Objective, config: RunConfig, sources: SourceCache) -> None:
+        self.objective, self.config, self.sources = objective, config, sources
 
     def __call__(self, record: EpochRecord, trainer: Trainer) -> dict[str, float]:
         """The epoch's metrics and, where the objective asks for one, the scores of an evaluation of the network.
@@ -57,7 +60,7 @@ class Scorer:
         return metrics
 
     def _evaluated(self, trainer: Trainer) -> dict[str, float]:
-        config, network = self.config, trainer.parts.network
+        config, network = self.config, trainer.components.network
         if not isinstance(config, TrainConfig) or not isinstance(network, Network):
             raise RunError(
                 f"objective.metric={self.objective.metric!r} is a score of attention maps, which a {config.kind} run "
@@ -65,7 +68,7 @@ class Scorer:
             )
         method, split = config.method.build(), self.objective.split or config.validation.split
         data = config.data if split is None else config.data.model_copy(update={"split": split})
-        source = data.build()
+        source = self.sources.get(data)
         bundle = Bundle(network, source.classes, config.input, method.map_kind, method.layers, Path(), method.layer)
         asked = EvaluateModelConfig(data=data, input=config.input)
         settled = {"layer": method.layer, "average_precision": config.validation.average_precision}
@@ -116,11 +119,18 @@ class TrialReporter(RayReporter):
 
 
 def train_here(
-    config: RunConfig, folder: RunFolder, objective: Objective, tell: OnEpoch, *, start: Path | None, threads: int
+    config: RunConfig,
+    run: TrainingRun[Any],
+    objective: Objective,
+    tell: OnEpoch,
+    *,
+    start: Path | None,
+    threads: int,
 ) -> dict[str, float]:
     """Train in this process alone, to the last epoch.
 
     Args:
+        config: The run's, prepared.
         tell: Is called after each epoch.
         start: Folder of the checkpoint to go on from.
 
@@ -134,11 +144,12 @@ def train_here(
     torch.set_num_threads(threads)
     device = torch.device("cuda" if config.cluster.device != "cpu" and torch.cuda.is_available() else "cpu")
     world = World.current(device)
-    parts = world.all_or_raise(lambda: config.build_parts(rank=0, world=1))
-    accumulator = world.all_or_raise(lambda: accumulator_of(config, world, folder))
-    trainer = Trainer(config, world, parts, accumulator)
+    folder = run.folder
+    components = world.all_or_raise(lambda: build_components(config, rank=0, world=1, sources=run.sources))
+    accumulator = world.all_or_raise(lambda: accumulator_of(config, world, folder, run.store))
+    trainer = Trainer(config, world, components, accumulator)
     loop = {"run_id": folder.run_id, "tracking_run": folder.state().tracking_run}
-    scorer = Scorer(objective, config)
+    scorer = Scorer(objective, config, run.sources)
     reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))
     trainer.fit(reporter, start)
     return reporter.pending[1]

@@ -6,42 +6,61 @@ __all__ = ["prepare", "save", "validate"]
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from attn.data.source import Source
 from attn.errors import AttnError
 from attn.models.bundle import save_bundle
-from attn.training.run_parts import overlap_notices
+from attn.training.classifier import build_components
+from attn.training.sources import overlap_notices
 from attn.training.train_config import TrainConfig
 from jobs.runs.checkpoints import map_store_uri
-from jobs.runs.run_folder import RunFolder
+from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
 
+if TYPE_CHECKING:
+    from attn.store import MapStore
 
-def validate(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
-    parts = config.build_parts(rank=0, world=config.cluster.workers)
-    validated = None if parts.val_dataset is None else parts.val_dataset.source
-    more = [] if parts.source_batches is None else [parts.source_batches.dataset.source]
-    notices = [*parts.network.notices, *overlap_notices(config, parts.source, validated, *more)]
+
+def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
+    config = run.config
+    components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
+    validated = None if components.val_dataset is None else components.val_dataset.source
+    more = [] if components.source_batches is None else [components.source_batches.dataset.source]
+    notices = [*components.network.notices, *overlap_notices(config, components.source, validated, *more)]
     tell_notices(notices)
-    found: dict[str, Any] = {"notices": notices}
-    if parts.val_difficult is not None:
-        found["val_average_precision"] = {"rule": parts.average_precision, "difficult": parts.val_difficult}
-    if not config.store.accumulate:
-        return found | {"store": None}
-    from attn.training.accumulation import create_store
+    fields: dict[str, Any] = {"notices": notices, "store": None}
+    if components.val_difficult is not None:
+        fields["val_average_precision"] = {
+            "rule": components.average_precision,
+            "difficult": components.val_difficult,
+        }
+    if config.store.accumulate:
+        from attn.training.accumulation import create_store
 
-    uri = map_store_uri(config, folder)
-    create_store(uri, config.store, config.input, parts)
-    return found | {"store": uri}
-
-
-def prepare(config: TrainConfig, folder: RunFolder) -> TrainConfig:
-    return config
+        fields["store"] = map_store_uri(config, run.folder)
+        run.store = create_store(fields["store"], config.store, config.input, components)
+    return fields
 
 
-def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle: Path) -> None:
-    method, source = config.method.build(), config.data.build()
-    store = _settle_store(config, folder, shared["store_version"]) if config.store.accumulate else {}
+def prepare(run: TrainingRun[TrainConfig]) -> TrainConfig:
+    return run.config
+
+
+def save(run: TrainingRun[TrainConfig], shared: dict[str, Any], bundle: Path) -> None:
+    config, folder = run.config, run.folder
+    method, source = config.method.build(), run.sources.get(config.data)
+    store = _open_store(run) if config.store.accumulate else None
+    info = {
+        "run_id": folder.run_id,
+        "method": config.method.model_dump(mode="json"),
+        "data": source.fingerprint(),
+    }
+    if store is not None:
+        version = shared["store_version"]
+        store.publish(folder.run_id, version)
+        folder.update(store_version=version)
+        info |= {"store": map_store_uri(config, folder), "store_version": version}
     save_bundle(
         bundle,
         shared["model"],
@@ -53,39 +72,31 @@ def save(config: TrainConfig, folder: RunFolder, shared: dict[str, Any], bundle:
         layer=method.layer,
         exclusive=source.exclusive,
         config_yaml=folder.read_text("config.yaml"),
-        info={
-            "run_id": folder.run_id,
-            "method": config.method.model_dump(mode="json"),
-            "data": source.fingerprint(),
-            **store,
-        },
+        info=info,
     )
-    if store:
-        _draw_growth(config, folder)
+    if store is not None:
+        _draw_growth(run, store, source)
 
 
-def _draw_growth(config: TrainConfig, folder: RunFolder) -> None:
-    """How the maps of a few training images grew, in the run's folder and its record."""
+def _open_store(run: TrainingRun[TrainConfig]) -> MapStore:
+    """The run's store; a run that is resumed has not opened it yet."""
     from attn import store
+
+    if run.store is None:
+        run.store = store.open(map_store_uri(run.config, run.folder))
+    return run.store
+
+
+def _draw_growth(run: TrainingRun[TrainConfig], store: MapStore, source: Source) -> None:
+    """Draw how the maps of a few training images grew, into the run's folder and its record."""
     from attn.pictures.preview import evenly_spaced
     from attn.tracking import attach
     from jobs.growth import draw
 
-    source = config.data.build()
+    config, folder = run.config, run.folder
     tracker = attach(config.tracking, config.root, folder.state().tracking_run, folder.uri)
     indices = evenly_spaced(source.records, config.tracking.preview_images)
     try:
-        opened = store.open(map_store_uri(config, folder))
-        draw(opened, folder.run_id, source, indices, folder.path("growth"), tracker=tracker)
+        draw(store, folder.run_id, source, indices, folder.path("growth"), tracker=tracker)
     except AttnError as error:  # the run is worth more than its pictures
         print(f"the growth of the maps could not be drawn: {error}", file=sys.stderr)
-
-
-def _settle_store(config: TrainConfig, folder: RunFolder, version: int) -> dict[str, Any]:
-    """Let readers see the version that the run ended with, and let no process of the run write any more."""
-    from attn import store
-
-    uri = map_store_uri(config, folder)
-    store.open(uri).begin(folder.run_id, from_version=version)
-    folder.update(store_version=version)
-    return {"store": uri, "store_version": version}

@@ -17,38 +17,41 @@ from attn.errors import TrackingError
 from attn.evaluation.score import Protocol, Score
 from attn.models.bundle import Bundle
 from attn.segmentation.bundle import save_segmenter
+from attn.segmentation.components import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsConfig
 from attn.segmentation.make import CueReport, make_cues
 from attn.segmentation.map_sources import MapSource, ModelLoader
 from attn.tracking import Tracker, attach
-from attn.training.run_parts import overlap_notices
+from attn.training.sources import overlap_notices
 from jobs.runs.lifecycle import warned
 from jobs.runs.open_model import data_name, masks_name, open_model
 from jobs.runs.run_folder import RunFolder
+from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
 
 CUES = "cues"
 """Folder of a run's cues, within its own."""
 
 
-def validate(config: SegmentConfig, folder: RunFolder) -> dict[str, Any]:
-    parts = config.build_parts(rank=0, world=config.cluster.workers)
-    notices = [*parts.network.notices, *overlap_notices(config, parts.source, parts.val_source)]
+def validate(run: TrainingRun[SegmentConfig]) -> dict[str, Any]:
+    config = run.config
+    components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
+    notices = [*components.network.notices, *overlap_notices(config, components.source, components.val_source)]
     if isinstance(config.labels, CueLabels):
         with map_source(config, config.labels) as maps:
-            next(iter(maps.read(parts.source)), None)  # maps and data belong together
+            next(iter(maps.read(components.source)), None)  # maps and data belong together
     tell_notices(notices)
     return {"notices": notices}
 
 
-def prepare(config: SegmentConfig, folder: RunFolder) -> SegmentConfig:
-    labels = make_labels(config, folder)
-    return config.model_copy(update={"labels": labels})
+def prepare(run: TrainingRun[SegmentConfig]) -> SegmentConfig:
+    return run.config.model_copy(update={"labels": make_labels(run)})
 
 
-def save(config: SegmentConfig, folder: RunFolder, shared: dict[str, Any], bundle: Path) -> None:
-    source = config.data.build()
+def save(run: TrainingRun[SegmentConfig], shared: dict[str, Any], bundle: Path) -> None:
+    config, folder = run.config, run.folder
+    source = run.sources.get(config.data)
     info: dict[str, Any] = {
         "run_id": folder.run_id,
         "method": config.method.model_dump(mode="json"),
@@ -69,11 +72,12 @@ def save(config: SegmentConfig, folder: RunFolder, shared: dict[str, Any], bundl
     )
 
 
-def make_labels(config: SegmentConfig, folder: RunFolder) -> LabelsConfig:
+def make_labels(run: TrainingRun[SegmentConfig]) -> LabelsConfig:
     """The labels that workers can read: those of the config or, where it asks for cues, cues made into the folder.
 
     Cues that are there already, of the same maps, rule and saliency, are kept.
     """
+    config, folder = run.config, run.folder
     if not isinstance(config.labels, CueLabels):
         return config.labels
     place = FileLabels(path=folder.path(CUES))
@@ -82,7 +86,7 @@ def make_labels(config: SegmentConfig, folder: RunFolder) -> LabelsConfig:
             made = folder.read_json(f"{CUES}/{CUES_FILE}")
             if made.get("maps") == maps.description and made.get("rule") == config.labels.rule.model_dump(mode="json"):
                 return place
-        source = config.data.build()
+        source = run.sources.get(config.data)
         report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
     _record(config, folder, source, report)
     return place

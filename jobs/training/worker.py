@@ -22,7 +22,9 @@ from attn.data.shared_memory import check_shared_memory
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
 from attn.runs.kinds import read_config
+from attn.runs.table import build_components
 from attn.scratch import scratch_folder
+from attn.store import MapStore
 from attn.tracking import attach
 from attn.training.accumulation import Accumulator
 from attn.training.allocator import keep_freed_memory
@@ -59,9 +61,9 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     try:
         hosts = world.gather(platform.node())
         world.all_or_raise(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
-        parts = world.all_or_raise(lambda: config.build_parts(rank=world.rank, world=world.size))
+        components = world.all_or_raise(lambda: build_components(config, rank=world.rank, world=world.size))
         accumulator = world.all_or_raise(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
-        trainer = Trainer(config, world, parts, accumulator)
+        trainer = Trainer(config, world, components, accumulator)
         reporter = world.all_or_raise(lambda: RayReporter(config, world, loop, trainer))
         with _restored(world) as start:
             metrics = trainer.fit(reporter, start)
@@ -83,11 +85,17 @@ def _check_shared_memory(config: RunConfig, world: World, sharers: int) -> None:
     check_shared_memory(images, config.input.size, config.cluster.data_workers, sharers=sharers)
 
 
-def accumulator_of(config: RunConfig, world: World, folder: RunFolder) -> Accumulator | None:
-    """What puts the steps' maps into the run's store; None where it keeps none."""
+def accumulator_of(
+    config: RunConfig, world: World, folder: RunFolder, store: MapStore | None = None
+) -> Accumulator | None:
+    """The accumulator that puts the steps' maps into the run's store; None for a run that keeps no maps.
+
+    Args:
+        store: The run's store, if this process has opened it already.
+    """
     if not isinstance(config, TrainConfig) or not config.store.accumulate:
         return None
-    store = map_store.open(map_store_uri(config, folder))
+    store = store or map_store.open(map_store_uri(config, folder))
     return Accumulator(config.store, store, folder.run_id, world, config.training.epochs, ray_map)
 
 
@@ -112,7 +120,7 @@ class RayReporter:
         tracking_run = loop["tracking_run"] if world.rank == 0 else None
         self.tracker = attach(config.tracking, config.root, tracking_run, self.folder.uri)
         count = config.tracking.preview_images
-        self.preview = trainer.parts.previewer(count) if world.rank == 0 and count else None
+        self.preview = trainer.components.previewer(count) if world.rank == 0 and count else None
         self.last_record, self.last_asked, self.steps, self.since = 0.0, 0.0, 0, time.monotonic()
         self.accumulator = trainer.accumulator
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
@@ -189,7 +197,10 @@ class RayReporter:
         self.world.all_or_raise(lambda: self.committed(position, metrics))
 
     def publish(self) -> None:
-        """Let readers see the last checkpoint's version, if Ray Train has committed that: a report is no promise."""
+        """Let readers see the last checkpoint's version, once Ray Train has committed that checkpoint.
+
+        A checkpoint that was reported is not yet durable.
+        """
         if self.world.rank != 0 or self.accumulator is None or self.reported is None:
             return
         name, version = self.reported

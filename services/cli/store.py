@@ -42,6 +42,7 @@ def show(uri: Uri) -> Result:
                 *item["heads"],
                 *(f"tag {name}" for name in item["tags"]),
                 *([] if item["live"] else ["abandoned"]),
+                *(["tentative"] if item["tentative"] else []),
             ]
             numbers = (item[name] for name in ("parent", "epoch", "accepted", "fallback", "pending"))
             size = f"{item['bytes'] / 2**20:.1f} MiB"
@@ -57,6 +58,7 @@ def show(uri: Uri) -> Result:
 def _describe(store: MapStore) -> dict[str, Any]:
     definition = store.definition
     heads = {run: store.head(run) for run in store.runs}
+    newest = {run: store.newest(run).version for run in heads}
     tags = store.tags
     versions: list[dict[str, Any]] = []
     for manifest, live in store.history():
@@ -75,9 +77,10 @@ def _describe(store: MapStore) -> dict[str, Any]:
                 "merged": manifest.merged,
                 "bytes": manifest.size,
                 "live": live,
+                "tentative": live and manifest.tentative and manifest.version > newest[manifest.run],
                 "heads": [_head(run, manifest.run) for run, head in heads.items() if head == manifest.version],
                 "tags": [name for name, version in tags.items() if version == manifest.version],
-                "about": manifest.metadata,
+                "about": manifest.with_mark(manifest.metadata, tentative=False),
             }
         )
     return {

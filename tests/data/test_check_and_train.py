@@ -16,7 +16,7 @@ from attn.data.sample import collate
 from attn.data.source import SourceConfig
 from attn.errors import DataError
 from attn.runs.recipes import load_config
-from attn.training.parts import build_parts
+from attn.training.classifier import build_components
 from attn.training.train_config import TrainConfig
 from tests.data.faults import FAULTS, SINGLE
 from tests.data.layouts import BUILDERS, write
@@ -36,7 +36,7 @@ def train(config: SourceConfig) -> str | None:
     """What keeps training from reading everything of every image; None where it reads it."""
     settings = recipe().model_copy(update={"data": config})
     try:
-        source = build_parts(settings, rank=0, world=1).source
+        source = build_components(settings, rank=0, world=1).source
         for region_kind in ("masks", "boxes"):
             able = [
                 index

@@ -20,11 +20,12 @@ from attn.files.locations import split
 from attn.files.s3 import client
 from attn.runs.pipeline import load_pipeline
 from attn.runs.recipes import load_config
-from attn.training.run_parts import overlap_notices
+from attn.training.sources import overlap_notices
 from attn.training.train_config import TrainConfig
 from jobs import pipeline
 from jobs.runs.run_folder import RunFolder
 from jobs.training.classifier import validate
+from jobs.training.hooks import TrainingRun
 
 
 def _source(*images: str) -> FileSource:
@@ -112,7 +113,7 @@ def _checked(root: Path, *overrides: str) -> dict[str, Any]:
     data = ["data.source=manifest", f"data.manifest={root}/t.csv", f"root={root}/runs"]
     small = ["input.size=32", "model.widths=[4,4,4]", "cluster.workers=1", "training.batch_size=2"]
     config = load_config(TrainConfig, "scenes_grad_cam", [*data, *small, *overrides])
-    return validate(config, RunFolder(config.root, "run"))
+    return validate(TrainingRun(config, RunFolder(config.root, "run")))
 
 
 def test_a_table_is_trained_on_its_own_split(tmp_path: Path, make: Any, capsys: pytest.CaptureFixture[str]) -> None:

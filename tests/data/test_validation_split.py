@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from attn.data.source_cache import SourceCache
 from attn.errors import DataError
 from attn.runs.recipes import load_config
-from attn.training.run_parts import build_source, build_validation
+from attn.training.sources import build_source, build_validation
 from attn.training.train_config import TrainConfig
 
 
@@ -23,10 +24,11 @@ def test_a_validation_split_that_is_not_there_names_its_field(tmp_path: Path, ma
     split = "val" if source == "coco" else "train"
     config = load_config(TrainConfig, "scenes_gain", [f"data.source={source}", f"data.{own}", f"data.split={split}"])
     chosen = {wanted: config.validation.model_copy(update={"split": wanted}) for wanted in ("nosuch", split, None)}
-    images = build_source(config)
+    sources = SourceCache()
+    images = build_source(config, sources)
     with pytest.raises(DataError, match=r"^validation\.split=nosuch: .*\(set validation\.split, or null to train"):
-        build_validation(config.model_copy(update={"validation": chosen["nosuch"]}), images)
-    same = build_validation(config.model_copy(update={"validation": chosen[split]}), images)
+        build_validation(config.model_copy(update={"validation": chosen["nosuch"]}), images, sources)
+    same = build_validation(config.model_copy(update={"validation": chosen[split]}), images, sources)
     assert same is not None
     assert list(same.records) == list(images.records)
-    assert build_validation(config.model_copy(update={"validation": chosen[None]}), images) is None
+    assert build_validation(config.model_copy(update={"validation": chosen[None]}), images, sources) is None

@@ -27,6 +27,7 @@ from attn.training.train_config import TrainConfig
 from attn.training.world import World
 from jobs.runs.run_folder import RunFolder
 from jobs.training.classifier import validate
+from jobs.training.hooks import TrainingRun
 from tests.evaluation.plain import devkit_ap, devkit_ap_2007, devkit_curve, plain_ap
 
 RNG = np.random.default_rng(5)
@@ -149,5 +150,5 @@ def test_a_segmentation_run_has_no_average_precision() -> None:
 def test_the_protocol_is_told_before_training(tmp_path: Path) -> None:
     settings = ["data.count=4", "data.size=32", "input.size=32", "validation.average_precision=voc2010"]
     config = load_config(TrainConfig, "scenes_gain", settings)
-    found = validate(config, RunFolder(str(tmp_path), "run"))
+    found = validate(TrainingRun(config, RunFolder(str(tmp_path), "run")))
     assert found["val_average_precision"] == {"rule": "voc2010", "difficult": "unknown"}

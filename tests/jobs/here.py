@@ -17,6 +17,7 @@ from attn.training.world import TrainingStopped
 from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.trial_training import train_here
+from jobs.training.hooks import TrainingRun
 
 
 def fit_here(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
@@ -25,8 +26,7 @@ def fit_here(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[st
     with tempfile.TemporaryDirectory() as scratch:
         start = newest_checkpoint(folder, Path(scratch)) if newest_checkpoint_name(folder) else None
         try:
-            return {
-                "metrics": train_here(config, folder, objective, lambda *_: None, start=start, threads=1),
-            }
+            run = TrainingRun(config, folder)
+            return {"metrics": train_here(config, run, objective, lambda *_: None, start=start, threads=1)}
         except TrainingStopped as stopped:
             return {"fault": str(stopped)}

@@ -12,13 +12,14 @@ import pytest
 
 from attn.config.resolve import dump_config
 from attn.runs.pipeline import PipelineConfig, read_pipeline
+from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import FileLabels
 from attn.tracking import create_run
 from attn.training.run_config import RunConfig
 from jobs import pipeline, retrain, stages
 from jobs.runs.run_folder import RunFolder
-from jobs.training.hooks import hooks_of
+from jobs.training.hooks import TrainingRun, hooks_of
 
 TEXT = """
 kind: pipeline
@@ -49,14 +50,14 @@ class Untrained:
         folder = RunFolder(config.root, run_id)
         tracking_run = create_run(config.tracking, config.root, run_id, config)
         folder.write("config.yaml", dump_config(config))
-        state_dict = config.build_parts(rank=0, world=1).network.state_dict()
+        state_dict = build_components(config, rank=0, world=1).network.state_dict()
         if isinstance(config, SegmentConfig) and isinstance(config.labels, FileLabels) and config.model.weights is None:
             digest = json.loads((Path(config.labels.path) / "cues.json").read_text())["digest"]
             state_dict = {name: value + int(digest[:4], 16) / 2**20 for name, value in state_dict.items()}
         state = {"kind": config.kind, "state": "done", "started": time.time(), "tracking_run": tracking_run}
         folder.update(**state, metrics={"val/miou": 0.5})
         shared = {"model": state_dict, "epochs": 1}
-        hooks_of(config).save(config, folder, shared, Path(folder.path("model")))
+        hooks_of(config).save(TrainingRun(config, folder), shared, Path(folder.path("model")))
         return self.resume(folder.uri)
 
     def resume(self, run: str, *, address: str | None = None) -> dict[str, Any]:

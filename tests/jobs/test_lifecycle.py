@@ -16,9 +16,9 @@ import torch
 from attn import store
 from attn.data.sources.generated import ScenesConfig
 from attn.runs.kinds import read_config
-from attn.runs.table import KINDS
+from attn.runs.table import KINDS, build_components
 from jobs.runs.run_folder import RunFolder
-from jobs.training.hooks import hooks_of
+from jobs.training.hooks import TrainingRun, hooks_of
 from tests.bundles import tiny_bundle
 from tests.jobs.lifecycles import CASES, FAULT, continue_it, run_it
 from tests.tracking.stand_in import StandIn
@@ -101,10 +101,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.add(image_id, label, torch.rand(8, 8).numpy())
     session.publish(session.commit(1, [writer.seal()]))
     config = read_config((root / "segment.yaml").read_text(), "segment.yaml", [f"root={root}"])
-    shared = {"model": config.build_parts(rank=0, world=1).network.state_dict()}
+    shared = {"model": build_components(config, rank=0, world=1).network.state_dict()}
     folder = RunFolder(str(root), "untrained")
     folder.write("config.yaml", (root / "segment.yaml").read_text())
-    hooks_of(config).save(config, folder, shared, root / "segmenter")
+    hooks_of(config).save(TrainingRun(config, folder), shared, root / "segmenter")
     return root
 
 

@@ -19,6 +19,7 @@ from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.score import Score
 from attn.runs.kinds import read_config
+from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import refine
 from attn.segmentation.labels import FileLabels
@@ -153,7 +154,7 @@ def test_the_second_round_learns_from_the_firsts_masks(
     assert second.training.steps == 3
     assert second.model.weights == trained["model"]
     assert isinstance(second.labels, FileLabels)
-    parts = second.build_parts(rank=0, world=2)
+    parts = build_components(second, rank=0, world=2)
     for index, record in enumerate(parts.source.records):
         made = read_mask(f"{second.labels.path}/{record.image_id}.png", (32, 32), len(parts.source.classes))
         assert set(np.unique(made).tolist()) <= {0, *(label + 1 for label in record.labels)}

@@ -18,6 +18,7 @@ from attn.files.locations import sha256_of
 from attn.models import ModelConfig
 from attn.models.bundle import save_bundle
 from attn.runs.recipes import load_config
+from attn.runs.table import build_components
 from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.networks import SegmentationModelConfig
@@ -180,7 +181,7 @@ def test_every_methods_run_goes_by_names(recipe: str, tmp_path: Path) -> None:
     method = [*few, f"method.source.classes=[{', '.join(turned)}]"] if recipe == "scenes_attnbn" else []
     changes = [f"data.classes=[{', '.join(turned)}]", f"model.weights={tmp_path}/model", *method]
     config = load_config(TrainConfig, recipe, [*small, *changes])
-    parts = config.build_parts(rank=0, world=config.cluster.workers)
+    parts = build_components(config, rank=0, world=config.cluster.workers)
     assert torch.equal(_rows(parts.network)[0], _rows(network)[0].flip(0))
     assert "4 of 4 classes are taken over by name" in parts.network.notices[0]
 
@@ -201,7 +202,7 @@ def test_a_segmentation_run_goes_by_names(tmp_path: Path) -> None:
         info={},
     )
     turned = [f"data.classes=[{', '.join(reversed(names))}]", f"model.weights={tmp_path}/model"]
-    parts = load_config(SegmentConfig, "segment_scenes", [*changes, *turned]).build_parts(rank=0, world=1)
+    parts = build_components(load_config(SegmentConfig, "segment_scenes", [*changes, *turned]), rank=0, world=1)
     for old, new in zip(network.head.branches, parts.network.head.branches, strict=True):
         weight = old.get_submodule("classifier").weight
         assert torch.equal(new.get_submodule("classifier").weight, weight[[0, 3, 2, 1]])

@@ -19,7 +19,7 @@ from attn.segmentation.labels import MaskLabels
 from attn.segmentation.methods import SegmentationMethodConfig
 from attn.training.checkpoint import Position
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
-from attn.training.world import World
+from tests.training.alone import lone_trainer
 
 
 def _config(method: str = "cross_entropy", *changes: str) -> SegmentConfig:
@@ -66,7 +66,7 @@ class Record:
 @pytest.mark.parametrize("method", sorted(SegmentationMethodConfig.members))
 def test_every_method_learns(method: str, tmp_path: Path) -> None:
     record = Record(tmp_path)
-    metrics = Trainer(_config(method, "training.epochs=8"), World.current()).fit(record)
+    metrics = lone_trainer(_config(method, "training.epochs=8")).fit(record)
     assert sum(record.losses[-3:]) < 0.8 * sum(record.losses[:3])
     assert 0 < metrics["val/miou"] < 1
     assert metrics["val/accuracy"] > 0.3
@@ -75,7 +75,7 @@ def test_every_method_learns(method: str, tmp_path: Path) -> None:
 def test_the_rate_reported_is_that_of_the_config_before_multipliers(tmp_path: Path) -> None:
     record, multipliers = Record(tmp_path), "{backbone_weight: 3, backbone_bias: 2, head_weight: 10, head_bias: 20}"
     changes = (f"optimizer={{name: sgd, lr: 0.002, multipliers: {multipliers}}}", "schedule.name=poly")
-    Trainer(_config("cross_entropy", "training.steps=4", *changes), World.current()).fit(record)
+    lone_trainer(_config("cross_entropy", "training.steps=4", *changes)).fit(record)
     assert record.rates == pytest.approx([0.002 * (1 - step / 4) ** 0.9 for step in range(4)])
 
 
@@ -83,10 +83,10 @@ def test_a_resumed_run_is_the_same(tmp_path: Path) -> None:
     whole, again = Record(tmp_path), Record(tmp_path / "again")
     (tmp_path / "again").mkdir()
     config = _config("sec", "training.steps=7", "checkpoint.every_steps=2", "model.dropout=0.5")
-    Trainer(config, World.current()).fit(whole)
+    lone_trainer(config).fit(whole)
     assert len(whole.losses) == 7
     assert [place.name for place in whole.places] == ["0-2", "1-0", "1-1", "2-0", "3-0"]
-    Trainer(config, World.current()).fit(again, start=whole.places[2])
+    lone_trainer(config).fit(again, start=whole.places[2])
     assert again.losses == whole.losses[4:]
     weights = [torch.load(r.places[-1] / "training.pt", weights_only=True)["model"] for r in (whole, again)]
     for name, value in weights[0].items():
@@ -149,21 +149,21 @@ def test_a_kind_that_is_none() -> None:
 
 
 def test_processes_of_the_crf(monkeypatch: pytest.MonkeyPatch) -> None:
-    from attn.segmentation import parts
+    from attn.segmentation import components
 
     def count(threads: int, gpu: bool, cores: int, **settings: Any) -> int:
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-        monkeypatch.setattr(parts, "spare_cores", lambda: cores)
+        monkeypatch.setattr(components, "spare_cores", lambda: cores)
         config = _config("sec", "cluster.data_workers=2", *(f"method.{k}={v}" for k, v in settings.items()))
-        return parts.crf_processes(config, world=2)
+        return components.crf_processes(config, world=2)
 
     assert count(1, False, 8) == 0
     assert count(4, False, 8) == 4
     assert count(1, True, 16) == 5  # half the cores, but for the worker's own and its two loaders'
     assert count(1, True, 2) == 1
     assert count(4, False, 8, processes=3) == 3
-    assert parts.crf_processes(_config(), world=1) == 0
+    assert components.crf_processes(_config(), world=1) == 0
 
 
 def test_published_cues_train(shared: Path, tmp_path: Path) -> None:
@@ -176,6 +176,6 @@ def test_published_cues_train(shared: Path, tmp_path: Path) -> None:
         "training={steps: 3, batch_size: 2}",
     )
     record = Record(tmp_path)
-    metrics = Trainer(config, World.current()).fit(record)
+    metrics = lone_trainer(config).fit(record)
     assert len(record.losses) == 3
     assert all(metrics[f"train/{part}"] > 0 for part in ("seed", "expand", "boundary"))

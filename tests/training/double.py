@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from torch import Tensor
 
 from attn.data.sample import Batch
+from attn.runs.table import build_components
 from attn.training.accumulation import Accumulator
 from attn.training.run_config import RunConfig
 from attn.training.trainer import Trainer
@@ -26,11 +27,11 @@ class DoubleTrainer(Trainer):
     """A trainer of double networks, on the same images and from the same weights."""
 
     def __init__(self, config: RunConfig, world: World, accumulator: Accumulator | None = None) -> None:
-        parts = config.build_parts(rank=world.rank, world=world.size)
-        parts.network.double()
-        if parts.auxiliary is not None:
-            parts.auxiliary.module.double()
-        super().__init__(config, world, parts, accumulator)
+        components = build_components(config, rank=world.rank, world=world.size)
+        components.network.double()
+        if components.auxiliary is not None:
+            components.auxiliary.module.double()
+        super().__init__(config, world, components, accumulator)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         return map(_double, super()._batches(epoch))

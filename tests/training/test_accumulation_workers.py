@@ -15,10 +15,11 @@ from attn import store as map_store
 from attn.runs.recipes import load_config
 from attn.training.accumulation import Accumulator, create_store
 from attn.training.checkpoint import Position
-from attn.training.parts import build_parts
+from attn.training.classifier import build_components
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from tests.training.alone import lone_trainer
 from tests.training.double import DoubleTrainer
 from tests.training.kept import keep
 from tests.training.two_workers import run_two
@@ -64,12 +65,14 @@ def train(case: str, folder: Path, world: World, start: Path | None = None) -> l
     accumulator = Accumulator(config.store, map_store.open(str(folder / "store")), "run", world, config.training.epochs)
     keeper = Keeper(folder / "checkpoints", world.rank)
     DoubleTrainer(config, world, accumulator).fit(keeper, start)
+    if world.rank == 0:
+        accumulator.publish(accumulator.version)
     return keeper.epochs
 
 
 def make(case: str, folder: Path) -> Path:
     config = config_of(case)
-    create_store(str(folder / "store"), config.store, config.input, build_parts(config, rank=0, world=1))
+    create_store(str(folder / "store"), config.store, config.input, build_components(config, rank=0, world=1))
     return folder
 
 
@@ -149,4 +152,4 @@ def test_every_row_is_accounted_for(case: str, alone: dict[str, Path], records: 
 
 def test_a_trainer_without_a_place_for_the_maps_is_refused() -> None:
     with pytest.raises(ValueError, match=r"store\.accumulate=True"):
-        Trainer(config_of("oaa"), World(0, 1, torch.device("cpu")))
+        lone_trainer(config_of("oaa"))

@@ -14,10 +14,11 @@ from attn import store as map_store
 from attn.runs.recipes import load_config
 from attn.training.accumulation import Accumulator, create_store
 from attn.training.checkpoint import Position
-from attn.training.parts import build_parts
+from attn.training.classifier import build_components
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
 from attn.training.world import World
+from tests.training.alone import lone_trainer
 from tests.training.kept import keep
 from tests.training.two_workers import run_two
 
@@ -54,7 +55,7 @@ class Ending:
 def train(folder: Path, world: World, *overrides: str, end: int | None = None, start: str | None = None) -> Ending:
     """Train to the end, or to the step at which it is wanted to end."""
     config = load_config(TrainConfig, "scenes_oaa", [*CONFIG, *overrides])
-    parts = build_parts(config, rank=world.rank, world=world.size)
+    parts = build_components(config, rank=world.rank, world=world.size)
     accumulator = Accumulator(config.store, map_store.open(str(folder / "store")), "run", world, EPOCHS)
     reporter = Ending(folder / "checkpoints", world.rank, end)
     trainer = Trainer(config, world, parts, accumulator)
@@ -68,7 +69,7 @@ def train(folder: Path, world: World, *overrides: str, end: int | None = None, s
 
 def make(folder: Path) -> Path:
     config = load_config(TrainConfig, "scenes_oaa", CONFIG)
-    create_store(str(folder / "store"), config.store, config.input, build_parts(config, rank=0, world=1))
+    create_store(str(folder / "store"), config.store, config.input, build_components(config, rank=0, world=1))
     return folder
 
 
@@ -97,7 +98,7 @@ def test_alone_it_goes_on_as_if_nothing_had_happened(tmp_path: Path, end: int, s
 def test_in_the_last_step_it_is_done(tmp_path: Path) -> None:
     config = load_config(TrainConfig, "scenes_grad_cam", [o for o in CONFIG if not o.startswith("store.")])
     reporter = Ending(tmp_path, 0, EPOCHS * STEPS)
-    Trainer(config, World(0, 1, torch.device("cpu"))).fit(reporter)
+    lone_trainer(config).fit(reporter)
     assert reporter.saved[-1] == f"{EPOCHS}-0"
 
 

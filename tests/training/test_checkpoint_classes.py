@@ -12,7 +12,8 @@ from attn.runs.recipes import load_config
 from attn.training.checkpoint import Position
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
-from attn.training.world import TrainingStopped, World
+from attn.training.world import TrainingStopped
+from tests.training.alone import lone_trainer
 
 SMALL = ["data.count=4", "data.size=32", "input.size=32", "validation.split=null", "training.batch_size=4"]
 
@@ -37,7 +38,7 @@ class Keeper:
 
 def trainer(classes: tuple[str, ...]) -> Trainer:
     config = load_config(TrainConfig, "scenes_grad_cam", [*SMALL, f"data.classes=[{', '.join(classes)}]"])
-    return Trainer(config, World.current())
+    return lone_trainer(config)
 
 
 def test_another_order_or_number_of_classes_stops_the_run(tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from attn.errors import ConfigError, DataError
 from attn.methods.base import SourceStream
 from attn.runs.recipes import load_config
 from attn.training.checkpoint import Position
-from attn.training.parts import build_parts
+from attn.training.classifier import build_components
 from attn.training.source_stream import SourceBatches, build_source_batches
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from tests.training.alone import lone_trainer
 from tests.training.double import DoubleTrainer
 from tests.training.two_workers import run_two
 
@@ -35,7 +36,8 @@ SOURCE = ScenesConfig(count=7, size=32, seed=1, objects=(1, 1), single_label=Tru
 def make_stream(batch_size: int = 2, *, rank: int = 0, world: int = 1, **changes: Any) -> SourceBatches:
     wanted = SourceStream(SOURCE.model_copy(update=changes), saliency=True, single_label=True)
     return build_source_batches(
-        wanted, InputConfig(size=32), CLASSES, batch_size=batch_size, rank=rank, world=world, seed=3, shuffle=True,
+        wanted, wanted.source.build(), InputConfig(size=32), CLASSES, batch_size=batch_size, rank=rank, world=world,
+        seed=3, shuffle=True,
         workers=0,
     )  # fmt: skip
 
@@ -77,10 +79,11 @@ def test_labels_are_by_the_run_s_own_classes() -> None:
 def test_what_the_method_needs_of_each_image_is_checked_before_the_run() -> None:
     with pytest.raises(DataError, match=r"image 'train-\d+' has the classes \w+, \w+, where exactly one.*single_label"):
         make_stream(objects=(3, 3), single_label=False, context_bias=0.0)
+    wanted = SourceStream(SOURCE.model_copy(update={"classes": CLASSES}))
     with pytest.raises(DataError, match="method.source has images of .*cow.* which data does not have"):
         build_source_batches(
-            SourceStream(SOURCE.model_copy(update={"classes": CLASSES})), InputConfig(), CLASSES[:2], batch_size=1,
-            rank=0, world=1, seed=0, shuffle=True, workers=0,
+            wanted, wanted.source.build(), InputConfig(), CLASSES[:2], batch_size=1, rank=0, world=1, seed=0,
+            shuffle=True, workers=0,
         )  # fmt: skip
     with pytest.raises(DataError, match="method.source has no images in split 'train'"):
         make_stream(count=1, seed=0, objects=(3, 3), context_bias=0.0)
@@ -136,13 +139,13 @@ def moments(trainer: Trainer) -> dict[int, dict[str, Tensor]]:
 
 def test_resuming_within_an_epoch_is_as_if_nothing_had_happened(tmp_path: Path) -> None:
     config = load("checkpoint.every_steps=1")
-    calm = Trainer(config, World.current())
+    calm = lone_trainer(config)
     expected = calm.fit(Kept())
     hit = Kept(tmp_path, end_at=4)
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, World.current()).fit(hit)
+        lone_trainer(config).fit(hit)
     assert hit.saved[-1].name == "1-1"
-    again = Trainer(config, World.current())
+    again = lone_trainer(config)
     assert again.fit(Kept(), start=hit.saved[-1]) == expected
     for name, value in weights(calm).items():
         assert torch.equal(weights(again)[name], value), name
@@ -151,7 +154,7 @@ def test_resuming_within_an_epoch_is_as_if_nothing_had_happened(tmp_path: Path) 
 
 
 def test_both_networks_move_and_the_parts_are_recorded() -> None:
-    kept, trainer = Kept(), Trainer(load("training.epochs=1"), World.current())
+    kept, trainer = Kept(), lone_trainer(load("training.epochs=1"))
     before = weights(trainer)
     trainer.fit(kept)
     after = weights(trainer)
@@ -233,13 +236,13 @@ def test_a_source_without_saliency_names_the_image(voc_root: Path) -> None:
         TrainConfig, "scenes_attnbn", [*places, "method.source.single_label=true", "validation.split=null"]
     )
     with pytest.raises(DataError, match="image 'a_1' has no saliency map: set method.source.saliency"):
-        build_parts(config, rank=0, world=1)
+        build_components(config, rank=0, world=1)
 
 
 def test_switching_terms_off_needs_neither_stream_nor_network() -> None:
-    parts = build_parts(load("method.losses=[target]"), rank=0, world=1)
+    parts = build_components(load("method.losses=[target]"), rank=0, world=1)
     assert (parts.source_batches, parts.auxiliary) == (None, None)
-    parts = build_parts(load("method.losses=[source]"), rank=0, world=1)
+    parts = build_components(load("method.losses=[source]"), rank=0, world=1)
     assert parts.auxiliary is None
     assert parts.source_batches is not None
     assert not parts.source_batches.dataset.with_saliency

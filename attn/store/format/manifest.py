@@ -50,6 +50,8 @@ from attn.store.format.records import (
     read_record,
 )
 
+_TENTATIVE = "attn.tentative"
+"""Name among a manifest's JSON values: its run had no durable checkpoint that names the version."""
 _CLAIMS = 64
 _MAX_VERSIONS = 10**15
 _MANIFEST_KEY = re.compile(rf"manifest/({NAME})/(00000[0-9]{{15}})[.]json")
@@ -120,6 +122,17 @@ class Manifest:
     def empty(cls, run: str) -> Manifest:
         """Version 0, which has no manifest object."""
         return cls(0, run, 0, "", -1, "", 0, "", 0.0, (), (), (), {}, {})
+
+    @property
+    def tentative(self) -> bool:
+        """Whether it was committed before a durable checkpoint named it, so that a restart may abandon it."""
+        return self.metadata.get(_TENTATIVE) is True
+
+    @staticmethod
+    def with_mark(metadata: dict[str, Any] | None, *, tentative: bool) -> dict[str, Any]:
+        """The caller's JSON values with the mark that `tentative` reads, or without it."""
+        values = {name: value for name, value in (metadata or {}).items() if name != _TENTATIVE}
+        return values | ({_TENTATIVE: True} if tentative else {})
 
     @property
     def accepted(self) -> int:

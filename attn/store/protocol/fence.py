@@ -14,6 +14,7 @@ __all__ = [
     "create_fence",
     "fences",
     "newest_fence",
+    "publish",
     "read_head",
     "take_fence",
     "write_head",
@@ -30,6 +31,7 @@ from typing import Literal
 from attn.store.backends import Backend
 from attn.store.errors import DamagedError, FencedError, StoreError
 from attn.store.format.records import STRICT, Count, Hex, Name, Number, Seconds, Sha256, pack, parse, read_record
+from attn.store.protocol import failpoints
 
 _TRIES = 64
 _MAX_SESSIONS = 10**6
@@ -142,6 +144,17 @@ def check_fence(backend: Backend, run: str, number: int) -> None:
             f"{backend.uri}: run {run} was restarted as session {newer[-1]}; this process (session {number}) is stale "
             "and may no longer write: stop it"
         )
+
+
+def publish(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:
+    """Have a run's head name a version of the newest session.
+
+    Raises:
+        FencedError: Another session of the run has begun.
+    """
+    check_fence(backend, run, fence)
+    write_head(backend, run, version, manifest_sha256, fence)
+    failpoints.hit("publish.moved")
 
 
 def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:

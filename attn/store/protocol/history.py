@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["fork", "history", "newest_version"]
+__all__ = ["fork", "history", "newest_version", "readable_version"]
 
 import dataclasses
 import secrets
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from attn.store.backends import Backend
 from attn.store.errors import DamagedError, StoreError
@@ -25,16 +27,32 @@ from attn.store.protocol.fence import create_fence, newest_fence, read_head, wri
 from attn.store.protocol.leases import hold_version
 
 
-def newest_version(backend: Backend, run: str) -> Manifest:
+def newest_version(backend: Backend, run: str, known: Mapping[int, Manifest] = MappingProxyType({})) -> Manifest:
     """The newest version of a run's newest session; before its first commit, the version that it continues.
 
     A version of an older session is skipped, even if its number is greater: a process that was believed dead may have
     committed it.
 
+    Args:
+        known: Manifests that were read before, by version.
+
     Raises:
         DamagedError: The newest fence or the head's version is missing, so that an older one would be taken for the
             newest.
     """
+    return _newest(backend, run, known, tentative=True)
+
+
+def readable_version(backend: Backend, run: str) -> Manifest:
+    """As `newest_version`, but without tentative versions beyond the run's head: a restart may abandon them.
+
+    Raises:
+        DamagedError: As `newest_version`.
+    """
+    return _newest(backend, run, {}, tentative=False)
+
+
+def _newest(backend: Backend, run: str, known: Mapping[int, Manifest], *, tentative: bool) -> Manifest:
     found = read_head(backend, run)  # before the fence: a fence is written before the head that carries it
     head, fence = found[0] if found else None, newest_fence(backend, run)
     number, floor = (fence.number, fence.floor) if fence else (0, 0)
@@ -43,12 +61,18 @@ def newest_version(backend: Backend, run: str) -> Manifest:
         raise DamagedError(
             f"{backend.uri}: run {run}'s newest session is newer than {number}, but its fence is missing"
         )
-    newest = read_manifest(backend, fence.from_version) if fence else Manifest.empty(run)
+    published = head.version if head is not None and head.fence == number else 0
+    newest = None
     for version in reversed(versions):
-        manifest = try_read_manifest(backend, version, run)
-        if manifest is not None and manifest.fence == number:
+        manifest = known.get(version) or try_read_manifest(backend, version, run)
+        if manifest is None or manifest.fence != number:
+            continue
+        if tentative or version <= published or not manifest.tentative:
             newest = manifest
             break
+    if newest is None:
+        start = fence.from_version if fence else 0
+        newest = known.get(start) or (read_manifest(backend, start) if start else Manifest.empty(run))
     if head is not None and head.version == newest.version and head.manifest_sha256 != newest.sha256:
         raise DamagedError(
             f"{backend.uri}: version {head.version} differs from the one that the head of run {run} names"
@@ -65,7 +89,7 @@ def history(backend: Backend) -> list[tuple[Manifest, bool]]:
     found = {number: manifest for number, manifest in read.items() if manifest is not None}
     live: set[int] = set()
     for run in runs:
-        version = newest_version(backend, run).version
+        version = newest_version(backend, run, found).version
         while version in found and version not in live:
             live.add(version)
             version = found[version].parent
@@ -98,6 +122,7 @@ def fork(backend: Backend, version: int, run: str) -> Manifest:
             created=time.time(),
             consumed=(),
             merged={},
+            metadata=Manifest.with_mark(parent.metadata, tentative=False),
         )
         backend.create(manifest_key(run, number), manifest.pack())
     write_head(backend, run, number, manifest.sha256, fence.number)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from attn.store.errors import FencedError, StoreError
 from attn.store.format.delta import DeltaRef
-from attn.store.format.manifest import Manifest, ShardRef, claim, manifest_key, read_manifest
+from attn.store.format.manifest import Manifest, ShardRef, claim, manifest_key
 from attn.store.protocol import failpoints
 from attn.store.protocol.coverage import check_coverage
-from attn.store.protocol.fence import Fence, check_fence, write_head
+from attn.store.protocol.fence import Fence, check_fence, publish
 from attn.store.protocol.handle import StoreHandle
 from attn.store.protocol.merge import MergedShard, MergeTask, merge, plan
 from attn.store.protocol.writer import Writer
@@ -41,6 +41,7 @@ class Session:
     def __init__(self, handle: StoreHandle, fence: Fence, manifest: Manifest) -> None:
         self._handle, self._fence, self._manifest = handle, fence, manifest
         self._epochs: dict[str, int] = {}
+        self._sha256 = {manifest.version: manifest.sha256}
 
     @property
     def run(self) -> str:
@@ -58,6 +59,11 @@ class Session:
     def epoch(self) -> int:
         """The epoch that was committed last; -1 before the first."""
         return self._manifest.epoch
+
+    @property
+    def fallbacks(self) -> int:
+        """Rows that hold a fallback map, and no accepted one, in that version."""
+        return self._manifest.fallback
 
     @property
     def pending(self) -> tuple[DeltaRef, ...]:
@@ -79,6 +85,7 @@ class Session:
         *,
         expected: Rows | int | None = None,
         pending: bool = False,
+        tentative: bool = False,
         map: Map = map,
         metadata: dict[str, Any] | None = None,
     ) -> int:
@@ -89,11 +96,13 @@ class Session:
             deltas: What this session's writers sealed since the last commit. Passing a delta again has no effect.
             expected: The rows that must have a map of this epoch, or their number.
             pending: Only record the deltas, for a checkpoint within an epoch. The next commit merges them.
+            tentative: Until `publish` names the version or a later one, readers get it by its number only. For a run
+                with checkpoints: if it dies before a durable checkpoint names the version, a restart abandons it.
             map: Replaces the built-in `map` for running merge tasks; may run them in other processes and in any order.
             metadata: JSON values to keep in the manifest.
 
         Returns:
-            The new version's number. It belongs to the run's history only once a durable checkpoint names it.
+            The new version's number.
 
         Raises:
             CoverageError: The epoch's rows are not the expected ones. Nothing is committed; you can call it again.
@@ -110,8 +119,9 @@ class Session:
         # Deltas of earlier epochs were merged by earlier commits of this session.
         fresh = [ref for ref in given if ref.epoch is not None and ref.epoch >= self.epoch]
         all_deltas = _distinct([*self._manifest.pending, *fresh])
+        marked = Manifest.with_mark(metadata, tentative=tentative)
         if pending:
-            return self._write(epoch, self._manifest.shards, all_deltas, {}, metadata, pending=True)
+            return self._write(epoch, self._manifest.shards, all_deltas, {}, marked, pending=True)
 
         tasks = plan(self._handle, self._manifest, all_deltas, epoch, self.attempt)
         merged = [shard for shards in map(merge, tasks) for shard in shards]
@@ -120,25 +130,25 @@ class Session:
         failpoints.hit("commit.covered")
         shards = {ref.shard: ref for ref in self._manifest.shards} | {item.ref.shard: item.ref for item in merged}
         counts["deltas"] = sum(len(ref.objects) for ref in all_deltas)
-        return self._write(epoch, tuple(shards[number] for number in sorted(shards)), all_deltas, counts, metadata)
+        return self._write(epoch, tuple(shards[number] for number in sorted(shards)), all_deltas, counts, marked)
 
     def publish(self, version: int | None = None) -> None:
-        """Have the run's head name a version, once the checkpoint that names it is durable.
+        """Make a version the run's head, once a durable checkpoint names it: readers get it and those before it.
 
         Args:
-            version: Left out, the newest one.
+            version: One of this session, or the one it began from; by default the newest.
 
         Raises:
             FencedError: Another session of the run has begun.
+            StoreError: The session has no such version.
         """
-        check_fence(self._handle.backend, self.run, self._fence.number)
-        named = (
-            self._manifest
-            if version is None or version == self.version
-            else read_manifest(self._handle.backend, version)
-        )
-        write_head(self._handle.backend, self.run, named.version, named.sha256, self._fence.number)
-        failpoints.hit("publish.moved")
+        number = self.version if version is None else version
+        if number not in self._sha256:
+            raise StoreError(
+                f"version {number} is none of session {self.attempt} of run {self.run}, which has "
+                f"{', '.join(map(str, self._sha256))}"
+            )
+        publish(self._handle.backend, self.run, number, self._sha256[number], self._fence.number)
 
     def _resolved(self, epoch: int, ref: DeltaRef) -> DeltaRef:
         """A delta with its epoch: the writer's, else that of the first commit that took it, else this commit's."""
@@ -162,7 +172,7 @@ class Session:
         shards: tuple[ShardRef, ...],
         deltas: Sequence[DeltaRef],
         counts: dict[str, int | None],
-        metadata: dict[str, Any] | None,
+        metadata: dict[str, Any],
         *,
         pending: bool = False,
     ) -> int:
@@ -183,7 +193,7 @@ class Session:
             pending=tuple(deltas) if pending else (),
             consumed=() if pending else tuple(sorted(item.key for ref in deltas for item in ref.objects)),
             merged=counts,
-            metadata=metadata or {},
+            metadata=metadata,
         )
         key = manifest_key(self.run, number)
         if not self._handle.backend.create(key, manifest.pack()):
@@ -196,6 +206,7 @@ class Session:
             self._handle.backend.delete(key)
             raise
         self._manifest = manifest
+        self._sha256[number] = manifest.sha256
         self._epochs |= {item.key: ref.epoch for ref in deltas for item in ref.objects if ref.epoch is not None}
         return number
 

@@ -41,21 +41,24 @@ import sys, jobs.train
 from pathlib import Path
 from types import SimpleNamespace
 from attn.runs.recipes import load_config
+from attn.runs.table import build_components
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import Trainer
 from attn.training.world import World
-from jobs.training.hooks import hooks_of
+from jobs.training.hooks import TrainingRun, hooks_of
 from jobs.runs.run_folder import RunFolder
 overrides = ["data.count=8", "data.size=32", "input.size=32", "training.epochs=1", "training.batch_size=8"]
 config = load_config(TrainConfig, "scenes_gain", overrides)
-hooks_of(config).validate(config, RunFolder({str(tmp_path)!r}, "x"))
+run = TrainingRun(config, RunFolder({str(tmp_path)!r}, "x"))
+hooks_of(config).validate(run)
 reporter = SimpleNamespace(
     step=lambda record: None,
     cancelled=lambda: False,
     epoch=lambda record, trainer: None,
     checkpoint=lambda position, metrics, write: write(Path({str(tmp_path)!r})),
 )
-assert Trainer(config, World.current()).fit(reporter)["train/loss"] > 0
+components = build_components(config, rank=0, world=1, sources=run.sources)
+assert Trainer(config, World.current(), components).fit(reporter)["train/loss"] > 0
 print(*sorted({{name.partition('.')[0] for name in sys.modules}}), "torch._dynamo" in sys.modules)
 """
     loaded = set(run(code).split())

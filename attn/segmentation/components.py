@@ -1,8 +1,8 @@
-"""What a segmentation run is made of, built from its config: data with labels, network, method."""
+"""The components that train a segmentation network, built from a run's config."""
 
 from __future__ import annotations
 
-__all__ = ["SegmentationParts", "build_segmentation_parts", "crf_processes"]
+__all__ = ["SegmenterComponents", "build_components", "crf_processes"]
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ import torch
 
 from attn.data.loader import build_loader
 from attn.data.source import Source
+from attn.data.source_cache import SourceCache
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import LocalCrfPool, spare_cores
 from attn.segmentation.dataset import SegmentationDataset
@@ -21,8 +22,9 @@ from attn.segmentation.methods import CrfMethodConfig, SegmentationMethod
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.refinement import Refinement
 from attn.segmentation.validation import validate
+from attn.training.components import TrainingComponents
 from attn.training.inputs import check_inputs
-from attn.training.run_parts import RunParts, build_sampler, build_source, build_validation
+from attn.training.sources import build_sampler, build_source, build_validation
 
 if TYPE_CHECKING:
     from attn.segmentation.pictures import SegmentationPreview
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SegmentationParts(RunParts):
+class SegmenterComponents(TrainingComponents):
     """The objects of one worker that trains a segmentation network."""
 
     method: SegmentationMethod
@@ -52,14 +54,20 @@ class SegmentationParts(RunParts):
         return SegmentationPreview(source, self.network, self.config.input, self.config.inference, count, labels=labels)
 
 
-def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) -> SegmentationParts:
+def build_components(
+    config: SegmentConfig, *, rank: int, world: int, sources: SourceCache | None = None
+) -> SegmenterComponents:
     """Build a worker's data, network and method; the initial weights are the same on every rank.
+
+    Args:
+        sources: Holds the data sets that this process has built already.
 
     Raises:
         AttnError: Data, labels, weights or their combination do not fit; says which.
     """
+    sources = sources or SourceCache()
     check_inputs(config)
-    source = build_source(config)
+    source = build_source(config, sources)
     labels = read_labels(config.labels, source.records, source.classes)
     method = config.method.build(Refinement(config.input, LocalCrfPool(crf_processes(config, world))))
     torch.manual_seed(config.seed)
@@ -69,8 +77,8 @@ def build_segmentation_parts(config: SegmentConfig, *, rank: int, world: int) ->
     dataset = SegmentationDataset(source, config.input, train=True, seed=config.seed, labels=labels, grid=grid)
     sampler = build_sampler(config, source, rank=rank, world=world)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
-    return SegmentationParts(
-        source, dataset, sampler, loader, method, network, config, build_validation(config, source)
+    return SegmenterComponents(
+        source, dataset, sampler, loader, method, network, config, build_validation(config, source, sources)
     )
 
 

@@ -1,49 +1,38 @@
-"""What the training loop needs of a run's parts, whatever is trained."""
+"""The images that a run trains and validates on, and a worker's share of them."""
 
 from __future__ import annotations
 
-__all__ = ["Objective", "Previewer", "RunParts", "build_sampler", "build_source", "build_validation", "overlap_notices"]
+__all__ = ["build_sampler", "build_source", "build_validation", "overlap_notices"]
 
-import contextlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-from torch import nn
-from torch.utils.data import DataLoader
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from attn.data.classes import check_classes
-from attn.data.dataset import AttentionDataset
 from attn.data.overlap import shared_images
-from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler
 from attn.data.source import Source
+from attn.data.source_cache import SourceCache
 from attn.errors import DataError
-from attn.methods.base import Auxiliary, Progress, StepOutput
-from attn.training.source_stream import SourceBatches
 
 if TYPE_CHECKING:
-    from attn.pictures.layout import Picture
     from attn.training.run_config import RunConfig
-    from attn.training.world import World
 
 SHOWN = 4
 
 
-def build_source(config: RunConfig) -> Source:
+def build_source(config: RunConfig, sources: SourceCache) -> Source:
     """The images to train on.
 
     Raises:
         DataError: There are none.
     """
-    source = config.data.build()
+    source = sources.get(config.data)
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
     return source
 
 
-def build_validation(config: RunConfig, source: Source) -> Source | None:
+def build_validation(config: RunConfig, source: Source, sources: SourceCache) -> Source | None:
     """The images to validate on; None where the run validates on nothing.
 
     Args:
@@ -56,7 +45,7 @@ def build_validation(config: RunConfig, source: Source) -> Source | None:
     if split is None:
         return None
     try:
-        validated = config.data.model_copy(update={"split": split}).build()
+        validated = sources.get(config.data.model_copy(update={"split": split}))
     except DataError as error:
         problem = f"validation.split={split}: {error} (set validation.split, or null to train without validation)"
         raise DataError(problem) from error
@@ -111,46 +100,3 @@ def build_sampler(
         supervised=supervised,
         batch_fraction=fraction,
     )
-
-
-class Objective(Protocol):
-    """Turns a batch into losses."""
-
-    def step(self, model: Any, batch: Batch, progress: Progress) -> StepOutput:
-        """See `attn.methods.base.Method.step`."""
-        ...
-
-
-class Previewer(Protocol):
-    """Draws the same few images again and again while a network trains."""
-
-    def draw(self) -> Iterator[tuple[str, Picture]]:
-        """Each image's id and picture; the network's mode is left as it was."""
-        ...
-
-
-@dataclass(frozen=True)
-class RunParts(ABC):
-    """The objects of one worker.
-
-    Attributes:
-        source_batches: Batches of the method's second stream of images; None for a method without one.
-        auxiliary: The second network that it trains, where it has one.
-    """
-
-    source: Source
-    dataset: AttentionDataset
-    sampler: BatchSampler
-    loader: DataLoader[Batch]
-    method: Objective
-    network: nn.Module
-    source_batches: SourceBatches | None = field(default=None, kw_only=True)
-    auxiliary: Auxiliary | None = field(default=None, kw_only=True)
-
-    @abstractmethod
-    def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
-        """Scores on the validation split, the same on every rank; none where there is no such split."""
-
-    @abstractmethod
-    def previewer(self, count: int) -> Previewer:
-        """Draws `count` images of the validation split or, where there is none, of the training split."""

@@ -1,8 +1,8 @@
-"""What a run is made of, built from its config: data, network, method."""
+"""The components that train a classifier, built from a run's config."""
 
 from __future__ import annotations
 
-__all__ = ["Parts", "build_parts"]
+__all__ = ["ClassifierComponents", "build_components"]
 
 import contextlib
 from dataclasses import dataclass
@@ -17,14 +17,16 @@ from attn.data.sample import Batch
 from attn.data.sampler import choose_supervised, shards
 from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source, constant_labels_fault
+from attn.data.source_cache import SourceCache
 from attn.errors import DataError
 from attn.evaluation.voc import AveragePrecisionRule, Difficult, difficult_objects
 from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
+from attn.training.components import TrainingComponents
 from attn.training.inputs import check_inputs
-from attn.training.run_parts import RunParts, build_sampler, build_source, build_validation
 from attn.training.source_stream import SourceBatches, build_source_batches
+from attn.training.sources import build_sampler, build_source, build_validation
 from attn.training.train_config import TrainConfig
 from attn.training.validation import validate
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parts(RunParts):
+class ClassifierComponents(TrainingComponents):
     """The objects of one worker that trains a classifier."""
 
     method: Method
@@ -61,15 +63,21 @@ class Parts(RunParts):
         return Preview(self.val_dataset or self.dataset, self.network, self.method, count)
 
 
-def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
+def build_components(
+    config: TrainConfig, *, rank: int, world: int, sources: SourceCache | None = None
+) -> ClassifierComponents:
     """Build a worker's data, network and method; the initial weights are the same on every rank.
+
+    Args:
+        sources: Holds the data sets that this process has built already.
 
     Raises:
         AttnError: Data, weights or their combination do not fit; says which.
     """
+    sources = sources or SourceCache()
     check_inputs(config)
     method = config.method.build()
-    source = build_source(config)
+    source = build_source(config, sources)
     if fault := constant_labels_fault(source):
         raise DataError(f"data: {fault}")
     supervision = method.supervision
@@ -88,24 +96,27 @@ def build_parts(config: TrainConfig, *, rank: int, world: int) -> Parts:
     )
     fraction = supervision.batch_fraction if supervision else 0.0
     sampler = build_sampler(config, source, rank=rank, world=world, supervised=supervised, fraction=fraction)
-    val_dataset, val_loader = _validation(config, rank, world, source)
+    val_dataset, val_loader = _validation(config, rank, world, source, sources)
     torch.manual_seed(config.seed)
     network = config.model.build(source.classes, layers=method.layers)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
-    return Parts(
+    return ClassifierComponents(
         source, dataset, sampler, loader, method, network, val_dataset, val_loader,
-        source_batches=_source_batches(config, rank, world, source),
+        source_batches=_source_batches(config, rank, world, source, sources),
         auxiliary=method.auxiliary(network) if isinstance(method, HasAuxiliary) else None,
         average_precision=config.validation.average_precision,
     )  # fmt: skip
 
 
-def _source_batches(config: TrainConfig, rank: int, world: int, source: Source) -> SourceBatches | None:
+def _source_batches(
+    config: TrainConfig, rank: int, world: int, source: Source, sources: SourceCache
+) -> SourceBatches | None:
     wanted = config.method.source_stream
     if wanted is None:
         return None
     return build_source_batches(
         wanted,
+        sources.get(wanted.source),
         config.input,
         source.classes,
         batch_size=(wanted.batch_size or config.training.batch_size) // (world * config.training.accumulate_steps),
@@ -118,9 +129,9 @@ def _source_batches(config: TrainConfig, rank: int, world: int, source: Source) 
 
 
 def _validation(
-    config: TrainConfig, rank: int, world: int, source: Source
+    config: TrainConfig, rank: int, world: int, source: Source, sources: SourceCache
 ) -> tuple[AttentionDataset | None, DataLoader[Batch] | None]:
-    val_source = build_validation(config, source)
+    val_source = build_validation(config, source, sources)
     if val_source is None:
         return None, None
     dataset = AttentionDataset(val_source, config.input, train=False, seed=config.seed)
