@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-CHANGE = re.compile(r"(\d+\.\d) to (\d+\.\d)")
-MEASURED = re.compile(r"(\d+\.\d)(?: ± \d+\.\d)? to (\d+\.\d)")
+CHANGE = re.compile(r"(\d+\.\d) → (\d+\.\d)")
+MEASURED = re.compile(r"(\d+\.\d)(?: ± \d+\.\d)? → (\d+\.\d)")
 
 
 def test_the_gains_of_the_readme_are_rows_of_the_results(repository: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from attn.data.sources.voc import VocConfig
 from benchmarks.results import main, pages, read_entries, rewritten, table_of, tables_in
 
 FIGURE = re.compile(r"-?\d+\.\d+(?: ± \d+\.\d+)?")
@@ -134,3 +135,15 @@ def test_a_wrong_entry_is_an_error(page: Path, change: dict[str, object], said: 
     (page.parent / "page.json").write_text(json.dumps({"means": entry}))
     with pytest.raises((KeyError, ValueError), match=said):
         rewritten(page)
+
+
+def test_the_photographs_are_listed(folder: Path, shared: Path) -> None:
+    """The lists name the images that the recipes read, in their order."""
+    listed = {path.stem: path.read_text().split() for path in (folder / "photographs").glob("*.txt")}
+    assert {name: len(ids) for name, ids in listed.items()} == {"train": 330, "val": 173, "animals": 1657}
+    sources = {"train": ("voc", "train"), "val": ("voc", "val"), "animals": ("voc_animals320", "train_aug")}
+    labels = str(shared / "data/labels/cls_labels.npz")
+    for name, (data, split) in sources.items():
+        root = str(shared / "data" / data / "VOCdevkit/VOC2012")
+        source = VocConfig(root=root, split=split, masks=None, labels=labels).build()
+        assert [record.image_id for record in source.records] == listed[name]
