@@ -93,7 +93,7 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
             print(tables(study, done), flush=True)
         if drawn := {title: models[losses] for title, losses in TABLE_1.items() if losses in models}:
             picture = compare.run(drawn, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
-            print(picture["picture"])
+            print(picture.picture)
 
 
 def tables(study: Study, done: dict[str, Any]) -> str:
@@ -115,7 +115,7 @@ def _model(study: Study, losses: str, seed: int, overrides: list[str]) -> str:
     """The model of a row, which is trained if it is not there; before it, what it goes on from."""
     if losses == "tuned":
         _model(study, "source,attention", seed, overrides)
-    return finished_run(_config(study, losses, seed, overrides), _name(study, losses, seed))["model"]
+    return finished_run(_config(study, losses, seed, overrides), _name(study, losses, seed)).model
 
 
 def _name(study: Study, losses: str, seed: int) -> str:
@@ -132,11 +132,13 @@ def _config(study: Study, losses: str, seed: int, overrides: list[str]) -> Train
 
 
 def _scores(study: Study, config: TrainConfig, model: str, split: str) -> dict[str, float]:
-    result = evaluate.run(model, [f"root={config.root}", "panels=4", *study.options, f"data.split={split}"])
+    result = evaluate.run(
+        evaluate.load(model, [f"root={config.root}", "panels=4", *study.options, f"data.split={split}"])
+    )
     known = _source_classes(config)
-    rows = [row for row in result["per_class"] if row["class"] in known]
+    rows = [row for row in result.per_class if row["class"] in known]
     of_source = {name: [row[name] for row in rows if row.get(name) is not None] for name in OF_SOURCE}
-    return result["scores"] | {f"source_{name}": float(np.mean(found)) for name, found in of_source.items() if found}
+    return result.scores | {f"source_{name}": float(np.mean(found)) for name, found in of_source.items() if found}
 
 
 def _source_classes(config: TrainConfig) -> set[str]:

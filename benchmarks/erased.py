@@ -27,18 +27,18 @@ from attn.evaluation.inference import evaluating
 from attn.losses import class_probabilities, erase, soft_mask
 from attn.maps import MapKind, attention, normalize_max, pairs_of, upsample
 from attn.models import Network
-from jobs.scoring.targets import ModelSubject, open_subject
+from jobs.scoring.targets import ModelTarget, open_target
 
 BATCH = 32
 
 
 def main(run: str, overrides: list[str], *, threshold: float, scale: float) -> None:
     """Measure one model on one split, and print a line."""
-    subject = open_subject(run, overrides)
-    assert isinstance(subject, ModelSubject), "a map store has no classifier"
-    network, kind = subject.bundle.network, subject.bundle.map_kind
+    target = open_target(run, overrides)
+    assert isinstance(target, ModelTarget), "a map store has no classifier"
+    network, kind = target.bundle.network, target.bundle.map_kind
     assert isinstance(network, Network), "a segmentation network has no attention"
-    dataset = AttentionDataset(subject.source, subject.config.input, train=False)
+    dataset = AttentionDataset(target.source, target.config.input, train=False)
     batches = [range(start, min(start + BATCH, len(dataset))) for start in range(0, len(dataset), BATCH)]
     found = [
         _measured(network, kind, batch, threshold, scale) for batch in build_loader(dataset, batches)

@@ -68,7 +68,10 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
                 run = finished_run(config, f"{recipe}-seed{seed}")
                 for split, key in missing.items():
                     place = [f"root={config.root}", "panels=4", *study.scored, f"data.split={split}"]
-                    found = {"scores": evaluate.run(run["model"], place)["scores"], "seconds": run["seconds"]}
+                    found = {
+                        "scores": evaluate.run(evaluate.load(run.model, place)).scores,
+                        "seconds": run.seconds,
+                    }
                     done[key] = {"title": title, "split": split, "seed": seed} | found
                     out.write_text(json.dumps(done, indent=1))
                 print(table(study, done), flush=True)

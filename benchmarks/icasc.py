@@ -29,6 +29,7 @@ from benchmarks.tables import score_lines
 from jobs import compare, evaluate
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.run_folder import RunFolder
+from jobs.train import TrainResult
 
 ROWS = {"baseline": "grad_cam", "ICASC A_ch": "channel", "ICASC A_px": "pixel"}
 OVERLAPS = {f"{kind}_{layer}": f"{sign} {layer}" for kind, sign in (("channel", "A_ch"), ("pixel", "A_px"))
@@ -69,7 +70,7 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
                     continue
                 run = finished_run(_config(study, kind, [*overrides, f"seed={seed}"]), name)
                 if seed == seeds[0]:
-                    models[title] = run["model"]
+                    models[title] = run.model
                 for split, key in missing.items():
                     place = [f"root={root}", *study.options, f"data.split={split}"]
                     done[key] = {"title": title, "split": split, "seed": seed, "scores": _scores(run, place)}
@@ -77,7 +78,7 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
             print(table(study, done), flush=True)
         if models:
             places = [f"root={root}", f"data.split={study.splits[-1]}", *study.options, "panels=4"]
-            print(compare.run(models, places, confusion=True)["picture"])
+            print(compare.run(models, places, confusion=True).picture)
 
 
 def table(study: Study, done: dict[str, Any]) -> str:
@@ -98,11 +99,12 @@ def _config(study: Study, kind: str, overrides: list[str]) -> TrainConfig:
     return load_config(TrainConfig, study.recipe, overrides)
 
 
-def _scores(run: dict[str, Any], place: list[str]) -> dict[str, float]:
-    scores = dict(evaluate.run(run["model"], [*place, "panels=4"])["scores"])
+def _scores(run: TrainResult, place: list[str]) -> dict[str, float]:
+    scores = dict(evaluate.run(evaluate.load(run.model, [*place, "panels=4"])).scores)
     for kind in ("channel", "pixel"):
-        drawn = compare.run({"": run["model"]}, [*place, "panels=1", f"map_kind={kind}"], confusion=True)
-        scores |= {f"{kind}_{layer}": value for layer, value in drawn["overlap"][""].items()}
+        drawn = compare.run({"": run.model}, [*place, "panels=1", f"map_kind={kind}"], confusion=True)
+        assert drawn.overlap is not None, "asked for"
+        scores |= {f"{kind}_{layer}": value for layer, value in drawn.overlap[""].items()}
     return scores
 
 

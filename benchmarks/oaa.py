@@ -28,6 +28,7 @@ from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
 from benchmarks.tables import score_lines
 from jobs import evaluate
 from jobs.ray_cluster.session import ray_session
+from jobs.train import TrainResult
 
 COLUMNS = {"seed_miou": "seed mIoU", "coverage": "coverage", "precision": "precision", "energy": "energy"}
 STUDIES = {"scenes": "scenes_oaa", "photographs": "oaa"}
@@ -80,23 +81,23 @@ def main(recipe: str, out: Path, overrides: list[str], seeds: Sequence[int] = SE
             print(table(done), flush=True)
 
 
-def _runs(recipe: str, overrides: list[str], seed: int, wanted: set[str]) -> dict[str, dict[str, Any]]:
+def _runs(recipe: str, overrides: list[str], seed: int, wanted: set[str]) -> dict[str, TrainResult]:
     """The finished runs of a seed that are wanted, by the end of their names; OAA+ needs OAA by the maximum."""
-    runs: dict[str, dict[str, Any]] = {}
+    runs: dict[str, TrainResult] = {}
     for fusion in (*({"max"} if wanted - {"mean"} else ()), *({"mean"} & wanted)):
         config = load_config(TrainConfig, recipe, [*overrides, f"store.fusion={fusion}"])
         runs[fusion] = finished_run(config, f"{recipe}-{fusion}-seed{seed}")
     for loss in sorted({"hybrid", "mce"} & wanted):
-        maps = f"method.maps={runs['max']['store']}"
+        maps = f"method.maps={runs['max'].store}"
         config = load_config(TrainConfig, f"{recipe}_plus", [*overrides, maps, f"method.integral_loss={loss}"])
         runs[loss] = finished_run(config, f"{recipe}_plus-{loss}-seed{seed}")
     return runs
 
 
-def _score(row: Row, split: str, run: dict[str, Any]) -> dict[str, float]:
-    target = f"{run['store']}@{run['store_version']}" if row.stored else run["model"]
-    root = str(run["folder"]).rpartition("/")[0]
-    return evaluate.run(target, [f"root={root}", "panels=4", f"data.split={split}", *row.options])["scores"]
+def _score(row: Row, split: str, run: TrainResult) -> dict[str, float]:
+    target = f"{run.store}@{run.store_version}" if row.stored else run.model
+    options = [f"root={run.folder.rpartition('/')[0]}", "panels=4", f"data.split={split}", *row.options]
+    return evaluate.run(evaluate.load(target, options)).scores
 
 
 def table(done: dict[str, Any]) -> str:

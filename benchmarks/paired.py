@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from attn.errors import AttnError, ConfigError, DataError
 from attn.evaluation.classification import average_precision
 from attn.evaluation.inference import ImageMaps
-from jobs.scoring.targets import open_subject
+from jobs.scoring.targets import open_target
 
 DRAWS = 2000
 
@@ -109,8 +109,8 @@ def paired_changes(scores_GSNC: NDArray[np.float64], labels_NC: NDArray[np.int64
 
 
 def _scored(model: str, overrides: list[str], classes: Sequence[str]) -> _Scored:
-    subject = open_subject(model, [*overrides, "evaluation.maps=false"])
-    available = list(subject.source.classes)
+    target = open_target(model, [*overrides, "evaluation.maps=false"])
+    available = list(target.source.classes)
     if unknown := [name for name in classes if name not in available]:
         raise ConfigError(f"--classes {','.join(unknown)} is not available: {', '.join(available)}")
     names = list(classes or available)
@@ -126,7 +126,7 @@ def _scored(model: str, overrides: list[str], classes: Sequence[str]) -> _Scored
         probabilities.append(image.probabilities[columns])
         labels.append([int(column in image.record.labels) for column in columns])
 
-    subject.evaluate(observe)
+    target.evaluate(observe)
     return _Scored(images, names, np.array(labels), np.array(probabilities))
 
 

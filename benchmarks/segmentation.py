@@ -32,6 +32,7 @@ from benchmarks.study import SEEDS, chosen_rows, finished_run, study_command
 from benchmarks.tables import score_lines
 from jobs import segment_predict
 from jobs.ray_cluster.session import ray_session
+from jobs.train import TrainResult
 
 COLUMNS = {
     "cue_miou": "cue mIoU, train",
@@ -100,16 +101,19 @@ def _row(study: Study, title: str, seed: int, overrides: list[str]) -> dict[str,
     config = load_config(SegmentConfig, study.recipe, [*_of(OF_SEGMENTATION, overrides), f"seed={seed}", labels])
     run = finished_run(config, f"{study.recipe}-{title.replace(' ', '-').replace('+', '-plus').lower()}-seed{seed}")
     found = segment_predict.run(
-        run["model"], [f"root={config.root}", f"inference.crf={study.crf}", "masks=false", "panels=8", *study.options]
+        segment_predict.load(
+            run.model,
+            [f"root={config.root}", f"inference.crf={study.crf}", "masks=false", "panels=8", *study.options],
+        )
     )
-    cues = run.get("cues") or {}
+    cues = run.cues or {}
     scores = {f"cue_{name}": cues[name] for name in ("miou", "miou_all") if name in cues}
     scores |= {name: cues[name] for name in ("coverage", "precision") if name in cues}
     return {
-        "scores": scores | found["scores"],
-        "per_class": found["per_class"],
-        "protocols": found["protocols"],
-        "seconds": run["seconds"],
+        "scores": scores | found.scores,
+        "per_class": found.per_class,
+        "protocols": found.protocols,
+        "seconds": run.seconds,
     }
 
 
@@ -119,15 +123,15 @@ def _maps(study: Study, title: str, seed: int, overrides: list[str]) -> str:
     settings = [*_of(title, overrides), f"seed={seed}"]
     if title == "OAA+":
         settings.append(
-            f"method.maps={_classifier(classifiers['OAA'], seed, [*_of('OAA', overrides), settings[-1]])['store']}"
+            f"method.maps={_classifier(classifiers['OAA'], seed, [*_of('OAA', overrides), settings[-1]]).store}"
         )
     run = _classifier(classifiers[title], seed, settings)
     if title == "OAA":
-        return f"{{source: store, uri: '{run['store']}', version: {run['store_version']}}}"
-    return f"{{source: model, model: '{run['model']}'}}"
+        return f"{{source: store, uri: '{run.store}', version: {run.store_version}}}"
+    return f"{{source: model, model: '{run.model}'}}"
 
 
-def _classifier(recipe: str, seed: int, settings: list[str]) -> dict[str, Any]:
+def _classifier(recipe: str, seed: int, settings: list[str]) -> TrainResult:
     return finished_run(load_config(TrainConfig, recipe, settings), f"{recipe}-seed{seed}")
 
 

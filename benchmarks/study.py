@@ -14,6 +14,7 @@ from attn.runs.kinds import read_config
 from attn.training.run_config import RunConfig
 from jobs import train
 from jobs.runs.run_folder import RunFolder
+from jobs.train import TrainResult
 
 SEEDS = (0, 1, 2)
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def chosen_rows(rows: Sequence[str], available: Sequence[str] | Mapping[str, Any
     return list(rows or available)
 
 
-def finished_run(config: RunConfig, name: str) -> dict[str, Any]:
+def finished_run(config: RunConfig, name: str) -> TrainResult:
     """The run of that name, finished: as it is, gone on with, or begun."""
     folder = RunFolder(config.root, name)
     if not folder.exists():

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from attn.runs.sweep.load import read_sweep
+from attn.runs.sweep.load import LoadedSweep, read_sweep
 from benchmarks.sweep_spans import FOLDER, read, timed_trial, watch
 
 TEXT = """
@@ -86,9 +86,9 @@ def _sweep(folder: Path, name: str, trials: int) -> dict[str, float]:
         mock.patch("jobs.sweep.in_one_process", return_value=here),
         mock.patch("jobs.sweeps.plan.in_one_process", return_value=here),
     ):
-        result = jobs.sweep.run(config, base, run_id=name)
-    assert result["counts"] == {"done": trials}, result["counts"]
-    print(f"{name}: {trials} trials in {result['seconds']} s", file=sys.stderr, flush=True)
+        result = jobs.sweep.run(LoadedSweep(config, base), run_id=name)
+    assert result.counts == {"done": trials}, result.counts
+    print(f"{name}: {trials} trials in {result.seconds} s", file=sys.stderr, flush=True)
     return _parts(read(spans), trials)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["resume", "run"]
+__all__ = ["CompareResult", "resume", "run"]
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from attn.data.source import Source
 from attn.data.view import SourceView
@@ -16,18 +15,35 @@ from attn.evaluation.inference import ImageMaps
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
 from attn.pictures.preview import evenly_spaced, looked_at
+from attn.runs.result import IF_GIVEN, RunResult
 from jobs.runs.lifecycle import begin_or_continue, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.scoring.targets import ModelSubject, StoreSubject, Subject, open_subject
-from jobs.scoring.visual_confusion import ConfusionSubject, confusion_picture
+from jobs.scoring.targets import EvaluationTarget, ModelTarget, StoreTarget, open_target
+from jobs.scoring.visual_confusion import ConfusionTarget, confusion_picture
 
 FILE = "comparison.png"
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompareResult(RunResult):
+    """A picture of several models' maps.
+
+    Attributes:
+        picture: Its file.
+        images: Ids of the images on it.
+        overlap: With `confusion`: by model and layer the mean soft IoU of both maps over all images (ICASC eq. 6).
+    """
+
+    picture: str
+    images: list[str]
+    tracking_run: str | None
+    overlap: dict[str, dict[str, float]] | None = field(default=None, metadata=IF_GIVEN)
+
+
 def run(
     targets: Mapping[str, str], overrides: list[str], *, confusion: bool = False, run_id: str | None = None
-) -> dict[str, Any]:
+) -> CompareResult:
     """Draw one row a model and one column an (image, class), the images on top and their masks at the bottom.
 
     Args:
@@ -37,27 +53,23 @@ def run(
             mistaken for instead, at two layers (`attn.pictures.confusion`).
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
 
-    Returns:
-        `run_id`, `folder`, `picture`, `images` by name, `tracking_run`; with `confusion` also `overlap`: by model and
-        layer the mean soft IoU of both maps over all images (ICASC eq. 6).
-
     Raises:
         AttnError: There is no such model, or they are not on the same images.
     """
     if not targets:
         raise ConfigError("nothing to compare: name at least one trained model or map store")
-    subjects = {title: open_subject(target, overrides) for title, target in targets.items()}
-    first_title, first = next(iter(subjects.items()))
+    opened = {title: open_target(target, overrides) for title, target in targets.items()}
+    first_title, first = next(iter(opened.items()))
     images = evenly_spaced(first.source.records, first.config.panels)
     if not images:
         raise DataError(f"no image to draw: panels={first.config.panels}, or none of the images has a label")
-    for title, subject in subjects.items():
-        if subject.source.fingerprint() != first.source.fingerprint():
+    for title, target in opened.items():
+        if target.source.fingerprint() != first.source.fingerprint():
             raise DataError(f"{title} is on other images than {first_title}: give the same data.* for all of them")
-    confused = {title: ConfusionSubject.of(title, subject) for title, subject in subjects.items()} if confusion else {}
+    confused = {title: ConfusionTarget.of(title, target) for title, target in opened.items()} if confusion else {}
     config = first.config
     folder = RunFolder(config.root, run_id or new_run_id("compare"))
-    found: dict[str, Any] = {}
+    overlap: dict[str, dict[str, float]] | None = None
     changed = [text for text in overrides if not text.startswith("root=")]
     work = {"compared": dict(targets), "overrides": changed, "confusion": confusion}
     tags = {"attn.compared": str(targets)}
@@ -65,39 +77,39 @@ def run(
         subtitle = f"{data_name(config.data)} {config.data.split}; outline: the object"
         if confused:
             picture, overlap = confusion_picture(confused, images, subtitle)
-            found["overlap"] = overlap
         else:
-            picture = _picture({title: _look(subject, images) for title, subject in subjects.items()}, subtitle)
+            picture = _picture({title: _look(target, images) for title, target in opened.items()}, subtitle)
         folder.write(FILE, picture.png())
-        live.outputs |= found
+        if overlap is not None:
+            live.outputs["overlap"] = overlap
         with warned("the picture could not be recorded", TrackingError):
-            if confused:
-                live.tracker.log_text("overlap.json", json.dumps(found["overlap"], indent=1))
+            if overlap is not None:
+                live.tracker.log_text("overlap.json", json.dumps(overlap, indent=1))
             live.tracker.log_picture(FILE, picture.pixels)
-    return {
-        "run_id": folder.run_id,
-        "folder": folder.uri,
-        "picture": folder.path(FILE),
-        "images": [first.source.records[index].image_id for index in images],
-        "tracking_run": live.tracking_run,
-        **found,
-    }
+    return CompareResult(
+        run_id=folder.run_id,
+        folder=folder.uri,
+        picture=folder.path(FILE),
+        images=[first.source.records[index].image_id for index in images],
+        tracking_run=live.tracking_run,
+        overlap=overlap,
+    )
 
 
-def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+def resume(name: str, *, root: str = "runs", address: str | None = None) -> CompareResult:
     """Draw again what was interrupted."""
     folder = RunFolder.of(name, root)
     state = folder.state()
-    if not isinstance(state.compared, dict) or not isinstance(state.overrides, list):
+    if state.compared is None or state.overrides is None:
         raise RunError(f"run {folder.run_id!r} does not say what it compares: begin a new one")
-    overrides = [*(state.overrides or []), f"root={folder.root}"]
+    overrides = [*state.overrides, f"root={folder.root}"]
     return run(state.compared, overrides, confusion=bool(state.confusion), run_id=folder.run_id)
 
 
-def _look(subject: Subject, images: list[int]) -> list[Looked]:
+def _look(target: EvaluationTarget, images: list[int]) -> list[Looked]:
     """What one model or store makes of a few of its images."""
-    assert isinstance(subject, ModelSubject | StoreSubject)
-    source: Source = SourceView(subject.source, images, subject.source.classes)
+    assert isinstance(target, ModelTarget | StoreTarget)
+    source: Source = SourceView(target.source, images, target.source.classes)
     place = {record.image_id: index for index, record in enumerate(source.records)}
     looked: list[Looked] = []
 
@@ -105,7 +117,7 @@ def _look(subject: Subject, images: list[int]) -> list[Looked]:
         example = source.load(place[maps.record.image_id], saliency=False)
         looked.append(looked_at(maps, example, source.classes))
 
-    replace(subject, source=source).evaluate(keep)
+    replace(target, source=source).evaluate(keep)
     return looked
 
 

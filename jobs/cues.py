@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["resume", "run", "table"]
+__all__ = ["CuesResult", "resume", "run", "table"]
 
 import json
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from attn.config.resolve import resolve
 from attn.data.source import Source
 from attn.errors import ConfigError, TrackingError
+from attn.evaluation.score import Score
+from attn.runs.result import IF_GIVEN, RunResult
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
-from jobs.runs.lifecycle import begin_or_continue, warned
+from jobs.runs.lifecycle import begin_or_continue, config_of, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
 
@@ -26,16 +28,37 @@ FOREGROUND = tuple(round(0.05 * step, 2) for step in range(1, 16))
 SALIENCY = (0.02, 0.04, 0.06, 0.1, 0.125, 0.2, 0.3, 0.5)
 
 
-def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class CuesResult(RunResult):
+    """Cues that were made.
+
+    Attributes:
+        folder: Of the PNGs.
+        score: Of the cues; None where no image has a mask.
+        best, grid: With a sweep, the best thresholds, and the quality at each of the grid.
+    """
+
+    report: CueReport
+    score: Score | None
+    best: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    grid: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    tracking_run: str | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        score = None if self.score is None else json.loads(self.score.to_json())
+        return {**super().to_json(), "score": score}
+
+
+def run(
+    config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None, address: str | None = None
+) -> CuesResult:
     """Make the cues of a run's config into a folder of their own.
 
     Args:
         sweep: Also try a grid of thresholds, in one pass over the images.
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
-
-    Returns:
-        `run_id`, `folder` (of the PNGs), `report`, `score`, `tracking_run`, `seconds`; with a sweep `best` thresholds
-        and the `grid`.
+        address: Without meaning: the work is done in this process.
 
     Raises:
         ConfigError: The config's labels are not made of maps.
@@ -45,13 +68,13 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
     clock = time.monotonic()
     folder = RunFolder(config.root, run_id or new_run_id("cues"))
-    source, found = config.data.build(), dict[str, Any]()
+    source, swept = config.data.build(), dict[str, Any]()
     work, data = {"sweep": sweep}, source.fingerprint()
     with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data) as live:
         with map_source(config, config.labels) as maps:
             report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
             if sweep:
-                found = _swept(source, maps, config.labels, report)
+                swept = _sweep(source, maps, config.labels, report)
         score = cue_score(config, source, report)
         if score is not None:
             folder.write(f"{CUES}/score.json", score.to_json())
@@ -59,32 +82,33 @@ def run(config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None
         live.outputs |= {"cues": {"digest": report.digest, **quality}, "metrics": quality}
         with warned("the cues could not be recorded", TrackingError):
             record_cues(live.tracker, report)
-    return {
-        "run_id": folder.run_id,
-        "folder": folder.path(CUES),
-        "report": report.to_json(),
-        "score": None if score is None else json.loads(score.to_json()),
-        **found,
-        "tracking_run": live.tracking_run,
-        "seconds": round(time.monotonic() - clock, 1),
-    }
+    return CuesResult(
+        run_id=folder.run_id,
+        folder=folder.path(CUES),
+        report=report,
+        score=score,
+        **swept,
+        tracking_run=live.tracking_run,
+        seconds=round(time.monotonic() - clock, 1),
+    )
 
 
-def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+def resume(name: str, *, root: str = "runs", address: str | None = None) -> CuesResult:
     """Make again what was interrupted."""
     folder = RunFolder.of(name, root)
-    config = resolve(
-        SegmentConfig, folder.read_text("config.yaml"), folder.path("config.yaml"), [f"root={folder.root}"]
-    )
-    return run(config, sweep=bool(folder.state().sweep), run_id=folder.run_id)
+    return run(config_of(folder, SegmentConfig), sweep=bool(folder.state().sweep), run_id=folder.run_id)
 
 
-def table(result: dict[str, Any]) -> Table:
-    """The cues' quality for a terminal: one row a class, the whole last."""
+def table(report: dict[str, Any]) -> Table:
+    """The cues' quality for a terminal: one row a class, the whole last.
+
+    Args:
+        report: Of cues that were scored, as `CueReport.to_json` gives it.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    report, quality = result["report"], result["report"]["quality"]
+    quality = report["quality"]
     title = f"cues of {report['images']} images, {report['masked']} with masks; percent"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     drawn.add_column("class", overflow="fold")
@@ -99,7 +123,7 @@ def table(result: dict[str, Any]) -> Table:
     return drawn
 
 
-def _swept(source: Source, maps: MapSource, labels: CueLabels, report: CueReport) -> dict[str, Any]:
+def _sweep(source: Source, maps: MapSource, labels: CueLabels, report: CueReport) -> dict[str, Any]:
     of_saliency = report.saliency != "none"
     background = SALIENCY if of_saliency else FOREGROUND
     swept = sweep_cues(source, maps, labels, foreground=list(FOREGROUND), background=list(background))

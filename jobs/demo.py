@@ -12,8 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Console
@@ -25,12 +24,14 @@ from attn.errors import AttnError
 from attn.files.locations import join
 from attn.pictures.layout import Picture, heading
 from attn.pictures.panel import Looked, comparison
+from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig, load_pipeline
 from attn.segmentation.masks import mask_name
 from attn.tracking.address import tracking_uri
 from jobs import evaluate, pipeline
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.scoring.targets import ModelTarget
 
 ACCUMULATED = ("train.recipe=scenes_grad_cam", "train.store.accumulate=true")
 """Grad-CAM's training keeps the maps of all of its epochs, from which OAA+ learns: one training for both."""
@@ -69,14 +70,19 @@ SHOWN = {
 PANELS, HEIGHT = 5, 96
 
 
-def main(overrides: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class DemoResult:
+    """The scores by method, and the picture's file."""
+
+    scores: dict[str, dict[str, float]]
+    picture: str
+
+
+def main(overrides: list[str]) -> DemoResult:
     """Train, score and draw.
 
     Args:
         overrides: `a.b=value`, for all of the pipelines; those of a stage that a pipeline has not are passed over.
-
-    Returns:
-        The scores by method, and the place of the picture.
     """
     console, started = Console(), time.monotonic()
     scores: dict[str, dict[str, float]] = {}
@@ -90,12 +96,12 @@ def main(overrides: list[str]) -> dict[str, Any]:
             console.print(
                 f"[bold]{title}[/bold]: a classifier, its maps, and a network for masks that learns from them"
             )
-            made = pipeline.run(config, run_id=demo)
-            scored = [f"root={root}", f"data={config.evaluation.data.model_dump_json()}", f"panels={PANELS}"]
-            found, maps = evaluate.score(made["stages"][_last(config)]["folder"] + "/model", scored)
-            scored_on = f"{found['data']}: {found['images']} images; percent"
-            scores[title] = found["scores"] | made["scores"]
-            looked[title] = [_with_mask(one, made["masks"]) for one in maps]
+            result = pipeline.run(config, run_id=demo)
+            assert result.masks is not None, "the recipes keep them"
+            scored, maps = evaluate.score(_classifier(config, f"{result.stages[_last(config)].folder}/model"))
+            scored_on = f"{scored.data}: {scored.images} images; percent"
+            scores[title] = scored.scores | result.scores
+            looked[title] = [_with_mask(one, result.masks) for one in maps]
     folder = RunFolder(root, demo)
     folder.write("comparison.png", _picture(looked).png())
     console.print(_table(scores, scored_on))
@@ -103,7 +109,7 @@ def main(overrides: list[str]) -> dict[str, Any]:
     console.print(f"more:      {root}/{demo}-*/preview, panels and sheet.png", soft_wrap=True)
     console.print(f"MLflow:    .venv/bin/mlflow ui --backend-store-uri {shlex.quote(record)}", soft_wrap=True)
     console.print(f"{time.monotonic() - started:.0f} seconds")
-    return {"scores": scores, "picture": folder.path("comparison.png")}
+    return DemoResult(scores, folder.path("comparison.png"))
 
 
 def _config(recipe: str, settings: Sequence[str], overrides: Sequence[str]) -> PipelineConfig:
@@ -116,6 +122,14 @@ def _config(recipe: str, settings: Sequence[str], overrides: Sequence[str]) -> P
 def _last(config: PipelineConfig) -> str:
     """The stage that trains the classifier whose maps are scored."""
     return "integral" if config.integral else "train"
+
+
+def _classifier(config: PipelineConfig, model: str) -> ModelTarget:
+    """The classifier, scored on the images that the segmentation network is scored on."""
+    scored = EvaluateModelConfig(
+        root=config.root, data=config.evaluation.data, input=config.classifier.input, panels=PANELS
+    )
+    return ModelTarget.open(model, scored)
 
 
 def _with_mask(looked: Looked, masks: str) -> Looked:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["resume", "run", "score", "table"]
+__all__ = ["EvaluateResult", "load", "resume", "run", "score", "table"]
 
 import csv
 import io
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ from attn.pictures.curve import threshold_curves
 from attn.pictures.panel import Looked, panel, sheet
 from attn.pictures.preview import evenly_spaced, looked_at
 from attn.registry import add_scores
+from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
+from attn.runs.result import IF_GIVEN, RunResult
 from attn.tracking import Tracker
-from jobs.runs.lifecycle import begin_or_continue, resolved_overrides, target_of, warned
+from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.scoring.targets import Subject, open_subject
+from jobs.scoring.targets import EvaluationTarget, ModelTarget, StoreTarget, open_target
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,78 +48,108 @@ FIGURES = {
 }
 
 
-def run(target: str, overrides: list[str], *, run_id: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult(RunResult):
+    """Scores of a model, or of the maps of a store.
+
+    Attributes:
+        model, weights: Of a model: its name and the SHA-256 of its weights.
+        maps, version: Of a map store: its location and version.
+        data: Source and split.
+        images, masked: How many were scored, and how many of them have a mask.
+        scores, protocols: Value and hash of the protocol, by name of the score.
+        per_class: A row a class, with its scores by name.
+    """
+
+    model: str | None = field(metadata=IF_GIVEN)
+    weights: str | None = field(metadata=IF_GIVEN)
+    maps: str | None = field(metadata=IF_GIVEN)
+    version: int | None = field(metadata=IF_GIVEN)
+    data: str
+    images: int
+    masked: int
+    scores: dict[str, float]
+    protocols: dict[str, str]
+    notes: list[str]
+    per_class: list[dict[str, Any]]
+    tracking_run: str | None
+    seconds: float
+
+
+def load(target: str, overrides: list[str]) -> EvaluationTarget:
+    """As `jobs.scoring.targets.open_target`."""
+    return open_target(target, overrides)
+
+
+def run(target: EvaluationTarget, *, run_id: str | None = None, address: str | None = None) -> EvaluateResult:
     """Score a model or stored maps, and write the scores, a table per class, curves and panels into a folder.
 
     Args:
-        target: A bundle's folder, a run's id or folder, a registered model as `name@alias` or `name/version`; or a map
-            store's location, with `@` and a version behind it or the newest.
-        overrides: `a.b=value`, over the model's or store's own data.
-
-    Returns:
-        `run_id`, `folder`, `model` (or `maps` and `version`), `data`, `images`, `masked`, `scores` by name, `protocols`
-        (hash by score), `notes`, `per_class` rows, `tracking_run`, `seconds`.
+        address: Without meaning: the work is done in this process.
 
     Raises:
-        AttnError: Model or maps, config and data do not fit; the text says where.
+        AttnError: The scores cannot be taken or written; the text says why.
     """
-    return score(target, overrides, run_id=run_id)[0]
+    return score(target, run_id=run_id)[0]
 
 
-def score(target: str, overrides: list[str], *, run_id: str | None = None) -> tuple[dict[str, Any], list[Looked]]:
+def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[EvaluateResult, list[Looked]]:
     """As `run`, and the images that were drawn with their maps."""
     clock = time.monotonic()
-    subject = open_subject(target, overrides)
-    config = subject.config
+    config = target.config
     folder = RunFolder(config.root, run_id or new_run_id("evaluate"))
-    named = "maps" if "maps" in subject.described else "model"
-    tags = {f"attn.{named}": target}
-    weights = subject.described.get("weights")
-    tags |= {"attn.weights": weights} if weights else {}
-    told = {
-        name: subject.described[name] for name in ("model", "weights", "maps", "version") if name in subject.described
-    }
+    described = target.described
+    named = {name: described.get(name) for name in ("model", "weights", "maps", "version")}
+    tags = {f"attn.{'maps' if named['maps'] else 'model'}": target.name}
+    tags |= {"attn.weights": named["weights"]} if named["weights"] else {}
     # Of a store the version, too: the newest may be another when the run is continued.
-    work = {**told, "target": f"{told['maps']}@{told['version']}" if "maps" in told else target}
+    work = {name: value for name, value in named.items() if value is not None}
+    work["target"] = f"{named['maps']}@{named['version']}" if named["maps"] else target.name
     with begin_or_continue("evaluate", config, folder, recorded=config, work=work, tags=tags) as live:
-        evaluation, looked = _evaluate(subject)
-        _write(folder, evaluation, looked, subject.described)
+        evaluation, looked = _evaluate(target)
+        _write(folder, evaluation, looked, described)
         live.outputs["metrics"] = evaluation.metrics()
         with warned("the scores could not be recorded", TrackingError):
             _record(live.tracker, folder, evaluation)
-            if weights:
-                add_scores(config.tracking, config.root, live.tracking_run, weights, evaluation.scores.values())
-    result = {
-        "run_id": folder.run_id,
-        "folder": folder.uri,
-        **told,
-        "data": f"{data_name(config.data)} {config.data.split}",
-        "images": evaluation.images,
-        "masked": evaluation.masked,
-        "scores": evaluation.metrics(),
-        "protocols": {name: score.hash for name, score in evaluation.scores.items()},
-        "notes": list(evaluation.notes),
-        "per_class": evaluation.table(),
-        "tracking_run": live.tracking_run,
-        "seconds": round(time.monotonic() - clock, 1),
-    }
+            if named["weights"]:
+                add_scores(
+                    config.tracking, config.root, live.tracking_run, named["weights"], evaluation.scores.values()
+                )
+    result = EvaluateResult(
+        run_id=folder.run_id,
+        folder=folder.uri,
+        **named,
+        data=f"{data_name(config.data)} {config.data.split}",
+        images=evaluation.images,
+        masked=evaluation.masked,
+        scores=evaluation.metrics(),
+        protocols={name: score.hash for name, score in evaluation.scores.items()},
+        notes=list(evaluation.notes),
+        per_class=evaluation.table(),
+        tracking_run=live.tracking_run,
+        seconds=round(time.monotonic() - clock, 1),
+    )
     return result, looked
 
 
-def resume(name: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+def resume(name: str, *, root: str = "runs", address: str | None = None) -> EvaluateResult:
     """Score again what was interrupted, by the config that it began with."""
     folder = RunFolder.of(name, root)
-    return run(target_of(folder), resolved_overrides(folder), run_id=folder.run_id)
+    state, target = folder.state(), target_of(folder)
+    if isinstance(state.maps, str):
+        config = config_of(folder, EvaluateStoreConfig)
+        return run(StoreTarget.open(target, state.maps, state.version, config), run_id=folder.run_id)
+    return run(ModelTarget.open(target, config_of(folder, EvaluateModelConfig)), run_id=folder.run_id)
 
 
-def table(result: dict[str, Any]) -> Table:
+def table(result: EvaluateResult) -> Table:
     """The result of `run` as a table for a terminal: one row a class, the means last."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    rows, scores = result["per_class"], result["scores"]
+    rows, scores = result.per_class, result.scores
     shown = [name for name in FIGURES if name in scores]
-    title = f"{result['data']}: {result['images']} images, {result['masked']} with masks; percent"
+    title = f"{result.data}: {result.images} images, {result.masked} with masks; percent"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     drawn.add_column("class", overflow="fold")
     for name in shown:
@@ -125,7 +158,7 @@ def table(result: dict[str, Any]) -> Table:
         drawn.add_row(row["class"], *(_percent(row.get(name)) for name in shown))
     drawn.add_section()
     drawn.add_row("mean", *(_percent(scores[name]) for name in shown), style="bold")
-    drawn.caption, drawn.caption_justify = "\n".join([*result["notes"], result["folder"]]), "left"
+    drawn.caption, drawn.caption_justify = "\n".join([*result.notes, result.folder]), "left"
     return drawn
 
 
@@ -133,16 +166,16 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _evaluate(subject: Subject) -> tuple[Evaluation, list[Looked]]:
-    source = subject.source
-    wanted = {source.records[index].image_id: index for index in evenly_spaced(source.records, subject.config.panels)}
+def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[Looked]]:
+    source = target.source
+    wanted = {source.records[index].image_id: index for index in evenly_spaced(source.records, target.config.panels)}
     looked: list[Looked] = []
 
     def keep(maps: ImageMaps) -> None:
         if (index := wanted.get(maps.record.image_id)) is not None:
             looked.append(looked_at(maps, source.load(index, saliency=False), source.classes))
 
-    return subject.evaluate(keep), looked
+    return target.evaluate(keep), looked
 
 
 def _write(folder: RunFolder, evaluation: Evaluation, looked: list[Looked], described: dict[str, Any]) -> None:

@@ -6,38 +6,52 @@ other inputs is another run, and one that was interrupted is found again and gon
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_ID", "resume", "run"]
+__all__ = ["LONGEST_ID", "PipelineResult", "resume", "run"]
 
 import contextlib
 import hashlib
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from attn.config.document import read_document
-from attn.data.classes import check_classes
-from attn.data.content import Part, content
-from attn.data.source import Source, SourceConfig
 from attn.errors import ConfigError, RunError, TrackingError
 from attn.files.locations import list_folders
-from attn.parsing import load_json
-from attn.run_state import RunState
+from attn.run_state import RunState, StageState
 from attn.runs.pipeline import PipelineConfig, read_pipeline
+from attn.runs.result import ComposedResult
 from attn.tracking import children_of
-from attn.training.inputs import check_inputs
-from attn.training.sources import overlap_notices
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.lifecycle import LiveRun, begin_or_continue, claim, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
-from jobs.stages import Stage, Work, is_intact, stages_of
+from jobs.stages.data import PipelineData
+from jobs.stages.order import stages_of
+from jobs.stages.outputs import PipelineOutputs, StageOutputs
+from jobs.stages.record import StageRecord
+from jobs.stages.stage import Stage, StageContext
 
-RECORD = "stage.json"
-"""In a stage's folder, once it is done: its inputs, and what it has left."""
 KEY_LENGTH = 8
 LONGEST_ID = 60
 WIDTH = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineResult(ComposedResult):
+    """A pipeline that is done.
+
+    Attributes:
+        scores: Of the masks, and `cue_...` of the cues.
+        model: The segmentation network.
+        masks: Folder of the masks; None where they were not kept.
+    """
+
+    masks: str | None
+    stages: dict[str, StageState]
+    tracking_run: str | None
+    seconds: float
 
 
 def run(
@@ -47,7 +61,7 @@ def run(
     start: str | None = None,
     address: str | None = None,
     of_others: bool = False,
-) -> dict[str, Any]:
+) -> PipelineResult:
     """Run a pipeline to its end, or go on with it: stages whose inputs have not changed are reused.
 
     Args:
@@ -55,11 +69,6 @@ def run(
         start: The stage from which on all are run again, whatever there is.
         address: A Ray cluster to join; without one, Ray runs in this process's machine, once for all stages.
         of_others: Reuse stages of other pipelines under the same root too, as trials of a sweep do.
-
-    Returns:
-        `run_id`, `folder`, `scores` (of the masks, and `cue_...` of the cues), `model` (the segmentation network's
-        bundle), `masks` (folder), `stages` (by name: `run_id`, `folder`, `reused`, `seconds`), `tracking_run`,
-        `seconds`.
 
     Raises:
         ConfigError: There is no such stage.
@@ -71,7 +80,7 @@ def run(
         raise ConfigError(f"--from {start}: this pipeline has the stages {', '.join(stages)}")
     folder = RunFolder(config.root, run_id or new_run_id(config.title))
     before = _claimed(folder)
-    data = _Data()
+    data = PipelineData()
     data.check(config)
     attempts = dict(before.attempts) if before is not None and isinstance(before.attempts, dict) else {}
     again = [name for name in (before.again or [] if before is not None else []) if name in stages]
@@ -90,70 +99,31 @@ def run(
         pipeline = _Pipeline(config, live, attempts, again, data, address, of_others)
         with children_of(live.tracking_run):
             pipeline.run(stages)
-        scores = _scores(pipeline.made)
+        scores = _scores(pipeline.outputs)
         live.tracker.log_metrics(scores, 0)
         live.outputs |= {"scores": scores, "metrics": scores}
-    return {
-        "run_id": folder.run_id,
-        "folder": folder.uri,
-        "scores": scores,
-        "model": (pipeline.made.get("retrain") or pipeline.made["segment"])["model"],
-        "masks": pipeline.made["evaluation"]["masks"],
-        "stages": pipeline.told,
-        "tracking_run": live.tracking_run,
-        "seconds": round(time.monotonic() - clock, 1),
-    }
+    return PipelineResult(
+        run_id=folder.run_id,
+        folder=folder.uri,
+        scores=scores,
+        model=pipeline.outputs.segmenter.model,
+        masks=pipeline.outputs.evaluation.masks,
+        stages=pipeline.states,
+        tracking_run=live.tracking_run,
+        seconds=round(time.monotonic() - clock, 1),
+    )
 
 
-def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
-    """Go on with a pipeline by the config that it began with.
+def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> PipelineResult:
+    """Continue a pipeline by the config that it began with.
 
     Args:
         run_id: A pipeline's id under `root`, or its folder.
-
-    Returns:
-        As `run`.
     """
     folder = RunFolder.of(run_id, root)
     text = folder.read_text("config.yaml")
     config = read_pipeline(text, folder.path("config.yaml"), [f"root={folder.root}"] if _moved(text, folder) else [])
     return run(config, run_id=folder.run_id, address=address)
-
-
-class _Data:
-    """Data sets, each built once, and each of their files looked at once."""
-
-    def __init__(self) -> None:
-        self._sources: dict[str, Source] = {}
-        self._contents: dict[tuple[str, tuple[Part, ...]], str] = {}
-
-    def of(self, config: SourceConfig) -> Source:
-        name = config.model_dump_json()
-        if name not in self._sources:
-            self._sources[name] = config.build()
-        return self._sources[name]
-
-    def inputs(self, config: SourceConfig, parts: tuple[Part, ...]) -> dict[str, str]:
-        """What a stage that reads these parts of the data depends on."""
-        source, key = self.of(config), (config.model_dump_json(), parts)
-        if key not in self._contents:
-            self._contents[key] = content(source, parts)
-        return {"fingerprint": source.fingerprint(), "content": self._contents[key]}
-
-    def check(self, config: PipelineConfig) -> None:
-        """Find before the first stage what would stop a later one: inputs, data, classes, weights of networks."""
-        check_inputs(config)
-        classes = tuple(self.of(config.data).classes)
-        sections = {"segment": config.segment.data, "evaluation": config.evaluation.data}
-        sections |= {"integral": config.integral.data} if config.integral else {}
-        sections |= {"maps": config.maps.data} if config.maps else {}
-        for name, section in sections.items():
-            check_classes(classes, self.of(section).classes, what="train.data", of=f"{name}.data")
-        for training in filter(None, (config.train, config.integral, config.segment)):
-            if training.validation.split is not None:
-                validated = training.data.model_copy(update={"split": training.validation.split})
-                overlap_notices(training, self.of(training.data), self.of(validated))  # the stage tells them
-        config.segment.model.build(classes)
 
 
 class _Pipeline:
@@ -164,8 +134,7 @@ class _Pipeline:
         again: Stages to be begun anew, whatever there is; each leaves the list once it has begun.
 
     Attributes:
-        made: What each stage has left.
-        told: What is known of each stage, for the run's state and the result.
+        states: Of the stages so far, for the run's state and the result.
     """
 
     def __init__(
@@ -174,41 +143,47 @@ class _Pipeline:
         live: LiveRun,
         attempts: dict[str, int],
         again: list[str],
-        data: _Data,
+        data: PipelineData,
         address: str | None,
         of_others: bool,
     ) -> None:
         self.config, self.live, self.data, self.address = config, live, data, address
         self.folder = live.folder
         self.attempts, self.again, self.of_others = attempts, again, of_others
-        self.made: dict[str, dict[str, Any]] = {}
-        self.told: dict[str, dict[str, Any]] = {}
+        self.done: dict[str, StageOutputs] = {}
+        self.states: dict[str, StageState] = {}
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @property
+    def outputs(self) -> PipelineOutputs:
+        return PipelineOutputs(self.done)
 
     def run(self, stages: dict[str, Stage]) -> None:
         with contextlib.ExitStack() as session:
             on_ray = False
             for name, stage in stages.items():
-                work = Work(self.config, self.made, self.data.inputs, self.address)
-                inputs = json.loads(json.dumps(stage.inputs(work)))
-                folder, found = self._find(name, inputs)
+                context = StageContext(self.config, self.outputs, self.data.inputs, self.address)
+                inputs = json.loads(json.dumps(stage.inputs(context)))
+                folder, found = self._find(name, stage, inputs)
                 if found is not None:
-                    self._done(name, stage, folder, found, reused=True)
+                    self._end(name, folder, *found, reused=True)
                     continue
                 self._say(name, f"running as {folder.run_id}")
-                self.told[name] = {"run_id": folder.run_id, "folder": folder.uri, "state": "running"}
-                self.folder.update(stages=self.told, attempts=self.attempts, again=self.again)
+                self.states[name] = StageState(run_id=folder.run_id, folder=folder.uri, state="running")
+                self._note()
                 if stage.on_ray and not on_ray:
                     session.enter_context(ray_session(self.address))
                     on_ray = True
                 begun = time.monotonic()
-                outputs = stage.run(work, folder)
-                found = {"inputs": inputs, "outputs": outputs, "seconds": round(time.monotonic() - begun, 1)}
-                folder.write(RECORD, json.dumps(found, indent=1))
-                self._done(name, stage, folder, found, reused=False)
+                outputs = stage.run(context, folder)
+                record = StageRecord(inputs, outputs.to_json(), round(time.monotonic() - begun, 1))
+                record.write(folder)
+                self._end(name, folder, outputs, record.seconds, reused=False)
 
-    def _find(self, name: str, inputs: dict[str, Any]) -> tuple[RunFolder, dict[str, Any] | None]:
-        """A stage's folder, and its record where it is done and intact; else it is to be run there, or gone on with."""
+    def _find(
+        self, name: str, stage: Stage, inputs: dict[str, Any]
+    ) -> tuple[RunFolder, tuple[StageOutputs, float] | None]:
+        """A stage's folder, and its outputs and seconds where it is done and intact; else it is to be run there."""
         key = f"{name}-{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]}"
         anew = name in self.again
         if anew:
@@ -217,47 +192,42 @@ class _Pipeline:
         while True:
             attempt = self.attempts.get(key, 0)
             folder = RunFolder(self.folder.root, f"{self.folder.run_id}-{key}" + (f"-{attempt + 1}" if attempt else ""))
-            found = _record(folder)
-            if found is None or (not anew and is_intact(found["outputs"])):
+            if (record := StageRecord.read(folder)) is None:
                 break
+            if not anew and (outputs := stage.outputs.read(record.outputs)) is not None:
+                return folder, (outputs, record.seconds)
             self.attempts[key] = attempt + 1
             if not anew:
-                self._say(name, f"what {folder.run_id} has left is gone or changed")
-        return self._others(folder) if found is None and self.of_others and not attempt else (folder, found)
+                self._say(name, f"the results of {folder.run_id} are gone or changed")
+        return self._others(stage, folder) if self.of_others and not attempt else (folder, None)
 
-    def _others(self, folder: RunFolder) -> tuple[RunFolder, dict[str, Any] | None]:
+    def _others(self, stage: Stage, folder: RunFolder) -> tuple[RunFolder, tuple[StageOutputs, float] | None]:
         """A stage of another pipeline that has done the same; else this one's folder and nothing."""
         same = folder.run_id.removeprefix(self.folder.run_id)
-        for run_id in list_folders(folder.root):
+        for run_id in filter(lambda name: name.endswith(same), list_folders(folder.root)):
             other = RunFolder(folder.root, run_id)
-            if run_id.endswith(same) and (found := _record(other)) is not None and is_intact(found["outputs"]):
-                return other, found
+            record = StageRecord.read(other)
+            if record is not None and (outputs := stage.outputs.read(record.outputs)) is not None:
+                return other, (outputs, record.seconds)
         return folder, None
 
-    def _done(self, name: str, stage: Stage, folder: RunFolder, found: dict[str, Any], *, reused: bool) -> None:
-        self.made[name] = found["outputs"]
-        how = "done (reused)" if reused else f"done in {found['seconds']:.0f} s"
-        self._say(name, ": ".join(filter(None, (how, stage.told(found["outputs"])))))
-        fields = {"run_id": folder.run_id, "folder": folder.uri, "reused": reused, "seconds": found["seconds"]}
-        self.told[name] = {**fields, "state": "done"}
+    def _end(self, name: str, folder: RunFolder, outputs: StageOutputs, seconds: float, *, reused: bool) -> None:
+        self.done[name] = outputs
+        how = "done (reused)" if reused else f"done in {seconds:.0f} s"
+        self._say(name, ": ".join(filter(None, (how, outputs.summary()))))
+        self.states[name] = StageState(
+            run_id=folder.run_id, folder=folder.uri, reused=reused, seconds=seconds, state="done"
+        )
         with warned("a stage could not be recorded", TrackingError):
             self.live.tracker.set_tags({f"attn.stage.{name}": folder.run_id})
-        self.folder.update(stages=self.told, attempts=self.attempts, again=self.again)
+        self._note()
+
+    def _note(self) -> None:
+        stages = {name: state.to_json() for name, state in self.states.items()}
+        self.folder.update(stages=stages, attempts=self.attempts, again=self.again)
 
     def _say(self, name: str, text: str) -> None:
         self.console.print(f"{name:<{WIDTH}} {text}", markup=False)
-
-
-def _record(folder: RunFolder) -> dict[str, Any] | None:
-    """What a stage has left; None where it has not ended, or what it wrote of it is damaged."""
-    if not folder.exists(RECORD):
-        return None
-    try:
-        found = load_json(folder.read(RECORD))
-    except ValueError:
-        return None
-    whole = isinstance(found, dict) and isinstance(found.get("seconds"), int | float)
-    return found if whole and isinstance(found.get("inputs"), dict) and isinstance(found.get("outputs"), dict) else None
 
 
 def _claimed(folder: RunFolder) -> RunState | None:
@@ -269,9 +239,8 @@ def _claimed(folder: RunFolder) -> RunState | None:
     return claim(folder, "pipeline", again=True)
 
 
-def _scores(made: dict[str, dict[str, Any]]) -> dict[str, float]:
-    quality = made["cues"]["quality"]
-    return made["evaluation"]["scores"] | {f"cue_{name}": value for name, value in quality.items()}
+def _scores(outputs: PipelineOutputs) -> dict[str, float]:
+    return outputs.evaluation.scores | {f"cue_{name}": value for name, value in outputs.cues.quality.items()}
 
 
 def _moved(text: str, folder: RunFolder) -> bool:

@@ -15,7 +15,7 @@ from attn.files.locations import FileFault, join
 from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, write_prediction
 from attn.redaction import without_secrets
 from jobs.ray_cluster.tasks import Counter
-from jobs.runs.open_model import open_model
+from jobs.runs.open_model import model_lookup, open_model
 
 PLACE = re.compile(r"(root|tracking\.\w+)=")
 
@@ -45,7 +45,7 @@ def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConf
     def load(target: Any, root: str) -> Predictor:
         return open_predictor(target, config, root)
 
-    with open_model(model, overrides, load) as predictor:
+    with open_model(model, model_lookup(overrides), load) as predictor:
         done, failed = _predict(predictor, images, out, config.max_pixels)
     return {
         "model": model,

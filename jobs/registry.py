@@ -125,8 +125,7 @@ def export(model: str, overrides: list[str], *, form: str, to: str) -> dict[str,
     from attn.prediction.export import export_model
     from attn.prediction.open import open_any
 
-    model_lookup(overrides, only=True)
-    with open_model(model, overrides, open_any) as opened:
+    with open_model(model, model_lookup(overrides, only=True), open_any) as opened:
         return {"model": model, **asdict(export_model(opened, Path(to).absolute(), form))}
 
 

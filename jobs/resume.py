@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-__all__ = ["resume"]
+__all__ = ["EndedRun", "resume"]
 
+from dataclasses import dataclass
 from typing import Any
 
+from attn.config.document import dump_values, read_document
+from attn.config.resolve import resolve
 from attn.run_state import RunState
+from attn.runs.result import RunResult
 from attn.runs.table import KINDS, job_of
 from attn.tracking import send_kept
-from jobs.runs.lifecycle import check_ended, resolved_overrides, warned
-from jobs.runs.open_model import model_lookup
+from attn.tracking.model_lookup import ModelLookup
+from jobs.runs.lifecycle import check_ended, warned
 from jobs.runs.run_folder import RunFolder
 
 
-def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class EndedRun(RunResult):
+    """A run that was done already: what its `run.json` says."""
+
+    state: RunState
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "folder": self.folder, **self.state.to_json()}
+
+
+def resume(run: str, *, root: str = "runs", address: str | None = None) -> RunResult:
     """Continue a run from where it stopped; one that is done sends what its record lacks.
 
     Args:
         run: Its id under `root`, or its folder.
 
     Returns:
-        As the `run` of its kind; of a kind without files that is done already, what its `run.json` says.
+        As the `run` of its kind; of a kind without files that is done already, an `EndedRun`.
 
     Raises:
         RunError: There is no such run, or it is still running.
@@ -38,9 +52,11 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     return job_of(kind).resume(run, root=root, address=address)
 
 
-def _done(folder: RunFolder, state: RunState) -> dict[str, Any]:
+def _done(folder: RunFolder, state: RunState) -> EndedRun:
     if folder.exists("config.yaml"):
-        tracking = model_lookup(resolved_overrides(folder)).tracking
+        file = folder.path("config.yaml")
+        values = read_document(folder.read_text("config.yaml"), file).values
+        tracking = resolve(ModelLookup, dump_values({"tracking": values.get("tracking") or {}}), file, []).tracking
         with warned("what its record lacks could not be sent"):
             send_kept(tracking, folder.root, state.tracking_run, folder.uri)
-    return {"run_id": folder.run_id, "folder": folder.uri, **state.to_json()}
+    return EndedRun(run_id=folder.run_id, folder=folder.uri, state=state)

@@ -14,13 +14,14 @@ import logging
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, RunError
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.config import Pbt
-from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
+from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, trial_config
 from attn.runs.sweep.space import Point
 from attn.tracking import TrackingConfig, create_run, terminate
 from attn.tracking.address import tracking_uri
@@ -32,7 +33,7 @@ from jobs.sweeps.estimate import sweep_estimate
 from jobs.sweeps.plan import Plan, make_plan
 from jobs.sweeps.points import Suggestions
 from jobs.sweeps.progress import progress_callback
-from jobs.sweeps.results import Row, conclude, read_rows
+from jobs.sweeps.results import Row, SweepResult, conclude, read_rows
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
 
 ENVIRONMENT = {
@@ -46,21 +47,17 @@ ENVIRONMENT = {
 }
 
 
-def run(config: SweepConfig, base: str, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None = None) -> SweepResult:
     """Run a sweep to its end.
 
     Args:
-        base: The resolved config of the run that is searched, as `load_sweep` gives it.
         run_id: A name of the user's own.
         address: A Ray cluster to join; without one, Ray runs on this machine for the time of the sweep.
-
-    Returns:
-        `run_id`, `folder`, `trials` (rows by number), `counts` by state, `best` (row, or None), `recipe` (file of the
-        best config), `registered`, `tracking_run`, `seconds`.
 
     Raises:
         RunError: The id is taken, or no trial can run; trials that fail are recorded and do not end the sweep.
     """
+    config, base = loaded
     folder = RunFolder(config.root, run_id or new_run_id("sweep"))
     claim(folder, "sweep", again=False)
     text = dump_config(config, f"Sweep {folder.run_id}; `attn sweep` on this file repeats it.")
@@ -70,8 +67,8 @@ def run(config: SweepConfig, base: str, *, run_id: str | None = None, address: s
     return _ended(folder, result)
 
 
-def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
-    """Go on with a sweep that was interrupted: trials that ended are kept, the others go on or are begun."""
+def resume(run: str, *, root: str = "runs", address: str | None = None) -> SweepResult:
+    """Continue a sweep that was interrupted: trials that ended are kept, the others are continued or begun."""
     folder = RunFolder.of(run, root)
     state = folder.state()
     if state.kind != "sweep":
@@ -83,7 +80,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[
     return _ended(folder, result)
 
 
-def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> dict[str, Any]:
+def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> SweepResult:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     sweep = _Sweep(config, base, live.folder)
@@ -93,13 +90,13 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
             print(plan.line(sweep_estimate(config, base, plan)), file=sys.stderr)
             sweep.tune(plan)
     result = conclude(config, live.folder)
-    if best := result["best"]:
-        live.outputs["metrics"] = {f"best/{result['metric']}": best["objective"]}
-    return result | {"tracking_run": live.tracking_run}
+    if result.best is not None:
+        live.outputs["metrics"] = {f"best/{result.metric}": result.best.objective}
+    return result
 
 
-def _ended(folder: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
-    return result | {"seconds": folder.state().seconds}
+def _ended(folder: RunFolder, result: SweepResult) -> SweepResult:
+    return replace(result, seconds=folder.state().seconds)
 
 
 class _Sweep:

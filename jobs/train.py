@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["export_model", "resume", "run", "train_folder"]
+__all__ = ["TrainResult", "export_model", "resume", "run", "train_folder"]
 
 import os
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from attn.data.source_cache import SourceCache
 from attn.errors import RunError, TrackingError
 from attn.run_state import RunState
 from attn.runs.kinds import read_config
+from attn.runs.result import IF_GIVEN, RunResult
 from attn.scratch import scratch_folder
 from attn.tracking import send_kept
 from attn.training.run_config import RunConfig
@@ -30,20 +32,37 @@ COLLECTIVE_SECONDS = 600
 """How long a worker waits for the others before it takes them for lost."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainResult(RunResult):
+    """A run that trained one network.
+
+    Attributes:
+        cues: Of a segmentation network: digest and quality of the cues that were made for it.
+        model: Folder of the bundle.
+        metrics: Of the last epoch.
+        store, store_version: Of a run that accumulates: its map store and the version that it ended with.
+        first_round: Of a network that was trained in two rounds; all other fields are the second one's.
+    """
+
+    cues: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    model: str
+    metrics: dict[str, float | None]
+    store: str | None
+    store_version: int | None
+    tracking_run: str | None
+    seconds: float
+    first_round: TrainResult | None = field(default=None, metadata=IF_GIVEN)
+
+
 def run(
     config: RunConfig, *, run_id: str | None = None, address: str | None = None, sources: SourceCache | None = None
-) -> dict[str, Any]:
+) -> TrainResult:
     """Train by a config, to its last epoch.
 
     Args:
         run_id: A name of the user's own; without one, method, time and a random part.
         address: A Ray cluster to join; without one, Ray runs in this process's machine for the time of the run.
         sources: Data sets that this process has built already.
-
-    Returns:
-        `run_id`, `folder`, `model` (the bundle's folder), `metrics` of the last epoch, `store` and `store_version` (of
-        a run that accumulates), `tracking_run`, `seconds`; of a segmentation network `cues` with their quality, where
-        they were made.
 
     Raises:
         RunError: The id is taken, the cluster is too small, or training stopped; the text says why.
@@ -62,14 +81,11 @@ def run(
     return _result(folder, folder.state())
 
 
-def resume(run: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+def resume(run: str, *, root: str = "runs", address: str | None = None) -> TrainResult:
     """Go on with a run that was interrupted, from its newest committed checkpoint.
 
     Args:
         run: A run's id under `root`, or its folder.
-
-    Returns:
-        As `run`.
     """
     folder = RunFolder.of(run, root)
     state = folder.state()
@@ -119,23 +135,22 @@ def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None)
     live.outputs["model"] = export_model(training)
 
 
-def _result(folder: RunFolder, state: RunState) -> dict[str, Any]:
+def _result(folder: RunFolder, state: RunState) -> TrainResult:
     seconds = state.seconds
     if seconds is None:  # a run of an earlier version, or one that was moved before its end was recorded
         ended = state.ended or time.time()
         seconds = round(ended - (state.resumed or state.started or ended), 1)
-    cues = {} if state.cues is None else {"cues": state.cues}
-    return {
-        "run_id": folder.run_id,
-        "folder": folder.uri,
-        **cues,
-        "model": state.model,
-        "metrics": state.metrics,
-        "store": state.store,
-        "store_version": state.store_version,
-        "tracking_run": state.tracking_run,
-        "seconds": seconds,
-    }
+    return TrainResult(
+        run_id=folder.run_id,
+        folder=folder.uri,
+        cues=state.cues,
+        model=state.model or folder.path("model"),
+        metrics=state.metrics or {},
+        store=state.store,
+        store_version=state.store_version,
+        tracking_run=state.tracking_run,
+        seconds=seconds,
+    )
 
 
 def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ __all__ = ["main"]
 import json
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
@@ -15,6 +15,9 @@ from attn.files.roots import limit_reading
 from attn.runs.table import file_kinds, job_of
 from services.redaction import redact, redact_streams
 from services.submission import Submission
+
+if TYPE_CHECKING:
+    from attn.runs.result import RunResult
 
 
 def main(file: str) -> int:
@@ -38,7 +41,7 @@ def main(file: str) -> int:
         return 2
     try:
         result = _run(Submission.model_validate(order["submission"]), order["root"], tuple(order["data_roots"]))
-        print(json.dumps(result), flush=True)
+        print(json.dumps(result.to_json()), flush=True)
         status, error = 0, ""
     except KeyboardInterrupt:
         status, error = 3, "cancelled"
@@ -55,7 +58,7 @@ def main(file: str) -> int:
     return status
 
 
-def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, Any]:
+def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
     """Start or resume a job, and refuse every config that it resolves beyond the service's permissions.
 
     A resumed job is checked again: the permissions or the run's folder may have changed, and a sweep makes most of its
@@ -79,25 +82,14 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> dict[str, A
         return _begin(job, root)
 
 
-def _begin(job: Submission, root: str) -> dict[str, Any]:
+def _begin(job: Submission, root: str) -> RunResult:
     from services.admission import load
 
     if job.kind in file_kinds():
         given = load(job, root)
-        return job_of(job.kind).run(*_all(given), run_id=job.id, address=job.address)
-    overrides = [*job.overrides, f"root={root}"]
-    if job.kind == "maps":
-        from jobs import maps
-
-        return maps.run(job.target, overrides, run_id=job.id, address=job.address)
-    from jobs import evaluate
-
-    return evaluate.run(job.target, overrides, run_id=job.id)
-
-
-def _all(given: Any) -> tuple[Any, ...]:
-    """What a kind's `run` takes: a config, or a sweep's with its base."""
-    return given if isinstance(given, tuple) else (given,)
+    else:
+        given = cast("Any", job_of(job.kind)).load(job.target, [*job.overrides, f"root={root}"])
+    return job_of(job.kind).run(given, run_id=job.id, address=job.address)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -204,7 +204,7 @@ def model_folder(model: str) -> str | None:
     """The folder of a trained model that is given by its location; None if it is given by a name."""
     if is_remote(model) or os.path.isabs(model) or ".." in model.split("/"):
         return model
-    # As `attn.models.bundle.find_bundle` and `jobs.scoring.targets.open_subject` find it, from the current folder.
+    # As `attn.models.bundle.find_bundle` and `jobs.scoring.targets.open_target` find it, from the current folder.
     marks = ("model.json", "model/model.json", "store.json")
     return model if any(FilePath(model, mark).is_file() for mark in marks) else None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from attn.errors import DataError
 from attn.runs.composed import ComposedConfig
-from attn.runs.sweep.load import trial_config
+from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.training.run_config import RunConfig
 from jobs.sweeps.estimate import run_estimate, sweep_estimate
 from jobs.sweeps.plan import make_plan
@@ -35,7 +35,7 @@ def what_of(loaded: Any) -> dict[str, Any]:
     Args:
         loaded: A run's config; for a sweep, its config and the text of its base.
     """
-    if isinstance(loaded, tuple):
+    if isinstance(loaded, LoadedSweep):
         config, base = loaded
         objective = f"{config.objective.mode} {config.objective.metric}"
         plan = {"title": trial_config(base, {}).title, "trials": config.trials, "search": config.search.variant}

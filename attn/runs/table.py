@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from attn.data.source_cache import SourceCache
+    from attn.runs.result import RunResult
     from attn.training.components import TrainingComponents
     from attn.training.run_config import RunConfig
 
@@ -106,17 +107,19 @@ KINDS: dict[str, RunKind] = {
 class Job(Protocol):
     """A module that runs a kind."""
 
-    def run(self, config: Any, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+    def run(self, config: Any, /, *, run_id: str | None = None, address: str | None = None) -> RunResult:
         """Run a config to its end; a trial of a sweep has its folder already, with this config.
+
+        Of a kind without files, `config` is what the module's `load` gives for a target and overrides.
 
         `run.json` gets the scores as `metrics`, by which a sweep goes.
 
         Returns:
-            `run_id`, `folder` and, of what a sweep searches and is no training, `scores` and `model`.
+            Of a `ComposedConfig` a `ComposedResult`.
         """
         ...
 
-    def resume(self, run: str, /, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+    def resume(self, run: str, /, *, root: str = "runs", address: str | None = None) -> RunResult:
         """Continue a run, named by its id under the root or by its folder."""
         ...
 

@@ -25,8 +25,8 @@ from attn.runs.recipes import load_run
 from jobs import compare, demo, evaluate, train
 from jobs.ray_cluster.session import ray_session
 from jobs.resume import resume
-from jobs.scoring.targets import open_subject
-from jobs.scoring.visual_confusion import ConfusionSubject
+from jobs.scoring.targets import open_target
+from jobs.scoring.visual_confusion import ConfusionTarget
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docs" / "images"
@@ -112,7 +112,7 @@ def _looked(run: str, split: str) -> list[Looked]:
     settings = [f"root={RUNS}", f"data.split={split}", "tracking.enabled=false"]
     if split != "train":  # a store has rows for all images that were trained on
         settings.append(f"data.count={SCENES}")
-    return evaluate.score(target, [*settings, f"panels={SCENES}"], run_id="look")[1]
+    return evaluate.score(evaluate.load(target, [*settings, f"panels={SCENES}"]), run_id="look")[1]
 
 
 def _few(rows: Mapping[str, Sequence[Looked]], scenes: int) -> dict[str, list[Looked]]:
@@ -147,7 +147,7 @@ def _overlap(looked: Looked, name: str) -> float:
 
 
 def _demo() -> Picture:
-    return _read(demo.main([f"root={RUNS / 'demo'}"])["picture"])
+    return _read(demo.main([f"root={RUNS / 'demo'}"]).picture)
 
 
 def _gain() -> Picture:
@@ -159,16 +159,16 @@ def _icasc() -> Picture:
     shutil.rmtree(RUNS / "confusion", ignore_errors=True)
     settings = [f"root={RUNS}", "data.split=test", f"data.count={SCENES}", "panels=1", "tracking.enabled=false"]
     models = {name: trained(name) for name in ("before", "after")}
-    return _read(compare.run(models, settings, confusion=True, run_id="confusion")["picture"])
+    return _read(compare.run(models, settings, confusion=True, run_id="confusion").picture)
 
 
 def _small_icasc() -> Picture:
     """The scene in which target's and confusing class's maps part most, at the last layer."""
     settings = [f"root={RUNS}", "data.split=test", f"data.count={SCENES}", "tracking.enabled=false"]
-    subjects = [ConfusionSubject.of(name, open_subject(trained(name), settings)) for name in ("before", "after")]
-    before, after = (subject.look(range(SCENES))[0] for subject in subjects)
+    targets = [ConfusionTarget.of(name, open_target(trained(name), settings)) for name in ("before", "after")]
+    before, after = (subject.look(range(SCENES))[0] for subject in targets)
     number = max(range(SCENES), key=lambda index: before[index].overlap["last"] - after[index].overlap["last"])
-    source = subjects[0].model.source
+    source = targets[0].model.source
     example = source.load(number, saliency=False)
     assert example.mask is not None
     tiles = [

@@ -13,10 +13,10 @@ __all__ = [
     "begin_run",
     "check_ended",
     "claim",
+    "config_of",
     "continue_run",
     "fault_text",
     "process_fields",
-    "resolved_overrides",
     "target_of",
     "warned",
 ]
@@ -30,11 +30,11 @@ import threading
 import time
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from attn.config.base import Config
-from attn.config.document import as_overrides, read_document
-from attn.config.resolve import dump_config
+from attn.config.document import read_document
+from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
 from attn.run_state import RunState
@@ -43,12 +43,14 @@ from jobs.runs.process_identity import created_about, is_running, process_identi
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
 
+C = TypeVar("C", bound=Config)
+
 ENDED = frozenset({"done", "failed", "cancelled", "stopped"})
 """States whose record is closed."""
 
 
 class Tracked(Protocol):
-    """A config that says where its run lies and how it is recorded."""
+    """A config that says below which root runs lie, and where they are recorded."""
 
     @property
     def root(self) -> str: ...
@@ -231,10 +233,13 @@ def target_of(folder: RunFolder) -> str:
     return target
 
 
-def resolved_overrides(folder: RunFolder) -> list[str]:
-    """The config that a run began with, as overrides; its root is where the run lies now."""
-    values = read_document(folder.read_text("config.yaml"), folder.path("config.yaml")).values
-    return as_overrides({**values, "root": folder.root})
+def config_of(folder: RunFolder, kind: type[C]) -> C:
+    """The config that a run began with; its root is where the run lies now.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    return resolve(kind, folder.read_text("config.yaml"), folder.path("config.yaml"), [f"root={folder.root}"])
 
 
 def process_fields() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from attn.registry import fetch_model
 from attn.scratch import scratch_folder
 from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.checkpoint_transfer import download_folder
+from jobs.runs.lifecycle import Tracked
 
 B = TypeVar("B")
 
@@ -30,25 +31,24 @@ SCORED_SPLIT = {("data", "split"): "val"}
 
 
 @contextlib.contextmanager
-def open_model(model: str, overrides: list[str], load: Callable[[str | Path, str], B] = load_bundle) -> Generator[B]:
+def open_model(model: str, lookup: Tracked, load: Callable[[str | Path, str], B] = load_bundle) -> Generator[B]:
     """The model, wherever it lies; a copy that had to be fetched is removed afterwards.
 
     Args:
         model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
-        overrides: Of which `root` and `tracking` say where models are looked up.
+        lookup: Says where models are looked up by name: below which root, and in which registry.
         load: Opens a bundle by its folder, or a run's id below the root.
 
     Raises:
         WeightsError: There is no such model, or it is damaged.
     """
-    place = model_lookup(overrides)
     with scratch_folder() as scratch:
         try:
-            bundle = _load(model, place.root, scratch, load)
+            bundle = _load(model, lookup.root, scratch, load)
         except WeightsError:
             if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
                 raise
-            bundle = load(fetch_model(place.tracking, place.root, model, scratch), place.root)
+            bundle = load(fetch_model(lookup.tracking, lookup.root, model, scratch), lookup.root)
         yield bundle
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelSubject", "StoreSubject", "Subject", "open_subject", "resolve_config"]
+__all__ = ["ModelTarget", "StoreTarget", "EvaluationTarget", "open_target", "resolve_config"]
 
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from attn import store
 from attn.config.base import is_remote, local_path
@@ -29,20 +29,24 @@ from attn.files.locations import read_bytes
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
-from attn.store import Snapshot
+from attn.store import MapStore, Snapshot
 from attn.training.inputs import check_input
 from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, resize_text, scored_data
 
 Observe = Callable[[ImageMaps], None]
 
 
-class Subject(Protocol):
+class EvaluationTarget(Protocol):
     """Something to score on data.
 
     Attributes:
-        described: What it is, in plain values, for the record.
+        name: As the user names it.
+        described: What it is, in plain values, for `scores.json`.
         source: The images.
     """
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def config(self) -> EvaluateModelConfig | EvaluateStoreConfig: ...
@@ -57,13 +61,42 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True)
-class ModelSubject:
+class ModelTarget:
     """A trained model and the data to score it on."""
 
+    name: str
     bundle: Bundle
     config: EvaluateModelConfig
-    described: dict[str, Any]
     source: Source
+
+    @classmethod
+    def open(cls, model: str, config: EvaluateModelConfig) -> Self:
+        """A model, by the name that it has below the config's root or in its registry.
+
+        Raises:
+            AttnError: There is no such model, or it does not fit the data.
+        """
+        with open_model(model, config) as bundle:
+            return cls.of(model, bundle, config)
+
+    @classmethod
+    def of(cls, name: str, bundle: Bundle, config: EvaluateModelConfig) -> Self:
+        """A model that is open.
+
+        Raises:
+            AttnError: It does not fit the data.
+        """
+        layer = config.evaluation.layer or bundle.layer
+        config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"layer": layer})})
+        bundle.network.expose(layer)
+        source = _source(config)
+        check_classes(bundle.classes, source.classes)
+        check_input(bundle.network, config.input)
+        return cls(name, bundle, config, source)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        return {"model": self.name, "weights": self.bundle.sha256}
 
     def evaluate(self, observe: Observe) -> Evaluation:
         """Score the classifier and its maps."""
@@ -84,20 +117,49 @@ class ModelSubject:
 
 
 @dataclass(frozen=True)
-class StoreSubject:
+class StoreTarget:
     """A version of a map store and the data to score it on."""
 
+    name: str
+    store: MapStore
     snapshot: Snapshot
+    digest: str
     config: EvaluateStoreConfig
-    described: dict[str, Any]
     source: Source
+
+    @classmethod
+    def open(cls, name: str, location: str, version: int | None, config: EvaluateStoreConfig) -> Self:
+        """A version of the store at a location; None: the newest.
+
+        Raises:
+            AttnError: There is no such store or version, or it does not fit the data.
+        """
+        source, opened = _source(config), store.open(location)
+        snapshot = opened.at(version)
+        if snapshot.manifest.metadata.get("classes") != "predicted":
+            snapshot = open_maps(StoredMaps(location, version), source)
+        elif opened.definition.classes:
+            check_classes(opened.definition.classes, source.classes, what=opened.uri)
+        return cls(name, opened, snapshot, snapshot.digest(), config, source)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        return {
+            "maps": self.store.uri,
+            "version": self.snapshot.version,
+            "run": self.snapshot.run,
+            "fusion": self.store.definition.fusion,
+            "grid": list(self.store.grid),
+            "digest": self.digest,
+            "about": self.snapshot.manifest.metadata,
+        }
 
     def evaluate(self, observe: Observe) -> Evaluation:
         """Score the maps."""
         metadata, config = self.snapshot.manifest.metadata, self.config
         written = metadata.get("predictions")
-        place = config.predictions or (written if written and transfer.exists(written) else None)
-        grid = self.described["grid"]
+        file = config.predictions or (written if written and transfer.exists(written) else None)
+        grid = self.store.grid
         return evaluate_stored(
             self.snapshot,
             self.source,
@@ -105,19 +167,22 @@ class StoreSubject:
             data=_data(config, f"stored {grid[0]}x{grid[1]}"),
             map_kind=metadata.get("map_kind", "cumulative"),
             given=metadata.get("classes") != "predicted",
-            probabilities=read_predictions(place, self.source.classes) if place else None,
+            probabilities=read_predictions(file, self.source.classes) if file else None,
             observe=observe,
         )
 
 
-def open_subject(target: str, overrides: list[str]) -> Subject:
-    """What a user's name means: a map store, whose location may end in `@` and a version, or else a trained model.
+def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
+    """The map store (by its location, with `@` and a version or the newest) or else the trained model of this name.
+
+    Args:
+        overrides: `a.b=value`, over the data that the model or the store comes from.
 
     Raises:
         AttnError: There is no such thing, or it does not fit the data.
     """
     found = _find_store(target, overrides)
-    return _store_subject(*found, overrides) if found else _model_subject(target, overrides)
+    return _store_target(target, *found, overrides) if found else _model_target(target, overrides)
 
 
 def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateModelConfig:
@@ -138,16 +203,9 @@ def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateM
     return resolve(EvaluateModelConfig, dump_values(text), name, overrides, defaults=SCORED_SPLIT)
 
 
-def _model_subject(model: str, overrides: list[str]) -> ModelSubject:
-    with open_model(model, overrides) as bundle:
-        config = resolve_config(bundle, overrides, f"{model}: config.yaml")
-    layer = config.evaluation.layer or bundle.layer
-    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"layer": layer})})
-    bundle.network.expose(layer)
-    source = _source(config)
-    check_classes(bundle.classes, source.classes)
-    check_input(bundle.network, config.input)
-    return ModelSubject(bundle, config, {"model": model, "weights": bundle.sha256}, source)
+def _model_target(model: str, overrides: list[str]) -> ModelTarget:
+    with open_model(model, model_lookup(overrides)) as bundle:
+        return ModelTarget.of(model, bundle, resolve_config(bundle, overrides, f"{model}: config.yaml"))
 
 
 def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | None:
@@ -164,25 +222,9 @@ def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | N
     return None
 
 
-def _store_subject(location: str, version: int | None, overrides: list[str]) -> StoreSubject:
+def _store_target(target: str, location: str, version: int | None, overrides: list[str]) -> StoreTarget:
     config = resolve(EvaluateStoreConfig, run_data(location), f"{location}: config.yaml", overrides)
-    source = _source(config)
-    opened = store.open(location)
-    snapshot = opened.at(version)
-    if snapshot.manifest.metadata.get("classes") != "predicted":
-        snapshot = open_maps(StoredMaps(location, version), source)
-    elif opened.definition.classes:
-        check_classes(opened.definition.classes, source.classes, what=opened.uri)
-    described = {
-        "maps": opened.uri,
-        "version": snapshot.version,
-        "run": snapshot.run,
-        "fusion": opened.definition.fusion,
-        "grid": list(opened.grid),
-        "digest": snapshot.digest(),
-        "about": snapshot.manifest.metadata,
-    }
-    return StoreSubject(snapshot, config, described, source)
+    return StoreTarget.open(target, location, version, config)
 
 
 def run_data(location: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfusionSubject", "confusion_picture"]
+__all__ = ["ConfusionTarget", "confusion_picture"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,34 +17,34 @@ from attn.maps.combined import GradientMapKind
 from attn.models.device import choose_device
 from attn.pictures.confusion import confusion_sheet
 from attn.pictures.layout import Picture, heading
-from jobs.scoring.targets import ModelSubject, Subject
+from jobs.scoring.targets import EvaluationTarget, ModelTarget
 
 
 @dataclass(frozen=True)
-class ConfusionSubject:
+class ConfusionTarget:
     """A trained model whose inner layer is looked at too.
 
     Attributes:
         kind: Of both maps; A_ch where the user names none, so that models trained by different kinds are compared.
     """
 
-    model: ModelSubject
+    model: ModelTarget
     kind: GradientMapKind
 
     @classmethod
-    def of(cls, title: str, subject: Subject) -> ConfusionSubject:
-        """The same subject.
+    def of(cls, title: str, target: EvaluationTarget) -> ConfusionTarget:
+        """The same target.
 
         Raises:
             ConfigError: It has no network, or the kind of map says nothing of an inner layer.
         """
-        if not isinstance(subject, ModelSubject):
+        if not isinstance(target, ModelTarget):
             raise ConfigError(f"{title}: a map store holds no map of the confusing class; name a trained model")
-        kind = subject.config.map_kind or "channel"
+        kind = target.config.map_kind or "channel"
         if kind not in ("channel", "pixel", "grad_cam"):
             raise ConfigError(f"map_kind={kind} is of the last layer alone; use channel, pixel or grad_cam")
-        subject.bundle.network.expose("inner")
-        return cls(subject, kind)
+        target.bundle.network.expose("inner")
+        return cls(target, kind)
 
     def look(self, images: Sequence[int]) -> tuple[list[ImageConfusion], dict[str, float]]:
         """Go through all images.
@@ -72,7 +72,7 @@ class ConfusionSubject:
 
 
 def confusion_picture(
-    subjects: Mapping[str, ConfusionSubject], images: Sequence[int], subtitle: str
+    targets: Mapping[str, ConfusionTarget], images: Sequence[int], subtitle: str
 ) -> tuple[Picture, dict[str, dict[str, float]]]:
     """For each image and model a row a layer: target, confusing class, and where both meet.
 
@@ -82,8 +82,8 @@ def confusion_picture(
     Raises:
         ConfigError: No image that is to be drawn has a class and lacks one.
     """
-    looked = {title: subject.look(images) for title, subject in subjects.items()}
-    first_title, first = next(iter(subjects.items()))
+    looked = {title: target.look(images) for title, target in targets.items()}
+    first_title, first = next(iter(targets.items()))
     there = {found.record.image_id for found in looked[first_title][0]}
     source = first.model.source
     examples = [source.load(index, saliency=False) for index in images if source.records[index].image_id in there]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Row", "conclude", "read_rows", "table"]
+__all__ = ["Row", "SweepResult", "conclude", "read_rows", "table"]
 
 import csv
 import io
 import json
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from attn.config.resolve import dump_config
 from attn.errors import AttnError, TrackingError
 from attn.files.locations import list_folders
 from attn.registry import log_model
+from attn.runs.result import JsonResult, RunResult
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import Point
@@ -33,7 +34,7 @@ ENDED = ("done", "failed", "stopped")
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(JsonResult):
     """A trial.
 
     Attributes:
@@ -57,6 +58,28 @@ class Row:
     def ended(self) -> bool:
         """Whether it is not to be run again."""
         return self.state in ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult(RunResult):
+    """A sweep.
+
+    Attributes:
+        trials: By number.
+        counts: Trials by state.
+        best: The best of the trials that ran to their end.
+        recipe: File of the best trial's config.
+        registered: The best trial's model in the registry, where that was asked for.
+    """
+
+    trials: list[Row]
+    counts: dict[str, int]
+    metric: str
+    best: Row | None
+    recipe: str | None
+    registered: str | None
+    tracking_run: str | None
+    seconds: float | None
 
 
 def read_rows(folder: RunFolder) -> list[Row]:
@@ -93,16 +116,12 @@ def best_row(config: SweepConfig, rows: list[Row]) -> Row | None:
     return max(scored, key=lambda row: (sign * (row.objective or 0.0), -row.number), default=None)
 
 
-def conclude(config: SweepConfig, folder: RunFolder) -> dict[str, Any]:
-    """Write what came of a sweep into its folder and its record, and register the best model where that was asked for.
-
-    Returns:
-        `run_id`, `folder`, `trials`, `counts`, `best`, `recipe`, `registered`.
-    """
+def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
+    """Write the results of a sweep into its folder and its record; register the best model if that is asked for."""
     rows = read_rows(folder)
     best = best_row(config, rows)
     names = list(config.space)
-    folder.write("trials.json", json.dumps([asdict(row) for row in rows], indent=1))
+    folder.write("trials.json", json.dumps([row.to_json() for row in rows], indent=1))
     folder.write("trials.csv", _csv(rows, names))
     if best is not None:
         from attn.runs.sweep.pictures import space_page, space_picture
@@ -110,59 +129,62 @@ def conclude(config: SweepConfig, folder: RunFolder) -> dict[str, Any]:
         points = [(row.values, row.objective, row.state) for row in rows]
         title = f"{folder.run_id}: {config.objective.metric}"
         folder.write("space.png", space_picture(points, config.space, title=title, mark=best.values).png())
-        folder.write("space.html", space_page([asdict(row) for row in rows], names, title=title, best=best.number))
+        folder.write("space.html", space_page([row.to_json() for row in rows], names, title=title, best=best.number))
         folder.write("best.yaml", _recipe(config, folder, best))
     registered = _register(config, folder, best)
-    with_record = attach(config.tracking, config.root, folder.state().tracking_run)
+    tracking_run = folder.state().tracking_run
+    tracker = attach(config.tracking, config.root, tracking_run)
     try:
         if best is not None and best.objective is not None:
-            with_record.log_metrics({f"best/{config.objective.metric}": best.objective}, len(rows))
-            with_record.set_tags({"attn.best_trial": best.number})
+            tracker.log_metrics({f"best/{config.objective.metric}": best.objective}, len(rows))
+            tracker.set_tags({"attn.best_trial": best.number})
         for name in ("trials.csv", "space.png", "space.html", "best.yaml"):
             if folder.is_local and folder.exists(name):
-                with_record.log_files(Path(folder.path(name)))
-        with_record.flush()
+                tracker.log_files(Path(folder.path(name)))
+        tracker.flush()
     except TrackingError as error:  # all of it is in the sweep's folder
         print(f"what came of the sweep could not be recorded: {error}", file=sys.stderr)
-    return {
-        "run_id": folder.run_id,
-        "folder": folder.uri,
-        "trials": [asdict(row) for row in rows],
-        "counts": dict(Counter(row.state for row in rows)),
-        "metric": config.objective.metric,
-        "best": None if best is None else asdict(best),
-        "recipe": None if best is None else folder.path("best.yaml"),
-        "registered": registered,
-    }
+    return SweepResult(
+        run_id=folder.run_id,
+        folder=folder.uri,
+        trials=rows,
+        counts=dict(Counter(row.state for row in rows)),
+        metric=config.objective.metric,
+        best=best,
+        recipe=None if best is None else folder.path("best.yaml"),
+        registered=registered,
+        tracking_run=tracking_run,
+        seconds=None,
+    )
 
 
-def table(result: dict[str, Any]) -> Table:
+def table(result: SweepResult) -> Table:
     """The result of a sweep for a terminal: a row per trial, the best one marked."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    best = (result["best"] or {}).get("number")
-    rows = result["trials"]
-    names = list(dict.fromkeys(name for row in rows for name in row["values"]))
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(result["counts"].items()))
+    best = result.best.number if result.best else None
+    rows = result.trials
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(result.counts.items()))
     drawn = Table(title=f"{len(rows)} trials: {counts}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     drawn.add_column("trial", justify="right")
     for name in names:
         drawn.add_column(name, overflow="fold")
-    drawn.add_column(result["metric"], justify="right")
+    drawn.add_column(result.metric, justify="right")
     drawn.add_column("epochs", justify="right")
     drawn.add_column("state")
     for row in rows:
-        score = "-" if row["objective"] is None else f"{row['objective']:.4f}"
-        values = [_short(row["values"].get(name)) for name in names]
+        score = "-" if row.objective is None else f"{row.objective:.4f}"
+        values = [_short(row.values.get(name)) for name in names]
         drawn.add_row(
-            str(row["number"]), *values, score, str(row["epoch"]), row["state"],
-            style="bold" if row["number"] == best else "",
+            str(row.number), *values, score, str(row.epoch), row.state,
+            style="bold" if row.number == best else "",
         )  # fmt: skip
-    lines = [f"trial {row['number']}: {row['error']}" for row in rows if row["error"]]
-    lines += [f"best config: {result['recipe']}"] if result["recipe"] else []
-    lines += [f"registered: {result['registered']}"] if result["registered"] else []
-    drawn.caption, drawn.caption_justify = "\n".join([*lines, result["folder"]]), "left"
+    lines = [f"trial {row.number}: {row.error}" for row in rows if row.error]
+    lines += [f"best config: {result.recipe}"] if result.recipe else []
+    lines += [f"registered: {result.registered}"] if result.registered else []
+    drawn.caption, drawn.caption_justify = "\n".join([*lines, result.folder]), "left"
     return drawn
 
 

@@ -12,13 +12,15 @@ import threading
 
 from attn.errors import RunError
 from attn.runs.composed import ComposedConfig
+from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig
+from attn.runs.result import ComposedResult, RunResult
 from attn.runs.sweep.config import Objective
 from attn.runs.table import job_of
 from attn.training.run_config import RunConfig
 from jobs import pipeline
 from jobs.runs.run_folder import RunFolder
-from jobs.scoring.targets import open_subject
+from jobs.scoring.targets import ModelTarget
 from jobs.sweeps.plan import epochs_of
 from jobs.sweeps.trial_training import OnEpoch
 from jobs.train import train_folder
@@ -62,11 +64,17 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
     if isinstance(ended[0], BaseException):
         raise ended[0]
     if not objective.of_epoch:
-        more = [f"root={folder.root}", *([f"data.split={objective.split}"] if objective.split else [])]
-        metrics = metrics | open_subject(ended[0], more).evaluate(lambda _: None).metrics()
+        target = ModelTarget.open(ended[0], _evaluation(config, objective, folder.root))
+        metrics = metrics | target.evaluate(lambda _: None).metrics()
         folder.update(metrics=_with(objective, metrics))
         tell(told, metrics, True)
     return ended[0]
+
+
+def _evaluation(config: RunConfig, objective: Objective, root: str) -> EvaluateModelConfig:
+    """The evaluation of a trial's model: on the objective's split, or as the trial is validated."""
+    split = objective.split or config.validation.split or config.data.split
+    return EvaluateModelConfig(root=root, data=config.data.model_copy(update={"split": split}), input=config.input)
 
 
 def run_composed(config: ComposedConfig, folder: RunFolder, objective: Objective) -> str | None:
@@ -79,11 +87,12 @@ def run_composed(config: ComposedConfig, folder: RunFolder, objective: Objective
         AttnError: What it raises; or the scores lack the objective.
     """
     if isinstance(config, PipelineConfig):
-        result = pipeline.run(config, run_id=folder.run_id, of_others=True)
+        result: RunResult = pipeline.run(config, run_id=folder.run_id, of_others=True)
     else:
         result = job_of(config.kind).run(config, run_id=folder.run_id)
-    _with(objective, result["scores"])
-    return result.get("model")
+    assert isinstance(result, ComposedResult), "the run of a ComposedConfig"
+    _with(objective, result.scores)
+    return result.model
 
 
 def _with(objective: Objective, metrics: dict[str, float]) -> dict[str, float]:

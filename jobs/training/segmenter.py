@@ -95,11 +95,10 @@ def make_labels(run: TrainingRun[SegmentConfig]) -> LabelsConfig:
 @contextlib.contextmanager
 def map_source(config: SegmentConfig, labels: CueLabels) -> Generator[MapSource]:
     """The maps that a run's cues are made of; a model that had to be fetched is removed afterwards."""
-    place = [f"root={config.root}", *([f"tracking.uri={config.tracking.uri}"] if config.tracking.uri else [])]
     with contextlib.ExitStack() as stack:
 
         def locate(name: str) -> Bundle:
-            return stack.enter_context(open_model(name, place))
+            return stack.enter_context(open_model(name, config))
 
         find: ModelLoader = locate
         yield labels.maps.open(find)

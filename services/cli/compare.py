@@ -50,5 +50,6 @@ def compare(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         hint = "give each row its own title, e.g. --titles before,after"
         raise ConfigError([Fault("--titles", f"several rows have the title {', '.join(twice)}", hint)])
-    result = run(dict(zip(names, models, strict=True)), overrides, confusion=confusion, run_id=run_id)
+    targets_by_title = dict(zip(names, models, strict=True))
+    result = run(targets_by_title, overrides, confusion=confusion, run_id=run_id).to_json()
     return Result(result, lambda console: print_tree(console, result))

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["add_kinds", "command_of"]
 
 from collections.abc import Callable
-from typing import Any
 
 import typer
 
@@ -22,9 +21,8 @@ def command_of(kind: str) -> Callable[..., None]:
         from attn.runs.recipes import load_run
         from attn.runs.table import job_of
 
-        result: dict[str, Any] = job_of(kind).run(
-            load_run(recipe, kind, overrides or []), run_id=run_id, address=address
-        )
+        config = load_run(recipe, kind, overrides or [])
+        result = job_of(kind).run(config, run_id=run_id, address=address).to_json()
         return Result(result, lambda console: print_tree(console, result))
 
     run.__doc__ = KINDS[kind].summary

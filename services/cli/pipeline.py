@@ -36,14 +36,15 @@ def pipeline(
     from jobs.pipeline import run
 
     config = load_pipeline(recipe, overrides or [])
-    data = run(config, run_id=run_id or Path(recipe).stem, start=start, address=address)
+    result = run(config, run_id=run_id or Path(recipe).stem, start=start, address=address)
 
     def show(console: Console) -> None:
         rows = [
-            (name, stage["run_id"], "reused" if stage["reused"] else f"{stage['seconds']:.0f} s")
-            for name, stage in data["stages"].items()
+            (name, stage.run_id, "reused" if stage.reused else f"{stage.seconds:.0f} s")
+            for name, stage in result.stages.items()
         ]
         print_rows(console, rows)
         print_tree(console, {name: data[name] for name in ("scores", "model", "masks", "folder")})
 
+    data = result.to_json()
     return Result(data, show)

@@ -29,9 +29,9 @@ def resume(
         from services.cli.jobs import resume_there
 
         return resume_there(run, root, service, wait)
-    from jobs.resume import resume as go_on
+    from jobs.resume import resume as continue_run
 
-    return _result(go_on(run, root=root, address=address))
+    return _result(continue_run(run, root=root, address=address).to_json())
 
 
 @command
@@ -48,10 +48,10 @@ def evaluate(
     run_id: RunId = None,
 ) -> Result:
     """Score a trained model and its attention maps, or the maps of a map store, on any data."""
-    from jobs.evaluate import run, table
+    from jobs.evaluate import load, run, table
 
-    result = run(target, overrides or [], run_id=run_id)
-    return Result(result, lambda console: console.print(table(result)))
+    result = run(load(target, overrides or []), run_id=run_id)
+    return Result(result.to_json(), lambda console: console.print(table(result)))
 
 
 @command
@@ -65,9 +65,9 @@ def maps(
     address: Address = None,
 ) -> Result:
     """Write a trained model's attention maps for any data, to a map store or as PNGs (output.kind=png)."""
-    from jobs.maps import run
+    from jobs.maps import load, run
 
-    return _result(run(model, overrides or [], run_id=run_id, address=address))
+    return _result(run(load(model, overrides or []), run_id=run_id, address=address).to_json())
 
 
 @command

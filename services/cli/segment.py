@@ -34,12 +34,13 @@ def cues(
     from attn.segmentation.config import SegmentConfig
     from jobs.cues import run, table
 
-    data = run(load_config(SegmentConfig, recipe, overrides or []), sweep=sweep, run_id=run_id)
+    result = run(load_config(SegmentConfig, recipe, overrides or []), sweep=sweep, run_id=run_id)
+    data = result.to_json()
 
     def show(console: Console) -> None:
-        if data["score"] is not None:
-            console.print(table(data))
-        print_tree(console, {"folder": data["folder"], "saliency": data["report"]["saliency"]} | data.get("best", {}))
+        if result.score is not None:
+            console.print(table(data["report"]))
+        print_tree(console, {"folder": result.folder, "saliency": result.report.saliency} | (result.best or {}))
 
     return Result(data, show)
 
@@ -60,13 +61,14 @@ def predict(
     address: Address = None,
 ) -> Result:
     """Predict masks for any data with a trained segmentation network, and score them."""
-    from jobs.segment_predict import run, table
+    from jobs.segment_predict import load, run, table
 
-    data = run(model, overrides or [], voc_submission=voc_submission, run_id=run_id, address=address)
+    job = load(model, overrides or [], voc_submission=voc_submission)
+    result = run(job, run_id=run_id, address=address)
 
     def show(console: Console) -> None:
-        if data["scores"]:
-            console.print(table(data))
-        console.print(f"masks: {data['submission'] or data['masks'] or 'not written'}", markup=False)
+        if result.scores:
+            console.print(table(result))
+        console.print(f"masks: {result.submission or result.masks or 'not written'}", markup=False)
 
-    return Result(data, show)
+    return Result(result.to_json(), show)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, Root, RunId
-from services.cli.command import Result, command
+from services.cli.command import FAILED, Result, command
 from services.cli.tables import print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from jobs.sweeps.results import SweepResult
 
 
 class RunByDefault(DefaultGroup):
@@ -28,7 +30,7 @@ def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, addre
     from attn.runs.sweep import load_sweep
     from jobs.sweep import run as begin
 
-    return _result(begin(*load_sweep(recipe, overrides or []), run_id=run_id, address=address))
+    return _result(begin(load_sweep(recipe, overrides or []), run_id=run_id, address=address))
 
 
 @command
@@ -107,8 +109,8 @@ def plan(
     return Result(data, show)
 
 
-def _result(data: dict[str, Any]) -> Result:
+def _result(result: SweepResult) -> Result:
     from jobs.sweeps.results import table
 
-    status = 0 if data["best"] is not None else 1
-    return Result(data, lambda console: console.print(table(data)), status)
+    status = 0 if result.best is not None else FAILED
+    return Result(result.to_json(), lambda console: console.print(table(result)), status)

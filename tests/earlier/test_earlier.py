@@ -51,10 +51,10 @@ def test_a_store_holds_what_it_held(root: Path) -> None:
 def test_a_run_is_listed_scored_and_repeated(root: Path, tmp_path: Path) -> None:
     (listed,) = list_runs(str(root))
     assert (listed.id, listed.state, listed.epoch) == ("oaa", "done", 1)
-    scored = evaluate.run("oaa", [f"root={root}", "data.split=train", "panels=0"])
-    assert scored["images"] == 4
+    scored = evaluate.run(evaluate.load("oaa", [f"root={root}", "data.split=train", "panels=0"]))
+    assert scored.images == 4
     assert repro("oaa", root=str(root), to=str(tmp_path / "again"))["command"][:2] == ["attn", "train"]
-    assert resume("oaa", root=str(root))["metrics"] == listed.metrics
+    assert resume("oaa", root=str(root)).metrics == listed.metrics
 
 
 def test_a_run_that_was_interrupted_is_continued(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,18 +70,18 @@ def test_a_run_that_was_interrupted_is_continued(root: Path, monkeypatch: pytest
     done = resume("oaa", root=str(root))
     lines = [json.loads(line) for line in folder.read_text("metrics.jsonl").splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    assert done["store_version"] == 2
-    assert done["model"] == f"{root}/oaa/model"
+    assert done.store_version == 2
+    assert done.model == f"{root}/oaa/model"
 
 
 def test_an_interrupted_evaluation_is_done_again(root: Path) -> None:
     """Its `run.json` named the model alone, and its `config.yaml` had another header."""
-    begun = evaluate.run("oaa", [f"root={root}", "data.split=train", "panels=0"], run_id="e")
+    begun = evaluate.run(evaluate.load("oaa", [f"root={root}", "data.split=train", "panels=0"]), run_id="e")
     folder = RunFolder(str(root), "e")
     left = {"id": "e", "kind": "evaluate", "state": "running", "started": 1.0, "tracking_run": None, "model": "oaa"}
     folder.write("run.json", json.dumps(left))
     again = resume("e", root=str(root))
-    assert (again["scores"], folder.state().state) == (begun["scores"], "done")
+    assert (again.scores, folder.state().state) == (begun.scores, "done")
 
 
 def test_a_comparison_that_does_not_say_what_it_compared(root: Path) -> None:

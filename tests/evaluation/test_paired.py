@@ -80,8 +80,8 @@ def test_the_table_of_trained_models(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [row[:2] for row in rows] == [[models[1][0], models[0][0]], [models[1][1], models[0][1]], ["mean", "mean"]]
     for row, place in zip(rows, ((0, 0), (1, 1)), strict=False):
         for column, model in ((2, models[0][place[0]]), (3, models[1][place[1]])):
-            result = evaluate.run(model, [*data, f"root={tmp_path}", "panels=0"])
-            known = {one["class"]: one["mean_ap"] for one in result["per_class"]}
+            result = evaluate.run(evaluate.load(model, [*data, f"root={tmp_path}", "panels=0"]))
+            known = {one["class"]: one["mean_ap"] for one in result.per_class}
             assert float(row[column]) == pytest.approx(100 * np.mean([known[name] for name in CLASSES[1:]]), abs=0.06)
     for row in rows:
         low, high = (float(side) for side in row[5].split(" to "))

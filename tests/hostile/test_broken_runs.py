@@ -14,9 +14,9 @@ from fastapi.testclient import TestClient
 from attn.errors import RunError
 from attn.models.bundle import _meant
 from jobs import difference
-from jobs.pipeline import _record
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
+from jobs.stages.record import StageRecord
 from jobs.sweeps.estimate import _folders
 from jobs.sweeps.results import read_rows
 from services.api import create_app
@@ -193,7 +193,7 @@ def test_broken_progress_is_left_out(root: Path, client: TestClient, progress: b
 )
 def test_a_broken_record_of_a_stage_is_none(root: Path, record: bytes) -> None:
     (root / "good" / "stage.json").write_bytes(record)
-    assert _record(RunFolder(str(root), "good")) is None
+    assert StageRecord.read(RunFolder(str(root), "good")) is None
 
 
 @pytest.mark.parametrize(

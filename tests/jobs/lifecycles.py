@@ -49,8 +49,8 @@ CASES = {
     "pipeline": Case("pipeline {root}/pipeline.yaml", "jobs.pipeline:_Pipeline.run"),
     "sweep": Case("sweep run {root}/sweep.yaml", "jobs.sweep:_Sweep.tune"),
     "evaluate": Case("evaluate {root}/classifier evaluation.maps=false panels=0", "jobs.evaluate:_evaluate"),
-    "maps": Case("maps {root}/classifier", "jobs.maps:_write"),
-    "masks": Case("segment predict {root}/segmenter panels=0", "jobs.segment_predict:_predict"),
+    "maps": Case("maps {root}/classifier", "jobs.maps:write_maps"),
+    "masks": Case("segment predict {root}/segmenter panels=0", "jobs.segment_predict:predict_masks"),
     "cues": Case("segment cues {root}/segment.yaml", "jobs.cues:make_cues"),
     "compare": Case("compare {root}/classifier panels=1", "jobs.compare:_look"),
 }

@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,8 +16,11 @@ from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import FileLabels
 from attn.tracking import create_run
 from attn.training.run_config import RunConfig
-from jobs import pipeline, retrain, stages
+from jobs import pipeline
+from jobs.pipeline import PipelineResult
 from jobs.runs.run_folder import RunFolder
+from jobs.stages import retrain, training
+from jobs.train import TrainResult
 from jobs.training.hooks import TrainingRun, hooks_of
 
 TEXT = """
@@ -46,7 +48,7 @@ NAMES = ["train", "maps", "cues", "segment", "evaluation"]
 class Untrained:
     """In the place of `jobs.train`: a run whose network is as initialised, a little different by its cues."""
 
-    def run(self, config: RunConfig, *, run_id: str, address: str | None = None) -> dict[str, Any]:
+    def run(self, config: RunConfig, *, run_id: str, address: str | None = None) -> TrainResult:
         folder = RunFolder(config.root, run_id)
         tracking_run = create_run(config.tracking, config.root, run_id, config)
         folder.write("config.yaml", dump_config(config))
@@ -60,12 +62,21 @@ class Untrained:
         hooks_of(config).save(TrainingRun(config, folder), shared, Path(folder.path("model")))
         return self.resume(folder.uri)
 
-    def resume(self, run: str, *, address: str | None = None) -> dict[str, Any]:
-        return {"model": f"{run}/model", "metrics": {"val/miou": 0.5}, "store": None}
+    def resume(self, run: str, *, address: str | None = None) -> TrainResult:
+        return TrainResult(
+            run_id=run.rpartition("/")[2],
+            folder=run,
+            model=f"{run}/model",
+            metrics={"val/miou": 0.5},
+            store=None,
+            store_version=None,
+            tracking_run=None,
+            seconds=0.0,
+        )
 
 
 def untrained(patch: pytest.MonkeyPatch) -> None:
-    for module in (stages, retrain):
+    for module in (training, retrain):
         patch.setattr(module, "train", Untrained())
     patch.setattr(pipeline, "ray_session", lambda address: contextlib.nullcontext())
 
@@ -74,5 +85,5 @@ def config(root: Path, *overrides: str) -> PipelineConfig:
     return read_pipeline(TEXT, "tiny.yaml", [f"root={root}", *overrides])
 
 
-def repeated(result: dict[str, Any]) -> list[str]:
-    return [name for name, stage in result["stages"].items() if not stage["reused"]]
+def repeated(result: PipelineResult) -> list[str]:
+    return [name for name, stage in result.stages.items() if not stage.reused]

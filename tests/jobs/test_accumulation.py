@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import secrets
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -17,10 +16,9 @@ from attn import store as map_store
 from attn.runs.recipes import load_config
 from attn.store import StoreError
 from attn.training.train_config import TrainConfig
-from jobs import train
-from jobs.evaluate import run as evaluate
+from jobs import evaluate, train
 from jobs.ray_cluster.merge_tasks import ray_map
-from jobs.train import run
+from jobs.train import TrainResult, run
 from tests.conftest import S3_KEYS
 from tests.jobs.here import fit_here
 from tests.leaks import in_bucket, leaks, session_logs, under
@@ -42,7 +40,7 @@ def load(root: str | Path, *more: str) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
+def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> TrainResult:
     """A run with a checkpoint in each epoch's middle."""
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("runs")
@@ -52,7 +50,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 
 
 def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
-    here: dict[str, Any],
+    here: TrainResult,
     s3_server: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -63,11 +61,11 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", hidden["MLflow's password"])
     root, tracking = f"{s3_server}/runs", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     far = run(load(root, "cluster.workers=1", tracking), run_id="far")
-    assert far["model"] == f"{root}/far/model"
-    assert far["store"] == f"{root}/far/store"
-    near, away = (map_store.open(found["store"]).at(found["store_version"]) for found in (here, far))
+    assert far.model == f"{root}/far/model"
+    assert far.store == f"{root}/far/store"
+    near, away = (map_store.open(found.store).at(found.store_version) for found in (here, far))
     assert_alike(near, away)
-    assert near.coverage + near.manifest.fallback == len(map_store.open(here["store"]).rows)
+    assert near.coverage + near.manifest.fallback == len(map_store.open(here.store).rows)
 
     listing = boto3.client("s3").list_objects_v2(Bucket="attn-test", Prefix="runs/far/")["Contents"]
     names = {item["Key"].removeprefix("runs/far/") for item in listing}
@@ -82,23 +80,23 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     assert leaks(hidden, places) == []
 
 
-def test_the_run_says_what_was_accumulated_and_where(here: dict[str, Any]) -> None:
-    folder = Path(here["folder"])
+def test_the_run_says_what_was_accumulated_and_where(here: TrainResult) -> None:
+    folder = Path(here.folder)
     state = json.loads((folder / "run.json").read_text())
-    assert (state["store"], state["store_version"]) == (here["store"], here["store_version"])
-    store = map_store.open(here["store"])
-    assert store.head("near") == here["store_version"]
+    assert (state["store"], state["store_version"]) == (here.store, here.store_version)
+    store = map_store.open(here.store)
+    assert store.head("near") == here.store_version
     first, second = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
     assert not any(name.startswith("store/") for name in first)
     assert second["store/accepted"] + second["store/dropped"] == len(store.rows)
     info = json.loads((folder / "model/model.json").read_text())["info"]
-    assert (info["store"], info["store_version"]) == (here["store"], here["store_version"])
+    assert (info["store"], info["store_version"]) == (here.store, here.store_version)
 
 
-def test_its_model_is_scored_by_its_class_maps(here: dict[str, Any]) -> None:
-    folder = Path(here["folder"])
-    result = evaluate("near", [f"root={folder.parent}", "tracking.enabled=false"])
-    scores = json.loads(Path(result["folder"], "scores.json").read_text())["scores"]
+def test_its_model_is_scored_by_its_class_maps(here: TrainResult) -> None:
+    folder = Path(here.folder)
+    result = evaluate.run(evaluate.load("near", [f"root={folder.parent}", "tracking.enabled=false"]))
+    scores = json.loads(Path(result.folder, "scores.json").read_text())["scores"]
     assert scores["seed_miou"]["protocol"]["map_kind"] == "cam"
 
 

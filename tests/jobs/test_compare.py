@@ -17,7 +17,7 @@ from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError, WeightsError
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
-from jobs.compare import run
+from jobs.compare import CompareResult, run
 from services.cli.main import app
 
 CLASSES = ScenesConfig().classes[:3]
@@ -51,16 +51,14 @@ def root(tmp_path: Path) -> Path:
 
 def test_one_row_a_model_on_the_same_images(root: Path) -> None:
     result = run({"Grad-CAM": "first", "AttnBN": "second"}, [f"root={root}", "panels=3"])
-    assert len(result["images"]) == 3
-    assert all(name.startswith("val-") for name in result["images"])
-    picture = np.asarray(Image.open(result["picture"]))
-    alone = np.asarray(Image.open(run({"Grad-CAM": "first"}, [f"root={root}", "panels=3"])["picture"]))
+    assert len(result.images) == 3
+    assert all(name.startswith("val-") for name in result.images)
+    picture = np.asarray(Image.open(result.picture))
+    alone = np.asarray(Image.open(run({"Grad-CAM": "first"}, [f"root={root}", "panels=3"]).picture))
     assert picture.shape[0] > alone.shape[0]
-    again = np.asarray(
-        Image.open(run({"Grad-CAM": "first", "AttnBN": "first"}, [f"root={root}", "panels=3"])["picture"])
-    )
+    again = np.asarray(Image.open(run({"Grad-CAM": "first", "AttnBN": "first"}, [f"root={root}", "panels=3"]).picture))
     assert (picture != again).any()
-    state = json.loads(Path(result["folder"], "run.json").read_text())
+    state = json.loads(Path(result.folder, "run.json").read_text())
     assert (state["kind"], state["state"], state["compared"]) == (
         "compare", "done", {"Grad-CAM": "first", "AttnBN": "second"},
     )  # fmt: skip
@@ -69,14 +67,14 @@ def test_one_row_a_model_on_the_same_images(root: Path) -> None:
 def test_the_record_has_the_picture(root: Path) -> None:
     result = run({"a": "first", "b": "second"}, [f"root={root}", "panels=1", "tracking.enabled=true"])
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    assert client.get_run(result["tracking_run"]).info.status == "FINISHED"
-    assert "comparison.png" in {artifact.path for artifact in client.list_artifacts(result["tracking_run"])}
+    assert client.get_run(result.tracking_run).info.status == "FINISHED"
+    assert "comparison.png" in {artifact.path for artifact in client.list_artifacts(result.tracking_run)}
 
 
 def test_other_images_missing_models_and_nothing_to_draw_are_refused(root: Path) -> None:
     with pytest.raises(DataError, match=r"b is on other images than a: give the same data\.\*"):
         run({"a": "first", "b": "other"}, [f"root={root}"])
-    assert len(run({"a": "first", "b": "other"}, [f"root={root}", "data.count=4", "panels=2"])["images"]) == 2
+    assert len(run({"a": "first", "b": "other"}, [f"root={root}", "data.count=4", "panels=2"]).images) == 2
     with pytest.raises(WeightsError, match="nothing"):
         run({"a": "nothing"}, [f"root={root}"])
     with pytest.raises(DataError, match="no image to draw: panels=0"):
@@ -101,22 +99,28 @@ def test_from_the_command_line(root: Path) -> None:
         assert "several rows have the title first" in refused.output
 
 
+def overlap_of(result: CompareResult) -> dict[str, dict[str, float]]:
+    assert result.overlap is not None
+    return result.overlap
+
+
 def test_confusion_is_drawn_and_scored_at_both_layers(root: Path) -> None:
     places = [f"root={root}", "panels=2", "tracking.enabled=true", "data.objects=[1, 1]"]
     found = run({"before": "first", "after": "second"}, places, confusion=True)
-    layers = {title: sorted(overlap) for title, overlap in found["overlap"].items()}
+    overlaps = overlap_of(found)
+    layers = {title: sorted(overlap) for title, overlap in overlaps.items()}
     assert layers == {"before": ["inner", "last"], "after": ["inner", "last"]}
-    assert all(0 <= value <= 1 for overlap in found["overlap"].values() for value in overlap.values())
-    assert found["overlap"]["before"] != found["overlap"]["after"]
-    assert json.loads(Path(found["folder"], "run.json").read_text())["overlap"] == found["overlap"]
+    assert all(0 <= value <= 1 for overlap in overlaps.values() for value in overlap.values())
+    assert overlaps["before"] != overlaps["after"]
+    assert json.loads(Path(found.folder, "run.json").read_text())["overlap"] == overlaps
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    names = {artifact.path for artifact in client.list_artifacts(found["tracking_run"])}
+    names = {artifact.path for artifact in client.list_artifacts(found.tracking_run)}
     assert names >= {"comparison.png", "overlap.json"}
     # Two images, two models, two layers.
-    assert np.asarray(Image.open(found["picture"])).shape[0] > 8 * 150
+    assert np.asarray(Image.open(found.picture)).shape[0] > 8 * 150
     alone = run({"before": "first"}, [*places, "panels=1", "batch_size=3"], confusion=True)
-    assert alone["overlap"]["before"] == pytest.approx(found["overlap"]["before"], abs=1e-5)
+    assert overlap_of(alone)["before"] == pytest.approx(overlaps["before"], abs=1e-5)
     other = run({"before": "first"}, [*places, "map_kind=pixel"], confusion=True)
-    assert other["overlap"]["before"] != alone["overlap"]["before"]
+    assert overlap_of(other)["before"] != overlap_of(alone)["before"]
     with pytest.raises(ConfigError, match="map_kind=cam is of the last layer alone"):
         run({"before": "first"}, [*places, "map_kind=cam"], confusion=True)

@@ -23,7 +23,7 @@ def test_one_table_and_one_picture_of_all_methods(
         "train.store.accumulate=false", "integral.training.epochs=1",
     ]  # fmt: skip
     found = demo.main(overrides)
-    assert {"seed_miou", "cue_miou", "miou", "miou_crf"} <= set(found["scores"]["GAIN"])
-    assert cv2.imread(found["picture"]) is not None
+    assert {"seed_miou", "cue_miou", "miou", "miou_crf"} <= set(found.scores["GAIN"])
+    assert cv2.imread(found.picture) is not None
     told = capsys.readouterr().out
     assert all(word in told for word in ("GAIN", "mIoU", "mlflow ui"))

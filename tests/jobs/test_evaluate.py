@@ -24,7 +24,7 @@ from attn.evaluation import Score, compare
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
 from attn.tracking import NullTracker
-from jobs.evaluate import run, table
+from jobs.evaluate import load, run, table
 from jobs.runs.run_folder import RunFolder
 
 CONFIG = """
@@ -54,16 +54,16 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_scored_on_its_own_validation_split(root: Path) -> None:
-    result = run("first", [f"root={root}", "panels=3"])
-    assert result["data"] == "scenes val"
-    assert (result["images"], result["masked"]) == (12, 12)
-    assert result["tracking_run"] is None
-    assert result["model"] == "first"
-    folder = Path(result["folder"])
+    result = run(load("first", [f"root={root}", "panels=3"]))
+    assert result.data == "scenes val"
+    assert (result.images, result.masked) == (12, 12)
+    assert result.tracking_run is None
+    assert result.model == "first"
+    folder = Path(result.folder)
     written = json.loads((folder / "scores.json").read_text())
-    for name, value in result["scores"].items():
+    for name, value in result.scores.items():
         score = Score.from_json(json.dumps(written["scores"][name]))
-        assert (score.value, score.hash) == (value, result["protocols"][name])
+        assert (score.value, score.hash) == (value, result.protocols[name])
         assert 0 <= value <= 1
     assert written["scores"]["seed_miou"]["protocol"]["resize"] == "squash 48x48"
     rows = list(csv.DictReader((folder / "per_class.csv").open()))
@@ -72,13 +72,13 @@ def test_a_run_is_scored_on_its_own_validation_split(root: Path) -> None:
     for name in ("sheet.png", "curves.png"):
         assert Image.open(folder / name).size > (100, 100)
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
-    json.dumps(result)
+    json.dumps(result.to_json())
 
 
 def test_the_same_evaluation_gives_the_same_figures_and_another_split_is_not_compared(root: Path) -> None:
     def scored(*overrides: str) -> Score:
-        result = run(str(root / "first"), [f"root={root}", "panels=0", *overrides])
-        text = json.loads(Path(result["folder"], "scores.json").read_text())
+        result = run(load(str(root / "first"), [f"root={root}", "panels=0", *overrides]))
+        text = json.loads(Path(result.folder, "scores.json").read_text())
         return Score.from_json(json.dumps(text["scores"]["seed_miou"]))
 
     first, again, batches = scored(), scored(), scored("batch_size=5")
@@ -92,25 +92,25 @@ def test_the_same_evaluation_gives_the_same_figures_and_another_split_is_not_com
 
 
 def test_biased_splits_can_be_read_off(root: Path) -> None:
-    alone = run("first", [f"root={root}", "panels=0", "data.split=context_without_object"])
-    assert all(0 <= row["specificity"] <= 1 for row in alone["per_class"] if row.get("specificity") is not None)
+    alone = run(load("first", [f"root={root}", "panels=0", "data.split=context_without_object"]))
+    assert all(0 <= row["specificity"] <= 1 for row in alone.per_class if row.get("specificity") is not None)
 
 
 def test_inputs_of_different_sizes_are_scored_one_by_one(root: Path) -> None:
-    result = run("first", [f"root={root}", "panels=0", "data.count=3", "input.resize=short_side"])
-    assert result["images"] == 3
+    result = run(load("first", [f"root={root}", "panels=0", "data.count=3", "input.resize=short_side"]))
+    assert result.images == 3
 
 
 def test_the_evaluation_is_recorded_where_asked(root: Path) -> None:
     from mlflow import MlflowClient
 
-    result = run("first", [f"root={root}", "tracking.enabled=true", "panels=1", "data.count=3"])
+    result = run(load("first", [f"root={root}", "tracking.enabled=true", "panels=1", "data.count=3"]))
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    recorded = client.get_run(result["tracking_run"])
+    recorded = client.get_run(result.tracking_run)
     assert recorded.info.status == "FINISHED"
-    assert recorded.data.metrics == pytest.approx(result["scores"])
-    assert recorded.data.tags["attn.protocol.seed_miou"] == result["protocols"]["seed_miou"]
-    names = {item.path for item in client.list_artifacts(result["tracking_run"])}
+    assert recorded.data.metrics == pytest.approx(result.scores)
+    assert recorded.data.tags["attn.protocol.seed_miou"] == result.protocols["seed_miou"]
+    names = {item.path for item in client.list_artifacts(result.tracking_run)}
     assert {"scores.json", "per_class.csv", "curves.png", "sheet.png", "panels", "config.yaml"} <= names
 
 
@@ -125,11 +125,11 @@ def test_a_model_in_an_object_store_is_scored_and_no_copy_stays(
     by_id = model == "first"
     name = model if by_id else f"{s3_server}/{model}"
     own = f"root={s3_server}/runs" if by_id else f"root={root}"
-    result = run(name, [own, "panels=0", "data.count=2", "evaluation.maps=false"])
-    assert (result["images"], result["model"]) == (2, name)
+    result = run(load(name, [own, "panels=0", "data.count=2", "evaluation.maps=false"]))
+    assert (result.images, result.model) == (2, name)
     assert not list(scratch.iterdir())
     with pytest.raises(WeightsError, match=rf"no trained model .*{s3_server}/runs/second/model"):
-        run("second" if by_id else f"{s3_server}/runs/second", [own])
+        run(load("second" if by_id else f"{s3_server}/runs/second", [own]))
 
 
 def test_a_registered_model_leaves_no_copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +140,8 @@ def test_a_registered_model_leaves_no_copy(root: Path, tmp_path: Path, monkeypat
         return Path(shutil.copytree(root / "first" / "model", destination / "bundle"))
 
     monkeypatch.setattr("jobs.runs.open_model.fetch_model", fetch)
-    result = run("named@champion", [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"])
-    assert result["model"] == "named@champion"
+    result = run(load("named@champion", [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"]))
+    assert result.model == "named@champion"
     assert not fetched[0].exists()
 
 
@@ -169,7 +169,7 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
     monkeypatch.setattr("jobs.runs.lifecycle.attach", lambda *_: tracker)
     overrides = [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"]
     if cause is None:
-        assert run("first", overrides)["images"] == 2
+        assert run(load("first", overrides)).images == 2
         state = "done"
     else:
 
@@ -178,7 +178,7 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
 
         monkeypatch.setattr("jobs.scoring.targets.evaluate", evaluate)
         with pytest.raises(type(cause)):
-            run("first", overrides)
+            run(load("first", overrides))
         state = "cancelled" if isinstance(cause, KeyboardInterrupt) else "failed"
     assert tracker.states == [state]
     written = next(path for path in root.iterdir() if path.name.startswith("evaluate-")) / "run.json"
@@ -188,8 +188,8 @@ def test_a_record_that_fails_hides_neither_the_scores_nor_the_cause(
 
 def test_the_layer_that_was_trained_is_scored_and_another_can_be_asked_for(root: Path) -> None:
     def layer(*overrides: str) -> str:
-        result = run("first", [f"root={root}", "panels=0", "data.count=2", *overrides])
-        return json.loads(Path(result["folder"], "scores.json").read_text())["scores"]["seed_miou"]["protocol"]["layer"]
+        result = run(load("first", [f"root={root}", "panels=0", "data.count=2", *overrides]))
+        return json.loads(Path(result.folder, "scores.json").read_text())["scores"]["seed_miou"]["protocol"]["layer"]
 
     assert layer() == "last"
     assert layer("evaluation.layer=inner") == "inner"
@@ -202,40 +202,40 @@ def test_the_layer_that_was_trained_is_scored_and_another_can_be_asked_for(root:
 
 
 def test_the_table_shows_every_class_and_the_means(root: Path) -> None:
-    result = run("first", [f"root={root}", "panels=0", "data.count=3"])
+    result = run(load("first", [f"root={root}", "panels=0", "data.count=3"]))
     console = Console(width=80, record=True)
     console.print(table(result))
     text = console.export_text()
     assert "direct" in text
-    for row in result["per_class"]:
+    for row in result.per_class:
         assert row["class"] in text
-    assert f"{100 * result['scores']['seed_miou']:.1f}" in text
+    assert f"{100 * result.scores['seed_miou']:.1f}" in text
 
 
 def test_data_with_other_classes_is_refused_by_name(root: Path) -> None:
     own = ScenesConfig().classes
     with pytest.raises(DataError, match=rf"lacks {own[2]}.*lacks {own[3]}"):
-        run("first", [f"root={root}", f"data.classes=[{own[0]}, {own[1]}, {own[3]}]"])
+        run(load("first", [f"root={root}", f"data.classes=[{own[0]}, {own[1]}, {own[3]}]"]))
     with pytest.raises(DataError, match="another order"):
-        run("first", [f"root={root}", f"data.classes=[{own[1]}, {own[0]}, {own[2]}]"])
+        run(load("first", [f"root={root}", f"data.classes=[{own[1]}, {own[0]}, {own[2]}]"]))
     assert sorted(path.name for path in root.iterdir()) == ["first"], "nothing is left behind"
 
 
 def test_a_model_that_is_not_there_is_refused(root: Path) -> None:
     with pytest.raises(WeightsError, match="second"):
-        run("second", [f"root={root}"])
+        run(load("second", [f"root={root}"]))
     with pytest.raises(TrackingError, match=r"first contact|looking up"):
-        run("nobody@champion", [f"root={root}", "tracking.uri=http://127.0.0.1:9", "tracking.enabled=true"])
+        run(load("nobody@champion", [f"root={root}", "tracking.uri=http://127.0.0.1:9", "tracking.enabled=true"]))
 
 
 def test_an_unknown_field_is_refused(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"evaluation\.thresholds"):
-        run("first", [f"root={root}", "evaluation.treshold=3"])
+        run(load("first", [f"root={root}", "evaluation.treshold=3"]))
 
 
 def test_the_config_of_an_evaluation_reads_back(root: Path) -> None:
     from attn.runs.evaluate import EvaluateModelConfig
 
-    result = run("first", [f"root={root}", "panels=0", "data.count=2"])
-    text = Path(result["folder"], "config.yaml").read_text()
+    result = run(load("first", [f"root={root}", "panels=0", "data.count=2"]))
+    text = Path(result.folder, "config.yaml").read_text()
     assert resolve(EvaluateModelConfig, text, "config.yaml", []).data.split == "val"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from attn.config.resolve import dump_config
 from attn.files.roots import ROOTS_VARIABLE
+from attn.runs.result import ComposedResult
 from attn.runs.sweep.load import read_sweep
 from attn.runs.table import KINDS, RunKind, file_kinds
 from jobs.resume import resume
@@ -59,7 +60,9 @@ def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any)
     assert attn("plan", str(file), "--json").json["title"] == "toy"
     made = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").json
     assert made["command"] == ["attn", "toy", "config.yaml"]
-    assert resume("t", root=f"{tmp_path}/runs")["state"] == "done"
+    done_before = resume("t", root=f"{tmp_path}/runs")
+    assert isinstance(done_before, ComposedResult)
+    assert done_before.scores == {"height": 7.0}
     assert set(file_kinds()) < set(KINDS)
     wrong = attn("train", str(file))
     assert (wrong.status, "use `attn toy " in wrong.err) == (2, True)

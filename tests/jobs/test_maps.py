@@ -24,7 +24,7 @@ from attn.evaluation.predictions import read_predictions, write_predictions
 from attn.models.bundle import load_bundle, save_bundle
 from attn.models.network import ModelConfig
 from jobs import evaluate
-from jobs.maps import run
+from jobs.maps import load, run
 from tests.store.alike import assert_alike
 
 CONFIG = """
@@ -66,11 +66,11 @@ def seen(root: Path, *, grid: tuple[int, int] | None, predicted: bool = False) -
 
 
 def test_a_store_holds_the_maps_of_the_labels(root: Path) -> None:
-    result = run("first", [f"root={root}", "batch_size=4"])
-    assert (result["images"], result["notes"]) == (10, [])
-    opened = store.open(result["store"])
-    snapshot = opened.at(result["store_version"])
-    assert (opened.grid, opened.head(result["run_id"])) == ((6, 6), snapshot.version)
+    result = run(load("first", [f"root={root}", "batch_size=4"]))
+    assert (result.images, result.notes) == (10, [])
+    opened = store.open(result.store)
+    snapshot = opened.at(result.store_version)
+    assert (opened.grid, opened.head(result.run_id)) == ((6, 6), snapshot.version)
     count = 0
     for image in seen(root, grid=(6, 6)):
         stored = snapshot[image.record.image_id]
@@ -79,58 +79,56 @@ def test_a_store_holds_the_maps_of_the_labels(root: Path) -> None:
         for label, values in stored.items():
             assert np.abs(values - 255 * image.maps[label]).max() <= 0.51
             assert values.max() == 255
-    assert result["maps"] == count
+    assert result.maps == count
     about = snapshot.manifest.metadata
     assert (about["map_kind"], about["classes"], about["resize"]) == ("integral", "labels", "squash 48x48")
-    state = json.loads(Path(result["folder"], "run.json").read_text())
-    assert (state["kind"], state["state"], state["store"]) == ("maps", "done", result["store"])
-    json.dumps(result)
+    state = json.loads(Path(result.folder, "run.json").read_text())
+    assert (state["kind"], state["state"], state["store"]) == ("maps", "done", result.store)
+    json.dumps(result.to_json())
 
 
 def test_stored_maps_score_as_the_models_own(root: Path) -> None:
-    written = run("first", [f"root={root}", "classes=both", "probability=0.4", "output.grid=[48, 48]"])
+    written = run(load("first", [f"root={root}", "classes=both", "probability=0.4", "output.grid=[48, 48]"]))
     options = [f"root={root}", "panels=1", "evaluation.probability=0.4", "evaluation.thresholds=20"]
-    stored = evaluate.run(written["store"], options)
-    own = evaluate.run("first", [*options, "data.split=train"])
-    assert stored["version"] == written["store_version"]
-    assert stored["scores"].keys() == own["scores"].keys()
-    for name, value in own[
-        "scores"
-    ].items():  # eight bits are all that lies between them; several maxima then are equal
+    stored = evaluate.run(evaluate.load(written.store, options))
+    own = evaluate.run(evaluate.load("first", [*options, "data.split=train"]))
+    assert stored.version == written.store_version
+    assert stored.scores.keys() == own.scores.keys()
+    for name, value in own.scores.items():  # eight bits are all that lies between them; several maxima then are equal
         if name != "pointing":
-            assert stored["scores"][name] == pytest.approx(value, abs=0.02), name
-    text = json.loads(Path(stored["folder"], "scores.json").read_text())
-    assert text["scored"]["digest"] == store.open(written["store"]).at().digest()
+            assert stored.scores[name] == pytest.approx(value, abs=0.02), name
+    text = json.loads(Path(stored.folder, "scores.json").read_text())
+    assert text["scored"]["digest"] == store.open(written.store).at().digest()
     protocol = text["scores"]["seed_miou"]["protocol"]
     assert (protocol["map_kind"], protocol["resize"], protocol["split"]) == ("integral", "stored 48x48", "train")
-    assert stored["protocols"]["seed_miou"] != own["protocols"]["seed_miou"]
-    again = evaluate.run(f"{written['run_id']}/store@{written['store_version']}", options)
-    assert again["protocols"] == stored["protocols"]
-    assert again["scores"] == stored["scores"]
+    assert stored.protocols["seed_miou"] != own.protocols["seed_miou"]
+    again = evaluate.run(evaluate.load(f"{written.run_id}/store@{written.store_version}", options))
+    assert again.protocols == stored.protocols
+    assert again.scores == stored.scores
 
 
 def test_predicted_classes_alone(root: Path) -> None:
-    result = run("first", [f"root={root}", "classes=predicted", "probability=0.4"])
+    result = run(load("first", [f"root={root}", "classes=predicted", "probability=0.4"]))
     expected = {image.record.image_id: image for image in seen(root, grid=None, predicted=True)}
     likely = {(name, int(c)) for name, one in expected.items() for c in np.flatnonzero(one.probabilities > 0.4)}  # pyright: ignore[reportOptionalOperand]
-    assert set(store.open(result["store"]).rows) == likely
-    predictions = read_predictions(result["predictions"], CLASSES)
+    assert set(store.open(result.store).rows) == likely
+    predictions = read_predictions(result.predictions, CLASSES)
     assert predictions.keys() == expected.keys()
     for name, values in predictions.items():
         np.testing.assert_allclose(values, expected[name].probabilities, rtol=1e-5)
-    scored = evaluate.run(result["store"], [f"root={root}", "panels=0", "evaluation.probability=0.4"])
-    assert "direct_miou" in scored["scores"]
-    assert "seed_miou" not in scored["scores"]
+    scored = evaluate.run(evaluate.load(result.store, [f"root={root}", "panels=0", "evaluation.probability=0.4"]))
+    assert "direct_miou" in scored.scores
+    assert "seed_miou" not in scored.scores
 
 
 def test_pngs_lie_at_the_images_size(root: Path) -> None:
-    result = run("first", [f"root={root}", "output.kind=png"])
+    result = run(load("first", [f"root={root}", "output.kind=png"]))
     expected = seen(root, grid=None)
-    assert json.loads(Path(result["png"], "classes.json").read_text()) == list(CLASSES)
-    assert len(list(Path(result["png"]).glob("*.png"))) == result["maps"] == sum(len(one.maps) for one in expected)
+    assert json.loads(Path(result.png, "classes.json").read_text()) == list(CLASSES)
+    assert len(list(Path(result.png).glob("*.png"))) == result.maps == sum(len(one.maps) for one in expected)
     for image in expected:
         for label, values in image.maps.items():
-            pixels = cv2.imread(f"{result['png']}/{image.record.image_id}_{label}.png", cv2.IMREAD_UNCHANGED)
+            pixels = cv2.imread(f"{result.png}/{image.record.image_id}_{label}.png", cv2.IMREAD_UNCHANGED)
             assert pixels is not None
             assert pixels.shape == (48, 48)
             assert np.abs(pixels - 255 * values).max() <= 0.51
@@ -138,58 +136,58 @@ def test_pngs_lie_at_the_images_size(root: Path) -> None:
 
 def test_maps_go_to_an_object_store(root: Path, s3_server: str) -> None:
     place = f"{s3_server}/maps"
-    result = run("first", [f"root={root}", f"output.location={place}", "data.count=3"])
-    assert (result["store"], store.open(place).at().coverage) == (place, result["maps"])
+    result = run(load("first", [f"root={root}", f"output.location={place}", "data.count=3"]))
+    assert (result.store, store.open(place).at().coverage) == (place, result.maps)
 
 
 @pytest.mark.slow
 def test_ray_tasks_write_the_same_maps(root: Path, ray_up: None) -> None:
-    here = run("first", [f"root={root}", "classes=both"])
-    spread = run("first", [f"root={root}", "classes=both", "tasks=3"])
-    one, many = (store.open(result["store"]).at() for result in (here, spread))
+    here = run(load("first", [f"root={root}", "classes=both"]))
+    spread = run(load("first", [f"root={root}", "classes=both", "tasks=3"]))
+    one, many = (store.open(result.store).at() for result in (here, spread))
     assert one.coverage == many.coverage == here["maps"]
     assert_alike(one, many)
 
 
 def test_bad_input_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"output\.kind = 'jpg' is not available \(one of store, png"):
-        run("first", [f"root={root}", "output.kind=jpg"])
+        run(load("first", [f"root={root}", "output.kind=jpg"]))
     with pytest.raises(ConfigError, match=r"output\.grid is not a known field"):
-        run("first", [f"root={root}", "output.kind=png", "output.grid=[2, 2]"])
+        run(load("first", [f"root={root}", "output.kind=png", "output.grid=[2, 2]"]))
     with pytest.raises(DataError, match="lacks"):
-        run("first", [f"root={root}", f"data.classes=[{', '.join(ScenesConfig().classes[:4])}]"])
+        run(load("first", [f"root={root}", f"data.classes=[{', '.join(ScenesConfig().classes[:4])}]"]))
     assert sorted(path.name for path in root.iterdir()) == ["first"], "nothing is left behind"
     cropped = [f"root={tmp_path}/cropped", "input.resize=crop", "input.size=[48, 24]"]
     for output in ("store", "png"):
         with pytest.raises(DataError, match=r"train-000000': the network sees a part of it only.*input\.resize"):
-            run(str(root / "first" / "model"), [*cropped, f"output.kind={output}"])
+            run(load(str(root / "first" / "model"), [*cropped, f"output.kind={output}"]))
     place = str(tmp_path / "maps")
-    run("first", [f"root={root}", f"output.location={place}"])
+    run(load("first", [f"root={root}", f"output.location={place}"]))
     with pytest.raises(store.StoreError, match="other rows"):
-        run("first", [f"root={root}", f"output.location={place}", "data.count=4"])
+        run(load("first", [f"root={root}", f"output.location={place}", "data.count=4"]))
 
 
 def test_what_does_not_belong_to_a_store_is_refused(root: Path, tmp_path: Path) -> None:
     place = str(tmp_path / "apart")
-    written = run("first", [f"root={root}", f"output.location={place}", "data.count=4"])
+    written = run(load("first", [f"root={root}", f"output.location={place}", "data.count=4"]))
     data = [f"root={root}", "data.source=scenes", "data.size=48", "data.objects=[1, 2]"]
     data.append(f"data.classes=[{', '.join(CLASSES)}]")
     with pytest.raises(DataError, match="no row for labels of 2 of the 6 images"):
-        evaluate.run(place, [*data, "data.count=6"])
+        evaluate.run(evaluate.load(place, [*data, "data.count=6"]))
     with pytest.raises(ConfigError, match="data is missing"):
-        evaluate.run(place, [f"root={root}"])
+        evaluate.run(evaluate.load(place, [f"root={root}"]))
     with pytest.raises(ConfigError, match=r"input is not a known field"):
-        evaluate.run(place, [*data, "data.count=4", "input.size=5"])
+        evaluate.run(evaluate.load(place, [*data, "data.count=4", "input.size=5"]))
     with pytest.raises(store.VersionError, match="no version 7"):
-        evaluate.run(f"{place}@7", [*data, "data.count=4"])
+        evaluate.run(evaluate.load(f"{place}@7", [*data, "data.count=4"]))
     write_predictions(str(tmp_path / "few.parquet"), {}, CLASSES)
     with pytest.raises(DataError, match="has no prediction"):
-        evaluate.run(place, [*data, "data.count=4", f"predictions={tmp_path}/few.parquet"])
+        evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={tmp_path}/few.parquet"]))
     write_predictions(str(tmp_path / "other.parquet"), {}, ["a", "b", "c"])
     with pytest.raises(DataError, match="they differ: the data lacks a, b, c"):
-        evaluate.run(place, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"])
+        evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"]))
     with pytest.raises(DataError, match="no file of predictions"):
-        evaluate.run(place, [*data, "data.count=4", f"predictions={written['folder']}/config.yaml"])
+        evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={written.folder}/config.yaml"]))
 
 
 @pytest.mark.parametrize("fault", ["no JSON", "deep", "number", "numbers", "ids", "twice", "NaN", "two", "texts"])

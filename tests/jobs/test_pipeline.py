@@ -30,13 +30,15 @@ from attn.segmentation.config import SegmentConfig
 from attn.tracking import create_run
 from attn.tracking.mlflow_children import children
 from attn.training.run_config import RunConfig
-from jobs import pipeline, stages, sweep, train
+from jobs import cues, pipeline, sweep, train
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
+from jobs.stages import training
 from jobs.sweeps.plan import make_plan
 from jobs.sweeps.results import read_rows
 from jobs.sweeps.trial_folder import trial_folder
 from jobs.sweeps.trial_run import run_composed
+from jobs.train import TrainResult
 from tests.jobs.here import fit_here
 from tests.jobs.pipelines import NAMES, TEXT, Untrained, config, repeated, untrained
 
@@ -82,27 +84,27 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
 def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
     first = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(first) == NAMES
-    assert {"miou", "cue_miou", "cue_coverage", "cue_precision"} <= set(first["scores"])
-    assert len(list(Path(first["masks"]).glob("*.png"))) == 8
+    assert {"miou", "cue_miou", "cue_coverage", "cue_precision"} <= set(first.scores)
+    assert len(list(Path(first.masks).glob("*.png"))) == 8
 
     again = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(again) == []
-    assert again["scores"] == first["scores"]
+    assert again.scores == first.scores
 
     other = pipeline.run(config(tmp_path, "segment.labels.rule.foreground=0.6"), run_id="p")
     assert repeated(other) == ["cues", "segment", "evaluation"]
-    assert other["scores"]["cue_coverage"] != first["scores"]["cue_coverage"]
+    assert other.scores["cue_coverage"] != first.scores["cue_coverage"]
     assert repeated(pipeline.run(config(tmp_path), run_id="p")) == [], "the first threshold's results are still there"
 
     forced = pipeline.run(config(tmp_path), run_id="p", start="segment")
     assert repeated(forced) == ["segment", "evaluation"]
-    assert forced["scores"] == first["scores"]
+    assert forced.scores == first.scores
     assert repeated(pipeline.run(config(tmp_path), run_id="p")) == []
 
-    (Path(first["stages"]["maps"]["folder"]) / "store").rename(tmp_path / "gone")
+    (Path(first.stages["maps"].folder) / "store").rename(tmp_path / "gone")
     mended = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(mended) == ["maps"], "the same maps again: what follows them is as it was"
-    assert mended["scores"] == first["scores"]
+    assert mended.scores == first.scores
 
 
 @pytest.mark.usefixtures("quickly")
@@ -110,14 +112,14 @@ def test_what_another_configuration_lost_or_began_anew_leaves_the_rest(tmp_path:
     other = "segment.labels.rule.foreground=0.6"
     first = pipeline.run(config(tmp_path), run_id="p")
     pipeline.run(config(tmp_path, other), run_id="p")
-    shutil.rmtree(Path(first["stages"]["cues"]["folder"]) / "cues")
+    shutil.rmtree(Path(first.stages["cues"].folder) / "cues")
     mended = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(mended) == ["cues"]
-    assert mended["stages"]["cues"]["run_id"] == f"{first['stages']['cues']['run_id']}-2"
+    assert mended.stages["cues"].run_id == f"{first.stages['cues'].run_id}-2"
     assert repeated(pipeline.run(config(tmp_path, other), run_id="p")) == []
     anew = pipeline.run(config(tmp_path), run_id="p", start="segment")
     assert repeated(anew) == ["segment", "evaluation"]
-    assert anew["scores"] == first["scores"]
+    assert anew.scores == first.scores
     assert repeated(pipeline.run(config(tmp_path, other), run_id="p")) == []
     assert repeated(pipeline.run(config(tmp_path), run_id="p")) == []
 
@@ -131,18 +133,18 @@ def test_what_is_to_be_begun_anew_still_is_after_an_interruption(
 
     first = pipeline.run(config(tmp_path), run_id="p")
     with monkeypatch.context() as patch:
-        patch.setattr(stages.cues, "run", interrupted)
+        patch.setattr(cues, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(config(tmp_path), run_id="p", start="maps")
     again = pipeline.run(config(tmp_path), run_id="p")
     assert repeated(again) == ["cues", "segment", "evaluation"], "maps were made anew before"
-    assert again["stages"]["maps"]["run_id"] == f"{first['stages']['maps']['run_id']}-2"
+    assert again.stages["maps"].run_id == f"{first.stages['maps'].run_id}-2"
     assert repeated(pipeline.run(config(tmp_path), run_id="p")) == []
 
 
 @pytest.mark.usefixtures("quickly")
 def test_other_weights_under_the_same_name_repeat_what_starts_from_them(tmp_path: Path) -> None:
-    model = Path(pipeline.run(config(tmp_path), run_id="first")["stages"]["train"]["folder"]) / "model"
+    model = Path(pipeline.run(config(tmp_path), run_id="first").stages["train"].folder) / "model"
     overrides = f"segment.model.weights={model}"
     assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == NAMES
     assert repeated(pipeline.run(config(tmp_path, overrides), run_id="p")) == []
@@ -158,7 +160,7 @@ def test_the_segmentation_network_starts_from_the_classifiers_backbone(tmp_path:
     started = "segment.model.weights=null", "from_classifier=true"
 
     def backbones(result: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
-        places = [f"{result['stages'][name]['folder']}/model/{WEIGHTS}" for name in ("train", "segment")]
+        places = [f"{result.stages[name].folder}/model/{WEIGHTS}" for name in ("train", "segment")]
         states = [torch.load(place, weights_only=True) for place in places]
         return [{name: value for name, value in state.items() if name.startswith("backbone.")} for state in states]
 
@@ -224,13 +226,13 @@ def test_the_stages_are_children_of_one_record(tmp_path: Path) -> None:
 
     result = pipeline.run(config(tmp_path, "tracking.enabled=true"), run_id="p")
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    parent = client.get_run(result["tracking_run"])
+    parent = client.get_run(result.tracking_run)
     assert parent.info.status == "FINISHED"
-    assert parent.data.metrics["miou"] == pytest.approx(result["scores"]["miou"])
+    assert parent.data.metrics["miou"] == pytest.approx(result.scores["miou"])
     experiment = client.get_experiment_by_name("attn")
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-    assert {run.info.run_name for run in found} == {stage["run_id"] for stage in result["stages"].values()}
+    assert {run.info.run_name for run in found} == {stage.run_id for stage in result.stages.values()}
 
 
 def killed(root: str, point: str) -> None:
@@ -258,7 +260,7 @@ def killed(root: str, point: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quickly")
 def test_a_killed_pipeline_goes_on_where_it_was(tmp_path: Path) -> None:
-    expected = pipeline.run(config(tmp_path / "whole"), run_id="p")["scores"]
+    expected = pipeline.run(config(tmp_path / "whole"), run_id="p").scores
     root = tmp_path / "killed"
     for point, left in (("amid cues", {"train", "maps"}), ("after cues", {"train", "maps", "cues"})):
         process = multiprocessing.get_context("spawn").Process(target=killed, args=(str(root), point))
@@ -270,16 +272,16 @@ def test_a_killed_pipeline_goes_on_where_it_was(tmp_path: Path) -> None:
         assert {name for name, stage in state["stages"].items() if stage["state"] == "done"} == left
     result = pipeline.run(config(root), run_id="p")
     assert repeated(result) == ["segment", "evaluation"]
-    assert result["scores"] == expected
+    assert result.scores == expected
 
 
 @pytest.mark.usefixtures("quickly")
 def test_a_second_round_is_a_stage(tmp_path: Path) -> None:
     again = "segment.retrain={labels: {scales: [1.0], crf: null}, training: {steps: 1}}"
     result = pipeline.run(config(tmp_path, again), run_id="p")
-    assert list(result["stages"]) == ["train", "maps", "cues", "segment", "retrain", "evaluation"]
-    folder = Path(result["stages"]["retrain"]["folder"])
-    assert result["model"] == f"{folder}/model"
+    assert list(result.stages) == ["train", "maps", "cues", "segment", "retrain", "evaluation"]
+    folder = Path(result.stages["retrain"].folder)
+    assert result.model == f"{folder}/model"
     assert len(list((folder / "first_round").glob("*.png"))) == 16
     other = "segment.retrain={labels: {scales: [0.5], crf: null}, training: {steps: 1}}"
     assert repeated(pipeline.run(config(tmp_path, again), run_id="p")) == []
@@ -291,11 +293,11 @@ def test_ctrl_c_leaves_a_pipeline_cancelled(tmp_path: Path, monkeypatch: pytest.
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    made = stages.cues.run
-    monkeypatch.setattr(stages.cues, "run", interrupted)
+    made = cues.run
+    monkeypatch.setattr(cues, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(config(tmp_path), run_id="p")
-    monkeypatch.setattr(stages.cues, "run", made)
+    monkeypatch.setattr(cues, "run", made)
     assert RunFolder(str(tmp_path), "p").state().state == "cancelled"
     assert repeated(resume("p", root=str(tmp_path))) == ["cues", "segment", "evaluation"]
 
@@ -315,7 +317,7 @@ class TrainedOnce(Untrained):
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.patch, self.resumed = patch, list[str]()
 
-    def run(self, config: RunConfig, *, run_id: str, address: str | None = None) -> dict[str, Any]:
+    def run(self, config: RunConfig, *, run_id: str, address: str | None = None) -> TrainResult:
         if isinstance(config, SegmentConfig):
             return super().run(config, run_id=run_id)
         with self.patch.context() as patch:
@@ -327,7 +329,7 @@ class TrainedOnce(Untrained):
             patch.setattr(train, "_fit", interrupted)
             return train.run(config, run_id=run_id)
 
-    def resume(self, run: str, *, address: str | None = None) -> dict[str, Any]:
+    def resume(self, run: str, *, address: str | None = None) -> TrainResult:
         if "-train-" not in run:
             return super().resume(run)
         self.resumed.append(run)
@@ -343,12 +345,12 @@ def shorten(config: RunConfig) -> RunConfig:
 def test_a_training_stage_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "_fit", fit_here)
     once, given = TrainedOnce(monkeypatch), config(tmp_path, "cluster.workers=1")
-    monkeypatch.setattr(stages, "train", once)
+    monkeypatch.setattr(training, "train", once)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(given, run_id="p")
     result = pipeline.run(given, run_id="p")
     assert repeated(result) == NAMES
-    folder = result["stages"]["train"]["folder"]
+    folder = result.stages["train"].folder
     assert once.resumed == [folder]
     lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +23,11 @@ from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import refine
 from attn.segmentation.labels import FileLabels
-from jobs import cues, retrain, segment_predict, train
+from jobs import cues, segment_predict, train
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.runs.run_folder import RunFolder
+from jobs.stages.retrain import retrain
+from jobs.train import TrainResult
 
 TEXT = """
 kind: segment
@@ -67,38 +69,39 @@ def _config(place: Path, *overrides: str) -> SegmentConfig:
 
 
 @pytest.fixture(scope="module")
-def trained(place: Path, ray_up: None) -> dict[str, Any]:
+def trained(place: Path, ray_up: None) -> TrainResult:
     return train.run(_config(place), run_id="sec")
 
 
 @pytest.mark.slow
-def test_a_run_leaves_cues_scores_and_a_model(place: Path, trained: dict[str, Any]) -> None:
-    folder = Path(trained["folder"])
-    assert {"train/seed", "train/expand", "train/boundary", "val/miou"} <= set(trained["metrics"])
-    assert trained["cues"]["precision"] > 0.9
+def test_a_run_leaves_cues_scores_and_a_model(place: Path, trained: TrainResult) -> None:
+    folder = Path(trained.folder)
+    assert trained.cues is not None
+    assert {"train/seed", "train/expand", "train/boundary", "val/miou"} <= set(trained.metrics)
+    assert trained.cues["precision"] > 0.9
     assert len(list((folder / "cues").glob("train-*.png"))) == 16
     score = Score.from_json((folder / "cues" / "score.json").read_text())
-    assert score.value == trained["cues"]["miou"]
+    assert score.value == trained.cues["miou"]
     assert score.protocol.cue_rule is not None
     assert score.protocol.cue_rule["saliency"] == "given by the data"
     described = json.loads((folder / "model" / "model.json").read_text())
     assert described["task"] == "segmentation"
-    assert described["info"]["cues"] == trained["cues"]["digest"]
+    assert described["info"]["cues"] == trained.cues["digest"]
     assert list((folder / "preview").glob("*/epoch-0001.png"))
-    assert train.resume(str(folder))["model"] == trained["model"]
-    assert train.resume(str(folder))["cues"] == trained["cues"]
+    assert train.resume(str(folder)).model == trained.model
+    assert train.resume(str(folder)).cues == trained.cues
 
 
 @pytest.mark.slow
-def test_masks_for_the_voc_server(place: Path, trained: dict[str, Any]) -> None:
+def test_masks_for_the_voc_server(place: Path, trained: TrainResult) -> None:
     result = segment_predict.run(
-        trained["model"],
-        [f"root={place / 'runs'}", "data.count=6", "processes=2", "panels=2"],
-        voc_submission=True,
+        segment_predict.load(
+            trained.model, [f"root={place / 'runs'}", "data.count=6", "processes=2", "panels=2"], voc_submission=True
+        ),
     )
-    folder = Path(result["folder"])
-    assert result["images"] == result["masked"] == 6
-    with tarfile.open(result["submission"]) as archive:
+    folder = Path(result.folder)
+    assert result.images == result.masked == 6
+    with tarfile.open(result.submission) as archive:
         names = [name for name in archive.getnames() if name.endswith(".png")]
     assert len(names) == 6
     assert all(name.startswith("results/VOC2012/Segmentation/comp6_val_cls/val-") for name in names)
@@ -111,21 +114,23 @@ def test_masks_for_the_voc_server(place: Path, trained: dict[str, Any]) -> None:
         truth = source.load(index).mask
         assert truth is not None
         counts += confusion_matrix(made, truth, len(counts))
-    assert result["scores"]["miou_crf"] == pytest.approx(mean_iou(counts)[0])
+    assert result.scores["miou_crf"] == pytest.approx(mean_iou(counts)[0])
     scores = json.loads((folder / "scores.json").read_text())["scores"]
     with_crf, without = (Score.from_json(json.dumps(scores[name])) for name in ("miou_crf", "miou"))
     assert with_crf.protocol.crf is not None
     assert without.protocol.crf is None
     assert with_crf.protocol.scales == (1.0, 1.25)
     assert with_crf.protocol.flip
-    assert [row["class"] for row in result["per_class"]] == ["background", *source.classes]
+    assert [row["class"] for row in result.per_class] == ["background", *source.classes]
     assert len(list((folder / "panels").iterdir())) == 2
     assert (folder / "sheet.png").exists()
     assert segment_predict.table(result).row_count == len(source.classes) + 2
-    alone = segment_predict.run(trained["model"], [f"root={place / 'runs'}", "data.count=6", "processes=0", "panels=0"])
-    assert alone["scores"] == result["scores"]
-    assert alone["submission"] is None
-    assert alone["protocols"] == result["protocols"]
+    alone = segment_predict.run(
+        segment_predict.load(trained.model, [f"root={place / 'runs'}", "data.count=6", "processes=0", "panels=0"])
+    )
+    assert alone.scores == result.scores
+    assert alone.submission is None
+    assert alone.protocols == result.protocols
 
 
 @pytest.mark.slow
@@ -138,21 +143,22 @@ def test_a_task_computes_the_crf_of_arrays_that_it_may_not_write_to(ray_up: None
 
 @pytest.mark.slow
 def test_the_second_round_learns_from_the_firsts_masks(
-    place: Path, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    place: Path, trained: TrainResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = _config(place, "retrain={labels: {scales: [1.0]}, training: {steps: 3}}")
     begun: list[SegmentConfig] = []
+    result = replace(trained, run_id="sec-retrain")
 
-    def begin(second: SegmentConfig, *, run_id: str, address: str | None) -> dict[str, Any]:
+    def begin(second: SegmentConfig, *, run_id: str, address: str | None) -> TrainResult:
         begun.append(second)
-        return {"run_id": run_id}
+        return replace(result, run_id=run_id)
 
     monkeypatch.setattr(train, "run", begin)
     folder = RunFolder(str(place), "sec-retrain")
-    assert retrain.retrain(config, trained["model"], folder, None) == {"run_id": "sec-retrain"}
+    assert retrain(config, trained.model, folder, None) == result
     (second,) = begun
     assert second.training.steps == 3
-    assert second.model.weights == trained["model"]
+    assert second.model.weights == trained.model
     assert isinstance(second.labels, FileLabels)
     parts = build_components(second, rank=0, world=2)
     for index, record in enumerate(parts.source.records):
@@ -162,7 +168,7 @@ def test_the_second_round_learns_from_the_firsts_masks(
 
 
 @pytest.mark.slow
-def test_void_masks_give_masks_and_no_score(place: Path, trained: dict[str, Any]) -> None:
+def test_void_masks_give_masks_and_no_score(place: Path, trained: TrainResult) -> None:
     folder = place / "void"
     source = ScenesConfig(count=2, size=32).build()
     lines = ["image,labels,mask,id,split"]
@@ -174,20 +180,25 @@ def test_void_masks_give_masks_and_no_score(place: Path, trained: dict[str, Any]
     (folder / "table.csv").write_text("\n".join(lines))
     classes = ", ".join(source.classes)
     data = f"data={{source: manifest, manifest: {folder}/table.csv, split: val, classes: [{classes}]}}"
-    result = segment_predict.run(trained["model"], [f"root={place / 'runs'}", data, "panels=0"])
-    assert result["scores"] == {}
-    assert result["notes"] == ["the images' own masks are void throughout: there is nothing to score against"]
-    assert len(list(Path(result["masks"]).iterdir())) == 2
-    assert RunFolder(str(place / "runs"), result["run_id"]).state().state == "done"
+    result = segment_predict.run(segment_predict.load(trained.model, [f"root={place / 'runs'}", data, "panels=0"]))
+    assert result.scores == {}
+    assert result.notes == ["the images' own masks are void throughout: there is nothing to score against"]
+    assert len(list(Path(result.masks).iterdir())) == 2
+    assert RunFolder(str(place / "runs"), result.run_id).state().state == "done"
 
 
 def test_cues_before_training(place: Path) -> None:
     result = cues.run(_config(place, "labels.rule.name=sec", "labels.rule.foreground=0.4"), sweep=True)
-    folder = RunFolder(str(place / "runs"), result["run_id"])
-    assert result["report"]["quality"] == {k: result["score"]["extras"][k] for k in result["report"]["quality"]}
-    assert result["best"]["miou_all"] >= result["report"]["quality"]["miou_all"]
-    assert len(result["grid"]["miou_all"]) == len(cues.FOREGROUND)
-    assert cues.table(result).row_count == len(result["report"]["classes"]) + 1
+    folder = RunFolder(str(place / "runs"), result.run_id)
+    report = result.to_json()["report"]
+    quality = report["quality"]
+    assert result.score is not None
+    assert quality == {k: result.score.extras[k] for k in quality}
+    assert result.best is not None
+    assert result.grid is not None
+    assert result.best["miou_all"] >= quality["miou_all"]
+    assert len(result.grid["miou_all"]) == len(cues.FOREGROUND)
+    assert cues.table(report).row_count == len(report["classes"]) + 1
     assert folder.exists("cues/cues.json")
     with pytest.raises(ConfigError, match="labels.source=cues is needed"):
         cues.run(_config(place, "labels.source=masks"))

@@ -16,7 +16,7 @@ import torch
 
 from attn.models.bundle import load_bundle
 from attn.runs.recipes import load_any_config
-from attn.runs.sweep.load import read_sweep
+from attn.runs.sweep.load import LoadedSweep, read_sweep
 from attn.tracking.address import tracking_uri
 from attn.tracking.mlflow_children import children
 from attn.training.train_config import TrainConfig
@@ -86,9 +86,9 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     )  # fmt: skip
 
     result = resume("s", root=str(root))
-    assert result["counts"] == {"done": 2, "failed": 1}  # a learning rate of 1e30 gives no finite loss
-    assert [row["number"] for row in result["trials"]] == list(range(3))
-    assert all("loss = nan" in row["error"] for row in result["trials"] if row["state"] == "failed")
+    assert result.counts == {"done": 2, "failed": 1}  # a learning rate of 1e30 gives no finite loss
+    assert [row.number for row in result.trials] == list(range(3))
+    assert all("loss = nan" in row.error for row in result.trials if row.state == "failed")
     after = {row.number: row for row in read_rows(folder)}
     assert {number: after[number] for number in before} == before  # nothing was done again
     found = children(tracking_uri(load_any_config(str(file), []).tracking, str(root)), folder.state().tracking_run)
@@ -96,12 +96,12 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     assert stranger not in found
     assert sorted(found.values()) == ["FAILED", "FINISHED", "FINISHED"]
     best = max((row for row in after.values() if row.state == "done"), key=lambda row: row.objective or 0)
-    assert result["best"]["objective"] == best.objective
-    recipe = load_any_config(result["recipe"], [])
+    assert result.best.objective == best.objective
+    recipe = load_any_config(result.recipe, [])
     assert isinstance(recipe, TrainConfig)
-    assert recipe.optimizer.lr == result["best"]["values"]["optimizer.lr"]
-    assert result["registered"].startswith("models:/swept/")
-    assert load_bundle(result["best"]["model"]).classes
+    assert recipe.optimizer.lr == result.best.values["optimizer.lr"]
+    assert result.registered.startswith("models:/swept/")
+    assert load_bundle(result.best.model).classes
     assert json.loads((root / "s/trials.json").read_text())
     for name in ("trials.csv", "space.png", "space.html"):
         assert (root / "s" / name).stat().st_size > 100
@@ -111,8 +111,8 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
 def test_a_population_hands_on_weights_and_keeps_each_trial_its_own(tmp_path: Path, ray_up: None) -> None:
     text = TEXT[: TEXT.index("space:")].replace("epochs: 2", "epochs: 4") + POPULATION
     config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
-    result = sweep.run(config, base, run_id="p")
-    assert result["counts"] == {"done": 2}
+    result = sweep.run(LoadedSweep(config, base), run_id="p")
+    assert result.counts == {"done": 2}
     folders = [RunFolder(str(tmp_path / "p"), f"p-{number:04d}") for number in range(2)]
     better, worse = (folder.state() for folder in folders)
     assert better.taken is None
@@ -140,8 +140,10 @@ def test_a_trial_with_two_workers_has_its_score_in_its_row(tmp_path: Path, ray_u
     text = TEXT.replace("workers: 1", "workers: 2").replace("epochs: 2", "epochs: 1")
     text = text.replace(", 0.001, 1e+30", "").replace("register_as: swept, alias: champion", "enabled: false")
     config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
-    result = sweep.run(config, base, run_id="w")
-    assert result["counts"] == {"done": 1}
-    assert 0 <= result["best"]["objective"] <= 1
+    result = sweep.run(LoadedSweep(config, base), run_id="w")
+    assert result.counts == {"done": 1}
+    assert result.best is not None
+    assert result.best.objective is not None
+    assert 0 <= result.best.objective <= 1
     assert leaks(S3_KEYS, under(session_logs())) == []
-    assert load_bundle(result["best"]["model"]).classes
+    assert load_bundle(result.best.model).classes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from attn.tracking.sqlite import sqlite_uri
 from attn.training.train_config import TrainConfig
 from jobs import train
 from jobs.resume import resume
-from jobs.train import run
+from jobs.train import TrainResult, run
 from tests.crash.killing import workers_killed_in_mid_epoch
 from tests.jobs.here import fit_here
 
@@ -30,7 +29,7 @@ def load(quick: list[str], root: str | Path, *more: str) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Any]:
+def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> TrainResult:
     """A finished run of two workers that accumulates, below a folder whose name means something else in a URI."""
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("runs") / "job%2Fmain of?x=1#größe"
@@ -43,9 +42,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     return run(load_config(TrainConfig, "scenes_gain", overrides), run_id="first")
 
 
-def test_leaves_model_scores_pictures_and_config(finished: dict[str, Any]) -> None:
-    folder = Path(str(finished["folder"]))
-    bundle = load_bundle(str(finished["model"]))
+def test_leaves_model_scores_pictures_and_config(finished: TrainResult) -> None:
+    folder = Path(str(finished.folder))
+    bundle = load_bundle(str(finished.model))
     logits = bundle.network(torch.zeros(1, 3, 32, 32)).logits
     assert logits.shape == (1, len(bundle.classes))
     state = json.loads((folder / "run.json").read_text())
@@ -56,10 +55,10 @@ def test_leaves_model_scores_pictures_and_config(finished: dict[str, Any]) -> No
     assert len(list(folder.glob("preview/*/epoch-0003.png"))) == 2
 
 
-def test_the_record_has_parameters_metrics_previews_and_model(finished: dict[str, Any]) -> None:
-    root = Path(str(finished["folder"])).parent
+def test_the_record_has_parameters_metrics_previews_and_model(finished: TrainResult) -> None:
+    root = Path(str(finished.folder)).parent
     client = MlflowClient(sqlite_uri(root / "mlflow.db"))
-    record = client.get_run(str(finished["tracking_run"]))
+    record = client.get_run(str(finished.tracking_run))
     assert record.info.status == "FINISHED"
     assert record.data.params["method.name"] == "gain"
     assert "val/mAP" in record.data.metrics
@@ -69,22 +68,22 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: dict[str
     assert {"config.yaml", "environment.json"} <= names
 
 
-def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+def same(first: TrainResult, second: TrainResult) -> bool:
     """Whether two runs ended with the same weights, bit by bit, the same figures and the same cumulative maps."""
-    ours, theirs = (load_bundle(str(result["model"])).network.state_dict() for result in (first, second))
+    ours, theirs = (load_bundle(str(result.model)).network.state_dict() for result in (first, second))
     equal = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    digests = {map_store.open(run["store"]).at(run["store_version"]).digest() for run in (first, second)}
-    return equal and first["metrics"] == second["metrics"] and len(digests) == 1
+    digests = {map_store.open(run.store).at(run.store_version).digest() for run in (first, second)}
+    return equal and first.metrics == second.metrics and len(digests) == 1
 
 
-def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: dict[str, Any], tmp_path: Path) -> None:
+def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: TrainResult, tmp_path: Path) -> None:
     """It recovers from the first by itself, and the second ends it and it is resumed.
 
     It begins with the undisturbed run's `config.yaml`, which repeats that run.
     """
     folder = tmp_path / "hit"
     calm = ["tracking.enabled=false", f"root={tmp_path}", "cluster.max_failures=1"]
-    again = load_config(TrainConfig, f"{finished['folder']}/config.yaml", calm)
+    again = load_config(TrainConfig, f"{finished.folder}/config.yaml", calm)
     with workers_killed_in_mid_epoch(folder, (0, 3), (1, 4)) as killed:
         with pytest.raises(RunError, match=f"`attn resume {folder}` goes on"):
             run(again, run_id="hit")
@@ -96,14 +95,14 @@ def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: 
     assert same(result, finished)
 
 
-def test_a_taken_id_is_refused(finished: dict[str, Any], quick: list[str]) -> None:
+def test_a_taken_id_is_refused(finished: TrainResult, quick: list[str]) -> None:
     with pytest.raises(RunError, match="`attn resume .*/first`"):
-        run(load(quick, Path(str(finished["folder"])).parent), run_id="first")
+        run(load(quick, Path(str(finished.folder)).parent), run_id="first")
 
 
-def test_resuming_a_finished_run_returns_its_result(finished: dict[str, Any]) -> None:
-    again = resume(str(finished["folder"]))
-    assert again["metrics"] == finished["metrics"]
+def test_resuming_a_finished_run_returns_its_result(finished: TrainResult) -> None:
+    again = resume(str(finished.folder))
+    assert again.metrics == finished.metrics
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(

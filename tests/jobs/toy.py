@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from attn.data.sources.generated import ScenesConfig
 from attn.runs.composed import ComposedConfig
+from attn.runs.result import ComposedResult
 from jobs.runs.lifecycle import begin_or_continue
 from jobs.runs.run_folder import RunFolder, new_run_id
 
@@ -26,14 +27,15 @@ class ToyConfig(ComposedConfig):
         return {"height": ""}
 
 
-def run(config: ToyConfig, *, run_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+def run(config: ToyConfig, *, run_id: str | None = None, address: str | None = None) -> ComposedResult:
     folder = RunFolder(config.root, run_id or new_run_id("toy"))
     scores = {"height": float(config.height)}
     with begin_or_continue("toy", config, folder, recorded=config) as live:
         live.outputs["metrics"] = scores
-    return {"run_id": folder.run_id, "folder": folder.uri, "scores": scores, "tracking_run": live.tracking_run}
+    return ComposedResult(run_id=folder.run_id, folder=folder.uri, scores=scores, model=None)
 
 
-def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> dict[str, Any]:
+def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> ComposedResult:
     folder = RunFolder.of(run_id, root)
-    return {"run_id": folder.run_id, "state": folder.state().state}
+    scores = {name: value for name, value in (folder.state().metrics or {}).items() if value is not None}
+    return ComposedResult(run_id=folder.run_id, folder=folder.uri, scores=scores, model=None)

@@ -7,7 +7,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,8 +17,9 @@ from attn.files.roots import ROOTS_VARIABLE
 from attn.runs.kinds import read_config
 from attn.runs.pipeline import read_pipeline
 from attn.runs.recipes import recipe_text
+from attn.runs.result import RunResult
 from attn.runs.sweep import SweepConfig
-from attn.runs.sweep.load import read_sweep, trial_config
+from attn.runs.sweep.load import LoadedSweep, read_sweep, trial_config
 from attn.runs.sweep.space import Point
 from jobs.sweeps.plan import make_plan
 from services import driver
@@ -55,9 +56,10 @@ def test_a_sweep_looks_at_its_trials_before_it_gives_them_a_root(
 ) -> None:
     seen: list[Any] = []
 
-    def run(config: SweepConfig, base: str, **options: object) -> dict[str, Any]:
+    def run(loaded: LoadedSweep, **options: object) -> RunResult:
+        config, base = loaded
         seen.extend([make_plan(config, base), trial_config(base, {}, f"root={config.root}/s")])
-        return {}
+        return RunResult(run_id="s", folder="")
 
     monkeypatch.setattr("jobs.sweep.run", run)
     status = driver.main(order(tmp_path, kind="sweep", config=SWEEP))
@@ -86,11 +88,14 @@ def test_no_trial_runs_elsewhere(
     if resumed:
         leave_run(tmp_path / "runs", "sweep", [])
 
-    def run(config: SweepConfig, base: str, *more: object, **options: object) -> dict[str, Any]:
-        trial_config(base, point)
-        return {}
+    def begin(loaded: LoadedSweep, **options: object) -> NoReturn:
+        trial_config(loaded.base, point)
+        pytest.fail("the trial was taken")
 
-    monkeypatch.setattr("jobs.sweep._run" if resumed else "jobs.sweep.run", run)
+    def go_on(config: SweepConfig, base: str, *more: object) -> NoReturn:
+        begin(LoadedSweep(config, base))
+
+    monkeypatch.setattr("jobs.sweep._run" if resumed else "jobs.sweep.run", go_on if resumed else begin)
     assert driver.main(order(tmp_path, kind="sweep", config=SWEEP)) == 2
     assert re.search("is not the service's root|is outside", capfd.readouterr().err)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["TrialConfig", "in_one_process", "load_sweep", "point_overrides", "read_trial", "trial_config"]
+__all__ = [
+    "LoadedSweep",
+    "TrialConfig",
+    "in_one_process",
+    "load_sweep",
+    "point_overrides",
+    "read_trial",
+    "trial_config",
+]
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from attn.config.document import SOURCE, Document, override_location, read_document
 from attn.config.resolve import dump_config, override, parse_config, rank
@@ -23,6 +31,15 @@ from attn.training.inputs import check_inputs
 from attn.training.run_config import RunConfig
 
 TrialConfig = RunConfig | ComposedConfig
+
+
+class LoadedSweep(NamedTuple):
+    """A sweep's config, and the resolved config of the run that it searches, as text."""
+
+    config: SweepConfig
+    base: str
+
+
 SET = "set"
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
 HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name", "training.epochs", "training.steps")
@@ -30,8 +47,8 @@ HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name"
 MAY_DIFFER = ("model.fc_dropout", "model.batch_norm")
 
 
-def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
-    """The config of a sweep, and its base as a resolved config's text.
+def load_sweep(target: str, overrides: list[str]) -> LoadedSweep:
+    """The sweep of a recipe or file, with all that it searches checked.
 
     Args:
         target: A recipe's name or a YAML file.
@@ -45,7 +62,7 @@ def load_sweep(target: str, overrides: list[str]) -> tuple[SweepConfig, str]:
 
 def read_sweep(
     text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver = config_text
-) -> tuple[SweepConfig, str]:
+) -> LoadedSweep:
     """As `load_sweep`, of a text; `find` gives the base's."""
     document = read_document(text, name)
     override(document, overrides or [])
@@ -78,7 +95,7 @@ def read_sweep(
         faults += filter(None, (*found, _without_figure(document, config, trials)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
-    return config, base
+    return LoadedSweep(config, base)
 
 
 def trial_config(base: str, point: Mapping[str, Any], *more: str) -> TrialConfig:

@@ -7,11 +7,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from attn.errors import ConfigError, DataError, Fault, RunError
+from attn.runs.result import RunResult
+from jobs.train import TrainResult
+
+RESULT = TrainResult(
+    run_id="r",
+    folder="runs/r",
+    model="runs/r/model",
+    metrics={"val/mean_ap": 0.512345, "n": 3.0},
+    store=None,
+    store_version=None,
+    tracking_run=None,
+    seconds=1.5,
+)
 
 
 @pytest.fixture
@@ -19,7 +32,7 @@ def outcome_of_resume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Replaces what `attn resume` does by a result or an exception."""
 
     def replace(outcome: Any) -> None:
-        def resume(run: str, *, root: str, address: str | None) -> dict[str, Any]:
+        def resume(run: str, *, root: str, address: str | None) -> RunResult:
             if isinstance(outcome, BaseException):
                 raise outcome
             return outcome
@@ -30,19 +43,36 @@ def outcome_of_resume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 
 def test_a_result_ends_with_0_and_one_json_object(attn: Any, outcome_of_resume: Any) -> None:
-    outcome_of_resume({"run_id": "r", "metrics": {"val/mean_ap": 0.5}})
+    outcome_of_resume(RESULT)
     done = attn("resume", "r", "--json")
-    assert (done.status, done.json) == (0, {"run_id": "r", "metrics": {"val/mean_ap": 0.5}})
+    assert (done.status, done.json) == (
+        0,
+        {
+            "run_id": "r",
+            "folder": "runs/r",
+            "model": "runs/r/model",
+            "metrics": {"val/mean_ap": 0.512345, "n": 3.0},
+            "store": None,
+            "store_version": None,
+            "tracking_run": None,
+            "seconds": 1.5,
+        },
+    )
 
 
 def test_a_result_is_shown_by_name_and_value(attn: Any, outcome_of_resume: Any) -> None:
-    outcome_of_resume({"run_id": "r", "metrics": {"val/mean_ap": 0.512345, "n": 3}, "model": None})
+    outcome_of_resume(RESULT)
     lines = attn("resume", "r").out.splitlines()
     assert [line.split() for line in lines] == [
         ["run_id", "r"],
+        ["folder", "runs/r"],
+        ["model", "runs/r/model"],
         ["metrics.val/mean_ap", "0.5123"],
-        ["metrics.n", "3"],
-        ["model", "-"],
+        ["metrics.n", "3.0000"],
+        ["store", "-"],
+        ["store_version", "-"],
+        ["tracking_run", "-"],
+        ["seconds", "1.5000"],
     ]
 
 
@@ -98,13 +128,13 @@ def test_wrong_usage_ends_with_2(attn: Any) -> None:
 def test_the_overrides_and_options_reach_the_job(attn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def evaluate(model: str, overrides: list[str], *, run_id: str | None) -> dict[str, Any]:
-        seen.update(model=model, overrides=overrides)
-        return {}
+    def load(target: str, overrides: list[str]) -> NoReturn:
+        seen.update(target=target, overrides=overrides)
+        raise DataError("enough was seen")
 
-    monkeypatch.setattr("jobs.evaluate.run", evaluate)
-    assert attn("evaluate", "--json", "runs/r/model", "data.split=val", "evaluation.crf=null").status == 0
-    assert seen == {"model": "runs/r/model", "overrides": ["data.split=val", "evaluation.crf=null"]}
+    monkeypatch.setattr("jobs.evaluate.load", load)
+    assert attn("evaluate", "--json", "runs/r/model", "data.split=val", "evaluation.crf=null").status == 1
+    assert seen == {"target": "runs/r/model", "overrides": ["data.split=val", "evaluation.crf=null"]}
 
 
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""Stages that train a network: the run of `jobs.train` in the stage's folder."""
+
+from __future__ import annotations
+
+__all__ = ["outputs_of", "train_stage"]
+
+from attn.training.run_config import RunConfig
+from jobs import train
+from jobs.runs.run_folder import RunFolder
+from jobs.stages.outputs import TrainOutputs, store_digest, weights_digest
+
+
+def train_stage(config: RunConfig, folder: RunFolder, address: str | None) -> TrainOutputs:
+    """Train in a stage's folder, or continue the training that was interrupted there."""
+    if folder.exists():
+        return outputs_of(train.resume(folder.uri, address=address))
+    return outputs_of(train.run(config, run_id=folder.run_id, address=address))
+
+
+def outputs_of(result: train.TrainResult) -> TrainOutputs:
+    """The outputs of a training."""
+    outputs = TrainOutputs(model=result.model, metrics=result.metrics, weights=weights_digest(result.model))
+    if result.store is None:
+        return outputs
+    digest = store_digest(result.store, result.store_version)
+    stored = {"store": result.store, "store_version": result.store_version, "store_digest": digest}
+    return outputs.model_copy(update=stored)
