@@ -1,7 +1,8 @@
 """The life of a run, the same for every kind: it begins, is recorded, and ends as done, failed or cancelled.
 
-Whatever ends a run, its folder and its record say so, and the first fault is what the user reads: that an end could not
-be recorded is printed and raises nothing.
+An exception or a signal that can be handled ends a run with its state in `run.json` and in its record. After SIGKILL or
+a power failure `run.json` still says `running`, and `attn resume` continues the run. The user reads the first fault: if
+the end cannot be recorded, this is printed and raises nothing.
 """
 
 from __future__ import annotations
