@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["DifferenceResult", "Differing", "MetricPair", "Pair", "run"]
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from attn.config.document import read_document
 from attn.errors import AttnError, RunError
-from attn.evaluation.pairing import side_by_side
+from attn.evaluation.pairing import Pairs, side_by_side
 from attn.evaluation.score import Score
 from attn.run_state import RunState
+from attn.runs.result import JsonResult
 from attn.tracking.mlflow_tracker import flattened
 from jobs.repro import run_folder
 from jobs.runs.listing import list_runs
-from jobs.runs.provenance import CHANGES, read_described, read_origin
+from jobs.runs.provenance import CHANGES, Origin, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
 
 SCORED = ("evaluate", "masks")
@@ -26,17 +28,64 @@ PLACES = ("data.root",)
 ENVIRONMENT = ("attn", "python", "system", "processor", "cores", "threads", "gpus", "cuda")
 
 
-def run(a: str, b: str, *, root: str = "runs") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Differing(JsonResult):
+    """A field of which two runs have different values."""
+
+    field: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class Pair(JsonResult):
+    """What two runs have of one thing, and whether it is the same; None stands for what is not known."""
+
+    a: str | None
+    b: str | None
+    same: bool | None
+
+
+@dataclass(frozen=True)
+class MetricPair(JsonResult):
+    """A metric of two runs; `difference` is None where they were measured differently."""
+
+    name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class DifferenceResult(JsonResult):
+    """Two runs side by side.
+
+    Attributes:
+        a, b: Ids.
+        code: Commits, the `same` where the changes to them are the same, too.
+        metrics: Of the last epoch.
+        why_not: Why the metrics cannot be compared.
+        scores: Of evaluations, compared where their protocols are equal.
+    """
+
+    a: str
+    b: str
+    config: list[Differing]
+    data: Pair
+    code: Pair
+    environment: list[Differing]
+    packages: list[Differing]
+    weights: Pair
+    metrics: list[MetricPair]
+    why_not: list[str]
+    scores: Pairs
+
+
+def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
     """Compare two runs.
 
     Args:
         a, b: Ids under the root, or folders.
-
-    Returns:
-        `config`, `environment` and `packages` (each a list of `field`, `a`, `b` that differ), `code`, `data`, `weights`
-        (each `a`, `b` and whether they are the `same`), `metrics` of the last epoch (with `why_not` where they were
-        measured differently), and `scores` of evaluations: `compared` where protocols are equal, `not_compared` with
-        the reason elsewhere.
 
     Raises:
         RunError: There is no such run.
@@ -44,24 +93,20 @@ def run(a: str, b: str, *, root: str = "runs") -> dict[str, Any]:
     left, right = (_read(run_folder(name, root)) for name in (a, b))
     config = _differing(left.config, right.config)
     why = _why_not(config, _same(left.data, right.data))
-    packages = [dict(pin.split("==", 1) for pin in one.origin.get("pins", [])) for one in (left, right)]
-    return {
-        "a": left.folder.run_id,
-        "b": right.folder.run_id,
-        "config": config,
-        "data": {"a": left.data, "b": right.data, "same": _same(left.data, right.data)},
-        "code": {
-            "a": left.origin.get("commit"),
-            "b": right.origin.get("commit"),
-            "same": _same(left.code, right.code),
-        },
-        "environment": _differing(*(_picked(one.origin, ENVIRONMENT) for one in (left, right))),
-        "packages": _differing(*packages),
-        "weights": {"a": left.weights, "b": right.weights, "same": _same(left.weights, right.weights)},
-        "metrics": _metrics(left.metrics, right.metrics, comparable=not why),
-        "why_not": why,
-        "scores": side_by_side(left.scores, right.scores).to_json(),
-    }
+    packages = [dict(pin.split("==", 1) for pin in one.origin.pins) for one in (left, right)]
+    return DifferenceResult(
+        a=left.folder.run_id,
+        b=right.folder.run_id,
+        config=config,
+        data=Pair(left.data, right.data, _same(left.data, right.data)),
+        code=Pair(left.origin.commit, right.origin.commit, _same(left.code, right.code)),
+        environment=_differing(*(_picked(one.origin.values, ENVIRONMENT) for one in (left, right))),
+        packages=_differing(*packages),
+        weights=Pair(left.weights, right.weights, _same(left.weights, right.weights)),
+        metrics=_metrics(left.metrics, right.metrics, comparable=not why),
+        why_not=why,
+        scores=side_by_side(left.scores, right.scores),
+    )
 
 
 @dataclass(frozen=True)
@@ -70,7 +115,7 @@ class _Run:
 
     folder: RunFolder
     config: dict[str, str]
-    origin: dict[str, Any]
+    origin: Origin
     data: str | None
     code: str | None
     weights: str | None
@@ -82,13 +127,13 @@ def _read(folder: RunFolder) -> _Run:
     state, origin = folder.state(), read_origin(folder)
     text = folder.read_text("config.yaml") if folder.exists("config.yaml") else ""
     data, weights = read_described(folder)
-    commit = origin.get("commit")
+    commit = origin.commit
     patch = folder.read_text(CHANGES) if folder.exists(CHANGES) else ""
     return _Run(
         folder=folder,
         config=flattened(read_document(text, folder.path("config.yaml")).values),
         origin=origin,
-        data=origin.get("data") or data,
+        data=origin.data or data,
         code=None if commit is None else f"{commit}\n{patch}",
         weights=weights,
         metrics=state.metrics or {},
@@ -121,9 +166,9 @@ def _read_scores(folder: RunFolder) -> list[Score]:
         raise RunError(f"{folder.path('scores.json')} is damaged: {error}") from None
 
 
-def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
     names = dict.fromkeys([*a, *b])
-    return [{"field": name, "a": a.get(name), "b": b.get(name)} for name in names if a.get(name) != b.get(name)]
+    return [Differing(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
 
 
 def _picked(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -134,21 +179,20 @@ def _same(a: str | None, b: str | None) -> bool | None:
     return None if a is None or b is None else a == b
 
 
-def _why_not(config: list[dict[str, Any]], same_data: bool | None) -> list[str]:
+def _why_not(config: list[Differing], same_data: bool | None) -> list[str]:
     """Why the runs' own metrics cannot be compared."""
     why = ["the data differs (fingerprints)"] if same_data is False else []
     for one in config:
-        name = one["field"]
-        moved = name in PLACES and same_data
-        if name.startswith(MEASURED_BY) and not moved:
-            why.append(f"{name}: {one['a']} against {one['b']}")
+        moved = one.field in PLACES and same_data
+        if one.field.startswith(MEASURED_BY) and not moved:
+            why.append(f"{one.field}: {one.a} against {one.b}")
     return why
 
 
-def _metrics(a: dict[str, Any], b: dict[str, Any], *, comparable: bool) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def _metrics(a: Mapping[str, float | None], b: Mapping[str, float | None], *, comparable: bool) -> list[MetricPair]:
+    rows: list[MetricPair] = []
     for name in dict.fromkeys([*a, *b]):
         left, right = a.get(name), b.get(name)
         difference = right - left if left is not None and right is not None and comparable else None
-        rows.append({"name": name, "a": left, "b": right, "difference": difference})
+        rows.append(MetricPair(name, left, right, difference))
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["DoctorResult", "run"]
 
 import os
 import time
@@ -16,43 +16,52 @@ from attn.health.judge import judge, judge_clock, judge_equal, judge_probe
 from attn.health.node import Facts, inspect_node
 from attn.health.root_checks import check_conditional_writes, probe_under
 from attn.tracking.address import tracking_uri
+from attn.tracking.model_lookup import ModelLookup
 from jobs.ray_cluster.session import ray_session
-from jobs.runs.open_model import model_lookup
 
 NODE_SECONDS = 120.0
 HERE = "here"
 
 
-def run(overrides: list[str], *, address: str | None = None) -> dict[str, Any]:
-    """Check this machine and, where an address is given, every node of the cluster.
+@dataclass(frozen=True)
+class DoctorResult:
+    """What was checked: the finding of each check, with the node that it is about."""
+
+    findings: list[tuple[str, Finding]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return all(finding.status != "fail" for _, finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"ok": self.ok, "findings": [{"node": node, **finding.to_json()} for node, finding in self.findings]}
+
+
+def run(lookup: ModelLookup, *, address: str | None = None) -> DoctorResult:
+    """Check this machine and, with an address, every node of the cluster.
 
     Args:
-        overrides: `root=` and `tracking.uri=` of the runs.
-
-    Returns:
-        `ok` (no check failed), and `findings`: `node`, `check`, `status` (`ok`, `warn`, `fail`), `text`, `fix` of each.
+        lookup: Where runs lie, and where they are recorded.
     """
-    place = model_lookup(["tracking.enabled=true", *overrides], only=True)
     found: list[tuple[str, Finding]] = []
 
     def add(node: str, *findings: Finding) -> None:
         found.extend((node, finding) for finding in findings)
 
-    local = inspect_node(place.root)
+    local = inspect_node(lookup.root)
     add(HERE, *judge(local), *check_token(os.environ, joins=address is not None), check_listeners())
-    add("root", *check_conditional_writes(place.root))
+    add("root", *check_conditional_writes(lookup.root))
     try:
         from attn.tracking.mlflow_health import check_tracking
 
-        add("tracking", *check_tracking(tracking_uri(place.tracking, place.root)))
+        add("tracking", *check_tracking(tracking_uri(lookup.tracking, lookup.root)))
     except AttnError as error:
         add("tracking", Finding("mlflow", "fail", str(error), "give tracking.uri=http://... of a server"))
     if address is not None:
-        found += _cluster(address, place.root, local)
-    return {
-        "ok": all(finding.status != "fail" for _, finding in found),
-        "findings": [{"node": node, **finding.to_json()} for node, finding in found],
-    }
+        found += _cluster(address, lookup.root, local)
+    return DoctorResult(found)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["Recipe", "ReproResult", "run"]
 
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,60 @@ from attn.config.document import read_document
 from attn.errors import AttnError, RunError
 from attn.files import transfer
 from attn.run_state import RunState
+from attn.runs.result import JsonResult, RunResult
 from attn.runs.table import KINDS
-from jobs.runs.provenance import CHANGES, read_described, read_origin
+from jobs.runs.provenance import CHANGES, Origin, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
 
 NOT_INPUTS = ("root", "tracking")
 """Locations of a config that a run writes to."""
 
 
-def run(name: str, *, root: str = "runs", to: str | None = None) -> dict[str, Any]:
-    """Write config, pins, commit and changes, data fingerprint, command and a script that repeats the run.
+@dataclass(frozen=True)
+class Recipe(JsonResult):
+    """What it takes to run a run again.
+
+    Attributes:
+        command: The command that repeats it, beside its `config.yaml`.
+        first_command: The command that it was begun by.
+        data: Fingerprint.
+        inputs: Locations that the config reads.
+        weights: SHA-256 of the model's weights.
+        notes: What is not known or not there.
+    """
+
+    kind: str
+    command: list[str]
+    first_command: list[str] | None
+    commit: str | None
+    attn: str | None
+    python: str | None
+    seed: int | None
+    workers: int | None
+    data: str | None
+    inputs: list[str]
+    metrics: dict[str, float | None] | None
+    weights: str | None
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproResult(RunResult):
+    """A folder with everything that is needed to run a run again."""
+
+    files: list[str]
+    recipe: Recipe
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "folder": self.folder, "files": self.files, **self.recipe.to_json()}
+
+
+def run(name: str, *, root: str = "runs", to: str | None = None) -> ReproResult:
+    """Write config, package versions, commit and changes, data fingerprint, command and a script that repeats the run.
 
     Args:
         name: A run's id under the root, or its folder.
         to: The folder; `repro-RUN` in the current one where it is not given.
-
-    Returns:
-        `run_id`, `folder`, `files`, `command`, `commit`, `seed`, `data`, `inputs` (what the config reads), `notes`
-        (what is not known or not there).
 
     Raises:
         RunError: There is no such run, or the folder is there already or cannot be written.
@@ -46,12 +83,12 @@ def run(name: str, *, root: str = "runs", to: str | None = None) -> dict[str, An
     target = Path(to or f"repro-{folder.run_id}").absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RunError(f"{target} is there already; give another --to FOLDER")
-    known = _known(folder, state, origin, config)
-    files = {"config.yaml": text, "repro.json": json.dumps(known, indent=1), "README.md": _readme(known)}
-    files["run.sh"] = _script(known)
-    if origin.get("pins"):
+    recipe = _recipe(folder, state, origin, config)
+    files = {"config.yaml": text, "repro.json": json.dumps(recipe.to_json(), indent=1), "README.md": _readme(recipe)}
+    files["run.sh"] = _script(recipe)
+    if origin.pins:
         # A build's own suffix (`+cu128`) names no version of a package index.
-        files["requirements.txt"] = "".join(f"{pin.partition('+')[0]}\n" for pin in origin["pins"])
+        files["requirements.txt"] = "".join(f"{pin.partition('+')[0]}\n" for pin in origin.pins)
     if folder.exists(CHANGES):
         files[CHANGES] = folder.read_text(CHANGES)
     try:
@@ -61,7 +98,7 @@ def run(name: str, *, root: str = "runs", to: str | None = None) -> dict[str, An
         (target / "run.sh").chmod(0o755)
     except OSError as error:
         raise RunError(f"{target} cannot be written: {error.strerror or type(error).__name__}") from None
-    return {"run_id": folder.run_id, "folder": str(target), "files": sorted(files), **known}
+    return ReproResult(run_id=folder.run_id, folder=str(target), files=sorted(files), recipe=recipe)
 
 
 def run_folder(name: str, root: str) -> RunFolder:
@@ -75,14 +112,14 @@ def run_folder(name: str, root: str) -> RunFolder:
     return folder
 
 
-def _known(folder: RunFolder, state: RunState, origin: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+def _recipe(folder: RunFolder, state: RunState, origin: Origin, config: dict[str, Any]) -> Recipe:
     notes: list[str] = []
-    if not origin:
+    if not origin.values:
         notes.append("the run is from before runs kept their environment: packages, commit and command are not known")
-    elif origin.get("commit") is None:
-        notes.append(f"attn {origin.get('attn')} was installed, not run from a git checkout")
-    if origin.get("untracked"):
-        notes.append(f"files that git did not know are not in {CHANGES}: {', '.join(origin['untracked'])}")
+    elif origin.commit is None:
+        notes.append(f"attn {origin.attn} was installed, not run from a git checkout")
+    if origin.untracked:
+        notes.append(f"files that git did not know are not in {CHANGES}: {', '.join(origin.untracked)}")
     inputs = list(dict.fromkeys(_locations(config)))
     notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
     kind = state.kind or "train"
@@ -99,21 +136,22 @@ def _known(folder: RunFolder, state: RunState, origin: dict[str, Any], config: d
         compared = dict(state.compared or {})
         command = ["attn", "compare", *compared.values(), *(state.overrides or [])]
         command += ["--titles", ",".join(compared), *(["--confusion"] if state.confusion else [])]
-    return {
-        "kind": kind,
-        "command": command,
-        "first_command": origin.get("command"),
-        "commit": origin.get("commit"),
-        "attn": origin.get("attn"),
-        "python": origin.get("python"),
-        "seed": config.get("seed"),
-        "workers": (config.get("cluster") or {}).get("workers"),
-        "data": origin.get("data") or _fingerprint(folder),
-        "inputs": inputs,
-        "metrics": state.metrics,
-        "weights": _weights(folder),
-        "notes": notes,
-    }
+    data, weights = read_described(folder)
+    return Recipe(
+        kind=kind,
+        command=command,
+        first_command=origin.command,
+        commit=origin.commit,
+        attn=origin.attn,
+        python=origin.python,
+        seed=config.get("seed"),
+        workers=(config.get("cluster") or {}).get("workers"),
+        data=origin.data or data,
+        inputs=inputs,
+        metrics=state.metrics,
+        weights=weights,
+        notes=notes,
+    )
 
 
 def _scored(state: RunState) -> str:
@@ -159,39 +197,31 @@ def _fields(config: dict[str, Any], prefix: str = "") -> list[str]:
     return words
 
 
-def _fingerprint(folder: RunFolder) -> str | None:
-    return read_described(folder)[0]
-
-
-def _weights(folder: RunFolder) -> str | None:
-    return read_described(folder)[1]
-
-
-def _script(known: dict[str, Any]) -> str:
+def _script(recipe: Recipe) -> str:
     return (
         "#!/bin/sh\n"
         "# Repeats the run; more fields can be given: ./run.sh root=elsewhere data.root=elsewhere\n"
         "set -eu\n"
         'cd "$(dirname "$0")"\n'
-        f'{shlex.join(known["command"])} "$@"\n'
+        f'{shlex.join(recipe.command)} "$@"\n'
     )
 
 
-def _readme(known: dict[str, Any]) -> str:
-    commit = known["commit"]
+def _readme(recipe: Recipe) -> str:
+    commit = recipe.commit
     code = (
         ["Check out the code and, where it had changes, apply them:", "", "```bash",
          f"git checkout {commit.removesuffix('+changes')}"]
         + (["git apply changes.patch"] if commit.endswith("+changes") else []) + ["```"]
         if commit
-        else [f"Install attn {known['attn'] or 'of the version that the run had'}."]
+        else [f"Install attn {recipe.attn or 'of the version that the run had'}."]
     )  # fmt: skip
     lines = [
         "# To run it again",
         "",
         *code,
         "",
-        f"Install its packages (Python {known['python'] or 'as it was'}) and repeat:",
+        f"Install its packages (Python {recipe.python or 'as it was'}) and repeat:",
         "",
         "```bash",
         "python -m venv .venv && . .venv/bin/activate",
@@ -199,11 +229,11 @@ def _readme(known: dict[str, Any]) -> str:
         "./run.sh                                                      # or: ./run.sh root=... data.root=...",
         "```",
         "",
-        f"- seed: {known['seed']}, workers: {known['workers']}; the same numbers need as many workers",
-        f"- data fingerprint: {known['data'] or 'not known'}; `attn diff` of both runs says whether it is the same",
-        f"- weights (SHA-256): {known['weights'] or 'the run has no model'}",
-        *(f"- reads {location}" for location in known["inputs"]),
-        *(f"- {name}: {value}" for name, value in (known["metrics"] or {}).items()),
-        *(f"- note: {note}" for note in known["notes"]),
+        f"- seed: {recipe.seed}, workers: {recipe.workers}; the same numbers need as many workers",
+        f"- data fingerprint: {recipe.data or 'not known'}; `attn diff` of both runs says whether it is the same",
+        f"- weights (SHA-256): {recipe.weights or 'the run has no model'}",
+        *(f"- reads {location}" for location in recipe.inputs),
+        *(f"- {name}: {value}" for name, value in (recipe.metrics or {}).items()),
+        *(f"- note: {note}" for note in recipe.notes),
     ]
     return "\n".join(lines) + "\n"

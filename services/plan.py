@@ -42,12 +42,12 @@ def what_of(loaded: Any) -> dict[str, Any]:
         plan |= {"scheduler": config.scheduler.variant, "objective": objective}
         with contextlib.suppress(DataError):  # the data need not exist on the service's machine
             sweep = make_plan(config, base)
-            plan |= sweep.data() | {"time": sweep_estimate(config, base, sweep)}
+            plan |= sweep.to_json() | {"time": sweep_estimate(config, base, sweep).to_json()}
         return plan
     if isinstance(loaded, ComposedConfig):
         stages = {name: _training(config) for name, config in loaded.sections().items()}
         return {"title": loaded.title, **({"stages": stages} if stages else {})}
-    return {"title": loaded.title, **_training(loaded), "time": run_estimate(loaded)}
+    return {"title": loaded.title, **_training(loaded), "time": run_estimate(loaded).to_json()}
 
 
 def _training(config: Any) -> dict[str, Any]:

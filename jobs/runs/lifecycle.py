@@ -116,7 +116,7 @@ def begin_run(
             folder.write(name, content)
         folder.begin(**begun, **process_fields(), **(fields or {}))
         folder.write("config.yaml", text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}."))
-        record_origin(folder, **({"data": data} if data else {}))
+        record_origin(folder, data=data)
         yield run
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["CHANGES", "ORIGIN", "read_described", "read_origin", "record_origin"]
+__all__ = ["CHANGES", "ORIGIN", "Origin", "read_described", "read_origin", "record_origin"]
 
 import json
 import sys
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from attn.tracking.environment import environment, frozen_requirements, git_chan
 from jobs.runs.run_folder import RunFolder
 
 ORIGIN, CHANGES, MODEL = "origin.json", "changes.patch", "model/model.json"
-TEXTS, LISTS = ("attn", "commit", "data", "python"), ("pins",)
+TEXTS, LISTS = ("attn", "commit", "data", "python"), ("command", "pins", "untracked")
 
 
-def record_origin(folder: RunFolder, **fields: Any) -> None:
+def record_origin(folder: RunFolder, *, data: str | None = None) -> None:
     """Keep what a run begins with; called once for each run.
 
     Args:
-        fields: More to be kept, as plain values.
+        data: Fingerprint of the run's data.
     """
     changes = git_changes()
     if changes.patch:
@@ -33,13 +34,34 @@ def record_origin(folder: RunFolder, **fields: Any) -> None:
         "command": _command(),
         "pins": frozen_requirements(),
         "untracked": changes.untracked,
-        **fields,
+        **({"data": data} if data else {}),
     }
     folder.write(ORIGIN, json.dumps(found, indent=1))
 
 
-def read_origin(folder: RunFolder) -> dict[str, Any]:
-    """What `record_origin` kept; empty of a run from before it was kept.
+@dataclass(frozen=True)
+class Origin:
+    """What a run began with, as `record_origin` noted it; None stands for what is not known.
+
+    Attributes:
+        values: All that was noted, as plain values; empty of a run from before anything was noted.
+        pins: Every installed package as `name==version`.
+        untracked: Python and YAML files that git did not know.
+        data: Fingerprint of the run's data.
+    """
+
+    values: dict[str, Any]
+    attn: str | None = None
+    python: str | None = None
+    commit: str | None = None
+    command: list[str] | None = None
+    pins: list[str] = field(default_factory=list)
+    untracked: list[str] = field(default_factory=list)
+    data: str | None = None
+
+
+def read_origin(folder: RunFolder) -> Origin:
+    """Read what `record_origin` noted.
 
     Raises:
         RunError: It is damaged.
@@ -49,7 +71,8 @@ def read_origin(folder: RunFolder) -> dict[str, Any]:
         for name in names:
             if found.get(name) is not None and not is_valid(found[name]):
                 raise RunError(f"{folder.path(ORIGIN)} is damaged: {name} is not what it has to be")
-    return found
+    names = [one.name for one in fields(Origin) if one.name != "values"]
+    return Origin(found, **{name: found[name] for name in names if found.get(name) is not None})
 
 
 def _is_text(value: Any) -> bool:

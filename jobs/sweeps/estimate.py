@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Epochs", "earlier_epochs", "run_estimate", "quantiles", "sweep_estimate"]
+__all__ = ["Epochs", "Estimate", "earlier_epochs", "run_estimate", "quantiles", "sweep_estimate"]
 
 import contextlib
 import platform
@@ -15,6 +15,7 @@ from attn.config.document import read_document
 from attn.config.resolve import dump_config
 from attn.errors import AttnError
 from attn.files.locations import list_folders
+from attn.runs.result import JsonResult
 from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.training.run_config import RunConfig
@@ -25,6 +26,21 @@ from jobs.training.epoch_lines import read_epochs
 
 MOST_RUNS = 20
 TRAINING = ("batch_size", "accumulate_steps", "precision", "channels_last")
+
+
+@dataclass(frozen=True)
+class Estimate(JsonResult):
+    """An estimated duration.
+
+    Attributes:
+        seconds: The estimate; None where nothing is known.
+        between: Its range.
+        source: What the estimate is based on.
+    """
+
+    seconds: float | None
+    between: list[float] | None
+    source: str
 
 
 @dataclass(frozen=True)
@@ -39,24 +55,28 @@ class Epochs:
     seconds: tuple[float, float, float] | None
     source: str
 
-    def told(self, whole: Callable[[float], float]) -> dict[str, Any]:
-        """The time of a whole, by what it takes at so many seconds an epoch, as plain values."""
+    def estimate(self, duration: Callable[[float], float]) -> Estimate:
+        """Estimate a whole.
+
+        Args:
+            duration: How long it takes, given the seconds of an epoch.
+        """
         if self.seconds is None:
-            return {"seconds": None, "between": None, "source": self.source}
-        low, middle, high = (round(whole(seconds), 1) for seconds in self.seconds)
-        return {"seconds": middle, "between": [low, high], "source": self.source}
+            return Estimate(None, None, self.source)
+        low, middle, high = (round(duration(seconds), 1) for seconds in self.seconds)
+        return Estimate(middle, [low, high], self.source)
 
 
-def run_estimate(config: RunConfig, epochs: Epochs | None = None) -> dict[str, Any]:
-    """The time of a run: `seconds`, `between` and `source`."""
-    return (epochs or earlier_epochs(config, config.root)).told(
+def run_estimate(config: RunConfig, epochs: Epochs | None = None) -> Estimate:
+    """Estimate how long a run takes."""
+    return (epochs or earlier_epochs(config, config.root)).estimate(
         lambda seconds: START_SECONDS + WORKERS_SECONDS + config.training.epochs * seconds
     )
 
 
-def sweep_estimate(config: SweepConfig, base: str, plan: Plan, epochs: Epochs | None = None) -> dict[str, Any]:
-    """The time of a sweep: `seconds`, `between` and `source`."""
-    return (epochs or _of_trainings(trainings(trial_config(base, {})), config.root)).told(plan.seconds)
+def sweep_estimate(config: SweepConfig, base: str, plan: Plan, epochs: Epochs | None = None) -> Estimate:
+    """Estimate how long a sweep takes."""
+    return (epochs or _of_trainings(trainings(trial_config(base, {})), config.root)).estimate(plan.seconds)
 
 
 def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
@@ -90,8 +110,8 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
         return Epochs(
             None, f"none of the {seen} runs and trials under {root} was made {same}; `attn plan` takes --measure"
         )
-    told = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return Epochs(quantiles(times), f"{len(times)} epochs of {len(names)} earlier runs alike: {told}")
+    runs = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return Epochs(quantiles(times), f"{len(times)} epochs of {len(names)} earlier runs alike: {runs}")
 
 
 def _folders(root: str) -> Iterator[RunFolder]:

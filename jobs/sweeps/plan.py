@@ -6,7 +6,7 @@ __all__ = ["Plan", "epochs_of", "make_plan", "trainings"]
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.config import Asha, SweepConfig
@@ -14,6 +14,9 @@ from attn.runs.sweep.figures import check_data, differs_after
 from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
 from attn.training.config import ClusterConfig
 from attn.training.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from jobs.sweeps.estimate import Estimate
 
 LENGTHS = ("training.epochs", "training.steps")
 START_SECONDS = 20.0
@@ -54,20 +57,20 @@ class Plan:
         extra = 0.0 if self.per_trial.get("CPU", 0) >= 1 else self.trials * WORKERS_SECONDS
         return START_SECONDS + (work + extra) / self.parallel
 
-    def line(self, time: dict[str, Any]) -> str:
-        """What a sweep says of itself before it starts.
+    def line(self, time: Estimate) -> str:
+        """The plan in a line, for a person.
 
         Args:
-            time: As `sweep_estimate` gives it, of all trials.
+            time: Of all trials.
         """
         head = f"{self.trials} trials of up to {self.epochs} epochs, {self.parallel} at a time; "
-        if time["seconds"] is None:
-            return f"{head}no time known: {time['source']}"
-        low, high = time["between"]
-        return f"{head}about {time['seconds']:.0f} s ({low:.0f} to {high:.0f}), by {time['source']}"
+        if time.seconds is None or time.between is None:
+            return f"{head}no time known: {time.source}"
+        low, high = time.between
+        return f"{head}about {time.seconds:.0f} s ({low:.0f} to {high:.0f}), by {time.source}"
 
-    def data(self) -> dict[str, Any]:
-        """The same as plain values."""
+    def to_json(self) -> dict[str, Any]:
+        """The fields that a user is shown, as plain values."""
         return {
             "trials": self.trials,
             "epochs": self.epochs,

@@ -32,18 +32,19 @@ def doctor(
     The exit status is 1 if a check failed.
     """
     from jobs.doctor import run
+    from jobs.runs.open_model import model_lookup
 
-    data = run(lookup or [], address=address)
+    result = run(model_lookup(["tracking.enabled=true", *(lookup or [])], only=True), address=address)
 
     def show(console: Console) -> None:
         from rich.text import Text
 
-        for one in data["findings"]:
-            line = Text(f"{one['status']:<5}", STYLES[one["status"]])
-            console.print(line + Text(f"{one['node']}: {one['check']}: {one['text']}", "not bold default"))
-            if one["fix"]:
-                console.print(f"      fix: {one['fix']}", markup=False)
-        count = sum(one["status"] == "fail" for one in data["findings"])
-        console.print("all checks passed" if data["ok"] else f"{count} checks failed")
+        for node, finding in result.findings:
+            line = Text(f"{finding.status:<5}", STYLES[finding.status])
+            console.print(line + Text(f"{node}: {finding.check}: {finding.text}", "not bold default"))
+            if finding.fix:
+                console.print(f"      fix: {finding.fix}", markup=False)
+        count = sum(finding.status == "fail" for _, finding in result.findings)
+        console.print("all checks passed" if result.ok else f"{count} checks failed")
 
-    return Result(data, show, status=0 if data["ok"] else FAILED)
+    return Result(result.to_json(), show, status=0 if result.ok else FAILED)

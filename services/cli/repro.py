@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["diff", "repro"]
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,8 @@ from services.cli.tables import print_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from jobs.difference import Differing, MetricPair, Pair
 
 LONGEST = 60
 
@@ -28,14 +30,14 @@ def repro(
     """Write what is needed to repeat a run: config, package versions, commit and changes, data fingerprint, command."""
     from jobs.repro import run as write
 
-    data = write(run, root=root, to=to)
+    result = write(run, root=root, to=to)
 
     def show(console: Console) -> None:
-        console.print(f"{data['folder']}: {', '.join(data['files'])}", markup=False)
-        for note in data["notes"]:
+        console.print(f"{result.folder}: {', '.join(result.files)}", markup=False)
+        for note in result.recipe.notes:
             console.print(note, markup=False)
 
-    return Result(data, show)
+    return Result(result.to_json(), show)
 
 
 @command
@@ -47,36 +49,36 @@ def diff(
     """Compare two runs: config, data, code, environment, metrics, and scores of the same protocol."""
     from jobs.difference import run
 
-    data = run(a, b, root=root)
+    found = run(a, b, root=root)
 
     def show(console: Console) -> None:
-        _print_differences(console, "config", data["config"])
-        for name in ("data", "code", "weights"):
-            _print_same(console, name, data[name])
-        _print_differences(console, "environment", data["environment"])
-        _print_differences(console, "packages", data["packages"])
-        _print_metrics(console, data["metrics"], data["why_not"])
-        pairs = data["scores"]
+        _print_differences(console, "config", found.config)
+        for name, pair in (("data", found.data), ("code", found.code), ("weights", found.weights)):
+            _print_same(console, name, pair)
+        _print_differences(console, "environment", found.environment)
+        _print_differences(console, "packages", found.packages)
+        _print_metrics(console, found.metrics, found.why_not)
+        pairs = found.scores.to_json()
         if pairs["compared"] or pairs["not_compared"]:
             console.print("scores of evaluations")
             print_pairs(console, pairs)
 
-    return Result(data, show)
+    return Result(found.to_json(), show)
 
 
-def _print_differences(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+def _print_differences(console: Console, title: str, rows: list[Differing]) -> None:
     console.print(title if rows else f"{title}: the same", markup=False)
     if rows:
-        print_rows(console, [(f"  {row['field']}", _short(row["a"]), _short(row["b"])) for row in rows])
+        print_rows(console, [(f"  {row.field}", _short(row.a), _short(row.b)) for row in rows])
 
 
-def _print_same(console: Console, title: str, found: dict[str, Any]) -> None:
-    result = {True: "the same", False: "different", None: "not known for both"}[found["same"]]
-    both = "" if found["same"] else f": {_short(found['a'])} and {_short(found['b'])}"
+def _print_same(console: Console, title: str, pair: Pair) -> None:
+    result = {True: "the same", False: "different", None: "not known for both"}[pair.same]
+    both = "" if pair.same else f": {_short(pair.a)} and {_short(pair.b)}"
     console.print(f"{title}: {result}{both}", markup=False)
 
 
-def _print_metrics(console: Console, rows: list[dict[str, Any]], why: list[str]) -> None:
+def _print_metrics(console: Console, rows: list[MetricPair], why: list[str]) -> None:
     if not rows:
         return
     console.print("metrics of the last epoch" + (", not comparable as they were measured differently:" if why else ""))
@@ -84,7 +86,7 @@ def _print_metrics(console: Console, rows: list[dict[str, Any]], why: list[str])
         console.print(f"  {reason}", markup=False)
     print_rows(
         console,
-        [(f"  {row['name']}", _figure(row["a"]), _figure(row["b"]), _figure(row["difference"], "+")) for row in rows],
+        [(f"  {row.name}", _figure(row.a), _figure(row.b), _figure(row.difference, "+")) for row in rows],
     )
 
 

@@ -77,7 +77,7 @@ def plan(
     given = load_any_config(recipe, overrides or [])
     if isinstance(given, RunConfig):
         resources = {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
-        resources |= {"workers": given.cluster.workers, "time": run_estimate(given, epochs(given))}
+        resources |= {"workers": given.cluster.workers, "time": run_estimate(given, epochs(given)).to_json()}
         return Result(resources, lambda console: print_tree(console, resources))
     if isinstance(given, ComposedConfig):
         from services.plan import what_of
@@ -92,10 +92,10 @@ def plan(
     else:
         points = random_points(config.space, 5, 0) if search.variant == "random" else []
     shown = points[:12]
-    data: dict[str, Any] = sweep_plan.data() | {
+    data: dict[str, Any] = sweep_plan.to_json() | {
         "search": search.variant,
         "scheduler": config.scheduler.variant,
-        "time": sweep_estimate(config, base, sweep_plan, epochs(trial_config(base, {}))),
+        "time": sweep_estimate(config, base, sweep_plan, epochs(trial_config(base, {}))).to_json(),
     }
     data |= {"objective": f"{config.objective.mode} {config.objective.metric}", "points": shown}
 

@@ -53,7 +53,7 @@ def test_a_run_is_listed_scored_and_repeated(root: Path, tmp_path: Path) -> None
     assert (listed.id, listed.state, listed.epoch) == ("oaa", "done", 1)
     scored = evaluate.run(evaluate.load("oaa", [f"root={root}", "data.split=train", "panels=0"]))
     assert scored.images == 4
-    assert repro("oaa", root=str(root), to=str(tmp_path / "again"))["command"][:2] == ["attn", "train"]
+    assert repro("oaa", root=str(root), to=str(tmp_path / "again")).recipe.command[:2] == ["attn", "train"]
     assert resume("oaa", root=str(root)).metrics == listed.metrics
 
 

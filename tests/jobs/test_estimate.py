@@ -38,11 +38,11 @@ def left(folder: RunFolder, made: RunConfig, seconds: list[float], host: str | N
 
 def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
     asked = config(tmp_path, "training.epochs=10")
-    assert run_estimate(asked)["seconds"] is None
-    assert "none of the 0 runs" in run_estimate(asked)["source"]
+    assert run_estimate(asked).seconds is None
+    assert "none of the 0 runs" in run_estimate(asked).source
     left(RunFolder(str(tmp_path), "elsewhere"), asked, [100.0] * 3, host="another machine")
     left(RunFolder(str(tmp_path), "larger"), config(tmp_path, "training.batch_size=4"), [200.0] * 3)
-    assert run_estimate(asked)["seconds"] is None
+    assert run_estimate(asked).seconds is None
     left(RunFolder(str(tmp_path), "alike"), config(tmp_path, "method.mask_threshold=0.5"), [1.0, 2.0, 3.0])
     RunFolder(str(tmp_path), "sweep").update(kind="sweep", state="done")
     left(RunFolder(str(tmp_path / "sweep"), "sweep-0000"), asked, [4.0, 5.0])
@@ -50,8 +50,10 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
     assert found.seconds == pytest.approx((1.4, 3.0, 4.6))
     assert "5 epochs of 2 earlier runs" in found.source
     told = run_estimate(asked)
-    assert told["seconds"] - told["between"][0] == pytest.approx(10 * 1.6)
-    assert told["between"][1] - told["seconds"] == pytest.approx(10 * 1.6)
+    assert told.seconds is not None
+    assert told.between is not None
+    assert told.seconds - told.between[0] == pytest.approx(10 * 1.6)
+    assert told.between[1] - told.seconds == pytest.approx(10 * 1.6)
 
 
 def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
@@ -62,7 +64,9 @@ def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
     left(RunFolder(str(tmp_path), "alike"), asked, [7.0])
     two = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0))
     four = sweep_estimate(swept, base, make_plan(swept, base, cores=4, gpus=0))
-    assert two["seconds"] - four["seconds"] == pytest.approx(4 * 5 * 7 / 2 - 4 * 5 * 7 / 4)
+    assert two.seconds is not None
+    assert four.seconds is not None
+    assert two.seconds - four.seconds == pytest.approx(4 * 5 * 7 / 2 - 4 * 5 * 7 / 4)
 
 
 def test_steps_are_measured_without_a_trace(tmp_path: Path) -> None:

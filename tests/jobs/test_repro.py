@@ -38,9 +38,9 @@ def root(tmp_path: Path) -> str:
 
 def test_repro(root: str, tmp_path: Path) -> None:
     found = repro("a", root=root, to=str(tmp_path / "again"))
-    assert {"config.yaml", "README.md", "repro.json", "requirements.txt", "run.sh"} <= set(found["files"])
-    assert (found["seed"], found["data"], found["inputs"]) == (0, "f" * 64, ["/no/such"])
-    assert any("/no/such is not there now" in note for note in found["notes"])
+    assert {"config.yaml", "README.md", "repro.json", "requirements.txt", "run.sh"} <= set(found.files)
+    assert (found.recipe.seed, found.recipe.data, found.recipe.inputs) == (0, "f" * 64, ["/no/such"])
+    assert any("/no/such is not there now" in note for note in found.recipe.notes)
     assert "attn train config.yaml --run-id a-again" in (tmp_path / "again" / "run.sh").read_text()
     pins = (tmp_path / "again" / "requirements.txt").read_text().splitlines()
     assert any(line.startswith("torch==") for line in pins)
@@ -60,10 +60,10 @@ def test_a_repetition_is_not_registered(root: str, tmp_path: Path) -> None:
 
 def test_diff(root: str) -> None:
     found = diff("a", "b", root=root)
-    assert found["config"] == [{"field": "seed", "a": "0", "b": "1"}]
-    assert (found["data"]["same"], found["packages"], found["why_not"]) == (True, [], [])
-    assert found["metrics"][0]["difference"] == pytest.approx(0.1)
-    (pair,) = found["scores"]["compared"]
+    assert found.to_json()["config"] == [{"field": "seed", "a": "0", "b": "1"}]
+    assert (found.data.same, found.packages, found.why_not) == (True, [], [])
+    assert found.metrics[0].difference == pytest.approx(0.1)
+    (pair,) = found.to_json()["scores"]["compared"]
     assert pair["difference"] == pytest.approx(0.1)
 
 
@@ -74,10 +74,11 @@ def test_what_was_measured_differently_is_not_compared(root: str) -> None:
         "scores.json", json.dumps({"scores": {"mean_ap": json.loads(score(0.9, "train").to_json())}})
     )
     found = diff("a", "b", root=root)
-    assert found["why_not"] == ["data.count: None against 5"]
-    assert found["metrics"][0]["difference"] is None
-    assert found["scores"]["compared"] == []
-    (apart,) = found["scores"]["not_compared"]
+    assert found.why_not == ["data.count: None against 5"]
+    assert found.metrics[0].difference is None
+    pairs = found.to_json()["scores"]
+    assert pairs["compared"] == []
+    (apart,) = pairs["not_compared"]
     assert any(why.startswith("split") for why in apart["why"])
 
 
@@ -100,4 +101,4 @@ def test_every_kind_is_repeated_by_its_own_command(tmp_path: Path, state: dict[s
     folder = RunFolder(str(tmp_path), "r")
     folder.update(state="done", **state)
     folder.write("config.yaml", "seed: 0\n")
-    assert " ".join(repro("r", root=str(tmp_path), to=str(tmp_path / "again"))["command"]) == command
+    assert " ".join(repro("r", root=str(tmp_path), to=str(tmp_path / "again")).recipe.command) == command

@@ -21,7 +21,9 @@ from attn.runs.result import RunResult
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import LoadedSweep, read_sweep, trial_config
 from attn.runs.sweep.space import Point
+from jobs.runs.lifecycle import LiveRun
 from jobs.sweeps.plan import make_plan
+from jobs.training.hooks import TrainingRun
 from services import driver
 
 SWEEP = """
@@ -148,7 +150,11 @@ def test_a_run_that_goes_on_reaches_no_further_than_one_that_begins(
 def test_a_run_that_was_moved_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its config says where it was; it is written where it is."""
     seen: list[tuple[str, str]] = []
-    monkeypatch.setattr("jobs.train._train", lambda config, live, address: seen.append((config.root, live.folder.uri)))
+
+    def train(training: TrainingRun[Any], live: LiveRun, address: str | None) -> None:
+        seen.append((training.config.root, live.folder.uri))
+
+    monkeypatch.setattr("jobs.train._train", train)
     leave_run(tmp_path / "runs", "train", ["root=/former/runs"])
     driver.main(order(tmp_path, kind="train", target="scenes_oaa"))
     assert seen == [(f"{tmp_path}/runs", f"{tmp_path}/runs/s")]
