@@ -12,6 +12,7 @@ __all__ = [
     "rank",
     "read_text",
     "resolve",
+    "resolve_document",
 ]
 
 import contextlib
@@ -83,6 +84,16 @@ def resolve(
     for path, value in (defaults or {}).items():
         if path[-1] not in document.section(path[0]).values and document.section(path[0]).values:
             document.set(path, value, location=name)
+    return _checked(kind, document)
+
+
+def resolve_document(kind: type[C], document: Document, overrides: list[str]) -> C:
+    """As `resolve`, for a text that is read already. Changes the document."""
+    override(document, overrides)
+    return _checked(kind, document)
+
+
+def _checked(kind: type[C], document: Document) -> C:
     drop_other_members(kind, document)
     return parse_config(kind, document)
 

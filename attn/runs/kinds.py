@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from attn.config.document import Document, read_document
-from attn.config.resolve import resolve
+from attn.config.resolve import resolve_document
 from attn.errors import ConfigError, Fault
 from attn.runs.table import KINDS, file_kinds
 
@@ -57,9 +57,10 @@ def read_config(text: str, name: str, overrides: list[str] | None = None) -> Run
     Raises:
         ConfigError: With all faults; or the text is of another kind.
     """
+    document = read_document(text, name)
     trainings = [kind for kind, entry in KINDS.items() if entry.training is not None]
-    require_kind(read_document(text, name), trainings, "expected the config of a single training")
-    return read_run(text, name, overrides)
+    require_kind(document, trainings, "expected the config of a single training")
+    return resolve_document(pkgutil.resolve_name(str(KINDS[kind_in(document)].config)), document, overrides or [])
 
 
 def read_run(text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver | None = None) -> Any:
@@ -71,9 +72,10 @@ def read_run(text: str, name: str, overrides: list[str] | None = None, *, find: 
     Raises:
         ConfigError: With all faults.
     """
-    kind = KINDS[kind_in(read_document(text, name))]
+    document = read_document(text, name)
+    kind = KINDS[kind_in(document)]
     assert kind.config is not None, "a kind that files may be of"
     if kind.read is None:
-        return resolve(pkgutil.resolve_name(kind.config), text, name, overrides or [])
+        return resolve_document(pkgutil.resolve_name(kind.config), document, overrides or [])
     named = {} if find is None else {"find": find}
     return pkgutil.resolve_name(kind.read)(text, name, overrides or [], **named)

@@ -19,15 +19,17 @@ __all__ = [
 import difflib
 import importlib.util
 import itertools
+import pkgutil
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attn.config.document import read_document
-from attn.config.resolve import read_text, resolve
+from attn.config.document import Document, read_document
+from attn.config.resolve import read_text, resolve_document
 from attn.errors import ConfigError, Fault
 from attn.runs.kinds import read_run, require_kind
+from attn.runs.table import KINDS
 
 if TYPE_CHECKING:
     from attn.runs.composed import ComposedConfig
@@ -108,7 +110,8 @@ def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    return resolve(kind, *load_text(target, kind.model_fields["kind"].default), overrides)
+    _, _, document = _load(target, kind.model_fields["kind"].default)
+    return resolve_document(kind, document, overrides)
 
 
 def load_text(target: str, kind: str) -> tuple[str, str]:
@@ -118,14 +121,24 @@ def load_text(target: str, kind: str) -> tuple[str, str]:
         ConfigError: There is no such recipe or file; or it is of another kind, and the error says by which command it
             is run.
     """
-    text, name = config_text(target)
-    require_kind(read_document(text, name), [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
+    text, name, _ = _load(target, kind)
     return text, name
+
+
+def _load(target: str, kind: str) -> tuple[str, str, Document]:
+    text, name = config_text(target)
+    document = read_document(text, name)
+    require_kind(document, [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
+    return text, name, document
 
 
 def load_run(target: str, kind: str, overrides: list[str]) -> Any:
     """As `load_config`, of a kind by its name; of a sweep its config and its base's text."""
-    return read_run(*load_text(target, kind), overrides)
+    text, name, document = _load(target, kind)
+    entry = KINDS[kind]
+    if entry.read is None and entry.config is not None:
+        return resolve_document(pkgutil.resolve_name(entry.config), document, overrides)
+    return read_run(text, name, overrides)
 
 
 def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedConfig | SweepConfig:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from pathlib import Path
 
 import boto3
@@ -20,6 +21,7 @@ from jobs import evaluate, train
 from jobs.ray_cluster.merge_tasks import ray_map
 from jobs.train import TrainResult, run
 from tests.conftest import S3_KEYS
+from tests.jobs.counts import counted
 from tests.jobs.here import fit_here
 from tests.leaks import in_bucket, leaks, session_logs, under
 from tests.store.alike import assert_alike
@@ -40,13 +42,41 @@ def load(root: str | Path, *more: str) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> TrainResult:
+def counts() -> Counter[str]:
+    """How often the run here does what; filled by `here`."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, counts: Counter[str]) -> TrainResult:
     """A run with a checkpoint in each epoch's middle."""
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, counted() as found:
         patch.setattr(train, "_fit", fit_here)
-        return run(load(root, "cluster.workers=1", "checkpoint.every_steps=4", "tracking.enabled=false"), run_id="near")
+        config = load(root, "cluster.workers=1", "checkpoint.every_steps=4", "tracking.enabled=false")
+        result = run(config, run_id="near")
+    counts.update(found)
+    return result
+
+
+def test_each_thing_is_done_once(here: TrainResult, counts: Counter[str]) -> None:
+    """By the driver, and by its worker, which is in this process here but has nothing of the driver's.
+
+    The worker commits version 1 in the middle of the second epoch and version 2 at its end, and reads neither. The
+    driver reads version 2 to publish it, and both to draw how the maps have grown; for that it also asks for the newest.
+    """
+    assert here.store_version == 2
+    assert counts == {
+        "read scenes_oaa.yaml": 1,
+        "parse TrainConfig": 1,
+        "build train": 2,
+        "build val": 2,
+        "create": 1,
+        "open": 1,
+        "manifest 1": 1,
+        "manifest 2": 3,
+    }
 
 
 def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
