@@ -102,7 +102,7 @@ def timed_trial(folder: str, *, here: bool) -> type:
 
     class Timed(Trial):
         def setup(self, config: dict[str, Any]) -> None:
-            from attn.tracking.kept_tracker import KeptTracker
+            from attn.tracking.buffered_tracker import BufferedTracker
             from jobs import train
             from jobs.sweeps import trial, trial_training
             from jobs.training import classifier, worker
@@ -112,7 +112,7 @@ def timed_trial(folder: str, *, here: bool) -> type:
             trial.in_one_process = lambda config: here
             worker.train_worker = timed_worker(folder)
             watch(trial_training.TrialReporter, "__init__", "tracking")
-            watch(KeptTracker, "terminate", "closing")
+            watch(BufferedTracker, "terminate", "closing")
             watch(trial, "export_model", "model")
             watch(train, "export_model", "model")
             watch(train, "_fit", "Ray Train")

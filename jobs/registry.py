@@ -16,14 +16,14 @@ from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsErro
 from attn.evaluation.pairing import side_by_side
 from attn.models.description import CONFIG, describing, read_description
 from attn.registry.card import model_card
-from attn.tracking.address import registry_uri, shown
+from attn.tracking.address import display_uri, registry_uri
 from attn.tracking.config import fault_of_alias
 from attn.tracking.sqlite import sqlite_file
 from jobs.runs.open_model import model_lookup, open_model
 
 if TYPE_CHECKING:
     from attn.registry.mlflow_registry import Registry
-    from attn.registry.registered import Registered
+    from attn.registry.registered import RegisteredModel
 
 
 def ls(overrides: list[str], name: str | None = None) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def ls(overrides: list[str], name: str | None = None) -> dict[str, Any]:
     """
     registry = open_registry(overrides)
     return {
-        "registry": shown(registry.uri),
+        "registry": display_uri(registry.uri),
         "models": [found.to_json() for found in registry.versions(name)],
     }
 
@@ -54,7 +54,7 @@ def show(name: str, overrides: list[str]) -> dict[str, Any]:
     """
     registry = open_registry(overrides)
     found = registry.find(name)
-    described, config = registry.texts(found)
+    described, config = registry.read_texts(found)
     values = read_document(config, f"{found.reference}: config.yaml").values
     with describing(Path(found.reference)):
         card = model_card(found.reference, described, values, found.scores)
@@ -148,7 +148,7 @@ def open_registry(overrides: list[str]) -> Registry:
     return Registry(uri)
 
 
-def _complete(bundle: Path, found: Registered) -> None:
+def _complete(bundle: Path, found: RegisteredModel) -> None:
     """Open a fetched bundle, and put beside it what the registry knows of it."""
     from attn.prediction.open import open_any
 
@@ -165,7 +165,7 @@ def _complete(bundle: Path, found: Registered) -> None:
     (bundle / "registered.json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
 
 
-def _is_there(folder: Path, found: Registered) -> bool:
+def _is_there(folder: Path, found: RegisteredModel) -> bool:
     """Whether a folder holds this very model.
 
     Raises:

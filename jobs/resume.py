@@ -12,7 +12,7 @@ from attn.config.resolve import resolve
 from attn.run_state import RunState
 from attn.runs.result import RunResult
 from attn.runs.table import KINDS, job_of
-from attn.tracking import send_kept
+from attn.tracking import send_pending
 from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.lifecycle import check_ended, warned
 from jobs.runs.run_folder import RunFolder
@@ -58,5 +58,5 @@ def _done(folder: RunFolder, state: RunState) -> EndedRun:
         values = read_document(folder.read_text("config.yaml"), file).values
         tracking = resolve(ModelLookup, dump_values({"tracking": values.get("tracking") or {}}), file, []).tracking
         with warned("what its record lacks could not be sent"):
-            send_kept(tracking, folder.root, state.tracking_run, folder.uri)
+            send_pending(tracking, folder.root, state.tracking_run, folder.uri)
     return EndedRun(run_id=folder.run_id, folder=folder.uri, state=state)

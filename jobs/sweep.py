@@ -217,10 +217,10 @@ class _Sweep:
         parent = self.folder.state().tracking_run
         if parent is None or not self.config.tracking.enabled:
             return
-        from attn.tracking.mlflow_children import settle_children
+        from attn.tracking.mlflow_children import reconcile_children
 
         states = {row.tracking_run: row.state if row.ended else None for row in self.rows.values() if row.tracking_run}
-        settle_children(tracking_uri(self.config.tracking, self.config.root), parent, states)
+        reconcile_children(tracking_uri(self.config.tracking, self.config.root), parent, states)
 
     def _mark_failed(self, row: Row) -> None:
         folder = trial_folder(self.folder, row.number)

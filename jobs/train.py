@@ -18,7 +18,7 @@ from attn.run_state import RunState
 from attn.runs.kinds import read_config
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.scratch import scratch_folder
-from attn.tracking import send_kept
+from attn.tracking import send_pending
 from attn.training.run_config import RunConfig
 from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
 from jobs.ray_cluster.progress import Channel, ProgressFile, ProgressPrinter, follow
@@ -93,7 +93,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> Train
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
     if state.state == "done":
         with warned("what its record lacks could not be sent"):  # the run itself is done
-            send_kept(config.tracking, config.root, state.tracking_run, folder.uri)
+            send_pending(config.tracking, config.root, state.tracking_run, folder.uri)
     else:
         check_ended(folder, state)
         if state.epoch and not newest_checkpoint_name(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attn.errors import TrackingError
-from attn.tracking.mlflow_client import reported
+from attn.tracking.mlflow_client import mlflow_errors
 from attn.wording import shorten
 
 
@@ -28,7 +28,7 @@ def test_what_a_tracking_server_says_is_cut_between_words() -> None:
     from mlflow.exceptions import MlflowException
 
     said = " ".join(f"reason{number}" for number in range(200))
-    with pytest.raises(TrackingError) as caught, reported("http://user:secret@127.0.0.1:9", "logging"):
+    with pytest.raises(TrackingError) as caught, mlflow_errors("http://user:secret@127.0.0.1:9", "logging"):
         raise MlflowException(said)
     shown = str(caught.value).partition("logging failed: ")[2].partition(" ....")[0]
     assert set(shown.split()) <= set(said.split())

@@ -1,4 +1,4 @@
-"""Whether machines are fit to train: facts of each, and what they mean."""
+"""Checks whether machines are fit for training: collects facts about each, and judges them."""
 
 from __future__ import annotations
 

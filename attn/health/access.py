@@ -1,8 +1,8 @@
-"""Who can reach what on this machine: Ray's token, and servers that listen beyond it."""
+"""Checks of access to this machine: Ray's token, and servers that other machines can reach."""
 
 from __future__ import annotations
 
-__all__ = ["check_listeners", "check_token", "in_clear"]
+__all__ = ["check_listeners", "check_token", "sends_password_unencrypted"]
 
 import os
 import stat
@@ -14,26 +14,26 @@ from attn.health.finding import Finding
 from attn.proxies import is_loopback
 
 SERVERS = {"attn serve": "attn serve", "mlflow": "mlflow server", "ray::DashboardHead": "Ray's dashboard"}
-"""Words of a command line, and what it is."""
+"""By a part of a process's command line, the name of the server."""
 
 
 def check_token(environment: Mapping[str, str], *, joins: bool, home: Path | None = None) -> list[Finding]:
-    """Whether a client has a token for its cluster, and keeps it to itself.
+    """Check that there is a token for the cluster, and that only its owner can read it.
 
     Args:
-        joins: Whether a cluster is to be joined; without, runs make a token of their own.
+        joins: Whether a cluster is joined. If not, runs create their own token.
     """
     mode = environment.get("RAY_AUTH_MODE")
     if not joins:
         if mode == "disabled":
             return [Finding("ray token", "warn", "RAY_AUTH_MODE=disabled: other users of this machine can run code in "
-                            "your session", "unset RAY_AUTH_MODE; a run then makes a token of its own")]  # fmt: skip
-        return [Finding("ray token", "ok", "each run on this machine makes its own")]
+                            "your session", "unset RAY_AUTH_MODE; a run then creates its own token")]  # fmt: skip
+        return [Finding("ray token", "ok", "each run on this machine creates its own")]
     file = Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path(home or os.path.expanduser("~"), ".ray", "auth_token"))
     found: list[Finding] = []
     if mode != "token":
         fix = "export RAY_AUTH_MODE=token here and on every node, with one token (ray get-auth-token --generate)"
-        text = f"RAY_AUTH_MODE is {mode or 'not set'}: no token is shown to the cluster"
+        text = f"RAY_AUTH_MODE is {mode or 'not set'}: no token is sent to the cluster"
         found.append(Finding("ray token", "warn", text, fix))
     elif "RAY_AUTH_TOKEN" not in environment and not file.is_file():
         fix = "copy the cluster's token there, or set RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
@@ -46,28 +46,28 @@ def check_token(environment: Mapping[str, str], *, joins: bool, home: Path | Non
 
 
 def check_listeners() -> Finding:
-    """Whether a server of ours on this machine listens on more than the loopback address."""
+    """Check that none of attn's servers on this machine listens on more than the loopback address."""
     import psutil
 
-    open_to_all: list[str] = []
+    exposed: list[str] = []
     for process in psutil.process_iter():
         try:
-            words = " ".join(process.cmdline())
-            what = next((name for pattern, name in SERVERS.items() if pattern in words), None)
+            command_line = " ".join(process.cmdline())
+            what = next((name for pattern, name in SERVERS.items() if pattern in command_line), None)
             if what is None:
                 continue
             listening = [one.laddr for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
-            open_to_all += [f"{what} on {at.ip}:{at.port}" for at in listening if not ip_address(at.ip).is_loopback]
+            exposed += [f"{what} on {at.ip}:{at.port}" for at in listening if not ip_address(at.ip).is_loopback]
         except (psutil.Error, ValueError):
-            continue  # somebody else's, or gone
-    if not open_to_all:
-        return Finding("open ports", "ok", "no server of ours listens beyond this machine")
-    fix = "listen on 127.0.0.1 and go through SSH, or put a firewall and a log-in before it"
-    return Finding("open ports", "warn", "; ".join(sorted(set(open_to_all))), fix)
+            continue  # another user's process, or it has ended
+    if not exposed:
+        return Finding("open ports", "ok", "no server of attn can be reached from other machines")
+    fix = "listen on 127.0.0.1 and use SSH, or protect it by a firewall and a login"
+    return Finding("open ports", "warn", "; ".join(sorted(set(exposed))), fix)
 
 
-def in_clear(uri: str, environment: Mapping[str, str]) -> bool:
-    """Whether a password would travel to a tracking server unencrypted."""
+def sends_password_unencrypted(uri: str, environment: Mapping[str, str]) -> bool:
+    """Whether a password would be sent to a tracking server unencrypted."""
     from urllib.parse import urlsplit
 
     parts = urlsplit(uri)

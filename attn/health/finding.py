@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one health check."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one health check.
 
     Attributes:
-        check: What, in a word or two.
-        text: What was found.
-        fix: How to mend it, where it is not well.
+        check: Short name of the check.
+        text: The result.
+        fix: How to fix it, if the status is not `ok`.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""What the facts of machines mean."""
+"""Judges the facts about machines."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from attn.health.finding import Finding
 from attn.health.node import SHARED_MEMORY, Facts
 
 GIB = 2**30
-LITTLE, TOO_LITTLE = 10 * GIB, GIB
+DISK_WARN_BYTES, DISK_FAIL_BYTES = 10 * GIB, GIB
 SKEW_WARN, SKEW_FAIL = 2.0, 60.0
-"""Seconds. Amazon S3 refuses requests that are 15 minutes off; file times, leases and logs suffer long before."""
+"""Seconds. Amazon S3 refuses requests with clocks off by 15 minutes; file times, leases and logs need better ones."""
 
 
 def judge(facts: Facts) -> list[Finding]:
-    """What one machine's own facts mean."""
+    """Judge the facts about one machine."""
     return [_packages(facts), _crf(facts), *_disks(facts), _threads(facts), _gpus(facts)]
 
 
 def judge_equal(nodes: Mapping[str, Facts]) -> Finding:
-    """Whether all machines have the same versions: what one pickles another must read."""
+    """Check that all machines have the same versions, because they exchange pickled objects."""
     check, seen = "versions", dict[str, dict[str, list[str]]]()
     for name, facts in nodes.items():
         versions = {"attn": facts.attn, "python": facts.python, **facts.packages}
@@ -31,30 +31,31 @@ def judge_equal(nodes: Mapping[str, Facts]) -> Finding:
     if not differing:
         return Finding(check, "ok", f"the same on all {len(nodes)} machines")
     parts = [
-        f"{package} " + " against ".join(f"{version} on {', '.join(names[:4])}" for version, names in found.items())
+        f"{package} " + ", but ".join(f"{version} on {', '.join(names[:4])}" for version, names in found.items())
         for package, found in differing.items()
     ]
     return Finding(check, "fail", "; ".join(parts), "run every node from one image, or install requirements.txt on all")
 
 
 def judge_clock(name: str, skew: float, uncertainty: float = 0.0) -> Finding:
-    """Whether a clock goes with this machine's.
+    """Compare a clock with this machine's.
 
     Args:
-        skew: Seconds by which it is ahead; known to within the uncertainty.
+        skew: Seconds by which it is ahead.
+        uncertainty: Uncertainty of the skew, in seconds.
     """
     certain = max(0.0, abs(skew) - uncertainty)
     status = "fail" if certain > SKEW_FAIL else "warn" if certain > SKEW_WARN else "ok"
-    word = "ahead" if skew > 0 else "behind"
-    text = "right" if status == "ok" else f"{certain:.0f} s {word}"
+    direction = "ahead" if skew > 0 else "behind"
+    text = "right" if status == "ok" else f"{certain:.0f} s {direction}"
     return Finding(f"clock of {name}", status, text, "" if status == "ok" else "let chrony or ntpd set the clocks")
 
 
 def judge_probe(facts: Facts, expected: str, root: str) -> Finding:
-    """Whether a machine reads what the driver has put under the root."""
+    """Check that a machine sees the driver's file below the root."""
     if facts.probe == expected:
-        return Finding("root", "ok", f"{root} is seen")
-    why = facts.probe_fault or "it holds something else there"
+        return Finding("root", "ok", f"{root} is shared")
+    why = facts.probe_fault or "the file differs"
     fix = "use root=s3://..., or a folder that all nodes mount; for S3, give every node its credentials or a role"
     return Finding("root", "fail", f"{root} is not the driver's: {why}", fix)
 
@@ -70,7 +71,7 @@ def _packages(facts: Facts) -> Finding:
 def _crf(facts: Facts) -> Finding:
     if facts.crf is None:
         return Finding("crf", "ok", "pydensecrf works")
-    fix = "pip install pydensecrf2, which needs a C++ compiler; or leave CRFs out (crf=null)"
+    fix = "pip install pydensecrf2, which needs a C++ compiler; or turn CRFs off (crf=null)"
     return Finding("crf", "fail", f"pydensecrf: {facts.crf}", fix)
 
 
@@ -82,8 +83,8 @@ def _disks(facts: Facts) -> list[Finding]:
             fix = "docker run --shm-size=4g, or an emptyDir of medium Memory on Kubernetes"
             status = "warn" if total < GIB else "ok"
         else:
-            fix = "free some, or put root and TMPDIR on a larger disk"
-            status = "fail" if free < TOO_LITTLE else "warn" if free < LITTLE else "ok"
+            fix = "free some space, or put root and TMPDIR on a larger disk"
+            status = "fail" if free < DISK_FAIL_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
         found.append(Finding(f"space in {path}", status, text, "" if status == "ok" else fix))
     return found
 
@@ -91,7 +92,7 @@ def _disks(facts: Facts) -> list[Finding]:
 def _threads(facts: Facts) -> Finding:
     text = f"{facts.threads} threads on {facts.cores} cores"
     if facts.threads > facts.cores:
-        fix = f"set OMP_NUM_THREADS to at most {facts.cores}; more threads than cores cost a factor of ten"
+        fix = f"set OMP_NUM_THREADS to at most {facts.cores}; more threads than cores can be ten times slower"
         return Finding("threads", "warn", text, fix)
     return Finding("threads", "ok", text + (f" (OMP_NUM_THREADS={facts.asked})" if facts.asked else ""))
 

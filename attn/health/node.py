@@ -1,4 +1,4 @@
-"""The facts of one machine, measured where it runs: plain values that travel."""
+"""Collects facts about the machine that it runs on, as plain values."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ SHARED_MEMORY = "/dev/shm"
 
 @dataclass(frozen=True)
 class Facts:
-    """What one machine says of itself.
+    """Facts about one machine.
 
     Attributes:
-        packages: Versions of what this library needs; None for one that is missing.
-        unmet: Requirements that the versions do not meet.
-        clock: Seconds since 1970, as this machine takes it to be.
-        crf: Why the CRF does not work; None where it does.
-        cores: That this process may use.
-        threads: That PyTorch would use; `asked` of them by OMP_NUM_THREADS.
+        packages: Versions of required packages; None for missing ones.
+        unmet: Requirements that are not satisfied.
+        clock: Seconds since 1970 on this machine's clock.
+        crf: Why the CRF does not work; None if it works.
+        cores: Number of cores that this process may use.
+        threads: Number of threads that PyTorch uses.
+        asked: OMP_NUM_THREADS, if set.
         disks: (free, total) bytes by path.
-        probe: What stands in the file that the driver has put under the root; None where it cannot be read, with the
-            reason in `probe_fault`.
+        probe: Content of the driver's file below the root; None if it cannot be read, for the reason in `probe_fault`.
     """
 
     host: str
@@ -54,11 +54,11 @@ class Facts:
 
 
 def inspect_node(root: str, probe: str | None = None) -> Facts:
-    """Look at this machine.
+    """Collect facts about this machine.
 
     Args:
-        root: Of the runs.
-        probe: Location of a file below it to be read.
+        root: Root of the runs.
+        probe: Location of the driver's file below the root.
     """
     import torch
 
@@ -112,22 +112,22 @@ def _crf_fault() -> str | None:
 
     try:
         probs = dense_crf(np.zeros((4, 4, 3), np.uint8), np.full((2, 4, 4), 0.5), CrfConfig(iterations=1))
-    except Exception as error:  # a compiled extension fails in many ways
+    except Exception as error:  # a compiled extension may raise anything
         return f"{type(error).__name__}: {error}"
-    return None if np.isfinite(probs).all() else "it gives numbers that are not finite"
+    return None if np.isfinite(probs).all() else "its results are not finite"
 
 
 def _disks(root: str) -> dict[str, tuple[int, int]]:
-    places = [tempfile.gettempdir(), *([] if is_remote(root) else [root]), SHARED_MEMORY]
+    paths = [tempfile.gettempdir(), *([] if is_remote(root) else [root]), SHARED_MEMORY]
     found: dict[str, tuple[int, int]] = {}
-    for place in places:
-        there = Path(place).absolute()
-        while not there.exists():  # the root is made by the first run
+    for path in paths:
+        there = Path(path).absolute()
+        while not there.exists():  # the first run creates the root
             there = there.parent
-        if place == SHARED_MEMORY and str(there) != place:
+        if path == SHARED_MEMORY and str(there) != path:
             continue
         usage = shutil.disk_usage(there)
-        found[place] = (usage.free, usage.total)
+        found[path] = (usage.free, usage.total)
     return found
 
 

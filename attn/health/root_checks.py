@@ -1,4 +1,4 @@
-"""Whether the root of the runs can hold them."""
+"""Checks of the root of the runs: conditional writes, its clock, and a file that other machines should see."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from attn.store.backends.conditional_writes import check_conditions
 
 
 def check_conditional_writes(root: str) -> list[Finding]:
-    """Whether two writers of a map store under the root cannot overwrite each other, tried; and the root's clock."""
-    place = f"{root.rstrip('/')}/doctor-{secrets.token_hex(6)}"
+    """Check by trial that conditional writes work below the root, which map stores need; and check the root's clock."""
+    location = f"{root.rstrip('/')}/doctor-{secrets.token_hex(6)}"
     check = "conditional writes"
-    made = not is_remote(root) and not Path(root).exists()
+    created = not is_remote(root) and not Path(root).exists()
     try:
-        backend = connect(place)
+        backend = connect(location)
         check_conditions(backend)
         start = time.time()
         now = backend.now()
         end = time.time()
     except AttnError as error:
-        return [Finding(check, "fail", str(error), "see what the message says; attn needs them for map stores only")]
+        return [Finding(check, "fail", str(error), "see the message; attn needs them for map stores only")]
     finally:
         if not is_remote(root):
-            shutil.rmtree(place, ignore_errors=True)
-            if made:
-                with contextlib.suppress(OSError):  # somebody else has put something there
+            shutil.rmtree(location, ignore_errors=True)
+            if created:
+                with contextlib.suppress(OSError):  # another process has created files in it
                     Path(root).rmdir()
     found = [Finding(check, "ok", f"enforced under {root}")]
     if is_remote(root):
@@ -49,7 +49,7 @@ def check_conditional_writes(root: str) -> list[Finding]:
 
 @contextlib.contextmanager
 def probe_under(root: str) -> Generator[tuple[str, str]]:
-    """Within, a file lies under the root that other machines should see: its location and content."""
+    """Inside the `with` block, a file exists below the root, for other machines to read: its location and content."""
     location, content = f"{root.rstrip('/')}/.doctor-{secrets.token_hex(6)}", secrets.token_hex(16)
     write_bytes(location, content.encode())
     try:

@@ -1,4 +1,4 @@
-"""Trained models in MLflow: recorded with their run, registered by name, fetched again."""
+"""Trained models in MLflow: record them with their run, register them by name, fetch them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: Path) -> str | None:
-    """Record a trained model from its bundle folder and register it where the config says so.
+    """Record a trained model from its bundle folder and, if configured, register it.
 
     Returns:
-        The model's URI, or None where there is no record.
+        The model's URI; None if the run has no record.
 
     Raises:
         TrackingError: The server refuses or does not answer.
@@ -52,7 +52,7 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
 
 
 def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: str, scores: Iterable[Score]) -> None:
-    """Let every registered version of some weights carry an evaluation's scores; nothing where there is no record.
+    """Add an evaluation's scores to every registered version with these weights; does nothing without a record.
 
     Raises:
         TrackingError: The server refuses or does not answer.
@@ -65,7 +65,7 @@ def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: 
 
 
 def _opened(bundle: Path) -> tuple[Bundle | Segmenter, dict[str, Any], tuple[int, ...]]:
-    """A bundle of any task, what only its task has, and the shape of its network's output."""
+    """A bundle, metadata that depend on its task, and the shape of its network's output."""
     from attn.models.bundle import load_bundle
     from attn.models.description import read_description, task_of
     from attn.segmentation.bundle import TASK, load_segmenter

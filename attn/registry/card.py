@@ -1,4 +1,4 @@
-"""A model card: what a trained model is, what it learnt from, how well it does, and how it is used, for people."""
+"""Model cards: a description of a trained model, its training data, its scores and its usage, as Markdown."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MAP_KINDS = {
     "channel": "channel attention maps (ICASC)",
     "pixel": "pixel attention maps (ICASC)",
 }
-PLACES = ("root", "images", "labels", "masks", "saliency", "location", "annotations", "table")
-"""Fields that say where data lies; a card names the last part only."""
+LOCATION_FIELDS = ("root", "images", "labels", "masks", "saliency", "location", "annotations", "table")
+"""Fields with locations of data; a card shows only their last part."""
 
 
 def model_card(name: str, described: Mapping[str, Any], config: Mapping[str, Any], scores: Sequence[Score] = ()) -> str:
     """The card of a model as Markdown.
 
     Args:
-        name: As the registry has it: `gain/3`.
+        name: Name and version in the registry, such as `gain/3`.
         described: The content of the bundle's `model.json`.
-        config: The run's config, as plain values; may be empty.
-        scores: Of evaluations of these very weights.
+        config: The run's config as plain values; may be empty.
+        scores: Scores from evaluations of exactly these weights.
     """
     info = dict(described.get("info") or {})
     parts = [
@@ -65,21 +65,21 @@ def _model(described: Mapping[str, Any]) -> dict[str, Any]:
     output = use["output"]
     rows = {
         "task": described.get("task", "classification"),
-        "classes, in the order of the logits": _shortened(output["logits"].get("channels", described["classes"])),
-        "network": f"{model['name']}: {_plain(network)}",
+        "classes, in the order of the logits": _first_classes(output["logits"].get("channels", described["classes"])),
+        "network": f"{model['name']}: {_as_text(network)}",
         "input": preprocessing_text(use["preprocessing"]),
         "probabilities": output["probabilities"],
         "predicted": output["predicted"],
         "averaged over": _averaged(output),
-        "CRF": _plain(output["crf"]) if output.get("crf") else None,
-        "input in training": _plain(_training_input(described["input"])),
+        "CRF": _as_text(output["crf"]) if output.get("crf") else None,
+        "input in training": _as_text(_training_input(described["input"])),
         "weights (SHA-256)": described["sha256"],
     }
     return {key: value for key, value in rows.items() if value}
 
 
 def _unused(model: Mapping[str, Any]) -> set[str]:
-    """Fields that say nothing of this network, such as sizes of layers that its head does not have."""
+    """Fields without meaning for this network, such as sizes of layers that its head does not have."""
     unused = {"name", "weights"}
     if "fc_width" in model:  # a classifier's
         unused |= set() if model["head"] == "fc" else {"fc_width", "fc_dropout"}
@@ -92,16 +92,16 @@ def _unused(model: Mapping[str, Any]) -> set[str]:
 
 def _averaged(output: Mapping[str, Any]) -> str | None:
     scales, mirrored = output.get("scales", [1.0]), output.get("mirrored", False)
-    parts = [f"scales {_plain(scales)}"] if scales != [1.0] else []
+    parts = [f"scales {_as_text(scales)}"] if scales != [1.0] else []
     return ", ".join(parts + (["the mirrored input"] if mirrored else [])) or None
 
 
 def _training_input(input: Mapping[str, Any]) -> dict[str, Any]:
-    """What training drew at random; fields of other ways to resize mean nothing."""
-    way = input["resize"]
+    """Settings of the random transforms in training, without those of other `resize` modes."""
+    resize = input["resize"]
     fields = {"crop": ("crop_area", "crop_aspect"), "scaled_crop": ("crop_scale",), "squash": ("shift",)}
     fields["random_part"] = fields["crop"]
-    shown = {name: input[name] for name in ("resize", "size", *fields.get(way, ()), "flip") if input.get(name)}
+    shown = {name: input[name] for name in ("resize", "size", *fields.get(resize, ()), "flip") if input.get(name)}
     jitter = {name: value for name, value in input.get("color_jitter", {}).items() if value}
     return shown | ({"color_jitter": jitter} if jitter else {})
 
@@ -109,16 +109,16 @@ def _training_input(input: Mapping[str, Any]) -> dict[str, Any]:
 def _origin(info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     rows: dict[str, Any] = {"run": info.get("run_id")}
     data = {
-        key: name_of(value) if key in PLACES and isinstance(value, str) else value
+        key: name_of(value) if key in LOCATION_FIELDS and isinstance(value, str) else value
         for key, value in dict(config.get("data") or {}).items()
         if value is not None and key != "classes"
     }
-    rows["trained on"] = _plain(data) if data else None
+    rows["trained on"] = _as_text(data) if data else None
     rows["data fingerprint"] = info.get("data")
-    rows["method"] = _plain(info["method"]) if info.get("method") else None
+    rows["method"] = _as_text(info["method"]) if info.get("method") else None
     rows["map store"] = f"{info['store']}, version {info.get('store_version')}" if info.get("store") else None
     known = {"run_id", "data", "method", "store", "store_version"}
-    rows |= {key: _plain(value) for key, value in info.items() if key not in known}
+    rows |= {key: _as_text(value) for key, value in info.items() if key not in known}
     return {key: value for key, value in rows.items() if value not in (None, "")}
 
 
@@ -146,12 +146,12 @@ def _measured(score: Score) -> str:
     protocol = score.protocol
     if protocol.scored == "classifier":
         return "classifier"
-    words = [protocol.scored]
-    words += [f"{protocol.map_kind} of {protocol.layer}"] if protocol.map_kind and protocol.layer else []
-    words += [f"{protocol.labels} classes"] if protocol.labels else []
-    words += [f"threshold {protocol.threshold.rule}"] if protocol.threshold else []
-    words += ["CRF"] if protocol.crf else []
-    return ", ".join(words)
+    parts = [protocol.scored]
+    parts += [f"{protocol.map_kind} of {protocol.layer}"] if protocol.map_kind and protocol.layer else []
+    parts += [f"{protocol.labels} classes"] if protocol.labels else []
+    parts += [f"threshold {protocol.threshold.rule}"] if protocol.threshold else []
+    parts += ["CRF"] if protocol.crf else []
+    return ", ".join(parts)
 
 
 def _use(name: str, described: Mapping[str, Any]) -> str:
@@ -177,15 +177,15 @@ def _use(name: str, described: Mapping[str, Any]) -> str:
     )
 
 
-def _shortened(names: Sequence[str]) -> str:
+def _first_classes(names: Sequence[str]) -> str:
     rest = len(names) - SHOWN_CLASSES
     return ", ".join(names[:SHOWN_CLASSES]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _plain(value: Any) -> str:
-    """Plain values in few signs: `name gain, alpha 0.1`."""
+def _as_text(value: Any) -> str:
+    """Plain values as short text: `name gain, alpha 0.1`."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items() if inner is not None)
+        return ", ".join(f"{key} {_as_text(inner)}" for key, inner in value.items() if inner is not None)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_plain, value)) + "]"
+        return "[" + ", ".join(map(_as_text, value)) + "]"
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,8 +1,8 @@
-"""Trained models in MLflow: the exported network, and the bundle beside it."""
+"""Records trained models in MLflow: the exported network, and its bundle as artifacts."""
 
 from __future__ import annotations
 
-__all__ = ["log_network", "served_from"]
+__all__ = ["log_network", "global_uris"]
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from attn.prediction.export import silenced
 from attn.tracking.environment import requirements
-from attn.tracking.login import show_login
-from attn.tracking.mlflow_client import connect, reported
+from attn.tracking.login import uri_with_login
+from attn.tracking.mlflow_client import connect, mlflow_errors
 
 BUNDLE = "bundle"
 
 
 class Logits(nn.Module):
-    """A network as MLflow can serve it: one tensor in, one tensor out."""
+    """Wraps a network for MLflow: one tensor in, one tensor out."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -43,14 +43,16 @@ def log_network(
     metadata: dict[str, Any],
     outputs: tuple[int, ...] = (-1, -1),
 ) -> str:
-    """Record a trained network: exported by torch.export (no pickle) for whoever serves MLflow models, and its bundle
-    as artifacts of the run, for whoever wants maps or goes on training.
+    """Record a trained network.
+
+    The network is exported by torch.export (no pickle) for serving by MLflow. Its bundle, with which you can compute
+    maps or continue training, is recorded as artifacts of the run.
 
     Args:
         network: On the CPU, in evaluation mode; called with images, it returns an object with `logits`.
-        size: (H, W) to export with; the exported network takes other sizes too.
-        metadata: Plain values kept with the model.
-        outputs: Shape of the logits, -1 for each size that is not fixed.
+        size: (H, W) for the export; the exported network accepts other sizes, too.
+        metadata: Plain values to store with the model.
+        outputs: Shape of the logits, with -1 for variable sizes.
 
     Returns:
         The model's URI, `models:/m-...`.
@@ -63,14 +65,14 @@ def log_network(
     from mlflow.types import Schema, TensorSpec
 
     client = connect(uri)
-    # Without names: a named tensor would have to come in a dict, which the PyTorch flavour does not take.
+    # Unnamed tensors: named ones are passed in a dict, which MLflow's PyTorch flavour does not support.
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 3, -1, -1))]),
         outputs=Schema([TensorSpec(np.dtype("float32"), outputs)]),
     )
-    with reported(uri, "recording the model"), served_from(uri), silenced("mlflow.utils.environment"):
+    with mlflow_errors(uri, "recording the model"), global_uris(uri), silenced("mlflow.utils.environment"):
         client.log_artifacts(run_id, str(bundle), BUNDLE)
-        # By itself MLflow would put the model into the active experiment, whose artifacts lie in the working directory.
+        # By default MLflow would use the active experiment, with artifacts in the working directory.
         experiment = client.get_run(run_id).info.experiment_id
         model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
         info = Model.log(
@@ -82,7 +84,7 @@ def log_network(
             metadata=metadata,
             pytorch_model=Logits(network).eval(),
             signature=signature,
-            # Two images: an exported dimension of size one would stay one for ever.
+            # Two images: a dimension of size one would be exported as a constant.
             input_example=np.zeros((2, 3, *size), np.float32),
             pip_requirements=requirements(),
             serialization_format="pt2",
@@ -92,13 +94,13 @@ def log_network(
 
 
 @contextlib.contextmanager
-def served_from(uri: str) -> Generator[None]:
-    """MLflow's model functions know only a global URI, which is also in the environment; it is put back afterwards."""
+def global_uris(uri: str) -> Generator[None]:
+    """Set MLflow's global URIs, which its model functions need, inside the `with` block; restore them afterwards."""
     import mlflow
 
-    # By the variables: what MLflow says where there are none is a default, which to set would put into the environment.
+    # Read the variables, not MLflow's getters: these return a default, and restoring it would set the variables.
     before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-    full = show_login(uri)
+    full = uri_with_login(uri)
     mlflow.set_tracking_uri(full)
     mlflow.set_registry_uri(full)
     try:

@@ -1,7 +1,7 @@
-"""MLflow's model registry: versions under names, moved about by aliases. Nothing that it holds is ever unpickled.
+"""MLflow's model registry: named versions with aliases. Nothing from it is ever unpickled.
 
-A version is a bundle among the artifacts of the run that registered it. Its tags say what a list of models wants to
-know, and carry the hashes of the bundle's files; its description is the model card.
+A version refers to a bundle among the artifacts of the run that registered it. Its tags have the facts for listings and
+the hashes of the bundle's files; its description is the model card.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from attn.files.locations import sha256_of
 from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, read_description
 from attn.parsing import load_json
 from attn.registry.card import model_card
-from attn.registry.registered import Reference, Registered, parse_reference
+from attn.registry.registered import Reference, RegisteredModel, parse_reference
 from attn.regular_files import read_regular
 from attn.scratch import scratch_folder
-from attn.tracking.mlflow_client import connect, hurried, reported
+from attn.tracking.mlflow_client import connect, mlflow_errors, short_timeouts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 BUNDLE = "bundle"
-OF_WEIGHTS = "attn.weights"
-"""Tag of a run that scored weights: their SHA-256."""
-SCORES = "attn.scores."
-"""Tags of a version, one for each run that scored it, by that run's id."""
-HASHES, HASH = ("attn.sha256", "attn.model_json"), re.compile(r"[0-9a-f]{64}")
+WEIGHTS_TAG = "attn.weights"
+"""Tag of an evaluation's run: SHA-256 of the weights that it scored."""
+SCORES_TAG = "attn.scores."
+"""Prefix of a version's tags with scores, one per evaluation, followed by the evaluation's run id."""
+HASH_TAGS, HASH = ("attn.sha256", "attn.model_json"), re.compile(r"[0-9a-f]{64}")
 CARD_LENGTH = 5000
-"""Of a description in a database."""
+"""Maximum length of a description in a database."""
 PAGE = 200
 
 
 class Registry:
-    """The models that one MLflow server, or database, has registered.
+    """The registered models of one MLflow server or database.
 
-    All methods raise TrackingError where the server does not answer or refuses.
+    All methods raise TrackingError if the server does not answer or refuses.
     """
 
     def __init__(self, uri: str) -> None:
@@ -58,117 +58,119 @@ class Registry:
         return connect(self.uri)
 
     def names(self) -> list[str]:
-        """The names that models are registered under, in alphabetical order."""
-        with hurried(), reported(self.uri, "listing the models"):
+        """Sorted names of the registered models."""
+        with short_timeouts(), mlflow_errors(self.uri, "listing the models"):
             return sorted(model.name for model in self._pages(self._client.search_registered_models))
 
-    def versions(self, name: str | None = None) -> list[Registered]:
-        """Every version of one name or of all, newest first; those that attn has not registered are left out.
+    def versions(self, name: str | None = None) -> list[RegisteredModel]:
+        """All versions of one name or of all names, newest first, without versions that attn did not register.
 
         Raises:
             WeightsError: There is no such name.
         """
         names = self.names() if name is None else [name]
-        with hurried(), reported(self.uri, "listing the models"):
+        with short_timeouts(), mlflow_errors(self.uri, "listing the models"):
             if name is not None:
                 self._find(parse_reference(name))
-            found: list[Registered] = []
+            found: list[RegisteredModel] = []
             for each in names:
                 aliases = self._aliases(each)
                 versions = [version for version in self._versions(each) if "attn.sha256" in version.tags]
                 found += [_registered(version, aliases) for version in versions]
         return sorted(found, key=lambda one: (one.name, -one.version))
 
-    def find(self, text: str) -> Registered:
-        """The version that `name@alias`, `name/version` or `name` means.
+    def find(self, text: str) -> RegisteredModel:
+        """The version for `name@alias`, `name/version`, or `name` (the newest).
 
         Raises:
-            WeightsError: There is no such name, alias or version, with those that there are; or attn has not
-                registered it.
+            WeightsError: There is no such name, alias or version (the message lists existing ones), or attn did not
+                register it.
         """
         reference = parse_reference(text)
-        with hurried(), reported(self.uri, "looking up the model"):
+        with short_timeouts(), mlflow_errors(self.uri, "looking up the model"):
             version, aliases = self._find(reference)
             found = _registered(version, aliases) if "attn.sha256" in version.tags else None
         if found is None:
             raise WeightsError(
                 f"{version.name}/{version.version} was not registered by attn: it has no bundle of tensors and JSON, "
-                "and other formats are not opened, since opening them may run code that they hold"
+                "and other formats are not opened because they can contain code"
             )
-        if version.name != reference.name:  # which becomes part of a folder's name
-            raise WeightsError(f"{reference.name}: the registry answers with {version.name!r}")
+        if version.name != reference.name:  # it becomes part of a folder's name
+            raise WeightsError(f"{reference.name}: the registry returned the model {version.name!r} instead")
         if not all(HASH.fullmatch(value) for value in (found.sha256, found.description_sha256)):
             raise WeightsError(
-                f"{found.reference}: {found.broken}: without them its files cannot be checked; register it again"
+                f"{found.reference}: {found.broken}: without them its files cannot be verified; register it again"
             )
         return found
 
-    def fetch(self, text: str, folder: Path) -> tuple[Path, Registered]:
-        """Fetch a version's bundle, and check that it is what was registered.
+    def fetch(self, text: str, folder: Path) -> tuple[Path, RegisteredModel]:
+        """Fetch a version's bundle, and verify its hashes.
 
         Returns:
-            The bundle's folder, below the given one, and what the registry says of it.
+            The bundle's folder, inside the given one, and the version.
 
         Raises:
-            WeightsError: As for `find`; or the files are not those that were registered.
+            WeightsError: As for `find`; or the files differ from those that were registered.
         """
         found = self.find(text)
         folder.mkdir(parents=True, exist_ok=True)
         bundle = folder / BUNDLE
         bundle.mkdir(exist_ok=True)
-        # By name: whatever else lies there is not wanted. The small files first, so that what is no bundle ends soon.
+        # Only files of a bundle, the small ones first, so that an invalid bundle fails early.
         for name in (DESCRIPTION, CONFIG, WEIGHTS):
             self._download(found, name, bundle)
         for name, expected in ((DESCRIPTION, found.description_sha256), (WEIGHTS, found.sha256)):
             if sha256_of(bundle / name) != expected:
-                raise _replaced(found, name)
+                raise _replaced_error(found, name)
         return bundle, found
 
-    def texts(self, found: Registered) -> tuple[dict[str, Any], str]:
-        """A version's description (`model.json`) and its run's config as YAML, without the weights.
+    def read_texts(self, found: RegisteredModel) -> tuple[dict[str, Any], str]:
+        """Fetch a version's description (`model.json`) and its run's config as YAML, but not the weights.
 
         Raises:
-            WeightsError: They are gone, or not what was registered.
+            WeightsError: They are missing, or differ from those that were registered.
         """
         with scratch_folder() as scratch:
             for name in (DESCRIPTION, CONFIG):
                 self._download(found, name, scratch)
             if sha256_of(scratch / DESCRIPTION) != found.description_sha256:
-                raise _replaced(found, DESCRIPTION)
+                raise _replaced_error(found, DESCRIPTION)
             try:
                 config = read_regular(scratch / CONFIG, MOST_BYTES).decode()
             except (OSError, UnicodeDecodeError):
-                raise WeightsError(f"{found.reference}: {CONFIG} is no text of a config") from None
+                raise WeightsError(f"{found.reference}: {CONFIG} is not a text file") from None
             return read_description(scratch), config
 
-    def promote(self, text: str, alias: str) -> tuple[Registered, Registered | None]:
+    def promote(self, text: str, alias: str) -> tuple[RegisteredModel, RegisteredModel | None]:
         """Move an alias to a version.
 
         Returns:
-            The version as it is now, and the one that had the alias before.
+            The version after the change, and the version that had the alias before.
 
         Raises:
             WeightsError: As for `find`.
         """
         found = self.find(text)
-        with reported(self.uri, "moving the alias"):
+        with mlflow_errors(self.uri, "moving the alias"):
             before = self._aliases(found.name).get(alias)
             self._client.set_registered_model_alias(found.name, alias, str(found.version))
         previous = self.find(f"{found.name}/{before}") if before not in (None, found.version) else None
         return self.find(found.reference), previous
 
-    def register(self, name: str, model_uri: str, run_id: str, bundle: Path, *, alias: str | None = None) -> Registered:
-        """Make a recorded model a version of a name, with all that a version carries.
+    def register(
+        self, name: str, model_uri: str, run_id: str, bundle: Path, *, alias: str | None = None
+    ) -> RegisteredModel:
+        """Register a recorded model as a new version, with tags, earlier scores and model card.
 
         Args:
-            model_uri: `models:/m-...`, as MLflow gave it.
-            run_id: MLflow's, of the run that has the bundle's files as artifacts.
-            bundle: The same files here.
+            model_uri: MLflow's URI of the model, `models:/m-...`.
+            run_id: MLflow's id of the run that has the bundle's files as artifacts.
+            bundle: Local folder with the same files.
             alias: Moved to the version once it is complete.
         """
         from mlflow.exceptions import MlflowException
 
-        from attn.registry.mlflow_model import served_from
+        from attn.registry.mlflow_model import global_uris
 
         described = read_description(bundle)
         info = described.get("info") or {}
@@ -181,7 +183,7 @@ class Registry:
             "attn.store": info.get("store"),
             "attn.store_version": info.get("store_version"),
         }
-        with reported(self.uri, "registering the model"), served_from(self.uri):
+        with mlflow_errors(self.uri, "registering the model"), global_uris(self.uri):
             try:
                 self._client.create_registered_model(name)
             except MlflowException as error:
@@ -194,56 +196,57 @@ class Registry:
                 tags={key: str(value) for key, value in tags.items() if value is not None},
                 model_id=model_uri.rpartition("/")[2],
             ).version
-            for run, at, scores in self._recorded(described["sha256"]):
-                self._client.set_model_version_tag(name, version, SCORES + run, _scores_text(at, scores))
+            for run, at, scores in self._earlier_evaluations(described["sha256"]):
+                self._client.set_model_version_tag(name, version, SCORES_TAG + run, _scores_text(at, scores))
             self._describe(name, str(version), bundle)
             if alias is not None:
                 self._client.set_registered_model_alias(name, alias, version)
         return self.find(f"{name}/{version}")
 
     def add_scores(self, sha256: str, run_id: str, scores: Iterable[Score]) -> list[str]:
-        """Let every version with these weights carry an evaluation's scores.
+        """Add an evaluation's scores to every version with these weights.
 
         Args:
-            run_id: MLflow's, of the evaluation.
+            sha256: SHA-256 of the weights.
+            run_id: MLflow's id of the evaluation.
 
         Returns:
-            `name/version` of each.
+            `name/version` of each updated version.
         """
         import time
 
         text = _scores_text(int(1000 * time.time()), scores)
-        told: list[str] = []
-        with reported(self.uri, "adding scores to the model"):
+        updated: list[str] = []
+        with mlflow_errors(self.uri, "adding scores to the model"):
             for version in self._client.search_model_versions(f"tags.`attn.sha256` = '{sha256}'"):
-                self._client.set_model_version_tag(version.name, version.version, SCORES + run_id, text)
+                self._client.set_model_version_tag(version.name, version.version, SCORES_TAG + run_id, text)
                 with scratch_folder() as scratch:
                     for name in (DESCRIPTION, CONFIG):
                         self._download(_registered(version, {}), name, scratch)
                     self._describe(version.name, str(version.version), scratch)
-                told.append(f"{version.name}/{version.version}")
-        return told
+                updated.append(f"{version.name}/{version.version}")
+        return updated
 
     def _describe(self, name: str, version: str, bundle: Path) -> None:
         found = _registered(self._client.get_model_version(name, version), {})
         described = read_description(bundle)
         config = read_document((bundle / CONFIG).read_text(encoding="utf-8"), CONFIG).values
         card = model_card(found.reference, described, config, found.scores)
-        if len(card) > CARD_LENGTH:  # `show` and `get` have all of it
+        if len(card) > CARD_LENGTH:  # `attn models show` and `get` produce the whole card
             card = card[: CARD_LENGTH - 2].rpartition("\n")[0] + "\n…"
         self._client.update_model_version(name, version, card)
 
-    def _download(self, found: Registered, name: str, folder: Path) -> None:
+    def _download(self, found: RegisteredModel, name: str, folder: Path) -> None:
         from mlflow.exceptions import MlflowException
 
-        with scratch_folder() as scratch, reported(self.uri, "fetching the model"):
+        with scratch_folder() as scratch, mlflow_errors(self.uri, "fetching the model"):
             try:
                 path = self._client.download_artifacts(found.tracking_run, f"{BUNDLE}/{name}", str(scratch))
             except (MlflowException, OSError) as error:
                 if not _is_missing(error):
                     raise
                 raise WeightsError(
-                    f"{found.reference}: {BUNDLE}/{name} is gone from run {found.tracking_run}: the model is lost"
+                    f"{found.reference}: {BUNDLE}/{name} is missing in run {found.tracking_run}: the model is lost"
                 ) from None
             shutil.copyfile(path, folder / name)
 
@@ -256,7 +259,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
-            raise WeightsError(f"no registered model {name!r}; {_near(name, self.names())}") from None
+            raise WeightsError(f"no registered model {name!r}; {_suggestion(name, self.names())}") from None
         versions = {int(version.version): version for version in self._versions(name)}
         number = max(versions, default=None) if reference.version is None else reference.version
         if reference.alias is not None:
@@ -264,12 +267,12 @@ class Registry:
             if number is None:
                 known = [f"{alias} (version {at})" for alias, at in sorted(aliases.items())]
                 raise WeightsError(
-                    f"no alias {reference.alias!r} of {name}; it has {', '.join(known) or 'none'}. "
-                    f"`attn models promote {name}/VERSION {reference.alias}` makes it one"
+                    f"{name} has no alias {reference.alias!r}; it has {', '.join(known) or 'none'}. "
+                    f"`attn models promote {name}/VERSION {reference.alias}` creates it"
                 )
         if number is None or number not in versions:
             have = ", ".join(map(str, sorted(versions))) or "none"
-            raise WeightsError(f"no version {number or ''} of {name}; its versions are {have}")
+            raise WeightsError(f"{name} has no version {number or ''}; its versions are {have}")
         return versions[number], aliases
 
     def _aliases(self, name: str) -> dict[str, int]:
@@ -288,44 +291,44 @@ class Registry:
             if not token:
                 return found
 
-    def _recorded(self, sha256: str) -> list[tuple[str, int, list[Score]]]:
-        """Evaluations of these weights that were recorded before the model was registered: run, time, scores."""
+    def _earlier_evaluations(self, sha256: str) -> list[tuple[str, int, list[Score]]]:
+        """Evaluations of these weights that were recorded before: run id, time, scores."""
         experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
         found: list[tuple[str, int, list[Score]]] = []
-        for run in self._client.search_runs(experiments, f"tags.`{OF_WEIGHTS}` = '{sha256}'"):
+        for run in self._client.search_runs(experiments, f"tags.`{WEIGHTS_TAG}` = '{sha256}'"):
             with scratch_folder() as scratch:
                 try:
                     path = self._client.download_artifacts(run.info.run_id, "scores.json", str(scratch))
-                except Exception as error:  # each store of artifacts has errors of its own
+                except Exception as error:  # artifact stores raise different errors
                     if not _is_missing(error):
                         raise
-                    continue  # an evaluation that did not come to its end
+                    continue  # an evaluation that did not finish
                 try:
-                    told = load_json(read_regular(path, MOST_BYTES))
-                    scores = [Score.from_json(json.dumps(score)) for score in told["scores"].values()]
+                    record = load_json(read_regular(path, MOST_BYTES))
+                    scores = [Score.from_json(json.dumps(score)) for score in record["scores"].values()]
                 except (AttnError, OSError, ValueError, TypeError, KeyError, AttributeError):
-                    continue  # one that is damaged says nothing of the model
+                    continue  # a damaged evaluation
             found.append((run.info.run_id, int(run.info.end_time or run.info.start_time), scores))
         return found
 
 
-def _replaced(found: Registered, name: str) -> WeightsError:
+def _replaced_error(found: RegisteredModel, name: str) -> WeightsError:
     return WeightsError(
-        f"{found.reference}: {name} is not the file that was registered (SHA-256 differs); it was replaced "
-        "or damaged in the registry's storage: register the model again"
+        f"{found.reference}: {name} differs from the registered file (SHA-256 differs); it was replaced or damaged in "
+        "the registry's storage: register the model again"
     )
 
 
-def _registered(version: ModelVersion, aliases: dict[str, int]) -> Registered:
-    """A version as its tags describe it; those that cannot be read are named in `broken`."""
+def _registered(version: ModelVersion, aliases: dict[str, int]) -> RegisteredModel:
+    """A version from its tags; unreadable tags are named in `broken`."""
     tags, number = version.tags, int(version.version)
     scores, faults = _scores(tags)
-    faults += [f"{tag} is no SHA-256" for tag in HASHES if not HASH.fullmatch(tags.get(tag, ""))]
+    faults += [f"{tag} is not a SHA-256" for tag in HASH_TAGS if not HASH.fullmatch(tags.get(tag, ""))]
     store_version = tags.get("attn.store_version")
     if store_version is not None and not re.fullmatch(r"[0-9]{1,18}", store_version):
-        faults.append("attn.store_version is no number")
+        faults.append("attn.store_version is not a number")
         store_version = None
-    return Registered(
+    return RegisteredModel(
         name=version.name,
         version=number,
         aliases=tuple(sorted(alias for alias, at in aliases.items() if at == number)),
@@ -345,22 +348,24 @@ def _registered(version: ModelVersion, aliases: dict[str, int]) -> Registered:
 
 
 def _scores(tags: dict[str, str]) -> tuple[tuple[Score, ...], list[str]]:
-    """The newest score of each name and protocol, and the tags that hold none."""
+    """The newest score of each name and protocol, and faults of unreadable tags."""
     evaluations: list[tuple[int, list[Score]]] = []
     faults: list[str] = []
-    for key in sorted(key for key in tags if key.startswith(SCORES)):
+    for key in sorted(key for key in tags if key.startswith(SCORES_TAG)):
         try:
-            told = load_json(tags[key])
-            evaluations.append((int(told["at"]), [Score.from_json(json.dumps(fields)) for fields in told["scores"]]))
+            record = load_json(tags[key])
+            evaluations.append(
+                (int(record["at"]), [Score.from_json(json.dumps(fields)) for fields in record["scores"]])
+            )
         except (AttnError, ValueError, TypeError, KeyError, AttributeError):
-            faults.append(f"{key} holds no scores")
+            faults.append(f"{key} has no scores")
     ordered = sorted(evaluations, key=lambda evaluation: evaluation[0])
     newest = {(score.name, score.hash): score for _, scores in ordered for score in scores}
     return tuple(sorted(newest.values(), key=lambda score: (score.protocol.split, score.name, score.hash))), faults
 
 
 def _scores_text(at: int, scores: Iterable[Score]) -> str:
-    """Scores with their protocols, without what would make them long."""
+    """Scores with their protocols as JSON, without curves and per-class values."""
     short = [
         score.model_copy(update={"per_class": {}, "curve": (), "extras": _small(score.extras)}) for score in scores
     ]
@@ -371,7 +376,7 @@ def _small(extras: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in extras.items() if isinstance(value, (int, float, str))}
 
 
-def _near(name: str, names: Sequence[str]) -> str:
+def _suggestion(name: str, names: Sequence[str]) -> str:
     if not names:
         return "none is registered: train with tracking.register_as=NAME"
     near = difflib.get_close_matches(name, names, n=1)
@@ -379,7 +384,7 @@ def _near(name: str, names: Sequence[str]) -> str:
 
 
 def _is_missing(error: BaseException) -> bool:
-    """Whether an artifact is not there, as the several stores of artifacts say it."""
+    """Whether an error means that an artifact is missing, for all kinds of artifact stores."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, FileNotFoundError):

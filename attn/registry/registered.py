@@ -1,8 +1,8 @@
-"""A registered model as its registry describes it, and how one is named."""
+"""Registered models, and references to them."""
 
 from __future__ import annotations
 
-__all__ = ["Reference", "Registered", "parse_reference"]
+__all__ = ["Reference", "RegisteredModel", "parse_reference"]
 
 import re
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredModel:
     """One version of a registered model.
 
     Attributes:
         created: Seconds since 1970.
         task: `classification` or `segmentation`.
-        sha256: Of the weights.
-        description_sha256: Of `model.json`.
+        sha256: SHA-256 of the weights.
+        description_sha256: SHA-256 of `model.json`.
         run: The run that trained it; `tracking_run` is its id in MLflow.
-        data: Fingerprint of the data that it was trained on.
-        store, store_version: The map store and its version that the model came from, where maps were accumulated.
-        scores: Of evaluations of these very weights, the newest of each protocol.
-        card: Markdown.
-        broken: Which of its tags cannot be read; what they would say is left out.
+        data: Fingerprint of its training data.
+        store, store_version: Map store and version of the training run, if maps were accumulated.
+        scores: Scores from evaluations of exactly these weights, the newest of each protocol.
+        card: The model card as Markdown.
+        broken: Names unreadable tags; their values are left out.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Registered:
         return f"{self.name}/{self.version}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, each score with its protocol and that protocol's hash."""
+        """Plain values; each score has its protocol and the protocol's hash."""
         return {
             "name": self.name,
             "version": self.version,
@@ -80,15 +80,15 @@ class Registered:
 
 
 def parse_reference(text: str) -> Reference:
-    """What a user's name of a registered model means.
+    """Parse a user's reference to a registered model.
 
     Raises:
-        WeightsError: It is none.
+        WeightsError: The text is not a reference.
     """
     found = REFERENCE.fullmatch(text)
     if found is None:
         raise WeightsError(
-            f"{text!r} names no registered model: write NAME@ALIAS, NAME/VERSION, or NAME for the newest"
+            f"{text!r} is not a registered model's name: use NAME@ALIAS, NAME/VERSION, or NAME for the newest version"
         )
     version = found["version"]
     return Reference(found["name"], found["alias"], int(version) if version else None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from attn.config.base import Config, Location
-from attn.tracking.config import TrackingConfig, untold
+from attn.tracking.config import TrackingConfig, default_tracking
 from attn.training.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class ComposedConfig(Config):
 
     kind: str
     root: Location = "runs"
-    tracking: TrackingConfig = Field(default_factory=untold)
+    tracking: TrackingConfig = Field(default_factory=default_tracking)
 
     @property
     def title(self) -> str:

@@ -1,4 +1,4 @@
-"""The record of a run in MLflow: parameters, metrics, previews. Importing this does not import MLflow."""
+"""Records runs in MLflow: parameters, metrics, previews. Importing this package does not import MLflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = [
     "attach",
     "children_of",
     "create_run",
-    "send_kept",
+    "send_pending",
     "terminate",
 ]
 
@@ -27,7 +27,7 @@ _PARENT: ContextVar[str | None] = ContextVar("parent", default=None)
 
 @contextlib.contextmanager
 def children_of(run_id: str | None) -> Generator[None]:
-    """Within, the records that begin in this thread are children of this one; without an id they are nobody's."""
+    """Inside the `with` block, new records of this thread are children of a record; None: they have no parent."""
     token = _PARENT.set(run_id)
     try:
         yield
@@ -38,15 +38,15 @@ def children_of(run_id: str | None) -> Generator[None]:
 def create_run(
     tracking: TrackingConfig, root: str, name: str, config: Config, *, tags: dict[str, str] | None = None
 ) -> str | None:
-    """Begin a run's record; call it in the driver, before any worker starts.
+    """Create a run's record. Call it in the driver before any worker starts.
 
     Args:
-        root: Folder or `s3://` prefix of the runs: the SQLite file lies there when the config gives no URI.
-        name: The run's own id.
+        root: Folder or `s3://` prefix of the runs; has the SQLite file if the config has no URI.
+        name: The run's id.
         config: The resolved config, recorded as parameters and as `config.yaml`.
 
     Returns:
-        The record's id for `attach`, or None where tracking is off.
+        The record's id for `attach`; None if tracking is disabled.
 
     Raises:
         TrackingError: The server does not answer within a few seconds, or refuses.
@@ -67,41 +67,42 @@ def create_run(
 
 
 def attach(tracking: TrackingConfig, root: str, run_id: str | None, folder: str | None = None) -> Tracker:
-    """Take up a run's record, on whatever machine; without an id, a tracker that keeps nothing.
+    """Open a tracker for a run's record, on any machine; without an id, a tracker that does nothing.
 
     Args:
-        folder: The run's folder, where records wait while the server is away; left out, they are lost.
+        folder: The run's folder, to buffer what cannot be sent while the server is down; None: it is lost.
     """
     if not tracking.enabled or run_id is None:
         return NullTracker()
     from attn.tracking.mlflow_tracker import MlflowTracker
 
     if folder is not None:
-        from attn.tracking.kept_tracker import KeptTracker
+        from attn.tracking.buffered_tracker import BufferedTracker
 
-        return KeptTracker(tracking_uri(tracking, root), run_id, folder)
+        return BufferedTracker(tracking_uri(tracking, root), run_id, folder)
     return MlflowTracker(tracking_uri(tracking, root), run_id)
 
 
 def terminate(tracking: TrackingConfig, root: str, run_id: str | None, state: str, folder: str | None = None) -> None:
-    """Close a run's record: `done`, `failed`, `cancelled`, or `stopped` by a sweep.
+    """Close a run's record.
 
     Args:
+        state: `done`, `failed`, `cancelled`, or `stopped` (by a sweep).
         folder: As for `attach`.
 
     Raises:
-        TrackingError: The server refuses or does not answer; with a folder, what it does not have yet waits there.
+        TrackingError: The server refuses or does not answer. With a folder, everything not sent is buffered there.
     """
     attach(tracking, root, run_id, folder).terminate(state)
 
 
-def send_kept(tracking: TrackingConfig, root: str, run_id: str | None, folder: str) -> None:
-    """Send what waits in a run's folder.
+def send_pending(tracking: TrackingConfig, root: str, run_id: str | None, folder: str) -> None:
+    """Send everything that is buffered in a run's folder.
 
     Raises:
         TrackingError: The server still refuses or does not answer.
     """
     if tracking.enabled and run_id is not None:
-        from attn.tracking.kept_tracker import KeptTracker
+        from attn.tracking.buffered_tracker import BufferedTracker
 
-        KeptTracker(tracking_uri(tracking, root), run_id, folder).send_kept()
+        BufferedTracker(tracking_uri(tracking, root), run_id, folder).send_pending()

@@ -1,8 +1,8 @@
-"""When to ask a server again that did not answer."""
+"""A circuit breaker: when to retry a server that did not answer."""
 
 from __future__ import annotations
 
-__all__ = ["Breaker"]
+__all__ = ["CircuitBreaker"]
 
 import time
 from collections.abc import Callable
@@ -13,11 +13,13 @@ LONGEST_PAUSE_S = 600.0
 
 
 @dataclass
-class Breaker:
-    """Lets no request through for a while after one has failed: twice as long each time, up to ten minutes.
+class CircuitBreaker:
+    """Blocks requests for a while after a failure, with a pause that doubles up to ten minutes.
 
     Attributes:
-        clock: Seconds that only go on.
+        clock: A monotonic clock in seconds.
+        pause: The current pause; 0: the server answers.
+        until: Time until which requests are blocked.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -25,17 +27,17 @@ class Breaker:
     until: float = 0.0
 
     @property
-    def lets_through(self) -> bool:
-        """Whether to ask now."""
+    def allows_request(self) -> bool:
+        """Whether to send a request now."""
         return not self.pause or self.clock() >= self.until
 
-    def failed(self) -> bool:
-        """Note a failure; whether it is the first since all was well."""
+    def record_failure(self) -> bool:
+        """Record a failure; returns True for the first one after a success."""
         first = not self.pause
         self.pause = min(max(FIRST_PAUSE_S, 2 * self.pause), LONGEST_PAUSE_S)
         self.until = self.clock() + self.pause
         return first
 
-    def succeeded(self) -> None:
-        """Note that the server answers."""
+    def record_success(self) -> None:
+        """Record that the server answered."""
         self.pause = 0.0

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, processors, threads, commit."""
+"""Describes the environment of a run: versions, hardware, threads, commit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import attn
 
 UNTRACKED = 200
 GIT_SECONDS = 120
-"""How long git may take: seconds on a busy machine, and a commit that it does not tell in time is not recorded."""
+"""Timeout of git, which may take seconds on a busy machine. Without an answer, no commit is recorded."""
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "pyarrow", "boto3", "pydensecrf2", "scikit-learn")
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware as plain values; no user, host or path."""
+    """Versions and hardware as plain values, without user, host or paths."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "attn": attn.__version__,
@@ -40,23 +40,23 @@ def environment() -> dict[str, Any]:
 
 
 def requirements() -> list[str]:
-    """What a logged model needs to be loaded, pinned to the versions that wrote it (without local suffixes)."""
+    """Pinned requirements for loading a logged model, without local version suffixes."""
     return [f"{name}=={found.partition('+')[0]}" for name in ("torch", "torchvision") if (found := _version(name))]
 
 
 def frozen_requirements() -> list[str]:
-    """Every installed package as `name==version`, this one left out, in alphabetical order."""
+    """All installed packages except attn, as sorted `name==version`."""
     found = {(one.metadata["Name"] or "").lower().replace("_", "-"): one.version for one in distributions()}
     return [f"{name}=={found[name]}" for name in sorted(found) if name not in ("", "attn")]
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How the source tree differs from its commit.
+    """Differences between the source tree and its commit.
 
     Attributes:
-        patch: Of the files that git knows, as `git apply` takes it; empty where there are none.
-        untracked: Names of Python and YAML files that git does not know.
+        patch: Changes of tracked files for `git apply`; empty if there are none.
+        untracked: Names of untracked Python and YAML files.
     """
 
     patch: str = ""
@@ -64,7 +64,7 @@ class Changes:
 
 
 def git_changes() -> Changes:
-    """What is not in the commit of the source tree that this package is run from; nothing where it is in none."""
+    """Uncommitted changes of the source tree that this package runs from; empty outside of a git checkout."""
     root = Path(attn.__file__).parent.parent
     if not (root / ".git").exists():
         return Changes()
@@ -75,7 +75,7 @@ def git_changes() -> Changes:
 
 
 def git_commit() -> str | None:
-    """The commit of the source tree that this package is run from, with `+changes` where files differ from it."""
+    """The commit of the source tree that this package runs from, with `+changes` if tracked files differ from it."""
     root = Path(attn.__file__).parent.parent
     if not (root / ".git").exists():
         return None

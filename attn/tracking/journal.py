@@ -1,4 +1,4 @@
-"""What a run could not tell its tracking server yet: lines in the run's folder, in order, until the server is back."""
+"""A journal of records that could not be sent to the tracking server yet: JSON lines in the run's folder, in order."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from attn.files.transfer import exists, write_bytes
 from attn.parsing import load_json
 
 JOURNAL = "tracking/journal.jsonl"
-MOST_LINES = 20_000
-MOST_BYTES = 256 << 20
-"""Of lines and pictures; a preview takes a tenth of a MiB."""
+MAX_LINES = 20_000
+MAX_BYTES = 256 << 20
+"""Maximum size of lines and pictures together; a preview has about a tenth of a MiB."""
 
 PictureFile = Annotated[str, Field(pattern=r"^tracking/[0-9]{6,9}\.png$")]
 
@@ -82,14 +82,13 @@ RECORD: TypeAdapter[Any] = TypeAdapter(
 
 
 class Journal:
-    """Records that wait, oldest first; a record with a picture has its place in `picture`.
+    """Buffered records, oldest first. A record's picture is a separate file, named by its field `picture`.
 
-    It is read when it is first needed. On a disk a record is put behind the others, so that many cost no more each than
-    few; an object store, which has no such thing, has it written whole. A crash leaves half a line at most, which is
-    left out.
+    The journal is read on first use. On a local disk, records are appended to the file; in an object store, the file is
+    written as a whole. After a crash, an incomplete last line is ignored.
 
     Attributes:
-        lost: Records of this process that there was no room for, or that could not be kept.
+        lost: Number of records of this process that could not be buffered.
     """
 
     def __init__(self, folder: str) -> None:
@@ -98,7 +97,7 @@ class Journal:
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """What waits; a line that cannot be read is left out."""
+        """The buffered records; unreadable lines are skipped."""
         found: list[dict[str, Any]] = []
         try:
             text = read_bytes(self.location) if exists(self.location) else b""
@@ -114,7 +113,7 @@ class Journal:
         return found
 
     def _checked(self, record: dict[str, Any]) -> dict[str, Any]:
-        """A record that names files of the run only: whoever wrote the line, no other is sent, and none is removed."""
+        """Validate a record, and that it names only files of the run, so that no other files are sent or removed."""
         RECORD.validate_python(record)
         if "local" in record and not Path(record["local"]).resolve().is_relative_to(Path(self.folder).resolve()):
             raise ValueError("no files of the run")
@@ -125,9 +124,9 @@ class Journal:
         return join(self.folder, JOURNAL)
 
     def add(self, record: dict[str, Any], picture: bytes = b"") -> None:
-        """Keep a record. That it cannot be kept is counted: a run does not end by it."""
+        """Buffer a record. If that fails, it is counted in `lost`; the run continues."""
         size = len(json.dumps(record)) + len(picture)
-        if len(self.records) >= MOST_LINES or self._bytes + size > MOST_BYTES:
+        if len(self.records) >= MAX_LINES or self._bytes + size > MAX_BYTES:
             self.lost += 1
             return
         kept = len(self.records)
@@ -143,18 +142,18 @@ class Journal:
                 self._append(record)
             self._bytes += size
         except (AttnError, OSError, ValueError):
-            del self.records[kept:]  # else it would be sent after all, and counted as lost
+            del self.records[kept:]  # else it would be both sent and counted as lost
             self.lost += 1
 
     def _append(self, record: dict[str, Any]) -> None:
-        """Write a record behind those that are there, into the run's own file and through no link of somebody else."""
+        """Append a record to the journal's file, without following symbolic links."""
         line = ("\n" if self._torn else "") + json.dumps(record) + "\n"
         Path(self.location).parent.mkdir(parents=True, exist_ok=True)
         kind = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(self.location, kind, 0o666), "wb", buffering=0) as stream:
             self._torn = True
             if stream.write(line.encode()) < len(line.encode()):
-                raise OSError(errno.ENOSPC, "the record was written in part")
+                raise OSError(errno.ENOSPC, "the record was written only partly")
             os.fsync(stream.fileno())
             self._torn = False
 
@@ -165,14 +164,14 @@ class Journal:
         return read_image(join(self.folder, record["picture"]))
 
     def pop(self) -> None:
-        """Forget the oldest record, which has been sent; `save` says so to others."""
+        """Remove the oldest record after it was sent; `save` updates the file."""
         record = self.records.pop(0)
         if "picture" in record and not is_remote(self.folder):
             with contextlib.suppress(OSError):
                 Path(self.folder, record["picture"]).unlink(missing_ok=True)
 
     def save(self) -> None:
-        """Write what waits."""
+        """Write the buffered records to the file, or remove the file if there are none."""
         if self.records or is_remote(self.folder):
             write_bytes(self.location, "".join(json.dumps(record) + "\n" for record in self.records).encode())
         else:

@@ -1,8 +1,8 @@
-"""The tracking server of the environment, and the log-in that its URI may hold: used, and never written down."""
+"""MLFLOW_TRACKING_URI from the environment. A user and password in it are used, but never saved."""
 
 from __future__ import annotations
 
-__all__ = ["ENVIRONMENT", "environment_uri", "show_login"]
+__all__ = ["ENVIRONMENT", "environment_uri", "uri_with_login"]
 
 import os
 import re
@@ -13,17 +13,18 @@ USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", 
 
 
 def environment_uri() -> str | None:
-    """MLFLOW_TRACKING_URI without user and password; None where it is not set."""
-    return _bare(os.environ.get(ENVIRONMENT, "").strip()) or None
+    """MLFLOW_TRACKING_URI without user and password; None if it is not set."""
+    return _without_login(os.environ.get(ENVIRONMENT, "").strip()) or None
 
 
-def show_login(uri: str) -> str:
-    """What to connect to for a URI: where it is the environment's, with the user and password that stand in that one.
+def uri_with_login(uri: str) -> str:
+    """The URI to connect to: if it is the environment's, with the user and password from the environment's URI.
 
-    A server's go into the variables that MLflow reads them from, unless those are set; a database's are in the URI.
+    For a server, they are put into the environment variables that MLflow reads, unless these are set; for a database,
+    they are in the returned URI.
     """
     full = os.environ.get(ENVIRONMENT, "").strip()
-    if uri != _bare(full) or uri == full:
+    if uri != _without_login(full) or uri == full:
         return uri
     if not uri.startswith("http"):
         return full
@@ -33,7 +34,7 @@ def show_login(uri: str) -> str:
     return uri
 
 
-def _bare(uri: str) -> str:
+def _without_login(uri: str) -> str:
     if uri.startswith("sqlite:"):
         return uri
     return re.sub(r"^([^/?#]*//)[^?#]*@", r"\1", uri)

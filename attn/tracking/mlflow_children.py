@@ -1,23 +1,23 @@
-"""The children of a sweep's record."""
+"""Reads and cleans up the child records of a sweep's record."""
 
 from __future__ import annotations
 
-__all__ = ["children", "settle_children"]
+__all__ = ["children", "reconcile_children"]
 
 from collections.abc import Mapping
 
-from attn.tracking.mlflow_client import connect, reported
+from attn.tracking.mlflow_client import connect, mlflow_errors
 from attn.tracking.mlflow_tracker import STATUS
 
 
 def children(uri: str, parent: str) -> dict[str, str]:
-    """Status of every run below a parent, by MLflow's id of it.
+    """Status of every child run of a parent, by MLflow id.
 
     Raises:
         TrackingError: The server does not answer.
     """
     client = connect(uri)
-    with reported(uri, "looking up the trials"):
+    with mlflow_errors(uri, "looking up the trials"):
         experiment = client.get_run(parent).info.experiment_id
         found: dict[str, str] = {}
         token: str | None = None
@@ -31,26 +31,26 @@ def children(uri: str, parent: str) -> dict[str, str]:
                 return found
 
 
-def settle_children(uri: str, parent: str, states: Mapping[str, str | None]) -> list[str]:
-    """Make the runs below a parent those that there are: the others are deleted, and those that ended are closed.
+def reconcile_children(uri: str, parent: str, states: Mapping[str, str | None]) -> list[str]:
+    """Delete child runs of a parent that do not exist as trials, and close those that ended.
 
     Args:
-        states: By MLflow's id: `done`, `failed` or `stopped` of a run that ended, None of one that did not.
+        states: State of every existing trial by MLflow id: `done`, `failed` or `stopped`; None if it has not ended.
 
     Returns:
-        The ids of the deleted.
+        The ids of the deleted runs.
 
     Raises:
         TrackingError: The server does not answer.
     """
     client = connect(uri)
     found = children(uri, parent)
-    strangers = [run_id for run_id in found if run_id not in states]
-    for run_id in strangers:
-        with reported(uri, "removing a trial that never began"):
+    unknown = [run_id for run_id in found if run_id not in states]
+    for run_id in unknown:
+        with mlflow_errors(uri, "removing a trial that never began"):
             client.delete_run(run_id)
     for run_id, state in states.items():
         if state is not None and found.get(run_id) == "RUNNING":
-            with reported(uri, "closing a trial"):
+            with mlflow_errors(uri, "closing a trial"):
                 client.set_terminated(run_id, STATUS[state])
-    return strangers
+    return unknown

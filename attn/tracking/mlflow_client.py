@@ -1,8 +1,8 @@
-"""The MLflow client, with its failures as one error that names the server."""
+"""The MLflow client. All its errors become one error that names the server."""
 
 from __future__ import annotations
 
-__all__ = ["alone", "connect", "hurried", "reported"]
+__all__ = ["exclusive_setup", "connect", "short_timeouts", "mlflow_errors"]
 
 import contextlib
 import fcntl
@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from attn.errors import TrackingError
 from attn.files.s3 import checksums
 from attn.proxies import bypass_proxies_for_loopback
-from attn.tracking.address import shown
-from attn.tracking.login import show_login
+from attn.tracking.address import display_uri
+from attn.tracking.login import uri_with_login
 from attn.tracking.sqlite import sqlite_file
 from attn.wording import shorten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# MLflow's own defaults (7 retries, 120 s each) hold a run up for many minutes when its server is gone.
-FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-LATER = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
-QUIET = {
+# MLflow's defaults (7 retries, 120 s each) would delay a run for many minutes when the server is down.
+SHORT_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+DEFAULT_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+QUIET_SETTINGS = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -35,20 +35,20 @@ QUIET = {
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of one server or database; nothing global is set but how servers are reached and how long waited for."""
+    """A client of one server or database. Sets only environment variables for proxies, timeouts and quiet output."""
     bypass_proxies_for_loopback()
-    for name, value in {**LATER, **QUIET, **checksums()}.items():
+    for name, value in {**DEFAULT_TIMEOUTS, **QUIET_SETTINGS, **checksums()}.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    full = show_login(uri)
+    full = uri_with_login(uri)
     return MlflowClient(tracking_uri=full, registry_uri=full)
 
 
 @contextlib.contextmanager
-def alone(uri: str) -> Generator[None]:
-    """Within, no other process here is in first contact with the same SQLite file: two cannot set it up at once."""
+def exclusive_setup(uri: str) -> Generator[None]:
+    """Inside the `with` block, no other process of this machine sets up the same SQLite file, which would fail."""
     if (file := sqlite_file(uri)) is None:
         yield
         return
@@ -58,19 +58,23 @@ def alone(uri: str) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def hurried() -> Generator[None]:
-    """Within, a server that does not answer is given up after a few seconds."""
-    before = {name: os.environ.get(name, LATER[name]) for name in FIRST_CONTACT}
-    os.environ.update(FIRST_CONTACT)
+def short_timeouts() -> Generator[None]:
+    """Inside the `with` block, requests time out after a few seconds."""
+    before = {name: os.environ.get(name, DEFAULT_TIMEOUTS[name]) for name in SHORT_TIMEOUTS}
+    os.environ.update(SHORT_TIMEOUTS)
     try:
         yield
     finally:
-        os.environ.update(before)  # a client that was made within found these names set, and left them
+        os.environ.update(before)  # `connect` inside the block did not change variables that were set
 
 
 @contextlib.contextmanager
-def reported(uri: str, doing: str) -> Generator[None]:
-    """Within, whatever MLflow, its database or the network raise becomes a TrackingError."""
+def mlflow_errors(uri: str, doing: str) -> Generator[None]:
+    """Turn errors of MLflow, its database or the network into a TrackingError.
+
+    Args:
+        doing: What is being done, for the message.
+    """
     import requests
     import sqlalchemy.exc
     from google.protobuf import json_format
@@ -82,33 +86,34 @@ def reported(uri: str, doing: str) -> Generator[None]:
         if uri.startswith("http") or sqlite_file(uri) is not None:
             raise
         raise TrackingError(
-            f"tracking at {shown(uri)}: {doing} failed: the package {error.name}, by which this database is reached, "
-            "is not installed. Install it here and on every machine of the cluster, or name the driver that is there, "
-            "as in postgresql+psycopg2://"
+            f"tracking at {display_uri(uri)}: {doing} failed: the database driver {error.name} is not installed. "
+            "Install it here and on all machines of the cluster, or name an installed driver, as in postgresql+psycopg2://"
         ) from error
     except (json_format.Error, KeyError, TypeError, AttributeError, ValueError) as error:
-        # What requests raises is an OSError, and some of it a ValueError as well.
+        # Errors of requests are OSErrors; some are ValueErrors, too.
         if isinstance(error, OSError) or not uri.startswith("http"):
             raise
         raise TrackingError(
-            f"tracking at {shown(uri)}: {doing} failed: the server's answer could not be understood "
-            f"({type(error).__name__}); check that it is an MLflow server, of this client's version"
+            f"tracking at {display_uri(uri)}: {doing} failed: the server's response is invalid "
+            f"({type(error).__name__}); check that it is an MLflow server of the client's version"
         ) from error
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         if _refused(error):
             raise TrackingError(
-                f"tracking at {shown(uri)}: {doing} was refused: the log-in is missing, wrong, or may not do "
-                "this. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+                f"tracking at {display_uri(uri)}: {doing} was refused: the login is missing, wrong, or lacks "
+                "permission. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             ) from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        said = re.sub(r"//[^/@\s]*@", "//", lines[0].replace(show_login(uri), uri)).replace(uri, shown(uri))
+        message = re.sub(r"//[^/@\s]*@", "//", lines[0].replace(uri_with_login(uri), uri)).replace(
+            uri, display_uri(uri)
+        )
         raise TrackingError(
-            f"tracking at {shown(uri)}: {doing} failed: {shorten(said, 300)}. Check tracking.uri and that the server "
-            "runs, or set tracking.enabled=false"
+            f"tracking at {display_uri(uri)}: {doing} failed: {shorten(message, 300)}. Check tracking.uri and that the "
+            "server runs, or set tracking.enabled=false"
         ) from error
 
 
 def _refused(error: Exception) -> bool:
-    """Whether a server does not know, or does not let in, whoever asks."""
+    """Whether a server refused the login."""
     code = getattr(error, "error_code", "")
     return code in ("UNAUTHENTICATED", "PERMISSION_DENIED") or bool(re.search(r"error code 40[13]\b", str(error)[:400]))

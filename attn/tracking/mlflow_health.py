@@ -1,4 +1,4 @@
-"""Whether the tracking server answers, lets one in, and speaks our version."""
+"""Checks that the tracking server answers, accepts the login, and has a compatible version."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from collections.abc import Mapping
 from typing import Any
 
 from attn.errors import TrackingError
-from attn.health.access import in_clear
+from attn.health.access import sends_password_unencrypted
 from attn.health.finding import Finding
-from attn.tracking.address import shown
-from attn.tracking.mlflow_client import connect, hurried, reported
+from attn.tracking.address import display_uri
+from attn.tracking.mlflow_client import connect, mlflow_errors, short_timeouts
 from attn.tracking.sqlite import sqlite_file
 
 CHECK = "mlflow"
 
 
 def check_tracking(uri: str) -> list[Finding]:
-    """Look at the server or database; a database that is not there yet is not made."""
+    """Check the server or database. A missing database is not created."""
     if (file := sqlite_file(uri)) is not None and not file.exists():
-        return [Finding(CHECK, "ok", f"{shown(uri)} will be made by the first run")]
+        return [Finding(CHECK, "ok", f"{display_uri(uri)} will be created by the first run")]
     try:
-        with hurried(), reported(uri, "looking at it"):
+        with short_timeouts(), mlflow_errors(uri, "checking it"):
             client = connect(uri)
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
     except TrackingError as error:
-        return [Finding(CHECK, "fail", str(error), "start it, mend tracking.uri, or set tracking.enabled=false")]
-    found = [Finding(CHECK, "ok", f"{shown(uri)} answers, and so does its registry")]
+        return [Finding(CHECK, "fail", str(error), "start it, correct tracking.uri, or set tracking.enabled=false")]
+    found = [Finding(CHECK, "ok", f"{display_uri(uri)} and its registry answer")]
     if uri.startswith("http"):
         found.append(_version(uri))
-    if in_clear(uri, os.environ):
+    if sends_password_unencrypted(uri, os.environ):
         fix = "use https://, or a tunnel: ssh -L 5000:127.0.0.1:5000 HOST"
-        found.append(Finding("mlflow log-in", "warn", "the password travels unencrypted", fix))
+        found.append(Finding("mlflow login", "warn", "the password is sent unencrypted", fix))
     return found
 
 
 def _log_in(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What MLflow's own client would show of the environment's log-in."""
+    """The login from the environment, as MLflow's client would send it."""
     user, password = (environment.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
     if user and password:
         return {"auth": (user, password)}
@@ -57,7 +57,7 @@ def _version(uri: str) -> Finding:
         answer.raise_for_status()
         theirs = answer.text.strip()
     except requests.RequestException as error:
-        return Finding(check, "warn", f"the server does not say: {type(error).__name__}")
+        return Finding(check, "warn", f"the server's version is unknown: {type(error).__name__}")
     same = theirs.split(".")[:2] == ours.split(".")[:2]
     if same:
         return Finding(check, "ok", f"server {theirs}, client {ours}")

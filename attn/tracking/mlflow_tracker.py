@@ -1,4 +1,4 @@
-"""The record of one run in MLflow, by its id: no active run, nothing that a second run in the process could disturb."""
+"""The record of one run in MLflow, addressed by its id, without global state: runs in one process are independent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from attn.tracking.address import artifact_folder
 from attn.tracking.environment import environment, git_commit
-from attn.tracking.mlflow_client import alone, connect, hurried, reported
+from attn.tracking.mlflow_client import connect, exclusive_setup, mlflow_errors, short_timeouts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,11 +34,12 @@ MAX_WAITING = 100_000
 def create_mlflow_run(
     uri: str, experiment: str, name: str, config: Mapping[str, Any], *, config_yaml: str = "", tags: Mapping[str, str]
 ) -> str:
-    """Begin a record: parameters, tags, the whole config and the environment. To be called in one process only, since a
-    fresh database is set up by the first contact.
+    """Create a record with parameters, tags, the whole config and the environment.
+
+    Call it in one process only, because the first connection sets up a new database.
 
     Args:
-        name: What to call the run; it is also its tag `attn.run_id`.
+        name: Name of the run, also stored as its tag `attn.run_id`.
         config: The resolved config as plain values.
 
     Returns:
@@ -51,11 +52,11 @@ def create_mlflow_run(
 
     if (folder := artifact_folder(uri)) is not None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with reported(uri, "the first contact"), alone(uri), hurried():
+    with mlflow_errors(uri, "the first contact"), exclusive_setup(uri), short_timeouts():
         client = connect(uri)
         experiment_id = _experiment(client, experiment, folder)
     all_tags = {"attn.run_id": name, **({"attn.commit": commit} if (commit := git_commit()) else {}), **tags}
-    with reported(uri, "recording the run's parameters"):
+    with mlflow_errors(uri, "recording the run's parameters"):
         run_id: str = client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
         params = [Param(key, value[:VALUE_LENGTH]) for key, value in flattened(config).items()]
         for start in range(0, len(params), BATCH):
@@ -67,7 +68,7 @@ def create_mlflow_run(
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested plain values as `a.b` -> text; lists and empty mappings as JSON."""
+    """Flatten nested plain values to texts by `a.b`; lists and empty mappings become JSON."""
     flat: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -81,7 +82,7 @@ class MlflowTracker:
     """A run's record in MLflow; see `Tracker`."""
 
     def __init__(self, uri: str, run_id: str) -> None:
-        """Take up a record that was created before; nothing is opened until there is something to say."""
+        """Open a tracker for an existing record. It connects on first use."""
         self.uri, self.run_id = uri, run_id
         self._waiting: list[Metric] = []
 
@@ -98,33 +99,33 @@ class MlflowTracker:
         del self._waiting[:-MAX_WAITING]
 
     def log_preview(self, name: str, pixels: NDArray[np.uint8], step: int, at: int | None = None) -> None:
-        # By key and step, MLflow's page shows it with a slider over the run.
-        with reported(self.uri, "recording a preview"):
+        # With a key and a step, MLflow's page shows a slider over the steps.
+        with mlflow_errors(self.uri, "recording a preview"):
             self._client.log_image(self.run_id, pixels, key=_key(name), step=step, timestamp=at, synchronous=True)
 
     def has_preview(self, name: str, step: int, at: int) -> bool:
-        """Whether a preview is there: for each MLflow takes, it makes a name of its own up."""
+        """Whether a preview exists. MLflow generates a unique file name for each, so search by its prefix."""
         begin = f"images/{_key(name).replace('/', '~')}+step+{step}+timestamp+{at}+"
-        with reported(self.uri, "looking for a preview"):
+        with mlflow_errors(self.uri, "looking for a preview"):
             return any(item.path.startswith(begin) for item in self._client.list_artifacts(self.run_id, "images"))
 
     def log_picture(self, path: str, pixels: NDArray[np.uint8]) -> None:
-        with reported(self.uri, "recording a picture"):
+        with mlflow_errors(self.uri, "recording a picture"):
             self._client.log_image(self.run_id, pixels, artifact_file=path)
 
     def log_text(self, path: str, text: str) -> None:
-        with reported(self.uri, "recording a text"):
+        with mlflow_errors(self.uri, "recording a text"):
             self._client.log_text(self.run_id, text, path)
 
     def log_files(self, local: Path, path: str = "") -> None:
-        with reported(self.uri, "recording files"):
+        with mlflow_errors(self.uri, "recording files"):
             if local.is_dir():
                 self._client.log_artifacts(self.run_id, str(local), path or None)
             else:
                 self._client.log_artifact(self.run_id, str(local), path or None)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        with reported(self.uri, "recording tags"):
+        with mlflow_errors(self.uri, "recording tags"):
             for name, value in tags.items():
                 self._client.set_tag(self.run_id, name, value)
 
@@ -141,24 +142,24 @@ class MlflowTracker:
             self.send_end(state)
 
     def send_metrics(self, metrics: Sequence[tuple[str, float, int, int]]) -> None:
-        """Record metrics at once: name, value, time in ms, step. MLflow keeps one that it has already only once."""
+        """Send metrics (name, value, time in ms, step) immediately. Sending one again has no effect."""
         from mlflow.entities import Metric
 
-        with reported(self.uri, "recording metrics"):
+        with mlflow_errors(self.uri, "recording metrics"):
             self._client.log_batch(self.run_id, metrics=[Metric(*one) for one in metrics], synchronous=True)
 
     def send_end(self, state: str, at: int | None = None) -> None:
         """Close the record.
 
         Args:
-            at: When it ended, in ms; now, where it is left out.
+            at: End time in ms; None: now.
         """
-        with reported(self.uri, "closing the run"):
+        with mlflow_errors(self.uri, "closing the run"):
             self._client.set_terminated(self.run_id, STATUS[state], at)
 
 
 def _experiment(client: Any, name: str, folder: Path | None) -> str:
-    """The experiment's id; it is made where it is missing, by whoever comes first."""
+    """The experiment's id. Creates it if it is missing; another process may do so at the same time."""
     from mlflow.exceptions import MlflowException
 
     for _ in range(2):
@@ -167,16 +168,16 @@ def _experiment(client: Any, name: str, folder: Path | None) -> str:
                 client.restore_experiment(found.experiment_id)
             return found.experiment_id
         try:
-            # Without a place of their own, artifacts beside an SQLite file would go to the current folder.
+            # Without a location, artifacts of an SQLite file would go to the working directory.
             return client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-    raise MlflowException(f"experiment {name!r} can be neither found nor made")
+    raise MlflowException(f"experiment {name!r} can be neither found nor created")
 
 
 def _key(name: str) -> str:
-    """Under which MLflow shows the previews of an image."""
+    """MLflow's key for the previews of an image."""
     return "preview/" + re.sub(r"[^A-Za-z0-9_\-. ]", "_", name)
 
 

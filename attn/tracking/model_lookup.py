@@ -1,4 +1,4 @@
-"""Where runs and their record lie."""
+"""Configuration for looking up models by name."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ __all__ = ["ModelLookup"]
 from pydantic import Field
 
 from attn.config.base import Config, Location
-from attn.tracking.config import TrackingConfig, untold
+from attn.tracking.config import TrackingConfig, default_tracking
 
 
 class ModelLookup(Config):
-    """Where models are looked up by name: the folder of the runs, and the registry.
+    """Where to look up models by name: the folder of the runs, and the registry.
 
     Attributes:
         root: Folder or `s3://` prefix of the runs.
     """
 
     root: Location = "runs"
-    tracking: TrackingConfig = Field(default_factory=lambda: untold(enabled=False))
+    tracking: TrackingConfig = Field(default_factory=lambda: default_tracking(enabled=False))

@@ -1,4 +1,4 @@
-"""SQLite files as URIs that SQLAlchemy and MLflow open, whatever the files are called."""
+"""Converts between SQLite files and URIs that both SQLAlchemy and MLflow open, for any file name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SQLITE = "sqlite:///"
 
 
 def sqlite_uri(file: str | Path) -> str:
-    """The URI of an SQLite file, by which SQLAlchemy and MLflow open this very file, whatever its name."""
+    """The URI with which SQLAlchemy and MLflow open an SQLite file."""
     path = os.path.abspath(file)
-    # SQLAlchemy decodes the path. MLflow does not, and makes the folders that it reads in the URI: with the slashes
-    # encoded too, it finds none to make. Where nothing must be encoded, people get to read a plain path.
+    # SQLAlchemy decodes the path. MLflow does not, and would create folders with encoded names: so encode slashes, too.
+    # Without special characters, keep the path readable.
     return SQLITE + (quote(path, safe="") if "%" in path or "?" in path else path)
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite URI, absolute; None for a server."""
+    """The absolute path of an SQLite URI; None for other URIs."""
     if not uri.startswith(SQLITE):
         return None
     path = unquote(uri.removeprefix(SQLITE).partition("?")[0])
@@ -29,5 +29,5 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def names_no_file(uri: str) -> bool:
-    """Whether an SQLite URI means a database in memory, which each process would have for itself."""
+    """Whether an SQLite URI names a database in memory, which processes cannot share."""
     return re.fullmatch(r"sqlite[^:]*:/*(:memory:)?(\?.*)?", uri) is not None

@@ -1,4 +1,4 @@
-"""What a run may tell its record, whoever keeps it."""
+"""The interface of a tracker."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from numpy.typing import NDArray
 
 
 class Tracker(Protocol):
-    """The record of one run. Every method may raise TrackingError; a run may choose to go on without its record."""
+    """Records one run. Every method may raise TrackingError; a run may continue without its record."""
 
     @property
     def run_id(self) -> str | None:
-        """The id under which the record is kept, None where there is none."""
+        """The record's id; None if there is no record."""
         ...
 
     def log_metrics(self, metrics: Mapping[str, float | np.floating[Any]], step: int) -> None:
-        """Keep finite numbers; they may wait for the next flush.
+        """Record finite numbers, possibly only at the next flush.
 
         Raises:
-            ValueError: A metric is NaN, infinite or not a number; says which.
+            ValueError: A metric is NaN, infinite or not a number.
         """
         ...
 
     def log_preview(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """Keep one state of a picture that changes over the run: uint8 (H, W, 3), RGB."""
+        """Record one step of a picture that changes during the run: uint8 (H, W, 3), RGB."""
         ...
 
     def log_picture(self, path: str, pixels: NDArray[np.uint8]) -> None:
-        """Keep a picture as an artifact: uint8 (H, W, 3), RGB; the path ends in .png."""
+        """Record a picture as an artifact: uint8 (H, W, 3), RGB; the path ends in .png."""
         ...
 
     def log_text(self, path: str, text: str) -> None:
-        """Keep a text as an artifact."""
+        """Record a text as an artifact."""
         ...
 
     def log_files(self, local: Path, path: str = "") -> None:
-        """Keep a file, or all files of a folder, as artifacts under `path`."""
+        """Record a file, or all files of a folder, as artifacts below `path`."""
         ...
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
@@ -49,7 +49,7 @@ class Tracker(Protocol):
         ...
 
     def flush(self) -> None:
-        """Send what waits; it is kept for the next flush where that fails."""
+        """Send waiting metrics; if that fails, they wait for the next flush."""
         ...
 
     def terminate(self, state: str) -> None:
@@ -58,7 +58,7 @@ class Tracker(Protocol):
 
 
 class NullTracker:
-    """Keeps nothing: of a run without tracking, and of workers that leave the record to the first of them."""
+    """Records nothing: for runs without tracking, and for all workers but the first."""
 
     run_id: str | None = None
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from attn.config.base import Config, Location
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
-from attn.tracking.config import TrackingConfig, untold
+from attn.tracking.config import TrackingConfig, default_tracking
 from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig
 from attn.training.optimizer import OptimizerConfig
 from attn.training.schedule import Poly, ScheduleConfig
@@ -40,7 +40,7 @@ class RunConfig(Config):
     training: TrainingConfig = TrainingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     cluster: ClusterConfig = ClusterConfig()
-    tracking: TrackingConfig = Field(default_factory=untold)
+    tracking: TrackingConfig = Field(default_factory=default_tracking)
 
     @property
     def title(self) -> str:

@@ -39,7 +39,7 @@ from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
 from attn.run_state import RunState
-from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_kept, terminate
+from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_pending, terminate
 from jobs.runs.process_identity import created_about, is_running, process_identity
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
@@ -127,7 +127,7 @@ def _close_former(config: Tracked, folder: RunFolder) -> None:
         return
     with warned("the record of the run that was here could not be closed"):
         if former.state in ENDED:
-            send_kept(config.tracking, config.root, record, folder.uri)
+            send_pending(config.tracking, config.root, record, folder.uri)
         else:
             terminate(config.tracking, config.root, record, "cancelled", folder.uri)
 

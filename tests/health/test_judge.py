@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attn.health.access import check_token, in_clear
+from attn.health.access import check_token, sends_password_unencrypted
 from attn.health.judge import GIB, judge, judge_clock, judge_equal, judge_probe
 from attn.health.node import Facts
 from attn.health.root_checks import check_conditional_writes
@@ -36,7 +36,7 @@ def test_one_fault_is_one_finding(change: dict[str, object], check: str, status:
 def test_machines_must_be_alike() -> None:
     assert judge_equal({"a": WELL, "b": WELL}).status == "ok"
     found = judge_equal({"a": WELL, "b": replace(WELL, packages={"torch": "2.14.0"})})
-    assert (found.status, "2.15.0 on a against 2.14.0 on b" in found.text) == ("fail", True)
+    assert (found.status, "2.15.0 on a, but 2.14.0 on b" in found.text) == ("fail", True)
     assert judge_probe(WELL, "x", "r").status == "ok"
     assert judge_probe(replace(WELL, probe=None, probe_fault="no such file"), "x", "r").status == "fail"
     assert [judge_clock("b", skew, 0.5).status for skew in (0.1, -4, 100)] == ["ok", "warn", "fail"]
@@ -51,8 +51,8 @@ def test_tokens(tmp_path: Path) -> None:
     (tmp_path / ".ray" / "auth_token").chmod(0o644)
     found = check_token({"RAY_AUTH_MODE": "token"}, joins=True, home=tmp_path)
     assert [one.status for one in found] == ["ok", "warn"]
-    assert in_clear("http://host:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
-    assert not in_clear("http://127.0.0.1:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
+    assert sends_password_unencrypted("http://host:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
+    assert not sends_password_unencrypted("http://127.0.0.1:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
 
 
 def test_conditional_writes_are_tried(tmp_path: Path, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,20 +22,20 @@ GOOD = {
     "attn.scores.r": json.dumps({"at": 5, "scores": [SCORE]}),
 }
 DAMAGED: list[tuple[dict[str, str | None], str, bool]] = [
-    ({"attn.sha256": ""}, "attn.sha256 is no SHA-256", False),
-    ({"attn.sha256": "../../etc/passwd"}, "attn.sha256 is no SHA-256", False),
-    ({"attn.model_json": None}, "attn.model_json is no SHA-256", False),
-    ({"attn.store_version": "newest"}, "attn.store_version is no number", True),
-    ({"attn.store_version": "9" * 5000}, "attn.store_version is no number", True),
-    ({"attn.scores.r": ""}, "attn.scores.r holds no scores", True),
-    ({"attn.scores.r": "[]"}, "attn.scores.r holds no scores", True),
-    ({"attn.scores.r": "{}"}, "attn.scores.r holds no scores", True),
-    ({"attn.scores.r": "[" * 100_000}, "attn.scores.r holds no scores", True),
-    ({"attn.scores.r": '{"at": "then", "scores": []}'}, "attn.scores.r holds no scores", True),
-    ({"attn.scores.r": '{"at": 1, "scores": [5]}'}, "attn.scores.r holds no scores", True),
-    ({"attn.scores.r": '{"at": 1, "scores": [{"name": "x"}]}'}, "attn.scores.r holds no scores", True),
-    ({"attn.scores.r": json.dumps({"at": 1, "scores": [SCORE | {"hash": "0" * 64}]})}, "holds no scores", True),
-    ({"attn.scores.r": json.dumps({"at": 1, "scores": [SCORE | {"value": float("nan")}]})}, "holds no scores", True),
+    ({"attn.sha256": ""}, "attn.sha256 is not a SHA-256", False),
+    ({"attn.sha256": "../../etc/passwd"}, "attn.sha256 is not a SHA-256", False),
+    ({"attn.model_json": None}, "attn.model_json is not a SHA-256", False),
+    ({"attn.store_version": "newest"}, "attn.store_version is not a number", True),
+    ({"attn.store_version": "9" * 5000}, "attn.store_version is not a number", True),
+    ({"attn.scores.r": ""}, "attn.scores.r has no scores", True),
+    ({"attn.scores.r": "[]"}, "attn.scores.r has no scores", True),
+    ({"attn.scores.r": "{}"}, "attn.scores.r has no scores", True),
+    ({"attn.scores.r": "[" * 100_000}, "attn.scores.r has no scores", True),
+    ({"attn.scores.r": '{"at": "then", "scores": []}'}, "attn.scores.r has no scores", True),
+    ({"attn.scores.r": '{"at": 1, "scores": [5]}'}, "attn.scores.r has no scores", True),
+    ({"attn.scores.r": '{"at": 1, "scores": [{"name": "x"}]}'}, "attn.scores.r has no scores", True),
+    ({"attn.scores.r": json.dumps({"at": 1, "scores": [SCORE | {"hash": "0" * 64}]})}, "has no scores", True),
+    ({"attn.scores.r": json.dumps({"at": 1, "scores": [SCORE | {"value": float("nan")}]})}, "has no scores", True),
 ]
 
 
@@ -73,6 +73,6 @@ def test_a_damaged_version_shows_and_the_others_too(tags: dict[str, str | None],
     if usable:
         assert registry.find("bad@champion").sha256 == "a" * 64
     else:
-        with pytest.raises(WeightsError, match="cannot be checked; register it again"):
+        with pytest.raises(WeightsError, match="cannot be verified; register it again"):
             registry.find("bad@champion")
     assert registry.find("good").broken is None

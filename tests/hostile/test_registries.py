@@ -75,17 +75,17 @@ def answer(**fields: object) -> Callable[[Client], object]:
 
 
 ANSWERS: dict[str, tuple[Callable[[Client], object], str]] = {
-    "a name that leads out": (answer(name="../../out"), "answers with"),
-    "a full path as name": (answer(name="/tmp/out"), "answers with"),
-    "a version that is a path": (answer(version="../3"), "understood"),
-    "a version that is none": (answer(version=None), "understood"),
-    "tags that are a list": (answer(tags=["attn.sha256"]), "understood"),
-    "a time that is a text": (answer(creation_timestamp="now"), "understood"),
-    "a hash that leads out": (tag("attn.sha256", "../../etc/passwd"), "is no SHA-256"),
+    "a name that leads out": (answer(name="../../out"), "returned the model"),
+    "a full path as name": (answer(name="/tmp/out"), "returned the model"),
+    "a version that is a path": (answer(version="../3"), "is invalid"),
+    "a version that is none": (answer(version=None), "is invalid"),
+    "tags that are a list": (answer(tags=["attn.sha256"]), "is invalid"),
+    "a time that is a text": (answer(creation_timestamp="now"), "is invalid"),
+    "a hash that leads out": (tag("attn.sha256", "../../etc/passwd"), "is not a SHA-256"),
     "a hash of another model": (tag("attn.sha256", "0" * 64), "SHA-256 differs"),
     "a description of another model": (tag("attn.model_json", "0" * 64), "SHA-256 differs"),
-    "aliases that are no numbers": (lambda client: setattr(client, "aliases", {"champion": "x"}), "understood"),
-    "aliases that are a list": (lambda client: setattr(client, "aliases", ["x"]), "understood"),
+    "aliases that are no numbers": (lambda client: setattr(client, "aliases", {"champion": "x"}), "is invalid"),
+    "aliases that are a list": (lambda client: setattr(client, "aliases", ["x"]), "is invalid"),
     "a config that is another": (lambda client: (client.bundle / CONFIG).write_text("a: b\n"), "SHA-256 differs"),
     "a config that is no text": (lambda client: (client.bundle / CONFIG).write_bytes(b"\xff\xfe"), "SHA-256 differs"),
 }  # fmt: skip

@@ -79,7 +79,8 @@ scheduler: {name: fifo}
 SECONDS = 60.0
 PRELOADED = (
     "tests.jobs.lifecycles", "mlflow", "sklearn.metrics", "sqlalchemy", "sympy", "matplotlib.figure",
-    "PIL.JpegImagePlugin", "attn.tracking.kept_tracker", "attn.registry.mlflow_registry", "attn.registry.mlflow_model",
+    "PIL.JpegImagePlugin", "attn.tracking.buffered_tracker", "attn.registry.mlflow_registry",
+    "attn.registry.mlflow_model",
 )  # fmt: skip
 """What the commands import: once, and not in each of their processes."""
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -37,7 +37,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     monkeypatch.setattr(
         lifecycle, "terminate", lambda tracking, root, run_id, state, folder: ends.append((run_id, state))
     )
-    monkeypatch.setattr(lifecycle, "send_kept", lambda tracking, root, run_id, folder: ends.append((run_id, "sent")))
+    monkeypatch.setattr(lifecycle, "send_pending", lambda tracking, root, run_id, folder: ends.append((run_id, "sent")))
     return ends
 
 

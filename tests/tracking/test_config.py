@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from attn.config.resolve import resolve
 from attn.errors import ConfigError, TrackingError
-from attn.tracking.address import artifact_folder, shown, tracking_uri
+from attn.tracking.address import artifact_folder, display_uri, tracking_uri
 from attn.tracking.config import TrackingConfig
 
 
@@ -52,5 +52,5 @@ def test_an_alias_needs_a_name() -> None:
 
 
 def test_shown_addresses_hold_no_secret() -> None:
-    assert shown("postgresql://me:hunter2@host:5432/db?password=x") == "postgresql://host:5432/db"
-    assert shown("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    assert display_uri("postgresql://me:hunter2@host:5432/db?password=x") == "postgresql://host:5432/db"
+    assert display_uri("sqlite:////a/b.db") == "sqlite:////a/b.db"

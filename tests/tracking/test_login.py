@@ -16,8 +16,8 @@ from attn.errors import ConfigError, TrackingError
 from attn.runs.recipes import load_any_config
 from attn.tracking import TrackingConfig
 from attn.tracking.address import tracking_uri
-from attn.tracking.login import ENVIRONMENT, show_login
-from attn.tracking.mlflow_client import connect, reported
+from attn.tracking.login import ENVIRONMENT, uri_with_login
+from attn.tracking.mlflow_client import connect, mlflow_errors
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_the_config_wins_over_the_environment_and_that_over_the_default(monkeypa
 )  # fmt: skip
 def test_an_environment_that_no_run_can_use_is_told_by_its_name(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT, uri)
-    with pytest.raises(ConfigError, match=f"tracking: {ENVIRONMENT} of the environment .* give tracking.uri") as caught:
+    with pytest.raises(ConfigError, match=f"tracking: the .* variable {ENVIRONMENT} .* set tracking.uri") as caught:
         load_any_config("scenes_gain", [])
     assert "hunter2" not in str(caught.value)
     assert load_any_config("scenes_gain", ["tracking.enabled=false"]).tracking.uri is None
@@ -67,7 +67,7 @@ def test_an_environment_that_no_run_can_use_is_told_by_its_name(uri: str, monkey
     ],
 )  # fmt: skip
 def test_a_password_in_a_config_is_refused_however_it_is_written(uri: str) -> None:
-    with pytest.raises(ConfigError, match="must not hold a user or password") as caught:
+    with pytest.raises(ConfigError, match="must not contain a user or password") as caught:
         load_any_config("scenes_gain", [f"tracking.uri={uri}"])
     assert "hunter2" not in str(caught.value)
     assert TrackingConfig(uri="sqlite:////tmp/me@host/a.db").uri == "sqlite:////tmp/me@host/a.db"
@@ -86,8 +86,8 @@ def test_a_password_of_the_environment_is_in_no_config(full: str, bare: str, mon
     config = load_any_config("scenes_gain", [])
     assert config.tracking.uri == bare
     assert "ter2" not in dump_config(config)
-    assert show_login("http://elsewhere") == "http://elsewhere"
-    assert show_login(bare) == (bare if bare.startswith("http") else full)
+    assert uri_with_login("http://elsewhere") == "http://elsewhere"
+    assert uri_with_login(bare) == (bare if bare.startswith("http") else full)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_a_database_without_its_driver(uri: str, package: str, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setenv(ENVIRONMENT, uri)
     bare = tracking_uri(TrackingConfig(), "/r")
-    absent = f"{package}, by which .* is not installed. Install it"
-    with pytest.raises(TrackingError, match=absent) as caught, reported(bare, "looking"):
+    absent = f"database driver {package} is not installed. Install it"
+    with pytest.raises(TrackingError, match=absent) as caught, mlflow_errors(bare, "looking"):
         connect(bare).search_experiments()
     assert "hunter2" not in str(caught.value)
 
@@ -118,11 +118,11 @@ def test_a_port_is_a_number(uri: str) -> None:
 @pytest.fixture
 def guarded() -> Iterator[tuple[str, list[str]]]:
     """The address of a server that lets nobody in, and the log-ins that it was shown."""
-    shown: list[str] = []
+    display_uri: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def refuse(self) -> None:
-            shown.append(self.headers.get("Authorization", ""))
+            display_uri.append(self.headers.get("Authorization", ""))
             self.send_response(401)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -134,26 +134,26 @@ def guarded() -> Iterator[tuple[str, list[str]]]:
         setattr(Handler, f"do_{method}", Handler.refuse)
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield f"127.0.0.1:{server.server_address[1]}", shown
+        yield f"127.0.0.1:{server.server_address[1]}", display_uri
         server.shutdown()
 
 
 def test_the_password_is_shown_to_the_server_and_to_nobody_else(
     guarded: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, shown = guarded
+    address, display_uri = guarded
     monkeypatch.setenv(ENVIRONMENT, f"http://me:hunter%2F2@{address}")
     uri = tracking_uri(TrackingConfig(), "/r")
-    with pytest.raises(TrackingError, match="was refused") as caught, reported(uri, "looking"):
+    with pytest.raises(TrackingError, match="was refused") as caught, mlflow_errors(uri, "looking"):
         connect(uri).search_experiments()
-    assert shown == ["Basic " + base64.b64encode(b"me:hunter/2").decode()]
+    assert display_uri == ["Basic " + base64.b64encode(b"me:hunter/2").decode()]
     assert "hunter" not in f"{caught.value} {caught.value.__cause__}"
 
 
 def test_a_databases_password_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT, "postgresql://me:hunter2@127.0.0.1:9/db")
     uri = tracking_uri(TrackingConfig(), str(tmp_path))
-    with pytest.raises(TrackingError) as caught, reported(uri, "looking"):
+    with pytest.raises(TrackingError) as caught, mlflow_errors(uri, "looking"):
         raise OSError("cannot reach postgresql://me:hunter2@127.0.0.1:9/db")
     assert "hunter2" not in str(caught.value)
     assert "postgresql://127.0.0.1:9/db" in str(caught.value)

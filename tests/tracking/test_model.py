@@ -87,8 +87,8 @@ def test_a_registered_model_comes_back(
         fetched = fetch_model(tracking, root, name, tmp_path / name.replace("/", "-"))
         assert (fetched / "model.json").read_bytes() == (bundle / "model.json").read_bytes()
     for name, text in (
-        ("attn-test@nobody", r"no alias 'nobody' of attn-test; it has champion"),
-        ("attn-test/9", "no version 9 of attn-test; its versions are 1, 2"),
+        ("attn-test@nobody", r"attn-test has no alias 'nobody'; it has champion"),
+        ("attn-test/9", "attn-test has no version 9; its versions are 1, 2"),
         ("unheard-of", "no registered model 'unheard-of'"),
     ):
         with pytest.raises(WeightsError, match=text):

@@ -61,7 +61,7 @@ def test_a_given_file_means_the_same_in_every_process(tmp_path: Path, monkeypatc
     assert TrackingConfig(uri=sqlite_uri("/tmp/what?.db")).uri == sqlite_uri("/tmp/what?.db")
     assert TrackingConfig(uri="sqlite:////tmp/a.db?timeout=5").uri == "sqlite:////tmp/a.db?timeout=5"
     for nowhere in ("sqlite://", "sqlite:///", "sqlite:///:memory:"):
-        with pytest.raises(ConfigError, match="names no file"):
+        with pytest.raises(ConfigError, match="is a database in memory"):
             resolve(TrackingConfig, f"uri: '{nowhere}'", "file.yaml", [])
 
 

@@ -142,12 +142,12 @@ def test_a_server_that_is_not_there_is_one_error(tmp_path: Path) -> None:
 
 
 def test_metrics_that_could_not_be_sent_are_kept(tmp_path: Path) -> None:
-    from attn.tracking.mlflow_client import hurried
+    from attn.tracking.mlflow_client import short_timeouts
 
     tracker = attach(TrackingConfig(uri="http://127.0.0.1:9"), str(tmp_path), "some-run")
     tracker.log_metrics({"loss": 1.0}, 0)
     for _ in range(2):
-        with hurried(), pytest.raises(TrackingError, match="recording metrics"):
+        with short_timeouts(), pytest.raises(TrackingError, match="recording metrics"):
             tracker.flush()
 
 

@@ -13,7 +13,7 @@ from attn.config.resolve import dump_config, resolve
 from attn.errors import TrackingError
 from attn.runs.sweep.config import Objective
 from attn.tracking import terminate
-from attn.tracking.mlflow_client import LATER, QUIET
+from attn.tracking.mlflow_client import DEFAULT_TIMEOUTS, QUIET_SETTINGS
 from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.trial_training import train_here
@@ -24,7 +24,7 @@ EPOCHS = 3
 
 
 def test_a_training_goes_on_without_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*LATER, *QUIET):
+    for name in (*DEFAULT_TIMEOUTS, *QUIET_SETTINGS):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     monkeypatch.setattr(

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location, Variant
 from attn.runs.sweep.space import MOST_TRIALS, Dimension, Scalar, grid_points
-from attn.tracking.config import TrackingConfig, untold
+from attn.tracking.config import TrackingConfig, default_tracking
 
 EPOCH_METRICS = ("val/", "train/", "store/")
 
@@ -134,7 +134,7 @@ class SweepConfig(Config):
     scheduler: Scheduler = Fifo()
     objective: Objective = Objective()
     parallel: int | None = Field(default=None, ge=1)
-    tracking: TrackingConfig = Field(default_factory=untold)
+    tracking: TrackingConfig = Field(default_factory=default_tracking)
 
     @property
     def trials(self) -> int:

@@ -118,7 +118,7 @@ def test_promote_compares_scores_of_one_protocol_only(registry: Path, attn: Attn
         ("tin", ["no registered model 'tin'", "did you mean tiny?"]),
         ("tiny@chmpion", ["no alias 'chmpion'", "champion (version 1)", "attn models promote"]),
         ("tiny/9", ["no version 9", "1, 2"]),
-        ("a/b/c", ["names no registered model"]),
+        ("a/b/c", ["is not a registered model's name"]),
     ],
 )
 def test_unknown_names(registry: Path, attn: Attn, tmp_path: Path, name: str, words: list[str]) -> None:
@@ -132,7 +132,7 @@ def test_unknown_names(registry: Path, attn: Attn, tmp_path: Path, name: str, wo
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("promote", "tiny/1", "latest"), "neither latest"),
+        (("promote", "tiny/1", "latest"), "must not be latest"),
         (("promote", "tiny/1", "a b"), "letters, digits"),
         (("ls", "tracking.ur=x"), "did you mean tracking.uri?"),
         (("ls", "data.split=val"), "is not a known field"),

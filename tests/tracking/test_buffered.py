@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from attn.errors import TrackingError
-from attn.tracking import TrackingConfig, attach, send_kept, terminate
-from attn.tracking.breaker import Breaker
+from attn.tracking import TrackingConfig, attach, send_pending, terminate
+from attn.tracking.breaker import CircuitBreaker
+from attn.tracking.buffered_tracker import BufferedTracker
 from attn.tracking.journal import Journal
-from attn.tracking.kept_tracker import KeptTracker
-from attn.tracking.mlflow_client import LATER, QUIET
+from attn.tracking.mlflow_client import DEFAULT_TIMEOUTS, QUIET_SETTINGS
 from tests.tracking.stand_in import StandIn
 
 PIXELS = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
@@ -34,7 +34,7 @@ class Clock:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    for name in (*LATER, *QUIET):
+    for name in (*DEFAULT_TIMEOUTS, *QUIET_SETTINGS):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     found = StandIn()
@@ -43,22 +43,22 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     found.stop()
 
 
-class Counted(KeptTracker):
+class Counted(BufferedTracker):
     """Counts how often the server was asked and did not answer."""
 
     in_vain = 0
 
-    def _note(self, error: TrackingError) -> None:
+    def _record_failure(self, error: TrackingError) -> None:
         self.in_vain += 1
-        super()._note(error)
+        super()._record_failure(error)
 
 
 @pytest.fixture
 def tracker(server: StandIn, tmp_path: Path) -> Counted:
-    return Counted(server.uri, server.run, str(tmp_path / "run"), Breaker(Clock()))
+    return Counted(server.uri, server.run, str(tmp_path / "run"), CircuitBreaker(Clock()))
 
 
-def epoch(tracker: KeptTracker, number: int) -> str:
+def epoch(tracker: BufferedTracker, number: int) -> str:
     """What a run records in an epoch; what it is told."""
     tracker.log_metrics({"loss": float(number), "accuracy": number / 10}, number)
     for name in ("one", "two"):
@@ -85,7 +85,7 @@ def test_a_server_that_goes_and_comes_back(server: StandIn, tracker: Counted, tm
     assert isinstance(clock, Clock)
     assert epoch(tracker, 1) == ""
     server.stop()
-    assert "is kept in" in epoch(tracker, 2)
+    assert "are buffered in" in epoch(tracker, 2)
     assert tracker.in_vain == 1, "the first failure is the last question"
     for number in range(3, 7):
         assert epoch(tracker, number) == "", "it is said once"
@@ -124,54 +124,54 @@ def test_what_waits_is_sent_by_another_process_of_the_run(
     server.stop()
     epoch(tracker, 1)
     tracking, folder = TrackingConfig(uri=server.uri), str(tmp_path / "run")
-    with pytest.raises(TrackingError, match=r"5 records wait in .*journal\.jsonl; `attn resume .*/run` sends them"):
+    with pytest.raises(TrackingError, match=r"5 records are buffered in .*journal\.jsonl; `attn resume .*/run` sends"):
         terminate(tracking, str(tmp_path), server.run, "done", folder)
-    with pytest.raises(TrackingError, match="5 records wait"):
-        send_kept(tracking, str(tmp_path), server.run, folder)
+    with pytest.raises(TrackingError, match="5 records are buffered"):
+        send_pending(tracking, str(tmp_path), server.run, folder)
     ended = journal(tmp_path)[-1]["at"]
     server.start()
-    send_kept(tracking, str(tmp_path), server.run, folder)
+    send_pending(tracking, str(tmp_path), server.run, folder)
     assert journal(tmp_path) == []
     assert [(end["status"], int(end["end_time"])) for end in server.ends] == [("FINISHED", ended)]
     assert len(server.metrics) == 2
     before = sum(server.requests.values())
-    send_kept(tracking, str(tmp_path), server.run, folder)
+    send_pending(tracking, str(tmp_path), server.run, folder)
     assert sum(server.requests.values()) == before, "nothing waits"
 
 
 def test_what_the_server_had_taken_is_there_once(server: StandIn, tracker: Counted) -> None:
     """Answers get lost after the server has done the work: twice, since the client repeats a request by itself."""
-    tracker.breaker.failed()
+    tracker.breaker.record_failure()
     epoch(tracker, 1)
     server.lose = 2
-    with pytest.raises(TrackingError, match="records wait"):
-        tracker.send_kept()
-    tracker.send_kept()
+    with pytest.raises(TrackingError, match="records are buffered"):
+        tracker.send_pending()
+    tracker.send_pending()
     assert len(set(server.metrics)) == 2, "MLflow takes equal ones, time stamps included, for one"
     assert previews(server) == [f"/{server.run}/images/preview~{name}+step+1" for name in ("one", "two")]
 
 
 def test_what_is_refused_for_good_holds_nothing_up(server: StandIn, tracker: Counted) -> None:
     server.refuse = {"loss"}
-    tracker.breaker.failed()
+    tracker.breaker.record_failure()
     epoch(tracker, 1)
-    with pytest.raises(TrackingError, match="1 more could not be kept or were refused"):
-        tracker.send_kept()
+    with pytest.raises(TrackingError, match="1 more could not be buffered or were refused"):
+        tracker.send_pending()
     assert server.tags == {"attn.epoch": "1", "mlflow.loggedImages": "True"}
 
 
 def test_a_journal_is_bounded_and_a_damaged_line_is_left_out(
     server: StandIn, tracker: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attn.tracking.journal.MOST_LINES", 3)
-    tracker.breaker.failed()
+    monkeypatch.setattr("attn.tracking.journal.MAX_LINES", 3)
+    tracker.breaker.record_failure()
     epoch(tracker, 1)
     assert len(journal(tmp_path)) == 3
     assert tracker.journal.lost == 1
     path = tmp_path / "run" / "tracking" / "journal.jsonl"
     path.write_text(path.read_text() + '{"do": "dance"}\n[]\nnothing\n')
-    with pytest.raises(TrackingError, match="3 more could not be kept or were refused"):
-        send_kept(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(tmp_path / "run"))
+    with pytest.raises(TrackingError, match="3 more could not be buffered or were refused"):
+        send_pending(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(tmp_path / "run"))
     assert journal(tmp_path) == []
 
 
@@ -232,8 +232,8 @@ def test_a_journal_that_somebody_wrote_sends_and_removes_nothing_else(server: St
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000 + "\n"
     (run / "tracking/journal.jsonl").write_text(text)
-    with pytest.raises(TrackingError, match=f"{len(lines) + 1} more could not be kept or were refused"):
-        send_kept(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(run))
+    with pytest.raises(TrackingError, match=f"{len(lines) + 1} more could not be buffered or were refused"):
+        send_pending(TrackingConfig(uri=server.uri), str(tmp_path), server.run, str(run))
     assert secret.read_bytes() == png
     assert (previews(server), server.metrics, server.ends) == ([], [], [])
     assert not [path for path in server.files if "secret" in path]
@@ -248,28 +248,28 @@ def _one_pixel() -> bytes:
 def test_a_folder_that_cannot_be_written_ends_no_run(server: StandIn, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     server.stop()
-    tracker = KeptTracker(server.uri, server.run, str(tmp_path / "run"), Breaker(Clock()))
-    assert "is kept in" in epoch(tracker, 1)
+    tracker = BufferedTracker(server.uri, server.run, str(tmp_path / "run"), CircuitBreaker(Clock()))
+    assert "are buffered in" in epoch(tracker, 1)
     assert epoch(tracker, 2) == ""
     assert (tracker.journal.lost, tracker.journal.records) == (8, []), "none is sent after all"
 
 
 def test_a_pause_grows_to_ten_minutes() -> None:
-    breaker, clock = Breaker(Clock()), Clock()
+    breaker, clock = CircuitBreaker(Clock()), Clock()
     breaker.clock = clock
     pauses: list[float] = []
-    assert breaker.lets_through
+    assert breaker.allows_request
     for _ in range(7):
-        breaker.failed()
+        breaker.record_failure()
         pauses.append(breaker.until - clock.now)
-        assert not breaker.lets_through
+        assert not breaker.allows_request
         clock.now = breaker.until
-        assert breaker.lets_through
+        assert breaker.allows_request
     assert pauses == [30, 60, 120, 240, 480, 600, 600]
-    breaker.succeeded()
-    assert breaker.failed(), "the next failure is a first one again"
+    breaker.record_success()
+    assert breaker.record_failure(), "the next failure is a first one again"
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
-    assert not isinstance(attach(TrackingConfig(), str(tmp_path), "r"), KeptTracker)
-    assert isinstance(attach(TrackingConfig(), str(tmp_path), "r", str(tmp_path)), KeptTracker)
+    assert not isinstance(attach(TrackingConfig(), str(tmp_path), "r"), BufferedTracker)
+    assert isinstance(attach(TrackingConfig(), str(tmp_path), "r", str(tmp_path)), BufferedTracker)
