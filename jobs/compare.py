@@ -13,8 +13,8 @@ from attn.data.view import SourceView
 from attn.errors import ConfigError, DataError, RunError, TrackingError
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.layout import Picture, heading
-from attn.pictures.panel import Looked, comparison
-from attn.pictures.preview import evenly_spaced, looked_at
+from attn.pictures.panel import PanelData, comparison
+from attn.pictures.preview import evenly_spaced, panel_data
 from attn.runs.result import IF_GIVEN, RunResult
 from jobs.runs.lifecycle import begin_or_continue, warned
 from jobs.runs.open_model import data_name
@@ -106,20 +106,20 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> Comp
     return run(state.compared, overrides, confusion=bool(state.confusion), run_id=folder.run_id)
 
 
-def _look(target: EvaluationTarget, images: list[int]) -> list[Looked]:
+def _look(target: EvaluationTarget, images: list[int]) -> list[PanelData]:
     """What one model or store makes of a few of its images."""
     assert isinstance(target, ModelTarget | StoreTarget)
     source: Source = SourceView(target.source, images, target.source.classes)
     place = {record.image_id: index for index, record in enumerate(source.records)}
-    looked: list[Looked] = []
+    looked: list[PanelData] = []
 
     def keep(maps: ImageMaps) -> None:
         example = source.load(place[maps.record.image_id], saliency=False)
-        looked.append(looked_at(maps, example, source.classes))
+        looked.append(panel_data(maps, example, source.classes))
 
     replace(target, source=source).evaluate(keep)
     return looked
 
 
-def _picture(rows: Mapping[str, list[Looked]], subtitle: str) -> Picture:
+def _picture(rows: Mapping[str, list[PanelData]], subtitle: str) -> Picture:
     return heading(comparison(rows), "Where the classifiers look", subtitle)

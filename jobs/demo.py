@@ -23,7 +23,7 @@ from attn.data.source import MAX_CLASSES
 from attn.errors import AttnError
 from attn.files.locations import join
 from attn.pictures.layout import Picture, heading
-from attn.pictures.panel import Looked, comparison
+from attn.pictures.panel import PanelData, comparison
 from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig, load_pipeline
 from attn.segmentation.masks import mask_name
@@ -86,7 +86,7 @@ def main(overrides: list[str]) -> DemoResult:
     """
     console, started = Console(), time.monotonic()
     scores: dict[str, dict[str, float]] = {}
-    looked: dict[str, list[Looked]] = {}
+    looked: dict[str, list[PanelData]] = {}
     demo, scored_on = new_run_id("demo"), ""
     configs = {title: _config(*method, overrides) for title, method in METHODS.items()}
     root = next(iter(configs.values())).root
@@ -132,12 +132,12 @@ def _classifier(config: PipelineConfig, model: str) -> ModelTarget:
     return ModelTarget.open(model, scored)
 
 
-def _with_mask(looked: Looked, masks: str) -> Looked:
+def _with_mask(looked: PanelData, masks: str) -> PanelData:
     mask = read_mask(join(masks, mask_name(looked.image_id)), looked.image.shape[:2], MAX_CLASSES)
     return replace(looked, predicted=mask)
 
 
-def _picture(looked: dict[str, list[Looked]]) -> Picture:
+def _picture(looked: dict[str, list[PanelData]]) -> Picture:
     subtitle = "generated scenes, test split; outline: the object"
     return heading(comparison(looked, height=HEIGHT), "Where the classifier looks, and what becomes of it", subtitle)
 

@@ -17,8 +17,8 @@ from attn.errors import TrackingError
 from attn.evaluation.evaluate import Evaluation
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.curve import threshold_curves
-from attn.pictures.panel import Looked, panel, sheet
-from attn.pictures.preview import evenly_spaced, looked_at
+from attn.pictures.panel import PanelData, panel, sheet
+from attn.pictures.preview import evenly_spaced, panel_data
 from attn.registry import add_scores
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.result import IF_GIVEN, RunResult
@@ -93,7 +93,7 @@ def run(target: EvaluationTarget, *, run_id: str | None = None, address: str | N
     return score(target, run_id=run_id)[0]
 
 
-def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[EvaluateResult, list[Looked]]:
+def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[EvaluateResult, list[PanelData]]:
     """As `run`, and the images that were drawn with their maps."""
     clock = time.monotonic()
     config = target.config
@@ -166,19 +166,19 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[Looked]]:
+def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[PanelData]]:
     source = target.source
     wanted = {source.records[index].image_id: index for index in evenly_spaced(source.records, target.config.panels)}
-    looked: list[Looked] = []
+    looked: list[PanelData] = []
 
     def keep(maps: ImageMaps) -> None:
         if (index := wanted.get(maps.record.image_id)) is not None:
-            looked.append(looked_at(maps, source.load(index, saliency=False), source.classes))
+            looked.append(panel_data(maps, source.load(index, saliency=False), source.classes))
 
     return target.evaluate(keep), looked
 
 
-def _write(folder: RunFolder, evaluation: Evaluation, looked: list[Looked], described: dict[str, Any]) -> None:
+def _write(folder: RunFolder, evaluation: Evaluation, looked: list[PanelData], described: dict[str, Any]) -> None:
     scores = {name: json.loads(score.to_json()) for name, score in evaluation.scores.items()}
     text = {
         "scored": described,

@@ -1,4 +1,4 @@
-"""Scores that say what they mean: classification, seed quality and extent of attention maps, segmentation."""
+"""Scores with their protocols: classification, seed quality and extent of attention maps, segmentation."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ class ClassScores:
     """A score per class and its mean over the classes that have one.
 
     Attributes:
-        mean: NaN where no class could be scored.
-        per_class: float64 (C,); NaN for a class that is left out.
-        left_out: Indices of those classes: nothing in the data decides them.
+        mean: NaN if no class has a score.
+        per_class: float64 (C,); NaN for a class without a score.
+        left_out: Indices of these classes: the data lacks positive or negative images.
     """
 
     mean: float
@@ -42,13 +42,13 @@ def average_precision(
     rule: AveragePrecisionRule = "sklearn",
     ignored_NC: NDArray[np.bool_] | None = None,
 ) -> ClassScores:
-    """Average precision of each class and its mean.
+    """Average precision of each class, and the mean over classes.
 
-    Classes without a positive or without a negative image are left out.
+    Classes without positive images or without negative images have no score.
 
     Args:
-        rule: See `AveragePrecisionRule`. By VOC's rules images of equal score keep the order that they are given in.
-        ignored_NC: Where an image does not count for a class: see `attn.evaluation.voc.difficult_pairs`.
+        rule: See `AveragePrecisionRule`. With VOC's rules, images of equal score keep their order.
+        ignored_NC: (image, class) pairs that do not count: see `attn.evaluation.voc.difficult_pairs`.
 
     Raises:
         ValueError: Shapes differ, labels are not 0 or 1, or a score is NaN.
@@ -61,7 +61,7 @@ def average_precision(
 
 
 def roc_auc(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
-    """Area under the ROC curve of each class and its mean; the same classes are left out, the same errors raised."""
+    """Area under the ROC curve of each class, and the mean over classes. See `average_precision`."""
     from sklearn.metrics import roc_auc_score
 
     return _per_class(roc_auc_score, scores_NC, labels_NC)
@@ -70,13 +70,14 @@ def roc_auc(scores_NC: NDArray[Any], labels_NC: NDArray[Any]) -> ClassScores:
 def threshold_accuracy(
     probabilities_NC: NDArray[Any], labels_NC: NDArray[Any], *, threshold: float = 0.5
 ) -> tuple[ClassScores, ClassScores]:
-    """Recall and specificity of each class when it is predicted from `threshold` on (exclusive).
+    """Recall and specificity of each class, if classes with a probability above `threshold` are predicted.
 
-    On the biased splits of GAIN's Table 4 these are its rows: recall of the object where its context is missing
-    ("boat without water"), specificity where there is only the context ("water without boat").
+    On the biased splits of GAIN's Table 4 these are its rows: recall for objects without their context ("boat without
+    water"), specificity for the context alone ("water without boat").
 
     Returns:
-        Recall, with classes left out that have no positive image, and specificity, with those that have no negative.
+        Recall, without a score for classes without positive images; specificity, without a score for classes without
+        negative images.
     """
     probabilities, labels = _checked(probabilities_NC, labels_NC)
     predicted, present = probabilities > threshold, labels == 1
@@ -84,19 +85,19 @@ def threshold_accuracy(
 
 
 def top_k_accuracy(probabilities_NC: NDArray[Any], labels_NC: NDArray[Any], k: int = 1) -> ClassScores:
-    """Share of the images whose class is among the `k` most probable; for exclusive classes.
+    """Share of images with their class among the `k` most probable ones, for exclusive classes.
 
-    Ties go to the class of the lower index.
+    Of equal probabilities, the class of the lower index comes first.
 
     Returns:
-        `mean` is over the images, not over classes; per class it is the share of that class's images.
+        `mean` is the share of all images (not the mean over classes); `per_class` the share of each class's images.
 
     Raises:
-        ValueError: Shapes differ, an image has not exactly one class, or k is below 1.
+        ValueError: Shapes differ, an image does not have exactly one class, or k is below 1.
     """
     probabilities, labels = _checked(probabilities_NC, labels_NC)
     if k < 1 or (labels.sum(1) != 1).any():
-        raise ValueError(f"top-{k} accuracy needs k from 1 on and exactly one class an image")
+        raise ValueError(f"top-{k} accuracy needs k of at least 1, and exactly one class per image")
     first = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     hit_N1 = (first == labels.argmax(1)[:, None]).any(1)[:, None]
     result = _ratio(hit_N1 & (labels == 1), labels == 1)
@@ -104,8 +105,7 @@ def top_k_accuracy(probabilities_NC: NDArray[Any], labels_NC: NDArray[Any], k: i
 
 
 def predicted_classes(probabilities_C: NDArray[Any], *, threshold: float, exclusive: bool) -> tuple[int, ...]:
-    """The classes that an image counts as having: the most probable one where classes are exclusive, else all above
-    the threshold."""
+    """Predicted classes of an image: the most probable one if classes are exclusive, else all above the threshold."""
     if exclusive:
         return (int(np.argmax(probabilities_C)),)
     return tuple(int(index) for index in np.flatnonzero(probabilities_C > threshold))

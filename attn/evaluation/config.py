@@ -1,4 +1,4 @@
-"""What an evaluation measures and how."""
+"""Configuration of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from attn.evaluation.voc import AveragePrecisionRule
 
 
 class ScoringConfig(Config):
-    """Protocol choices of an evaluation.
+    """Choices of an evaluation, which become part of the scores' protocols.
 
     Attributes:
-        layer: Feature layer whose maps are scored; by default the one that the model was trained with.
-        thresholds: Size of the grid 0, 1/n, 2/n, ... that the background score of the seed protocol is swept over.
-        claim: Share of its maximum above which a map claims a pixel in direct evaluation (GAIN and SEC take 20 %).
-        probability: From which probability on (exclusive) a class counts as predicted.
-        pointing_tolerance: Pixels by which the maximum of a map may miss the object and still count.
-        maps: Whether maps are scored at all; without, only the classifier is.
-        average_precision: How average precision is computed: see `AveragePrecisionRule`. With VOC's rules an image does
-            not count for a class of which it shows only difficult objects, where the data tells.
+        layer: Feature layer of the scored maps; by default the layer that the model was trained with.
+        thresholds: n of the grid 0, 1/n, 2/n, ... of background scores in the seed protocol.
+        claim: Direct protocol: a map claims a pixel above this share of its maximum (GAIN and SEC: 20 %).
+        probability: Classes with a probability above this value are predicted.
+        pointing_tolerance: Largest distance in pixels from a map's maximum to the object that still counts as a hit.
+        maps: Score attention maps; otherwise only the classifier is scored.
+        average_precision: Rule of average precision: see `AveragePrecisionRule`. With VOC's rules an image does not
+            count for a class of which it shows only difficult objects, if the data marks them.
     """
 
     layer: str | None = None

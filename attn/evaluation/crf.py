@@ -1,4 +1,4 @@
-"""Fully connected conditional random field (Krähenbühl and Koltun 2011) as post-processing of class probabilities."""
+"""Fully connected conditional random field (Krähenbühl and Koltun, NIPS 2011) that refines class probabilities."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROBABILITY_FLOOR = 1e-5
 
 
 class CrfConfig(Config):
-    """Pairwise terms of the dense CRF; the defaults are those of OAA's published evaluation.
+    """Parameters of the dense CRF; the defaults are those of OAA's published evaluation.
 
     Attributes:
         iterations: Steps of mean-field inference.
-        bilateral_weight: Weight of the term of near pixels of like colour; 0 leaves it out.
+        bilateral_weight: Weight of the bilateral kernel (position and colour); 0 omits it.
         bilateral_xy, gaussian_xy: Standard deviations of the position, in pixels.
-        bilateral_rgb: Standard deviation of the colour, in grey levels of 0 to 255.
-        gaussian_weight: Weight of the term of near pixels; 0 leaves it out.
+        bilateral_rgb: Standard deviation of the colour, in values of 0 to 255.
+        gaussian_weight: Weight of the Gaussian kernel (position only); 0 omits it.
     """
 
     iterations: int = Field(default=10, ge=1, le=1000)
@@ -42,17 +42,17 @@ def dense_crf(image_HW3: NDArray[np.uint8], probs_CHW: NDArray[Any], parameters:
     """Refine class probabilities along the edges of the image.
 
     Args:
-        image_HW3: uint8, RGB, at the size of the probabilities. Neither array needs to be contiguous or writeable, and
-            both are left as they are.
-        probs_CHW: In [0, 1], of any floating-point type; clipped from below at 1e-5.
+        image_HW3: uint8 RGB, at the size of the probabilities.
+        probs_CHW: Probabilities in [0, 1], of any floating-point type; clipped from below at 1e-5.
+        parameters: Parameters of the CRF.
 
     Returns:
-        float32 (C, H, W), summing to 1 over the classes.
+        float32 (C, H, W), summing to 1 over the classes. The inputs are not changed.
 
     Raises:
         ValueError: Shapes do not fit, the image is not uint8, or a probability is NaN or outside [0, 1].
     """
-    # Compiled extension: whoever never calls this need not have it built.
+    # A compiled extension, which is needed here only.
     import pydensecrf.densecrf as densecrf
 
     image, probs = np.asarray(image_HW3), np.asarray(probs_CHW)

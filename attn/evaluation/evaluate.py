@@ -1,8 +1,8 @@
-"""Score a network on data: classification and attention maps, in one pass."""
+"""Scores a network on a data set: classification and attention maps in one pass."""
 
 from __future__ import annotations
 
-__all__ = ["Counted", "DataDescription", "Evaluation", "evaluate", "scored", "with_unread"]
+__all__ = ["ScoreAccumulator", "DataDescription", "Evaluation", "evaluate", "compute_scores", "with_skipped"]
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,11 +37,11 @@ SHOWN = 8
 
 
 class DataDescription(Config):
-    """What a protocol says of the data besides the images themselves.
+    """The data's description in a protocol, besides the images themselves.
 
     Attributes:
-        resize: How images become the input, in words that fix it (`squash 225x225`).
-        masks: Name of the folder of the masks, where the data has several.
+        resize: How images become inputs, e.g. `squash 225x225`.
+        masks: Name of the folder of masks, if the data has several.
     """
 
     source: str
@@ -55,9 +55,11 @@ class Evaluation:
     """The scores of one network on one split.
 
     Attributes:
-        scores: By name.
-        images: How many images were seen; `masked` of them have a mask and count for the maps.
-        notes: What was left out, in words.
+        scores: Scores by name.
+        classes: Class names.
+        images: Number of images.
+        masked: Number of images with a mask; only these count for the scores of maps.
+        notes: Messages about what was not scored.
     """
 
     scores: dict[str, Score]
@@ -67,11 +69,11 @@ class Evaluation:
     notes: tuple[str, ...] = field(default=())
 
     def metrics(self) -> dict[str, float]:
-        """The plain figures by name."""
+        """The values of the scores by name."""
         return {name: score.value for name, score in self.scores.items()}
 
     def table(self) -> list[dict[str, Any]]:
-        """One row a class (background first where it is scored): every score that has a value for it."""
+        """One row per class (background first, if it is scored) with the values of all scores."""
         of_maps = {"seed_miou", "direct_miou"} & self.scores.keys()
         names = ["background", *self.classes] if of_maps else list(self.classes)
         return [
@@ -91,20 +93,20 @@ def evaluate(
     data: DataDescription,
     observe: Callable[[ImageMaps], None] | None = None,
 ) -> Evaluation:
-    """Score a network; its mode is left as it was, each image counts once however often the loader gives it.
+    """Score a network. Its mode is restored, and each image counts once even if the loader repeats it.
 
-    Maps are scored on the images that have a mask, in the image's own frame, with two protocols: as seeds (maps of the
-    given labels) and directly (maps of the predicted classes).
+    Maps are scored on the images with a mask, at the image's own size, with two protocols: the seed protocol (maps of
+    the given labels) and the direct protocol (maps of the predicted classes).
 
     Args:
         classes: Names in the order of the logits and labels.
-        observe: Called with each image's maps, as they come.
+        observe: Called with each image's maps.
 
     Raises:
-        DataError: The loader gives no image.
-        ConfigError: The network does not have what the map needs.
+        DataError: The loader has no images.
+        ConfigError: The network lacks what the map needs.
     """
-    counted = Counted(len(classes), config)
+    counted = ScoreAccumulator(len(classes), config)
     skipped: set[str] = set()
     for batch in loader:
         skipped.update(batch.skipped)
@@ -121,13 +123,13 @@ def evaluate(
             if counted.add(maps) and observe is not None:
                 observe(maps)
     if not counted.records:
-        raise DataError(f"{data.source} {data.split!r} gives no image to evaluate")
+        raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
     layer = config.layer or "last"
-    return with_unread(scored(counted, tuple(classes), config, data, map_kind=map_kind, layer=layer), skipped)
+    return with_skipped(compute_scores(counted, tuple(classes), config, data, map_kind=map_kind, layer=layer), skipped)
 
 
-def with_unread(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation:
-    """The evaluation with a note on the images that could not be read, if there are any."""
+def with_skipped(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation:
+    """Add a note about images that could not be read, if there are any."""
     if not skipped:
         return evaluation
     names = ", ".join(sorted(skipped)[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
@@ -135,20 +137,20 @@ def with_unread(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation:
     return replace(evaluation, notes=(note, *evaluation.notes))
 
 
-class Counted:
-    """Everything that is kept of a pass over the data.
+class ScoreAccumulator:
+    """Accumulates everything that scores are computed from.
 
     Args:
-        given: Maps of the given labels are counted; False where only those of predicted classes are to be had.
+        given: Score maps of the given labels; False if there are only maps of predicted classes.
 
     Attributes:
-        exclusive: The data gives every image exactly one class: see `attn.data.source.Source`.
+        exclusive: Whether every image has exactly one class: see `attn.data.source.Source`.
     """
 
     def __init__(self, num_classes: int, config: ScoringConfig, *, given: bool = True, exclusive: bool = False) -> None:
         self.num_classes, self.given, self.exclusive = num_classes, given, exclusive
         grid = threshold_grid(config.thresholds)
-        # The fixed share of direct evaluation is counted in the same sweep as the grid.
+        # The fixed threshold of the direct protocol is part of the grid.
         self.direct_grid = np.union1d(grid, [config.claim])
         self.seeds = SeedSweep(num_classes, grid)
         self.direct = DirectSweep(num_classes, self.direct_grid)
@@ -156,11 +158,11 @@ class Counted:
         self.config = config
         self.records: dict[str, Record] = {}
         self.masked: list[Record] = []
-        self.parts = 0  # of the masked ones, those that the network saw a part of
+        self.parts = 0  # images with a mask of which the network saw only a part
         self.probabilities: list[NDArray[np.float64]] = []
 
     def add(self, maps: ImageMaps) -> bool:
-        """Count an image, if it was not counted before."""
+        """Add an image; False if it was added before."""
         if maps.record.image_id in self.records:
             return False
         self.records[maps.record.image_id] = maps.record
@@ -187,8 +189,8 @@ class Counted:
         return labels
 
 
-def scored(
-    counted: Counted,
+def compute_scores(
+    counted: ScoreAccumulator,
     classes: tuple[str, ...],
     config: ScoringConfig,
     data: DataDescription,
@@ -196,7 +198,7 @@ def scored(
     map_kind: str,
     layer: str | None,
 ) -> Evaluation:
-    """All scores that what was counted allows, with notes on what was left out."""
+    """Compute all scores that the data permits, with notes about those that it does not."""
     records = list(counted.records.values())
     base = Protocol(
         source=data.source,
@@ -211,7 +213,7 @@ def scored(
     if counted.probabilities:
         scores, notes = _classifier_scores(counted, classes, config, base)
     else:
-        notes.append("predictions are not known: the classifier and the maps of predicted classes were not scored")
+        notes.append("without predictions, the classifier and the maps of predicted classes were not scored")
     if not config.maps:
         notes.append("maps were not scored: evaluation.maps=false")
     elif not counted.masked:
@@ -226,20 +228,18 @@ def scored(
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
         if counted.parts:
             notes.append(
-                f"of {counted.parts} of {len(counted.masked)} images the network sees a part only; their maps are 0 in "
-                "the rest, which counts: input.resize=squash shows all of them"
+                f"the network sees only a part of {counted.parts} of {len(counted.masked)} images; their maps count as "
+                "0 in the rest: input.resize=squash shows whole images"
             )
         if counted.extent.without_object:
-            notes.append(
-                f"{counted.extent.without_object} (image, class) labels show no pixel of the class in the mask"
-            )
+            notes.append(f"for {counted.extent.without_object} labels the image's mask has no pixel of the class")
         if counted.extent.empty_maps:
-            notes.append(f"{counted.extent.empty_maps} maps are zero everywhere and cover nothing")
+            notes.append(f"{counted.extent.empty_maps} maps are zero everywhere; their coverage is 0")
     return Evaluation(scores, classes, len(records), len(counted.masked), tuple(notes))
 
 
 def _classifier_scores(
-    counted: Counted, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
+    counted: ScoreAccumulator, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
 ) -> tuple[dict[str, Score], list[str]]:
     probabilities, labels = np.stack(counted.probabilities), counted.labels()
     recall, specificity = threshold_accuracy(probabilities, labels, threshold=config.probability)
@@ -253,29 +253,29 @@ def _classifier_scores(
     precision, of_precision, notes = _average_precision(counted, probabilities, labels, classes, base)
     scores = dict[str, Score]()
     for name, result, protocol, lacking in (
-        ("mean_ap", precision, of_precision, "images with and without it"),
-        ("mean_auc", roc_auc(probabilities, labels), base, "images with and without it"),
-        ("recall", recall, at_threshold, "an image with it"),
-        ("specificity", specificity, at_threshold, "an image without it"),
-        *((name, top_k_accuracy(probabilities, labels, k), base, "an image with it") for name, k in top.items()),
+        ("mean_ap", precision, of_precision, "images with and without the class"),
+        ("mean_auc", roc_auc(probabilities, labels), base, "images with and without the class"),
+        ("recall", recall, at_threshold, "images with the class"),
+        ("specificity", specificity, at_threshold, "images without the class"),
+        *((name, top_k_accuracy(probabilities, labels, k), base, "images with the class") for name, k in top.items()),
     ):
         left_out = [classes[index] for index in result.left_out]
         if left_out:
             names = ", ".join(left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
-            notes.append(f"{name} leaves out {len(left_out)} of {len(classes)} classes for want of {lacking}: {names}")
+            notes.append(f"{name} omits {len(left_out)} of {len(classes)} classes, which lack {lacking}: {names}")
         if len(left_out) < len(classes):
             scores[name] = _class_score(name, result, protocol, classes, left_out)
     return scores, notes
 
 
 def _average_precision(
-    counted: Counted,
+    counted: ScoreAccumulator,
     probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
     classes: tuple[str, ...],
     base: Protocol,
 ) -> tuple[ClassScores, Protocol, list[str]]:
-    """Average precision by the rule that is asked for, its protocol, and what there is to say of it."""
+    """Average precision by the configured rule, its protocol, and notes."""
     rule = counted.config.average_precision
     if rule == "sklearn":
         return average_precision(probabilities, labels), base, []
@@ -284,10 +284,10 @@ def _average_precision(
     changes: dict[str, Any] = {"average_precision": rule, "difficult": difficult}
     if difficult == "unknown":
         ignored[:] = False
-        note = f"mean_ap ({rule}): nothing tells which objects are difficult, all count (VOC's Annotations tell)"
+        note = f"mean_ap ({rule}): difficult objects are not marked and all count (VOC's Annotations mark them)"
     else:
         changes["fingerprint"] = fingerprint(classes, records, difficult=True)
-        note = f"mean_ap ({rule}): {int(ignored.sum())} (image, class) pairs of difficult objects alone do not count"
+        note = f"mean_ap ({rule}): {int(ignored.sum())} (image, class) pairs with only difficult objects do not count"
     return (
         average_precision(probabilities, labels, rule=rule, ignored_NC=ignored),
         base.model_copy(update=changes),
@@ -303,10 +303,10 @@ def _class_score(
 
 
 def _direct_scores(
-    counted: Counted, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
+    counted: ScoreAccumulator, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
 ) -> dict[str, Score]:
     direct = counted.direct.result()
-    threshold = None if counted.exclusive else config.probability  # else the most probable class alone
+    threshold = None if counted.exclusive else config.probability  # exclusive: only the most probable class
     predicted = base.model_copy(update={"labels": "predicted", "probability": threshold})
     fixed = predicted.model_copy(update={"threshold": ThresholdRule(rule="fixed", values=(config.claim,))})
     swept = predicted.model_copy(
@@ -319,7 +319,9 @@ def _direct_scores(
     }
 
 
-def _seed_scores(counted: Counted, classes: tuple[str, ...], config: ScoringConfig, base: Protocol) -> dict[str, Score]:
+def _seed_scores(
+    counted: ScoreAccumulator, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
+) -> dict[str, Score]:
     seeds, extent = counted.seeds.result(), counted.extent.result()
     swept = ThresholdRule(rule="swept", values=tuple(seeds.thresholds.tolist()))
     given = base.model_copy(update={"labels": "given"})

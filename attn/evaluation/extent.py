@@ -1,7 +1,7 @@
-"""Where a map lies and how much of the object it covers, per (image, class) pair that the truth shows.
+"""Extent of attention maps: energy, pointing game, coverage and precision of each (image, class) pair.
 
-A map that stays on one telling part points right and is precise, but covers little: coverage is what the methods of
-this project are meant to raise, without losing energy to the surroundings.
+A map on one distinctive part of the object hits it and is precise, but covers little of it. The methods of this project
+aim to increase coverage without losing energy to the surroundings.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from attn.evaluation.localization import IGNORE, Maps
 
 @dataclass(frozen=True)
 class ExtentResult:
-    """Means over pairs, and over the pairs of each class: (C,), NaN for a class without any.
+    """Means over all pairs, and over the pairs of each class: (C,), NaN for a class without pairs.
 
     Attributes:
-        energy: Share of the map's mass that lies on the object.
-        pointing: Share of the pairs whose maximum lies on the object.
+        energy: Share of the map's sum that is on the object.
+        pointing: Share of pairs with the map's maximum on the object.
         coverage: Share of the object's area where the map exceeds the threshold; (T,) and (T, C).
-        precision: Share of the area where the map exceeds the threshold that is object; pairs without such an area are
-            left out at that threshold.
-        pairs: How many pairs were counted, per class.
-        without_object: Pairs left out, because the truth shows no pixel of the class.
-        empty_maps: Pairs whose map is zero everywhere; they count as energy 0, missed, not covered.
+        precision: Share of the area above the threshold that is on the object; pairs without such an area do not count
+            at that threshold.
+        pairs_per_class: Number of counted pairs of each class.
+        without_object: Number of pairs that do not count, as the mask has no pixel of the class.
+        empty_maps: Number of pairs with an all-zero map; they count as energy 0, a miss, and coverage 0.
     """
 
     energy: float
@@ -47,7 +47,7 @@ class ExtentResult:
 
 
 class Extent:
-    """Streaming means over (image, class) pairs; pixels marked 255 count nowhere."""
+    """Accumulates means over (image, class) pairs; pixels marked 255 are ignored."""
 
     def __init__(
         self, num_classes: int, thresholds: Sequence[float] | NDArray[np.float64], *, tolerance: int = 0
@@ -64,7 +64,12 @@ class Extent:
         self.without_object = self.empty_maps = 0
 
     def add(self, maps: Maps, truth_HW: NDArray[np.uint8]) -> None:
-        """Count the pairs of one image: its maps of the given classes, in [0, 1], at the size of the truth."""
+        """Add the pairs of one image.
+
+        Args:
+            maps: Maps of the given labels in [0, 1] by class index, at the size of the mask.
+            truth_HW: Mask: 0 background, class index + 1, 255 ignored.
+        """
         truth = np.asarray(truth_HW)
         counted = truth != IGNORE
         for class_index in sorted(maps):
@@ -83,7 +88,7 @@ class Extent:
             self._add_area(class_index, values, inside, counted)
 
     def result(self) -> ExtentResult:
-        """Means of everything added so far."""
+        """The means over everything added so far."""
         pairs, all_pairs = self._pairs, max(int(self._pairs.sum()), 1)
         return ExtentResult(
             energy=float(self._energy.sum() / all_pairs),
@@ -100,7 +105,7 @@ class Extent:
         )
 
     def _points_at(self, values: NDArray[Any], inside: NDArray[np.bool_]) -> bool:
-        """Whether the maximum, the first in reading order of equal ones, lies within the tolerance of the object."""
+        """Whether the maximum (the first in reading order) is within the tolerance of the object."""
         row, column = np.unravel_index(int(values.argmax()), values.shape)
         reach = self.tolerance
         top, left = max(int(row) - reach, 0), max(int(column) - reach, 0)
@@ -121,7 +126,7 @@ class Extent:
 
 
 def _exceeding(bins: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """For each of `count` thresholds, how many values exceed it, from how many thresholds each value exceeds."""
+    """How many values exceed each of `count` thresholds, given how many thresholds each value exceeds."""
     return np.bincount(bins, minlength=count + 1)[::-1].cumsum()[::-1][1:]
 
 

@@ -1,4 +1,4 @@
-"""Attention maps of a batch, put back into each image's own frame."""
+"""Attention maps of a batch, resized to each image's own size."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from attn.maps.attention import MapKind
 from attn.models.output import Output
 
 LARGE = 1 << 25
-"""Values of one image's maps from which on each map is made when it is asked for: all would fill the memory."""
+"""Number of values of one image's maps above which each map is computed on access, to save memory."""
 STRIP = 1 << 20
-"""Values of maps that are made at once where they are asked for strip by strip; a few copies lie in memory."""
+"""Number of values that are computed at once when a map is read in strips."""
 
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """What a network makes of one image, or what a store holds of it.
+    """Probabilities and maps of one image, from a network or from a map store.
 
     Attributes:
-        probabilities: float64 (C,); None where they are not known.
-        maps: float32 (H0, W0) in [0, 1] at the image's size, each normalised by its own maximum there, by class index.
-        mask: uint8 (H0, W0), where the batch has one.
-        whole: The network has seen all of the image; what a crop left out is 0 in the maps.
+        probabilities: float64 (C,); None if unknown.
+        maps: float32 (H0, W0) in [0, 1] at the image's size by class index, each divided by its own maximum.
+        mask: Ground-truth mask, uint8 (H0, W0), if there is one.
+        whole: Whether the network has seen the whole image; regions outside a crop are 0 in the maps.
     """
 
     record: Record
@@ -61,20 +61,19 @@ def image_maps(
     kept: bool = False,
     on_demand: bool = False,
 ) -> Iterator[ImageMaps]:
-    """Run the network on a batch and give each image's maps, in order.
+    """Run the network on a batch and return each image's maps, in order.
 
     Args:
-        predicted: Maps of the predicted classes too.
-        probability: From which on (exclusive) a class counts as predicted; where classes exclude each other the most
-            probable one does.
-        labels: Maps of the given classes.
-        maps: Whether maps are wanted at all.
-        grid: (h, w) over the whole image on which maps are given, and normalised, instead of the image's own pixels.
-        kept: The maps are to stand for the whole images from now on, in a store or as cues.
-        on_demand: Give `MapsOnDemand`, of a small image too.
+        predicted: Compute maps of the predicted classes, too.
+        probability: Classes with a higher probability are predicted; of exclusive classes, the most probable one.
+        labels: Compute maps of the given labels.
+        maps: Compute maps at all.
+        grid: Size (h, w) of the maps, covering the whole image, instead of the image's own size.
+        kept: The maps will be stored or made into cues, so they must cover whole images.
+        on_demand: Return `MapsOnDemand` for small images, too.
 
     Raises:
-        DataError: Maps are to be kept, and the network has seen a part of an image only.
+        DataError: `kept` is set and the network has seen only a part of an image.
     """
     with evaluating(network):
         output = _forward(network, batch.images, kind, layer if maps else None)
@@ -88,7 +87,7 @@ def image_maps(
         maps_Nhw = None
         if len(pairs_N2):
             maps_Nhw = attention(output, pairs_N2, kind=kind, layer=layer).detach().float()
-    # Everything is computed before the first result is handed out: the network's mode is not left changed in between.
+    # Everything is computed before the first result is returned, so the network's mode is not changed in between.
     return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw, grid, kept=kept, on_demand=on_demand)
 
 
@@ -111,9 +110,9 @@ def _by_image(
             whole = geometry.covers_image(grid)
             if kept and not whole:
                 raise DataError(
-                    f"image {record.image_id!r}: the network sees a part of it only, and its maps would say of the "
-                    "rest that nothing is there. `attn maps MODEL input.resize=squash` makes maps of whole images; for "
-                    "cues, name the store that it writes as their source"
+                    f"image {record.image_id!r}: the network sees only a part of it, so its maps would be 0 in the "
+                    "rest. `attn maps MODEL input.resize=squash` makes maps of whole images; for cues, use the store "
+                    "that it writes"
                 )
             lazy = MapsOnDemand(dict(zip(indices, maps_Nhw[mine], strict=True)), geometry, grid)
             height, width = grid or geometry.image_size
@@ -123,7 +122,7 @@ def _by_image(
 
 
 class MapsOnDemand(Mapping[int, NDArray[np.float32]]):
-    """Maps of one image, each put into its frame and normalised whenever it is asked for."""
+    """Maps of one image; each is resized and normalised on access."""
 
     def __init__(self, on_input: dict[int, Tensor], geometry: Geometry, grid: tuple[int, int] | None) -> None:
         self._on_input, self._geometry, self._grid = on_input, geometry, grid
@@ -133,7 +132,7 @@ class MapsOnDemand(Mapping[int, NDArray[np.float32]]):
         return normalize_max(in_image, in_place=True)[0].cpu().numpy()
 
     def in_strips(self, index: int) -> MapInStrips:
-        """The same map, of which some rows at a time are made."""
+        """The same map, whose rows are computed on access."""
         return MapInStrips(self._on_input[index], self._geometry, self._grid or self._geometry.image_size)
 
     def __iter__(self) -> Iterator[int]:
@@ -144,7 +143,7 @@ class MapsOnDemand(Mapping[int, NDArray[np.float32]]):
 
 
 class MapInStrips:
-    """A map at its image's size, of which nothing is kept but what the network gave.
+    """A map at its image's size that computes rows on access and keeps only the network's map in memory.
 
     Attributes:
         shape: (H0, W0).
@@ -154,7 +153,7 @@ class MapInStrips:
         self._on_input, self._geometry, self.shape = on_input_hw, geometry, size
 
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
-        """Some rows, in [0, 1]."""
+        """Compute some rows, in [0, 1]."""
         values = self._rows(rows)
         return values / self._peak if self._peak > 0 else values
 
@@ -168,10 +167,11 @@ class MapInStrips:
 
 
 def strips(size: tuple[int, int], values: int = 1) -> Iterator[slice]:
-    """The rows of an image in parts of a million values.
+    """Split the rows of an image into strips of about STRIP values.
 
     Args:
-        values: Of each pixel.
+        size: (H, W).
+        values: Number of values of each pixel.
     """
     rows = max(1, STRIP // (values * size[1]))
     for top in range(0, size[0], rows):
@@ -179,20 +179,20 @@ def strips(size: tuple[int, int], values: int = 1) -> Iterator[slice]:
 
 
 def _forward(network: nn.Module, images: Tensor, kind: MapKind, layer: str | None) -> Output:
-    """The network's output, with a graph only where the maps need one."""
+    """The network's output, with a graph only if the maps need one."""
     if layer is None or layer == "last":
         with torch.no_grad():
             output: Output = network(images)
         if layer is None or kind in ("cam", "integral") or output.linear_weight is not None:
             return output
     with torch.enable_grad():
-        # A frozen network builds no graph of its own accord.
+        # With all parameters frozen, only an input that requires gradients gives a graph.
         return network(images.detach().clone().requires_grad_())
 
 
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Generator[None]:
-    """Within, the network is in evaluation mode; afterwards each of its modules is in the mode it was in."""
+    """Put the network into evaluation mode in this context, and restore the modes of all modules afterwards."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

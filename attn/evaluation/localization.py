@@ -1,7 +1,7 @@
-"""How well maps segment: every threshold of a grid in one pass over the images, exactly.
+"""mIoU of masks made by thresholding attention maps, exact for all thresholds of a grid in one pass over the images.
 
-Legend: H×W image size, C classes without background, T thresholds. Truth masks are uint8: 0 background, class index +
-1, 255 ignored. Maps are given per class, in the image's own frame, in [0, 1], each normalised by its own maximum there.
+Legend: H×W image size, C classes without background, T thresholds. Ground-truth masks are uint8: 0 background, class
+index + 1, 255 ignored. Maps are in [0, 1] by class index, at the image's size, each divided by its own maximum.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Maps = Mapping[int, NDArray[Any]]
 
 
 def threshold_grid(count: int) -> NDArray[np.float64]:
-    """`count` thresholds 0, 1/count, 2/count, ...: 1 is left out, no map exceeds it."""
+    """`count` thresholds 0, 1/count, 2/count, ...; without 1, which no map exceeds."""
     return np.arange(count) / count
 
 
@@ -32,8 +32,8 @@ class SweepResult:
 
     Attributes:
         thresholds, miou: float64 (T,).
-        best: Index of the highest mIoU; the lowest threshold among equals.
-        matrices: int64 (T, C+1, C+1), rows are the truth.
+        best: Index of the highest mIoU; the lowest threshold if several are equal.
+        matrices: int64 (T, C+1, C+1); rows are the truth.
     """
 
     thresholds: NDArray[np.float64]
@@ -42,34 +42,34 @@ class SweepResult:
     matrices: NDArray[np.int64]
 
     def at(self, index: int) -> tuple[float, NDArray[np.float64]]:
-        """mIoU and IoU of each class, background first, at the threshold of that index."""
+        """mIoU, and IoU of each class (background first), at the threshold of an index."""
         return mean_iou(self.matrices[index])
 
 
 class _Sweep:
-    """Confusion matrices of all thresholds, kept as differences along the grid.
+    """Confusion matrices of all thresholds, stored as differences along the grid.
 
-    A pixel is predicted as class c at the thresholds of one interval [low, high) of the grid; adding 1 at `low` and
-    taking it away at `high` makes an image cost the same for one threshold as for a hundred.
+    A pixel is predicted as class c for the thresholds of one interval [low, high) of the grid. It is counted by adding
+    1 at `low` and subtracting 1 at `high`, so the cost of an image does not depend on the number of thresholds.
     """
 
     def __init__(self, num_classes: int, thresholds: Sequence[float] | NDArray[np.float64]) -> None:
         self.thresholds = np.asarray(thresholds, dtype=np.float64)
         if self.thresholds.ndim != 1 or not self.thresholds.size or (np.diff(self.thresholds) <= 0).any():
-            raise ValueError("thresholds must be given in rising order, each once, and at least one of them")
+            raise ValueError("thresholds must be at least one value, strictly increasing")
         if self.thresholds[0] < 0:
-            raise ValueError(f"thresholds must not be negative, got {self.thresholds[0]}")
+            raise ValueError(f"thresholds must not be negative, not {self.thresholds[0]}")
         self.num_classes = num_classes
         self._truth = np.zeros(num_classes + 1, np.int64)
         self._steps = np.zeros((num_classes + 1, num_classes, self.thresholds.size + 1), np.int64)
 
     @property
     def pixels(self) -> int:
-        """How many pixels were counted."""
+        """Number of counted pixels."""
         return int(self._truth.sum())
 
     def result(self) -> SweepResult:
-        """Scores of everything added so far."""
+        """The scores of everything added so far."""
         objects = self._steps.cumsum(-1)[..., :-1]
         background = self._truth[:, None] - objects.sum(1)
         matrices = np.concatenate([background[:, None], objects], axis=1).transpose(2, 0, 1)
@@ -82,14 +82,14 @@ class _Sweep:
         return SweepResult(self.thresholds, miou, best, np.ascontiguousarray(matrices))
 
     def _bins(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """How many thresholds each value exceeds."""
+        """The number of thresholds that each value exceeds."""
         return np.searchsorted(self.thresholds, values, side="left")
 
     def _count_truth(self, truth: NDArray[np.int64]) -> None:
         self._truth += np.bincount(truth, minlength=self.num_classes + 1)
 
     def _add(self, truth: NDArray[np.int64], class_index: int, low: NDArray[Any] | int, high: NDArray[Any]) -> None:
-        """Predict the class at the thresholds with index in [low, high), for each pixel."""
+        """Count each pixel as predicted for the class at the thresholds with index in [low, high)."""
         width, rows = self.thresholds.size + 1, self.num_classes + 1
         steps = np.bincount(truth * width + low, minlength=rows * width)
         steps -= np.bincount(truth * width + high, minlength=rows * width)
@@ -97,17 +97,19 @@ class _Sweep:
 
 
 class SeedSweep(_Sweep):
-    """Quality of the maps as segmentation seeds: maps of the given labels, one background score for all images.
+    """Seed protocol: quality of the maps of the given labels as segmentation seeds.
 
-    A pixel goes to the class with the largest map where that exceeds the threshold, to the background otherwise; of
-    equal maps the first class wins. Seed mIoUs of weakly supervised segmentation are quoted by this evaluation.
+    A pixel is assigned to the class of the largest map if this exceeds the threshold (one background score for all
+    images), else to the background. Of equal maps the first class wins. This is the usual evaluation of seeds in weakly
+    supervised segmentation.
     """
 
     def add(self, maps: Maps, truth_HW: NDArray[np.uint8]) -> None:
-        """Count one image. An image without maps is background everywhere.
+        """Add one image. An image without maps is predicted as background.
 
         Raises:
-            ValueError: A map has another shape than the truth, holds NaN or leaves [0, 1], or a class is out of range.
+            ValueError: A map has another shape than the mask, or values outside [0, 1] or NaN; or a class is out of
+                range.
         """
         counted, truth = _counted(truth_HW, self.num_classes)
         stack = _stacked(maps, counted, self.num_classes)
@@ -122,17 +124,17 @@ class SeedSweep(_Sweep):
 
 
 class DirectSweep(_Sweep):
-    """Direct evaluation (AttnBN section 4.2): maps of the predicted classes, overlaps to the larger prediction score.
+    """Direct protocol: maps of the predicted classes (AttnBN, section 4.2).
 
-    A map claims the pixels where it exceeds the threshold, as a share of its maximum; a pixel goes to the class with
-    the largest prediction score among those that claim it, and to the background where none does.
+    A map claims the pixels where it exceeds the threshold, a share of its maximum. A pixel is assigned to the claiming
+    class of the highest prediction score, or to the background if no class claims it.
     """
 
     def add(self, maps: Maps, scores: Mapping[int, float], truth_HW: NDArray[np.uint8]) -> None:
-        """Count one image, given the maps and prediction scores of its predicted classes.
+        """Add one image, with maps and prediction scores of its predicted classes.
 
         Raises:
-            ValueError: As for seeds, or a map's class has no score.
+            ValueError: As `SeedSweep.add`, or a map's class has no score.
         """
         if missing := sorted(set(maps) - set(scores)):
             raise ValueError(f"classes {missing} have a map but no prediction score")
@@ -151,7 +153,7 @@ def _counted(truth_HW: NDArray[np.uint8], num_classes: int) -> tuple[NDArray[np.
     counted = truth != IGNORE
     values = truth[counted].astype(np.int64)
     if values.size and values.max() > num_classes:
-        raise ValueError(f"the truth holds index {values.max()}, expected at most {num_classes} or {IGNORE}")
+        raise ValueError(f"the mask's indices must be at most {num_classes}, or {IGNORE}, not {values.max()}")
     return counted, values
 
 
@@ -162,9 +164,10 @@ def _stacked(maps: Maps, counted: NDArray[np.bool_], num_classes: int) -> NDArra
         if not 0 <= class_index < num_classes:
             raise ValueError(f"class {class_index} is not in [0, {num_classes})")
         if values.shape != counted.shape:
-            raise ValueError(f"the map of class {class_index} is {values.shape}, the truth {counted.shape}")
+            raise ValueError(f"the map of class {class_index} has the shape {values.shape}, the mask {counted.shape}")
         values = values[counted]
         if values.size and not (values.min() >= 0 and values.max() <= 1):  # NaN fails the comparison as well
-            raise ValueError(f"the map of class {class_index} must be in [0, 1], got {values.min()} to {values.max()}")
+            low, high = values.min(), values.max()
+            raise ValueError(f"the map of class {class_index} must be in [0, 1]; it ranges from {low} to {high}")
         rows.append(values)
     return np.stack(rows) if rows else np.zeros((0, int(counted.sum())))

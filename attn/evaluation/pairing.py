@@ -1,4 +1,4 @@
-"""Two sets of scores side by side: those of one protocol are compared, the others are told apart."""
+"""Compares two sets of scores: scores of the same protocol are compared, others are listed with the differences."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from attn.evaluation.score import Comparison, Score, compare
 
 @dataclass(frozen=True)
 class Pairs:
-    """What two sets of scores say of each other.
+    """The comparison of two sets of scores.
 
     Attributes:
-        compared: Both scores and how much higher the second is, for each name and protocol that both sets have.
-        apart: (first, second, in what their protocols differ) for each name that both have, but by no common protocol.
+        compared: (first, second, comparison) for each name and protocol that both sets have.
+        apart: (first, second, differences of their protocols) for each name that both sets have, but with no protocol
+            in common.
         alone: Names that only one of the sets has.
     """
 
@@ -26,7 +27,7 @@ class Pairs:
     alone: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: `compared`, and `not_compared` with the reason."""
+        """JSON values: `compared`, and `not_compared` with the reason."""
         compared = [
             {"name": a.name, "a": a.value, "b": b.value, "difference": found.difference, "protocol": a.hash}
             for a, b, found in self.compared
@@ -35,12 +36,12 @@ class Pairs:
             {"name": a.name, "a": a.value, "b": b.value, "protocols": [a.hash, b.hash], "why": list(why)}
             for a, b, why in self.apart
         ]
-        not_compared += [{"name": name, "why": ["only one of the two was scored so"]} for name in self.alone]
+        not_compared += [{"name": name, "why": ["only one of the two has this score"]} for name in self.alone]
         return {"compared": compared, "not_compared": not_compared}
 
 
 def side_by_side(a: Iterable[Score], b: Iterable[Score]) -> Pairs:
-    """Compare what can be compared; of several scores of one name and protocol the last counts."""
+    """Compare two sets of scores. Of several scores of one name and protocol in a set, the last counts."""
     first = {(score.name, score.hash): score for score in a}
     second = {(score.name, score.hash): score for score in b}
     common = [key for key in first if key in second]

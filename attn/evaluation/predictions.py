@@ -1,4 +1,4 @@
-"""Class probabilities of a data set's images as a Parquet file. C classes."""
+"""Reads and writes class probabilities of a data set's images as a Parquet file. C classes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from attn.parsing import load_json
 
 
 def write_predictions(location: str, probabilities: Mapping[str, NDArray[np.float64]], classes: Sequence[str]) -> None:
-    """Write probabilities (C,) by image id: columns `image_id` and `probabilities`, the classes' names beside them.
+    """Write probabilities (C,) by image id: columns `image_id` and `probabilities`, class names in the metadata.
 
     Raises:
-        AttnError: The place cannot be written.
+        AttnError: The location cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -37,10 +37,10 @@ def write_predictions(location: str, probabilities: Mapping[str, NDArray[np.floa
 
 
 def read_predictions(location: str, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """What `write_predictions` wrote.
+    """Read a file of `write_predictions`.
 
     Raises:
-        DataError: There is no such file, it is none of these, or it is of other classes.
+        DataError: The file does not exist, is not such a file, or has other classes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -49,15 +49,15 @@ def read_predictions(location: str, classes: Sequence[str]) -> dict[str, NDArray
         table = pq.read_table(io.BytesIO(read_bytes(location)))
         theirs = load_json((table.schema.metadata or {})[b"classes"])
         if not isinstance(theirs, list) or not all(isinstance(name, str) for name in theirs):
-            raise ValueError("its metadata 'classes' are no list of names")
+            raise ValueError("its metadata 'classes' must be a list of names")
         ids = table["image_id"].to_pylist()
         values = table["probabilities"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(theirs))
         values = values.astype(np.float64)
         if not all(isinstance(name, str) for name in ids) or len(set(ids)) < len(ids):
-            raise ValueError("an image id is no text, or stands twice")
-        if not ((values >= 0) & (values <= 1)).all():  # nor may one be NaN
+            raise ValueError("an image id is not text, or appears twice")
+        if not ((values >= 0) & (values <= 1)).all():  # false for NaN, too
             raise ValueError("a probability is not in [0, 1]")
     except (pa.ArrowException, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{location} is no file of predictions as `attn maps` writes them: {error}") from None
+        raise DataError(f"{location} is not a file of predictions written by `attn maps`: {error}") from None
     check_classes(theirs, classes, what=location)
     return dict(zip(ids, values, strict=True))

@@ -1,4 +1,4 @@
-"""A score and the protocol that it was measured by; scores of different protocols are not compared silently."""
+"""Scores with the protocol that they were measured by. Scores of different protocols are never compared silently."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from attn.evaluation.voc import Difficult
 from attn.parsing import load_json
 
 OF_CLASSIFIER = ("mean_ap", "mean_auc", "recall", "specificity", "accuracy", "accuracy_top5")
-"""Names of the scores of a classifier; the last two are of data that gives every image exactly one class."""
+"""Names of a classifier's scores; the last two exist only for data with exactly one class per image."""
 OF_MAPS = ("seed_miou", "direct_miou", "direct_miou_best", "coverage", "precision", "energy", "pointing")
 """Names of the scores of attention maps, which need masks."""
 
 
 class ThresholdRule(Config):
-    """How maps became a decision: one fixed value, or the best of a grid, chosen on the scored images themselves."""
+    """How maps were thresholded: with one fixed value, or with the best value of a grid on the scored images."""
 
     rule: Literal["fixed", "swept"]
     values: tuple[float, ...] = Field(min_length=1)
@@ -32,31 +32,32 @@ class ThresholdRule(Config):
     @model_validator(mode="after")
     def _one_fixed_value(self) -> Self:
         if self.rule == "fixed" and len(self.values) != 1:
-            raise ValueError(f"a fixed rule has one value, got {len(self.values)}")
+            raise ValueError(f"a fixed rule has one value, not {len(self.values)}")
         return self
 
 
 class Protocol(Config):
-    """Everything that a figure depends on besides the weights of the network.
+    """Everything that a score depends on besides the network's weights.
 
     Attributes:
-        source, split: The data by name.
-        images: How many images were counted.
-        fingerprint: SHA-256 over the sorted ids and labels of exactly those images.
-        scored: `classifier`, `maps`, `cues` made of maps, or a segmentation network's `masks`.
-        map_kind, layer: Which attention map, of which layer.
-        masks: Name of the folder of the masks that maps were held against, where the data has several.
-        labels: Whether maps were taken of the given classes or of the predicted ones.
-        probability: For predicted classes, the probability from which on a class counts as predicted.
-        scales: Input scales that were averaged, with 1.0 for the input's own.
+        source, split: Name of the data set and of its split.
+        images: Number of scored images.
+        fingerprint: SHA-256 over the sorted ids and labels of these images.
+        scored: What was scored: `classifier`, `maps`, `cues` made from maps, or a segmentation network's `masks`.
+        map_kind, layer: Kind and feature layer of the attention map.
+        masks: Name of the folder of ground-truth masks, if the data has several.
+        labels: Whether maps are of the given labels or of the predicted classes.
+        probability: For predicted classes: those with a higher probability are predicted.
+        threshold: How maps were thresholded.
+        crf: Parameters of the dense CRF, if one was used.
+        scales: Input scales that were averaged; 1.0 is the input's own size.
         flip: Whether mirrored inputs were averaged too.
-        cue_rule: Everything that made cues of maps.
-        resize: How the image became the input, in words that fix it (`squash 225x225`).
-        frame: Where pixels were compared: at the image's own size or at the network's input size.
-        tolerance: Pixels by which a pointed position may miss the object.
+        cue_rule: Parameters of the cues made from maps.
+        resize: How images became inputs, e.g. `squash 225x225`.
+        frame: Size at which pixels were compared: the image's own or the network's input size.
+        tolerance: Largest distance in pixels of a hit in the pointing game.
         average_precision: VOC's rule of average precision; None for scikit-learn's.
-        difficult: By VOC's rule, whether difficult objects were ignored or nothing tells which they are, so that all
-            count.
+        difficult: With VOC's rule: whether difficult objects were ignored, or all count as they are not marked.
     """
 
     source: str
@@ -82,9 +83,9 @@ class Protocol(Config):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON: equal protocols, equal hash, on every machine."""
+        """SHA-256 of the canonical JSON; equal protocols have equal hashes on every machine."""
         fields = self.model_dump(mode="json")
-        # Scores from before these fields keep their hash.
+        # Scores of versions without these fields keep their hash.
         for name in ("masks", "flip", "cue_rule", "average_precision", "difficult"):
             if fields[name] is None:
                 del fields[name]
@@ -93,12 +94,12 @@ class Protocol(Config):
 
 
 class Score(Config):
-    """One figure with all that it means.
+    """One score with its protocol.
 
     Attributes:
-        per_class: The value of each class by name; None for a class that was left out.
-        curve: (threshold, value) over the grid, where the threshold was swept.
-        extras: Whatever else belongs to it (best threshold, classes left out, counts).
+        per_class: The value of each class by name; None for a class without a score.
+        curve: (threshold, value) over the grid, if the threshold was swept.
+        extras: Further values, such as the best threshold, classes without a score, counts.
     """
 
     name: str
@@ -114,23 +115,22 @@ class Score(Config):
         return self.protocol.hash
 
     def to_json(self) -> str:
-        """The whole score with its protocol and the protocol's hash."""
+        """JSON of the score, its protocol and the protocol's hash."""
         return json.dumps(self.model_dump(mode="json") | {"hash": self.hash}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read a score back.
+        """Read a score from JSON.
 
         Raises:
-            AttnError: It is no score, or the text was changed: its protocol has another hash than the one that it
-                carries.
+            AttnError: The text is not a score, or its hash does not match its protocol.
         """
         try:
             fields = load_json(text)
             carried = fields.pop("hash", None)
             score = cls.model_validate_json(json.dumps(fields))
         except (ValueError, AttributeError, TypeError) as error:
-            raise AttnError(f"is no score as evaluations write it ({type(error).__name__})") from None
+            raise AttnError(f"is not a score written by an evaluation ({type(error).__name__})") from None
         if carried is not None and carried != score.hash:
             raise AttnError(
                 f"score {score.name}: its protocol has the hash {score.hash[:12]}, the file says {str(carried)[:12]}"
@@ -140,7 +140,7 @@ class Score(Config):
 
 @dataclass(frozen=True)
 class Comparison:
-    """`b` against `a`: difference of the values, and of each class that both have."""
+    """The difference `b` - `a` of two scores, and of each class that both have."""
 
     name: str
     difference: float
@@ -149,11 +149,13 @@ class Comparison:
 
 
 def compare(a: Score, b: Score, *, despite_protocol: bool = False) -> Comparison:
-    """How much higher `b` is than `a`.
+    """Compare two scores: the difference is `b` - `a`.
+
+    Args:
+        despite_protocol: Compare scores of different protocols, too.
 
     Raises:
-        AttnError: The scores are not of one name, or were measured by different protocols and the caller did not say
-            that this is meant; the text names every field that differs.
+        AttnError: The scores have different names, or different protocols; the message names every field that differs.
     """
     if a.name != b.name:
         raise AttnError(f"{a.name} and {b.name} are different scores and cannot be compared")
@@ -162,7 +164,7 @@ def compare(a: Score, b: Score, *, despite_protocol: bool = False) -> Comparison
         raise AttnError(
             f"these two values of {a.name} were measured differently ({a.hash[:12]} and {b.hash[:12]}): "
             + "; ".join(differences)
-            + ". Score both by one protocol, or say that the difference is meant (despite_protocol=True)."
+            + ". Score both by the same protocol, or pass despite_protocol=True to compare them anyway."
         )
     left, right = a.per_class, b.per_class
     per_class = {name: y - x for name, x in left.items() if x is not None and (y := right.get(name)) is not None}

@@ -1,4 +1,4 @@
-"""Score the maps that a store holds: resized as they are read, and held against the masks as a network's own maps are.
+"""Scores the maps of a map store, resized to the images' sizes, like maps of a network.
 
 Shapes: H0×W0 image, h×w grid of the store.
 """
@@ -19,7 +19,7 @@ from attn.data.sample import Example
 from attn.data.source import Source
 from attn.errors import DataError
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.evaluate import Counted, DataDescription, Evaluation, scored, with_unread
+from attn.evaluation.evaluate import DataDescription, Evaluation, ScoreAccumulator, compute_scores, with_skipped
 from attn.evaluation.inference import ImageMaps
 from attn.maps import normalize_max
 
@@ -40,20 +40,21 @@ def evaluate_stored(
     probabilities: Probabilities | None = None,
     observe: Callable[[ImageMaps], None] | None = None,
 ) -> Evaluation:
-    """Score a version's maps on the images of a source, each map divided by its own maximum at the image's size.
+    """Score the maps of a store's version on a data set. Each map is divided by its own maximum at the image's size.
 
     Args:
-        snapshot: Has a row for every label of every image where `given`: see `attn.data.soft_labels.open_maps`.
-        map_kind: What the maps are, for the protocol.
-        given: Score the maps of the given labels, as seeds. One that is still zero is zero.
-        probabilities: By image id, float64 (C,): whose classes count as predicted, to score their maps directly and the
-            classifier too. An image that is not among them is a fault.
-        observe: Called with each image's maps, as they come.
+        snapshot: The version. If `given` is set it must have a row for every label of every image: see
+            `attn.data.soft_labels.open_maps`.
+        map_kind: Kind of the maps, for the protocol.
+        given: Score the maps of the given labels with the seed protocol.
+        probabilities: Predictions, float64 (C,) by image id, for all images. With them the classifier and the maps of
+            the predicted classes are scored too.
+        observe: Called with each image's maps.
 
     Raises:
-        DataError: There is no image, an image cannot be read, or has no prediction where there are any.
+        DataError: There is no image, an image cannot be read, or an image lacks a prediction.
     """
-    counted = Counted(len(source.classes), config, given=given, exclusive=source.exclusive)
+    counted = ScoreAccumulator(len(source.classes), config, given=given, exclusive=source.exclusive)
     skipped = list[str]()
     for index, record in enumerate(source.records):
         try:
@@ -64,21 +65,21 @@ def evaluate_stored(
             skipped.append(record.image_id)
             continue
         if probabilities is not None and record.image_id not in probabilities:
-            raise DataError(f"image {record.image_id!r} has no prediction; give the predictions of this data")
+            raise DataError(f"image {record.image_id!r} has no prediction; give predictions of this data set")
         of_image = None if probabilities is None else probabilities[record.image_id]
         found = ImageMaps(record, of_image, _at_image_size(snapshot, example, given=given), example.mask)
         if counted.add(found) and observe is not None:
             observe(found)
     if not counted.records:
-        raise DataError(f"{data.source} {data.split!r} gives no image to evaluate")
-    evaluation = scored(counted, tuple(source.classes), config, data, map_kind=map_kind, layer=None)
-    return with_unread(evaluation, skipped)
+        raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
+    evaluation = compute_scores(counted, tuple(source.classes), config, data, map_kind=map_kind, layer=None)
+    return with_skipped(evaluation, skipped)
 
 
 def _at_image_size(snapshot: Snapshot, example: Example, *, given: bool) -> dict[int, NDArray[np.float32]]:
     try:
         found = snapshot[example.record.image_id]
-    except KeyError:  # an image without a row has no label or, where only predictions were mapped, no prediction
+    except KeyError:  # no row: the image has no labels, or no predicted class in a store of predicted classes
         found = dict[int, NDArray[np.uint8]]()
     size = (example.image.shape[0], example.image.shape[1])
     nothing = [label for label in example.record.labels if given and label not in found]

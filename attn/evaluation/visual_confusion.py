@@ -1,6 +1,7 @@
-"""What a network takes each image for besides what it is, and how much of both it sees at the same places (ICASC).
+"""Visual confusion of a trained network: overlap of the maps of each image's classes and of its most confusing class.
 
-Shapes: B images, N images that have a class and lack one, C classes, h×w feature map, H×W image.
+ICASC, eq. 6 and 7. Shapes: B images, N images with at least one present and one absent class, C classes, h×w feature
+map, H×W image.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ LAYERS = ("inner", "last")
 
 @dataclass(frozen=True)
 class ImageConfusion:
-    """One image's target, the class that it is most easily mistaken for, and both maps at two layers.
+    """Target map and confusing map of one image at two layers.
 
     Attributes:
         confusing: The absent class of the highest score.
         probabilities: float64 (C,).
-        overlap: By layer, the soft IoU of the maps where the target is (ICASC eq. 6, 7), in [0, 1].
-        target, other: By layer, float32 (H, W) in [0, 1] at the image's size, each divided by its own maximum there:
-            the map of all of the image's classes, and that of the confusing one.
+        overlap: By layer, the soft IoU of the two maps within the target (ICASC eq. 6 and 7), in [0, 1].
+        target, other: By layer, float32 (H, W) in [0, 1] at the image's size, each divided by its own maximum: the map
+            of the image's classes, and the map of the confusing class.
     """
 
     record: Record
@@ -47,31 +48,31 @@ class ImageConfusion:
 
 
 def image_confusion(network: nn.Module, batch: Batch, *, kind: GradientMapKind) -> Iterator[ImageConfusion]:
-    """Run the network, in evaluation mode, and compare the maps of each image that has a class and lacks one.
+    """Run the network in evaluation mode, and yield the result of each image with a present and an absent class.
 
     Args:
-        network: Exposes the layer `inner`.
+        network: A network that exposes the layer `inner`.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: The network does not expose it.
     """
     with evaluating(network), torch.enable_grad():
-        # A frozen network builds no graph of its own accord.
+        # With all parameters frozen, only an input that requires gradients gives a graph.
         output = network(batch.images.detach().clone().requires_grad_())
         maps = confusion_maps(output, batch.labels, kind=kind, layers=LAYERS)
         probabilities_BC = class_probabilities(output.logits.detach().double(), exclusive=batch.exclusive)
     target, other = (
         {layer: value.detach().float() for layer, value in found.items()} for found in (maps.target, maps.other)
     )
-    seen_Nhw = target_mask(normalize_max(target["last"]))
-    masks = {layer: upsample(seen_Nhw, (value.shape[1], value.shape[2])).clamp(0, 1) for layer, value in target.items()}
-    known = probabilities_BC.cpu().numpy()
-    for place, row in enumerate(maps.rows.tolist()):
-        one = slice(place, place + 1)
+    mask_Nhw = target_mask(normalize_max(target["last"]))
+    masks = {layer: upsample(mask_Nhw, (value.shape[1], value.shape[2])).clamp(0, 1) for layer, value in target.items()}
+    probabilities = probabilities_BC.cpu().numpy()
+    for index, row in enumerate(maps.rows.tolist()):
+        one = slice(index, index + 1)
         yield ImageConfusion(
             record=batch.records[row],
-            confusing=int(maps.confusing[place]),
-            probabilities=known[row],
+            confusing=int(maps.confusing[index]),
+            probabilities=probabilities[row],
             overlap={
                 layer: float(soft_iou(target[layer][one], other[layer][one], masks[layer][one])) for layer in LAYERS
             },

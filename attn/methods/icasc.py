@@ -149,7 +149,7 @@ class Icasc:
         return found
 
     def picture(self, network: Network, batch: Batch, example: Example, classes: Sequence[str]) -> Picture:
-        """See `attn.pictures.preview.Pictured`: target map and confusing map at both layers, and their overlap."""
+        """See `attn.pictures.preview.DrawsPicture`: target map and confusing map at both layers, and their overlap."""
         from attn.pictures.confusion import confusion_panel
 
         return confusion_panel(network, batch, example, classes, kind=self.config.map_kind)

@@ -1,10 +1,10 @@
-"""Pictures of attention: overlays, panels, comparisons, curves. NumPy, PIL and OpenCV only."""
+"""Pictures of attention maps: overlays, panels, comparisons, curves. Uses NumPy, PIL and OpenCV only."""
 
 from __future__ import annotations
 
-__all__ = ["Looked", "Picture", "colored", "comparison", "growth", "overlay", "panel", "sheet", "voc_palette"]
+__all__ = ["PanelData", "Picture", "colored", "comparison", "growth", "overlay", "panel", "sheet", "voc_palette"]
 
 from attn.pictures.layout import Picture
 from attn.pictures.overlay import overlay
 from attn.pictures.palette import colored, voc_palette
-from attn.pictures.panel import Looked, comparison, growth, panel, sheet
+from attn.pictures.panel import PanelData, comparison, growth, panel, sheet

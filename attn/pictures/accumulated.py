@@ -1,4 +1,4 @@
-"""How an image's cumulative maps grew over the epochs of a run, from the versions that its store still has."""
+"""Draws how an image's cumulative maps changed over the epochs of a run, from the versions in its map store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attn.data.geometry import Geometry
 from attn.data.sample import Example
 from attn.data.source import Source
 from attn.pictures.layout import Picture
-from attn.pictures.panel import Looked, growth
+from attn.pictures.panel import PanelData, growth
 
 if TYPE_CHECKING:
     from attn.store import MapStore, Snapshot
@@ -26,16 +26,20 @@ Maps = dict[int, NDArray[np.uint8]]
 def accumulated(
     store: MapStore, run: str, source: Source, indices: Iterable[int], *, columns: int = 6, height: int = 150
 ) -> Iterator[tuple[str, Picture]]:
-    """Each image's id and picture: the image, its first map, states in between, the last one, and the truth.
+    """Draw for each image: the image, its first map, maps in between, the last map, and the ground truth.
 
     Args:
-        run: Of the store; its committed versions, one an epoch, are the states.
-        source: Of the images that the store has rows for.
-        indices: Positions of the images to draw; one of which nothing was accumulated is left out.
-        columns: How many states are drawn at most, spread evenly over the epochs.
+        run: A run of the store; the newest committed version of each epoch is drawn.
+        source: The data set of the images that the store has rows for.
+        indices: Positions of the images to draw. Images without accumulated maps are omitted.
+        columns: Largest number of epochs to draw, evenly spaced.
+        height: Height of the tiles in pixels.
+
+    Yields:
+        Each image's id and picture.
 
     Raises:
-        KeyError: The store does not have an image.
+        KeyError: The store lacks an image.
         DamagedError: An object of a version is missing or damaged.
     """
     epochs = _epochs(store, run)
@@ -45,15 +49,15 @@ def accumulated(
         grown = [epoch for epoch, maps in states.items() if maps]
         if not grown:
             continue
-        chosen = sorted({grown[int(place)] for place in np.linspace(0, len(grown) - 1, min(columns, len(grown)))})
+        chosen = sorted({grown[int(position)] for position in np.linspace(0, len(grown) - 1, min(columns, len(grown)))})
         example = source.load(index, saliency=False)
-        looked = {f"epoch {epoch + 1}": _looked(example, states[epoch], source.classes) for epoch in chosen}
-        yield image_id, growth(looked, height=height)
+        panels = {f"epoch {epoch + 1}": _panel_data(example, states[epoch], source.classes) for epoch in chosen}
+        yield image_id, growth(panels, height=height)
 
 
 def _epochs(store: MapStore, run: str) -> dict[int, Snapshot]:
-    """The last version of each epoch that is in the run's history, by epoch."""
-    newest = store.newest(run).version  # beyond it lie versions that a restart may abandon
+    """The newest version of each epoch in the run's history, by epoch."""
+    newest = store.newest(run).version  # a restart may abandon later versions
     return {
         manifest.epoch: store.snapshot(manifest)
         for manifest, live in store.history()
@@ -61,12 +65,12 @@ def _epochs(store: MapStore, run: str) -> dict[int, Snapshot]:
     }
 
 
-def _looked(example: Example, maps: Maps, classes: tuple[str, ...]) -> Looked:
+def _panel_data(example: Example, maps: Maps, classes: tuple[str, ...]) -> PanelData:
     size = (example.image.shape[0], example.image.shape[1])
     stored_Nhw = torch.from_numpy(np.stack(list(maps.values()))).float() / 255
     in_image, _ = Geometry.whole(size).to_image(stored_Nhw)
     mask = example.mask
-    return Looked(
+    return PanelData(
         image_id=example.record.image_id,
         image=example.image,
         maps={classes[label]: values for label, values in zip(maps, in_image.numpy(), strict=True)},

@@ -1,8 +1,8 @@
-"""What a network sees of an image's classes and of the class that it takes them for, and where both meet."""
+"""Draws the maps of an image's classes and of its most confusing class, and their overlap (ICASC)."""
 
 from __future__ import annotations
 
-__all__ = ["confusion_panel", "confusion_sheet", "meeting"]
+__all__ = ["confusion_panel", "confusion_sheet", "overlap_overlay"]
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from attn.maps import GradientMapKind
 
 Pixels = NDArray[np.uint8]
-# Blue and orange are told apart by nearly everyone; both together are white.
+# Nearly everyone can distinguish blue and orange; both together give white.
 TARGET, OTHER = np.array([20, 120, 255], np.float32), np.array([255, 120, 0], np.float32)
 
 
 def confusion_panel(
     network: nn.Module, batch: Batch, example: Example, classes: Sequence[str], *, kind: GradientMapKind
 ) -> Picture:
-    """One image: a row a layer with target map, confusing map and where they meet.
+    """Draw one image: one row per layer with target map, confusing map and their overlap.
 
     Args:
-        batch: The image alone; of an image that has no class, or all of them, only the image itself is shown.
+        batch: A batch of this image only. If the image has no class, or all classes, only the image is drawn.
+        example: The image in its own frame.
         classes: Names in the order of the logits.
     """
     found = list(image_confusion(network, batch, kind=kind))
@@ -48,10 +49,13 @@ def confusion_sheet(
     *,
     height: int = 150,
 ) -> Picture:
-    """Several images, and several networks on the same images: for each a row a layer.
+    """Draw several images for several networks: one row per image, network and layer.
 
     Args:
-        networks: By name; each with the same images in the order of the examples.
+        networks: Results by the network's name, each with the same images in the order of the examples.
+        examples: The images.
+        classes: Names in the order of the logits.
+        height: Height of the tiles in pixels.
     """
     rows: list[list[Tile | None]] = []
     names: list[str] = []
@@ -64,14 +68,14 @@ def confusion_sheet(
     return grid(rows, height=height, names=names)
 
 
-def meeting(
+def overlap_overlay(
     image: Pixels, target_HW: NDArray[Any], other_HW: NDArray[Any], truth: NDArray[np.bool_] | None = None
 ) -> Pixels:
-    """Both maps over the grey image: blue where the target is seen, orange where the other is, white where both are.
+    """Overlay two maps on the grey image: the target map in blue, the other in orange, their overlap in white.
 
     Args:
-        target_HW: In [0, 1], at the image's size; `other_HW` likewise.
-        truth: Where the target is; drawn as an outline.
+        target_HW: Map in [0, 1], at the image's size; `other_HW` likewise.
+        truth: Mask of the target, drawn as an outline.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     light = target_HW[..., None] * TARGET + other_HW[..., None] * OTHER
@@ -95,5 +99,9 @@ def _row(
             overlay(example.image, other, truth),
             *((f"or {classes[found.confusing]}?", f"{found.probabilities[found.confusing]:.2f}") if captions else ()),
         ),
-        Tile(meeting(example.image, target, other, truth), "both" if captions else "", f"{found.overlap[layer]:.2f}"),
+        Tile(
+            overlap_overlay(example.image, target, other, truth),
+            "both" if captions else "",
+            f"{found.overlap[layer]:.2f}",
+        ),
     ]

@@ -1,4 +1,4 @@
-"""Curves over a threshold."""
+"""Plots of scores over a threshold."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ COLORS = ("#2a6fbb", "#d1495b", "#2e9e6b", "#8a5fbf", "#c98a1b")
 def threshold_curves(
     curves: Mapping[str, Sequence[tuple[float, float]]], *, mark: float | None = None, title: str = ""
 ) -> Picture:
-    """Values in [0, 1] over the threshold of a map, one line each; `mark` sets off the chosen threshold."""
-    # Without pyplot: no window system is looked for, and no figure stays behind.
+    """Plot values in [0, 1] over the threshold of a map, one line per name; `mark` highlights a threshold."""
+    # Without pyplot, which would look for a window system and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Tiles with captions, put together to sheets. Pixels are uint8 RGB (H, W, 3)."""
+"""Arranges tiles with captions to sheets. Pixels are uint8 RGB (H, W, 3)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 PAPER, INK, FAINT = (255, 255, 255), (28, 30, 34), (112, 116, 124)
 GAP = 6
 LONGEST = 20
-"""Heights that a tile is wide at most; a narrower image is squashed."""
+"""Largest ratio of a tile's width to its height; wider images are squashed."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a sheet with a line above it; `note` stands at the line's right end, fainter."""
+    """A picture of a sheet with a caption above it, and a fainter note at the caption's right end."""
 
     pixels: Pixels
     caption: str = ""
@@ -44,11 +44,15 @@ class Tile:
 
 
 def grid(rows: Sequence[Sequence[Tile | None]], *, height: int = 200, names: Sequence[str] = ()) -> Picture:
-    """Rows of tiles at one height each; a column is as wide as its widest tile, None leaves a place empty.
+    """Arrange tiles in rows and columns; a column is as wide as its widest tile.
 
     Args:
-        height: Of the tiles, in pixels, without captions.
-        names: What each row shows, written at its left.
+        rows: Tiles; None leaves a cell empty.
+        height: Height of the tiles in pixels, without captions.
+        names: Names of the rows, written at their left.
+
+    Raises:
+        ValueError: There is no tile.
     """
     if not rows or not any(rows):
         raise ValueError("a sheet needs at least one tile")
@@ -113,7 +117,7 @@ def _scaled(tile: Tile, height: int) -> Tile:
 
 
 def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font has ASCII and …; matplotlib's has other alphabets, but no Chinese, Japanese or Korean."""
+    """Pillow's font has ASCII and …; matplotlib's font has other alphabets too, except Chinese, Japanese and Korean."""
     return _loaded(size, plain=text.replace("…", "").isascii())
 
 

@@ -1,4 +1,4 @@
-"""An attention map laid over its image. Images are uint8 RGB (H, W, 3), maps floating (H, W) in [0, 1]."""
+"""Overlays of attention maps on images. Images are uint8 RGB (H, W, 3), maps floating (H, W) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ FADE = 0.65
 
 
 def heat(map_HW: NDArray[Any]) -> Pixels:
-    """The map in colours whose lightness rises evenly with it (inferno), also for those who tell few colours apart."""
+    """Colour a map with inferno, whose lightness rises evenly and is readable with colour blindness."""
     grey = np.rint(np.clip(map_HW, 0, 1) * 255).astype(np.uint8)
     return cast("Pixels", cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB))
 
 
 def overlay(image: Pixels, map_HW: NDArray[Any], truth: NDArray[np.bool_] | None = None) -> Pixels:
-    """The image, faded to grey where the map is low and covered by its colours where it is high.
+    """Overlay a map on an image: grey where the map is low, the map's colours where it is high.
 
     Args:
-        truth: Where the object is; drawn as an outline.
+        truth: Mask of the object, drawn as an outline.
 
     Raises:
         ValueError: The map's size is not the image's.
     """
     if map_HW.shape != image.shape[:2]:
-        raise ValueError(f"a map of {map_HW.shape} does not lie over an image of {image.shape[:2]}")
+        raise ValueError(f"the map must have the image's size {image.shape[:2]}, not {map_HW.shape}")
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     faded = FADE * (0.6 * grey + 0.4 * image)
     strength = OPACITY * np.clip(map_HW, 0, 1)[..., None].astype(np.float32) ** 0.7
@@ -41,7 +41,7 @@ def overlay(image: Pixels, map_HW: NDArray[Any], truth: NDArray[np.bool_] | None
 
 
 def outline(image: Pixels, region: NDArray[np.bool_]) -> Pixels:
-    """The image with a light, dark-edged line around a region."""
+    """Draw a light line with dark edges around a region."""
     pixels = np.ascontiguousarray(image).copy()
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     width = max(1, round(min(image.shape[:2]) / 160))

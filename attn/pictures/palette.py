@@ -26,5 +26,5 @@ def voc_palette() -> NDArray[np.uint8]:
 
 
 def colored(mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A mask of indices (0 background, class index + 1, 255 void) as uint8 RGB (H, W, 3)."""
+    """Colour a mask of indices (0 background, class index + 1, 255 void): uint8 RGB (H, W, 3)."""
     return voc_palette()[mask_HW]

@@ -1,8 +1,8 @@
-"""What a network looks at: panels of images with the maps of their classes, of one model, of several, over epochs."""
+"""Panels of images with their attention maps: for one model, for several models, and over the epochs of a run."""
 
 from __future__ import annotations
 
-__all__ = ["Looked", "comparison", "growth", "panel", "sheet"]
+__all__ = ["PanelData", "comparison", "growth", "panel", "sheet"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Looked:
-    """An image and what a network made of it, in the image's own frame.
+class PanelData:
+    """An image with its maps, probabilities and masks, at the image's own size.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
-        maps: (H, W) in [0, 1] by class name, in the order to show them in.
-        probabilities: By class name, in [0, 1].
-        truth: Where each class is, bool (H, W), as far as it is known.
-        mask: uint8 (H, W) of indices, 255 void, where the image has one.
-        predicted: Likewise, what a segmentation network makes of the image, where one has learnt from the maps.
+        maps: (H, W) in [0, 1] by class name, in the order to draw them.
+        probabilities: Probabilities in [0, 1] by class name.
+        truth: Mask of each class, bool (H, W) by class name, if known.
+        mask: Ground-truth mask, uint8 (H, W) of indices, 255 void; None if there is none.
+        predicted: A segmentation network's mask, likewise.
     """
 
     image_id: str
@@ -40,13 +40,13 @@ class Looked:
     predicted: Pixels | None = None
 
 
-def panel(looked: Looked, *, height: int = 200) -> Picture:
-    """One row: the image, its map for each class with name and probability, and the truth in VOC's colours."""
-    return grid([_tiles(looked)], height=height)
+def panel(data: PanelData, *, height: int = 200) -> Picture:
+    """Draw one row: the image, the map of each class with name and probability, and the true mask in VOC's colours."""
+    return grid([_tiles(data)], height=height)
 
 
-def sheet(looked: Sequence[Looked], *, height: int = 160) -> Picture:
-    """One row an image; the truth stands in the last column."""
+def sheet(looked: Sequence[PanelData], *, height: int = 160) -> Picture:
+    """Draw one row per image, with the true masks in the last column."""
     rows: list[list[Tile | None]] = [_tiles(one) for one in looked]
     columns = max(map(len, rows))
     for row, one in zip(rows, looked, strict=True):
@@ -55,22 +55,22 @@ def sheet(looked: Sequence[Looked], *, height: int = 160) -> Picture:
     return grid(rows, height=height)
 
 
-def comparison(methods: Mapping[str, Sequence[Looked]], *, height: int = 150) -> Picture:
-    """Several methods on the same images: one column an (image, class), one row a method, the images on top.
+def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150) -> Picture:
+    """Draw several methods on the same images: one column per (image, class), one row per method.
 
-    Below them stand the masks that were predicted and the true ones, where the images have them.
+    The first row shows the images, the last rows the predicted masks and the true masks, if all images have them.
 
     Args:
-        methods: By name; each with the same images in the same order. Classes that a method has no map for stay empty.
+        methods: Data by the method's name, each with the same images in the same order. Missing maps leave empty cells.
 
     Raises:
-        ValueError: The images are not the same.
+        ValueError: The images differ.
     """
     first = next(iter(methods.values()))
     ids = [one.image_id for one in first]
     for name, looked in methods.items():
         if [one.image_id for one in looked] != ids:
-            raise ValueError(f"{name} shows other images than {next(iter(methods))}; give all of them the same ones")
+            raise ValueError(f"{name} has other images than {next(iter(methods))}; give all methods the same images")
     columns = [
         (index, name)
         for index in range(len(ids))
@@ -88,10 +88,10 @@ def comparison(methods: Mapping[str, Sequence[Looked]], *, height: int = 150) ->
     return grid(rows, height=height, names=names)
 
 
-def growth(states: Mapping[str, Looked], *, height: int = 150) -> Picture:
-    """How the maps of one image change: one column a state (an epoch), one row a class.
+def growth(states: Mapping[str, PanelData], *, height: int = 150) -> Picture:
+    """Draw how the maps of one image change: one column per state (an epoch), one row per class.
 
-    The image stands before the states and its mask, where it has one, behind them.
+    The first column shows the image, the last one its true mask, if it has one.
     """
     names = list(dict.fromkeys(name for one in states.values() for name in one.maps))
     if not names:
@@ -106,18 +106,18 @@ def growth(states: Mapping[str, Looked], *, height: int = 150) -> Picture:
     return grid(rows, height=height, names=names)
 
 
-def _tiles(looked: Looked) -> list[Tile | None]:
-    tiles: list[Tile | None] = [Tile(looked.image, looked.image_id)]
-    tiles += [_tile(looked, name, name) for name in looked.maps]
-    if looked.mask is not None:
-        tiles.append(Tile(colored(looked.mask), "truth"))
+def _tiles(data: PanelData) -> list[Tile | None]:
+    tiles: list[Tile | None] = [Tile(data.image, data.image_id)]
+    tiles += [_tile(data, name, name) for name in data.maps]
+    if data.mask is not None:
+        tiles.append(Tile(colored(data.mask), "truth"))
     return tiles
 
 
-def _tile(looked: Looked, name: str, caption: str = "", *, bare: bool = False) -> Tile | None:
-    if name not in looked.maps:
+def _tile(data: PanelData, name: str, caption: str = "", *, bare: bool = False) -> Tile | None:
+    if name not in data.maps:
         return None
-    probability = looked.probabilities.get(name)
-    pixels = overlay(looked.image, np.asarray(looked.maps[name]), looked.truth.get(name))
+    probability = data.probabilities.get(name)
+    pixels = overlay(data.image, np.asarray(data.maps[name]), data.truth.get(name))
     note = "" if bare or probability is None else f"{probability:.2f}"
     return Tile(pixels, "" if bare else caption, note)

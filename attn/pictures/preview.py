@@ -1,8 +1,8 @@
-"""The same few images drawn again and again while a network trains."""
+"""Draws the attention maps of a few fixed images during training."""
 
 from __future__ import annotations
 
-__all__ = ["Pictured", "Preview", "evenly_spaced", "looked_at"]
+__all__ = ["DrawsPicture", "Preview", "evenly_spaced", "panel_data"]
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch, Example, Record, collate
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.pictures.layout import Picture
-from attn.pictures.panel import Looked, panel
+from attn.pictures.panel import PanelData, panel
 
 if TYPE_CHECKING:
     from attn.models.network import Network
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ShownMethod(Protocol):
-    """Which maps of its network a method trains."""
+    """The map that a method trains."""
 
     @property
     def map_kind(self) -> MapKind: ...
@@ -31,22 +31,22 @@ class ShownMethod(Protocol):
 
 
 @runtime_checkable
-class Pictured(Protocol):
-    """A method that draws its own pictures, where the maps of an image's classes are not what it is about."""
+class DrawsPicture(Protocol):
+    """A method with pictures of its own, instead of the maps of an image's classes."""
 
     def picture(self, network: Network, batch: Batch, example: Example, classes: Sequence[str]) -> Picture:
-        """What the method shows of an image; the network's mode is left as it was.
+        """Draw an image; the network's mode is restored.
 
         Args:
-            batch: The image alone, as evaluation sees it, on the network's device.
-            example: The same image in its own frame.
+            batch: A batch of this image only, prepared as in evaluation, on the network's device.
+            example: The image in its own frame.
             classes: Names in the order of the logits.
         """
         ...
 
 
 class Preview:
-    """Draws the maps of fixed images of a data set, as they are without its random transforms."""
+    """Draws the maps of fixed images of a data set, without its random transforms."""
 
     def __init__(self, dataset: AttentionDataset, network: Network, method: ShownMethod, count: int) -> None:
         self._network, self._method = network, method
@@ -55,16 +55,16 @@ class Preview:
         self._indices = evenly_spaced(dataset.source.records, count)
 
     def draw(self) -> Iterator[tuple[str, Picture]]:
-        """Each image's id and panel, with the maps that the method trains; the network's mode is left as it was."""
+        """Draw the images; yields each image's id and picture. The network's mode is restored."""
         device, method = next(self._network.parameters()).device, self._method
         for index in self._indices:
             batch = collate([self._dataset[index]]).to(device)
             example = self._dataset.source.load(batch.indices[0], saliency=False)
-            if isinstance(method, Pictured):
+            if isinstance(method, DrawsPicture):
                 yield example.record.image_id, method.picture(self._network, batch, example, self._classes)
                 continue
             for maps in image_maps(self._network, batch, kind=method.map_kind, layer=method.layer):
-                yield maps.record.image_id, panel(looked_at(maps, example, self._classes))
+                yield maps.record.image_id, panel(panel_data(maps, example, self._classes))
 
 
 def evenly_spaced(records: Sequence[Record], count: int) -> list[int]:
@@ -75,13 +75,13 @@ def evenly_spaced(records: Sequence[Record], count: int) -> list[int]:
     return [labelled[i] for i in sorted({int(i) for i in np.linspace(0, len(labelled) - 1, min(count, len(labelled)))})]
 
 
-def looked_at(maps: ImageMaps, example: Example, classes: Sequence[str]) -> Looked:
-    """The maps of an image's own classes, most probable first; of the predicted ones where it has no label."""
+def panel_data(maps: ImageMaps, example: Example, classes: Sequence[str]) -> PanelData:
+    """The maps of an image's labels, most probable first; of its predicted classes if it has no labels."""
     shown = [index for index in maps.record.labels if index in maps.maps] or list(maps.maps)
     known = {} if maps.probabilities is None else dict(enumerate(maps.probabilities.tolist()))
     order = sorted(shown, key=lambda index: -known.get(index, 0.0))
     mask = example.mask
-    return Looked(
+    return PanelData(
         image_id=maps.record.image_id,
         image=example.image,
         maps={classes[index]: maps.maps[index] for index in order},

@@ -1,4 +1,4 @@
-"""What a trained model says of any image: labels with probabilities, attention maps, a mask."""
+"""Predictions of a trained model for any images: labels with probabilities, attention maps, a mask."""
 
 from __future__ import annotations
 

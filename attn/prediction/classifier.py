@@ -1,4 +1,4 @@
-"""A classifier's labels and attention maps, and the mask that the maps make. Shapes: C classes, H0×W0 image."""
+"""Predictions of a classifier: labels, attention maps, and a mask from the maps. Shapes: C classes, H0×W0 image."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ClassifierPredictor:
             grid=size,
             on_demand=True,
         )
-        assert found.probabilities is not None, "a network gives them for every image"
+        assert found.probabilities is not None, "a network gives probabilities for every image"
         maps = (
             {index: found.maps.in_strips(index) for index in found.maps} if isinstance(found.maps, MapsOnDemand) else {}
         )
@@ -91,17 +91,18 @@ def mask_of_maps(
     threshold: float,
     crf: tuple[NDArray[np.uint8], CrfConfig] | None = None,
 ) -> NDArray[np.uint8]:
-    """A pixel goes to the class with the largest map where that exceeds the threshold, to the background otherwise.
+    """Assign each pixel to the class of the largest map if this exceeds the threshold, else to the background.
 
-    With a CRF, these numbers, divided by their sum, are the probabilities that it refines.
+    With a CRF, the maps and the threshold, divided by their sum, are the probabilities that it refines.
 
     Args:
-        maps: (H0, W0) in [0, 1] by the class's number in the mask.
+        maps: Maps (H0, W0) in [0, 1] by the class's number in the mask.
         size: (H0, W0).
-        crf: With the image along whose edges it refines, uint8 RGB (H0, W0, 3).
+        threshold: Score of the background.
+        crf: The image, uint8 RGB (H0, W0, 3), and the parameters of the CRF.
 
     Returns:
-        uint8 (H0, W0): 0 background, or such a number. Of equal maps the least wins.
+        uint8 (H0, W0): 0 background, or a class's number. Of equal maps the smallest number wins.
     """
     numbers = sorted(maps)
     mask = np.zeros(size, np.uint8)

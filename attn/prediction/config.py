@@ -1,4 +1,4 @@
-"""What is wanted of a model's look at an image."""
+"""Configuration of predictions for images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class ImagePredictConfig(Config):
     """Choices of a prediction.
 
     Attributes:
-        classes: Whose maps and mask, whatever their probability; by default those of the predicted classes.
-        probability: Of a classifier, from which probability on (exclusive) a class counts as predicted.
-        threshold: Of a classifier, the share of its maximum above which a map makes a pixel object. A pixel goes to the
-            class with the largest map, as in the scores of seeds.
-        crf: Refine the mask along the image's edges; by default as a segmentation network was evaluated, and not for a
-            classifier's maps.
-        max_pixels: Of an image; a larger one is not done.
-        device: `auto`: a GPU where there is one.
+        classes: Classes to make maps and masks of, whatever their probability; by default the predicted classes.
+        probability: Classifiers only: classes with a higher probability are predicted.
+        threshold: Classifiers only: a pixel is background where no map exceeds this share of its maximum; elsewhere it
+            is assigned to the class of the largest map.
+        crf: Refine the mask with a dense CRF. By default, segmentation networks use it as in their evaluation, and
+            classifiers do not.
+        max_pixels: Largest number of pixels of an image; larger images are skipped.
+        device: `auto` uses a GPU if there is one.
     """
 
     classes: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None

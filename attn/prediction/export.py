@@ -1,4 +1,4 @@
-"""A trained model for programs without this library: ONNX, or `torch.export`, each compared with the network itself.
+"""Exports a trained model for programs without this library: as ONNX or `torch.export`, compared with the original.
 
 Shapes: B images, C classes, K channels, h×w feature map, H×W input.
 """
@@ -38,33 +38,33 @@ FORMATS = {"onnx": ".onnx", "torch_export": ".pt2"}
 EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 KINDS = ("cam", "integral", "grad_cam", "channel", "pixel")
-"""Maps that the logits' own weights give, where only an average lies between the features and them."""
+"""Kinds of map that are known in closed form, if only average pooling and one linear layer follow the features."""
 METADATA = "attn.json"
 AXES = {0: "batch", 2: "height", 3: "width"}
-"""Of the images, where they are free."""
+"""Names of the input's dynamic axes."""
 TOLERANCE = 1e-4
-"""Of a difference, as a share of the output's largest value: single precision, summed in another order."""
+"""Largest accepted difference, relative to the output's largest value: single precision, summed in another order."""
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class ExportError(AttnError):
-    """A model cannot be exported, or what was exported computes something else."""
+    """A model cannot be exported, or the exported file gives other results."""
 
     code = "export"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file and what is known of it.
+    """An exported file.
 
     Attributes:
-        outputs: Their names: `logits`, and `maps` (B, C, h, w), not normalised, where the network's are known in closed
+        outputs: Names of the outputs: `logits`, and `maps` (B, C, h, w), not normalised, if they are known in closed
             form.
-        dynamic: Which sizes of the input are free: `batch`, `height`, `width`.
-        inputs: The shapes that were compared with the network itself, on random numbers.
-        differences: The largest of each output, absolute.
-        notes: What is not in the file, in words.
+        dynamic: Axes of the input with any size: `batch`, `height`, `width`.
+        inputs: Shapes of the random inputs for which the file was compared with the original network.
+        differences: Largest absolute difference of each output.
+        notes: Messages about what is not in the file.
     """
 
     file: str
@@ -77,15 +77,15 @@ class Exported:
 
 
 def export_model(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
-    """Write a model's network to a file, once it has been seen to give what the network gives.
+    """Export a model's network to a file, after comparing the file's outputs with the network's.
 
     Args:
         form: `onnx` or `torch_export`.
 
     Raises:
-        ConfigError: There is no such format.
-        ExportError: A package is missing, the network cannot be exported, the file's outputs are not the network's, or
-            the file cannot be written.
+        ConfigError: The format is unknown.
+        ExportError: A package is missing, the network cannot be exported, the file's outputs differ from the network's,
+            or the file cannot be written.
     """
     if form not in FORMATS:
         raise ConfigError([Fault("format", f"format = {form!r} is not available", f"one of {', '.join(FORMATS)}")])
@@ -125,7 +125,7 @@ def _export(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
 
 
 class _Outputs(nn.Module):
-    """A network whose outputs are a plain tuple of tensors."""
+    """A network that returns a plain tuple of tensors."""
 
     outputs: tuple[str, ...] = ("logits",)
 
@@ -138,7 +138,7 @@ class _Outputs(nn.Module):
 
 
 class _WithMaps(_Outputs):
-    """The maps of all classes beside the logits: what `attn.maps.attention` gives for every pair, in one product."""
+    """Also returns the maps of all classes: those of `attn.maps.attention`, computed in closed form."""
 
     outputs = ("logits", "maps")
 
@@ -167,7 +167,7 @@ def _module(model: Bundle | Segmenter) -> tuple[_Outputs, tuple[str, ...]]:
     if closed_form and model.map_kind in KINDS:
         return _WithMaps(model.network, model.map_kind), ()
     why = f"layer {model.layer}, head {model.network.config.head}"
-    note = f"without maps: {model.map_kind} of {why} needs a gradient, which no exported network computes"
+    note = f"without maps: {model.map_kind} of {why} needs gradients, which an exported network cannot compute"
     return _Outputs(model.network), (note,)
 
 
@@ -186,15 +186,15 @@ def _described(model: Bundle | Segmenter, module: _Outputs) -> dict[str, Any]:
 
 
 def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, bool]:
-    """The network as a graph, with height and width left open where it allows that."""
+    """Trace the network, with dynamic height and width if it permits; returns whether it does."""
     from torch.export import Dim, export
 
-    images = torch.zeros(2, 3, *size)  # two: a size of one would be taken for fixed
+    images = torch.zeros(2, 3, *size)  # a size of one would become a constant
     fault: Exception | None = None
     for free in ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, dict[int, Any]()):
         try:
             return export(module, (images,), dynamic_shapes={"images": {0: Dim("batch"), **free}}), bool(free)
-        except Exception as error:  # torch.export has no class of its own for what it does not take
+        except Exception as error:  # torch.export has no common error class
             fault = error
     assert fault is not None
     reason = shorten((str(fault).strip().splitlines() or [type(fault).__name__])[0], 300)
@@ -202,7 +202,7 @@ def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, b
 
 
 def _write_program(program: ExportedProgram, file: Path, described: str) -> Run:
-    written = io.BytesIO()  # a disk that refuses would end the process: PyTorch's writer cannot be told so
+    written = io.BytesIO()  # PyTorch's own writer ends the process if the disk is full
     torch.export.save(program, written, extra_files={METADATA: described})
     file.write_bytes(written.getbuffer())
     loaded = torch.export.load(file).module()
@@ -210,10 +210,10 @@ def _write_program(program: ExportedProgram, file: Path, described: str) -> Run:
 
 
 def _write_onnx(program: ExportedProgram, module: _Outputs, file: Path, described: str, free: Mapping[int, str]) -> Run:
-    """Write the graph; sizes that are free have names, and those of the outputs are expressions of these."""
+    """Write the graph with named dynamic axes, and return a function that runs the file."""
     import onnxruntime
 
-    made = torch.onnx.export(
+    exported = torch.onnx.export(
         program,
         dynamo=True,
         input_names=["images"],
@@ -221,9 +221,9 @@ def _write_onnx(program: ExportedProgram, module: _Outputs, file: Path, describe
         dynamic_shapes={"images": dict(free)},
         verbose=False,
     )
-    assert made is not None, "the exporter gives a program where it is asked for no file"
-    made.model.metadata_props["attn"] = described
-    made.save(file, external_data=False)
+    assert exported is not None, "without a file name the exporter returns a program"
+    exported.model.metadata_props["attn"] = described
+    exported.save(file, external_data=False)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -235,10 +235,10 @@ def _write_onnx(program: ExportedProgram, module: _Outputs, file: Path, describe
 
 
 def _compared(model: Bundle | Segmenter, module: _Outputs, run: Run, shapes: list[tuple[int, ...]]) -> dict[str, float]:
-    """The largest difference of each output over random inputs.
+    """The largest difference of each output for random inputs.
 
     Raises:
-        ExportError: One is too large.
+        ExportError: A difference is too large.
     """
     worst = dict.fromkeys(module.outputs, 0.0)
     generator = torch.Generator().manual_seed(0)
@@ -247,13 +247,14 @@ def _compared(model: Bundle | Segmenter, module: _Outputs, run: Run, shapes: lis
         expected = _expected(model, module, images)
         for name, ours, theirs in zip(module.outputs, expected, run(images), strict=True):
             if ours.shape != theirs.shape:
-                raise ExportError(f"{name} of the file is {tuple(theirs.shape)}, the network's {tuple(ours.shape)}")
+                shapes_of_both = f"{tuple(theirs.shape)}, the network's {tuple(ours.shape)}"
+                raise ExportError(f"the file's {name} have the shape {shapes_of_both}. Nothing was written")
             difference = float((ours - theirs).abs().max())
             worst[name] = max(worst[name], difference)
-            if not difference <= TOLERANCE * float(ours.abs().max()) + 1e-8:  # NaN is refused as well
+            if not difference <= TOLERANCE * float(ours.abs().max()) + 1e-8:  # also refuses NaN
                 raise ExportError(
-                    f"{name} of the file differ from the network's by {difference:.3g} on random input of {shape}, "
-                    f"where the largest is {float(ours.abs().max()):.3g}; {TOLERANCE:g} of that is allowed. "
+                    f"the file's {name} differ from the network's by {difference:.3g} for random input {shape}; "
+                    f"the largest value is {float(ours.abs().max()):.3g}, and {TOLERANCE:g} of it is permitted. "
                     "Nothing was written"
                 )
     return worst
@@ -279,7 +280,7 @@ def _check_packages() -> None:
 
 @contextlib.contextmanager
 def silenced(*names: str) -> Generator[None]:
-    """Within, what exporters say of themselves at every export, by warnings or these loggers, is not shown."""
+    """Hide warnings, and messages of these loggers below errors, in this context."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

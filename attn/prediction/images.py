@@ -1,4 +1,4 @@
-"""Which images a user means: files, all images of folders, on this machine or in an object store."""
+"""Finds images: files and folders of images, on this machine or in an object store."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from attn.errors import DataError
 from attn.files.locations import join, list_files, stem_of
 
 
-def find_images(places: Iterable[str]) -> dict[str, str]:
-    """Images by name: each file that is given, and those right inside each folder, in order.
-
-    A name is the file's without its suffix, made fit for a file of its own, with a number behind it where it is taken.
+def find_images(locations: Iterable[str]) -> dict[str, str]:
+    """Find the given images, and the images directly inside the given folders, in order.
 
     Args:
-        places: Paths, or `s3://bucket/key` URIs; of the latter a folder is what ends in `/` or has no image's suffix.
+        locations: Paths or `s3://bucket/key` URIs of images and folders. A URI is a folder if it ends in `/` or does
+            not have the suffix of an image.
 
     Returns:
-        Location by name. A file that is not there is listed all the same: opening it says so.
+        Location by name. The name is the file's without suffix, with special characters replaced and a number appended
+        if it is not unique. Files that do not exist are included; opening them fails.
 
     Raises:
-        DataError: A folder holds no image.
+        DataError: A folder contains no images.
     """
     named: dict[str, str] = {}
-    for place in places:
-        for location in _files(os.path.expanduser(place)):
+    for given in locations:
+        for location in _files(os.path.expanduser(given)):
             plain = re.sub(r"[^\w.-]", "_", stem_of(location)).lstrip(".") or "image"
             name, number = plain, 2
             while name in named:
@@ -40,13 +40,13 @@ def find_images(places: Iterable[str]) -> dict[str, str]:
     return named
 
 
-def _files(place: str) -> list[str]:
-    remote_folder = is_remote(place) and (place.endswith("/") or not _is_image(place))
-    if not remote_folder and not os.path.isdir(place):
-        return [place]
-    found = [join(place, name) for name in list_files(place) if _is_image(name)]
+def _files(location: str) -> list[str]:
+    remote_folder = is_remote(location) and (location.endswith("/") or not _is_image(location))
+    if not remote_folder and not os.path.isdir(location):
+        return [location]
+    found = [join(location, name) for name in list_files(location) if _is_image(name)]
     if not found:
-        raise DataError(f"{place}: no images in it; known are {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{location} contains no images; supported are {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
 
 

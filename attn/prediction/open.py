@@ -1,4 +1,4 @@
-"""A trained model of whatever task."""
+"""Opens a trained model of any task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_any(target: str | Path, root: str = "runs") -> Bundle | Segmenter:
         target: A bundle's folder, a run's folder, or a run's id below the root.
 
     Raises:
-        WeightsError: There is none, it is damaged, or it was written by a newer format.
+        WeightsError: There is none, it is damaged, or its format is newer.
     """
     folder = find_bundle(str(target), root)
     if task_of(read_description(folder)) == "segmentation":

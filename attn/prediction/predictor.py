@@ -1,4 +1,4 @@
-"""A trained model of any task as a function of one image. Shapes: C classes, H0×W0 image."""
+"""A trained model of any task as a function of an image. Shapes: C classes, H0×W0 image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MapRows(Protocol):
-    """A map of one class at its image's size: an array, or what makes some of its rows when they are asked for.
+    """A map of one class at its image's size: an array, or an object that computes rows on access.
 
     Attributes:
         shape: (H0, W0).
@@ -39,17 +39,17 @@ class MapRows(Protocol):
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """What a model says of one image.
+    """A model's prediction for one image.
 
     Attributes:
-        image: uint8 RGB (H0, W0, 3), or smaller where that was enough.
-        probabilities: By class. Of a classifier, that the image shows it; of a segmentation network, the highest that
-            a pixel has.
-        labels: The classes that were predicted or asked for, most probable first.
-        maps: float32 (H0, W0) in [0, 1] by class, for each of the labels: a classifier's attention, divided by its own
+        image: uint8 RGB (H0, W0, 3), or a smaller version if that was sufficient.
+        classes: Names of all classes.
+        probabilities: Probability by class. Classifiers: that the image shows the class; segmentation networks: the
+            highest of all pixels.
+        labels: The predicted or requested classes, most probable first.
+        maps: float32 (H0, W0) in [0, 1] by class, for each label: a classifier's attention map, divided by its own
             maximum; a segmentation network's probabilities.
-        mask: uint8 (H0, W0): 0 background, and the classes' numbers as `mask_values` has them.
-        classes: Names.
+        mask: uint8 (H0, W0): 0 background, else the class's number from `mask_values`.
     """
 
     image: NDArray[np.uint8]
@@ -60,8 +60,8 @@ class ImagePrediction:
     mask: NDArray[np.uint8]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: the size, the labels with their probability, share and value in the mask, all probabilities."""
-        counts = (np.bincount(row, minlength=256) for row in self.mask)  # it makes 8 bytes of each
+        """JSON values: size, labels with their probability, share and value in the mask, and all probabilities."""
+        counts = (np.bincount(row, minlength=256) for row in self.mask)  # by row: bincount takes 8 bytes per pixel
         share = sum(counts, np.zeros(1, np.int64)) / self.mask.size
         values = mask_values(self.classes, self.labels)
         shares = {name: float(share[value]) for name, value in values.items()}
@@ -81,10 +81,10 @@ class ImagePrediction:
 
 
 def mask_values(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
-    """The number of each class in a mask: index + 1, or, of more classes than a mask has numbers, that of the label.
+    """The number of each class in a mask: its index + 1; with over 254 classes, the label's position + 1.
 
     Args:
-        labels: Of the image, most probable first; those beyond the 254th have no number then.
+        labels: Labels of the image, most probable first. With over 254 classes, labels after the 254th have no number.
     """
     numbered = classes if len(classes) <= MOST_CLASSES else labels[:MOST_CLASSES]
     return {name: number + 1 for number, name in enumerate(numbered)}
@@ -96,7 +96,7 @@ class Predictor(Protocol):
     Attributes:
         task: `classification` or `segmentation`.
         classes: Names, without the background.
-        sha256: Of the weights.
+        sha256: Hash of the weights.
     """
 
     @property
@@ -110,34 +110,34 @@ class Predictor(Protocol):
 
     @property
     def min_side(self) -> int | None:
-        """Pixels of an image's short side with which it is seen as well as with more; None where each pixel counts."""
+        """Short side in pixels above which larger images give the same result; None if every pixel counts."""
         ...
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
-        """Look at one upright image.
+        """Predict one upright image.
 
         Args:
             image_HW3: uint8 RGB.
-            size: (H0, W0) of the image, where these are the pixels of a reduced one.
+            size: Size (H0, W0) of the original image, if `image_HW3` is reduced.
         """
         ...
 
 
 def open_predictor(model: str | Path, config: ImagePredictConfig, root: str = "runs") -> Predictor:
-    """A trained model of whatever task.
+    """Open a trained model of any task for predictions.
 
     Args:
         model: A bundle's folder, a run's folder, or a run's id below the root.
 
     Raises:
-        WeightsError: There is none, or it is damaged.
-        ConfigError: It does not know a class, or cannot do what the config asks for.
+        WeightsError: There is no such model, or it is damaged.
+        ConfigError: A class is unknown to the model, or a field of the config does not apply to its task.
     """
     return predictor_of(open_any(model, root), config)
 
 
 def predictor_of(model: Bundle | Segmenter, config: ImagePredictConfig) -> Predictor:
-    """A model that is open already."""
+    """As `open_predictor`, for a loaded model."""
     from attn.models.bundle import Bundle
     from attn.prediction.classifier import ClassifierPredictor
     from attn.prediction.segmenter import SegmenterPredictor
@@ -148,7 +148,7 @@ def predictor_of(model: Bundle | Segmenter, config: ImagePredictConfig) -> Predi
         return ClassifierPredictor(model, config)
     for name in ("probability", "threshold"):
         if getattr(config, name) is not None:
-            fault = f"{name} is for a classifier's labels and maps; a segmentation network gives every pixel its class"
+            fault = "applies to classifiers only; this is a segmentation network"
             raise ConfigError([Fault(name, fault, f"leave {name} out")])
     return SegmenterPredictor(model, config)
 
@@ -160,7 +160,7 @@ def _check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known[:30])}"
-            faults.append(Fault("classes", f"the model does not know {name!r}", hint))
+            hint = f"did you mean {near[0]}?" if near else f"its classes are {', '.join(known[:30])}"
+            faults.append(Fault("classes", f"the model has no class {name!r}", hint))
     if faults:
         raise ConfigError(faults)

@@ -1,4 +1,4 @@
-"""A segmentation network's mask and the classes in it. Shapes: C channels, 0 the background, H0×W0 image."""
+"""Predictions of a segmentation network. Shapes: C channels with the background first, H0×W0 image."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class SegmenterPredictor:
         if self._crf is not None:
             mask = dense_crf(image_HW3, probs(slice(0, scores.size[0])), self._crf).argmax(0).astype(np.uint8)
         known = dict(zip(classes, highest.tolist(), strict=True))
-        there = {classes[index - 1] for index in np.flatnonzero(_occurring(mask)).tolist() if index} | set(wanted or ())
-        found = tuple(sorted(there, key=lambda name: (-known[name], classes.index(name))))
+        occurring = {classes[index - 1] for index in np.flatnonzero(_occurring(mask)).tolist() if index}
+        found = tuple(sorted(occurring | set(wanted or ()), key=lambda name: (-known[name], classes.index(name))))
         maps = {name: _ClassRows(probs, classes.index(name) + 1) for name in found}
         return ImagePrediction(image_HW3, classes, known, found, maps, mask)
 
 
 class _Probabilities:
-    """Of every channel, for some rows at a time; the last are kept, which of a small image are all."""
+    """Probabilities of all channels, computed for some rows at a time; the last rows are cached."""
 
     def __init__(self, scores: ImageScores, labels: tuple[int, ...] | None) -> None:
         self.scores, self._labels = scores, labels
@@ -70,7 +70,7 @@ class _Probabilities:
 
     def __call__(self, rows: slice) -> NDArray[np.float32]:
         if self._last is None or self._last[0] != rows:
-            self._last = None  # before the next are made
+            self._last = None  # free the memory first
             self._last = rows, self.scores.restricted(rows, self._labels).clamp(0, 1).cpu().numpy()
         return self._last[1]
 
@@ -90,8 +90,8 @@ class _ClassRows:
 
 
 def _occurring(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether each value is there; sorting the values of a large mask would take eight times its memory."""
-    there = np.zeros(256, bool)
+    """Which values occur in a mask; np.unique would take eight times the mask's memory."""
+    occurring = np.zeros(256, bool)
     for row in mask:
-        there[row] = True
-    return there
+        occurring[row] = True
+    return occurring

@@ -1,4 +1,4 @@
-"""How a trained model is used by a program without this library: what it takes, and what its outputs mean."""
+"""Describes how a program without this library uses a trained model: preprocessing, and meaning of the outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attn.segmentation.usage import segmenter_usage
 
 
 def usage(described: Mapping[str, Any]) -> dict[str, Any]:
-    """`preprocessing` and `output` of a model by what its `model.json` says, whichever version wrote it."""
+    """`preprocessing` and `output` of a model, from its `model.json` of any version."""
     input = InputConfig.model_validate_json(json.dumps(described["input"]), strict=True)
     if described.get("task", "classification") == "classification":
         return classifier_usage(described["classes"], input, exclusive=bool(described.get("exclusive", False)))
@@ -26,7 +26,7 @@ def usage(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def usage_of(model: Bundle | Segmenter) -> dict[str, Any]:
-    """As `usage`, of a model that is open."""
+    """As `usage`, for a loaded model."""
     if isinstance(model, Bundle):
         return classifier_usage(model.classes, model.input, exclusive=model.exclusive)
     return segmenter_usage(model.classes, model.input, model.inference, model.network.config.stride)

@@ -1,4 +1,4 @@
-"""A prediction as files: JSON for programs, PNGs for people and for other programs."""
+"""Writes a prediction to files: JSON and PNGs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
 from attn.segmentation.masks import encode_mask
 
 LARGE = 1 << 21
-"""Pixels that are drawn at most, of a larger image every other one: the colours of all would fill the memory."""
+"""Largest number of pixels to draw; larger images are subsampled, to save memory."""
 SHOWN = 6
-"""Maps in a panel; the most probable."""
+"""Number of maps in a panel, the most probable first."""
 
 
 def write_prediction(found: ImagePrediction, location: str, folder: str) -> dict[str, Any]:
     """Write `prediction.json`, `panel.png`, `mask.png` (in VOC's palette) and `map-<class>.png` (grey, 255 for 1).
 
     Args:
-        location: Of the image.
-        folder: A local one or an `s3://` prefix; one image's own.
+        location: Location of the image.
+        folder: Folder or `s3://` prefix for this image's files.
 
     Returns:
         The content of `prediction.json`.
@@ -59,10 +59,12 @@ def _map_png(found: MapRows) -> bytes:
 
 
 def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
-    """One row: the image, the map of each label over it with its probability, and the mask over the image."""
+    """Draw one row: the image, overlays of each label's map with its probability, and the mask over the image."""
     step = math.ceil(math.sqrt(found.image[..., 0].size / LARGE))
     image = np.ascontiguousarray(found.image[::step, ::step])
-    down, across = (_places(length, shown) for length, shown in zip(found.mask.shape, image.shape, strict=False))
+    down, across = (
+        _sample_positions(length, shown) for length, shown in zip(found.mask.shape, image.shape, strict=False)
+    )
     mask = found.mask[np.ix_(down, across)]
     tiles: list[Tile | None] = [Tile(image, "image")]
     values = mask_values(found.classes, found.labels)
@@ -74,13 +76,13 @@ def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
     return grid([[*tiles, Tile(painted, "mask")]], height=height)
 
 
-def _places(length: int, shown: int) -> NDArray[np.int64]:
-    """Which of an axis's pixels lie under the centres of fewer."""
+def _sample_positions(length: int, shown: int) -> NDArray[np.int64]:
+    """Positions along an axis of `length` pixels that subsample it to `shown` pixels."""
     return ((np.arange(shown) + 0.5) * length / shown).astype(np.int64)
 
 
 def _sampled(found: MapRows, down: NDArray[np.int64], across: NDArray[np.int64]) -> NDArray[np.float32]:
-    """A map's values at some rows and columns, which rise."""
+    """A map's values at some rows and columns, given in increasing order."""
     values = np.empty((len(down), len(across)), np.float32)
     for rows in strips((found.shape[0], found.shape[1])):
         first, last = np.searchsorted(down, (rows.start, rows.stop))
@@ -90,5 +92,5 @@ def _sampled(found: MapRows, down: NDArray[np.int64], across: NDArray[np.int64])
 
 
 def _map_file(found: ImagePrediction, name: str) -> str:
-    """Its number keeps two classes apart whose names become equal."""
+    """A map's file name; the class's number distinguishes classes of equal names after replacing characters."""
     return f"map-{found.classes.index(name):02d}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png"

@@ -20,10 +20,10 @@ from PIL import Image
 
 from attn.data.sample import Example
 from attn.evaluation.visual_confusion import ImageConfusion
-from attn.pictures.confusion import confusion_sheet, meeting
+from attn.pictures.confusion import confusion_sheet, overlap_overlay
 from attn.pictures.layout import Picture, Tile, grid
 from attn.pictures.overlay import overlay
-from attn.pictures.panel import Looked, comparison
+from attn.pictures.panel import PanelData, comparison
 from attn.runs.recipes import load_run
 from jobs import demo, evaluate, train
 from jobs.resume import resume
@@ -72,7 +72,7 @@ class Pair:
     runs: tuple[str, str]
     split: str = "test"
 
-    def rows(self) -> dict[str, list[Looked]]:
+    def rows(self) -> dict[str, list[PanelData]]:
         """What both make of the scenes, by title."""
         return {title: _looked(run, self.split) for title, run in zip(self.titles, self.runs, strict=True)}
 
@@ -116,7 +116,7 @@ def trained(run: str) -> str:
     return str(RUNS / name / inside)
 
 
-def _looked(run: str, split: str) -> list[Looked]:
+def _looked(run: str, split: str) -> list[PanelData]:
     """What a model or a map store makes of the first scenes of a split."""
     target = trained(run)
     shutil.rmtree(RUNS / "look", ignore_errors=True)
@@ -126,7 +126,7 @@ def _looked(run: str, split: str) -> list[Looked]:
     return evaluate.score(evaluate.load(target, [*settings, f"panels={SCENES}"]), run_id="look")[1]
 
 
-def _few(rows: Mapping[str, Sequence[Looked]], scenes: int) -> dict[str, list[Looked]]:
+def _few(rows: Mapping[str, Sequence[PanelData]], scenes: int) -> dict[str, list[PanelData]]:
     """The first scenes with two classes, the same of each row."""
     first = next(iter(rows.values()))
     chosen = [number for number, one in enumerate(first) if len(one.maps) == 2][:scenes]
@@ -150,7 +150,7 @@ def _small(pair: Pair) -> Picture:
     return grid([[Tile(before[number].image, name), *tiles]], height=SMALL)
 
 
-def _overlap(looked: Looked, name: str) -> float:
+def _overlap(looked: PanelData, name: str) -> float:
     """IoU of the object and where the map exceeds half of its maximum."""
     values, truth = np.asarray(looked.maps[name]), looked.truth[name]
     seen = values > values.max() / 2
@@ -197,7 +197,7 @@ def _small_icasc() -> Picture:
     image, mask = found.example.image, found.example.mask
     assert mask is not None
     tiles = [
-        Tile(meeting(image, one.target["last"], one.other["last"], mask > 0), title)
+        Tile(overlap_overlay(image, one.target["last"], one.other["last"], mask > 0), title)
         for one, title in ((found.before, "Grad-CAM"), (found.after, "ICASC"))
     ]
     return grid([[Tile(image, found.classes[found.before.record.labels[0]]), *tiles]], height=SMALL)

@@ -69,9 +69,9 @@ def test_matrices_of_images_add_up() -> None:
     ("prediction", "truth", "text"),
     [
         (np.zeros((2, 2)), np.zeros((2, 3)), "differ in shape"),
-        (np.full((2, 2), 3), np.zeros((2, 2)), "prediction holds"),
-        (np.zeros((2, 2)), np.full((2, 2), 4), "truth holds"),
-        (np.full((2, 2), -1), np.zeros((2, 2)), "prediction holds"),
+        (np.full((2, 2), 3), np.zeros((2, 2)), "prediction must have"),
+        (np.zeros((2, 2)), np.full((2, 2), 4), "truth must have"),
+        (np.full((2, 2), -1), np.zeros((2, 2)), "prediction must have"),
     ],
 )
 def test_what_does_not_fit_is_refused(prediction: np.ndarray, truth: np.ndarray, text: str) -> None:

@@ -103,11 +103,11 @@ def test_the_best_seed_threshold_finds_the_painted_blocks(batches: list[Batch], 
 def test_what_the_network_does_not_see_of_an_image_is_told_and_not_kept(batches: list[Batch]) -> None:
     left = Geometry((8, 8), (0, 0, 8, 4), (8, 8))
     parts = [replace(batch, geometry=(left, *batch.geometry[1:])) for batch in batches]
-    told = "of 2 of 4 images the network sees a part only"
+    told = "the network sees only a part of 2 of 4 images"
     assert [note for note in score(Painted(), parts).notes if note.startswith(told)]
-    assert not [note for note in score(Painted(), batches).notes if "a part only" in note]
+    assert not [note for note in score(Painted(), batches).notes if "only a part" in note]
     assert [one.whole for one in image_maps(Painted(), parts[0], kind="grad_cam")] == [False, True]
-    with pytest.raises(DataError, match=r"image-0': the network sees a part of it only"):
+    with pytest.raises(DataError, match=r"image-0': the network sees only a part of it"):
         list(image_maps(Painted(), parts[0], kind="grad_cam", kept=True))
     beyond = Geometry((8, 8), (-2, -2, 12, 12), (8, 8))  # more than all of it
     parts = [replace(batch, geometry=(beyond,) * 2) for batch in batches]
@@ -181,7 +181,7 @@ def test_a_split_of_one_class_is_scored_where_it_can_be() -> None:
     assert {"mean_ap", "mean_auc"}.isdisjoint(result.scores)
     assert result.scores["recall"].per_class == {"red": 1.0, "green": None}
     assert result.scores["specificity"].per_class == {"red": None, "green": 1.0}
-    assert "mean_ap leaves out 2 of 2 classes" in " ".join(result.notes)
+    assert "mean_ap omits 2 of 2 classes" in " ".join(result.notes)
 
 
 def test_protocols_say_what_was_done(batches: list[Batch]) -> None:

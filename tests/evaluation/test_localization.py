@@ -132,7 +132,7 @@ def test_single_precision_maps_are_counted_exactly() -> None:
     [
         ({0: np.full((2, 2), np.nan)}, "must be in"),
         ({0: np.full((2, 2), 1.5)}, "must be in"),
-        ({0: np.zeros((2, 3))}, "the truth"),
+        ({0: np.zeros((2, 3))}, "the mask"),
         ({5: np.zeros((2, 2))}, "class 5"),
     ],
 )

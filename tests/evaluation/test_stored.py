@@ -57,7 +57,7 @@ def test_the_truth_as_maps_is_perfect_whatever_a_maps_own_maximum(tmp_path: Path
     assert evaluation.scores["seed_miou"].value == 1
     assert evaluation.scores["energy"].value == 1
     assert {"mean_ap", "direct_miou"}.isdisjoint(evaluation.scores)
-    assert any("predictions are not known" in note for note in evaluation.notes)
+    assert any("without predictions" in note for note in evaluation.notes)
     protocol = evaluation.scores["seed_miou"].protocol
     assert (protocol.map_kind, protocol.layer, protocol.resize) == ("cumulative", None, "stored 32x32")
 
@@ -67,7 +67,7 @@ def test_zero_maps_count_as_empty_and_not_as_missing(tmp_path: Path, source: Sou
     labels = sum(len(record.labels) for record in source.records)
     seen: list[ImageMaps] = []
     assert evaluation.scores["coverage"].value == 0
-    assert f"{labels} maps are zero everywhere and cover nothing" in evaluation.notes
+    assert f"{labels} maps are zero everywhere; their coverage is 0" in evaluation.notes
     nothing = kept(tmp_path / "none", source, lambda *_: np.ones((4, 4)), (4, 4)).manifest.version
     score(store.open(str(tmp_path / "none")).at(nothing), source, observe=seen.append)
     assert [one.record.image_id for one in seen] == [record.image_id for record in source.records]

@@ -92,7 +92,7 @@ def test_an_evaluation_ignores_difficult_objects_and_says_so(rule: str) -> None:
     score = result.scores["mean_ap"]
     assert score.value == pytest.approx(expected(rule))
     assert (score.protocol.average_precision, score.protocol.difficult) == (rule, "ignored")
-    assert f"mean_ap ({rule}): {np.sum(TRUTH == 0)} (image, class) pairs of difficult objects" in result.notes[0]
+    assert f"mean_ap ({rule}): {np.sum(TRUTH == 0)} (image, class) pairs with only difficult objects" in result.notes[0]
     assert scored(rule, batches(counted=False)).scores["mean_ap"].value == score.value
     assert Score.from_json(score.to_json()) == score
 
@@ -103,7 +103,7 @@ def test_where_nothing_tells_what_is_difficult_the_protocol_says_so(rule: str) -
     score = result.scores["mean_ap"]
     assert score.value == pytest.approx(expected(rule, ignored=False))
     assert (score.protocol.average_precision, score.protocol.difficult) == (rule, "unknown")
-    assert "nothing tells which objects are difficult" in result.notes[0]
+    assert "difficult objects are not marked" in result.notes[0]
     first, *others = batches()
     one = replace(first, records=(replace(first.records[0], difficult=None), *first.records[1:]))
     assert scored(rule, [one, *others]).scores["mean_ap"].protocol.difficult == "unknown", "one unknown image suffices"

@@ -14,7 +14,7 @@ from attn import store
 from attn.data.source import Source
 from attn.data.sources import ScenesConfig
 from attn.errors import ConfigError, DataError
-from attn.pictures import Looked, Picture
+from attn.pictures import PanelData, Picture
 from attn.store import MapStore
 from attn.tracking import NullTracker
 from jobs.growth import draw, run
@@ -50,11 +50,11 @@ def grown(tmp_path: Path, source: Source) -> MapStore:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Looked]]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, PanelData]]:
     """What is drawn, in place of pixels."""
-    calls: list[Mapping[str, Looked]] = []
+    calls: list[Mapping[str, PanelData]] = []
 
-    def growth(states: Mapping[str, Looked], *, height: int) -> Picture:
+    def growth(states: Mapping[str, PanelData], *, height: int) -> Picture:
         calls.append(states)
         return Picture(np.zeros((4, 4, 3), np.uint8))
 
@@ -63,7 +63,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Looked]]:
 
 
 def test_states_run_from_an_images_first_map_to_the_last(
-    grown: MapStore, source: Source, tmp_path: Path, drawn: list[Mapping[str, Looked]]
+    grown: MapStore, source: Source, tmp_path: Path, drawn: list[Mapping[str, PanelData]]
 ) -> None:
     class Record(NullTracker):
         def log_picture(self, path: str, pixels: NDArray[np.uint8]) -> None:
@@ -85,7 +85,7 @@ def test_states_run_from_an_images_first_map_to_the_last(
 
 
 def test_only_the_history_of_the_run_counts(
-    grown: MapStore, source: Source, tmp_path: Path, drawn: list[Mapping[str, Looked]]
+    grown: MapStore, source: Source, tmp_path: Path, drawn: list[Mapping[str, PanelData]]
 ) -> None:
     early = next(manifest.version for manifest, _ in grown.history() if manifest.epoch == 2)
     session = grown.begin("oaa", from_version=early)  # a restart from an old checkpoint: later versions are abandoned

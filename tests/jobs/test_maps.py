@@ -159,7 +159,7 @@ def test_bad_input_is_refused(root: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == ["first"], "nothing is left behind"
     cropped = [f"root={tmp_path}/cropped", "input.resize=crop", "input.size=[48, 24]"]
     for output in ("store", "png"):
-        with pytest.raises(DataError, match=r"train-000000': the network sees a part of it only.*input\.resize"):
+        with pytest.raises(DataError, match=r"train-000000': the network sees only a part of it.*input\.resize"):
             run(load(str(root / "first" / "model"), [*cropped, f"output.kind={output}"]))
     place = str(tmp_path / "maps")
     run(load("first", [f"root={root}", f"output.location={place}"]))
@@ -199,5 +199,5 @@ def test_predictions_that_somebody_damaged_are_one_error(tmp_path: Path, fault: 
     rows = [["low", "high"], ["0", "1"]] if fault == "texts" else rows
     table = pa.table({"image_id": ids, "probabilities": rows}).replace_schema_metadata({"classes": said})
     pq.write_table(table, tmp_path / "p.parquet")
-    with pytest.raises(DataError, match=r"p\.parquet is no file of predictions as `attn maps` writes them: "):
+    with pytest.raises(DataError, match=r"p\.parquet is not a file of predictions written by `attn maps`: "):
         read_predictions(str(tmp_path / "p.parquet"), ["a", "b"])

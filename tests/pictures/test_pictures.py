@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attn.pictures import Looked, colored, comparison, growth, overlay, panel, sheet, voc_palette
+from attn.pictures import PanelData, colored, comparison, growth, overlay, panel, sheet, voc_palette
 from attn.pictures.curve import threshold_curves
 from attn.pictures.layout import Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
@@ -18,11 +18,11 @@ from attn.pictures.preview import evenly_spaced
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
 
-def looked(image_id: str = "a", classes: tuple[str, ...] = ("cat", "dog"), mask: bool = True) -> Looked:
+def looked(image_id: str = "a", classes: tuple[str, ...] = ("cat", "dog"), mask: bool = True) -> PanelData:
     ramp = np.tile(np.linspace(0, 1, 60), (40, 1))
     truth = np.zeros((40, 60), np.uint8)
     truth[10:30, 20:50] = 1
-    return Looked(
+    return PanelData(
         image_id,
         IMAGE,
         maps=dict.fromkeys(classes, ramp),
@@ -60,7 +60,7 @@ def test_an_overlay_leaves_its_inputs_alone() -> None:
 
 
 def test_a_map_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not lie over"):
+    with pytest.raises(ValueError, match="must have the image's size"):
         overlay(IMAGE, np.zeros((4, 4)))
 
 

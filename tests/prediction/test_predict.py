@@ -66,7 +66,7 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
         assert (pixels.shape, pixels.dtype) == ((64, 60), np.uint8)
     assert Image.open(out / "a_b" / "mask.png").mode == "P"
     assert (out / "a_b" / "panel.png").is_file()
-    assert "not done" in attn("predict", str(pictures), "--model", model, "--out", str(out)).out
+    assert "skipped: " in attn("predict", str(pictures), "--model", model, "--out", str(out)).out
 
 
 def test_it_says_what_evaluation_sees(model: str, pictures: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_large_image_is_seen_reduced_and_answered_at_its_size(
     answers: list[dict[str, Any]] = []
     masks, maps = list[np.ndarray](), list[np.ndarray]()
     for number, large in enumerate((1 << 24, 1 << 10)):
-        monkeypatch.setattr("attn.data.decode.LARGE", large)
+        monkeypatch.setattr("attn.data.decode.REDUCE_FROM_PIXELS", large)
         out = tmp_path / f"out{number}"
         done = attn("predict", str(file), "--model", str(model), "--out", str(out), "--classes", "boat,plane", "--json")
         (answer,) = done.json["images"]
@@ -186,7 +186,7 @@ def test_names(tmp_path: Path) -> None:
 
 def test_bad_input(attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path) -> None:
     for words, options in (
-        (["does not know 'bout'", "did you mean boat?"], ["--classes", "bout", "--model", model]),
+        (["has no class 'bout'", "did you mean boat?"], ["--classes", "bout", "--model", model]),
         (["probability"], ["--probability", "2", "--model", model]),
         (["no trained model"], ["--model", "nothing"]),
     ):

@@ -164,7 +164,7 @@ def test_model(scenes: Source, tmp_path: Path) -> None:
         _make(other, _labels(ModelMaps(model=str(tmp_path / "m"))), tmp_path / "c")
     parts = InputConfig(size=(40, 20), resize="crop")
     save_bundle(tmp_path / "p", network.state_dict(), model=model, classes=scenes.classes, input=parts, **options)
-    with pytest.raises(DataError, match=r"sees a part of it only.*`attn maps MODEL input.resize=squash`.*for cues"):
+    with pytest.raises(DataError, match=r"sees only a part of it.*`attn maps MODEL input.resize=squash`.*for cues"):
         _make(scenes, _labels(ModelMaps(model=str(tmp_path / "p"))), tmp_path / "c")
 
 

@@ -107,7 +107,7 @@ def test_average_precision_by_vocs_protocol(attn: Any, place: Path) -> None:
     # Without the difficult dog no image is left that has none; of the cat's two images either may come first.
     assert {name: value for name, value in score["per_class"].items() if value is not None}.keys() == {"cat"}
     assert score["value"] in (0.5, 1.0)
-    assert done.json["notes"][0] == "mean_ap (voc2010): 1 (image, class) pairs of difficult objects alone do not count"
+    assert done.json["notes"][0] == "mean_ap (voc2010): 1 (image, class) pairs with only difficult objects do not count"
     assert (
         done.json["protocols"]["mean_ap"] == score["hash"] != attn("evaluate", *arguments).json["protocols"]["mean_ap"]
     )
