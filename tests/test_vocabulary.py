@@ -1,0 +1,81 @@
+"""Names in the code that had to be decoded do not come back."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+RENAMED = {
+    "Away": "Unreachable",
+    "Breaker": "CircuitBreaker",
+    "Companion": "SourceStream",
+    "EvaluateConfig": "EvaluateModelConfig",
+    "EvaluationConfig": "ScoringConfig",
+    "Find": "RecipeResolver",
+    "Home": "StateDir",
+    "InferenceConfig": "SegmentInferenceConfig",
+    "KeptTracker": "BufferedTracker",
+    "LOOKS": "is_intact",
+    "Locate": "ModelLoader",
+    "MOST_PIXELS": "PIXEL_LIMIT",
+    "MaskedAnswers": "RedactSecrets",
+    "ModelPlace": "ModelLookup",
+    "Parts": "TrainingComponents",
+    "PredictConfig": "SegmentPredictConfig",
+    "PredictionConfig": "ImagePredictConfig",
+    "Recent": "ResponseCache",
+    "Subject": "EvaluationTarget",
+    "Unfit": "UnsuitableFileError",
+    "Unreadable": "ParseError",
+    "alongside": "overlap_io",
+    "born": "create_time",
+    "held_against": "extra_check",
+    "hurried": "short_timeouts",
+    "in_clear": "sends_password_unencrypted",
+    "intact": "is_intact",
+    "lies_as_stored": "is_in_stored_frame",
+    "masks_in": "find_masks",
+    "override_place": "override_location",
+    "pinned_versions": "leased_versions",
+    "process_marks": "process_identity",
+    "refuse_absent": "require_folder",
+    "refuse_missing": "require_images",
+    "same_labels": "constant_labels_fault",
+    "secrecy": "redaction",
+    "served_from": "global_uris",
+    "settle_children": "reconcile_children",
+    "show_login": "uri_with_login",
+    "spare_loopback": "bypass_proxies_for_loopback",
+    "tidy": "cleanup",
+    "untold": "default_tracking",
+}
+"""Former names, and the present ones. Texts may use the words; identifiers may not."""
+
+
+def identifiers(name: str, text: str) -> set[str]:
+    """Names of a file's modules, definitions, arguments, attributes and variables."""
+    found: set[str] = set(Path(name).with_suffix("").parts)
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Name(id=one) | ast.Attribute(attr=one) | ast.arg(arg=one) | ast.keyword(arg=str(one)):
+                found.add(one)
+            case ast.FunctionDef(name=one) | ast.AsyncFunctionDef(name=one) | ast.ClassDef(name=one):
+                found.add(one)
+            case ast.alias(name=one, asname=asname):
+                found |= {*one.split("."), asname or one}
+            case _:
+                pass
+    return found
+
+
+def test_former_names_do_not_come_back(repository: Path) -> None:
+    pattern = re.compile(rf"\b(?:{'|'.join(RENAMED)})\b")
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=repository, capture_output=True, text=True, check=True)
+    for name in listed.stdout.splitlines():
+        path = repository / name
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if pattern.search(name) or pattern.search(text):
+            old = identifiers(name, text) & RENAMED.keys()
+            assert not old, f"{name}: " + ", ".join(f"{word} is now {RENAMED[word]}" for word in sorted(old))
