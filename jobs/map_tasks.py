@@ -85,7 +85,7 @@ class MapsWork:
         batches = [positions[start : start + size] for start in range(0, len(positions), size)]
         dataset, seen = AttentionDataset(self.source, config.input, train=False), set[str]()
         for batch in build_loader(dataset, batches, workers=config.data_workers):
-            for found in image_maps(
+            for image in image_maps(
                 network,
                 batch.to(device),
                 kind=self.map_kind,
@@ -97,9 +97,9 @@ class MapsWork:
                 grid=grid,
                 kept=True,
             ):
-                if found.record.image_id not in seen:
-                    seen.add(found.record.image_id)
-                    yield found
+                if image.record.image_id not in seen:
+                    seen.add(image.record.image_id)
+                    yield image
 
 
 class _Sink(Protocol):

@@ -36,13 +36,13 @@ from jobs.runs.run_folder import RunFolder
 
 
 def on_device(segmenter: Segmenter, device: str) -> SegmentationNetwork:
-    """The network where it is to make masks: `auto`, `cpu` or `gpu`."""
+    """The network on its device: `auto`, `cpu` or `gpu`."""
     return segmenter.network.to(choose_device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 @contextlib.contextmanager
 def crfs(inference: SegmentInferenceConfig, processes: int | None, address: str | None) -> Generator[CrfPool]:
-    """The cores that CRFs run on, if there are any: those of a Ray cluster where it is asked for, else this machine's.
+    """The cores that CRFs run on: those of a Ray cluster if an address is given, else this machine's.
 
     Args:
         processes: Of this machine; None: one a core, and none beside this process where there is only one.
@@ -80,13 +80,13 @@ class PredictedMasks:
     masked: list[Record] = field(default_factory=list)
     shown: list[Segmented] = field(default_factory=list)
 
-    def add(self, found: Prediction) -> None:
+    def add(self, prediction: Prediction) -> None:
         self.images += 1
-        example = found.example
+        example = prediction.example
         if example.mask is None:
             return
         self.masked.append(example.record)
-        masks = {"miou": found.plain, "miou_crf": found.refined}
+        masks = {"miou": prediction.plain, "miou_crf": prediction.refined}
         for name, matrix in self.matrices.items():
             matrix += confusion_matrix(masks[name], example.mask, len(matrix))
 
@@ -128,10 +128,10 @@ class PredictedMasks:
 
     def notes(self) -> list[str]:
         without = self.images - len(self.masked)
-        found = [f"{without} of {self.images} images have no mask and do not count"] if without else []
+        notes = [f"{without} of {self.images} images have no mask and do not count"] if without else []
         if self.masked and not self.matrices["miou"].any():
-            found.append("the images' own masks are void throughout: there is nothing to score against")
-        return found
+            notes.append("the images' own masks are void throughout: there is nothing to score against")
+        return notes
 
 
 def predict_masks(
@@ -148,15 +148,15 @@ def predict_masks(
     wanted = {source.records[index].image_id for index in evenly_spaced(source.records, config.panels)}
     network = on_device(segmenter, config.device)
     keep = config.masks or where != "masks"
-    with crfs(config.inference, config.processes, address) as pool, Counter("masks", len(source.records)) as told:
-        for found in predict(network, _examples(source), segmenter.input, config.inference, pool=pool):
-            predicted.add(found)
-            told(predicted.images)
-            record = found.example.record
+    with crfs(config.inference, config.processes, address) as pool, Counter("masks", len(source.records)) as progress:
+        for prediction in predict(network, _examples(source), segmenter.input, config.inference, pool=pool):
+            predicted.add(prediction)
+            progress(predicted.images)
+            record = prediction.example.record
             if keep:
-                folder.write(f"{where}/{mask_name(record.image_id)}", encode_mask(found.refined))
+                folder.write(f"{where}/{mask_name(record.image_id)}", encode_mask(prediction.refined))
             if record.image_id in wanted:
-                predicted.shown.append(_segmented(found, config, source.classes))
+                predicted.shown.append(_segmented(prediction, config, source.classes))
     return predicted
 
 
@@ -165,14 +165,14 @@ def _examples(source: Source) -> Iterator[Example]:
         yield source.load(index, saliency=False)
 
 
-def _segmented(found: Prediction, config: SegmentPredictConfig, classes: Sequence[str]) -> Segmented:
-    example = found.example
+def _segmented(prediction: Prediction, config: SegmentPredictConfig, classes: Sequence[str]) -> Segmented:
+    example = prediction.example
     return Segmented(
         example.record.image_id,
         example.image,
         cue=_cue(example, config, classes),
-        plain=found.plain,
-        refined=found.refined if config.inference.crf else None,
+        plain=prediction.plain,
+        refined=prediction.refined if config.inference.crf else None,
         truth=example.mask,
     )
 

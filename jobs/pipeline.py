@@ -1,7 +1,7 @@
-"""From images to a segmentation network's scores as one run: what is done with the same inputs is not done again.
+"""From images to a segmentation network's scores as one run; a stage with the same inputs is not run twice.
 
-Each stage is a run of its own beside the pipeline's, `<run id>-<stage>-<hash of its inputs>`, so that a stage with
-other inputs is another run, and one that was interrupted is found again and gone on with.
+Each stage is a run of its own beside the pipeline's, `<run id>-<stage>-<hash of its inputs>`. A stage with other inputs
+is therefore another run, and an interrupted stage is found by its inputs and continued.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ def run(
     address: str | None = None,
     of_others: bool = False,
 ) -> PipelineResult:
-    """Run a pipeline to its end, or go on with it: stages whose inputs have not changed are reused.
+    """Run a pipeline to its end, or continue it. Stages with unchanged inputs are reused.
 
     Args:
-        run_id: A name of the user's own; the same again goes on. Without one: methods, time and a random part.
-        start: The stage from which on all are run again, whatever there is.
-        address: A Ray cluster to join; without one, Ray runs in this process's machine, once for all stages.
+        run_id: A pipeline of this name is continued. If left out: methods, time and a random part.
+        start: This stage and all after it are run again.
+        address: A Ray cluster to join; without one, Ray runs on this machine, once for all stages.
         of_others: Reuse stages of other pipelines under the same root too, as trials of a sweep do.
 
     Raises:
         ConfigError: There is no such stage.
         RunError: The id is taken by another kind of run, or the pipeline is running.
-        AttnError: What a stage raises.
+        AttnError: Raised by a stage.
     """
     clock, stages = time.monotonic(), stages_of(config)
     if start is not None and start not in stages:
@@ -164,9 +164,9 @@ class _Pipeline:
             for name, stage in stages.items():
                 context = StageContext(self.config, self.outputs, self.data.inputs, self.address)
                 inputs = json.loads(json.dumps(stage.inputs(context)))
-                folder, found = self._find(name, stage, inputs)
-                if found is not None:
-                    self._end(name, folder, *found, reused=True)
+                folder, done = self._find(name, stage, inputs)
+                if done is not None:
+                    self._end(name, folder, *done, reused=True)
                     continue
                 self._say(name, f"running as {folder.run_id}")
                 self.states[name] = StageState(run_id=folder.run_id, folder=folder.uri, state="running")

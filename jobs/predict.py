@@ -63,15 +63,15 @@ def _predict(
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    with Counter("predictions", len(images)) as told:
+    with Counter("predictions", len(images)) as progress:
         for name, location in images.items():
             try:
                 image = read_photograph(location, max_pixels, "--max-pixels", min_side=predictor.min_side)
-                found = predictor(image.pixels, image.size)
+                prediction = predictor(image.pixels, image.size)
             except DataError as fault:
                 problem = fault.problem if isinstance(fault, FileFault) else str(fault)
                 failed.append({"image": without_secrets(location), "problem": problem})
                 continue
-            done.append(write_prediction(found, location, join(out, name)))
-            told(len(done) + len(failed))
+            done.append(write_prediction(prediction, location, join(out, name)))
+            progress(len(done) + len(failed))
     return done, failed

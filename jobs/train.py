@@ -29,7 +29,7 @@ from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.hooks import TrainingRun, hooks_of
 
 COLLECTIVE_SECONDS = 600
-"""How long a worker waits for the others before it takes them for lost."""
+"""Timeout of a collective operation, after which the other workers count as lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,8 @@ def run(
     """Train by a config, to its last epoch.
 
     Args:
-        run_id: A name of the user's own; without one, method, time and a random part.
-        address: A Ray cluster to join; without one, Ray runs in this process's machine for the time of the run.
+        run_id: Made up of method, time and a random part if left out.
+        address: A Ray cluster to join; without one, Ray runs on this machine for the time of the run.
         sources: Data sets that this process has built already.
 
     Raises:
@@ -74,15 +74,15 @@ def run(
     text = dump_config(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
     )
-    found = hooks_of(config).validate(training)
+    fields = hooks_of(config).validate(training)
     fingerprint = training.sources.get(config.data).fingerprint()
-    with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=found) as live:
+    with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=fields) as live:
         _train(training, live, address)
     return _result(folder, folder.state())
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> TrainResult:
-    """Go on with a run that was interrupted, from its newest committed checkpoint.
+    """Continue a run that was interrupted, from its newest committed checkpoint.
 
     Args:
         run: A run's id under `root`, or its folder.
@@ -98,8 +98,8 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> Train
         check_ended(folder, state)
         if state.epoch and not newest_checkpoint_name(folder):
             raise RunError(
-                f"run {folder.run_id!r} has come to epoch {state.epoch}, and {folder.path('checkpoints')} names no "
-                "checkpoint of it: put that folder back, or begin a new run"
+                f"run {folder.run_id!r} has reached epoch {state.epoch}, but {folder.path('checkpoints')} holds no "
+                "checkpoint: restore that folder, or begin a new run"
             )
         with continue_run(config, folder) as live:
             _train(TrainingRun(config, folder), live, address)
@@ -193,12 +193,12 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
             result = trainer.fit()
     except TrainingFailedError as error:
         raise RunError(
-            f"training failed: {_cause(error)}; {folder.resuming} goes on from the last checkpoint"
+            f"training failed: {_cause(error)}; {folder.resuming} continues from the last checkpoint"
         ) from error
     except RayError as error:  # the machine took a process of Ray's own away
         raise RunError(
-            f"Ray ended before the run did: {_cause(error)} Look whether its machine has memory left, and what its "
-            f"`ulimit -v` is; {folder.resuming} goes on from the last checkpoint"
+            f"Ray ended before the run did: {_cause(error)} Check whether the machine has memory left, and its "
+            f"`ulimit -v`; {folder.resuming} continues from the last checkpoint"
         ) from error
     assert result.return_value is not None, "the first worker returns its metrics or its fault"
     if "cancelled" in result.return_value:
@@ -207,7 +207,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
 
 
 def _cause(error: BaseException) -> str:
-    """The last line of what a worker or the controller died of."""
+    """The last line of the error that ended a worker or the controller."""
     failures = getattr(error, "worker_failures", None) or {}
     inner = next(iter(failures.values()), getattr(error, "controller_failure", None) or error)
     lines = [line for line in str(inner).strip().splitlines() if line.strip()]

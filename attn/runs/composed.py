@@ -60,5 +60,5 @@ class ComposedConfig(Config):
         Args:
             prefix: Of the fields in the faults.
         """
-        found = [config.input_faults(f"{prefix}{name}.") for name, config in self.trainings().items()]
-        return [fault for faults in found for fault in faults]
+        faults_of = [config.input_faults(f"{prefix}{name}.") for name, config in self.trainings().items()]
+        return [fault for faults in faults_of for fault in faults]

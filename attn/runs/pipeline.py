@@ -62,8 +62,8 @@ class PipelineConfig(ComposedConfig):
         return f"{self.classifier.title}-{self.segment.method.variant}"
 
     def sections(self) -> dict[str, Config]:
-        found: dict[str, Config | None] = {name: getattr(self, name, None) for name in STAGES}
-        return {name: section for name, section in found.items() if section is not None}
+        sections: dict[str, Config | None] = {name: getattr(self, name, None) for name in STAGES}
+        return {name: section for name, section in sections.items() if section is not None}
 
     def figures(self) -> dict[str, str]:
         refined = "" if self.evaluation.inference.crf else "set evaluation.inference.crf, which is null"
@@ -197,9 +197,9 @@ def _training(section: str, layers: Sequence[Document], find: RecipeResolver) ->
         above += [_shared(layer, section), _without(layer.section(section), "recipe")]
     if isinstance(recipe, str):
         try:
-            found, kind = read_document(*find(recipe)), "segment" if section == "segment" else "train"
-            require_kind(found, [kind], f"name a recipe of kind {kind}")
-            under = found
+            document, kind = read_document(*find(recipe)), "segment" if section == "segment" else "train"
+            require_kind(document, [kind], f"name a recipe of kind {kind}")
+            under = document
         except ConfigError as error:
             location = own.location(("recipe",))
             under.faults += [
@@ -267,11 +267,11 @@ def _shared(document: Document, section: str) -> Document:
 
 def _borrowed(document: Document, fields: Mapping[str, tuple[str, str]]) -> Document:
     """Fields of a document's sections, by another name and with their places."""
-    found = Document()
+    borrowed = Document()
     for name, (section, theirs) in fields.items():
         if isinstance(document.section(section).values.get(theirs), dict):
-            found = layered(found, _nested(name, document.section(section).section(theirs)))
-    return found
+            borrowed = layered(borrowed, _nested(name, document.section(section).section(theirs)))
+    return borrowed
 
 
 def _nested(name: str, document: Document) -> Document:
@@ -291,7 +291,7 @@ def _at(location: str, values: dict[str, Any]) -> Document:
 
 def _once(faults: list[Fault]) -> list[Fault]:
     """Each fault once: what stands above the sections is checked in several of them."""
-    found: dict[tuple[str, str], Fault] = {}
+    once: dict[tuple[str, str], Fault] = {}
     for fault in faults:
-        found.setdefault((fault.where, fault.message.partition(".")[2]), fault)
-    return list(found.values())
+        once.setdefault((fault.where, fault.message.partition(".")[2]), fault)
+    return list(once.values())

@@ -143,8 +143,8 @@ def load_run(target: str, kind: str, overrides: list[str]) -> Any:
 
 def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedConfig | SweepConfig:
     """As `load_config`, of the kind that the recipe or file says it is."""
-    found = read_run(*config_text(target), overrides)
-    return found[0] if isinstance(found, tuple) else found
+    config = read_run(*config_text(target), overrides)
+    return config[0] if isinstance(config, tuple) else config
 
 
 def config_text(target: str) -> tuple[str, str]:

@@ -29,15 +29,15 @@ def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
         yield
         return
     channel.clear()
-    told = threading.Event()
+    requested = threading.Event()
 
     def handle(number: int, frame: object) -> None:
-        if told.is_set():
+        if requested.is_set():
             sys.exit(1)
-        told.set()
+        requested.set()
 
     def ask() -> None:  # not in the handler, which may interrupt a call into Ray
-        told.wait()
+        requested.wait()
         if over.is_set():
             return
         if channel.under_way():
@@ -55,9 +55,9 @@ def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-        late = told.is_set()
+        late = requested.is_set()
         over.set()
-        told.set()
+        requested.set()
         asker.join()
     if late:
         raise KeyboardInterrupt

@@ -28,22 +28,22 @@ def ray_map(work: Callable[[T], R], tasks: Sequence[T]) -> Iterable[R]:
 
     remote: Any = ray.remote(work).options(num_cpus=0, scheduling_strategy="SPREAD", max_retries=3)
     room = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    found: dict[int, R] = {}
+    results: dict[int, R] = {}
     running: dict[Any, int] = {}
     try:
         for number, task in enumerate(tasks):
             if len(running) == room:
-                _collect(running, found)
+                _collect(running, results)
             running[remote.remote(task)] = number
         while running:
-            _collect(running, found)
+            _collect(running, results)
     except RayTaskError as error:
         raise error.cause from None
-    return [found[number] for number in range(len(tasks))]
+    return [results[number] for number in range(len(tasks))]
 
 
-def _collect(running: dict[Any, int], found: dict[int, R]) -> None:
+def _collect(running: dict[Any, int], results: dict[int, R]) -> None:
     import ray
 
     (done,), _ = ray.wait(list(running), num_returns=1)
-    found[running.pop(done)] = ray.get(done)
+    results[running.pop(done)] = ray.get(done)

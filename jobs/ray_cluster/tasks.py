@@ -1,4 +1,4 @@
-"""The same work on many parts, spread over Ray, and how far it has come."""
+"""One job as Ray tasks over its work items, with a progress bar."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_SECONDS = 10.0
 
 
-class _Part(Protocol):
-    """A part of the images."""
+class WorkItem(Protocol):
+    """Some of the images."""
 
     @property
     def positions(self) -> range: ...
 
 
 J = TypeVar("J")
-T = TypeVar("T", bound=_Part)
+T = TypeVar("T", bound=WorkItem)
 R = TypeVar("R")
 
 
 class Counter:
-    """Tells a person on standard error how many images are done: a bar on a terminal, a line now and then elsewhere."""
+    """Shows how many images are done, on standard error: a bar on a terminal, else a line every few seconds."""
 
     def __init__(self, what: str, total: int, console: Console | None = None) -> None:
         self.what, self.total = what, total
@@ -51,19 +51,21 @@ class Counter:
             self.console.print(f"{self.what}: {done} of {self.total} images")
 
 
-def on_ray(work: Callable[[J, T], R], job: J, parts: Sequence[T], told: Callable[[int], None], *, gpu: bool) -> list[R]:
-    """Do a job's parts as Ray tasks of one CPU each, one per GPU where there are any, in a session that is up.
+def on_ray(
+    work: Callable[[J, T], R], job: J, items: Sequence[T], progress: Callable[[int], None], *, gpu: bool
+) -> list[R]:
+    """Do a job's work items as Ray tasks of one CPU each, one per GPU where there are any, in a session that is up.
 
     Args:
         job: Sent once to each machine.
-        told: Is given the number of images of all parts that are done.
+        progress: Called with the number of images done so far, of all items.
         gpu: Use the cluster's GPUs.
 
     Returns:
-        What the work gave for each part, in order.
+        The result of each item, in order.
 
     Raises:
-        Exception: What a part raised.
+        Exception: What an item raised.
     """
     import ray
     from ray.exceptions import RayTaskError
@@ -71,7 +73,7 @@ def on_ray(work: Callable[[J, T], R], job: J, parts: Sequence[T], told: Callable
     gpus = 1 if gpu and ray.cluster_resources().get("GPU", 0) else 0
     remote: Any = ray.remote(_single_threaded).options(num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD")
     shared = ray.put(job)
-    running = {remote.remote(work, shared, part): number for number, part in enumerate(parts)}
+    running = {remote.remote(work, shared, item): number for number, item in enumerate(items)}
     results: dict[int, R] = {}
     images = 0
     try:
@@ -79,15 +81,15 @@ def on_ray(work: Callable[[J, T], R], job: J, parts: Sequence[T], told: Callable
             (done,), _ = ray.wait(list(running), num_returns=1)
             number = running.pop(done)
             results[number] = ray.get(done)
-            images += len(parts[number].positions)
-            told(images)
+            images += len(items[number].positions)
+            progress(images)
     except RayTaskError as error:
         raise error.cause from None
-    return [results[number] for number in range(len(parts))]
+    return [results[number] for number in range(len(items))]
 
 
-def _single_threaded(work: Callable[[J, T], R], job: J, part: T) -> R:
+def _single_threaded(work: Callable[[J, T], R], job: J, item: T) -> R:
     import torch
 
     torch.set_num_threads(1)  # more threads than cores cost a factor of ten
-    return work(job, part)
+    return work(job, item)

@@ -65,7 +65,7 @@ class LiveRun:
     """A run that is under way.
 
     Attributes:
-        tracker: Its record; what it is told waits in the folder while the server is away.
+        tracker: Its record. While the server is away, entries wait in the run's folder.
         outputs: Fields that `run.json` gets when the run is done.
         state: How the run ends if nothing is raised; `waiting` leaves it open.
     """

@@ -63,9 +63,7 @@ def model_lookup(overrides: list[str], *, only: bool = False) -> ModelLookup:
     """
     parsed = [(text, parse_override(text)) for text in overrides]
     of_place = [
-        text
-        for text, found in parsed
-        if only or (not isinstance(found, Fault) and found[0][0] in ModelLookup.model_fields)
+        text for text, key in parsed if only or (not isinstance(key, Fault) and key[0][0] in ModelLookup.model_fields)
     ]
     return resolve(ModelLookup, "tracking: {enabled: false}", "overrides", of_place)
 

@@ -1,4 +1,4 @@
-"""What a run was made with, kept in its folder: packages, commit and changes, command, data."""
+"""Provenance of a run, in its folder: packages, commit and changes, command, data."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def record_origin(folder: RunFolder, *, data: str | None = None) -> None:
     changes = git_changes()
     if changes.patch:
         folder.write(CHANGES, changes.patch)
-    found = {
+    values = {
         **environment(),
         "command": _command(),
         "pins": frozen_requirements(),
         "untracked": changes.untracked,
         **({"data": data} if data else {}),
     }
-    folder.write(ORIGIN, json.dumps(found, indent=1))
+    folder.write(ORIGIN, json.dumps(values, indent=1))
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ def read_origin(folder: RunFolder) -> Origin:
     Raises:
         RunError: It is damaged.
     """
-    found = folder.read_json(ORIGIN)
+    values = folder.read_json(ORIGIN)
     for names, is_valid in ((TEXTS, _is_text), (LISTS, _are_texts)):
         for name in names:
-            if found.get(name) is not None and not is_valid(found[name]):
+            if values.get(name) is not None and not is_valid(values[name]):
                 raise RunError(f"{folder.path(ORIGIN)} is damaged: {name} is not what it has to be")
     names = [one.name for one in fields(Origin) if one.name != "values"]
-    return Origin(found, **{name: found[name] for name in names if found.get(name) is not None})
+    return Origin(values, **{name: values[name] for name in names if values.get(name) is not None})
 
 
 def _is_text(value: Any) -> bool:

@@ -51,7 +51,7 @@ class RunFolder:
     """
 
     def __init__(self, root: str, run_id: str) -> None:
-        """Name a run's folder; nothing is made.
+        """Name a run's folder, without creating it.
 
         Raises:
             RunError: The id could lead out of the root.
@@ -125,12 +125,12 @@ class RunFolder:
         if not self.exists(name):
             return {}
         try:
-            found = load_json(self.read(name))
+            values = load_json(self.read(name))
         except ValueError as error:
             raise RunError(f"{self.path(name)} is damaged: {error}") from None
-        if not isinstance(found, dict):
+        if not isinstance(values, dict):
             raise RunError(f"{self.path(name)} is damaged: expected a JSON object")
-        return cast("dict[str, Any]", found)
+        return cast("dict[str, Any]", values)
 
     def state(self) -> RunState:
         """What `run.json` says; `id` is the folder's name, also of a copy.

@@ -181,8 +181,8 @@ def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
     Raises:
         AttnError: There is no such thing, or it does not fit the data.
     """
-    found = _find_store(target, overrides)
-    return _store_target(target, *found, overrides) if found else _model_target(target, overrides)
+    located = _find_store(target, overrides)
+    return _store_target(target, *located, overrides) if located else _model_target(target, overrides)
 
 
 def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateModelConfig:

@@ -1,4 +1,4 @@
-"""How long a run or sweep will take, by the epochs of earlier runs alike."""
+"""How long a run or sweep will take, estimated from the epochs of similar earlier runs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Estimate(JsonResult):
 
 @dataclass(frozen=True)
 class Epochs:
-    """What an epoch takes.
+    """How long an epoch takes.
 
     Attributes:
         seconds: The tenth percentile, the median and the ninetieth; None where nothing is known.
-        source: Where that is from, or what was looked for.
+        source: What this is based on, or what was looked for.
     """
 
     seconds: tuple[float, float, float] | None
@@ -80,28 +80,33 @@ def sweep_estimate(config: SweepConfig, base: str, plan: Plan, epochs: Epochs | 
 
 
 def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
-    """By earlier runs alike of each; several have the mean of their epochs."""
-    found = [(config.training.epochs, earlier_epochs(config, root)) for config in configs]
-    if len(found) == 1:
-        return found[0][1]
-    known = [(count, epochs.seconds) for count, epochs in found if epochs.seconds is not None]
-    if len(known) < len(found):
-        return next(epochs for _, epochs in found if epochs.seconds is None)
+    """The epochs of several trainings, each from similar earlier runs: their mean, weighted by the number of epochs."""
+    each = [(config.training.epochs, earlier_epochs(config, root)) for config in configs]
+    if len(each) == 1:
+        return each[0][1]
+    known = [(count, epochs.seconds) for count, epochs in each if epochs.seconds is not None]
+    if len(known) < len(each):
+        return next(epochs for _, epochs in each if epochs.seconds is None)
     whole = sum(count for count, _ in known)
     low, middle, high = (sum(count * seconds[at] for count, seconds in known) / whole for at in range(3))
-    return Epochs((low, middle, high), "its trainings alone: " + "; ".join(epochs.source for _, epochs in found))
+    return Epochs((low, middle, high), "its trainings alone: " + "; ".join(epochs.source for _, epochs in each))
 
 
 def earlier_epochs(config: RunConfig, root: str) -> Epochs:
-    """By the newest runs and trials under a root that this machine made alike: data, network, sizes and workers."""
-    wanted, times, names, seen = _marks(dump_config(config.resolved_versions())), list[float](), list[str](), 0
+    """The epochs of the newest runs under a root with the same machine, data, network, sizes and workers."""
+    wanted, times, names, seen = (
+        _comparable_fields(dump_config(config.resolved_versions())),
+        list[float](),
+        list[str](),
+        0,
+    )
     for folder in _folders(root):
         with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
             seen += 1
-            if folder.state().host != platform.node() or _marks(folder.read_text("config.yaml")) != wanted:
+            if folder.state().host != platform.node() or _comparable_fields(folder.read_text("config.yaml")) != wanted:
                 continue
-            if found := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]:
-                times += found
+            if seconds := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]:
+                times += seconds
                 names.append(folder.run_id)
         if len(names) == MOST_RUNS:
             break
@@ -126,8 +131,8 @@ def _folders(root: str) -> Iterator[RunFolder]:
             yield folder
 
 
-def _marks(text: str) -> dict[str, Any]:
-    """What two runs must have in common for their epochs to take alike."""
+def _comparable_fields(text: str) -> dict[str, Any]:
+    """The fields in which two runs must agree for their epochs to take equally long."""
     config = read_document(text, "config.yaml").values
     return {
         **{section: config[section] for section in ("kind", "data", "input", "model", "cluster", "validation")},

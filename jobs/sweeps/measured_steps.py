@@ -1,4 +1,4 @@
-"""How long a run's epochs will take, by some steps that are made for it."""
+"""How long a run's epochs will take, measured on a few steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = 4
 
 
 def measured_epochs(config: RunConfig | ComposedConfig) -> Epochs:
-    """By some steps in this process, as one of the run's workers makes them, alone.
+    """Measure a few steps in this process, as one worker makes them.
 
     Raises:
         ConfigError: Its labels would have to be made first.
@@ -42,8 +42,8 @@ def measured_epochs(config: RunConfig | ComposedConfig) -> Epochs:
         if share > 0:  # steps cost more once a method's own terms have begun
             update = {"warmup_epochs": warmup} if hasattr(config.method, "warmup_epochs") else {}
             method = config.method.model_copy(update=update)
-            found = _epochs_by_steps(config.model_copy(update={"method": method}))
-            times = [time + share * seconds for time, seconds in zip(times, sorted(found), strict=True)]
+            seconds_of_epochs = _epochs_by_steps(config.model_copy(update={"method": method}))
+            times = [time + share * seconds for time, seconds in zip(times, sorted(seconds_of_epochs), strict=True)]
     return Epochs(quantiles(times), f"{STEPS} steps measured here and now; validation and checkpoints come on top")
 
 
@@ -52,7 +52,7 @@ class _EnoughError(Exception):
 
 
 class _Clock:
-    """A reporter that notes when steps end; the first is not counted."""
+    """Reporter that notes when each step ends; the first step is a warm-up."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -71,7 +71,7 @@ class _Clock:
 
 
 def _epochs_by_steps(config: TrainConfig) -> list[float]:
-    """What an epoch would take by each of some steps of one worker."""
+    """The seconds of an epoch, extrapolated from each of a few steps of one worker."""
     components = build_components(config, rank=0, world=config.cluster.workers)
     update = {"steps": None, "epochs": STEPS + 1}  # enough of them, however few an epoch has
     trainer = Trainer(

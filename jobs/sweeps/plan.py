@@ -1,4 +1,4 @@
-"""What a sweep or a run will take: trials, resources and a rough time, before anything is started."""
+"""Plan of a sweep before it starts: trials, resources and the number of epochs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKERS_SECONDS = 25.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep will take.
+    """Trials, resources and epochs of a sweep.
 
     Attributes:
         trials: How many there are at most.
@@ -37,8 +37,8 @@ class Plan:
         threads: Of each worker.
         per_trial: Ray's resources of the trial's own process.
         workers: Of a trial; 1 trains in the trial's own process.
-        epochs_in_all: Over all trials, as the scheduler lets expect.
-        differ_after: How many epochs it takes until trials can differ.
+        epochs_in_all: Expected over all trials, given the scheduler.
+        differ_after: Number of epochs until trials can differ.
     """
 
     trials: int
@@ -83,13 +83,13 @@ class Plan:
 
 
 def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus: int | None = None) -> Plan:
-    """Count what a sweep will do, and share the machine out among its trials.
+    """Count the trials and epochs of a sweep, and divide the machine among its trials.
 
     Args:
         cores, gpus: Of the cluster; left out, those of the Ray session that is up or of this machine.
 
     Raises:
-        AttnError: The data cannot be read, or has not what the objective is taken of.
+        AttnError: The data cannot be read, or lacks what the objective is computed from.
     """
     trial = trial_config(base, {})
     check_data(config.objective.metric, config.objective.split, trial)
@@ -97,8 +97,8 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     clusters = [part.cluster for part in parts] or [ClusterConfig(workers=1)]
     cluster = max(clusters, key=lambda one: one.workers * (one.threads or 1))
     if cores is None or gpus is None:
-        found = _cluster()
-        cores, gpus = cores or found[0], found[1] if gpus is None else gpus
+        all_cores, all_gpus = _cluster()
+        cores, gpus = cores or all_cores, all_gpus if gpus is None else gpus
     one = in_one_process(trial)
     use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
     least = cluster.workers * (cluster.threads or 1)
@@ -138,7 +138,7 @@ def _cluster() -> tuple[int, int]:
 
 
 def trainings(trial: TrialConfig) -> list[RunConfig]:
-    """What of a trial is training: itself, or the stages of a pipeline that are."""
+    """The trainings of a trial: itself, or the stages of a pipeline that train."""
     return list(trial.trainings().values()) if isinstance(trial, ComposedConfig) else [trial]
 
 

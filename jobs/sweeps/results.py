@@ -1,4 +1,4 @@
-"""What came of a sweep: a row per trial, tables and plots, the best config as a recipe, the best model registered."""
+"""The results of a sweep: a row per trial, tables and plots, the best config as a recipe, the best model registered."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
                 tracker.log_files(Path(folder.path(name)))
         tracker.flush()
     except TrackingError as error:  # all of it is in the sweep's folder
-        print(f"what came of the sweep could not be recorded: {error}", file=sys.stderr)
+        print(f"the results of the sweep could not be recorded: {error}", file=sys.stderr)
     return SweepResult(
         run_id=folder.run_id,
         folder=folder.uri,
@@ -211,15 +211,15 @@ def _csv(rows: list[Row], names: list[str]) -> str:
 
 def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
     """The best trial's config as a file that `attn train` takes: the base with its values, and nothing of the sweep."""
-    found = trial_config(folder.read_text("base.yaml"), best.values)
+    config_of_best = trial_config(folder.read_text("base.yaml"), best.values)
     head = (
         f"The best of {config.trials} trials of sweep {folder.run_id}: trial {best.number}\n\n"
         f"Expect:  {config.objective.metric} = {best.objective:.4f} ({config.objective.split or 'validation'} split)\n"
-        f"Command: attn {found.kind} best.yaml"
+        f"Command: attn {config_of_best.kind} best.yaml"
     )
     if trial_folder(folder, best.number).state().taken:
         head += "\n\nOn its way it took over other trials' weights (`taken` in its run.json), which no config repeats."
-    return dump_config(found, head)
+    return dump_config(config_of_best, head)
 
 
 def _register(config: SweepConfig, folder: RunFolder, best: Row | None) -> str | None:

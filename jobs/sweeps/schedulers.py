@@ -48,7 +48,7 @@ def domain(dimension: Dimension) -> Any:
 
 
 class Halving(ASHAScheduler):
-    """Successive halving that stops no trial after its last epoch: there is nothing left to save, but its model."""
+    """Successive halving that does not stop a trial after its last epoch, so that it saves its model."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if result.get(LAST):
@@ -78,7 +78,7 @@ class Population(PopulationBasedTraining):
         )
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """After the last epoch nothing is taken over any more: no epoch would follow to train by it."""
+        """Exploit no other trial after the last epoch: no epoch would follow."""
         if result.get(LAST):
             return self.CONTINUE
         return super().on_trial_result(tune_controller, trial, result)

@@ -2,7 +2,7 @@
 
 A trial of one worker trains in the trial's own process: nothing is started or imported again for the next trial. One of
 several workers, or with a second round, is an ordinary Ray Train run, which the trial starts and follows. A pipeline is
-one step, and its scores are told at its end.
+one step, and reports its scores at its end.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from attn.scratch import scratch_folder
 from attn.training.run_config import RunConfig
 from jobs.runs.lifecycle import continue_run, fault_text
 from jobs.runs.run_folder import RunFolder
-from jobs.sweeps.pbt_exploit import Taken
+from jobs.sweeps.pbt_exploit import PbtExploit
 from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
 from jobs.sweeps.trial_training import TrialStopped, train_here
 from jobs.train import export_model
 from jobs.training.hooks import TrainingRun, hooks_of
 
-CHECKPOINT, TOLD = "training", "told.json"
-"""What Ray Tune keeps of a trial: its newest checkpoint, and what was last told of it."""
+CHECKPOINT, LAST_REPORT = "training", "told.json"
+"""What Ray Tune keeps of a trial: its newest checkpoint, and its last report."""
 
 
 class Trial(tune.Trainable):
@@ -58,10 +58,10 @@ class Trial(tune.Trainable):
             self.thread = threading.Thread(target=self._train, name=f"trial-{self.number}", daemon=True)
             self.thread.start()
         self.turn.put(None)
-        told = self.news.get()
-        if isinstance(told, BaseException):
-            raise RuntimeError(f"trial {self.number} failed: {told}") from None
-        self.last |= told
+        report = self.reports.get()
+        if isinstance(report, BaseException):
+            raise RuntimeError(f"trial {self.number} failed: {report}") from None
+        self.last |= report
         return {**self.last, "number": self.number}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -71,18 +71,18 @@ class Trial(tune.Trainable):
             with scratch_folder() as scratch:
                 newest = newest_checkpoint(self.folder, scratch)
                 shutil.copytree(newest, Path(checkpoint_dir, CHECKPOINT))
-        Path(checkpoint_dir, TOLD).write_text(json.dumps({"number": self.number, **self.last}))
+        Path(checkpoint_dir, LAST_REPORT).write_text(json.dumps({"number": self.number, **self.last}))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Go on from a checkpoint: the trial's own newest, which its folder has, or another trial's."""
         try:
-            self.last = load_json(Path(checkpoint, TOLD).read_bytes())
+            self.last = load_json(Path(checkpoint, LAST_REPORT).read_bytes())
             number = self.last.pop("number")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise RunError(f"{checkpoint}/{TOLD} is damaged: it does not say whose checkpoint it is") from None
+            raise RunError(f"{checkpoint}/{LAST_REPORT} is damaged: it does not say whose checkpoint it is") from None
         if number != self.number:
-            self.taken = Taken(number, self.last[EPOCH], self.values)
-            self.taken.into(self.folder, Path(checkpoint, CHECKPOINT))
+            self.exploit = PbtExploit(number, self.last[EPOCH], self.values)
+            self.exploit.apply(self.folder, Path(checkpoint, CHECKPOINT))
 
     def cleanup(self) -> None:
         self._end()
@@ -94,10 +94,10 @@ class Trial(tune.Trainable):
         self.values = {name: value for name, value in given.items() if name not in GIVEN}
         self.folder = trial_folder(sweep, self.number)
         self.thread: threading.Thread | None = None
-        self.taken: Taken | None = None
+        self.exploit: PbtExploit | None = None
         self.stopped = threading.Event()
         self.turn: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.reports: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.last: dict[str, Any] = {}
 
     def _end(self) -> None:
@@ -110,7 +110,7 @@ class Trial(tune.Trainable):
 
     def _tell(self, epoch: int, metrics: dict[str, float], last: bool) -> None:
         """Hand an epoch over, and wait until another is wanted."""
-        self.news.put(self._figures(epoch, metrics, last=last) | {"done": False})
+        self.reports.put(self._figures(epoch, metrics, last=last) | {"done": False})
         self.turn.get()
         if self.stopped.is_set() and not last:
             raise TrialStopped
@@ -119,12 +119,12 @@ class Trial(tune.Trainable):
         return {OBJECTIVE: metrics[self.objective.metric], EPOCH: epoch, LAST: last, "metrics": metrics}
 
     def _train(self) -> None:
-        """The thread's whole work: it ends with news, whatever happens."""
+        """The thread's whole work: it ends with a report, whatever happens."""
         self.turn.get()
         try:
             self._run()
-        except BaseException as error:  # whatever it is: `step` waits for news
-            self.news.put(RuntimeError(fault_text(error)))
+        except BaseException as error:  # whatever it is: `step` waits for a report
+            self.reports.put(RuntimeError(fault_text(error)))
 
     def _run(self) -> None:
         config = read_trial(self.folder.read_text("config.yaml"), self.folder.path("config.yaml"))
@@ -137,8 +137,8 @@ class Trial(tune.Trainable):
             except TrialStopped:
                 live.state = "waiting" if self.pauses else "stopped"  # until Ray Tune has room for it again
         if live.state == "done":
-            told = self.folder.state()
-            self.news.put(self._figures(told.epoch or 0, told.metrics or {}, last=True) | {"done": True})
+            state = self.folder.state()
+            self.reports.put(self._figures(state.epoch or 0, state.metrics or {}, last=True) | {"done": True})
 
     def _model(self, config: TrialConfig, state: RunState) -> str | None:
         """Train, or run a pipeline; gives the trained model."""
@@ -148,8 +148,8 @@ class Trial(tune.Trainable):
             from jobs.sweeps.trial_run import run_composed
 
             return run_composed(config, self.folder, self.objective)
-        if self.taken is not None or in_one_process(config):
-            return self._train_here(self.taken.config(config, self.folder) if self.taken else config)
+        if self.exploit is not None or in_one_process(config):
+            return self._train_here(self.exploit.config(config, self.folder) if self.exploit else config)
         from jobs.sweeps.trial_run import train_with_workers
 
         return train_with_workers(config, self.folder, self.objective, self._tell)

@@ -49,7 +49,7 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
 
     thread = threading.Thread(target=body, name=f"run-{folder.run_id}", daemon=True)
     thread.start()
-    told, metrics, epochs = 0, dict[str, float](), epochs_of(config)
+    reported, metrics, epochs = 0, dict[str, float](), epochs_of(config)
     running = True
     while running:
         thread.join(POLL_SECONDS)
@@ -57,8 +57,8 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
         for line in read_epochs(folder):
             epoch = int(line["epoch"])
             figures = {name: value for name, value in line.items() if name not in ("epoch", "step", "seconds")}
-            if epoch > told:
-                told, metrics = epoch, figures
+            if epoch > reported:
+                reported, metrics = epoch, figures
                 if objective.of_epoch:
                     tell(epoch, _with(objective, metrics), epoch == epochs)
     if isinstance(ended[0], BaseException):
@@ -67,7 +67,7 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
         target = ModelTarget.open(ended[0], _evaluation(config, objective, folder.root))
         metrics = metrics | target.evaluate(lambda _: None).metrics()
         folder.update(metrics=_with(objective, metrics))
-        tell(told, metrics, True)
+        tell(reported, metrics, True)
     return ended[0]
 
 

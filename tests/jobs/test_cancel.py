@@ -61,6 +61,6 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path: Path) ->
     config = load_config(TrainConfig, "scenes_grad_cam", [f"root={tmp_path}", "tracking.enabled=false"])
     folder.write("config.yaml", dump_config(config))
     folder.update(kind="train", state="failed", epoch=3)
-    with pytest.raises(RunError, match="has come to epoch 3, and .*r/checkpoints names no checkpoint of it"):
+    with pytest.raises(RunError, match="has reached epoch 3, but .*r/checkpoints holds no checkpoint"):
         train.resume(str(tmp_path / "r"))
     assert folder.state().state == "failed"

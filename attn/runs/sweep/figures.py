@@ -71,8 +71,8 @@ def figure_fault(metric: str, mode: str, trial: RunConfig | ComposedConfig) -> t
     if metric not in figures:
         near = difflib.get_close_matches(metric, figures, n=3, cutoff=0.45)
         meant = f"did you mean {', '.join(near)}? " if near else ""
-        told = f"{meant}a {trial.kind} run has {', '.join(sorted(figures))}"
-        return f"objective.metric={metric} is no figure that these trials report", told
+        hint = f"{meant}a {trial.kind} run has {', '.join(sorted(figures))}"
+        return f"objective.metric={metric} is no figure that these trials report", hint
     if figures[metric]:
         return f"objective.metric={metric} is not among the figures of these trials", figures[metric]
     wanted = "min" if metric in LOWER else "max" if not metric.startswith(("train/", "store/")) else mode
@@ -83,7 +83,7 @@ def figure_fault(metric: str, mode: str, trial: RunConfig | ComposedConfig) -> t
 
 
 def check_data(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -> None:
-    """Raise where the data has not what a figure is taken of.
+    """Raise if the data lacks what a figure is computed from.
 
     Args:
         metric: One that `figure_fault` has nothing against.
@@ -109,7 +109,7 @@ def check_data(metric: str, split: str | None, trial: RunConfig | ComposedConfig
 
 
 def _scored(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -> SourceConfig:
-    """The data that a figure is taken on."""
+    """The data that a figure is computed on."""
     if isinstance(trial, ComposedConfig):
         return trial.scored(metric)
     split = trial.validation.split if "/" in metric or split is None else split

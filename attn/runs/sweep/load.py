@@ -91,8 +91,8 @@ def read_sweep(
                 except ConfigError as error:
                     faults.append(_of_value(document, key, value, error.faults[0]))
                     break
-        found = [check(document, config, trial) for check in (_without_epochs, _all_equal, _not_handed_on)]
-        faults += filter(None, (*found, _without_figure(document, config, trials)))
+        sweep_faults = [check(document, config, trial) for check in (_without_epochs, _all_equal, _not_handed_on)]
+        faults += filter(None, (*sweep_faults, _without_figure(document, config, trials)))
     if faults or config is None or base is None:
         raise ConfigError(faults)
     return LoadedSweep(config, base)
