@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import math
 import os
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,13 +23,11 @@ from attn.config.resolve import Objection, extra_check, override, resolve
 from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
 from attn.files.transfer import exists
-from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.kinds import read_run, require_kind
-from attn.runs.maps import MapsConfig
 from attn.runs.recipes import recipe_text
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
-from attn.runs.table import file_kinds
+from attn.runs.table import KINDS, file_kinds
 from attn.training.run_config import RunConfig
 from jobs.pipeline import LONGEST_ID as PIPELINE_ID
 from jobs.runs.open_model import model_lookup, scored_data
@@ -126,11 +125,10 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
         if not {("data",), ("data", "source")} & set(keys):
             overrides = [text for (text, _), key in zip(parsed, keys, strict=True) if key[:1] != ("data",)]
     text = {"tracking": {"enabled": False}, "data": data}
-    kinds = (EvaluateModelConfig, EvaluateStoreConfig) if submission.kind == "evaluate" else (MapsConfig,)
     faults: list[Fault] = []
-    for kind in kinds:
+    for config in map(pkgutil.resolve_name, KINDS[submission.kind].over_model):
         try:
-            resolve(kind, dump_values(text), f"{submission.target}: config.yaml", overrides)
+            resolve(config, dump_values(text), f"{submission.target}: config.yaml", overrides)
         except ConfigError as error:
             faults += error.faults
         else:

@@ -1,7 +1,8 @@
 """The interface and the registry of training methods.
 
 A method is one file in this folder: a config derived from `MethodConfig` with its own `name`, and a class with a
-`step`, which the config's `build` creates. Nothing else needs to be changed.
+`step`, which the config's `build` creates. No other file of `attn` needs to be changed; CONTRIBUTING.md lists its
+tests, recipe and page.
 """
 
 from __future__ import annotations

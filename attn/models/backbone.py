@@ -25,7 +25,7 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         channels: Channels of the last stage's output.
-        inner: Name of the penultimate stage: the last one at the next higher resolution.
+        inner: Name of the penultimate stage; its output is the feature layer `inner`.
     """
 
     channels: int

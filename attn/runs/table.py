@@ -34,9 +34,10 @@ class RunKind:
         build: Of a kind that trains one network: the function that builds its `TrainingComponents`, as `module:name`.
         training: Of a kind that trains one network: a module with the functions of
             `jobs.training.hooks.TrainingHooks`.
-        searched: A sweep may search over its fields.
+        searchable: A sweep may search over its fields.
         command: Words of its command, where they are not its name.
-        served: The service runs it.
+        over_model: Of a kind without files that the service runs: classes of its config, as `module:name`; a submission
+            must fit one of them. The service does not run a kind that has neither `config` nor this.
     """
 
     job: str
@@ -45,9 +46,9 @@ class RunKind:
     read: str | None = None
     build: str | None = None
     training: str | None = None
-    searched: bool = True
+    searchable: bool = True
     command: str | None = None
-    served: bool = True
+    over_model: tuple[str, ...] = ()
 
 
 KINDS: dict[str, RunKind] = {
@@ -76,30 +77,29 @@ KINDS: dict[str, RunKind] = {
         "Run a sweep; its trials, table, plots and best config are in its folder.",
         config="attn.runs.sweep.config:SweepConfig",
         read="attn.runs.sweep.load:read_sweep",
-        searched=False,
+        searchable=False,
     ),
     "evaluate": RunKind(
-        "jobs.evaluate", "Score a trained model and its maps, or the maps of a map store, on any data."
+        "jobs.evaluate",
+        "Score a trained model and its maps, or the maps of a map store, on any data.",
+        over_model=("attn.runs.evaluate:EvaluateModelConfig", "attn.runs.evaluate:EvaluateStoreConfig"),
     ),
     "maps": RunKind(
         "jobs.maps",
         "Write a trained model's attention maps for any data, into a map store or as PNGs (output.kind=png).",
+        over_model=("attn.runs.maps:MapsConfig",),
     ),
     "masks": RunKind(
         "jobs.segment_predict",
         "Make masks of any data with a trained network, and score them.",
         command="segment predict",
-        served=False,
     ),
     "cues": RunKind(
         "jobs.cues",
         "Make the cues that a recipe's network would learn from, and say how good they are.",
         command="segment cues",
-        served=False,
     ),
-    "compare": RunKind(
-        "jobs.compare", "Draw the maps of several trained models on the same images side by side.", served=False
-    ),
+    "compare": RunKind("jobs.compare", "Draw the maps of several trained models on the same images side by side."),
 }
 """By name: the `kind` in a file and in `run.json`, and the command where `command` gives no other."""
 
@@ -131,7 +131,7 @@ def file_kinds() -> list[str]:
 
 def service_kinds() -> list[str]:
     """The kinds that a service runs."""
-    return [name for name, kind in KINDS.items() if kind.served]
+    return [name for name, kind in KINDS.items() if kind.config or kind.over_model]
 
 
 def job_of(kind: str) -> Job:

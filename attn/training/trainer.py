@@ -142,7 +142,8 @@ class Trainer:
             The metrics of the last epoch.
 
         Raises:
-            TrainingStopped: On all workers, at the same step, before the update.
+            TrainingStopped: On all workers, at the same step: before the update where a loss is not finite, before the
+                checkpoint where the weights are not.
             TrainingCancelled: On all workers, at the same step, after a checkpoint.
             WeightsError: The checkpoint is damaged.
         """

@@ -49,7 +49,7 @@ PAGES = {
     "scores.md": ("Fields of scores, maps and predictions", ("attn.evaluation", "attn.prediction", "attn.runs")),
     "pipelines_and_sweeps.md": (
         "Fields of pipelines and sweeps",
-        ("attn.runs.composed", "attn.runs.pipeline", "attn.runs.sweep"),
+        ("attn.runs.composed", "attn.runs.pipeline", "attn.runs.sweep", "jobs"),
     ),
 }
 """Title of each page, and the packages whose configs it holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from attn.config.base import Config
 from attn.config.resolve import dump_config
 from attn.files.roots import ROOTS_VARIABLE
 from attn.runs.result import ComposedResult
 from attn.runs.sweep.load import read_sweep
-from attn.runs.table import KINDS, RunKind, file_kinds
+from attn.runs.table import KINDS, RunKind, file_kinds, job_of, service_kinds
+from docs.commands.config_tree import PAGES, Section
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
 from jobs.sweep import _Sweep
@@ -96,3 +99,21 @@ def test_a_sweep_searches_it(file: Path, tmp_path: Path) -> None:
     trial.cleanup()
     (row,) = read_rows(folder)
     assert (row.state, row.values, row.objective) == ("done", {"height": 2}, 2.0)
+
+
+def test_the_service_runs_a_kind_without_files_only_if_its_configs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission of such a kind is checked against these configs, and its module's `load` makes its job."""
+    monkeypatch.setitem(KINDS, "bare", RunKind("tests.jobs.toy", "Works on a model."))
+    assert "bare" not in service_kinds()
+    served = set(service_kinds()) - set(file_kinds())
+    assert {"evaluate", "maps"} <= served
+    for kind in served:
+        assert all(issubclass(pkgutil.resolve_name(name), Config) for name in KINDS[kind].over_model)
+        assert hasattr(job_of(kind), "load")
+
+
+def test_the_reference_of_fields_has_a_page_for_the_config_of_a_kind() -> None:
+    class KindConfig(Config):
+        __module__ = "jobs.new_kind"
+
+    assert Section(KindConfig, "new_kind", "").page in PAGES

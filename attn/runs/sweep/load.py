@@ -116,7 +116,7 @@ def read_trial(
         ConfigError: With all faults; or the text is of another kind.
     """
     document = read_document(text, name)
-    searched = [kind for kind in file_kinds() if KINDS[kind].searched]
+    searched = [kind for kind in file_kinds() if KINDS[kind].searchable]
     require_kind(document, searched, "a sweep searches over a training or a pipeline")
     return read_run(text, name, overrides, find=find)
 
