@@ -1,4 +1,4 @@
-"""The configuration loader: strict at every depth, all faults at once, each with its place and a way out."""
+"""The configuration loader: strict at every depth; reports all faults, each with its location and a hint."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_secret_in_a_query_is_not_shown(query: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "[" * 3000 + "]" * 3000, "{a: " * 3000])
-def test_brackets_within_brackets_are_one_fault(text: str) -> None:
+def test_deep_nesting_is_one_fault(text: str) -> None:
     with pytest.raises(ConfigError, match="file.yaml.* is nested too deeply"):
         read_document(f"model: {text}", "file.yaml")
     fault = parse_override(f"model.widths={text}")

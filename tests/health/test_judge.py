@@ -1,4 +1,4 @@
-"""What facts of machines mean."""
+"""Judging the facts about machines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_one_fault_is_one_finding(change: dict[str, object], check: str, status:
     assert (found.check, found.status, bool(found.fix)) == (check, status, True)
 
 
-def test_machines_must_be_alike() -> None:
+def test_all_machines_need_the_same_versions() -> None:
     assert judge_equal({"a": WELL, "b": WELL}).status == "ok"
     found = judge_equal({"a": WELL, "b": replace(WELL, packages={"torch": "2.14.0"})})
     assert (found.status, "2.15.0 on a, but 2.14.0 on b" in found.text) == ("fail", True)

@@ -1,4 +1,4 @@
-"""Whether two stores hold the same maps but for what float32 rounds."""
+"""Compares the maps of two stores up to float32 rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store must hold, kept the slow and plain way: a dictionary of every map that was ever added."""
+"""A reference model of a store: a dictionary of all maps ever added."""
 
 from __future__ import annotations
 

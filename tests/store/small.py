@@ -1,4 +1,4 @@
-"""A small store, and a run on it that does all that a store does."""
+"""A small store, and a run that uses all operations of a store."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def whole_run(uri: str) -> maps.MapStore:
 
 
 def at(point: str, act: Callable[[], object]) -> list[object]:
-    """Have something done when a point is reached for the first time; returns what it gave or raised."""
+    """Call a function at the first hit of a failpoint; returns its result or exception."""
     done: list[object] = []
 
     def handle(name: str) -> None:

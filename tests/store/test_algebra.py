@@ -61,7 +61,7 @@ def test_rounding_is_to_the_nearest_integer_halves_to_even() -> None:
         ([1j, 0], "complex128"),
     ],
 )
-def test_what_is_no_map_is_refused(values: list[float], text: str) -> None:
+def test_invalid_maps_are_refused(values: list[float], text: str) -> None:
     with pytest.raises(MapError, match=text):
         quantise(np.array(values))
     with pytest.raises(ValueError):
@@ -181,7 +181,7 @@ def test_the_mean_is_that_of_equation_10(epochs: int, data: st.DataObject) -> No
     np.testing.assert_allclose(exact / 255, mean.numpy()[0], atol=1.001 / 255)
 
 
-def test_a_mean_takes_epochs_in_order_and_no_more_than_it_can_count() -> None:
+def test_a_mean_needs_epochs_in_order_and_limits_their_number() -> None:
     fusion = FUSIONS["mean"]
     rows = fusion.empty(1, 2)
     at, new, seen = np.array([0]), np.zeros((1, 2), np.uint8), pack_seen(np.ones((1, 2), np.bool_))

@@ -1,4 +1,4 @@
-"""Files of rows: read back by Arrow alone, of any size, in memory that is measured out before."""
+"""Encoded files: Arrow alone reads them back, for any size, and they fit into the memory allocated beforehand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRIDS = ((1, 1), (7, 9), (300, 300))
 def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
     fusion: str, delta: bool, compress: bool, grid: tuple[int, int]
 ) -> None:
-    """Noise grows where it is compressed, and small rows are nearly nothing but the batches' heads."""
+    """The worst cases: noise grows when compressed, and files of small rows consist mostly of batch headers."""
     algebra = FUSIONS[fusion]
     schema = arrow_schema((ROW, *algebra.added) if delta else algebra.kept, fusion, grid)
     count, batch = (23, 4) if grid == (300, 300) else (700, 64)
@@ -46,7 +46,7 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
         assert parse_table(text, len(encoded.data))[0].tolist() == encoded.ends
 
 
-def test_two_functions_at_once_give_both_results_and_the_first_ones_fault() -> None:
+def test_overlap_io_returns_both_results_and_raises_the_first_error() -> None:
     assert overlap_io(lambda: "beside", lambda: "here") == ("beside", "here")
     with pytest.raises(ValueError, match="beside"):
         overlap_io(lambda: int("beside"), lambda: int("here"))

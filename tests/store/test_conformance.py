@@ -1,4 +1,4 @@
-"""Every place that a store can lie in passes the suite that ships with the store; a bad one does not."""
+"""Every backend passes the conformance suite; bad ones do not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attn.store.backends.conformance import CHECKS, Check, check
 
 @pytest.fixture(params=["local", "moto", pytest.param("radosgw", marks=pytest.mark.optional)])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    """An empty place."""
+    """An empty backend."""
     if request.param == "local":
         return connect(str(tmp_path / "store"))
     fixture = {"moto": "s3_server", "radosgw": "radosgw"}[request.param]
@@ -24,12 +24,12 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 
 @pytest.mark.parametrize("one", CHECKS, ids=lambda one: one.__name__)
-def test_conforms(one: Check, backend: Backend) -> None:
+def test_backend_passes_the_conformance_suite(one: Check, backend: Backend) -> None:
     one(backend)
 
 
-def test_the_tests_server_looks_and_writes_as_one(s3_server: str) -> None:
-    """A thread that is interrupted everywhere, between a condition and the write that it is for as well."""
+def test_the_test_server_checks_and_writes_atomically(s3_server: str) -> None:
+    """With thread switches everywhere, also between checking a condition and the conditional write."""
     counts = next(one for one in CHECKS if one.__name__ == "counts_under_contention")
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -41,7 +41,7 @@ def test_the_tests_server_looks_and_writes_as_one(s3_server: str) -> None:
 
 
 class Overwriting(LocalBackend):
-    """As a server that knows no conditional writes: it takes whatever comes."""
+    """Like a server without conditional writes: accepts every write."""
 
     def create(self, key: str, data: bytes) -> bool:
         self.write(key, data)
@@ -53,7 +53,7 @@ class Overwriting(LocalBackend):
 
 
 class Tearing(LocalBackend):
-    """As a file system without rename: what is being written can be seen."""
+    """Like a file system without rename: partly written files are visible."""
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         path = self.path(key)
@@ -66,7 +66,7 @@ class Tearing(LocalBackend):
 
 
 class Forgetful(LocalBackend):
-    """As a cached listing: the last object is not in it yet."""
+    """Like a cached listing: the last object is missing."""
 
     def list(self, prefix: str, after: str = "") -> list[Entry]:
         return super().list(prefix, after)[:-1]
@@ -80,7 +80,7 @@ class Forgetful(LocalBackend):
         (Forgetful, {"lists", "lists_thousands"}),
     ],
 )
-def test_tells_a_bad_place(kind: type[LocalBackend], failing: set[str], tmp_path: Path) -> None:
+def test_the_suite_detects_a_bad_backend(kind: type[LocalBackend], failing: set[str], tmp_path: Path) -> None:
     places = iter(range(len(CHECKS)))
     with pytest.raises(AssertionError) as caught:
         check(lambda: kind(str(tmp_path / str(next(places)))))
@@ -89,7 +89,7 @@ def test_tells_a_bad_place(kind: type[LocalBackend], failing: set[str], tmp_path
 
 
 class IgnoringTags(LocalBackend):
-    """As a server that knows If-None-Match and not If-Match."""
+    """Like a server that supports If-None-Match but not If-Match."""
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
         self.write(key, data)
@@ -97,13 +97,13 @@ class IgnoringTags(LocalBackend):
 
 
 @pytest.mark.parametrize("kind", [Overwriting, IgnoringTags])
-def test_a_store_is_not_made_in_a_bad_place(kind: type[LocalBackend], tmp_path: Path) -> None:
+def test_create_refuses_a_bad_backend(kind: type[LocalBackend], tmp_path: Path) -> None:
     with pytest.raises(maps.ConditionsIgnoredError, match="two writers could overwrite each other"):
         maps.create(kind(str(tmp_path)), rows=[("a", 0)], grid=(2, 2))
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_a_real_server_that_ignores_conditions_is_refused(radosgw: str) -> None:
+def test_a_real_server_that_ignores_conditional_writes_is_refused(radosgw: str) -> None:
     made_before = maps.create(f"{radosgw}/before", rows=[("a", 0)], grid=(2, 2))
     # Ceph 16 overwrites in a bucket with versions whatever If-None-Match says.
     versions = {"Status": "Enabled"}
@@ -115,7 +115,7 @@ def test_a_real_server_that_ignores_conditions_is_refused(radosgw: str) -> None:
         made_before.begin("run")
 
 
-def test_stores_of_like_names_do_not_see_each_other(radosgw: str) -> None:
+def test_stores_with_a_common_name_prefix_are_separate(radosgw: str) -> None:
     first, second = connect(f"{radosgw}/maps"), connect(f"{radosgw}/maps2")
     first.write("a/1", b"1")
     second.write("a/2", b"2")

@@ -1,4 +1,4 @@
-"""A sample of the crash matrix: real processes, really killed. `python -m benchmarks.store_crash` runs the whole."""
+"""A sample of the crash matrix, with real, killed processes. `python -m benchmarks.store_crash` runs all of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.store_crash.matrix import GAP
 
 
 def crash(tmp_path: Path, *options: str) -> dict[str, Any]:
-    """What the command found. It forks, which is not for a process with the threads of all other tests."""
+    """Run the command in a process of its own: it forks, and this process has threads of other tests."""
     out = tmp_path / "crash.json"
     command = [sys.executable, "-m", "benchmarks.store_crash", *options, "--json", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -21,7 +21,7 @@ def crash(tmp_path: Path, *options: str) -> dict[str, Any]:
     return json.loads(out.read_text())
 
 
-def test_whatever_dies_the_surviving_history_is_what_is_stored(tmp_path: Path) -> None:
+def test_after_any_kill_the_store_matches_the_surviving_history(tmp_path: Path) -> None:
     found = crash(tmp_path, "--kills", "15", "--seed", "7", "--zombies", "0.3")
     assert found["faults"] == []
     assert sum(found["kills"].values()) >= 15
@@ -36,6 +36,6 @@ def test_on_a_real_server(tmp_path: Path, radosgw: str) -> None:
     assert sum(found["kills"].values()) >= 3
 
 
-def test_merging_whatever_lies_there_is_seen(tmp_path: Path) -> None:
+def test_the_matrix_detects_a_naive_merge_of_all_files(tmp_path: Path) -> None:
     found = crash(tmp_path, "--kills", "8", "--seed", "1", "--gap", "1", "--zombies", "0", "--naive")
     assert any("wrong maps" in fault for fault in found["faults"])

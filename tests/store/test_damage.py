@@ -1,4 +1,4 @@
-"""A changed bit, a lost byte, a lost object: one clear error that names object and version, never other maps."""
+"""A flipped bit, a lost byte or a lost object gives one error that names object and version, and never wrong maps."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def swap(backend: MemoryBackend, key: str, _: int) -> None:
 
 
 def outcome(work: Callable[[], T]) -> T | StoreError:
-    """What comes of it, be it a refusal: where the damage lies decides whether there is one."""
+    """The result of a call, or its error: the damage may or may not affect it."""
     try:
         return work()
     except StoreError as error:
@@ -115,7 +115,7 @@ def test_a_damaged_delta_is_not_merged(damage: Callable[[MemoryBackend, str, int
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from([flip, cut]), st.integers(0, 10**6), st.data())
-def test_a_damaged_record_is_never_believed(
+def test_a_damaged_record_is_always_detected(
     damage: Callable[[MemoryBackend, str, int], None], place: int, data: st.DataObject
 ) -> None:
     store, model = made()
@@ -147,7 +147,7 @@ def test_a_damaged_record_is_never_believed(
     assert maps.open(backend).verify().ok
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_objects_are_named() -> None:
     store, _ = made()
     backend = memory(store)
     base, pending = keys(store, "base/")[1], store.at(2).manifest.pending[0].objects[0].key
@@ -198,7 +198,7 @@ def test_verify_lists_all_faults_at_once() -> None:
 
 
 def test_counts_are_verified_too() -> None:
-    """A manifest whose hashes are right and whose counts are not."""
+    """A manifest with correct hashes and wrong counts."""
     import dataclasses
 
     from attn.store.format.manifest import Manifest

@@ -68,7 +68,7 @@ def test_an_empty_store_gives_an_empty_file(form: str, tmp_path: Path) -> None:
     assert new_store().export(str(tmp_path / "x"), form=form) == 0
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path, filled: tuple[MapStore, Model]) -> None:
+def test_an_unwritable_target_is_an_error(tmp_path: Path, filled: tuple[MapStore, Model]) -> None:
     store, _ = filled
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="use one of png, npz, parquet"):

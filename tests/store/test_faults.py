@@ -1,4 +1,4 @@
-"""What goes wrong between a store and its server: in the end a right store, or one clear error."""
+"""Network faults between a store and its server: the result is a correct store or one clear error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.store.small import COUNT, GRID, ROWS, made, one_epoch, values, whole_
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the run when nothing goes wrong."""
+    """The digest of the run without faults."""
     place = whole_run(str(tmp_path_factory.mktemp("calm") / "store"))
     expected = np.maximum(values(0), values(1))
     assert np.array_equal(place.at().rows(0, COUNT)[1], expected)
@@ -25,7 +25,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def bad_network(request: pytest.FixtureRequest, ceph_missing: str | None) -> Iterator[Proxy]:
-    """A bad network before an S3 server, a real one where it is installed."""
+    """A faulty proxy in front of an S3 server; a real server if one is installed."""
     if ceph_missing:
         endpoint = request.getfixturevalue("s3_endpoint")
     else:
@@ -38,7 +38,7 @@ def bad_network(request: pytest.FixtureRequest, ceph_missing: str | None) -> Ite
 def network(
     request: pytest.FixtureRequest, bad_network: Proxy, ceph_missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Proxy, str]:
-    """A network that is still good, and where a store can lie behind it."""
+    """A proxy without faults yet, and the location of a store behind it."""
     bucket = request.getfixturevalue("s3_server" if ceph_missing else "radosgw")
     monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.001)
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
@@ -53,7 +53,7 @@ WRITTEN = ("store.json", "index/", "fence/", "heads/", "delta/", "base/", "versi
 
 
 @pytest.mark.parametrize("action", [Action.LOSE, Action.DENY], ids=["no answer", "an error for an answer"])
-def test_the_answer_to_a_write_is_lost(network: tuple[Proxy, str], action: Action, undisturbed: str) -> None:
+def test_a_lost_response_to_a_write(network: tuple[Proxy, str], action: Action, undisturbed: str) -> None:
     state, uri = network
     # Each kind of object, several times over: a repeated request meets what the lost one did.
     state.faults += [Fault("PUT", f"/maps/{kind}", action, times=3, status=500) for kind in WRITTEN]
@@ -69,7 +69,7 @@ def test_the_answer_to_a_write_is_lost(network: tuple[Proxy, str], action: Actio
 STORMS = ((409, "ConditionalRequestConflict"), (503, "SlowDown"), (500, "InternalError"))
 
 
-def test_a_storm_passes(network: tuple[Proxy, str], undisturbed: str) -> None:
+def test_a_transient_outage_is_survived(network: tuple[Proxy, str], undisturbed: str) -> None:
     state, uri = network
     for status, code in STORMS:
         state.faults += [Fault("PUT", f"/maps/{kind}", Action.REFUSE, 2, status, code) for kind in WRITTEN]
@@ -85,7 +85,7 @@ def test_a_storm_passes(network: tuple[Proxy, str], undisturbed: str) -> None:
     ("kind", "storm"),
     [("delta/", 1), ("base/", 2), ("version/", 0), ("manifest/", 0), ("manifest/", 1), ("heads/", 0), ("heads/", 2)],
 )
-def test_a_storm_does_not_pass(network: tuple[Proxy, str], kind: str, storm: int, undisturbed: str) -> None:
+def test_a_lasting_outage_is_one_error(network: tuple[Proxy, str], kind: str, storm: int, undisturbed: str) -> None:
     state, uri = network
     place = made(uri)
     session = place.begin("run")
@@ -102,7 +102,7 @@ def test_a_storm_does_not_pass(network: tuple[Proxy, str], kind: str, storm: int
     assert place.verify().ok
 
 
-def test_answers_are_cut_off(network: tuple[Proxy, str], undisturbed: str) -> None:
+def test_truncated_responses(network: tuple[Proxy, str], undisturbed: str) -> None:
     state, uri = network
     kinds = ("store.json", "index/", "delta/", "base/", "manifest/", "heads/", "fence/", "version/")
     whole_run(uri)
@@ -114,8 +114,8 @@ def test_answers_are_cut_off(network: tuple[Proxy, str], undisturbed: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["store.json", "index/", "base/", "manifest/", "fence/", "heads/"])
-def test_a_bit_flips_on_the_way(network: tuple[Proxy, str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that checks what a server like Amazon's sends with it asks again; else the store sees the fault."""
+def test_a_bit_flip_in_transit(network: tuple[Proxy, str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that verifies the server's checksum retries; otherwise the store detects the damage."""
     state, uri = network
     place = maps.create(uri, rows=ROWS, grid=GRID, shard_rows=64)
     one_epoch(place.begin("run"), 0)

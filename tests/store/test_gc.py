@@ -1,4 +1,4 @@
-"""Garbage: what is needed stays, what is young stays, what may be in flight stays; the rest goes."""
+"""Garbage collection keeps what is needed, young, or possibly still being written, and removes the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def versions(store: MapStore) -> list[int]:
     return [manifest.version for manifest, _ in store.history()]
 
 
-def test_nothing_younger_than_a_day_goes() -> None:
+def test_nothing_younger_than_a_day_is_removed() -> None:
     store = new_store()
     session = store.begin("run")
     for epoch in range(6):
@@ -50,7 +50,7 @@ def test_nothing_younger_than_a_day_goes() -> None:
     assert not [key for key in memory(store).objects if key.startswith("delta/")][1:], "merged deltas went"
 
 
-def test_heads_tags_forks_and_what_lies_between_stay() -> None:
+def test_heads_tags_forks_and_versions_between_are_kept() -> None:
     store = new_store()
     session = store.begin("run")
     for epoch in range(8):
@@ -85,7 +85,7 @@ def test_a_run_that_never_publishes_keeps_all_that_it_committed() -> None:
     assert store.gc(keep=1).kept == (1, 2, 3, 4), "any of them may be the one that a checkpoint names"
 
 
-def test_abandoned_versions_and_deltas_go() -> None:
+def test_abandoned_versions_and_deltas_are_removed() -> None:
     store = new_store()
     old = store.begin("run")
     first = commit(old, 0)
@@ -105,7 +105,7 @@ def test_abandoned_versions_and_deltas_go() -> None:
     assert commit(new, 2) > orphan
 
 
-def test_what_may_be_in_flight_stays_whatever_the_clock_says() -> None:
+def test_objects_of_a_running_session_are_kept_whatever_the_clock_says() -> None:
     store = new_store()
     session = store.begin("run")
     first = commit(session, 0)
@@ -135,7 +135,7 @@ def test_a_clock_that_went_back_removes_nothing() -> None:
     assert store.gc(dry_run=False).keys == ()
 
 
-def test_nothing_goes_while_a_manifest_cannot_be_read() -> None:
+def test_nothing_is_removed_if_a_manifest_is_unreadable() -> None:
     store = new_store()
     session = store.begin("run")
     for epoch in range(4):
@@ -151,7 +151,7 @@ def test_nothing_goes_while_a_manifest_cannot_be_read() -> None:
         store.gc(keep=0)
 
 
-def test_a_folder_loses_what_dead_writers_left(tmp_path: Path) -> None:
+def test_temporary_files_of_dead_writers_are_removed(tmp_path: Path) -> None:
     root = tmp_path / "s"
     store = maps.create(str(root), rows=PAIRS, grid=GRID)
     session = store.begin("run")

@@ -1,4 +1,4 @@
-"""Garbage is collected while others work: what somebody wants, stays, whoever of the two stands still in between."""
+"""Garbage collection at the same time as other operations: everything in use stays, whichever side is delayed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def five_versions(place: maps.MapStore) -> list[int]:
 
 @pytest.mark.parametrize("point", ["gc.marked", "gc.tombstones", "gc.manifest", "gc.object"])
 @pytest.mark.parametrize("how", ["fork", "begin", "tag"])
-def test_an_old_version_is_wanted_while_it_is_collected(place: maps.MapStore, point: str, how: str) -> None:
+def test_an_old_version_that_is_used_during_collection_stays(place: maps.MapStore, point: str, how: str) -> None:
     versions = five_versions(place)
     wanted = versions[1]
     before = place.at(wanted).digest()
@@ -80,7 +80,7 @@ def test_an_old_version_is_wanted_while_it_is_collected(place: maps.MapStore, po
 
 @pytest.mark.parametrize("point", ["fork.leased", "begin.leased", "begin.fenced"])
 @pytest.mark.parametrize("dies", [False, True])
-def test_a_version_is_collected_while_somebody_begins_with_it(place: maps.MapStore, point: str, *, dies: bool) -> None:
+def test_collection_during_begin_and_fork(place: maps.MapStore, point: str, *, dies: bool) -> None:
     versions = five_versions(place)
     wanted = versions[1]
     before = place.at(wanted).digest()
@@ -103,14 +103,14 @@ def test_a_version_is_collected_while_somebody_begins_with_it(place: maps.MapSto
 
 
 class Killed(BaseException):
-    """Ends a collector on the spot."""
+    """Kills a collector."""
 
 
 def raise_out() -> None:
     raise Killed
 
 
-def test_versions_are_made_while_garbage_is_marked(place: maps.MapStore) -> None:
+def test_commits_while_garbage_is_marked(place: maps.MapStore) -> None:
     session = place.begin("run")
     first = epoch_of(session, 0)
     session.publish()
@@ -123,8 +123,8 @@ def test_versions_are_made_while_garbage_is_marked(place: maps.MapStore) -> None
     assert place.at(first).coverage == 24
 
 
-def test_a_version_is_made_between_two_looks(place: maps.MapStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The listing of manifests is older than what is then read of heads and fences."""
+def test_commits_between_listing_and_reading(place: maps.MapStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifests are listed before heads and fences are read."""
     from attn.store.upkeep import gc
 
     session = place.begin("run")
@@ -147,10 +147,10 @@ def test_a_version_is_made_between_two_looks(place: maps.MapStore, monkeypatch: 
     assert place.verify().ok
 
 
-def test_an_overtaken_session_names_nothing_that_was_collected(
+def test_a_stale_session_does_not_refer_to_collected_objects(
     place: maps.MapStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looks for newer sessions, stands still for a day, and writes its manifest then."""
+    """It checks for newer sessions, is delayed for a day, and then writes its manifest."""
     from attn.store.protocol import session as module
 
     old = place.begin("run")
@@ -174,7 +174,7 @@ def test_an_overtaken_session_names_nothing_that_was_collected(
     assert place.verify().ok, place.verify().faults
 
 
-def test_two_collect_at_once(place: maps.MapStore) -> None:
+def test_two_concurrent_collections(place: maps.MapStore) -> None:
     five_versions(place)
     for point in ("gc.marked", "gc.tombstones", "gc.manifest", "gc.object"):
         at(point, lambda: place.gc(dry_run=False))
@@ -182,7 +182,7 @@ def test_two_collect_at_once(place: maps.MapStore) -> None:
         assert place.verify().ok
 
 
-def test_notes_of_the_dead_are_removed(place: maps.MapStore) -> None:
+def test_leases_and_tombstones_of_dead_processes_are_removed(place: maps.MapStore) -> None:
     versions = five_versions(place)
     at("gc.tombstones", raise_out)
     with pytest.raises(Killed):

@@ -19,7 +19,7 @@ PAIRS = st.lists(st.tuples(NAMES, st.integers(0, 2**31 - 1)), min_size=1, max_si
 
 @settings(max_examples=50, deadline=None)
 @given(PAIRS, st.randoms())
-def test_rows_are_sorted_whatever_their_order(pairs: list[tuple[str, int]], random: Random) -> None:
+def test_rows_are_sorted_for_any_input_order(pairs: list[tuple[str, int]], random: Random) -> None:
     index = RowIndex.build(pairs)
     mixed = list(pairs)
     random.shuffle(mixed)
@@ -38,7 +38,7 @@ def test_rows_are_sorted_whatever_their_order(pairs: list[tuple[str, int]], rand
 
 @settings(max_examples=50, deadline=None)
 @given(PAIRS, st.integers(1, 12))
-def test_shards_never_cut_an_image(pairs: list[tuple[str, int]], rows_per_shard: int) -> None:
+def test_shards_never_split_an_image(pairs: list[tuple[str, int]], rows_per_shard: int) -> None:
     index = RowIndex.build(pairs)
     shard_bounds = index.shard_bounds(rows_per_shard)
     assert (shard_bounds[0], shard_bounds[-1]) == (0, len(pairs))
@@ -61,12 +61,12 @@ def test_shards_never_cut_an_image(pairs: list[tuple[str, int]], rows_per_shard:
         ([("a\ud800", 1)], "surrogate"),
     ],
 )
-def test_what_is_no_row_is_refused(rows: list[tuple[str, int]], text: str) -> None:
+def test_invalid_rows_are_refused(rows: list[tuple[str, int]], text: str) -> None:
     with pytest.raises(MapError, match=text):
         RowIndex.build(rows)
 
 
-def test_unknown_rows_say_what_there_is() -> None:
+def test_errors_for_unknown_rows_list_known_ones() -> None:
     index = RowIndex.build([("cat1", 7), ("cat1", 2), ("dog", 0)])
     with pytest.raises(MapError, match="'cat1' has no row for class 3 in the store; its classes are 2, 7"):
         index.row("cat1", 3)
@@ -82,7 +82,7 @@ def test_unknown_rows_say_what_there_is() -> None:
     np.testing.assert_array_equal(index.numbers([2, 0]), [2, 0])
 
 
-def test_a_big_index_stays_arrays() -> None:
+def test_a_big_index_needs_no_python_objects() -> None:
     pairs = [(f"n{number:08d}", index) for number in range(20_000) for index in (0, 5)]
     index = RowIndex.decode(RowIndex.build(pairs).encode())
     assert len(index) == 40_000

@@ -1,4 +1,4 @@
-"""A store beside a dictionary: whatever happens in whatever order, a version holds its history and nothing else."""
+"""A stateful test against a reference model: after any operations, a version has exactly its history's maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAY = 25 * 3600.0
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A run that dies, resumes from its checkpoint, meets its own ghosts, and collects garbage in between."""
+    """A run that dies, resumes from its checkpoint, meets its own stale sessions, and collects garbage in between."""
 
     @initialize(fusion=st.sampled_from(["max", "mean"]))
     def begin(self, fusion: str) -> None:

@@ -1,4 +1,4 @@
-"""Places that cannot hold a store are refused, with the reason."""
+"""Locations that cannot contain a store are refused, with the reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attn.store import (
 from tests.store.model import GRID, PAIRS
 
 
-def test_what_is_no_store_is_refused(tmp_path: Any) -> None:
+def test_invalid_stores_and_arguments_are_refused(tmp_path: Any) -> None:
     place = str(tmp_path / "store")
     with pytest.raises(StoreError, match=r"holds no map store: there is no store\.json"):
         maps.open(place)

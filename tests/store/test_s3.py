@@ -1,4 +1,4 @@
-"""A store in an object store: the same content, no secrets, and a cache on this machine that may be lost or damaged."""
+"""A store in an object store: the same content as in a folder, no secrets, and a local cache that may be damaged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def stored(s3_server: str) -> MapStore:
     return run(f"{s3_server}/deep/prefix")
 
 
-def test_it_holds_what_a_folder_holds(stored: MapStore, tmp_path: Path) -> None:
+def test_an_object_store_has_the_same_content_as_a_folder(stored: MapStore, tmp_path: Path) -> None:
     local = run(str(tmp_path / "s"))
     assert stored.at().digest() == local.at().digest()
     assert stored.verify().ok
@@ -60,7 +60,7 @@ def test_it_holds_what_a_folder_holds(stored: MapStore, tmp_path: Path) -> None:
         maps.open(f"{stored.uri}/elsewhere")
 
 
-def test_errors_and_texts_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_and_reprs_have_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "ATTEMPTS", 2)
     monkeypatch.setattr(s3, "FIRST_WAIT_S", 0.0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:verysecret@127.0.0.1:9")
@@ -99,7 +99,7 @@ class Stubborn(MemoryBackend):
         (Stubborn, "refuses to replace an unchanged object"),
     ],
 )
-def test_a_place_that_ignores_conditions_is_refused(kind: type[MemoryBackend], text: str) -> None:
+def test_a_backend_that_ignores_conditional_writes_is_refused(kind: type[MemoryBackend], text: str) -> None:
     backend = kind()
     with pytest.raises(ConditionsIgnoredError, match=text):
         maps.create(backend, rows=PAIRS, grid=GRID)
@@ -156,7 +156,7 @@ def test_a_cache_fetches_each_object_once(
     assert stored.at().digest() == digest
 
 
-def test_a_cache_keeps_within_its_bytes(
+def test_a_cache_keeps_its_size_limit(
     stored: MapStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fetched: Counter[str]
 ) -> None:
     sizes = sorted(ref.size for ref in stored.at().manifest.shards)
@@ -192,7 +192,7 @@ def test_processes_share_a_cache(stored: MapStore, tmp_path: Path, monkeypatch: 
     assert not list((tmp_path / "cache").glob(".*.part"))
 
 
-def test_a_folder_is_not_cached_and_a_bad_cache_is_said(
+def test_a_folder_is_not_cached_and_a_bad_cache_is_an_error(
     stored: MapStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))

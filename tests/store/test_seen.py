@@ -1,7 +1,8 @@
-"""Maps of crops: where a map has not seen the image, a row stays as it was, whatever else happens to the store.
+"""Maps of crops: pixels outside of a crop do not change, through all operations of a store.
 
-`format_1.npz` holds a tar file: a store of each fusion, as written when means had one number of epochs a row, and what
-it gave: two epochs of random maps, a fallback, a row without a map, and a sealed map that waits to be merged.
+`format_1.npz` contains a tar file with a store of each fusion in format 1, in which means had one count per row, and
+its expected content: two epochs of random maps, a fallback, a row without a map, and a sealed map that is not merged
+yet.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def committed(fusion: str, *epochs: list[tuple[Any, Any, bool]]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("fusion", ["max", "mean"])
-def test_what_a_crop_did_not_see_stays_as_it_was(fusion: str) -> None:
+def test_pixels_outside_of_a_crop_do_not_change(fusion: str) -> None:
     whole, left = [(ONES, None, False)], [(ONES, LEFT, False)]
     np.testing.assert_array_equal(committed(fusion, whole, left, left), 255)
     np.testing.assert_array_equal(committed(fusion, left, left, whole), 255)
@@ -111,7 +112,7 @@ def test_crops_go_through_seals_restarts_forks_and_exports(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("fusion", ["max", "mean"])
 @pytest.mark.parametrize("seen", [np.ones(GRID), np.ones(GRID[::-1], np.bool_), np.True_], ids=["float", "turned", ""])
-def test_seen_pixels_are_one_truth_value_for_each_of_the_map(fusion: str, seen: Any) -> None:
+def test_seen_pixels_must_be_bool_and_have_the_maps_shape(fusion: str, seen: Any) -> None:
     writer = new_store(fusion).begin("run").writer(0)
     with pytest.raises(MapError, match=r"expected bool \(1, 3, 4\)"):
         writer.add(*PAIR, ONES, seen_hw=seen)
@@ -128,7 +129,7 @@ def written_before(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("fusion", ["max", "mean"])
-def test_a_store_that_was_written_before_gives_what_it_gave(
+def test_an_old_store_still_has_its_content(
     fusion: str, written_before: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     place, gave = written_before[0] / fusion, written_before[1][fusion]
@@ -145,7 +146,7 @@ def test_a_store_that_was_written_before_gives_what_it_gave(
     assert maps.open(str(place)).at(gave["version"]).digest() == gave["digest"]
 
 
-def test_a_maximum_that_was_written_before_goes_on(written_before: tuple[Path, dict[str, Any]]) -> None:
+def test_an_old_store_with_max_can_be_continued(written_before: tuple[Path, dict[str, Any]]) -> None:
     place, gave = written_before[0] / "max", written_before[1]["max"]
     store = maps.open(str(place))
     same = maps.create(MemoryBackend(), rows=store.rows, grid=store.grid, classes=store.definition.classes)
@@ -162,7 +163,7 @@ def test_a_maximum_that_was_written_before_goes_on(written_before: tuple[Path, d
     np.testing.assert_array_equal(store.at()[image_id][index], 255)
 
 
-def test_a_mean_that_was_written_before_is_not_gone_on_with(written_before: tuple[Path, dict[str, Any]]) -> None:
+def test_an_old_store_with_mean_is_read_only(written_before: tuple[Path, dict[str, Any]]) -> None:
     store = maps.open(str(written_before[0] / "mean"))
     for write in (
         lambda: store.begin("run", from_version=store.at().version),
@@ -177,7 +178,7 @@ def test_a_mean_that_was_written_before_is_not_gone_on_with(written_before: tupl
 
 
 @pytest.mark.parametrize("found", [3, 0, None, "2"])
-def test_a_later_format_is_refused(found: Any, written_before: tuple[Path, dict[str, Any]]) -> None:
+def test_a_newer_format_is_refused(found: Any, written_before: tuple[Path, dict[str, Any]]) -> None:
     file = written_before[0] / "mean/store.json"
     record = unpack(file.read_bytes(), "store.json")
     file.write_bytes(pack(record | {"format": found}))

@@ -1,4 +1,4 @@
-"""Sessions: what is in a version's history, who may make one, and that an epoch is whole."""
+"""Sessions: a version's history, who may commit, and that epochs are complete."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_versions_count_up_and_old_ones_stay() -> None:
         store.at(3, run="other")
 
 
-def test_an_abandoned_version_is_passed_over_and_its_number_not_used_again() -> None:
+def test_an_abandoned_version_is_skipped_and_its_number_not_reused() -> None:
     store, model = new_store(), Model("max")
     first = store.begin("run")
     pinned = first.commit(0, [seal(first, model, 0, 0)])
@@ -68,8 +68,8 @@ def test_an_abandoned_version_is_passed_over_and_its_number_not_used_again() -> 
 
 
 @pytest.mark.parametrize("naive", [False, True], ids=["as built", "naive control"])
-def test_maps_of_a_lost_timeline_never_come_in(naive: bool) -> None:
-    """Steps after the checkpoint are done again, with other random numbers; max would keep the lost ones for ever."""
+def test_maps_of_repeated_steps_are_not_merged(naive: bool) -> None:
+    """Steps after the checkpoint are repeated with other random numbers; their first maps must not remain."""
     store, model = new_store(), Model("max")
     first = store.begin("run")
     pinned = first.commit(0, [seal(first, model, 0, 0)])
@@ -89,7 +89,7 @@ def test_maps_of_a_lost_timeline_never_come_in(naive: bool) -> None:
     model.check(store.at(), store)
 
 
-def test_a_session_that_was_replaced_can_neither_commit_nor_publish() -> None:
+def test_a_stale_session_cannot_commit_or_publish() -> None:
     store, model = new_store(), Model("max")
     old = store.begin("run")
     version = old.commit(0, [seal(old, model, 0, 0)])
@@ -105,7 +105,7 @@ def test_a_session_that_was_replaced_can_neither_commit_nor_publish() -> None:
     assert store.head("run") == new.version
 
 
-def test_a_replaced_session_that_has_looked_just_before_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_becomes_stale_after_its_check_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     store, model = new_store(), Model("max")
     old = store.begin("run")
     version = old.commit(0, [seal(old, model, 0, 0)])
@@ -124,7 +124,7 @@ def test_a_replaced_session_that_has_looked_just_before_does_no_harm(monkeypatch
     model.check(store.at(), store)
 
 
-def test_of_sessions_that_begin_at_once_one_is_left() -> None:
+def test_of_concurrent_sessions_one_can_commit() -> None:
     store = new_store()
     sessions = [store.begin("run") for _ in range(3)]
     for session in sessions[:-1]:
@@ -156,7 +156,7 @@ def test_pending_deltas_wait_for_the_next_commit_also_in_another_session() -> No
     model.check(store.at(), store)
 
 
-def test_a_delta_of_an_earlier_epoch_that_is_given_again_changes_nothing() -> None:
+def test_passing_a_delta_of_an_earlier_epoch_again_has_no_effect() -> None:
     store, model = new_store("mean"), Model("mean")
     session = store.begin("run")
     first = seal(session, model, 0, 0)
@@ -166,7 +166,7 @@ def test_a_delta_of_an_earlier_epoch_that_is_given_again_changes_nothing() -> No
     model.check(store.at(), store)
 
 
-def test_epochs_go_forward() -> None:
+def test_epochs_must_not_decrease() -> None:
     store = new_store()
     session = store.begin("run")
     session.commit(3, [])
@@ -193,7 +193,7 @@ EXPECTED: list[tuple[Any, int, int]] = [
 
 
 @pytest.mark.parametrize(("expected", "missing", "extra"), EXPECTED)
-def test_an_epoch_is_whole_or_not_committed(expected: Any, missing: int, extra: int) -> None:
+def test_an_incomplete_epoch_is_not_committed(expected: Any, missing: int, extra: int) -> None:
     store, model = new_store(), Model("max")
     session = store.begin("run")
     delta = seal(session, model, 0, 0, PAIRS[:-3])
@@ -230,7 +230,7 @@ def test_coverage_counts_an_epochs_rows_once_and_fallbacks_apart() -> None:
     assert (store.at().coverage, store.at().manifest.fallback) == (6, 3)
 
 
-def test_a_fallback_gives_way_to_any_accepted_map() -> None:
+def test_an_accepted_map_replaces_a_fallback() -> None:
     store, model = new_store(), Model("max")
     session = store.begin("run")
     pair, other = PAIRS[0], PAIRS[5]
@@ -246,7 +246,7 @@ def test_a_fallback_gives_way_to_any_accepted_map() -> None:
     assert store.at()[other[0]][other[1]].max() == 255
 
 
-def test_a_commit_that_fails_on_the_way_can_be_repeated() -> None:
+def test_a_failed_commit_can_be_repeated() -> None:
     store, model = new_store(), Model("max")
     session = store.begin("run")
     delta = seal(session, model, 0, 0)
@@ -262,7 +262,7 @@ def test_a_commit_that_fails_on_the_way_can_be_repeated() -> None:
     model.check(store.at(), store)
 
 
-def test_tasks_travel_and_may_run_in_any_order_and_twice() -> None:
+def test_tasks_can_be_pickled_and_run_in_any_order_and_twice() -> None:
     store, model = new_store("max", shard_rows=2), Model("max")
     session = pickle.loads(pickle.dumps(store.begin("run")))
 
@@ -278,7 +278,7 @@ def test_tasks_travel_and_may_run_in_any_order_and_twice() -> None:
     assert store.verify().ok
 
 
-def test_a_fork_begins_with_anothers_maps_and_copies_nothing() -> None:
+def test_a_fork_starts_with_another_runs_maps_without_copying() -> None:
     store, model = new_store(), Model("max")
     session = store.begin("run")
     version = session.commit(0, [seal(session, model, 0, 0)])
@@ -326,7 +326,7 @@ def test_tags_name_one_version() -> None:
         store.tag("none", 0)
 
 
-def test_names_that_would_lead_elsewhere_are_refused() -> None:
+def test_names_with_path_separators_are_refused() -> None:
     store = new_store()
     for name in ("", "a/b", "..", ".hidden", "x" * 129, "a b", "ü"):
         with pytest.raises(StoreError, match="letters, digits"):

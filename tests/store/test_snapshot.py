@@ -1,4 +1,4 @@
-"""Snapshots: what a reader sees, how little it reads, and what makes two stores equal."""
+"""Snapshots: content, number of reads, and equality of stores."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_image_gives_its_maps_by_class() -> None:
     assert (len(snapshot), snapshot.coverage, snapshot.run) == (12, 2, "run")
 
 
-def test_rows_come_in_bulk_too() -> None:
+def test_rows_can_be_read_in_bulk() -> None:
     store = new_store()
     model = filled(store)
     snapshot, pairs = store.at(), list(store.rows)

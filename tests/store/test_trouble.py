@@ -1,4 +1,4 @@
-"""Lost objects, a full disk, sessions that overtake each other, clocks that jump: a right store, or one clear error."""
+"""Lost objects, a full disk, stale sessions and clock jumps: the result is a correct store or one clear error."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
-def test_any_object_is_lost(tmp_path: Path) -> None:
-    """Without one of its objects a store gives the newest version as it was, or says what is missing."""
+def test_a_lost_object_gives_the_newest_version_or_a_clear_error(tmp_path: Path) -> None:
+    """Without one of its objects, a store returns the newest version unchanged, or names the missing object."""
     place = whole_run(str(tmp_path / "store"))
     seen = {path.relative_to(place.uri).parts[0] for path in files(Path(place.uri))}
     assert seen == set(KINDS)
@@ -47,7 +47,7 @@ def test_any_object_is_lost(tmp_path: Path) -> None:
 
 
 def fill(folder: Path) -> Path:
-    """A file that leaves no room."""
+    """A file that fills the disk."""
     ballast = folder / "ballast"
     with ballast.open("wb") as stream:
         room = os.fstatvfs(stream.fileno())
@@ -55,7 +55,7 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
-def test_the_disk_is_full(small_disk: Path) -> None:
+def test_a_full_disk_is_one_error(small_disk: Path) -> None:
     place = made(str(small_disk / "store"))
     session = place.begin("run")
     one_epoch(session, 0)
@@ -84,8 +84,8 @@ def test_the_disk_is_full(small_disk: Path) -> None:
 @pytest.mark.parametrize(
     "point", ["merge.read", "merge.written", "commit.merged", "commit.covered", "commit.claimed", "commit.manifest"]
 )
-def test_a_session_is_overtaken_in_its_commit(tmp_path: Path, point: str) -> None:
-    """An old session, at whichever point it was when a new one began, leaves no version behind."""
+def test_a_session_that_becomes_stale_in_its_commit_leaves_no_version(tmp_path: Path, point: str) -> None:
+    """A session leaves no version if another begins at any failpoint of its commit."""
     place = made(str(tmp_path / "store"))
     old = place.begin("run")
     first = one_epoch(old, 0)
@@ -109,7 +109,7 @@ def test_a_session_is_overtaken_in_its_commit(tmp_path: Path, point: str) -> Non
 
 @dataclass(frozen=True)
 class Shifted(LocalBackend):
-    """A place whose clock is wrong."""
+    """A backend with a wrong clock."""
 
     seconds: float = 0.0
 
@@ -122,7 +122,7 @@ YEARS = 10 * 365 * 86400.0
 
 @pytest.mark.parametrize("jump", [YEARS, -YEARS], ids=["ahead", "back"])
 def test_the_clock_jumps(tmp_path: Path, jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the order of sessions and versions nor what is in flight depends on a clock."""
+    """The order of sessions and versions, and running operations, do not depend on a clock."""
     uri = str(tmp_path / "store")
     place = made(uri)
     session = place.begin("run")
@@ -147,8 +147,8 @@ def test_the_clock_jumps(tmp_path: Path, jump: float, monkeypatch: pytest.Monkey
     assert place.verify().ok
 
 
-def test_what_is_being_written_is_taken_for_left_behind(tmp_path: Path) -> None:
-    """A collector whose clock is ahead removes a file that has no name yet: it is written again."""
+def test_a_temporary_file_removed_by_a_collector_is_written_again(tmp_path: Path) -> None:
+    """A collector with a fast clock removes a temporary file during a write; the file is written again."""
     place = made(str(tmp_path / "store"))
     done = at("write.part", lambda: maps.open(Shifted(place.uri, YEARS)).gc(dry_run=False))
     one_epoch(place.begin("run"), 0)
@@ -156,8 +156,8 @@ def test_what_is_being_written_is_taken_for_left_behind(tmp_path: Path) -> None:
     assert np.array_equal(stored(place), values(0))
 
 
-def test_a_write_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a power failure there is no name without content: each file is synced before, and its folder after."""
+def test_files_are_synced_before_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power failures leave no empty files: a file is synced before it is named, and its folder afterwards."""
     seen: list[str] = []
     for name in ("fsync", "link", "rename", "replace"):
         plain = getattr(os, name)
@@ -180,8 +180,8 @@ def test_a_write_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: 
     assert seen == ["sync folder", "sync folder", "sync file", "name", "sync folder"]
 
 
-def test_points_are_known_and_met(tmp_path: Path) -> None:
-    """Every labelled point is reached by what a store does, and none is reached that is not listed."""
+def test_all_failpoints_are_listed_and_hit(tmp_path: Path) -> None:
+    """A store's operations hit every listed failpoint, and no other."""
     met: set[str] = set()
     failpoints.install(met.add)
     place = whole_run(str(tmp_path / "store"))

@@ -1,4 +1,4 @@
-"""Writers: a call is taken whole or not at all, and nothing that was taken is lost."""
+"""Writers: a call adds all of its maps or none, and no added map is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attn.store import (
 from tests.store.model import GRID, PAIRS, Model, memory, new_store, random_map
 
 
-def test_a_writer_takes_all_maps_of_a_call_or_none() -> None:
+def test_add_many_adds_all_maps_or_none() -> None:
     store = new_store()
     writer = store.begin("run").writer(0)
     good = np.zeros((2, *GRID), np.float32)
@@ -41,7 +41,7 @@ def test_a_writer_takes_all_maps_of_a_call_or_none() -> None:
     assert writer.seal().objects == ()
 
 
-def test_a_writer_seals_by_itself_when_it_holds_enough() -> None:
+def test_a_writer_seals_automatically_at_its_limit() -> None:
     store, model = new_store(), Model("max")
     session = store.begin("run")
     size = GRID[0] * GRID[1]
@@ -59,7 +59,7 @@ def test_a_writer_seals_by_itself_when_it_holds_enough() -> None:
     model.check(store.at(), store)
 
 
-def test_a_seal_that_fails_keeps_its_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_are_kept_after_a_failed_seal(monkeypatch: pytest.MonkeyPatch) -> None:
     store, model = new_store(), Model("max")
     session = store.begin("run")
     writer = session.writer(0)

@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback, and places for SQLite records."""
+"""A real MLflow server on loopback, and locations for SQLite databases."""
 
 from __future__ import annotations
 

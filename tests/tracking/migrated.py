@@ -1,4 +1,4 @@
-"""New MLflow records of this process begin as copies of its first: MLflow takes a second for the tables of each."""
+"""Makes new MLflow databases of this process copies of the first one, because creating tables takes a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small HTTP server that speaks as much of MLflow's REST protocol as a run needs, and can be away and come back."""
+"""A small HTTP server with the part of MLflow's REST API that a run needs, which can be stopped and started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tracking server that goes away and comes back: the run goes on at once, and nothing is lost or there twice."""
+"""A tracking server that goes down and comes back: the run continues, and every record is stored exactly once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PIXELS = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
 
 
 class Clock:
-    """Seconds that go on only when they are told to."""
+    """A clock that tests set."""
 
     now = 0.0
 
@@ -44,7 +44,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 
 
 class Counted(BufferedTracker):
-    """Counts how often the server was asked and did not answer."""
+    """Counts failed requests."""
 
     in_vain = 0
 
@@ -59,7 +59,7 @@ def tracker(server: StandIn, tmp_path: Path) -> Counted:
 
 
 def epoch(tracker: BufferedTracker, number: int) -> str:
-    """What a run records in an epoch; what it is told."""
+    """Record an epoch like a run; returns the error message, if any."""
     tracker.log_metrics({"loss": float(number), "accuracy": number / 10}, number)
     for name in ("one", "two"):
         tracker.log_preview(name, PIXELS, number)
@@ -80,7 +80,7 @@ def previews(server: StandIn) -> list[str]:
     return sorted(name.partition("+timestamp")[0] for name in server.files if name.endswith(".png"))
 
 
-def test_a_server_that_goes_and_comes_back(server: StandIn, tracker: Counted, tmp_path: Path) -> None:
+def test_a_server_that_goes_down_and_comes_back(server: StandIn, tracker: Counted, tmp_path: Path) -> None:
     clock = tracker.breaker.clock
     assert isinstance(clock, Clock)
     assert epoch(tracker, 1) == ""
@@ -118,7 +118,7 @@ def _metrics(number: int) -> list[tuple[str, float]]:
     return [("accuracy", number / 10), ("loss", float(number))]
 
 
-def test_what_waits_is_sent_by_another_process_of_the_run(
+def test_buffered_records_are_sent_by_another_process(
     server: StandIn, tracker: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.stop()
@@ -139,8 +139,8 @@ def test_what_waits_is_sent_by_another_process_of_the_run(
     assert sum(server.requests.values()) == before, "nothing waits"
 
 
-def test_what_the_server_had_taken_is_there_once(server: StandIn, tracker: Counted) -> None:
-    """Answers get lost after the server has done the work: twice, since the client repeats a request by itself."""
+def test_records_with_lost_responses_are_stored_once(server: StandIn, tracker: Counted) -> None:
+    """Responses are lost after the server has stored the record; twice, because the client retries once."""
     tracker.breaker.record_failure()
     epoch(tracker, 1)
     server.lose = 2
@@ -151,7 +151,7 @@ def test_what_the_server_had_taken_is_there_once(server: StandIn, tracker: Count
     assert previews(server) == [f"/{server.run}/images/preview~{name}+step+1" for name in ("one", "two")]
 
 
-def test_what_is_refused_for_good_holds_nothing_up(server: StandIn, tracker: Counted) -> None:
+def test_permanently_refused_records_are_dropped(server: StandIn, tracker: Counted) -> None:
     server.refuse = {"loss"}
     tracker.breaker.record_failure()
     epoch(tracker, 1)
@@ -160,7 +160,7 @@ def test_what_is_refused_for_good_holds_nothing_up(server: StandIn, tracker: Cou
     assert server.tags == {"attn.epoch": "1", "mlflow.loggedImages": "True"}
 
 
-def test_a_journal_is_bounded_and_a_damaged_line_is_left_out(
+def test_a_journal_is_bounded_and_damaged_lines_are_skipped(
     server: StandIn, tracker: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("attn.tracking.journal.MAX_LINES", 3)
@@ -175,7 +175,7 @@ def test_a_journal_is_bounded_and_a_damaged_line_is_left_out(
     assert journal(tmp_path) == []
 
 
-def test_records_are_put_behind_the_others_and_a_half_one_spoils_no_other(tmp_path: Path) -> None:
+def test_records_are_appended_and_an_incomplete_one_damages_no_other(tmp_path: Path) -> None:
     path = tmp_path / "run" / "tracking" / "journal.jsonl"
     kept = Journal(str(tmp_path / "run"))
     kept.add({"do": "picture", "path": "0"}, b"png")
@@ -193,7 +193,7 @@ def test_records_are_put_behind_the_others_and_a_half_one_spoils_no_other(tmp_pa
     assert (again.lost, last.lost) == (1, 1)
 
 
-def test_a_record_goes_through_no_link_and_into_no_pipe(tmp_path: Path) -> None:
+def test_the_journal_follows_no_link_and_opens_no_pipe(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("mine")
     for number, make in enumerate((lambda path: path.symlink_to(tmp_path / "other"), os.mkfifo, Path.mkdir)):
         path = tmp_path / f"run{number}" / "tracking" / "journal.jsonl"
@@ -206,7 +206,7 @@ def test_a_record_goes_through_no_link_and_into_no_pipe(tmp_path: Path) -> None:
     assert (tmp_path / "other").read_text() == "mine"
 
 
-def test_a_journal_that_somebody_wrote_sends_and_removes_nothing_else(server: StandIn, tmp_path: Path) -> None:
+def test_a_forged_journal_sends_and_removes_only_files_of_the_run(server: StandIn, tmp_path: Path) -> None:
     run, secret = tmp_path / "run", tmp_path / "secret.png"
     (run / "tracking").mkdir(parents=True)
     secret.write_bytes(png := _one_pixel())
@@ -245,7 +245,7 @@ def _one_pixel() -> bytes:
     return stream.getvalue()
 
 
-def test_a_folder_that_cannot_be_written_ends_no_run(server: StandIn, tmp_path: Path) -> None:
+def test_a_run_continues_if_its_journal_cannot_be_written(server: StandIn, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     server.stop()
     tracker = BufferedTracker(server.uri, server.run, str(tmp_path / "run"), CircuitBreaker(Clock()))

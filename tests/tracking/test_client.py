@@ -1,4 +1,4 @@
-"""How long this process waits for MLflow's answers."""
+"""Timeouts of MLflow requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attn.tracking.mlflow_client import DEFAULT_TIMEOUTS, SHORT_TIMEOUTS, connec
 
 
 @pytest.mark.parametrize("own", [None, "77"])
-def test_a_client_made_in_a_hurry_waits_longer_afterwards(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_timeouts_end_with_the_block(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     for name in DEFAULT_TIMEOUTS:
@@ -25,7 +25,7 @@ def test_a_client_made_in_a_hurry_waits_longer_afterwards(own: str | None, monke
     )
 
 
-def test_one_at_a_time_sets_a_file_up(tmp_path: Path) -> None:
+def test_only_one_process_at_a_time_sets_up_a_file(tmp_path: Path) -> None:
     uri, entered = f"sqlite:///{tmp_path}/mlflow.db", threading.Event()
 
     def enter() -> None:

@@ -1,4 +1,4 @@
-"""Where a record goes, and that no secret gets into a text."""
+"""Where a run is recorded, and that texts have no secrets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_remote_root_needs_an_address() -> None:
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "/tmp/mlruns", "file:///tmp/mlruns", "databricks"])
-def test_places_that_mlflow_does_not_write_to_are_refused(uri: str) -> None:
+def test_uris_that_mlflow_does_not_support_are_refused(uri: str) -> None:
     with pytest.raises(ValidationError, match="sqlite://"):
         TrackingConfig(uri=uri)
 
@@ -51,6 +51,6 @@ def test_an_alias_needs_a_name() -> None:
         TrackingConfig(alias="champion")
 
 
-def test_shown_addresses_hold_no_secret() -> None:
+def test_displayed_uris_have_no_secrets() -> None:
     assert display_uri("postgresql://me:hunter2@host:5432/db?password=x") == "postgresql://host:5432/db"
     assert display_uri("sqlite:////a/b.db") == "sqlite:////a/b.db"

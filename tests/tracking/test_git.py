@@ -1,4 +1,4 @@
-"""What each run asks of Git writes nothing into the checkout, where somebody may commit at the same time."""
+"""The git commands of a run write nothing into the checkout, where a user may commit at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attn
 from attn.tracking.environment import git_changes, git_commit
 
 
-def test_looking_for_changes_writes_nothing_into_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_changes_does_not_write_into_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "attn" / "__init__.py"
     source.parent.mkdir()
     source.write_text("")

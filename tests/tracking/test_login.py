@@ -1,4 +1,4 @@
-"""The server of the environment: where it is taken, what wins over it, and that its password is used and never told."""
+"""MLFLOW_TRACKING_URI: its precedence, and that its password is used but never shown or saved."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_config_wins_over_the_environment_and_that_over_the_default(monkeypa
         "http:me:hunter2@host",
     ],
 )  # fmt: skip
-def test_an_environment_that_no_run_can_use_is_told_by_its_name(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_uri_in_the_environment_is_an_error(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT, uri)
     with pytest.raises(ConfigError, match=f"tracking: the .* variable {ENVIRONMENT} .* set tracking.uri") as caught:
         load_any_config("scenes_gain", [])
@@ -117,7 +117,7 @@ def test_a_port_is_a_number(uri: str) -> None:
 
 @pytest.fixture
 def guarded() -> Iterator[tuple[str, list[str]]]:
-    """The address of a server that lets nobody in, and the log-ins that it was shown."""
+    """The address of a server that refuses every login, and the logins that it received."""
     display_uri: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -138,7 +138,7 @@ def guarded() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-def test_the_password_is_shown_to_the_server_and_to_nobody_else(
+def test_the_password_is_sent_only_to_the_server(
     guarded: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, display_uri = guarded
@@ -150,7 +150,7 @@ def test_the_password_is_shown_to_the_server_and_to_nobody_else(
     assert "hunter" not in f"{caught.value} {caught.value.__cause__}"
 
 
-def test_a_databases_password_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_databases_password_is_not_in_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT, "postgresql://me:hunter2@127.0.0.1:9/db")
     uri = tracking_uri(TrackingConfig(), str(tmp_path))
     with pytest.raises(TrackingError) as caught, mlflow_errors(uri, "looking"):

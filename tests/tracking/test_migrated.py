@@ -1,4 +1,4 @@
-"""A record that was copied is one that MLflow made."""
+"""A copied database equals one that MLflow created."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lines_of(sql: str) -> list[str]:
     return sorted(line.strip(" \t,") for line in sql.splitlines())
 
 
-def test_a_copied_record_has_the_tables_of_a_made_one_and_nothing_of_other_runs(tmp_path: Path) -> None:
+def test_a_copied_database_has_the_tables_of_a_new_one_and_no_other_runs(tmp_path: Path) -> None:
     copy_after_first()
     for name in "ab":
         client = MlflowClient(f"sqlite:///{tmp_path}/{name}.db")

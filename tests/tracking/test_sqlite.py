@@ -1,4 +1,4 @@
-"""Whatever a folder is called, its database and artifacts lie in it, and nothing lies beside it."""
+"""For any folder name, the database and artifacts are inside the folder, and nothing is outside of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_sqlalchemy_opens_the_file_that_is_meant(tmp_path: Path, name: str) -> N
     assert artifact_folder(uri) == file.parent / "mlflow-artifacts"
 
 
-def test_a_record_lies_in_its_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_in_its_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)

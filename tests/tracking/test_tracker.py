@@ -109,7 +109,7 @@ def test_two_runs_in_one_process_do_not_mix(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", True, None])
-def test_a_metric_that_is_no_finite_number_is_refused_by_name(tmp_path: Path, value: Any) -> None:
+def test_a_metric_that_is_not_finite_is_refused_by_name(tmp_path: Path, value: Any) -> None:
     tracker = attach(TrackingConfig(), str(tmp_path), "some-run")
     with pytest.raises(ValueError, match="metric train/loss"):
         tracker.log_metrics({"fine": 1.0, "train/loss": value}, 0)
@@ -127,7 +127,7 @@ def test_more_metrics_than_one_request_takes(
     assert len(read(run_id).history("loss")) == 2100
 
 
-def test_artifacts_of_a_file_record_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifacts_of_an_sqlite_record_are_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -136,7 +136,7 @@ def test_artifacts_of_a_file_record_lie_beside_it(tmp_path: Path, monkeypatch: p
     assert not list(elsewhere.iterdir())
 
 
-def test_a_server_that_is_not_there_is_one_error(tmp_path: Path) -> None:
+def test_a_missing_server_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9.*tracking\.enabled=false"):
         create_run(TrackingConfig(uri="http://127.0.0.1:9"), str(tmp_path), "a", Run())
 

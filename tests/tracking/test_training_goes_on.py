@@ -1,4 +1,4 @@
-"""A training whose tracking server is away for some of its epochs: every figure and preview is there, once."""
+"""A training with a tracking server that is down for some epochs: every metric and preview is stored exactly once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.tracking.stand_in import StandIn
 EPOCHS = 3
 
 
-def test_a_training_goes_on_without_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_continues_without_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*DEFAULT_TIMEOUTS, *QUIET_SETTINGS):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
