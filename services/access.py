@@ -45,11 +45,11 @@ def read_tokens(file: str) -> dict[str, str]:
         raise ConfigError([Fault(file, "contains no tokens", '{"TOKEN": "ROLE"}')])
     faults = [
         Fault(
-            f"{file}, token {place}",
+            f"{file}, token {number}",
             "is too short or has an unknown role",
             f"{SHORTEST} characters or more; {', '.join(ROLES)}",
         )
-        for place, (token, role) in enumerate(given.items(), 1)
+        for number, (token, role) in enumerate(given.items(), 1)
         if len(token) < SHORTEST or role not in ROLES
     ]
     if faults:

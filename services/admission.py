@@ -93,9 +93,9 @@ def _text(submission: Submission) -> tuple[str, str]:
 
 def _roots(submission: Submission, permissions: Permissions) -> Iterator[Fault]:
     """A fault if the submission names another root: the service sets its own."""
-    said = Document()
-    override(said, submission.overrides)
-    given = layered(read_document(*_text(submission)), said) if submission.kind in file_kinds() else said
+    changes = Document()
+    override(changes, submission.overrides)
+    given = layered(read_document(*_text(submission)), changes) if submission.kind in file_kinds() else changes
     if "root" not in given.values:
         return
     with contextlib.suppress(ValidationError):
@@ -138,10 +138,10 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
 
 def _trained_data(root: str, target: str) -> dict[str, Any] | None:
     """The data that a run's model was trained on; None if there is no such run yet."""
-    for place in (f"{root}/{target}/model/config.yaml", f"{root}/{target}/config.yaml"):
+    for file in (f"{root}/{target}/model/config.yaml", f"{root}/{target}/config.yaml"):
         with contextlib.suppress(AttnError, UnicodeDecodeError):
-            if exists(place):
-                values = read_document(read_bytes(place).decode(), place).values
+            if exists(file):
+                values = read_document(read_bytes(file).decode(), file).values
                 return scored_data(values) if isinstance(values.get("data"), dict) else None
     return None
 

@@ -63,8 +63,8 @@ def checked_url(given: str) -> str:
         ConfigError: It is not an http(s) URL, or contains a password. The message does not repeat the password.
     """
     scheme, found, rest = given.strip().partition("://")
-    login, at, place = rest.rpartition("@")
-    shown = f"{scheme}{found}{'***@' if at else ''}{re.split('[?#]', place)[0]}" if found else "given"
+    login, at, host = rest.rpartition("@")
+    shown = f"{scheme}{found}{'***@' if at else ''}{re.split('[?#]', host)[0]}" if found else "given"
     try:
         parts = urllib.parse.urlsplit(given.strip())
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

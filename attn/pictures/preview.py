@@ -68,7 +68,7 @@ class Preview:
 
 
 def evenly_spaced(records: Sequence[Record], count: int) -> list[int]:
-    """Positions of `count` images that have a label, spread evenly over the records."""
+    """Positions of `count` labelled images, evenly spaced over the records."""
     labelled = [index for index, record in enumerate(records) if record.labels]
     if not labelled or count < 1:
         return []

@@ -54,7 +54,7 @@ def show_recipes(context: typer.Context) -> Result | None:
 
 @command
 def show_recipe(name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name.")]) -> Result:
-    """Print one recipe, with what it says about itself."""
+    """Print one recipe and its header: purpose, scores, duration and command."""
     from attn.runs.recipes import find_recipe
 
     recipe = find_recipe(name)

@@ -171,7 +171,7 @@ def test_a_submission_is_looked_at_elsewhere(tmp_path: Path) -> None:
     planner = Planner(str(tmp_path))
     assert planner.plan(Submission(id="x", kind="train", target="scenes_gain"))["title"] == "gain"
     planner.check(Submission(id="x", kind="evaluate", target="absent"))
-    with pytest.raises(ConfigError, match=r"data\.manifest = /etc/passwd lies outside"):
+    with pytest.raises(ConfigError, match=r"data\.manifest = /etc/passwd is outside"):
         planner.check(
             Submission(
                 id="x", kind="train", target="scenes_gain", overrides=["data={source: manifest, manifest: /etc/passwd}"]
