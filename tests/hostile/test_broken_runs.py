@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from attn.errors import RunError
-from attn.models.bundle import _meant
+from attn.models.bundle import _suggestion
 from jobs import difference
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
@@ -128,7 +128,7 @@ def test_one_run_alone_says_what_is_wrong(root: Path, client: TestClient, name: 
     job = client.get(f"/jobs/{name}")
     assert (job.status_code, job.json()["state"]) == (200, "running"), "the table knows that"
     assert words in job.json()["broken"]
-    assert "broken" in _meant(name, str(root))
+    assert "broken" in _suggestion(name, str(root))
 
 
 def test_a_list_of_jobs_shows_all(client: TestClient) -> None:

@@ -156,7 +156,7 @@ GRID = (
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        (Limits(cpu_seconds=1), "more than 1 s of a processor"),
+        (Limits(cpu_seconds=1), "more than 1 s of CPU time"),
         (Limits(memory=8 << 20), "8 MiB of memory"),
         (Limits(seconds=0.5), "more than 0.5 seconds"),
     ],

@@ -89,5 +89,5 @@ def test_a_checkpoint_lies_in_its_run(run: RunFolder, name: Any) -> None:
     "text", [DEEP.decode(), "[]", "5", "{}", '{"name": 5}', '{"hash": []}'], ids=lambda text: text[:9]
 )
 def test_a_score_that_is_none_is_one_error(text: str) -> None:
-    with pytest.raises(AttnError, match="is no score"):
+    with pytest.raises(AttnError, match="is not a score"):
         Score.from_json(text)
