@@ -68,7 +68,7 @@ def test_every_fault_is_listed(tmp_path: Path, make: Any) -> None:
     assert all(str(finding) in text for finding in report.findings)
 
 
-def test_a_label_without_a_box_beside_others_is_told(tmp_path: Path, make: Any) -> None:
+def test_a_label_without_a_box_is_a_warning(tmp_path: Path, make: Any) -> None:
     rows = 'image,labels,boxes\na.jpg,one|two,"[{""label"": ""one"", ""box"": [5, 5, 9, 9]}]"\nb.jpg,one,'
     root = make.write(tmp_path, {"list.csv": rows, "a.jpg": make.jpeg(0), "b.jpg": make.jpeg(1)})
     report = check_config(ManifestConfig(manifest=str(root / "list.csv")))

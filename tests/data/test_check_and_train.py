@@ -33,7 +33,7 @@ def recipe() -> TrainConfig:
 
 
 def train(config: SourceConfig) -> str | None:
-    """What keeps training from reading everything of every image; None where it reads it."""
+    """The error that stops training from reading all data; None if it can read everything."""
     settings = recipe().model_copy(update={"data": config})
     try:
         source = build_components(settings, rank=0, world=1).source
@@ -61,7 +61,7 @@ def train(config: SourceConfig) -> str | None:
 
 
 def agree(layout: str, names: list[str], root: Path) -> tuple[SourceConfig, Report, str | None]:
-    """Check and train on a data set with some faults; whatever is not an error of the data is one of the program."""
+    """Check and train on a data set with some faults; any error but a DataError is a bug."""
     found = BUILDERS[layout]()
     for name in names:
         FAULTS[name].apply(found)
@@ -79,7 +79,7 @@ def agree(layout: str, names: list[str], root: Path) -> tuple[SourceConfig, Repo
 
 
 @pytest.mark.parametrize("layout", BUILDERS)
-def test_nothing_is_wrong_with_a_sound_data_set(layout: str, tmp_path: Path) -> None:
+def test_a_sound_data_set_has_no_findings(layout: str, tmp_path: Path) -> None:
     _, report, refusal = agree(layout, [], tmp_path / "data")
     assert (report.findings, refusal) == ((), None)
 

@@ -1,4 +1,4 @@
-"""Lists of classes that differ are refused with what differs, wherever an index is used with another list."""
+"""Differing class lists are refused with the differences, wherever indices of one are used with the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set's files hold shows in its content, part by part, and nothing else does."""
+"""The content hash changes with the files of the chosen parts, and with nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def saliency_changed(make: Make, pixel: int = 7) -> bytes:
     return make.png(pixels)
 
 
-def test_each_part_shows_its_own_changes(make: Make, tmp_path: Path) -> None:
+def test_a_changed_file_changes_only_the_hash_of_its_part(make: Make, tmp_path: Path) -> None:
     root = make.write(tmp_path, make.voc_files())
     config = VocConfig(root=str(root), saliency="Saliency")
 
@@ -39,7 +39,7 @@ def test_each_part_shows_its_own_changes(make: Make, tmp_path: Path) -> None:
     assert seen()[0] == images, "written again with the same content, and another split's image changed"
 
 
-def test_large_files_are_told_by_size_and_time(tmp_path: Path) -> None:
+def test_large_files_are_compared_by_size_and_time(tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     for path, size in ((small, MAX_HASHED_BYTES), (large, MAX_HASHED_BYTES + 1)):
         path.write_bytes(b"a" * size)
@@ -52,7 +52,7 @@ def test_large_files_are_told_by_size_and_time(tmp_path: Path) -> None:
     assert file_mark(str(tmp_path / "none")) not in marks
 
 
-def test_objects_are_told_by_their_tags(make: Make, tmp_path: Path, s3_server: str) -> None:
+def test_objects_are_compared_by_etag(make: Make, tmp_path: Path, s3_server: str) -> None:
     for name, data in make.voc_files().items():
         bucket, key = split(f"{s3_server}/data/{name}")
         client().put_object(Bucket=bucket, Key=key, Body=data)
@@ -67,7 +67,7 @@ def test_objects_are_told_by_their_tags(make: Make, tmp_path: Path, s3_server: s
 
 
 @pytest.mark.parametrize("split_", ["train", "val"])
-def test_order_and_place_do_not_show(make: Make, tmp_path: Path, split_: str) -> None:
+def test_the_hash_does_not_depend_on_order_and_location(make: Make, tmp_path: Path, split_: str) -> None:
     found = set[str]()
     for name in ("one", "other"):
         root = make.write(tmp_path / name, make.voc_files())

@@ -1,4 +1,4 @@
-"""Samples and batches: what is in them, that they repeat, and what a broken file does."""
+"""Samples and batches: content, reproducibility, and broken files."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def batches(workers: int, start: int = 0) -> list[Batch]:
 
 
 @pytest.mark.slow
-def test_worker_processes_change_nothing() -> None:
+def test_worker_processes_give_the_same_batches() -> None:
     here, there = batches(0), batches(2)
     assert len(here) == len(there) == 6
     for one, other in zip(here, there, strict=True):
@@ -173,7 +173,7 @@ def test_worker_processes_change_nothing() -> None:
             assert torch.equal(getattr(one, name), getattr(other, name))
 
 
-def test_resumption_meets_the_same_batches() -> None:
+def test_resumption_gives_the_same_batches() -> None:
     whole, rest = batches(0), batches(0, start=2)
     assert [batch.indices for batch in rest[3:]] == [batch.indices for batch in whole[5:]]
     assert torch.equal(rest[-1].images, whole[-1].images)
@@ -181,7 +181,7 @@ def test_resumption_meets_the_same_batches() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_file_stops_with_its_name_alone(broken: Path, workers: int) -> None:
+def test_a_broken_file_is_one_error_with_its_name(broken: Path, workers: int) -> None:
     dataset = AttentionDataset(folder(broken).build(), SQUASH, train=True)
     loader = build_loader(dataset, [[0, 1]], workers=workers)
     with pytest.raises(DataError) as caught:
@@ -190,7 +190,7 @@ def test_a_broken_file_stops_with_its_name_alone(broken: Path, workers: int) -> 
     assert "Traceback" not in str(caught.value)
 
 
-def test_a_broken_file_is_passed_over(broken: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_file_is_skipped(broken: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = folder(broken, "skip").build()
     dataset = AttentionDataset(source, SQUASH, train=True)
     sample = dataset[(0, 1)]
@@ -212,7 +212,7 @@ def test_nothing_can_be_read(tmp_path: Path, make: Any) -> None:
         dataset[0]
 
 
-def test_what_was_asked_for_but_is_not_there(tmp_path: Path, make: Any) -> None:
+def test_missing_masks_boxes_and_saliency_are_errors(tmp_path: Path, make: Any) -> None:
     make.write(tmp_path, {"train/x/a.jpg": make.jpeg(0)})
     source = folder(tmp_path).build()
     with pytest.raises(DataError, match=r"no saliency map; set data\.saliency"):

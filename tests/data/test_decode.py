@@ -1,4 +1,4 @@
-"""Pixels from files, and files that are not what they should be."""
+"""Decoding images, masks and maps, and refusing broken or unsuitable files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def png(values: bytes, size: tuple[int, int], bits: int, *, palette: bytes = b""
     )
 
 
-def test_any_mode_keeps_its_greys(tmp_path: Path, make: Any) -> None:
+def test_grey_values_are_kept_in_every_mode(tmp_path: Path, make: Any) -> None:
     grey = Image.fromarray(STEPS)
     opaque = np.full_like(STEPS, 255)
     files = {mode: make.encode(grey.convert(mode), "PNG") for mode in ("RGB", "L", "RGBA", "LA")}
@@ -118,7 +118,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path, make: Any, kind: str, fl
 @pytest.mark.parametrize(
     "junk", [b"Exif\0\0junk", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
 )
-def test_metadata_that_cannot_be_read_turn_nothing(tmp_path: Path, make: Any, junk: bytes) -> None:
+def test_unreadable_metadata_are_ignored(tmp_path: Path, make: Any, junk: bytes) -> None:
     whole = make.jpeg(0, (4, 6))
     data = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(junk) + 2) + junk + whole[2:]
     photograph = read_photograph(put(tmp_path / "x.jpg", data))
@@ -127,7 +127,7 @@ def test_metadata_that_cannot_be_read_turn_nothing(tmp_path: Path, make: Any, ju
 
 
 @pytest.mark.parametrize("flag", range(1, 9))
-def test_masks_and_maps_lie_on_their_turned_image(tmp_path: Path, make: Any, flag: int) -> None:
+def test_masks_and_maps_are_turned_with_their_image(tmp_path: Path, make: Any, flag: int) -> None:
     stored = make.mask(1, 2, size=(4, 6))
     stored[0] = 3
     upright = np.asarray(ImageOps.exif_transpose(with_flag(Image.fromarray(stored), flag)))

@@ -28,7 +28,7 @@ class Holder(Config):
 
 
 def _pickled(place: Path, content: dict[str, Any]) -> str:
-    """Write what CIFAR's makers would; its MD5."""
+    """Write a CIFAR file; returns its MD5."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(pickle.dumps(content))
     return hashlib.md5(place.read_bytes(), usedforsecurity=False).hexdigest()
@@ -75,7 +75,7 @@ def test_cifar_is_what_its_files_hold(
     assert len(pickle.dumps(source)) < 3000  # the pixels stay behind
 
 
-def test_cifar_files_that_are_not_there_or_changed(cifar: Path, tmp_path: Path) -> None:
+def test_missing_or_changed_cifar_files(cifar: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Unpack cifar-10-python\.tar\.gz from https"):
         Cifar10Config(root=str(tmp_path / "none")).build()
     with pytest.raises(DataError, match="has train and test"):
@@ -102,7 +102,7 @@ def caltech(tmp_path: Path, make: Any) -> Path:
     return make.write(tmp_path, files | {"caltech256/256_ObjectCategories/001.ak47/greg/notes.txt": "no image"})
 
 
-def test_caltech_is_split_at_random_and_for_good(caltech: Path) -> None:
+def test_caltechs_random_split_is_fixed(caltech: Path) -> None:
     settings: dict[str, Any] = {"root": str(caltech), "train_per_class": 3, "test_per_class": 2}
     train, test = (Caltech256Config(split=split, **settings).build() for split in ("train", "test"))
     assert train.classes == test.classes == ("ak47", "american-flag")
@@ -124,7 +124,7 @@ def test_caltech_faults(caltech: Path, tmp_path: Path) -> None:
         Caltech256Config(root=str(caltech), split="val").build()
 
 
-def test_more_classes_than_a_mask_holds_are_refused_with_masks_only() -> None:
+def test_too_many_classes_are_refused_only_with_masks() -> None:
     names = [f"class {number}" for number in range(1000)]
     assert len(FileSource(names, [Record("a", (999,), image="a.jpg")]).classes) == 1000
     with pytest.raises(DataError, match="1000 classes; 8-bit masks allow only 254"):
@@ -150,7 +150,7 @@ def test_look_alikes_have_one_class_each_and_show_its_mark() -> None:
         assert set(np.unique(mark)) == {0, source.records[index].labels[0] + 1}
 
 
-def test_look_alikes_with_several_objects_exclude_nothing() -> None:
+def test_look_alikes_with_several_objects_are_not_exclusive() -> None:
     source = LookAlikesConfig(count=10, size=48, objects=(2, 2), classes=("fish_fin", "bird_tail")).build()
     assert not source.exclusive
     assert source.classes == ("fish_fin", "bird_tail")

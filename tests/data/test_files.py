@@ -79,7 +79,7 @@ def test_an_unreachable_store_says_so_without_secrets(monkeypatch: pytest.Monkey
     "name", ["../x", "a/../../x", "/etc/passwd", "..", "", "a/..", "..\\x", "s3://other/x", "http://x/y", "a\0b"]
 )
 @pytest.mark.parametrize("root", ["/data/set", "s3://bucket/set"])
-def test_names_may_not_lead_out(root: str, name: str) -> None:
+def test_names_must_not_lead_out_of_the_root(root: str, name: str) -> None:
     with pytest.raises(DataError, match=r"list\.txt:3"):
         within(root, name, "list.txt:3")
 

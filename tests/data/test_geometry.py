@@ -1,4 +1,4 @@
-"""A map that was put through a geometry comes back to where it was."""
+"""Geometries: mapping to the input and back, compared with pixel-wise references."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bilinear(values: np.ndarray, y: float, x: float) -> float:
 
 
 def back(geometry: Geometry, values: np.ndarray, out: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """What to_image promises, pixel by pixel in double precision."""
+    """Reference for to_image, pixel by pixel in double precision."""
     top, left, height, width = geometry.crop
     result, seen = np.zeros(out), np.zeros(out, bool)
     for row in range(out[0]):
@@ -62,7 +62,7 @@ def test_to_image_is_the_reference(geometry: Geometry, grid: tuple[int, int], ou
 
 @pytest.mark.parametrize("strip", [1, 57, 1 << 22])
 @pytest.mark.parametrize("crop", [(0, 0, 61, 83), (5, -9, 70, 60)])
-def test_maps_of_large_images_are_read_in_strips_and_the_same(
+def test_maps_of_large_images_are_the_same_in_strips(
     crop: tuple[int, int, int, int], strip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     geometry = Geometry((61, 83), crop, (32, 32), flip=True)
@@ -76,7 +76,7 @@ def test_maps_of_large_images_are_read_in_strips_and_the_same(
 
 
 def ahead(geometry: Geometry, values: np.ndarray, out: tuple[int, int]) -> np.ndarray:
-    """What from_image promises, place by place in double precision."""
+    """Reference for from_image, cell by cell in double precision."""
     top, left, height, width = geometry.crop
     result = np.zeros(out)
     for row in range(out[0]):
@@ -101,9 +101,7 @@ def test_from_image_is_the_reference(
 
 @settings(max_examples=40, deadline=None)
 @given(geometries(), st.tuples(sides, sides), st.integers(0, 99))
-def test_a_whole_images_map_goes_there_and_back_bit_by_bit(
-    geometry: Geometry, grid: tuple[int, int], seed: int
-) -> None:
+def test_a_whole_images_map_round_trip_is_exact(geometry: Geometry, grid: tuple[int, int], seed: int) -> None:
     whole = Geometry.whole(geometry.image_size, geometry.size, flip=geometry.flip)
     maps = torch.from_numpy(np.random.default_rng(seed).random((2, *grid)).astype(np.float32))
     there = whole.from_image(maps, grid)
@@ -177,7 +175,7 @@ def test_a_whole_image_at_the_maps_own_grid_keeps_every_bit(image_size: tuple[in
     assert not Geometry((375, 500), (0, 0, 375, 499), (224, 299)).is_whole
 
 
-def test_what_a_crop_did_not_see_is_zero_and_said() -> None:
+def test_pixels_outside_of_a_crop_are_zero_and_marked() -> None:
     maps, seen = Geometry((8, 8), (2, 3, 4, 4), (4, 4)).to_image(torch.ones(1, 2, 2))
     expected = torch.zeros(8, 8)
     expected[2:6, 3:7] = 1

@@ -1,4 +1,4 @@
-"""Names of images: as files of previews and panels no two are one; what cannot be a file's name is refused at once."""
+"""Image ids: unique file names for previews and panels; ids that cannot be file names are refused early."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ODD = [
 ]
 
 
-def test_files_of_odd_ids_are_apart() -> None:
+def test_unusual_ids_have_distinct_files() -> None:
     stems = {file_stem(name) for name in [*ODD, *map(file_stem, ODD)]}
     assert len(stems) == len({*ODD, *map(file_stem, ODD)})
     assert file_stem("2007_000032") == "2007_000032"
@@ -42,7 +42,7 @@ def test_files_of_odd_ids_are_apart() -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True))
-def test_no_two_ids_have_one_file(ids: list[str]) -> None:
+def test_file_stems_are_unique(ids: list[str]) -> None:
     names = [*ids, *(file_stem(name) for name in ids)]
     stems = [file_stem(name) for name in names]
     assert len(set(stems)) == len(set(names))
@@ -52,7 +52,7 @@ def test_no_two_ids_have_one_file(ids: list[str]) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a//b", "/a", "a/", "../a", "a/./b", "a\\b", "a\nb", "\udcff", "a" * 241, "犬" * 81, "a/" * 401 + "a"]
 )
-def test_ids_that_are_no_files(name: str, tmp_path: Path, make: Any) -> None:
+def test_ids_that_are_not_file_names_are_refused(name: str, tmp_path: Path, make: Any) -> None:
     assert name_fault(name)
     with pytest.raises(DataError, match="cannot be a file's name"):
         mask_name(name)
@@ -83,14 +83,14 @@ def test_paths_of_windows_and_absolute_ones_give_ids_that_work_everywhere(tmp_pa
 
 
 @pytest.mark.parametrize("id", ["img\\0", "../0", "x" * 300, "0/", "a\x07"])
-def test_ids_that_cues_could_not_be_named_after_are_refused_at_the_start(tmp_path: Path, make: Any, id: str) -> None:
+def test_ids_that_cannot_be_paths_of_cues_are_refused(tmp_path: Path, make: Any, id: str) -> None:
     config = _manifest(tmp_path, make, f"image,labels,id\n0.jpg,a,{id}\n1.jpg,b,1\n", "0.jpg", "1.jpg")
     with pytest.raises(DataError, match="image id .*another id in a table's column 'id'"):
         config.build()
     assert not check_config(config).ok
 
 
-def test_file_names_that_are_no_text_are_refused_at_the_start(tmp_path: Path, make: Any) -> None:
+def test_file_names_that_are_not_utf_8_are_refused(tmp_path: Path, make: Any) -> None:
     make.write(tmp_path, {"train/a/0.jpg": make.jpeg(0), "train/b/0.jpg": make.jpeg(1)})
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/train/a/\xff.jpg")).write_bytes(make.jpeg(2))
     config = FolderConfig(root=str(tmp_path))
@@ -101,7 +101,7 @@ def test_file_names_that_are_no_text_are_refused_at_the_start(tmp_path: Path, ma
     str(report).encode()
 
 
-def test_names_in_the_other_unicode_form(tmp_path: Path, make: Any) -> None:
+def test_names_in_nfd_match_names_in_nfc(tmp_path: Path, make: Any) -> None:
     composed, apart = "é", unicodedata.normalize("NFD", "é")
     make.write(tmp_path, {f"train/{apart}/{apart}.jpg": make.jpeg(0), "train/b/0.jpg": make.jpeg(1)})
     source = FolderConfig(root=str(tmp_path), classes=("b", composed)).build()
@@ -121,7 +121,7 @@ def test_names_in_the_other_unicode_form(tmp_path: Path, make: Any) -> None:
     assert whole.build().classes == ("b", composed)
 
 
-def test_lists_of_windows(voc: Path, make: Any) -> None:
+def test_lists_with_windows_line_ends(voc: Path, make: Any) -> None:
     lists = {"bom.txt": "﻿a_1\r\nc_3\r\n", "space.txt": "my photo\n"}
     make.write(voc, {f"VOC2012/ImageSets/Main/{name}": text for name, text in lists.items()})
     assert [record.image_id for record in VocConfig(root=str(voc), split="bom").build().records] == ["a_1", "c_3"]
@@ -131,7 +131,7 @@ def test_lists_of_windows(voc: Path, make: Any) -> None:
         VocConfig(root=str(voc), split="space").build()
 
 
-def test_what_is_not_voc_s_is_sent_to_a_table(voc: Path, make: Any) -> None:
+def test_errors_for_other_classes_suggest_a_table(voc: Path, make: Any) -> None:
     make.write(voc, {"VOC2012/ImageSets/Main/own.txt": "p\n", "VOC2012/JPEGImages/p.png": make.png(make.mask(1))})
     make.write(voc, {"VOC2012/SegmentationClass/p.png": make.png(make.mask(1))})
     config = VocConfig(root=str(voc), split="own")

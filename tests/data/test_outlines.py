@@ -1,4 +1,4 @@
-"""COCO's outlines as pixels, and what lies on an image that is turned or of another size."""
+"""COCO outlines as pixels, and annotations of images with an EXIF orientation or another size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SQUARE = [4, 4, 8, 4, 8, 8, 4, 8]
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 99), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
-def test_run_lengths_are_read_as_pycocotools_writes_them(seed: int, height: int, width: int, share: float) -> None:
+def test_rles_of_pycocotools_are_decoded(seed: int, height: int, width: int, share: float) -> None:
     from pycocotools import mask as rle
 
     mask = np.random.default_rng(seed).random((height, width)) < share
@@ -94,7 +94,7 @@ def test_broken_outlines_are_refused(outline: Any, words: str) -> None:
 @pytest.mark.parametrize(
     "bbox", [[math.nan, 1, 2, 3], [1, 2, math.inf, 3], [5, 5, -2, 3], [1, 2, 3, 10**400], "1234", [1]]
 )
-def test_boxes_that_are_none_are_refused_and_named(tmp_path: Path, make: Any, bbox: Any) -> None:
+def test_invalid_boxes_are_refused_by_name(tmp_path: Path, make: Any, bbox: Any) -> None:
     content = make.coco()
     content["annotations"][1]["bbox"] = bbox
     root = make.write(tmp_path, make.coco_files() | {"annotations/instances_val.json": json.dumps(content)})
@@ -135,7 +135,7 @@ def flagged(make: Any, flag: int, size: tuple[int, int] = SIZE) -> tuple[bytes, 
 
 
 def as_upright(pixels: np.ndarray, flag: int) -> np.ndarray:
-    """What Pillow makes of pixels that lie in the frame of a file with that orientation."""
+    """Pillow's upright version of stored pixels with that orientation."""
     picture = Image.fromarray(pixels)
     picture.getexif()[0x0112] = flag
     return np.asarray(ImageOps.exif_transpose(picture))
@@ -154,7 +154,7 @@ def coco_of(tmp_path: Path, make: Any, image: bytes, size: tuple[int, int] | Non
 
 
 @pytest.mark.parametrize("flag", range(1, 9))
-def test_coco_annotations_lie_on_a_turned_photograph(tmp_path: Path, make: Any, flag: int) -> None:
+def test_coco_annotations_are_turned_with_their_photograph(tmp_path: Path, make: Any, flag: int) -> None:
     image, picture = flagged(make, flag)
     upright = (picture.height, picture.width)
     for own, frame in (("stored", SIZE), ("upright", upright)):
@@ -191,7 +191,7 @@ def test_annotations_of_another_size_are_refused(tmp_path: Path, make: Any) -> N
             coco_of(tmp_path, make, turned, tuple(size), [2, 3, 9, 5]).build()  # pyright: ignore[reportArgumentType]
 
 
-def test_voc_boxes_of_another_size_or_beside_the_image(voc: Path, make: Any) -> None:
+def test_voc_boxes_for_another_size_or_outside_of_the_image(voc: Path, make: Any) -> None:
     size = "<annotation><size><width>{1}</width><height>{0}</height></size>"
     plain = {f"VOC2012/Annotations/{name}.xml": make.annotation(("cat", 0, (1, 1, 5, 5))) for name in NAMES}
     turned, _ = flagged(make, 6)

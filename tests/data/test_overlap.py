@@ -1,4 +1,4 @@
-"""Images that are trained on and validated on: found by their files and bytes, whatever they are called."""
+"""Images in both training and validation data are found by file and content, independent of their names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_files_that_differ_anywhere_are_two(tmp_path: Path) -> None:
         assert shared_images(_source(str(tmp_path / "plain")), _source(str(tmp_path / name))) == []
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_are_not_opened(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
     os.mkfifo(tmp_path / "pipe")
@@ -69,7 +69,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         assert shared_images(_source(str(empty)), _source(place, "/dev/full")) == []
 
 
-def test_objects_are_told_apart_by_their_tags(tmp_path: Path, s3_server: str) -> None:
+def test_objects_are_compared_by_their_etags(tmp_path: Path, s3_server: str) -> None:
     contents = {"one": b"a" * 9, "same": b"a" * 9, "other": b"b" * 9}
     for name, content in contents.items():
         bucket, key = split(f"{s3_server}/overlap/{name}")
@@ -133,7 +133,7 @@ def test_a_table_is_trained_on_its_own_split(tmp_path: Path, make: Any, capsys: 
         _checked(root)
 
 
-def test_a_second_stream_is_trained_on_too(tmp_path: Path) -> None:
+def test_images_of_the_second_stream_count_as_training_images(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).write_bytes(name.encode())
     of = {name: _source(str(tmp_path / name)) for name in "abc"}
@@ -144,7 +144,7 @@ def test_a_second_stream_is_trained_on_too(tmp_path: Path) -> None:
         overlap_notices(config, of["a"], of["c"], of["c"])
 
 
-def test_a_pipeline_finds_it_before_its_first_stage(tmp_path: Path, make: Any) -> None:
+def test_a_pipeline_reports_overlap_before_its_first_stage(tmp_path: Path, make: Any) -> None:
     rows = "image,labels,split\n0.jpg,a,train\n1.jpg,b,val\n"
     root = make.write(tmp_path, {"t.csv": rows, "0.jpg": make.jpeg(0), "1.jpg": make.jpeg(1)})
     data = ["source=manifest", f"manifest={root}/t.csv", "split=all"]

@@ -1,4 +1,4 @@
-"""Properties of the batches, whatever the number of images, workers and supervised images."""
+"""Properties of batches for all numbers of images, workers and supervised images."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_supervised_share_of_batches_of_one(
 
 @settings(max_examples=50, deadline=None)
 @given(counts, st.integers(1, 5), seeds, st.data())
-def test_start_goes_on_where_the_epoch_was_left(count: int, batch: int, seed: int, data: st.DataObject) -> None:
+def test_start_continues_an_epoch(count: int, batch: int, seed: int, data: st.DataObject) -> None:
     sampler = BatchSampler(count, batch, seed=seed)
     sampler.set_epoch(3)
     whole = list(sampler)

@@ -102,7 +102,7 @@ def test_mask_labels_boxes_and_saliency_agree(split_scenes: tuple[str, list[Scen
             assert inside[rows, columns].all()
 
 
-def test_what_is_labelled_can_be_seen(split_scenes: tuple[str, list[Scene]]) -> None:
+def test_labelled_objects_are_visible(split_scenes: tuple[str, list[Scene]]) -> None:
     for scene in split_scenes[1]:
         for name in scene.labels:
             assert np.count_nonzero(scene.mask == CLASSES.index(name) + 1) >= 0.008 * scene.mask.size

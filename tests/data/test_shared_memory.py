@@ -1,4 +1,4 @@
-"""A loader whose processes cannot hand over what they have, die or are stuck: one error that says so."""
+"""A loader with worker processes that die, are stuck, or cannot transfer batches: one clear error."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_worker_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     worker.kill()
 
 
-def test_what_does_not_fit_is_told_by_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_reports_a_batch_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: torch.Tensor) -> None:
         raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
 
@@ -116,7 +116,7 @@ if __name__ == "__main__":
 
 
 def test_a_machine_with_little_shared_memory() -> None:
-    """As Docker gives it: more batches at once than fit, though each alone does."""
+    """Like Docker's default: each batch fits, but not all prefetched ones together."""
     script = 'mount -t tmpfs -o size=4m tmpfs /dev/shm && exec "$0" -c "$1"'
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, sys.executable, PROGRAM]
     english = {**os.environ, "LC_ALL": "C"}

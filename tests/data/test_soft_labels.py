@@ -1,4 +1,4 @@
-"""Stored maps as soft labels: where they lie in the input, and stores that do not belong to the data."""
+"""Stored maps as soft labels: their position in the input, and stores of other data."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_whole_image_gets_its_map_as_it_is_and_a_mirrored_one_mirrored(tmp_pat
     assert flips == {True, False}
 
 
-def test_soft_labels_follow_crop_and_flip_as_the_picture_does(tmp_path: Path) -> None:
+def test_soft_labels_follow_crop_and_flip(tmp_path: Path) -> None:
     """A map that is an image's own brightness stays that of the input."""
     source = ScenesConfig(count=6, size=64).build()
     images = {record.image_id: source.load(index).image for index, record in enumerate(source.records)}
@@ -98,7 +98,7 @@ def test_a_batch_holds_them_by_class_and_zero_maps_are_zero(tmp_path: Path) -> N
     assert collate([plain[0]]).soft_labels is None
 
 
-def test_loader_processes_read_for_themselves_and_change_nothing(tmp_path: Path) -> None:
+def test_loader_processes_give_the_same_soft_labels(tmp_path: Path) -> None:
     source = scenes()
     maps = stored(str(tmp_path / "maps"), source)
     grid = MapSize(ModelConfig(name="tiny", weights=None, stride=4))
@@ -114,7 +114,7 @@ def test_loader_processes_read_for_themselves_and_change_nothing(tmp_path: Path)
     assert len(pickle.dumps(labels)) < 5000
 
 
-def test_a_store_that_is_not_of_the_data_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_a_store_of_other_data_is_refused(tmp_path: Path) -> None:
     source, more = scenes(4), scenes(6)
     maps = stored(str(tmp_path / "few"), source)
     names = more.records[4].image_id

@@ -110,7 +110,7 @@ def test_coco_objects_without_outlines(coco: Path, make: Any, outline: dict[str,
         ({"images": [{"id": 3, "file_name": "4.jpg"}], "annotations": []}, "1 of 1 images are missing"),
     ],
 )
-def test_coco_contradicts_itself(coco: Path, make: Any, change: dict[str, Any], words: str) -> None:
+def test_inconsistent_coco_annotations(coco: Path, make: Any, change: dict[str, Any], words: str) -> None:
     make.write(coco, {"annotations/instances_val.json": json.dumps(make.coco() | change)})
     with pytest.raises(DataError, match=words):
         CocoConfig(root=str(coco), split="val").build()
@@ -218,7 +218,7 @@ def test_folder_faults(folder: Path, make: Any) -> None:
         FolderConfig(root=str(folder), split="val", masks="other").build()
 
 
-def test_masks_and_saliency_of_folders_lie_with_or_without_the_split(tmp_path: Path, make: Any) -> None:
+def test_masks_and_saliency_of_folders_with_and_without_the_split(tmp_path: Path, make: Any) -> None:
     plain, mask = make.jpeg(0), make.png(make.mask(1))
     files = {f"{split}/{name}.jpg": plain for split in ("train", "val") for name in ("train/a", "cat/a", "cat/b")}
     root = make.write(tmp_path, files | {"split/train/train/a.png": mask, "flat/train/a.png": mask})

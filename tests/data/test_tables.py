@@ -1,4 +1,4 @@
-"""What a table's cells mean: the same in CSV and Parquet, whatever the type, and one error for what means nothing."""
+"""Cells of tables: the same meaning in CSV and Parquet for every type, and one error for invalid cells."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_labels_and_ids_of_every_type(tmp_path: Path, make: Any, labels: list[An
     assert [record.image_id for record in ManifestConfig(manifest=str(ids)).build().records][:3] == ["0", "1", "2"]
 
 
-def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> None:
+def test_numeric_classes_are_sorted_numerically(tmp_path: Path, make: Any) -> None:
     path = _table(tmp_path, make, labels=[10, 9, 0])
     assert ManifestConfig(manifest=str(path)).build().classes == ("0", "9", "10")
     root = make.write(tmp_path, {f"train/{name}/a.jpg": make.jpeg(1) for name in ("10", "9", "0")})
@@ -86,13 +86,13 @@ def test_numbers_as_classes_stand_in_their_order(tmp_path: Path, make: Any) -> N
         ("image,labels\nC:\\img\\0.jpg,a\n", "an absolute Windows path"),
     ],
 )  # fmt: skip
-def test_what_a_csv_cannot_mean(tmp_path: Path, make: Any, text: str, words: str) -> None:
+def test_invalid_csv_tables(tmp_path: Path, make: Any, text: str, words: str) -> None:
     root = make.write(tmp_path, {"0.jpg": make.jpeg(0), "t.csv": text})
     with pytest.raises(DataError, match=words):
         ManifestConfig(manifest=str(root / "t.csv")).build()
 
 
-def test_what_a_cell_cannot_be(tmp_path: Path, make: Any) -> None:
+def test_invalid_cells(tmp_path: Path, make: Any) -> None:
     for columns, words in [
         ({"labels": ["a"], "mask": [0]}, "row 1: mask: a value of type int is not a path"),
         ({"labels": [{"a": 1}]}, "row 1: labels: .*neither text nor a number"),
@@ -111,7 +111,7 @@ def test_what_a_cell_cannot_be(tmp_path: Path, make: Any) -> None:
         assert len(str(caught.value)) < 1000
 
 
-def test_blank_cells_are_nothing(tmp_path: Path, make: Any) -> None:
+def test_blank_cells_are_missing_values(tmp_path: Path, make: Any) -> None:
     rows = "image,labels,mask,saliency,boxes,id,split\n0.jpg, ,  ,, , ,\n1.jpg,a\n\n"
     root = make.write(tmp_path, {"t.csv": rows, "0.jpg": make.jpeg(0), "1.jpg": make.jpeg(1)})
     records = ManifestConfig(manifest=f"{root}/t.csv").build().records
@@ -151,7 +151,7 @@ def test_label_files_of_every_type(tmp_path: Path) -> None:
         ({"ids": ["b", "a"], "labels": [[1], [None]], "classes": ["x"]}, "0 or 1; that of 'a' for 'x' is not"),
     ],
 )
-def test_what_a_label_file_cannot_mean(tmp_path: Path, content: Any, words: str) -> None:
+def test_invalid_label_files(tmp_path: Path, content: Any, words: str) -> None:
     (tmp_path / "l.json").write_text(json.dumps(content))
     with pytest.raises(FileFault, match=words):
         read_label_file(str(tmp_path / "l.json"), ["a"], ["x"])
@@ -163,7 +163,7 @@ def test_a_label_file_of_brackets(tmp_path: Path) -> None:
         read_label_file(str(tmp_path / "l.json"), ["a"], ["x"])
 
 
-def test_an_array_alone_is_no_label_file(tmp_path: Path) -> None:
+def test_a_single_array_is_not_a_label_file(tmp_path: Path) -> None:
     for name, array in {"plain": np.zeros((2, 20)), "objects": np.array({"a": [1]}, dtype=object)}.items():
         np.save(tmp_path / name, array, allow_pickle=True)
         with pytest.raises(FileFault, match=r"is a single array \(NPY\).*np\.savez\(path, ids="):

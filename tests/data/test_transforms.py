@@ -1,4 +1,4 @@
-"""What becomes of an image on its way to the network."""
+"""Transforms from an image to the network's input."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_scaled_crops_are_the_size_at_a_scale_of_the_image(height: int, width: i
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([(32, 32), (64, 128)]), st.integers(0, 10**6))
 def test_a_shifted_image_is_a_padded_crop(image: tuple[int, int], seed: int) -> None:
-    """As He et al. crop CIFAR: padded by 4 on each side, and 32 x 32 pixels of that taken anywhere."""
+    """Like He et al.'s random crop for CIFAR: pad by 4 on each side, then crop 32 x 32 pixels anywhere."""
     config = InputConfig(size=32, shift=4, flip=0)
     geometry = draw_geometry(config, image, np.random.default_rng(seed))
     top, left, *part = geometry.crop
@@ -109,7 +109,7 @@ def test_normalisation_is_the_formula() -> None:
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-def test_beyond_the_edge_lies_the_mean_colour() -> None:
+def test_pixels_outside_of_the_image_have_the_mean_colour() -> None:
     config = InputConfig(size=64, resize="crop", crop_area=(4.0, 4.0), crop_aspect=(1.0, 1.0))
     rng = np.random.default_rng(0)
     geometry = draw_geometry(config, (40, 40), rng)

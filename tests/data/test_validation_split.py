@@ -16,7 +16,7 @@ from attn.training.train_config import TrainConfig
 
 @pytest.mark.parametrize("source", ["coco", "folder", "manifest"])
 def test_a_validation_split_that_is_not_there_names_its_field(tmp_path: Path, make: Any, source: str) -> None:
-    """The data is right and `data.split`, too: what is to be set is another field."""
+    """The data and `data.split` are correct; the error must name the field of the validation split."""
     own = {"manifest": f"manifest={tmp_path}/t.csv"}.get(source, f"root={tmp_path}")
     photographs = {f"train/{name}/{name}.jpg": make.jpeg(number) for number, name in enumerate("ab")}
     rows = "image,labels\n" + "".join(f"{image},{image[6]}\n" for image in photographs)

@@ -55,7 +55,7 @@ def test_unknown_classes_are_an_error_that_names_them() -> None:
         with_classes(source, ("boat", "plane", "cow"), name="method.source", other="data")
 
 
-def test_a_class_without_images_does_no_harm_and_void_stays_void() -> None:
+def test_classes_without_images_are_allowed_and_255_is_kept() -> None:
     source = ScenesConfig(count=6, size=32, classes=NAMES[:2]).build()
     view = SourceView(source, range(6), ("plane", "boat"))
     mask = np.array([[0, 1, 2, 255]], np.uint8)

@@ -1,4 +1,4 @@
-"""VOC's layout, written small and as it is handed round."""
+"""VOC's layout: small generated data sets, and real photographs."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_what_is_missing(voc: Path, tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_images_without_labels_where_none_are_needed(voc: Path, make: Any, tmp_path: Path) -> None:
-    """As VOC's own test split, of which nothing but the list and the photographs are given away."""
+    """Like VOC's test split, for which only the list and the photographs are published."""
     make.write(
         voc, {"VOC2012/ImageSets/Segmentation/test.txt": "e_5\nc_3\n", "VOC2012/JPEGImages/e_5.jpg": make.jpeg(4)}
     )
@@ -185,7 +185,7 @@ def test_images_without_labels_where_none_are_needed(voc: Path, make: Any, tmp_p
     assert known.build(labels=False).records == known.build().records
 
 
-def test_images_whose_labels_cannot_be_read_are_passed_over_too(voc: Path, make: Any) -> None:
+def test_images_with_unreadable_labels_are_skipped(voc: Path, make: Any) -> None:
     make.write(voc, {"VOC2012/SegmentationClass/b_2.png": "text"})
     with pytest.raises(DataError, match=r"b_2\.png: is not an image"):
         VocConfig(root=str(voc)).build()
@@ -214,7 +214,7 @@ def test_in_an_object_store(s3_server: str, make: Any) -> None:
         VocConfig(root=f"{s3_server}/data", split="dev").build()
 
 
-def test_fingerprint_knows_names_and_labels_only(voc: Path, make: Any, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_only_on_names_and_labels(voc: Path, make: Any, tmp_path: Path) -> None:
     first = VocConfig(root=str(voc)).build().fingerprint()
     moved = make.write(tmp_path / "elsewhere", make.voc_files() | {"VOC2012/ImageSets/Main/t.txt": "b_2\nc_3\na_1\n"})
     assert VocConfig(root=str(moved), split="t").build().fingerprint() == first
