@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["draw", "run"]
+__all__ = ["GrowthResult", "draw", "run"]
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
 
 from attn import store
 from attn.config.base import local_path
@@ -19,20 +19,32 @@ from attn.files.transfer import write_bytes
 from attn.pictures.accumulated import accumulated
 from attn.pictures.preview import evenly_spaced
 from attn.runs.growth import GrowthConfig
+from attn.runs.result import JsonResult
 from attn.store import MapStore
 from attn.tracking import NullTracker, Tracker
 from jobs.scoring.targets import run_data
 
 
-def run(location: str, overrides: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class GrowthResult(JsonResult):
+    """Pictures of a store's growth.
+
+    Attributes:
+        run: The run of the store that was drawn.
+        pictures: File of each, by image id.
+    """
+
+    store: str
+    run: str
+    pictures: dict[str, str]
+
+
+def run(location: str, overrides: list[str]) -> GrowthResult:
     """Draw the growth of a store's maps.
 
     Args:
         location: Folder or `s3://bucket/prefix` of the store.
         overrides: `a.b=value`, over the data of the run in whose folder it lies.
-
-    Returns:
-        `store`, `run` and `pictures`, the place of each by image id.
 
     Raises:
         AttnError: There is no such store, or the data is not the store's.
@@ -46,7 +58,7 @@ def run(location: str, overrides: list[str]) -> dict[str, Any]:
     open_maps(StoredMaps(place, opened.newest(of_run).version), source)
     folder = config.folder or f"{place.rpartition('/')[0]}/growth"
     pictures = draw(opened, of_run, source, _chosen(source, config), folder, columns=config.columns)
-    return {"store": opened.uri, "run": of_run, "pictures": pictures}
+    return GrowthResult(opened.uri, of_run, pictures)
 
 
 def draw(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["PredictResult", "run"]
 
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from attn.data.decode import read_photograph
@@ -14,13 +15,34 @@ from attn.errors import DataError
 from attn.files.locations import FileFault, join
 from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, write_prediction
 from attn.redaction import without_secrets
+from attn.runs.result import JsonResult
 from jobs.ray_cluster.tasks import Counter
 from jobs.runs.open_model import model_lookup, open_model
 
 PLACE = re.compile(r"(root|tracking\.\w+)=")
 
 
-def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConfig) -> dict[str, Any]:
+@dataclass(frozen=True)
+class PredictResult(JsonResult):
+    """Predictions of a model.
+
+    Attributes:
+        weights: SHA-256.
+        folder: Each image has a folder of its own in it.
+        images: The `prediction.json` of each.
+        failed: `image` and `problem` of each that could not be read.
+    """
+
+    model: str
+    task: str
+    weights: str
+    folder: str
+    images: list[dict[str, Any]]
+    failed: list[dict[str, str]]
+    seconds: float
+
+
+def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConfig) -> PredictResult:
     """Predict.
 
     Args:
@@ -28,10 +50,6 @@ def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConf
             where models are looked up.
         model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
         out: Folder or `s3://` prefix; each image has a folder of its own in it.
-
-    Returns:
-        `model`, `task`, `weights` (SHA-256), `folder`, `images` (what `prediction.json` of each says), `failed` (image
-        and problem of each that could not be read), `seconds`.
 
     Raises:
         AttnError: There is no such model or image, or the folder cannot be written.
@@ -47,15 +65,15 @@ def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConf
 
     with open_model(model, model_lookup(overrides), load) as predictor:
         done, failed = _predict(predictor, images, out, config.max_pixels)
-    return {
-        "model": model,
-        "task": predictor.task,
-        "weights": predictor.sha256,
-        "folder": out,
-        "images": done,
-        "failed": failed,
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    return PredictResult(
+        model=model,
+        task=predictor.task,
+        weights=predictor.sha256,
+        folder=out,
+        images=done,
+        failed=failed,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def _predict(

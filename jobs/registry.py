@@ -7,43 +7,109 @@ __all__ = ["export", "get", "ls", "promote", "show"]
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.document import read_document
 from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsError
-from attn.evaluation.pairing import side_by_side
+from attn.evaluation.pairing import Pairs, side_by_side
 from attn.models.description import CONFIG, describing, read_description
 from attn.registry.card import model_card
+from attn.runs.result import JsonResult
 from attn.tracking.address import display_uri, registry_uri
 from attn.tracking.config import fault_of_alias
+from attn.tracking.model_lookup import ModelLookup
 from attn.tracking.sqlite import sqlite_file
-from jobs.runs.open_model import model_lookup, open_model
+from jobs.runs.open_model import open_model
 
 if TYPE_CHECKING:
+    from attn.prediction.export import Exported
     from attn.registry.mlflow_registry import Registry
     from attn.registry.registered import RegisteredModel
 
 
-def ls(overrides: list[str], name: str | None = None) -> dict[str, Any]:
-    """Every version of every registered model, or of one: `registry` (its address) and `models`.
+@dataclass(frozen=True)
+class RegistryListing(JsonResult):
+    """The versions in a registry.
 
-    Args:
-        overrides: `root=` or `tracking.uri=`, which say where the registry is.
+    Attributes:
+        registry: Its address.
+    """
+
+    registry: str
+    models: list[RegisteredModel]
+
+
+@dataclass(frozen=True)
+class ShownModel(JsonResult):
+    """A registered version with its `model.json`, config and card."""
+
+    model: RegisteredModel
+    description: dict[str, Any]
+    config: dict[str, Any]
+    card: str
+
+    def to_json(self) -> dict[str, Any]:
+        described = {"description": self.description, "config": self.config, "card": self.card}
+        return self.model.to_json() | described
+
+
+@dataclass(frozen=True)
+class FetchedModel(JsonResult):
+    """A registered version, and the folder that holds it."""
+
+    model: RegisteredModel
+    folder: str
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model.to_json() | {"folder": self.folder}
+
+
+@dataclass(frozen=True)
+class Promotion(JsonResult):
+    """An alias that was moved.
+
+    Attributes:
+        before: The version that had it.
+        scores: Of both versions; None if no version had it.
+    """
+
+    name: str
+    version: int
+    alias: str
+    before: int | None
+    scores: Pairs | None
+
+    def to_json(self) -> dict[str, Any]:
+        plain = super().to_json()
+        pairs = plain.pop("scores") or {"compared": [], "not_compared": []}
+        return plain | pairs
+
+
+@dataclass(frozen=True)
+class ExportedModel(JsonResult):
+    """A model in a file for other programs."""
+
+    model: str
+    file: Exported
+
+    def to_json(self) -> dict[str, Any]:
+        return {"model": self.model, **asdict(self.file)}
+
+
+def ls(lookup: ModelLookup, name: str | None = None) -> RegistryListing:
+    """Every version of every registered model, or of one.
 
     Raises:
         TrackingError: There is no registry, or it does not answer.
         WeightsError: No model has that name.
     """
-    registry = open_registry(overrides)
-    return {
-        "registry": display_uri(registry.uri),
-        "models": [found.to_json() for found in registry.versions(name)],
-    }
+    registry = open_registry(lookup)
+    return RegistryListing(display_uri(registry.uri), list(registry.versions(name)))
 
 
-def show(name: str, overrides: list[str]) -> dict[str, Any]:
+def show(name: str, lookup: ModelLookup) -> ShownModel:
     """One version with its description, config and card.
 
     Args:
@@ -52,48 +118,44 @@ def show(name: str, overrides: list[str]) -> dict[str, Any]:
     Raises:
         WeightsError: There is no such model.
     """
-    registry = open_registry(overrides)
-    found = registry.find(name)
-    described, config = registry.read_texts(found)
-    values = read_document(config, f"{found.reference}: config.yaml").values
-    with describing(Path(found.reference)):
-        card = model_card(found.reference, described, values, found.scores)
-    return found.to_json() | {"description": described, "config": values, "card": card}
+    registry = open_registry(lookup)
+    model = registry.find(name)
+    described, config = registry.read_texts(model)
+    values = read_document(config, f"{model.reference}: config.yaml").values
+    with describing(Path(model.reference)):
+        card = model_card(model.reference, described, values, model.scores)
+    return ShownModel(model, described, values, card)
 
 
-def get(name: str, overrides: list[str], to: str | None = None) -> dict[str, Any]:
-    """A version's bundle as a folder of this machine, with its card and scores; it needs no network from then on.
+def get(name: str, lookup: ModelLookup, to: str | None = None) -> FetchedModel:
+    """Fetch a version's bundle into a folder, with its card and scores; using the folder needs no network.
 
-    It has been opened once when this returns: a file that holds anything but tensors is refused.
+    The bundle is opened once before this returns: a file that holds anything but tensors is refused.
 
     Args:
-        to: The folder; `NAME-VERSION` in the current one where it is not given. One that holds this very model already
-            is left as it is.
+        to: The folder; `NAME-VERSION` in the current one if left out. If it holds this model already, nothing is done.
 
     Raises:
         WeightsError: There is no such model, its files are not those that were registered, or cannot be opened.
         RunError: The folder is there and holds something else, or cannot be written.
     """
-    registry = open_registry(overrides)
-    found = registry.find(name)
-    folder = Path(to or f"{found.name}-{found.version}").absolute()
-    if not _is_there(folder, found):
+    registry = open_registry(lookup)
+    model = registry.find(name)
+    folder = Path(to or f"{model.name}-{model.version}").absolute()
+    if not _is_there(folder, model):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-                bundle, found = registry.fetch(found.reference, Path(scratch))
-                _complete(bundle, found)
+                bundle, model = registry.fetch(model.reference, Path(scratch))
+                _complete(bundle, model)
                 bundle.replace(folder)
         except OSError as error:
             raise RunError(f"{folder} cannot be written: {error.strerror or type(error).__name__}") from None
-    return found.to_json() | {"folder": str(folder)}
+    return FetchedModel(model, str(folder))
 
 
-def promote(name: str, alias: str, overrides: list[str]) -> dict[str, Any]:
-    """Move an alias to a version, and say how its scores compare with those of the version that had it.
-
-    Returns:
-        `name`, `version`, `alias`, `before` (version), `compared` and `not_compared` scores.
+def promote(name: str, alias: str, lookup: ModelLookup) -> Promotion:
+    """Move an alias to a version, and compare its scores with those of the version that had the alias.
 
     Raises:
         ConfigError: MLflow takes no such alias.
@@ -101,43 +163,35 @@ def promote(name: str, alias: str, overrides: list[str]) -> dict[str, Any]:
     """
     if fault := fault_of_alias(alias):
         raise ConfigError([Fault("ALIAS", fault, "for example champion")])
-    found, before = open_registry(overrides).promote(name, alias)
-    pairs = side_by_side(() if before is None else before.scores, found.scores)
-    return {
-        "name": found.name,
-        "version": found.version,
-        "alias": alias,
-        "before": None if before is None else before.version,
-        **(pairs.to_json() if before is not None else {"compared": [], "not_compared": []}),
-    }
+    model, before = open_registry(lookup).promote(name, alias)
+    if before is None:
+        return Promotion(model.name, model.version, alias, None, None)
+    return Promotion(model.name, model.version, alias, before.version, side_by_side(before.scores, model.scores))
 
 
-def export(model: str, overrides: list[str], *, form: str, to: str) -> dict[str, Any]:
-    """Write a model's network as ONNX or by `torch.export`, once the file gives what the network gives.
+def export(model: str, lookup: ModelLookup, *, form: str, to: str) -> ExportedModel:
+    """Write a model's network as ONNX or by `torch.export`, and compare its outputs with the network's.
 
     Args:
         model: A bundle's folder, a run's id or folder, or a registered model.
 
     Raises:
-        ConfigError: An override says anything but where models are.
         AttnError: There is no such model, a package is missing, or the file's outputs are not the network's.
     """
     from attn.prediction.export import export_model
     from attn.prediction.open import open_any
 
-    with open_model(model, model_lookup(overrides, only=True), open_any) as opened:
-        return {"model": model, **asdict(export_model(opened, Path(to).absolute(), form))}
+    with open_model(model, lookup, open_any) as opened:
+        return ExportedModel(model, export_model(opened, Path(to).absolute(), form))
 
 
-def open_registry(overrides: list[str]) -> Registry:
+def open_registry(lookup: ModelLookup) -> Registry:
     """The registry that `root=` and `tracking.uri=` name.
 
     Raises:
-        ConfigError: An override says anything else.
         TrackingError: It is a file that is not there.
     """
-    place = model_lookup(overrides, only=True)
-    uri = registry_uri(place.tracking, place.root)
+    uri = registry_uri(lookup.tracking, lookup.root)
     if (file := sqlite_file(uri)) is not None and not file.exists():
         raise TrackingError(
             f"no registry: there is no {file}. Give root= of the runs or tracking.uri= of a "

@@ -32,9 +32,10 @@ def ls(
 ) -> Result:
     """List the registered models and their versions, newest first."""
     from jobs.registry import ls as list_them
+    from jobs.runs.open_model import model_lookup
 
     given = [*([name] if name and "=" in name else []), *(lookup or [])]
-    data = list_them(given, None if name is None or "=" in name else name)
+    data = list_them(model_lookup(given, only=True), None if name is None or "=" in name else name).to_json()
 
     def show_it(console: Console) -> None:
         rows = [
@@ -54,8 +55,9 @@ def ls(
 def show(name: Name, lookup: Lookup = None) -> Result:
     """Print a registered model's card: network, training data, scores, and how to use it."""
     from jobs.registry import show as show_one
+    from jobs.runs.open_model import model_lookup
 
-    data = show_one(name, lookup or [])
+    data = show_one(name, model_lookup(lookup or [], only=True)).to_json()
     return Result(data, lambda console: console.print(data["card"], end="", markup=False))
 
 
@@ -69,8 +71,9 @@ def get(
 ) -> Result:
     """Download a registered model and check its hash; the folder can then be used offline."""
     from jobs.registry import get as fetch
+    from jobs.runs.open_model import model_lookup
 
-    data = fetch(name, lookup or [], to)
+    data = fetch(name, model_lookup(lookup or [], only=True), to).to_json()
 
     def show_it(console: Console) -> None:
         console.print(f"{data['name']}/{data['version']} is in {data['folder']}", markup=False)
@@ -87,8 +90,9 @@ def promote(
 ) -> Result:
     """Move an alias to a version of a registered model."""
     from jobs.registry import promote as move
+    from jobs.runs.open_model import model_lookup
 
-    data = move(name, alias, lookup or [])
+    data = move(name, alias, model_lookup(lookup or [], only=True)).to_json()
 
     def show_it(console: Console) -> None:
         before = "" if data["before"] is None else f" (before: version {data['before']})"
@@ -110,8 +114,9 @@ def export(
 ) -> Result:
     """Export a model's network for other programs, and compare it with the original on random inputs."""
     from jobs.registry import export as write
+    from jobs.runs.open_model import model_lookup
 
-    data = write(model, lookup or [], form=form, to=to)
+    data = write(model, model_lookup(lookup or [], only=True), form=form, to=to).to_json()
 
     def show_it(console: Console) -> None:
         free = ", ".join(data["dynamic"])

@@ -73,7 +73,7 @@ def predict(
     }
     overrides = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
     config = resolve(ImagePredictConfig, "", "options", overrides)
-    data = run(images, model=model, out=out, config=config)
+    data = run(images, model=model, out=out, config=config).to_json()
 
     def show(console: Console) -> None:
         rows = [(one["folder"], _labels(one["labels"])) for one in data["images"]]

@@ -110,7 +110,7 @@ def growth(uri: Uri, overrides: Overrides = None) -> Result:
     """
     from jobs.growth import run
 
-    data = run(uri, overrides or [])
+    data = run(uri, overrides or []).to_json()
     return Result(data, lambda console: print_tree(console, data))
 
 

@@ -16,9 +16,10 @@ from attn.errors import AttnError
 from attn.models.description import CONFIG, DESCRIPTION, WEIGHTS
 from attn.registry import mlflow_registry
 from jobs.registry import get, ls, show
+from jobs.runs.open_model import model_lookup
 from tests.hostile.bundles import good
 
-PLACE = ["tracking.uri=http://127.0.0.1:9"]
+PLACE = model_lookup(["tracking.uri=http://127.0.0.1:9"])
 
 
 class Page(list[Any]):
@@ -61,9 +62,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 def test_the_good_one_is_fetched(client: Client) -> None:
-    assert Path(get("gain@champion", PLACE)["folder"]).name == "gain-3"
-    assert ls(PLACE)["models"][0]["version"] == 3
-    assert "gain/3" in show("gain", PLACE)["card"]
+    assert Path(get("gain@champion", PLACE).folder).name == "gain-3"
+    assert ls(PLACE).models[0].version == 3
+    assert "gain/3" in show("gain", PLACE).card
 
 
 def tag(name: str, value: object) -> Callable[[Client], object]:
@@ -107,5 +108,5 @@ def test_any_other_answer_is_one_error(name: str, client: Client, tmp_path: Path
 def test_a_faulty_address_in_the_environment_is_named(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(AttnError, match="MLFLOW_TRACKING_URI") as caught:
-        ls([])
+        ls(model_lookup([]))
     assert "secret" not in str(caught.value)

@@ -98,13 +98,13 @@ def test_only_the_history_of_the_run_counts(
 
 def test_on_demand_it_finds_the_data_of_the_run(grown: MapStore) -> None:
     result = run(grown.uri, ["images=2"])
-    assert (result["run"], len(result["pictures"])) == ("oaa", 1), "two images are chosen; the last has no map"
-    place = next(iter(result["pictures"].values()))
+    assert (result.run, len(result.pictures)) == ("oaa", 1), "two images are chosen; the last has no map"
+    place = next(iter(result.pictures.values()))
     assert Path(place).parent == Path(grown.uri).parent / "growth"
     with Image.open(place) as picture:
         assert picture.size[0] > 6 * 150
-    named = run(grown.uri, [f"images=[{next(iter(result['pictures']))}]"])
-    assert named["pictures"] == result["pictures"]
+    named = run(grown.uri, [f"images=[{next(iter(result.pictures))}]"])
+    assert named.pictures == result.pictures
 
 
 def test_bad_input(grown: MapStore, tmp_path: Path, source: Source) -> None:
