@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from attn.data.source import Source
+from attn.data.source_cache import SourceCache
 from attn.errors import ConfigError, TrackingError
 from attn.evaluation.score import Score
 from attn.runs.result import IF_GIVEN, RunResult
@@ -51,7 +52,12 @@ class CuesResult(RunResult):
 
 
 def run(
-    config: SegmentConfig, *, sweep: bool = False, run_id: str | None = None, address: str | None = None
+    config: SegmentConfig,
+    *,
+    sweep: bool = False,
+    run_id: str | None = None,
+    address: str | None = None,
+    sources: SourceCache | None = None,
 ) -> CuesResult:
     """Make the cues of a run's config into a folder of their own.
 
@@ -59,6 +65,7 @@ def run(
         sweep: Also try a grid of thresholds, in one pass over the images.
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
         address: Without meaning: the work is done in this process.
+        sources: Data sets that this process has built already.
 
     Raises:
         ConfigError: The config's labels are not made of maps.
@@ -68,7 +75,7 @@ def run(
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
     clock = time.monotonic()
     folder = RunFolder(config.root, run_id or new_run_id("cues"))
-    source, swept = config.data.build(), dict[str, Any]()
+    source, swept = (sources or SourceCache()).get(config.data), dict[str, Any]()
     work, data = {"sweep": sweep}, source.fingerprint()
     with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data) as live:
         with map_source(config, config.labels) as maps:

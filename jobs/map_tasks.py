@@ -18,6 +18,7 @@ from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.source import Source
+from attn.data.source_cache import SourceCache
 from attn.errors import DataError
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import write_predictions
@@ -55,7 +56,7 @@ class MapsWork:
     layer: str
 
     @classmethod
-    def of(cls, bundle: Bundle, config: MapsConfig) -> Self:
+    def of(cls, bundle: Bundle, config: MapsConfig, sources: SourceCache) -> Self:
         """The work that a config asks for.
 
         Raises:
@@ -63,7 +64,7 @@ class MapsWork:
         """
         layer = config.layer or bundle.layer
         bundle.network.expose(layer)
-        source = config.data.build(labels=config.classes != "predicted")
+        source = sources.get(config.data, labels=config.classes != "predicted")
         check_classes(bundle.classes, source.classes)
         check_input(bundle.network, config.input)
         if not source.records:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
+from attn.data.source_cache import SourceCache
 from attn.models.bundle import Bundle
 from attn.runs.maps import MapsConfig
 from attn.runs.result import IF_GIVEN, RunResult
@@ -80,20 +81,23 @@ def load(model: str, overrides: list[str]) -> MapsJob:
         return MapsJob(model, bundle, resolve_config(bundle, overrides, f"{model}: config.yaml"))
 
 
-def run(job: MapsJob, *, run_id: str | None = None, address: str | None = None) -> MapsResult:
+def run(
+    job: MapsJob, *, run_id: str | None = None, address: str | None = None, sources: SourceCache | None = None
+) -> MapsResult:
     """Write the maps of a model.
 
     Args:
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
         address: A Ray cluster whose tasks share the images; without one, this process does it all, or as many tasks on
             this machine as the config asks for.
+        sources: Data sets that this process has built already.
 
     Raises:
         AttnError: Model, config and data do not fit, or the place cannot be written; the text says where.
     """
     clock = time.monotonic()
     model, bundle, config = job.model, job.bundle, job.config
-    work = MapsWork.of(bundle, config)
+    work = MapsWork.of(bundle, config, sources or SourceCache())
     folder = RunFolder(config.root, run_id or new_run_id("maps"))
     described = {"model": model, "target": model, "weights": bundle.sha256}
     tags = {"attn.model": model, "attn.weights": bundle.sha256}

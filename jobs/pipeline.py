@@ -92,7 +92,7 @@ def run(
         config,
         folder,
         recorded=config,
-        data=data.of(config.data).fingerprint(),
+        data=data.sources.get(config.data).fingerprint(),
         fields={"again": again},
         kept=("attempts", "stages"),
     ) as live:
@@ -162,7 +162,7 @@ class _Pipeline:
         with contextlib.ExitStack() as session:
             on_ray = False
             for name, stage in stages.items():
-                context = StageContext(self.config, self.outputs, self.data.inputs, self.address)
+                context = StageContext(self.config, self.outputs, self.data.inputs, self.data.sources, self.address)
                 inputs = json.loads(json.dumps(stage.inputs(context)))
                 folder, done = self._find(name, stage, inputs)
                 if done is not None:

@@ -6,6 +6,7 @@ __all__ = ["resume", "run"]
 
 from dataclasses import replace
 
+from attn.data.source_cache import SourceCache
 from attn.segmentation.config import SegmentConfig
 from jobs import train
 from jobs.runs.lifecycle import config_of
@@ -22,7 +23,9 @@ def run(config: SegmentConfig, *, run_id: str | None = None, address: str | None
     """
     if config.retrain is not None and run_id is not None:
         RunFolder(config.root, f"{run_id}-retrain")  # a name that is too long shows before the first round
-    return _second_round(config, train.run(config, run_id=run_id, address=address), address)
+    sources = SourceCache()
+    first = train.run(config, run_id=run_id, address=address, sources=sources)
+    return _second_round(config, first, address, sources)
 
 
 def resume(run: str, *, root: str = "runs", address: str | None = None) -> TrainResult:
@@ -32,11 +35,11 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> Train
         run: The first round's id under `root`, or its folder.
     """
     first = train.resume(run, root=root, address=address)
-    return _second_round(config_of(RunFolder.of(run, root), SegmentConfig), first, address)
+    return _second_round(config_of(RunFolder.of(run, root), SegmentConfig), first, address, SourceCache())
 
 
-def _second_round(config: SegmentConfig, first: TrainResult, address: str | None) -> TrainResult:
+def _second_round(config: SegmentConfig, first: TrainResult, address: str | None, sources: SourceCache) -> TrainResult:
     if config.retrain is None:
         return first
     folder = RunFolder(config.root, f"{first.run_id}-retrain")
-    return replace(retrain(config, first.model, folder, address), first_round=first)
+    return replace(retrain(config, first.model, folder, address, sources), first_round=first)

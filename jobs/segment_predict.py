@@ -17,6 +17,7 @@ from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
 from attn.data.classes import check_classes
 from attn.data.names import file_stem
+from attn.data.source_cache import SourceCache
 from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.score import Score
 from attn.runs.result import RunResult
@@ -105,19 +106,22 @@ def load(model: str, overrides: list[str], *, voc_submission: bool = False) -> M
         return MasksJob(model, segmenter, config, voc_submission)
 
 
-def run(job: MasksJob, *, run_id: str | None = None, address: str | None = None) -> MasksResult:
+def run(
+    job: MasksJob, *, run_id: str | None = None, address: str | None = None, sources: SourceCache | None = None
+) -> MasksResult:
     """Make the masks of a network, and score them.
 
     Args:
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
         address: A Ray cluster that computes the CRFs; without one, this machine's cores do.
+        sources: Data sets that this process has built already.
 
     Raises:
         AttnError: Network, config and data do not fit; the text says where.
     """
     clock = time.monotonic()
     model, segmenter, config, voc_submission = job.model, job.segmenter, job.config, job.voc_submission
-    source = config.data.build(labels=False)
+    source = (sources or SourceCache()).get(config.data, labels=False)
     check_classes(segmenter.classes, source.classes)
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")

@@ -36,7 +36,8 @@ class CuesStage:
             assert attention.store is not None, "maps are PNGs or in a store"
             source = StoreMaps(uri=attention.store, version=attention.store_version)
         labels = config.labels.model_copy(update={"maps": source})
-        result = cues.run(config.segment.model_copy(update={"labels": labels}), run_id=folder.run_id)
+        recipe = config.segment.model_copy(update={"labels": labels})
+        result = cues.run(recipe, run_id=folder.run_id, sources=context.sources)
         quality = result.report.quality
         return CuesOutputs(
             cues=result.folder,

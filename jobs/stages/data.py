@@ -6,28 +6,27 @@ __all__ = ["PipelineData"]
 
 from attn.data.classes import check_classes
 from attn.data.content import Part, content
-from attn.data.source import Source, SourceConfig
+from attn.data.source import SourceConfig
+from attn.data.source_cache import SourceCache
 from attn.runs.pipeline import PipelineConfig
 from attn.training.inputs import check_inputs
 from attn.training.sources import overlap_notices
 
 
 class PipelineData:
-    """Data sets, each built once, and each of their files looked at once."""
+    """Data sets, each built once, and the digests of their files.
+
+    Attributes:
+        sources: The data sets.
+    """
 
     def __init__(self) -> None:
-        self._sources: dict[str, Source] = {}
+        self.sources = SourceCache()
         self._contents: dict[tuple[str, tuple[Part, ...]], str] = {}
-
-    def of(self, config: SourceConfig) -> Source:
-        name = config.model_dump_json()
-        if name not in self._sources:
-            self._sources[name] = config.build()
-        return self._sources[name]
 
     def inputs(self, config: SourceConfig, parts: tuple[Part, ...]) -> dict[str, str]:
         """What a stage that reads these parts of the data depends on."""
-        source, key = self.of(config), (config.model_dump_json(), parts)
+        source, key = self.sources.get(config), (config.model_dump_json(), parts)
         if key not in self._contents:
             self._contents[key] = content(source, parts)
         return {"fingerprint": source.fingerprint(), "content": self._contents[key]}
@@ -35,14 +34,16 @@ class PipelineData:
     def check(self, config: PipelineConfig) -> None:
         """Find before the first stage what would stop a later one: inputs, data, classes, weights of networks."""
         check_inputs(config)
-        classes = tuple(self.of(config.data).classes)
+        classes = tuple(self.sources.get(config.data).classes)
         sections = {"segment": config.segment.data, "evaluation": config.evaluation.data}
         sections |= {"integral": config.integral.data} if config.integral else {}
         sections |= {"maps": config.maps.data} if config.maps else {}
         for name, section in sections.items():
-            check_classes(classes, self.of(section).classes, what="train.data", of=f"{name}.data")
+            check_classes(classes, self.sources.get(section).classes, what="train.data", of=f"{name}.data")
         for training in filter(None, (config.train, config.integral, config.segment)):
             if training.validation.split is not None:
                 validated = training.data.model_copy(update={"split": training.validation.split})
-                overlap_notices(training, self.of(training.data), self.of(validated))  # the stage tells them
+                overlap_notices(
+                    training, self.sources.get(training.data), self.sources.get(validated)
+                )  # the stage tells them
         config.segment.model.build(classes)

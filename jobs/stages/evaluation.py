@@ -25,7 +25,7 @@ class EvaluationStage:
 
     def run(self, context: StageContext, folder: RunFolder) -> EvaluationOutputs:
         job = segment_predict.MasksJob.open(context.outputs.segmenter.model, context.config.evaluation)
-        result = segment_predict.run(job, run_id=folder.run_id, address=context.address)
+        result = segment_predict.run(job, run_id=folder.run_id, address=context.address, sources=context.sources)
         file = folder.path("scores.json")
         return EvaluationOutputs(
             scores_file=file,

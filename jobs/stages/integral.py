@@ -29,4 +29,4 @@ class IntegralStage:
         config, first = context.config.integral, context.outputs.train
         assert config is not None, "a stage only where it is given"
         method = config.method.model_copy(update={"maps": first.store, "version": first.store_version})
-        return train_stage(config.model_copy(update={"method": method}), folder, context.address)
+        return train_stage(config.model_copy(update={"method": method}), folder, context)

@@ -29,7 +29,7 @@ class MapsStage:
         assert config is not None, "a stage only where it is given"
         recorded = config.model_copy(update={"tracking": context.config.tracking})
         job = maps.MapsJob.open(context.outputs.classifier.model, recorded)
-        result = maps.run(job, run_id=folder.run_id, address=context.address)
+        result = maps.run(job, run_id=folder.run_id, address=context.address, sources=context.sources)
         if result.png is not None:
             digest = png_digest(result.png)
             return MapsOutputs(png=result.png, png_digest=digest, images=result.images, maps=result.maps)

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from attn.data.source import Source
+from attn.data.source_cache import SourceCache
 from attn.segmentation.bundle import load_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import FileLabels
@@ -39,30 +41,36 @@ class RetrainStage:
 
     def run(self, context: StageContext, folder: RunFolder) -> TrainOutputs:
         first = context.outputs.segment.model
-        return outputs_of(retrain(context.config.segment, first, folder, context.address))
+        return outputs_of(retrain(context.config.segment, first, folder, context.address, context.sources))
 
 
-def retrain(config: SegmentConfig, model: str, folder: RunFolder, address: str | None) -> train.TrainResult:
+def retrain(
+    config: SegmentConfig, model: str, folder: RunFolder, address: str | None, sources: SourceCache
+) -> train.TrainResult:
     """Make the masks, and train again on them as a run of its own; what is done already is not repeated.
 
     Args:
         config: Of the first round.
         model: The first round's trained network.
         folder: Of the second round.
+        sources: Data sets that this process has built already.
     """
     if folder.exists():
         return train.resume(folder.uri, address=address)
     if not folder.exists(f"{MASKS}/done.json"):
-        images = _masks(config, model, lambda name, data: folder.write(f"{MASKS}/{name}", data), address)
+        source = sources.get(config.data)
+        images = _masks(config, source, model, lambda name, data: folder.write(f"{MASKS}/{name}", data), address)
         folder.write(f"{MASKS}/done.json", json.dumps({"images": images}))
     second = config.second_round(labels=FileLabels(path=folder.path(MASKS)), weights=model)
-    return train.run(second, run_id=folder.run_id, address=address)
+    return train.run(second, run_id=folder.run_id, address=address, sources=sources)
 
 
-def _masks(config: SegmentConfig, model: str, write: Callable[[str, bytes], None], address: str | None) -> int:
+def _masks(
+    config: SegmentConfig, source: Source, model: str, write: Callable[[str, bytes], None], address: str | None
+) -> int:
     """Write masks of all training images by the first round's network, and return their number."""
     assert config.retrain is not None, "asked for by a config that has a second round"
-    source, count = config.data.build(), 0
+    count = 0
     examples = (source.load(index, mask=False, saliency=False) for index in range(len(source.records)))
     inference, restrict = config.retrain.labels, config.retrain.restrict
     with (

@@ -33,4 +33,4 @@ class SegmentStage:
         if context.config.from_classifier:
             weights = context.outputs.classifier.model
             changes["model"] = config.model.model_copy(update={"weights": weights})
-        return train_stage(config.model_copy(update=changes), folder, context.address)
+        return train_stage(config.model_copy(update=changes), folder, context)

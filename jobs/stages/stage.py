@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from attn.config.base import Config, is_remote
 from attn.data.content import Part, file_mark
 from attn.data.source import SourceConfig
+from attn.data.source_cache import SourceCache
 from attn.files.locations import sha256_of
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
@@ -31,12 +32,14 @@ class StageContext:
     Attributes:
         outputs: Of the stages before.
         data: Gives a data set's fingerprint, and the digest of those of its files that a stage reads.
+        sources: The pipeline's data sets, each built once.
         address: A Ray cluster to join.
     """
 
     config: PipelineConfig
     outputs: PipelineOutputs
     data: Callable[[SourceConfig, tuple[Part, ...]], dict[str, str]]
+    sources: SourceCache
     address: str | None = None
 
 

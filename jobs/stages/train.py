@@ -22,4 +22,4 @@ class TrainStage:
         return training_inputs(context.config.train, context)
 
     def run(self, context: StageContext, folder: RunFolder) -> TrainOutputs:
-        return train_stage(context.config.train, folder, context.address)
+        return train_stage(context.config.train, folder, context)

@@ -8,13 +8,14 @@ from attn.training.run_config import RunConfig
 from jobs import train
 from jobs.runs.run_folder import RunFolder
 from jobs.stages.outputs import TrainOutputs, store_digest, weights_digest
+from jobs.stages.stage import StageContext
 
 
-def train_stage(config: RunConfig, folder: RunFolder, address: str | None) -> TrainOutputs:
+def train_stage(config: RunConfig, folder: RunFolder, context: StageContext) -> TrainOutputs:
     """Train in a stage's folder, or continue the training that was interrupted there."""
     if folder.exists():
-        return outputs_of(train.resume(folder.uri, address=address))
-    return outputs_of(train.run(config, run_id=folder.run_id, address=address))
+        return outputs_of(train.resume(folder.uri, address=context.address))
+    return outputs_of(train.run(config, run_id=folder.run_id, address=context.address, sources=context.sources))
 
 
 def outputs_of(result: train.TrainResult) -> TrainOutputs:

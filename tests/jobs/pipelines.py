@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from attn.config.resolve import dump_config
+from attn.data.source_cache import SourceCache
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig
@@ -48,18 +49,20 @@ NAMES = ["train", "maps", "cues", "segment", "evaluation"]
 class Untrained:
     """In the place of `jobs.train`: a run whose network is as initialised, a little different by its cues."""
 
-    def run(self, config: RunConfig, *, run_id: str, address: str | None = None) -> TrainResult:
+    def run(
+        self, config: RunConfig, *, run_id: str, address: str | None = None, sources: SourceCache | None = None
+    ) -> TrainResult:
         folder = RunFolder(config.root, run_id)
         tracking_run = create_run(config.tracking, config.root, run_id, config)
         folder.write("config.yaml", dump_config(config))
-        state_dict = build_components(config, rank=0, world=1).network.state_dict()
+        state_dict = build_components(config, rank=0, world=1, sources=sources).network.state_dict()
         if isinstance(config, SegmentConfig) and isinstance(config.labels, FileLabels) and config.model.weights is None:
             digest = json.loads((Path(config.labels.path) / "cues.json").read_text())["digest"]
             state_dict = {name: value + int(digest[:4], 16) / 2**20 for name, value in state_dict.items()}
         state = {"kind": config.kind, "state": "done", "started": time.time(), "tracking_run": tracking_run}
         folder.update(**state, metrics={"val/miou": 0.5})
         shared = {"model": state_dict, "epochs": 1}
-        hooks_of(config).save(TrainingRun(config, folder), shared, Path(folder.path("model")))
+        hooks_of(config).save(TrainingRun(config, folder, sources or SourceCache()), shared, Path(folder.path("model")))
         return self.resume(folder.uri)
 
     def resume(self, run: str, *, address: str | None = None) -> TrainResult:

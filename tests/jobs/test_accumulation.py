@@ -64,8 +64,7 @@ def test_each_thing_is_done_once(here: TrainResult, counts: Counter[str]) -> Non
     """By the driver, and by its worker, which is in this process here but has nothing of the driver's.
 
     The worker commits version 1 in the middle of the second epoch and version 2 at its end, and reads neither. The
-    driver reads version 2 to publish it, and both to draw how the maps have grown; for that it also asks for the
-    newest.
+    driver reads version 2 to publish it and, to draw how the maps have grown, both and the newest.
     """
     assert here.store_version == 2
     assert counts == {

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from attn.config.resolve import dump_config
+from attn.data.source_cache import SourceCache
 from attn.data.sources.generated import ScenesConfig
 from attn.errors import ConfigError, RunError
 from attn.files.locations import sha256_of
@@ -39,6 +40,7 @@ from jobs.sweeps.results import read_rows
 from jobs.sweeps.trial_folder import trial_folder
 from jobs.sweeps.trial_run import run_composed
 from jobs.train import TrainResult
+from tests.jobs.counts import counted
 from tests.jobs.here import fit_here
 from tests.jobs.pipelines import NAMES, TEXT, Untrained, config, repeated, untrained
 
@@ -82,7 +84,10 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
 
 @pytest.mark.usefixtures("quickly")
 def test_only_what_has_changed_is_repeated(tmp_path: Path) -> None:
-    first = pipeline.run(config(tmp_path), run_id="p")
+    with counted() as counts:
+        first = pipeline.run(config(tmp_path), run_id="p")
+    # Validation's data once; the data of the masks with its labels, to be checked, and without, as in a test set.
+    assert [counts[name] for name in ("parse PipelineConfig", "build train", "build val")] == [1, 1, 3]
     assert repeated(first) == NAMES
     assert {"miou", "cue_miou", "cue_coverage", "cue_precision"} <= set(first.scores)
     assert len(list(Path(first.masks).glob("*.png"))) == 8
@@ -317,7 +322,9 @@ class TrainedOnce(Untrained):
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.patch, self.resumed = patch, list[str]()
 
-    def run(self, config: RunConfig, *, run_id: str, address: str | None = None) -> TrainResult:
+    def run(
+        self, config: RunConfig, *, run_id: str, address: str | None = None, sources: SourceCache | None = None
+    ) -> TrainResult:
         if isinstance(config, SegmentConfig):
             return super().run(config, run_id=run_id)
         with self.patch.context() as patch:

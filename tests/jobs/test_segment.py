@@ -13,6 +13,7 @@ from PIL import Image
 
 from attn import store
 from attn.data.decode import read_mask
+from attn.data.source_cache import SourceCache
 from attn.data.sources.generated import ScenesConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
@@ -149,13 +150,13 @@ def test_the_second_round_learns_from_the_firsts_masks(
     begun: list[SegmentConfig] = []
     result = replace(trained, run_id="sec-retrain")
 
-    def begin(second: SegmentConfig, *, run_id: str, address: str | None) -> TrainResult:
+    def begin(second: SegmentConfig, *, run_id: str, address: str | None, sources: SourceCache) -> TrainResult:
         begun.append(second)
         return replace(result, run_id=run_id)
 
     monkeypatch.setattr(train, "run", begin)
     folder = RunFolder(str(place), "sec-retrain")
-    assert retrain(config, trained.model, folder, None) == result
+    assert retrain(config, trained.model, folder, None, SourceCache()) == result
     (second,) = begun
     assert second.training.steps == 3
     assert second.model.weights == trained.model
