@@ -186,7 +186,7 @@ def test_what_does_not_belong_to_a_store_is_refused(root: Path, tmp_path: Path) 
     write_predictions(str(tmp_path / "other.parquet"), {}, ["a", "b", "c"])
     with pytest.raises(DataError, match="they differ: the data lacks a, b, c"):
         evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"]))
-    with pytest.raises(DataError, match="no file of predictions"):
+    with pytest.raises(DataError, match="not a file of predictions"):
         evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={written.folder}/config.yaml"]))
 
 
