@@ -13,14 +13,15 @@ from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from attn.config.base import Config, Location
-from attn.errors import AttnError, ConfigError
-from attn.models.backbone import Backbone, architecture
+from attn.errors import ConfigError
+from attn.models.backbone import architecture
+from attn.models.backbone_network import BackboneNetwork, check_backbone, either
 from attn.models.class_rows import rows_by_class
 from attn.models.heads import ClassAware, FullyConnected, Head, PooledLinear
-from attn.models.normalization import frozen_statistics, normalizations
+from attn.models.normalization import frozen_statistics
 from attn.models.output import Output
 from attn.models.weights import fit, read_weights, with_our_names
 
@@ -61,26 +62,13 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        try:
-            chosen = architecture(self.name)
-        except AttnError as error:
-            raise ValueError(str(error)) from error
+        chosen = check_backbone(self)
         if self.head not in chosen.heads:
-            raise ValueError(f"{self.name} cannot have head={self.head}: set head to {_either(chosen.heads)}")
-        if self.stride is not None and self.stride not in chosen.strides:
-            raise ValueError(f"{self.name} cannot have stride={self.stride}: set stride to {_either(chosen.strides)}")
+            raise ValueError(f"{self.name} cannot have head={self.head}: set head to {either(chosen.heads)}")
         if self.head_convolutions and self.head != "conv":
             raise ValueError(f"head_convolutions={self.head_convolutions} needs head=conv, not {self.head}")
-        if self.weights == "imagenet" and chosen.weights is None:
-            raise ValueError(f"there are no imagenet weights for {self.name}: set weights=null or to a state dict")
         if self.weights == "imagenet" and self.head == "fc" and self.fc_width != 4096:
             raise ValueError(f"imagenet weights need fc_width=4096, not {self.fc_width}: set it, or weights=null")
-        if self.widths is not None:
-            stride = self.stride or chosen.strides[0]
-            if not chosen.has_widths:
-                raise ValueError(f"{self.name} has fixed widths: set widths=null, or name=tiny")
-            if 2 ** len(self.widths) < stride or len(self.widths) < 2:
-                raise ValueError(f"{len(self.widths)} stages cannot reach stride {stride}: give more widths")
         return self
 
     @property
@@ -116,33 +104,22 @@ class ModelConfig(Config):
         return network
 
 
-class Network(nn.Module):
+class Network(BackboneNetwork[ModelConfig]):
     """Computes class scores and features of images.
 
     Attributes:
         layers: All names that `Output.features` can have: the stages, `inner` (last convolution of the penultimate
             stage) and `last` (last convolution before classification).
-        notices: Messages for the user about the initial weights.
     """
 
-    notices: tuple[str, ...] = ()
-
     def __init__(self, config: ModelConfig, num_classes: int, layers: Sequence[str] = ()) -> None:
-        super().__init__()
         if num_classes < 1:
             raise ConfigError(f"a network needs at least one class, not {num_classes}")
-        self.config = config
-        self.num_classes = num_classes
-        self.backbone: Backbone = architecture(config.name).build(config.output_stride, config.widths)
+        super().__init__(config, num_classes, config.output_stride)
         self.head: Head = _head(config, self.backbone.channels, num_classes)
-        stages = tuple(self.backbone.stages())
-        self.layers = (*stages, "inner", "last")
+        self.layers = (*self.backbone.stages(), "inner", "last")
         self._exposed = self._resolve(layers)
-        if config.freeze_stages > len(stages):
-            text = f"model.freeze_stages={config.freeze_stages}, but {config.name} has {len(stages)} stages"
-            raise ConfigError(f"{text}: {', '.join(stages)}")
-        self._freeze()
-        self.train()
+        self.freeze()
 
     @property
     def channels(self) -> int:
@@ -175,15 +152,6 @@ class Network(nn.Module):
                 exposed |= dict.fromkeys(self._exposed[stage], x)
         return exposed | {"last": _in_graph(self.head.before(x))}
 
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; frozen batch normalisation stays in evaluation mode."""
-        super().train(mode)
-        frozen = [self] if self.config.batch_norm == "frozen" else self._frozen_modules()
-        for part in frozen:
-            for normalization in normalizations(part):
-                normalization.eval()
-        return self
-
     def expose(self, layer: str) -> None:
         """Expose one more feature layer.
 
@@ -209,17 +177,6 @@ class Network(nn.Module):
                 exposed[stage] = (*exposed.get(stage, ()), name)
         return exposed
 
-    def _frozen_modules(self) -> list[nn.Module]:
-        stages = list(self.backbone.stages().values())[: self.config.freeze_stages]
-        return [module for stage in stages for module in stage]
-
-    def _freeze(self) -> None:
-        for module in self._frozen_modules():
-            module.requires_grad_(False)
-        if not self.config.batch_norm_affine:
-            for normalization in normalizations(self):
-                normalization.requires_grad_(False)
-
 
 def _head(config: ModelConfig, channels: int, classes: int) -> Head:
     if config.head == "gap":
@@ -233,7 +190,3 @@ def _in_graph(features: Tensor) -> Tensor:
     if torch.is_grad_enabled() and not features.requires_grad and not features.is_inference():
         return features.detach().requires_grad_()
     return features
-
-
-def _either(options: Sequence[object]) -> str:
-    return " or ".join(str(option) for option in options)

@@ -21,11 +21,12 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from attn.config.base import Config, Location
-from attn.errors import AttnError, ConfigError
-from attn.models.backbone import Architecture, Backbone, architecture
+from attn.errors import ConfigError
+from attn.models.backbone import Architecture, architecture
+from attn.models.backbone_network import BackboneNetwork, check_backbone
 from attn.models.class_rows import rows_by_class
 from attn.models.least_input import POSITIONS, fits, least_side
-from attn.models.normalization import frozen_statistics, normalizations
+from attn.models.normalization import frozen_statistics
 from attn.models.weights import StateDict, fit, read_weights, with_our_names
 from attn.segmentation.masks import MOST_CLASSES
 
@@ -68,20 +69,7 @@ class SegmentationModelConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        try:
-            parts = architecture(self.name)
-        except AttnError as error:
-            raise ValueError(str(error)) from error
-        if self.stride not in parts.strides:
-            choices = " or ".join(map(str, parts.strides))
-            raise ValueError(f"{self.name} cannot have stride={self.stride}: set stride to {choices}")
-        if self.weights == "imagenet" and parts.weights is None:
-            raise ValueError(f"there are no imagenet weights for {self.name}: set weights=null or to a state dict")
-        if self.widths is not None:
-            if not parts.has_widths:
-                raise ValueError(f"{self.name} has fixed widths: set widths=null, or name=tiny")
-            if 2 ** len(self.widths) < self.stride or len(self.widths) < 2:
-                raise ValueError(f"{len(self.widths)} stages cannot reach stride {self.stride}: give more widths")
+        parts = check_backbone(self)
         if self.weights == "imagenet" and _has_fc(parts) and self.hidden is not None and FC_WIDTH % self.hidden:
             raise ValueError(
                 f"hidden={self.hidden} cannot start from fc6, of whose {FC_WIDTH} channels every n-th is taken: "
@@ -135,37 +123,23 @@ class SegmentationOutput:
     logits: Tensor
 
 
-class SegmentationNetwork(nn.Module):
-    """Images to a score of every class, the background first, at every position.
-
-    Attributes:
-        notices: What a user must know of how the weights that it starts from were taken over.
-    """
-
-    notices: tuple[str, ...] = ()
+class SegmentationNetwork(BackboneNetwork[SegmentationModelConfig]):
+    """Images to a score of every class, the background first, at every position."""
 
     def __init__(self, config: SegmentationModelConfig, num_classes: int) -> None:
-        super().__init__()
         if not 1 <= num_classes <= MOST_CLASSES:
             raise ConfigError(
                 f"a segmentation network has 1 to {MOST_CLASSES} classes, as its masks, not {num_classes}"
             )
-        self.config, self.num_classes = config, num_classes
-        parts = architecture(config.name)
-        self.pretrained_head = _has_fc(parts)
-        self.backbone: Backbone = parts.build(config.stride, config.widths)
+        super().__init__(config, num_classes, config.stride)
+        self.pretrained_head = _has_fc(architecture(config.name))
         before: list[nn.Module] = []
         if self.pretrained_head:
             _widen_poolings(self.backbone)
             before = [nn.MaxPool2d(3, stride=1, padding=1), nn.AvgPool2d(3, stride=1, padding=1)]
         self.before = nn.Sequential(*before)
         self.head = _Head(self.backbone.channels, num_classes + 1, config)
-        stages = tuple(self.backbone.stages())
-        if config.freeze_stages > len(stages):
-            text = f"model.freeze_stages={config.freeze_stages}, but {config.name} has {len(stages)} stages"
-            raise ConfigError(f"{text}: {', '.join(stages)}")
-        self._freeze()
-        self.train()
+        self.freeze()
 
     def forward(self, images_BCHW: Tensor, *, update_statistics: bool = True) -> SegmentationOutput:
         """Scores of a batch.
@@ -181,15 +155,6 @@ class SegmentationNetwork(nn.Module):
             for module in modules:
                 x = module(x)
         return SegmentationOutput(self.head(self.before(x)))
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; frozen parts stay in evaluation mode."""
-        super().train(mode)
-        frozen = [self] if self.config.batch_norm == "frozen" else self._frozen_modules()
-        for part in frozen:
-            for normalization in normalizations(part):
-                normalization.eval()
-        return self
 
     def is_head(self, parameter_name: str) -> bool:
         """Whether a parameter starts untrained: the layers of the scores, and fc6 and fc7 but VGG's."""
@@ -211,17 +176,6 @@ class SegmentationNetwork(nn.Module):
         for module, mode in modes.items():
             module.training = mode
         return int(height), int(width)
-
-    def _frozen_modules(self) -> list[nn.Module]:
-        stages = list(self.backbone.stages().values())[: self.config.freeze_stages]
-        return [module for stage in stages for module in stage]
-
-    def _freeze(self) -> None:
-        for module in self._frozen_modules():
-            module.requires_grad_(False)
-        if not self.config.batch_norm_affine:
-            for normalization in normalizations(self):
-                normalization.requires_grad_(False)
 
 
 class _Head(nn.Module):
