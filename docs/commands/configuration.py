@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from attn.config.base import BelowRoot, Config, Location, Variant
+from attn.models import architecture, architectures
 from docs.commands.config_tree import PAGES, Section, configs_in, descriptions, sections, summary
 
 FOLDER = Path(__file__).resolve().parent.parent / "reference" / "configuration"
@@ -45,6 +46,7 @@ def pages() -> dict[str, str]:
     texts = {page: f"# {title}\n\n{_intro()}\n" for page, (title, _) in PAGES.items()}
     for section in known.values():
         texts[section.page] += f"\n## {section.heading}\n\n{_text(section, known)}"
+    texts["training.md"] += f"\n## Backbones\n\n{_backbones()}"
     return texts
 
 
@@ -56,6 +58,19 @@ def _intro() -> str:
         "holds where `method.name` is `gain`. [Configuration](../../configuration.md) says how recipes and overrides\n"
         "combine."
     )
+
+
+def _backbones() -> str:
+    """What `model.name` may be, from the registry of architectures."""
+    rows = [
+        "| `model.name` | `model.stride`, the default first | `model.head` | torchvision's weights |",
+        "|---|---|---|---|",
+    ]
+    for name in architectures():
+        found = architecture(name)
+        strides, heads = ", ".join(map(str, found.strides)), ", ".join(f"`{head}`" for head in found.heads)
+        rows.append(f"| `{name}` | {strides} | {heads} | {'none' if found.weights is None else f'`{found.weights}`'} |")
+    return "\n".join([*rows, "", "Heads are those of classifiers; segmentation networks have their own.", ""])
 
 
 def _text(section: Section, known: dict[type[Config], Section]) -> str:
