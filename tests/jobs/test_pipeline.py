@@ -244,7 +244,7 @@ def killed(root: str, point: str) -> None:
     """Run the pipeline in a process of its own, and end it at a point."""
     patch = pytest.MonkeyPatch()
     untrained(patch)
-    write, done, written = RunFolder.write, pipeline._Pipeline._done, list[str]()  # pyright: ignore[reportPrivateUsage]
+    write, done, written = RunFolder.write, pipeline._Pipeline._end, list[str]()  # pyright: ignore[reportPrivateUsage]
 
     def writing(self: RunFolder, name: str, data: bytes | str) -> None:
         write(self, name, data)
@@ -258,7 +258,7 @@ def killed(root: str, point: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     patch.setattr(RunFolder, "write", writing)
-    patch.setattr(pipeline._Pipeline, "_done", finishing)  # pyright: ignore[reportPrivateUsage]
+    patch.setattr(pipeline._Pipeline, "_end", finishing)  # pyright: ignore[reportPrivateUsage]
     pipeline.run(config(Path(root)), run_id="p")
 
 
