@@ -19,7 +19,7 @@ def values(epoch: int) -> np.ndarray:
     return np.random.default_rng(epoch).integers(0, 256, (COUNT, *GRID), dtype=np.uint8)
 
 
-def made(uri: str) -> maps.MapStore:
+def new_store(uri: str) -> maps.MapStore:
     """An empty store of three shards."""
     return maps.create(uri, rows=ROWS, grid=GRID, shard_rows=16)
 
@@ -38,11 +38,11 @@ def one_epoch(session: maps.Session, epoch: int) -> int:
 
 def whole_run(uri: str) -> maps.MapStore:
     """A store with two epochs, in versions 1 to 4."""
-    place = made(uri)
-    session = place.begin("run")
+    store = new_store(uri)
+    session = store.begin("run")
     for epoch in range(2):
         one_epoch(session, epoch)
-    return place
+    return store
 
 
 def at(point: str, act: Callable[[], object]) -> list[object]:

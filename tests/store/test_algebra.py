@@ -87,8 +87,8 @@ def test_join_is_the_lexicographic_join(data: st.DataObject) -> None:
     new = data.draw(pixels) * (new_levels != NONE)[:, None].astype(np.uint8)
     at = np.array(data.draw(st.lists(st.integers(0, count - 1), unique=True, min_size=1)))
     expected = maps.copy()
-    for place, row in enumerate(at):
-        expected[row] = reference_join(levels[row], maps[row], new_levels[place], new[place])
+    for index, row in enumerate(at):
+        expected[row] = reference_join(levels[row], maps[row], new_levels[index], new[index])
     rows = {"level": levels.copy(), "map": maps.copy()}
     added = {"level": new_levels[: len(at)], "map": new[: len(at)]}
     for _ in range(2):  # the second time changes nothing

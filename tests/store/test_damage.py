@@ -18,7 +18,7 @@ from tests.store.model import GRID, PAIRS, Model, memory, new_store, random_map
 T = TypeVar("T")
 
 
-def made(fusion: str = "max") -> tuple[MapStore, Model]:
+def damageable_store(fusion: str = "max") -> tuple[MapStore, Model]:
     """A store with a committed version of several shards, and a pending one on top."""
     store, model = new_store(fusion), Model(fusion)
     session, rng = store.begin("run"), np.random.default_rng(0)
@@ -66,12 +66,12 @@ DAMAGE: list[Callable[[MemoryBackend, str, int], None]] = [flip, cut, swap]
 @settings(max_examples=120, deadline=None)
 @given(st.sampled_from(DAMAGE), st.sampled_from(["max", "mean"]), st.integers(0, 10**6), st.integers(0, 10))
 def test_a_damaged_base_object_gives_no_wrong_map(
-    damage: Callable[[MemoryBackend, str, int], None], fusion: str, place: int, which: int
+    damage: Callable[[MemoryBackend, str, int], None], fusion: str, position: int, which: int
 ) -> None:
-    store, model = made(fusion)
+    store, model = damageable_store(fusion)
     shards = keys(store, "base/")
     key = shards[which % len(shards)]
-    damage(memory(store), key, place)
+    damage(memory(store), key, position)
     snapshot = store.at(1)
     for image_id in {image_id for image_id, _ in PAIRS}:
         found = outcome(lambda image_id=image_id: snapshot[image_id])
@@ -94,11 +94,11 @@ def test_a_damaged_base_object_gives_no_wrong_map(
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from([flip, cut]), st.integers(0, 10**6))
-def test_a_damaged_delta_is_not_merged(damage: Callable[[MemoryBackend, str, int], None], place: int) -> None:
-    store, _ = made()
+def test_a_damaged_delta_is_not_merged(damage: Callable[[MemoryBackend, str, int], None], position: int) -> None:
+    store, _ = damageable_store()
     pending = store.at(2).manifest.pending[0].objects[0].key
     untouched = memory(store).objects[pending]
-    damage(memory(store), pending, place)
+    damage(memory(store), pending, position)
     assert [fault for fault in store.verify().faults if f"{pending}, of version 2, is damaged" in fault]
     session = store.begin("run", from_version=2)
     refused = outcome(lambda: session.commit(1, []))
@@ -116,16 +116,16 @@ def test_a_damaged_delta_is_not_merged(damage: Callable[[MemoryBackend, str, int
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from([flip, cut]), st.integers(0, 10**6), st.data())
 def test_a_damaged_record_is_always_detected(
-    damage: Callable[[MemoryBackend, str, int], None], place: int, data: st.DataObject
+    damage: Callable[[MemoryBackend, str, int], None], position: int, data: st.DataObject
 ) -> None:
-    store, model = made()
+    store, model = damageable_store()
     store.tag("kept", 1)
     backend = memory(store)
     key = data.draw(
         st.sampled_from([key for key in sorted(backend.objects) if not key.startswith(("base/", "delta/"))])
     )
     before = backend.objects[key]
-    damage(backend, key, place)
+    damage(backend, key, position)
 
     def read() -> Sequence[str]:
         opened = maps.open(backend)
@@ -148,7 +148,7 @@ def test_a_damaged_record_is_always_detected(
 
 
 def test_missing_objects_are_named() -> None:
-    store, _ = made()
+    store, _ = damageable_store()
     backend = memory(store)
     base, pending = keys(store, "base/")[1], store.at(2).manifest.pending[0].objects[0].key
     kept = dict(backend.objects)
@@ -179,7 +179,7 @@ def test_missing_objects_are_named() -> None:
 
 
 def test_verify_lists_all_faults_at_once() -> None:
-    store, _ = made()
+    store, _ = damageable_store()
     backend = memory(store)
     assert store.verify().ok
     first, second, third = keys(store, "base/")[:3]
@@ -203,7 +203,7 @@ def test_counts_are_verified_too() -> None:
 
     from attn.store.format.manifest import Manifest
 
-    store, _ = made()
+    store, _ = damageable_store()
     key = keys(store, "manifest/run/")[1]
     manifest = Manifest.unpack(memory(store).objects[key], key)
     shard = dataclasses.replace(manifest.shards[0], accepted=1)

@@ -11,16 +11,16 @@ import pytest
 from attn import store as maps
 from attn.store.backends import s3
 from tests.s3.proxy import Action, Fault, Proxy, proxy
-from tests.store.small import COUNT, GRID, ROWS, made, one_epoch, values, whole_run
+from tests.store.small import COUNT, GRID, ROWS, new_store, one_epoch, values, whole_run
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the run without faults."""
-    place = whole_run(str(tmp_path_factory.mktemp("calm") / "store"))
+    store = whole_run(str(tmp_path_factory.mktemp("calm") / "store"))
     expected = np.maximum(values(0), values(1))
-    assert np.array_equal(place.at().rows(0, COUNT)[1], expected)
-    return place.at().digest()
+    assert np.array_equal(store.at().rows(0, COUNT)[1], expected)
+    return store.at().digest()
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,12 @@ def test_a_lost_response_to_a_write(network: tuple[Proxy, str], action: Action, 
     state, uri = network
     # Each kind of object, several times over: a repeated request meets what the lost one did.
     state.faults += [Fault("PUT", f"/maps/{kind}", action, times=3, status=500) for kind in WRITTEN]
-    place = whole_run(uri)
+    store = whole_run(uri)
     assert not any(fault.times for fault in state.faults)
-    assert place.at().digest() == undisturbed
-    assert place.verify().ok
+    assert store.at().digest() == undisturbed
+    assert store.verify().ok
     # Nothing was done twice: two epochs of two checkpoints.
-    assert [manifest.version for manifest, _ in place.history()] == [1, 2, 3, 4]
+    assert [manifest.version for manifest, _ in store.history()] == [1, 2, 3, 4]
     assert state.count("PUT", "/maps/manifest/") == 7
 
 
@@ -75,10 +75,10 @@ def test_a_transient_outage_is_survived(network: tuple[Proxy, str], undisturbed:
         state.faults += [Fault("PUT", f"/maps/{kind}", Action.REFUSE, 2, status, code) for kind in WRITTEN]
         if status != 409:
             state.faults += [Fault("GET", where, Action.REFUSE, 2, status, code) for where in ("/maps/", "list-type")]
-    place = whole_run(uri)
+    store = whole_run(uri)
     assert not any(fault.times for fault in state.faults)
-    assert place.at().digest() == undisturbed
-    assert place.verify().ok
+    assert store.at().digest() == undisturbed
+    assert store.verify().ok
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_a_transient_outage_is_survived(network: tuple[Proxy, str], undisturbed:
 )
 def test_a_lasting_outage_is_one_error(network: tuple[Proxy, str], kind: str, storm: int, undisturbed: str) -> None:
     state, uri = network
-    place = made(uri)
-    session = place.begin("run")
+    store = new_store(uri)
+    session = store.begin("run")
     one_epoch(session, 0)
     status, code = STORMS[storm]
     state.faults.append(Fault("PUT", f"/maps/{kind}", Action.REFUSE, 10**6, status, code))
@@ -97,9 +97,9 @@ def test_a_lasting_outage_is_one_error(network: tuple[Proxy, str], kind: str, st
     assert len(os.environ["AWS_SECRET_ACCESS_KEY"]) < 9 or os.environ["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
     state.faults.clear()
     # The next attempt goes on from the last checkpoint.
-    one_epoch(place.begin("run", from_version=2), 1)
-    assert place.at().digest() == undisturbed
-    assert place.verify().ok
+    one_epoch(store.begin("run", from_version=2), 1)
+    assert store.at().digest() == undisturbed
+    assert store.verify().ok
 
 
 def test_truncated_responses(network: tuple[Proxy, str], undisturbed: str) -> None:
@@ -107,9 +107,9 @@ def test_truncated_responses(network: tuple[Proxy, str], undisturbed: str) -> No
     kinds = ("store.json", "index/", "delta/", "base/", "manifest/", "heads/", "fence/", "version/")
     whole_run(uri)
     state.faults += [Fault("GET", f"/maps/{kind}", Action.CUT, times=2) for kind in kinds]
-    place = maps.open(uri)
-    assert place.verify().ok
-    assert place.at().digest() == undisturbed
+    store = maps.open(uri)
+    assert store.verify().ok
+    assert store.at().digest() == undisturbed
     assert not any(fault.times for fault in state.faults)
 
 
@@ -117,8 +117,8 @@ def test_truncated_responses(network: tuple[Proxy, str], undisturbed: str) -> No
 def test_a_bit_flip_in_transit(network: tuple[Proxy, str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that verifies the server's checksum retries; otherwise the store detects the damage."""
     state, uri = network
-    place = maps.create(uri, rows=ROWS, grid=GRID, shard_rows=64)
-    one_epoch(place.begin("run"), 0)
+    store = maps.create(uri, rows=ROWS, grid=GRID, shard_rows=64)
+    one_epoch(store.begin("run"), 0)
     expected = read_all(uri)
     flip = Fault("GET", f"/maps/{kind}", Action.FLIP, times=0)
     state.faults.append(flip)
@@ -137,6 +137,6 @@ def test_a_bit_flip_in_transit(network: tuple[Proxy, str], kind: str, monkeypatc
 
 def read_all(uri: str) -> tuple[str, int]:
     """Read an object of every kind; the digest and the number of the maps."""
-    place = maps.open(uri)
-    place.head("run")
-    return place.at().digest(), place.at().coverage
+    store = maps.open(uri)
+    store.head("run")
+    return store.at().digest(), store.at().coverage

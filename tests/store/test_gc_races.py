@@ -19,7 +19,7 @@ ROWS = [(f"i{number:02d}", 0) for number in range(24)]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> maps.MapStore:
+def store(tmp_path: Path) -> maps.MapStore:
     return maps.create(str(tmp_path / "store"), rows=ROWS, grid=GRID, shard_rows=8)
 
 
@@ -31,75 +31,75 @@ def epoch_of(session: maps.Session, epoch: int, rows: range = range(24)) -> int:
     return session.commit(epoch, [writer.seal(epoch)])
 
 
-def grow_old(place: maps.MapStore) -> None:
+def grow_old(store: maps.MapStore) -> None:
     """Two days pass."""
-    for path in Path(place.uri).rglob("*"):
+    for path in Path(store.uri).rglob("*"):
         if path.is_file():
             status = path.stat()
             os.utime(path, (status.st_atime - 2 * 86400, status.st_mtime - 2 * 86400))
 
 
-def five_versions(place: maps.MapStore) -> list[int]:
+def five_versions(store: maps.MapStore) -> list[int]:
     """One run's versions, all two days old; the first three are garbage."""
-    session = place.begin("run")
+    session = store.begin("run")
     versions = [epoch_of(session, epoch) for epoch in range(5)]
     session.publish()
-    grow_old(place)
+    grow_old(store)
     return versions
 
 
 @pytest.mark.parametrize("point", ["gc.marked", "gc.tombstones", "gc.manifest", "gc.object"])
 @pytest.mark.parametrize("how", ["fork", "begin", "tag"])
-def test_an_old_version_that_is_used_during_collection_stays(place: maps.MapStore, point: str, how: str) -> None:
-    versions = five_versions(place)
+def test_an_old_version_that_is_used_during_collection_stays(store: maps.MapStore, point: str, how: str) -> None:
+    versions = five_versions(store)
     wanted = versions[1]
-    before = place.at(wanted).digest()
+    before = store.at(wanted).digest()
     want: Callable[[], object] = {
-        "fork": lambda: place.fork(wanted, "trial"),
-        "begin": lambda: place.begin("run", from_version=wanted),
-        "tag": lambda: place.tag("kept", wanted),
+        "fork": lambda: store.fork(wanted, "trial"),
+        "begin": lambda: store.begin("run", from_version=wanted),
+        "tag": lambda: store.tag("kept", wanted),
     }[how]
     done = at(point, want)
-    place.gc(dry_run=False)
+    store.gc(dry_run=False)
     assert len(done) == 1
     if isinstance(done[0], Exception):
         # Refused in words, and nothing is left half done: everything that there is can be read.
         assert isinstance(done[0], maps.VersionError)
-        assert place.tags == {}
+        assert store.tags == {}
     else:
-        assert place.at(wanted).digest() == before
-        grow_old(place)
-        place.gc(dry_run=False)
-        assert place.at(wanted).digest() == before
+        assert store.at(wanted).digest() == before
+        grow_old(store)
+        store.gc(dry_run=False)
+        assert store.at(wanted).digest() == before
         if how == "begin":
             assert isinstance(done[0], maps.Session)
             epoch_of(done[0], 9)
-    assert place.verify().ok, place.verify().faults
-    place.at()
+    assert store.verify().ok, store.verify().faults
+    store.at()
 
 
 @pytest.mark.parametrize("point", ["fork.leased", "begin.leased", "begin.fenced"])
 @pytest.mark.parametrize("dies", [False, True])
-def test_collection_during_begin_and_fork(place: maps.MapStore, point: str, *, dies: bool) -> None:
-    versions = five_versions(place)
+def test_collection_during_begin_and_fork(store: maps.MapStore, point: str, *, dies: bool) -> None:
+    versions = five_versions(store)
     wanted = versions[1]
-    before = place.at(wanted).digest()
+    before = store.at(wanted).digest()
 
     def collect() -> object:
         if dies:
             at("gc.tombstones", raise_out)
-        return place.gc(dry_run=False)
+        return store.gc(dry_run=False)
 
     at(point, collect)
     try:
         if point == "fork.leased":
-            place.fork(wanted, "trial")
+            store.fork(wanted, "trial")
         else:
-            place.begin("run", from_version=wanted)
+            store.begin("run", from_version=wanted)
     except Killed:
         pass
-    assert place.at(wanted).digest() == before
-    assert place.verify().ok
+    assert store.at(wanted).digest() == before
+    assert store.verify().ok
 
 
 class Killed(BaseException):
@@ -110,27 +110,27 @@ def raise_out() -> None:
     raise Killed
 
 
-def test_commits_while_garbage_is_marked(place: maps.MapStore) -> None:
-    session = place.begin("run")
+def test_commits_while_garbage_is_marked(store: maps.MapStore) -> None:
+    session = store.begin("run")
     first = epoch_of(session, 0)
     session.publish()
-    grow_old(place)
+    grow_old(store)
     # The rest of the epochs touch one shard only: the new versions share the others with the first.
     at("gc.marked", lambda: [epoch_of(session, epoch, range(8)) for epoch in (1, 2, 3)])
-    place.gc(dry_run=False, keep=1)
-    assert place.verify().ok
-    assert place.at().version == first + 3
-    assert place.at(first).coverage == 24
+    store.gc(dry_run=False, keep=1)
+    assert store.verify().ok
+    assert store.at().version == first + 3
+    assert store.at(first).coverage == 24
 
 
-def test_commits_between_listing_and_reading(place: maps.MapStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commits_between_listing_and_reading(store: maps.MapStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The manifests are listed before heads and fences are read."""
     from attn.store.upkeep import gc
 
-    session = place.begin("run")
+    session = store.begin("run")
     versions = [epoch_of(session, epoch) for epoch in range(3)]
     session.publish(versions[0])
-    grow_old(place)
+    grow_old(store)
     plain = gc._versions_to_keep
 
     def late(*arguments: object) -> set[int]:
@@ -140,20 +140,20 @@ def test_commits_between_listing_and_reading(place: maps.MapStore, monkeypatch: 
         return plain(*arguments)
 
     monkeypatch.setattr(gc, "_versions_to_keep", late)
-    place.gc(dry_run=False, keep=1)
+    store.gc(dry_run=False, keep=1)
     # The head lags: a checkpoint may name any version since.
     for version in (*versions, session.version):
-        place.at(version).digest()
-    assert place.verify().ok
+        store.at(version).digest()
+    assert store.verify().ok
 
 
 def test_a_stale_session_does_not_refer_to_collected_objects(
-    place: maps.MapStore, monkeypatch: pytest.MonkeyPatch
+    store: maps.MapStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It checks for newer sessions, is delayed for a day, and then writes its manifest."""
     from attn.store.protocol import session as module
 
-    old = place.begin("run")
+    old = store.begin("run")
     writer = old.writer(0)
     writer.add_many(np.arange(24), np.full((24, *GRID), 7, np.uint8))
     sealed, real, looks = writer.seal(0), module.check_fence, list[int]()
@@ -162,42 +162,42 @@ def test_a_stale_session_does_not_refer_to_collected_objects(
         real(*arguments)
         looks.append(len(looks))
         if looks[-1] == 1:  # the look right before the manifest
-            place.begin("run")
-            grow_old(place)
-            place.gc(dry_run=False)
+            store.begin("run")
+            grow_old(store)
+            store.gc(dry_run=False)
 
     monkeypatch.setattr(module, "check_fence", stand_still)
     with pytest.raises(maps.FencedError, match="was restarted as session"):
         old.commit(0, [sealed], pending=True)
     assert looks == [0, 1]
-    assert not place.history()
-    assert place.verify().ok, place.verify().faults
+    assert not store.history()
+    assert store.verify().ok, store.verify().faults
 
 
-def test_two_concurrent_collections(place: maps.MapStore) -> None:
-    five_versions(place)
+def test_two_concurrent_collections(store: maps.MapStore) -> None:
+    five_versions(store)
     for point in ("gc.marked", "gc.tombstones", "gc.manifest", "gc.object"):
-        at(point, lambda: place.gc(dry_run=False))
-        place.gc(dry_run=False)
-        assert place.verify().ok
+        at(point, lambda: store.gc(dry_run=False))
+        store.gc(dry_run=False)
+        assert store.verify().ok
 
 
-def test_leases_and_tombstones_of_dead_processes_are_removed(place: maps.MapStore) -> None:
-    versions = five_versions(place)
+def test_leases_and_tombstones_of_dead_processes_are_removed(store: maps.MapStore) -> None:
+    versions = five_versions(store)
     at("gc.tombstones", raise_out)
     with pytest.raises(Killed):
-        place.gc(dry_run=False)
+        store.gc(dry_run=False)
     failpoints.install(None)
     with pytest.raises(maps.VersionError, match="is being collected"):
-        place.fork(versions[0], "trial")
-    grow_old(place)
-    assert place.fork(versions[0], "trial") > versions[-1]
+        store.fork(versions[0], "trial")
+    grow_old(store)
+    assert store.fork(versions[0], "trial") > versions[-1]
     at("begin.leased", raise_out)
     with pytest.raises(Killed):
-        place.begin("run", from_version=versions[1])
+        store.begin("run", from_version=versions[1])
     failpoints.install(None)
-    grow_old(place)
-    place.gc(dry_run=False)
-    left = {path.parent.name for path in Path(place.uri).rglob("*.json")}
+    grow_old(store)
+    store.gc(dry_run=False)
+    left = {path.parent.name for path in Path(store.uri).rglob("*.json")}
     assert not left & {"pins", "notices"}
-    assert place.verify().ok
+    assert store.verify().ok

@@ -132,8 +132,8 @@ def written_before(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
 def test_an_old_store_still_has_its_content(
     fusion: str, written_before: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    place, gave = written_before[0] / fusion, written_before[1][fusion]
-    store = maps.open(str(place))
+    folder, gave = written_before[0] / fusion, written_before[1][fusion]
+    store = maps.open(str(folder))
     snapshot = store.at(gave["version"])
     levels, found = snapshot.rows(0, len(store.rows))
     assert levels.tolist() == gave["levels"]
@@ -143,12 +143,12 @@ def test_an_old_store_still_has_its_content(
     assert store.export(str(tmp_path / "png")) == 6
     store.tag("kept", snapshot.version)
     assert store.gc(dry_run=False).versions == (1,)
-    assert maps.open(str(place)).at(gave["version"]).digest() == gave["digest"]
+    assert maps.open(str(folder)).at(gave["version"]).digest() == gave["digest"]
 
 
 def test_an_old_store_with_max_can_be_continued(written_before: tuple[Path, dict[str, Any]]) -> None:
-    place, gave = written_before[0] / "max", written_before[1]["max"]
-    store = maps.open(str(place))
+    folder, gave = written_before[0] / "max", written_before[1]["max"]
+    store = maps.open(str(folder))
     same = maps.create(MemoryBackend(), rows=store.rows, grid=store.grid, classes=store.definition.classes)
     session = same.begin("anew")
     writer = session.writer(0)

@@ -56,8 +56,8 @@ def test_rows_can_be_read_in_bulk() -> None:
     snapshot, pairs = store.at(), list(store.rows)
     numbers = np.random.default_rng(0).integers(0, len(pairs), 40)
     found = snapshot.maps(numbers)
-    for place, row in enumerate(numbers):
-        np.testing.assert_array_equal(found[place], model.map(pairs[row]))
+    for index, row in enumerate(numbers):
+        np.testing.assert_array_equal(found[index], model.map(pairs[row]))
     assert snapshot.maps([]).shape == (0, *GRID)
     joined = [(start, levels, part) for start, levels, part in snapshot.shards()]
     assert [start for start, _, _ in joined] == store._handle.shard_bounds[:-1].tolist()

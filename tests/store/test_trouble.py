@@ -13,14 +13,14 @@ import pytest
 from attn import store as maps
 from attn.store.backends import LocalBackend
 from attn.store.protocol import failpoints
-from tests.store.small import COUNT, at, made, one_epoch, values, whole_run
+from tests.store.small import COUNT, at, new_store, one_epoch, values, whole_run
 
 KINDS = ("base", "delta", "fence", "heads", "index", "manifest", "store.json", "version")
 BOTH = np.maximum(values(0), values(1))
 
 
-def stored(place: maps.MapStore, version: int | None = None) -> np.ndarray:
-    return place.at(version).rows(0, COUNT)[1]
+def stored(store: maps.MapStore, version: int | None = None) -> np.ndarray:
+    return store.at(version).rows(0, COUNT)[1]
 
 
 def files(folder: Path) -> list[Path]:
@@ -29,21 +29,21 @@ def files(folder: Path) -> list[Path]:
 
 def test_a_lost_object_gives_the_newest_version_or_a_clear_error(tmp_path: Path) -> None:
     """Without one of its objects, a store returns the newest version unchanged, or names the missing object."""
-    place = whole_run(str(tmp_path / "store"))
-    seen = {path.relative_to(place.uri).parts[0] for path in files(Path(place.uri))}
+    store = whole_run(str(tmp_path / "store"))
+    seen = {path.relative_to(store.uri).parts[0] for path in files(Path(store.uri))}
     assert seen == set(KINDS)
     told: set[str] = set()
-    for path in files(Path(place.uri)):
+    for path in files(Path(store.uri)):
         content = path.read_bytes()
         path.unlink()
         try:
-            assert np.array_equal(stored(maps.open(place.uri)), BOTH), path
-            assert np.array_equal(stored(maps.open(place.uri), 4), BOTH), path
+            assert np.array_equal(stored(maps.open(store.uri)), BOTH), path
+            assert np.array_equal(stored(maps.open(store.uri), 4), BOTH), path
         except maps.StoreError:
-            told.add(path.relative_to(place.uri).parts[0])
+            told.add(path.relative_to(store.uri).parts[0])
         path.write_bytes(content)
     assert told == {"base", "fence", "index", "manifest", "store.json", "version"}
-    assert place.verify().ok
+    assert store.verify().ok
 
 
 def fill(folder: Path) -> Path:
@@ -56,8 +56,8 @@ def fill(folder: Path) -> Path:
 
 
 def test_a_full_disk_is_one_error(small_disk: Path) -> None:
-    place = made(str(small_disk / "store"))
-    session = place.begin("run")
+    store = new_store(str(small_disk / "store"))
+    session = store.begin("run")
     one_epoch(session, 0)
     writer = session.writer(0)
     writer.add_many(np.arange(COUNT), values(1))
@@ -66,18 +66,18 @@ def test_a_full_disk_is_one_error(small_disk: Path) -> None:
     with pytest.raises(maps.StoreError, match=r"delta/.* cannot be written: No space left on device"):
         writer.seal(1)
     with pytest.raises(maps.StoreError, match="cannot be written: No space left on device"):
-        place.begin("other")
+        store.begin("other")
     ballast.unlink()
     sealed = writer.seal(1)
 
     ballast = fill(small_disk)
     with pytest.raises(maps.StoreError, match=r"base/.* cannot be written: No space left on device"):
         session.commit(1, [sealed], expected=COUNT)
-    assert np.array_equal(stored(place), values(0))
+    assert np.array_equal(stored(store), values(0))
     ballast.unlink()
     session.commit(1, [sealed], expected=COUNT)
-    assert np.array_equal(stored(place), BOTH)
-    assert place.verify().ok
+    assert np.array_equal(stored(store), BOTH)
+    assert store.verify().ok
     assert not list(small_disk.rglob("*.part"))
 
 
@@ -86,25 +86,25 @@ def test_a_full_disk_is_one_error(small_disk: Path) -> None:
 )
 def test_a_session_that_becomes_stale_in_its_commit_leaves_no_version(tmp_path: Path, point: str) -> None:
     """A session leaves no version if another begins at any failpoint of its commit."""
-    place = made(str(tmp_path / "store"))
-    old = place.begin("run")
+    store = new_store(str(tmp_path / "store"))
+    old = store.begin("run")
     first = one_epoch(old, 0)
     writer = old.writer(0)
     writer.add_many(np.arange(COUNT), np.full_like(values(1), 255))
     sealed = writer.seal(1)
 
-    done = at(point, lambda: one_epoch(place.begin("run", from_version=first), 1))
+    done = at(point, lambda: one_epoch(store.begin("run", from_version=first), 1))
     for late in (lambda: old.commit(1, [sealed], expected=COUNT), lambda: old.publish(), lambda: old.commit(2, [])):
         with pytest.raises(maps.FencedError, match="was restarted as session"):
             late()
     (newest,) = done
-    assert place.at().version == newest
-    assert place.head("run") == newest
-    assert np.array_equal(stored(place), BOTH)
-    assert all(living for _, living in place.history())
-    assert place.verify().ok
-    one_epoch(place.begin("run", from_version=place.head("run")), 2)
-    assert np.array_equal(stored(place), np.maximum(BOTH, values(2)))
+    assert store.at().version == newest
+    assert store.head("run") == newest
+    assert np.array_equal(stored(store), BOTH)
+    assert all(living for _, living in store.history())
+    assert store.verify().ok
+    one_epoch(store.begin("run", from_version=store.head("run")), 2)
+    assert np.array_equal(stored(store), np.maximum(BOTH, values(2)))
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ YEARS = 10 * 365 * 86400.0
 def test_the_clock_jumps(tmp_path: Path, jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of sessions and versions, and running operations, do not depend on a clock."""
     uri = str(tmp_path / "store")
-    place = made(uri)
-    session = place.begin("run")
+    store = new_store(uri)
+    session = store.begin("run")
     first = one_epoch(session, 0)
     plain = time.time
     monkeypatch.setattr(time, "time", lambda: plain() + jump)
@@ -137,23 +137,23 @@ def test_the_clock_jumps(tmp_path: Path, jump: float, monkeypatch: pytest.Monkey
     session.publish()
     monkeypatch.setattr(time, "time", plain)
     maps.open(Shifted(uri, jump)).gc(dry_run=False, keep=1)
-    assert np.array_equal(stored(place), BOTH)
-    again = place.begin("run", from_version=session.version)
+    assert np.array_equal(stored(store), BOTH)
+    again = store.begin("run", from_version=session.version)
     assert again.version > first
     with pytest.raises(maps.FencedError):
         session.commit(2, [])
     one_epoch(again, 2)
-    assert np.array_equal(stored(place), np.maximum(BOTH, values(2)))
-    assert place.verify().ok
+    assert np.array_equal(stored(store), np.maximum(BOTH, values(2)))
+    assert store.verify().ok
 
 
 def test_a_temporary_file_removed_by_a_collector_is_written_again(tmp_path: Path) -> None:
     """A collector with a fast clock removes a temporary file during a write; the file is written again."""
-    place = made(str(tmp_path / "store"))
-    done = at("write.part", lambda: maps.open(Shifted(place.uri, YEARS)).gc(dry_run=False))
-    one_epoch(place.begin("run"), 0)
+    store = new_store(str(tmp_path / "store"))
+    done = at("write.part", lambda: maps.open(Shifted(store.uri, YEARS)).gc(dry_run=False))
+    one_epoch(store.begin("run"), 0)
     assert len(done) == 1
-    assert np.array_equal(stored(place), values(0))
+    assert np.array_equal(stored(store), values(0))
 
 
 def test_files_are_synced_before_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +184,8 @@ def test_all_failpoints_are_listed_and_hit(tmp_path: Path) -> None:
     """A store's operations hit every listed failpoint, and no other."""
     met: set[str] = set()
     failpoints.install(met.add)
-    place = whole_run(str(tmp_path / "store"))
-    place.fork(4, "trial")
-    place.begin("run", from_version=4)
-    maps.open(Shifted(place.uri, YEARS)).gc(dry_run=False, keep=1)
+    store = whole_run(str(tmp_path / "store"))
+    store.fork(4, "trial")
+    store.begin("run", from_version=4)
+    maps.open(Shifted(store.uri, YEARS)).gc(dry_run=False, keep=1)
     assert met == set(failpoints.POINTS)
