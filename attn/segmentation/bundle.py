@@ -28,8 +28,8 @@ class Segmenter:
     Attributes:
         classes: Names, without the background, in the order of the channels behind the first.
         input: How images became the network's input in training.
-        inference: How its scores become masks, as the run had it.
-        info: Where it comes from: run, method, labels; plain values.
+        inference: How its scores become masks, as in the run.
+        info: Its origin (run, method, labels) as plain values.
         path: The bundle's folder.
         sha256: Of the file with the weights.
     """
@@ -80,11 +80,11 @@ def load_segmenter(target: str | Path, root: str = "runs") -> Segmenter:
     folder = find_bundle(str(target), root)
     described = read_bundle(folder, TASK)
     with describing(folder):
-        parts = {name: json.dumps(described[name]) for name in ("input", "inference")}
+        texts = {name: json.dumps(described[name]) for name in ("input", "inference")}
         model_text = json.dumps({**described["model"], "weights": None})
         model = SegmentationModelConfig.model_validate_json(model_text, strict=True)
-        input = InputConfig.model_validate_json(parts["input"], strict=True)
-        inference = SegmentInferenceConfig.model_validate_json(parts["inference"], strict=True)
+        input = InputConfig.model_validate_json(texts["input"], strict=True)
+        inference = SegmentInferenceConfig.model_validate_json(texts["inference"], strict=True)
         classes = tuple(described["classes"])
     network = build_with_weights(lambda: model.build(len(classes)), folder)
     return Segmenter(network, classes, input, inference, folder, described.get("info", {}), described["sha256"])

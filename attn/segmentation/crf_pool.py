@@ -1,7 +1,7 @@
-"""The dense CRF of many images on many cores: the same numbers, whoever computes them.
+"""The dense CRF of many images on many cores.
 
-A CRF is computed by one thread from one image alone, so that neither the number of processes nor the order of the
-images changes a result. Processes and not threads: the extension holds Python's lock while it works.
+One thread computes the CRF of one image, so neither the number of processes nor the order of images changes a result.
+The pool has processes instead of threads because the extension holds the interpreter lock.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ T = TypeVar("T", covariant=True)
 
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_BYTES = 1 << 18
-"""Smaller arrays are as soon sent by a pipe."""
+"""Smaller arrays go through a pipe just as fast."""
 
 Image = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
 
 
 class Refined(Protocol[T]):
-    """What will have been computed; a `concurrent.futures.Future` is one."""
+    """A result that may still be computed, such as a `concurrent.futures.Future`."""
 
     def result(self) -> T: ...
 
 
 class CrfPool(Protocol):
-    """Whoever computes CRFs: this process, others beside it, or a cluster.
+    """Computes CRFs: in this process, in others on this machine, or on a cluster.
 
     Attributes:
-        size: How many images are worked on at a time.
+        size: Number of images that are computed at the same time.
     """
 
     size: int
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Refined[Any]:
-        """Begin a piece of work: one of this module's functions with its arguments."""
+        """Begin a call of one of this module's functions."""
         ...
 
 
 class LocalCrfPool:
-    """Processes of this machine; with none, the caller's own, at once.
+    """A pool of processes on this machine; with none, the caller computes at once.
 
-    They are started when the first work comes, and end with the program or when the pool is closed.
+    They start with the first call, and end with the program or when the pool is closed.
     """
 
     def __init__(self, processes: int) -> None:
@@ -107,26 +107,26 @@ def spare_cores() -> int:
 
 
 def _context() -> Any:
-    # A fork copies the locked locks of other threads (Ray's, CUDA's), and then hangs.
+    # A fork copies locks that other threads (Ray's, CUDA's) hold, and then hangs.
     if sys.platform != "linux":
         return torch.multiprocessing.get_context("spawn")
     context = torch.multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # which is imported once, and not by each process
+    context.set_forkserver_preload([__name__])  # imported once, not by each process
     return context
 
 
 def _start() -> None:
-    """One thread a process: the pool has as many processes as there are cores to use."""
+    """Use one thread: the pool has a process for each core."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     keep_freed_memory()
 
 
 def _shared(argument: Any) -> Any:
-    """A large array as a tensor, which goes to another process by shared memory, not through a pipe piece by piece."""
+    """Convert a large array to a tensor in shared memory, which another process receives without a copy."""
     if not isinstance(argument, np.ndarray) or argument.nbytes < SHARED_BYTES or not SHARED_MEMORY.is_dir():
         return argument
-    place = os.statvfs(SHARED_MEMORY)  # a container often has little, and who writes beyond it is killed
+    place = os.statvfs(SHARED_MEMORY)  # a container often has little, and a process that writes beyond it is killed
     if place.f_bavail * place.f_frsize < 4 * argument.nbytes:
         return argument
     return torch.from_numpy(np.require(argument, requirements=["C", "W"])).share_memory_()

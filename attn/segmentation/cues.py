@@ -1,4 +1,4 @@
-"""From attention maps to cues: an index map that says of some pixels what they are and leaves the others open.
+"""From attention maps to cues: an index map that labels some pixels and leaves the others open.
 
 Shapes: H×W image, C classes, T thresholds of the maps, S of the background. Maps are given by class index, at the
 image's size, non-negative. Labels are uint8 (H, W): 0 background, class index + 1, 255 open.
@@ -24,11 +24,11 @@ Labels = NDArray[np.uint8]
 
 
 class Decision(NamedTuple):
-    """An image's labels before the background threshold is known.
+    """An image's labels as a function of the background threshold.
 
     Attributes:
-        below, above: The label of each pixel should its evidence be below the threshold, or not.
-        evidence: float32 in [0, 1] that there is an object: saliency or, without it, the highest map.
+        below, above: Label of each pixel if its evidence is below the threshold, or not.
+        evidence: float32 in [0, 1] for an object: saliency or, without it, the highest map.
     """
 
     below: Labels
@@ -58,7 +58,7 @@ class CueRule(Variant, tag="name"):
         return self.background if has_saliency else self.background_map
 
     def decide(self, maps: Maps, saliency: NDArray[Any] | None, shape: tuple[int, int], foreground: float) -> Decision:
-        """Everything but the background threshold; see `cue_labels`."""
+        """Apply all of the rule but the background threshold; see `cue_labels`."""
         raise TypeError(f"{type(self).__name__} does not say how it decides")
 
 

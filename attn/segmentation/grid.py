@@ -1,4 +1,4 @@
-"""Where the positions of a network's output lie in its input, and labels and scores brought there and back.
+"""Positions of a network's output in its input; resampling of labels and scores between the two.
 
 Networks whose layers pad by half their window put position i at pixel i · stride when the input has stride · n + 1
 pixels: then the corners of output and input coincide. For other sizes positions are taken for cells of equal size.
@@ -36,7 +36,7 @@ def upsample_scores(scores_BChw: Tensor, size: Size, input_size: Size, rows: sli
     Args:
         size: (height, width) wanted: the input's, or that of the image which was resized to it.
         input_size: (height, width) of the input, which alone says where the output's positions lie.
-        rows: Those that are wanted, where not all are.
+        rows: The rows to compute; None: all.
     """
     grid = (scores_BChw.shape[2], scores_BChw.shape[3])
     corners = aligned(input_size, grid)
@@ -46,7 +46,7 @@ def upsample_scores(scores_BChw: Tensor, size: Size, input_size: Size, rows: sli
 
 
 def _rows(scores_BChw: Tensor, height: int, rows: slice, corners: bool) -> Tensor:
-    """Some rows of those that scores would have at a height."""
+    """Some rows of the scores, resampled to a height."""
     here = scores_BChw.shape[2]
     places = torch.arange(rows.start, rows.stop, dtype=torch.float64)
     if corners:
@@ -61,11 +61,11 @@ def _rows(scores_BChw: Tensor, height: int, rows: slice, corners: bool) -> Tenso
 
 
 def labels_on_grid(labels_nm: NDArray[Any], geometry: Geometry, grid: Size) -> Tensor:
-    """Labels of a whole image at the positions of a network's output, each taken from the cell that it lies in.
+    """Labels of a whole image at the positions of a network's output, each taken from the cell around it.
 
     Args:
         labels_nm: On any grid over the image.
-        grid: (h, w) of the output; the input's own size gives every pixel its label.
+        grid: (h, w) of the output; with the input's own size every pixel gets its label.
 
     Returns:
         uint8 (h, w), 255 where the input reaches beyond the image.

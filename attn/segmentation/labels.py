@@ -1,4 +1,4 @@
-"""What a segmentation network learns from, image by image: cues of maps, ready-made labels, or the true masks."""
+"""Labels of a segmentation network: cues from maps, files, or the true masks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from attn.segmentation.map_sources import MapSourceConfig
 from attn.segmentation.masks import mask_name
 
 CUES_FILE = "cues.json"
-"""Beside cues that attn has made: what they are of, their classes among it."""
+"""File beside cues that attn has made; it describes them, including their classes."""
 SHOWN = 4
 
 
@@ -87,15 +87,15 @@ class MaskLabels(LabelsConfig):
 
 
 def read_labels(config: LabelsConfig, records: Sequence[Record], classes: Sequence[str]) -> LabelReader:
-    """The reader of a run's labels; every image is looked for before training begins.
+    """The reader of a run's labels. Raises before training if an image has none.
 
-    Cues that have yet to be made cannot be read: the run makes them, and goes on with `FileLabels` of their folder.
+    Cues that are not made yet cannot be read: the run makes them, and continues with `FileLabels` of their folder.
 
     Args:
         classes: Of the data, in its order.
 
     Raises:
-        DataError: An image has no labels, the file is not what it should be, or its labels are of other classes.
+        DataError: An image has no labels, a file is damaged, or its labels are of other classes.
     """
     if isinstance(config, MaskLabels):
         bare = [record.image_id for record in records if record.mask is None]

@@ -1,4 +1,4 @@
-"""The stage that makes cues: maps and saliency in, a folder of index PNGs and a report of their quality out."""
+"""Makes cues of maps and saliency: a folder of index PNGs, and a report of their quality."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class CueReport:
-    """What was made.
+    """The cues that were made, and how good they are.
 
     Attributes:
         digest: SHA-256 over every image's name and labels: equal cues, equal digest.
-        saliency: Where the background's evidence comes from, in words.
-        matrix: Cue matrix of the images with a mask, None where there is none.
+        saliency: Origin of the saliency, for people.
+        matrix: Cue matrix of the images with a mask; None if there are none.
         labelled: Share of all pixels that have a cue, masks or not.
-        without_maps: Images with labels of which no map was found; they are background or open throughout.
+        without_maps: Images with labels but without maps; all their pixels are background or open.
     """
 
     images: int
@@ -55,7 +55,7 @@ class CueReport:
 
     @property
     def quality(self) -> CueQuality | None:
-        """Against the masks, where there are some that say what a pixel with a cue is."""
+        """Scores against the masks; None if no mask has a pixel with a cue."""
         return None if self.matrix is None or not self.matrix[:, :-1].any() else CueQuality.of(self.matrix)
 
     def to_json(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _digest(image_id: str, labels: Labels) -> str:
 def _in_threads(
     work: Callable[[int, ImageMap], R], items: Iterator[tuple[int, ImageMap]], threads: int | None
 ) -> Iterator[R]:
-    """Results in order; only as many items are taken ahead as keep the threads busy."""
+    """Results in order. Takes only as many items ahead as keep the threads busy."""
     count = threads or os.cpu_count() or 1
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(count) as pool:

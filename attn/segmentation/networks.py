@@ -69,8 +69,8 @@ class SegmentationModelConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        parts = check_backbone(self)
-        if self.weights == "imagenet" and _has_fc(parts) and self.hidden is not None and FC_WIDTH % self.hidden:
+        chosen = check_backbone(self)
+        if self.weights == "imagenet" and _has_fc(chosen) and self.hidden is not None and FC_WIDTH % self.hidden:
             raise ValueError(
                 f"hidden={self.hidden} cannot start from fc6, of whose {FC_WIDTH} channels every n-th is taken: "
                 "set hidden=1024 or another divisor, or weights=null"
@@ -101,11 +101,11 @@ class SegmentationModelConfig(Config):
         names = None if isinstance(classes, int) else tuple(classes)
         network = SegmentationNetwork(self, classes if isinstance(classes, int) else len(classes))
         if self.weights is not None:
-            parts, own = architecture(self.name), network.state_dict()
-            trained = read_weights(self.weights, parts.weights)
+            chosen, own = architecture(self.name), network.state_dict()
+            trained = read_weights(self.weights, chosen.weights)
             # VGG's fc6 and fc7 stay as they are.
-            layers = ("fc6", "fc7", "classifier") if _has_fc(parts) else ()
-            state = with_our_names(trained.state, parts.classifiers, layers)
+            layers = ("fc6", "fc7", "classifier") if _has_fc(chosen) else ()
+            state = with_our_names(trained.state, chosen.classifiers, layers)
             scores = [name for name in own if name.startswith("head.") and name.split(".")[-2] == "classifier"]
             state, told = rows_by_class(trained, state, own, scores, names, first=1)
             wanted = _starting_point(state, own, network.pretrained_head)
@@ -222,9 +222,9 @@ def _without_bias(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def _has_fc(parts: Architecture) -> bool:
+def _has_fc(chosen: Architecture) -> bool:
     """Whether torchvision's network has layers that fc6 and fc7 can start from."""
-    return "fc" in parts.heads
+    return "fc" in chosen.heads
 
 
 def _widen_poolings(backbone: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""From images to masks: several scales and mirrored inputs, averaged at the image's size, then the dense CRF.
+"""From images to masks: scores of several scales and mirrored inputs, averaged at the image's size, then the dense CRF.
 
 Shapes: C channels, of which 0 is the background, H0×W0 image, H×W input.
 """
@@ -63,11 +63,11 @@ class SegmentInferenceConfig(Config):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was made of one image.
+    """The masks of one image.
 
     Attributes:
-        plain: Without the CRF.
-        refined: With it; the same where there is none.
+        plain: The mask without the CRF.
+        refined: The mask with it; equal to `plain` without a CRF.
     """
 
     example: Example
@@ -110,7 +110,7 @@ def predict(
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What a network gave for one image: small, and brought to the image's size some rows at a time.
+    """A network's scores of one image, kept at the output's size and resized to the image some rows at a time.
 
     Attributes:
         views: By scale, the scores (B, C, h, w) of the image and its mirror image, and the size of the input.

@@ -1,4 +1,4 @@
-"""How good cues are, before a network learns from them: counts over a data set, at one threshold or at a grid of them.
+"""Quality of cues over a data set, at one threshold or at a grid of thresholds.
 
 Shapes: H×W image, C classes without background, T thresholds of the maps, S of the background. A cue matrix is int64
 (C + 1, C + 2): rows are the truth, columns the cue, the last one for pixels that the cues leave open.
@@ -33,7 +33,7 @@ def cue_matrix(cues_HW: Labels, truth_HW: NDArray[np.uint8], num_classes: int) -
 
 @dataclass(frozen=True)
 class CueQuality:
-    """What a cue matrix says. All shares are of pixels; per class: (C + 1,), background first, NaN where undefined.
+    """Scores of a cue matrix. All shares are of pixels; per class: (C + 1,), background first, NaN where undefined.
 
     Attributes:
         coverage: Share of the pixels that have a cue; per class, of the class's own pixels.

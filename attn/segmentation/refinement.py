@@ -1,4 +1,4 @@
-"""The CRF within a training step: on spare cores, beside the network's work where that leaves cores idle.
+"""The CRF within a training step: on spare cores, at the same time as the network's work.
 
 Shapes: B images, C channels of the output, h×w output, H×W input.
 """
@@ -28,21 +28,21 @@ GPU_PARTS = 3
 
 @dataclass(frozen=True)
 class Waiting:
-    """A batch's refined probabilities, on their way."""
+    """A batch's refined probabilities, which are still being computed."""
 
     images: Sequence[Refined[Any]]
     device: torch.device
 
     def result(self) -> Tensor:
-        """float32 (B, C, h, w), without a graph; waits until the last image is there."""
+        """Wait for the last image; float32 (B, C, h, w), without a graph."""
         return torch.from_numpy(np.stack([image.result() for image in self.images])).to(self.device)
 
 
 class Refinement:
-    """Sends a batch through the network, and its probabilities to the CRF as soon as they are known.
+    """Runs the network on a batch, and begins the CRFs of its images as soon as their probabilities are known.
 
     Args:
-        input: How the network's input was made of the images, so that their colours can be had back.
+        input: How images became inputs; gives their colours back.
     """
 
     def __init__(self, input: InputConfig, pool: CrfPool) -> None:
@@ -57,30 +57,30 @@ class Refinement:
         overlap: int | None = None,
         probability_unary: bool = False,
     ) -> tuple[Tensor, Waiting]:
-        """The logits of a batch, with their graph, and its CRFs, already begun.
+        """Run the network on a batch, and begin its CRFs; gives the logits with their graph.
 
         Args:
-            overlap: In how many parts the batch goes through the network.
+            overlap: Number of chunks in which the batch goes through the network.
             probability_unary: The CRF's unary term is the probability itself, and not its logarithm.
 
         Raises:
-            ConfigError: Batch normalisation would see the parts and not the batch.
+            ConfigError: Batch normalisation would see the chunks instead of the batch.
         """
         device = images_BCHW.device
-        parts = overlap or (GPU_PARTS if device.type == "cuda" else 1)
-        parts = min(parts, len(images_BCHW))
+        chunks = overlap or (GPU_PARTS if device.type == "cuda" else 1)
+        chunks = min(chunks, len(images_BCHW))
         network: Any = getattr(model, "module", model)
-        if parts > 1 and any(norm.training for norm in normalizations(network)):
+        if chunks > 1 and any(norm.training for norm in normalizations(network)):
             if overlap is not None:
                 raise ConfigError(
                     f"method.overlap={overlap} would let batch normalisation see parts of the batch: "
                     "set method.overlap=1, or model.batch_norm=frozen"
                 )
-            parts = 1
+            chunks = 1
         logits: list[Tensor] = []
         waiting: list[Refined[Any]] = []
-        for images in images_BCHW.tensor_split(parts):
-            # Distributed training's wrapper is passed by after the first part: its hooks are on the parameters.
+        for images in images_BCHW.tensor_split(chunks):
+            # Only the first chunk goes through DDP's wrapper: its hooks are on the parameters.
             logits.append((network if logits else model)(images).logits.float())
             waiting += self._begin(images, logits[-1].detach(), parameters, probability_unary)
         return torch.cat(logits), Waiting(waiting, device)

@@ -1,7 +1,7 @@
-"""Saliency where none is given: how unlike the image's border a pixel is, and how near its centre.
+"""Saliency for images without one: how much a pixel differs from the image's border, and how near it is to the centre.
 
 OpenCV's saliency module is in its contributed build only; this is the background cue of Zhang et al., "Minimum Barrier
-Salient Object Detection at 80 FPS" (ICCV 2015), on OpenCV's filters. It is a help, and no replacement for a trained
+Salient Object Detection at 80 FPS" (ICCV 2015), on OpenCV's filters. It does not replace a trained
 network's saliency maps.
 """
 

@@ -1,4 +1,4 @@
-"""How a trained segmentation network is used by a program without this library."""
+"""Description of a trained segmentation network for programs without this library."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """From a training step's maps to the map store: normalised, gated, put back into the image's frame (OAA, section 3.2).
 
-What the steps gave is sealed and committed before each checkpoint: `Accumulator.checkpoint` and `finish_epoch` make the
-version that the checkpoint then names, and `begin` goes on from exactly that one, whatever else lies in the store.
+Maps are sealed and committed before each checkpoint: `Accumulator.checkpoint` and `finish_epoch` commit the version
+that the checkpoint names, and `begin` continues from exactly that version.
 
 Shapes: B images, C classes, N (image, class) pairs in the order of `pairs_of`, R rows of the store, h×w map, H×W input.
 """
@@ -35,18 +35,18 @@ from attn.training.config import StoreConfig
 from attn.training.world import World
 
 BUFFER_BYTES = 256 << 20
-"""Of maps that wait in a worker; a checkpoint that comes later finds them sealed already."""
+"""A worker seals its maps when it holds this many bytes."""
 SHOWN = 5
 
-# What became of a row in an epoch. The greatest over its visits and over the workers is what counts.
+# Status of a row in an epoch: the greatest over its visits and over the workers.
 UNSEEN, UNREADABLE, DROPPED, ACCEPTED = range(4)
 
 
 def create_store(uri: str, config: StoreConfig, input: InputConfig, components: ClassifierComponents) -> MapStore:
-    """Make a run's store: a row for every label of every training image. One that is there must be the same.
+    """Make a run's store, with a row for every label of every training image; open it if it exists and is the same.
 
     Raises:
-        StoreError: It cannot be made, or is another one.
+        StoreError: It cannot be made, or the existing store differs.
     """
     source = components.source
     return map_store.create(
@@ -72,14 +72,14 @@ def map_grid(network: Network, method: Method, input: InputConfig) -> tuple[int,
 def in_image_frame(
     maps_Nhw: Tensor, pairs_N2: Tensor, geometry: Sequence[Geometry], grid: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Maps over inputs as maps over the whole images: flips, crops and resizing undone.
+    """Convert maps of inputs to maps of the whole images: undo flips, crops and resizing.
 
     Args:
-        pairs_N2: Ordered by image; the first column counts in `geometry`.
+        pairs_N2: Ordered by image; the first column indexes `geometry`.
 
     Returns:
-        The maps (N, *grid), 0 where a crop did not see, and bool (N, *grid): where it did. A position is seen where its
-        centre lies in the crop.
+        The maps (N, *grid), 0 outside the crop, and bool (N, *grid): True where the centre of a position lies in the
+        crop.
     """
     framed = maps_Nhw.new_empty((len(maps_Nhw), *grid))
     seen = torch.ones((len(maps_Nhw), *grid), dtype=torch.bool, device=maps_Nhw.device)
@@ -94,11 +94,11 @@ def in_image_frame(
 
 
 class Accumulator:
-    """One worker's side of a run's accumulation; the first worker's also commits.
+    """Accumulates one worker's maps; that of the first worker also commits.
 
     Args:
         run: The run's name in the store.
-        epochs: Of the whole run: the last one gives fallback maps.
+        epochs: Number of epochs of the run; the last one gives fallback maps.
         map_tasks: Applies the store's merge to each of its tasks, like the built-in `map`.
     """
 
@@ -114,7 +114,7 @@ class Accumulator:
 
     @property
     def version(self) -> int:
-        """The newest version that was committed or, before that, the one begun from; right on the first worker."""
+        """The newest committed version; before the first commit, the one it began from. Valid on the first worker."""
         return self._open()[0].version
 
     def wants(self, epoch: int) -> bool:
@@ -122,10 +122,10 @@ class Accumulator:
         return epoch >= self.config.start_epoch
 
     def begin(self, state: dict[str, Any] | None) -> None:
-        """Go on from what a checkpoint says, or from nothing; shuts every earlier attempt of the run out.
+        """Continue from a checkpoint, or begin an empty run. Earlier attempts of the run can no longer commit.
 
         Args:
-            state: A checkpoint that holds what `state` gave, of any number of workers.
+            state: The shared part of a checkpoint, with the fields of `state`, by any number of workers.
 
         Raises:
             TrainingStopped: The version is gone or damaged.
@@ -140,7 +140,7 @@ class Accumulator:
             self._status_R = state["store_status"].numpy().copy()
 
     def add(self, batch: Batch, maps: StepMaps, epoch: int) -> None:
-        """Take a step's maps.
+        """Add a step's maps.
 
         Raises:
             MapError: A map is not finite.
@@ -166,7 +166,7 @@ class Accumulator:
                 writer.add_many(rows_N[taken_N.numpy()], framed.numpy(), seen_Nhw=seen.numpy(), fallback=fallback)
 
     def checkpoint(self, epoch: int) -> None:
-        """Within an epoch: a version that notes what was sealed so far and merges nothing yet."""
+        """Within an epoch, commit a version that records the sealed maps without merging them."""
         if not self.wants(epoch):
             return
         self._status_R = self.world.maximum(self._status_R)
@@ -177,11 +177,11 @@ class Accumulator:
         """Merge and commit an epoch's maps.
 
         Returns:
-            Rows whose map was accepted in this epoch, those whose map was dropped, and rows that still hold no more
-            than a fallback map; nothing before the first epoch that is accumulated.
+            Numbers of rows: with a map accepted in this epoch, with a dropped map, and with only a fallback map in the
+            store. Empty before the first accumulated epoch.
 
         Raises:
-            TrainingStopped: A row was in no worker's share, a map that was accepted is missing, or the store fails.
+            TrainingStopped: No worker saw a row, an accepted map is missing, or the store fails.
         """
         if not self.wants(epoch):
             return {}
@@ -196,7 +196,7 @@ class Accumulator:
         }
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold of it, in values that `torch.load(weights_only=True)` takes."""
+        """The fields that a checkpoint keeps, of types that `torch.load(weights_only=True)` accepts."""
         return {"store_version": self.version, "store_status": torch.from_numpy(self._status_R.copy())}
 
     def publish(self, version: int) -> None:

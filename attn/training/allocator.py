@@ -1,4 +1,4 @@
-"""What the C library does with memory that a step has given back."""
+"""Setting of the C library's allocator for training on the CPU."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep large blocks that it has freed, for the next step to use.
+    """Keep freed large blocks in this process, so that the next step can reuse them.
 
-    By itself glibc hands each block above 32 MB back to the kernel and has it cleared again at the next allocation: a
-    training step on the CPU whose activations are larger spends a tenth of its time and more so
+    By default glibc returns each block above 32 MB to the kernel, which clears it again at the next allocation. On the
+    CPU a step with larger activations spends a tenth of its time and more on that
     (`benchmarks/step_cost.py --allocator default`). The process then stays as large as its largest step was.
 
     Returns:
-        Whether the C library took the setting; others than glibc do not know it.
+        Whether the C library accepted the setting; only glibc has it.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,7 +1,6 @@
-"""Checkpoints: folders whose every file is listed with its SHA-256, and that load only if all of it is there.
+"""Checkpoints: folders with a list of all files and their SHA-256. One loads only if every file is intact.
 
-Each rank writes its own files and its own list, because each uploads for itself. Nothing in a checkpoint is unpickled
-beyond tensors and plain values.
+Each rank writes and uploads its own files and its own list. Only tensors and plain values are unpickled.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from attn.regular_files import read_regular
 
 SHARED_FILE = "training.pt"
 MOST_MANIFEST = 1 << 20
-"""Bytes: it lists two files."""
+"""Bytes; a manifest lists two files."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where in the run a checkpoint stands: the next batch to train on.
+    """The next batch to train on.
 
     Attributes:
         epoch: Counted from 0; equals the number of epochs where the run is complete.
@@ -79,9 +78,9 @@ def verify_folder(folder: Path, rank: int) -> None:
     for name, size, sha256 in entries:
         if name_fault(name) or "/" in name:
             raise WeightsError(f"checkpoint {folder}: {path.name} lists {name[:80]!r}, which is no file's name")
-        part = folder / name
-        if not part.is_file() or part.stat().st_size != size or sha256_of(part) != sha256:
-            state = "is damaged" if part.exists() else "is missing"
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != size or sha256_of(file) != sha256:
+            state = "is damaged" if file.exists() else "is missing"
             raise WeightsError(f"checkpoint {folder}: {name} {state}; resume from an older one")
 
 
@@ -91,8 +90,8 @@ def save_checkpoint(
     """Write this rank's share of a checkpoint into an empty folder.
 
     Args:
-        shared: What is equal on all ranks (weights, optimiser); rank 0 writes it.
-        own: What is this rank's alone (states of its random generators).
+        shared: Values that are equal on all ranks (weights, optimiser); rank 0 writes them.
+        own: Values of this rank (states of its random generators).
     """
     if rank == 0:
         save_tensors({**shared, "position": asdict(position), "world": world}, folder / SHARED_FILE)
@@ -104,8 +103,8 @@ def load_checkpoint(folder: Path, rank: int, world: int) -> tuple[Position, dict
     """Read a checkpoint, verified.
 
     Returns:
-        The position, the shared part, and this rank's own part: None where the checkpoint was written by another
-        number of workers, whose random states would mean nothing here.
+        The position, the shared values, and this rank's own: None if another number of workers wrote the checkpoint,
+        because their random states do not apply here.
 
     Raises:
         WeightsError: A file is missing or damaged.
@@ -120,10 +119,10 @@ def load_checkpoint(folder: Path, rank: int, world: int) -> tuple[Position, dict
 
 
 def load_shared(folder: Path) -> tuple[Position, dict[str, Any]]:
-    """The position of a verified checkpoint, and what is equal on all ranks.
+    """The position and the shared values of a verified checkpoint.
 
     Raises:
-        WeightsError: It holds something else.
+        WeightsError: It is no checkpoint.
     """
     shared = _load(folder / SHARED_FILE)
     position, model = shared.get("position"), shared.get("model")

@@ -1,4 +1,4 @@
-"""Checks all data of a run: what it trains on, and what it validates on."""
+"""Checks all data of a run: training and validation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def check_run(config: RunConfig, second: SourceConfig | None = None) -> dict[str
     """Read the data of a run as `check_config` does.
 
     Args:
-        second: What it trains on beside its own data.
+        second: Its method's second stream.
 
     Returns:
-        One report for each split, by the field that names it, the run's own data first. Images that are trained on and
-        validated on are a finding of the split to validate on. That one is left out where it is the split to train on.
+        One report for each split, by the field that names it, the run's own data first. Images in both training and
+        validation are a finding of the validation split. There is no such report if both are the same split.
     """
     reports = {f"data.split={config.data.split}": check_config(config.data)}
     if second is not None:

@@ -1,4 +1,4 @@
-"""Inputs that a network cannot be trained or used on, refused before data is read or a process is started."""
+"""Refuses input sizes that a network cannot be trained or used on, before data is read or a process is started."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SizedModel(Protocol):
-    """What the config of a network says of how it makes inputs smaller."""
+    """The fields of a network's config that determine the size of its output."""
 
     @property
     def name(self) -> str: ...
@@ -37,12 +37,12 @@ class HasInputs(Protocol):
     """The config of a run whose networks have an input."""
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
-        """What of an input a network leaves nothing of, or normalises over a single value."""
+        """Inputs that are too small: a layer would have no output, or normalise over a single value."""
         ...
 
 
 def check_inputs(config: HasInputs) -> None:
-    """Refuse a config whose network leaves nothing of an input, or normalises over a single value.
+    """Refuse a config with too small inputs: a layer would have no output, or normalise over a single value.
 
     Raises:
         ConfigError: With the fields and the least values that would do.
@@ -74,8 +74,8 @@ def training_faults(
     """Faults of the input of one network that is trained.
 
     Args:
-        images: Fewest of one pass.
-        by_batch: Whether a larger batch makes them more.
+        images: Fewest images of one pass.
+        by_batch: Whether a larger batch increases them.
     """
     size, enough = _smallest(config.input), _enough(model)
     if min(size) >= enough:
@@ -90,8 +90,8 @@ def training_faults(
         return fits(network, larger, min(images, 2), training=True)
 
     least = max(least_side(takes, enough), max(size) + 1)
-    parts = config.cluster.workers * config.training.accumulate_steps
-    ways = [f"{prefix}training.batch_size={2 * parts} or more"] if by_batch else []
+    shards = config.cluster.workers * config.training.accumulate_steps
+    ways = [f"{prefix}training.batch_size={2 * shards} or more"] if by_batch else []
     ways += [f"{prefix}input.size={least} or more", f"{prefix}model.batch_norm=frozen"]
     whole = "a worker's step" if by_batch else "a pass of the method"
     problem = (
@@ -118,7 +118,7 @@ def _named(model: SizedModel) -> str:
 
 
 def _smallest(input: InputConfig) -> Size:
-    """The smallest input: of images whose aspect is kept, a square one."""
+    """The smallest input: a square one if images keep their aspect."""
     return (input.size, input.size) if isinstance(input.size, int) else input.size
 
 

@@ -1,4 +1,4 @@
-"""Seeds, and the state of every generator, so that a resumed run draws what the undisturbed one would have drawn."""
+"""Seeds and states of all random generators, so that a resumed run draws the same numbers as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put the generators back."""
+    """Restore the generators' states."""
     random.setstate(state["python"])
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))

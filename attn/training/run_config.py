@@ -1,4 +1,4 @@
-"""What the configurations of all runs that train have in common, whatever they train."""
+"""The fields that the configs of all trainings share."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RunConfig(Config):
         return False
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
-        """What of its input the network leaves nothing of, or normalises over a single value.
+        """Inputs that are too small for the network: a layer would have no output, or normalise over a single value.
 
         Args:
             prefix: Of the fields in the faults.
@@ -66,13 +66,13 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
-        parts = self.cluster.workers * self.training.accumulate_steps
-        if self.training.batch_size % parts:
+        shards = self.cluster.workers * self.training.accumulate_steps
+        if self.training.batch_size % shards:
             raise ValueError(
                 f"training.batch_size={self.training.batch_size} must be a multiple of cluster.workers x "
-                f"training.accumulate_steps = {parts}"
+                f"training.accumulate_steps = {shards}"
             )
-        if self.input.resize == "short_side" and self.training.batch_size != parts:
+        if self.input.resize == "short_side" and self.training.batch_size != shards:
             raise ValueError(
                 "input.resize=short_side gives inputs of differing sizes, one to a batch: set "
                 f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"

@@ -1,6 +1,6 @@
 """Learning-rate schedules: a factor on every group's rate as a function of the share of the run that is done.
 
-A schedule has no state, so that a resumed run needs none: the factor at a step is the same however one got there.
+A schedule has no state: the factor of a step does not depend on restarts.
 """
 
 from __future__ import annotations

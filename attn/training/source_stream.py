@@ -1,4 +1,4 @@
-"""The second stream of images that a method may train on beside the run's own."""
+"""Batches of the second stream of images that a method may train on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from attn.methods.base import SourceStream
 
 
 class _Span(Sampler[list[Key]]):
-    """A stretch of a sampler's batches, counted from the start of the run through epoch after epoch of its own."""
+    """A range of a sampler's batches, numbered through all epochs from the start of the run."""
 
     def __init__(self, sampler: BatchSampler) -> None:
         self._sampler = sampler
@@ -45,8 +45,8 @@ class _Span(Sampler[list[Key]]):
 class SourceBatches:
     """One worker's batches of the second stream.
 
-    A global batch depends on the run's seed and its own number alone, so that neither a restart nor the number of
-    workers changes it; the stream has epochs of its own, whatever the run's are.
+    A global batch depends only on the run's seed and its number; restarts and the number of workers do not change it.
+    The stream has epochs of its own.
     """
 
     def __init__(self, dataset: AttentionDataset, sampler: BatchSampler, *, workers: int = 0) -> None:
@@ -73,7 +73,7 @@ def build_source_batches(
     shuffle: bool,
     workers: int,
 ) -> SourceBatches:
-    """Open the second stream under the class numbers of the first.
+    """Open the second stream, with the class indices of the first.
 
     Args:
         source: The images of `wanted.source`.

@@ -33,10 +33,10 @@ def build_source(config: RunConfig, sources: SourceCache) -> Source:
 
 
 def build_validation(config: RunConfig, source: Source, sources: SourceCache) -> Source | None:
-    """The images to validate on; None where the run validates on nothing.
+    """The validation images; None for a run without validation.
 
     Args:
-        source: What is trained on.
+        source: The training images.
 
     Raises:
         DataError: There is no such split, or its classes are others; names the field that chose it.
@@ -54,14 +54,14 @@ def build_validation(config: RunConfig, source: Source, sources: SourceCache) ->
 
 
 def overlap_notices(config: RunConfig, source: Source, validated: Source | None, *more: Source) -> list[str]:
-    """What a user must know of images that are both trained on and validated on; nothing where there are none.
+    """Messages for the user about images in both training and validation; empty if there are none.
 
     Args:
-        source: What is trained on.
-        more: Also trained on.
+        source: The training images.
+        more: More training images.
 
     Raises:
-        DataError: There are some, and `validation.allow_overlap` does not say that this is meant.
+        DataError: There are some, and `validation.allow_overlap` is false.
     """
     if validated is None:
         return []
@@ -85,10 +85,10 @@ def overlap_notices(config: RunConfig, source: Source, validated: Source | None,
 def build_sampler(
     config: RunConfig, source: Source, *, rank: int, world: int, supervised: Sequence[int] = (), fraction: float = 0.0
 ) -> BatchSampler:
-    """A worker's share of each batch, a part at a time where gradients are accumulated.
+    """The sampler of a worker's share of each micro-batch.
 
     Args:
-        supervised: Rows of those images of which a `fraction` of each batch is made.
+        supervised: Rows of the images that make up a `fraction` of each batch.
     """
     return BatchSampler(
         len(source.records),

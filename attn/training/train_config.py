@@ -38,9 +38,9 @@ class TrainConfig(RunConfig):
         return self.model_copy(update={"method": self.method.resolved_versions()})
 
     def input_faults(self, prefix: str = "") -> list[Fault]:
-        stream, parts = self.method.source_stream, self.cluster.workers * self.training.accumulate_steps
-        images = self.training.batch_size // parts
-        others = 0 if stream is None else (stream.batch_size or self.training.batch_size) // parts
+        stream, shards = self.method.source_stream, self.cluster.workers * self.training.accumulate_steps
+        images = self.training.batch_size // shards
+        others = 0 if stream is None else (stream.batch_size or self.training.batch_size) // shards
         least, more = (self.method.least_images(times * images, times * others) for times in (1, 2))
         bare = self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1})
         return training_faults(self, prefix, self.model, lambda: Network(bare, 1, ()), least, by_batch=more > least)
@@ -53,11 +53,11 @@ class TrainConfig(RunConfig):
                 f"model.head={self.model.head} lacks: set model.head=conv"
             )
         if (stream := self.method.source_stream) is not None:
-            parts = self.cluster.workers * self.training.accumulate_steps
-            if (stream.batch_size or parts) % parts:
+            shards = self.cluster.workers * self.training.accumulate_steps
+            if (stream.batch_size or shards) % shards:
                 raise ValueError(
                     f"method.source_batch_size={stream.batch_size} must be a multiple of cluster.workers x "
-                    f"training.accumulate_steps = {parts}"
+                    f"training.accumulate_steps = {shards}"
                 )
             if self.input.resize == "short_side":
                 raise ValueError(

@@ -1,7 +1,7 @@
-"""The training loop: one process of it, alone or among the workers of a process group.
+"""The training loop of one process, alone or in a process group.
 
-Everything that leaves the process (progress, pictures, checkpoints) goes through a `Reporter`, so that the loop is the
-same in a test, on a laptop and in a Ray Train worker.
+All output (progress, pictures, checkpoints) goes through a `Reporter`, so the loop is the same in a test, on a laptop
+and in a Ray Train worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 class TrainingCancelled(Exception):
-    """Somebody asked for a run's end, and its checkpoint is written; raised on all workers at the same step."""
+    """The run was cancelled, and its checkpoint is written. Raised on all workers at the same step."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class EpochRecord:
 class Reporter(Protocol):
     """Where a run's records go. Every rank calls `checkpoint`; the other calls are made on rank 0 alone.
 
-    `cancelled` is asked after every step: whether somebody wants the run to end.
+    `cancelled` is called after every step, and returns whether the run should end.
     """
 
     def step(self, record: StepRecord) -> None: ...
@@ -80,7 +80,7 @@ class Reporter(Protocol):
 
 @dataclass
 class _Running:
-    """What an epoch has summed up so far; plain values, so that a checkpoint within the epoch can hold it."""
+    """An epoch's sums so far; plain values, which a checkpoint within the epoch keeps."""
 
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
@@ -99,7 +99,7 @@ class Trainer:
     """Trains one network by one method.
 
     Args:
-        accumulator: Where the maps go; for a config with `store.accumulate`, and only for such a one.
+        accumulator: Takes the maps; required with `store.accumulate`, and not allowed without.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class Trainer:
                     raise TrainingCancelled
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
-        """What is left of the epoch, each batch with that of the second stream where the method has one."""
+        """The remaining batches of the epoch, each with its batch of the second stream, if the method has one."""
         batches, stream, first = iter(self.components.loader), self.components.source_batches, self.position.batch
         if stream is not None:
             others = stream.batches(epoch * self.batches_per_epoch + first, self.batches_per_epoch - first)
@@ -288,7 +288,7 @@ class Trainer:
         reporter.step(record)
 
     def _settle(self) -> None:
-        """Make the workers' networks one: they share their running statistics. Refuse one that has diverged."""
+        """Average the workers' running statistics, and refuse a network that has diverged."""
         self.world.average_buffers(self.network)
         held = self.network.state_dict() | (self.auxiliary.module.state_dict() if self.auxiliary else {})
         bad = next((name for name, value in held.items() if not torch.isfinite(value).all()), None)
@@ -301,7 +301,7 @@ class Trainer:
         self.world.all_or_raise(lambda: reporter.epoch(record, self) if self.world.rank == 0 else None)
 
     def _save_within(self, epoch: int, reporter: Reporter) -> None:
-        """Save within an epoch, so that what follows is the same as without: each worker keeps its own statistics."""
+        """Save within an epoch. Each worker keeps its own statistics, so that saving does not change the training."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         self._settle()
         if self.accumulator is not None:
@@ -314,10 +314,10 @@ class Trainer:
             buffer.copy_(buffers[name])
 
     def _save(self, reporter: Reporter, metrics: dict[str, float], buffers: dict[str, Tensor] | None = None) -> None:
-        """Save where the run stands.
+        """Write a checkpoint.
 
         Args:
-            buffers: Within an epoch, this worker's own.
+            buffers: This worker's own, within an epoch.
         """
         shared = {
             "model": self.network.state_dict(),
@@ -338,7 +338,7 @@ class Trainer:
         reporter.checkpoint(self.position, metrics, write)
 
     def _read(self, folder: Path) -> tuple[Position, dict[str, Any], dict[str, Any] | None]:
-        """A checkpoint of these classes; those from before checkpoints named them are taken for such."""
+        """Read a checkpoint, and check its classes. Old checkpoints do not name them, and are accepted."""
         found = load_checkpoint(folder, self.world.rank, self.world.size)
         classes = self.components.source.classes
         check_classes(found[1].get("classes", classes), classes, what="the run's checkpoint")
@@ -348,7 +348,7 @@ class Trainer:
         return found
 
     def _restore(self, folder: Path) -> dict[str, Any]:
-        """Take over a checkpoint; returns the part of it that all workers share."""
+        """Load a checkpoint, and return the values that all workers share."""
         position, shared, own = self.world.all_or_raise(lambda: self._read(folder))
         self.world.all_or_raise(lambda: self._take_over(folder, shared, own))
         self.position = position
@@ -376,7 +376,7 @@ class Trainer:
 
 
 def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take over what an optimizer has gathered; its settings are the config's, which may have changed since."""
+    """Load an optimizer's state, but keep the settings of the config, which may have changed since."""
     settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, own in zip(optimizer.param_groups, settings, strict=True):

@@ -1,4 +1,4 @@
-"""The processes that train together, and what they agree on. Without a process group, a world of one."""
+"""The processes that train together, and their collective operations. Without a process group, a world of one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class TrainingStopped(RunError):
-    """A fault on which all workers agree, so that each of them stops here; a restart would meet it again."""
+    """A fault that stops all workers at the same step; a restart would meet it again."""
 
     code = "stopped"
 
@@ -58,10 +58,10 @@ class World:
         return bool(flag.item())
 
     def all_or_raise(self, work: Callable[[], T]) -> T:
-        """Do something on every worker; what a user can mend on one of them stops all.
+        """Do something on every worker; if one fails with an error that a user can mend, all of them raise it.
 
         Args:
-            work: Must not talk to the other workers: one that fails would leave them waiting.
+            work: Must not communicate with other workers: if one failed, they would wait for it.
 
         Raises:
             TrainingStopped: On all workers, with the fault of the lowest rank that has one.

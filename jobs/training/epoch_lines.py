@@ -22,10 +22,10 @@ _EPOCH: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(strict=True, ge=1)])
 
 
 def read_epochs(folder: RunFolder) -> list[EpochLine]:
-    """One mapping an epoch, `epoch` counted from 1; empty where no epoch has ended.
+    """One mapping for each epoch, `epoch` counted from 1; empty before the end of the first.
 
     Raises:
-        RunError: A line is none of these; names it.
+        RunError: A line is not valid; names it.
     """
     if not folder.exists(EPOCHS_FILE):
         return []

@@ -1,4 +1,4 @@
-"""What a user must know of a run before it starts, and that stops nothing."""
+"""Messages for the user before a run starts, which do not stop it."""
 
 from __future__ import annotations
 

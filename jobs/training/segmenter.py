@@ -73,9 +73,9 @@ def save(run: TrainingRun[SegmentConfig], shared: dict[str, Any], bundle: Path) 
 
 
 def make_labels(run: TrainingRun[SegmentConfig]) -> LabelsConfig:
-    """The labels that workers can read: those of the config or, where it asks for cues, cues made into the folder.
+    """The labels that workers read: those of the config; if it asks for cues, cues made into the folder.
 
-    Cues that are there already, of the same maps, rule and saliency, are kept.
+    Existing cues of the same maps and rule are kept.
     """
     config, folder = run.config, run.folder
     if not isinstance(config.labels, CueLabels):
@@ -94,7 +94,7 @@ def make_labels(run: TrainingRun[SegmentConfig]) -> LabelsConfig:
 
 @contextlib.contextmanager
 def map_source(config: SegmentConfig, labels: CueLabels) -> Generator[MapSource]:
-    """The maps that a run's cues are made of; a model that had to be fetched is removed afterwards."""
+    """Open the maps for a run's cues; a model that was fetched for it is removed afterwards."""
     with contextlib.ExitStack() as stack:
 
         def locate(name: str) -> Bundle:
@@ -105,7 +105,7 @@ def map_source(config: SegmentConfig, labels: CueLabels) -> Generator[MapSource]
 
 
 def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score | None:
-    """The cues' mean IoU, with all that it depends on; None where no image has a mask."""
+    """The cues' mean IoU with its protocol; None if no image has a mask."""
     quality = report.quality
     if quality is None:
         return None
@@ -154,7 +154,7 @@ def describe_cues(report: CueReport) -> str:
 
 
 def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: CueReport) -> None:
-    """Say what the cues are worth: on the terminal, in the run's folder and in its record."""
+    """Report the quality of the cues: on the terminal, in the run's folder and in its record."""
     print(describe_cues(report), file=sys.stderr)
     score = cue_score(config, source, report)
     folder.update(cues={"digest": report.digest, **(report.quality.figures() if report.quality else {})})

@@ -1,4 +1,4 @@
-"""What a Ray Train worker does: the training loop, with checkpoints and records where Ray and MLflow want them."""
+"""A Ray Train worker: the training loop, with checkpoints for Ray and records for MLflow."""
 
 from __future__ import annotations
 
@@ -165,10 +165,10 @@ class RayReporter:
             self.channel.put({"kind": "text", "text": f"tracking: {error}"})
 
     def _keep(self, record: EpochRecord, *, whole: bool) -> None:
-        """One line an epoch in `metrics.jsonl`; an epoch that is done again after a restart replaces its line.
+        """Write the epoch's line in `metrics.jsonl`; an epoch that is repeated after a restart replaces its line.
 
         Args:
-            whole: All of it was made by this process, so that its time can be told.
+            whole: This process trained all of it, so its time is known.
         """
         now = time.monotonic()
         seconds = {"seconds": round(now - self.since, 3)} if whole else {}
@@ -178,7 +178,7 @@ class RayReporter:
         write_epochs(self.folder, [*before, line])
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
-        """Write, upload and verify on every rank; report only what is whole everywhere."""
+        """Write, upload and verify on every rank, then report the checkpoint."""
         context = ray.train.get_context()
         storage = context.get_storage()
         assert storage is not None, "Ray Train tells every worker where checkpoints belong"
@@ -211,7 +211,7 @@ class RayReporter:
         """Write this rank's part of a checkpoint where it belongs.
 
         Raises:
-            RunError: It did not arrive whole.
+            RunError: It did not arrive intact.
         """
         try:
             with scratch_folder() as folder:
@@ -222,7 +222,7 @@ class RayReporter:
             raise RunError(f"checkpoint {name} could not be written to {where}: {error}") from error
 
     def committed(self, position: Position, metrics: dict[str, float]) -> None:
-        """Note a checkpoint that a restart can come back to."""
+        """Record a checkpoint from which a restart can continue."""
         if self.world.rank == 0:
             self.folder.update(epoch=position.epoch, step=position.step, **({"metrics": metrics} if metrics else {}))
         self._flush()
