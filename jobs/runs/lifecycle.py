@@ -62,12 +62,12 @@ class Tracked(Protocol):
 
 @dataclass
 class LiveRun:
-    """A run that is under way.
+    """A run in progress.
 
     Attributes:
         tracker: Its record. While the server is away, entries wait in the run's folder.
-        outputs: Fields that `run.json` gets when the run is done.
-        state: How the run ends if nothing is raised; `waiting` leaves it open.
+        outputs: Fields of `RunState` that are written when the run is done.
+        state: State of the run at its end if nothing is raised; `waiting` leaves its record open.
     """
 
     folder: RunFolder
@@ -97,14 +97,14 @@ def begin_run(
 
     Args:
         recorded: The resolved config, for the record and for `config.yaml`.
-        text: `config.yaml`, where it is not simply `recorded`.
+        text: Content of `config.yaml`; by default `recorded`.
         data: Fingerprint of the run's data.
         tags: Of the record.
-        fields: More for `run.json`.
-        files: More texts by name, which are there before `run.json` says that the run is.
+        fields: More fields of `RunState`.
+        files: More files by name, written before `run.json`.
 
     Raises:
-        TrackingError: The record cannot be begun; the run is not begun then.
+        TrackingError: The record cannot be created; the run does not begin then.
         KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
     """
     started = time.time()
@@ -121,7 +121,7 @@ def begin_run(
 
 
 def _close_former(config: Tracked, folder: RunFolder) -> None:
-    """Close the record of a run that another takes the place of, once it has what waits for it."""
+    """Send what waits for the record of a run that is replaced, and close the record."""
     former = folder.state() if folder.exists() else None
     if former is None or (record := former.tracking_run) is None:
         return
@@ -144,12 +144,12 @@ def continue_run(
     """Continue a run that has begun before, and end it as the body ends.
 
     Args:
-        fields: More for `run.json`.
-        seconds: How long it ran before, if that counts.
-        others: Whether another process may be at it: a trial's are its sweep's alone.
+        fields: More fields of `RunState`.
+        seconds: How long it ran before, if that is to be added.
+        others: Whether another process may be driving it. Only its sweep drives a trial.
 
     Raises:
-        RunError: The run is under way.
+        RunError: Another process is driving the run.
         KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
     """
     state = folder.state()
@@ -174,13 +174,13 @@ def begin_or_continue(
     fields: Mapping[str, Any] | None = None,
     kept: Collection[str] = (),
 ) -> Generator[LiveRun]:
-    """Continue the run that lies in a folder if it is the same, else begin one there.
+    """Continue the run in a folder if it has the same config and work, else begin a new run there.
 
     Args:
-        recorded: As for `begin_run`, which takes the other arguments, too; a run with another config is another run.
-        work: Fields of `run.json` that say what the run works on. Where they are given, a run that differs in them, or
-            is done, is another run.
-        kept: Fields of `run.json` that another run in this folder takes over.
+        recorded: As for `begin_run`, which also takes the other arguments. A run with another config is another run.
+        work: Fields of `RunState` that say what the run works on. If they are given, a run that differs in them, or is
+            done, is another run.
+        kept: Fields of `RunState` that a new run copies from the run before it in this folder.
     """
     state, fields = claim(folder, kind, again=True), {**(work or {}), **(fields or {})}
     before = {} if state is None else state.to_json()
@@ -200,10 +200,10 @@ def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
     """The state of the run that lies in a folder; None where there is none.
 
     Args:
-        again: A run of the same kind that is there may be written again.
+        again: An existing run of the same kind may be overwritten.
 
     Raises:
-        RunError: The id is taken, or the run is under way.
+        RunError: The id is taken, or another process is driving the run.
     """
     if not folder.exists():
         return None
@@ -219,7 +219,7 @@ def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
 
 
 def target_of(folder: RunFolder) -> str:
-    """The model, or the maps of which version, that a run works on.
+    """The model, or the map store and version, that a run works on.
 
     Raises:
         RunError: Its `run.json` does not say it.
@@ -252,10 +252,10 @@ def process_fields() -> dict[str, Any]:
 
 
 def check_ended(folder: RunFolder, state: RunState) -> None:
-    """See that no other process of this machine drives a run that is to be continued.
+    """Check that no other process of this machine drives a run that is to be continued.
 
     Raises:
-        RunError: One does.
+        RunError: Another process drives it.
     """
     pid, identity = state.pid, state.process
     if state.state != "running" or state.host != platform.node() or pid in (None, os.getpid()):
@@ -268,7 +268,7 @@ def check_ended(folder: RunFolder, state: RunState) -> None:
 
 @contextlib.contextmanager
 def warned(what: str, kind: type[AttnError] = AttnError) -> Generator[None]:
-    """Within, an error of a kind becomes a line on stderr."""
+    """Print an error of this kind that the body raises, and continue after the body."""
     try:
         yield
     except kind as error:
@@ -315,14 +315,14 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
 
 
 def fault_text(error: BaseException) -> str:
-    """What ended a run, in a line; a fault of the program by its kind too."""
+    """The error that ended a run, in a line; for an unexpected error with its class."""
     error = out_of_memory(error) or error
     return str(error) if isinstance(error, AttnError) else f"{type(error).__name__}: {error}"
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Generator[None]:
-    """Within, Ctrl-C and SIGTERM are ignored: an end is a matter of seconds, and is written whole."""
+    """Ignore Ctrl-C and SIGTERM in the body: writing the end of a run takes seconds and must complete."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -336,7 +336,7 @@ def _undisturbed() -> Generator[None]:
 
 @contextlib.contextmanager
 def _sigterm_as_interrupt() -> Generator[None]:
-    """Within, SIGTERM is as Ctrl-C where it would end the process at once; only a main thread may ask for that."""
+    """Treat SIGTERM like Ctrl-C in the body if it would end the process at once; only in the main thread."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
