@@ -107,9 +107,10 @@ class Permissions:
         return self._of_config(config, (), lambda root: root in own)
 
     def run(self, config: Config) -> Iterator[Objection]:
-        """Forbidden fields of a config that a job runs, or of a stage or trial, which has a root inside the job's run.
+        """Forbidden fields of the config of a job, or of one of its stages or trials.
 
-        A sweep resolves some trials without running them; those have the default root.
+        Stages and trials have a root inside the job's run. A sweep resolves some trials without running them; those
+        have the default root.
         """
         return self._of_config(config, (), lambda root: root == _default_root() or is_inside(root, self.root))
 

@@ -51,14 +51,14 @@ def integral_hybrid(
 ) -> Tensor:
     """L₊ + L₋: enhance attended positions and constrain the others (OAA eq. 7-9).
 
-    L₊ (eq. 7) is the mean of −p log q over the attended positions, L₋ (eq. 8) the mean of −log(1 − q) over the others.
-    The mean over no positions is 0.
+    L₊ (OAA eq. 7) is the mean of −p log q over the attended positions, L₋ (OAA eq. 8) the mean of −log(1 − q) over the
+    others. The mean over no positions is 0.
 
     Args:
         soft_labels_BChw: p in [0, 1]; values of absent classes are ignored.
         multi_hot_BC: The present classes of each image.
         absent: `negative`: L₊ and L₋ are means over the positions of all classes together, with p = 0 for absent ones
-            (published code). `ignore`: sum of L₊ + L₋ over the present classes (eq. 9).
+            (published code). `ignore`: sum of L₊ + L₋ over the present classes (OAA eq. 9).
 
     Returns:
         Mean over images.

@@ -3,9 +3,9 @@
 Shapes: B target images, S source images, N (image, class) pairs, K channels, h×w feature map.
 
 Two streams share one network. Source images have a single class and a saliency map that shows the whole object; their
-attention maps are trained to match it (eq. 3). Target images, the run's own data, have several classes, which saliency
-maps cannot tell apart; their maps improve as the weights are shared. A discriminator learns to separate the features of
-the two streams (eq. 5), and the network learns to fool it (eq. 6).
+attention maps are trained to match it (AttnBN eq. 3). Target images, the run's own data, have several classes, which
+saliency maps cannot tell apart; their maps improve as the weights are shared. A discriminator learns to separate the
+features of the two streams (AttnBN eq. 5), and the network learns to fool it (AttnBN eq. 6).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class AttnBNConfig(MethodConfig):
         source: Images with one class each, and with saliency maps if `attention` is among the losses. Classes are
             matched with the target's by name, and may be fewer.
         source_batch_size: Source images per optimiser step, over all workers; by default as many as target images.
-        attention_weight: λ1 of eq. 7.
-        adversarial_weight: λ_adv of eq. 7.
+        attention_weight: λ1 of AttnBN eq. 7.
+        adversarial_weight: λ_adv of AttnBN eq. 7.
         discriminator_lr, discriminator_betas: Parameters of the discriminator's optimiser, Adam.
         map_kind: Kind of map that is constrained.
         weight_gradient: Train the map through its weights w_k too, not only through the features.

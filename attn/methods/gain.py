@@ -3,9 +3,9 @@
 Shapes: B images, N (image, class) pairs, C classes, h×w map, H×W input.
 
 One step: classify the images; compute the attention map of every present class; erase the attended region from the
-image (eq. 3-4); classify the rest, and minimise the score of the erased class (attention mining, eq. 5). The map then
-has to cover every region that shows the class. GAIN_ext also trains the maps of a few images to match their masks or
-boxes (eq. 7).
+image (GAIN eq. 3-4); classify the rest, and minimise the score of the erased class (attention mining, GAIN eq. 5). The
+map then has to cover every region that shows the class. GAIN_ext also trains the maps of a few images to match their
+masks or boxes (GAIN eq. 7).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class GainConfig(MethodConfig):
 
     Attributes:
         alpha: α, the weight of attention mining; 0 omits it and its second forward pass.
-        mask_scale: ω of eq. 4, the steepness of the mask.
-        mask_threshold: σ of eq. 4, for maps whose maximum is 1.
+        mask_scale: ω of GAIN eq. 4, the steepness of the mask.
+        mask_threshold: σ of GAIN eq. 4, for maps whose maximum is 1.
         mining_score: Score that is minimised: `sigmoid`: the class's probability (softmax for exclusive classes).
             `logit`: the logit, which has no lower bound.
         mining_parameters: `all`: attention mining trains the parameters of both passes. `fixed`: the parameters of the
@@ -58,7 +58,7 @@ class GainConfig(MethodConfig):
         extra_supervision: Kind of extra supervision of some images (GAIN_ext).
         extra_images: Number of these images: a count, or a fraction of the training split below 1.
         extra_fraction: Share of each batch that is drawn from these images; for batches of one image, of the batches.
-        extra_weight: ω_e of eq. 8, the weight of extra supervision.
+        extra_weight: ω_e of GAIN eq. 8, the weight of extra supervision.
         extra_map: Map that is compared with the mask: divided by its maximum, or raw.
     """
 

@@ -3,9 +3,9 @@
 Shapes: B images, N images with at least one present and one absent class, C classes, h×w map of each layer.
 
 One step: classify the images; compute maps of each image's classes and of its most confusing class, at the last layer
-and at an inner one (eq. 3-5); minimise the overlap of the two within the target (soft IoU, eq. 6-7), and the inner
-layer's attention outside the target (consistency, eq. 8). Maps are also trained through their gradient weights, so a
-step differentiates twice through the part of the network above the inner layer.
+and at an inner one (ICASC eq. 3-5); minimise the overlap of the two within the target (soft IoU, ICASC eq. 6-7), and
+the inner layer's attention outside the target (consistency, ICASC eq. 8). Maps are also trained through their gradient
+weights, so a step differentiates twice through the part of the network above the inner layer.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ class IcascConfig(MethodConfig):
     """L = L_cls + sIoU_inner + sIoU_last + L_ac (ICASC eq. 9), with a weight for each term.
 
     Attributes:
-        map_kind: A_ch (`channel`, eq. 3-4) or A_px (`pixel`, eq. 5); the paper's Table 1 compares with `grad_cam`.
-        iou_inner, iou_last: Weights of the soft IoU of target map and confusing map at each layer (eq. 6).
-        consistency: Weight of L_ac, the share of the inner layer's attention outside the target (eq. 8).
-        alpha: a of eq. 8, a constant without gradient; with 1 the term is in [0, 1].
-        mask_scale: ω of eq. 7, the steepness of the mask.
-        mask_fraction: σ of eq. 7, as a fraction of the target map's maximum.
+        map_kind: A_ch (`channel`, ICASC eq. 3-4) or A_px (`pixel`, ICASC eq. 5); the paper's Table 1 compares with
+            `grad_cam`.
+        iou_inner, iou_last: Weights of the soft IoU of target map and confusing map at each layer (ICASC eq. 6).
+        consistency: Weight of L_ac, the share of the inner layer's attention outside the target (ICASC eq. 8).
+        alpha: a of ICASC eq. 8, a constant without gradient; with 1 the term is in [0, 1].
+        mask_scale: ω of ICASC eq. 7, the steepness of the mask.
+        mask_fraction: σ of ICASC eq. 7, as a fraction of the target map's maximum.
         mask_gradient: Let gradients flow through the mask; otherwise the mask is a constant.
         normalize: `mask`: divide the map that the mask is computed from by its maximum, so that ω means the same for
             every network, layer and kind of map. `all`: also the maps of the soft IoU, which then compares locations

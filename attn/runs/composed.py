@@ -43,7 +43,7 @@ class ComposedConfig(Config):
         return {}
 
     def figures(self) -> dict[str, str]:
-        """The scores that the run gives, by name: empty where a sweep may ask for it, else why not and what to do."""
+        """By name of a score of the run: an empty text if a sweep may search by it, else why not and what to do."""
         return {}
 
     def scored(self, metric: str) -> SourceConfig:

@@ -48,7 +48,7 @@ class RunConfig(Config):
         raise TypeError(f"{type(self).__name__} does not say what its runs are named after")
 
     def resolved_versions(self) -> Self:
-        """The same with everything named that would otherwise be taken as it is found when the run begins."""
+        """This config with explicit versions instead of "the newest", as they are when the run begins."""
         return self
 
     @property
