@@ -145,7 +145,7 @@ def test_ray_tasks_write_the_same_maps(root: Path, ray_up: None) -> None:
     here = run(load("first", [f"root={root}", "classes=both"]))
     spread = run(load("first", [f"root={root}", "classes=both", "tasks=3"]))
     one, many = (store.open(result.store).at() for result in (here, spread))
-    assert one.coverage == many.coverage == here["maps"]
+    assert one.coverage == many.coverage == here.maps
     assert_alike(one, many)
 
 
