@@ -246,7 +246,7 @@ def config_of(folder: RunFolder, kind: type[C]) -> C:
 def process_fields() -> dict[str, Any]:
     """The fields of `run.json` that say that this process drives the run.
 
-    A number alone is given again once its process has ended.
+    The system reuses the number of a process that has ended, so `process` identifies it beyond doubt.
     """
     return {"pid": os.getpid(), "process": process_identity(os.getpid()), "host": platform.node()}
 

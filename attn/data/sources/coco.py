@@ -154,6 +154,7 @@ class CocoSource(FileSource):
         self._outlines = outlines
 
     def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:
+        """The mask that an image's outlines give; an outline is a list of polygons or a run-length code."""
         outlines = self._outlines[record.image_id]
         if not outlines:
             return np.zeros(size, np.uint8)
