@@ -65,6 +65,7 @@ class RunState(BaseModel):
         again: For a pipeline: stages that must be restarted.
         target: The model or map store that the run works on; see `jobs.scoring.targets.open_target`.
         compared: For a comparison: the target of each row, by title.
+        outputs: Results of a kind that has no fields of its own here.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -117,6 +118,7 @@ class RunState(BaseModel):
     overrides: list[str] | None = None
     confusion: bool | None = None
     overlap: dict[str, dict[str, float]] | None = None
+    outputs: dict[str, Any] | None = None
 
     _values: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -163,7 +165,7 @@ class RunState(BaseModel):
             ValueError: As `of`.
         """
         if unknown := fields.keys() - _NAMES:
-            raise TypeError(f"run.json has no field {', '.join(sorted(unknown))}: add it to attn.run_state.RunState")
+            raise TypeError(f"run.json has no field {', '.join(sorted(unknown))}: write it under 'outputs'")
         return self.of({**self._values, **fields})
 
     def to_json(self) -> dict[str, Any]:

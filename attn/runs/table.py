@@ -112,7 +112,7 @@ class Job(Protocol):
 
         Of a kind without files, `config` is what the module's `load` gives for a target and overrides.
 
-        `run.json` gets the scores as `metrics`, by which a sweep goes.
+        `run.json` gets the scores as `metrics`, which a sweep reads, and other results of a new kind under `outputs`.
 
         Returns:
             Of a `ComposedConfig` a `ComposedResult`.

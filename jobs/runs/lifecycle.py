@@ -66,7 +66,7 @@ class LiveRun:
 
     Attributes:
         tracker: Its record. While the server is away, entries wait in the run's folder.
-        outputs: Fields of `RunState` that are written when the run is done.
+        outputs: Fields of `RunState` that are written when the run is done. A new kind writes its own under `outputs`.
         state: State of the run at its end if nothing is raised; `waiting` leaves its record open.
     """
 
@@ -309,6 +309,9 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
                 note(run.state, **run.outputs)
             except AttnError:  # what it has left is in no `run.json`: that is no success
                 close("failed")
+                raise
+            except (TypeError, ValueError) as error:  # an output that `run.json` cannot hold
+                end("failed", error=fault_text(error))
                 raise
             if run.state != "waiting":
                 close(run.state)

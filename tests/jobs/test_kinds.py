@@ -59,6 +59,7 @@ def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any)
     assert json.loads(done.output.splitlines()[-1])["scores"] == {"height": 7.0}
     (listed,) = attn("ls", "--root", f"{tmp_path}/runs", "--json").json["runs"]
     assert (listed["id"], listed["kind"], listed["state"]) == ("t", "toy", "done")
+    assert RunFolder(f"{tmp_path}/runs", "t").state().outputs == {"numbers": [1, 2, 3, 4, 5, 6, 7]}
     assert attn("validate", str(file), "--json").json["config"]["height"] == 5
     assert attn("plan", str(file), "--json").json["title"] == "toy"
     made = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").json

@@ -58,6 +58,22 @@ def test_a_success_that_cannot_be_written_is_none(
     assert ends == [("a", "failed")]
 
 
+@pytest.mark.parametrize(
+    ("outputs", "error"),
+    [({"heights": 3}, TypeError), ({"metrics": {"height": "high"}}, ValueError), ({"outputs": {"a": {1}}}, TypeError)],
+)
+def test_an_output_that_run_json_cannot_hold_fails_the_run(
+    tmp_path: Path, ends: list[tuple[str, str]], outputs: dict[str, Any], error: type[Exception]
+) -> None:
+    folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
+    with pytest.raises(error), begin_run("toy", toy, folder, recorded=toy) as live:
+        live.outputs |= outputs
+    state = folder.state()
+    assert (state.state, ends) == ("failed", [("a", "failed")])
+    assert str(state.error).startswith(error.__name__)
+    assert state.ended is not None
+
+
 def test_a_begin_that_fails_says_what_kind_of_run_it_was(
     tmp_path: Path, ends: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

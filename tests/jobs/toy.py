@@ -32,6 +32,7 @@ def run(config: ToyConfig, *, run_id: str | None = None, address: str | None = N
     scores = {"height": float(config.height)}
     with begin_or_continue("toy", config, folder, recorded=config) as live:
         live.outputs["metrics"] = scores
+        live.outputs["outputs"] = {"numbers": list(range(1, config.height + 1))}
     return ComposedResult(run_id=folder.run_id, folder=folder.uri, scores=scores, model=None)
 
 
