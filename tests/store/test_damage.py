@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from attn import store as maps
 from attn.store import DamagedError, MapStore, StoreError, VersionError
+from attn.store.backends import Backend
+from attn.store.protocol import history
+from attn.store.protocol.fence import Head
 from tests.store.memory import MemoryBackend
 from tests.store.model import GRID, PAIRS, Model, memory, new_store, random_map
 
@@ -176,6 +179,54 @@ def test_missing_objects_are_named() -> None:
     del backend.objects[manifest]
     with pytest.raises(VersionError, match="run run has no version 1"):
         store.at(1)
+
+
+@pytest.mark.parametrize("tentative", [True, False])
+def test_a_lost_or_older_head_hides_no_version(tentative: bool) -> None:
+    store, model = new_store(), Model("max")
+    backend = memory(store)
+
+    def commit(session: maps.Session, epoch: int) -> int:
+        writer, new = session.writer(0), random_map(np.random.default_rng(epoch))
+        writer.add(*PAIRS[0], new)
+        model.add(PAIRS[0], epoch, new)
+        version = session.commit(epoch, [writer.seal()], tentative=tentative)
+        session.publish(version)
+        return version
+
+    first = commit(store.begin("run"), 0)
+    older = backend.objects["heads/run.json"]
+    session = store.begin("run", from_version=first)
+    newest = [commit(session, epoch) for epoch in (1, 2)][-1]
+    model.check(store.at(), store)
+    for head, wrong in ((None, "is missing"), (older, "is of session 1")):
+        backend.objects.pop("heads/run.json", None)
+        if head is not None:
+            backend.objects["heads/run.json"] = head
+        for read in (store.at, lambda: store.at(run="run"), store.history, store.gc):
+            with pytest.raises(DamagedError, match=f"version {newest} is of session 2 of run run, .*run.json {wrong}"):
+                read()
+        assert wrong in "".join(store.verify().faults)
+        model.check(store.at(newest), store)
+    store.begin("run", from_version=newest)
+    model.check(store.at(), store)
+    assert store.verify().ok
+
+
+def test_a_session_that_begins_while_the_head_is_read_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, begun = new_store(), list[maps.Session]()
+    store.begin("run")
+    read_head = history.read_head
+
+    def slow(backend: Backend, run: str) -> tuple[Head, str] | None:
+        found = read_head(backend, run)
+        if len(begun) < 3:
+            begun.append(store.begin("run"))
+            begun[-1].publish(begun[-1].commit(0, [], tentative=True))
+        return found
+
+    monkeypatch.setattr(history, "read_head", slow)
+    assert store.at().version == begun[-1].version == 3
 
 
 def test_verify_lists_all_faults_at_once() -> None:

@@ -42,7 +42,7 @@ def test_a_lost_object_gives_the_newest_version_or_a_clear_error(tmp_path: Path)
         except maps.StoreError:
             told.add(path.relative_to(store.uri).parts[0])
         path.write_bytes(content)
-    assert told == {"base", "fence", "index", "manifest", "store.json", "version"}
+    assert told == {"base", "fence", "heads", "index", "manifest", "store.json", "version"}
     assert store.verify().ok
 
 

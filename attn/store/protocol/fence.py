@@ -13,6 +13,7 @@ __all__ = [
     "check_fence",
     "create_fence",
     "fences",
+    "head_key",
     "newest_fence",
     "publish",
     "read_head",
@@ -74,7 +75,8 @@ def _fence_key(run: str, number: int) -> str:
     return f"fence/{run}/{number:06d}.json"
 
 
-def _head_key(run: str) -> str:
+def head_key(run: str) -> str:
+    """Name of a run's head."""
     return f"heads/{run}.json"
 
 
@@ -159,14 +161,14 @@ def publish(backend: Backend, run: str, version: int, manifest_sha256: str, fenc
 
 def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
     """A run's head, and the tag that `Backend.replace` needs to replace it."""
-    found = backend.load(_head_key(run))
+    found = backend.load(head_key(run))
     if found is None:
         return None
     data, tag = found
-    head = parse(data, f"{backend.uri}: {_head_key(run)}", Head)
+    head = parse(data, f"{backend.uri}: {head_key(run)}", Head)
     if head.run != run or (head.version == 0) != (head.manifest_sha256 == ""):
         raise DamagedError(
-            f"{backend.uri}: {_head_key(run)} is damaged: it names version {head.version} of run {head.run}"
+            f"{backend.uri}: {head_key(run)} is damaged: it names version {head.version} of run {head.run}"
         )
     return head, tag
 
@@ -183,7 +185,7 @@ def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, f
         data = pack(dataclasses.asdict(head))
         found = read_head(backend, run)
         if found is None:
-            if backend.create(_head_key(run), data):
+            if backend.create(head_key(run), data):
                 return
             continue
         if found[0].fence > fence:
@@ -191,6 +193,6 @@ def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, f
                 f"{backend.uri}: the head of run {run} belongs to session {found[0].fence}; this process (session "
                 f"{fence}) is stale and may no longer write: stop it"
             )
-        if backend.replace(_head_key(run), data, found[1]):
+        if backend.replace(head_key(run), data, found[1]):
             return
     raise StoreError(f"{backend.uri}: the head of run {run} changes faster than it can be written; try again")

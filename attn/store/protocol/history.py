@@ -23,7 +23,7 @@ from attn.store.format.manifest import (
     version_numbers,
 )
 from attn.store.protocol import failpoints
-from attn.store.protocol.fence import create_fence, newest_fence, read_head, write_head
+from attn.store.protocol.fence import create_fence, head_key, newest_fence, read_head, write_head
 from attn.store.protocol.leases import hold_version
 
 
@@ -37,8 +37,8 @@ def newest_version(backend: Backend, run: str, known: Mapping[int, Manifest] = M
         known: Manifests that were read before, by version.
 
     Raises:
-        DamagedError: The newest fence or the head's version is missing, so that an older one would be taken for the
-            newest.
+        DamagedError: The newest fence, the newest session's head or the head's version is missing, so that an older
+            version would be taken for the newest.
     """
     return _newest(backend, run, known, tentative=True)
 
@@ -67,6 +67,9 @@ def _newest(backend: Backend, run: str, known: Mapping[int, Manifest], *, tentat
         manifest = known.get(version) or try_read_manifest(backend, version, run)
         if manifest is None or manifest.fence != number:
             continue
+        if head is None or head.fence < number:  # `begin` and `fork` write the head before any version
+            _check_head(backend, manifest)
+            return _newest(backend, run, known, tentative=tentative)  # the session began since the head was read
         if tentative or version <= published or not manifest.tentative:
             newest = manifest
             break
@@ -80,6 +83,22 @@ def _newest(backend: Backend, run: str, known: Mapping[int, Manifest], *, tentat
     if head is not None and head.fence == number and head.version > newest.version:
         raise DamagedError(f"{backend.uri}: version {head.version}, which the head of run {run} names, is missing")
     return newest
+
+
+def _check_head(backend: Backend, manifest: Manifest) -> None:
+    """Check that the head of a version's run is of the version's session or of a newer one.
+
+    Raises:
+        DamagedError: It is not.
+    """
+    found = read_head(backend, manifest.run)
+    if found is None or found[0].fence < manifest.fence:
+        wrong = "is missing" if found is None else f"is of session {found[0].fence}"
+        raise DamagedError(
+            f"{backend.uri}: version {manifest.version} is of session {manifest.fence} of run {manifest.run}, but "
+            f"{head_key(manifest.run)} {wrong}: which version is published is not known. Restore that file, or name a "
+            "version; a session that begins writes the file again"
+        )
 
 
 def history(backend: Backend) -> list[tuple[Manifest, bool]]:
@@ -109,6 +128,7 @@ def fork(backend: Backend, version: int, run: str) -> Manifest:
         fence = create_fence(backend, run, 1, version, newest_claim(backend))
         if fence is None:
             raise StoreError(f"{backend.uri}: run {run} has begun already; a fork needs a new name")
+        write_head(backend, run, version, parent.sha256, fence.number)
         number = claim(backend, run, fence.floor)
         manifest = dataclasses.replace(
             parent,
