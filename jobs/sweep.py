@@ -9,7 +9,6 @@ from __future__ import annotations
 
 __all__ = ["resume", "run"]
 
-import json
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from attn.config.document import scalar_override
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, RunError
 from attn.runs.sweep import SweepConfig
@@ -201,9 +201,10 @@ class _Sweep:
             experiment=self.config.tracking.experiment,
             preview_images=0,
         )
-        recorded = [f"tracking.{name}={json.dumps(value)}" for name, value in tracking.model_dump(mode="json").items()]
+        section = tracking.model_dump(mode="json")
+        recorded = [scalar_override(f"tracking.{name}", value) for name, value in section.items()]
         try:
-            config = trial_config(self.base, point, f"root={self.folder.uri}", *recorded)
+            config = trial_config(self.base, point, scalar_override("root", self.folder.uri), *recorded)
         except ConfigError as error:  # values that are each allowed, but not together
             return error
         if isinstance(config, TrainConfig) and config.accumulates and isinstance(self.config.scheduler, Pbt):

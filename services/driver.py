@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from attn.config.document import scalar_override
 from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
@@ -88,7 +89,7 @@ def _begin(job: Submission, root: str) -> RunResult:
     if job.kind in file_kinds():
         given = load(job, root)
     else:
-        given = cast("Any", job_of(job.kind)).load(job.target, [*job.overrides, f"root={root}"])
+        given = cast("Any", job_of(job.kind)).load(job.target, [*job.overrides, scalar_override("root", root)])
     return job_of(job.kind).run(given, run_id=job.id, address=job.address)
 
 

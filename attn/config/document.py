@@ -9,18 +9,19 @@ __all__ = [
     "OVERRIDE",
     "SOURCE",
     "Document",
-    "as_overrides",
     "dump_values",
     "layered",
     "override_location",
     "parse_override",
     "read_document",
+    "scalar_override",
     "sources_in",
 ]
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,11 +139,6 @@ class Document:
         self.faults += section.faults
 
 
-def as_overrides(values: Mapping[str, Any]) -> list[str]:
-    """A config's plain values as overrides `a=value`, with a whole section as one value."""
-    return [f"{name}={json.dumps(value)}" for name, value in values.items()]
-
-
 def layered(*documents: Document) -> Document:
     """Merge documents: mappings are merged recursively, and other values of later documents win.
 
@@ -253,6 +249,12 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     except ParseError as error:
         return Fault(override_location(text), f"the value {error.problem}")
     return document.faults[0] if document.faults else (path, found)
+
+
+def scalar_override(name: str, value: str | float | bool | None) -> str:
+    """An override that sets a field to a value. Texts are quoted, so that YAML reads exactly this text."""
+    text = yaml.dump(value, Dumper=_Dumper, default_style='"', width=math.inf) if isinstance(value, str) else None
+    return f"{name}={json.dumps(value) if text is None else text.strip()}"
 
 
 def override_location(text: str) -> str:

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from attn.config.base import Config
-from attn.config.document import read_document
+from attn.config.document import read_document, scalar_override
 from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
@@ -240,7 +240,8 @@ def config_of(folder: RunFolder, kind: type[C]) -> C:
     Raises:
         ConfigError: With all faults.
     """
-    return resolve(kind, folder.read_text("config.yaml"), folder.path("config.yaml"), [f"root={folder.root}"])
+    root = scalar_override("root", folder.root)
+    return resolve(kind, folder.read_text("config.yaml"), folder.path("config.yaml"), [root])
 
 
 def process_fields() -> dict[str, Any]:

@@ -79,18 +79,18 @@ def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     submission = Submission.model_validate({"id": "s", "kind": "toy", "config": TEXT})
     assert plan_of(submission, Permissions(str(tmp_path), ()))["title"] == "toy"
     order = tmp_path / "order.json"
-    told = {"submission": submission.model_dump(mode="json"), "root": str(tmp_path / "runs"), "data_roots": []}
+    told = {"submission": submission.model_dump(mode="json"), "root": f"{tmp_path}/runs #1", "data_roots": []}
     order.write_text(json.dumps(told))
     assert driver.main(str(order)) == 0
     signal.signal(signal.SIGTERM, before)
-    assert RunFolder(f"{tmp_path}/runs", "s").state().metrics == {"height": 5.0}
+    assert RunFolder(f"{tmp_path}/runs #1", "s").state().metrics == {"height": 5.0}
 
 
 def test_a_sweep_searches_it(file: Path, tmp_path: Path) -> None:
     text = f"kind: sweep\nbase: {file}\nspace: {{height: [2, 4]}}\nsearch: {{name: grid}}\n"
     text += "scheduler: {name: fifo}\nobjective: {metric: height}\ntracking: {enabled: false}\n"
-    config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
-    folder = RunFolder(str(tmp_path), "s")
+    config, base = read_sweep(text, "sweep.yaml", [f'root="{tmp_path}/a: b"'])
+    folder = RunFolder(f"{tmp_path}/a: b", "s")
     folder.write("sweep.yaml", dump_config(config))
     folder.update(kind="sweep", state="running")
     sweep = _Sweep(config, base, folder)  # pyright: ignore[reportPrivateUsage]

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from attn.config.document import parse_override
+from attn.config.resolve import dump_config
 from attn.errors import RunError
+from attn.runs.pipeline import load_pipeline
 from attn.tracking import NullTracker
+from jobs import compare, pipeline
 from jobs.runs import lifecycle
-from jobs.runs.lifecycle import begin_or_continue, begin_run
+from jobs.runs.lifecycle import begin_or_continue, begin_run, config_of
 from jobs.runs.run_folder import RunFolder
 from tests.jobs.toy import ToyConfig
 
@@ -72,6 +76,28 @@ def test_an_output_that_run_json_cannot_hold_fails_the_run(
     assert (state.state, ends) == ("failed", [("a", "failed")])
     assert str(state.error).startswith(error.__name__)
     assert state.ended is not None
+
+
+@pytest.mark.parametrize("name", ["a: b", "x #y", "[1]", 'it\'s "so"', "ä \U0001f600", " two  blanks"])
+def test_a_resumed_run_stays_below_the_root_where_it_lies(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under any name of the root: it passes through YAML."""
+    folder, toy = RunFolder(f"{tmp_path}/{name}", "r"), config(tmp_path)
+    folder.begin(kind="compare", compared={"A": "a"}, overrides=[])
+    folder.write("config.yaml", dump_config(toy))
+    assert config_of(folder, ToyConfig).root == folder.root
+
+    overrides: list[str] = []
+    monkeypatch.setattr(compare, "run", lambda targets, given, **_: overrides.extend(given))
+    compare.resume(folder.uri)
+    assert [parse_override(text) for text in overrides] == [(("root",), folder.root)]
+
+    roots: list[str] = []
+    folder.write("config.yaml", dump_config(load_pipeline("grad_cam_segment_scenes", [])))
+    monkeypatch.setattr(pipeline, "run", lambda config, **_: roots.append(config.root))
+    pipeline.resume(folder.uri)
+    assert roots == [folder.root]
 
 
 def test_a_begin_that_fails_says_what_kind_of_run_it_was(
