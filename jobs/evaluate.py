@@ -95,7 +95,7 @@ def run(target: EvaluationTarget, *, run_id: str | None = None, address: str | N
 
 def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[EvaluateResult, list[PanelData]]:
     """As `run`, and the images that were drawn with their maps."""
-    clock = time.monotonic()
+    clock = time.monotonic() - target.load_seconds
     config = target.config
     folder = RunFolder(config.root, run_id or new_run_id("evaluate"))
     described = target.described

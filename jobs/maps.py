@@ -50,11 +50,13 @@ class MapsJob:
 
     Attributes:
         model: As the user names it.
+        load_seconds: How long it took to open the model.
     """
 
     model: str
     bundle: Bundle
     config: MapsConfig
+    load_seconds: float = 0.0
 
     @classmethod
     def open(cls, model: str, config: MapsConfig) -> Self:
@@ -63,8 +65,9 @@ class MapsJob:
         Raises:
             WeightsError: There is no such model, or it is damaged.
         """
+        clock = time.monotonic()
         with open_model(model, config) as bundle:
-            return cls(model, bundle, config)
+            return cls(model, bundle, config, time.monotonic() - clock)
 
 
 def load(model: str, overrides: list[str]) -> MapsJob:
@@ -77,8 +80,10 @@ def load(model: str, overrides: list[str]) -> MapsJob:
     Raises:
         AttnError: There is no such model, or the overrides do not fit it.
     """
+    clock = time.monotonic()
     with open_model(model, model_lookup(overrides)) as bundle:
-        return MapsJob(model, bundle, resolve_config(bundle, overrides, f"{model}: config.yaml"))
+        config = resolve_config(bundle, overrides, f"{model}: config.yaml")
+        return MapsJob(model, bundle, config, time.monotonic() - clock)
 
 
 def run(
@@ -95,7 +100,7 @@ def run(
     Raises:
         AttnError: Model, config and data do not fit, or the place cannot be written; the text says where.
     """
-    clock = time.monotonic()
+    clock = time.monotonic() - job.load_seconds
     model, bundle, config = job.model, job.bundle, job.config
     work = MapsWork.of(bundle, config, sources or SourceCache())
     folder = RunFolder(config.root, run_id or new_run_id("maps"))

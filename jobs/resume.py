@@ -56,7 +56,8 @@ def _done(folder: RunFolder, state: RunState) -> EndedRun:
     if folder.exists("config.yaml"):
         file = folder.path("config.yaml")
         values = read_document(folder.read_text("config.yaml"), file).values
-        tracking = resolve(ModelLookup, dump_values({"tracking": values.get("tracking") or {}}), file, []).tracking
+        section = values.get("tracking") or {"enabled": False}
+        tracking = resolve(ModelLookup, dump_values({"tracking": section}), file, []).tracking
         with warned("what its record lacks could not be sent"):
             send_pending(tracking, folder.root, state.tracking_run, folder.uri)
     return EndedRun(run_id=folder.run_id, folder=folder.uri, state=state)

@@ -73,12 +73,14 @@ class MasksJob:
     Attributes:
         model: As the user names it.
         voc_submission: Put the masks into the folders that VOC's evaluation server wants, and into one archive of them.
+        load_seconds: How long it took to open the network.
     """
 
     model: str
     segmenter: Segmenter
     config: SegmentPredictConfig
     voc_submission: bool = False
+    load_seconds: float = 0.0
 
     @classmethod
     def open(cls, model: str, config: SegmentPredictConfig, *, voc_submission: bool = False) -> Self:
@@ -87,8 +89,9 @@ class MasksJob:
         Raises:
             WeightsError: There is no such network, or it is damaged.
         """
+        clock = time.monotonic()
         with open_model(model, config, load_segmenter) as segmenter:
-            return cls(model, segmenter, config, voc_submission)
+            return cls(model, segmenter, config, voc_submission, time.monotonic() - clock)
 
 
 def load(model: str, overrides: list[str], *, voc_submission: bool = False) -> MasksJob:
@@ -101,9 +104,10 @@ def load(model: str, overrides: list[str], *, voc_submission: bool = False) -> M
     Raises:
         AttnError: There is no such network, or the overrides do not fit it.
     """
+    clock = time.monotonic()
     with open_model(model, model_lookup(overrides), load_segmenter) as segmenter:
         config = resolve_config(segmenter, overrides, f"{model}: config.yaml")
-        return MasksJob(model, segmenter, config, voc_submission)
+        return MasksJob(model, segmenter, config, voc_submission, time.monotonic() - clock)
 
 
 def run(
@@ -119,7 +123,7 @@ def run(
     Raises:
         AttnError: Network, config and data do not fit; the text says where.
     """
-    clock = time.monotonic()
+    clock = time.monotonic() - job.load_seconds
     model, segmenter, config, voc_submission = job.model, job.segmenter, job.config, job.voc_submission
     source = (sources or SourceCache()).get(config.data, labels=False)
     check_classes(segmenter.classes, source.classes)

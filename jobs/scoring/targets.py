@@ -6,8 +6,9 @@ __all__ = ["ModelTarget", "StoreTarget", "EvaluationTarget", "open_target", "res
 
 import json
 import re
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from attn import store
@@ -30,6 +31,7 @@ from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.store import MapStore, Snapshot
+from attn.store.format.manifest import Manifest
 from attn.training.inputs import check_input
 from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, resize_text, scored_data
 
@@ -43,6 +45,7 @@ class EvaluationTarget(Protocol):
         name: As the user names it.
         described: What it is, in plain values, for `scores.json`.
         source: The images.
+        load_seconds: How long it took to open the model or the store, and the data.
     """
 
     @property
@@ -57,6 +60,9 @@ class EvaluationTarget(Protocol):
     @property
     def source(self) -> Source: ...
 
+    @property
+    def load_seconds(self) -> float: ...
+
     def evaluate(self, observe: Observe) -> Evaluation: ...
 
 
@@ -68,6 +74,7 @@ class ModelTarget:
     bundle: Bundle
     config: EvaluateModelConfig
     source: Source
+    load_seconds: float = 0.0
 
     @classmethod
     def open(cls, model: str, config: EvaluateModelConfig) -> Self:
@@ -76,8 +83,10 @@ class ModelTarget:
         Raises:
             AttnError: There is no such model, or it does not fit the data.
         """
+        clock = time.monotonic()
         with open_model(model, config) as bundle:
-            return cls.of(model, bundle, config)
+            target = cls.of(model, bundle, config)
+        return replace(target, load_seconds=time.monotonic() - clock)
 
     @classmethod
     def of(cls, name: str, bundle: Bundle, config: EvaluateModelConfig) -> Self:
@@ -126,6 +135,7 @@ class StoreTarget:
     digest: str
     config: EvaluateStoreConfig
     source: Source
+    load_seconds: float = 0.0
 
     @classmethod
     def open(cls, name: str, location: str, version: int | None, config: EvaluateStoreConfig) -> Self:
@@ -134,13 +144,15 @@ class StoreTarget:
         Raises:
             AttnError: There is no such store or version, or it does not fit the data.
         """
+        clock = time.monotonic()
         source, opened = _source(config), store.open(location)
         snapshot = opened.at(version)
         if snapshot.manifest.metadata.get("classes") != "predicted":
             snapshot = open_maps(StoredMaps(location, version), source)
         elif opened.definition.classes:
             check_classes(opened.definition.classes, source.classes, what=opened.uri)
-        return cls(name, opened, snapshot, snapshot.digest(), config, source)
+        digest = snapshot.digest()
+        return cls(name, opened, snapshot, digest, config, source, time.monotonic() - clock)
 
     @property
     def described(self) -> dict[str, Any]:
@@ -151,7 +163,7 @@ class StoreTarget:
             "fusion": self.store.definition.fusion,
             "grid": list(self.store.grid),
             "digest": self.digest,
-            "about": self.snapshot.manifest.metadata,
+            "about": Manifest.with_mark(self.snapshot.manifest.metadata, tentative=False),
         }
 
     def evaluate(self, observe: Observe) -> Evaluation:
@@ -204,8 +216,10 @@ def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateM
 
 
 def _model_target(model: str, overrides: list[str]) -> ModelTarget:
+    clock = time.monotonic()
     with open_model(model, model_lookup(overrides)) as bundle:
-        return ModelTarget.of(model, bundle, resolve_config(bundle, overrides, f"{model}: config.yaml"))
+        target = ModelTarget.of(model, bundle, resolve_config(bundle, overrides, f"{model}: config.yaml"))
+    return replace(target, load_seconds=time.monotonic() - clock)
 
 
 def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | None:

@@ -19,6 +19,7 @@ from attn.store import StoreError
 from attn.training.train_config import TrainConfig
 from jobs import evaluate, train
 from jobs.ray_cluster.merge_tasks import ray_map
+from jobs.scoring.targets import StoreTarget
 from jobs.train import TrainResult, run
 from tests.conftest import S3_KEYS
 from tests.jobs.counts import counted
@@ -128,6 +129,16 @@ def test_its_model_is_scored_by_its_class_maps(here: TrainResult) -> None:
     result = evaluate.run(evaluate.load("near", [f"root={folder.parent}", "tracking.enabled=false"]))
     scores = json.loads(Path(result.folder, "scores.json").read_text())["scores"]
     assert scores["seed_miou"]["protocol"]["map_kind"] == "cam"
+
+
+def test_scores_of_its_store_describe_it_as_the_caller_did(here: TrainResult) -> None:
+    folder = Path(here.folder)
+    target = evaluate.load(here.store or "", [f"root={folder.parent}", "data.split=train", "panels=0"])
+    assert isinstance(target, StoreTarget)
+    assert target.snapshot.manifest.tentative
+    about = json.loads(Path(evaluate.run(target).folder, "scores.json").read_text())["scored"]["about"]
+    assert about["map_kind"] == "cumulative"
+    assert not [name for name in about if name.startswith("attn.")]
 
 
 def test_merges_run_as_tasks_in_their_order(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_scored_on_its_own_validation_split(root: Path) -> None:
-    result = run(load("first", [f"root={root}", "panels=3"]))
+    target = load("first", [f"root={root}", "panels=3"])
+    result = run(replace(target, load_seconds=target.load_seconds + 100))
+    assert (target.load_seconds > 0, result.seconds > 100) == (True, True), "opening model and data counts"
     assert result.data == "scenes val"
     assert (result.images, result.masked) == (12, 12)
     assert result.tracking_run is None

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from attn.config.document import parse_override
+from attn.config.document import dump_values, parse_override
 from attn.config.resolve import dump_config
 from attn.errors import RunError
 from attn.runs.pipeline import load_pipeline
 from attn.tracking import NullTracker
 from jobs import compare, pipeline
+from jobs import resume as resuming
 from jobs.runs import lifecycle
 from jobs.runs.lifecycle import begin_or_continue, begin_run, config_of
 from jobs.runs.run_folder import RunFolder
@@ -98,6 +99,21 @@ def test_a_resumed_run_stays_below_the_root_where_it_lies(
     monkeypatch.setattr(pipeline, "run", lambda config, **_: roots.append(config.root))
     pipeline.resume(folder.uri)
     assert roots == [folder.root]
+
+
+@pytest.mark.parametrize(
+    ("section", "enabled"),
+    [({}, False), ({"tracking": {"enabled": False}}, False), ({"tracking": {"uri": "http://h"}}, True)],
+)
+def test_a_done_run_without_a_tracking_section_sends_nothing(
+    tmp_path: Path, section: dict[str, Any], enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, sent = RunFolder(str(tmp_path), "r"), list[bool]()
+    folder.begin(kind="evaluate", state="done")
+    folder.write("config.yaml", dump_values({"root": str(tmp_path), **section}))
+    monkeypatch.setattr(resuming, "send_pending", lambda tracking, *_: sent.append(tracking.enabled))
+    resuming.resume(folder.uri)
+    assert sent == [enabled]
 
 
 def test_a_begin_that_fails_says_what_kind_of_run_it_was(
