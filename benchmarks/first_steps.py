@@ -43,8 +43,8 @@ class _Told:
 
     def step(self, record: StepRecord) -> None:
         now = time.perf_counter()
-        told = {"step": record.step, "of": record.steps, "lr": record.lr, "seconds": round(now - self.at, 1)}
-        print(json.dumps(told | {name: round(value, 4) for name, value in record.losses.items()}), flush=True)
+        line = {"step": record.step, "of": record.steps, "lr": record.lr, "seconds": round(now - self.at, 1)}
+        print(json.dumps(line | {name: round(value, 4) for name, value in record.losses.items()}), flush=True)
         self.at, self.steps = now, self.steps - 1
         if self.steps == 0:
             raise _EnoughError

@@ -1,4 +1,4 @@
-"""The tables of GAIN in docs/results/gain.md: recipes by seeds, trained and scored, mean and spread.
+"""The tables of GAIN in docs/results/gain.md: recipes by seeds, trained and scored, mean and half range.
 
     python -m benchmarks.gain scenes      OUT.json [seeds=0,1,2] [a.b=value ...]
     python -m benchmarks.gain photographs OUT.json [seeds=0,1,2] data.root=... model.weights=... [a.b=value ...]
@@ -67,9 +67,9 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
                 config = load_config(TrainConfig, recipe, [*overrides, f"seed={seed}"])
                 run = finished_run(config, f"{recipe}-seed{seed}")
                 for split, key in missing.items():
-                    place = [f"root={config.root}", "panels=4", *study.scored, f"data.split={split}"]
+                    options = [f"root={config.root}", "panels=4", *study.scored, f"data.split={split}"]
                     found = {
-                        "scores": evaluate.run(evaluate.load(run.model, place)).scores,
+                        "scores": evaluate.run(evaluate.load(run.model, options)).scores,
                         "seconds": run.seconds,
                     }
                     done[key] = {"title": title, "split": split, "seed": seed} | found

@@ -72,8 +72,8 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
                 if seed == seeds[0]:
                     models[title] = run.model
                 for split, key in missing.items():
-                    place = [f"root={root}", *study.options, f"data.split={split}"]
-                    done[key] = {"title": title, "split": split, "seed": seed, "scores": _scores(run, place)}
+                    options = [f"root={root}", *study.options, f"data.split={split}"]
+                    done[key] = {"title": title, "split": split, "seed": seed, "scores": _scores(run, options)}
                     out.write_text(json.dumps(done, indent=1))
             print(table(study, done), flush=True)
         if models:
@@ -99,10 +99,10 @@ def _config(study: Study, kind: str, overrides: list[str]) -> TrainConfig:
     return load_config(TrainConfig, study.recipe, overrides)
 
 
-def _scores(run: TrainResult, place: list[str]) -> dict[str, float]:
-    scores = dict(evaluate.run(evaluate.load(run.model, [*place, "panels=4"])).scores)
+def _scores(run: TrainResult, options: list[str]) -> dict[str, float]:
+    scores = dict(evaluate.run(evaluate.load(run.model, [*options, "panels=4"])).scores)
     for kind in ("channel", "pixel"):
-        drawn = compare.run({"": run.model}, [*place, "panels=1", f"map_kind={kind}"], confusion=True)
+        drawn = compare.run({"": run.model}, [*options, "panels=1", f"map_kind={kind}"], confusion=True)
         assert drawn.overlap is not None, "asked for"
         scores |= {f"{kind}_{layer}": value for layer, value in drawn.overlap[""].items()}
     return scores

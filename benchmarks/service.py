@@ -102,13 +102,13 @@ def cost(file: str | None, *, count: int, every: float, seconds: float) -> None:
             process = psutil.Process(server.process.pid)
             for kind in ("status", "log"):
                 asking, before = _asking(server, count, every, seconds, kind), process.cpu_times()
-                told = json.loads(asking.communicate()[0])
-                after, answers = process.cpu_times(), len(told["asked"][kind])
+                answer = json.loads(asking.communicate()[0])
+                after, answers = process.cpu_times(), len(answer["asked"][kind])
                 used = after.user + after.system - before.user - before.system
                 rows[kind] = {
                     "answers": answers,
                     "ms": 1000 * used / answers,
-                    "client_ms": 1000 * told["cpu"] / answers,
+                    "client_ms": 1000 * answer["cpu"] / answers,
                 }
         finally:
             server.kill()
@@ -141,14 +141,14 @@ class Progress:
 
     def step_seconds(self, until: float) -> float:
         """Mean step from now to a time; intervals over an epoch's end are left out, and the one that has begun."""
-        told: list[dict[str, Any]] = []
+        records: list[dict[str, Any]] = []
         begun = time.time()
         while time.monotonic() < until:
             record = self.read()
-            if record and record["at"] >= begun and (not told or told[-1]["step"] != record["step"]):
-                told.append(record)
+            if record and record["at"] >= begun and (not records or records[-1]["step"] != record["step"]):
+                records.append(record)
             time.sleep(0.25)
-        pairs = [(a, b) for a, b in itertools.pairwise(told) if a["epoch"] == b["epoch"]]
+        pairs = [(a, b) for a, b in itertools.pairwise(records) if a["epoch"] == b["epoch"]]
         return sum(b["at"] - a["at"] for a, b in pairs) / sum(b["step"] - a["step"] for a, b in pairs)
 
 
@@ -163,8 +163,8 @@ def _phase(server: Server, progress: Progress, busy: bool, count: int, every: fl
     service = (after.user + after.system - before.user - before.system) / seconds
     if asking is None:
         return Phase(False, step, service, 0.0, {})
-    told = json.loads(asking.communicate()[0])
-    return Phase(True, step, service, told["cpu"] / seconds, told["asked"])
+    answer = json.loads(asking.communicate()[0])
+    return Phase(True, step, service, answer["cpu"] / seconds, answer["asked"])
 
 
 def _asking(server: Server, count: int, every: float, seconds: float, *kinds: str) -> subprocess.Popen[str]:
@@ -229,8 +229,8 @@ def _ms(times: np.ndarray, percent: float) -> float:
 
 async def ask(url: str, count: int, every: float, seconds: float, kinds: list[str]) -> None:
     """The clients: says `ready` once all are connected, and at the end what they saw, as JSON."""
-    place = urlsplit(url)
-    streams = [await asyncio.open_connection(place.hostname, place.port) for _ in range(count)]
+    address = urlsplit(url)
+    streams = [await asyncio.open_connection(address.hostname, address.port) for _ in range(count)]
     print("ready", flush=True)
     begun, cpu = time.monotonic(), time.process_time()
     asked: dict[str, list[float]] = {"status": [], "log": []}

@@ -153,8 +153,8 @@ def main() -> None:
     print(f"{arguments.network}, input {arguments.size}, maps {grid}, {len(rows)} rows, {steps} steps an epoch")
     found = report(figures, epoch, steps)
     if arguments.json:
-        told = {key: str(value) for key, value in vars(arguments).items()}
-        arguments.json.write_text(json.dumps({"settings": told, "figures": found}, indent=1))
+        settings = {key: str(value) for key, value in vars(arguments).items()}
+        arguments.json.write_text(json.dumps({"settings": settings, "figures": found}, indent=1))
 
 
 if __name__ == "__main__":

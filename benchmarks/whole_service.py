@@ -80,8 +80,8 @@ def main() -> None:
     """Do all of it, in a folder that is kept where one is given."""
     with contextlib.ExitStack() as stack:
         kept = sys.argv[1] if len(sys.argv) > 1 else None
-        place = kept or stack.enter_context(tempfile.TemporaryDirectory(prefix="attn-service-"))
-        folder, begun = Path(place).resolve(), time.monotonic()
+        parent = kept or stack.enter_context(tempfile.TemporaryDirectory(prefix="attn-service-"))
+        folder, begun = Path(parent).resolve(), time.monotonic()
         person = stack.enter_context(serving(folder / "runs"))
         try:
             submit_twice(person, "gain")
@@ -194,10 +194,10 @@ def submit_twice(person: Person, name: str) -> None:
 
 def follow(person: Person, name: str) -> None:
     """Follow a job's log to its end."""
-    told = person.attn("logs", "-f", name, *person.here, shown=True)
-    missing = [epoch for epoch in range(1, EPOCHS + 1) if f"epoch {epoch}/{EPOCHS} done" not in told["log"]]
-    holds("its log tells of every epoch", not missing, told["log"])
-    holds("it is done", told["job"]["state"] == "done", told["job"])
+    result = person.attn("logs", "-f", name, *person.here, shown=True)
+    missing = [epoch for epoch in range(1, EPOCHS + 1) if f"epoch {epoch}/{EPOCHS} done" not in result["log"]]
+    holds("its log has every epoch", not missing, result["log"])
+    holds("it is done", result["job"]["state"] == "done", result["job"])
 
 
 def cancel_in_mid_epoch(person: Person, name: str) -> None:
@@ -212,7 +212,7 @@ def cancel_in_mid_epoch(person: Person, name: str) -> None:
     person.server.call("POST", f"/jobs/{name}/cancel")
     while b"saving a checkpoint" not in (folder / "job.log").read_bytes():
         seen = person.server.call("GET", f"/jobs/{name}")[1]
-        require("it is told to end", seen["state"] == "running", seen)
+        require("it is asked to end", seen["state"] == "running", seen)
         time.sleep(0.1)
     for worker in held:
         worker.resume()
@@ -280,13 +280,13 @@ def submit_sweep(
 
 def follow_sweep(person: Person, name: str, trials: int) -> None:
     """Follow a sweep to its end."""
-    told = person.attn("logs", "-f", name, *person.here, shown=True)["job"]
-    holds("the sweep is done", told["state"] == "done", told)
+    result = person.attn("logs", "-f", name, *person.here, shown=True)["job"]
+    holds("the sweep is done", result["state"] == "done", result)
     rows = json.loads((person.run(name) / "trials.json").read_text())
     states = Counter(row["state"] for row in rows)
     holds(f"it has {trials} trials: {dict(states)}", len(rows) == trials and states["done"] > 0, rows)
     holds("none of them failed", set(states) <= {"done", "stopped"}, rows)
-    holds("its status has the best score", told["metrics"]["best/seed_miou"] > 0, told["metrics"])
+    holds("its status has the best score", result["metrics"]["best/seed_miou"] > 0, result["metrics"])
 
 
 def check_record(person: Person, name: str, trials: int) -> None:
@@ -301,14 +301,14 @@ def check_record(person: Person, name: str, trials: int) -> None:
 
 def fetch_and_predict(person: Person, folder: Path, picture: Path) -> None:
     """Fetch the best model by its alias, and let it look at a picture."""
-    place = f"root={person.root}"
+    root = f"root={person.root}"
     model, out = str(folder / MODEL), folder / "predictions"
-    person.attn("models", "get", f"{MODEL}@{ALIAS}", place, "--to", model)
+    person.attn("models", "get", f"{MODEL}@{ALIAS}", root, "--to", model)
     seen = person.attn("predict", str(picture), "--model", model, "--out", str(out))["images"]
-    made = sorted(path.name for path in out.rglob("*") if path.is_file())
-    print(f"  {picture.name}: {seen[0]['labels']}; {', '.join(made)}")
-    pictures = [name for name in made if name.endswith(".png")]
-    holds("the fetched model says what it sees, as JSON and PNG", len(seen) == 1 and bool(pictures), made)
+    files = sorted(path.name for path in out.rglob("*") if path.is_file())
+    print(f"  {picture.name}: {seen[0]['labels']}; {', '.join(files)}")
+    pictures = [name for name in files if name.endswith(".png")]
+    holds("the fetched model says what it sees, as JSON and PNG", len(seen) == 1 and bool(pictures), files)
 
 
 def photograph(folder: Path) -> Path:

@@ -146,22 +146,22 @@ def _commands(folder: Path, uri: str, s3: Mapping[str, str], login: Mapping[str,
         if done.returncode != status:
             wrong.append(f"{name}: ended with {done.returncode}, not {status}: {(folder / f'{name}.out').read_text()}")
 
-    place = ["root=s3://runs/here", f"tracking.uri={uri}"]
+    options = ["root=s3://runs/here", f"tracking.uri={uri}"]
     registered = ["tracking.register_as=oaa", "tracking.alias=champion"]
-    train = ["train", "scenes_oaa", *SMALL, "cluster.workers=2", *place, *registered, "--run-id", "whole"]
-    attn("doctor", every, 0, "doctor", *place)
+    train = ["train", "scenes_oaa", *SMALL, "cluster.workers=2", *options, *registered, "--run-id", "whole"]
+    attn("doctor", every, 0, "doctor", *options)
     attn("train", every, 0, *train)
-    attn("evaluate", every, 0, "evaluate", "whole", *place, "tracking.enabled=true")
-    attn("pipeline", every, 0, "pipeline", "oaa_plus_segment_scenes", *SMALL_PIPELINE, *place, "--run-id", "masks")
+    attn("evaluate", every, 0, "evaluate", "whole", *options, "tracking.enabled=true")
+    attn("pipeline", every, 0, "pipeline", "oaa_plus_segment_scenes", *SMALL_PIPELINE, *options, "--run-id", "masks")
     attn("verify", every, 0, "store", "verify", "s3://runs/here/whole/store")
     # Artifacts come through the server: whoever gets a model needs its log-in and no key.
-    attn("get", {**bare, **login}, 0, "models", "get", "oaa@champion", place[1], "--to", "model")
-    attn("show", {**bare, **login}, 0, "models", "show", "oaa@champion", place[1])
+    attn("get", {**bare, **login}, 0, "models", "get", "oaa@champion", options[1], "--to", "model")
+    attn("show", {**bare, **login}, 0, "models", "show", "oaa@champion", options[1])
     picture = next((ROOT / "docs" / "images").glob("*.png"))
     attn("predict", bare, 0, "predict", str(picture), "--model", "model", "--out", "predictions")
     attn("repro", every, 0, "repro", "whole", "--root", "s3://runs/here")
     mistaken = {**every, "MLFLOW_TRACKING_PASSWORD": f"{login['MLFLOW_TRACKING_PASSWORD']}x"}
-    attn("wrong-password", mistaken, 1, "models", "ls", place[1])
+    attn("wrong-password", mistaken, 1, "models", "ls", options[1])
     attn("no-key", {**bare, **login}, 1, "train", *train[1:-1], "keyless")
     attn("unknown-bucket", every, 1, "train", *train[1:-1], "elsewhere", "root=s3://nobody/here")
     secret_uri = uri.replace("//", f"//admin:{login['MLFLOW_TRACKING_PASSWORD']}@")

@@ -111,11 +111,11 @@ def _look(target: EvaluationTarget, images: list[int]) -> list[PanelData]:
     """What one model or store makes of a few of its images."""
     assert isinstance(target, ModelTarget | StoreTarget)
     source: Source = SourceView(target.source, images, target.source.classes)
-    place = {record.image_id: index for index, record in enumerate(source.records)}
+    index_of = {record.image_id: index for index, record in enumerate(source.records)}
     looked: list[PanelData] = []
 
     def keep(maps: ImageMaps) -> None:
-        example = source.load(place[maps.record.image_id], saliency=False)
+        example = source.load(index_of[maps.record.image_id], saliency=False)
         looked.append(panel_data(maps, example, source.classes))
 
     replace(target, source=source).evaluate(keep)

@@ -126,8 +126,8 @@ def _shared(argument: Any) -> Any:
     """Convert a large array to a tensor in shared memory, which another process receives without a copy."""
     if not isinstance(argument, np.ndarray) or argument.nbytes < SHARED_BYTES or not SHARED_MEMORY.is_dir():
         return argument
-    place = os.statvfs(SHARED_MEMORY)  # a container often has little, and a process that writes beyond it is killed
-    if place.f_bavail * place.f_frsize < 4 * argument.nbytes:
+    space = os.statvfs(SHARED_MEMORY)  # a container often has little, and a process that writes beyond it is killed
+    if space.f_bavail * space.f_frsize < 4 * argument.nbytes:
         return argument
     return torch.from_numpy(np.require(argument, requirements=["C", "W"])).share_memory_()
 

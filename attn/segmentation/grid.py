@@ -84,7 +84,7 @@ def labels_on_grid(labels_nm: NDArray[Any], geometry: Geometry, grid: Size) -> T
 def _cells(
     pixels: int, places: int, start: int, extent: int, length: int, cells: int, corners: bool
 ) -> NDArray[np.int64]:
-    """For each place along one axis of the output the cell of the labels, -1 beyond the image."""
+    """For each position along one axis of the output the cell of the labels, -1 beyond the image."""
     index = np.arange(places)
     centre = index * (pixels - 1) / (places - 1) + 0.5 if corners and places > 1 else (index + 0.5) * pixels / places
     position = start + centre / pixels * extent

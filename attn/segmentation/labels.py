@@ -133,11 +133,11 @@ class _Folder:
 
     def __init__(self, folder: str, classes: Sequence[str]) -> None:
         self.folder, self.num_classes = folder, len(classes)
-        if exists(place := join(folder, CUES_FILE)):
+        if exists(location := join(folder, CUES_FILE)):
             try:
-                theirs = load_json(read_bytes(place))["classes"][1:]
+                theirs = load_json(read_bytes(location))["classes"][1:]
             except (ValueError, KeyError, TypeError):
-                raise FileFault(place, "is no description of cues: make them again") from None
+                raise FileFault(location, "is no description of cues: make them again") from None
             check_classes(theirs, classes, what=folder)
 
     def missing(self, records: Sequence[Record]) -> list[str]:

@@ -123,24 +123,24 @@ def make_cues(
             bool(example.record.labels) and not found,
         )
 
-    made = list(_in_threads(make, maps.read(source), threads))
-    if not any(one.labelled for one in made):
+    cues = list(_in_threads(make, maps.read(source), threads))
+    if not any(one.labelled for one in cues):
         raise DataError(
-            f"labels.rule leaves every pixel of all {len(made)} images open, so that there is nothing to learn from: "
+            f"labels.rule leaves every pixel of all {len(cues)} images open, so that there is nothing to learn from: "
             "look at the maps (`attn compare`), or change the rule's thresholds"
         )
-    matrices = [one.matrix for one in made if one.matrix is not None]
+    matrices = [one.matrix for one in cues if one.matrix is not None]
     report = CueReport(
-        images=len(made),
+        images=len(cues),
         masked=len(matrices),
-        digest=hashlib.sha256("\n".join(sorted(one.digest for one in made)).encode()).hexdigest(),
+        digest=hashlib.sha256("\n".join(sorted(one.digest for one in cues)).encode()).hexdigest(),
         maps=maps.description,
         rule=config.rule.model_dump(mode="json"),
         saliency={"given": "given by the data", "computed": METHOD, "none": "none"}[kind],
-        labelled=float(np.mean([one.labelled for one in made])),
+        labelled=float(np.mean([one.labelled for one in cues])),
         matrix=sum(matrices[1:], matrices[0]) if matrices else None,
         classes=tuple(source.classes),
-        without_maps=tuple(one.record.image_id for one in made if one.without_maps),
+        without_maps=tuple(one.record.image_id for one in cues if one.without_maps),
     )
     write(CUES_FILE, json.dumps(report.to_json(), indent=1, allow_nan=False).encode())
     return report

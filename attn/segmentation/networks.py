@@ -107,12 +107,12 @@ class SegmentationModelConfig(Config):
             layers = ("fc6", "fc7", "classifier") if _has_fc(chosen) else ()
             state = with_our_names(trained.state, chosen.classifiers, layers)
             scores = [name for name in own if name.startswith("head.") and name.split(".")[-2] == "classifier"]
-            state, told = rows_by_class(trained, state, own, scores, names, first=1)
+            state, notice = rows_by_class(trained, state, own, scores, names, first=1)
             wanted = _starting_point(state, own, network.pretrained_head)
             left = fit(network, wanted, [name for name in own if name.startswith("head.")], trained.origin)
             of_its_kind = any(name in state for name in scores)
             said = [f"{trained.origin}: {text}" for text in left] if of_its_kind else []
-            network.notices = (*([told] if told else []), *said)
+            network.notices = (*([notice] if notice else []), *said)
         return network
 
 

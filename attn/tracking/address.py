@@ -40,9 +40,9 @@ def registry_uri(config: TrackingConfig, root: str) -> str:
     """
     given = environment_uri()
     if config.uri is None and given is not None and (fault := fault_of_uri(given)):
-        place = re.split(r"[?#]", given.rpartition("@")[2])[0]
+        shown = re.split(r"[?#]", given.rpartition("@")[2])[0]
         raise TrackingError(
-            f"no registry: the environment variable {ENVIRONMENT} ({place}) {fault}. Change or unset it, or set "
+            f"no registry: the environment variable {ENVIRONMENT} ({shown}) {fault}. Change or unset it, or set "
             "tracking.uri"
         )
     return tracking_uri(config, root)

@@ -85,11 +85,11 @@ def in_image_frame(
     seen = torch.ones((len(maps_Nhw), *grid), dtype=torch.bool, device=maps_Nhw.device)
     images, starts = np.unique(pairs_N2[:, 0].numpy(), return_index=True)
     for image, (start, stop) in zip(images.tolist(), pairwise([*starts.tolist(), len(maps_Nhw)]), strict=True):
-        maps, place = maps_Nhw[start:stop], geometry[image]
-        if place.is_whole and tuple(maps.shape[1:]) == grid:
-            framed[start:stop] = maps.flip(-1) if place.flip else maps
+        maps, view = maps_Nhw[start:stop], geometry[image]
+        if view.is_whole and tuple(maps.shape[1:]) == grid:
+            framed[start:stop] = maps.flip(-1) if view.flip else maps
         else:
-            framed[start:stop], seen[start:stop] = place.to_image(maps, grid)
+            framed[start:stop], seen[start:stop] = view.to_image(maps, grid)
     return framed, seen
 
 

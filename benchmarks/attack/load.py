@@ -55,8 +55,8 @@ class Target:
     """The service as its clients see it."""
 
     def __init__(self, server: Server) -> None:
-        place = urlsplit(server.url)
-        self.host, self.port = place.hostname or "", place.port or 0
+        address = urlsplit(server.url)
+        self.host, self.port = address.hostname or "", address.port or 0
         self.process = psutil.Process(server.process.pid)
         self.token = f"Authorization: Bearer {server.token}\r\n"
 

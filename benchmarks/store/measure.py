@@ -81,9 +81,9 @@ def _random_reads(layout: Layout, work: Workload) -> dict[str, Any]:
 
 def writer_memory(folder: Path, maps: int, seal_every: int, limit_bytes: int | None) -> dict[str, Any]:
     """The most memory that a writer takes for so many different rows, sealed after every so many."""
-    place = store.create(str(folder / "store"), rows=((f"{row:08d}", 0) for row in range(maps)), grid=GRID)
-    session = place.begin("memory")
-    len(place.rows)
+    maps_store = store.create(str(folder / "store"), rows=((f"{row:08d}", 0) for row in range(maps)), grid=GRID)
+    session = maps_store.begin("memory")
+    len(maps_store.rows)
     values = np.random.default_rng(0).integers(0, 256, (64, *GRID), dtype=np.uint8)
     peak = Peak()
     writer = session.writer(0, limit_bytes=limit_bytes)

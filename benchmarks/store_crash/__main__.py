@@ -44,14 +44,14 @@ def main() -> None:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="store-crash-", dir=memory) as base:
 
-        def place(number: int) -> Trial:
+        def trial_at(number: int) -> Trial:
             folder = Path(base, str(number))
             folder.mkdir()
             uri = f"{arguments.uri.rstrip('/')}/{number}" if arguments.uri else str(folder / "store")
             return Trial(uri, folder, number, naive=arguments.naive)
 
         found = matrix(
-            arguments.kills, place, gap_share=arguments.gap, stop_share=arguments.zombies, seed=arguments.seed
+            arguments.kills, trial_at, gap_share=arguments.gap, stop_share=arguments.zombies, seed=arguments.seed
         )
     deaths, zombies = found.deaths.total(), found.zombies.total()
     print(f"{'point':24}{'killed':>8}{'stopped':>9}")

@@ -116,9 +116,9 @@ def create(trial: Trial) -> None:
 def attempt(trial: Trial, number: int) -> None:
     """One attempt at the run, from the last durable checkpoint to the end."""
     rng = random.Random(f"{trial.seed} {number}")
-    place = maps.open(trial.uri)
+    opened = maps.open(trial.uri)
     found = Checkpoint.read(trial)
-    session = place.begin("run", from_version=found.version)
+    session = opened.begin("run", from_version=found.version)
     while found.epoch < EPOCHS:
         writers = [session.writer(rank, limit_bytes=rng.choice((None, 300))) for rank in range(trial.world)]
         stop = HALF if found.done < HALF else STEPS
@@ -186,8 +186,8 @@ def expected_maps(trial: Trial, history: Sequence[tuple[int, int, int]]) -> NDAr
     found = np.zeros((len(epochs), len(trial.rows), *GRID), np.uint8)
     for made_by, epoch, step in history:
         rows = step_rows(trial, epoch, step)
-        place = epochs.index(epoch)
-        found[place, rows] = np.maximum(found[place, rows], step_maps(trial, made_by, epoch, step, len(rows)))
+        index = epochs.index(epoch)
+        found[index, rows] = np.maximum(found[index, rows], step_maps(trial, made_by, epoch, step, len(rows)))
     if not epochs:
         return np.zeros((len(trial.rows), *GRID), np.uint8)
     return found.max(0) if trial.fusion == "max" else np.rint(found.mean(0)).astype(np.uint8)
@@ -196,17 +196,17 @@ def expected_maps(trial: Trial, history: Sequence[tuple[int, int, int]]) -> NDAr
 def inspect(trial: Trial, *, final: bool) -> list[str]:
     """What of the last durable checkpoint's version is not as its history says, or what a reader sees beside it."""
     found = Checkpoint.read(trial)
-    place = maps.open(trial.uri)
-    snapshot = place.at(found.version)
+    opened = maps.open(trial.uri)
+    snapshot = opened.at(found.version)
     merged = [entry for entry in found.history if entry[1] < found.epoch]
     faults: list[str] = []
     _, stored = snapshot.rows(0, len(trial.rows))
     wrong = int((stored != expected_maps(trial, merged)).any((1, 2)).sum())
     if wrong:
         faults.append(f"version {found.version} has {wrong} wrong maps of {len(trial.rows)}")
-    if (seen := place.newest().version) not in (0, *found.durable):
+    if (seen := opened.newest().version) not in (0, *found.durable):
         faults.append(f"a reader gets version {seen}, which no durable checkpoint names: those name {found.durable}")
-    faults += place.verify().faults
+    faults += opened.verify().faults
     if final:
         with tempfile.TemporaryDirectory() as folder:
             if snapshot.digest() != truth(trial, found.history, Path(folder, "store")).digest():

@@ -80,16 +80,17 @@ def make_labels(run: TrainingRun[SegmentConfig]) -> LabelsConfig:
     config, folder = run.config, run.folder
     if not isinstance(config.labels, CueLabels):
         return config.labels
-    place = FileLabels(path=folder.path(CUES))
+    labels = FileLabels(path=folder.path(CUES))
     with map_source(config, config.labels) as maps:
         if folder.exists(f"{CUES}/{CUES_FILE}"):
-            made = folder.read_json(f"{CUES}/{CUES_FILE}")
-            if made.get("maps") == maps.description and made.get("rule") == config.labels.rule.model_dump(mode="json"):
-                return place
+            former = folder.read_json(f"{CUES}/{CUES_FILE}")
+            rule = config.labels.rule.model_dump(mode="json")
+            if former.get("maps") == maps.description and former.get("rule") == rule:
+                return labels
         source = run.sources.get(config.data)
         report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
     _record(config, folder, source, report)
-    return place
+    return labels
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ class Dimension(Config):
         return tuple(dict.fromkeys(self.at(step / (self.count - 1)) for step in range(self.count)))
 
     def at(self, fraction: float) -> Scalar:
-        """The value at a place in [0, 1] between the ends."""
+        """The value at a position in [0, 1] between the ends."""
         if self.choices is not None:
             return self.choices[min(int(fraction * len(self.choices)), len(self.choices) - 1)]
         assert self.low is not None
