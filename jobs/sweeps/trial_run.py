@@ -22,9 +22,11 @@ from jobs import pipeline
 from jobs.runs.run_folder import RunFolder
 from jobs.scoring.targets import ModelTarget
 from jobs.sweeps.plan import epochs_of
-from jobs.sweeps.trial_training import OnEpoch
+from jobs.sweeps.trial_training import OnEpoch, TrialStopped
 from jobs.train import train_folder
 from jobs.training.epoch_lines import read_epochs
+from jobs.training.hooks import TrainingRun
+from jobs.training.publication import publish_maps
 
 POLL_SECONDS = 1.0
 
@@ -60,7 +62,11 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
             if epoch > reported:
                 reported, metrics = epoch, figures
                 if objective.of_epoch:
-                    tell(epoch, _with(objective, metrics), epoch == epochs)
+                    try:
+                        tell(epoch, _with(objective, metrics), epoch == epochs)
+                    except TrialStopped:
+                        publish_maps(TrainingRun(config, folder))
+                        raise
     if isinstance(ended[0], BaseException):
         raise ended[0]
     if not objective.of_epoch:

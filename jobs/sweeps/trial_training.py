@@ -105,11 +105,10 @@ class TrialReporter(RayReporter):
         """Write and verify, then commit; the epoch is told once a restart can come back to it."""
         name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
         before = newest_checkpoint_name(self.folder)
-        self.publish()
         self.upload(name, write)
         self.folder.write(COMMITTED, json.dumps({"checkpoint": name}))
         if self.accumulator is not None:
-            self.reported = (name, self.accumulator.version)
+            self.accumulator.publish(self.accumulator.version)
         epoch, figures = self.pending
         self.committed(position, figures if position.batch == 0 else {})
         if before not in (None, name) and self.folder.is_local:

@@ -17,6 +17,7 @@ from attn.training.train_config import TrainConfig
 from jobs.runs.checkpoints import map_store_uri
 from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
+from jobs.training.publication import open_store
 
 if TYPE_CHECKING:
     from attn.store import MapStore
@@ -50,7 +51,7 @@ def prepare(run: TrainingRun[TrainConfig]) -> TrainConfig:
 def save(run: TrainingRun[TrainConfig], shared: dict[str, Any], bundle: Path) -> None:
     config, folder = run.config, run.folder
     method, source = config.method.build(), run.sources.get(config.data)
-    store = _open_store(run) if config.store.accumulate else None
+    store = open_store(run) if config.store.accumulate else None
     info = {
         "run_id": folder.run_id,
         "method": config.method.model_dump(mode="json"),
@@ -58,7 +59,8 @@ def save(run: TrainingRun[TrainConfig], shared: dict[str, Any], bundle: Path) ->
     }
     if store is not None:
         version = shared["store_version"]
-        store.publish(folder.run_id, version)
+        # Publishes the version, shuts out the workers, and leaves what they wrote beside it to garbage collection.
+        store.begin(folder.run_id, from_version=version)
         folder.update(store_version=version)
         info |= {"store": map_store_uri(config, folder), "store_version": version}
     save_bundle(
@@ -76,15 +78,6 @@ def save(run: TrainingRun[TrainConfig], shared: dict[str, Any], bundle: Path) ->
     )
     if store is not None:
         _draw_growth(run, store, source)
-
-
-def _open_store(run: TrainingRun[TrainConfig]) -> MapStore:
-    """The run's store; a run that is resumed has not opened it yet."""
-    from attn import store
-
-    if run.store is None:
-        run.store = store.open(map_store_uri(run.config, run.folder))
-    return run.store
 
 
 def _draw_growth(run: TrainingRun[TrainConfig], store: MapStore, source: Source) -> None:

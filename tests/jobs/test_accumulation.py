@@ -6,21 +6,30 @@ That two workers leave the maps of one is in `tests/training/test_accumulation_w
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
 from attn import store as map_store
+from attn.errors import RunError
 from attn.runs.recipes import load_config
+from attn.runs.sweep.config import Objective
 from attn.store import StoreError
+from attn.training.accumulation import Accumulator
+from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs import evaluate, train
 from jobs.ray_cluster.merge_tasks import ray_map
+from jobs.runs.run_folder import RunFolder
 from jobs.scoring.targets import StoreTarget
+from jobs.sweeps.trial_training import TrialStopped, train_here
 from jobs.train import TrainResult, run
+from jobs.training.hooks import TrainingRun, hooks_of
 from tests.conftest import S3_KEYS
 from tests.jobs.counts import counted
 from tests.jobs.here import fit_here
@@ -124,6 +133,17 @@ def test_the_run_says_what_was_accumulated_and_where(here: TrainResult) -> None:
     assert (info["store"], info["store_version"]) == (here.store, here.store_version)
 
 
+def test_what_a_finished_run_left_over_is_garbage(here: TrainResult) -> None:
+    """Its last session is closed, so nobody may still be writing."""
+    store = map_store.open(here.store)
+    key = f"delta/near/{store.at(here.store_version).manifest.attempt}/w000-{'0' * 32}.arrow"
+    left = Path(here.store or "", key)
+    left.touch()
+    os.utime(left, (0, 0))
+    assert key in store.gc().keys
+    left.unlink()
+
+
 def test_its_model_is_scored_by_its_class_maps(here: TrainResult) -> None:
     folder = Path(here.folder)
     result = evaluate.run(evaluate.load("near", [f"root={folder.parent}", "tracking.enabled=false"]))
@@ -139,6 +159,46 @@ def test_scores_of_its_store_describe_it_as_the_caller_did(here: TrainResult) ->
     about = json.loads(Path(evaluate.run(target).folder, "scores.json").read_text())["scored"]["about"]
     assert about["map_kind"] == "cumulative"
     assert not [name for name in about if name.startswith("attn.")]
+
+
+SMALL = ["data.count=16", "training.batch_size=8", "store.start_epoch=0", "cluster.workers=1", "tracking.enabled=false"]
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt(), RunError("a worker died too often"), {"fault": "loss = nan"}])
+def test_a_run_that_ends_early_shows_the_maps_of_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: BaseException | dict[str, str]
+) -> None:
+    """The workers have not published them: they do so before the next checkpoint."""
+
+    def fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Accumulator, "publish", lambda accumulator, version: None)
+            fit_here(config, folder, may_grow=may_grow)
+        assert map_store.open(folder.path("store")).at().version == 0
+        if isinstance(ending, BaseException):
+            raise ending
+        return ending
+
+    monkeypatch.setattr(train, "_fit", fit)
+    with pytest.raises((KeyboardInterrupt, RunError)):
+        run(load(tmp_path, *SMALL), run_id="ended")
+    store = map_store.open(str(tmp_path / "ended/store"))
+    assert store.head("ended") == store.at().version == 2
+    assert store.at().coverage > 0
+
+
+def test_a_stopped_trial_shows_the_maps_of_its_last_checkpoint(tmp_path: Path) -> None:
+    config, folder, shown = load(tmp_path, *SMALL), RunFolder(str(tmp_path), "trial"), list[int]()
+    training = TrainingRun(config, folder)
+    folder.update(**hooks_of(config).validate(training))
+
+    def tell(epoch: int, metrics: dict[str, float], last: bool) -> None:
+        shown.append(map_store.open(folder.path("store")).at().version)
+        raise TrialStopped
+
+    with pytest.raises(TrialStopped):
+        train_here(config, training, Objective(metric="train/loss", mode="min"), tell, start=None, threads=1)
+    assert shown == [1]
 
 
 def test_merges_run_as_tasks_in_their_order(tmp_path: Path) -> None:

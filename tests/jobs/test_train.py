@@ -85,7 +85,7 @@ def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: 
     calm = ["tracking.enabled=false", f"root={tmp_path}", "cluster.max_failures=1"]
     again = load_config(TrainConfig, f"{finished.folder}/config.yaml", calm)
     with workers_killed_in_mid_epoch(folder, (0, 3), (1, 4)) as killed:
-        with pytest.raises(RunError, match=f"`attn resume {folder}` goes on"):
+        with pytest.raises(RunError, match=f"`attn resume {folder}` continues from"):
             run(again, run_id="hit")
         state = json.loads((folder / "run.json").read_text())
         assert (len(killed), state["state"], state["attempts"]) == (2, "failed", 2)
