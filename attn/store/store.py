@@ -102,7 +102,8 @@ class MapStore:
 
         It is never one that a restart can abandon: a tentative version counts once `publish` has named it or a later
         one. Versions that are not in the run's history are skipped: those that an earlier session committed after the
-        version from which the newest session continued.
+        version from which the newest session continued. A run without a commit of its own has the version from which it
+        continues, also another run's tentative one: `begin` and `fork` take it as durable.
         """
         found = [readable_version(self._handle.backend, name) for name in ([run] if run else self.runs)]
         return max(found, key=lambda manifest: manifest.version, default=Manifest.empty(""))

@@ -77,7 +77,7 @@ def _describe(store: MapStore) -> dict[str, Any]:
                 "merged": manifest.merged,
                 "bytes": manifest.size,
                 "live": live,
-                "tentative": live and manifest.tentative and manifest.version > newest[manifest.run],
+                "tentative": live and manifest.tentative and manifest.version > newest.get(manifest.run, 0),
                 "heads": [_head(run, manifest.run) for run, head in heads.items() if head == manifest.version],
                 "tags": [name for name, version in tags.items() if version == manifest.version],
                 "about": manifest.with_mark(manifest.metadata, tentative=False),

@@ -22,6 +22,10 @@ def test_the_head_is_what_was_published() -> None:
     assert store.head("run") == versions[1]
     assert store.at().version == versions[2]
     session.publish()
+    for earlier in (versions[1], 0, versions[2]):
+        session.publish(earlier)
+        assert store.head("run") == versions[2]
+    store.publish("run", versions[0])
     assert store.head("run") == versions[2]
     store.begin("run", from_version=versions[0])
     assert store.head("run") == versions[0]
@@ -59,6 +63,8 @@ def test_a_tentative_version_is_for_readers_once_it_is_published() -> None:
     final = restarted.commit(3, [])
     assert store.at().version == final
 
+    other = store.begin("other", from_version=third)
+    assert store.at(run="other").version == other.version == third, "who begins from a version takes it as durable"
     fork = store.fork(third, "fork")
     assert store.at(run="fork").version == fork
     assert not store.at(fork).manifest.tentative

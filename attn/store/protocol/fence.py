@@ -149,7 +149,7 @@ def check_fence(backend: Backend, run: str, number: int) -> None:
 
 
 def publish(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:
-    """Have a run's head name a version of the newest session.
+    """Have a run's head name a version of the newest session; a head that names a later one of it stays.
 
     Raises:
         FencedError: Another session of the run has begun.
@@ -174,7 +174,7 @@ def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
 
 
 def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:
-    """Let a run's head name a version, unless a newer session has written the head.
+    """Let a run's head name a version, unless the head is of a newer session, or names a later version of this one.
 
     Raises:
         FencedError: A newer session has.
@@ -193,6 +193,8 @@ def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, f
                 f"{backend.uri}: the head of run {run} belongs to session {found[0].fence}; this process (session "
                 f"{fence}) is stale and may no longer write: stop it"
             )
+        if found[0].fence == fence and found[0].version > version:
+            return
         if backend.replace(head_key(run), data, found[1]):
             return
     raise StoreError(f"{backend.uri}: the head of run {run} changes faster than it can be written; try again")

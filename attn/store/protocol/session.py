@@ -135,6 +135,8 @@ class Session:
     def publish(self, version: int | None = None) -> None:
         """Make a version the run's head, once a durable checkpoint names it: readers get it and those before it.
 
+        A version before the head has been published already; the head stays.
+
         Args:
             version: One of this session, or the one it began from; by default the newest.
 

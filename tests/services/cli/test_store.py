@@ -11,6 +11,7 @@ import pytest
 
 from attn import store as maps
 from attn.store import MapStore
+from attn.store.format.manifest import Manifest
 from tests.services.cli.conftest import Attn
 
 GRID = (2, 3)
@@ -48,6 +49,23 @@ def test_show(stored: MapStore, attn: Attn) -> None:
     assert (first["accepted"], first["fallback"], first["heads"], first["tags"]) == (2, 1, ["head"], ["model-1"])
     assert (second["live"], third["live"], third["parent"], third["session"]) == (False, True, 1, 2)
     assert first["coverage"] == pytest.approx(2 / 3)
+
+
+def test_show_while_a_run_begins(stored: MapStore, attn: Attn, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = MapStore.newest
+
+    def slow(store: MapStore, run: str | None = None) -> Manifest:
+        if "late" not in store.runs:
+            store.begin("late").commit(0, [], tentative=True)
+        return newest(store, run)
+
+    monkeypatch.setattr(MapStore, "newest", slow)
+    found = attn("store", "show", stored.uri, "--json")
+    assert (found.status, found.json["versions"][-1]["run"], found.json["versions"][-1]["tentative"]) == (
+        0,
+        "late",
+        True,
+    )
 
 
 def test_show_an_empty_store(tmp_path: Path, attn: Attn) -> None:
