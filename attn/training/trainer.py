@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from attn.data.classes import check_classes
 from attn.data.sample import Batch
 from attn.errors import WeightsError
-from attn.methods.base import Progress, StepOutput
+from attn.methods.base import Progress
 from attn.training.accumulation import Accumulator
 from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.components import TrainingComponents
@@ -188,11 +188,10 @@ class Trainer:
             for micro in range(size):
                 # Fetched by itself: a method may ask the other workers, who must all have a batch by then.
                 batch = self.world.all_or_raise(lambda: next(batches))
-                output = self._forward_backward(
+                found = self._forward_backward(
                     batch, Progress(epoch, self.position.step, fraction, maps=kept), size, last=micro == size - 1
                 )
-                self._keep_maps(batch, output, epoch)
-                losses.add({name: float(value.detach()) for name, value in output.losses.items()})
+                losses.add({name: float(value.detach()) for name, value in found.items()})
                 self.running.skipped += batch.skipped + (batch.source_batch.skipped if batch.source_batch else ())
                 seen += len(batch.image_ids)
             self._update()
@@ -224,7 +223,7 @@ class Trainer:
             return contextlib.nullcontext()
         return torch.autocast(self.world.device.type, dtype=PRECISIONS[precision])
 
-    def _forward_backward(self, batch: Batch, progress: Progress, group: int, *, last: bool) -> StepOutput:
+    def _forward_backward(self, batch: Batch, progress: Progress, group: int, *, last: bool) -> dict[str, Tensor]:
         """Compute a micro-batch's losses and gradients.
 
         Args:
@@ -237,14 +236,19 @@ class Trainer:
             else self.model.no_sync()
         )
         with sync:
-            output = self.world.all_or_raise(lambda: self._step(batch, progress))
-            self.scaler.scale(output.losses["loss"] / group).backward()
+            losses = self.world.all_or_raise(lambda: self._step(batch, progress))
+            self.scaler.scale(losses["loss"] / group).backward()
             if self.auxiliary is not None:
-                self.scaler.scale(output.losses[self.auxiliary.loss] / group).backward()
-        return output
+                self.scaler.scale(losses[self.auxiliary.loss] / group).backward()
+        return losses
 
-    def _step(self, batch: Batch, progress: Progress) -> StepOutput:
-        """The method's step, refused where a loss is not finite."""
+    def _step(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """Compute the losses of the method's step, and give its maps to the accumulator if `progress.maps` is set.
+
+        Raises:
+            TrainingStopped: A loss is not finite, or the method returns no maps.
+            MapError: A map is not finite.
+        """
         with self._autocast():
             output = self.components.method.step(self.model, batch, progress)
         bad = {name: value.item() for name, value in output.losses.items() if not torch.isfinite(value).all()}
@@ -256,13 +260,15 @@ class Trainer:
                 f"step {progress.step + 1}, images {ids}; the update was not made. "
                 "Lower optimizer.lr, or set training.clip_norm"
             )
-        return output
-
-    def _keep_maps(self, batch: Batch, output: StepOutput, epoch: int) -> None:
-        """Give a step's maps to the accumulator, if the run accumulates them in this epoch."""
-        accumulator, maps = self.accumulator, output.maps
-        if accumulator is not None and maps is not None:
-            self.world.all_or_raise(lambda: accumulator.add(batch, maps, epoch))
+        if progress.maps and self.accumulator is not None:
+            if output.maps is None:
+                raise TrainingStopped(
+                    f"{type(self.components.method).__name__}.step returned no maps at epoch {progress.epoch + 1}, "
+                    f"step {progress.step + 1}: it must return StepOutput.maps where progress.maps is set. Mend the "
+                    "method, or set store.accumulate=false"
+                )
+            self.accumulator.add(batch, output.maps, progress.epoch)
+        return output.losses
 
     def _update(self) -> None:
         if self.config.training.clip_norm is not None:

@@ -14,9 +14,12 @@ from attn.errors import RunError
 from attn.models.bundle import load_bundle
 from attn.runs.recipes import load_config
 from attn.tracking.sqlite import sqlite_uri
+from attn.training.checkpoint import load_shared
 from attn.training.train_config import TrainConfig
 from jobs import train
 from jobs.resume import resume
+from jobs.runs.checkpoints import newest_checkpoint
+from jobs.runs.run_folder import RunFolder
 from jobs.train import TrainResult, run
 from tests.crash.killing import workers_killed_in_mid_epoch
 from tests.jobs.here import fit_here
@@ -89,6 +92,8 @@ def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: 
             run(again, run_id="hit")
         state = json.loads((folder / "run.json").read_text())
         assert (len(killed), state["state"], state["attempts"]) == (2, "failed", 2)
+        _, checkpoint = load_shared(newest_checkpoint(RunFolder.of(str(folder), str(tmp_path)), tmp_path / "unused"))
+        assert map_store.open(state["store"]).at().version == checkpoint["store_version"] > 0
         result = resume(str(folder))
     state = json.loads((folder / "run.json").read_text())
     assert (len(killed), state["state"], state["attempts"]) == (2, "done", 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import torch
 import torch.distributed as dist
 
 from attn import store as map_store
+from attn.data.sample import Batch
+from attn.methods.base import Method, Model, Progress, StepOutput
 from attn.runs.recipes import load_config
 from attn.training.accumulation import Accumulator, create_store
 from attn.training.checkpoint import Position
 from attn.training.classifier import build_components
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
-from attn.training.world import World
+from attn.training.world import TrainingStopped, World
 from tests.training.alone import lone_trainer
 from tests.training.double import DoubleTrainer
 from tests.training.kept import keep
@@ -148,6 +151,27 @@ def test_every_row_is_accounted_for(case: str, alone: dict[str, Path], records: 
         assert 0 < record.metrics["store/accepted"] < rows
     snapshot = map_store.open(str(alone[case] / "store")).at()
     assert snapshot.coverage + records[case][-1].metrics["store/fallback"] == rows
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_method_that_returns_no_maps_is_refused_at_its_first_step(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, world = config_of(case), World(0, 1, torch.device("cpu"))
+    store = map_store.open(str(make(case, tmp_path) / "store"))
+    accumulator = Accumulator(config.store, store, "run", world, config.training.epochs)
+    trainer = DoubleTrainer(config, world, accumulator)
+    method, asked = type(trainer.components.method), list[Progress]()
+    step = method.step
+
+    def without_maps(self: Method, model: Model, batch: Batch, progress: Progress) -> StepOutput:
+        asked.append(progress)
+        return replace(step(self, model, batch, progress), maps=None)
+
+    monkeypatch.setattr(method, "step", without_maps)
+    with pytest.raises(TrainingStopped, match=r"step returned no maps at epoch 2, step \d+: .*store.accumulate=false"):
+        trainer.fit(Keeper(tmp_path / "checkpoints", 0))
+    assert [progress.maps for progress in asked] == [False] * (len(asked) - 1) + [True]
 
 
 def test_a_trainer_without_a_place_for_the_maps_is_refused() -> None:
