@@ -26,6 +26,8 @@ class StoreMachine(RuleBasedStateMachine):
         # What is committed, what is pending in it, and what is added since; and all of it at the last checkpoint.
         self.base, self.pending, self.version = Model(fusion), Model(fusion), 0
         self.checkpoint = (0, Model(fusion), Model(fusion), 0)
+        # The head's version, and the one that readers get: the last one of the history that is published or final.
+        self.head, self.readable = 0, (0, Model(fusion))
         self.writers: dict[int, Writer] = {}
         self.refs: list[DeltaRef] = []
         self.live = Model(fusion)
@@ -52,33 +54,43 @@ class StoreMachine(RuleBasedStateMachine):
         self.refs += [writer.seal() for writer in self.writers.values()]
         return self.refs
 
-    @rule(again=st.booleans())
-    def commit(self, again: bool) -> None:
+    @rule(again=st.booleans(), tentative=st.booleans())
+    def commit(self, again: bool, tentative: bool) -> None:
         refs = self.sealed()
         for model in (self.pending, self.live):
             merge_into(self.base, model)
-        self.version = self.session.commit(self.epoch, refs + refs if again else refs)
-        self.clear()
-        self.history[self.version] = self.base.copy()
+        self.version = self.session.commit(self.epoch, refs + refs if again else refs, tentative=tentative)
+        self.clear(tentative)
         self.epoch += 1
 
-    @rule()
-    def commit_pending(self) -> None:
+    @rule(tentative=st.booleans())
+    def commit_pending(self, tentative: bool) -> None:
         merge_into(self.pending, self.live)
-        self.version = self.session.commit(self.epoch, self.sealed(), pending=True)
-        self.clear()
-        self.history[self.version] = self.base.copy()
+        self.version = self.session.commit(self.epoch, self.sealed(), pending=True, tentative=tentative)
+        self.clear(tentative)
 
-    def clear(self) -> None:
+    def clear(self, tentative: bool) -> None:
+        self.history[self.version] = self.base.copy()
+        if not tentative:
+            self.readable = (self.version, self.base.copy())
         self.live = Model(self.base.fusion)
         self.refs = []
         if self.session.pending == ():
             self.pending = Model(self.base.fusion)
 
-    @rule()
-    def report_checkpoint(self) -> None:
+    @rule(publish=st.booleans())
+    def report_checkpoint(self, publish: bool) -> None:
         self.checkpoint = (self.version, self.base.copy(), self.pending.copy(), self.epoch)
-        self.session.publish(self.version)
+        if publish:
+            self.publish()
+
+    @rule()
+    def publish(self) -> None:
+        """The last checkpoint's version, also when later ones are committed."""
+        self.head, base, _, _ = self.checkpoint
+        self.session.publish(self.head)
+        if self.head > self.readable[0]:
+            self.readable = (self.head, base.copy())
 
     @rule()
     def die_and_resume(self) -> None:
@@ -86,6 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.version, base, pending, self.epoch = self.checkpoint
         self.base, self.pending = base.copy(), pending.copy()
         self.session = self.store.begin("run", from_version=self.version)
+        self.head, self.readable = self.version, (self.version, self.base.copy())
         self.writers, self.refs, self.live = {}, [], Model(self.base.fusion)
 
     @precondition(lambda self: self.ghosts)
@@ -107,6 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.store.gc(dry_run=False, keep=keep)
         assert self.version not in found.versions
         assert self.checkpoint[0] not in found.versions
+        assert self.readable[0] not in found.versions
         for version in found.versions:
             self.history.pop(version, None)
 
@@ -114,9 +128,11 @@ class StoreMachine(RuleBasedStateMachine):
     def holds(self) -> None:
         if not hasattr(self, "store"):
             return
-        self.base.check(self.store.at(), self.store)
-        assert self.store.at().version == self.version
-        assert self.store.head("run") == self.checkpoint[0]
+        self.base.check(self.store.at(self.version), self.store)
+        version, base = self.readable
+        assert self.store.at().version == version
+        base.check(self.store.at(), self.store)
+        assert self.store.head("run") == self.head
 
     def teardown(self) -> None:
         if not hasattr(self, "store"):

@@ -70,6 +70,9 @@ def test_a_tentative_version_is_for_readers_once_it_is_published() -> None:
     assert not store.at(fork).manifest.tentative
     assert store.at(fork).manifest.metadata == {}
     assert store.at(first).manifest.metadata["weights"] == "abc"
+    with_its_key = restarted.commit(4, [], metadata={"attn.tentative": True, "weights": "def"})
+    assert not store.at().manifest.tentative
+    assert store.at(with_its_key).manifest.metadata == {"weights": "def"}
     restarted_again = store.begin("run", from_version=third)
     store.publish("run", third)
     assert restarted_again.version == store.head("run") == third
