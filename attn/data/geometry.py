@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROWS_AT_ONCE = 1 << 22
+VALUES_AT_ONCE = 1 << 22
 """Values that are interpolated at once; else a map of a large image would be in memory four times."""
 
 
@@ -187,15 +187,15 @@ def _axis(share: Tensor, cells: int, *, flip: bool) -> _Axis:
     return _Axis(low, (low + 1).clamp(max=cells - 1), cell - low, seen)
 
 
-def _shares_of_crop(indices: int, length: int, start: int, extent: int) -> Tensor:
+def _shares_of_crop(count: int, length: int, start: int, extent: int) -> Tensor:
     """Evenly spaced points of an image side, as fractions of the crop [start, start + extent)."""
-    position = (torch.arange(indices, dtype=torch.float64) + 0.5) * (length / indices)
+    position = (torch.arange(count, dtype=torch.float64) + 0.5) * (length / count)
     return (position - start) / extent
 
 
-def _shares_of_image(indices: int, length: int, start: int, extent: int) -> Tensor:
+def _shares_of_image(count: int, length: int, start: int, extent: int) -> Tensor:
     """Evenly spaced points of the crop [start, start + extent), as fractions of the image side."""
-    return (start + (torch.arange(indices, dtype=torch.float64) + 0.5) * (extent / indices)) / length
+    return (start + (torch.arange(count, dtype=torch.float64) + 0.5) * (extent / count)) / length
 
 
 def _read(maps_Nhw: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor]:
@@ -206,7 +206,7 @@ def _read(maps_Nhw: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor
     if torch.is_grad_enabled() and maps_Nhw.requires_grad:
         return _across(high_NHw, columns) * seen_HW, seen_HW
     out_NHW = maps_Nhw.new_empty(len(maps_Nhw), *seen_HW.shape)
-    step = max(1, ROWS_AT_ONCE // max(1, len(maps_Nhw) * seen_HW.shape[1]))
+    step = max(1, VALUES_AT_ONCE // max(1, len(maps_Nhw) * seen_HW.shape[1]))
     for top in range(0, len(seen_HW), step):
         part = slice(top, top + step)
         torch.mul(_across(high_NHw[:, part], columns), seen_HW[part], out=out_NHW[:, part])

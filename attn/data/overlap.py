@@ -130,14 +130,14 @@ def _content(file: _File) -> Hashable:
 
 def _same_without_files(first: Source, second: Source) -> list[str]:
     """Ids of images that are not files, such as generated ones, with equal pixels in both sources."""
-    first_names = {record.image_id: index for index, record in enumerate(first.records) if record.image is None}
+    first_indices = {record.image_id: index for index, record in enumerate(first.records) if record.image is None}
     return [
         record.image_id
         for index, record in enumerate(second.records)
         if record.image is None
-        and record.image_id in first_names
+        and record.image_id in first_indices
         and (
-            first.load(first_names[record.image_id], mask=False, saliency=False).image.tobytes()
+            first.load(first_indices[record.image_id], mask=False, saliency=False).image.tobytes()
             == second.load(index, mask=False, saliency=False).image.tobytes()
         )
     ]

@@ -33,7 +33,7 @@ from attn.data.names import name_fault, normalize_name, text_fault
 from attn.data.orientation import orient_boxes
 from attn.data.sample import Example, Record
 from attn.errors import DataError
-from attn.files.locations import FileFault, join, list_files, list_folders, missing_folder, name_of, stem_of
+from attn.files.locations import FileFault, join, list_files, list_folders, missing_location, name_of, stem_of
 
 OnError = Literal["raise", "skip"]
 MAX_CLASSES = 254
@@ -332,7 +332,7 @@ def require_folder(folder: str, field: str, given: str) -> None:
         FileFault: It does not; the message has the resolved location.
     """
     if not list_files(folder) and not list_folders(folder):
-        raise missing_folder(field, given, folder)
+        raise missing_location(field, given, folder)
 
 
 def map_in_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -11,7 +11,7 @@ __all__ = [
     "list_files",
     "list_folders",
     "name_of",
-    "missing_folder",
+    "missing_location",
     "read_bytes",
     "parse_error_text",
     "require_allowed",
@@ -69,7 +69,7 @@ def below(root: str, path: str) -> str:
     return f"s3://{bucket}/{posixpath.normpath(posixpath.join('/', key, path)).lstrip('/')}"
 
 
-def missing_folder(field: str, path: str, base: str, what: str = "no such folder, or no file in it") -> FileFault:
+def missing_location(field: str, path: str, location: str, what: str = "no such folder, or no file in it") -> FileFault:
     """The error for a config's `BelowRoot` path that does not exist.
 
     Args:
@@ -79,8 +79,8 @@ def missing_folder(field: str, path: str, base: str, what: str = "no such folder
         what: What is missing.
     """
     here = os.path.abspath(path)
-    other = f"; there is {here}: give that full path" if here != base and os.path.exists(here) else ""
-    return FileFault(base, f"{what}; {field}={path} names it, and a relative path starts from data.root{other}")
+    other = f"; there is {here}: give that full path" if here != location and os.path.exists(here) else ""
+    return FileFault(location, f"{what}; {field}={path} names it, and a relative path starts from data.root{other}")
 
 
 def name_of(location: str) -> str:

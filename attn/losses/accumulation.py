@@ -23,9 +23,9 @@ def gate(probabilities_BC: Tensor, multi_hot_BC: Tensor, *, rule: GateRule = "st
     Args:
         probabilities_BC: Probability of each class, in [0, 1].
         multi_hot_BC: The present classes of each image.
-        rule: `strict` accepts a class that is more probable than every absent class (section 3.2). `top_k` accepts the
-            k most probable classes, k being the number of present classes (published code); it accepts more maps of
-            images with several classes.
+        rule: `strict` accepts a class that is more probable than every absent class (section 3.2). `top_k` accepts a
+            class if fewer than k classes are more probable, k being the number of present classes (published code); it
+            accepts more maps of images with several classes.
 
     Returns:
         bool (N,), in the order of `pairs_of(multi_hot_BC)`.

@@ -248,7 +248,7 @@ def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
     """
     for name, value in state.items():
         if not torch.isfinite(value).all():
-            raise WeightsError(f"{where}: {name} contains NaN or infinity: the training has diverged")
+            raise WeightsError(f"{where}: {name} contains NaN or infinity, as of a training that diverged")
 
 
 def _some(names: Sequence[str]) -> str:

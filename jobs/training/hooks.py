@@ -25,7 +25,8 @@ class TrainingRun(Generic[C]):
     """A training as the process that drives it sees it.
 
     Attributes:
-        sources: The data sets of the run, each built once.
+        sources: The data sets of the run, each built once. They stay in this process's memory until the run ends, since
+            `save` describes the training data.
         store: The map store of a run that accumulates, once it is open in this process.
     """
 

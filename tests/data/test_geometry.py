@@ -68,7 +68,7 @@ def test_maps_of_large_images_are_the_same_in_strips(
     geometry = Geometry((61, 83), crop, (32, 32), flip=True)
     maps = torch.from_numpy(np.random.default_rng(0).random((2, 7, 9)).astype(np.float32))
     expected, seen = geometry.to_image(maps.clone().requires_grad_())  # with a gradient, all at once
-    monkeypatch.setattr("attn.data.geometry.ROWS_AT_ONCE", strip)
+    monkeypatch.setattr("attn.data.geometry.VALUES_AT_ONCE", strip)
     got, got_seen = geometry.to_image(maps)
     torch.testing.assert_close(got, expected, rtol=2e-7, atol=0)
     assert torch.equal(got_seen, seen)

@@ -28,8 +28,8 @@ from attn.files.locations import (
     below,
     join,
     list_files,
-    missing_folder,
     missing_folder_note,
+    missing_location,
     read_bytes,
     within,
 )
@@ -126,7 +126,7 @@ class CocoConfig(SourceConfig):
         if self.annotations is not None:
             location = below(self.root, self.annotations.replace(PLACEHOLDER, self.split))
             if not exists(location):
-                raise missing_folder("data.annotations", self.annotations, location, "no such file")
+                raise missing_location("data.annotations", self.annotations, location, "no such file")
             return location
         folder = join(self.root, "annotations")
         name = f"instances_{self.split}.json"

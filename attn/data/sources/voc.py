@@ -41,8 +41,8 @@ from attn.files.locations import (
     join,
     list_files,
     list_folders,
-    missing_folder,
     missing_folder_note,
+    missing_location,
     parse_error_text,
     read_bytes,
     stem_of,
@@ -196,7 +196,7 @@ class VocConfig(SourceConfig):
         if self.labels is not None:
             location = below(root, self.labels)
             if not exists(location):
-                raise missing_folder("data.labels", self.labels, location, "no such file")
+                raise missing_location("data.labels", self.labels, location, "no such file")
             return read_label_file(location, names, VOC_CLASSES, partial=not labelled)
         if objects is not None:
             return [tuple(sorted({item.label for item in self._counted(found)})) for found in objects]
@@ -256,7 +256,7 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
     if _is_path(split):
         location = below(root, split)
         if not exists(location):
-            raise missing_folder("data.split", split, location, "no such file")
+            raise missing_location("data.split", split, location, "no such file")
     else:
         folders = [join(root, "ImageSets", kind) for kind in ("Segmentation", "Main")]
         found = {folder: [stem_of(name) for name in list_files(folder) if name.endswith(".txt")] for folder in folders}

@@ -99,7 +99,8 @@ class Session:
             tentative: Until `publish` names the version or a later one, readers get it by its number only. For a run
                 with checkpoints: if it dies before a durable checkpoint names the version, a restart abandons it.
             map: Replaces the built-in `map` for running merge tasks; may run them in other processes and in any order.
-            metadata: JSON values to keep in the manifest.
+            metadata: JSON values to keep in the manifest. The key `attn.tentative` is the store's own: a value under it
+                is left out.
 
         Returns:
             The new version's number.
