@@ -50,7 +50,7 @@ def test_fields_of_any_value_are_answers_or_one_error(attn: Attn) -> None:
 
 @pytest.mark.parametrize("root", ["s3://", "s3:///", "s3:///a"])
 def test_an_object_store_without_a_bucket_is_no_folder_of_this_machine(root: str) -> None:
-    with pytest.raises(DataError, match="names no bucket"):
+    with pytest.raises(DataError, match="has no bucket"):
         split(join(root, "a"))
-    with pytest.raises(DataError, match="names no bucket"):
+    with pytest.raises(DataError, match="has no bucket"):
         RunFolder(root, "a")

@@ -18,6 +18,7 @@ from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.trial_training import train_here
 from jobs.train import resume
+from jobs.training.hooks import TrainingRun
 from tests.tracking.stand_in import StandIn
 
 EPOCHS = 3
@@ -45,7 +46,7 @@ def test_a_training_continues_without_its_server(tmp_path: Path, monkeypatch: py
         if epoch == 1:
             server.stop()
 
-    train_here(config, folder, Objective(metric="train/loss", mode="min"), tell, start=None, threads=1)
+    train_here(config, TrainingRun(config, folder), Objective(metric="train/loss", mode="min"), tell, start=None, threads=1)
     with pytest.raises(TrackingError, match=f"attn resume {folder.uri}"):
         terminate(config.tracking, config.root, server.run, "done", folder.uri)
     assert {step for _, _, _, step in server.metrics} == {2}, "of the first epoch, which has two steps"
@@ -53,7 +54,7 @@ def test_a_training_continues_without_its_server(tmp_path: Path, monkeypatch: py
     server.start()
     folder.write("config.yaml", dump_config(config))
     folder.update(kind="train", state="done", seconds=9.0, model=folder.path("model"))
-    assert resume(folder.uri)["seconds"] == 9.0, "the run is done, and is not done again"
+    assert resume(folder.uri).seconds == 9.0, "the run is done, and is not done again"
     server.stop()
     lines = [json.loads(line) for line in folder.read("metrics.jsonl").decode().splitlines()]
     sent = Counter((name, step) for name, _, _, step in server.metrics)
