@@ -46,7 +46,9 @@ def test_a_training_continues_without_its_server(tmp_path: Path, monkeypatch: py
         if epoch == 1:
             server.stop()
 
-    train_here(config, TrainingRun(config, folder), Objective(metric="train/loss", mode="min"), tell, start=None, threads=1)
+    train_here(
+        config, TrainingRun(config, folder), Objective(metric="train/loss", mode="min"), tell, start=None, threads=1
+    )
     with pytest.raises(TrackingError, match=f"attn resume {folder.uri}"):
         terminate(config.tracking, config.root, server.run, "done", folder.uri)
     assert {step for _, _, _, step in server.metrics} == {2}, "of the first epoch, which has two steps"
