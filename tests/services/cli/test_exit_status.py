@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -128,13 +128,22 @@ def test_wrong_usage_ends_with_2(attn: Any) -> None:
 def test_the_overrides_and_options_reach_the_job(attn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def load(target: str, overrides: list[str]) -> NoReturn:
+    def load(target: str, overrides: list[str]) -> str:
         seen.update(target=target, overrides=overrides)
-        raise DataError("enough was seen")
+        return "what load gave"
+
+    def run(job: str, *, run_id: str | None, **others: Any) -> RunResult:
+        seen.update(job=job, run_id=run_id)
+        return RunResult(run_id="scored", folder="runs/scored")
 
     monkeypatch.setattr("jobs.evaluate.load", load)
-    assert attn("evaluate", "--json", "runs/r/model", "data.split=val", "evaluation.crf=null").status == 1
-    assert seen == {"target": "runs/r/model", "overrides": ["data.split=val", "evaluation.crf=null"]}
+    monkeypatch.setattr("jobs.evaluate.run", run)
+    done = attn("evaluate", "--json", "runs/r/model", "data.split=val", "evaluation.crf=null", "--run-id", "scored")
+    assert (done.status, done.json) == (0, {"run_id": "scored", "folder": "runs/scored"})
+    assert seen == {
+        "target": "runs/r/model", "overrides": ["data.split=val", "evaluation.crf=null"],
+        "job": "what load gave", "run_id": "scored",
+    }  # fmt: skip
 
 
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""The keys that programs read: of `--json` for each kind of result, and of a stage's `stage.json`.
+
+They are written out here because tests that read attributes would follow a renamed field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from attn.runs.result import ComposedResult, JsonResult
+from jobs.compare import CompareResult
+from jobs.cues import CuesResult
+from jobs.evaluate import EvaluateResult
+from jobs.growth import GrowthResult
+from jobs.maps import MapsResult
+from jobs.pipeline import PipelineResult
+from jobs.predict import PredictResult
+from jobs.registry import ExportedModel, FetchedModel, Promotion, RegistryListing, ShownModel
+from jobs.repro import ReproResult
+from jobs.resume import EndedRun
+from jobs.segment_predict import MasksResult
+from jobs.stages.outputs import CuesOutputs, EvaluationOutputs, MapsOutputs, StageOutputs, TrainOutputs
+from jobs.sweeps.estimate import Estimate
+from jobs.sweeps.results import Row, SweepResult
+from jobs.train import TrainResult
+
+RESULTS: list[tuple[type[JsonResult], str]] = [
+    (ComposedResult, "run_id folder scores model"),
+    (TrainResult, "run_id folder cues model metrics store store_version tracking_run seconds first_round"),
+    (
+        EvaluateResult,
+        "run_id folder model weights maps version data images masked scores protocols notes per_class tracking_run "
+        "seconds",
+    ),
+    (
+        MapsResult,
+        "run_id folder model images maps predictions notes png store store_version tracking_run seconds",
+    ),
+    (
+        MasksResult,
+        "run_id folder model data images masked masks submission scores protocols notes per_class tracking_run seconds",
+    ),
+    (CuesResult, "run_id folder report score best grid tracking_run seconds"),
+    (CompareResult, "run_id folder picture images tracking_run overlap"),
+    (PipelineResult, "run_id folder scores model masks stages tracking_run seconds"),
+    (SweepResult, "run_id folder trials counts metric best recipe registered tracking_run seconds"),
+    (Row, "number state values objective epoch seconds model error tracking_run"),
+    (EndedRun, "run_id folder state"),
+    (PredictResult, "model task weights folder images failed seconds"),
+    (GrowthResult, "store run pictures"),
+    (ReproResult, "run_id folder files recipe"),
+    (Estimate, "seconds between source"),
+    (FetchedModel, "model folder"),
+    (ExportedModel, "model file"),
+    (ShownModel, "model description config card"),
+    (Promotion, "name version alias before scores"),
+    (RegistryListing, "registry models"),
+]
+
+
+@pytest.mark.parametrize(("result", "keys"), RESULTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_result_keeps_its_keys(result: type[JsonResult], keys: str) -> None:
+    assert [field.name for field in fields(result)] == keys.split()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "values"),
+    [
+        (
+            TrainOutputs,
+            {"model": "m", "metrics": {"val/mAP": 0.5}, "weights": "1", "store": "s", "store_version": 2,
+             "stored": "2"},
+        ),
+        (MapsOutputs, {"png": "p", "drawn": "1", "images": 4, "maps": 5}),
+        (MapsOutputs, {"store": "s", "store_version": 2, "stored": "2", "images": 4, "maps": 5}),
+        (CuesOutputs, {"cues": "c", "files": 3, "cued": "1", "quality": {"miou": 0.5}}),
+        (
+            EvaluationOutputs,
+            {"scores_file": "f", "scores": {"miou": 0.5}, "masks": "m", "scored": "1", "protocols": {"miou": "h"},
+             "images": 4},
+        ),
+    ],
+)  # fmt: skip
+def test_a_stages_record_keeps_its_keys(outputs: type[StageOutputs], values: dict[str, object]) -> None:
+    assert outputs.model_validate(values).to_json() == values
