@@ -17,6 +17,7 @@ __all__ = [
 ]
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -43,7 +44,7 @@ SHOWN = {
 Outputs = TypeVar("Outputs", bound="StageOutputs")
 
 
-class StageOutputs(BaseModel):
+class StageOutputs(BaseModel, ABC):
     """Files of a stage, their digests, and scores."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -61,13 +62,13 @@ class StageOutputs(BaseModel):
         """Plain values, for `stage.json`."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
+    @abstractmethod
     def is_intact(self) -> bool:
         """Whether the files are still there and have the digests that were noted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def summary(self) -> str:
         """The result in a few words."""
-        raise NotImplementedError
 
 
 class TrainOutputs(StageOutputs):
