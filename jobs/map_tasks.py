@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MapsOutputs", "MapsWork", "write_maps"]
+__all__ = ["WrittenMaps", "MapsWork", "write_maps"]
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -151,7 +151,7 @@ class _PngSink:
 
 
 @dataclass(frozen=True)
-class MapsOutputs(JsonResult):
+class WrittenMaps(JsonResult):
     """What was written: `MapsResult` describes the fields."""
 
     images: int
@@ -198,7 +198,7 @@ def _do(work: MapsWork, task: _Task, progress: Callable[[int], None]) -> _Writte
     return _Written(count, probabilities, None if sink is None else sink.close())
 
 
-def write_maps(work: MapsWork, folder: RunFolder, model: str, address: str | None) -> MapsOutputs:
+def write_maps(work: MapsWork, folder: RunFolder, model: str, address: str | None) -> WrittenMaps:
     """Write the maps where the config says, by tasks here or on Ray.
 
     Args:
@@ -221,7 +221,7 @@ def write_maps(work: MapsWork, folder: RunFolder, model: str, address: str | Non
 
 def _write_store(
     work: MapsWork, output: StoreOutput, chunks: Sequence[range], folder: RunFolder, model: str, address: str | None
-) -> MapsOutputs:
+) -> WrittenMaps:
     config, records = work.config, work.source.records
     rows = {(record.image_id, label) for record in records for label in record.labels if config.classes != "predicted"}
     if config.classes != "labels":  # a store's rows are fixed when it is made: what is predicted must be known by then
@@ -280,13 +280,13 @@ def _no_progress(_: int) -> None:
     """A task in another process is counted when it is done."""
 
 
-def _outputs(work: MapsWork, folder: RunFolder, written: Sequence[_Written]) -> MapsOutputs:
+def _outputs(work: MapsWork, folder: RunFolder, written: Sequence[_Written]) -> WrittenMaps:
     probabilities = {name: values for part in written for name, values in part.probabilities.items()}
     unread = [record.image_id for record in work.source.records if record.image_id not in probabilities]
     names = ", ".join(unread[:SHOWN]) + (", ..." if len(unread) > SHOWN else "")
     predictions = folder.path("predictions.parquet")
     write_predictions(predictions, probabilities, work.source.classes)
-    return MapsOutputs(
+    return WrittenMaps(
         images=len(probabilities),
         maps=sum(part.maps for part in written),
         predictions=predictions,

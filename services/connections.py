@@ -15,7 +15,7 @@ import resource
 import socket
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -125,8 +125,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.unread = (0, self.since)
         self.address = ""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
         self.address = _network(self.client)
         self.clients[self.address] += 1
         for full, others in (
