@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from attn.config.document import scalar_override
+from attn.config.document import override_of
 from attn.data.source import Source
 from attn.data.view import SourceView
 from attn.errors import ConfigError, DataError, RunError, TrackingError
@@ -103,7 +103,7 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> Comp
     state = folder.state()
     if state.compared is None or state.overrides is None:
         raise RunError(f"run {folder.run_id!r} does not say what it compares: begin a new one")
-    overrides = [*state.overrides, scalar_override("root", folder.root)]
+    overrides = [*state.overrides, override_of("root", folder.root)]
     return run(state.compared, overrides, confusion=bool(state.confusion), run_id=folder.run_id)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from attn.config.document import read_document, scalar_override
+from attn.config.document import override_of, read_document
 from attn.errors import ConfigError, RunError, TrackingError
 from attn.files.locations import list_folders
 from attn.run_state import RunState, StageState
@@ -122,7 +122,7 @@ def resume(run_id: str, *, root: str = "runs", address: str | None = None) -> Pi
     """
     folder = RunFolder.of(run_id, root)
     text = folder.read_text("config.yaml")
-    moved = [scalar_override("root", folder.root)] if _moved(text, folder) else []
+    moved = [override_of("root", folder.root)] if _moved(text, folder) else []
     config = read_pipeline(text, folder.path("config.yaml"), moved)
     return run(config, run_id=folder.run_id, address=address)
 

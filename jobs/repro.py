@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from attn.config.base import is_remote
-from attn.config.document import read_document
+from attn.config.document import override_of, read_document
 from attn.errors import AttnError, RunError
 from attn.files import transfer
 from attn.run_state import RunState
@@ -193,7 +193,7 @@ def _fields(config: dict[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, dict) and value:
             words += _fields(value, f"{prefix}{key}.")
         else:
-            words.append(f"{prefix}{key}={value if isinstance(value, str) else json.dumps(value)}")
+            words.append(override_of(f"{prefix}{key}", value))
     return words
 
 

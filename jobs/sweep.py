@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from attn.config.document import scalar_override
+from attn.config.document import override_of
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, RunError
 from attn.runs.sweep import SweepConfig
@@ -202,9 +202,9 @@ class _Sweep:
             preview_images=0,
         )
         section = tracking.model_dump(mode="json")
-        recorded = [scalar_override(f"tracking.{name}", value) for name, value in section.items()]
+        recorded = [override_of(f"tracking.{name}", value) for name, value in section.items()]
         try:
-            config = trial_config(self.base, point, scalar_override("root", self.folder.uri), *recorded)
+            config = trial_config(self.base, point, override_of("root", self.folder.uri), *recorded)
         except ConfigError as error:  # values that are each allowed, but not together
             return error
         if isinstance(config, TrainConfig) and config.accumulates and isinstance(self.config.scheduler, Pbt):

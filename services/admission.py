@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from attn.config.base import Config, Location
-from attn.config.document import Document, dump_values, layered, parse_override, read_document, scalar_override
+from attn.config.document import Document, dump_values, layered, override_of, parse_override, read_document
 from attn.config.resolve import Objection, extra_check, override, resolve
 from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
@@ -83,7 +83,7 @@ def load(submission: Submission, root: str) -> Any:
     """
     text, name = _text(submission)
     require_kind(read_document(text, name), [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
-    overrides = [*submission.overrides, scalar_override("root", root)]
+    overrides = [*submission.overrides, override_of("root", root)]
     return read_run(text, name, overrides, find=recipe_text)
 
 
@@ -116,7 +116,7 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
         raise ConfigError(
             [Fault("target", f"{submission.target} is a folder of the service's machine", "a run's name")]
         )
-    overrides = [*submission.overrides, scalar_override("root", permissions.root)]
+    overrides = [*submission.overrides, override_of("root", permissions.root)]
     model_lookup(overrides)
     data = _trained_data(permissions.root, submission.target)
     if data is None:

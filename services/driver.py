@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from attn.config.document import scalar_override
+from attn.config.document import override_of
 from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
@@ -89,7 +89,7 @@ def _begin(job: Submission, root: str) -> RunResult:
     if job.kind in file_kinds():
         given = load(job, root)
     else:
-        given = cast("Any", job_of(job.kind)).load(job.target, [*job.overrides, scalar_override("root", root)])
+        given = cast("Any", job_of(job.kind)).load(job.target, [*job.overrides, override_of("root", root)])
     return job_of(job.kind).run(given, run_id=job.id, address=job.address)
 
 

@@ -14,14 +14,14 @@ __all__ = [
     "override_location",
     "parse_override",
     "read_document",
-    "scalar_override",
+    "override_of",
     "sources_in",
 ]
 
 import copy
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -251,10 +251,23 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     return document.faults[0] if document.faults else (path, found)
 
 
-def scalar_override(name: str, value: str | float | bool | None) -> str:
-    """An override that sets a field to a value. Texts are quoted, so that YAML reads exactly this text."""
-    text = yaml.dump(value, Dumper=_Dumper, default_style='"', width=math.inf) if isinstance(value, str) else None
-    return f"{name}={json.dumps(value) if text is None else text.strip()}"
+def override_of(name: str, value: Any) -> str:
+    """An override that sets a field to a plain value. Texts are quoted where YAML would read something else."""
+    plain = f"{name}={value}"
+    if isinstance(value, str) and parse_override(plain) == (tuple(name.split(".")), value):
+        return plain
+    return f"{name}={_flow(value)}"
+
+
+def _flow(value: Any) -> str:
+    """A plain value as YAML in one line; JSON is not YAML for some characters."""
+    if isinstance(value, str):
+        return yaml.dump(value, Dumper=_Dumper, default_style='"', width=math.inf).strip()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return json.dumps(value)
 
 
 def override_location(text: str) -> str:

@@ -58,7 +58,7 @@ class _Sweep:
         if self.thresholds.ndim != 1 or not self.thresholds.size or (np.diff(self.thresholds) <= 0).any():
             raise ValueError("thresholds must be at least one value, strictly increasing")
         if self.thresholds[0] < 0:
-            raise ValueError(f"thresholds must not be negative, not {self.thresholds[0]}")
+            raise ValueError(f"thresholds must be 0 or greater, found {self.thresholds[0]}")
         self.num_classes = num_classes
         self._truth = np.zeros(num_classes + 1, np.int64)
         self._steps = np.zeros((num_classes + 1, num_classes, self.thresholds.size + 1), np.int64)

@@ -248,7 +248,9 @@ def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
     """
     for name, value in state.items():
         if not torch.isfinite(value).all():
-            raise WeightsError(f"{where}: {name} contains NaN or infinity, as of a training that diverged")
+            raise WeightsError(
+                f"{where}: {name} contains NaN or infinity; use weights from before the training diverged"
+            )
 
 
 def _some(names: Sequence[str]) -> str:

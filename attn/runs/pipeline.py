@@ -33,7 +33,7 @@ FIGURES = ("miou", "miou_crf", "cue_miou", "cue_miou_all", "cue_coverage", "cue_
 SHARED = {"root": (*TRAINING, "maps", "evaluation"), "tracking": (*TRAINING, "maps", "evaluation")} | dict.fromkeys(
     ("data", "seed", "cluster"), TRAINING
 )
-"""What may stand above the sections, for all of those that have it and do not give it themselves; by section."""
+"""Fields above the sections, and the sections that take their values from them unless they set their own."""
 
 
 class PipelineConfig(ComposedConfig):

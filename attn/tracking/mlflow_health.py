@@ -34,7 +34,7 @@ def check_tracking(uri: str) -> list[Finding]:
         found.append(_version(uri))
     if sends_password_unencrypted(uri, os.environ):
         fix = "use https://, or a tunnel: ssh -L 5000:127.0.0.1:5000 HOST"
-        found.append(Finding("mlflow login", "warn", "the password is sent unencrypted", fix))
+        found.append(Finding("mlflow log-in", "warn", "the password is sent unencrypted", fix))
     return found
 
 

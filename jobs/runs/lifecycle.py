@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from attn.config.base import Config
-from attn.config.document import read_document, scalar_override
+from attn.config.document import override_of, read_document
 from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
@@ -240,7 +240,7 @@ def config_of(folder: RunFolder, kind: type[C]) -> C:
     Raises:
         ConfigError: With all faults.
     """
-    root = scalar_override("root", folder.root)
+    root = override_of("root", folder.root)
     return resolve(kind, folder.read_text("config.yaml"), folder.path("config.yaml"), [root])
 
 
@@ -268,7 +268,7 @@ def check_ended(folder: RunFolder, state: RunState) -> None:
 
 
 @contextlib.contextmanager
-def warned(what: str, kind: type[AttnError] = AttnError) -> Generator[None]:
+def warned(what: str, kind: type[Exception] = AttnError) -> Generator[None]:
     """Print an error of this kind that the body raises, and continue after the body."""
     try:
         yield

@@ -43,7 +43,6 @@ class PipelineData:
         for training in filter(None, (config.train, config.integral, config.segment)):
             if training.validation.split is not None:
                 validated = training.data.model_copy(update={"split": training.validation.split})
-                overlap_notices(
-                    training, self.sources.get(training.data), self.sources.get(validated)
-                )  # the stage tells them
+                # The stage prints the notices.
+                overlap_notices(training, self.sources.get(training.data), self.sources.get(validated))
         config.segment.model.build(classes)

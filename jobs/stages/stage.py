@@ -32,7 +32,7 @@ class StageContext:
     Attributes:
         outputs: Of the stages before.
         data: Gives a data set's fingerprint, and the digest of those of its files that a stage reads.
-        sources: The pipeline's data sets, each built once.
+        sources: The pipeline's data sets. A set is built once with its labels and once without, where both are used.
         address: A Ray cluster to join.
     """
 

@@ -29,13 +29,13 @@ def publish_maps(run: TrainingRun[Any]) -> None:
     """Let readers see the version that the newest committed checkpoint names, of a run that ends before its last epoch.
 
     The workers publish a version before the checkpoint after it, so they never publish that of their last checkpoint.
-    An error is printed, since the run ends by another one.
+    An error is printed, because it must not hide the one that ends the run.
     """
     if not isinstance(run.config, TrainConfig) or not run.config.accumulates:
         return
     from attn.training.checkpoint import load_shared
 
-    with warned("the maps of the last checkpoint could not be published"), scratch_folder() as scratch:
+    with warned("the maps of the last checkpoint could not be published", Exception), scratch_folder() as scratch:
         if newest_checkpoint_name(run.folder):
             _, shared = load_shared(newest_checkpoint(run.folder, scratch))
             open_store(run).publish(run.folder.run_id, shared["store_version"])

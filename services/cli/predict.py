@@ -57,8 +57,7 @@ def predict(
 
     Images that cannot be read are listed and skipped; the exit status is then 1.
     """
-    import json
-
+    from attn.config.document import override_of
     from attn.config.resolve import resolve
     from attn.prediction import ImagePredictConfig
     from jobs.predict import run
@@ -71,7 +70,7 @@ def predict(
         "max_pixels": max_pixels,
         "device": device,
     }
-    overrides = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
+    overrides = [override_of(name, value) for name, value in given.items() if value is not None]
     config = resolve(ImagePredictConfig, "", "options", overrides)
     data = run(images, model=model, out=out, config=config).to_json()
 

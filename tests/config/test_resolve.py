@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import yaml
 from pydantic import Field, ValidationError
 
 from attn.config.base import Config, Location, Variant
-from attn.config.document import parse_override, read_document
+from attn.config.document import override_of, parse_override, read_document
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, Fault
 
@@ -166,3 +166,17 @@ def test_deep_nesting_is_one_fault(text: str) -> None:
     fault = parse_override(f"model.widths={text}")
     assert isinstance(fault, Fault)
     assert "nested too deeply" in fault.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x", "/d/x #y", "/d/a: b", "1", "1e-3", "true", "null", "~", "", " x ", "[a]", "{a: 1}", "'q'", "a\nb", "\u2028",
+     "\x85", "😀", 1, -2, 0.1, 1e-05, 1e30, True, None, ["😀", "a, b", "1"], [1, [0.5, None]], {"k": "no", "1": [True]},
+     [], {}],
+)  # fmt: skip
+def test_an_override_is_read_as_the_value_that_it_was_made_of(value: Any) -> None:
+    assert parse_override(override_of("a.b", value)) == (("a", "b"), value)
+
+
+def test_an_override_of_plain_text_is_plain() -> None:
+    assert override_of("data.root", "/d/VOC 2012") == "data.root=/d/VOC 2012"

@@ -5,6 +5,7 @@ That two workers leave the maps of one is in `tests/training/test_accumulation_w
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -184,6 +185,22 @@ def test_a_run_that_ends_early_shows_the_maps_of_its_last_checkpoint(
     store = map_store.open(str(tmp_path / "ended/store"))
     assert store.head("ended") == store.at().version == 2
     assert store.at().coverage > 0
+
+
+def test_the_error_that_ends_a_run_is_not_hidden_by_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
+        raise RunError("a worker died too often")
+
+    def full(folder: RunFolder) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(train, "_fit", fit)
+    monkeypatch.setattr("jobs.training.publication.newest_checkpoint_name", full)
+    with pytest.raises(RunError, match="a worker died too often"):
+        run(load(tmp_path, *SMALL), run_id="ended")
+    assert "could not be published: [Errno 28]" in capsys.readouterr().err
 
 
 def test_a_stopped_trial_shows_the_maps_of_its_last_checkpoint(tmp_path: Path) -> None:

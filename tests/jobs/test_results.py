@@ -9,16 +9,19 @@ from dataclasses import fields
 
 import pytest
 
+from attn.prediction.export import Exported
+from attn.run_state import RunState
 from attn.runs.result import ComposedResult, JsonResult
 from jobs.compare import CompareResult
 from jobs.cues import CuesResult
+from jobs.difference import DifferenceResult
 from jobs.evaluate import EvaluateResult
 from jobs.growth import GrowthResult
 from jobs.maps import MapsResult
 from jobs.pipeline import PipelineResult
 from jobs.predict import PredictResult
-from jobs.registry import ExportedModel, FetchedModel, Promotion, RegistryListing, ShownModel
-from jobs.repro import ReproResult
+from jobs.registry import ExportedModel, Promotion, RegistryListing
+from jobs.repro import Recipe
 from jobs.resume import EndedRun
 from jobs.segment_predict import MasksResult
 from jobs.stages.outputs import CuesOutputs, EvaluationOutputs, MapsOutputs, StageOutputs, TrainOutputs
@@ -47,22 +50,34 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     (PipelineResult, "run_id folder scores model masks stages tracking_run seconds"),
     (SweepResult, "run_id folder trials counts metric best recipe registered tracking_run seconds"),
     (Row, "number state values objective epoch seconds model error tracking_run"),
-    (EndedRun, "run_id folder state"),
     (PredictResult, "model task weights folder images failed seconds"),
     (GrowthResult, "store run pictures"),
-    (ReproResult, "run_id folder files recipe"),
+    (Recipe, "kind command first_command commit attn python seed workers data inputs metrics weights notes"),
+    (DifferenceResult, "a b config data code environment packages weights metrics why_not scores"),
     (Estimate, "seconds between source"),
-    (FetchedModel, "model folder"),
-    (ExportedModel, "model file"),
-    (ShownModel, "model description config card"),
-    (Promotion, "name version alias before scores"),
     (RegistryListing, "registry models"),
 ]
 
 
 @pytest.mark.parametrize(("result", "keys"), RESULTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_result_keeps_its_keys(result: type[JsonResult], keys: str) -> None:
+    assert result is CuesResult or "to_json" not in vars(result), "its keys are not its fields"
     assert [field.name for field in fields(result)] == keys.split()
+
+
+@pytest.mark.parametrize(
+    ("result", "keys"),
+    [
+        (EndedRun(run_id="r", folder="f", state=RunState.of({"id": "r", "kind": "maps", "state": "done"})),
+         "run_id folder id kind state"),
+        (Promotion("gain", 2, "champion", None, None), "name version alias before compared not_compared"),
+        (ExportedModel("m", Exported("m.onnx", "onnx", (), (), (), {}, [])),
+         "model file format outputs dynamic inputs differences notes"),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_what_a_result_adds_keeps_its_keys(result: JsonResult, keys: str) -> None:
+    assert list(result.to_json()) == keys.split()
 
 
 @pytest.mark.parametrize(

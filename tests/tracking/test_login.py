@@ -118,11 +118,11 @@ def test_a_port_is_a_number(uri: str) -> None:
 @pytest.fixture
 def guarded() -> Iterator[tuple[str, list[str]]]:
     """The address of a server that refuses every login, and the logins that it received."""
-    display_uri: list[str] = []
+    received: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def refuse(self) -> None:
-            display_uri.append(self.headers.get("Authorization", ""))
+            received.append(self.headers.get("Authorization", ""))
             self.send_response(401)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -134,19 +134,19 @@ def guarded() -> Iterator[tuple[str, list[str]]]:
         setattr(Handler, f"do_{method}", Handler.refuse)
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield f"127.0.0.1:{server.server_address[1]}", display_uri
+        yield f"127.0.0.1:{server.server_address[1]}", received
         server.shutdown()
 
 
 def test_the_password_is_sent_only_to_the_server(
     guarded: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, display_uri = guarded
+    address, received = guarded
     monkeypatch.setenv(ENVIRONMENT, f"http://me:hunter%2F2@{address}")
     uri = tracking_uri(TrackingConfig(), "/r")
     with pytest.raises(TrackingError, match="was refused") as caught, mlflow_errors(uri, "looking"):
         connect(uri).search_experiments()
-    assert display_uri == ["Basic " + base64.b64encode(b"me:hunter/2").decode()]
+    assert received == ["Basic " + base64.b64encode(b"me:hunter/2").decode()]
     assert "hunter" not in f"{caught.value} {caught.value.__cause__}"
 
 

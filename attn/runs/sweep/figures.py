@@ -78,7 +78,7 @@ def figure_fault(metric: str, mode: str, trial: RunConfig | ComposedConfig) -> t
     wanted = "min" if metric in LOWER else "max" if not metric.startswith(("train/", "store/")) else mode
     if mode != wanted:
         better = "lower" if wanted == "min" else "higher"
-        return f"objective.mode={mode}, but {metric} is the better the {better} it is", f"objective.mode={wanted}"
+        return f"objective.mode={mode}, but a {better} {metric} is better", f"objective.mode={wanted}"
     return None
 
 

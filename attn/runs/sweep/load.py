@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from attn.config.document import SOURCE, Document, override_location, read_document
+from attn.config.document import SOURCE, Document, override_location, override_of, read_document
 from attn.config.resolve import dump_config, override, parse_config, rank
 from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
@@ -131,7 +131,7 @@ def in_one_process(config: TrialConfig) -> bool:
 
 def point_overrides(point: Mapping[str, Any]) -> list[str]:
     """A point as `a.b=value`."""
-    return [f"{name}={json.dumps(value)}" for name, value in point.items()]
+    return [override_of(name, value) for name, value in point.items()]
 
 
 def _base(document: Document, faults: list[Fault], find: RecipeResolver) -> str | None:
