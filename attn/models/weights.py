@@ -248,9 +248,7 @@ def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
     """
     for name, value in state.items():
         if not torch.isfinite(value).all():
-            raise WeightsError(
-                f"{where}: {name} contains NaN or infinity; use weights from before the training diverged"
-            )
+            raise WeightsError(f"{where}: {name} contains NaN or infinity; use weights from before it diverged")
 
 
 def _some(names: Sequence[str]) -> str:
