@@ -1,8 +1,17 @@
-"""Shortens messages of libraries and servers for use in our own messages."""
+"""Makes foreign text fit for messages: on one line, not too long, and without control characters."""
 
 from __future__ import annotations
 
-__all__ = ["shorten"]
+__all__ = ["escape_controls", "shorten"]
+
+import re
+
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def escape_controls(text: str) -> str:
+    """Escape control characters except line ends and tabs: foreign text must not move the cursor or set colours."""
+    return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def shorten(text: str, max_length: int) -> str:

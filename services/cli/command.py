@@ -17,8 +17,8 @@ import typer
 
 from attn.errors import AttnError, ConfigError
 from attn.redaction import without_secrets
+from attn.wording import escape_controls
 from services.cli.surroundings import check_working_directory, fault_of_surroundings
-from services.cli.terminal import escape_controls
 
 if TYPE_CHECKING:
     from rich.console import Console

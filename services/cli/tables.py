@@ -7,7 +7,7 @@ __all__ = ["moment", "print_rows", "print_tree"]
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from services.cli.terminal import escape_controls
+from attn.wording import escape_controls
 
 if TYPE_CHECKING:
     from rich.console import Console

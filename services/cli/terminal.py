@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["print_foreign", "replace_unencodable", "escape_controls"]
+__all__ = ["print_foreign", "replace_unencodable"]
 
 import codecs
 import io
-import re
 import sys
 from collections.abc import Iterable, Iterator
 
+from attn.wording import escape_controls
+
 REPLACEMENTS = {"×": "x", "·": "*", "−": "-", "–": "-", "→": "->", "…": "...", "≥": ">=", "≤": "<="}
 NAME = "attn.spelled"
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def replace_unencodable() -> None:
@@ -21,11 +21,6 @@ def replace_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None if closed; another type if captured
             stream.reconfigure(errors=NAME)
-
-
-def escape_controls(text: str) -> str:
-    """Escape control characters except line ends and tabs: foreign text must not move the cursor or set colours."""
-    return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def print_foreign(pieces: Iterable[bytes]) -> Iterator[int]:

@@ -1,0 +1,34 @@
+"""Notices about old spellings that still work."""
+
+from __future__ import annotations
+
+__all__ = ["renamed"]
+
+import contextlib
+import functools
+import sys
+
+from attn.redaction import without_secrets
+from attn.wording import escape_controls, shorten
+
+DROPPED_IN = "0.3"
+"""The version that drops the spellings that were renamed in this one."""
+LONGEST = 300
+"""Characters of a spelling in a notice."""
+
+
+@functools.cache
+def renamed(old: str, new: str) -> None:
+    """Say on standard error, in one line, that `old` is now spelled `new`; once per process and pair.
+
+    Secrets in URIs are replaced, and control characters escaped. A standard error that is closed is no fault.
+    """
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        print(f"note: `{_shown(old)}` is now `{_shown(new)}`; version {DROPPED_IN} will drop the old spelling",
+              file=sys.stderr, flush=True)  # fmt: skip
+
+
+def _shown(spelling: str) -> str:
+    return escape_controls(shorten(without_secrets(spelling), LONGEST))

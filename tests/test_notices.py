@@ -1,0 +1,52 @@
+"""An old spelling works, and one line on standard error names the new one."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from attn.notices import renamed
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said() -> None:
+    renamed.cache_clear()
+
+
+def test_a_pair_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(3):
+        renamed("base: NAME", "recipe: NAME")
+    renamed("val/mAP", "val/mean_ap")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "note: `base: NAME` is now `recipe: NAME`; version 0.3 will drop the old spelling",
+        "note: `val/mAP` is now `val/mean_ap`; version 0.3 will drop the old spelling",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "shown"),
+    [
+        ("--to https://user:hunter2@host/x", "--to https://***@host/x"),
+        ("a\nb\x1b[2J", "a b\\x1b[2J"),
+        ("a" * 5000, "a" * 300 + " ..."),
+    ],
+)
+def test_a_users_text_in_it_is_one_line_without_secrets(
+    old: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    renamed(old, "new")
+    assert capsys.readouterr().err == f"note: `{shown}` is now `new`; version 0.3 will drop the old spelling\n"
+
+
+def test_no_standard_error_is_no_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed):
+        renamed.cache_clear()
+        monkeypatch.setattr(sys, "stderr", stream)
+        renamed("old", "new")
+    assert capsys.readouterr().out == ""
