@@ -92,8 +92,8 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
                     out.write_text(json.dumps(done, indent=1))
             print(tables(study, done), flush=True)
         if drawn := {title: models[losses] for title, losses in TABLE_1.items() if losses in models}:
-            picture = compare.run(drawn, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
-            print(picture.picture)
+            job = compare.load(drawn, [f"root={root}", f"data.split={study.splits[-1]}", "panels=6"])
+            print(compare.run(job).picture)
 
 
 def tables(study: Study, done: dict[str, Any]) -> str:

@@ -78,7 +78,7 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
             print(table(study, done), flush=True)
         if models:
             places = [f"root={root}", f"data.split={study.splits[-1]}", *study.options, "panels=4"]
-            print(compare.run(models, places, confusion=True).picture)
+            print(compare.run(compare.load(models, places, confusion=True)).picture)
 
 
 def table(study: Study, done: dict[str, Any]) -> str:
@@ -102,7 +102,8 @@ def _config(study: Study, kind: str, overrides: list[str]) -> TrainConfig:
 def _scores(run: TrainResult, options: list[str]) -> dict[str, float]:
     scores = dict(evaluate.run(evaluate.load(run.model, [*options, "panels=4"])).scores)
     for kind in ("channel", "pixel"):
-        drawn = compare.run({"": run.model}, [*options, "panels=1", f"map_kind={kind}"], confusion=True)
+        job = compare.load({"": run.model}, [*options, "panels=1", f"map_kind={kind}"], confusion=True)
+        drawn = compare.run(job)
         assert drawn.overlap is not None, "asked for"
         scores |= {f"{kind}_{layer}": value for layer, value in drawn.overlap[""].items()}
     return scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CompareResult", "resume", "run"]
+__all__ = ["CompareJob", "CompareResult", "load", "resume", "run"]
 
 import json
 from collections.abc import Mapping
@@ -42,17 +42,31 @@ class CompareResult(RunResult):
     overlap: dict[str, dict[str, float]] | None = field(default=None, metadata=IF_GIVEN)
 
 
-def run(
-    targets: Mapping[str, str], overrides: list[str], *, confusion: bool = False, run_id: str | None = None
-) -> CompareResult:
-    """Draw one row a model and one column an (image, class), the images on top and their masks at the bottom.
+@dataclass(frozen=True)
+class CompareJob:
+    """Models and map stores to draw side by side.
 
-    Args:
-        targets: What the rows are called, and whose maps they show: models or map stores, named as for `evaluate`.
-        overrides: `a.b=value`, over the data of each; `panels` images are drawn, evenly spaced over the data.
+    Attributes:
+        targets: The name of each model or store, as the user gave it, by the title of its row.
+        overrides: `a.b=value`, as the user gave them.
+        opened: The models and stores by title, all on the same data.
         confusion: Draw for each image and model the maps of its classes and of the class that it is most easily
             mistaken for instead, at two layers (`attn.pictures.confusion`).
-        run_id: Name of the job's folder; what lies there of an interrupted one is written again.
+    """
+
+    targets: dict[str, str]
+    overrides: list[str]
+    opened: dict[str, EvaluationTarget]
+    confusion: bool = False
+
+
+def load(targets: Mapping[str, str], overrides: list[str], *, confusion: bool = False) -> CompareJob:
+    """Open the models and map stores to compare.
+
+    Args:
+        targets: Models or map stores, named as for `evaluate`, by the title of their row.
+        overrides: `a.b=value`, over the data of each; `panels` images are drawn, evenly spaced over the data.
+        confusion: As in `CompareJob`.
 
     Raises:
         AttnError: There is no such model, or they are not on the same images.
@@ -61,25 +75,39 @@ def run(
         raise ConfigError("nothing to compare: name at least one trained model or map store")
     opened = {title: open_target(target, overrides) for title, target in targets.items()}
     first_title, first = next(iter(opened.items()))
-    images = evenly_spaced(first.source.records, first.config.panels)
-    if not images:
-        raise DataError(f"no image to draw: panels={first.config.panels}, or none of the images has a label")
     for title, target in opened.items():
         if target.source.fingerprint() != first.source.fingerprint():
             raise DataError(f"{title} is on other images than {first_title}: give the same data.* for all of them")
-    confused = {title: ConfusionTarget.of(title, target) for title, target in opened.items()} if confusion else {}
+    return CompareJob(dict(targets), list(overrides), opened, confusion)
+
+
+def run(job: CompareJob, *, run_id: str | None = None, address: str | None = None) -> CompareResult:
+    """Draw one row a model and one column an (image, class), the images on top and their masks at the bottom.
+
+    Args:
+        run_id: Name of the job's folder; what lies there of an interrupted one is written again.
+        address: Without meaning: the work is done in this process.
+
+    Raises:
+        AttnError: There is nothing to draw, or the picture cannot be written.
+    """
+    opened, first = job.opened, next(iter(job.opened.values()))
     config = first.config
+    images = evenly_spaced(first.source.records, config.panels)
+    if not images:
+        raise DataError(f"no image to draw: panels={config.panels}, or none of the images has a label")
+    confused = {title: ConfusionTarget.of(title, target) for title, target in opened.items()} if job.confusion else {}
     folder = RunFolder(config.root, run_id or new_run_id("compare"))
     overlap: dict[str, dict[str, float]] | None = None
-    changed = [text for text in overrides if not text.startswith("root=")]
-    work = {"compared": dict(targets), "overrides": changed, "confusion": confusion}
-    tags = {"attn.compared": str(targets)}
+    changed = [text for text in job.overrides if not text.startswith("root=")]
+    work = {"compared": job.targets, "overrides": changed, "confusion": job.confusion}
+    tags = {"attn.compared": str(job.targets)}
     with begin_or_continue("compare", config, folder, recorded=config, work=work, tags=tags) as live:
         subtitle = f"{data_name(config.data)} {config.data.split}; outline: the object"
         if confused:
             picture, overlap = confusion_picture(confused, images, subtitle)
         else:
-            picture = _picture({title: _look(target, images) for title, target in opened.items()}, subtitle)
+            picture = _picture({title: _panels(target, images) for title, target in opened.items()}, subtitle)
         folder.write(FILE, picture.png())
         if overlap is not None:
             live.outputs["overlap"] = overlap
@@ -104,22 +132,22 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> Comp
     if state.compared is None or state.overrides is None:
         raise RunError(f"run {folder.run_id!r} does not say what it compares: begin a new one")
     overrides = [*state.overrides, override_of("root", folder.root)]
-    return run(state.compared, overrides, confusion=bool(state.confusion), run_id=folder.run_id)
+    return run(load(state.compared, overrides, confusion=bool(state.confusion)), run_id=folder.run_id)
 
 
-def _look(target: EvaluationTarget, images: list[int]) -> list[PanelData]:
-    """What one model or store makes of a few of its images."""
+def _panels(target: EvaluationTarget, images: list[int]) -> list[PanelData]:
+    """One model's or store's maps of a few of its images."""
     assert isinstance(target, ModelTarget | StoreTarget)
     source: Source = SourceView(target.source, images, target.source.classes)
     index_of = {record.image_id: index for index, record in enumerate(source.records)}
-    looked: list[PanelData] = []
+    panels: list[PanelData] = []
 
     def keep(maps: ImageMaps) -> None:
         example = source.load(index_of[maps.record.image_id], saliency=False)
-        looked.append(panel_data(maps, example, source.classes))
+        panels.append(panel_data(maps, example, source.classes))
 
     replace(target, source=source).evaluate(keep)
-    return looked
+    return panels
 
 
 def _picture(rows: Mapping[str, list[PanelData]], subtitle: str) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CuesResult", "resume", "run", "table"]
+__all__ = ["CuesJob", "CuesResult", "load", "resume", "run", "table"]
 
 import json
 import time
@@ -13,6 +13,7 @@ from attn.data.source import Source
 from attn.data.source_cache import SourceCache
 from attn.errors import ConfigError, TrackingError
 from attn.evaluation.score import Score
+from attn.runs.recipes import load_config
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CueLabels
@@ -51,18 +52,37 @@ class CuesResult(RunResult):
         return {**super().to_json(), "score": score}
 
 
+@dataclass(frozen=True)
+class CuesJob:
+    """A run's config, to make the cues of.
+
+    Attributes:
+        sweep: Also try a grid of thresholds, in one pass over the images.
+    """
+
+    config: SegmentConfig
+    sweep: bool = False
+
+
+def load(recipe: str, overrides: list[str], *, sweep: bool = False) -> CuesJob:
+    """The cues of a recipe or file.
+
+    Args:
+        overrides: `a.b=value`.
+        sweep: As in `CuesJob`.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    return CuesJob(load_config(SegmentConfig, recipe, overrides), sweep)
+
+
 def run(
-    config: SegmentConfig,
-    *,
-    sweep: bool = False,
-    run_id: str | None = None,
-    address: str | None = None,
-    sources: SourceCache | None = None,
+    job: CuesJob, *, run_id: str | None = None, address: str | None = None, sources: SourceCache | None = None
 ) -> CuesResult:
     """Make the cues of a run's config into a folder of their own.
 
     Args:
-        sweep: Also try a grid of thresholds, in one pass over the images.
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
         address: Without meaning: the work is done in this process.
         sources: Data sets that this process has built already.
@@ -71,6 +91,7 @@ def run(
         ConfigError: The config's labels are not made of maps.
         DataError: Maps and data do not belong together.
     """
+    config, sweep = job.config, job.sweep
     if not isinstance(config.labels, CueLabels):
         raise ConfigError("labels.source=cues is needed: labels of files or masks are there already")
     clock = time.monotonic()
@@ -103,7 +124,8 @@ def run(
 def resume(name: str, *, root: str = "runs", address: str | None = None) -> CuesResult:
     """Make again what was interrupted."""
     folder = RunFolder.of(name, root)
-    return run(config_of(folder, SegmentConfig), sweep=bool(folder.state().sweep), run_id=folder.run_id)
+    job = CuesJob(config_of(folder, SegmentConfig), sweep=bool(folder.state().sweep))
+    return run(job, run_id=folder.run_id)
 
 
 def table(report: dict[str, Any]) -> Table:

@@ -7,13 +7,13 @@ __all__ = ["main"]
 import json
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from attn.config.document import override_of
 from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
-from attn.runs.table import file_kinds, job_of
+from attn.runs.table import file_kinds, job_of, target_job_of
 from services.redaction import redact, redact_streams
 from services.submission import Submission
 
@@ -87,10 +87,10 @@ def _begin(job: Submission, root: str) -> RunResult:
     from services.admission import load
 
     if job.kind in file_kinds():
-        given = load(job, root)
-    else:
-        given = cast("Any", job_of(job.kind)).load(job.target, [*job.overrides, override_of("root", root)])
-    return job_of(job.kind).run(given, run_id=job.id, address=job.address)
+        return job_of(job.kind).run(load(job, root), run_id=job.id, address=job.address)
+    module = target_job_of(job.kind)
+    work = module.load(job.target, [*job.overrides, override_of("root", root)])
+    return module.run(work, run_id=job.id, address=job.address)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -6,7 +6,17 @@ that the command line starts fast.
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Job", "RunKind", "build_components", "file_kinds", "job_of", "service_kinds"]
+__all__ = [
+    "KINDS",
+    "Job",
+    "RunKind",
+    "TargetJob",
+    "build_components",
+    "file_kinds",
+    "job_of",
+    "service_kinds",
+    "target_job_of",
+]
 
 import importlib
 import pkgutil
@@ -107,10 +117,12 @@ KINDS: dict[str, RunKind] = {
 class Job(Protocol):
     """A module that runs a kind."""
 
-    def run(self, config: Any, /, *, run_id: str | None = None, address: str | None = None) -> RunResult:
+    def run(self, work: Any, /, *, run_id: str | None = None, address: str | None = None) -> RunResult:
         """Run a config to its end; a trial of a sweep has its folder already, with this config.
 
-        Of a kind without files, `config` is what the module's `load` gives for a target and overrides.
+        Args:
+            work: Of a kind with files its config, as `attn.runs.recipes.load_run` returns it; else what the module's
+                `load` returns.
 
         `run.json` gets the scores as `metrics`, which a sweep reads, and other results of a new kind under `outputs`.
 
@@ -121,6 +133,22 @@ class Job(Protocol):
 
     def resume(self, run: str, /, *, root: str = "runs", address: str | None = None) -> RunResult:
         """Continue a run, named by its id under the root or by its folder."""
+        ...
+
+
+class TargetJob(Job, Protocol):
+    """A module that runs a kind without files."""
+
+    def load(self, target: Any, overrides: list[str], /) -> Any:
+        """Open what the run works on, for `run`.
+
+        Args:
+            target: A name that the user gives, of a model, a map store or a recipe; `compare` takes several, by title.
+            overrides: `a.b=value`.
+
+        Raises:
+            AttnError: There is no such thing, or the overrides do not fit it.
+        """
         ...
 
 
@@ -137,6 +165,12 @@ def service_kinds() -> list[str]:
 def job_of(kind: str) -> Job:
     """The module that runs a kind."""
     return cast("Job", importlib.import_module(KINDS[kind].job))
+
+
+def target_job_of(kind: str) -> TargetJob:
+    """The module that runs a kind without files."""
+    assert KINDS[kind].config is None, f"{kind} has files"
+    return cast("TargetJob", importlib.import_module(KINDS[kind].job))
 
 
 def build_components(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelTarget", "StoreTarget", "EvaluationTarget", "open_target", "resolve_config"]
+__all__ = ["EvaluationTarget", "ModelTarget", "StoreTarget", "evaluate_model", "open_target", "resolve_config"]
 
 import json
 import re
@@ -108,21 +108,7 @@ class ModelTarget:
         return {"model": self.name, "weights": self.bundle.sha256}
 
     def evaluate(self, observe: Observe) -> Evaluation:
-        """Score the classifier and its maps."""
-        config, device = self.config, choose_device(self.config.device)
-        dataset = AttentionDataset(self.source, config.input, train=False, with_masks=config.evaluation.maps)
-        size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
-        batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
-        return evaluate(
-            self.bundle.network.to(device),
-            build_loader(dataset, batches, workers=config.data_workers),
-            self.bundle.classes,
-            config.evaluation,
-            config.map_kind or self.bundle.map_kind,
-            device,
-            data=_data(config, resize_text(config.input)),
-            observe=observe,
-        )
+        return evaluate_model(self.bundle, self.config, self.source, observe)
 
 
 @dataclass(frozen=True)
@@ -182,6 +168,30 @@ class StoreTarget:
             probabilities=read_predictions(file, self.source.classes) if file else None,
             observe=observe,
         )
+
+
+def evaluate_model(
+    bundle: Bundle, config: EvaluateModelConfig, source: Source, observe: Observe | None = None
+) -> Evaluation:
+    """Score a classifier and its maps on the images of a source.
+
+    Args:
+        observe: Called with every image's maps.
+    """
+    device = choose_device(config.device)
+    dataset = AttentionDataset(source, config.input, train=False, with_masks=config.evaluation.maps)
+    size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
+    batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
+    return evaluate(
+        bundle.network.to(device),
+        build_loader(dataset, batches, workers=config.data_workers),
+        bundle.classes,
+        config.evaluation,
+        config.map_kind or bundle.map_kind,
+        device,
+        data=_data(config, resize_text(config.input)),
+        observe=observe,
+    )
 
 
 def open_target(target: str, overrides: list[str]) -> EvaluationTarget:

@@ -9,6 +9,7 @@ from typing import Any
 from attn.files.locations import list_below
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, StoreMaps
 from jobs import cues
+from jobs.cues import CuesJob
 from jobs.runs.run_folder import RunFolder
 from jobs.stages.outputs import CuesOutputs, MapsOutputs
 from jobs.stages.stage import StageContext
@@ -36,8 +37,8 @@ class CuesStage:
             assert attention.store is not None, "maps are PNGs or in a store"
             source = StoreMaps(uri=attention.store, version=attention.store_version)
         labels = config.labels.model_copy(update={"maps": source})
-        recipe = config.segment.model_copy(update={"labels": labels})
-        result = cues.run(recipe, run_id=folder.run_id, sources=context.sources)
+        job = CuesJob(config.segment.model_copy(update={"labels": labels}))
+        result = cues.run(job, run_id=folder.run_id, sources=context.sources)
         quality = result.report.quality
         return CuesOutputs(
             cues=result.folder,

@@ -27,7 +27,7 @@ from attn.training.trainer import EpochRecord, Trainer
 from attn.training.world import World
 from jobs.runs.checkpoints import COMMITTED, newest_checkpoint_name
 from jobs.runs.run_folder import RunFolder
-from jobs.scoring.targets import ModelTarget
+from jobs.scoring.targets import evaluate_model
 from jobs.training.hooks import TrainingRun
 from jobs.training.worker import RayReporter, accumulator_of
 
@@ -77,7 +77,7 @@ class Scorer:
         network.expose(method.layer)
         try:
             with torch.random.fork_rng(devices=[]):
-                return ModelTarget("", bundle, asked, source).evaluate(lambda _: None).metrics()
+                return evaluate_model(bundle, asked, source).metrics()
         finally:
             network.train(training)
 

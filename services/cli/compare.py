@@ -40,7 +40,7 @@ def compare(
 ) -> Result:
     """Draw the attention maps of several models on the same images, one row per model, beside the ground truth."""
     from attn.errors import ConfigError, Fault
-    from jobs.compare import run
+    from jobs.compare import load, run
 
     overrides = [text for text in targets if "=" in text]
     models = [text for text in targets if "=" not in text]
@@ -50,6 +50,6 @@ def compare(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         hint = "give each row its own title, e.g. --titles before,after"
         raise ConfigError([Fault("--titles", f"several rows have the title {', '.join(twice)}", hint)])
-    targets_by_title = dict(zip(names, models, strict=True))
-    result = run(targets_by_title, overrides, confusion=confusion, run_id=run_id).to_json()
+    job = load(dict(zip(names, models, strict=True)), overrides, confusion=confusion)
+    result = run(job, run_id=run_id).to_json()
     return Result(result, lambda console: print_tree(console, result))

@@ -30,11 +30,9 @@ def cues(
     run_id: RunId = None,
 ) -> Result:
     """Make the cues that a recipe's network would learn from, and score them."""
-    from attn.runs.recipes import load_config
-    from attn.segmentation.config import SegmentConfig
-    from jobs.cues import run, table
+    from jobs.cues import load, run, table
 
-    result = run(load_config(SegmentConfig, recipe, overrides or []), sweep=sweep, run_id=run_id)
+    result = run(load(recipe, overrides or [], sweep=sweep), run_id=run_id)
     data = result.to_json()
 
     def show(console: Console) -> None:

@@ -52,7 +52,7 @@ CASES = {
     "maps": Case("maps {root}/classifier", "jobs.maps:write_maps"),
     "masks": Case("segment predict {root}/segmenter panels=0", "jobs.segment_predict:predict_masks"),
     "cues": Case("segment cues {root}/segment.yaml", "jobs.cues:make_cues"),
-    "compare": Case("compare {root}/classifier panels=1", "jobs.compare:_look"),
+    "compare": Case("compare {root}/classifier panels=1", "jobs.compare:_panels"),
 }
 
 

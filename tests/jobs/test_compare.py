@@ -17,7 +17,8 @@ from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError, WeightsError
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
-from jobs.compare import CompareResult, run
+from jobs import compare
+from jobs.compare import CompareResult
 from services.cli.main import app
 
 CLASSES = ScenesConfig().classes[:3]
@@ -38,6 +39,10 @@ def save(folder: Path, seed: int, count: int = 9) -> None:
         config_yaml=f"{data}\nvalidation: {{split: val}}\n",
         info={},
     )
+
+
+def run(targets: dict[str, str], overrides: list[str], *, confusion: bool = False) -> CompareResult:
+    return compare.run(compare.load(targets, overrides, confusion=confusion))
 
 
 @pytest.fixture

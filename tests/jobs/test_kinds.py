@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pkgutil
 import signal
@@ -17,8 +18,9 @@ from attn.config.resolve import dump_config
 from attn.files.roots import ROOTS_VARIABLE
 from attn.runs.result import ComposedResult
 from attn.runs.sweep.load import read_sweep
-from attn.runs.table import KINDS, RunKind, file_kinds, job_of, service_kinds
+from attn.runs.table import KINDS, Job, RunKind, TargetJob, file_kinds, job_of, service_kinds, target_job_of
 from docs.commands.config_tree import PAGES, Section
+from jobs import compare, cues, evaluate, maps, pipeline, segment, segment_predict, sweep, train
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
 from jobs.sweep import _Sweep
@@ -110,7 +112,21 @@ def test_the_service_runs_a_kind_without_files_only_if_its_configs_are_named(mon
     assert {"evaluate", "maps"} <= served
     for kind in served:
         assert all(issubclass(pkgutil.resolve_name(name), Config) for name in KINDS[kind].over_model)
-        assert hasattr(job_of(kind), "load")
+        assert hasattr(target_job_of(kind), "load")
+
+
+FILE_JOBS: list[Job] = [train, segment, pipeline, sweep]
+TARGET_JOBS: list[TargetJob] = [evaluate, maps, segment_predict, cues, compare]
+"""The type checker compares each module with its protocol."""
+
+
+def test_every_module_of_the_table_follows_its_protocol() -> None:
+    assert [job_of(kind) for kind in file_kinds() if kind != "toy"] == FILE_JOBS
+    assert [target_job_of(kind) for kind in KINDS if kind not in file_kinds()] == TARGET_JOBS
+    for module in (*FILE_JOBS, *TARGET_JOBS):
+        _, *options = inspect.signature(module.run).parameters.values()
+        assert {"run_id", "address"} <= {option.name for option in options}
+        assert all(option.kind is option.KEYWORD_ONLY and option.default is not option.empty for option in options)
 
 
 def test_the_reference_of_fields_has_a_page_for_the_config_of_a_kind() -> None:

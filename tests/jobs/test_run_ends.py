@@ -90,7 +90,8 @@ def test_a_resumed_run_stays_below_the_root_where_it_lies(
     assert config_of(folder, ToyConfig).root == folder.root
 
     overrides: list[str] = []
-    monkeypatch.setattr(compare, "run", lambda targets, given, **_: overrides.extend(given))
+    monkeypatch.setattr(compare, "load", lambda targets, given, **_: overrides.extend(given))
+    monkeypatch.setattr(compare, "run", lambda job, **_: None)
     compare.resume(folder.uri)
     assert [parse_override(text) for text in overrides] == [(("root",), folder.root)]
 

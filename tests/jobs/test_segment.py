@@ -25,6 +25,7 @@ from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import refine
 from attn.segmentation.labels import FileLabels
 from jobs import cues, segment_predict, train
+from jobs.cues import CuesJob
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.runs.run_folder import RunFolder
 from jobs.stages.retrain import retrain
@@ -189,7 +190,7 @@ def test_void_masks_give_masks_and_no_score(place: Path, trained: TrainResult) -
 
 
 def test_cues_before_training(place: Path) -> None:
-    result = cues.run(_config(place, "labels.rule.name=sec", "labels.rule.foreground=0.4"), sweep=True)
+    result = cues.run(CuesJob(_config(place, "labels.rule.name=sec", "labels.rule.foreground=0.4"), sweep=True))
     folder = RunFolder(str(place / "runs"), result.run_id)
     report = result.to_json()["report"]
     quality = report["quality"]
@@ -202,7 +203,7 @@ def test_cues_before_training(place: Path) -> None:
     assert cues.table(report).row_count == len(report["classes"]) + 1
     assert folder.exists("cues/cues.json")
     with pytest.raises(ConfigError, match="labels.source=cues is needed"):
-        cues.run(_config(place, "labels.source=masks"))
+        cues.run(CuesJob(_config(place, "labels.source=masks")))
 
 
 def test_maps_of_other_data_are_found_before_anything_starts(place: Path) -> None:
