@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attn.data.source import Source
 from attn.data.source_cache import SourceCache
+from attn.display import percent
 from attn.errors import ConfigError, TrackingError
 from attn.evaluation.score import Score
 from attn.runs.recipes import load_config
@@ -144,10 +145,10 @@ def table(report: dict[str, Any]) -> Table:
     for name in ("coverage", "precision", "IoU"):
         drawn.add_column(name, justify="right", no_wrap=True)
     for row in report["per_class"]:
-        drawn.add_row(row["class"], *(_percent(row[name]) for name in ("coverage", "precision", "iou")))
+        drawn.add_row(row["class"], *(percent(row[name]) for name in ("coverage", "precision", "iou")))
     drawn.add_section()
-    drawn.add_row("all", *(_percent(quality.get(name)) for name in ("coverage", "precision", "miou")), style="bold")
-    drawn.caption = f"mIoU of what is labelled; {_percent(quality['miou_all'])} with open pixels as missed"
+    drawn.add_row("all", *(percent(quality.get(name)) for name in ("coverage", "precision", "miou")), style="bold")
+    drawn.caption = f"mIoU of what is labelled; {percent(quality['miou_all'])} with open pixels as missed"
     drawn.caption_justify = "left"
     return drawn
 
@@ -162,7 +163,3 @@ def _sweep(source: Source, maps: MapSource, labels: CueLabels, report: CueReport
         "best": {"foreground": foreground, field: round(at, 4), **quality.figures()},
         "grid": {"foreground": FOREGROUND, field: background, "miou_all": swept.values("miou_all")},
     }
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from attn.data.decode import read_mask
 from attn.data.source import MAX_CLASSES
+from attn.display import percent
 from attn.errors import AttnError
 from attn.files.locations import join
 from attn.pictures.layout import Picture, heading
@@ -148,7 +149,7 @@ def _table(scores: dict[str, dict[str, float]], title: str) -> Table:
     for label in SHOWN.values():
         table.add_column(label, justify="right", min_width=max(map(len, label.split())))
     for method, found in scores.items():
-        table.add_row(method, *(f"{100 * found[name]:.1f}" for name in SHOWN))
+        table.add_row(method, *(percent(found[name]) for name in SHOWN))
     return table
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.data.names import file_stem
+from attn.display import percent
 from attn.errors import TrackingError
 from attn.evaluation.evaluate import Evaluation
 from attn.evaluation.inference import ImageMaps
@@ -155,15 +156,11 @@ def table(result: EvaluateResult) -> Table:
     for name in shown:
         drawn.add_column(FIGURES[name], justify="right", no_wrap=True, min_width=max(5, len(FIGURES[name])))
     for row in rows:
-        drawn.add_row(row["class"], *(_percent(row.get(name)) for name in shown))
+        drawn.add_row(row["class"], *(percent(row.get(name)) for name in shown))
     drawn.add_section()
-    drawn.add_row("mean", *(_percent(scores[name]) for name in shown), style="bold")
+    drawn.add_row("mean", *(percent(scores[name]) for name in shown), style="bold")
     drawn.caption, drawn.caption_justify = "\n".join([*result.notes, result.folder]), "left"
     return drawn
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[PanelData]]:

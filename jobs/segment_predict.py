@@ -18,6 +18,7 @@ from attn.config.resolve import resolve
 from attn.data.classes import check_classes
 from attn.data.names import file_stem
 from attn.data.source_cache import SourceCache
+from attn.display import percent
 from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.score import Score
 from attn.runs.result import RunResult
@@ -203,9 +204,9 @@ def table(result: MasksResult) -> Table:
     for name in scores:
         drawn.add_column(names[name], justify="right", no_wrap=True)
     for row in result.per_class:
-        drawn.add_row(row["class"], *("-" if row[name] is None else f"{100 * row[name]:.1f}" for name in scores))
+        drawn.add_row(row["class"], *(percent(row[name]) for name in scores))
     drawn.add_section()
-    drawn.add_row("mean", *(f"{100 * value:.1f}" for value in scores.values()), style="bold")
+    drawn.add_row("mean", *(percent(value) for value in scores.values()), style="bold")
     drawn.caption, drawn.caption_justify = "\n".join([*result.notes, result.folder]), "left"
     return drawn
 

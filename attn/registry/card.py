@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attn.data.preprocessing import preprocessing_text
+from attn.display import percent
 from attn.evaluation.score import Score
 from attn.files.locations import name_of
 from attn.prediction.usage import usage
@@ -136,7 +137,7 @@ def _scores(scores: Sequence[Score]) -> str:
     for score in sorted(scores, key=lambda one: (one.protocol.split, one.name)):
         protocol = score.protocol
         lines.append(
-            f"| {score.name} | {100 * score.value:.2f} % | {protocol.source} {protocol.split} | {protocol.images} "
+            f"| {score.name} | {percent(score.value)} % | {protocol.source} {protocol.split} | {protocol.images} "
             f"| {_measured(score)} | `{score.hash[:12]}` |"
         )
     return "\n".join([*lines, "", "Values of different protocols are not comparable."])

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from attn.display import figures
 from jobs.runs.boot_clock import Moment
 
 POLL_SECONDS = 0.3
@@ -165,8 +166,7 @@ class ProgressPrinter:
         if record["kind"] == "step":
             self._step(record)
         elif record["kind"] == "epoch":
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in record["metrics"].items())
-            self.console.print(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {shown}")
+            self.console.print(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {figures(record['metrics'])}")
             self.last_line = time.monotonic()
         else:
             self.console.print(record["text"])

@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attn import store
+from attn.display import percent
 from attn.errors import AttnError
 from attn.files.locations import join, list_below, read_bytes
 from attn.files.transfer import exists
@@ -235,4 +236,4 @@ def scores_digest(file: str) -> str:
 
 def _shares(values: Mapping[str, float | None]) -> str:
     shown = {name: value for name, value in values.items() if name in SHOWN and isinstance(value, float)}
-    return ", ".join(f"{label} {100 * shown[name]:.1f} %" for name, label in SHOWN.items() if name in shown)
+    return ", ".join(f"{label} {percent(shown[name])} %" for name, label in SHOWN.items() if name in shown)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from attn.display import figure
 from attn.errors import AttnError
 from attn.runs.sweep import SweepConfig
 from jobs.runs.boot_clock import Moment
@@ -58,8 +59,8 @@ def progress_callback(config: SweepConfig, folder: RunFolder, rows: Iterable[Row
             self.ended += 1
             self.keep()
             result, given = trial.last_result or {}, trial.config
-            score = result.get(OBJECTIVE)
-            shown = "" if score is None else f"  {score:.4f} after epoch {result.get(EPOCH)}"
+            score, metric = result.get(OBJECTIVE), config.objective.metric
+            shown = "" if score is None else f"  {figure(metric, score)} after epoch {result.get(EPOCH)}"
             values = ", ".join(f"{name}={given[name]}" for name in given if "." in name)
             print(f"trial {trial_number(str(trial))} of {config.trials} {how}{shown}  {values}", file=sys.stderr)
 

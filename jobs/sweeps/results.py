@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.resolve import dump_config
+from attn.display import figure, is_share, percent
 from attn.errors import AttnError, TrackingError
 from attn.files.locations import list_folders
 from attn.registry import log_model
@@ -163,7 +164,7 @@ def table(result: SweepResult) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    best = result.best.number if result.best else None
+    best, shared = result.best.number if result.best else None, is_share(result.metric)
     rows = result.trials
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(result.counts.items()))
@@ -171,11 +172,11 @@ def table(result: SweepResult) -> Table:
     drawn.add_column("trial", justify="right")
     for name in names:
         drawn.add_column(name, overflow="fold")
-    drawn.add_column(result.metric, justify="right")
+    drawn.add_column(f"{result.metric}, %" if shared else result.metric, justify="right")
     drawn.add_column("epochs", justify="right")
     drawn.add_column("state")
     for row in rows:
-        score = "-" if row.objective is None else f"{row.objective:.4f}"
+        score = percent(row.objective) if shared else figure(result.metric, row.objective)
         values = [_short(row.values.get(name)) for name in names]
         drawn.add_row(
             str(row.number), *values, score, str(row.epoch), row.state,
@@ -212,9 +213,10 @@ def _csv(rows: list[Row], names: list[str]) -> str:
 def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
     """The best trial's config as a file that `attn train` takes: the base with its values, and nothing of the sweep."""
     config_of_best = trial_config(folder.read_text("base.yaml"), best.values)
+    expected = figure(config.objective.metric, best.objective)
     head = (
         f"The best of {config.trials} trials of sweep {folder.run_id}: trial {best.number}\n\n"
-        f"Expect:  {config.objective.metric} = {best.objective:.4f} ({config.objective.split or 'validation'} split)\n"
+        f"Expect:  {config.objective.metric} = {expected} ({config.objective.split or 'validation'} split)\n"
         f"Command: attn {config_of_best.kind} best.yaml"
     )
     if trial_folder(folder, best.number).state().taken:

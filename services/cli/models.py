@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn.display import percent
 from services.cli.command import Result, command
 from services.cli.tables import print_rows
 
@@ -97,7 +98,7 @@ def promote(
     def show_it(console: Console) -> None:
         before = "" if data["before"] is None else f" (before: version {data['before']})"
         console.print(f"{data['name']}@{data['alias']} is version {data['version']}{before}", markup=False)
-        print_pairs(console, data)
+        print_pairs(console, data, ("before", "now"))
 
     return Result(data, show_it)
 
@@ -129,14 +130,14 @@ def export(
     return Result(data, show_it)
 
 
-def print_pairs(console: Console, pairs: dict[str, Any]) -> None:
+def print_pairs(console: Console, pairs: dict[str, Any], names: tuple[str, str] = ("A", "B")) -> None:
     """Print scores of equal protocol with their difference, and for the others why they are not compared."""
     rows: list[tuple[str, ...]] = []
     for one in pairs["compared"]:
-        figures = (f"{one['a']:.4f}", f"{one['b']:.4f}", f"{one['difference']:+.4f}")
+        figures = (percent(one["a"]), percent(one["b"]), percent(one["difference"], sign="+"))
         rows.append((one["name"], *figures, f"protocol {one['protocol'][:12]}"))
     if rows:
-        print_rows(console, rows)
+        print_rows(console, [("score, %", *names, "difference", ""), *rows])
     for one in pairs["not_compared"]:
         console.print(f"{one['name']} is not compared: {'; '.join(one['why'])}", markup=False)
 
@@ -144,4 +145,4 @@ def print_pairs(console: Console, pairs: dict[str, Any]) -> None:
 def _best(scores: list[dict[str, Any]]) -> str:
     """The main scores of the newest evaluations."""
     shown = [one for one in scores if one["name"] in ("mean_ap", "seed_miou", "miou", "miou_crf")]
-    return ", ".join(f"{one['name']} {100 * one['value']:.1f} ({one['protocol']['split']})" for one in shown)
+    return ", ".join(f"{one['name']} {percent(one['value'])} % ({one['protocol']['split']})" for one in shown)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from attn.display import figure, is_share, percent
 from services.cli.arguments import Root
 from services.cli.command import Result, command
 from services.cli.models import print_pairs
@@ -86,12 +87,14 @@ def _print_metrics(console: Console, rows: list[MetricPair], why: list[str]) -> 
         console.print(f"  {reason}", markup=False)
     print_rows(
         console,
-        [(f"  {row.name}", _figure(row.a), _figure(row.b), _figure(row.difference, "+")) for row in rows],
+        [(f"  {row.name}", *(figure(row.name, value) for value in (row.a, row.b)), _difference(row)) for row in rows],
     )
 
 
-def _figure(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.4f}"
+def _difference(row: MetricPair) -> str:
+    if row.difference is None:
+        return "-"
+    return f"{percent(row.difference, sign='+')} %" if is_share(row.name) else f"{row.difference:+.4f}"
 
 
 def _short(value: object) -> str:

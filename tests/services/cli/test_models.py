@@ -73,7 +73,7 @@ def test_ls_and_show(registry: Path, attn: Attn) -> None:
     assert "@champion" in attn("models", "ls", "tiny", f"root={registry}").out
 
     found = attn("models", "show", "tiny@champion", f"root={registry}")
-    for words in ("# tiny/1", ", ".join(CLASSES), "60.00 %", score(0.6).hash[:12], "version 7", "attn predict"):
+    for words in ("# tiny/1", ", ".join(CLASSES), "60.0 %", score(0.6).hash[:12], "version 7", "attn predict"):
         assert words in found.out
     data = attn("models", "show", "tiny", f"root={registry}", "--json").json
     assert (data["version"], data["description"]["input"]["size"], data["config"]["data"]["source"]) == (
