@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attn.errors import AttnError
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.runs.recipes import config_text
 from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from attn.errors import AttnError, ConfigError, RunError
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.training.run_config import RunConfig
 from jobs import train
 from jobs.runs.run_folder import RunFolder

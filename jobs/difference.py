@@ -15,13 +15,13 @@ from attn.evaluation.pairing import Pairs, side_by_side
 from attn.evaluation.score import Score
 from attn.run_state import RunState
 from attn.runs.result import JsonResult
+from attn.runs.table import KINDS
 from attn.tracking.mlflow_tracker import flattened
 from jobs.repro import run_folder
 from jobs.runs.listing import list_runs
 from jobs.runs.provenance import CHANGES, Origin, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
 
-SCORED = ("evaluate", "masks")
 MEASURED_BY = ("data.", "validation.", "input.", "evaluation.", "inference.", "kind")
 """Fields that a run's own validation depends on."""
 PLACES = ("data.root",)
@@ -143,17 +143,21 @@ def _read(folder: RunFolder) -> _Run:
 
 def _scores(folder: RunFolder, state: RunState, weights: str | None) -> list[Score]:
     """Of the run itself where it is an evaluation, else of all evaluations beside it that scored its model."""
-    if state.kind in SCORED:
+    if _writes_scores(state):
         return _read_scores(folder)
     names = {folder.run_id, folder.uri, folder.path("model")}
     found: list[Score] = []
     for other in reversed(list_runs(folder.root)):  # the newest last: it counts
-        if other.kind not in SCORED or other.state != "done":
+        if not _writes_scores(other) or other.state != "done":
             continue
         same_weights = weights is not None and other.weights == weights
         if same_weights or (other.weights is None and other.model in names):
             found += _read_scores(RunFolder(folder.root, other.id))
     return found
+
+
+def _writes_scores(state: RunState) -> bool:
+    return state.kind in KINDS and KINDS[state.kind].writes_scores
 
 
 def _read_scores(folder: RunFolder) -> list[Score]:

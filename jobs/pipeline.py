@@ -6,7 +6,7 @@ is therefore another run, and an interrupted stage is found by its inputs and co
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_ID", "PipelineResult", "resume", "run"]
+__all__ = ["PipelineResult", "resume", "run"]
 
 import contextlib
 import hashlib
@@ -23,9 +23,11 @@ from attn.files.locations import list_folders
 from attn.run_state import RunState, StageState
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.runs.result import ComposedResult
+from attn.runs.table import KINDS
 from attn.tracking import children_of
 from jobs.ray_cluster.session import ray_session
-from jobs.runs.lifecycle import LiveRun, begin_or_continue, claim, warned
+from jobs.runs.claim import claim
+from jobs.runs.lifecycle import LiveRun, begin_or_continue, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.stages.data import PipelineData
 from jobs.stages.order import stages_of
@@ -34,7 +36,6 @@ from jobs.stages.record import StageRecord
 from jobs.stages.stage import Stage, StageContext
 
 KEY_LENGTH = 8
-LONGEST_ID = 60
 WIDTH = 11
 
 
@@ -233,9 +234,10 @@ class _Pipeline:
 
 def _claimed(folder: RunFolder) -> RunState | None:
     """The state of the pipeline as it was left; None of a new one."""
-    if len(folder.run_id) > LONGEST_ID:
+    longest = KINDS["pipeline"].longest_id
+    if len(folder.run_id) > longest:
         raise RunError(
-            f"run id {folder.run_id!r} is too long for a pipeline, whose stages add to it: {LONGEST_ID} at most"
+            f"run id {folder.run_id!r} is too long for a pipeline, whose stages add to it: {longest} at most"
         )
     return claim(folder, "pipeline", again=True)
 

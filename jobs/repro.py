@@ -122,24 +122,10 @@ def _recipe(folder: RunFolder, state: RunState, origin: Origin, config: dict[str
         notes.append(f"files that git did not know are not in {CHANGES}: {', '.join(origin.untracked)}")
     inputs = list(dict.fromkeys(_locations(config)))
     notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
-    kind = state.kind or "train"
-    command = ["attn", kind, "config.yaml"]
-    if kind in KINDS and KINDS[kind].training is not None:
-        command += ["--run-id", f"{folder.run_id}-again"]
-        if (config.get("tracking") or {}).get("register_as"):
-            command += ["tracking.register_as=null", "tracking.alias=null"]  # a repetition is no new champion
-    elif kind in ("evaluate", "maps", "masks"):
-        command = ["attn", *(KINDS[kind].command or kind).split(), _scored(state), *_fields(config)]
-    elif kind == "cues":
-        command = ["attn", "segment", "cues", "config.yaml", *(["--sweep"] if state.sweep else [])]
-    elif kind == "compare":
-        compared = dict(state.compared or {})
-        command = ["attn", "compare", *compared.values(), *(state.overrides or [])]
-        command += ["--titles", ",".join(compared), *(["--confusion"] if state.confusion else [])]
     data, weights = read_described(folder)
     return Recipe(
-        kind=kind,
-        command=command,
+        kind=state.kind or "train",
+        command=_command(folder, state, config),
         first_command=origin.command,
         commit=origin.commit,
         attn=origin.attn,
@@ -154,12 +140,33 @@ def _recipe(folder: RunFolder, state: RunState, origin: Origin, config: dict[str
     )
 
 
-def _scored(state: RunState) -> str:
-    """The model that a run worked on, or the maps of which version."""
-    if model := state.model:
-        return str(model)
-    maps, version = state.maps, state.version
-    return f"{maps}@{version}" if isinstance(maps, str) and version is not None else str(maps or "MODEL")
+def _command(folder: RunFolder, state: RunState, config: dict[str, Any]) -> list[str]:
+    """The command that repeats a run: on its config file, or on the model, store or models that its state names."""
+    name = state.kind or "train"
+    kind = KINDS.get(name)
+    command = ["attn", *((kind and kind.command) or name).split()]
+    if state.compared is not None:
+        command += [*state.compared.values(), *(state.overrides or []), "--titles", ",".join(state.compared)]
+    elif kind is not None and kind.config is None and (target := _target(state)) is not None:
+        command += [target, *_fields(config)]
+    else:
+        command += ["config.yaml"]
+    if kind is not None and kind.training is not None:
+        command += ["--run-id", f"{folder.run_id}-again"]
+        if (config.get("tracking") or {}).get("register_as"):
+            command += ["tracking.register_as=null", "tracking.alias=null"]  # a repetition is no new champion
+    return command + [option for option, given in _options(state).items() if given]
+
+
+def _target(state: RunState) -> str | None:
+    """The model, or the map store and version, that a run worked on."""
+    if isinstance(state.maps, str):
+        return state.maps if state.version is None else f"{state.maps}@{state.version}"
+    return state.model
+
+
+def _options(state: RunState) -> dict[str, bool | None]:
+    return {"--sweep": state.sweep, "--confusion": state.confusion, "--voc-submission": state.voc_submission}
 
 
 def _locations(value: Any, name: str = "") -> Iterator[str]:

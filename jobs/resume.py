@@ -14,7 +14,8 @@ from attn.runs.result import RunResult
 from attn.runs.table import KINDS, job_of
 from attn.tracking import send_pending
 from attn.tracking.model_lookup import ModelLookup
-from jobs.runs.lifecycle import check_ended, warned
+from jobs.runs.claim import check_ended
+from jobs.runs.lifecycle import warned
 from jobs.runs.run_folder import RunFolder
 
 

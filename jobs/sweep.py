@@ -27,7 +27,8 @@ from attn.tracking import TrackingConfig, create_run, terminate
 from attn.tracking.address import tracking_uri
 from attn.training.train_config import TrainConfig
 from jobs.ray_cluster.session import ray_session
-from jobs.runs.lifecycle import LiveRun, begin_run, claim, continue_run
+from jobs.runs.claim import claim
+from jobs.runs.lifecycle import LiveRun, begin_run, continue_run
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.sweeps.estimate import sweep_estimate
 from jobs.sweeps.plan import Plan, make_plan

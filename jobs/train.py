@@ -15,7 +15,7 @@ from attn.config.resolve import dump_config
 from attn.data.source_cache import SourceCache
 from attn.errors import RunError, TrackingError
 from attn.run_state import RunState
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.scratch import scratch_folder
 from attn.tracking import send_pending
@@ -24,7 +24,8 @@ from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
 from jobs.ray_cluster.progress import Channel, ProgressFile, ProgressPrinter, follow
 from jobs.ray_cluster.session import plan_resources, ray_session
 from jobs.runs.checkpoints import newest_checkpoint_name
-from jobs.runs.lifecycle import LiveRun, begin_run, check_ended, claim, continue_run, warned
+from jobs.runs.claim import check_ended, claim
+from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.hooks import TrainingRun, hooks_of
 from jobs.training.publication import publish_maps

@@ -23,13 +23,12 @@ from attn.config.resolve import Objection, extra_check, override, resolve
 from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
 from attn.files.transfer import exists
-from attn.runs.kinds import read_run, require_kind
+from attn.runs.config_reader import read_run, require_kind
 from attn.runs.recipes import recipe_text
 from attn.runs.sweep import SweepConfig
-from attn.runs.sweep.load import trial_config
+from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.runs.table import KINDS, file_kinds
 from attn.training.run_config import RunConfig
-from jobs.pipeline import LONGEST_ID as PIPELINE_ID
 from jobs.runs.open_model import model_lookup, scored_data
 from services.permissions import Permissions, model_folder
 from services.submission import Submission
@@ -51,10 +50,9 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
     faults: list[Fault] = []
     if submission.address not in (None, "auto", os.environ.get("RAY_ADDRESS")):
         faults.append(Fault("address", "is not the service's own cluster", "`auto`, or RAY_ADDRESS of the service"))
-    if submission.kind == "pipeline" and len(submission.id) > PIPELINE_ID:
-        faults.append(
-            Fault("id", "is too long for a pipeline: its stages append to it", f"{PIPELINE_ID} characters at most")
-        )
+    if len(submission.id) > (longest := KINDS[submission.kind].longest_id):
+        message = f"is too long for a {submission.kind} run, whose parts append to it"
+        faults.append(Fault("id", message, f"{longest} characters at most"))
     loaded = None
     try:
         faults += _roots(submission, permissions)
@@ -65,9 +63,8 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
                 _check_model_job(submission, permissions)
     except ConfigError as error:
         faults += error.faults
-    if submission.kind == "sweep" and loaded is not None:
-        config, base = loaded
-        faults += _trials(config, base, permissions)
+    if isinstance(loaded, LoadedSweep):
+        faults += _trials(*loaded, permissions)
     if faults:
         raise ConfigError(list(dict.fromkeys(faults)))
     return loaded
@@ -126,7 +123,7 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
             overrides = [text for (text, _), key in zip(parsed, keys, strict=True) if key[:1] != ("data",)]
     text = {"tracking": {"enabled": False}, "data": data}
     faults: list[Fault] = []
-    for config in map(pkgutil.resolve_name, KINDS[submission.kind].over_model):
+    for config in map(pkgutil.resolve_name, KINDS[submission.kind].target_configs):
         try:
             resolve(config, dump_values(text), f"{submission.target}: config.yaml", overrides)
         except ConfigError as error:

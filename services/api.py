@@ -20,8 +20,8 @@ from services.hosts import AllowedHosts
 from services.jobs import job_routes
 from services.models import Health, Problem, RunDetail, RunList, RunSummary
 from services.openapi import describe_problems
+from services.output_redaction import RedactSecrets, add_secrets
 from services.problems import add_problem_handlers
-from services.redaction import RedactSecrets, add_secrets
 from services.response_cache import ResponseCache
 from services.supervisor import Supervisor
 

@@ -14,7 +14,7 @@ from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.roots import limit_reading
 from attn.runs.table import file_kinds, job_of, target_job_of
-from services.redaction import redact, redact_streams
+from services.output_redaction import redact, redact_streams
 from services.submission import Submission
 
 if TYPE_CHECKING:

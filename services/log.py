@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from attn.regular_files import UnsuitableFileError, open_regular
-from services.redaction import redact
+from services.output_redaction import redact
 
 CHUNK = 1 << 20
 LINE = 1 << 16

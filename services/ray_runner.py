@@ -16,7 +16,7 @@ from attn.files import locations, transfer
 from attn.files.roots import SERVICE_FOLDER
 from jobs.runs.boot_clock import Moment
 from services.job_server import JobServer, JobServerError, LostContactError
-from services.redaction import redact
+from services.output_redaction import redact
 from services.runner import (
     DriverStatus,
     Ended,

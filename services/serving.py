@@ -13,9 +13,9 @@ from attn.tracking.sqlite import sqlite_uri
 from services.access import read_tokens
 from services.api import create_app
 from services.discovery import ADDRESS_FILE, TOKEN_FILE, state_dir_of
+from services.output_redaction import add_secrets, redact_streams
 from services.own_token import claim_state_dir, own_token
 from services.planning import warm_up
-from services.redaction import add_secrets, redact_streams
 from services.server import run_server
 from services.supervisor import Supervisor
 from services.table import JobTable

@@ -18,8 +18,8 @@ from attn.errors import AttnError, RunError
 from jobs.runs.boot_clock import Moment
 from jobs.runs.run_folder import RunFolder
 from services.local_runner import LocalRunner
+from services.output_redaction import redact
 from services.ray_runner import RayRunner
-from services.redaction import redact
 from services.runner import Ended, Runner, Running, StateDir
 from services.table import ENDED, RUNNING, Job, JobTable
 

@@ -15,7 +15,7 @@ from attn.config.resolve import drop_other_members, override, parse_config, rank
 from attn.data.source import SourceConfig
 from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
-from attn.runs.kinds import RecipeResolver, require_kind
+from attn.runs.config_reader import RecipeResolver, require_kind
 from attn.runs.maps import MapsConfig
 from attn.runs.recipes import config_text, load_text
 from attn.segmentation.config import SegmentConfig, SegmentPredictConfig

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attn.config.document import Document, read_document
 from attn.config.resolve import read_text, resolve_document
 from attn.errors import ConfigError, Fault
-from attn.runs.kinds import read_run, require_kind
+from attn.runs.config_reader import read_run, require_kind
 from attn.runs.table import KINDS
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ class RunKind:
 
     Attributes:
         job: The module that runs it, with the functions of `Job`.
-        summary: What its command does, in a sentence.
+        summary: The help text of its command, a sentence.
         config: Class of the config in its files, as `module:name`: a `RunConfig` or an
             `attn.runs.composed.ComposedConfig`. None: there are no files of this kind. It works on a model or a map
             store, and an interrupted run is done again from its beginning.
@@ -46,8 +46,10 @@ class RunKind:
             `jobs.training.hooks.TrainingHooks`.
         searchable: A sweep may search over its fields.
         command: Words of its command, where they are not its name.
-        over_model: Of a kind without files that the service runs: classes of its config, as `module:name`; a submission
-            must fit one of them. The service does not run a kind that has neither `config` nor this.
+        target_configs: Of a kind without files that the service runs: classes of its config, as `module:name`; a
+            submission must fit one of them. The service does not run a kind that has neither `config` nor this.
+        writes_scores: Its runs score a model or a map store, and leave the scores in `scores.json`.
+        longest_id: Maximum length of a run's id.
     """
 
     job: str
@@ -58,7 +60,9 @@ class RunKind:
     training: str | None = None
     searchable: bool = True
     command: str | None = None
-    over_model: tuple[str, ...] = ()
+    target_configs: tuple[str, ...] = ()
+    writes_scores: bool = False
+    longest_id: int = 100
 
 
 KINDS: dict[str, RunKind] = {
@@ -81,10 +85,11 @@ KINDS: dict[str, RunKind] = {
         "Train a classifier, make maps and cues, train and score a segmentation network; finished stages are reused.",
         config="attn.runs.pipeline:PipelineConfig",
         read="attn.runs.pipeline:read_pipeline",
+        longest_id=60,  # its stages append to it
     ),
     "sweep": RunKind(
         "jobs.sweep",
-        "Run a sweep; its trials, table, plots and best config are in its folder.",
+        "Run a sweep; its folder gets the trials, a table, plots and the best config.",
         config="attn.runs.sweep.config:SweepConfig",
         read="attn.runs.sweep.load:read_sweep",
         searchable=False,
@@ -92,24 +97,29 @@ KINDS: dict[str, RunKind] = {
     "evaluate": RunKind(
         "jobs.evaluate",
         "Score a trained model and its maps, or the maps of a map store, on any data.",
-        over_model=("attn.runs.evaluate:EvaluateModelConfig", "attn.runs.evaluate:EvaluateStoreConfig"),
+        target_configs=("attn.runs.evaluate:EvaluateModelConfig", "attn.runs.evaluate:EvaluateStoreConfig"),
+        writes_scores=True,
     ),
     "maps": RunKind(
         "jobs.maps",
-        "Write a trained model's attention maps for any data, into a map store or as PNGs (output.kind=png).",
-        over_model=("attn.runs.maps:MapsConfig",),
+        "Write a trained model's attention maps for any data, to a map store or as PNGs (output.kind=png).",
+        target_configs=("attn.runs.maps:MapsConfig",),
     ),
     "masks": RunKind(
         "jobs.segment_predict",
-        "Make masks of any data with a trained network, and score them.",
+        "Predict masks for any data with a trained segmentation network, and score them.",
         command="segment predict",
+        writes_scores=True,
     ),
     "cues": RunKind(
         "jobs.cues",
-        "Make the cues that a recipe's network would learn from, and say how good they are.",
+        "Make the cues that a recipe's network would learn from, and score them.",
         command="segment cues",
     ),
-    "compare": RunKind("jobs.compare", "Draw the maps of several trained models on the same images side by side."),
+    "compare": RunKind(
+        "jobs.compare",
+        "Draw the attention maps of several models on the same images, one row per model, beside the ground truth.",
+    ),
 }
 """By name: the `kind` in a file and in `run.json`, and the command where `command` gives no other."""
 
@@ -159,7 +169,7 @@ def file_kinds() -> list[str]:
 
 def service_kinds() -> list[str]:
     """The kinds that a service runs."""
-    return [name for name, kind in KINDS.items() if kind.config or kind.over_model]
+    return [name for name, kind in KINDS.items() if kind.config or kind.target_configs]
 
 
 def job_of(kind: str) -> Job:

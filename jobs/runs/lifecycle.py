@@ -12,37 +12,30 @@ __all__ = [
     "Tracked",
     "begin_or_continue",
     "begin_run",
-    "check_ended",
-    "claim",
     "config_of",
     "continue_run",
     "fault_text",
-    "process_fields",
     "target_of",
     "warned",
 ]
 
 import contextlib
-import os
-import platform
-import signal
 import sys
-import threading
 import time
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from attn.config.base import Config
 from attn.config.document import override_of, read_document
 from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
-from attn.run_state import RunState
 from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_pending, terminate
-from jobs.runs.process_identity import created_about, is_running, process_identity
+from jobs.runs.claim import check_ended, claim, process_fields
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
+from jobs.runs.signals import ignore_signals, sigterm_as_interrupt
 
 C = TypeVar("C", bound=Config)
 
@@ -196,28 +189,6 @@ def begin_or_continue(
         yield run
 
 
-def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
-    """The state of the run that lies in a folder; None where there is none.
-
-    Args:
-        again: An existing run of the same kind may be overwritten.
-
-    Raises:
-        RunError: The id is taken, or another process is driving the run.
-    """
-    if not folder.exists():
-        return None
-    state = folder.state()
-    if state.kind != kind:
-        raise RunError(
-            f"run {folder.run_id!r} is there already and is of kind {state.kind}, not {kind}: choose another --run-id"
-        )
-    if not again:
-        raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
-    check_ended(folder, state)
-    return state
-
-
 def target_of(folder: RunFolder) -> str:
     """The model, or the map store and version, that a run works on.
 
@@ -244,29 +215,6 @@ def config_of(folder: RunFolder, kind: type[C]) -> C:
     return resolve(kind, folder.read_text("config.yaml"), folder.path("config.yaml"), [root])
 
 
-def process_fields() -> dict[str, Any]:
-    """The fields of `run.json` that say that this process drives the run.
-
-    The system reuses the number of a process that has ended, so `process` identifies it beyond doubt.
-    """
-    return {"pid": os.getpid(), "process": process_identity(os.getpid()), "host": platform.node()}
-
-
-def check_ended(folder: RunFolder, state: RunState) -> None:
-    """Check that no other process of this machine drives a run that is to be continued.
-
-    Raises:
-        RunError: Another process drives it.
-    """
-    pid, identity = state.pid, state.process
-    if state.state != "running" or state.host != platform.node() or pid in (None, os.getpid()):
-        return
-    known = isinstance(identity, str)  # else the run was begun by an earlier version
-    if is_running(pid, identity) if known else created_about(pid, state.create_time):
-        what = state.kind if state.kind in ("pipeline", "sweep") else "run"
-        raise RunError(f"{what} {folder.run_id!r} is still running here, as process {pid}; end that first")
-
-
 @contextlib.contextmanager
 def warned(what: str, kind: type[Exception] = AttnError) -> Generator[None]:
     """Print an error of this kind that the body raises, and continue after the body."""
@@ -291,12 +239,12 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
             run.tracker.terminate(state)
 
     def end(state: str, **fields: Any) -> None:
-        with _undisturbed():
+        with ignore_signals():
             with warned("the run's end could not be recorded"):
                 note(state, **fields)
             close(state)
 
-    with _sigterm_as_interrupt():
+    with sigterm_as_interrupt():
         try:
             yield run
         except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
@@ -305,7 +253,7 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
         except BaseException as error:
             end("failed", error=fault_text(error))
             raise
-        with _undisturbed():
+        with ignore_signals():
             try:
                 note(run.state, **run.outputs)
             except AttnError:  # what it has left is in no `run.json`: that is no success
@@ -322,34 +270,3 @@ def fault_text(error: BaseException) -> str:
     """The error that ended a run, in a line; for an unexpected error with its class."""
     error = out_of_memory(error) or error
     return str(error) if isinstance(error, AttnError) else f"{type(error).__name__}: {error}"
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Generator[None]:
-    """Ignore Ctrl-C and SIGTERM in the body: writing the end of a run takes seconds and must complete."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Generator[None]:
-    """Treat SIGTERM like Ctrl-C in the body if it would end the process at once; only in the main thread."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

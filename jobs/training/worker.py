@@ -21,7 +21,7 @@ from attn.data.names import file_stem
 from attn.data.shared_memory import check_shared_memory
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
 from attn.scratch import scratch_folder
 from attn.store import MapStore

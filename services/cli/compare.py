@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from services.cli.arguments import RunId
-from services.cli.command import Result, command
+from services.cli.command import Result
+from services.cli.run_commands import command_for
 from services.cli.tables import print_tree
 
 
-@command
+@command_for("compare")
 def compare(
     targets: Annotated[
         list[str],
@@ -38,7 +39,6 @@ def compare(
     ] = False,
     run_id: RunId = None,
 ) -> Result:
-    """Draw the attention maps of several models on the same images, one row per model, beside the ground truth."""
     from attn.errors import ConfigError, Fault
     from jobs.compare import load, run
 

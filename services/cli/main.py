@@ -26,7 +26,7 @@ from services.cli import (
     sweep,
 )
 from services.cli.arguments import CoveredGroup, Group
-from services.cli.kinds import add_kinds, command_of
+from services.cli.run_commands import add_kinds, command_of
 from services.cli.terminal import replace_unencodable
 
 HELP = """Train image classifiers with attention guidance (GAIN, OAA, ICASC, AttnBN), and score their attention maps.

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.arguments import Address, Overrides, Recipe
-from services.cli.command import Result, command
+from services.cli.command import Result
+from services.cli.run_commands import command_for
 from services.cli.tables import print_rows, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@command
+@command_for("pipeline")
 def pipeline(
     recipe: Recipe,
     overrides: Overrides = None,
@@ -31,7 +32,6 @@ def pipeline(
     ] = None,
     address: Address = None,
 ) -> Result:
-    """Train a classifier, make maps and cues, train and score a segmentation network; finished stages are reused."""
     from attn.runs.pipeline import load_pipeline
     from jobs.pipeline import run
 

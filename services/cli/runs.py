@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Address, Overrides, Root, RunId, Service
 from services.cli.command import Result, command
+from services.cli.run_commands import command_for
 from services.cli.tables import moment, print_rows, print_tree
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def resume(
     return _result(continue_run(run, root=root, address=address).to_json())
 
 
-@command
+@command_for("evaluate")
 def evaluate(
     target: Annotated[
         str,
@@ -47,14 +48,13 @@ def evaluate(
     overrides: Overrides = None,
     run_id: RunId = None,
 ) -> Result:
-    """Score a trained model and its attention maps, or the maps of a map store, on any data."""
     from jobs.evaluate import load, run, table
 
     result = run(load(target, overrides or []), run_id=run_id)
     return Result(result.to_json(), lambda console: console.print(table(result)))
 
 
-@command
+@command_for("maps")
 def maps(
     model: Annotated[
         str,
@@ -64,7 +64,6 @@ def maps(
     run_id: RunId = None,
     address: Address = None,
 ) -> Result:
-    """Write a trained model's attention maps for any data, to a map store or as PNGs (output.kind=png)."""
     from jobs.maps import load, run
 
     return _result(run(load(model, overrides or []), run_id=run_id, address=address).to_json())

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, RunId
-from services.cli.command import Result, command
+from services.cli.command import Result
+from services.cli.run_commands import command_for
 from services.cli.tables import print_tree
 
 if TYPE_CHECKING:
@@ -22,14 +23,13 @@ class TrainByDefault(DefaultGroup):
     default = "train"
 
 
-@command
+@command_for("cues")
 def cues(
     recipe: Recipe,
     overrides: Overrides = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also score a grid of thresholds.")] = False,
     run_id: RunId = None,
 ) -> Result:
-    """Make the cues that a recipe's network would learn from, and score them."""
     from jobs.cues import load, run, table
 
     result = run(load(recipe, overrides or [], sweep=sweep), run_id=run_id)
@@ -43,7 +43,7 @@ def cues(
     return Result(data, show)
 
 
-@command
+@command_for("masks")
 def predict(
     model: Annotated[
         str,
@@ -58,7 +58,6 @@ def predict(
     run_id: RunId = None,
     address: Address = None,
 ) -> Result:
-    """Predict masks for any data with a trained segmentation network, and score them."""
     from jobs.segment_predict import load, run, table
 
     job = load(model, overrides or [], voc_submission=voc_submission)

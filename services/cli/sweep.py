@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, Root, RunId
 from services.cli.command import FAILED, Result, command
+from services.cli.run_commands import command_for
 from services.cli.tables import print_tree
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ class RunByDefault(DefaultGroup):
     default = "run"
 
 
-@command
+@command_for("sweep")
 def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
-    """Run a sweep; its folder gets the trials, a table, plots and the best config."""
     from attn.runs.sweep import load_sweep
     from jobs.sweep import run as begin
 

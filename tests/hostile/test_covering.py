@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from attn.redaction import without_secrets
-from services.redaction import redact
+from services.output_redaction import redact
 
 SECONDS = 10.0
 """Where a text takes the square of its length, these take minutes."""

@@ -10,7 +10,7 @@ import pytest
 
 from attn.config.resolve import dump_config
 from attn.errors import ConfigError
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.runs.recipes import load_any_config, recipe_text
 from attn.runs.sweep.load import read_sweep
 from attn.training.run_config import RunConfig

@@ -27,7 +27,7 @@ from jobs.sweep import _Sweep
 from jobs.sweeps.plan import make_plan
 from jobs.sweeps.results import read_rows
 from services import driver
-from services.cli.kinds import add_kinds
+from services.cli.run_commands import add_kinds
 from services.permissions import Permissions
 from services.plan import plan_of
 from services.submission import Submission
@@ -111,7 +111,7 @@ def test_the_service_runs_a_kind_without_files_only_if_its_configs_are_named(mon
     served = set(service_kinds()) - set(file_kinds())
     assert {"evaluate", "maps"} <= served
     for kind in served:
-        assert all(issubclass(pkgutil.resolve_name(name), Config) for name in KINDS[kind].over_model)
+        assert all(issubclass(pkgutil.resolve_name(name), Config) for name in KINDS[kind].target_configs)
         assert hasattr(target_job_of(kind), "load")
 
 

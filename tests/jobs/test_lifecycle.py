@@ -15,7 +15,7 @@ import torch
 
 from attn import store
 from attn.data.sources.generated import ScenesConfig
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.runs.table import KINDS, build_components
 from jobs.runs.run_folder import RunFolder
 from jobs.training.hooks import TrainingRun, hooks_of

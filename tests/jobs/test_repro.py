@@ -94,7 +94,11 @@ def test_what_was_measured_differently_is_not_compared(root: str) -> None:
         ({"kind": "evaluate", "maps": "/maps", "version": 3}, "attn evaluate /maps@3 seed=0"),
         ({"kind": "evaluate", "model": "m@champion"}, "attn evaluate m@champion seed=0"),
         ({"kind": "masks", "model": "m"}, "attn segment predict m seed=0"),
-        ({"kind": "maps", "model": "m"}, "attn maps m seed=0"),
+        ({"kind": "masks", "model": "m", "voc_submission": True}, "attn segment predict m seed=0 --voc-submission"),
+        ({"kind": "maps", "model": "m", "maps": 5}, "attn maps m seed=0"),
+        ({"kind": "segment"}, "attn segment config.yaml --run-id r-again"),
+        ({"kind": "pipeline"}, "attn pipeline config.yaml"),
+        ({"kind": "later", "model": "m"}, "attn later config.yaml"),
     ],
 )
 def test_every_kind_is_repeated_by_its_own_command(tmp_path: Path, state: dict[str, object], command: str) -> None:

@@ -19,7 +19,7 @@ from attn.errors import ConfigError, DataError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.score import Score
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import refine
@@ -28,7 +28,7 @@ from jobs import cues, segment_predict, train
 from jobs.cues import CuesJob
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.runs.run_folder import RunFolder
-from jobs.stages.retrain import retrain
+from jobs.segment import retrain
 from jobs.train import TrainResult
 
 TEXT = """

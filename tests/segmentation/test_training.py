@@ -12,7 +12,7 @@ import torch
 from attn.config.resolve import dump_config
 from attn.errors import ConfigError, WeightsError
 from attn.models.bundle import load_bundle
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.segmentation.bundle import load_segmenter, save_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import MaskLabels

@@ -14,7 +14,7 @@ import pytest
 from attn.config.base import Config
 from attn.config.resolve import dump_config
 from attn.files.roots import ROOTS_VARIABLE
-from attn.runs.kinds import read_config
+from attn.runs.config_reader import read_config
 from attn.runs.pipeline import read_pipeline
 from attn.runs.recipes import recipe_text
 from attn.runs.result import RunResult

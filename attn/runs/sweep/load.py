@@ -20,7 +20,7 @@ from attn.config.document import SOURCE, Document, override_location, override_o
 from attn.config.resolve import dump_config, override, parse_config, rank
 from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
-from attn.runs.kinds import RecipeResolver, read_run, require_kind
+from attn.runs.config_reader import RecipeResolver, read_run, require_kind
 from attn.runs.recipes import config_text, load_text
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import differs_after, figure_fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from attn.runs.table import KINDS
 from tests.services.cli.conftest import Attn
 
 
@@ -15,3 +16,9 @@ def test_lists_of_commands_cut_no_sentence(attn: Attn, monkeypatch: pytest.Monke
         assert max(map(len, lines)) <= 80
     whole = " ".join(attn("--help").out.split())
     assert "of any kind: here, or with --service as that service's job. pipeline " in whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_of_a_kind_says_what_the_table_says(attn: Attn, kind: str) -> None:
+    command = (KINDS[kind].command or {"segment": "segment train", "sweep": "sweep run"}.get(kind, kind)).split()
+    assert KINDS[kind].summary in " ".join(attn(*command, "--help").out.split())

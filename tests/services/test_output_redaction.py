@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.log import LINE, read_log
-from services.redaction import RedactingStream, redact
+from services.output_redaction import RedactingStream, redact
 from services.serving import serve as serve_root
 from tests.leaks import leaks, under
 from tests.services.server import Server
@@ -128,7 +128,7 @@ def test_what_a_job_and_the_service_say_and_leave(
 
 
 def test_python_prints_covered(text: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    from services.redaction import redact_streams
+    from services.output_redaction import redact_streams
 
     with redact_streams():
         print(text.decode(), end="")

@@ -9,7 +9,7 @@ import pytest
 
 from attn.config.document import read_document
 from attn.errors import ConfigError
-from attn.runs.kinds import kind_in
+from attn.runs.config_reader import kind_in
 from attn.runs.recipes import list_recipes
 from attn.runs.table import file_kinds
 from services.admission import load

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["add_kinds", "command_of"]
+__all__ = ["add_kinds", "command_for", "command_of"]
 
 from collections.abc import Callable
 
@@ -14,9 +14,20 @@ from services.cli.command import Result, command
 from services.cli.tables import print_tree
 
 
+def command_for(kind: str) -> Callable[[Callable[..., Result | None]], Callable[..., None]]:
+    """As `command`, for the command of a kind; its help is the kind's summary."""
+
+    def decorate(body: Callable[..., Result | None]) -> Callable[..., None]:
+        body.__doc__ = KINDS[kind].summary
+        return command(body)
+
+    return decorate
+
+
 def command_of(kind: str) -> Callable[..., None]:
     """The command that runs a kind."""
 
+    @command_for(kind)
     def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
         from attn.runs.recipes import load_run
         from attn.runs.table import job_of
@@ -25,8 +36,7 @@ def command_of(kind: str) -> Callable[..., None]:
         result = job_of(kind).run(config, run_id=run_id, address=address).to_json()
         return Result(result, lambda console: print_tree(console, result))
 
-    run.__doc__ = KINDS[kind].summary
-    return command(run)
+    return run
 
 
 def add_kinds(app: typer.Typer) -> None:

@@ -1,0 +1,58 @@
+"""The process that drives a run: no run has two."""
+
+from __future__ import annotations
+
+__all__ = ["check_ended", "claim", "process_fields"]
+
+import os
+import platform
+from typing import Any
+
+from attn.errors import RunError
+from attn.run_state import RunState
+from jobs.runs.process_identity import created_about, is_running, process_identity
+from jobs.runs.run_folder import RunFolder
+
+
+def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
+    """The state of the run that lies in a folder; None where there is none.
+
+    Args:
+        again: An existing run of the same kind may be overwritten.
+
+    Raises:
+        RunError: The id is taken, or another process is driving the run.
+    """
+    if not folder.exists():
+        return None
+    state = folder.state()
+    if state.kind != kind:
+        raise RunError(
+            f"run {folder.run_id!r} is there already and is of kind {state.kind}, not {kind}: choose another --run-id"
+        )
+    if not again:
+        raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
+    check_ended(folder, state)
+    return state
+
+
+def check_ended(folder: RunFolder, state: RunState) -> None:
+    """Check that no other process of this machine drives a run that is to be continued.
+
+    Raises:
+        RunError: Another process drives it.
+    """
+    pid, identity = state.pid, state.process
+    if state.state != "running" or state.host != platform.node() or pid in (None, os.getpid()):
+        return
+    known = isinstance(identity, str)  # else the run was begun by an earlier version
+    if is_running(pid, identity) if known else created_about(pid, state.create_time):
+        raise RunError(f"run {folder.run_id!r} is still running here, as process {pid}; end that first")
+
+
+def process_fields() -> dict[str, Any]:
+    """The fields of `run.json` that say that this process drives the run.
+
+    The system reuses the number of a process that has ended, so `process` identifies it beyond doubt.
+    """
+    return {"pid": os.getpid(), "process": process_identity(os.getpid()), "host": platform.node()}
