@@ -14,7 +14,7 @@ from datetime import datetime
 
 SHARES = frozenset(
     {
-        "accuracy", "accuracy_top5", "auc", "coverage", "direct_miou", "direct_miou_best", "energy", "mean_ap",
+        "accuracy", "accuracy_top5", "coverage", "direct_miou", "direct_miou_best", "energy", "mean_ap",
         "mean_auc", "miou", "miou_all", "miou_crf", "pointing", "precision", "recall", "seed_miou", "specificity",
         "cue_coverage", "cue_miou", "cue_miou_all", "cue_precision",
     }

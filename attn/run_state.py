@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from attn.parsing import load_json
+from attn.score_names import current_names
 
 BROKEN = "broken"
 """The state that listings show for a run with an unreadable `run.json`."""
@@ -124,11 +125,13 @@ class RunState(BaseModel):
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
-        """Validate the fields of a `run.json`.
+        """Validate the fields of a `run.json`; names of scores of earlier versions become today's.
 
         Raises:
             ValueError: A field is invalid. The message names it without its value.
         """
+        if isinstance(metrics := values.get("metrics"), dict):
+            values = values | {"metrics": current_names(metrics)}
         try:
             state = cls.model_validate(values)
         except ValidationError as error:

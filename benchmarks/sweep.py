@@ -43,7 +43,7 @@ set:
 space:
   method.mask_threshold: {low: 0.1, high: 0.5}
 search: {name: random, trials: 1}
-objective: {metric: val/mAP}
+objective: {metric: val/mean_ap}
 parallel: 1
 """
 PARTS = (

@@ -143,7 +143,7 @@ def test_what_is_installed_trains_outside_of_the_checkout(repository: Path, inst
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/first/model/state_dict.pt").is_file()
-    assert "val/mAP" in json.loads(done.stdout.splitlines()[-1])["metrics"]
+    assert "val/mean_ap" in json.loads(done.stdout.splitlines()[-1])["metrics"]
 
 
 def test_bash_completes_commands_options_and_recipes(installed: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class ValidationConfig(Config):
     Attributes:
         split: Split of the same data; null for no validation.
         every_epochs: Validate after every so many epochs, and after the last.
-        average_precision: How a classifier's `val/mAP` is computed: see `AveragePrecisionRule`. With VOC's rules an
+        average_precision: How a classifier's `val/mean_ap` is computed: see `AveragePrecisionRule`. With VOC's rules an
             image does not count for a class of which it shows only difficult objects, where the data tells.
         allow_overlap: Also score images that are trained on, which says nothing of others.
     """

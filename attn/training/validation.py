@@ -55,10 +55,10 @@ def _scores(shares: list[_Share], rule: AveragePrecisionRule) -> dict[str, float
     probabilities = class_probabilities(logits_BC, exclusive=exclusive).double().numpy()
     present = labels_BC.numpy()
     metrics = {
-        "val/mAP": average_precision(
+        "val/mean_ap": average_precision(
             probabilities, present, rule=rule, ignored_NC=ignored_BC.numpy() if use_ignored else None
         ).mean,
-        "val/auc": roc_auc(probabilities, present).mean,
+        "val/mean_auc": roc_auc(probabilities, present).mean,
         "val/loss": float(classification_loss(logits_BC, labels_BC, exclusive=exclusive)),
     }
     if exclusive:

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from attn import store
 from attn.display import percent
@@ -31,10 +31,11 @@ from attn.files.locations import join, list_below, read_bytes
 from attn.files.transfer import exists
 from attn.models.description import WEIGHTS
 from attn.parsing import load_json
+from attn.score_names import current_names
 from attn.segmentation.labels import CUES_FILE
 
 SHOWN = {
-    "val/mAP": "mAP",
+    "val/mean_ap": "mAP",
     "val/miou": "val mIoU",
     "coverage": "coverage",
     "precision": "precision",
@@ -86,6 +87,11 @@ class TrainOutputs(StageOutputs):
     store: str | None = None
     store_version: int | None = None
     store_digest: str | None = Field(default=None, validation_alias="stored", serialization_alias="stored")
+
+    @field_validator("metrics")
+    @classmethod
+    def _current_names(cls, metrics: dict[str, float | None]) -> dict[str, float | None]:
+        return current_names(metrics)
 
     def is_intact(self) -> bool:
         same_store = self.store is None or store_digest(self.store, self.store_version) == self.store_digest

@@ -22,6 +22,7 @@ from attn.runs.result import JsonResult, RunResult
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import Point
+from attn.score_names import current_name
 from attn.scratch import scratch_folder
 from attn.tracking import attach
 from jobs.runs.checkpoint_transfer import download_folder
@@ -197,7 +198,7 @@ def _objective(folder: RunFolder) -> str:
     from attn.config.document import read_document
 
     text = folder.read_text("sweep.yaml")
-    return str((read_document(text, "sweep.yaml").values.get("objective") or {}).get("metric"))
+    return current_name(str((read_document(text, "sweep.yaml").values.get("objective") or {}).get("metric")))
 
 
 def _csv(rows: list[Row], names: list[str]) -> str:

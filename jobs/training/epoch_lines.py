@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from attn.errors import RunError
 from attn.parsing import load_json
+from attn.score_names import current_names
 from jobs.runs.run_folder import RunFolder
 
 EPOCHS_FILE = "metrics.jsonl"
@@ -32,7 +33,7 @@ def read_epochs(folder: RunFolder) -> list[EpochLine]:
     lines: list[EpochLine] = []
     for number, line in enumerate(folder.read_text(EPOCHS_FILE).splitlines(), start=1):
         try:
-            lines.append(_LINE.validate_python(load_json(line), strict=True))
+            lines.append(current_names(_LINE.validate_python(load_json(line), strict=True)))
             _EPOCH.validate_python(lines[-1].get("epoch"))
         except (ValidationError, ValueError) as error:
             reason = "no figures of an epoch" if isinstance(error, ValidationError) else f"no JSON ({error})"

@@ -138,8 +138,8 @@ def test_validation_gives_the_same_by_any_number_of_workers(rule: Any, known: bo
     ]
     assert validation._scores(shares, rule) == alone
     value = scored(rule, whole).scores["mean_ap"].value
-    assert alone["val/mAP"] == pytest.approx(value)
-    assert math.isfinite(alone["val/auc"])
+    assert alone["val/mean_ap"] == pytest.approx(value)
+    assert math.isfinite(alone["val/mean_auc"])
 
 
 def test_a_segmentation_run_has_no_average_precision() -> None:

@@ -85,7 +85,7 @@ def test_what_a_result_adds_keeps_its_keys(result: JsonResult, keys: str) -> Non
     [
         (
             TrainOutputs,
-            {"model": "m", "metrics": {"val/mAP": 0.5}, "weights": "1", "store": "s", "store_version": 2,
+            {"model": "m", "metrics": {"val/mean_ap": 0.5}, "weights": "1", "store": "s", "store_version": 2,
              "stored": "2"},
         ),
         (MapsOutputs, {"png": "p", "drawn": "1", "images": 4, "maps": 5}),

@@ -10,6 +10,7 @@ from boto3.exceptions import S3UploadFailedError
 from attn.errors import RunError
 from attn.files import locations, transfer
 from jobs.runs.run_folder import RunFolder
+from jobs.stages.outputs import TrainOutputs
 from jobs.training.epoch_lines import read_epochs, write_epochs
 
 
@@ -72,6 +73,20 @@ def test_a_damaged_line_of_an_epoch_is_one_error(tmp_path: Path, line: bytes) ->
         read_epochs(folder)
 
 
+def test_scores_of_an_earlier_version_have_todays_names(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "r")
+    folder.write("run.json", '{"id": "r", "metrics": {"train/loss": 1.0, "val/mAP": 0.5, "val/auc": 0.25}}')
+    assert folder.state().metrics == {"train/loss": 1.0, "val/mean_ap": 0.5, "val/mean_auc": 0.25}
+    folder.update(epoch=1)
+    assert list(folder.read_json("run.json")["metrics"]) == ["train/loss", "val/mean_ap", "val/mean_auc"]
+    folder.write("run.json", '{"id": "s", "metrics": {"best/val/mAP": 0.5, "best/seed_miou": 0.25}}')
+    assert folder.state().metrics == {"best/val/mean_ap": 0.5, "best/seed_miou": 0.25}
+    folder.write("metrics.jsonl", '{"epoch": 1, "val/mAP": 0.5}\n{"epoch": 2, "val/mean_ap": 0.75}\n')
+    assert [line["val/mean_ap"] for line in read_epochs(folder)] == [0.5, 0.75]
+    trained = {"model": "m", "metrics": {"val/mAP": 0.5}, "weights": "1"}
+    assert TrainOutputs.model_validate(trained).summary() == "mAP 50.0 %"
+
+
 def test_run_json_takes_only_fields_that_are_described(tmp_path: Path) -> None:
     """And keeps those that another version wrote."""
     folder = RunFolder(str(tmp_path), "r")
@@ -81,6 +96,6 @@ def test_run_json_takes_only_fields_that_are_described(tmp_path: Path) -> None:
     assert (folder.state().epoch, folder.state().create_time, folder.state().metrics) == (3, 5.5, None)
     with pytest.raises(TypeError, match="run.json has no field epochs"):
         folder.update(epochs=4)
-    for wrong in ({"metrics": {"val/mAP": "high"}}, {"epoch": -1}, {"stages": {"train": {"state": "done"}}}):
+    for wrong in ({"metrics": {"val/mean_ap": "high"}}, {"epoch": -1}, {"stages": {"train": {"state": "done"}}}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             folder.update(**wrong)

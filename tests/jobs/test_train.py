@@ -54,7 +54,7 @@ def test_leaves_model_scores_pictures_and_config(finished: TrainResult) -> None:
     assert (state["state"], state["attempts"], state["epoch"]) == ("done", 1, 3)
     epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in epochs] == [1, 2, 3]
-    assert {"train/loss", "train/classification", "train/mining", "val/mAP"} <= epochs[2].keys()
+    assert {"train/loss", "train/classification", "train/mining", "val/mean_ap"} <= epochs[2].keys()
     assert len(list(folder.glob("preview/*/epoch-0003.png"))) == 2
 
 
@@ -64,7 +64,7 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: TrainRes
     record = client.get_run(str(finished.tracking_run))
     assert record.info.status == "FINISHED"
     assert record.data.params["method.name"] == "gain"
-    assert "val/mAP" in record.data.metrics
+    assert "val/mean_ap" in record.data.metrics
     steps = client.get_metric_history(record.info.run_id, "step/loss")
     assert [metric.step for metric in steps] == list(range(1, 25))
     names = {artifact.path for artifact in client.list_artifacts(record.info.run_id)}

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, DataError
+from attn.notices import renamed
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import load_sweep, read_sweep, trial_config
@@ -164,13 +166,13 @@ def judged(file: str, *changes: str) -> str:
 @pytest.mark.parametrize(
     ("file", "changes", "said"),
     [
-        (TEXT, ["objective.metric=nonsense"], r"metric=nonsense is no figure .*\(a train run has accuracy, .*val/mAP"),
+        (TEXT, ["objective.metric=nonsense"], r"nonsense is no figure .*\(a train run has accuracy, .*val/mean_ap"),
         (TEXT, ["objective.metric=seed_mIoU"], "did you mean seed_miou"),
-        (TEXT, ["objective.metric=val/map"], "did you mean val/mAP"),
+        (TEXT, ["objective.metric=val/map"], "did you mean val/mean_ap"),
         (GAIN, ["objective.metric=train/minning", "objective.mode=min"], "did you mean train/mining"),
         (TEXT, ["objective.metric=val/miou"], "no figure"),
         (SEGMENT, ["objective.metric=seed_miou"], r"no figure .*\(did you mean val/miou\? a segment run has"),
-        (SEGMENT, ["objective.metric=val/mAP"], "no figure"),
+        (SEGMENT, ["objective.metric=val/mean_ap"], "no figure"),
         (SEGMENT, ["objective.metric=train/minning", "objective.mode=min"], "no figure"),
         (PIPELINE, ["objective.metric=miou_crf", "set.segment.inference.crf=null"], "set evaluation.inference.crf"),
         (GAIN, ["objective.metric=train/mining", "objective.mode=min"], "not there during method.warmup_epochs"),
@@ -180,8 +182,8 @@ def judged(file: str, *changes: str) -> str:
              "space.method.alpha=[0.5, 0]"],
             r"method.alpha = 0: objective.metric=train/mining is no figure",
         ),
-        (GAIN, ["objective.metric=val/mAP", "set.validation.split=null"], "set validation.split, which is null"),
-        (GAIN, ["objective.metric=val/mAP", "set.validation.every_epochs=3"], "set validation.every_epochs=1, not 3"),
+        (GAIN, ["objective.metric=val/mean_ap", "set.validation.split=null"], "set validation.split, which is null"),
+        (GAIN, ["objective.metric=val/mean_ap", "set.validation.every_epochs=3"], "every_epochs=1, not 3"),
         (GAIN, ["objective.metric=store/accepted"], "no figure"),
         (GAIN, ["objective.metric=store/accepted", "set.store.accumulate=true"], "set store.start_epoch=0"),
         (GAIN, ["objective.metric=val/loss"], "a lower [^ ]+ is better .objective.mode=min"),
@@ -263,7 +265,7 @@ def test_an_objective_that_the_data_cannot_give_is_refused_by_the_plan(tmp_path:
     def plan(file: str, metric: str, *changes: str) -> None:
         make_plan(*read_sweep(file, "sweep.yaml", [f"objective.metric={metric}", *changes]), cores=2, gpus=0)
 
-    for metric in ("val/accuracy", "accuracy", "mean_ap", "val/mAP"):
+    for metric in ("val/accuracy", "accuracy", "mean_ap", "val/mean_ap"):
         plan(text, metric, *folders)
     for metric in ("seed_miou", "energy"):
         with pytest.raises(DataError, match=f"{metric} needs masks, and none of the 2 images of data.split='val' has"):
@@ -273,6 +275,16 @@ def test_an_objective_that_the_data_cannot_give_is_refused_by_the_plan(tmp_path:
     for metric in ("accuracy", "val/accuracy"):
         with pytest.raises(DataError, match=f"{metric} is not reported: images may have several classes"):
             plan(GAIN, metric)
+
+
+@pytest.mark.parametrize(("former", "now"), [("val/mAP", "val/mean_ap"), ("val/auc", "val/mean_auc")])
+def test_an_objective_by_its_former_name(capsys: pytest.CaptureFixture[str], former: str, now: str) -> None:
+    renamed.cache_clear()
+    loaded = read_sweep(TEXT, "sweep.yaml", [f"objective.metric={former}"])
+    assert loaded.config.objective.metric == now
+    assert capsys.readouterr().err.startswith(f"note: `objective.metric={former}` is now `objective.metric={now}`;")
+    assert loaded.config == resolve(SweepConfig, dump_config(loaded.config).replace(now, former), "sweep.yaml", [])
+    assert capsys.readouterr().err == "", "the project's own file says nothing"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ __all__ = ["Asha", "Grid", "Objective", "Pbt", "Random", "Scheduler", "Search", 
 import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from attn.config.base import Config, Location, Variant
 from attn.runs.sweep.space import MOST_TRIALS, Dimension, Scalar, grid_points
+from attn.score_names import current_name
 from attn.tracking.config import TrackingConfig, default_tracking
 
 EPOCH_METRICS = ("val/", "train/", "store/")
@@ -97,8 +98,8 @@ class Objective(Config):
 
     Attributes:
         metric: A score of `attn evaluate` (`seed_miou`, `direct_miou`, `mean_ap`, ...), for which the maps are scored
-            after every epoch; or a figure of the epoch itself, such as `val/mAP` or, of segmentation, `val/miou`; of a
-            pipeline a score of its masks or cues at its end: `miou`, `miou_crf`, `cue_miou`, ...
+            after every epoch; or a figure of the epoch itself, such as `val/mean_ap` or, of segmentation, `val/miou`;
+            of a pipeline a score of its masks or cues at its end: `miou`, `miou_crf`, `cue_miou`, ...
         mode: Whether a larger or a smaller value is better.
         split: Of the trial's data, on which scores of `attn evaluate` are taken; the validation split by default.
     """
@@ -106,6 +107,11 @@ class Objective(Config):
     metric: str = "seed_miou"
     mode: Literal["max", "min"] = "max"
     split: str | None = None
+
+    @field_validator("metric")
+    @classmethod
+    def _current_name(cls, metric: str) -> str:
+        return current_name(metric)
 
     @property
     def of_epoch(self) -> bool:

@@ -48,7 +48,7 @@ def figures_of(trial: RunConfig | ComposedConfig) -> dict[str, str]:
         own = "only one of the two rounds has it"
         names = dict.fromkeys(name for method in rounds for name in method.terms())
         figures |= {f"train/{name}": "" if all(name in m.terms() for m in rounds) else own for name in names}
-    validated = ("mAP", "auc", "loss", "accuracy") if isinstance(trial, TrainConfig) else ("miou", "accuracy")
+    validated = ("mean_ap", "mean_auc", "loss", "accuracy") if isinstance(trial, TrainConfig) else ("miou", "accuracy")
     figures |= dict.fromkeys((f"val/{name}" for name in validated), _unvalidated(trial))
     if isinstance(trial, TrainConfig):
         if trial.accumulates:
@@ -105,7 +105,7 @@ def check_data(metric: str, split: str | None, trial: RunConfig | ComposedConfig
         source = data.build()
         if not source.exclusive or (metric == "accuracy_top5" and len(source.classes) <= 5):
             why = f"there are {len(source.classes)} classes" if source.exclusive else "images may have several classes"
-            raise DataError(f"objective.metric={metric} is not reported: {why}; use mean_ap, mean_auc or val/mAP")
+            raise DataError(f"objective.metric={metric} is not reported: {why}; use mean_ap, mean_auc or val/mean_ap")
 
 
 def _scored(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -> SourceConfig:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from attn.config.document import SOURCE, Document, override_location, override_of, read_document
 from attn.config.resolve import dump_config, override, parse_config, rank
 from attn.errors import ConfigError, Fault
+from attn.notices import renamed
 from attn.runs.composed import ComposedConfig
 from attn.runs.config_reader import RecipeResolver, read_run, require_kind
 from attn.runs.recipes import config_text, load_text
@@ -26,6 +27,7 @@ from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import differs_after, figure_fault
 from attn.runs.sweep.space import Point
 from attn.runs.table import KINDS, file_kinds
+from attn.score_names import current_name
 from attn.segmentation.config import SegmentConfig
 from attn.training.inputs import check_inputs
 from attn.training.run_config import RunConfig
@@ -72,6 +74,7 @@ def read_sweep(
         document.values["space"] = {
             key: {"choices": value} if isinstance(value, list) else value for key, value in space.items()
         }
+    _announce_former_metric(document)
     config: SweepConfig | None = None
     faults: list[Fault] = []
     try:
@@ -134,6 +137,14 @@ def point_overrides(point: Mapping[str, Any]) -> list[str]:
     return [override_of(name, value) for name, value in point.items()]
 
 
+def _announce_former_metric(document: Document) -> None:
+    """Say what an objective of an earlier version is called now; the config itself takes both."""
+    section = document.values.get("objective")
+    metric = section.get("metric") if isinstance(section, dict) else None
+    if isinstance(metric, str) and (now := current_name(metric)) != metric:
+        renamed(f"objective.metric={metric}", f"objective.metric={now}")
+
+
 def _base(document: Document, faults: list[Fault], find: RecipeResolver) -> str | None:
     """The resolved base; its faults are added."""
     target, changes = document.values.get("base"), document.values.get(SET) or {}
@@ -194,7 +205,7 @@ def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig)
     if isinstance(config.scheduler, Asha) and not config.objective.of_epoch:
         return Fault(location, "scheduler.name=asha compares trials by their epochs, but with workers of their own "
                      f"{config.objective.metric} is taken once, at their end",
-                     "set.cluster.workers=1, or a figure of the epoch such as objective.metric=val/mAP")  # fmt: skip
+                     "set.cluster.workers=1, or a figure of the epoch: objective.metric=val/mean_ap")  # fmt: skip
     return None
 
 
