@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["BROKEN", "MAX_STATE_BYTES", "RunState", "StageState"]
+__all__ = ["BROKEN", "RunState", "StageState", "check_size"]
 
 import json
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from attn.parsing import load_json
 from attn.score_names import current_names
@@ -20,6 +31,31 @@ SHOWN_FAULTS = 5
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z_-]{0,39}$")]
 Timestamp = Annotated[float, Field(ge=0, lt=253_402_300_800)]  # up to the year 9999, the maximum of datetime
 Count = Annotated[int, Field(ge=0)]
+READING = "reading"
+"""Context of validation, of a file that this process has not written."""
+
+
+def _none_if_wrong(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        if info.context != READING:
+            raise
+        return None
+
+
+ShownOnly = WrapValidator(_none_if_wrong)
+"""Of a field that is only shown to people: a wrong value in a file reads as None. Writing one is still an error."""
+
+
+def check_size(size: int) -> None:
+    """Check the size of a `run.json` in bytes.
+
+    Raises:
+        ValueError: It is too large to be one.
+    """
+    if size > MAX_STATE_BYTES:
+        raise ValueError(f"it has {size} bytes, and {MAX_STATE_BYTES} are the most")
 
 
 class StageState(BaseModel):
@@ -47,7 +83,8 @@ class StageState(BaseModel):
 class RunState(BaseModel):
     """The fields of a `run.json`, for all kinds of runs. Fields that a run does not have are None.
 
-    Unknown fields, written by another version, are kept unchanged.
+    Unknown fields, written by another version, are kept unchanged. A field that is only shown to people is None if the
+    file has a wrong value for it.
 
     Attributes:
         started, resumed, ended: Seconds since 1970.
@@ -74,11 +111,11 @@ class RunState(BaseModel):
     id: str
     kind: Identifier | None = None
     state: Identifier | None = None
-    started: Timestamp | None = None
-    resumed: Timestamp | None = None
-    ended: Timestamp | None = None
-    seconds: float | None = None
-    error: str | None = None
+    started: Annotated[Timestamp | None, ShownOnly] = None
+    resumed: Annotated[Timestamp | None, ShownOnly] = None
+    ended: Annotated[Timestamp | None, ShownOnly] = None
+    seconds: Annotated[float | None, ShownOnly] = None
+    error: Annotated[str | None, ShownOnly] = None
     pid: Any = None
     process: Any = None
     host: str | None = None
@@ -89,9 +126,9 @@ class RunState(BaseModel):
     epoch: Count | None = None
     step: Count | None = None
     metrics: dict[str, float | None] | None = None
-    notices: list[str] | None = None
-    val_average_precision: dict[str, Any] | None = None
-    cues: dict[str, Any] | None = None
+    notices: Annotated[list[str] | None, ShownOnly] = None
+    val_average_precision: Annotated[dict[str, Any] | None, ShownOnly] = None
+    cues: Annotated[dict[str, Any] | None, ShownOnly] = None
     model: str | None = None
     weights: str | None = None
     store: str | None = None
@@ -109,23 +146,34 @@ class RunState(BaseModel):
     target: str | None = None
     maps: str | Count | None = None
     version: Count | None = None
-    images: Count | None = None
-    predictions: str | None = None
-    png: str | None = None
-    notes: list[str] | None = None
+    images: Annotated[Count | None, ShownOnly] = None
+    predictions: Annotated[str | None, ShownOnly] = None
+    png: Annotated[str | None, ShownOnly] = None
+    notes: Annotated[list[str] | None, ShownOnly] = None
     voc_submission: bool | None = None
     sweep: bool | None = None
     compared: dict[str, str] | None = None
     overrides: list[str] | None = None
     confusion: bool | None = None
-    overlap: dict[str, dict[str, float]] | None = None
+    overlap: Annotated[dict[str, dict[str, float]] | None, ShownOnly] = None
     outputs: dict[str, Any] | None = None
 
     _values: dict[str, Any] = PrivateAttr(default_factory=dict)
 
+    @model_validator(mode="wrap")
     @classmethod
-    def of(cls, values: dict[str, Any]) -> Self:
+    def _keep_values(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        state = validate(values)
+        wrong = {name for name in SHOWN_ONLY if getattr(state, name) is None}
+        state._values = {name: None if name in wrong else value for name, value in dict(values).items()}
+        return state
+
+    @classmethod
+    def of(cls, values: dict[str, Any], *, context: str | None = None) -> Self:
         """Validate the fields of a `run.json`; names of scores of earlier versions become today's.
+
+        Args:
+            context: `READING`: wrong values of fields that are only shown become None.
 
         Raises:
             ValueError: A field is invalid. The message names it without its value.
@@ -133,11 +181,9 @@ class RunState(BaseModel):
         if isinstance(metrics := values.get("metrics"), dict):
             values = values | {"metrics": current_names(metrics)}
         try:
-            state = cls.model_validate(values)
+            return cls.model_validate(values, context=context)
         except ValidationError as error:
             raise ValueError(_faults(error)) from None
-        state._values = dict(values)
-        return state
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -146,8 +192,7 @@ class RunState(BaseModel):
         Raises:
             ValueError: It is not JSON, or a field is invalid. The message does not quote the file.
         """
-        if len(data) > MAX_STATE_BYTES:
-            raise ValueError(f"it has {len(data)} bytes, more than {MAX_STATE_BYTES}")
+        check_size(len(data))
         try:
             values = load_json(data)
             if b"\\u" in data:
@@ -158,7 +203,7 @@ class RunState(BaseModel):
             raise ValueError(f"not valid JSON: {error}") from None
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object, found {_kind(values)}")
-        return cls.of(values)
+        return cls.of(values, context=READING)
 
     def changed(self, **fields: Any) -> Self:
         """A copy with some fields changed. Values are plain JSON values.
@@ -176,6 +221,7 @@ class RunState(BaseModel):
         return dict(self._values)
 
 
+SHOWN_ONLY = frozenset(name for name, field in RunState.model_fields.items() if ShownOnly in field.metadata)
 _NAMES = frozenset(field.alias or name for name, field in RunState.model_fields.items())
 
 

@@ -18,7 +18,7 @@ from attn.files import locations, transfer
 from attn.files.locations import parse_error_text
 from attn.parsing import load_json
 from attn.redaction import has_login
-from attn.run_state import MAX_STATE_BYTES, RunState
+from attn.run_state import RunState, check_size
 
 DEFAULT_ROOT = "runs"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -143,8 +143,7 @@ class RunFolder:
         if size is None:
             raise NoSuchRunError(f"no run {self.run_id!r} under {self.root}; `attn ls` lists the runs")
         try:
-            if size > MAX_STATE_BYTES:
-                raise ValueError(f"it has {size} bytes, and {MAX_STATE_BYTES} are the most")
+            check_size(size)  # before it is read
             state = RunState.parse(self.read("run.json"))
             return state if state.id == self.run_id else state.changed(id=self.run_id)
         except ValueError as error:
@@ -156,7 +155,7 @@ class RunFolder:
         Args:
             fields: Of `RunState`, as plain values.
         """
-        self._write_state(RunState.of({"id": self.run_id}).changed(**fields))
+        self._write_state(RunState(id=self.run_id).changed(**fields))
 
     def update(self, **changes: Any) -> None:
         """Change fields of `run.json`.
@@ -170,7 +169,7 @@ class RunFolder:
         try:
             state = self.state()
         except NoSuchRunError:
-            state = RunState.of({"id": self.run_id})
+            state = RunState(id=self.run_id)
         self._write_state(state.changed(**changes))
 
     def _write_state(self, state: RunState) -> None:

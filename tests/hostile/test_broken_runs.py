@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from attn.errors import RunError
 from attn.models.bundle import _suggestion
+from attn.run_state import RunState
 from jobs import difference
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
@@ -41,10 +42,6 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "kind": (b'{"id": "x", "kind": ["train"]}', "kind: Input should be a valid string"),
     "stages": (b'{"id": "x", "stages": [1]}', "stages: Input should be a valid dictionary"),
     "stage": (b'{"id": "x", "stages": {"train": {}}}', "stages.train.run_id: Field required"),
-    "begun-nan": (b'{"id": "x", "started": NaN}', "started: Input should be"),
-    "begun-late": (b'{"id": "x", "started": 1e300}', "started: Input should be less than"),
-    "begun-before": (b'{"id": "x", "started": -1e300}', "started: Input should be greater than"),
-    "begun-text": (b'{"id": "x", "started": "today"}', "started: Input should be a valid number"),
     "epoch": (b'{"id": "x", "epoch": 1.5}', "epoch: Input should be a valid integer"),
     "digits": (b'{"id": "x", "epoch": ' + b"9" * 5000 + b"}", "not valid JSON"),
     "deep": (b"[" * 100_000, "nested too deeply"),
@@ -53,6 +50,49 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "half-a-pair-key": (b'{"id": "x", "\\udfff": 1}', "half of a surrogate pair"),
     "large": (b" " * ((16 << 20) + 1), "16777216 are the most"),
 }
+
+
+SHOWN_ONLY: list[tuple[str, object]] = [
+    ("started", float("nan")),
+    ("started", 1e300),
+    ("started", -1e300),
+    ("started", "today"),
+    ("ended", [5]),
+    ("seconds", "long"),
+    ("error", {"text": 5}),
+    ("notices", 5),
+    ("notes", "one"),
+    ("images", -1),
+    ("overlap", {"a": 5}),
+]
+
+
+@pytest.mark.parametrize(("field", "wrong"), SHOWN_ONLY, ids=str)
+def test_a_wrong_value_that_is_only_shown_is_left_out(
+    tmp_path: Path, field: str, wrong: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is listed, continued and written as ever; nobody may write such a value."""
+    folder = RunFolder(str(tmp_path), "r")
+    folder.write("run.json", json.dumps({"id": "r", "kind": "train", "state": "done", "seconds": 1.5, field: wrong}))
+    (run,) = list_runs(str(tmp_path))
+    assert (run.state, getattr(run, field), run.to_json()[field]) == ("done", None, None)
+    with TestClient(create_app(str(tmp_path), None), base_url="http://127.0.0.1") as client:
+        (listed,) = client.get("/runs").json()["runs"]
+        assert (listed["state"], listed.get(field)) == ("done", None)
+    monkeypatch.setattr(sys, "argv", ["attn", "ls", "--root", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.split()[:2] == ["r", "done"]
+    folder.update(epoch=3)
+    assert folder.read_json("run.json")[field] is None
+    assert folder.state().epoch == 3
+    with pytest.raises(ValueError, match=field):
+        folder.update(**{field: wrong})
+
+
+def test_a_state_without_a_file_has_its_fields() -> None:
+    assert RunState(id="r", epoch=2).to_json() == {"id": "r", "epoch": 2}
+    assert RunState(id="r").changed(epoch=3).to_json() == {"id": "r", "epoch": 3}
 
 
 @pytest.fixture(scope="module")
