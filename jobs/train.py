@@ -24,11 +24,11 @@ from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
 from jobs.ray_cluster.progress import Channel, ProgressFile, ProgressPrinter, follow
 from jobs.ray_cluster.session import plan_resources, ray_session
 from jobs.runs.checkpoints import newest_checkpoint_name
-from jobs.runs.claim import check_ended, claim
+from jobs.runs.claim import check_claim, check_ended, claim
 from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.hooks import TrainingRun, hooks_of
-from jobs.training.publication import publish_maps
+from jobs.training.publication import publish_on_error
 
 COLLECTIVE_SECONDS = 600
 """Timeout of a collective operation, after which the other workers count as lost."""
@@ -119,22 +119,25 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     """
     hooks, training = hooks_of(config), TrainingRun(config, folder)
     folder.update(**hooks.validate(training))
-    outcome = _fit_or_publish(training, hooks.prepare(training), may_grow=True)
-    if "fault" in outcome:
-        raise RunError(outcome["fault"])
-    return export_model(training, record=False)
+    with publish_on_error(training):
+        outcome = _fit(hooks.prepare(training), folder, may_grow=True)
+        if "fault" in outcome:
+            raise RunError(outcome["fault"])
+        return export_model(training, record=False)
 
 
 def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None) -> None:
     folder, keep = live.folder, ProgressFile(live.folder.write)
-    with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
-        prepared = hooks_of(training.config).prepare(training)
-        outcome = _fit_or_publish(training, prepared, may_grow=address is not None)
-        if "fault" not in outcome:
-            printer.say("saving the model ...")
-    if "fault" in outcome:
-        raise RunError(outcome["fault"])
-    live.outputs["model"] = export_model(training)
+    with publish_on_error(training):
+        with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
+            prepared = hooks_of(training.config).prepare(training)
+            outcome = _fit(prepared, folder, may_grow=address is not None)
+            if "fault" not in outcome:
+                printer.say("saving the model ...")
+        if "fault" in outcome:
+            raise RunError(outcome["fault"])
+        check_claim(folder)
+        live.outputs["model"] = export_model(training)
 
 
 def _result(folder: RunFolder, state: RunState) -> TrainResult:
@@ -153,18 +156,6 @@ def _result(folder: RunFolder, state: RunState) -> TrainResult:
         tracking_run=state.tracking_run,
         seconds=seconds,
     )
-
-
-def _fit_or_publish(training: TrainingRun[Any], prepared: RunConfig, *, may_grow: bool) -> dict[str, Any]:
-    """Train; if that ends before the last epoch, let readers see the maps of the newest checkpoint."""
-    try:
-        outcome = _fit(prepared, training.folder, may_grow=may_grow)
-    except BaseException:
-        publish_maps(training)
-        raise
-    if "fault" in outcome:
-        publish_maps(training)
-    return outcome
 
 
 def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from attn.store.format.definition import Definition, check_name
 from attn.store.format.index import RowIndex
 from attn.store.format.manifest import Manifest, list_runs, newest_claim, read_manifest
 from attn.store.protocol import failpoints
-from attn.store.protocol.fence import publish, read_head, take_fence, write_head
+from attn.store.protocol.fence import end_session, publish, read_head, take_fence, write_head
 from attn.store.protocol.handle import StoreHandle
-from attn.store.protocol.history import fork, history, readable_version
+from attn.store.protocol.history import NoHeadError, fork, history, readable_version
 from attn.store.protocol.leases import hold_version
 from attn.store.protocol.session import Session
 from attn.store.protocol.tags import read_tags, remove_tag, write_tag
@@ -104,9 +104,22 @@ class MapStore:
         one. Versions that are not in the run's history are skipped: those that an earlier session committed after the
         version from which the newest session continued. A run without a commit of its own has the version from which it
         continues, also another run's tentative one: `begin` and `fork` take it as durable.
+
+        Raises:
+            DamagedError: The newest version is not known. A run that lacks its head stops only readers of this run, and
+                readers of all runs if one of its versions may be the newest.
         """
-        found = [readable_version(self._handle.backend, name) for name in ([run] if run else self.runs)]
-        return max(found, key=lambda manifest: manifest.version, default=Manifest.empty(""))
+        found, unknown = list[Manifest](), list[NoHeadError]()
+        for name in [run] if run else self.runs:
+            try:
+                found.append(readable_version(self._handle.backend, name))
+            except NoHeadError as error:
+                unknown.append(error)
+        newest = max(found, key=lambda manifest: manifest.version, default=Manifest.empty(""))
+        for error in unknown:
+            if run or error.bound > newest.version:
+                raise error
+        return newest
 
     def snapshot(self, manifest: Manifest) -> Snapshot:
         """The maps of a version that `newest` or `history` gave."""
@@ -123,6 +136,22 @@ class MapStore:
             return
         manifest = read_manifest(self._handle.backend, version, run)
         publish(self._handle.backend, run, version, manifest.sha256, manifest.fence)
+
+    def close(self, run: str, version: int) -> None:
+        """Publish the last version of a run, and shut out the process that committed it.
+
+        What that process wrote beside its versions is then garbage.
+
+        Raises:
+            VersionError: There is no such version.
+            FencedError: Another session of the run has begun since the version was committed.
+        """
+        self.definition.check_writable(self.uri)
+        backend = self._handle.backend
+        manifest = read_manifest(backend, version) if version else Manifest.empty(run)
+        with hold_version(backend, manifest):
+            fence = end_session(backend, run, manifest, newest_claim(backend))
+        write_head(backend, run, version, manifest.sha256, fence.number)
 
     def history(self) -> list[tuple[Manifest, bool]]:
         """All versions, each with True if it is in its run's history, and False if it was abandoned."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_ended", "claim", "process_fields"]
+__all__ = ["check_claim", "check_ended", "claim", "process_fields"]
 
 import os
 import platform
@@ -11,7 +11,7 @@ from typing import Any
 from attn.errors import RunError
 from attn.run_state import RunState
 from jobs.runs.process_identity import created_about, is_running, process_identity
-from jobs.runs.run_folder import RunFolder
+from jobs.runs.run_folder import NoSuchRunError, RunFolder
 
 
 def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
@@ -34,6 +34,24 @@ def claim(folder: RunFolder, kind: str, *, again: bool) -> RunState | None:
         raise RunError(f"run {folder.run_id!r} is there already: {folder.resuming}, or choose another --run-id")
     check_ended(folder, state)
     return state
+
+
+def check_claim(folder: RunFolder) -> None:
+    """Check that this process still drives a run that it has begun or continued.
+
+    Raises:
+        RunError: Another process has continued or replaced the run since.
+    """
+    try:
+        state = folder.state()
+    except NoSuchRunError:
+        return
+    fields = process_fields()
+    if {name: getattr(state, name) for name in fields} != fields:
+        raise RunError(
+            f"run {folder.run_id!r} was taken over by process {state.pid} on {state.host}; this process "
+            f"({os.getpid()}) is stale and may no longer write: stop it"
+        )
 
 
 def check_ended(folder: RunFolder, state: RunState) -> None:

@@ -32,7 +32,7 @@ from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
 from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_pending, terminate
-from jobs.runs.claim import check_ended, claim, process_fields
+from jobs.runs.claim import check_claim, check_ended, claim, process_fields
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
 from jobs.runs.signals import ignore_signals, sigterm_as_interrupt
@@ -61,12 +61,14 @@ class LiveRun:
         tracker: Its record. While the server is away, entries wait in the run's folder.
         outputs: Fields of `RunState` that are written when the run is done. A new kind writes its own under `outputs`.
         state: State of the run at its end if nothing is raised; `waiting` leaves its record open.
+        claimed: `run.json` names this process as the one that drives the run.
     """
 
     folder: RunFolder
     tracker: Tracker
     outputs: dict[str, Any] = field(default_factory=dict)
     state: str = "done"
+    claimed: bool = False
 
     @property
     def tracking_run(self) -> str | None:
@@ -108,6 +110,7 @@ def begin_run(
         for name, content in (files or {}).items():
             folder.write(name, content)
         folder.begin(**begun, **process_fields(), **(fields or {}))
+        run.claimed = True
         folder.write("config.yaml", text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}."))
         record_origin(folder, data=data)
         yield run
@@ -151,6 +154,7 @@ def continue_run(
     with _lived(config, folder, state.tracking_run, seconds) as run:
         marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_fields()}
         folder.update(**marks, **(fields or {}))
+        run.claimed = True
         yield run
 
 
@@ -229,6 +233,10 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
     run = LiveRun(folder, attach(config.tracking, config.root, tracking_run, folder.uri))
     begun = time.monotonic()
 
+    def check() -> None:
+        if run.claimed:
+            check_claim(folder)
+
     def note(state: str, **fields: Any) -> None:
         lasted = round(seconds + time.monotonic() - begun, 1)
         closed = {} if state == "waiting" else {"ended": time.time()}
@@ -240,6 +248,11 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
 
     def end(state: str, **fields: Any) -> None:
         with ignore_signals():
+            try:
+                check()
+            except RunError as error:
+                print(f"the run's end is not recorded: {error}", file=sys.stderr)
+                return
             with warned("the run's end could not be recorded"):
                 note(state, **fields)
             close(state)
@@ -254,6 +267,7 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
             end("failed", error=fault_text(error))
             raise
         with ignore_signals():
+            check()
             try:
                 note(run.state, **run.outputs)
             except AttnError:  # what it has left is in no `run.json`: that is no success

@@ -26,7 +26,7 @@ from jobs.sweeps.trial_training import OnEpoch, TrialStopped
 from jobs.train import train_folder
 from jobs.training.epoch_lines import read_epochs
 from jobs.training.hooks import TrainingRun
-from jobs.training.publication import publish_maps
+from jobs.training.publication import publish_newest
 
 POLL_SECONDS = 1.0
 
@@ -65,7 +65,7 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
                     try:
                         tell(epoch, _with(objective, metrics), epoch == epochs)
                     except TrialStopped:
-                        publish_maps(TrainingRun(config, folder))
+                        publish_newest(TrainingRun(config, folder))
                         raise
     if isinstance(ended[0], BaseException):
         raise ended[0]

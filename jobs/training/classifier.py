@@ -59,8 +59,7 @@ def save(run: TrainingRun[TrainConfig], shared: dict[str, Any], bundle: Path) ->
     }
     if store is not None:
         version = shared["store_version"]
-        # Publishes the version, shuts out the workers, and leaves what they wrote beside it to garbage collection.
-        store.begin(folder.run_id, from_version=version)
+        store.close(folder.run_id, version)
         folder.update(store_version=version)
         info |= {"store": map_store_uri(config, folder), "store_version": version}
     save_bundle(

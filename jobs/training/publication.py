@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["open_store", "publish_maps"]
+__all__ = ["open_store", "publish_newest", "publish_on_error"]
 
+import contextlib
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from attn.scratch import scratch_folder
@@ -25,12 +27,22 @@ def open_store(run: TrainingRun[TrainConfig]) -> MapStore:
     return run.store
 
 
-def publish_maps(run: TrainingRun[Any]) -> None:
-    """Let readers see the version that the newest committed checkpoint names, of a run that ends before its last epoch.
+@contextlib.contextmanager
+def publish_on_error(run: TrainingRun[Any]) -> Generator[None]:
+    """If the body raises, let readers see the version that the newest committed checkpoint names.
 
-    The workers publish a version before the checkpoint after it, so they never publish that of their last checkpoint.
-    An error is printed, because it must not hide the one that ends the run.
+    The workers publish a version before the checkpoint after it, so they never publish that of their last checkpoint;
+    `TrainingHooks.save` does. An error of the store is printed, because it must not hide the one that ends the run.
     """
+    try:
+        yield
+    except BaseException:
+        publish_newest(run)
+        raise
+
+
+def publish_newest(run: TrainingRun[Any]) -> None:
+    """Let readers see the version that the newest committed checkpoint names. An error is printed, not raised."""
     if not isinstance(run.config, TrainConfig) or not run.config.accumulates:
         return
     from attn.training.checkpoint import load_shared

@@ -20,7 +20,7 @@ from attn import store as map_store
 from attn.errors import RunError
 from attn.runs.recipes import load_config
 from attn.runs.sweep.config import Objective
-from attn.store import StoreError
+from attn.store import FencedError, Session, StoreError
 from attn.training.accumulation import Accumulator
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -185,6 +185,54 @@ def test_a_run_that_ends_early_shows_the_maps_of_its_last_checkpoint(
     store = map_store.open(str(tmp_path / "ended/store"))
     assert store.head("ended") == store.at().version == 2
     assert store.at().coverage > 0
+
+
+def test_a_run_whose_model_cannot_be_written_shows_the_maps_of_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(training: TrainingRun[Any], **_: bool) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Accumulator, "publish", lambda accumulator, version: None)
+            return fit_here(config, folder, may_grow=may_grow)
+
+    monkeypatch.setattr(train, "_fit", fit)
+    monkeypatch.setattr(train, "export_model", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(load(tmp_path, *SMALL), run_id="ended")
+    assert map_store.open(str(tmp_path / "ended/store")).at().version == 2
+
+
+def test_a_process_that_was_taken_for_dead_leaves_the_run_to_the_one_that_resumed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[Session] = []
+
+    def fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
+        outcome = fit_here(config, folder, may_grow=may_grow)
+        store = map_store.open(folder.path("store"))
+        begun.append(store.begin(folder.run_id, from_version=1))
+        folder.update(pid=1, process="another", host="elsewhere")
+        with pytest.raises(FencedError, match="restarted as session 2; this process, which ends the run with"):
+            store.close(folder.run_id, store.at(2).version)
+        return outcome
+
+    monkeypatch.setattr(train, "_fit", fit)
+    with pytest.raises(RunError, match="run 'stale' was taken over by process 1 on elsewhere; this process"):
+        run(load(tmp_path, *SMALL), run_id="stale")
+    state = RunFolder(str(tmp_path), "stale").state()
+    assert (state.state, state.host, state.ended, state.error) == ("running", "elsewhere", None, None)
+    assert not (tmp_path / "stale/model").exists()
+    assert "the run's end is not recorded: run 'stale' was taken over" in capsys.readouterr().err
+    version = begun[0].commit(1, [])  # the other process still may
+    begun[0].publish(version)
+    store = map_store.open(str(tmp_path / "stale/store"))
+    assert store.at().version == version == 3
+    store.close("stale", version)
+    with pytest.raises(FencedError):
+        begun[0].commit(1, [])
 
 
 def test_the_error_that_ends_a_run_is_not_hidden_by_the_store(

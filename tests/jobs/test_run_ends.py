@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from attn.tracking import NullTracker
 from jobs import compare, pipeline
 from jobs import resume as resuming
 from jobs.runs import lifecycle
-from jobs.runs.lifecycle import begin_or_continue, begin_run, config_of
+from jobs.runs.lifecycle import begin_or_continue, begin_run, config_of, continue_run
 from jobs.runs.run_folder import RunFolder
 from tests.jobs.toy import ToyConfig
 
@@ -61,6 +63,31 @@ def test_a_success_that_cannot_be_written_is_none(
     with pytest.raises(RunError, match="no space"), begin_run("toy", toy, folder, recorded=toy):
         monkeypatch.setattr(RunFolder, "update", full)
     assert ends == [("a", "failed")]
+
+
+@pytest.mark.parametrize("ending", [None, ValueError("a fault"), KeyboardInterrupt()], ids=["done", "fault", "Ctrl-C"])
+@pytest.mark.parametrize("again", [False, True], ids=["begun", "continued"])
+def test_a_process_whose_run_another_has_continued_writes_no_end(
+    tmp_path: Path, ends: list[tuple[str, str]], ending: BaseException | None, again: bool
+) -> None:
+    folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
+    if again:
+        with contextlib.suppress(KeyboardInterrupt), begin_run("toy", toy, folder, recorded=toy):
+            raise KeyboardInterrupt
+        ends.clear()
+    life = continue_run(toy, folder) if again else begin_run("toy", toy, folder, recorded=toy)
+    fields = {"pid": 1, "process": "another", "host": "elsewhere"}
+    with pytest.raises(RunError if ending is None else type(ending)):
+        _live(life, folder, fields, ending)
+    state = folder.state()
+    assert (state.state, state.ended, state.error, ends) == ("running", None, None, [])
+
+
+def _live(life: AbstractContextManager[Any], folder: RunFolder, fields: dict[str, Any], ending: Any) -> None:
+    with life:
+        folder.update(**fields)
+        if ending is not None:
+            raise ending
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,29 @@ def test_a_lost_or_older_head_hides_no_version(tentative: bool) -> None:
     assert store.verify().ok
 
 
+def test_a_run_without_a_head_stops_readers_of_the_whole_store_only_if_it_may_have_the_newest_version() -> None:
+    store = new_store()
+    backend = memory(store)
+
+    for run in ("old", "new", "empty"):
+        session = store.begin(run)
+        if run != "empty":
+            session.publish(session.commit(0, [], tentative=True))
+    for run, alone, whole in (("old", False, True), ("new", False, False), ("empty", True, True)):
+        head = backend.objects.pop(f"heads/{run}.json")
+        for fine, read in ((alone, lambda run=run: store.at(run=run)), (whole, store.at)):
+            if fine:
+                read()
+            else:
+                with pytest.raises(
+                    DamagedError, match=rf"heads/{run}.json is missing: .* by its number, as in .*@\d; "
+                ):
+                    read()
+        assert not whole or (store.at().version, store.at().run) == (2, "new")
+        assert store.at(2).version == 2
+        backend.objects[f"heads/{run}.json"] = head
+
+
 def test_a_session_that_begins_while_the_head_is_read_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     store, begun = new_store(), list[maps.Session]()
     store.begin("run")

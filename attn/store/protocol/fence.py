@@ -12,6 +12,7 @@ __all__ = [
     "Head",
     "check_fence",
     "create_fence",
+    "end_session",
     "fences",
     "head_key",
     "newest_fence",
@@ -31,6 +32,7 @@ from typing import Literal
 
 from attn.store.backends import Backend
 from attn.store.errors import DamagedError, FencedError, StoreError
+from attn.store.format.manifest import Manifest
 from attn.store.format.records import STRICT, Count, Hex, Name, Number, Seconds, Sha256, pack, parse, read_record
 from attn.store.protocol import failpoints
 
@@ -98,6 +100,29 @@ def create_fence(backend: Backend, run: str, number: int, from_version: int, flo
     """Take one fence; None if another session has taken it."""
     fence = Fence(run, number, f"{number:06d}-{secrets.token_hex(8)}", from_version, floor, time.time())
     return fence if backend.create(_fence_key(run, number), pack(dataclasses.asdict(fence))) else None
+
+
+def end_session(backend: Backend, run: str, manifest: Manifest, floor: int) -> Fence:
+    """Take the fence after that of the session that ended a run with a version; it can no longer commit.
+
+    Args:
+        manifest: Of the version, which the session committed or, without a commit, continued.
+
+    Raises:
+        FencedError: Another session of the run has begun since.
+    """
+    newest = newest_fence(backend, run)
+    if newest is not None:
+        committed = (manifest.run, manifest.fence) == (run, newest.number)
+        if committed or newest.from_version == manifest.version:
+            if fence := create_fence(backend, run, newest.number + 1, manifest.version, floor):
+                return fence
+            newest = newest_fence(backend, run)
+    session = "none" if newest is None else newest.number
+    raise FencedError(
+        f"{backend.uri}: run {run} was restarted as session {session}; this process, which ends the run with version "
+        f"{manifest.version}, is stale and may no longer write: stop it"
+    )
 
 
 def _numbers(backend: Backend, run: str, after: str = "") -> list[int]:

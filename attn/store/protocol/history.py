@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["fork", "history", "newest_version", "readable_version"]
+__all__ = ["NoHeadError", "fork", "history", "newest_version", "readable_version"]
 
 import dataclasses
 import secrets
@@ -27,6 +27,18 @@ from attn.store.protocol.fence import create_fence, head_key, newest_fence, read
 from attn.store.protocol.leases import hold_version
 
 
+class NoHeadError(DamagedError):
+    """Which version of a run is published is not known: its head is missing or older than its newest session.
+
+    Attributes:
+        bound: No readable version of the run has a greater number.
+    """
+
+    def __init__(self, message: str, bound: int) -> None:
+        super().__init__(message)
+        self.bound = bound
+
+
 def newest_version(backend: Backend, run: str, known: Mapping[int, Manifest] = MappingProxyType({})) -> Manifest:
     """The newest version of a run's newest session; before its first commit, the version that it continues.
 
@@ -47,6 +59,7 @@ def readable_version(backend: Backend, run: str) -> Manifest:
     """As `newest_version`, but without tentative versions beyond the run's head: a restart may abandon them.
 
     Raises:
+        NoHeadError: The newest session's head is missing or older than the session.
         DamagedError: As `newest_version`.
     """
     return _newest(backend, run, {}, tentative=False)
@@ -68,7 +81,7 @@ def _newest(backend: Backend, run: str, known: Mapping[int, Manifest], *, tentat
         if manifest is None or manifest.fence != number:
             continue
         if head is None or head.fence < number:  # `begin` and `fork` write the head before any version
-            _check_head(backend, manifest)
+            _check_head(backend, manifest, versions[-1])
             return _newest(backend, run, known, tentative=tentative)  # the session began since the head was read
         if tentative or version <= published or not manifest.tentative:
             newest = manifest
@@ -85,19 +98,24 @@ def _newest(backend: Backend, run: str, known: Mapping[int, Manifest], *, tentat
     return newest
 
 
-def _check_head(backend: Backend, manifest: Manifest) -> None:
+def _check_head(backend: Backend, manifest: Manifest, newest: int) -> None:
     """Check that the head of a version's run is of the version's session or of a newer one.
 
+    Args:
+        newest: Number of the run's newest version.
+
     Raises:
-        DamagedError: It is not.
+        NoHeadError: It is not.
     """
     found = read_head(backend, manifest.run)
     if found is None or found[0].fence < manifest.fence:
         wrong = "is missing" if found is None else f"is of session {found[0].fence}"
-        raise DamagedError(
+        raise NoHeadError(
             f"{backend.uri}: version {manifest.version} is of session {manifest.fence} of run {manifest.run}, but "
-            f"{head_key(manifest.run)} {wrong}: which version is published is not known. Restore that file, or name a "
-            "version; a session that begins writes the file again"
+            f"{head_key(manifest.run)} {wrong}: which version is published is not known. Restore that file, or read a "
+            f"version by its number, as in {backend.uri}@{manifest.version}; a session that begins from a version, as "
+            "`attn resume` does, writes the file again",
+            newest,
         )
 
 
