@@ -23,7 +23,7 @@ from attn.config.resolve import Objection, extra_check, override, resolve
 from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
 from attn.files.transfer import exists
-from attn.runs.config_reader import read_run, require_kind
+from attn.runs.config_reader import require_kind, resolve_run
 from attn.runs.recipes import recipe_text
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import LoadedSweep, trial_config
@@ -55,10 +55,11 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
         faults.append(Fault("id", message, f"{longest} characters at most"))
     loaded = None
     try:
-        faults += _roots(submission, permissions)
+        document = read_document(*_text(submission)) if submission.kind in file_kinds() else None
+        faults += _roots(document, submission, permissions)
         with extra_check(permissions.submitted):
-            if submission.kind in file_kinds():
-                loaded = load(submission, permissions.root)
+            if document is not None:
+                loaded = _resolved(document, submission, permissions.root)
             else:
                 _check_model_job(submission, permissions)
     except ConfigError as error:
@@ -78,21 +79,23 @@ def load(submission: Submission, root: str) -> Any:
     Raises:
         ConfigError: With all faults.
     """
-    text, name = _text(submission)
-    require_kind(read_document(text, name), [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
-    overrides = [*submission.overrides, override_of("root", root)]
-    return read_run(text, name, overrides, find=recipe_text)
+    return _resolved(read_document(*_text(submission)), submission, root)
+
+
+def _resolved(document: Document, submission: Submission, root: str) -> Any:
+    require_kind(document, [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
+    return resolve_run(document, [*submission.overrides, override_of("root", root)], find=recipe_text)
 
 
 def _text(submission: Submission) -> tuple[str, str]:
     return (submission.config, "config") if submission.config is not None else recipe_text(submission.target)
 
 
-def _roots(submission: Submission, permissions: Permissions) -> Iterator[Fault]:
-    """A fault if the submission names another root: the service sets its own."""
+def _roots(document: Document | None, submission: Submission, permissions: Permissions) -> Iterator[Fault]:
+    """A fault if a submission, or its document, names another root: the service sets its own."""
     changes = Document()
     override(changes, submission.overrides)
-    given = layered(read_document(*_text(submission)), changes) if submission.kind in file_kinds() else changes
+    given = changes if document is None else layered(document, changes)
     if "root" not in given.values:
         return
     with contextlib.suppress(ValidationError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RecipeResolver", "kind_in", "read_config", "read_run", "require_kind"]
+__all__ = ["RecipeResolver", "kind_in", "read_config", "resolve_run", "require_kind"]
 
 import pkgutil
 from collections.abc import Callable, Collection
@@ -63,19 +63,20 @@ def read_config(text: str, name: str, overrides: list[str] | None = None) -> Run
     return resolve_document(pkgutil.resolve_name(str(KINDS[kind_in(document)].config)), document, overrides or [])
 
 
-def read_run(text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver | None = None) -> Any:
-    """The config of a run of the kind that the text says it is; of a sweep its config and its base's text.
+def resolve_run(document: Document, overrides: list[str], *, find: RecipeResolver | None = None) -> Any:
+    """The config of a run of the kind that a document says it is; of a sweep its config and its base's text.
+
+    Changes the document.
 
     Args:
-        find: Finds what the text names; recipes and files of this machine without it.
+        find: Finds what the document names; recipes and files of this machine without it.
 
     Raises:
         ConfigError: With all faults.
     """
-    document = read_document(text, name)
     kind = KINDS[kind_in(document)]
     assert kind.config is not None, "a kind that files may be of"
-    if kind.read is None:
-        return resolve_document(pkgutil.resolve_name(kind.config), document, overrides or [])
+    if kind.resolve is None:
+        return resolve_document(pkgutil.resolve_name(kind.config), document, overrides)
     named = {} if find is None else {"find": find}
-    return pkgutil.resolve_name(kind.read)(text, name, overrides or [], **named)
+    return pkgutil.resolve_name(kind.resolve)(document, overrides, **named)

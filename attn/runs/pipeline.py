@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline"]
+__all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline", "resolve_pipeline"]
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
@@ -17,7 +17,7 @@ from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
 from attn.runs.config_reader import RecipeResolver, require_kind
 from attn.runs.maps import MapsConfig
-from attn.runs.recipes import config_text, load_text
+from attn.runs.recipes import config_text, load_document
 from attn.segmentation.config import SegmentConfig, SegmentPredictConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
@@ -152,13 +152,20 @@ def load_pipeline(target: str, overrides: list[str]) -> PipelineConfig:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    return read_pipeline(*load_text(target, "pipeline"), overrides)
+    return resolve_pipeline(load_document(target, "pipeline"), overrides)
 
 
-def read_pipeline(
-    text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver = config_text
-) -> PipelineConfig:
-    """Check a pipeline's YAML text, changed by overrides; `find` gives the texts of its sections' recipes.
+def read_pipeline(text: str, name: str, overrides: list[str] | None = None) -> PipelineConfig:
+    """As `resolve_pipeline`, of a text.
+
+    Args:
+        name: What to call the text in messages.
+    """
+    return resolve_pipeline(read_document(text, name), overrides or [])
+
+
+def resolve_pipeline(document: Document, overrides: list[str], *, find: RecipeResolver = config_text) -> PipelineConfig:
+    """Check a pipeline's document, changed by overrides; `find` gives the texts of its sections' recipes.
 
     A section may name a `recipe` to start from. Over that lies what the text gives above the sections, over that the
     section's own fields, over those the overrides, likewise.
@@ -167,8 +174,8 @@ def read_pipeline(
         ConfigError: With all faults.
     """
     said = Document()
-    override(said, overrides or [])
-    layers = (read_document(text, name), said)
+    override(said, overrides)
+    layers, name = (document, said), document.location(()).rpartition(":")[0]
     whole = layered(*layers)
     for section in TRAINING:
         if isinstance(whole.values.get(section), dict):

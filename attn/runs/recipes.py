@@ -10,8 +10,8 @@ __all__ = [
     "list_recipes",
     "load_any_config",
     "load_config",
+    "load_document",
     "load_run",
-    "load_text",
     "recipe_paths",
     "recipe_text",
 ]
@@ -19,7 +19,6 @@ __all__ = [
 import difflib
 import importlib.util
 import itertools
-import pkgutil
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attn.config.document import Document, read_document
 from attn.config.resolve import read_text, resolve_document
 from attn.errors import ConfigError, Fault
-from attn.runs.config_reader import read_run, require_kind
-from attn.runs.table import KINDS
+from attn.runs.config_reader import require_kind, resolve_run
 
 if TYPE_CHECKING:
     from attn.runs.composed import ComposedConfig
@@ -110,40 +108,29 @@ def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    _, _, document = _load(target, kind.model_fields["kind"].default)
-    return resolve_document(kind, document, overrides)
+    return resolve_document(kind, load_document(target, kind.model_fields["kind"].default), overrides)
 
 
-def load_text(target: str, kind: str) -> tuple[str, str]:
-    """As `config_text`, for the command of a kind.
+def load_document(target: str, kind: str) -> Document:
+    """The document that a recipe's name or a YAML file gives, for the command of a kind.
 
     Raises:
         ConfigError: There is no such recipe or file; or it is of another kind, and the error says by which command it
             is run.
     """
-    text, name, _ = _load(target, kind)
-    return text, name
-
-
-def _load(target: str, kind: str) -> tuple[str, str, Document]:
-    text, name = config_text(target)
-    document = read_document(text, name)
+    document = read_document(*config_text(target))
     require_kind(document, [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
-    return text, name, document
+    return document
 
 
 def load_run(target: str, kind: str, overrides: list[str]) -> Any:
     """As `load_config`, of a kind by its name; of a sweep its config and its base's text."""
-    text, name, document = _load(target, kind)
-    entry = KINDS[kind]
-    if entry.read is None and entry.config is not None:
-        return resolve_document(pkgutil.resolve_name(entry.config), document, overrides)
-    return read_run(text, name, overrides)
+    return resolve_run(load_document(target, kind), overrides)
 
 
 def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedConfig | SweepConfig:
     """As `load_config`, of the kind that the recipe or file says it is."""
-    config = read_run(*config_text(target), overrides)
+    config = resolve_run(read_document(*config_text(target)), overrides)
     return config[0] if isinstance(config, tuple) else config
 
 

@@ -40,7 +40,8 @@ class RunKind:
         config: Class of the config in its files, as `module:name`: a `RunConfig` or an
             `attn.runs.composed.ComposedConfig`. None: there are no files of this kind. It works on a model or a map
             store, and an interrupted run is done again from its beginning.
-        read: The function that reads a file, as `module:name`, where the class alone does not suffice.
+        resolve: The function that makes a config of a file's document, with the parameters of
+            `attn.runs.config_reader.resolve_run`, as `module:name`, where the class alone does not suffice.
         build: Of a kind that trains one network: the function that builds its `TrainingComponents`, as `module:name`.
         training: Of a kind that trains one network: a module with the functions of
             `jobs.training.hooks.TrainingHooks`.
@@ -55,7 +56,7 @@ class RunKind:
     job: str
     summary: str
     config: str | None = None
-    read: str | None = None
+    resolve: str | None = None
     build: str | None = None
     training: str | None = None
     searchable: bool = True
@@ -84,14 +85,14 @@ KINDS: dict[str, RunKind] = {
         "jobs.pipeline",
         "Train a classifier, make maps and cues, train and score a segmentation network; finished stages are reused.",
         config="attn.runs.pipeline:PipelineConfig",
-        read="attn.runs.pipeline:read_pipeline",
+        resolve="attn.runs.pipeline:resolve_pipeline",
         longest_id=60,  # its stages append to it
     ),
     "sweep": RunKind(
         "jobs.sweep",
         "Run a sweep; its folder gets the trials, a table, plots and the best config.",
         config="attn.runs.sweep.config:SweepConfig",
-        read="attn.runs.sweep.load:read_sweep",
+        resolve="attn.runs.sweep.load:resolve_sweep",
         searchable=False,
     ),
     "evaluate": RunKind(

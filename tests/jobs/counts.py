@@ -44,7 +44,9 @@ def counted() -> Generator[Counter[str]]:
         unpacked = counting(unpack, lambda _, data, name: f"manifest {int(name.split('/')[-1].split('.')[0])}")
         patch.setattr(Manifest, "unpack", classmethod(unpacked))
         modules = [
-            module for name, module in list(sys.modules.items()) if name.split(".")[0] in ("attn", "jobs", "tests")
+            module
+            for name, module in list(sys.modules.items())
+            if name.split(".")[0] in ("attn", "jobs", "services", "tests")
         ]
         for function, name in FUNCTIONS.items():
             wrapper = counting(function, name)

@@ -9,7 +9,20 @@ import pytest
 
 from attn.errors import ConfigError
 from attn.runs import recipes
-from attn.runs.recipes import GROUPS, Recipe, find_recipe, list_recipes, recipe_paths
+from attn.runs.recipes import (
+    GROUPS,
+    Recipe,
+    find_recipe,
+    list_recipes,
+    load_any_config,
+    load_run,
+    recipe_paths,
+)
+from attn.runs.sweep.load import _base_document
+from services.admission import admit
+from services.permissions import Permissions
+from services.submission import Submission
+from tests.jobs.counts import counted
 
 LABELS = ("Paper", "Measured", "Time", "Command")
 """Of every header; `Reports` is between the first two where the settings are a paper's."""
@@ -116,3 +129,28 @@ def test_a_header_tells_what_was_measured(recipe: Recipe, repository: Path) -> N
 )
 def test_what_the_form_of_a_measurement_takes(said: str, fits: bool) -> None:
     assert bool(MEASURED.fullmatch(said)) == fits
+
+
+@pytest.mark.parametrize("by", ["command", "any kind", "service"])
+@pytest.mark.parametrize(
+    ("kind", "recipe", "named"),
+    [
+        ("train", "scenes_oaa", []),
+        ("pipeline", "gain_sec_voc", ["gain_voc_paper.yaml", "sec_voc_paper.yaml"]),
+        ("sweep", "sweep_scenes_gain", ["scenes_gain.yaml", "base"]),
+    ],
+)
+def test_each_file_is_parsed_once(by: str, kind: str, recipe: str, named: list[str], tmp_path: Path) -> None:
+    """The recipe and those that it names; a sweep's resolved base once for all its trials."""
+    overrides = [] if kind == "sweep" else ["seed=1"]
+    body = {"id": "a", "kind": kind, "target": recipe, "overrides": overrides}
+    _base_document.cache_clear()
+    with counted() as counts:
+        if by == "command":
+            load_run(recipe, kind, overrides)
+        elif by == "any kind":
+            load_any_config(recipe, overrides)
+        else:
+            admit(Submission.model_validate(body), Permissions(str(tmp_path), ("/data",)))
+    read = {name.removeprefix("read "): count for name, count in counts.items() if name.startswith("read ")}
+    assert read == dict.fromkeys([f"{recipe}.yaml", *named], 1)

@@ -8,10 +8,14 @@ __all__ = [
     "in_one_process",
     "load_sweep",
     "point_overrides",
+    "read_sweep",
     "read_trial",
+    "resolve_sweep",
     "trial_config",
 ]
 
+import copy
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,8 +25,8 @@ from attn.config.resolve import dump_config, override, parse_config, rank
 from attn.errors import ConfigError, Fault
 from attn.notices import renamed
 from attn.runs.composed import ComposedConfig
-from attn.runs.config_reader import RecipeResolver, read_run, require_kind
-from attn.runs.recipes import config_text, load_text
+from attn.runs.config_reader import RecipeResolver, require_kind, resolve_run
+from attn.runs.recipes import config_text, load_document
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import differs_after, figure_fault
 from attn.runs.sweep.space import Point
@@ -59,15 +63,17 @@ def load_sweep(target: str, overrides: list[str]) -> LoadedSweep:
     Raises:
         ConfigError: With all faults of the sweep, of its base and of every searched value.
     """
-    return read_sweep(*load_text(target, "sweep"), overrides)
+    return resolve_sweep(load_document(target, "sweep"), overrides)
 
 
-def read_sweep(
-    text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver = config_text
-) -> LoadedSweep:
-    """As `load_sweep`, of a text; `find` gives the base's."""
-    document = read_document(text, name)
-    override(document, overrides or [])
+def read_sweep(text: str, name: str, overrides: list[str] | None = None) -> LoadedSweep:
+    """As `load_sweep`, of a text."""
+    return resolve_sweep(read_document(text, name), overrides or [])
+
+
+def resolve_sweep(document: Document, overrides: list[str], *, find: RecipeResolver = config_text) -> LoadedSweep:
+    """As `load_sweep`, of a document, which is changed; `find` gives the base's text."""
+    override(document, overrides)
     _flatten(document, SET, lambda value: not isinstance(value, dict))
     _flatten(document, "space", lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
     if isinstance(space := document.values.get("space"), dict):
@@ -107,21 +113,28 @@ def trial_config(base: str, point: Mapping[str, Any], *more: str) -> TrialConfig
     Raises:
         ConfigError: The values do not go together.
     """
-    return read_trial(base, "base", [*point_overrides(point), *more])
+    return _resolve_trial(copy.deepcopy(_base_document(base)), [*point_overrides(point), *more])
 
 
-def read_trial(
-    text: str, name: str, overrides: list[str] | None = None, *, find: RecipeResolver = config_text
-) -> TrialConfig:
+@functools.lru_cache(maxsize=4)
+def _base_document(base: str) -> Document:
+    """The document of a base, parsed once for all trials."""
+    return read_document(base, "base")
+
+
+def read_trial(text: str, name: str) -> TrialConfig:
     """The config of a training or of a pipeline.
 
     Raises:
         ConfigError: With all faults; or the text is of another kind.
     """
-    document = read_document(text, name)
+    return _resolve_trial(read_document(text, name), [])
+
+
+def _resolve_trial(document: Document, overrides: list[str], *, find: RecipeResolver = config_text) -> TrialConfig:
     searched = [kind for kind in file_kinds() if KINDS[kind].searchable]
     require_kind(document, searched, "a sweep searches over a training or a pipeline")
-    return read_run(text, name, overrides, find=find)
+    return resolve_run(document, overrides, find=find)
 
 
 def in_one_process(config: TrialConfig) -> bool:
@@ -156,16 +169,17 @@ def _base(document: Document, faults: list[Fault], find: RecipeResolver) -> str 
         faults += [Fault(document.location(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
                    for fault in error.faults]  # fmt: skip
         return None
-    changes = _of_chosen_sources(document, changes, read_document(text, name).values)
+    base = read_document(text, name)
+    changes = _of_chosen_sources(document, changes, base.values)
     try:
-        return dump_config(read_trial(text, name, point_overrides(changes), find=find))
+        return dump_config(_resolve_trial(copy.deepcopy(base), point_overrides(changes), find=find))
     except ConfigError as error:
         locations = {override_location(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
         for fault in error.faults:
             location = document.location(locations[fault.where]) if fault.where in locations else fault.where
             faults.append(Fault(location, fault.message, fault.hint))
     try:  # the searched fields can be held against it all the same
-        return dump_config(read_trial(text, name, find=find))
+        return dump_config(_resolve_trial(base, [], find=find))
     except ConfigError:
         return None
 
