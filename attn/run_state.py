@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BROKEN", "RunState", "StageState", "check_size"]
+__all__ = ["BROKEN", "About", "RunState", "StageState", "check_size"]
 
 import json
 from typing import Annotated, Any, Self
@@ -80,6 +80,28 @@ class StageState(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
+class About(BaseModel):
+    """What a run does, in a few words.
+
+    Attributes:
+        what: Method, or what the run works on.
+        data: Source and split of its data.
+        epochs: How many epochs a training has, if its config says so.
+        trials: How many trials a sweep has, if its config says so.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    what: str | None = None
+    data: str | None = None
+    epochs: Count | None = None
+    trials: Count | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that are known, as plain values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 class RunState(BaseModel):
     """The fields of a `run.json`, for all kinds of runs. Fields that a run does not have are None.
 
@@ -87,6 +109,7 @@ class RunState(BaseModel):
     file has a wrong value for it.
 
     Attributes:
+        about: What the run does; None for runs of earlier versions.
         started, resumed, ended: Seconds since 1970.
         seconds: Running time without pauses.
         pid, process, host: The process that drives the run: its number, its `process_identity`, and its machine. Not
@@ -111,6 +134,7 @@ class RunState(BaseModel):
     id: str
     kind: Identifier | None = None
     state: Identifier | None = None
+    about: Annotated[About | None, ShownOnly] = None
     started: Annotated[Timestamp | None, ShownOnly] = None
     resumed: Annotated[Timestamp | None, ShownOnly] = None
     ended: Annotated[Timestamp | None, ShownOnly] = None

@@ -10,7 +10,8 @@ from typing import Any
 
 from attn.errors import RunError
 from attn.run_state import RunState
-from jobs.runs.process_identity import created_about, is_running, process_identity
+from jobs.runs.driver_process import driver_of
+from jobs.runs.process_identity import process_identity
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 
 
@@ -60,12 +61,8 @@ def check_ended(folder: RunFolder, state: RunState) -> None:
     Raises:
         RunError: Another process drives it.
     """
-    pid, identity = state.pid, state.process
-    if state.state != "running" or state.host != platform.node() or pid in (None, os.getpid()):
-        return
-    known = isinstance(identity, str)  # else the run was begun by an earlier version
-    if is_running(pid, identity) if known else created_about(pid, state.create_time):
-        raise RunError(f"run {folder.run_id!r} is still running here, as process {pid}; end that first")
+    if state.pid != os.getpid() and driver_of(state) == "here":
+        raise RunError(f"run {folder.run_id!r} is still running here, as process {state.pid}; end that first")
 
 
 def process_fields() -> dict[str, Any]:

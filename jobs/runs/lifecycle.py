@@ -32,6 +32,7 @@ from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
 from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_pending, terminate
+from jobs.runs.about import about_of
 from jobs.runs.claim import check_claim, check_ended, claim, process_fields
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
@@ -105,7 +106,9 @@ def begin_run(
     started = time.time()
     tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, tags=dict(tags) if tags else None)
     _close_former(config, folder)
-    begun = {"kind": kind, "state": "running", "started": started, "tracking_run": tracking_run}
+    base = read_document((files or {}).get("base.yaml", ""), "base.yaml").values
+    about = about_of(kind, recorded.model_dump(mode="json"), base).to_json()
+    begun = {"kind": kind, "state": "running", "about": about, "started": started, "tracking_run": tracking_run}
     with _lived(config, folder, tracking_run) as run:
         for name, content in (files or {}).items():
             folder.write(name, content)

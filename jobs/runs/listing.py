@@ -1,13 +1,75 @@
-"""Which runs there are under a root."""
+"""Which runs there are under a root, and what each of them is about."""
 
 from __future__ import annotations
 
-__all__ = ["list_runs"]
+__all__ = ["RunEntry", "entry_of", "list_entries", "list_runs"]
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
 
 from attn.errors import AttnError
 from attn.files.locations import list_folders
-from attn.run_state import BROKEN, RunState
+from attn.run_state import BROKEN, About, RunState
+from jobs.runs.about import about_run
+from jobs.runs.driver_process import Driver, driver_of
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
+
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A run in a list.
+
+    Attributes:
+        driver: Where the process is that drives a run that is `running`.
+        ended_trials: Of a sweep: how many trials have ended, as far as it says so.
+    """
+
+    state: RunState
+    about: About
+    driver: Driver | None
+    ended_trials: int | None = None
+
+    @property
+    def shown_state(self) -> str:
+        """The state for people: a run whose process is gone is interrupted, whatever its `run.json` says."""
+        return INTERRUPTED if self.driver == "gone" else self.state.state or ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran; of one that runs, so far."""
+        begun = self.state.resumed or self.state.started
+        until = time.time() if self.driver == "here" else self.state.ended
+        if self.state.seconds is not None and self.driver is None:
+            return self.state.seconds
+        return max(0.0, until - begun) if until is not None and begun is not None else None
+
+    @property
+    def progress(self) -> str:
+        """How far it came: `3/15 epochs`, `4/20 trials`, `segment`; empty where nothing is known."""
+        state, about = self.state, self.about
+        if about.trials is not None or self.ended_trials is not None:
+            ended = self.ended_trials if self.ended_trials is not None else about.trials if self._done else 0
+            return f"{ended}/{about.trials} trials" if about.trials is not None else f"{ended} trials"
+        if state.stages:
+            last = list(state.stages)[-1]
+            return f"{len(state.stages)} stages" if self._done else last
+        if state.epoch is None and about.epochs is None:
+            return ""
+        epochs = "" if about.epochs is None else f"/{about.epochs}"
+        return f"{state.epoch or 0}{epochs} epochs"
+
+    @property
+    def _done(self) -> bool:
+        return self.state.state == "done"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of its `run.json`, with `about` and `driver`."""
+        driver = {} if self.driver is None else {"driver": self.driver}
+        return {**self.state.to_json(), "about": self.about.to_json(), **driver}
 
 
 def list_runs(root: str) -> list[RunState]:
@@ -24,3 +86,19 @@ def list_runs(root: str) -> list[RunState]:
         except AttnError as error:
             runs.append(RunState.of({"id": name, "state": BROKEN, "error": str(error)}))
     return sorted(runs, key=lambda run: run.started or 0.0, reverse=True)
+
+
+def list_entries(root: str) -> list[RunEntry]:
+    """As `list_runs`, with what each run is about."""
+    return [entry_of(RunFolder(root, state.id), state) for state in list_runs(root)]
+
+
+def entry_of(folder: RunFolder, state: RunState) -> RunEntry:
+    """A run's state with what it is about; reads more files for a sweep, and for a run of an earlier version."""
+    if state.state == BROKEN:
+        return RunEntry(state, About(), None)
+    ended = None
+    if state.kind == "sweep":
+        with contextlib.suppress(AttnError):
+            ended = folder.read_json("progress.json").get("ended")
+    return RunEntry(state, about_run(folder, state), driver_of(state), ended if isinstance(ended, int) else None)

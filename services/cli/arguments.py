@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["Address", "CoveredGroup", "DefaultGroup", "Group", "Overrides", "Recipe", "Root", "RunId", "Service"]
+__all__ = [
+    "Address",
+    "CoveredGroup",
+    "DefaultGroup",
+    "Group",
+    "Overrides",
+    "Recipe",
+    "Root",
+    "RunId",
+    "Service",
+    "kind_names",
+]
 
 import contextlib
 from collections.abc import Generator
@@ -19,6 +30,13 @@ def recipe_names(incomplete: str) -> list[str]:
     from attn.runs.recipes import recipe_paths
 
     return [name for name in recipe_paths() if name.startswith(incomplete)]
+
+
+def kind_names(incomplete: str) -> list[str]:
+    """Kinds of runs for shell completion."""
+    from attn.runs.table import KINDS
+
+    return [name for name in KINDS if name.startswith(incomplete)]
 
 
 def checked_root(root: str) -> str:

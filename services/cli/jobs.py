@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn.display import local_time
 from services.cli.arguments import Address, Overrides, Root, Service
 from services.cli.command import Result, command
-from services.cli.tables import moment, print_tree
+from services.cli.tables import print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,7 +128,7 @@ def resume_there(run: str, root: str, service: str, wait: bool) -> Result:
     return _result(client, client.post_job(f"{job_path(run)}/resume"), wait)
 
 
-def list_there(root: str, service: str) -> list[dict[str, Any]]:
+def list_there(root: str, service: str | None) -> list[dict[str, Any]]:
     """`attn ls` of a service's jobs, all pages of them."""
     from services.calls import ForeignError
     from services.client import connect, quote
@@ -157,7 +158,7 @@ def _result(client: Client, job: dict[str, Any], wait: bool, *, ended_status: bo
 def _shown(job: dict[str, Any]) -> Any:
     def show(console: Console) -> None:
         fields = {name: value for name, value in job.items() if value not in (None, False, "")}
-        fields |= {name: moment(fields[name]) for name in MOMENTS if name in fields}
+        fields |= {name: local_time(fields[name]) for name in MOMENTS if name in fields}
         if isinstance(progress := fields.get("progress"), dict):
             fields["progress"] = {name: value for name, value in progress.items() if name not in WRITTEN}
         print_tree(console, fields)

@@ -15,6 +15,7 @@ from services.cli import (
     doctor,
     inspect,
     jobs,
+    listing,
     models,
     pipeline,
     predict,
@@ -74,7 +75,7 @@ app.command()(pipeline.pipeline)
 app.command()(runs.evaluate)
 app.command()(compare.compare)
 app.command()(runs.maps)
-app.command()(runs.ls)
+app.command()(listing.ls)
 app.command()(predict.predict)
 app.command()(repro.repro)
 app.command()(repro.diff)

@@ -1,8 +1,8 @@
-"""Commands that start, continue, score and list runs."""
+"""Commands that start, continue and score runs."""
 
 from __future__ import annotations
 
-__all__ = ["evaluate", "ls", "maps", "resume"]
+__all__ = ["evaluate", "maps", "resume"]
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +11,10 @@ import typer
 from services.cli.arguments import Address, Overrides, Root, RunId, Service
 from services.cli.command import Result, command
 from services.cli.run_commands import command_for
-from services.cli.tables import moment, print_rows, print_tree
+from services.cli.tables import print_tree
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 
 @command
@@ -67,33 +67,6 @@ def maps(
     from jobs.maps import load, run
 
     return _result(run(load(model, overrides or []), run_id=run_id, address=address).to_json())
-
-
-@command
-def ls(root: Root = "runs", service: Service = None) -> Result:
-    """List the runs under a folder, or the jobs of a service, newest first."""
-    if service:
-        from services.cli.jobs import list_there
-
-        runs = list_there(root, service)
-    else:
-        from jobs.runs.listing import list_runs
-
-        runs = [run.to_json() for run in list_runs(root)]
-
-    def show(console: Console) -> None:
-        if not runs:
-            console.print(f"no runs under {root}", markup=False)
-        print_rows(
-            console, [(run["id"], run.get("state") or "", moment(run.get("started")), _broken(run)) for run in runs]
-        )
-
-    return Result({"runs": runs}, show)
-
-
-def _broken(run: dict[str, Any]) -> str:
-    """Why a run's files cannot be read; empty if they can."""
-    return (run.get("error") if run.get("state") == "broken" else run.get("broken")) or ""
 
 
 def _result(data: dict[str, Any]) -> Result:

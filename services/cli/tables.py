@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["moment", "print_rows", "print_tree"]
+__all__ = ["print_rows", "print_table", "print_tree"]
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,21 +26,15 @@ def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
         console.print(line)
 
 
+def print_table(console: Console, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows under headings; a column without any content is left out."""
+    kept = [column for column, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
+    print_rows(console, [tuple(row[column] for column in kept) for row in (heads, *rows)])
+
+
 def print_tree(console: Console, data: dict[str, Any]) -> None:
     """Print one line per value, with nested names joined by dots and values in one column."""
     print_rows(console, list(_leaves(data, "")))
-
-
-def moment(seconds: float | None) -> str:
-    """Seconds since 1970 as a date and time."""
-    from datetime import UTC, datetime
-
-    if seconds is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} (not a valid time)"
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,73 @@
+"""The process that drives a run: whether it still does, and how it is asked to end."""
+
+from __future__ import annotations
+
+__all__ = ["Driver", "driver_of", "end_driver"]
+
+import contextlib
+import os
+import platform
+import signal
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from attn.errors import RunError
+from attn.run_state import RunState
+from jobs.runs.process_identity import created_about, is_running
+
+Driver = Literal["here", "gone", "elsewhere"]
+"""`here`: a process of this machine drives the run; `gone`: it ended without a word; `elsewhere`: it is, or was, a
+process of another machine, of which nothing is known here."""
+
+
+def driver_of(state: RunState) -> Driver | None:
+    """Where the process is that drives a run; None for a run that is not running."""
+    if state.state != "running":
+        return None
+    if state.host != platform.node():
+        return "elsewhere"
+    return "here" if _drives(state) else "gone"
+
+
+def end_driver(state: RunState, *, now: bool = False) -> None:
+    """Ask the process that drives a run to close it, as Ctrl-C does.
+
+    The signal goes to the process that was checked: its number may be another's a moment later.
+
+    Args:
+        now: Kill it: the run is not closed, and can be resumed from its last checkpoint.
+
+    Raises:
+        RunError: No process of this machine drives the run, or it belongs to another user.
+    """
+    gone = RunError(f"run {state.id!r} is not driven by a process of this machine")
+    if driver_of(state) != "here" or not isinstance(state.pid, int):
+        raise gone
+    kind = signal.SIGKILL if now else signal.SIGTERM
+    try:
+        with _held(state.pid) as send:
+            if not _drives(state):
+                raise gone
+            send(kind)
+    except PermissionError:
+        raise RunError(f"run {state.id!r} is process {state.pid} of another user, who alone can end it") from None
+    except OSError:
+        raise gone from None
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[Callable[[signal.Signals], None]]:
+    """Sends signals to the process that has this number now, and to no later one."""
+    if not hasattr(os, "pidfd_open"):  # not Linux
+        yield lambda number: os.kill(pid, number)
+        return
+    process = os.pidfd_open(pid)
+    try:
+        yield lambda number: signal.pidfd_send_signal(process, number)
+    finally:
+        os.close(process)
+
+
+def _drives(state: RunState) -> bool:
+    known = isinstance(state.process, str)  # else the run was begun by an earlier version
+    return is_running(state.pid, state.process) if known else created_about(state.pid, state.create_time)
