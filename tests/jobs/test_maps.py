@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def seen(root: Path, *, grid: tuple[int, int] | None, predicted: bool = False) -
 
 
 def test_a_store_holds_the_maps_of_the_labels(root: Path) -> None:
-    result = run(load("first", [f"root={root}", "batch_size=4"]))
+    job = load("first", [f"root={root}", "batch_size=4"])
+    result = run(replace(job, load_seconds=job.load_seconds + 100))
+    assert (job.load_seconds > 0, 100 < result.seconds < 200) == (True, True), "opening the model counts"
     assert (result.images, result.notes) == (10, [])
     opened = store.open(result.store)
     snapshot = opened.at(result.store_version)

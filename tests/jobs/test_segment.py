@@ -182,7 +182,9 @@ def test_void_masks_give_masks_and_no_score(place: Path, trained: TrainResult) -
     (folder / "table.csv").write_text("\n".join(lines))
     classes = ", ".join(source.classes)
     data = f"data={{source: manifest, manifest: {folder}/table.csv, split: val, classes: [{classes}]}}"
-    result = segment_predict.run(segment_predict.load(trained.model, [f"root={place / 'runs'}", data, "panels=0"]))
+    job = segment_predict.load(trained.model, [f"root={place / 'runs'}", data, "panels=0"])
+    result = segment_predict.run(replace(job, load_seconds=job.load_seconds + 100))
+    assert (job.load_seconds > 0, 100 < result.seconds < 200) == (True, True), "opening the network counts"
     assert result.scores == {}
     assert result.notes == ["the images' own masks are void throughout: there is nothing to score against"]
     assert len(list(Path(result.masks).iterdir())) == 2

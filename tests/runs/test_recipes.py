@@ -136,7 +136,7 @@ def test_what_the_form_of_a_measurement_takes(said: str, fits: bool) -> None:
     ("kind", "recipe", "named"),
     [
         ("train", "scenes_oaa", []),
-        ("pipeline", "gain_sec_voc", ["gain_voc_paper.yaml", "sec_voc_paper.yaml"]),
+        ("pipeline", "grad_cam_segment_scenes", ["scenes_grad_cam.yaml", "segment_scenes.yaml"]),
         ("sweep", "sweep_scenes_gain", ["scenes_gain.yaml", "base"]),
     ],
 )
