@@ -34,7 +34,7 @@ def percent(value: float | None, *, sign: str = "") -> str:
 
 
 def is_share(name: str) -> bool:
-    """Whether a figure of this name is a fraction, so that people read it in percent: `val/mean_ap` is, a loss is not.
+    """Return whether a figure of this name is a fraction, shown in percent: `val/mean_ap` is one, a loss is not.
 
     A name may have a prefix, such as the split (`val/`) or `best/` of a sweep.
     """

@@ -14,7 +14,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]", "0.0.0.0", "[::]")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine, so that what is sent there does not leave it."""
+    """Return whether a URL's host is this machine, so that what is sent there does not leave it."""
     host = host.strip("[]").lower()
     if host == "localhost":
         return True

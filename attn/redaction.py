@@ -28,7 +28,7 @@ LOGIN = re.compile(r"[a-zA-Z0-9+.-]+://([^/]*@|[^/:]*:.*@)")
 
 
 def has_login(location: str) -> bool:
-    """Whether a URI has a user, or a key with its secret, before its bucket or host. The secret may contain a slash."""
+    """Return whether a URI has a user, or a key and its secret, before bucket or host. The secret may have a slash."""
     return LOGIN.match(location) is not None
 
 

@@ -81,7 +81,7 @@ class StageState(BaseModel):
 
 
 class About(BaseModel):
-    """What a run does, in a few words.
+    """Description of a run in a few words.
 
     Attributes:
         what: Method, or what the run works on.

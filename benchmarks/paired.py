@@ -1,4 +1,4 @@
-"""Whether classifiers differ, or only on the images at hand: a paired bootstrap of the change in their mAP.
+"""Return whether classifiers differ, or only on the images at hand: a paired bootstrap of the change in their mAP.
 
     python -m benchmarks.paired BEFORE AFTER [AFTER ...] [--classes cat,dog] [a.b=value ...]
 

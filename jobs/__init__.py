@@ -1,1 +1,1 @@
-"""What runs on the cluster: jobs, and the recipes that they start from."""
+"""Jobs that run on this machine or a cluster, and the recipes that they start from."""

@@ -39,7 +39,7 @@ class Differing(JsonResult):
 
 @dataclass(frozen=True)
 class Pair(JsonResult):
-    """What two runs have of one thing, and whether it is the same; None stands for what is not known."""
+    """A value of two runs, and whether it is the same; None: not known."""
 
     a: str | None
     b: str | None
@@ -111,7 +111,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
 
 @dataclass(frozen=True)
 class _Run:
-    """What is known of a run; None stands for what is not."""
+    """The data of a run that are compared; None: not known."""
 
     folder: RunFolder
     config: dict[str, str]

@@ -25,13 +25,13 @@ HERE = "here"
 
 @dataclass(frozen=True)
 class DoctorResult:
-    """What was checked: the finding of each check, with the node that it is about."""
+    """The finding of each check, with the node that it is about."""
 
     findings: list[tuple[str, Finding]]
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed."""
+        """Return whether no check failed."""
         return all(finding.status != "fail" for _, finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _clock(clock: Any) -> tuple[float, float]:
 
 
 def _authentication() -> Finding:
-    """Whether the cluster asks for a token."""
+    """Return whether the cluster asks for a token."""
     import requests
     from ray._private.worker import get_dashboard_url
 

@@ -47,7 +47,7 @@ BUFFER_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class MapsWork:
-    """What every task needs to know; it is pickled for those of other processes."""
+    """Input of all tasks; it is pickled for those of other processes."""
 
     bundle: Bundle
     config: MapsConfig
@@ -104,7 +104,7 @@ class MapsWork:
 
 
 class _Sink(Protocol):
-    """Where one task's maps go.
+    """Target of one task's maps.
 
     Attributes:
         grid: The size that it takes them in, None for the image's own.
@@ -152,7 +152,7 @@ class _PngSink:
 
 @dataclass(frozen=True)
 class WrittenMaps(JsonResult):
-    """What was written: `MapsResult` describes the fields."""
+    """Files that were written: `MapsResult` describes the fields."""
 
     images: int
     maps: int

@@ -23,7 +23,7 @@ from jobs.runs.run_folder import RunFolder, new_run_id
 
 @dataclass(frozen=True, kw_only=True)
 class MapsResult(RunResult):
-    """Where the maps of a model are.
+    """The written maps of a model.
 
     Attributes:
         images, maps: How many there are.

@@ -247,6 +247,6 @@ def _scores(outputs: PipelineOutputs) -> dict[str, float]:
 
 
 def _moved(text: str, folder: RunFolder) -> bool:
-    """Whether a pipeline's folder lies somewhere else than its config says."""
+    """Return whether a pipeline's folder lies somewhere else than its config says."""
     root = read_document(text, "config.yaml").values.get("root")
     return root is None or RunFolder.of(folder.run_id, root).uri != folder.uri

@@ -220,7 +220,7 @@ def _complete(bundle: Path, found: RegisteredModel) -> None:
 
 
 def _is_there(folder: Path, found: RegisteredModel) -> bool:
-    """Whether a folder holds this very model.
+    """Return whether a folder holds this very model.
 
     Raises:
         RunError: It holds something else.

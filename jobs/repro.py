@@ -27,7 +27,7 @@ NOT_INPUTS = ("root", "tracking")
 
 @dataclass(frozen=True)
 class Recipe(JsonResult):
-    """What it takes to run a run again.
+    """Everything that repeats a run.
 
     Attributes:
         command: The command that repeats it, beside its `config.yaml`.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SHEET_ROWS = 8
 SUBMISSION = "results/VOC2012/Segmentation/comp6_{split}_cls"
-"""Where VOC's server looks for masks of networks that saw other data, such as ImageNet."""
+"""Folder in which VOC's server looks for masks of networks that saw other data, such as ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ ROLES = ("read", "submit", "admin")
 SHORTEST = 16
 MAX_BODY = 1 << 20
 DRAINED_BYTES, DRAIN_SECONDS = 60 << 20, 10.0
-"""How much of a refused body is still read: many clients read the answer only after they have sent everything."""
+"""Bytes of a refused body that are still read: many clients read the answer only after they have sent everything."""
 
 
 def read_tokens(file: str) -> dict[str, str]:

@@ -147,7 +147,7 @@ def _trained_data(root: str, target: str) -> dict[str, Any] | None:
 
 
 def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterator[Fault]:
-    """What a sweep's trials are not permitted to do, checked for every combination of its text values.
+    """Faults of a sweep's trials that are not permitted, for every combination of its text values.
 
     Each value was checked alone when the sweep was read; several together may resolve differently.
     """

@@ -51,7 +51,7 @@ def create_app(
 
     @app.get("/healthz")
     async def healthz() -> Health:
-        """Whether the service answers. It uses no worker thread, so it answers while all of them are busy."""
+        """Return whether the service answers. It uses no worker thread, so it answers while all of them are busy."""
         return Health(status="ok", version=__version__)
 
     @app.get("/runs")

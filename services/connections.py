@@ -61,7 +61,7 @@ class Limits:
 
 
 def allowed_connections(wanted: int) -> int:
-    """How many connections the limit of open files permits; raises this process's soft limit where possible."""
+    """Number of connections that the limit of open files permits; raises this process's soft limit where possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + ACCEPTED_AT_ONCE + OWN_FILES
     if soft in (-1, resource.RLIM_INFINITY) or soft >= needed:

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
 BUSY_MILLISECONDS = 30_000
-"""How long SQLite waits while another process, such as a backup, locks the file."""
+"""Time that SQLite waits while another process, such as a backup, locks the file."""
 WRITES, FILE = "attn_writes", "attn_file"
 
 

@@ -73,7 +73,7 @@ def find_service(root: str) -> Address | None:
 
 
 def same_server(one: str, other: str) -> bool:
-    """Whether two URLs name the same server; all loopback names count as one."""
+    """Return whether two URLs name the same server; all loopback names count as one."""
     a, b = urlsplit(one), urlsplit(other)
     hosts = a.hostname or "", b.hostname or ""
     return (a.scheme, a.port, a.path) == (b.scheme, b.port, b.path) and (
@@ -86,7 +86,7 @@ def _token(state_dir: Path) -> str:
 
 
 def _is_up(written: dict[str, Any]) -> bool:
-    """Whether the process that wrote an address file still runs; earlier versions did not record the process."""
+    """Return whether the process that wrote an address file still runs; earlier versions did not record the process."""
     from jobs.runs.process_identity import is_running
 
     return "process" not in written or is_running(written.get("pid"), written["process"])

@@ -29,7 +29,7 @@ from services.table import ENDED, RUNNING, Job
 FOLLOW_SECONDS = 1.0
 PAGE_LIMIT = 500
 TURN_SECONDS = 60.0
-"""How long a submission waits for its turn to be checked."""
+"""Seconds that a submission waits for its turn to be checked."""
 
 T = TypeVar("T")
 JobId = Annotated[str, PathParameter(examples=["gain-1"])]

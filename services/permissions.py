@@ -1,4 +1,4 @@
-"""What a client's job may write, read and call. The service decides this, not the client.
+"""Locations and addresses that a client's job may write, read and call. The service decides this, not the client.
 
 The check runs on the config that the job itself resolves, so it does not matter how the client wrote it. Every config
 field that takes text has a role here; a field without a role must keep its default.
@@ -32,7 +32,7 @@ Path = tuple[str, ...]
 
 
 class Role(Enum):
-    """What a text field of a config is used for.
+    """Use of a text field of a config.
 
     Attributes:
         ROOT: The folder or prefix under which everything is written.
@@ -91,7 +91,7 @@ def _default_root() -> str:
 
 @dataclass(frozen=True)
 class Permissions:
-    """Where the jobs of a service may write and read.
+    """Locations that the jobs of a service may write and read.
 
     Attributes:
         root: Folder or prefix under which everything is written.
@@ -173,7 +173,7 @@ class Permissions:
                 pass
 
     def _reads_field(self, config: Config, name: str, value: str) -> bool:
-        """Whether a location may be read, or is below a data set's root that is reported itself."""
+        """Return whether a location may be read, or is below a data set's root that is reported itself."""
         root = getattr(config, "root", None)
         if not isinstance(config, SourceConfig) or name == "root" or root is None:
             return self.reads(value)
@@ -193,7 +193,7 @@ def role_of(kind: type[Config], name: str) -> Role | None:
 
 
 def takes_text(annotation: Any) -> bool:
-    """Whether a field's value may be or contain any text."""
+    """Return whether a field's value may be or contain any text."""
     if annotation in (str, Any, object):
         return True
     if get_origin(annotation) is Literal:
@@ -211,7 +211,7 @@ def model_folder(model: str) -> str | None:
 
 
 def _is_choice(annotation: Any, value: Any) -> bool:
-    """Whether a value is one of the fixed choices of a field, such as `imagenet`."""
+    """Return whether a value is one of the fixed choices of a field, such as `imagenet`."""
     if get_origin(annotation) is Literal:
         return value in get_args(annotation)
     return get_origin(annotation) in (Union, types.UnionType) and any(

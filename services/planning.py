@@ -284,7 +284,7 @@ def _lower(what: int, most: int, beyond: int = 0) -> None:
 
 
 def _is_of_limits(error: Exception) -> bool:
-    """Whether an error means that a resource limit was reached; each library raises a class of its own for it."""
+    """Return whether an error means that a resource limit was reached; each library has a class of its own for it."""
     if isinstance(error, OSError):
         return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in ("memory", "new thread"))

@@ -31,9 +31,9 @@ from services.table import Job
 
 POLL_SECONDS = 1.0
 LOST_SECONDS = 5.0
-"""How long a job server may not answer before its jobs count as unreachable."""
+"""Seconds that a job server may not answer before its jobs count as unreachable."""
 HAND_OVER_SECONDS = 120.0
-"""How long an answering job server may refuse a job: a head node does so for a while after its start."""
+"""Seconds that an answering job server may refuse a job: a head node does so for a while after its start."""
 LOG_SHARE = 0.05
 """Largest share of the time that is spent fetching a log, as Ray returns the whole log each time."""
 LONGEST_ERROR = 2000

@@ -133,7 +133,7 @@ def order_json(job: Job, state_dir: StateDir, address: str | None) -> str:
 
 
 def ended_by_status(status: int, error: str | None, *, reported: bool) -> Ended:
-    """How a driver ended, by its exit status."""
+    """State of a job by its driver's exit status."""
     return Ended({0: "done", 3: "cancelled"}.get(status, "failed"), error or None, reported)
 
 

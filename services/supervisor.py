@@ -264,7 +264,7 @@ class Supervisor:
         self.state_dir.file(job, "told").write_text(json.dumps(asdict(closing.asked)), encoding="utf-8")
 
     def _overdue(self, job: Job, closing: _Closing) -> bool:
-        """Whether a job that was asked to stop has shown no activity for GRACE_SECONDS, or takes too long.
+        """Return whether a job that was asked to stop has shown no activity for GRACE_SECONDS, or takes too long.
 
         Activity is any change of its log, of its run's folder or of the checkpoints' folder.
         """

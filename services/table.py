@@ -28,7 +28,7 @@ BEHIND_SECONDS = 0.001
 FIELDS = {"place": "job_server", "born": "create_time"}
 """Job's field by the column's name, where they differ: databases keep the names of an earlier version."""
 TURN_SECONDS = 10.0
-"""How long a write waits for other writes of this process. Waiting writes occupy threads that readers need."""
+"""Seconds that a write waits for other writes of this process. Waiting writes occupy threads that readers need."""
 
 
 class QueueFullError(AttnError):
@@ -239,7 +239,7 @@ class JobTable:
         return now if last is None else max(now, last + BEHIND_SECONDS)
 
     def ahead(self, job: Job) -> int:
-        """How many queued jobs will start before this one."""
+        """Number of queued jobs that will start before this one."""
         table = self.table
         earlier = sa.or_(
             table.c.submitted < job.submitted, sa.and_(table.c.submitted == job.submitted, table.c.id < job.id)
@@ -256,7 +256,7 @@ class JobTable:
             return list(connection.execute(query).scalars())
 
     def counts(self) -> Counter[str]:
-        """How many jobs are in each state."""
+        """Number of jobs in each state."""
         query = sa.select(self.table.c.state, sa.func.count().label("jobs")).group_by(self.table.c.state)
         with self.engine.connect() as connection:
             return Counter({row.state: row.jobs for row in connection.execute(query)})

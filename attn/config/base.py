@@ -60,7 +60,7 @@ class Variant(Config):
 
 
 def is_remote(location: str) -> bool:
-    """Whether a location is an `s3://` URI and not a local path."""
+    """Return whether a location is an `s3://` URI and not a local path."""
     return location.startswith("s3://")
 
 

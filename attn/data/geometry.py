@@ -45,7 +45,7 @@ class Geometry:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the input is exactly the whole image."""
+        """Return whether the input is exactly the whole image."""
         return tuple(self.crop) == (0, 0, *self.image_size)
 
     @classmethod
@@ -117,7 +117,7 @@ class Geometry:
         return _read(maps_Nhw, down.part(rows), across)
 
     def covers_image(self, size: tuple[int, int] | None = None) -> bool:
-        """Whether the crop covers the whole image; `size` as in `to_image`."""
+        """Return whether the crop covers the whole image; `size` as in `to_image`."""
         rows, columns = self._axes(size, 1, 1)
         return bool(rows.seen.all()) and bool(columns.seen.all())
 

@@ -46,7 +46,7 @@ def stored_size(image_size: tuple[int, int], orientation: int) -> tuple[int, int
 def is_in_stored_frame(
     location: str, what: str, size: tuple[int, int] | None, image_size: tuple[int, int], orientation: int
 ) -> bool:
-    """Whether a mask or boxes are in the frame of the stored pixels, so that they must be turned.
+    """Return whether a mask or boxes are in the frame of the stored pixels, so that they must be turned.
 
     Args:
         location: File for the message.

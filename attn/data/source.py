@@ -75,7 +75,7 @@ class Source(Protocol):
 
 
 class SourceConfig(Variant, tag="source"):
-    """Where images come from; `source` selects the kind.
+    """Source of images; `source` selects the kind.
 
     Attributes:
         split: Which part of the data to use.

@@ -42,7 +42,7 @@ class ColorJitter(Config):
 
 
 class InputConfig(Config):
-    """What the network sees of an image.
+    """The network's input, made of an image.
 
     Attributes:
         size: Side, or (height, width), of the input; with `resize: short_side`, its short side.

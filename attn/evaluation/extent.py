@@ -105,7 +105,7 @@ class Extent:
         )
 
     def _points_at(self, values: NDArray[Any], inside: NDArray[np.bool_]) -> bool:
-        """Whether the maximum (the first in reading order) is within the tolerance of the object."""
+        """Return whether the maximum (the first in reading order) is within the tolerance of the object."""
         row, column = np.unravel_index(int(values.argmax()), values.shape)
         reach = self.tolerance
         top, left = max(int(row) - reach, 0), max(int(column) - reach, 0)
@@ -126,7 +126,7 @@ class Extent:
 
 
 def _exceeding(bins: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """How many values exceed each of `count` thresholds, given how many thresholds each value exceeds."""
+    """Number of values above each of `count` thresholds, given the number of thresholds that each value exceeds."""
     return np.bincount(bins, minlength=count + 1)[::-1].cumsum()[::-1][1:]
 
 

@@ -24,7 +24,7 @@ OF_MAPS = ("seed_miou", "direct_miou", "direct_miou_best", "coverage", "precisio
 
 
 class ThresholdRule(Config):
-    """How maps were thresholded: with one fixed value, or with the best value of a grid on the scored images."""
+    """The threshold of maps: one fixed value, or the best value of a grid on the scored images."""
 
     rule: Literal["fixed", "swept"]
     values: tuple[float, ...] = Field(min_length=1)

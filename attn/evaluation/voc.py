@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from attn.data.sample import Record
 
 AveragePrecisionRule = Literal["sklearn", "voc2010", "voc2007"]
-"""How average precision is computed from the precision-recall curve.
+"""Rule by which average precision is computed from the precision-recall curve.
 
 `sklearn`: area under the steps, without interpolation, as in scikit-learn. `voc2010` (since VOC 2010): area under the
 envelope, which is the highest precision at the same or a higher recall. `voc2007` (until VOC 2009): mean of the
@@ -51,7 +51,7 @@ def _curve(labels_N: NDArray[Any], scores_N: NDArray[Any]) -> tuple[NDArray[np.f
 
 
 def difficult_objects(records: Sequence[Record]) -> Difficult:
-    """Whether the data marks the difficult objects of all these images."""
+    """Return whether the data marks the difficult objects of all these images."""
     return "unknown" if any(record.difficult is None for record in records) else "ignored"
 
 

@@ -27,13 +27,13 @@ def limit_reading(roots: Collection[str]) -> None:
 
 
 def may_read(location: str) -> bool:
-    """Whether this process may read a location."""
+    """Return whether this process may read a location."""
     given = os.environ.get(ROOTS_VARIABLE)
     return given is None or any(is_inside(location, root) for root in _roots(given))
 
 
 def is_inside(location: str, root: str) -> bool:
-    """Whether a location is a root or lies below it, but not in the root's `SERVICE_FOLDER`.
+    """Return whether a location is a root or lies below it, but not in the root's `SERVICE_FOLDER`.
 
     Local paths are resolved first, because a symbolic link or `..` may lead out of the root.
     """

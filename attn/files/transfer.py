@@ -74,7 +74,7 @@ def size(location: str) -> int | None:
 
 
 def exists(location: str) -> bool:
-    """Whether a file exists and this process may read it."""
+    """Return whether a file exists and this process may read it."""
     return size(location) is not None
 
 

@@ -67,7 +67,7 @@ def check_listeners() -> Finding:
 
 
 def sends_password_unencrypted(uri: str, environment: Mapping[str, str]) -> bool:
-    """Whether a password would be sent to a tracking server unencrypted."""
+    """Return whether a password would be sent to a tracking server unencrypted."""
     from urllib.parse import urlsplit
 
     parts = urlsplit(uri)

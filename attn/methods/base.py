@@ -117,7 +117,7 @@ class MethodConfig(Variant, tag="name"):
 
     @property
     def needs_class_maps(self) -> bool:
-        """Whether the method needs a class-aware convolution, which only a network with `head: conv` has."""
+        """Return whether the method needs a class-aware convolution, which only a network with `head: conv` has."""
         return False
 
     @property

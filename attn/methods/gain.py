@@ -114,7 +114,7 @@ class GainConfig(MethodConfig):
         return frozenset(idle)
 
     def active_terms(self, epoch: int) -> tuple[bool, bool]:
-        """Whether attention mining and extra supervision are used in an epoch."""
+        """Return whether attention mining and extra supervision are used in an epoch."""
         warm = epoch < self.warmup_epochs
         return self.alpha > 0 and not warm, self.extra_supervision != "none" and (self.warmup_extra or not warm)
 

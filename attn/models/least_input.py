@@ -20,7 +20,7 @@ Size = tuple[int, int]
 
 
 def fits(network: nn.Module, size: Size, images: int = 1, *, training: bool = False) -> bool:
-    """Whether a network accepts a batch of inputs of a size. Restores the modes of its modules.
+    """Return whether a network accepts a batch of inputs of a size. Restores the modes of its modules.
 
     Args:
         size: Height and width of the inputs.

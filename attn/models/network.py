@@ -162,7 +162,7 @@ class Network(BackboneNetwork[ModelConfig]):
         self._exposed = self._resolve([*names, layer])
 
     def is_head(self, parameter_name: str) -> bool:
-        """Whether a parameter belongs to the new layers of the head, which start untrained; not VGG's fc6 and fc7."""
+        """Return whether a parameter is of the head's new layers, which start untrained; not of VGG's fc6 and fc7."""
         prefixes = tuple(f"head.{name}." for name in self.head.new)
         return parameter_name.removeprefix("module.").startswith(prefixes)
 

@@ -384,7 +384,7 @@ def _suggestion(name: str, names: Sequence[str]) -> str:
 
 
 def _is_missing(error: BaseException) -> bool:
-    """Whether an error means that an artifact is missing, for all kinds of artifact stores."""
+    """Return whether an error means that an artifact is missing, for all kinds of artifact stores."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, FileNotFoundError):

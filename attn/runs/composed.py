@@ -30,7 +30,7 @@ class ComposedConfig(Config):
 
     @property
     def title(self) -> str:
-        """What runs are named after."""
+        """First part of the names of runs."""
         return self.kind
 
     @property
@@ -39,7 +39,7 @@ class ComposedConfig(Config):
         raise TypeError(f"{type(self).__name__} does not say what its data is")
 
     def sections(self) -> dict[str, Config]:
-        """What it is made of, by name, in order."""
+        """Its sections by name, in order."""
         return {}
 
     def figures(self) -> dict[str, str]:

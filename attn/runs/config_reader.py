@@ -21,7 +21,7 @@ RecipeResolver = Callable[[str], tuple[str, str]]
 
 
 def kind_in(document: Document) -> str:
-    """What a document says that it is; `train` where it has no `kind`.
+    """Return the kind of a document; `train` if it has no `kind`.
 
     Raises:
         ConfigError: There is no such kind.

@@ -18,7 +18,7 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class OutputConfig(Variant, tag="kind"):
-    """What maps are written into; `kind` chooses."""
+    """Target that maps are written to; `kind` selects it."""
 
 
 class StoreOutput(OutputConfig):

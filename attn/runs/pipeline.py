@@ -58,7 +58,7 @@ class PipelineConfig(ComposedConfig):
 
     @property
     def title(self) -> str:
-        """What runs are named after."""
+        """First part of the names of runs."""
         return f"{self.classifier.title}-{self.segment.method.variant}"
 
     def sections(self) -> dict[str, Config]:
@@ -79,12 +79,12 @@ class PipelineConfig(ComposedConfig):
 
     @property
     def data(self) -> SourceConfig:
-        """What the classifier is trained on."""
+        """The classifier's training data."""
         return self.train.data
 
     @property
     def labels(self) -> CueLabels:
-        """How maps become cues."""
+        """Rule that makes cues of maps."""
         assert isinstance(self.segment.labels, CueLabels), "checked"
         return self.segment.labels
 
@@ -263,7 +263,7 @@ def _derived(whole: Document, layers: Sequence[Document], section: str, fields: 
 
 
 def _shared(document: Document, section: str) -> Document:
-    """What stands above the sections, as far as this one has it."""
+    """The fields above the sections that this section has too."""
     values = {
         field: document.values[field] for field in SHARED if section in SHARED[field] and field in document.values
     }

@@ -65,7 +65,7 @@ class Recipe:
 
 
 def _folder() -> Path:
-    """Where the recipes stand: in the `jobs` package, which is found but not imported."""
+    """The folder of the recipes, in the `jobs` package, which is found but not imported."""
     spec = importlib.util.find_spec("jobs")
     locations = spec.submodule_search_locations if spec else None
     if not locations:

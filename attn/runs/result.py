@@ -1,4 +1,4 @@
-"""What jobs return: frozen dataclasses, which become JSON only where a program prints or writes them."""
+"""Results of jobs: frozen dataclasses, which become JSON only where a program prints or writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class JsonResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult(JsonResult):
-    """What a run leaves.
+    """Result of a run.
 
     Attributes:
         run_id: Its id under the root.
@@ -38,7 +38,7 @@ class RunResult(JsonResult):
 
 @dataclass(frozen=True, kw_only=True)
 class ComposedResult(RunResult):
-    """What a run of a `ComposedConfig` leaves.
+    """Result of a run of a `ComposedConfig`.
 
     Attributes:
         scores: By name; a sweep may go by one of them.

@@ -83,7 +83,7 @@ def build_components(
 
 
 def crf_processes(config: SegmentConfig, world: int) -> int:
-    """How many processes a worker has beside it for the CRFs of its batch; 0 where it computes them itself.
+    """Number of processes that compute the CRFs of a worker's batch; 0 if the worker computes them itself.
 
     On a CPU the worker waits for them, so that they have its own cores. Beside a GPU they have the worker's share of
     the machine's cores, but for those that feed and drive the network.

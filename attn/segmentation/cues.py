@@ -41,7 +41,7 @@ class Decision(NamedTuple):
 
 
 class CueRule(Variant, tag="name"):
-    """How maps and saliency become cues.
+    """Rule that makes cues of maps and saliency.
 
     Attributes:
         foreground: Threshold of the class maps, as a share of their maximum.

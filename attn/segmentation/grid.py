@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 
 def aligned(size: Size, grid: Size) -> bool:
-    """Whether the corners of an input and of its output coincide."""
+    """Return whether the corners of an input and of its output coincide."""
     steps = {(long - 1) / (short - 1) for long, short in zip(size, grid, strict=True) if short > 1}
     return len(steps) == 1 and min(grid) > 1 and all(step == int(step) for step in steps)
 

@@ -51,7 +51,7 @@ class LabelReader(Protocol):
 
 
 class LabelsConfig(Variant, tag="source"):
-    """What a network learns from; `source` chooses the kind."""
+    """Pixel labels that a network learns from; `source` selects the kind."""
 
 
 class CueLabels(LabelsConfig):

@@ -1,4 +1,4 @@
-"""Where attention maps come from: a trained model, a version of a map store, or a folder of grey PNGs."""
+"""Sources of attention maps: a trained model, a version of a map store, or a folder of grey PNGs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class MapSource(Protocol):
 
 
 class MapSourceConfig(Variant, tag="source"):
-    """Where maps come from; `source` chooses the kind."""
+    """Source of maps; `source` selects the kind."""
 
     def open(self, locate: ModelLoader) -> MapSource:
         raise TypeError(f"{type(self).__name__} does not say how to open its maps")

@@ -1,4 +1,4 @@
-"""How a segmentation network learns from cues: cross-entropy, SEC, DSRG.
+"""Losses that train a segmentation network on cues: cross-entropy, SEC, DSRG.
 
 Shapes: B images, C channels of the output, of which 0 is the background, h×w output, H×W input.
 """
@@ -44,7 +44,7 @@ TRAINING_CRF = CrfConfig(
 
 
 class SegmentationMethod(Protocol):
-    """How to turn a batch with cues and a network into a loss.
+    """Computes a loss from a batch with cues and a network.
 
     Attributes:
         at_input: Whether the cues are wanted at every pixel of the input, and not at the output's positions.
@@ -93,7 +93,7 @@ class CrossEntropyConfig(SegmentationMethodConfig):
 
 
 class CrfMethodConfig(SegmentationMethodConfig):
-    """What SEC and DSRG have in common.
+    """Base of SEC and DSRG.
 
     Attributes:
         crf: At the output's size, on the image at that size.

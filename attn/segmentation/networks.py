@@ -36,7 +36,7 @@ FC_WIDTH, FC_SIDE = 4096, 7
 
 
 class SegmentationModelConfig(Config):
-    """What a segmentation network is made of.
+    """The configuration of a segmentation network.
 
     Attributes:
         name: An architecture: see `attn.models.architectures()`.
@@ -157,7 +157,7 @@ class SegmentationNetwork(BackboneNetwork[SegmentationModelConfig]):
         return SegmentationOutput(self.head(self.before(x)))
 
     def is_head(self, parameter_name: str) -> bool:
-        """Whether a parameter starts untrained: the layers of the scores, and fc6 and fc7 but VGG's."""
+        """Return whether a parameter starts untrained: the layers of the scores, and fc6 and fc7 but VGG's."""
         name = parameter_name.removeprefix("module.")
         return name.startswith("head.") and (not self.pretrained_head or ".classifier." in name)
 
@@ -223,7 +223,7 @@ def _without_bias(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _has_fc(chosen: Architecture) -> bool:
-    """Whether torchvision's network has layers that fc6 and fc7 can start from."""
+    """Return whether torchvision's network has layers that fc6 and fc7 can start from."""
     return "fc" in chosen.heads
 
 
@@ -234,7 +234,7 @@ def _widen_poolings(backbone: nn.Module) -> None:
 
 
 def _starting_point(state: StateDict, own: StateDict, pretrained_head: bool) -> StateDict:
-    """What of a state dict this network can take: the backbone, and what fits of the head."""
+    """The entries of a state dict that this network can take: the backbone, and those of the head that fit."""
     wanted = {name: value for name, value in state.items() if name.startswith("backbone.")}
     for name, value in own.items():
         if not name.startswith("head."):

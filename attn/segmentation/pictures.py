@@ -1,4 +1,4 @@
-"""What a segmentation network makes of images: panels of image, cue, prediction, prediction with CRF and truth."""
+"""Pictures of segmentation: panels of image, cue, prediction, prediction with CRF and truth."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ Mask = NDArray[np.uint8]
 
 
 class SegmentInferenceConfig(Config):
-    """How a network's scores become a mask.
+    """Rule that makes a mask of a network's scores.
 
     Attributes:
         size: What an image is at scale 1: `input`, squashed to the network's training input, whatever its aspect;

@@ -174,7 +174,7 @@ class BufferedTracker(MlflowTracker):
 
 
 def _is_refused(error: TrackingError) -> bool:
-    """Whether the server refuses the content, so that a retry is pointless."""
+    """Return whether the server refuses the content, so that a retry is pointless."""
     return getattr(error.__cause__, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 

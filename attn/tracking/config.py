@@ -88,7 +88,7 @@ def default_tracking(**values: Any) -> TrackingConfig:
 
 
 def fault_of_uri(uri: str) -> str | None:
-    """What is wrong with a tracking URI, without quoting it; None if it is valid."""
+    """Return the fault of a tracking URI, without quoting it; None if it is valid."""
     try:
         scheme = urlsplit(uri).scheme.split("+")[0]
     except ValueError:
@@ -113,7 +113,7 @@ def fault_of_uri(uri: str) -> str | None:
 
 
 def _has_port(uri: str) -> bool:
-    """Whether the port, if there is one, is valid; SQLAlchemy's error for an invalid one is not clear."""
+    """Return whether the port, if there is one, is valid; SQLAlchemy's error for an invalid one is not clear."""
     try:
         _ = urlsplit(uri).port
     except ValueError:
@@ -122,7 +122,7 @@ def _has_port(uri: str) -> bool:
 
 
 def fault_of_alias(alias: str) -> str | None:
-    """What is wrong with an alias; None if it is valid."""
+    """Return the fault of an alias; None if it is valid."""
     if ALIAS.fullmatch(alias):
         return None
     return f"alias={alias!r} must consist of letters, digits, _ and -, and must not be latest or v with a number"

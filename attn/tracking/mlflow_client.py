@@ -114,6 +114,6 @@ def mlflow_errors(uri: str, doing: str) -> Generator[None]:
 
 
 def _refused(error: Exception) -> bool:
-    """Whether a server refused the login."""
+    """Return whether a server refused the login."""
     code = getattr(error, "error_code", "")
     return code in ("UNAUTHENTICATED", "PERMISSION_DENIED") or bool(re.search(r"error code 40[13]\b", str(error)[:400]))

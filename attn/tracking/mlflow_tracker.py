@@ -104,7 +104,7 @@ class MlflowTracker:
             self._client.log_image(self.run_id, pixels, key=_key(name), step=step, timestamp=at, synchronous=True)
 
     def has_preview(self, name: str, step: int, at: int) -> bool:
-        """Whether a preview exists. MLflow generates a unique file name for each, so search by its prefix."""
+        """Return whether a preview exists. MLflow generates a unique file name for each, so search by its prefix."""
         begin = f"images/{_key(name).replace('/', '~')}+step+{step}+timestamp+{at}+"
         with mlflow_errors(self.uri, "looking for a preview"):
             return any(item.path.startswith(begin) for item in self._client.list_artifacts(self.run_id, "images"))

@@ -11,7 +11,7 @@ from attn.tracking.config import TrackingConfig, default_tracking
 
 
 class ModelLookup(Config):
-    """Where to look up models by name: the folder of the runs, and the registry.
+    """The two places to look up models by name: the folder of the runs, and the registry.
 
     Attributes:
         root: Folder or `s3://` prefix of the runs.

@@ -29,5 +29,5 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def names_no_file(uri: str) -> bool:
-    """Whether an SQLite URI names a database in memory, which processes cannot share."""
+    """Return whether an SQLite URI names a database in memory, which processes cannot share."""
     return re.fullmatch(r"sqlite[^:]*:/*(:memory:)?(\?.*)?", uri) is not None

@@ -118,7 +118,7 @@ class Accumulator:
         return self._open()[0].version
 
     def wants(self, epoch: int) -> bool:
-        """Whether maps of an epoch, counted from 0, are accumulated."""
+        """Return whether maps of an epoch, counted from 0, are accumulated."""
         return epoch >= self.config.start_epoch
 
     def begin(self, state: dict[str, Any] | None) -> None:

@@ -1,4 +1,4 @@
-"""How a run steps, saves and spreads."""
+"""Configuration of a training's steps, checkpoints and workers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ValidationConfig(Config):
 
 
 class CheckpointConfig(Config):
-    """What a restart can come back to: after every epoch and, where given, every so many steps within it.
+    """Checkpoints, from which a restart continues: after every epoch and, if given, every so many steps within it.
 
     Attributes:
         every_steps: Also write a checkpoint after every so many optimiser steps of an epoch.

@@ -37,7 +37,7 @@ class Multipliers(Config):
 
 
 class OptimizerConfig(Config):
-    """What updates the weights.
+    """Configuration of the optimizer.
 
     Attributes:
         name: Which optimiser.

@@ -44,7 +44,7 @@ class RunConfig(Config):
 
     @property
     def title(self) -> str:
-        """What runs are named after."""
+        """First part of the names of runs."""
         raise TypeError(f"{type(self).__name__} does not say what its runs are named after")
 
     def resolved_versions(self) -> Self:
@@ -53,7 +53,7 @@ class RunConfig(Config):
 
     @property
     def accumulates(self) -> bool:
-        """Whether the steps' maps are kept in a map store."""
+        """Return whether the steps' maps are kept in a map store."""
         return False
 
     def input_faults(self, prefix: str = "") -> list[Fault]:

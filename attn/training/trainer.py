@@ -64,7 +64,7 @@ class EpochRecord:
 
 
 class Reporter(Protocol):
-    """Where a run's records go. Every rank calls `checkpoint`; the other calls are made on rank 0 alone.
+    """Receives a run's records. Every rank calls `checkpoint`; the other calls are made on rank 0 alone.
 
     `cancelled` is called after every step, and returns whether the run should end.
     """

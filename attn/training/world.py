@@ -50,7 +50,7 @@ class World:
         return next(text for text in self.gather(fault) if text is not None)
 
     def any(self, value: bool) -> bool:
-        """Whether the value is true on any worker, on every worker."""
+        """Return whether the value is true on any worker, on every worker."""
         if self.size == 1:
             return value
         flag = torch.tensor([float(value)], device=self.device)

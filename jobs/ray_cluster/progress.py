@@ -1,4 +1,4 @@
-"""What a run says while it works, from rank 0 to the terminal of whoever started it; and one word back: end.
+"""Progress of a run, from rank 0 to the terminal that started it; and the request to end, back to the workers.
 
 Workers' output goes to Ray's log files; only records made for people come here, through the cluster's own key-value
 store, so that it works for a remote cluster as for a laptop and costs no process.

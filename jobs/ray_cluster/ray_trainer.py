@@ -40,4 +40,4 @@ class LeanTrainer(TorchTrainer):
 
 
 def _nobody_is_asked() -> None:
-    """What the scaling policy does on a machine that will not become more: it goes to the controller's process."""
+    """In the place of the scaling policy's request for nodes: no machine is added. It is sent to the controller."""

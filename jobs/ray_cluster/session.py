@@ -32,7 +32,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What one training worker asks for."""
+    """Resources of one training worker."""
 
     use_gpu: bool
     threads: int

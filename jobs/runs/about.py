@@ -1,4 +1,4 @@
-"""What a run does, in a few words, for lists of runs: from its config, of any kind and any version."""
+"""Description of a run in a few words, for lists of runs: from its config, of any kind and any version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def about_of(kind: str | None, config: Mapping[str, Any], base: Mapping[str, Any
 
 
 def about_run(folder: RunFolder, state: RunState) -> About:
-    """What a run does: as its `run.json` says, or for a run of an earlier version by its config."""
+    """Description of a run: that of its `run.json` or, for a run of an earlier version, from its config."""
     about = state.about
     if about is None:
         base = _values(folder, "base.yaml") if state.kind == "sweep" else None
@@ -76,7 +76,7 @@ def _name(config: Mapping[str, Any], *section: str) -> str | None:
 
 
 def _of(target: str) -> str:
-    """What a run works on, without the folders above it."""
+    """`of NAME`: the model or store that a run works on, without the folders above it."""
     return f"of {name_of(target.removesuffix('/model').removesuffix('/store'))}"
 
 

@@ -1,4 +1,4 @@
-"""How long ago something was, also by another process's account, whatever the wall clock has been set to since."""
+"""Time since a moment that any process has noted, even if the wall clock was set since."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @functools.cache
 def boot_id() -> str | None:
-    """What the kernel has called this start of the machine; None on systems that do not say."""
+    """The kernel's id of this start of the machine; None on systems without one."""
     try:
         return BOOT_ID.read_text(encoding="ascii").strip() or None
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a run's checkpoints and its map store lie: inside the run's folder, if nothing else was asked for."""
+"""Locations of a run's checkpoints and map store: inside the run's folder by default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT = "checkpoints/checkpoint_manager_snapshot.json"
 COMMITTED = "checkpoints/committed.json"
-"""What a run without Ray Train's checkpoint manager says of its own: a sweep's trial that trains in one process."""
+"""File that names the newest checkpoint of a run without Ray Train: a sweep's trial that trains in one process."""
 
 
 def ray_storage(uri: str) -> tuple[str, FileSystem]:

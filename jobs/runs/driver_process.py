@@ -21,7 +21,7 @@ process of another machine, of which nothing is known here."""
 
 
 def driver_of(state: RunState) -> Driver | None:
-    """Where the process is that drives a run; None for a run that is not running."""
+    """Return the state of the process that drives a run; None for a run that is not running."""
     if state.state != "running":
         return None
     if state.host != platform.node():

@@ -40,7 +40,7 @@ class RunEntry:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran; of one that runs, so far."""
+        """Running time in seconds, so far if it is still running."""
         begun = self.state.resumed or self.state.started
         until = time.time() if self.driver == "here" else self.state.ended
         if self.state.seconds is not None and self.driver is None:
@@ -49,7 +49,7 @@ class RunEntry:
 
     @property
     def progress(self) -> str:
-        """How far it came: `3/15 epochs`, `4/20 trials`, `segment`; empty where nothing is known."""
+        """Progress: `3/15 epochs`, `4/20 trials`, `segment`; empty if nothing is known."""
         state, about = self.state, self.about
         if about.trials is not None or self.ended_trials is not None:
             ended = self.ended_trials if self.ended_trials is not None else about.trials if self._done else 0

@@ -27,7 +27,7 @@ from jobs.runs.lifecycle import Tracked
 B = TypeVar("B")
 
 SCORED_SPLIT = {("data", "split"): "val"}
-"""What a trained model is scored on where data of another source than its run's does not say so."""
+"""Split that a trained model is scored on, if the user gives another data source and no split."""
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def open_model(model: str, lookup: Tracked, load: Callable[[str | Path, str], B]
 
 
 def model_lookup(overrides: list[str], *, only: bool = False) -> ModelLookup:
-    """Where models and runs are looked up.
+    """Root and registry in which models and runs are looked up.
 
     Args:
         only: The overrides may say nothing else.
@@ -90,7 +90,7 @@ def masks_name(data: Any) -> str | None:
 
 
 def resize_text(config: InputConfig) -> str:
-    """How images become the input, in words that fix it: `squash 225x225`."""
+    """Exact description of the resizing of images: `squash 225x225`."""
     size = f"{config.size}x{config.size}" if isinstance(config.size, int) else "x".join(map(str, config.size))
     way = "squash" if config.resize == "random_part" else config.resize
     return f"short_side {config.size}" if config.resize == "short_side" else f"{way} {size}"

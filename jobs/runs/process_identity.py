@@ -19,11 +19,11 @@ PROC = Path("/proc")
 ENDED = ("Z", "X", "x")
 """States of a process that has ended, of which only the exit status is left."""
 TOLERANCE_SECONDS = 60
-"""How far apart two readings of a time of creation may lie: the wall clock is corrected in between."""
+"""Largest difference in seconds of two readings of a time of creation: the wall clock may be corrected in between."""
 
 
 def process_identity(pid: int) -> str | None:
-    """What tells a process from all others that have its number at another time; None where none runs.
+    """Text that identifies a process, unlike its number, which is used again; None if no such process runs.
 
     `BOOT:TICKS`, or `created:SECONDS` on systems without `/proc`, where the time of creation is kept by the kernel.
     """
@@ -40,12 +40,12 @@ def process_identity(pid: int) -> str | None:
 
 
 def is_running(pid: object, identity: str | None) -> bool:
-    """Whether the process that had this number and identity has not ended."""
+    """Return whether the process that had this number and identity has not ended."""
     return isinstance(pid, int) and pid > 0 and identity is not None and process_identity(pid) == identity
 
 
 def created_about(pid: object, created: object) -> bool:
-    """Whether a process of this number runs, and began at about that time of the wall clock, where that is known.
+    """Return whether a process of this number runs and, if the time is known, began at about that time.
 
     For what versions have noted that kept no identity: in doubt, the process is the same.
     """

@@ -41,7 +41,7 @@ def record_origin(folder: RunFolder, *, data: str | None = None) -> None:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run began with, as `record_origin` noted it; None stands for what is not known.
+    """Code and environment that a run began with, from `record_origin`; None: not known.
 
     Attributes:
         values: All that was noted, as plain values; empty of a run from before anything was noted.
@@ -84,7 +84,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def read_described(folder: RunFolder) -> tuple[str | None, str | None]:
-    """What a run's `model.json` says of its data's fingerprint and of its weights' SHA-256; None where it does not."""
+    """Fingerprint of the data and SHA-256 of the weights in a run's `model.json`; None for what it lacks."""
     described = folder.read_json(MODEL)
     info = described.get("info")
     data, weights = info.get("data") if isinstance(info, dict) else None, described.get("sha256")

@@ -30,12 +30,12 @@ class NoSuchRunError(RunError):
 
 
 def is_run_id(name: str) -> bool:
-    """Whether a run can have this name."""
+    """Return whether a run can have this name."""
     return ID.fullmatch(name) is not None and not is_record(name)
 
 
 def is_record(name: str) -> bool:
-    """Whether the record of all runs of a root lies there under this name: `attn.tracking.address`."""
+    """Return whether the record of all runs of a root lies there under this name: `attn.tracking.address`."""
     return RECORD.fullmatch(name) is not None
 
 
@@ -88,7 +88,7 @@ class RunFolder:
         return f"`attn resume {self.run_id if self.root == DEFAULT_ROOT else self.uri}`"
 
     def cancelled(self) -> KeyboardInterrupt:
-        """What ends a command whose run was interrupted; its text is shown."""
+        """Exception that ends the command of an interrupted run; its text is shown."""
         return KeyboardInterrupt(f"run {self.run_id!r} is cancelled; {self.resuming} goes on with it")
 
     def path(self, name: str = "") -> str:
@@ -133,7 +133,7 @@ class RunFolder:
         return cast("dict[str, Any]", values)
 
     def state(self) -> RunState:
-        """What `run.json` says; `id` is the folder's name, also of a copy.
+        """Read `run.json`; `id` is the folder's name, also of a copy.
 
         Raises:
             NoSuchRunError: There is no such run.

@@ -1,1 +1,1 @@
-"""What can be scored."""
+"""Targets of scoring."""

@@ -1,4 +1,4 @@
-"""What can be scored: a trained model with its maps, or the maps of a map store."""
+"""Targets of scoring: a trained model with its maps, or the maps of a map store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What trained models take each image for, and how much of both they see at the same places: scored and drawn."""
+"""Visual confusion of trained models: the overlap of the maps of an image's class and of its most confusing class."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class PipelineData:
         self._contents: dict[tuple[str, tuple[Part, ...]], str] = {}
 
     def inputs(self, config: SourceConfig, parts: tuple[Part, ...]) -> dict[str, str]:
-        """What a stage that reads these parts of the data depends on."""
+        """Digests of these parts of the data, for the inputs of a stage that reads them."""
         source, key = self.sources.get(config), (config.model_dump_json(), parts)
         if key not in self._contents:
             self._contents[key] = content(source, parts)

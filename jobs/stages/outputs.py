@@ -1,4 +1,4 @@
-"""What the stages of a pipeline leave, as `stage.json` in each stage's folder keeps it."""
+"""Outputs of a pipeline's stages, as kept in `stage.json` in each stage's folder."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class StageOutputs(BaseModel, ABC):
 
     @abstractmethod
     def is_intact(self) -> bool:
-        """Whether the files are still there and have the digests that were noted."""
+        """Return whether the files are still there and have the digests that were noted."""
 
     @abstractmethod
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""What every stage of a pipeline has: its inputs, by which it is repeated or not, and its run."""
+"""Stages of a pipeline: the inputs, which decide whether a stage is repeated, and the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_INPUTS = {"root", "tracking"}
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage works with.
+    """Input of a stage.
 
     Attributes:
         outputs: Of the stages before.
@@ -72,7 +72,7 @@ def config_inputs(config: Config) -> dict[str, Any]:
 
 
 def training_inputs(config: RunConfig, context: StageContext) -> dict[str, Any]:
-    """What a training depends on: config, data and initial weights."""
+    """Inputs of a training: config, data and initial weights."""
     inputs: dict[str, Any] = {"config": config_inputs(config)}
     parts: tuple[Part, ...] = ("image",)
     if isinstance(config, TrainConfig):

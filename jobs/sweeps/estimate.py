@@ -1,4 +1,4 @@
-"""How long a run or sweep will take, estimated from the epochs of similar earlier runs."""
+"""Estimated duration of a run or sweep, from the epochs of similar earlier runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Estimate(JsonResult):
 
 @dataclass(frozen=True)
 class Epochs:
-    """How long an epoch takes.
+    """Duration of an epoch.
 
     Attributes:
         seconds: The tenth percentile, the median and the ninetieth; None where nothing is known.

@@ -1,4 +1,4 @@
-"""How long a run's epochs will take, measured on a few steps."""
+"""Estimated duration of a run's epochs, measured on a few steps."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ LENGTHS = ("training.epochs", "training.steps")
 START_SECONDS = 20.0
 """Ray's start and the first imports, here."""
 WORKERS_SECONDS = 25.0
-"""What a run with workers of its own adds: processes and imports."""
+"""Seconds that a run with workers of its own adds: processes and imports."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Plan:
     differ_after: int
 
     def seconds(self, seconds_per_epoch: float) -> float:
-        """How long it takes, given what an epoch takes."""
+        """Duration, given the duration of an epoch."""
         work = self.epochs_in_all * seconds_per_epoch
         extra = 0.0 if self.per_trial.get("CPU", 0) >= 1 else self.trials * WORKERS_SECONDS
         return START_SECONDS + (work + extra) / self.parallel
@@ -149,7 +149,7 @@ def _of_other_lengths(config: SweepConfig, base: str) -> list[TrialConfig]:
 
 
 def epochs_of(trial: RunConfig) -> int:
-    """How many epochs a training has.
+    """Number of epochs of a training.
 
     Raises:
         AttnError: They depend on the data, which cannot be read.

@@ -1,4 +1,4 @@
-"""What a sweep says while it runs: a line on stderr for each trial that ends, and figures in its folder for others."""
+"""Progress of a sweep: a line on stderr for each trial that ends, and figures in its folder for other programs."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Row(JsonResult):
 
     @property
     def ended(self) -> bool:
-        """Whether it is not to be run again."""
+        """Return whether it is not to be run again."""
         return self.state in ENDED
 
 

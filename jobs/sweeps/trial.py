@@ -37,7 +37,7 @@ from jobs.train import export_model
 from jobs.training.hooks import TrainingRun, hooks_of
 
 CHECKPOINT, LAST_REPORT = "training", "told.json"
-"""What Ray Tune keeps of a trial: its newest checkpoint, and its last report."""
+"""Files that Ray Tune keeps of a trial: its newest checkpoint, and its last report."""
 
 
 class Trial(tune.Trainable):
@@ -169,4 +169,4 @@ class Trial(tune.Trainable):
 
 
 GIVEN = frozenset({"number", "root", "sweep", "objective", "threads", "pauses"})
-"""What Tune's config of a trial holds beside the searched values."""
+"""Entries of Tune's config of a trial beside the searched values."""

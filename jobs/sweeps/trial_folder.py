@@ -1,4 +1,4 @@
-"""Where a sweep's trial lies, what Ray Tune calls it, and what it reports. Needs no Ray."""
+"""Folder, name in Ray Tune and report of a sweep's trial. Needs no Ray."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from jobs.runs.run_folder import RunFolder
 
 OBJECTIVE, EPOCH, LAST = "objective", "epoch", "last_epoch"
-"""What a trial reports to Ray Tune after each epoch: its score, the epoch from 1, and whether it is the last one."""
+"""Fields that a trial reports to Ray Tune after each epoch: its score, the epoch from 1, and True for the last one."""
 
 
 def trial_folder(sweep: RunFolder, number: int) -> RunFolder:
@@ -18,7 +18,7 @@ def trial_folder(sweep: RunFolder, number: int) -> RunFolder:
 
 
 def trial_name(trial: Any) -> str:
-    """What Ray Tune is to call a trial."""
+    """Name of a trial in Ray Tune."""
     return f"trial-{trial.config['number']:04d}-{trial.trial_id}"
 
 

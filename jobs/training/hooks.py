@@ -1,4 +1,4 @@
-"""What a kind of training does before and after its workers train."""
+"""Steps of a kind of training before and after its workers train."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ def _visible_shares(placed: list[_Placed]) -> list[float]:
 
 
 def _marks_show(placed: list[_Placed]) -> bool:
-    """Whether enough of each look-alike's mark is visible."""
+    """Return whether enough of each look-alike's mark is visible."""
     for item, seen in zip(placed, _visible(placed), strict=True):
         if item.name in LOOK_ALIKES:
             part = _onto(item.sprite.part, item.sprite, len(item.cover))

@@ -58,7 +58,7 @@ VOC_CLASSES = (
 
 MASKS = "SegmentationClass"
 AFTER_NAME = re.compile(r"-?\d+|.*/.*")
-"""What may follow a name in a list: a number, as in per-class lists, or the mask's path, as in SBD's lists."""
+"""The rest of a line after the name: a number, as in per-class lists, or the mask's path, as in SBD's lists."""
 TABLE = (
     "For other images or classes use a table: data.source=manifest data.manifest=TABLE.csv data.root=..., with the "
     "columns image,labels,mask and rows such as JPEGImages/a.png,cat|dog,SegmentationClass/a.png"

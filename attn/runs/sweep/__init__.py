@@ -1,4 +1,4 @@
-"""What a sweep tries and how it chooses: search spaces, points, and the file that describes them."""
+"""Search spaces of sweeps, their points, and the file that describes them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ EPOCH_METRICS = ("val/", "train/", "store/")
 
 
 class Search(Variant, tag="name"):
-    """How points are chosen; `name` chooses the way."""
+    """Rule that chooses points; `name` selects it."""
 
 
 class Grid(Search):
@@ -56,7 +56,7 @@ class Tpe(Search):
 
 
 class Scheduler(Variant, tag="name"):
-    """What becomes of trials that fall behind; `name` chooses the way."""
+    """Rule for trials that fall behind; `name` selects it."""
 
 
 class Fifo(Scheduler):
@@ -94,7 +94,7 @@ class Pbt(Scheduler):
 
 
 class Objective(Config):
-    """What makes a trial good.
+    """The figure that a sweep optimizes.
 
     Attributes:
         metric: A score of `attn evaluate` (`seed_miou`, `direct_miou`, `mean_ap`, ...), for which the maps are scored
@@ -115,7 +115,7 @@ class Objective(Config):
 
     @property
     def of_epoch(self) -> bool:
-        """Whether the epoch's own metrics have it."""
+        """Return whether the epoch's own metrics have it."""
         return self.metric.startswith(EPOCH_METRICS)
 
 
@@ -144,7 +144,7 @@ class SweepConfig(Config):
 
     @property
     def trials(self) -> int:
-        """How many there will be."""
+        """Number of trials."""
         return self.search.trials if isinstance(self.search, (Random, Tpe)) else len(grid_points(self.space))
 
     @model_validator(mode="after")

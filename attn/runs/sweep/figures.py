@@ -1,4 +1,4 @@
-"""What the trials of a sweep will report, and from which epoch on they can differ: both known before any of them runs.
+"""Figures that a sweep's trials will report, and the first epoch in which they can differ, before any of them runs.
 
 A figure is a number that a trial reports under a name. Without this, an objective that no trial reports would show only
 after each had trained in vain.
@@ -26,7 +26,7 @@ LOWER = ("train/loss", "val/loss")
 _FAR = 10_000
 """Epochs to look ahead where their number depends on the data."""
 _APART = frozenset({"root", "store", "checkpoint", "tracking"})
-"""What changes neither a training nor its scores, by its first name; the store's fields change its own figures."""
+"""Sections that change neither a training nor its scores; the store's fields change its own figures."""
 _WARMUP = "method.warmup_epochs"
 
 
@@ -66,7 +66,7 @@ def _unvalidated(trial: RunConfig) -> str:
 
 
 def figure_fault(metric: str, mode: str, trial: RunConfig | ComposedConfig) -> tuple[str, str] | None:
-    """What is wrong with an objective, and what to do; None where the trials have it."""
+    """Return the fault of an objective and its mend; None if the trials have it."""
     figures = figures_of(trial)
     if metric not in figures:
         near = difflib.get_close_matches(metric, figures, n=3, cutoff=0.45)

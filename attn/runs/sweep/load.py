@@ -49,7 +49,7 @@ class LoadedSweep(NamedTuple):
 SET = "set"
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
 HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name", "training.epochs", "training.steps")
-"""What trials of population-based training have in common: weights, optimizer and place in the training."""
+"""Fields that trials of population-based training share: weights, optimizer and position in the training."""
 MAY_DIFFER = ("model.fc_dropout", "model.batch_norm")
 
 
@@ -138,7 +138,7 @@ def _resolve_trial(document: Document, overrides: list[str], *, find: RecipeReso
 
 
 def in_one_process(config: TrialConfig) -> bool:
-    """Whether a trial trains in the trial's own process: with one worker, and without a second round."""
+    """Return whether a trial trains in the trial's own process: with one worker, and without a second round."""
     if isinstance(config, ComposedConfig):
         return False
     second = isinstance(config, SegmentConfig) and config.retrain is not None
@@ -203,7 +203,7 @@ def _of_chosen_sources(document: Document, changes: dict[str, Any], base: dict[s
 
 
 def _without_epochs(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
-    """What a scheduler cannot do with trials that have workers of their own, which it cannot look into."""
+    """Return the fault of a scheduler that compares epochs, if the trials have workers of their own."""
     if in_one_process(trial):
         return None
     location = document.location(("scheduler",))

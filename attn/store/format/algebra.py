@@ -200,7 +200,7 @@ _LEVEL, _MAP, _SEEN = Column("level", "u1", "row"), Column("map", "u1", "pixel")
 
 @dataclass(frozen=True)
 class Fusion:
-    """How a store joins maps.
+    """Rule by which a store joins maps.
 
     Attributes:
         added: Columns that writers provide.
@@ -218,7 +218,7 @@ class Fusion:
 
     @property
     def tracks_seen(self) -> bool:
-        """Whether rows record which pixels were seen."""
+        """Return whether rows record which pixels were seen."""
         return _SEEN in self.added
 
     def empty(self, count: int, pixels: int) -> Columns:

@@ -136,7 +136,7 @@ def max_bytes(schema: pa.Schema, batches: int, rows: int) -> int:
 
 
 def is_worth_compressing(size: int, raw: int) -> bool:
-    """Whether compressing `raw` bytes to `size` is worth the time; noisy maps hardly shrink."""
+    """Return whether compressing `raw` bytes to `size` is worth the time; noisy maps hardly shrink."""
     return size < _WORTH * raw
 
 

@@ -69,7 +69,7 @@ class Definition:
 
     @property
     def algebra(self) -> Fusion:
-        """How maps are joined."""
+        """The rule that joins maps."""
         return FUSIONS[self.fusion] if self.is_writable else MEAN_OF_FORMAT_1
 
     @property
@@ -84,7 +84,7 @@ class Definition:
 
     @property
     def is_writable(self) -> bool:
-        """Whether runs may begin in the store; stores of an older format are read-only."""
+        """Return whether runs may begin in the store; stores of an older format are read-only."""
         return self.format == FORMATS[self.fusion]
 
     def check_writable(self, uri: str) -> None:

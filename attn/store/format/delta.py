@@ -179,7 +179,7 @@ def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema, start: in
 
 
 def _compress(maps: NDArray[np.uint8]) -> bool:
-    """Whether compression is worth it, estimated from a sample of the maps."""
+    """Return whether compression is worth it, estimated from a sample of the maps."""
     some = maps[:: max(1, len(maps) // _SAMPLE)][:_SAMPLE]
     return is_worth_compressing(compressed_size(some), some.nbytes)
 

@@ -26,7 +26,7 @@ from attn.store.protocol.tags import read_tags
 
 @dataclass(frozen=True)
 class Garbage:
-    """What was removed or, after a dry run, would be.
+    """The objects that were removed or, after a dry run, would be.
 
     Attributes:
         dry_run: True: nothing was removed.

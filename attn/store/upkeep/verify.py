@@ -53,7 +53,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there are no faults."""
+        """Return whether there are no faults."""
         return not self.faults
 
 
