@@ -20,9 +20,9 @@ PACKAGES = ("attn", "jobs", "services")
 LONGEST = 400
 CI_STEPS = ["install-radosgw", "make setup", "make lint", "make docs", "make test", "as-a-stranger"]
 
-# From the ground up. A module belongs to the longest name that it is or lies in, and imports from its own room and from
-# floors below alone, wherever the import stands. `attn` itself holds what has no room: errors, parsing, redaction ...
-FLOORS: tuple[tuple[str, ...], ...] = (
+# From the lowest layer up. A module belongs to the longest name here that it has or that it lies in. It may import from
+# its own package and from lower layers, anywhere in the file. `attn` is for all modules directly in that package.
+LAYERS: tuple[tuple[str, ...], ...] = (
     ("attn",),
     ("attn.config",),
     ("attn.files",),
@@ -85,15 +85,15 @@ def package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def floor(module: str) -> int:
-    """The floor of a module: that of the longest name in FLOORS that it is, or lies in."""
+def layer(module: str) -> int:
+    """The layer of a module: that of the longest name in LAYERS that it is, or lies in."""
     parts = module.split(".")
     for length in range(len(parts), 0, -1):
         name = ".".join(parts[:length])
-        for number, rooms in enumerate(FLOORS):
-            if name in rooms:
+        for number, names in enumerate(LAYERS):
+            if name in names:
                 return number
-    raise AssertionError(f"{module} is in no room of FLOORS")
+    raise AssertionError(f"{module} is in no package of LAYERS")
 
 
 def modules_of(root: Path) -> dict[str, Path]:
@@ -118,26 +118,26 @@ def used(path: Path, known: Container[str]) -> Iterator[str]:
 
 
 def test_no_import_goes_up(repository: Path) -> None:
-    """With floors in one order and rooms beside each other apart, there is no circle of rooms either."""
+    """Packages of one layer do not import each other, so no packages import each other in a circle."""
     modules = modules_of(repository)
     upward = sorted(
-        f"{name} (floor {floor(name)}) imports {other} (floor {floor(other)})"
+        f"{name} (layer {layer(name)}) imports {other} (layer {layer(other)})"
         for name, path in modules.items()
         for other in used(path, modules)
-        if floor(other) > floor(name) or (floor(other) == floor(name) and room(other) != room(name))
+        if layer(other) > layer(name) or (layer(other) == layer(name) and package_of(other) != package_of(name))
     )
     assert not upward, "\n".join(upward)
 
 
-def room(module: str) -> str:
-    rooms = FLOORS[floor(module)]
-    return max((name for name in rooms if f"{module}.".startswith(f"{name}.")), key=len)
+def package_of(module: str) -> str:
+    names = LAYERS[layer(module)]
+    return max((name for name in names if f"{module}.".startswith(f"{name}.")), key=len)
 
 
-def test_every_room_stands(repository: Path) -> None:
+def test_every_listed_package_exists(repository: Path) -> None:
     modules = modules_of(repository)
-    for name in (name for rooms in FLOORS for name in rooms):
-        assert name in modules, f"FLOORS names {name}, which is not there"
+    for name in (name for names in LAYERS for name in names):
+        assert name in modules, f"LAYERS names {name}, which is not there"
 
 
 def test_the_library_needs_neither_ray_nor_mlflow(repository: Path) -> None:

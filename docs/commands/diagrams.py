@@ -1,6 +1,6 @@
 """The diagrams of the documents as SVG: `python -m docs.commands.diagrams`.
 
-The floors are those of `tests/test_repository.py`, to which imports are held.
+The layers are those of `tests/test_repository.py`, which checks the imports.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from tests.test_repository import FLOORS
+from tests.test_repository import LAYERS
 
 FOLDER = Path(__file__).resolve().parent.parent / "images"
 BLUE, GREEN, ORANGE, GREY = "#dbe7f6", "#dcefdf", "#fbe8d0", "#eef0f3"
@@ -56,7 +56,7 @@ def main() -> None:
 
 def diagrams() -> dict[str, str]:
     """The text of every diagram by its file's name."""
-    return {"data_flow.svg": data_flow(), "floors.svg": floors()}
+    return {"data_flow.svg": data_flow(), "layers.svg": layers()}
 
 
 def data_flow() -> str:
@@ -89,12 +89,12 @@ def data_flow() -> str:
     return _document(850, 378, "The way of the data", [*arrows, *(box.svg() for box in boxes)])
 
 
-def floors() -> str:
-    """The rooms by floor: the library on the left, what stands on it on the right."""
+def layers() -> str:
+    """The packages by layer: the library on the left, the packages that use it on the right."""
     columns = {"attn": 0, "jobs": 1, "services": 1}
     rows: dict[str, list[tuple[str, ...]]] = {package: [] for package in PACKAGES}
-    for rooms in reversed(FLOORS):
-        rows[rooms[0].partition(".")[0]].append(rooms)
+    for packages in reversed(LAYERS):
+        rows[packages[0].partition(".")[0]].append(packages)
     heights = {package: len(found) * (ROW + GAP) + ROW + 2 * GAP for package, found in rows.items()}
     total = max(heights["attn"], heights["jobs"] + heights["services"] + 30)
     tops = {"attn": total - heights["attn"], "jobs": total - heights["jobs"], "services": 0.0}
@@ -104,18 +104,18 @@ def floors() -> str:
         x, y = columns[package] * (WIDTH + 30), tops[package] + 5
         parts.append(f'<rect x="{x}" y="{y:g}" width="{WIDTH}" height="{heights[package]}" rx="8" fill="{fill}"/>')
         parts.append(_text(x + 12, y + 22, title, 15, bold=True))
-        for number, rooms in enumerate(rows[package], 1):
-            parts += _floor(x + 12, y + number * (ROW + GAP) + GAP / 2, WIDTH - 24, rooms)
+        for number, packages in enumerate(rows[package], 1):
+            parts += _layer(x + 12, y + number * (ROW + GAP) + GAP / 2, WIDTH - 24, packages)
     middle = WIDTH + 30 + WIDTH / 2
     parts.append(_arrow(middle, tops["services"] + heights["services"] + 5, middle, tops["jobs"] + 4))
     across = tops["jobs"] + 5 + heights["jobs"] / 2
     parts.append(_arrow(WIDTH + 30, across, WIDTH + 1, across))
-    return _document(2 * WIDTH + 30, total + 10, "Floors: a room imports from floors below it", parts)
+    return _document(2 * WIDTH + 30, total + 10, "Layers: a package imports from lower layers", parts)
 
 
-def _floor(x: float, y: float, width: float, rooms: tuple[str, ...]) -> list[str]:
-    """One floor: its rooms side by side, each as wide as its name asks for."""
-    names = [room.partition(".")[2] or f"all other modules of {room}" for room in rooms]
+def _layer(x: float, y: float, width: float, packages: tuple[str, ...]) -> list[str]:
+    """One layer: its packages side by side, each as wide as its name."""
+    names = [name.partition(".")[2] or f"all other modules of {name}" for name in packages]
     free = width - 4 * (len(names) - 1)
     letters = sum(map(len, names))
     parts: list[str] = []

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from docs.commands import diagrams
-from tests.test_repository import FLOORS
+from tests.test_repository import LAYERS
 
 
 @pytest.mark.parametrize("name", diagrams.diagrams())
@@ -18,11 +18,11 @@ def test_a_diagram_is_current(name: str) -> None:
     assert written == diagrams.diagrams()[name], "run `python -m docs.commands.diagrams`"
 
 
-def test_the_floors_show_every_room() -> None:
-    shown = {text.text for text in ElementTree.fromstring(diagrams.floors()).iter("{http://www.w3.org/2000/svg}text")}
-    for rooms in FLOORS:
-        for room in rooms:
-            assert room.partition(".")[2] in shown or f"all other modules of {room}" in shown, room
+def test_the_layers_show_every_package() -> None:
+    shown = {text.text for text in ElementTree.fromstring(diagrams.layers()).iter("{http://www.w3.org/2000/svg}text")}
+    for packages in LAYERS:
+        for package in packages:
+            assert package.partition(".")[2] in shown or f"all other modules of {package}" in shown, package
 
 
 def test_every_picture_is_shown_at_a_size_that_can_be_read(repository: Path) -> None:
