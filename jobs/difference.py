@@ -4,23 +4,19 @@ from __future__ import annotations
 
 __all__ = ["DifferenceResult", "Differing", "MetricPair", "Pair", "run"]
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from attn.config.document import read_document
-from attn.errors import AttnError, RunError
 from attn.evaluation.pairing import Pairs, side_by_side
 from attn.evaluation.score import Score
-from attn.run_state import RunState
 from attn.runs.result import JsonResult
-from attn.runs.table import KINDS
 from attn.tracking.mlflow_tracker import flattened
 from jobs.repro import run_folder
-from jobs.runs.listing import list_runs
 from jobs.runs.provenance import CHANGES, Origin, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
+from jobs.scoring.recorded import recorded_scores
 
 MEASURED_BY = ("data.", "validation.", "input.", "evaluation.", "inference.", "kind")
 """Fields that a run's own validation depends on."""
@@ -137,37 +133,8 @@ def _read(folder: RunFolder) -> _Run:
         code=None if commit is None else f"{commit}\n{patch}",
         weights=weights,
         metrics=state.metrics or {},
-        scores=tuple(_scores(folder, state, weights)),
+        scores=tuple(one.score for one in recorded_scores(folder, state, weights)),
     )
-
-
-def _scores(folder: RunFolder, state: RunState, weights: str | None) -> list[Score]:
-    """Of the run itself where it is an evaluation, else of all evaluations beside it that scored its model."""
-    if _writes_scores(state):
-        return _read_scores(folder)
-    names = {folder.run_id, folder.uri, folder.path("model")}
-    found: list[Score] = []
-    for other in reversed(list_runs(folder.root)):  # the newest last: it counts
-        if not _writes_scores(other) or other.state != "done":
-            continue
-        same_weights = weights is not None and other.weights == weights
-        if same_weights or (other.weights is None and other.model in names):
-            found += _read_scores(RunFolder(folder.root, other.id))
-    return found
-
-
-def _writes_scores(state: RunState) -> bool:
-    return state.kind in KINDS and KINDS[state.kind].writes_scores
-
-
-def _read_scores(folder: RunFolder) -> list[Score]:
-    if not folder.exists("scores.json"):
-        return []
-    try:
-        scores = folder.read_json("scores.json")["scores"]
-        return [Score.from_json(json.dumps(one)) for one in scores.values()]
-    except (AttnError, KeyError, AttributeError) as error:
-        raise RunError(f"{folder.path('scores.json')} is damaged: {error}") from None
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:

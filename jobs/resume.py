@@ -16,6 +16,7 @@ from attn.tracking import send_pending
 from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.claim import check_ended
 from jobs.runs.lifecycle import warned
+from jobs.runs.listing import find_run
 from jobs.runs.run_folder import RunFolder
 
 
@@ -42,7 +43,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> RunRe
         RunError: There is no such run, or it is still running.
     """
     folder = RunFolder.of(run, root)
-    state = folder.state()
+    state = find_run(folder)
     kind = str(state.kind)
     if kind not in KINDS:  # an early version did not write it
         kind = "train"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["RunEntry", "entry_of", "list_entries", "list_runs"]
+__all__ = ["RunEntry", "entry_of", "find_run", "list_entries", "list_runs"]
 
 import contextlib
+import difflib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,20 @@ def list_runs(root: str) -> list[RunState]:
         except AttnError as error:
             runs.append(RunState.of({"id": name, "state": BROKEN, "error": str(error)}))
     return sorted(runs, key=lambda run: run.started or 0.0, reverse=True)
+
+
+def find_run(folder: RunFolder) -> RunState:
+    """The state of a run that a user has named.
+
+    Raises:
+        NoSuchRunError: There is no such run; the message names runs of a similar name.
+        RunError: Its `run.json` is damaged.
+    """
+    try:
+        return folder.state()
+    except NoSuchRunError as error:
+        near = difflib.get_close_matches(folder.run_id, filter(is_run_id, list_folders(folder.root)), n=3)
+        raise (NoSuchRunError(f"{error}; did you mean {' or '.join(near)}?") if near else error) from None
 
 
 def list_entries(root: str) -> list[RunEntry]:

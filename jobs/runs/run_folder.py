@@ -83,9 +83,19 @@ class RunFolder:
         return not is_remote(self.uri)
 
     @property
+    def in_default_root(self) -> bool:
+        """Whether commands find it without `--root`."""
+        return self.is_local and os.path.abspath(self.root) == os.path.abspath(DEFAULT_ROOT)
+
+    @property
+    def reference(self) -> str:
+        """The shortest name by which commands find it here: its id, or its folder if it is not below `runs`."""
+        return self.run_id if self.in_default_root else self.uri
+
+    @property
     def resuming(self) -> str:
         """The command that goes on with it, for a message."""
-        return f"`attn resume {self.run_id if self.root == DEFAULT_ROOT else self.uri}`"
+        return f"`attn resume {self.reference}`"
 
     def cancelled(self) -> KeyboardInterrupt:
         """Exception that ends the command of an interrupted run; its text is shown."""

@@ -23,6 +23,7 @@ from services.cli import (
     runs,
     segment,
     serve,
+    show,
     store,
     sweep,
 )
@@ -76,6 +77,7 @@ app.command()(runs.evaluate)
 app.command()(compare.compare)
 app.command()(runs.maps)
 app.command()(listing.ls)
+app.command()(show.show)
 app.command()(predict.predict)
 app.command()(repro.repro)
 app.command()(repro.diff)

@@ -1,0 +1,52 @@
+"""The config classes of all commands, and which fields of a config were chosen."""
+
+from __future__ import annotations
+
+__all__ = ["COMMAND_CONFIGS", "changed_fields", "classes_of", "config_class"]
+
+import pkgutil
+from typing import Any
+
+from attn.config.base import Config, Variant
+from attn.runs.table import KINDS, file_kinds
+
+SEGMENT_PREDICT = "attn.segmentation.config:SegmentPredictConfig"
+COMMAND_CONFIGS: dict[str, str] = {
+    **{kind: str(KINDS[kind].config) for kind in file_kinds()},
+    "evaluate": "attn.runs.evaluate:EvaluateModelConfig",
+    "evaluate (a map store)": "attn.runs.evaluate:EvaluateStoreConfig",
+    "maps": "attn.runs.maps:MapsConfig",
+    "segment predict": SEGMENT_PREDICT,
+    "store growth": "attn.runs.growth:GrowthConfig",
+    "data check": "attn.runs.data:DataConfig",
+    "predict": "attn.prediction.config:ImagePredictConfig",
+}
+"""Class of the config of each command that takes fields, as `module:name`."""
+OF_OTHER_KINDS = {"masks": (SEGMENT_PREDICT,), "cues": (str(KINDS["segment"].config),)}
+
+
+def config_class(command: str) -> type[Config]:
+    """The config class of a command."""
+    return pkgutil.resolve_name(COMMAND_CONFIGS[command])
+
+
+def classes_of(kind: str) -> list[type[Config]]:
+    """The classes that the config of a run of this kind may have; empty where its config is of no class."""
+    if kind not in KINDS:
+        return []
+    entry = KINDS[kind]
+    names = (entry.config,) if entry.config is not None else entry.target_configs or OF_OTHER_KINDS.get(kind, ())
+    return [pkgutil.resolve_name(name) for name in names]
+
+
+def changed_fields(config: Config) -> dict[str, Any]:
+    """The fields whose values differ from their defaults, as plain values; the choice of a family always."""
+    changed: dict[str, Any] = {}
+    if isinstance(config, Variant) and type(config).tag:
+        changed[type(config).tag] = config.variant
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name in changed or (not field.is_required() and value == field.get_default(call_default_factory=True)):
+            continue
+        changed[name] = changed_fields(value) if isinstance(value, Config) else config.model_dump(mode="json")[name]
+    return changed

@@ -1,0 +1,88 @@
+"""The commands that go on from a run, by its kind and state."""
+
+from __future__ import annotations
+
+__all__ = ["TRAINING", "NextCommand", "TrainedModel", "next_commands"]
+
+import shlex
+from dataclasses import dataclass
+
+from attn.run_state import BROKEN
+from attn.runs.result import JsonResult
+from jobs.runs.listing import RunEntry
+from jobs.runs.run_folder import RunFolder
+
+TRAINING = ("train", "segment")
+"""Kinds whose run's name stands for their model."""
+
+
+@dataclass(frozen=True)
+class TrainedModel(JsonResult):
+    """The model that the run has trained; None stands for what is not known."""
+
+    folder: str
+    weights: str | None
+    classes: list[str] | None
+    registered: str | None
+
+
+@dataclass(frozen=True)
+class NextCommand(JsonResult):
+    """A command that goes on from the run."""
+
+    purpose: str
+    command: str
+
+
+def next_commands(
+    folder: RunFolder,
+    entry: RunEntry,
+    trained_kind: str,
+    model: TrainedModel | None,
+    files: list[str],
+) -> list[NextCommand]:
+    """What a person would do now, by the state and kind of the run.
+
+    Args:
+        trained_kind: Kind of the run, or of a sweep's trials.
+    """
+    state, name = entry.state, shlex.quote(folder.reference)
+    kind = state.kind or "train"
+    if state.state == BROKEN:
+        again = folder.path("config.yaml") if "config.yaml" in files else None
+        begin = [NextCommand("begin anew by its config", f"attn train {shlex.quote(again)}")] if again else []
+        return [*begin, NextCommand("list the runs", "attn ls")]
+    if entry.driver == "here":
+        return [
+            NextCommand("see how far it is", f"attn status {name}"),
+            NextCommand("end it, and keep its last checkpoint", f"attn cancel {name}"),
+        ]
+    if state.state != "done":
+        return [NextCommand("go on", f"attn resume {name}"), NextCommand("repeat it elsewhere", f"attn repro {name}")]
+    commands: list[NextCommand] = []
+    if kind == "sweep" and "best.yaml" in files:
+        best = shlex.quote(folder.path("best.yaml"))
+        commands.append(NextCommand("repeat the best trial", f"attn {trained_kind} {best}"))
+    commands += _of_model(folder, trained_kind, model, own=kind in TRAINING)
+    commands.append(NextCommand("repeat it", f"attn repro {name}"))
+    return [*commands, NextCommand("compare it with another run", f"attn diff {name} OTHER")]
+
+
+def _of_model(folder: RunFolder, kind: str, model: TrainedModel | None, *, own: bool) -> list[NextCommand]:
+    """Commands on the trained model.
+
+    Args:
+        own: The model lies in the run's own folder.
+    """
+    if model is None:
+        return []
+    name = shlex.quote(folder.reference if own else model.folder)
+    root = "" if folder.in_default_root else f" --root {shlex.quote(folder.root)}"
+    predict = NextCommand("look at other images", f"attn predict IMAGE... --model {name}")
+    if kind == "train":
+        return [
+            NextCommand("score it", f"attn evaluate {name}{root}"),
+            predict,
+            NextCommand("write its attention maps", f"attn maps {name}{root}"),
+        ]
+    return [NextCommand("make and score masks", f"attn segment predict {name}{root}"), predict]

@@ -1,0 +1,40 @@
+"""What the files and folders of a run hold, for people."""
+
+from __future__ import annotations
+
+__all__ = ["CONTENTS"]
+
+CONTENTS = {
+    "config.yaml": "every field of its config",
+    "run.json": "its state",
+    "origin.json": "packages, commit and command that it began with",
+    "changes.patch": "changes to the commit",
+    "metrics.jsonl": "figures of each epoch",
+    "progress.json": "the last step that it reported",
+    "job.log": "log of the service's job",
+    "stage.json": "what the stage left, for its pipeline",
+    "model": "the trained model",
+    "checkpoints": "what it is resumed from",
+    "store": "its map store",
+    "preview": "maps of some images after each epoch",
+    "cues": "what segmentation networks learn from, as PNGs",
+    "maps": "attention maps",
+    "masks": "predicted masks as PNGs",
+    "predictions.parquet": "probabilities of each image",
+    "scores.json": "scores with their protocols",
+    "per_class.csv": "scores of each class",
+    "curves.png": "scores by threshold",
+    "sheet.png": "some images with their maps or masks",
+    "panels": "each of these images by itself",
+    "results": "masks for VOC's evaluation server",
+    "base.yaml": "config of the run that it searches",
+    "sweep.yaml": "config of the sweep",
+    "best.yaml": "config of the best trial",
+    "trials.csv": "a row for each trial",
+    "trials.json": "the same as JSON",
+    "space.png": "score by searched field",
+    "space.html": "the same, to look at closely",
+    "tune": "Ray Tune's own files",
+    "mlflow-journal": "what MLflow was not sent yet",
+}
+"""By name."""

@@ -1,0 +1,231 @@
+"""One page of a run of any kind: what it was, what it left, and the commands that go on from there."""
+
+from __future__ import annotations
+
+__all__ = ["EvaluatedScore", "RunFile", "RunPage", "run"]
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from attn.config.document import Document, read_document
+from attn.config.resolve import parse_config
+from attn.errors import AttnError, ConfigError
+from attn.files.locations import list_files, list_folders
+from attn.run_state import BROKEN, About, RunState
+from attn.runs.config_classes import changed_fields, classes_of
+from attn.runs.result import JsonResult
+from jobs.next_commands import TRAINING, NextCommand, TrainedModel, next_commands
+from jobs.runs.contents import CONTENTS
+from jobs.runs.listing import RunEntry, entry_of, find_run
+from jobs.runs.provenance import Origin, read_described, read_origin
+from jobs.runs.run_folder import NoSuchRunError, RunFolder
+from jobs.scoring.recorded import recorded_scores
+from jobs.sweeps.results import read_rows
+from jobs.sweeps.trial_folder import trial_folder
+
+T = TypeVar("T")
+SECTIONS = ("train", "integral", "method", "model", "labels", "data", "input", "validation", "optimizer", "schedule",
+            "training", "maps", "segment", "evaluation", "inference", "search", "scheduler", "objective", "space",
+            "set")  # fmt: skip
+"""Sections of a config that the page shows, in this order."""
+BEGAN_WITH = ("attn", "python", "commit", "command")
+
+
+@dataclass(frozen=True)
+class EvaluatedScore(JsonResult):
+    """A score that an evaluation has taken of the run's model."""
+
+    name: str
+    value: float
+    data: str
+    images: int
+    run: str
+
+
+@dataclass(frozen=True)
+class RunFile(JsonResult):
+    """A file or folder of the run, and what is in it; empty where that is not known."""
+
+    name: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPage(JsonResult):
+    """What is known of a run.
+
+    Attributes:
+        state: As `attn ls` shows it: `interrupted` if its process is gone.
+        about: Method and data in a few words.
+        seconds: How long it ran.
+        origin: Version, commit and command that it began with.
+        settings: Sections of its config.
+        metrics: Figures of the last epoch, or the run's scores.
+        evaluations: Scores that evaluations under the same root have taken of its model, the newest last.
+        parts: Stages of a pipeline, or trials of a sweep.
+        faults: Files of the run that cannot be read, and why.
+        next: Commands that go on from here.
+    """
+
+    run_id: str
+    folder: str
+    kind: str | None
+    state: str
+    error: str | None
+    about: About
+    started: float | None
+    ended: float | None
+    seconds: float | None
+    progress: str
+    tracking_run: str | None
+    origin: dict[str, Any]
+    settings: dict[str, Any]
+    data_fingerprint: str | None
+    metrics: dict[str, float | None]
+    evaluations: list[EvaluatedScore]
+    parts: list[dict[str, Any]]
+    files: list[RunFile]
+    model: TrainedModel | None
+    notices: list[str]
+    faults: list[str]
+    next: list[NextCommand]
+
+
+@dataclass
+class _Reader:
+    """Reads a run's files; one that cannot be read is noted and does not hide the others."""
+
+    faults: list[str] = field(default_factory=list[str])
+
+    def __call__(self, read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except AttnError as error:
+            if str(error) not in self.faults:
+                self.faults.append(str(error))
+            return otherwise
+
+
+def run(name: str, *, root: str = "runs") -> RunPage:
+    """Read all that is known of a run, also of one whose files are damaged.
+
+    Args:
+        name: Its id under the root, or its folder.
+
+    Raises:
+        RunError: There is no such run; the message names runs of a similar name.
+    """
+    folder = RunFolder.of(name, root)
+    try:
+        entry = entry_of(folder, find_run(folder))
+    except NoSuchRunError:
+        raise
+    except AttnError as error:
+        entry = RunEntry(RunState.of({"id": folder.run_id, "state": BROKEN, "error": str(error)}), About(), None)
+    state, read = entry.state, _Reader()
+    config = read(lambda: _document(folder, "config.yaml"), {})
+    origin = read(lambda: read_origin(folder), Origin({}))
+    described = read(lambda: folder.read_json("model/model.json"), {})
+    data, weights = read(lambda: read_described(folder), (None, None))
+    scores = read(lambda: recorded_scores(folder, state, weights or state.weights), [])
+    parts = _parts(folder, state, read)
+    base = read(lambda: _document(folder, "base.yaml"), {}) if state.kind == "sweep" else {}
+    trained_kind = str(base.get("kind", "train")) if state.kind == "sweep" else state.kind or "train"
+    model = _best_model(folder, config, parts) if state.kind == "sweep" else _model(folder, state, described, weights)
+    files = [RunFile(one, CONTENTS.get(one, "")) for one in read(lambda: _names(folder), [])]
+    return RunPage(
+        run_id=folder.run_id,
+        folder=folder.uri,
+        kind=state.kind,
+        state=entry.shown_state,
+        error=state.error,
+        about=entry.about,
+        started=state.started,
+        ended=state.ended,
+        seconds=entry.seconds,
+        progress=entry.progress,
+        tracking_run=state.tracking_run,
+        origin={name: origin.values[name] for name in BEGAN_WITH if origin.values.get(name)},
+        settings=_settings(state.kind, config),
+        data_fingerprint=origin.data or data,
+        metrics={**(state.scores or {}), **(state.metrics or {})},
+        evaluations=[
+            EvaluatedScore(
+                one.score.name, one.score.value, f"{one.score.protocol.source} {one.score.protocol.split}",
+                one.score.protocol.images, one.run,
+            )
+            for one in scores
+        ],
+        parts=parts,
+        files=files,
+        model=model,
+        notices=[*(state.notices or []), *(state.notes or [])],
+        faults=read.faults,
+        next=next_commands(folder, entry, trained_kind, model, [one.name for one in files]),
+    )  # fmt: skip
+
+
+def _document(folder: RunFolder, name: str) -> dict[str, Any]:
+    """A YAML file of the run as plain values; empty where there is none."""
+    if not folder.exists(name):
+        return {}
+    return read_document(folder.read_text(name), folder.path(name)).values
+
+
+def _settings(kind: str | None, values: dict[str, Any]) -> dict[str, Any]:
+    """The sections of a config with the fields that differ from their defaults.
+
+    A config that today's classes do not take, of an earlier version, is given whole.
+    """
+    chosen = values
+    for config_class in classes_of(kind or "train"):
+        try:
+            chosen = changed_fields(parse_config(config_class, Document(copy.deepcopy(values))))
+            break
+        except ConfigError:
+            continue
+    return {name: chosen[name] for name in SECTIONS if chosen.get(name) not in (None, {}, [])}
+
+
+def _names(folder: RunFolder) -> list[str]:
+    names = [*list_files(folder.uri), *list_folders(folder.uri)]
+    trials = f"{folder.run_id}-"
+    return [name for name in names if not (name.startswith(trials) and name.removeprefix(trials).isdigit())]
+
+
+def _model(
+    folder: RunFolder, state: RunState, described: Mapping[str, Any], weights: str | None
+) -> TrainedModel | None:
+    if not described and state.kind not in (*TRAINING, "pipeline", None):
+        return None
+    stages = state.stages or {}
+    if last := stages.get("retrain") or stages.get("segment"):
+        return TrainedModel(RunFolder(folder.root, last.run_id).path("model"), None, None, None)
+    place = folder.path("model") if described else state.model
+    if place is None:
+        return None
+    classes, info = described.get("classes"), described.get("info")
+    named = [str(name) for name in classes] if isinstance(classes, list) else None
+    registered = info.get("registered") if isinstance(info, dict) else None
+    return TrainedModel(place, weights or state.weights, named, registered if isinstance(registered, str) else None)
+
+
+def _best_model(folder: RunFolder, config: Mapping[str, Any], trials: list[dict[str, Any]]) -> TrainedModel | None:
+    """The model of a sweep's best trial."""
+    objective = config.get("objective")
+    lower = isinstance(objective, dict) and objective.get("mode") == "min"
+    scored = [row for row in trials if row["state"] == "done" and row["objective"] is not None and row["model"]]
+    if not scored:
+        return None
+    best = (min if lower else max)(scored, key=lambda row: row["objective"])
+    return TrainedModel(trial_folder(folder, best["number"]).path("model"), None, None, None)
+
+
+def _parts(folder: RunFolder, state: RunState, read: _Reader) -> list[dict[str, Any]]:
+    if state.stages is not None:
+        return [{"stage": name, **stage.to_json()} for name, stage in state.stages.items()]
+    if state.kind == "sweep" and folder.exists("sweep.yaml"):
+        return [row.to_json() for row in read(lambda: read_rows(folder), [])]
+    return []

@@ -1,0 +1,171 @@
+"""The command that prints one page of a run."""
+
+from __future__ import annotations
+
+__all__ = ["show"]
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn.display import duration, figure, is_share, local_time, percent
+from services.cli.arguments import Root
+from services.cli.command import Result, command
+from services.cli.tables import print_rows, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jobs.show import RunPage
+
+MOST_TRIALS = 10
+MOST_CLASSES = 12
+MOST_ITEMS = 8
+HASH = 12
+PIPELINE = ("train", "integral", "maps", "segment", "evaluation")
+UNTOLD = ("root", "tracking")
+"""Fields of a pipeline's sections that are those of the pipeline."""
+
+
+@command
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it, or its folder.")],
+    root: Root = "runs",
+) -> Result:
+    """Print one page of a run: what it was, data, method, progress, scores, files, model, and how to go on from it."""
+    from jobs.show import run as read
+
+    page = read(run, root=root)
+    return Result(page.to_json(), lambda console: _print(console, page))
+
+
+def _print(console: Console, page: RunPage) -> None:
+    print_rows(console, _head(page))
+    for fault in page.faults:
+        console.print(f"cannot be read: {fault}", markup=False)
+    for notice in page.notices:
+        console.print(f"note: {notice}", markup=False)
+    if page.settings:
+        _section(console, "config, without defaults", list(_settings(page.settings)))
+    if page.parts:
+        _print_parts(console, page)
+    shares = {name: value for name, value in page.metrics.items() if is_share(name)}
+    others = {name: value for name, value in page.metrics.items() if not is_share(name)}
+    own = bool(page.evaluations) and all(one.run == page.run_id for one in page.evaluations)
+    if shares and not own:
+        _section(console, "scores, %", [(name, percent(value)) for name, value in shares.items()])
+    if page.evaluations:
+        console.print("\nscores, %" if own else "\nscores of evaluations, %")
+        heads = ("  score", "value", "data", "images", "run")
+        rows = [(f"  {one.name}", percent(one.value), one.data, str(one.images), one.run) for one in page.evaluations]
+        print_table(console, heads, rows)
+    if others:
+        _section(console, "losses and counts", [(name, figure(name, value)) for name, value in others.items()])
+    if page.files:
+        _section(console, f"files in {page.folder}", [(file.name, file.what) for file in page.files])
+    if page.model is not None:
+        _section(console, "model", _model(page))
+    _section(console, "next", [(one.purpose, one.command) for one in page.next])
+
+
+def _head(page: RunPage) -> list[tuple[str, ...]]:
+    what = " ".join(filter(None, (page.about.what, page.about.data and f"on {page.about.data}")))
+    origin = page.origin
+    made = [f"attn {origin['attn']}"] if "attn" in origin else []
+    made += [f"commit {str(origin['commit'])[:HASH]}"] if "commit" in origin else []
+    made += [f"Python {origin['python']}"] if "python" in origin else []
+    took = duration(page.seconds)
+    rows = [
+        ("run", page.run_id),
+        ("kind", page.kind or ""),
+        ("state", page.state),
+        ("error", page.error or ""),
+        ("what", what),
+        ("progress", page.progress),
+        ("started", local_time(page.started) + (f", took {took}" if took else "")),
+        ("command", shlex.join(map(str, origin.get("command", [])))),
+        ("made by", ", ".join(made)),
+        ("data", f"fingerprint {page.data_fingerprint[:HASH]}" if page.data_fingerprint else ""),
+        ("MLflow run", page.tracking_run or ""),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _section(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+    console.print(f"\n{title}", markup=False)
+    print_rows(console, [(f"  {name}", value) for name, value in rows])
+
+
+def _settings(sections: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """A line for each section; the sections of a pipeline's runs each have their own."""
+    for name, value in sections.items():
+        if prefix == "" and name in PIPELINE and isinstance(value, dict):
+            yield from _settings(value, f"{name}.")
+        elif value not in (None, {}, []) and name not in UNTOLD:
+            yield f"{prefix}{name}", described(value)
+
+
+def _print_parts(console: Console, page: RunPage) -> None:
+    if "stage" in page.parts[0]:
+        console.print("\nstages")
+        rows = [
+            (f"  {one['stage']}", "reused" if one.get("reused") else one["state"], duration(one.get("seconds")),
+             one["run_id"])
+            for one in page.parts
+        ]  # fmt: skip
+        print_table(console, ("  stage", "state", "time", "run"), rows)
+        return
+    metric = str(_mapping(page.settings.get("objective")).get("metric", "objective"))
+    lower = _mapping(page.settings.get("objective")).get("mode") == "min"
+    scored = sorted(
+        page.parts, key=lambda one: (one["objective"] is None, (one["objective"] or 0.0) * (1 if lower else -1))
+    )
+    console.print(f"\ntrials, the best first{'' if len(scored) <= MOST_TRIALS else f' (of {len(scored)})'}")
+    rows = [
+        (f"  {one['number']}", one["state"],
+         percent(one["objective"]) if is_share(metric) else figure(metric, one["objective"]),
+         "  ".join(f"{name}={value}" for name, value in one["values"].items()), str(one["epoch"]), one["error"] or "")
+        for one in scored[:MOST_TRIALS]
+    ]  # fmt: skip
+    score = f"{metric}, %" if is_share(metric) else metric
+    print_table(console, ("  trial", "state", score, "values", "epochs", ""), rows)
+
+
+def _model(page: RunPage) -> list[tuple[str, str]]:
+    model = page.model
+    if model is None:
+        return []
+    classes = model.classes or []
+    more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
+    rows = [
+        ("folder", model.folder),
+        ("weights", f"SHA-256 {model.weights[:HASH]}" if model.weights else ""),
+        ("classes", f"{len(classes)}: {', '.join(classes[:MOST_CLASSES])}{more}" if classes else ""),
+        ("registered", model.registered or ""),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def described(value: Any) -> str:
+    """A section of a config in one line: the choice first, then its other fields without those that are null."""
+    if not isinstance(value, dict):
+        return _short(value)
+    values = dict(value)
+    choice = [str(values.pop(tag)) for tag in ("source", "name", "kind") if isinstance(values.get(tag), str)]
+    fields = [f"{name} {_short(inner)}" for name, inner in values.items() if inner not in ([], {})]
+    return ", ".join([*choice, *fields])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "(" + described(value) + ")"
+    if isinstance(value, list | tuple):
+        shown = ", ".join(map(_short, value[:MOST_ITEMS]))
+        return f"[{shown}{', ...' if len(value) > MOST_ITEMS else ''}]"
+    return {True: "yes", False: "no", None: "null"}[value] if isinstance(value, bool | None) else str(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

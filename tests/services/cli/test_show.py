@@ -1,0 +1,165 @@
+"""`attn show`: one page of a run of any kind, on a disk or in an object store, whole or damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.display import local_time
+from attn.evaluation.score import Protocol, Score
+from attn.runs.config_classes import COMMAND_CONFIGS, changed_fields, classes_of, config_class
+from attn.runs.recipes import list_recipes, load_any_config
+from attn.runs.table import KINDS
+from jobs.runs.run_folder import RunFolder
+
+TRAINED = Path(__file__).parents[2] / "earlier" / "runs" / "oaa"
+
+
+def put(root: str, name: str, files: dict[str, Any] | None = None, **state: Any) -> None:
+    folder = RunFolder(root, name)
+    folder.write("run.json", json.dumps({"id": name, "state": "done", "started": 0.0, "seconds": 200.0, **state}))
+    for file, content in (files or {}).items():
+        folder.write(file, content if isinstance(content, str) else json.dumps(content))
+
+
+def scores(value: float, run: str) -> dict[str, Any]:
+    protocol = Protocol(
+        source="voc", split="val", images=173, fingerprint="a", scored="classifier", resize="squash 8x8"
+    )
+    return {"scores": {"mean_ap": json.loads(Score(name="mean_ap", value=value, protocol=protocol).to_json())}}
+
+
+def words(out: str) -> list[str]:
+    """Lines with single spaces."""
+    return [re.sub(r" +", " ", line).strip() for line in out.splitlines()]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "runs"
+    shutil.copytree(TRAINED, root / "oaa")
+    put(str(root), "e", {"scores.json": scores(0.25, "e"), "config.yaml": "evaluation: {probability: 0.4}\n"},
+        kind="evaluate", model="oaa", metrics={"mean_ap": 0.25})  # fmt: skip
+    return root
+
+
+def test_a_training(attn: Any, root: Path) -> None:
+    done = attn("show", "oaa", "--root", str(root))
+    assert (done.status, done.err) == (0, "")
+    lines = words(done.out)
+    for line in (
+        "run oaa", "kind train", "state done", "what oaa on scenes train", "progress 1/1 epochs",
+        "data scenes, count 4, size 32, classes [boat, plane]", "mean_ap 25.0 voc val 173 e", "train/loss 0.6934",
+        "metrics.jsonl figures of each epoch", "store its map store", "classes 2: boat, plane",
+        f"score it attn evaluate {root}/oaa --root {root}",
+        f"look at other images attn predict IMAGE... --model {root}/oaa",
+    ):  # fmt: skip
+        assert line in lines, (line, done.out)
+
+
+def test_the_commands_of_a_page_are_commands(attn: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root.parent)
+    for name in ("oaa", "e"):
+        for one in attn("show", name, "--json").json["next"]:
+            program, *command = one["command"].replace("IMAGE...", "x.png").replace("OTHER", "e").split()
+            assert program == "attn"
+            words = [word for word in command if "=" not in word and word not in ("oaa", "e", "x.png")]
+            assert attn(*(word for word in words if not word.startswith("-")), "--help").status == 0, one
+
+
+def test_an_evaluation_shows_each_score_once(attn: Any, root: Path) -> None:
+    lines = words(attn("show", "e", "--root", str(root)).out)
+    assert sum("mean_ap" in line for line in lines) == 1
+    assert "mean_ap 25.0 voc val 173 e" in lines
+    assert "evaluation probability 0.4" not in lines, "a config that its class does not take is shown whole"
+    assert "what of oaa" in lines
+
+
+def test_a_sweep_its_trials_and_its_best_model(attn: Any, tmp_path: Path) -> None:
+    root = str(tmp_path)
+    sweep = "kind: sweep\nbase: gain\nsearch: {name: grid}\nspace: {seed: {choices: [1, 2]}}\n"
+    sweep += "objective: {metric: val/mAP}\n"
+    put(root, "s", {"config.yaml": sweep, "sweep.yaml": sweep, "base.yaml": "kind: train\n", "best.yaml": ""},
+        kind="sweep", metrics={"best/val/mAP": 0.75})  # fmt: skip
+    for number, score in enumerate((0.5, 0.75)):
+        put(f"{root}/s", f"s-000{number}", kind="train", number=number, values={"seed": number},
+            metrics={"val/mAP": score}, model="/gone/model", epoch=3)  # fmt: skip
+    done = attn("show", "s", "--root", root)
+    lines = words(done.out)
+    at = lines.index("trial state val/mean_ap, % values epochs")
+    assert lines[at + 1 : at + 3] == ["1 done 75.0 seed=1 3", "0 done 50.0 seed=0 3"]
+    assert f"repeat the best trial attn train {root}/s/best.yaml" in lines
+    assert f"look at other images attn predict IMAGE... --model {root}/s/s-0001/model" in lines
+    assert not any(line.startswith("s-000") for line in lines), "trials are no files of their own"
+
+
+def test_a_pipeline_and_its_network(attn: Any, tmp_path: Path) -> None:
+    stages = {
+        "train": {"run_id": "p-train", "state": "done", "seconds": 75.0},
+        "segment": {"run_id": "p-segment", "state": "done", "reused": True},
+    }
+    put(str(tmp_path), "p", kind="pipeline", state="failed", error="no space", stages=stages, scores={"miou": 0.5})
+    lines = words(attn("show", "p", "--root", str(tmp_path)).out)
+    for line in ("error no space", "train done 1 min 15 s p-train", "segment reused p-segment", "miou 50.0",
+                 f"go on attn resume {tmp_path}/p", f"folder {tmp_path}/p-segment/model"):  # fmt: skip
+        assert line in lines, line
+
+
+def test_a_run_in_an_object_store(attn: Any, s3_server: str) -> None:
+    root = f"{s3_server}/runs"
+    files = {"config.yaml": "method: {name: gain}\n", "metrics.jsonl": "", "model/model.json": {"classes": ["a"]}}
+    put(root, "r", files, kind="train", metrics={"val/mean_ap": 0.5})
+    lines = words(attn("show", "r", "--root", root).out)
+    for line in ("what gain", f"started {local_time(0.0)}, took 3 min 20 s", "val/mean_ap 50.0", "classes 1: a",
+                 f"score it attn evaluate {root}/r --root {root}"):  # fmt: skip
+        assert line in lines, line
+    assert attn("show", f"{root}/r", "--json").json["folder"] == f"{root}/r"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "state", "said"),
+    [
+        ("run.json", "{", "broken", "run.json is damaged"),
+        ("config.yaml", "a: [", "done", "config.yaml:1: is not valid YAML"),
+        ("origin.json", "[]", "done", "origin.json is damaged"),
+        ("model/model.json", "5", "done", "model.json is damaged"),
+    ],
+)
+def test_a_damaged_run_has_a_page_too(attn: Any, root: Path, name: str, content: str, state: str, said: str) -> None:
+    RunFolder(str(root), "oaa").write(name, content)
+    done = attn("show", "oaa", "--root", str(root))
+    assert done.status == 0, done.err
+    assert "Traceback" not in done.out + done.err
+    assert said in done.out
+    lines = words(done.out)
+    assert f"state {state}" in lines
+    assert "metrics.jsonl figures of each epoch" in lines
+    assert attn("show", "oaa", "--root", str(root), "--json").json["files"]
+
+
+def test_a_run_that_is_not_there_has_neighbours(attn: Any, root: Path) -> None:
+    for command in ("show", "resume"):
+        done = attn(command, "oa", "--root", str(root))
+        assert done.status == 1
+        assert "no run 'oa' under" in done.err
+        assert "did you mean oaa?" in done.err
+
+
+def test_every_kind_with_a_config_has_its_class() -> None:
+    assert [kind for kind in KINDS if not classes_of(kind)] == ["compare"]
+    assert all(config_class(command) for command in COMMAND_CONFIGS)
+
+
+def test_what_was_chosen_says_all_of_a_config() -> None:
+    """Its class with these fields is the config again."""
+    for recipe in list_recipes()[::6]:
+        config = load_any_config(recipe.name, [])
+        chosen = changed_fields(config)
+        again = type(config).model_validate_json(json.dumps(chosen), strict=True)
+        assert again == config, recipe.name
+        assert len(json.dumps(chosen)) < len(config.model_dump_json())
