@@ -87,7 +87,7 @@ def main(overrides: list[str]) -> DemoResult:
     """
     console, started = Console(), time.monotonic()
     scores: dict[str, dict[str, float]] = {}
-    looked: dict[str, list[PanelData]] = {}
+    panels: dict[str, list[PanelData]] = {}
     demo, scored_on = new_run_id("demo"), ""
     configs = {title: _config(*method, overrides) for title, method in METHODS.items()}
     root = next(iter(configs.values())).root
@@ -102,9 +102,9 @@ def main(overrides: list[str]) -> DemoResult:
             scored, maps = evaluate.score(_classifier(config, f"{result.stages[_last(config)].folder}/model"))
             scored_on = f"{scored.data}: {scored.images} images; percent"
             scores[title] = scored.scores | result.scores
-            looked[title] = [_with_mask(one, result.masks) for one in maps]
+            panels[title] = [_with_mask(one, result.masks) for one in maps]
     folder = RunFolder(root, demo)
-    folder.write("comparison.png", _picture(looked).png())
+    folder.write("comparison.png", _picture(panels).png())
     console.print(_table(scores, scored_on))
     console.print(f"picture:   {folder.path('comparison.png')}", soft_wrap=True)
     console.print(f"more:      {root}/{demo}-*/preview, panels and sheet.png", soft_wrap=True)
@@ -133,14 +133,14 @@ def _classifier(config: PipelineConfig, model: str) -> ModelTarget:
     return ModelTarget.open(model, scored)
 
 
-def _with_mask(looked: PanelData, masks: str) -> PanelData:
-    mask = read_mask(join(masks, mask_name(looked.image_id)), looked.image.shape[:2], MAX_CLASSES)
-    return replace(looked, predicted=mask)
+def _with_mask(data: PanelData, masks: str) -> PanelData:
+    mask = read_mask(join(masks, mask_name(data.image_id)), data.image.shape[:2], MAX_CLASSES)
+    return replace(data, predicted=mask)
 
 
-def _picture(looked: dict[str, list[PanelData]]) -> Picture:
+def _picture(panels: dict[str, list[PanelData]]) -> Picture:
     subtitle = "generated scenes, test split; outline: the object"
-    return heading(comparison(looked, height=HEIGHT), "Where the classifier looks, and what becomes of it", subtitle)
+    return heading(comparison(panels, height=HEIGHT), "Where the classifier looks, and what becomes of it", subtitle)
 
 
 def _table(scores: dict[str, dict[str, float]], title: str) -> Table:

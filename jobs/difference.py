@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["DifferenceResult", "Differing", "MetricPair", "Pair", "run"]
+__all__ = ["DifferenceResult", "FieldDifference", "MetricComparison", "ValueComparison", "run"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from attn.config.document import read_document
-from attn.evaluation.pairing import Pairs, side_by_side
 from attn.evaluation.score import Score
+from attn.evaluation.score_comparison import ScoreComparison, compare_scores
 from attn.runs.result import JsonResult
 from attn.tracking.mlflow_tracker import flattened
 from jobs.repro import run_folder
@@ -25,7 +25,7 @@ ENVIRONMENT = ("attn", "python", "system", "processor", "cores", "threads", "gpu
 
 
 @dataclass(frozen=True)
-class Differing(JsonResult):
+class FieldDifference(JsonResult):
     """A field of which two runs have different values."""
 
     field: str
@@ -34,7 +34,7 @@ class Differing(JsonResult):
 
 
 @dataclass(frozen=True)
-class Pair(JsonResult):
+class ValueComparison(JsonResult):
     """A value of two runs, and whether it is the same; None: not known."""
 
     a: str | None
@@ -43,7 +43,7 @@ class Pair(JsonResult):
 
 
 @dataclass(frozen=True)
-class MetricPair(JsonResult):
+class MetricComparison(JsonResult):
     """A metric of two runs; `difference` is None where they were measured differently."""
 
     name: str
@@ -66,15 +66,15 @@ class DifferenceResult(JsonResult):
 
     a: str
     b: str
-    config: list[Differing]
-    data: Pair
-    code: Pair
-    environment: list[Differing]
-    packages: list[Differing]
-    weights: Pair
-    metrics: list[MetricPair]
+    config: list[FieldDifference]
+    data: ValueComparison
+    code: ValueComparison
+    environment: list[FieldDifference]
+    packages: list[FieldDifference]
+    weights: ValueComparison
+    metrics: list[MetricComparison]
     why_not: list[str]
-    scores: Pairs
+    scores: ScoreComparison
 
 
 def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
@@ -94,14 +94,14 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
         a=left.folder.run_id,
         b=right.folder.run_id,
         config=config,
-        data=Pair(left.data, right.data, _same(left.data, right.data)),
-        code=Pair(left.origin.commit, right.origin.commit, _same(left.code, right.code)),
+        data=ValueComparison(left.data, right.data, _same(left.data, right.data)),
+        code=ValueComparison(left.origin.commit, right.origin.commit, _same(left.code, right.code)),
         environment=_differing(*(_picked(one.origin.values, ENVIRONMENT) for one in (left, right))),
         packages=_differing(*packages),
-        weights=Pair(left.weights, right.weights, _same(left.weights, right.weights)),
+        weights=ValueComparison(left.weights, right.weights, _same(left.weights, right.weights)),
         metrics=_metrics(left.metrics, right.metrics, comparable=not why),
         why_not=why,
-        scores=side_by_side(left.scores, right.scores),
+        scores=compare_scores(left.scores, right.scores),
     )
 
 
@@ -137,9 +137,9 @@ def _read(folder: RunFolder) -> _Run:
     )
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[FieldDifference]:
     names = dict.fromkeys([*a, *b])
-    return [Differing(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
+    return [FieldDifference(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
 
 
 def _picked(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _same(a: str | None, b: str | None) -> bool | None:
     return None if a is None or b is None else a == b
 
 
-def _why_not(config: list[Differing], same_data: bool | None) -> list[str]:
+def _why_not(config: list[FieldDifference], same_data: bool | None) -> list[str]:
     """Why the runs' own metrics cannot be compared."""
     why = ["the data differs (fingerprints)"] if same_data is False else []
     for one in config:
@@ -160,10 +160,12 @@ def _why_not(config: list[Differing], same_data: bool | None) -> list[str]:
     return why
 
 
-def _metrics(a: Mapping[str, float | None], b: Mapping[str, float | None], *, comparable: bool) -> list[MetricPair]:
-    rows: list[MetricPair] = []
+def _metrics(
+    a: Mapping[str, float | None], b: Mapping[str, float | None], *, comparable: bool
+) -> list[MetricComparison]:
+    rows: list[MetricComparison] = []
     for name in dict.fromkeys([*a, *b]):
         left, right = a.get(name), b.get(name)
         difference = right - left if left is not None and right is not None and comparable else None
-        rows.append(MetricPair(name, left, right, difference))
+        rows.append(MetricComparison(name, left, right, difference))
     return rows

@@ -1,4 +1,4 @@
-"""Look at everything that a run depends on, here or on every node of a cluster."""
+"""Check everything that a run depends on, here or on every node of a cluster."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def run(lookup: ModelLookup, *, address: str | None = None) -> DoctorResult:
     """Check this machine and, with an address, every node of the cluster.
 
     Args:
-        lookup: Where runs lie, and where they are recorded.
+        lookup: The root of the runs, and their tracking server.
     """
-    found: list[tuple[str, Finding]] = []
+    findings: list[tuple[str, Finding]] = []
 
-    def add(node: str, *findings: Finding) -> None:
-        found.extend((node, finding) for finding in findings)
+    def add(node: str, *results: Finding) -> None:
+        findings.extend((node, finding) for finding in results)
 
     local = inspect_node(lookup.root)
     add(HERE, *judge(local), *check_token(os.environ, joins=address is not None), check_listeners())
@@ -60,13 +60,13 @@ def run(lookup: ModelLookup, *, address: str | None = None) -> DoctorResult:
     except AttnError as error:
         add("tracking", Finding("mlflow", "fail", str(error), "give tracking.uri=http://... of a server"))
     if address is not None:
-        found += _cluster(address, lookup.root, local)
-    return DoctorResult(found)
+        findings += _cluster(address, lookup.root, local)
+    return DoctorResult(findings)
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """A node's facts, and how its clock goes: ahead by `skew` seconds, known to within `uncertainty`."""
+    """A node's facts, and the seconds by which its clock is ahead: `skew`, known to within `uncertainty`."""
 
     facts: Facts
     skew: float
@@ -74,29 +74,29 @@ class _Answer:
 
 
 def _cluster(address: str, root: str, local: Facts) -> list[tuple[str, Finding]]:
-    found: list[tuple[str, Finding]] = []
+    findings: list[tuple[str, Finding]] = []
     try:
         with ray_session(address), probe_under(root) as (probe, content):
-            found.append(("cluster", _authentication()))
+            findings.append(("cluster", _authentication()))
             answers = _ask(root, probe)
             for node, answer in answers.items():
                 if isinstance(answer, Finding):
-                    found.append((node, answer))
+                    findings.append((node, answer))
                     continue
                 own = judge(answer.facts)
                 own.append(judge_clock(node, answer.skew, answer.uncertainty))
                 own.append(judge_probe(answer.facts, content, root))
-                found += [(node, finding) for finding in own]
+                findings += [(node, finding) for finding in own]
             facts = {node: answer.facts for node, answer in answers.items() if isinstance(answer, _Answer)}
-            found.append(("cluster", judge_equal({HERE: local, **facts})))
+            findings.append(("cluster", judge_equal({HERE: local, **facts})))
     except RunError as error:
         fix = "is it up (ray status), is its port open from here, and is the token right?"
-        found.append(("cluster", Finding("ray", "fail", str(error), fix)))
-    return found
+        findings.append(("cluster", Finding("ray", "fail", str(error), fix)))
+    return findings
 
 
 def _ask(root: str, probe: str) -> dict[str, _Answer | Finding]:
-    """Every node's answer, by its address; a finding where it gave none."""
+    """Every node's answer, by its address; a finding if it gave none."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -112,8 +112,8 @@ def _ask(root: str, probe: str) -> dict[str, _Answer | Finding]:
             continue
         pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": pinned, "max_retries": 0}
-        look: Any = ray.remote(inspect_node).options(**options)
-        asked[name] = look.remote(root, probe), ray.remote(_now).options(**options)
+        task: Any = ray.remote(inspect_node).options(**options)
+        asked[name] = task.remote(root, probe), ray.remote(_now).options(**options)
     for name, (reference, clock) in asked.items():
         try:
             facts: Any = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
@@ -129,7 +129,7 @@ def _ask(root: str, probe: str) -> dict[str, _Answer | Finding]:
 
 
 def _clock(clock: Any) -> tuple[float, float]:
-    """By how many seconds a node's clock is ahead, and how far that may be off; of several tries the surest."""
+    """Seconds by which a node's clock is ahead, and their uncertainty; of several tries the most certain."""
     import ray
 
     tries: list[tuple[float, float]] = []
@@ -142,7 +142,7 @@ def _clock(clock: Any) -> tuple[float, float]:
 
 
 def _authentication() -> Finding:
-    """Return whether the cluster asks for a token."""
+    """Check that the cluster asks for a token."""
     import requests
     from ray._private.worker import get_dashboard_url
 

@@ -107,8 +107,8 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
     work = {name: value for name, value in named.items() if value is not None}
     work["target"] = f"{named['maps']}@{named['version']}" if named["maps"] else target.name
     with begin_or_continue("evaluate", config, folder, recorded=config, work=work, tags=tags) as live:
-        evaluation, looked = _evaluate(target)
-        _write(folder, evaluation, looked, described)
+        evaluation, panels = _evaluate(target)
+        _write(folder, evaluation, panels, described)
         live.outputs["metrics"] = evaluation.metrics()
         with warned("the scores could not be recorded", TrackingError):
             _record(live.tracker, folder, evaluation)
@@ -130,7 +130,7 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
         tracking_run=live.tracking_run,
         seconds=round(time.monotonic() - clock, 1),
     )
-    return result, looked
+    return result, panels
 
 
 def resume(name: str, *, root: str = "runs", address: str | None = None) -> EvaluateResult:
@@ -166,16 +166,16 @@ def table(result: EvaluateResult) -> Table:
 def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[PanelData]]:
     source = target.source
     wanted = {source.records[index].image_id: index for index in evenly_spaced(source.records, target.config.panels)}
-    looked: list[PanelData] = []
+    panels: list[PanelData] = []
 
     def keep(maps: ImageMaps) -> None:
         if (index := wanted.get(maps.record.image_id)) is not None:
-            looked.append(panel_data(maps, source.load(index, saliency=False), source.classes))
+            panels.append(panel_data(maps, source.load(index, saliency=False), source.classes))
 
-    return target.evaluate(keep), looked
+    return target.evaluate(keep), panels
 
 
-def _write(folder: RunFolder, evaluation: Evaluation, looked: list[PanelData], described: dict[str, Any]) -> None:
+def _write(folder: RunFolder, evaluation: Evaluation, panels: list[PanelData], described: dict[str, Any]) -> None:
     scores = {name: json.loads(score.to_json()) for name, score in evaluation.scores.items()}
     text = {
         "scored": described,
@@ -198,10 +198,10 @@ def _write(folder: RunFolder, evaluation: Evaluation, looked: list[PanelData], d
         first = evaluation.scores.get("seed_miou") or evaluation.scores["direct_miou"]
         title = f"{first.protocol.source} {first.protocol.split}, {first.protocol.map_kind}"
         folder.write("curves.png", threshold_curves(curves, mark=first.extras["threshold"], title=title).png())
-    for one in looked:
+    for one in panels:
         folder.write(f"panels/{file_stem(one.image_id)}.png", panel(one).png())
-    if looked:
-        folder.write("sheet.png", sheet(looked[:SHEET_ROWS]).png())
+    if panels:
+        folder.write("sheet.png", sheet(panels[:SHEET_ROWS]).png())
 
 
 def _record(tracker: Tracker, folder: RunFolder, evaluation: Evaluation) -> None:

@@ -49,14 +49,14 @@ def run(location: str, overrides: list[str]) -> GrowthResult:
     Raises:
         AttnError: There is no such store, or the data is not the store's.
     """
-    place = local_path(location).rstrip("/")
-    config = resolve(GrowthConfig, run_data(place), f"{place}: config.yaml", overrides)
-    opened, source = store.open(place), config.data.build()
+    uri = local_path(location).rstrip("/")
+    config = resolve(GrowthConfig, run_data(uri), f"{uri}: config.yaml", overrides)
+    opened, source = store.open(uri), config.data.build()
     of_run = config.run or opened.newest().run
     if of_run not in opened.runs:
         raise DataError(f"{opened.uri} has no run {of_run!r}; its runs are {', '.join(opened.runs) or 'none yet'}")
-    open_maps(StoredMaps(place, opened.newest(of_run).version), source)
-    folder = config.folder or f"{place.rpartition('/')[0]}/growth"
+    open_maps(StoredMaps(uri, opened.newest(of_run).version), source)
+    folder = config.folder or f"{uri.rpartition('/')[0]}/growth"
     pictures = draw(opened, of_run, source, _chosen(source, config), folder, columns=config.columns)
     return GrowthResult(opened.uri, of_run, pictures)
 
@@ -74,16 +74,16 @@ def draw(
     """Write one PNG an image below a folder, and record it where there is a tracker.
 
     Returns:
-        The places by image id.
+        The files by image id.
     """
-    places: dict[str, str] = {}
+    files: dict[str, str] = {}
     tracker = tracker or NullTracker()
     for image_id, picture in accumulated(opened, run, source, indices, columns=columns):
         name = file_stem(image_id)
-        places[image_id] = f"{folder}/{name}.png"
-        write_bytes(places[image_id], picture.png())
+        files[image_id] = f"{folder}/{name}.png"
+        write_bytes(files[image_id], picture.png())
         tracker.log_picture(f"growth/{name}.png", picture.pixels)
-    return places
+    return files
 
 
 def _chosen(source: Source, config: GrowthConfig) -> list[int]:

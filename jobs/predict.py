@@ -1,4 +1,4 @@
-"""Let a trained model look at any images, in this process, and write what it says of each."""
+"""Predict labels, maps and masks of any images with a trained model, in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attn.runs.result import JsonResult
 from jobs.ray_cluster.tasks import Counter
 from jobs.runs.open_model import model_lookup, open_model
 
-PLACE = re.compile(r"(root|tracking\.\w+)=")
+LOOKUP = re.compile(r"(root|tracking\.\w+)=")
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class PredictResult(JsonResult):
     seconds: float
 
 
-def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConfig) -> PredictResult:
+def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictConfig) -> PredictResult:
     """Predict.
 
     Args:
-        places: Images, folders of images, `s3://` URIs of both; and among them `root=` and `tracking.*=`, which say
-            where models are looked up.
+        arguments: Images, folders of images, `s3://` URIs of both; and among them `root=` and `tracking.*=`, which
+            select the runs and the registry in which models are looked up.
         model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
         out: Folder or `s3://` prefix; each image has a folder of its own in it.
 
@@ -55,10 +55,10 @@ def run(places: Sequence[str], *, model: str, out: str, config: ImagePredictConf
         AttnError: There is no such model or image, or the folder cannot be written.
     """
     started = time.monotonic()
-    images = find_images(place for place in places if not PLACE.match(place))
+    images = find_images(text for text in arguments if not LOOKUP.match(text))
     if not images:
         raise DataError("no image is given: attn predict IMAGE... --model MODEL")
-    overrides = [place for place in places if PLACE.match(place)]
+    overrides = [text for text in arguments if LOOKUP.match(text)]
 
     def load(target: Any, root: str) -> Predictor:
         return open_predictor(target, config, root)

@@ -1,4 +1,4 @@
-"""Trained models out of MLflow's registry, and into files for other programs."""
+"""Commands of MLflow's registry of models, and the export of a model to a file for other programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attn.config.document import read_document
 from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsError
-from attn.evaluation.pairing import Pairs, side_by_side
+from attn.evaluation.score_comparison import ScoreComparison, compare_scores
 from attn.models.description import CONFIG, describing, read_description
 from attn.registry.card import model_card
 from attn.runs.result import JsonResult
@@ -79,7 +79,7 @@ class Promotion(JsonResult):
     version: int
     alias: str
     before: int | None
-    scores: Pairs | None
+    scores: ScoreComparison | None
 
     def to_json(self) -> dict[str, Any]:
         plain = super().to_json()
@@ -166,7 +166,7 @@ def promote(name: str, alias: str, lookup: ModelLookup) -> Promotion:
     model, before = open_registry(lookup).promote(name, alias)
     if before is None:
         return Promotion(model.name, model.version, alias, None, None)
-    return Promotion(model.name, model.version, alias, before.version, side_by_side(before.scores, model.scores))
+    return Promotion(model.name, model.version, alias, before.version, compare_scores(before.scores, model.scores))
 
 
 def export(model: str, lookup: ModelLookup, *, form: str, to: str) -> ExportedModel:
@@ -202,8 +202,8 @@ def open_registry(lookup: ModelLookup) -> Registry:
     return Registry(uri)
 
 
-def _complete(bundle: Path, found: RegisteredModel) -> None:
-    """Open a fetched bundle, and put beside it what the registry knows of it."""
+def _complete(bundle: Path, registered: RegisteredModel) -> None:
+    """Open a fetched bundle, and write its card and its entry in the registry beside it."""
     from attn.prediction.open import open_any
 
     open_any(bundle)
@@ -211,15 +211,15 @@ def _complete(bundle: Path, found: RegisteredModel) -> None:
     try:
         text = (bundle / CONFIG).read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise WeightsError(f"{found.reference}: {CONFIG} is no text of a config") from None
+        raise WeightsError(f"{registered.reference}: {CONFIG} is no text of a config") from None
     config = read_document(text, CONFIG).values
-    with describing(Path(found.reference)):
-        card = model_card(found.reference, described, config, found.scores)
+    with describing(Path(registered.reference)):
+        card = model_card(registered.reference, described, config, registered.scores)
     (bundle / "card.md").write_text(card, encoding="utf-8")
-    (bundle / "registered.json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
+    (bundle / "registered.json").write_text(json.dumps(registered.to_json(), indent=1), encoding="utf-8")
 
 
-def _is_there(folder: Path, found: RegisteredModel) -> bool:
+def _is_there(folder: Path, registered: RegisteredModel) -> bool:
     """Return whether a folder holds this very model.
 
     Raises:
@@ -231,8 +231,8 @@ def _is_there(folder: Path, found: RegisteredModel) -> bool:
     from attn.prediction.open import open_any
 
     try:
-        if open_any(folder).sha256 == found.sha256:
+        if open_any(folder).sha256 == registered.sha256:
             return True
     except WeightsError:
         pass
-    raise RunError(f"{folder} is there and holds something else than {found.reference}; give another --to FOLDER")
+    raise RunError(f"{folder} is there and holds something else than {registered.reference}; give another --to FOLDER")

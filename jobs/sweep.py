@@ -210,8 +210,8 @@ class _Sweep:
             return error
         if isinstance(config, TrainConfig) and config.accumulates and isinstance(self.config.scheduler, Pbt):
             # One store for all: a trial that takes over another's weights begins from a version of that one's run.
-            place = config.store.location or self.folder.path("store")
-            return config.model_copy(update={"store": config.store.model_copy(update={"location": place})})
+            location = config.store.location or self.folder.path("store")
+            return config.model_copy(update={"store": config.store.model_copy(update={"location": location})})
         return config
 
     def _settle_record(self) -> None:

@@ -126,9 +126,9 @@ def find_bundle(target: str, root: str = "runs") -> Path:
     for folder in folders:
         if (folder / "model.json").is_file():
             return folder
-    looked = ", ".join(str(folder) for folder in folders)
+    searched = ", ".join(str(folder) for folder in folders)
     raise WeightsError(
-        f"no trained model {target!r}: looked for model.json in {looked}; give a finished run's id or folder"
+        f"no trained model {target!r}: looked for model.json in {searched}; give a finished run's id or folder"
         + _suggestion(target, root)
     )
 

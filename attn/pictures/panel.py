@@ -45,11 +45,11 @@ def panel(data: PanelData, *, height: int = 200) -> Picture:
     return grid([_tiles(data)], height=height)
 
 
-def sheet(looked: Sequence[PanelData], *, height: int = 160) -> Picture:
+def sheet(panels: Sequence[PanelData], *, height: int = 160) -> Picture:
     """Draw one row per image, with the true masks in the last column."""
-    rows: list[list[Tile | None]] = [_tiles(one) for one in looked]
+    rows: list[list[Tile | None]] = [_tiles(one) for one in panels]
     columns = max(map(len, rows))
-    for row, one in zip(rows, looked, strict=True):
+    for row, one in zip(rows, panels, strict=True):
         position = len(row) - (one.mask is not None)
         row[position:position] = [None] * (columns - len(row))
     return grid(rows, height=height)
@@ -68,18 +68,18 @@ def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150)
     """
     first = next(iter(methods.values()))
     ids = [one.image_id for one in first]
-    for name, looked in methods.items():
-        if [one.image_id for one in looked] != ids:
+    for name, panels in methods.items():
+        if [one.image_id for one in panels] != ids:
             raise ValueError(f"{name} has other images than {next(iter(methods))}; give all methods the same images")
     columns = [
         (index, name)
         for index in range(len(ids))
-        for name in dict.fromkeys(name for looked in methods.values() for name in looked[index].maps)
+        for name in dict.fromkeys(name for panels in methods.values() for name in panels[index].maps)
     ]
     top: list[Tile | None] = [Tile(first[index].image, name) for index, name in columns]
-    rows = [top, *([_tile(looked[index], name, bare=True) for index, name in columns] for looked in methods.values())]
+    rows = [top, *([_tile(panels[index], name, bare=True) for index, name in columns] for panels in methods.values())]
     names = ["image", *methods]
-    masks = {f"{name}: mask": [one.predicted for one in looked] for name, looked in methods.items()}
+    masks = {f"{name}: mask": [one.predicted for one in panels] for name, panels in methods.items()}
     masks["truth"] = [one.mask for one in first]
     for name, drawn in masks.items():
         if all(mask is not None for mask in drawn):

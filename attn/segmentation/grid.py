@@ -48,11 +48,11 @@ def upsample_scores(scores_BChw: Tensor, size: Size, input_size: Size, rows: sli
 def _rows(scores_BChw: Tensor, height: int, rows: slice, corners: bool) -> Tensor:
     """Some rows of the scores, resampled to a height."""
     here = scores_BChw.shape[2]
-    places = torch.arange(rows.start, rows.stop, dtype=torch.float64)
+    rows_n = torch.arange(rows.start, rows.stop, dtype=torch.float64)
     if corners:
-        position = places * ((here - 1) / max(1, height - 1))
+        position = rows_n * ((here - 1) / max(1, height - 1))
     else:
-        position = ((places + 0.5) * (here / height) - 0.5).clamp(min=0)
+        position = ((rows_n + 0.5) * (here / height) - 0.5).clamp(min=0)
     low = position.floor().long().clamp(max=here - 1)
     high = (low + 1).clamp(max=here - 1)
     weight = (position - low).to(scores_BChw)[:, None]
@@ -82,11 +82,11 @@ def labels_on_grid(labels_nm: NDArray[Any], geometry: Geometry, grid: Size) -> T
 
 
 def _cells(
-    pixels: int, places: int, start: int, extent: int, length: int, cells: int, corners: bool
+    pixels: int, count: int, start: int, extent: int, length: int, cells: int, corners: bool
 ) -> NDArray[np.int64]:
     """For each position along one axis of the output the cell of the labels, -1 beyond the image."""
-    index = np.arange(places)
-    centre = index * (pixels - 1) / (places - 1) + 0.5 if corners and places > 1 else (index + 0.5) * pixels / places
+    index = np.arange(count)
+    centre = index * (pixels - 1) / (count - 1) + 0.5 if corners and count > 1 else (index + 0.5) * pixels / count
     position = start + centre / pixels * extent
     found = np.floor(position / length * cells).astype(np.int64)
     return np.where((position >= 0) & (position < length), np.clip(found, 0, cells - 1), -1)

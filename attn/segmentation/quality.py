@@ -138,8 +138,8 @@ class CueSweep:
         bins: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """(S, C + 1, C + 2): pixels count with `below` at the thresholds from their bin on, with `above` before."""
-        places, width, size = len(self.background), self.num_classes + 2, (self.num_classes + 1)
-        shape = (places + 1, size, width)
+        thresholds, width, size = len(self.background), self.num_classes + 2, (self.num_classes + 1)
+        shape = (thresholds + 1, size, width)
 
         def binned(labels: Labels) -> NDArray[np.int64]:
             cell = (bins * size + truth) * width + _columns(labels[counted], self.num_classes)

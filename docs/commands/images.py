@@ -180,7 +180,7 @@ class Confused:
 def _confused() -> Confused:
     settings = [f"root={RUNS}", "data.split=test", f"data.count={SCENES}", "tracking.enabled=false"]
     targets = [ConfusionTarget.of(name, open_target(trained(name), settings)) for name in ("before", "after")]
-    before, after = (target.look(range(SCENES))[0] for target in targets)
+    before, after = (target.measure(range(SCENES))[0] for target in targets)
     number = max(range(SCENES), key=lambda index: before[index].overlap["last"] - after[index].overlap["last"])
     source = targets[0].model.source
     return Confused(before[number], after[number], source.load(number, saliency=False), source.classes)

@@ -98,14 +98,15 @@ def resize_text(config: InputConfig) -> str:
 
 def _load(model: str, root: str, scratch: Path, load: Callable[[str | Path, str], B]) -> B:
     if is_remote(model):
-        places = [model.rstrip("/"), f"{model.rstrip('/')}/model"]
+        candidates = [model.rstrip("/"), f"{model.rstrip('/')}/model"]
     elif is_remote(root) and not Path(model).exists():
-        places = [f"{root.rstrip('/')}/{model}/model"]
+        candidates = [f"{root.rstrip('/')}/{model}/model"]
     else:
         return load(model, root)
-    for uri in places:
+    for uri in candidates:
         if transfer.exists(f"{uri}/model.json"):
             return load(download_folder(uri, scratch), root)
     raise WeightsError(
-        f"no trained model {model!r}: looked for model.json in {', '.join(places)}; give a finished run's id or folder"
+        f"no trained model {model!r}: looked for model.json in {', '.join(candidates)}; give a finished run's id or "
+        "folder"
     )

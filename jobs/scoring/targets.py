@@ -234,11 +234,11 @@ def _model_target(model: str, overrides: list[str]) -> ModelTarget:
 
 def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | None:
     """Location and version of a map store, if that is what is meant."""
-    place, version = target, None
+    name, version = target, None
     if named := re.fullmatch(r"(.+)@(\d+)", target):
-        place, version = named[1], int(named[2])
-    place = local_path(place).rstrip("/")
-    for location in (place, f"{model_lookup(overrides).root}/{place}"):
+        name, version = named[1], int(named[2])
+    name = local_path(name).rstrip("/")
+    for location in (name, f"{model_lookup(overrides).root}/{name}"):
         if (not is_remote(location) or "/" in location.removeprefix("s3://")) and transfer.exists(
             f"{location}/store.json"
         ):
@@ -254,9 +254,9 @@ def _store_target(target: str, location: str, version: int | None, overrides: li
 def run_data(location: str) -> str:
     """The data of the run in whose folder a store lies, as a config's text; without data where it lies elsewhere."""
     text: dict[str, Any] = {"tracking": {"enabled": False}}
-    place = f"{location.rpartition('/')[0]}/config.yaml"
-    if transfer.exists(place):
-        values = read_document(read_bytes(place).decode(), place).values
+    file = f"{location.rpartition('/')[0]}/config.yaml"
+    if transfer.exists(file):
+        values = read_document(read_bytes(file).decode(), file).values
         text |= {"data": values["data"]} if "data" in values else {}
     return dump_values(text)
 

@@ -22,7 +22,7 @@ from jobs.scoring.targets import EvaluationTarget, ModelTarget
 
 @dataclass(frozen=True)
 class ConfusionTarget:
-    """A trained model whose inner layer is looked at too.
+    """A trained model, with the maps of an inner layer.
 
     Attributes:
         kind: Of both maps; A_ch where the user names none, so that models trained by different kinds are compared.
@@ -46,12 +46,12 @@ class ConfusionTarget:
         target.bundle.network.expose("inner")
         return cls(target, kind)
 
-    def look(self, images: Sequence[int]) -> tuple[list[ImageConfusion], dict[str, float]]:
-        """Go through all images.
+    def measure(self, images: Sequence[int]) -> tuple[list[ImageConfusion], dict[str, float]]:
+        """Measure the overlap of both maps on all images.
 
         Returns:
-            What was found on those asked for, in their order, and by layer the mean soft IoU over all that have a class
-            and lack one.
+            The maps of the given images that have a class and lack one, in their order; and by layer the mean soft IoU
+            over all such images.
         """
         config, device = self.model.config, choose_device(self.model.config.device)
         dataset = AttentionDataset(self.model.source, config.input, train=False)
@@ -62,11 +62,11 @@ class ConfusionTarget:
         kept: dict[int, ImageConfusion] = {}
         overlaps: dict[str, list[float]] = {layer: [] for layer in LAYERS}
         for batch in build_loader(dataset, batches, workers=config.data_workers):
-            for found in image_confusion(network, batch.to(device), kind=self.kind):
+            for item in image_confusion(network, batch.to(device), kind=self.kind):
                 for layer in LAYERS:
-                    overlaps[layer].append(found.overlap[layer])
-                if found.record.image_id in wanted:
-                    kept[wanted[found.record.image_id]] = found
+                    overlaps[layer].append(item.overlap[layer])
+                if item.record.image_id in wanted:
+                    kept[wanted[item.record.image_id]] = item
         shown = [kept[index] for index in images if index in kept]
         return shown, {layer: float(np.mean(values)) for layer, values in overlaps.items() if values}
 
@@ -82,13 +82,13 @@ def confusion_picture(
     Raises:
         ConfigError: No image that is to be drawn has a class and lacks one.
     """
-    looked = {title: target.look(images) for title, target in targets.items()}
+    results = {title: target.measure(images) for title, target in targets.items()}
     first_title, first = next(iter(targets.items()))
-    there = {found.record.image_id for found in looked[first_title][0]}
+    drawn = {item.record.image_id for item in results[first_title][0]}
     source = first.model.source
-    examples = [source.load(index, saliency=False) for index in images if source.records[index].image_id in there]
+    examples = [source.load(index, saliency=False) for index in images if source.records[index].image_id in drawn]
     if not examples:
         raise ConfigError("no image to draw: none has a class and lacks one")
-    sheet = confusion_sheet({title: found for title, (found, _) in looked.items()}, examples, source.classes)
-    overlap = {title: found for title, (_, found) in looked.items()}
+    sheet = confusion_sheet({title: shown for title, (shown, _) in results.items()}, examples, source.classes)
+    overlap = {title: means for title, (_, means) in results.items()}
     return heading(sheet, "What it is, what it is mistaken for, and where both are seen", subtitle), overlap

@@ -17,7 +17,7 @@ from services.cli.tables import print_rows
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from jobs.difference import Differing, MetricPair, Pair
+    from jobs.difference import FieldDifference, MetricComparison, ValueComparison
 
 LONGEST = 60
 
@@ -67,19 +67,19 @@ def diff(
     return Result(found.to_json(), show)
 
 
-def _print_differences(console: Console, title: str, rows: list[Differing]) -> None:
+def _print_differences(console: Console, title: str, rows: list[FieldDifference]) -> None:
     console.print(title if rows else f"{title}: the same", markup=False)
     if rows:
         print_rows(console, [(f"  {row.field}", _short(row.a), _short(row.b)) for row in rows])
 
 
-def _print_same(console: Console, title: str, pair: Pair) -> None:
+def _print_same(console: Console, title: str, pair: ValueComparison) -> None:
     result = {True: "the same", False: "different", None: "not known for both"}[pair.same]
     both = "" if pair.same else f": {_short(pair.a)} and {_short(pair.b)}"
     console.print(f"{title}: {result}{both}", markup=False)
 
 
-def _print_metrics(console: Console, rows: list[MetricPair], why: list[str]) -> None:
+def _print_metrics(console: Console, rows: list[MetricComparison], why: list[str]) -> None:
     if not rows:
         return
     console.print("metrics of the last epoch" + (", not comparable as they were measured differently:" if why else ""))
@@ -91,7 +91,7 @@ def _print_metrics(console: Console, rows: list[MetricPair], why: list[str]) -> 
     )
 
 
-def _difference(row: MetricPair) -> str:
+def _difference(row: MetricComparison) -> str:
     if row.difference is None:
         return "-"
     return f"{percent(row.difference, sign='+')} %" if is_share(row.name) else f"{row.difference:+.4f}"

@@ -17,10 +17,10 @@ from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import FileLabels
 from attn.tracking import create_run
 from attn.training.run_config import RunConfig
-from jobs import pipeline
+from jobs import pipeline, segment
 from jobs.pipeline import PipelineResult
 from jobs.runs.run_folder import RunFolder
-from jobs.stages import retrain, training
+from jobs.stages import training
 from jobs.train import TrainResult
 from jobs.training.hooks import TrainingRun, hooks_of
 
@@ -79,7 +79,7 @@ class Untrained:
 
 
 def untrained(patch: pytest.MonkeyPatch) -> None:
-    for module in (training, retrain):
+    for module in (training, segment):
         patch.setattr(module, "train", Untrained())
     patch.setattr(pipeline, "ray_session", lambda address: contextlib.nullcontext())
 

@@ -123,5 +123,5 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 _BODIES: Mapping[str, Callable[..., None]] = {"bird": bird, "fish": fish, "beetle": beetle}
 
 LOOK_ALIKES: dict[str, Draw] = {
-    f"{family}_{place}": partial(_BODIES[family], mark=place) for family, places in FAMILIES.items() for place in places
+    f"{family}_{mark}": partial(_BODIES[family], mark=mark) for family, marks in FAMILIES.items() for mark in marks
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Pairs", "side_by_side"]
+__all__ = ["ScoreComparison", "compare_scores"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from attn.evaluation.score import Comparison, Score, compare
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ScoreComparison:
     """The comparison of two sets of scores.
 
     Attributes:
@@ -40,7 +40,7 @@ class Pairs:
         return {"compared": compared, "not_compared": not_compared}
 
 
-def side_by_side(a: Iterable[Score], b: Iterable[Score]) -> Pairs:
+def compare_scores(a: Iterable[Score], b: Iterable[Score]) -> ScoreComparison:
     """Compare two sets of scores. Of several scores of one name and protocol in a set, the last counts."""
     first = {(score.name, score.hash): score for score in a}
     second = {(score.name, score.hash): score for score in b}
@@ -51,7 +51,7 @@ def side_by_side(a: Iterable[Score], b: Iterable[Score]) -> Pairs:
     right = {name: score for (name, _), score in second.items() if name not in names}
     apart = tuple((left[name], right[name], _why(left[name], right[name])) for name in left if name in right)
     alone = tuple(sorted(left.keys() ^ right.keys()))
-    return Pairs(compared, apart, alone)
+    return ScoreComparison(compared, apart, alone)
 
 
 def _why(a: Score, b: Score) -> tuple[str, ...]:
