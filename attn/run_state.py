@@ -118,7 +118,11 @@ class RunState(BaseModel):
         tracking_run: Id of the MLflow run.
         attempts: How often the workers started; for a pipeline, how often each stage was restarted.
         epoch, step: Position of the newest checkpoint.
-        metrics: Metrics of the newest checkpoint; for kinds other than trainings, the scores.
+        metrics: Metrics of the newest checkpoint, or of the epoch that the trained model is of; for kinds other than
+            trainings, the scores.
+        best: With `checkpoint.best`: `metric`, `epoch` from 1 and `value` of the best epoch so far.
+        stopped_early: Of a training that `training.early_stopping` ended: its last `epoch` from 1, the `metric`, and
+            the `best_epoch` of it.
         model, weights: The trained model's location, and the SHA-256 of its weights.
         maps, version: For an evaluation, the map store's location and version; for `maps`, the number of maps written.
         number, values, refused: For a sweep's trial: its number, its point, and why the point cannot run.
@@ -150,6 +154,8 @@ class RunState(BaseModel):
     epoch: Count | None = None
     step: Count | None = None
     metrics: dict[str, float | None] | None = None
+    best: Annotated[dict[str, Any] | None, ShownOnly] = None
+    stopped_early: Annotated[dict[str, Any] | None, ShownOnly] = None
     notices: Annotated[list[str] | None, ShownOnly] = None
     val_average_precision: Annotated[dict[str, Any] | None, ShownOnly] = None
     cues: Annotated[dict[str, Any] | None, ShownOnly] = None

@@ -25,8 +25,9 @@ from attn.runs.recipes import config_text
 from attn.runs.table import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.training.checkpoint import Position
+from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.run_config import RunConfig
-from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.trainer import Trainer
 from attn.training.world import World
 from jobs.runs.run_folder import RunFolder
 from jobs.training.hooks import TrainingRun, hooks_of

@@ -166,7 +166,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
 
     from jobs.ray_cluster.ray_trainer import LeanTrainer
     from jobs.runs.checkpoints import ray_storage
-    from jobs.training.worker import train_worker
+    from jobs.training.worker import KEEP_SCORE, train_worker
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
     resources = plan_resources(config.cluster, may_grow=may_grow)
@@ -189,7 +189,11 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
             name="checkpoints",
             storage_path=path,
             storage_filesystem=filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=config.checkpoint.keep),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=config.checkpoint.keep,
+                # With a score the best ones are kept and the newest.
+                checkpoint_score_attribute=None if config.checkpoint.best is None else KEEP_SCORE,
+            ),
             failure_config=FailureConfig(max_failures=config.cluster.max_failures, controller_failure_limit=3),
         ),
     )
@@ -220,15 +224,25 @@ def _cause(error: BaseException) -> str:
 
 
 def export_model(training: TrainingRun[RunConfig], *, record: bool = True) -> str:
-    """The newest checkpoint's weights as a bundle in the run's folder and, with `record`, in the tracking server."""
+    """The weights of the newest checkpoint, or of the best epoch's, as a bundle in the run's folder.
+
+    Args:
+        record: Also put it into the tracking server.
+    """
     from attn.registry import log_model
     from attn.training.checkpoint import load_shared
-    from jobs.runs.checkpoints import newest_checkpoint
+    from attn.training.selection import best_of
+    from jobs.runs.checkpoints import best_checkpoint, newest_checkpoint
 
     config, folder = training.config, training.folder
     with scratch_folder() as scratch:
         checkpoint = newest_checkpoint(folder, scratch / "checkpoint")
         _, shared = load_shared(checkpoint)
+        if (best := best_of(shared)) is not None:
+            # Only the weights: the maps of a run are those of all its epochs.
+            _, chosen = load_shared(best_checkpoint(folder, best, scratch / "best"))
+            shared |= {"model": chosen["model"]}
+            folder.update(metrics=best.metrics, best=best.to_json())
         bundle = Path(folder.path("model")) if folder.is_local else scratch / "model"
         hooks_of(config).save(training, shared, bundle)
         folder.upload(bundle, "model")

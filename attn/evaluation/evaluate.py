@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ScoreAccumulator", "DataDescription", "Evaluation", "evaluate", "compute_scores", "with_skipped"]
+__all__ = ["DataDescription", "Evaluation", "compute_scores", "count", "evaluate", "with_skipped"]
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,21 +14,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from attn.config.base import Config
-from attn.data.sample import Batch, Record
+from attn.data.sample import Batch
 from attn.data.source import fingerprint
 from attn.errors import DataError
+from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.classification import (
     ClassScores,
     average_precision,
-    predicted_classes,
     roc_auc,
     threshold_accuracy,
     top_k_accuracy,
 )
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.extent import Extent
 from attn.evaluation.inference import ImageMaps, image_maps
-from attn.evaluation.localization import DirectSweep, SeedSweep, SweepResult, threshold_grid
+from attn.evaluation.localization import SweepResult
 from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.evaluation.voc import difficult_objects, difficult_pairs
 from attn.maps.attention import MapKind
@@ -106,7 +105,28 @@ def evaluate(
         DataError: The loader has no images.
         ConfigError: The network lacks what the map needs.
     """
-    counted = ScoreAccumulator(len(classes), config)
+    counted, skipped = count(network, loader, len(classes), config, map_kind, device, observe=observe)
+    if not counted.records:
+        raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
+    layer = config.layer or "last"
+    return with_skipped(compute_scores(counted, tuple(classes), config, data, map_kind=map_kind, layer=layer), skipped)
+
+
+def count(
+    network: nn.Module,
+    loader: Iterable[Batch],
+    num_classes: int,
+    config: ScoringConfig,
+    map_kind: MapKind,
+    device: torch.device,
+    *,
+    observe: Callable[[ImageMaps], None] | None = None,
+) -> tuple[ScoreAccumulator, set[str]]:
+    """Everything that the scores of these images are computed from, and the ids of unreadable images.
+
+    Several processes may each count some of the images, and merge what they counted.
+    """
+    counted = ScoreAccumulator(num_classes, config)
     skipped: set[str] = set()
     for batch in loader:
         skipped.update(batch.skipped)
@@ -122,10 +142,7 @@ def evaluate(
         ):
             if counted.add(maps) and observe is not None:
                 observe(maps)
-    if not counted.records:
-        raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
-    layer = config.layer or "last"
-    return with_skipped(compute_scores(counted, tuple(classes), config, data, map_kind=map_kind, layer=layer), skipped)
+    return counted, skipped
 
 
 def with_skipped(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation:
@@ -135,58 +152,6 @@ def with_skipped(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation
     names = ", ".join(sorted(skipped)[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
     note = f"{len(skipped)} images could not be read and do not count: {names}"
     return replace(evaluation, notes=(note, *evaluation.notes))
-
-
-class ScoreAccumulator:
-    """Accumulates everything that scores are computed from.
-
-    Args:
-        given: Score maps of the given labels; False if there are only maps of predicted classes.
-
-    Attributes:
-        exclusive: Whether every image has exactly one class: see `attn.data.source.Source`.
-    """
-
-    def __init__(self, num_classes: int, config: ScoringConfig, *, given: bool = True, exclusive: bool = False) -> None:
-        self.num_classes, self.given, self.exclusive = num_classes, given, exclusive
-        grid = threshold_grid(config.thresholds)
-        # The fixed threshold of the direct protocol is part of the grid.
-        self.direct_grid = np.union1d(grid, [config.claim])
-        self.seeds = SeedSweep(num_classes, grid)
-        self.direct = DirectSweep(num_classes, self.direct_grid)
-        self.extent = Extent(num_classes, grid, tolerance=config.pointing_tolerance)
-        self.config = config
-        self.records: dict[str, Record] = {}
-        self.masked: list[Record] = []
-        self.parts = 0  # images with a mask of which the network saw only a part
-        self.probabilities: list[NDArray[np.float64]] = []
-
-    def add(self, maps: ImageMaps) -> bool:
-        """Add an image; False if it was added before."""
-        if maps.record.image_id in self.records:
-            return False
-        self.records[maps.record.image_id] = maps.record
-        if maps.probabilities is not None:
-            self.probabilities.append(maps.probabilities)
-        if maps.mask is None or not self.config.maps:
-            return True
-        self.masked.append(maps.record)
-        self.parts += not maps.whole
-        if self.given:
-            given = {index: maps.maps[index] for index in maps.record.labels}
-            self.seeds.add(given, maps.mask)
-            self.extent.add(given, maps.mask)
-        if maps.probabilities is not None:
-            likely = predicted_classes(maps.probabilities, threshold=self.config.probability, exclusive=self.exclusive)
-            predicted = {index: maps.maps[index] for index in likely if index in maps.maps}
-            self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
-        return True
-
-    def labels(self) -> NDArray[np.int64]:
-        labels = np.zeros((len(self.records), self.num_classes), np.int64)
-        for row, record in enumerate(self.records.values()):
-            labels[row, list(record.labels)] = 1
-        return labels
 
 
 def compute_scores(

@@ -87,6 +87,17 @@ class Extent:
             self._pointing[class_index] += self._points_at(values, inside)
             self._add_area(class_index, values, inside, counted)
 
+    def merge(self, other: Extent) -> None:
+        """Add everything that another one with the same classes and thresholds has counted."""
+        self._pairs += other._pairs
+        self._energy += other._energy
+        self._pointing += other._pointing
+        self._coverage += other._coverage
+        self._precision += other._precision
+        self._claiming += other._claiming
+        self.without_object += other.without_object
+        self.empty_maps += other.empty_maps
+
     def result(self) -> ExtentResult:
         """The means over everything added so far."""
         pairs, all_pairs = self._pairs, max(int(self._pairs.sum()), 1)

@@ -10,7 +10,7 @@ __all__ = ["DirectSweep", "SeedSweep", "SweepResult", "threshold_grid"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,11 @@ class _Sweep:
     def pixels(self) -> int:
         """Number of counted pixels."""
         return int(self._truth.sum())
+
+    def merge(self, other: Self) -> None:
+        """Add everything that another sweep with the same classes and thresholds has counted."""
+        self._truth += other._truth
+        self._steps += other._steps
 
     def result(self) -> SweepResult:
         """The scores of everything added so far."""

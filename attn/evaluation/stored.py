@@ -18,8 +18,9 @@ from attn.data.geometry import Geometry
 from attn.data.sample import Example
 from attn.data.source import Source
 from attn.errors import DataError
+from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.evaluate import DataDescription, Evaluation, ScoreAccumulator, compute_scores, with_skipped
+from attn.evaluation.evaluate import DataDescription, Evaluation, compute_scores, with_skipped
 from attn.evaluation.inference import ImageMaps
 from attn.maps import normalize_max
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attn.data.preprocessing import preprocessing_text
-from attn.display import percent
+from attn.display import figures, percent
 from attn.evaluation.score import Score
 from attn.files.locations import name_of
 from attn.prediction.usage import usage
@@ -118,7 +118,9 @@ def _origin(info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any
     rows["data fingerprint"] = info.get("data")
     rows["method"] = _as_text(info["method"]) if info.get("method") else None
     rows["map store"] = f"{info['store']}, version {info.get('store_version')}" if info.get("store") else None
-    known = {"run_id", "data", "method", "store", "store_version"}
+    if (best := info.get("best")) is not None:
+        rows["weights of"] = f"epoch {best['epoch']}, the best by {figures({best['metric']: best['value']})}"
+    known = {"run_id", "data", "method", "store", "store_version", "best"}
     rows |= {key: _as_text(value) for key, value in info.items() if key not in known}
     return {key: value for key, value in rows.items() if value not in (None, "")}
 

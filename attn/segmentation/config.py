@@ -20,7 +20,7 @@ from attn.tracking.model_lookup import ModelLookup
 from attn.training.config import TrainingConfig
 from attn.training.inputs import training_faults
 from attn.training.optimizer import OptimizerConfig
-from attn.training.run_config import RunConfig
+from attn.training.run_config import RunConfig, check_scores
 from attn.training.schedule import Poly, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ class SegmentConfig(RunConfig):
     def title(self) -> str:
         return f"segment-{self.method.variant}"
 
+    @property
+    def validation_scores(self) -> tuple[str, ...]:
+        return ("val/miou", "val/accuracy")
+
+    def loss_terms(self, epoch: int) -> tuple[str, ...]:
+        return self.method.terms()
+
     def second_round(self, *, labels: LabelsConfig, weights: str) -> SegmentConfig:
         """The config of the second round.
 
@@ -113,6 +120,15 @@ class SegmentConfig(RunConfig):
                 raise ValueError(
                     f"{name}.resize=short_side gives outputs of differing sizes: set it to squash or scaled_crop"
                 )
+        if self.retrain is not None:
+            stopping = self.retrain.training.early_stopping
+            check_scores(
+                self.second_round(labels=self.labels, weights=""),
+                {
+                    "checkpoint.best (in the second round)": self.checkpoint.best,
+                    "retrain.training.early_stopping.metric": stopping and stopping.metric,
+                },
+            )
         if self.retrain is not None and self.retrain.training.batch_size % (
             self.cluster.workers * self.retrain.training.accumulate_steps
         ):

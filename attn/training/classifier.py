@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["ClassifierComponents", "build_components"]
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,14 @@ from attn.data.soft_labels import SoftLabels, open_maps
 from attn.data.source import Source, constant_labels_fault
 from attn.data.source_cache import SourceCache
 from attn.errors import DataError
+from attn.evaluation.score import OF_MAPS
 from attn.evaluation.voc import AveragePrecisionRule, Difficult, difficult_objects
 from attn.methods.base import HasAuxiliary, Method
 from attn.models.map_size import MapSize
 from attn.models.network import Network
 from attn.training.components import TrainingComponents
 from attn.training.inputs import check_inputs
+from attn.training.map_scores import score_classifier
 from attn.training.source_stream import SourceBatches, build_source_batches
 from attn.training.sources import build_sampler, build_source, build_validation
 from attn.training.train_config import TrainConfig
@@ -43,12 +46,21 @@ class ClassifierComponents(TrainingComponents):
     network: Network
     val_dataset: AttentionDataset | None
     val_loader: DataLoader[Batch] | None
-    average_precision: AveragePrecisionRule = "sklearn"
+    config: TrainConfig
+
+    @property
+    def average_precision(self) -> AveragePrecisionRule:
+        return self.config.validation.average_precision
 
     def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
         if self.val_loader is None:
             return {}
         return validate(self.network, self.val_loader, world, autocast, rule=self.average_precision)
+
+    def evaluate(self, wanted: Collection[str], world: World) -> dict[str, float]:
+        assert self.val_dataset is not None, "these scores are refused for a run without validation"
+        maps = not set(wanted).isdisjoint(OF_MAPS)
+        return score_classifier(self.network, self.val_dataset.source, self.config, world, maps=maps)
 
     @property
     def val_difficult(self) -> Difficult | None:
@@ -101,10 +113,9 @@ def build_components(
     network = config.model.build(source.classes, layers=method.layers)
     loader = build_loader(dataset, sampler, workers=config.cluster.data_workers)
     return ClassifierComponents(
-        source, dataset, sampler, loader, method, network, val_dataset, val_loader,
+        source, dataset, sampler, loader, method, network, val_dataset, val_loader, config,
         source_batches=_source_batches(config, rank, world, source, sources),
         auxiliary=method.auxiliary(network) if isinstance(method, HasAuxiliary) else None,
-        average_precision=config.validation.average_precision,
     )  # fmt: skip
 
 

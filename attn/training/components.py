@@ -6,7 +6,7 @@ __all__ = ["Objective", "Previewer", "TrainingComponents"]
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,6 +62,14 @@ class TrainingComponents(ABC):
     @abstractmethod
     def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:
         """Scores on the validation split, the same on every rank; none where there is no such split."""
+
+    def evaluate(self, wanted: Collection[str], world: World) -> dict[str, float]:
+        """Scores of `attn evaluate` on the validation split, the same on every rank; only classifiers have some.
+
+        Args:
+            wanted: Names of the scores that are needed; others may come with them.
+        """
+        raise TypeError(f"{type(self).__name__} has no scores of attn evaluate: {', '.join(sorted(wanted))}")
 
     @abstractmethod
     def previewer(self, count: int) -> Previewer:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from attn.config.base import Config, Location
 from attn.evaluation.voc import AveragePrecisionRule
+from attn.training.selection import EarlyStoppingConfig
 
 
 class TrainingConfig(Config):
@@ -25,6 +26,7 @@ class TrainingConfig(Config):
         channels_last: Memory layout of images and weights; faster for most networks.
         deterministic: Use deterministic operations only where PyTorch has them.
         shuffle: Visit the images in a new order every epoch.
+        early_stopping: End the training when a score no longer improves; null: train to the last epoch.
     """
 
     epochs: int = Field(default=10, ge=1, le=1_000_000)
@@ -36,6 +38,7 @@ class TrainingConfig(Config):
     channels_last: bool = True
     deterministic: bool = True
     shuffle: bool = True
+    early_stopping: EarlyStoppingConfig | None = None
 
 
 class ValidationConfig(Config):
@@ -60,11 +63,17 @@ class CheckpointConfig(Config):
 
     Attributes:
         every_steps: Also write a checkpoint after every so many optimiser steps of an epoch.
-        keep: How many of the newest checkpoints are kept.
+        keep: How many of the newest checkpoints are kept; with `best`, of those that were the best one when they were
+            written, and the newest besides.
+        best: Score of the epochs, such as `val/mean_ap`, `val/loss`, `seed_miou` or, of segmentation, `val/miou`. The
+            checkpoint of the epoch with the best score is kept beside the newest, and its weights become the run's
+            model; of equal epochs the earliest. Losses are better if they are lower. Null: the model is that of the
+            last epoch.
     """
 
     every_steps: int | None = Field(default=None, ge=1)
     keep: int = Field(default=2, ge=1)
+    best: str | None = None
 
 
 class StoreConfig(Config):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["RunConfig"]
+__all__ = ["RunConfig", "check_scores"]
 
+import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
@@ -15,9 +17,13 @@ from attn.tracking.config import TrackingConfig, default_tracking
 from attn.training.config import CheckpointConfig, ClusterConfig, TrainingConfig, ValidationConfig
 from attn.training.optimizer import OptimizerConfig
 from attn.training.schedule import Poly, ScheduleConfig
+from attn.training.selection import Selection
 
 if TYPE_CHECKING:
     from attn.errors import Fault
+
+FAR = 9_999
+"""An epoch to look at where their number depends on the data."""
 
 
 class RunConfig(Config):
@@ -56,6 +62,40 @@ class RunConfig(Config):
         """Return whether the steps' maps are kept in a map store."""
         return False
 
+    @property
+    def validation_scores(self) -> tuple[str, ...]:
+        """Names of the scores that validation takes, with `val/`."""
+        return ()
+
+    def loss_terms(self, epoch: int) -> tuple[str, ...]:
+        """Names of the losses besides `loss` in an epoch (from 0)."""
+        return ()
+
+    @property
+    def evaluated_scores(self) -> tuple[str, ...]:
+        """Names of the scores of `attn evaluate` that can be taken of the network while it trains."""
+        return ()
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch, from 0; where it depends on the data, a later one."""
+        return self.training.epochs - 1 if self.training.steps is None else FAR
+
+    def epoch_scores(self) -> tuple[str, ...]:
+        """Names of all scores by which an epoch can be the best one."""
+        losses = ("train/loss", *(f"train/{name}" for name in self.loss_terms(self.last_epoch)))
+        return losses if self.validation.split is None else (*losses, *self.validation_scores, *self.evaluated_scores)
+
+    def first_counted(self, epochs: int) -> int:
+        """The first epoch, from 0, with the losses of the last one: those before, a warm-up, are no candidates."""
+        last = set(self.loss_terms(epochs - 1))
+        return next(epoch for epoch in range(epochs) if set(self.loss_terms(epoch)) == last)
+
+    @property
+    def selection(self) -> Selection:
+        """How epochs are selected, before the first."""
+        return Selection(self.checkpoint.best, self.training.early_stopping)
+
     def input_faults(self, prefix: str = "") -> list[Fault]:
         """Inputs that are too small for the network: a layer would have no output, or normalise over a single value.
 
@@ -63,6 +103,13 @@ class RunConfig(Config):
             prefix: Of the fields in the faults.
         """
         raise TypeError(f"{type(self).__name__} does not say what its network takes")
+
+    @model_validator(mode="after")
+    def _check_selection(self) -> Self:
+        stopping = self.training.early_stopping
+        check_scores(self, {"checkpoint.best": self.checkpoint.best,
+                            "training.early_stopping.metric": stopping and stopping.metric})  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
@@ -78,3 +125,20 @@ class RunConfig(Config):
                 f"training.accumulate_steps={self.training.batch_size // self.cluster.workers}, or input.resize=squash"
             )
         return self
+
+
+def check_scores(config: RunConfig, fields: Mapping[str, str | None]) -> None:
+    """Check that the epochs of a run have the scores that fields name.
+
+    Raises:
+        ValueError: A field names another score; says which there are.
+    """
+    known = config.epoch_scores() if any(fields.values()) else ()
+    for field, metric in fields.items():
+        if metric is None or metric in known:
+            continue
+        if metric in (*config.validation_scores, *config.evaluated_scores):
+            raise ValueError(f"{field}={metric} is a score of the validation split: set validation.split, now null")
+        near = difflib.get_close_matches(metric, known, n=3, cutoff=0.45)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ValueError(f"{field}={metric} is no score of this run's epochs: {meant}they have {', '.join(known)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
+from attn.evaluation.score import OF_CLASSIFIER, OF_MAPS
 from attn.methods import MethodConfig
 from attn.models.network import ModelConfig, Network
 from attn.training.config import StoreConfig
@@ -33,6 +34,17 @@ class TrainConfig(RunConfig):
     @property
     def accumulates(self) -> bool:
         return self.store.accumulate
+
+    @property
+    def validation_scores(self) -> tuple[str, ...]:
+        return ("val/mean_ap", "val/mean_auc", "val/loss", "val/accuracy")
+
+    def loss_terms(self, epoch: int) -> tuple[str, ...]:
+        return self.method.terms(epoch)
+
+    @property
+    def evaluated_scores(self) -> tuple[str, ...]:
+        return (*OF_CLASSIFIER, *OF_MAPS)
 
     def resolved_versions(self) -> Self:
         return self.model_copy(update={"method": self.method.resolved_versions()})
@@ -68,6 +80,11 @@ class TrainConfig(RunConfig):
             raise ValueError(
                 f"store.start_epoch={self.store.start_epoch} leaves none of training.epochs={self.training.epochs} to "
                 "accumulate: lower it, or train longer"
+            )
+        if self.store.accumulate and self.store.fallback == "last" and self.training.early_stopping is not None:
+            raise ValueError(
+                "store.fallback=last takes the maps of the last epoch, and training.early_stopping does not know in "
+                "advance which one that is: set store.fallback=none, or training.early_stopping=null"
             )
         if self.store.accumulate and self.training.steps is not None:
             raise ValueError(

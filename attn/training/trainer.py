@@ -6,14 +6,14 @@ and in a Ray Train worker.
 
 from __future__ import annotations
 
-__all__ = ["EpochRecord", "Reporter", "StepRecord", "Trainer", "TrainingCancelled"]
+__all__ = ["Trainer", "TrainingCancelled"]
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from attn.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from attn.training.components import TrainingComponents
 from attn.training.optimizer import build_optimizer
 from attn.training.randomness import random_state, restore_random_state, seed_everything
+from attn.training.reporter import EpochRecord, Reporter, Scorer, StepRecord
 from attn.training.run_config import RunConfig
 from attn.training.world import TrainingStopped, World
 from attn.wording import shorten
@@ -37,45 +38,6 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 class TrainingCancelled(Exception):
     """The run was cancelled, and its checkpoint is written. Raised on all workers at the same step."""
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """One optimiser step: its losses (rank 0's share of the batch), `optimizer.lr` by the schedule, its place."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    losses: dict[str, float]
-    lr: float
-    images_per_second: float
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch: mean losses and validation scores, plain numbers."""
-
-    epoch: int
-    step: int
-    metrics: dict[str, float]
-    skipped: tuple[str, ...] = ()
-
-
-class Reporter(Protocol):
-    """Receives a run's records. Every rank calls `checkpoint`; the other calls are made on rank 0 alone.
-
-    `cancelled` is called after every step, and returns whether the run should end.
-    """
-
-    def step(self, record: StepRecord) -> None: ...
-
-    def cancelled(self) -> bool: ...
-
-    def epoch(self, record: EpochRecord, trainer: Trainer) -> None: ...
-
-    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None: ...
 
 
 @dataclass
@@ -100,6 +62,10 @@ class Trainer:
 
     Args:
         accumulator: Takes the maps; required with `store.accumulate`, and not allowed without.
+        scorer: Gives more metrics of every epoch; for a world of one.
+
+    Attributes:
+        selection: The best epoch so far, and for how long the scores have not improved.
     """
 
     def __init__(
@@ -108,6 +74,7 @@ class Trainer:
         world: World,
         components: TrainingComponents,
         accumulator: Accumulator | None = None,
+        scorer: Scorer | None = None,
     ) -> None:
         if config.accumulates != (accumulator is not None):
             raise ValueError(f"store.accumulate={config.accumulates} does not go with accumulator={accumulator}")
@@ -128,6 +95,7 @@ class Trainer:
             self.model = DistributedDataParallel(self.network, device_ids=ids, forward_sync_buffers=False)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.training.precision == "float16")
         self.position, self.running, self.cancelled = Position(), _Running(), False
+        self.selection, self.scorer = config.selection, scorer
         self.batches_per_epoch = len(self.components.sampler)
         accumulate = config.training.accumulate_steps
         self.steps_per_epoch = -(-self.batches_per_epoch // accumulate)
@@ -136,7 +104,10 @@ class Trainer:
         seed_everything(config.seed, world.rank, deterministic=config.training.deterministic)
 
     def fit(self, reporter: Reporter, start: Path | None = None) -> dict[str, float]:
-        """Train to the last epoch, from the start or from a checkpoint's folder.
+        """Train to the last epoch, or to the one after which `training.early_stopping` ends the training.
+
+        Args:
+            start: Folder of the checkpoint to continue from.
 
         Returns:
             The metrics of the last epoch.
@@ -151,7 +122,8 @@ class Trainer:
         if self.accumulator is not None:
             self.accumulator.begin(saved)
         metrics: dict[str, float] = {}
-        for epoch in range(self.position.epoch, self.epochs):
+        while not self.has_ended:
+            epoch = self.position.epoch
             self._train_epoch(epoch, reporter)
             losses = self.world.mean(self.running.means())
             skipped = tuple(dict.fromkeys(name for names in self.world.gather(self.running.skipped) for name in names))
@@ -160,13 +132,31 @@ class Trainer:
             self._settle()
             if self.accumulator is not None:
                 metrics |= self.accumulator.finish_epoch(epoch)
-            if epoch + 1 == self.epochs or (epoch + 1) % self.config.validation.every_epochs == 0:
-                metrics |= self.components.validate(self.world, self._autocast())
+            metrics |= self._scores(epoch, metrics)
             self.position = Position(epoch + 1, 0, self.position.step)
             self._report_epoch(reporter, EpochRecord(epoch, self.position.step, metrics, skipped))
             self._save(reporter, metrics)
-            if self.cancelled and epoch + 1 < self.epochs:
+            if self.cancelled and not self.has_ended:
                 raise TrainingCancelled
+        return metrics
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no epoch is left, or early stopping has ended the training."""
+        return self.position.epoch >= self.epochs or self.selection.stops
+
+    def _scores(self, epoch: int, losses: dict[str, float]) -> dict[str, float]:
+        """The scores after an epoch, none where it is not validated; the selection takes them into account."""
+        metrics = dict(losses)
+        validated = epoch + 1 == self.epochs or (epoch + 1) % self.config.validation.every_epochs == 0
+        if validated:
+            metrics |= self.components.validate(self.world, self._autocast())
+            if wanted := self.selection.metrics & set(self.config.evaluated_scores):
+                metrics |= self.components.evaluate(wanted, self.world)
+        if (scorer := self.scorer) is not None:
+            metrics |= self.world.all_or_raise(lambda: scorer(metrics, self))
+        if validated and self.selection.metrics and epoch >= self.config.first_counted(self.epochs):
+            self.selection = self.selection.after(epoch + 1, metrics)
         return metrics
 
     def _train_epoch(self, epoch: int, reporter: Reporter) -> None:
@@ -336,6 +326,7 @@ class Trainer:
             shared["auxiliary_optimizer"] = self.auxiliary.optimizer.state_dict()
         if self.accumulator is not None:
             shared |= self.accumulator.state()
+        shared |= self.selection.state()
         own = {"random": random_state(), "running": asdict(self.running), "buffers": buffers}
 
         def write(folder: Path) -> None:
@@ -357,7 +348,7 @@ class Trainer:
         """Load a checkpoint, and return the values that all workers share."""
         position, shared, own = self.world.all_or_raise(lambda: self._read(folder))
         self.world.all_or_raise(lambda: self._take_over(folder, shared, own))
-        self.position = position
+        self.position, self.selection = position, self.selection.restored(shared)
         return shared
 
     def _take_over(self, folder: Path, shared: dict[str, Any], own: dict[str, Any] | None) -> None:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMITTED", "map_store_uri", "newest_checkpoint", "newest_checkpoint_name", "ray_storage"]
+__all__ = [
+    "COMMITTED",
+    "best_checkpoint",
+    "checkpoint_name",
+    "commit_checkpoint",
+    "committed_best",
+    "map_store_uri",
+    "newest_checkpoint",
+    "newest_checkpoint_name",
+    "ray_storage",
+]
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +32,7 @@ from jobs.runs.run_folder import RunFolder
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+    from attn.training.selection import Best
     from attn.training.train_config import TrainConfig
 
 SNAPSHOT = "checkpoints/checkpoint_manager_snapshot.json"
@@ -41,6 +54,29 @@ def ray_storage(uri: str) -> tuple[str, FileSystem]:
 def map_store_uri(config: TrainConfig, folder: RunFolder) -> str:
     """Place of the map store of a run that accumulates."""
     return config.store.location or folder.path("store")
+
+
+def checkpoint_name(epoch: int, batch: int = 0) -> str:
+    """The folder of the checkpoint at a position of the training."""
+    return f"epoch-{epoch:04d}-batch-{batch:06d}"
+
+
+def commit_checkpoint(folder: RunFolder, name: str, best: str | None = None) -> None:
+    """Make a checkpoint the newest of a run without Ray Train's manager, and remove those that are needed no longer.
+
+    Args:
+        best: The checkpoint of the best epoch, if the run selects one; it may be `name`.
+    """
+    before = {newest_checkpoint_name(folder), committed_best(folder)} - {None, name, best}
+    folder.write(COMMITTED, json.dumps({"checkpoint": name, **({} if best is None else {"best": best})}))
+    for old in before if folder.is_local else ():
+        shutil.rmtree(folder.path(f"checkpoints/{old}"), ignore_errors=True)
+
+
+def committed_best(folder: RunFolder) -> str | None:
+    """The checkpoint of the best epoch that was committed last, of a run without Ray Train's manager."""
+    name = folder.read_json(COMMITTED).get("best") if folder.exists(COMMITTED) else None
+    return None if name is None else _plain_name(folder, COMMITTED, name)
 
 
 def newest_checkpoint_name(folder: RunFolder) -> str | None:
@@ -69,6 +105,19 @@ def newest_checkpoint(folder: RunFolder, scratch: Path) -> Path:
     name = newest_checkpoint_name(folder)
     if not name:
         raise WeightsError(f"run {folder.run_id} has no checkpoint yet")
+    return _verified(folder, name, scratch)
+
+
+def best_checkpoint(folder: RunFolder, best: Best, scratch: Path) -> Path:
+    """The checkpoint of the best epoch, which the newest checkpoint names, as a verified local folder.
+
+    Raises:
+        WeightsError: It is gone or damaged.
+    """
+    return _verified(folder, committed_best(folder) or checkpoint_name(best.epoch), scratch)
+
+
+def _verified(folder: RunFolder, name: str, scratch: Path) -> Path:
     where = folder.path(f"checkpoints/{name}")
     local = Path(where) if folder.is_local else download_folder(where, scratch)
     verify_folder(local, 0)

@@ -14,9 +14,10 @@ from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
 from attn.runs.table import build_components
 from attn.training.checkpoint import Position
+from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
-from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.trainer import Trainer
 from attn.training.world import World
 from jobs.sweeps.estimate import Epochs, quantiles
 

@@ -36,8 +36,8 @@ from jobs.sweeps.trial_training import TrialStopped, train_here
 from jobs.train import export_model
 from jobs.training.hooks import TrainingRun, hooks_of
 
-CHECKPOINT, LAST_REPORT = "training", "told.json"
-"""Files that Ray Tune keeps of a trial: its newest checkpoint, and its last report."""
+CHECKPOINT, BEST, LAST_REPORT = "training", "best", "told.json"
+"""Files that Ray Tune keeps of a trial: its newest checkpoint, that of its best epoch, and its last report."""
 
 
 class Trial(tune.Trainable):
@@ -65,12 +65,16 @@ class Trial(tune.Trainable):
         return {**self.last, "number": self.number}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        from jobs.runs.checkpoints import newest_checkpoint, newest_checkpoint_name
+        from attn.training.checkpoint import load_shared
+        from attn.training.selection import best_of
+        from jobs.runs.checkpoints import best_checkpoint, newest_checkpoint, newest_checkpoint_name
 
         if newest_checkpoint_name(self.folder):  # a pipeline has none: its stages have their own
             with scratch_folder() as scratch:
-                newest = newest_checkpoint(self.folder, scratch)
+                newest = newest_checkpoint(self.folder, scratch / "newest")
                 shutil.copytree(newest, Path(checkpoint_dir, CHECKPOINT))
+                if (best := best_of(load_shared(newest)[1])) is not None:
+                    shutil.copytree(best_checkpoint(self.folder, best, scratch / "best"), Path(checkpoint_dir, BEST))
         Path(checkpoint_dir, LAST_REPORT).write_text(json.dumps({"number": self.number, **self.last}))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -82,7 +86,7 @@ class Trial(tune.Trainable):
             raise RunError(f"{checkpoint}/{LAST_REPORT} is damaged: it does not say whose checkpoint it is") from None
         if number != self.number:
             self.exploit = PbtExploit(number, self.last[EPOCH], self.values)
-            self.exploit.apply(self.folder, Path(checkpoint, CHECKPOINT))
+            self.exploit.apply(self.folder, Path(checkpoint, CHECKPOINT), Path(checkpoint, BEST))
 
     def cleanup(self) -> None:
         self._end()

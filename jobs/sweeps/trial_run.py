@@ -63,7 +63,7 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
                 reported, metrics = epoch, figures
                 if objective.of_epoch:
                     try:
-                        tell(epoch, _with(objective, metrics), epoch == epochs)
+                        tell(epoch, _with(objective, metrics), epoch == epochs or epoch == _early_end(folder))
                     except TrialStopped:
                         publish_newest(TrainingRun(config, folder))
                         raise
@@ -71,10 +71,16 @@ def train_with_workers(config: RunConfig, folder: RunFolder, objective: Objectiv
         raise ended[0]
     if not objective.of_epoch:
         target = ModelTarget.open(ended[0], _evaluation(config, objective, folder.root))
-        metrics = metrics | target.evaluate(lambda _: None).metrics()
+        of_model = {name: value for name, value in (folder.state().metrics or metrics).items() if value is not None}
+        metrics = of_model | target.evaluate(lambda _: None).metrics()
         folder.update(metrics=_with(objective, metrics))
         tell(reported, metrics, True)
     return ended[0]
+
+
+def _early_end(folder: RunFolder) -> int | None:
+    """The epoch, from 1, after which early stopping has ended a run."""
+    return (folder.state().stopped_early or {}).get("epoch")
 
 
 def _evaluation(config: RunConfig, objective: Objective, root: str) -> EvaluateModelConfig:

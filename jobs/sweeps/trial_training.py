@@ -4,8 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Scorer", "TrialStopped", "train_here"]
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,20 +12,19 @@ import torch
 
 from attn.data.source_cache import SourceCache
 from attn.errors import RunError
-from attn.models.bundle import Bundle
 from attn.models.network import Network
-from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.sweep.config import Objective
 from attn.runs.table import build_components
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
+from attn.training.map_scores import score_classifier
+from attn.training.reporter import EpochRecord
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
-from attn.training.trainer import EpochRecord, Trainer
+from attn.training.trainer import Trainer
 from attn.training.world import World
-from jobs.runs.checkpoints import COMMITTED, newest_checkpoint_name
+from jobs.runs.checkpoints import checkpoint_name, commit_checkpoint, committed_best
 from jobs.runs.run_folder import RunFolder
-from jobs.scoring.targets import evaluate_model
 from jobs.training.hooks import TrainingRun
 from jobs.training.worker import RayReporter, accumulator_of
 
@@ -45,76 +42,60 @@ class Scorer:
     def __init__(self, objective: Objective, config: RunConfig, sources: SourceCache) -> None:
         self.objective, self.config, self.sources = objective, config, sources
 
-    def __call__(self, record: EpochRecord, trainer: Trainer) -> dict[str, float]:
+    def __call__(self, metrics: dict[str, float], trainer: Trainer) -> dict[str, float]:
         """The epoch's metrics and, where the objective asks for one, the scores of an evaluation of the network.
 
         Raises:
             RunError: None of them is the objective.
         """
-        metrics = dict(record.metrics)
-        if not self.objective.of_epoch:
-            metrics |= self._evaluated(trainer)
+        split = self.objective.split or self.config.validation.split
+        there = self.objective.metric in metrics and split == self.config.validation.split
+        if not self.objective.of_epoch and not there:
+            metrics = metrics | self._evaluated(trainer, split)
         if self.objective.metric not in metrics:
             names = ", ".join(sorted(metrics))
             raise RunError(f"objective.metric={self.objective.metric!r} is not among this run's figures: {names}")
         return metrics
 
-    def _evaluated(self, trainer: Trainer) -> dict[str, float]:
+    def _evaluated(self, trainer: Trainer, split: str | None) -> dict[str, float]:
         config, network = self.config, trainer.components.network
         if not isinstance(config, TrainConfig) or not isinstance(network, Network):
             raise RunError(
                 f"objective.metric={self.objective.metric!r} is a score of attention maps, which a {config.kind} run "
                 "has none of: use val/miou"
             )
-        method, split = config.method.build(), self.objective.split or config.validation.split
         data = config.data if split is None else config.data.model_copy(update={"split": split})
-        source = self.sources.get(data)
-        bundle = Bundle(network, source.classes, config.input, method.map_kind, method.layers, Path(), method.layer)
-        asked = EvaluateModelConfig(data=data, input=config.input)
-        settled = {"layer": method.layer, "average_precision": config.validation.average_precision}
-        asked = asked.model_copy(update={"evaluation": asked.evaluation.model_copy(update=settled)})
-        training = network.training
-        network.expose(method.layer)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                return evaluate_model(bundle, asked, source).metrics()
-        finally:
-            network.train(training)
+        return score_classifier(network, self.sources.get(data), config, trainer.world)
 
 
 class TrialReporter(RayReporter):
     """Keeps a trial's records in its folder; commits its checkpoints by itself."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, loop: dict[str, Any], trainer: Trainer, score: Scorer, tell: OnEpoch
+        self, config: RunConfig, folder: RunFolder, loop: dict[str, Any], trainer: Trainer, tell: OnEpoch
     ) -> None:
         super().__init__(config, trainer.world, loop, trainer)
         self.channel.put = lambda record: None  # nobody follows a single trial
-        self.score, self.tell, self.pending = score, tell, (0, dict[str, float]())
-        self.epochs = trainer.epochs
+        self.tell, self.pending = tell, (0, dict[str, float]())
 
     def cancelled(self) -> bool:
         return False  # a sweep ends its trials between two epochs
 
     def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
-        record = EpochRecord(record.epoch, record.step, self.score(record, trainer), record.skipped)
         self.pending = (record.epoch + 1, record.metrics)
         super().epoch(record, trainer)
 
     def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
         """Write and verify, then commit; the epoch is told once a restart can come back to it."""
-        name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
-        before = newest_checkpoint_name(self.folder)
+        name = checkpoint_name(position.epoch, position.batch)
         self.upload(name, write)
-        self.folder.write(COMMITTED, json.dumps({"checkpoint": name}))
+        commit_checkpoint(self.folder, name, name if self.is_best(position) else committed_best(self.folder))
         if self.accumulator is not None:
             self.accumulator.publish(self.accumulator.version)
         epoch, figures = self.pending
         self.committed(position, figures if position.batch == 0 else {})
-        if before not in (None, name) and self.folder.is_local:
-            shutil.rmtree(self.folder.path(f"checkpoints/{before}"), ignore_errors=True)
         if position.batch == 0:
-            self.tell(epoch, figures, epoch == self.epochs)
+            self.tell(epoch, figures, self.trainer.has_ended)
 
 
 def train_here(
@@ -146,9 +127,8 @@ def train_here(
     folder = run.folder
     components = world.all_or_raise(lambda: build_components(config, rank=0, world=1, sources=run.sources))
     accumulator = world.all_or_raise(lambda: accumulator_of(config, world, folder, run.store))
-    trainer = Trainer(config, world, components, accumulator)
+    trainer = Trainer(config, world, components, accumulator, Scorer(objective, config, run.sources))
     loop = {"run_id": folder.run_id, "tracking_run": folder.state().tracking_run}
-    scorer = Scorer(objective, config, run.sources)
-    reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, scorer, tell))
+    reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, tell))
     trainer.fit(reporter, start)
     return reporter.pending[1]

@@ -12,12 +12,14 @@ from attn.data.source import Source
 from attn.errors import AttnError
 from attn.models.bundle import save_bundle
 from attn.training.classifier import build_components
+from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
 from attn.training.train_config import TrainConfig
 from jobs.runs.checkpoints import map_store_uri
 from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
 from jobs.training.publication import open_store
+from jobs.training.selected import check_selection
 
 if TYPE_CHECKING:
     from attn.store import MapStore
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
     config = run.config
     components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
+    check_selection(run)
     validated = None if components.val_dataset is None else components.val_dataset.source
     more = [] if components.source_batches is None else [components.source_batches.dataset.source]
     notices = [*components.network.notices, *overlap_notices(config, components.source, validated, *more)]
@@ -57,6 +60,8 @@ def save(run: TrainingRun[TrainConfig], shared: dict[str, Any], bundle: Path) ->
         "method": config.method.model_dump(mode="json"),
         "data": source.fingerprint(),
     }
+    if (best := best_of(shared)) is not None:
+        info["best"] = best.to_json()
     if store is not None:
         version = shared["store_version"]
         store.close(folder.run_id, version)

@@ -58,7 +58,8 @@ class TrainingHooks(Protocol):
         """Write the trained model.
 
         Args:
-            shared: The part of the last checkpoint that is the same for all workers.
+            shared: The part of the last checkpoint that is the same for all workers; with `checkpoint.best` with the
+                weights (`model`) of the best epoch.
             bundle: The model's folder.
         """
         ...

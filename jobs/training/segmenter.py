@@ -23,12 +23,14 @@ from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsCon
 from attn.segmentation.make import CueReport, make_cues
 from attn.segmentation.map_sources import MapSource, ModelLoader
 from attn.tracking import Tracker, attach
+from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
 from jobs.runs.lifecycle import warned
 from jobs.runs.open_model import data_name, masks_name, open_model
 from jobs.runs.run_folder import RunFolder
 from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
+from jobs.training.selected import check_selection
 
 CUES = "cues"
 """Folder of a run's cues, within its own."""
@@ -37,6 +39,7 @@ CUES = "cues"
 def validate(run: TrainingRun[SegmentConfig]) -> dict[str, Any]:
     config = run.config
     components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
+    check_selection(run)
     notices = [*components.network.notices, *overlap_notices(config, components.source, components.val_source)]
     if isinstance(config.labels, CueLabels):
         with map_source(config, config.labels) as maps:
@@ -58,6 +61,8 @@ def save(run: TrainingRun[SegmentConfig], shared: dict[str, Any], bundle: Path) 
         "labels": config.labels.model_dump(mode="json"),
         "data": source.fingerprint(),
     }
+    if (best := best_of(shared)) is not None:
+        info["best"] = best.to_json()
     if folder.exists(f"{CUES}/{CUES_FILE}"):
         info["cues"] = folder.read_json(f"{CUES}/{CUES_FILE}").get("digest")
     save_segmenter(

@@ -19,6 +19,7 @@ import torch
 from attn import store as map_store
 from attn.data.names import file_stem
 from attn.data.shared_memory import check_shared_memory
+from attn.display import figure
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
 from attn.runs.config_reader import read_config
@@ -29,18 +30,21 @@ from attn.tracking import attach
 from attn.training.accumulation import Accumulator
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
+from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
-from attn.training.trainer import EpochRecord, StepRecord, Trainer, TrainingCancelled
+from attn.training.trainer import Trainer, TrainingCancelled
 from attn.training.world import TrainingStopped, World
 from jobs.ray_cluster.merge_tasks import ray_map
 from jobs.ray_cluster.progress import Channel
 from jobs.runs.checkpoint_transfer import download_checkpoint, upload_checkpoint
-from jobs.runs.checkpoints import map_store_uri, newest_checkpoint_name
+from jobs.runs.checkpoints import checkpoint_name, map_store_uri, newest_checkpoint_name
 from jobs.runs.run_folder import RunFolder
 from jobs.training.epoch_lines import read_epochs, write_epochs
 
 RECORD_SECONDS = 0.5
+KEEP_SCORE = "keep"
+"""Name under which a checkpoint's report says whether it is kept besides the newest."""
 
 
 def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +126,7 @@ class RayReporter:
         count = config.tracking.preview_images
         self.preview = trainer.components.previewer(count) if world.rank == 0 and count else None
         self.last_record, self.last_asked, self.steps, self.since = 0.0, 0.0, 0, time.monotonic()
-        self.accumulator = trainer.accumulator
+        self.accumulator, self.trainer = trainer.accumulator, trainer
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
         if world.rank == 0:
             before = self.folder.state().attempts
@@ -153,6 +157,8 @@ class RayReporter:
         if record.skipped:
             names = ", ".join(record.skipped[:5]) + (", ..." if len(record.skipped) > 5 else "")
             self.channel.put({"kind": "text", "text": f"skipped {len(record.skipped)} broken images: {names}"})
+        if trainer.selection.stops:
+            self._note_early_stop(record.epoch + 1, trainer)
         self._keep(record, whole=self.steps == trainer.steps_per_epoch)
         try:
             self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
@@ -163,6 +169,15 @@ class RayReporter:
                     self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
         except AttnError as error:  # the run is worth more than its record
             self.channel.put({"kind": "text", "text": f"tracking: {error}"})
+
+    def _note_early_stop(self, epoch: int, trainer: Trainer) -> None:
+        selection = trainer.selection
+        assert selection.stopping is not None, "only that ends a training early"
+        metric, plateau = selection.stopping.metric, selection.plateau
+        self.folder.update(stopped_early={"epoch": epoch, "metric": metric, "best_epoch": plateau.epoch})
+        since = f"{figure(metric, plateau.value)} after epoch {plateau.epoch}" if plateau.epoch else "never a number"
+        text = f"ends after epoch {epoch} of {trainer.epochs}: {metric} has not improved since ({since})"
+        self.channel.put({"kind": "text", "text": text})
 
     def _keep(self, record: EpochRecord, *, whole: bool) -> None:
         """Write the epoch's line in `metrics.jsonl`; an epoch that is repeated after a restart replaces its line.
@@ -182,12 +197,12 @@ class RayReporter:
         context = ray.train.get_context()
         storage = context.get_storage()
         assert storage is not None, "Ray Train tells every worker where checkpoints belong"
-        name = f"epoch-{position.epoch:04d}-batch-{position.batch:06d}"
+        name = checkpoint_name(position.epoch, position.batch)
         self.world.all_or_raise(self.publish)
         self.world.all_or_raise(lambda: self.upload(name, write))
         path = f"{storage.experiment_fs_path}/{name}"
         ray.train.report(
-            {**metrics, "epoch": position.epoch, "step": position.step},
+            {**metrics, "epoch": position.epoch, "step": position.step, KEEP_SCORE: self.keep_score(position)},
             checkpoint=ray.train.Checkpoint(path, storage.storage_filesystem),
             checkpoint_dir_name=name,
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
@@ -195,6 +210,15 @@ class RayReporter:
         if self.accumulator is not None:
             self.reported = (name, self.accumulator.version)
         self.world.all_or_raise(lambda: self.committed(position, metrics))
+
+    def is_best(self, position: Position) -> bool:
+        """Whether the checkpoint at a position is that of the best epoch so far."""
+        best = self.trainer.selection.best
+        return best is not None and position.batch == 0 and position.epoch == best.epoch
+
+    def keep_score(self, position: Position) -> int:
+        """By which Ray Train keeps checkpoints besides the newest: a later best epoch is better than an earlier one."""
+        return position.epoch if self.is_best(position) else 0
 
     def publish(self) -> None:
         """Let readers see the last checkpoint's version, once Ray Train has committed that checkpoint.
@@ -224,7 +248,10 @@ class RayReporter:
     def committed(self, position: Position, metrics: dict[str, float]) -> None:
         """Record a checkpoint from which a restart can continue."""
         if self.world.rank == 0:
-            self.folder.update(epoch=position.epoch, step=position.step, **({"metrics": metrics} if metrics else {}))
+            fields: dict[str, Any] = {"metrics": metrics} if metrics else {}
+            if (best := self.trainer.selection.best) is not None:
+                fields["best"] = best.to_json()
+            self.folder.update(epoch=position.epoch, step=position.step, **fields)
         self._flush()
 
     def _flush(self) -> None:

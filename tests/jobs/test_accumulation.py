@@ -101,7 +101,8 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", hidden["MLflow's password"])
     root, tracking = f"{s3_server}/runs", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
-    far = run(load(root, "cluster.workers=1", tracking), run_id="far")
+    # Its epochs are equal, so the first is the best one; the maps are those of all epochs.
+    far = run(load(root, "cluster.workers=1", tracking, "checkpoint.best=val/loss"), run_id="far")
     assert far.model == f"{root}/far/model"
     assert far.store == f"{root}/far/store"
     near, away = (map_store.open(found.store).at(found.store_version) for found in (here, far))
@@ -112,6 +113,10 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     names = {item["Key"].removeprefix("runs/far/") for item in listing}
     assert {"run.json", "config.yaml", "metrics.jsonl", "model/model.json", "model/state_dict.pt"} <= names
     assert {"checkpoints/epoch-0001-batch-000000/training.pt", "store/store.json", "store/heads/far.json"} <= names
+
+    described = boto3.client("s3").get_object(Bucket="attn-test", Key="runs/far/model/model.json")["Body"].read()
+    info = json.loads(described)["info"]
+    assert (info["best"]["epoch"], info["store_version"]) == (1, far.store_version)
 
     # No secret in the run's folder, its record, Ray's logs, or what was printed.
     printed = "".join(capfd.readouterr())

@@ -40,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
         "data.count=128", "data.size=32", "input.size=32", "input.resize=crop", "model.widths=[8,16,16]",
         "training.epochs=3", "training.batch_size=16", "method.warmup_epochs=1", "checkpoint.every_steps=3",
         "store.accumulate=true", "store.start_epoch=0", "store.gate=top_k", "cluster.workers=2",
-        "tracking.preview_images=2", "tracking.log_every_steps=1", f"root={root}",
+        "tracking.preview_images=2", "tracking.log_every_steps=1", "checkpoint.best=train/mining", f"root={root}",
     ]  # fmt: skip
     return run(load_config(TrainConfig, "scenes_gain", overrides), run_id="first")
 

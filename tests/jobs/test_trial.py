@@ -46,15 +46,20 @@ class Alone(Trial):
         return "trial-0000-alone"
 
 
-@pytest.fixture
-def trial(tmp_path: Path, ray_up: None) -> tuple[Alone, RunFolder]:
-    config, base = read_sweep(TEXT, "sweep.yaml", [f"root={tmp_path}"])
-    folder = RunFolder(str(tmp_path), "s")
+def alone_in(root: Path, changes: list[str]) -> tuple[Alone, RunFolder]:
+    """The first trial of the sweep, with other settings, and the sweep's folder."""
+    config, base = read_sweep(TEXT, "sweep.yaml", [f"root={root}", *changes])
+    folder = RunFolder(str(root), "s")
     folder.write("sweep.yaml", dump_config(config))
     folder.update(kind="sweep", state="running")
     sweep = _Sweep(config, base, folder)
     sweep.plan = make_plan(config, base, cores=1, gpus=0)
     return Alone(sweep.begin(0, {"optimizer.lr": 0.01})), folder
+
+
+@pytest.fixture
+def trial(tmp_path: Path, ray_up: None) -> tuple[Alone, RunFolder]:
+    return alone_in(tmp_path, [])
 
 
 def test_a_trial_that_had_its_last_epoch_is_done_whoever_ends_it(trial: tuple[Alone, RunFolder]) -> None:

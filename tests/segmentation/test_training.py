@@ -18,7 +18,8 @@ from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import MaskLabels
 from attn.segmentation.methods import SegmentationMethodConfig
 from attn.training.checkpoint import Position
-from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.reporter import EpochRecord, StepRecord
+from attn.training.trainer import Trainer
 from tests.training.alone import lone_trainer
 
 

@@ -19,8 +19,9 @@ from attn.runs.recipes import load_config
 from attn.training.accumulation import Accumulator, create_store
 from attn.training.checkpoint import Position
 from attn.training.classifier import build_components
+from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.train_config import TrainConfig
-from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.trainer import Trainer
 from attn.training.world import TrainingStopped, World
 from tests.training.alone import lone_trainer
 from tests.training.double import DoubleTrainer

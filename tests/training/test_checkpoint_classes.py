@@ -10,8 +10,9 @@ import torch
 
 from attn.runs.recipes import load_config
 from attn.training.checkpoint import Position
+from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.train_config import TrainConfig
-from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.trainer import Trainer
 from attn.training.world import TrainingStopped
 from tests.training.alone import lone_trainer
 

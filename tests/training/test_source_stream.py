@@ -21,9 +21,10 @@ from attn.methods.base import SourceStream
 from attn.runs.recipes import load_config
 from attn.training.checkpoint import Position
 from attn.training.classifier import build_components
+from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.source_stream import SourceBatches, build_source_batches
 from attn.training.train_config import TrainConfig
-from attn.training.trainer import EpochRecord, StepRecord, Trainer
+from attn.training.trainer import Trainer
 from attn.training.world import World
 from tests.training.alone import lone_trainer
 from tests.training.double import DoubleTrainer

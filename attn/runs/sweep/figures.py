@@ -12,8 +12,9 @@ import difflib
 from collections.abc import Mapping
 
 from attn.data.source import SourceConfig
+from attn.data.source_cache import SourceCache
 from attn.errors import DataError
-from attn.evaluation.score import OF_CLASSIFIER, OF_MAPS
+from attn.evaluation.score import OF_MAPS
 from attn.runs.composed import ComposedConfig
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.space import Dimension
@@ -23,8 +24,6 @@ from attn.training.train_config import TrainConfig
 
 LOWER = ("train/loss", "val/loss")
 """Figures that are the better the lower they are; of the other terms of a loss a sweep's author knows."""
-_FAR = 10_000
-"""Epochs to look ahead where their number depends on the data."""
 _APART = frozenset({"root", "store", "checkpoint", "tracking"})
 """Sections that change neither a training nor its scores; the store's fields change its own figures."""
 _WARMUP = "method.warmup_epochs"
@@ -38,23 +37,22 @@ def figures_of(trial: RunConfig | ComposedConfig) -> dict[str, str]:
     if isinstance(trial, ComposedConfig):
         return trial.figures()
     figures = {"train/loss": ""}
-    last = _epochs(trial) - 1
     if isinstance(trial, TrainConfig):
         first = trial.method.terms(0)
         late = "it is not there during method.warmup_epochs, and a sweep asks for it after every epoch"
-        figures |= {f"train/{name}": "" if name in first else late for name in (*first, *trial.method.terms(last))}
+        names = (*first, *trial.method.terms(trial.last_epoch))
+        figures |= {f"train/{name}": "" if name in first else late for name in names}
     elif isinstance(trial, SegmentConfig):
         rounds = [trial.method, *([trial.retrain.method] if trial.retrain else [])]
         own = "only one of the two rounds has it"
         names = dict.fromkeys(name for method in rounds for name in method.terms())
         figures |= {f"train/{name}": "" if all(name in m.terms() for m in rounds) else own for name in names}
-    validated = ("mean_ap", "mean_auc", "loss", "accuracy") if isinstance(trial, TrainConfig) else ("miou", "accuracy")
-    figures |= dict.fromkeys((f"val/{name}" for name in validated), _unvalidated(trial))
+    figures |= dict.fromkeys(trial.validation_scores, _unvalidated(trial))
     if isinstance(trial, TrainConfig):
         if trial.accumulates:
             late = "set store.start_epoch=0: a sweep asks for it after every epoch" if trial.store.start_epoch else ""
             figures |= dict.fromkeys(("store/accepted", "store/dropped", "store/fallback"), late)
-        figures |= dict.fromkeys((*OF_CLASSIFIER, *OF_MAPS), "")
+        figures |= dict.fromkeys(trial.evaluated_scores, "")
     return figures
 
 
@@ -82,30 +80,39 @@ def figure_fault(metric: str, mode: str, trial: RunConfig | ComposedConfig) -> t
     return None
 
 
-def check_data(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -> None:
+def check_data(
+    metric: str,
+    split: str | None,
+    trial: RunConfig | ComposedConfig,
+    *,
+    field: str = "objective.metric",
+    sources: SourceCache | None = None,
+) -> None:
     """Raise if the data lacks what a figure is computed from.
 
     Args:
-        metric: One that `figure_fault` has nothing against.
+        metric: One that the trial's epochs, or its end, have by its config.
         split: On which scores of an evaluation are taken; None: the validation split.
+        field: Which names the metric, for the message.
+        sources: Holds the data sets that this process has built already.
 
     Raises:
         DataError: It has no masks, or several classes an image; or it cannot be read.
     """
-    data = _scored(metric, split, trial)
+    data, sources = _scored(metric, split, trial), sources or SourceCache()
     masked = isinstance(trial, PipelineConfig) or (isinstance(trial, SegmentConfig) and not metric.startswith("train/"))
     if metric in OF_MAPS or masked:
-        records = data.build().records
+        records = sources.get(data).records
         if not any(record.mask is not None for record in records):
             raise DataError(
-                f"objective.metric={metric} needs masks, and none of the {len(records)} images of "
-                f"data.split={data.split!r} has one: give data.masks, or another objective"
+                f"{field}={metric} needs masks, and none of the {len(records)} images of "
+                f"data.split={data.split!r} has one: give data.masks, or another score"
             )
     if isinstance(trial, TrainConfig) and metric in ("accuracy", "accuracy_top5", "val/accuracy"):
-        source = data.build()
+        source = sources.get(data)
         if not source.exclusive or (metric == "accuracy_top5" and len(source.classes) <= 5):
             why = f"there are {len(source.classes)} classes" if source.exclusive else "images may have several classes"
-            raise DataError(f"objective.metric={metric} is not reported: {why}; use mean_ap, mean_auc or val/mean_ap")
+            raise DataError(f"{field}={metric} is not reported: {why}; use mean_ap, mean_auc or val/mean_ap")
 
 
 def _scored(metric: str, split: str | None, trial: RunConfig | ComposedConfig) -> SourceConfig:
@@ -130,12 +137,8 @@ def differs_after(trial: RunConfig | ComposedConfig, space: Mapping[str, Dimensi
     if _WARMUP in space:  # all trials are equal for as long as the shortest warm-up of any
         lengths = [value for value in space[_WARMUP].ends() if isinstance(value, int | float)]
         method = method.model_copy(update={"warmup_epochs": min(lengths, default=0)})
-    for epoch in range(_epochs(trial)):
+    for epoch in range(trial.last_epoch + 1):
         idle = {f"method.{name}" for name in method.idle_fields(epoch)}
         if not idle.issuperset(searched):
             return epoch + 1
     return None
-
-
-def _epochs(trial: RunConfig) -> int:
-    return trial.training.epochs if trial.training.steps is None else _FAR

@@ -1,0 +1,78 @@
+"""Everything that the scores of a classifier and its maps are computed from, image by image."""
+
+from __future__ import annotations
+
+__all__ = ["ScoreAccumulator"]
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.data.sample import Record
+from attn.evaluation.classification import predicted_classes
+from attn.evaluation.config import ScoringConfig
+from attn.evaluation.extent import Extent
+from attn.evaluation.inference import ImageMaps
+from attn.evaluation.localization import DirectSweep, SeedSweep, threshold_grid
+
+
+class ScoreAccumulator:
+    """Accumulates everything that scores are computed from.
+
+    Args:
+        given: Score maps of the given labels; False if there are only maps of predicted classes.
+
+    Attributes:
+        exclusive: Whether every image has exactly one class: see `attn.data.source.Source`.
+    """
+
+    def __init__(self, num_classes: int, config: ScoringConfig, *, given: bool = True, exclusive: bool = False) -> None:
+        self.num_classes, self.given, self.exclusive = num_classes, given, exclusive
+        grid = threshold_grid(config.thresholds)
+        # The fixed threshold of the direct protocol is part of the grid.
+        self.direct_grid = np.union1d(grid, [config.claim])
+        self.seeds = SeedSweep(num_classes, grid)
+        self.direct = DirectSweep(num_classes, self.direct_grid)
+        self.extent = Extent(num_classes, grid, tolerance=config.pointing_tolerance)
+        self.config = config
+        self.records: dict[str, Record] = {}
+        self.masked: list[Record] = []
+        self.parts = 0  # images with a mask of which the network saw only a part
+        self.probabilities: list[NDArray[np.float64]] = []
+
+    def add(self, maps: ImageMaps) -> bool:
+        """Add an image; False if it was added before."""
+        if maps.record.image_id in self.records:
+            return False
+        self.records[maps.record.image_id] = maps.record
+        if maps.probabilities is not None:
+            self.probabilities.append(maps.probabilities)
+        if maps.mask is None or not self.config.maps:
+            return True
+        self.masked.append(maps.record)
+        self.parts += not maps.whole
+        if self.given:
+            given = {index: maps.maps[index] for index in maps.record.labels}
+            self.seeds.add(given, maps.mask)
+            self.extent.add(given, maps.mask)
+        if maps.probabilities is not None:
+            likely = predicted_classes(maps.probabilities, threshold=self.config.probability, exclusive=self.exclusive)
+            predicted = {index: maps.maps[index] for index in likely if index in maps.maps}
+            self.direct.add(predicted, {index: float(maps.probabilities[index]) for index in predicted}, maps.mask)
+        return True
+
+    def merge(self, other: ScoreAccumulator) -> None:
+        """Add the images of another one, which has none of this one's, after this one's."""
+        self.exclusive = self.exclusive or other.exclusive
+        self.seeds.merge(other.seeds)
+        self.direct.merge(other.direct)
+        self.extent.merge(other.extent)
+        self.records |= other.records
+        self.masked += other.masked
+        self.parts += other.parts
+        self.probabilities += other.probabilities
+
+    def labels(self) -> NDArray[np.int64]:
+        labels = np.zeros((len(self.records), self.num_classes), np.int64)
+        for row, record in enumerate(self.records.values()):
+            labels[row, list(record.labels)] = 1
+        return labels
