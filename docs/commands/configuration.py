@@ -7,30 +7,17 @@ from __future__ import annotations
 
 __all__ = ["FOLDER", "pages"]
 
-import json
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-from attn.config.base import BelowRoot, Config, Location, Variant
+from attn.config.base import Config
+from attn.config.field_docs import descriptions, summary
+from attn.config.field_words import default_words, range_words, type_words
 from attn.models import architecture, architectures
-from docs.commands.config_tree import PAGES, Section, configs_in, descriptions, sections, summary
+from docs.commands.config_tree import PAGES, Section, sections
 
 FOLDER = Path(__file__).resolve().parent.parent / "reference" / "configuration"
-PATHS = {Location: "path or `s3://` URI", BelowRoot: "path below the data's root, absolute path or `s3://` URI"}
-WORDS = {
-    str: "text",
-    int: "whole number",
-    float: "number",
-    bool: "`true` or `false`",
-    NoneType: "`null`",
-    Any: "anything",
-}
-SIGNS = (("ge", "≥ {}"), ("gt", "> {}"), ("le", "≤ {}"), ("lt", "< {}"), ("multiple_of", "a multiple of {}"),
-         ("min_length", "length ≥ {}"), ("max_length", "length ≤ {}"))  # fmt: skip
 
 
 def main() -> None:
@@ -85,40 +72,9 @@ def _text(section: Section, known: dict[type[Config], Section]) -> str:
 
 def _row(info: FieldInfo, page: str, known: dict[type[Config], Section]) -> str:
     """The cells between a field's name and its description."""
-    cells = (_type(info.annotation, info.metadata, page, known), _default(info), _range(info.annotation, info.metadata))
+    words = type_words(info.annotation, info.metadata, lambda config: _link(config, page, known))
+    cells = (words, default_words(info), range_words(info.annotation, info.metadata))
     return " | ".join(map(_cell, cells))
-
-
-def _type(annotation: Any, metadata: list[Any], page: str, known: dict[type[Config], Section]) -> str:
-    """A type in words; a config is a link to its section."""
-    whole = Annotated[annotation, *metadata] if metadata else annotation
-    for path, words in PATHS.items():
-        if get_args(path) == get_args(whole):
-            return words
-    if annotation in WORDS:
-        return WORDS[annotation]
-    if (
-        isinstance(annotation, type)
-        and issubclass(annotation, Variant)
-        and annotation.tag not in annotation.model_fields
-    ):
-        return ", ".join(_link(member, page, known) for _, member in sorted(annotation.members.items()))
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return _link(annotation, page, known)
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type(parts[0], list(parts[1:]), page, known)
-    if origin is Literal:
-        return ", ".join(f"`{json.dumps(part).strip(chr(34))}`" for part in parts)
-    if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_type(part, [], page, known) for part in parts))
-    if origin is tuple and parts[-1] is not ...:
-        return "[" + ", ".join(_type(part, [], page, known) for part in parts) + "]"
-    if origin in (tuple, list):
-        return f"list of: {_type(parts[0], [], page, known)}"
-    if origin is dict:
-        return f"mapping to: {_type(parts[1], [], page, known)}"
-    raise TypeError(f"the reference has no words for the type {annotation}: add them to WORDS")
 
 
 def _link(config: type[Config], page: str, known: dict[type[Config], Section]) -> str:
@@ -126,43 +82,6 @@ def _link(config: type[Config], page: str, known: dict[type[Config], Section]) -
     kept = "".join(sign for sign in section.heading.lower() if sign.isalnum() or sign in " -_")
     text = section.choice.partition("=")[2] or section.path.rpartition(".")[2] or f"as of `attn {section.command}`"
     return f"[{text}]({'' if section.page == page else section.page}#{kept.replace(' ', '-')})"
-
-
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
-        return "required"
-    value = info.get_default(call_default_factory=True, validated_data={})
-    if isinstance(value, Variant):
-        return f"`{value.variant}`"
-    if isinstance(value, Config) or (value == {} and any(configs_in(info.annotation))):
-        return "its defaults"
-    if value is PydanticUndefined:
-        raise TypeError("a default that needs other fields has no words")
-    return f"`{json.dumps(value, ensure_ascii=False, default=list).strip(chr(34))}`" if value != "" else "empty"
-
-
-def _range(annotation: Any, metadata: list[Any]) -> str:
-    """What bounds a value, or the parts of it."""
-    found = [
-        words.format(_number(bound))
-        for one in metadata
-        for name, words in SIGNS
-        if (bound := getattr(one, name, None)) is not None
-    ]
-    found += [bounds for part in get_args(annotation) if (bounds := _range_of(part))]
-    return ", ".join(dict.fromkeys(found))
-
-
-def _number(bound: float) -> str:
-    if isinstance(bound, int) and bound >= 2**32 and bound.bit_count() == 1:
-        return f"2^{bound.bit_length() - 1}"
-    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
-
-
-def _range_of(part: Any) -> str:
-    if get_origin(part) is Annotated:
-        return _range(get_args(part)[0], list(get_args(part)[1:]))
-    return _range(part, []) if get_args(part) else ""
 
 
 def _cell(text: str) -> str:

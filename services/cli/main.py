@@ -13,6 +13,7 @@ from attn.proxies import bypass_proxies_for_loopback
 from services.cli import (
     compare,
     doctor,
+    explain,
     inspect,
     jobs,
     listing,
@@ -82,6 +83,7 @@ app.command()(predict.predict)
 app.command()(repro.repro)
 app.command()(repro.diff)
 app.command()(inspect.validate)
+app.command()(explain.explain)
 app.command()(doctor.doctor)
 app.command()(serve.serve)
 app.command()(jobs.submit)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attn.config.field_docs import descriptions
 from docs.commands import config_tree, configuration
 
 
@@ -26,13 +27,15 @@ def test_a_field_of_the_reference_is_what_pydantic_says(repository: Path) -> Non
         "| `schedule` | [constant](#schedule-nameconstant), [cosine](#schedule-namecosine), ",
     ):
         assert f"\n{row}" in text, row
+    methods = (repository / "docs/reference/configuration/methods.md").read_text(encoding="utf-8")
+    assert "\n| `iou_last` | number | `1.0` | ≥ 0 | Weights of the soft IoU of target map" in methods, "of two names"
 
 
 def test_every_field_is_described() -> None:
     bare = [
         f"{section.config.__module__}.{section.config.__name__}: {name}"
         for section in config_tree.sections().values()
-        for name, text in config_tree.descriptions(section.config).items()
+        for name, text in descriptions(section.config).items()
         if not text
     ]
     assert not bare, "say what it is under `Attributes:` of the class:\n" + "\n".join(bare)

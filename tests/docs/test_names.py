@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from attn.runs.field_tree import dotted_fields
 from attn.runs.recipes import recipe_paths
-from docs.commands.config_tree import dotted_fields
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [

@@ -1,0 +1,95 @@
+"""The command that explains fields of configs."""
+
+from __future__ import annotations
+
+__all__ = ["explain"]
+
+import json
+import textwrap
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.command import Result, command
+from services.cli.tables import print_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attn.runs.explain import FieldPage, SectionPage
+
+WIDTH = 100
+MOST_RECIPES = 40
+
+
+@command
+def explain(
+    field: Annotated[
+        str,
+        typer.Argument(
+            metavar="FIELD",
+            help="A field (method.alpha), a section (training), a choice (method.name=gain), or a field's last name.",
+        ),
+    ],
+) -> Result:
+    """Explain a field of a config: type, range, default, meaning, paper and equation, and the recipes that set it.
+
+    A section is explained with its fields, a choice such as method.name=gain with its own.
+    """
+    from attn.runs.explain import SectionPage
+    from attn.runs.explain import explain as look_up
+
+    pages = look_up(field)
+
+    def show(console: Console) -> None:
+        for number, page in enumerate(pages):
+            if number:
+                console.print()
+            if isinstance(page, SectionPage):
+                _print_section(console, page)
+            else:
+                _print_field(console, page)
+
+    return Result({"explained": [page.to_json() for page in pages]}, show)
+
+
+def _print_field(console: Console, page: FieldPage) -> None:
+    with_choices = f" (of {', '.join(page.choices)})" if page.choices else ""
+    console.print(f"{page.name}{with_choices}", markup=False)
+    _print_text(console, page.meaning)
+    names = [f"attn {command}: {', '.join(names)}" for command, names in page.names.items()]
+    values = [f"{one.recipe} {_plain(one.value)}{_where(page, one.field)}" for one in page.recipes[:MOST_RECIPES]]
+    rows = [("type", page.type), ("range", page.range), ("default", page.default)]
+    rows += [("paper" if at == 0 else "", paper) for at, paper in enumerate(page.papers)]
+    rows += [("fields" if at == 0 else "", name) for at, name in enumerate(names)]
+    rows += [("recipes" if at == 0 else "", value) for at, value in enumerate(values)]
+    print_rows(console, [(f"  {label}", text) for label, text in rows if text])
+
+
+def _print_section(console: Console, page: SectionPage) -> None:
+    console.print(page.choice or page.name, markup=False)
+    _print_text(console, page.meaning)
+    for paper in page.papers:
+        console.print(f"  paper  {paper}", markup=False)
+    if page.choices:
+        print_rows(console, [(f"  {name}", text) for name, text in page.choices.items()])
+        console.print("`attn explain` with one of them shows its fields.")
+    for field in page.fields:
+        bounds = f", {field.range}" if field.range else ""
+        last = field.name.rpartition(".")[2]
+        default = "required" if field.default == "required" else f"default {field.default}"
+        console.print(f"\n  {last}: {field.type}{bounds}; {default}", markup=False)
+        _print_text(console, field.meaning, "    ")
+
+
+def _print_text(console: Console, text: str, indent: str = "  ") -> None:
+    for line in textwrap.wrap(text, WIDTH - len(indent)):
+        console.print(f"{indent}{line}", markup=False)
+
+
+def _where(page: FieldPage, field: str) -> str:
+    return "" if field == page.name else f" (as {field})"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
