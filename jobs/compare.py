@@ -9,19 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from attn.config.document import override_of
+from attn.data.names import file_stem
 from attn.data.source import Source
 from attn.data.view import SourceView
 from attn.errors import ConfigError, DataError, RunError, TrackingError
 from attn.evaluation.inference import ImageMaps
+from attn.pictures.comparison import comparison
 from attn.pictures.layout import Picture, heading
-from attn.pictures.panel import PanelData, comparison
 from attn.pictures.preview import evenly_spaced, panel_data
+from attn.pictures.tiles import PanelData
 from attn.runs.result import IF_GIVEN, RunResult
 from jobs.runs.lifecycle import begin_or_continue, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.targets import EvaluationTarget, ModelTarget, StoreTarget, open_target
-from jobs.scoring.visual_confusion import ConfusionTarget, confusion_picture
+from jobs.scoring.visual_confusion import ConfusionTarget, confusion_pictures
 
 FILE = "comparison.png"
 
@@ -98,23 +100,26 @@ def run(job: CompareJob, *, run_id: str | None = None, address: str | None = Non
         raise DataError(f"no image to draw: panels={config.panels}, or none of the images has a label")
     confused = {title: ConfusionTarget.of(title, target) for title, target in opened.items()} if job.confusion else {}
     folder = RunFolder(config.root, run_id or new_run_id("compare"))
-    overlap: dict[str, dict[str, float]] | None = None
     changed = [text for text in job.overrides if not text.startswith("root=")]
     work = {"compared": job.targets, "overrides": changed, "confusion": job.confusion}
     tags = {"attn.compared": str(job.targets)}
     with begin_or_continue("compare", config, folder, recorded=config, work=work, tags=tags) as live:
-        subtitle = f"{data_name(config.data)} {config.data.split}; outline: the object"
+        subtitle = f"{data_name(config.data)} {config.data.split}"
+        overlap: dict[str, dict[str, float]] | None = None
         if confused:
-            picture, overlap = confusion_picture(confused, images, subtitle)
+            found = confusion_pictures(confused, images, subtitle)
+            overlap = live.outputs["overlap"] = found.overlap
+            pictures = {FILE: found.overview}
+            pictures |= {f"panels/{file_stem(name)}.png": panel for name, panel in found.panels.items()}
         else:
-            picture = _picture({title: _panels(target, images) for title, target in opened.items()}, subtitle)
-        folder.write(FILE, picture.png())
-        if overlap is not None:
-            live.outputs["overlap"] = overlap
-        with warned("the picture could not be recorded", TrackingError):
+            pictures = {FILE: _picture({title: _panels(target, images) for title, target in opened.items()}, subtitle)}
+        for name, picture in pictures.items():
+            folder.write(name, picture.png())
+        with warned("the pictures could not be recorded", TrackingError):
             if overlap is not None:
                 live.tracker.log_text("overlap.json", json.dumps(overlap, indent=1))
-            live.tracker.log_picture(FILE, picture.pixels)
+            for name, picture in pictures.items():
+                live.tracker.log_picture(name, picture.pixels)
     return CompareResult(
         run_id=folder.run_id,
         folder=folder.uri,

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-__all__ = ["CuesJob", "CuesResult", "load", "resume", "run", "table"]
+__all__ = ["CuesJob", "CuesResult", "grid_table", "load", "resume", "run", "table"]
 
+import csv
+import io
 import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from attn.data.names import file_stem
 from attn.data.source import Source
 from attn.data.source_cache import SourceCache
 from attn.display import percent
 from attn.errors import ConfigError, TrackingError
 from attn.evaluation.score import Score
+from attn.pictures.heat_map import heat_map
+from attn.pictures.layout import Picture
+from attn.pictures.panel import panel, sheet
+from attn.pictures.preview import evenly_spaced
 from attn.runs.recipes import load_config
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
+from attn.segmentation.pictures import cue_panel
 from jobs.runs.lifecycle import begin_or_continue, config_of, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 
 FOREGROUND = tuple(round(0.05 * step, 2) for step in range(1, 16))
 SALIENCY = (0.02, 0.04, 0.06, 0.1, 0.125, 0.2, 0.3, 0.5)
+SHEET, GRID_CSV, GRID_PICTURE = "sheet.png", "grid.csv", "grid.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +47,18 @@ class CuesResult(RunResult):
     Attributes:
         folder: Of the PNGs.
         score: Of the cues; None where no image has a mask.
+        sheet: Picture of a few images with their maps, cues and truth; each also has a file under `panels/` beside it.
         best, grid: With a sweep, the best thresholds, and the quality at each of the grid.
+        grid_csv, grid_picture: With a sweep, the files of its grid as a table and as a heat map.
     """
 
     report: CueReport
     score: Score | None
+    sheet: str | None = field(default=None, metadata=IF_GIVEN)
     best: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
     grid: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    grid_csv: str | None = field(default=None, metadata=IF_GIVEN)
+    grid_picture: str | None = field(default=None, metadata=IF_GIVEN)
     tracking_run: str | None
     seconds: float
 
@@ -101,22 +115,37 @@ def run(
     work, data = {"sweep": sweep}, source.fingerprint()
     with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data) as live:
         with map_source(config, config.labels) as maps:
-            report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
+            show = evenly_spaced(source.records, config.tracking.preview_images)
+            report = make_cues(
+                source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data), show=show
+            )
+            pictures = _draw(report)
             if sweep:
-                swept = _sweep(source, maps, config.labels, report)
+                swept, drawn, text = _sweep(source, maps, config.labels, report)
+                pictures[GRID_PICTURE] = drawn
+                folder.write(GRID_CSV, text)
         score = cue_score(config, source, report)
         if score is not None:
             folder.write(f"{CUES}/score.json", score.to_json())
+        for name, picture in pictures.items():
+            folder.write(name, picture.png())
         quality = report.quality.figures() if report.quality else {}
         live.outputs |= {"cues": {"digest": report.digest, **quality}, "metrics": quality}
         with warned("the cues could not be recorded", TrackingError):
             record_cues(live.tracker, report)
+            for name, picture in pictures.items():
+                live.tracker.log_picture(name, picture.pixels)
+            if sweep:
+                live.tracker.log_text(GRID_CSV, folder.read_text(GRID_CSV))
     return CuesResult(
         run_id=folder.run_id,
         folder=folder.path(CUES),
         report=report,
         score=score,
+        sheet=folder.path(SHEET) if SHEET in pictures else None,
         **swept,
+        grid_csv=folder.path(GRID_CSV) if sweep else None,
+        grid_picture=folder.path(GRID_PICTURE) if sweep else None,
         tracking_run=live.tracking_run,
         seconds=round(time.monotonic() - clock, 1),
     )
@@ -153,13 +182,59 @@ def table(report: dict[str, Any]) -> Table:
     return drawn
 
 
-def _sweep(source: Source, maps: MapSource, labels: CueLabels, report: CueReport) -> dict[str, Any]:
+def grid_table(result: CuesResult) -> Table:
+    """The grid of a sweep for a terminal: a row for each threshold of the maps, the best value bold."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    assert result.grid is not None, "there was a sweep"
+    assert result.best is not None, "there was a sweep"
+    field, across = next((name, values) for name, values in result.grid.items() if name.startswith("background"))
+    title = f"mIoU over all pixels, percent; down: foreground, across: {field}"
+    drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    drawn.add_column("", justify="right", no_wrap=True)
+    for value in across:
+        drawn.add_column(f"{value:g}", justify="right", no_wrap=True)
+    best = (result.best["foreground"], result.best[field])
+    for foreground, row in zip(result.grid["foreground"], result.grid["miou_all"], strict=True):
+        marked = [(foreground, round(value, 4)) == best for value in across]
+        cells = [percent(value) for value in row]
+        drawn.add_row(f"{foreground:g}", *(f"[bold]{c}[/bold]" if m else c for c, m in zip(cells, marked, strict=True)))
+    drawn.caption = f"best: foreground={best[0]:g} {field}={best[1]:g}, {percent(result.best['miou_all'])} %"
+    drawn.caption_justify = "left"
+    return drawn
+
+
+def _draw(report: CueReport) -> dict[str, Picture]:
+    """The images that the report shows: all in one picture, and each in its own."""
+    panels = [cue_panel(shown, report.classes) for shown in report.shown]
+    drawn = {SHEET: sheet(panels)} if panels else {}
+    return drawn | {f"panels/{file_stem(one.image_id)}.png": panel(one) for one in panels}
+
+
+def _sweep(
+    source: Source, maps: MapSource, labels: CueLabels, report: CueReport
+) -> tuple[dict[str, Any], Picture, str]:
+    """The best thresholds and the grid; its heat map; and its table as CSV."""
     of_saliency = report.saliency != "none"
     background = SALIENCY if of_saliency else FOREGROUND
     swept = sweep_cues(source, maps, labels, foreground=list(FOREGROUND), background=list(background))
     foreground, at, quality = swept.best()
     field = "background" if of_saliency else "background_map"
-    return {
+    values = {
         "best": {"foreground": foreground, field: round(at, 4), **quality.figures()},
         "grid": {"foreground": FOREGROUND, field: background, "miou_all": swept.values("miou_all")},
     }
+    share = "share of the map's maximum"
+    drawn = heat_map(
+        swept.values("miou_all"),
+        rows=(f"foreground ({share})", FOREGROUND),
+        columns=(f"{field} ({'saliency' if of_saliency else share})", background),
+        title="mIoU of the cues over all pixels, percent (★ best)",
+    )
+    lines = io.StringIO()
+    rows = [{field if name == "background" else name: value for name, value in row.items()} for row in swept.rows()]
+    writer = csv.DictWriter(lines, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return values, drawn, lines.getvalue()

@@ -23,8 +23,9 @@ from attn.data.source import MAX_CLASSES
 from attn.display import percent
 from attn.errors import AttnError
 from attn.files.locations import join
+from attn.pictures.comparison import comparison
 from attn.pictures.layout import Picture, heading
-from attn.pictures.panel import PanelData, comparison
+from attn.pictures.tiles import PanelData
 from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig, load_pipeline
 from attn.segmentation.masks import mask_name
@@ -135,11 +136,11 @@ def _classifier(config: PipelineConfig, model: str) -> ModelTarget:
 
 def _with_mask(data: PanelData, masks: str) -> PanelData:
     mask = read_mask(join(masks, mask_name(data.image_id)), data.image.shape[:2], MAX_CLASSES)
-    return replace(data, predicted=mask)
+    return replace(data, masks={"mask": mask, **data.masks})
 
 
 def _picture(panels: dict[str, list[PanelData]]) -> Picture:
-    subtitle = "generated scenes, test split; outline: the object"
+    subtitle = "generated scenes, test split"
     return heading(comparison(panels, height=HEIGHT), "Where the classifier looks, and what becomes of it", subtitle)
 
 

@@ -18,8 +18,9 @@ from attn.errors import TrackingError
 from attn.evaluation.evaluate import Evaluation
 from attn.evaluation.inference import ImageMaps
 from attn.pictures.curve import threshold_curves
-from attn.pictures.panel import PanelData, panel, sheet
+from attn.pictures.panel import panel, sheet
 from attn.pictures.preview import evenly_spaced, panel_data
+from attn.pictures.tiles import PanelData
 from attn.registry import add_scores
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.result import IF_GIVEN, RunResult

@@ -20,13 +20,14 @@ from attn.evaluation.confusion import confusion_matrix, mean_iou
 from attn.evaluation.score import Protocol, Score
 from attn.models.device import choose_device
 from attn.pictures.preview import evenly_spaced
+from attn.pictures.tiles import TRUTH, PanelData
 from attn.segmentation.bundle import Segmenter
 from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, spare_cores
 from attn.segmentation.labels import FileLabels, read_labels
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.networks import SegmentationNetwork
-from attn.segmentation.pictures import Segmented, at_size
+from attn.segmentation.pictures import CUE, PREDICTION, REFINED, at_size, masks_panel
 from attn.segmentation.predict import Prediction, SegmentInferenceConfig, predict
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.ray_cluster.session import ray_session
@@ -78,7 +79,7 @@ class PredictedMasks:
     matrices: dict[str, NDArray[np.int64]]
     images: int = 0
     masked: list[Record] = field(default_factory=list)
-    shown: list[Segmented] = field(default_factory=list)
+    shown: list[PanelData] = field(default_factory=list)
 
     def add(self, prediction: Prediction) -> None:
         self.images += 1
@@ -165,16 +166,15 @@ def _examples(source: Source) -> Iterator[Example]:
         yield source.load(index, saliency=False)
 
 
-def _segmented(prediction: Prediction, config: SegmentPredictConfig, classes: Sequence[str]) -> Segmented:
+def _segmented(prediction: Prediction, config: SegmentPredictConfig, classes: Sequence[str]) -> PanelData:
     example = prediction.example
-    return Segmented(
-        example.record.image_id,
-        example.image,
-        cue=_cue(example, config, classes),
-        plain=prediction.plain,
-        refined=prediction.refined if config.inference.crf else None,
-        truth=example.mask,
-    )
+    masks = {
+        CUE: _cue(example, config, classes),
+        PREDICTION: prediction.plain,
+        REFINED: prediction.refined if config.inference.crf else None,
+        TRUTH: example.mask,
+    }
+    return masks_panel(example, classes, masks)
 
 
 def _cue(example: Example, config: SegmentPredictConfig, classes: Sequence[str]) -> NDArray[np.uint8] | None:

@@ -21,11 +21,11 @@ from attn.data.source_cache import SourceCache
 from attn.display import percent
 from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.score import Score
+from attn.pictures.panel import panel, sheet
 from attn.runs.result import RunResult
 from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.labels import CUES_FILE
-from attn.segmentation.pictures import segmentation_panel, segmentation_sheet
 from jobs.mask_prediction import PredictedMasks, predict_masks
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, scored_data
@@ -228,9 +228,9 @@ def _write(folder: RunFolder, predicted: PredictedMasks, scores: dict[str, Score
         writer.writerows(rows)
         folder.write("per_class.csv", text.getvalue())
     for one in predicted.shown:
-        folder.write(f"panels/{file_stem(one.image_id)}.png", segmentation_panel(one).png())
+        folder.write(f"panels/{file_stem(one.image_id)}.png", panel(one).png())
     if predicted.shown:
-        folder.write("sheet.png", segmentation_sheet(predicted.shown[:SHEET_ROWS]).png())
+        folder.write("sheet.png", sheet(predicted.shown[:SHEET_ROWS]).png())
 
 
 def _archive(folder: RunFolder) -> str:

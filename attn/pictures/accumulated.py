@@ -15,7 +15,8 @@ from attn.data.geometry import Geometry
 from attn.data.sample import Example
 from attn.data.source import Source
 from attn.pictures.layout import Picture
-from attn.pictures.panel import PanelData, growth
+from attn.pictures.panel import growth
+from attn.pictures.tiles import TRUTH, PanelData
 
 if TYPE_CHECKING:
     from attn.store import MapStore, Snapshot
@@ -69,11 +70,10 @@ def _panel_data(example: Example, maps: Maps, classes: tuple[str, ...]) -> Panel
     size = (example.image.shape[0], example.image.shape[1])
     stored_Nhw = torch.from_numpy(np.stack(list(maps.values()))).float() / 255
     in_image, _ = Geometry.whole(size).to_image(stored_Nhw)
-    mask = example.mask
     return PanelData(
         image_id=example.record.image_id,
         image=example.image,
-        maps={classes[label]: values for label, values in zip(maps, in_image.numpy(), strict=True)},
-        truth={} if mask is None else {classes[label]: mask == label + 1 for label in maps},
-        mask=mask,
+        classes=classes,
+        maps=dict(zip(maps, in_image.numpy(), strict=True)),
+        masks={} if example.mask is None else {TRUTH: example.mask},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["confusion_panel", "confusion_sheet", "overlap_overlay"]
+__all__ = ["confusion_panel", "confusion_rows", "confusion_sheet", "overlap_overlay"]
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.display import percent
 from attn.evaluation.visual_confusion import LAYERS, ImageConfusion, image_confusion
-from attn.pictures.layout import Picture, Tile, grid
+from attn.pictures.layout import Picture, Tile, fitting_height, grid, nearest, resized
+from attn.pictures.legend import SIZE, Entry, line_entry, map_entry, swatch, with_legend
 from attn.pictures.overlay import outline, overlay
+from attn.pictures.text import class_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 # Nearly everyone can distinguish blue and orange; both together give white.
 TARGET, OTHER = np.array([20, 120, 255], np.float32), np.array([255, 120, 0], np.float32)
+LOWEST, CAPTION, TALLEST = 80, 26, 800
+"""Of an overview, in pixels: least height of a tile, what a caption adds, and height that it keeps to if it can."""
 
 
 def confusion_panel(
     network: nn.Module, batch: Batch, example: Example, classes: Sequence[str], *, kind: GradientMapKind
 ) -> Picture:
-    """Draw one image: one row per layer with target map, confusing map and their overlap.
+    """Draw one image of one network, as `confusion_rows`.
 
     Args:
         batch: A batch of this image only. If the image has no class, or all classes, only the image is drawn.
@@ -39,7 +44,40 @@ def confusion_panel(
     found = list(image_confusion(network, batch, kind=kind))
     if not found:
         return grid([[Tile(example.image, batch.image_ids[0])]])
-    return confusion_sheet({"": found}, [example], classes)
+    return confusion_rows({"": found[0]}, example, classes)
+
+
+def confusion_rows(
+    networks: Mapping[str, ImageConfusion], example: Example, classes: Sequence[str], *, height: int = 150
+) -> Picture:
+    """Draw one image in full: a row per network with, for each layer, both maps and their overlap.
+
+    Args:
+        networks: The image's result by the network's name.
+        classes: Names in the order of the logits.
+        height: Largest height of the tiles in pixels.
+    """
+    height = fitting_height([example.image], 1 + 3 * len(LAYERS), height)
+    names = class_names(classes)
+    image = resized(example.image, height)
+    rows: list[list[Tile | None]] = []
+    for number, found in enumerate(networks.values()):
+        truth = _truth(example, found, height)
+        labels = ", ".join(_percent(found.probabilities[label]) for label in found.record.labels)
+        row: list[Tile | None] = [None if number else Tile(image, example.record.image_id)]
+        for layer in LAYERS:
+            target, other = (resized(values[layer], height) for values in (found.target, found.other))
+            likely = _percent(found.probabilities[found.confusing])
+            row += [
+                Tile(overlay(image, target, truth), _named(found.record.labels, names), labels),
+                Tile(overlay(image, other, truth), f"or {names[found.confusing]}", likely),
+                Tile(overlap_overlay(image, target, other, truth), "overlap", _percent(found.overlap[layer])),
+            ]
+        rows.append(row)
+    heads = ["image", *(head for layer in LAYERS for head in (f"{layer} layer", "", ""))]
+    drawn = grid(rows, height=height, names=list(networks) if any(networks) else [], groups=[1, 4], heads=heads)
+    note = "percent beside a class: its probability"
+    return with_legend(drawn, [map_entry(), *_entries(example.mask is not None)], note)
 
 
 def confusion_sheet(
@@ -49,23 +87,36 @@ def confusion_sheet(
     *,
     height: int = 150,
 ) -> Picture:
-    """Draw several images for several networks: one row per image, network and layer.
+    """An overview of several images that fits on a screen: a row per network, and where both maps lie at each layer.
 
     Args:
         networks: Results by the network's name, each with the same images in the order of the examples.
         examples: The images.
         classes: Names in the order of the logits.
-        height: Height of the tiles in pixels.
+        height: Largest height of the tiles in pixels; smaller ones are drawn where the picture would be too tall.
     """
+    names = class_names(classes)
+    columns = 1 + len(LAYERS)
+    images = [example.image for example in examples]
+    beside = 1
+    while beside < len(examples) and _overview_height(images, beside, len(networks), height) > TALLEST:
+        if fitting_height(images, (beside + 1) * columns, height) < LOWEST:
+            break
+        beside += 1
+    tile = fitting_height(images, beside * columns, height)
     rows: list[list[Tile | None]] = []
-    names: list[str] = []
-    for index, example in enumerate(examples):
-        for number, (name, found) in enumerate(networks.items()):
-            for layer in LAYERS:
-                first = number == 0 and layer == LAYERS[0]
-                rows.append(_row(found[index], example, classes, layer, first=first, captions=layer == LAYERS[0]))
-                names.append(f"{name} {layer}".strip())
-    return grid(rows, height=height, names=names)
+    titles: list[str] = []
+    for start in range(0, len(examples), beside):
+        chunk = range(start, min(start + beside, len(examples)))
+        for number, (title, found) in enumerate(networks.items()):
+            drawn = [_overview(found[index], examples[index], names, tile, number) for index in chunk]
+            rows.append([one for tiles in drawn for one in tiles])
+            titles.append(title)
+    heads = ["image", *(f"{layer} layer" for layer in LAYERS)] * beside
+    groups = [columns * number for number in range(beside)]
+    sheet = grid(rows, height=tile, names=titles, groups=groups, heads=heads)
+    note = "above an image: its class; above its maps: the class it is confused with, and the overlap of both maps"
+    return with_legend(sheet, _entries(any(example.mask is not None for example in examples)), note)
 
 
 def overlap_overlay(
@@ -84,24 +135,43 @@ def overlap_overlay(
     return pixels if truth is None else outline(pixels, truth)
 
 
-def _row(
-    found: ImageConfusion, example: Example, classes: Sequence[str], layer: str, *, first: bool, captions: bool
+def _overview_height(images: Sequence[Pixels], beside: int, networks: int, height: int) -> int:
+    rows = -(-len(images) // beside) * networks
+    return rows * (fitting_height(images, beside * (1 + len(LAYERS)), height) + CAPTION)
+
+
+def _overview(
+    found: ImageConfusion, example: Example, names: Sequence[str], height: int, number: int
 ) -> list[Tile | None]:
-    labels = found.record.labels
-    truth = None if example.mask is None else np.isin(example.mask, [label + 1 for label in labels])
-    target, other = found.target[layer], found.other[layer]
-    likely = ", ".join(f"{found.probabilities[label]:.2f}" for label in labels)
-    name = " + ".join(classes[label] for label in labels)
-    return [
-        Tile(example.image, found.record.image_id) if first else None,
-        Tile(overlay(example.image, target, truth), *((name, likely) if captions else ())),
-        Tile(
-            overlay(example.image, other, truth),
-            *((f"or {classes[found.confusing]}?", f"{found.probabilities[found.confusing]:.2f}") if captions else ()),
-        ),
-        Tile(
-            overlap_overlay(example.image, target, other, truth),
-            "both" if captions else "",
-            f"{found.overlap[layer]:.2f}",
-        ),
+    """An image's tiles in the row of one network: the image in the first network's row, then a tile a layer."""
+    image, truth = resized(example.image, height), _truth(example, found, height)
+    tiles: list[Tile | None] = [None if number else Tile(image, _named(found.record.labels, names))]
+    for layer in LAYERS:
+        target, other = (resized(values[layer], height) for values in (found.target, found.other))
+        caption = names[found.confusing] if layer == LAYERS[0] else ""
+        tiles.append(Tile(overlap_overlay(image, target, other, truth), caption, _percent(found.overlap[layer])))
+    return tiles
+
+
+def _percent(share: float) -> str:
+    return f"{percent(share)} %"
+
+
+def _named(labels: Sequence[int], names: Sequence[str]) -> str:
+    return " + ".join(names[label] for label in labels)
+
+
+def _truth(example: Example, found: ImageConfusion, height: int) -> NDArray[np.bool_] | None:
+    if example.mask is None:
+        return None
+    region = np.isin(example.mask, [label + 1 for label in found.record.labels])
+    return nearest(region.astype(np.uint8), example.image, height) > 0
+
+
+def _entries(masked: bool) -> list[Entry]:
+    colors = [
+        Entry(np.rint(np.linspace(0.2, 1, 32)[None, :, None] * color).astype(np.uint8).repeat(SIZE, 0), text)
+        for color, text in ((TARGET, "attention to the class"), (OTHER, "to the class it is confused with"))
     ]
+    both = Entry(swatch((255, 240, 255)), "to both")
+    return [*colors, both, *([line_entry("outline: the object")] if masked else [])]

@@ -5,18 +5,28 @@ from __future__ import annotations
 __all__ = ["threshold_curves"]
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
+from attn.display import percent
 from attn.pictures.layout import Picture
+from attn.pictures.text import plot_text
 
-COLORS = ("#2a6fbb", "#d1495b", "#2e9e6b", "#8a5fbf", "#c98a1b")
+STYLES = (
+    ("#2a6fbb", "-"),
+    ("#d1495b", "--"),
+    ("#1d8f6b", "-."),
+    ("#8a5fbf", ":"),
+    ("#a86f00", (0, (5, 1, 1, 1, 1, 1))),
+)
+"""Colour and dashes of each line: dashes tell lines apart where colours do not."""
 
 
 def threshold_curves(
     curves: Mapping[str, Sequence[tuple[float, float]]], *, mark: float | None = None, title: str = ""
 ) -> Picture:
-    """Plot values in [0, 1] over the threshold of a map, one line per name; `mark` highlights a threshold."""
+    """Plot scores in [0, 1] in percent over the threshold of a map, one line per name; `mark` is the best threshold."""
     # Without pyplot, which would look for a window system and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -24,13 +34,15 @@ def threshold_curves(
     figure = Figure(figsize=(7, 4.2), dpi=130, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for (name, points), color in zip(curves.items(), COLORS * (1 + len(curves) // len(COLORS)), strict=False):
-        axes.plot([x for x, _ in points], [y for _, y in points], label=name, color=color, linewidth=2)
+    for (name, points), (color, dashes) in zip(curves.items(), cycle(STYLES), strict=False):
+        shares = [(100 * x, 100 * y) for x, y in points]
+        axes.plot(*zip(*shares, strict=True), label=name, color=color, linestyle=dashes, linewidth=2)
     if mark is not None:
-        axes.axvline(mark, color="#888888", linewidth=1, linestyle="--", label=f"best {mark:g}")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold, as a share of the map's maximum", title=title)
+        axes.axvline(100 * mark, color="#666666", linewidth=1, label=f"best threshold: {percent(mark)} %")
+    axes.set(xlim=(0, 100), ylim=(0, 100), title=plot_text(title))
+    axes.set(xlabel="threshold (percent of the map's maximum)", ylabel="score (percent)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     canvas.draw()
     return Picture(np.asarray(canvas.buffer_rgba())[..., :3].copy())

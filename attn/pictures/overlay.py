@@ -45,6 +45,7 @@ def outline(image: Pixels, region: NDArray[np.bool_]) -> Pixels:
     pixels = np.ascontiguousarray(image).copy()
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     width = max(1, round(min(image.shape[:2]) / 160))
-    cv2.drawContours(pixels, contours, -1, (0, 0, 0), width + 2, cv2.LINE_AA)
+    edge = 2 if min(image.shape[:2]) > 130 else 1  # small tiles would show little else
+    cv2.drawContours(pixels, contours, -1, (0, 0, 0), width + edge, cv2.LINE_AA)
     cv2.drawContours(pixels, contours, -1, (120, 235, 255), width, cv2.LINE_AA)
     return pixels

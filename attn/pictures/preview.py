@@ -13,7 +13,8 @@ from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch, Example, Record, collate
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.pictures.layout import Picture
-from attn.pictures.panel import PanelData, panel
+from attn.pictures.panel import panel
+from attn.pictures.tiles import TRUTH, PanelData
 
 if TYPE_CHECKING:
     from attn.models.network import Network
@@ -76,16 +77,16 @@ def evenly_spaced(records: Sequence[Record], count: int) -> list[int]:
 
 
 def panel_data(maps: ImageMaps, example: Example, classes: Sequence[str]) -> PanelData:
-    """The maps of an image's labels, most probable first; of its predicted classes if it has no labels."""
+    """The maps of an image's labels; of its predicted classes if it has no labels.
+
+    Always in the order of the classes, so that a class keeps its place while its probability changes.
+    """
     shown = [index for index in maps.record.labels if index in maps.maps] or list(maps.maps)
-    known = {} if maps.probabilities is None else dict(enumerate(maps.probabilities.tolist()))
-    order = sorted(shown, key=lambda index: -known.get(index, 0.0))
-    mask = example.mask
     return PanelData(
         image_id=maps.record.image_id,
         image=example.image,
-        maps={classes[index]: maps.maps[index] for index in order},
-        probabilities={classes[index]: probability for index, probability in known.items()},
-        truth={} if mask is None else {classes[index]: mask == index + 1 for index in order},
-        mask=mask,
+        classes=tuple(classes),
+        maps={index: maps.maps[index] for index in sorted(shown)},
+        probabilities={} if maps.probabilities is None else dict(enumerate(maps.probabilities.tolist())),
+        masks={} if example.mask is None else {TRUTH: example.mask},
     )

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from attn.evaluation.inference import strips
 from attn.files.locations import join
 from attn.files.transfer import write_bytes
-from attn.pictures.layout import Picture, Tile, grid
-from attn.pictures.overlay import overlay
-from attn.pictures.palette import colored
-from attn.prediction.predictor import ImagePrediction, MapRows, mask_values
-from attn.segmentation.masks import encode_mask
+from attn.pictures.layout import Picture
+from attn.pictures.panel import panel
+from attn.pictures.tiles import PanelData
+from attn.prediction.predictor import ImagePrediction, MapRows
+from attn.segmentation.masks import MOST_CLASSES, encode_mask
 
 LARGE = 1 << 21
 """Largest number of pixels to draw; larger images are subsampled, to save memory."""
@@ -59,21 +59,24 @@ def _map_png(found: MapRows) -> bytes:
 
 
 def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
-    """Draw one row: the image, overlays of each label's map with its probability, and the mask over the image."""
+    """Draw one row: the image, the most probable labels' maps with their probabilities, and the mask."""
     step = math.ceil(math.sqrt(found.image[..., 0].size / LARGE))
     image = np.ascontiguousarray(found.image[::step, ::step])
     down, across = (
         _sample_positions(length, shown) for length, shown in zip(found.mask.shape, image.shape, strict=False)
     )
-    mask = found.mask[np.ix_(down, across)]
-    tiles: list[Tile | None] = [Tile(image, "image")]
-    values = mask_values(found.classes, found.labels)
-    for name in found.labels[:SHOWN]:
-        pixels = overlay(image, _sampled(found.maps[name], down, across), mask == values[name])
-        tiles.append(Tile(pixels, name, f"{found.probabilities[name]:.2f}"))
-    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 2
-    painted = np.where((mask > 0)[..., None], colored(mask) // 2 + grey, grey).astype(np.uint8)
-    return grid([[*tiles, Tile(painted, "mask")]], height=height)
+    numbered = found.classes if len(found.classes) <= MOST_CLASSES else found.labels
+    shown = found.labels[:SHOWN]
+    data = PanelData(
+        image_id="image",
+        image=image,
+        classes=tuple(numbered),
+        maps={numbered.index(name): _sampled(found.maps[name], down, across) for name in shown},
+        probabilities={numbered.index(name): found.probabilities[name] for name in shown},
+        masks={"mask": found.mask[np.ix_(down, across)]},
+        outlined="mask",
+    )
+    return panel(data, height=height)
 
 
 def _sample_positions(length: int, shown: int) -> NDArray[np.int64]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["CueReport", "make_cues", "sweep_cues"]
+__all__ = ["CueReport", "ShownCue", "make_cues", "sweep_cues"]
 
 import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +31,15 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
+class ShownCue:
+    """An image with its maps, by class index, and its cue, both at the image's size."""
+
+    example: Example
+    maps: dict[int, NDArray[np.float32]]
+    cue: Labels
+
+
+@dataclass(frozen=True)
 class CueReport:
     """The cues that were made, and how good they are.
 
@@ -40,6 +49,7 @@ class CueReport:
         matrix: Cue matrix of the images with a mask; None if there are none.
         labelled: Share of all pixels that have a cue, masks or not.
         without_maps: Images with labels but without maps; all their pixels are background or open.
+        shown: The images that were to be shown.
     """
 
     images: int
@@ -52,6 +62,7 @@ class CueReport:
     matrix: NDArray[np.int64] | None
     classes: tuple[str, ...]
     without_maps: tuple[str, ...] = field(default=())
+    shown: tuple[ShownCue, ...] = field(default=(), repr=False)
 
     @property
     def quality(self) -> CueQuality | None:
@@ -87,6 +98,7 @@ class _Made(NamedTuple):
     labelled: float
     matrix: NDArray[np.int64] | None
     without_maps: bool
+    shown: ShownCue | None
 
 
 def make_cues(
@@ -96,12 +108,14 @@ def make_cues(
     write: Callable[[str, bytes], None],
     *,
     threads: int | None = None,
+    show: Collection[int] = (),
 ) -> CueReport:
     """Make the cues of a whole data set, and the report of their quality.
 
     Args:
         write: Keeps a file under a name: one PNG an image, and `cues.json` at the end.
         threads: Images at a time.
+        show: Positions of the images whose maps and cues the report keeps.
 
     Raises:
         DataError: An image has no saliency although the data is to give it; maps and data do not belong together; the
@@ -113,7 +127,8 @@ def make_cues(
     def make(position: int, found: ImageMap) -> _Made:
         example = source.load(position, saliency=kind == "given")
         saliency = _saliency(example, kind)
-        labels = cue_labels(config.rule, _at_size(found, example), saliency, shape=_size(example))
+        at_size = _at_size(found, example)
+        labels = cue_labels(config.rule, at_size, saliency, shape=_size(example))
         write(mask_name(example.record.image_id), encode_mask(labels))
         return _Made(
             example.record,
@@ -121,6 +136,7 @@ def make_cues(
             float((labels != 255).mean()),
             None if example.mask is None else cue_matrix(labels, example.mask, num_classes),
             bool(example.record.labels) and not found,
+            ShownCue(example, at_size, labels) if position in show else None,
         )
 
     cues = list(_in_threads(make, maps.read(source), threads))
@@ -141,6 +157,7 @@ def make_cues(
         matrix=sum(matrices[1:], matrices[0]) if matrices else None,
         classes=tuple(source.classes),
         without_maps=tuple(one.record.image_id for one in cues if one.without_maps),
+        shown=tuple(one.shown for one in cues if one.shown is not None),
     )
     write(CUES_FILE, json.dumps(report.to_json(), indent=1, allow_nan=False).encode())
     return report

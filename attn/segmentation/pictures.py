@@ -1,61 +1,50 @@
-"""Pictures of segmentation: panels of image, cue, prediction, prediction with CRF and truth."""
+"""Pictures of a segmentation network's masks: an image with its cue, prediction, prediction with CRF and truth."""
 
 from __future__ import annotations
 
-__all__ = ["SegmentationPreview", "Segmented", "at_size", "segmentation_panel", "segmentation_sheet"]
+__all__ = ["CUE", "PREDICTION", "REFINED", "SegmentationPreview", "at_size", "cue_panel", "masks_panel"]
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.data.sample import Example
 from attn.data.source import Source
 from attn.data.transforms import InputConfig
-from attn.pictures.layout import Picture, Tile, grid
-from attn.pictures.palette import colored
+from attn.pictures.layout import Picture
+from attn.pictures.panel import panel
 from attn.pictures.preview import evenly_spaced
+from attn.pictures.tiles import TRUTH, PanelData
 from attn.segmentation.labels import LabelReader
+from attn.segmentation.make import ShownCue
 from attn.segmentation.networks import SegmentationNetwork
 from attn.segmentation.predict import SegmentInferenceConfig, predict
 
 Pixels = NDArray[np.uint8]
-OPACITY = 0.75
+HEIGHT = 160
+CUE, PREDICTION, REFINED = "cue", "prediction", "with CRF"
+"""Names of masks in pictures."""
 
 
-@dataclass(frozen=True)
-class Segmented:
-    """An image with its masks: uint8 (H, W) of indices, 255 open or void; None where there is none.
-
-    Attributes:
-        image: uint8 RGB (H, W, 3).
-    """
-
-    image_id: str
-    image: Pixels
-    cue: Pixels | None = None
-    plain: Pixels | None = None
-    refined: Pixels | None = None
-    truth: Pixels | None = None
-
-
-def segmentation_panel(one: Segmented, *, height: int = 160) -> Picture:
-    """One row: the image, and each of its masks over it."""
-    return grid([_tiles(one)], height=height)
-
-
-def segmentation_sheet(images: Sequence[Segmented], *, height: int = 130) -> Picture:
-    """One row an image; columns that no image has are left out."""
-    rows = [_tiles(one) for one in images]
-    kept = [column for column in range(len(rows[0])) if any(row[column] is not None for row in rows)]
-    return grid([[row[column] for column in kept] for row in rows], height=height)
+def masks_panel(example: Example, classes: Sequence[str], masks: Mapping[str, Pixels | None]) -> PanelData:
+    """An image with those of its masks that there are."""
+    kept = {name: mask for name, mask in masks.items() if mask is not None}
+    return PanelData(example.record.image_id, example.image, tuple(classes), masks=kept)
 
 
 def at_size(labels: Pixels, size: tuple[int, int]) -> Pixels:
     """Labels on any grid over an image, at its (height, width)."""
     rows, columns = (np.arange(n) * cells // n for n, cells in zip(size, labels.shape, strict=True))
     return labels[rows][:, columns]
+
+
+def cue_panel(shown: ShownCue, classes: Sequence[str]) -> PanelData:
+    """An image with the maps that its cue was made of, the cue, and the truth if there is one."""
+    drawn = masks_panel(shown.example, classes, {CUE: shown.cue, TRUTH: shown.example.mask})
+    maps = {index: values / max(float(values.max()), np.finfo(np.float32).tiny) for index, values in shown.maps.items()}
+    return replace(drawn, maps=dict(sorted(maps.items())))
 
 
 class SegmentationPreview:
@@ -82,19 +71,8 @@ class SegmentationPreview:
             example = found.example
             size = (example.image.shape[0], example.image.shape[1])
             cue = None if self._labels is None else at_size(self._labels(example.record, size, example.mask), size)
-            one = Segmented(example.record.image_id, example.image, cue, found.plain, truth=example.mask)
-            yield example.record.image_id, segmentation_panel(one)
-
-
-def _tiles(one: Segmented) -> list[Tile | None]:
-    masks = {"cue": one.cue, "prediction": one.plain, "with CRF": one.refined, "truth": one.truth}
-    tiles: list[Tile | None] = [Tile(one.image, one.image_id)]
-    tiles += [None if mask is None else Tile(_over(one.image, mask), name) for name, mask in masks.items()]
-    return tiles
-
-
-def _over(image: Pixels, mask: Pixels) -> Pixels:
-    """The mask's colours over the image in grey, which the background leaves bare."""
-    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    blended = OPACITY * colored(mask) + (1 - OPACITY) * grey
-    return np.where((mask == 0)[..., None], grey // 2, np.rint(blended)).astype(np.uint8)
+            masks = {CUE: cue, PREDICTION: found.plain, TRUTH: example.mask}
+            yield (
+                example.record.image_id,
+                panel(masks_panel(example, self._source.classes, masks), height=HEIGHT, every_class=True),
+            )

@@ -122,6 +122,17 @@ class CueSweep:
         found = [[getattr(CueQuality.of(matrix), figure) for matrix in row] for row in self.matrices]
         return [[None if np.isnan(value) else float(value) for value in row] for row in found]
 
+    def rows(self) -> list[dict[str, float | None]]:
+        """The figures of each pair of thresholds, with the thresholds as `foreground` and `background`."""
+        names = ("coverage", "precision", "miou", "miou_all")
+        grids = {name: self.values(name) for name in names}
+        return [
+            {"foreground": float(foreground), "background": round(float(background), 4)}
+            | {name: grids[name][row][column] for name in names}
+            for row, foreground in enumerate(self.foreground)
+            for column, background in enumerate(self.background)
+        ]
+
     def best(self, figure: str = "miou_all") -> tuple[float, float, CueQuality]:
         """The thresholds with the highest value of a figure, and the quality there."""
         values = np.array([[-1.0 if value is None else value for value in row] for row in self.values(figure)])

@@ -11,7 +11,7 @@ __all__ = ["main"]
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from PIL import Image
 
 from attn.data.sample import Example
 from attn.evaluation.visual_confusion import ImageConfusion
-from attn.pictures.confusion import confusion_sheet, overlap_overlay
-from attn.pictures.layout import Picture, Tile, grid
-from attn.pictures.overlay import overlay
-from attn.pictures.panel import PanelData, comparison
+from attn.pictures.comparison import comparison
+from attn.pictures.confusion import confusion_rows, overlap_overlay
+from attn.pictures.layout import Picture, Tile, grid, nearest, resized
+from attn.pictures.tiles import PanelData, TilePainter
 from attn.runs.recipes import load_run
 from jobs import demo, evaluate, train
 from jobs.resume import resume
@@ -137,22 +137,24 @@ def _small(pair: Pair) -> Picture:
     """The scene whose map gains most, with both maps: it shows what a method does, not how much on the average."""
     before, after = pair.rows().values()
     gains = {
-        (number, name): _overlap(after[number], name) - _overlap(one, name)
+        (number, index): _overlap(after[number], index) - _overlap(one, index)
         for number, one in enumerate(before)
-        for name in one.truth
-        if name in one.maps and name in after[number].maps
+        for index in one.maps
+        if index in after[number].maps
     }
-    number, name = max(gains, key=lambda place: gains[place])
+    number, index = max(gains, key=lambda place: gains[place])
+    painter = TilePainter.of([before[number]], 3, SMALL)
     tiles = [
-        Tile(overlay(one.image, np.asarray(one.maps[name]), one.truth[name]), title)
-        for one, title in zip((before[number], after[number]), pair.titles, strict=True)
+        painter.map(one[number], index, title, probability=False)
+        for one, title in zip((before, after), pair.titles, strict=True)
     ]
-    return grid([[Tile(before[number].image, name), *tiles]], height=SMALL)
+    return grid([[replace(painter.image(before[number]), caption=painter.names[index]), *tiles]], height=SMALL)
 
 
-def _overlap(looked: PanelData, name: str) -> float:
+def _overlap(looked: PanelData, index: int) -> float:
     """IoU of the object and where the map exceeds half of its maximum."""
-    values, truth = np.asarray(looked.maps[name]), looked.truth[name]
+    values, truth = np.asarray(looked.maps[index]), looked.region(index)
+    assert truth is not None, "scenes have masks"
     seen = values > values.max() / 2
     return float((seen & truth).sum() / max(1, (seen | truth).sum()))
 
@@ -188,16 +190,18 @@ def _confused() -> Confused:
 
 def _icasc() -> Picture:
     found = _confused()
-    rows = {"Grad-CAM": [found.before], "ICASC": [found.after]}
-    return confusion_sheet(rows, [found.example], found.classes)
+    return confusion_rows({"Grad-CAM": found.before, "ICASC": found.after}, found.example, found.classes, height=LARGE)
 
 
 def _small_icasc() -> Picture:
     found = _confused()
-    image, mask = found.example.image, found.example.mask
-    assert mask is not None
+    image, mask = resized(found.example.image, SMALL), found.example.mask
+    assert mask is not None, "scenes have masks"
+    truth = nearest((mask > 0).astype(np.uint8), found.example.image, SMALL) > 0
     tiles = [
-        Tile(overlap_overlay(image, one.target["last"], one.other["last"], mask > 0), title)
+        Tile(
+            overlap_overlay(image, resized(one.target["last"], SMALL), resized(one.other["last"], SMALL), truth), title
+        )
         for one, title in ((found.before, "Grad-CAM"), (found.after, "ICASC"))
     ]
     return grid([[Tile(image, found.classes[found.before.record.labels[0]]), *tiles]], height=SMALL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfusionTarget", "confusion_picture"]
+__all__ = ["ConfusionPictures", "ConfusionTarget", "confusion_pictures"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from attn.errors import ConfigError
 from attn.evaluation.visual_confusion import LAYERS, ImageConfusion, image_confusion
 from attn.maps.combined import GradientMapKind
 from attn.models.device import choose_device
-from attn.pictures.confusion import confusion_sheet
+from attn.pictures.confusion import confusion_rows, confusion_sheet
 from attn.pictures.layout import Picture, heading
 from jobs.scoring.targets import EvaluationTarget, ModelTarget
 
@@ -71,13 +71,25 @@ class ConfusionTarget:
         return shown, {layer: float(np.mean(values)) for layer, values in overlaps.items() if values}
 
 
-def confusion_picture(
-    targets: Mapping[str, ConfusionTarget], images: Sequence[int], subtitle: str
-) -> tuple[Picture, dict[str, dict[str, float]]]:
-    """For each image and model a row a layer: target, confusing class, and where both meet.
+@dataclass(frozen=True)
+class ConfusionPictures:
+    """What several models confuse.
 
-    Returns:
-        The picture, and by model and layer the mean soft IoU over all images.
+    Attributes:
+        overview: All images in one picture.
+        panels: Each image in full, by its id.
+        overlap: By model and layer the mean soft IoU of both maps over all images.
+    """
+
+    overview: Picture
+    panels: dict[str, Picture]
+    overlap: dict[str, dict[str, float]]
+
+
+def confusion_pictures(
+    targets: Mapping[str, ConfusionTarget], images: Sequence[int], subtitle: str
+) -> ConfusionPictures:
+    """Score models, and draw for each image and model both maps and their overlap at both layers.
 
     Raises:
         ConfigError: No image that is to be drawn has a class and lacks one.
@@ -90,5 +102,12 @@ def confusion_picture(
     if not examples:
         raise ConfigError("no image to draw: none has a class and lacks one")
     sheet = confusion_sheet({title: shown for title, (shown, _) in results.items()}, examples, source.classes)
+    panels = {
+        example.record.image_id: confusion_rows(
+            {title: shown[number] for title, (shown, _) in results.items()}, example, source.classes
+        )
+        for number, example in enumerate(examples)
+    }
     overlap = {title: means for title, (_, means) in results.items()}
-    return heading(sheet, "What it is, what it is mistaken for, and where both are seen", subtitle), overlap
+    title = "Each image's class, the class it is confused with, and where both are seen"
+    return ConfusionPictures(heading(sheet, title, subtitle), panels, overlap)

@@ -129,8 +129,10 @@ def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
         from attn.runs.sweep.pictures import space_page, space_picture
 
         points = [(row.values, row.objective, row.state) for row in rows]
-        title = f"{folder.run_id}: {config.objective.metric}"
-        folder.write("space.png", space_picture(points, config.space, title=title, mark=best.values).png())
+        metric = config.objective.metric
+        title = f"{folder.run_id}: {metric}"
+        picture = space_picture(points, config.space, objective=metric, title=folder.run_id, mark=best.values)
+        folder.write("space.png", picture.png())
         folder.write("space.html", space_page([row.to_json() for row in rows], names, title=title, best=best.number))
         folder.write("best.yaml", _recipe(config, folder, best))
     registered = _register(config, folder, best)

@@ -30,7 +30,7 @@ def cues(
     sweep: Annotated[bool, typer.Option("--sweep", help="Also score a grid of thresholds.")] = False,
     run_id: RunId = None,
 ) -> Result:
-    from jobs.cues import load, run, table
+    from jobs.cues import grid_table, load, run, table
 
     result = run(load(recipe, overrides or [], sweep=sweep), run_id=run_id)
     data = result.to_json()
@@ -38,7 +38,11 @@ def cues(
     def show(console: Console) -> None:
         if result.score is not None:
             console.print(table(data["report"]))
-        print_tree(console, {"folder": result.folder, "saliency": result.report.saliency} | (result.best or {}))
+        if result.grid is not None:
+            console.print(grid_table(result))
+        files = {"pictures": result.sheet, "grid": result.grid_csv, "heat map": result.grid_picture}
+        shown = {"folder": result.folder, "saliency": result.report.saliency}
+        print_tree(console, shown | {name: path for name, path in files.items() if path is not None})
 
     return Result(data, show)
 

@@ -121,8 +121,15 @@ def test_confusion_is_drawn_and_scored_at_both_layers(root: Path) -> None:
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")
     names = {artifact.path for artifact in client.list_artifacts(found.tracking_run)}
     assert names >= {"comparison.png", "overlap.json"}
-    # Two images, two models, two layers.
-    assert np.asarray(Image.open(found.picture)).shape[0] > 8 * 150
+    # An overview for a screen, and each image in full: both models, two layers with two maps and their overlap each.
+    height, width = np.asarray(Image.open(found.picture)).shape[:2]
+    assert height <= 900
+    assert width <= 1500
+    panels = sorted(Path(found.folder, "panels").iterdir())
+    assert [panel.stem for panel in panels] == sorted(found.images)
+    assert {artifact.path for artifact in client.list_artifacts(found.tracking_run, "panels")} == {
+        f"panels/{panel.name}" for panel in panels
+    }
     alone = run({"before": "first"}, [*places, "panels=1", "batch_size=3"], confusion=True)
     assert overlap_of(alone)["before"] == pytest.approx(overlaps["before"], abs=1e-5)
     other = run({"before": "first"}, [*places, "map_kind=pixel"], confusion=True)

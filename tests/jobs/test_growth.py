@@ -15,6 +15,7 @@ from attn.data.source import Source
 from attn.data.sources import ScenesConfig
 from attn.errors import ConfigError, DataError
 from attn.pictures import PanelData, Picture
+from attn.pictures.tiles import TRUTH
 from attn.store import MapStore
 from attn.tracking import NullTracker
 from jobs.growth import draw, run
@@ -81,7 +82,7 @@ def test_states_run_from_an_images_first_map_to_the_last(
         assert covered[0] < covered[-1]
     last = drawn[1]["epoch 9"]
     assert next(iter(last.maps.values())).shape == (32, 32)
-    assert last.mask is not None
+    assert TRUTH in last.masks
 
 
 def test_only_the_history_of_the_run_counts(

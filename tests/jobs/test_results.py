@@ -45,7 +45,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
         MasksResult,
         "run_id folder model data images masked masks submission scores protocols notes per_class tracking_run seconds",
     ),
-    (CuesResult, "run_id folder report score best grid tracking_run seconds"),
+    (CuesResult, "run_id folder report score sheet best grid grid_csv grid_picture tracking_run seconds"),
     (CompareResult, "run_id folder picture images tracking_run overlap"),
     (PipelineResult, "run_id folder scores model masks stages tracking_run seconds"),
     (SweepResult, "run_id folder trials counts metric best recipe registered tracking_run seconds"),

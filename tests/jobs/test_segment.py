@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import tarfile
 from dataclasses import replace
@@ -203,6 +204,22 @@ def test_cues_before_training(place: Path) -> None:
     assert result.best["miou_all"] >= quality["miou_all"]
     assert len(result.grid["miou_all"]) == len(cues.FOREGROUND)
     assert cues.table(report).row_count == len(report["classes"]) + 1
+    assert result.sheet is not None
+    shown = [Path(result.sheet), *Path(result.sheet).parent.glob("panels/*.png")]
+    assert len(shown) == 1 + 1, "as many as tracking.preview_images"
+    assert all(np.asarray(Image.open(path)).shape[2] == 3 for path in shown)
+    assert result.grid_csv is not None
+    assert result.grid_picture is not None
+    lines = Path(result.grid_csv).read_text().splitlines()
+    rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    assert len(rows) == len(cues.FOREGROUND) * len(cues.SALIENCY)
+    best = max(rows, key=lambda row: row["miou_all"])
+    assert {name: best[name] for name in ("foreground", "background", "miou_all", "coverage")} == pytest.approx(
+        {name: result.best[name] for name in ("foreground", "background", "miou_all", "coverage")}
+    )
+    assert Image.open(result.grid_picture).size[0] > 600
+    printed = cues.grid_table(result)
+    assert (printed.row_count, len(printed.columns)) == (len(cues.FOREGROUND), 1 + len(cues.SALIENCY))
     assert folder.exists("cues/cues.json")
     with pytest.raises(ConfigError, match="labels.source=cues is needed"):
         cues.run(CuesJob(_config(place, "labels.source=masks")))

@@ -9,34 +9,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attn.pictures import PanelData, colored, comparison, growth, overlay, panel, sheet, voc_palette
+from attn.pictures import PanelData, comparison, growth, overlay, panel, sheet, voc_palette
 from attn.pictures.curve import threshold_curves
-from attn.pictures.layout import Picture, Tile, grid, heading
+from attn.pictures.heat_map import heat_map
+from attn.pictures.layout import WIDEST, Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
 from attn.pictures.preview import evenly_spaced
+from attn.runs.sweep.pictures import space_picture
+from attn.runs.sweep.space import Dimension
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
 
-def looked(image_id: str = "a", classes: tuple[str, ...] = ("cat", "dog"), mask: bool = True) -> PanelData:
+def looked(image_id: str = "a", classes: tuple[int, ...] = (0, 1), mask: bool = True) -> PanelData:
     ramp = np.tile(np.linspace(0, 1, 60), (40, 1))
     truth = np.zeros((40, 60), np.uint8)
     truth[10:30, 20:50] = 1
     return PanelData(
         image_id,
         IMAGE,
+        ("cat", "dog"),
         maps=dict.fromkeys(classes, ramp),
         probabilities=dict.fromkeys(classes, 0.9),
-        truth={"cat": truth == 1},
-        mask=truth if mask else None,
+        masks={"truth": truth} if mask else {},
     )
 
 
-def test_the_palette_is_pascal_voc_s() -> None:
+def test_the_palette_of_mask_files_is_pascal_voc_s() -> None:
     palette = voc_palette()
     known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
     assert {index: tuple(palette[index].tolist()) for index in known} == known
-    assert colored(np.array([[0, 15]], np.uint8)).tolist() == [[[0, 0, 0], [192, 128, 128]]]
 
 
 def test_heat_gets_lighter_all_the_way() -> None:
@@ -83,17 +85,31 @@ def test_a_panel_has_the_image_each_class_and_the_truth() -> None:
 
 
 def test_panels_of_images_with_different_classes_align() -> None:
-    one, both = looked("a", ("cat",)), looked("b")
+    one, both = looked("a", (0,)), looked("b")
     assert sheet([one, both], height=80).pixels.shape[1] == sheet([both, both], height=80).pixels.shape[1]
 
 
 def test_a_comparison_shows_each_method_in_a_row() -> None:
     two = comparison({"Grad-CAM": [looked()], "GAIN": [looked()]}, height=80)
-    three = comparison({"Grad-CAM": [looked()], "GAIN": [looked()], "OAA": [looked(classes=("cat",))]}, height=80)
+    three = comparison({"Grad-CAM": [looked()], "GAIN": [looked()], "OAA": [looked(classes=(0,))]}, height=80)
     assert 80 <= three.pixels.shape[0] - two.pixels.shape[0] <= 120
-    masked = [replace(looked(), predicted=looked().mask)]
+    masked = [replace(looked(), masks={"mask": looked().masks["truth"], **looked().masks})]
     masks = comparison({"Grad-CAM": masked, "GAIN": masked}, height=80)
     assert 160 <= masks.pixels.shape[0] - two.pixels.shape[0] <= 240
+
+
+def test_a_comparison_of_many_images_goes_on_below() -> None:
+    few, many = ([looked(str(number)) for number in range(count)] for count in (2, 12))
+    assert comparison({"GAIN": many}).pixels.shape[1] <= WIDEST
+    assert comparison({"GAIN": many}).pixels.shape[0] > 2 * comparison({"GAIN": few}).pixels.shape[0]
+
+
+def test_sheets_of_images_with_many_maps_keep_to_a_page() -> None:
+    classes = tuple(f"class {index}" for index in range(30))
+    many = replace(looked(classes=tuple(range(30))), classes=classes)
+    for drawn in (panel(many), sheet([many, looked()]), comparison({"GAIN": [many]})):
+        assert drawn.pixels.shape[1] <= 1.2 * WIDEST
+    assert panel(many).pixels.shape[0] > 2 * panel(looked()).pixels.shape[0], "a panel has all maps, in several rows"
 
 
 def test_a_comparison_of_different_images_is_refused() -> None:
@@ -114,6 +130,10 @@ def test_growth_shows_each_state_in_a_column() -> None:
 def test_a_long_name_does_not_spill_over() -> None:
     narrow = grid([[Tile(IMAGE, "a name that is much longer than the tile is wide", "0.93")]], height=40)
     assert narrow.pixels.shape[1] < 90
+    named = replace(looked(), classes=("a name that is much longer than the tile is wide " * 9, "dog"))
+    height, width = panel(named, height=80).pixels.shape[:2]
+    assert width == panel(looked(), height=80).pixels.shape[1]
+    assert height <= panel(looked(), height=80).pixels.shape[0] + 20, "one more line of the legend at most"
 
 
 def test_a_sheet_of_nothing_is_refused() -> None:
@@ -134,6 +154,7 @@ def test_letters_beyond_ascii_are_not_drawn_as_boxes(letter: str) -> None:
         return grid([[Tile(IMAGE.repeat(4, 0).repeat(4, 1), caption)]], height=120)
 
     missing = "\ue123"  # for private use: no font has it
+    np.testing.assert_array_equal(drawn(missing).pixels, drawn("?").pixels)
     assert (drawn(letter).pixels != drawn(missing).pixels).any()
 
 
@@ -144,6 +165,31 @@ def test_curves_are_drawn_without_leaving_a_figure() -> None:
     assert picture.pixels.shape[2] == 3
     assert picture.pixels.std() > 5
     assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("best", [(0, 0), (1, 2), (0, 3)])
+def test_a_heat_map_frames_its_best_cell(best: tuple[int, int]) -> None:
+    values: list[list[float | None]] = [[0.2, None, 0.3, 0.1], [0.3, 0.25, 0.2, 0.1]]
+    values[best[0]][best[1]] = 0.8
+    labels = {"rows": ("down", [0.1, 0.2]), "columns": ("across", [1, 2, 3, 4])}
+    pixels = heat_map(values, **labels, title="$x_ 猫").pixels.astype(int)
+    framed = np.argwhere(np.abs(pixels - [209, 73, 91]).sum(-1) < 12)
+    middle, (height, width) = framed.mean(0), pixels.shape[:2]
+    assert (middle[0] < height / 2) == (best[0] == 1), "the second row is the upper one"
+    assert middle[1] / width == pytest.approx((best[1] + 0.9) / 5.6, abs=0.1)
+
+
+def test_the_best_trial_of_a_sweep_is_a_star_of_its_own() -> None:
+    space = {"alpha": Dimension(low=0.01, high=1, log=True), "name": Dimension(choices=("$sgd", "猫" * 40, True))}
+    names = ("$sgd", "猫" * 40, True)
+    trials = [({"alpha": 10.0**-index, "name": names[index]}, 0.1 * index, "done") for index in range(3)]
+    trials.append(({"alpha": 0.5, "name": True}, None, "failed"))
+    options = {"objective": "seed_miou", "title": "sweep $1_"}
+    best = space_picture(trials, space, mark=trials[2][0], **options).pixels.astype(int)
+    without = space_picture(trials, space, **options).pixels.astype(int)
+    red = [int((np.abs(pixels - [209, 73, 91]).sum(-1) < 12).sum()) for pixels in (best, without)]
+    assert red[0] > 100
+    assert red[1] == 0
 
 
 def test_probe_images_are_spread_and_have_labels() -> None:

@@ -26,6 +26,7 @@ from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, MaskLabel
 from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, ModelMaps, StoreMaps
 from attn.segmentation.masks import encode_mask, mask_name
+from attn.segmentation.pictures import cue_panel
 from attn.segmentation.quality import CueQuality, cue_matrix
 from attn.segmentation.saliency import border_saliency
 from tests.data.conftest import Make
@@ -70,12 +71,12 @@ def map_folder(scenes: Source, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _make(source: Source, config: CueLabels, folder: Path) -> CueReport:
+def _make(source: Source, config: CueLabels, folder: Path, *, show: tuple[int, ...] = ()) -> CueReport:
     def write(name: str, data: bytes) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
-    return make_cues(source, config.maps.open(load_bundle), config, write, threads=2)
+    return make_cues(source, config.maps.open(load_bundle), config, write, threads=2, show=show)
 
 
 def _labels(maps: MapSourceConfig, **options: object) -> CueLabels:
@@ -147,6 +148,20 @@ def test_digest_follows_the_cues_alone(scenes: Source, map_store: str, tmp_path:
     assert without.saliency == "none"
 
 
+def test_shown_images_have_their_maps_and_the_cues_of_the_files(scenes: Source, map_store: str, tmp_path: Path) -> None:
+    report = _make(scenes, _labels(StoreMaps(uri=map_store)), tmp_path, show=(1, 4))
+    assert [one.example.record for one in report.shown] == [scenes.records[1], scenes.records[4]]
+    for one in report.shown:
+        record = one.example.record
+        written = read_mask(str(tmp_path / f"{record.image_id}.png"), one.cue.shape, len(scenes.classes))
+        np.testing.assert_array_equal(one.cue, written)
+        assert set(one.maps) == set(record.labels)
+        drawn = cue_panel(one, scenes.classes)
+        assert list(drawn.masks) == ["cue", "truth"]
+        assert list(drawn.maps) == sorted(record.labels)
+        assert {float(values.max()) for values in drawn.maps.values()} == {1.0}, "a store's maps are of any range"
+
+
 def test_model(scenes: Source, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = ModelConfig(name="tiny", weights=None)
@@ -177,6 +192,12 @@ def test_sweep_finds_what_single_runs_give(scenes: Source, map_store: str, tmp_p
     best = _make(scenes, _labels(config.maps, rule=SecRule(foreground=foreground, background=background)), tmp_path)
     assert best.quality is not None
     assert best.quality.miou_all == quality.miou_all
+    rows = {(row["foreground"], row["background"]): row for row in sweep.rows()}
+    assert list(rows) == [(0.1, 0.06), (0.1, 0.4), (0.5, 0.06), (0.5, 0.4)]
+    single = _make(scenes, _labels(config.maps, rule=SecRule(foreground=0.5, background=0.4)), tmp_path / "b")
+    assert single.quality is not None
+    assert rows[0.5, 0.4] == {"foreground": 0.5, "background": 0.4} | single.quality.figures()
+    assert max(row["miou_all"] or 0 for row in rows.values()) == quality.miou_all
 
 
 def test_cues_that_are_open_everywhere_are_refused(scenes: Source, map_store: str, tmp_path: Path) -> None:

@@ -11,11 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from attn.display import is_share
 from attn.pictures.layout import Picture
-from attn.runs.sweep.space import Dimension, Point
+from attn.pictures.text import plot_text
+from attn.runs.sweep.space import Dimension, Point, Scalar
+from attn.wording import shorten
 
-DONE, OTHER, BEST = "#2a6fbb", "#b9c4d0", "#d1495b"
+MARKS: dict[str, dict[str, Any]] = {
+    "not done": {"color": "#8894a2", "marker": "x", "s": 28},
+    "done": {"color": "#2a6fbb", "marker": "o", "s": 28},
+    "best": {"color": "#d1495b", "marker": "*", "s": 180, "edgecolors": "black", "linewidths": 0.6, "zorder": 3},
+}
+"""How trials are drawn: shapes tell them apart where colours do not."""
+SLANTED: dict[str, Any] = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
 COLUMNS = 3
+LABELS = 36
+"""Characters of a plot's choices that fit side by side."""
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -42,6 +53,7 @@ def space_picture(
     trials: Sequence[tuple[Point, float | None, str]],
     space: Mapping[str, Dimension],
     *,
+    objective: str,
     title: str,
     mark: Point | None = None,
 ) -> Picture:
@@ -49,6 +61,7 @@ def space_picture(
 
     Args:
         trials: Values, objective (None: it has none, and is left out) and state of each.
+        objective: Its name; scores are drawn in percent.
         mark: The values of the best trial.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,24 +69,37 @@ def space_picture(
 
     columns = min(COLUMNS, len(space))
     rows = -(-len(space) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.4 * rows), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.2 * max(columns, 2), 3.4 * rows + 0.6), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    scored = [(values, objective, state) for values, objective, state in trials if objective is not None]
+    scale, unit = (100, " (percent)") if is_share(objective) else (1, "")
+    scored = [(values, scale * found, state) for values, found, state in trials if found is not None]
+    groups: dict[str, list[tuple[Point, float]]] = {name: [] for name in MARKS}
+    for values, found, state in scored:
+        kind = "best" if values == mark else "done" if state == "done" else "not done"
+        groups[kind].append((values, found))
     for index, (name, dimension) in enumerate(space.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
-        numeric = all(isinstance(values[name], (int, float)) for values, _, _ in scored)
-        labels = [json.dumps(choice) for choice in dimension.choices or ()]
-        for values, objective, state in sorted(scored, key=lambda trial: trial[0] == mark):
-            value: Any = values[name]
-            color = BEST if values == mark else DONE if state == "done" else OTHER
-            axes.scatter([value if numeric else labels.index(json.dumps(value))], [objective], color=color, s=28)
+        numeric = all(_is_number(values[name]) for values, _, _ in scored)
+        labels = [json.dumps(choice, ensure_ascii=False) for choice in dimension.choices or ()]
+        for kind, points in groups.items():
+            across: list[Any] = [values[name] for values, _ in points]
+            across = across if numeric else [labels.index(json.dumps(value, ensure_ascii=False)) for value in across]
+            axes.scatter(across, [found for _, found in points], label=kind, **MARKS[kind])
         if not numeric:
-            axes.set_xticks(range(len(labels)), labels)
-        if dimension.log:
+            long = max(map(len, labels)) * len(labels) > LABELS
+            axes.set_xticks(
+                range(len(labels)), [plot_text(shorten(label, 24)) for label in labels], **(SLANTED if long else {})
+            )
+            axes.set_xlim(-0.5, len(labels) - 0.5)
+        elif dimension.log:
             axes.set_xscale("log")
-        axes.set(xlabel=name, title=title if index == 0 else "")
+        axes.set(xlabel=f"{name} (log scale)" if numeric and dimension.log else name, ylabel=f"{objective}{unit}")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    kept = [(handle, name) for handle, name in zip(handles, names, strict=True) if groups[name]]
+    figure.legend(*zip(*kept, strict=True), loc="outside lower center", ncols=len(MARKS), frameon=False)
+    figure.suptitle(plot_text(title))
     canvas.draw()
     return Picture(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
@@ -93,6 +119,10 @@ def space_page(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, title
         marked = "best" if row["number"] == best else row["state"]
         lines.append(f'<tr class="{html.escape(marked)}">{"".join(map(_cell, cells))}</tr>')
     return PAGE.format(title=html.escape(title), head=head, body="\n".join(lines))
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _cell(value: Any) -> str:

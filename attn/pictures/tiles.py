@@ -1,0 +1,142 @@
+"""An image with its maps and masks, and the tiles that show them in one picture's colours."""
+
+from __future__ import annotations
+
+__all__ = ["MOST_MAPS", "TRUTH", "PanelData", "TilePainter"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.display import percent
+from attn.pictures.layout import Picture, Tile, fitting_height, nearest, resized, text_size, tile_size
+from attn.pictures.legend import Entry, class_entries, line_entry, map_entry, with_legend
+from attn.pictures.overlay import overlay
+from attn.pictures.palette import CLASS_COLORS, Color, class_colors
+from attn.pictures.regions import paint
+from attn.pictures.text import class_names
+
+Pixels = NDArray[np.uint8]
+TRUTH = "truth"
+"""The name of the ground truth among masks."""
+MOST_MAPS = 5
+"""Largest number of maps of an image where a picture shows several images."""
+
+
+@dataclass(frozen=True)
+class PanelData:
+    """An image with its maps, probabilities and masks, at the image's own size.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        classes: Names of all classes.
+        maps: (H, W) in [0, 1] by class index, in the order to draw them.
+        probabilities: In [0, 1] by class index.
+        masks: uint8 (H, W) by name, in the order to draw them: 0 background, class index + 1, 255 no label.
+        outlined: The mask whose regions are outlined on the maps of their classes, if it is among the masks.
+    """
+
+    image_id: str
+    image: Pixels
+    classes: tuple[str, ...]
+    maps: Mapping[int, NDArray[Any]] = field(default_factory=dict)
+    probabilities: Mapping[int, float] = field(default_factory=dict)
+    masks: Mapping[str, Pixels] = field(default_factory=dict)
+    outlined: str = TRUTH
+
+    def region(self, index: int) -> NDArray[np.bool_] | None:
+        """The outlined mask's region of a class."""
+        mask = self.masks.get(self.outlined)
+        return None if mask is None else mask == index + 1
+
+
+@dataclass(frozen=True)
+class TilePainter:
+    """Draws tiles of images in the colours of one picture, and the legend that explains them.
+
+    Attributes:
+        height: Of the tiles, in pixels.
+        text: Size of the names on regions, in pixels.
+        names: Of all classes, as they can be drawn.
+    """
+
+    height: int
+    text: int
+    names: tuple[str, ...]
+    colors: Mapping[int, Color]
+    entries: Sequence[Entry]
+    note: str
+
+    @classmethod
+    def of(
+        cls, images: Sequence[PanelData], columns: int, height: int, *, every_class: bool = False, note: str = ""
+    ) -> TilePainter:
+        """For a picture of some images.
+
+        Args:
+            columns: Number of columns of tiles.
+            every_class: List all classes in the legend, if there are not more than colours.
+        """
+        height = fitting_height([one.image for one in images], columns, height)
+        classes = images[0].classes
+        names = class_names(classes)
+        truth, occurring = set[int](), set[int]()
+        for one in images:
+            for name, mask in one.masks.items():
+                (truth if name == TRUTH else occurring).update(_values(mask))
+        occurring |= truth
+        if occurring and every_class and len(classes) <= len(CLASS_COLORS):
+            occurring |= set(range(len(classes) + 1))
+        labelled = [value for value in (*sorted(truth), *sorted(occurring)) if 0 < value <= len(classes)]
+        colors = class_colors(labelled)
+        entries = class_entries(occurring, colors, {value: names[value - 1] for value in labelled})
+        if any(one.maps for one in images):
+            outlined = {f"outline: {one.outlined}" for one in images if one.outlined in one.masks}
+            entries = [map_entry(), *map(line_entry, sorted(outlined)), *entries]
+        used = {value - 1 for value in labelled} | {index for one in images for index in one.maps}
+        notes = [note] if note else []
+        if any(names[index] != classes[index] for index in used):
+            notes.append("class N: no font has all letters of its name; N is its value in mask files")
+        widest = max(tile_size(one.image, height)[1] for one in images)
+        return cls(height, text_size(columns * widest), names, colors, entries, "; ".join(notes))
+
+    def explain(self, picture: Picture) -> Picture:
+        """The picture with the legend below."""
+        return with_legend(picture, self.entries, self.note)
+
+    def image(self, data: PanelData) -> Tile:
+        return Tile(resized(data.image, self.height), data.image_id)
+
+    def map(self, data: PanelData, index: int, caption: str, *, probability: bool = True) -> Tile | None:
+        """The map of a class over the image, with its probability as a note; None if there is none."""
+        if index not in data.maps:
+            return None
+        region = data.region(index)
+        pixels = overlay(
+            resized(data.image, self.height),
+            resized(np.asarray(data.maps[index], np.float32), self.height),
+            None if region is None else nearest(region.astype(np.uint8), data.image, self.height) > 0,
+        )
+        known = data.probabilities.get(index)
+        return Tile(pixels, caption, f"{percent(known)} %" if probability and known is not None else "")
+
+    def mask(self, data: PanelData, name: str, caption: str) -> Tile | None:
+        """A mask with the names of its regions; None if there is none."""
+        if name not in data.masks:
+            return None
+        mask = nearest(data.masks[name], data.image, self.height)
+        names = {value: self.names[value - 1] for value in _values(mask) if value in self.colors}
+        return Tile(paint(resized(data.image, self.height), mask, self.colors, names, size=self.text), caption)
+
+    def row(self, data: PanelData, maps: Sequence[int | None], masks: Sequence[str]) -> list[Tile | None]:
+        """The image, the maps of some classes (None: an empty cell), and masks."""
+        tiles: list[Tile | None] = [self.image(data)]
+        tiles += [None if index is None else self.map(data, index, self.names[index]) for index in maps]
+        return [*tiles, *(self.mask(data, name, name) for name in masks)]
+
+
+def _values(mask: Pixels) -> list[int]:
+    return np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
