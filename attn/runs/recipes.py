@@ -9,6 +9,7 @@ __all__ = [
     "find_recipe",
     "list_recipes",
     "load_any_config",
+    "load_any_run",
     "load_config",
     "load_document",
     "load_run",
@@ -128,9 +129,14 @@ def load_run(target: str, kind: str, overrides: list[str]) -> Any:
     return resolve_run(load_document(target, kind), overrides)
 
 
+def load_any_run(target: str, overrides: list[str]) -> Any:
+    """As `load_run`, of the kind that the recipe or file says it is."""
+    return resolve_run(read_document(*config_text(target)), overrides)
+
+
 def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedConfig | SweepConfig:
     """As `load_config`, of the kind that the recipe or file says it is."""
-    config = resolve_run(read_document(*config_text(target)), overrides)
+    config = load_any_run(target, overrides)
     return config[0] if isinstance(config, tuple) else config
 
 

@@ -19,6 +19,7 @@ from services.cli import (
     listing,
     models,
     pipeline,
+    plan,
     predict,
     repro,
     runs,
@@ -114,7 +115,7 @@ sweeps = typer.Typer(
 sweeps.command("run")(sweep.run)
 sweeps.command("resume")(sweep.resume)
 app.add_typer(sweeps, name="sweep")
-app.command()(sweep.plan)
+app.command()(plan.plan)
 
 registry = typer.Typer(
     cls=Group, help="List, show, download, promote and export registered models.", no_args_is_help=True

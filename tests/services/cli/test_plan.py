@@ -1,0 +1,71 @@
+"""`attn plan`: any kind of run, by its recipe or by what it works on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.errors import ConfigError
+from attn.runs.table import KINDS
+from services.cli.plan import split_words
+
+TRAINED = Path(__file__).parents[2] / "earlier" / "runs" / "oaa"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("gain", (None, ["gain"], [])),
+        ("segment training.epochs=3", (None, ["segment"], ["training.epochs=3"])),
+        ("segment segment training.epochs=3", ("segment", ["segment"], ["training.epochs=3"])),
+        ("evaluate run@1 data.split=test", ("evaluate", ["run@1"], ["data.split=test"])),
+        ("compare a b c panels=2", ("compare", ["a", "b", "c"], ["panels=2"])),
+    ],
+)
+def test_kind_target_and_overrides(words: str, found: tuple[Any, ...]) -> None:
+    assert split_words(words.split()) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("trian gain", r"trian: is no kind of run \(did you mean train\?"),
+        ("evaluate", "evaluate: is a kind of run, and what it works on is missing"),
+        ("train gain icasc", "icasc: is one word too many"),
+        ("seed=5", "plan: no recipe, file or kind is given"),
+        ("", "plan: no recipe, file or kind is given"),
+    ],
+)
+def test_words_that_name_no_run(words: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        split_words(words.split())
+
+
+def test_every_kind_has_a_plan(attn: Any, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(TRAINED, root / "oaa")
+    small = (f"root={root}", "data.split=train")
+    targets: dict[str, tuple[str, ...]] = {
+        "train": ("scenes_gain",),
+        "segment": ("segment_scenes",),
+        "pipeline": ("gain_segment_scenes",),
+        "sweep": ("sweep_scenes_gain",),
+        "evaluate": ("oaa", *small),
+        "maps": ("oaa", *small),
+        "cues": ("segment_scenes", "data.count=3"),
+        "compare": ("oaa", *small),
+    }
+    assert KINDS.keys() - targets.keys() == {"masks"}, "which needs a segmentation network"
+    for kind, words in targets.items():
+        done = attn("plan", kind, *words, "--json")
+        assert (done.status, done.json.get("kind", kind)) == (0, kind), done.err
+        if kind in ("evaluate", "maps", "compare"):
+            assert (done.json["data"], done.json["images"], done.json["masked"]) == ("scenes train", 4, 4)
+    assert sorted(path.name for path in root.iterdir()) == ["oaa"], "nothing is written"
+    assert re.search(r"labels\.rule\.foreground +0\.3", attn("plan", "cues", *targets["cues"]).out)
+    missing = attn("plan", "masks", "nothing", f"root={root}")
+    assert (missing.status, "no trained model 'nothing'" in missing.err) == (1, True)
