@@ -61,6 +61,7 @@ class TilePainter:
         height: Of the tiles, in pixels.
         text: Size of the names on regions, in pixels.
         names: Of all classes, as they can be drawn.
+        labels: What stands on regions, by value: the class's name, or its value if there are more classes than colours.
     """
 
     height: int
@@ -69,6 +70,8 @@ class TilePainter:
     colors: Mapping[int, Color]
     entries: Sequence[Entry]
     note: str
+    labels: Mapping[int, str]
+    _images: dict[int, Pixels] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -92,7 +95,10 @@ class TilePainter:
             occurring |= set(range(len(classes) + 1))
         labelled = [value for value in (*sorted(truth), *sorted(occurring)) if 0 < value <= len(classes)]
         colors = class_colors(labelled)
-        entries = class_entries(occurring, colors, {value: names[value - 1] for value in labelled})
+        labels = {value: names[value - 1] for value in labelled}
+        crowded = len(colors) > len(CLASS_COLORS)
+        listed = {value: f"{value}: {name}" for value, name in labels.items()} if crowded else labels
+        entries = class_entries(occurring, colors, listed)
         if any(one.maps for one in images):
             outlined = {f"outline: {one.outlined}" for one in images if one.outlined in one.masks}
             entries = [map_entry(), *map(line_entry, sorted(outlined)), *entries]
@@ -101,14 +107,15 @@ class TilePainter:
         if any(names[index] != classes[index] for index in used):
             notes.append("class N: no font has all letters of its name; N is its value in mask files")
         widest = max(tile_size(one.image, height)[1] for one in images)
-        return cls(height, text_size(columns * widest), names, colors, entries, "; ".join(notes))
+        labels = {value: str(value) for value in labels} if crowded else labels
+        return cls(height, text_size(columns * widest), names, colors, entries, "; ".join(notes), labels)
 
     def explain(self, picture: Picture) -> Picture:
         """The picture with the legend below."""
         return with_legend(picture, self.entries, self.note)
 
     def image(self, data: PanelData) -> Tile:
-        return Tile(resized(data.image, self.height), data.image_id)
+        return Tile(self._resized(data), data.image_id)
 
     def map(self, data: PanelData, index: int, caption: str, *, probability: bool = True) -> Tile | None:
         """The map of a class over the image, with its probability as a note; None if there is none."""
@@ -116,7 +123,7 @@ class TilePainter:
             return None
         region = data.region(index)
         pixels = overlay(
-            resized(data.image, self.height),
+            self._resized(data),
             resized(np.asarray(data.maps[index], np.float32), self.height),
             None if region is None else nearest(region.astype(np.uint8), data.image, self.height) > 0,
         )
@@ -128,14 +135,21 @@ class TilePainter:
         if name not in data.masks:
             return None
         mask = nearest(data.masks[name], data.image, self.height)
-        names = {value: self.names[value - 1] for value in _values(mask) if value in self.colors}
-        return Tile(paint(resized(data.image, self.height), mask, self.colors, names, size=self.text), caption)
+        labels = {value: self.labels[value] for value in _values(mask) if value in self.labels}
+        return Tile(paint(self._resized(data), mask, self.colors, labels, size=self.text), caption)
 
     def row(self, data: PanelData, maps: Sequence[int | None], masks: Sequence[str]) -> list[Tile | None]:
         """The image, the maps of some classes (None: an empty cell), and masks."""
         tiles: list[Tile | None] = [self.image(data)]
         tiles += [None if index is None else self.map(data, index, self.names[index]) for index in maps]
         return [*tiles, *(self.mask(data, name, name) for name in masks)]
+
+    def _resized(self, data: PanelData) -> Pixels:
+        """The image at its tile's size, which several tiles share."""
+        key = id(data.image)
+        if key not in self._images:
+            self._images[key] = resized(data.image, self.height)
+        return self._images[key]
 
 
 def _values(mask: Pixels) -> list[int]:

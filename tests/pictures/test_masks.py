@@ -15,6 +15,7 @@ from attn.pictures.legend import SIZE
 from attn.pictures.palette import BACKGROUND_SHADE, CLASS_COLORS, NO_LABEL, UNLABELLED, text_color
 from attn.pictures.regions import Label, paint, place_labels
 from attn.pictures.text import class_names
+from attn.pictures.tiles import TilePainter
 from tests.pictures.color_vision import SEEN, distances
 
 Pixels = NDArray[np.uint8]
@@ -84,6 +85,17 @@ def test_the_legend_lists_what_occurs_and_wraps() -> None:
     large = panel(data(blocks(range(1, 21)), VOC_CLASSES), height=80)
     assert large.pixels.shape[0] >= small.pixels.shape[0] + 2 * 19, "20 names take several lines"
     assert set(class_colors(range(1, 21)).values()) <= exact(large.pixels, 150)
+
+
+def test_regions_of_more_classes_than_colours_have_numbers() -> None:
+    """Two of them have one colour: the number on the region is that of the legend."""
+    mask = blocks(range(1, 31), side=60, columns=10)
+    names = tuple(f"class with a long name {index}" for index in range(30))
+    painter = TilePainter.of([data(mask, names)], 2, 200)
+    assert painter.labels[21] == "21"
+    assert [entry.text[:4] for entry in painter.entries[:2]] == ["1: c", "2: c"]
+    few = TilePainter.of([data(blocks(range(1, 21)), names)], 2, 200)
+    assert few.labels[20] == names[19]
 
 
 def test_pictures_of_an_image_keep_their_size_while_predictions_change() -> None:
