@@ -28,6 +28,7 @@ from attn.segmentation.labels import CueLabels
 from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
 from attn.segmentation.pictures import cue_panel
+from attn.tracking import DataUsed
 from jobs.runs.lifecycle import begin_or_continue, config_of, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
@@ -112,7 +113,7 @@ def run(
     clock = time.monotonic()
     folder = RunFolder(config.root, run_id or new_run_id("cues"))
     source, swept = (sources or SourceCache()).get(config.data), dict[str, Any]()
-    work, data = {"sweep": sweep}, source.fingerprint()
+    work, data = {"sweep": sweep}, DataUsed.of(config.data, source)
     with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data) as live:
         with map_source(config, config.labels) as maps:
             show = evenly_spaced(source.records, config.tracking.preview_images)

@@ -12,7 +12,7 @@ from attn.config.document import read_document
 from attn.evaluation.score import Score
 from attn.evaluation.score_comparison import ScoreComparison, compare_scores
 from attn.runs.result import JsonResult
-from attn.tracking.mlflow_tracker import flattened
+from attn.tracking.description import flattened
 from jobs.repro import run_folder
 from jobs.runs.provenance import CHANGES, Origin, read_described, read_origin
 from jobs.runs.run_folder import RunFolder

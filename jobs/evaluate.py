@@ -24,11 +24,12 @@ from attn.pictures.tiles import PanelData
 from attn.registry import add_scores
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.result import IF_GIVEN, RunResult
-from attn.tracking import Tracker
+from attn.tracking import DataUsed, Tracker
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.targets import EvaluationTarget, ModelTarget, StoreTarget, open_target
+from jobs.scoring.training_record import add_to_training
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -107,7 +108,8 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
     # Of a store the version, too: the newest may be another when the run is continued.
     work = {name: value for name, value in named.items() if value is not None}
     work["target"] = f"{named['maps']}@{named['version']}" if named["maps"] else target.name
-    with begin_or_continue("evaluate", config, folder, recorded=config, work=work, tags=tags) as live:
+    data = DataUsed.of(config.data, target.source)
+    with begin_or_continue("evaluate", config, folder, recorded=config, work=work, data=data, tags=tags) as live:
         evaluation, panels = _evaluate(target)
         _write(folder, evaluation, panels, described)
         live.outputs["metrics"] = evaluation.metrics()
@@ -117,6 +119,8 @@ def score(target: EvaluationTarget, *, run_id: str | None = None) -> tuple[Evalu
                 add_scores(
                     config.tracking, config.root, live.tracking_run, named["weights"], evaluation.scores.values()
                 )
+        if isinstance(config, EvaluateModelConfig) and config.record_in_training:
+            add_to_training(live, config, target.name, evaluation.scores)
     result = EvaluateResult(
         run_id=folder.run_id,
         folder=folder.uri,

@@ -24,7 +24,7 @@ from attn.run_state import RunState, StageState
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.runs.result import ComposedResult
 from attn.runs.table import KINDS
-from attn.tracking import children_of
+from attn.tracking import DataUsed, children_of
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.claim import claim
 from jobs.runs.lifecycle import LiveRun, begin_or_continue, warned
@@ -93,7 +93,7 @@ def run(
         config,
         folder,
         recorded=config,
-        data=data.sources.get(config.data).fingerprint(),
+        data=DataUsed.of(config.data, data.sources.get(config.data)),
         fields={"again": again},
         kept=("attempts", "stages"),
     ) as live:

@@ -26,10 +26,12 @@ from attn.runs.result import RunResult
 from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.labels import CUES_FILE
+from attn.tracking import DataUsed
 from jobs.mask_prediction import PredictedMasks, predict_masks
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, scored_data
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.scoring.training_record import add_to_training
 from jobs.training.segmenter import CUES
 
 if TYPE_CHECKING:
@@ -136,7 +138,8 @@ def run(
     where = SUBMISSION.format(split=Path(config.data.split).stem) if voc_submission else "masks"
     work = {"model": model, "target": model, "weights": segmenter.sha256, "voc_submission": voc_submission}
     tags = {"attn.model": model}
-    with begin_or_continue("masks", config, folder, recorded=config, work=work, tags=tags) as live:
+    data = DataUsed.of(config.data, source)
+    with begin_or_continue("masks", config, folder, recorded=config, work=work, data=data, tags=tags) as live:
         predicted = predict_masks(segmenter, source, config, folder, where, address)
         scores = predicted.scores(config, source, masks_name(config.data))
         metrics = {name: score.value for name, score in scores.items()}
@@ -147,6 +150,8 @@ def run(
             live.tracker.log_metrics(metrics, 0)
             live.tracker.set_tags({f"attn.protocol.{name}": score.hash for name, score in scores.items()})
             live.tracker.log_text("scores.json", folder.read_text("scores.json"))
+        if config.record_in_training:
+            add_to_training(live, config, model, scores)
     return MasksResult(
         run_id=folder.run_id,
         folder=folder.uri,

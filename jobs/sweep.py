@@ -23,7 +23,7 @@ from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.config import Pbt
 from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, trial_config
 from attn.runs.sweep.space import Point
-from attn.tracking import TrackingConfig, create_run, terminate
+from attn.tracking import RunDescription, TrackingConfig, create_run, run_params, terminate
 from attn.tracking.address import tracking_uri
 from attn.training.train_config import TrainConfig
 from jobs.ray_cluster.session import ray_session
@@ -185,10 +185,11 @@ class _Sweep:
         config, fault = self._config(number, point), None
         if isinstance(config, ConfigError):
             config, fault = trial_config(self.base, {}), config
-        tags = {"attn.trial": str(number), "attn.sweep": self.folder.run_id}
+        tags = {"attn.kind": config.kind, "attn.trial": str(number), "attn.sweep": self.folder.run_id}
         if (parent := self.folder.state().tracking_run) is not None:
             tags["mlflow.parentRunId"] = parent
-        tracking_run = create_run(config.tracking, folder.root, folder.run_id, config, tags=tags)
+        described = RunDescription(run_params(config, trial_config(self.base, {}), always=point), program="attn sweep")
+        tracking_run = create_run(config.tracking, folder.root, folder.run_id, config, described, tags=tags)
         folder.write("config.yaml", dump_config(config, f"Trial {number} of sweep {self.folder.run_id}."))
         folder.update(kind=config.kind, state="waiting", number=number, values=point, tracking_run=tracking_run)
         if fault is not None:

@@ -18,7 +18,7 @@ from attn.run_state import RunState
 from attn.runs.config_reader import read_config
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.scratch import scratch_folder
-from attn.tracking import send_pending
+from attn.tracking import DataUsed, send_pending
 from attn.training.run_config import RunConfig
 from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
 from jobs.ray_cluster.progress import Channel, ProgressFile, ProgressPrinter, follow
@@ -77,8 +77,8 @@ def run(
         config, f"The resolved config of run {folder.run_id}; `attn {config.kind}` on this file repeats it."
     )
     fields = hooks_of(config).validate(training)
-    fingerprint = training.sources.get(config.data).fingerprint()
-    with begin_run(config.kind, config, folder, recorded=config, text=text, data=fingerprint, fields=fields) as live:
+    data = DataUsed.of(config.data, training.sources.get(config.data))
+    with begin_run(config.kind, config, folder, recorded=config, text=text, data=data, fields=fields) as live:
         _train(training, live, address)
     return _result(folder, folder.state())
 

@@ -66,6 +66,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
     trials later.
     """
     from attn.config.resolve import extra_check
+    from attn.runs.started import recipe_in, started_from
     from jobs.runs.run_folder import RunFolder
     from services.permissions import Permissions
 
@@ -79,7 +80,8 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
             raise RunError(f"run {job.id!r} exists already with kind {kind}, not {job.kind}: choose another id")
         with extra_check(permissions.resumed):
             return resume(job.id, root=root, address=job.address)
-    with extra_check(permissions.run):
+    recipe = job.target if job.config is None else recipe_in(job.config, "config")
+    with started_from(recipe), extra_check(permissions.run):
         return _begin(job, root)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 __all__ = ["AttnBN", "AttnBNConfig"]
 
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -52,6 +52,7 @@ class AttnBNConfig(MethodConfig):
         weight_gradient: Train the map through its weights w_k too, not only through the features.
     """
 
+    paper: ClassVar[str] = "Li et al., Attention Bridging Network for Knowledge Transfer (ICCV 2019)"
     name: Literal["attnbn"] = "attnbn"
     losses: tuple[Term, ...] = EVERYTHING
     source: SourceConfig | None = None

@@ -21,7 +21,7 @@ __all__ = [
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +108,9 @@ class Auxiliary:
 
 
 class MethodConfig(Variant, tag="name"):
-    """Configuration of a method; `name` selects the method."""
+    """Configuration of a method; `name` selects the method. `paper` names the source of the method."""
+
+    paper: ClassVar[str] = ""
 
     @property
     def soft_labels(self) -> StoredMaps | None:

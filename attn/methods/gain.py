@@ -13,7 +13,7 @@ from __future__ import annotations
 __all__ = ["Gain", "GainConfig"]
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
@@ -62,6 +62,7 @@ class GainConfig(MethodConfig):
         extra_map: Map that is compared with the mask: divided by its maximum, or raw.
     """
 
+    paper: ClassVar[str] = "Li et al., Tell Me Where to Look: Guided Attention Inference Network (CVPR 2018)"
     name: Literal["gain"] = "gain"
     alpha: NonNegativeFloat = 1.0
     mask_scale: PositiveFloat = 10.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 __all__ = ["GradCam", "GradCamConfig"]
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attn.data.sample import Batch
 from attn.losses import classification_loss
@@ -23,6 +23,7 @@ class GradCamConfig(MethodConfig):
         map_kind: Kind of map that the trained network is evaluated by.
     """
 
+    paper: ClassVar[str] = "Selvaraju et al., Grad-CAM (ICCV 2017)"
     name: Literal["grad_cam"] = "grad_cam"
     map_kind: MapKind = "grad_cam"
 

@@ -14,7 +14,7 @@ __all__ = ["Icasc", "IcascConfig"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 from torch import Tensor
@@ -51,6 +51,7 @@ class IcascConfig(MethodConfig):
         warmup_epochs: Number of first epochs with classification only.
     """
 
+    paper: ClassVar[str] = "Wang et al., Reducing Visual Confusion with Discriminative Attention (ICCV 2019)"
     name: Literal["icasc"] = "icasc"
     map_kind: GradientMapKind = "channel"
     iou_inner: NonNegativeFloat = 1.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 __all__ = ["Oaa", "OaaConfig"]
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attn.data.sample import Batch
 from attn.losses import multilabel_soft_margin
@@ -22,6 +22,7 @@ from attn.methods.base import MethodConfig, Model, Progress, StepMaps, StepOutpu
 class OaaConfig(MethodConfig):
     """Train with the binary cross-entropy of p^c = sigmoid(GAP(F^c)) (OAA eq. 1); maps are those of eq. 2."""
 
+    paper: ClassVar[str] = "Jiang et al., Integral Object Mining via Online Attention Accumulation (ICCV 2019)"
     name: Literal["oaa"] = "oaa"
 
     @property

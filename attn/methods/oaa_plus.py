@@ -12,7 +12,7 @@ from __future__ import annotations
 __all__ = ["OaaPlus", "OaaPlusConfig"]
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -41,6 +41,7 @@ class OaaPlusConfig(MethodConfig):
             sigmoid q, which also ranks positions with q below one half.
     """
 
+    paper: ClassVar[str] = "Jiang et al., Integral Object Mining via Online Attention Accumulation (ICCV 2019)"
     name: Literal["oaa_plus"] = "oaa_plus"
     maps: Location
     version: int | None = Field(default=None, ge=1)

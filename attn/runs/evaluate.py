@@ -24,6 +24,7 @@ class EvaluateModelConfig(ModelLookup):
         map_kind: The attention map to score; by default the one that the model was trained with.
         batch_size: Images of one forward pass.
         data_workers: Processes that load data; 0: this one loads its own.
+        record_in_training: Add the scores to the record of the model's training, if the server has it.
         device: `auto`: a GPU where there is one.
         panels: How many images are drawn with their maps.
     """
@@ -34,6 +35,7 @@ class EvaluateModelConfig(ModelLookup):
     map_kind: MapKind | None = None
     batch_size: int = Field(default=16, ge=1, le=65_536)
     data_workers: int = Field(default=0, ge=0, le=256)
+    record_in_training: bool = True
     device: Literal["auto", "cpu", "gpu"] = "auto"
     panels: int = Field(default=8, ge=0, le=200)
 

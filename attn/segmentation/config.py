@@ -151,6 +151,7 @@ class SegmentPredictConfig(ModelLookup):
         cues: Labels to draw beside the masks, as `labels.path` of training, where they have the image; by default what
             the network's own run made.
         processes: For the CRF, beside this one; None: one a core. Where Ray is asked for, its tasks take their place.
+        record_in_training: Add the scores to the record of the model's training, if the server has it.
         device: `auto`: a GPU where there is one.
     """
 
@@ -160,4 +161,5 @@ class SegmentPredictConfig(ModelLookup):
     panels: int = Field(default=8, ge=0, le=200)
     cues: Location | None = None
     processes: int | None = Field(default=None, ge=0, le=1024)
+    record_in_training: bool = True
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -9,7 +9,7 @@ __all__ = ["CrossEntropyConfig", "DsrgConfig", "SecConfig", "SegmentationMethod"
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -59,7 +59,9 @@ class SegmentationMethod(Protocol):
 
 
 class SegmentationMethodConfig(Variant, tag="name"):
-    """A method's own configuration; `name` chooses the method."""
+    """A method's own configuration; `name` chooses the method. `paper` names the source of the method."""
+
+    paper: ClassVar[str] = ""
 
     def build(self, refinement: Refinement) -> SegmentationMethod:
         """Make the method.
@@ -119,6 +121,7 @@ class SecConfig(CrfMethodConfig):
         decay_present, decay_background: d of global weighted rank pooling.
     """
 
+    paper: ClassVar[str] = "Kolesnikov & Lampert, Seed, Expand and Constrain (ECCV 2016)"
     name: Literal["sec"] = "sec"
     seed_weight: NonNegativeFloat = 1.0
     expand_weight: NonNegativeFloat = 1.0
@@ -141,6 +144,9 @@ class DsrgConfig(CrfMethodConfig):
             much weaker start, as the published code has it.
     """
 
+    paper: ClassVar[str] = (
+        "Huang et al., Weakly-Supervised Semantic Segmentation Network with Deep Seeded Region Growing (CVPR 2018)"
+    )
     name: Literal["dsrg"] = "dsrg"
     foreground: Share = 0.85
     background: Share = 0.99

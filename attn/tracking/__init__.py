@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 __all__ = [
+    "DataUsed",
     "NullTracker",
+    "RunDescription",
     "Tracker",
     "TrackingConfig",
     "attach",
     "children_of",
     "create_run",
+    "run_params",
     "send_pending",
     "terminate",
 ]
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextvars import ContextVar
 
 from attn.config.base import Config
 from attn.tracking.address import tracking_uri
 from attn.tracking.config import TrackingConfig
+from attn.tracking.description import DataUsed, RunDescription, run_params
 from attn.tracking.tracker import NullTracker, Tracker
 
 _PARENT: ContextVar[str | None] = ContextVar("parent", default=None)
@@ -36,14 +40,21 @@ def children_of(run_id: str | None) -> Generator[None]:
 
 
 def create_run(
-    tracking: TrackingConfig, root: str, name: str, config: Config, *, tags: dict[str, str] | None = None
+    tracking: TrackingConfig,
+    root: str,
+    name: str,
+    config: Config,
+    described: RunDescription | None = None,
+    *,
+    tags: Mapping[str, str] | None = None,
 ) -> str | None:
     """Create a run's record. Call it in the driver before any worker starts.
 
     Args:
         root: Folder or `s3://` prefix of the runs; has the SQLite file if the config has no URI.
         name: The run's id.
-        config: The resolved config, recorded as parameters and as `config.yaml`.
+        config: The resolved config, recorded as `config.yaml`.
+        described: What else the record says of the run; by default the config's parameters.
 
     Returns:
         The record's id for `attach`; None if tracking is disabled.
@@ -60,9 +71,9 @@ def create_run(
         tracking_uri(tracking, root),
         tracking.experiment,
         name,
-        config.model_dump(mode="json"),
+        described or RunDescription(run_params(config)),
         config_yaml=dump_config(config),
-        tags=(tags or {}) | ({"mlflow.parentRunId": parent} if (parent := _PARENT.get()) else {}),
+        tags={**(tags or {}), **({"mlflow.parentRunId": parent} if (parent := _PARENT.get()) else {})},
     )
 
 
@@ -97,12 +108,14 @@ def terminate(tracking: TrackingConfig, root: str, run_id: str | None, state: st
 
 
 def send_pending(tracking: TrackingConfig, root: str, run_id: str | None, folder: str) -> None:
-    """Send everything that is buffered in a run's folder.
+    """Send everything that is buffered in a run's folder, for its own record or for that of its model's training.
 
     Raises:
         TrackingError: The server still refuses or does not answer.
     """
-    if tracking.enabled and run_id is not None:
+    from attn.tracking.journal import Journal
+
+    if (tracking.enabled and run_id is not None) or Journal(folder).records:
         from attn.tracking.buffered_tracker import BufferedTracker
 
-        BufferedTracker(tracking_uri(tracking, root), run_id, folder).send_pending()
+        BufferedTracker(tracking_uri(tracking, root), run_id or "", folder).send_pending()

@@ -19,7 +19,7 @@ from attn.tracking.address import display_uri
 from attn.tracking.breaker import CircuitBreaker
 from attn.tracking.journal import JOURNAL, Journal
 from attn.tracking.mlflow_client import short_timeouts
-from attn.tracking.mlflow_tracker import METRICS, MlflowTracker
+from attn.tracking.mlflow_tracker import METRICS, MISSING, MlflowTracker
 
 
 class BufferedTracker(MlflowTracker):
@@ -58,6 +58,17 @@ class BufferedTracker(MlflowTracker):
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         self._send_or_buffer({"do": "tags", "tags": {name: str(value) for name, value in tags.items()}})
+
+    def log_scores(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str], at: int) -> None:
+        """Record scores in another run of the same server. Repeating it with the same time has no effect.
+
+        Args:
+            metrics: Names begin with `evaluate/`.
+            tags: Names begin with `attn.protocol.` or `attn.evaluation.`.
+            at: Time in ms.
+        """
+        rows = [[name, float(value), at, 0] for name, value in metrics.items()]
+        self._send_or_buffer({"do": "scores", "run": run_id, "metrics": rows, "tags": dict(tags)})
 
     def flush(self) -> None:
         """Send buffered records, unless the circuit breaker blocks requests.
@@ -163,6 +174,10 @@ class BufferedTracker(MlflowTracker):
                 super().log_text(record["path"], record["text"])
             case "files":
                 super().log_files(Path(record["local"]), record["path"])
+            case "scores":
+                other = MlflowTracker(self.uri, record["run"])
+                other.send_metrics([tuple(one) for one in record["metrics"]])
+                other.set_tags(record["tags"])
             case "end":
                 self.send_end(record["state"], record["at"])
             case "picture" if pixels is not None:
@@ -175,7 +190,7 @@ class BufferedTracker(MlflowTracker):
 
 def _is_refused(error: TrackingError) -> bool:
     """Return whether the server refuses the content, so that a retry is pointless."""
-    return getattr(error.__cause__, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+    return getattr(error.__cause__, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", MISSING)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

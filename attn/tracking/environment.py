@@ -16,6 +16,8 @@ import torch
 
 import attn
 
+UNCOMMITTED = "+changes"
+"""Follows a commit's hash where tracked files differ from it."""
 UNTRACKED = 200
 GIT_SECONDS = 120
 """Timeout of git, which may take seconds on a busy machine. Without an answer, no commit is recorded."""
@@ -80,7 +82,7 @@ def git_commit() -> str | None:
     if not (root / ".git").exists():
         return None
     commit = _git(root, "rev-parse", "HEAD")
-    return f"{commit}+changes" if commit and _git(root, "status", "--porcelain", "-uno") else commit
+    return f"{commit}{UNCOMMITTED}" if commit and _git(root, "status", "--porcelain", "-uno") else commit
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -27,6 +27,8 @@ MAX_LINES = 20_000
 MAX_BYTES = 256 << 20
 """Maximum size of lines and pictures together; a preview has about a tenth of a MiB."""
 
+ScoreName = Annotated[str, Field(pattern=r"^evaluate/")]
+ScoreTag = Annotated[str, Field(pattern=r"^attn\.(protocol|evaluation)\.")]
 PictureFile = Annotated[str, Field(pattern=r"^tracking/[0-9]{6,9}\.png$")]
 
 
@@ -70,6 +72,15 @@ class _Preview(_Record):
     picture: PictureFile
 
 
+class _Scores(_Record):
+    """Scores for another run's record: a journal must not be able to write anything else there."""
+
+    do: Literal["scores"]
+    run: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    metrics: list[Annotated[tuple[ScoreName, float, int, int], Field(strict=False)]]
+    tags: dict[ScoreTag, str]
+
+
 class _End(_Record):
     do: Literal["end"]
     state: Literal["done", "failed", "cancelled", "stopped"]
@@ -77,7 +88,7 @@ class _End(_Record):
 
 
 RECORD: TypeAdapter[Any] = TypeAdapter(
-    Annotated[_Metrics | _Tags | _Text | _Files | _Picture | _Preview | _End, Field(discriminator="do")]
+    Annotated[_Metrics | _Tags | _Text | _Files | _Picture | _Preview | _Scores | _End, Field(discriminator="do")]
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["STATUS", "MlflowTracker", "create_mlflow_run", "flattened"]
+__all__ = ["STATUS", "MlflowTracker", "create_mlflow_run"]
 
 import json
 import math
@@ -16,31 +16,46 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.errors import TrackingError
 from attn.tracking.address import artifact_folder
-from attn.tracking.environment import environment, git_commit
+from attn.tracking.environment import UNCOMMITTED, environment, git_commit
 from attn.tracking.mlflow_client import connect, exclusive_setup, mlflow_errors, short_timeouts
+from attn.tracking.sqlite import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric
+
+    from attn.tracking.description import DataUsed, RunDescription
 
 STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "stopped": "KILLED"}
 VALUE_LENGTH = 6000
 BATCH = 100
 METRICS = 1000
 MAX_WAITING = 100_000
+MISSING = "RESOURCE_DOES_NOT_EXIST"
+"""MLflow's error code for a run that is not there."""
+DIGEST_LENGTH = 36
+"""Maximum length of a dataset's digest in MLflow; its profile has the whole fingerprint."""
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""The tag of an experiment that trains models; without it, MLflow infers GenAI or nothing."""
 
 
 def create_mlflow_run(
-    uri: str, experiment: str, name: str, config: Mapping[str, Any], *, config_yaml: str = "", tags: Mapping[str, str]
+    uri: str,
+    experiment: str,
+    name: str,
+    described: RunDescription,
+    *,
+    config_yaml: str = "",
+    tags: Mapping[str, str],
 ) -> str:
-    """Create a record with parameters, tags, the whole config and the environment.
+    """Create a record with parameters, description, source, data, the whole config and the environment.
 
     Call it in one process only, because the first connection sets up a new database.
 
     Args:
         name: Name of the run, also stored as its tag `attn.run_id`.
-        config: The resolved config as plain values.
 
     Returns:
         MLflow's id of the run.
@@ -55,27 +70,43 @@ def create_mlflow_run(
     with mlflow_errors(uri, "the first contact"), exclusive_setup(uri), short_timeouts():
         client = connect(uri)
         experiment_id = _experiment(client, experiment, folder)
-    all_tags = {"attn.run_id": name, **({"attn.commit": commit} if (commit := git_commit()) else {}), **tags}
+    all_tags = {"attn.run_id": name, **_source_tags(described), **tags}
     with mlflow_errors(uri, "recording the run's parameters"):
         run_id: str = client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
-        params = [Param(key, value[:VALUE_LENGTH]) for key, value in flattened(config).items()]
+        params = [Param(key, value[:VALUE_LENGTH]) for key, value in described.params.items()]
         for start in range(0, len(params), BATCH):
             client.log_batch(run_id, params=params[start : start + BATCH])
+        if described.data:
+            client.log_inputs(run_id, datasets=[_dataset_input(one) for one in described.data])
         if config_yaml:
             client.log_text(run_id, config_yaml, "config.yaml")
         client.log_text(run_id, json.dumps(environment(), indent=1), "environment.json")
     return run_id
 
 
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten nested plain values to texts by `a.b`; lists and empty mappings become JSON."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
+def _source_tags(described: RunDescription) -> dict[str, str]:
+    """The tags by which MLflow's page shows a run's description, program and commit."""
+    tags = {"mlflow.note.content": described.text} if described.text else {}
+    if described.program:
+        tags |= {"mlflow.source.name": described.program, "mlflow.source.type": "LOCAL"}
+    if (commit := git_commit()) is not None:
+        clean = commit.removesuffix(UNCOMMITTED)
+        tags |= {"attn.commit": commit, "mlflow.source.git.commit": clean}
+        tags |= {"mlflow.source.git.dirty": "true"} if clean != commit else {}
+    return tags
+
+
+def _dataset_input(data: DataUsed) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=f"{data.source} {data.split}",
+        digest=data.fingerprint[:DIGEST_LENGTH],
+        source_type="attn",
+        source=json.dumps({"data.source": data.source, "data.split": data.split}),
+        profile=json.dumps({"num_rows": data.images, "fingerprint": data.fingerprint}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.split)])
 
 
 class MlflowTracker:
@@ -108,6 +139,22 @@ class MlflowTracker:
         begin = f"images/{_key(name).replace('/', '~')}+step+{step}+timestamp+{at}+"
         with mlflow_errors(self.uri, "looking for a preview"):
             return any(item.path.startswith(begin) for item in self._client.list_artifacts(self.run_id, "images"))
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether the server has a run that is not deleted.
+
+        Raises:
+            TrackingError: The server does not answer.
+        """
+        if (file := sqlite_file(self.uri)) is not None and not file.exists():  # which a connection would create
+            return False
+        try:
+            with short_timeouts(), mlflow_errors(self.uri, "looking for a run"):
+                return self._client.get_run(run_id).info.lifecycle_stage == "active"
+        except TrackingError as error:
+            if getattr(error.__cause__, "error_code", "") == MISSING:
+                return False
+            raise
 
     def log_picture(self, path: str, pixels: NDArray[np.uint8]) -> None:
         with mlflow_errors(self.uri, "recording a picture"):
@@ -166,10 +213,14 @@ def _experiment(client: Any, name: str, folder: Path | None) -> str:
         if (found := client.get_experiment_by_name(name)) is not None:
             if found.lifecycle_stage != "active":
                 client.restore_experiment(found.experiment_id)
+            for key, value in EXPERIMENT_KIND.items():
+                if found.tags.get(key, "inferred").endswith("inferred"):  # else its owner has chosen a kind
+                    client.set_experiment_tag(found.experiment_id, key, value)
             return found.experiment_id
         try:
             # Without a location, artifacts of an SQLite file would go to the working directory.
-            return client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
+            location = folder.as_uri() if folder else None
+            return client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

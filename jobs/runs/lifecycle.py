@@ -31,9 +31,10 @@ from attn.config.document import override_of, read_document
 from attn.config.resolve import dump_config, resolve
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
-from attn.tracking import Tracker, TrackingConfig, attach, create_run, send_pending, terminate
+from attn.tracking import DataUsed, Tracker, TrackingConfig, attach, create_run, send_pending, terminate
 from jobs.runs.about import about_of
 from jobs.runs.claim import check_claim, check_ended, claim, process_fields
+from jobs.runs.description import describe_run
 from jobs.runs.provenance import record_origin
 from jobs.runs.run_folder import RunFolder
 from jobs.runs.signals import ignore_signals, sigterm_as_interrupt
@@ -84,7 +85,7 @@ def begin_run(
     *,
     recorded: Config,
     text: str | None = None,
-    data: str | None = None,
+    data: DataUsed | None = None,
     tags: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
     files: Mapping[str, str] | None = None,
@@ -94,7 +95,7 @@ def begin_run(
     Args:
         recorded: The resolved config, for the record and for `config.yaml`.
         text: Content of `config.yaml`; by default `recorded`.
-        data: Fingerprint of the run's data.
+        data: The data that the run works on.
         tags: Of the record.
         fields: More fields of `RunState`.
         files: More files by name, written before `run.json`.
@@ -104,7 +105,9 @@ def begin_run(
         KeyboardInterrupt: Ctrl-C or SIGTERM has ended the run.
     """
     started = time.time()
-    tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, tags=dict(tags) if tags else None)
+    described = describe_run(kind, recorded, folder, data)
+    all_tags = {"attn.kind": kind, **(tags or {})}
+    tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, described, tags=all_tags)
     _close_former(config, folder)
     base = read_document((files or {}).get("base.yaml", ""), "base.yaml").values
     about = about_of(kind, recorded.model_dump(mode="json"), base).to_json()
@@ -115,7 +118,7 @@ def begin_run(
         folder.begin(**begun, **process_fields(), **(fields or {}))
         run.claimed = True
         folder.write("config.yaml", text or dump_config(recorded, f"The resolved config of {kind} {folder.run_id}."))
-        record_origin(folder, data=data)
+        record_origin(folder, data=None if data is None else data.fingerprint)
         yield run
 
 
@@ -169,7 +172,7 @@ def begin_or_continue(
     *,
     recorded: Config,
     work: Mapping[str, Any] | None = None,
-    data: str | None = None,
+    data: DataUsed | None = None,
     tags: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
     kept: Collection[str] = (),

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["SCORED_SPLIT", "data_name", "masks_name", "model_lookup", "open_model", "resize_text", "scored_data"]
+__all__ = [
+    "SCORED_SPLIT",
+    "data_name",
+    "is_registered_name",
+    "masks_name",
+    "model_lookup",
+    "open_model",
+    "resize_text",
+    "scored_data",
+]
 
 import contextlib
 import re
@@ -46,10 +55,15 @@ def open_model(model: str, lookup: Tracked, load: Callable[[str | Path, str], B]
         try:
             bundle = _load(model, lookup.root, scratch, load)
         except WeightsError:
-            if not re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) or Path(model).exists():
+            if not is_registered_name(model):
                 raise
             bundle = load(fetch_model(lookup.tracking, lookup.root, model, scratch), lookup.root)
         yield bundle
+
+
+def is_registered_name(model: str) -> bool:
+    """Whether a name is one of the registry: `name@alias` or `name/version`, and no file of this machine."""
+    return re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) is not None and not Path(model).exists()
 
 
 def model_lookup(overrides: list[str], *, only: bool = False) -> ModelLookup:

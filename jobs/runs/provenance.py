@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CHANGES", "ORIGIN", "Origin", "read_described", "read_origin", "record_origin"]
+__all__ = ["CHANGES", "ORIGIN", "Origin", "command_line", "read_described", "read_origin", "record_origin"]
 
 import json
 import sys
@@ -31,7 +31,7 @@ def record_origin(folder: RunFolder, *, data: str | None = None) -> None:
         folder.write(CHANGES, changes.patch)
     values = {
         **environment(),
-        "command": _command(),
+        "command": command_line(),
         "pins": frozen_requirements(),
         "untracked": changes.untracked,
         **({"data": data} if data else {}),
@@ -91,8 +91,8 @@ def read_described(folder: RunFolder) -> tuple[str | None, str | None]:
     return data if isinstance(data, str) else None, weights if isinstance(weights, str) else None
 
 
-def _command() -> list[str] | None:
-    """The command line, where this is the program `attn`."""
+def command_line() -> list[str] | None:
+    """The command line without secrets, where this is the program `attn`."""
     if Path(sys.argv[0]).name != "attn":
         return None
     return ["attn", *(without_secrets(word) for word in sys.argv[1:])]

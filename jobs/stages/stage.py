@@ -21,7 +21,7 @@ from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
 from jobs.stages.outputs import PipelineOutputs, StageOutputs
 
-NOT_INPUTS = {"root", "tracking"}
+NOT_INPUTS = {"root", "tracking", "record_in_training"}
 """Fields that say where results are written."""
 
 

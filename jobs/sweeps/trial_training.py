@@ -130,5 +130,7 @@ def train_here(
     trainer = Trainer(config, world, components, accumulator, Scorer(objective, config, run.sources))
     loop = {"run_id": folder.run_id, "tracking_run": folder.state().tracking_run}
     reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, tell))
+    if start is None:
+        world.all_or_raise(reporter.preview_untrained)
     trainer.fit(reporter, start)
     return reporter.pending[1]

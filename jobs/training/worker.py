@@ -22,6 +22,7 @@ from attn.data.shared_memory import check_shared_memory
 from attn.display import figure
 from attn.errors import AttnError, RunError
 from attn.memory import out_of_memory
+from attn.pictures.layout import Picture
 from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
 from attn.scratch import scratch_folder
@@ -70,6 +71,8 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
         trainer = Trainer(config, world, components, accumulator)
         reporter = world.all_or_raise(lambda: RayReporter(config, world, loop, trainer))
         with _restored(world) as start:
+            if start is None:
+                world.all_or_raise(reporter.preview_untrained)
             metrics = trainer.fit(reporter, start)
     except TrainingStopped as stopped:  # on every rank: any other error is one rank's, and Ray must end the others
         return {"fault": str(stopped)}
@@ -127,14 +130,17 @@ class RayReporter:
         self.preview = trainer.components.previewer(count) if world.rank == 0 and count else None
         self.last_record, self.last_asked, self.steps, self.since = 0.0, 0.0, 0, time.monotonic()
         self.accumulator, self.trainer = trainer.accumulator, trainer
+        self.rate: float | None = None  # images per second of this epoch so far
         self.reported: tuple[str, int] | None = None  # the last checkpoint, and the store's version that it names
+        self.attempt = 1
         if world.rank == 0:
             before = self.folder.state().attempts
-            self.folder.update(attempts=1 + (before if isinstance(before, int) else 0))
+            self.attempt += before if isinstance(before, int) else 0
+            self.folder.update(attempts=self.attempt)
 
     def step(self, record: StepRecord) -> None:
         now = time.monotonic()
-        self.steps += 1
+        self.steps, self.rate = self.steps + 1, record.images_per_second
         if self.last_record == 0.0:
             self.channel.mark_under_way()
         if now - self.last_record >= RECORD_SECONDS:
@@ -160,14 +166,31 @@ class RayReporter:
         if trainer.selection.stops:
             self._note_early_stop(record.epoch + 1, trainer)
         self._keep(record, whole=self.steps == trainer.steps_per_epoch)
+        speed = {} if self.rate is None else {"train/images_per_second": self.rate}
+        with self._reported():
+            self.tracker.log_metrics(record.metrics | speed | {"skipped": float(len(record.skipped))}, record.step)
+            for name, picture in self._previews():
+                self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
+                self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
+
+    def preview_untrained(self) -> None:
+        """Record the previews as step 0: MLflow's page opens at this step, and the epochs are the steps from 1."""
+        if self.tracker.run_id is None or self.attempt > 1:  # a restart before the first checkpoint
+            return
+        with self._reported():
+            for name, picture in self._previews():
+                self.tracker.log_preview(name, picture.pixels, 0)
+
+    def _previews(self) -> Iterator[tuple[str, Picture]]:
+        for image_id, picture in self.preview.draw() if self.preview is not None else ():
+            yield file_stem(image_id), picture
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Report an error of the record as text: the run is worth more than its record."""
         try:
-            self.tracker.log_metrics(record.metrics | {"skipped": float(len(record.skipped))}, record.step)
-            if self.preview is not None:
-                for image_id, picture in self.preview.draw():
-                    name = file_stem(image_id)
-                    self.folder.write(f"preview/{name}/epoch-{record.epoch + 1:04d}.png", picture.png())
-                    self.tracker.log_preview(name, picture.pixels, record.epoch + 1)
-        except AttnError as error:  # the run is worth more than its record
+            yield
+        except AttnError as error:
             self.channel.put({"kind": "text", "text": f"tracking: {error}"})
 
     def _note_early_stop(self, epoch: int, trainer: Trainer) -> None:
@@ -255,7 +278,5 @@ class RayReporter:
         self._flush()
 
     def _flush(self) -> None:
-        try:
+        with self._reported():
             self.tracker.flush()
-        except AttnError as error:  # the run is worth more than its record
-            self.channel.put({"kind": "text", "text": f"tracking: {error}"})

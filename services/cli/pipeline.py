@@ -33,10 +33,12 @@ def pipeline(
     address: Address = None,
 ) -> Result:
     from attn.runs.pipeline import load_pipeline
+    from attn.runs.started import recipe_of, started_from
     from jobs.pipeline import run
 
     config = load_pipeline(recipe, overrides or [])
-    result = run(config, run_id=run_id or Path(recipe).stem, start=start, address=address)
+    with started_from(recipe_of(recipe)):
+        result = run(config, run_id=run_id or Path(recipe).stem, start=start, address=address)
 
     def show(console: Console) -> None:
         rows = [

@@ -30,10 +30,12 @@ def command_of(kind: str) -> Callable[..., None]:
     @command_for(kind)
     def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
         from attn.runs.recipes import load_run
+        from attn.runs.started import recipe_of, started_from
         from attn.runs.table import job_of
 
         config = load_run(recipe, kind, overrides or [])
-        result = job_of(kind).run(config, run_id=run_id, address=address).to_json()
+        with started_from(recipe_of(recipe)):
+            result = job_of(kind).run(config, run_id=run_id, address=address).to_json()
         return Result(result, lambda console: print_tree(console, result))
 
     return run

@@ -30,9 +30,11 @@ def cues(
     sweep: Annotated[bool, typer.Option("--sweep", help="Also score a grid of thresholds.")] = False,
     run_id: RunId = None,
 ) -> Result:
+    from attn.runs.started import recipe_of, started_from
     from jobs.cues import grid_table, load, run, table
 
-    result = run(load(recipe, overrides or [], sweep=sweep), run_id=run_id)
+    with started_from(recipe_of(recipe)):
+        result = run(load(recipe, overrides or [], sweep=sweep), run_id=run_id)
     data = result.to_json()
 
     def show(console: Console) -> None:

@@ -24,10 +24,12 @@ class RunByDefault(DefaultGroup):
 
 @command_for("sweep")
 def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
+    from attn.runs.started import recipe_of, started_from
     from attn.runs.sweep import load_sweep
     from jobs.sweep import run as begin
 
-    return _result(begin(load_sweep(recipe, overrides or []), run_id=run_id, address=address))
+    with started_from(recipe_of(recipe)):
+        return _result(begin(load_sweep(recipe, overrides or []), run_id=run_id, address=address))
 
 
 @command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,14 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: TrainRes
     record = client.get_run(str(finished.tracking_run))
     assert record.info.status == "FINISHED"
     assert record.data.params["method.name"] == "gain"
+    assert record.data.metrics["train/images_per_second"] > 0
     assert "val/mean_ap" in record.data.metrics
+    inputs: Any = record.inputs
+    (data,) = inputs.dataset_inputs
+    assert json.loads(data.dataset.profile)["num_rows"] == 128
+    pictures = [item.path for item in client.list_artifacts(record.info.run_id, "images") if item.path.endswith("png")]
+    previews = [int(path.split("+step+")[1].partition("+")[0]) for path in pictures]
+    assert sorted(previews) == [0, 0, 1, 1, 2, 2, 3, 3], "before training, and after each epoch"
     steps = client.get_metric_history(record.info.run_id, "step/loss")
     assert [metric.step for metric in steps] == list(range(1, 25))
     names = {artifact.path for artifact in client.list_artifacts(record.info.run_id)}

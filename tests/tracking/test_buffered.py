@@ -228,6 +228,9 @@ def test_a_forged_journal_sends_and_removes_only_files_of_the_run(server: StandI
         {"do": "metrics", "metrics": [[1]]},
         {"do": "metrics", "metrics": [{"a": 1}]},
         {"do": "end", "state": [], "at": "x"},
+        {"do": "scores", "run": "../x", "metrics": [], "tags": {}},
+        {"do": "scores", "run": "0" * 32, "metrics": [["train/loss", 0.0, 1, 0]], "tags": {}},
+        {"do": "scores", "run": "0" * 32, "metrics": [], "tags": {"mlflow.note.content": "theirs"}},
         "nothing",
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000 + "\n"

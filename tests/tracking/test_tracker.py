@@ -14,13 +14,22 @@ import pytest
 
 from attn.config.base import Config
 from attn.errors import TrackingError
-from attn.tracking import NullTracker, TrackingConfig, attach, create_run, terminate
+from attn.tracking import (
+    DataUsed,
+    NullTracker,
+    RunDescription,
+    TrackingConfig,
+    attach,
+    create_run,
+    run_params,
+    terminate,
+)
 
 
 class Inner(Config):
     lr: float = 0.1
     steps: tuple[int, ...] = (1, 2)
-    note: str = "x" * 9000
+    note: str = ""
 
 
 class Run(Config):
@@ -46,6 +55,7 @@ def read(tracking: TrackingConfig, tmp_path: Path) -> Callable[[str], Any]:
     def get(run_id: str) -> Any:
         run: Any = client.get_run(run_id)
         run.history = lambda key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)]
+        run.experiment = client.get_experiment(run.info.experiment_id)
         run.files = lambda path=None: sorted(item.path for item in client.list_artifacts(run_id, path))
         run.text = lambda path: Path(client.download_artifacts(run_id, path, str(tmp_path))).read_text()
         return run
@@ -57,7 +67,14 @@ def test_a_run_is_recorded_from_start_to_end(
     tracking: TrackingConfig, tmp_path: Path, read: Callable[[str], Any]
 ) -> None:
     root = str(tmp_path)
-    run_id = create_run(tracking, root, "gain-1", Run(), tags={"attn.method": "gain"})
+    config = Run(inner=Inner(lr=0.2, note="x" * 9000))
+    described = RunDescription(
+        run_params(config, Run(inner=Inner(steps=(3,)))),
+        text="**Paper:** Li et al.",
+        program="attn train",
+        data=(DataUsed("scenes", "train", 64, "0123456789abcdef" * 4),),
+    )
+    run_id = create_run(tracking, root, "gain-1", config, described, tags={"attn.method": "gain"})
     assert run_id is not None
     tracker = attach(tracking, root, run_id)
     tracker.log_metrics({"loss": 1.0, "count": 3}, 1)
@@ -78,10 +95,15 @@ def test_a_run_is_recorded_from_start_to_end(
     assert run.info.status == "FINISHED"
     assert run.info.run_name == run.data.tags["attn.run_id"] == "gain-1"
     assert run.data.tags["attn.method"] == "gain"
-    assert run.data.params["seed"] == "3"
-    assert run.data.params["inner.lr"] == "0.1"
-    assert run.data.params["inner.steps"] == "[1, 2]"
-    assert len(run.data.params["inner.note"]) == 6000
+    assert run.data.params == {"seed": "3", "inner.lr": "0.2", "inner.steps": "[1, 2]", "inner.note": "x" * 6000}
+    assert run.data.tags["mlflow.note.content"] == "**Paper:** Li et al."
+    assert run.data.tags["mlflow.source.name"] == "attn train"
+    assert run.data.tags.get("attn.commit", "").startswith(run.data.tags.get("mlflow.source.git.commit", ""))
+    (used,) = run.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("scenes train", "0123456789abcdef0123456789abcdef0123")
+    assert json.loads(used.dataset.profile) == {"num_rows": 64, "fingerprint": "0123456789abcdef" * 4}
+    assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "train")]
+    assert run.experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert "x" * 9000 in run.text("config.yaml")
     assert json.loads(run.text("environment.json"))["packages"]["torch"]
     assert run.history("loss") == [(1, 1.0), (2, 0.5)]
@@ -90,6 +112,26 @@ def test_a_run_is_recorded_from_start_to_end(
     assert run.files("curves") == ["curves/seed.png"]
     assert run.files("more") == ["more/a.txt"]
     assert {"a.txt", "note.txt"} <= set(run.files())
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        (None, "custom_model_development"),
+        ("genai_development_inferred", "custom_model_development"),
+        ("genai_development", "genai_development"),
+    ],
+)
+def test_an_experiment_without_a_chosen_kind_becomes_one_of_training(
+    tmp_path: Path, kind: str | None, after: str
+) -> None:
+    from mlflow import MlflowClient
+
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/{kind}.db", experiment="theirs")
+    client = MlflowClient(tracking.uri)
+    experiment = client.create_experiment("theirs", tags={"mlflow.experimentKind": kind} if kind else {})
+    create_run(tracking, str(tmp_path), "a", Run())
+    assert client.get_experiment(experiment).tags["mlflow.experimentKind"] == after
 
 
 def test_two_runs_in_one_process_do_not_mix(

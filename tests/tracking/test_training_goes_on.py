@@ -65,7 +65,7 @@ def test_a_training_continues_without_its_server(tmp_path: Path, monkeypatch: py
         for name in line.keys() - {"epoch", "step", "seconds"}:
             assert sent[name, line["step"]] == 1, name
     previews = Counter(name.partition("+timestamp")[0] for name in server.files if name.endswith(".png"))
-    assert len(previews) == 2 * EPOCHS
+    assert len(previews) == 2 * (1 + EPOCHS), "before training, and after each epoch"
     assert set(previews.values()) == {1}
     assert [end["status"] for end in server.ends] == ["FINISHED"]
     assert not folder.exists("tracking/journal.jsonl")

@@ -1,0 +1,73 @@
+"""The recipe that a run starts from, for its record."""
+
+from __future__ import annotations
+
+__all__ = ["Started", "recipe_in", "recipe_of", "started", "started_from"]
+
+import contextlib
+from collections.abc import Generator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from attn.config.base import Config
+from attn.config.document import read_document
+from attn.errors import ConfigError
+from attn.runs.composed import ComposedConfig
+from attn.runs.recipes import Recipe, config_text, find_recipe, load_any_config, recipe_paths
+
+
+@dataclass(frozen=True)
+class Started:
+    """A recipe with its config.
+
+    Attributes:
+        config: None if the recipe is not complete by itself.
+    """
+
+    recipe: Recipe
+    config: Any = None
+
+    def baseline(self, config: Config) -> Config | None:
+        """The recipe's config of the same class; for a stage of a pipeline the section of its class."""
+        sections = self.config.sections().values() if isinstance(self.config, ComposedConfig) else ()
+        return next((one for one in (self.config, *sections) if type(one) is type(config)), None)
+
+
+_STARTED: ContextVar[Started | None] = ContextVar("started", default=None)
+
+
+@contextlib.contextmanager
+def started_from(recipe: str | None) -> Generator[None]:
+    """Inside the `with` block, runs of this thread are recorded as started from a recipe; None: from none."""
+    token = _STARTED.set(None if recipe not in recipe_paths() else _started(find_recipe(recipe)))
+    try:
+        yield
+    finally:
+        _STARTED.reset(token)
+
+
+def started() -> Started | None:
+    """What runs of this thread start from."""
+    return _STARTED.get()
+
+
+def recipe_of(target: str) -> str | None:
+    """The recipe that a user names: by its name, or by a file that starts from it."""
+    return target if target in recipe_paths() else recipe_in(*config_text(target))
+
+
+def recipe_in(text: str, name: str) -> str | None:
+    """The recipe that a run's text names; None if it names none."""
+    try:
+        found = read_document(text, name).values.get("recipe")
+    except ConfigError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _started(recipe: Recipe) -> Started:
+    try:
+        return Started(recipe, load_any_config(recipe.name, []))
+    except ConfigError:
+        return Started(recipe)

@@ -1,0 +1,93 @@
+"""What a run's record says of the run: recipe, parameters, paper, data and command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.config.base import Config
+from attn.methods import MethodConfig
+from attn.runs.pipeline import load_pipeline
+from attn.runs.recipes import load_config
+from attn.runs.started import recipe_in, recipe_of, started_from
+from attn.tracking import DataUsed
+from attn.training.train_config import TrainConfig
+from jobs.runs.description import describe_run
+from jobs.runs.run_folder import RunFolder
+
+DATA = DataUsed("scenes", "train", 64, "0123456789ab" * 5 + "cdef")
+WHO = {"data.source": "scenes", "data.split": "train", "model.name": "tiny", "method.name": "gain", "seed": "0"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(str(tmp_path), "run")
+
+
+def described(config: Config, folder: RunFolder, recipe: str | None, kind: str = "train") -> Any:
+    with started_from(recipe):
+        return describe_run(kind, config, folder, DATA)
+
+
+def test_parameters_are_those_that_differ_from_the_recipe(folder: RunFolder) -> None:
+    overrides = ["data.count=64", "method.alpha=0.3", f"root={folder.root}", "tracking.preview_images=2"]
+    config = load_config(TrainConfig, "scenes_gain", overrides)
+    changed = {"data.count": "64", "method.alpha": "0.3"}
+    assert described(config, folder, "scenes_gain").params == {"recipe": "scenes_gain", **WHO, **changed}
+    without = described(config, folder, None).params
+    assert "recipe" not in without
+    assert {**WHO, **changed, "training.epochs": "16"}.items() <= without.items(), "of no recipe: from the defaults"
+    assert "method.mask_scale" not in without
+    other = load_config(TrainConfig, "scenes_gain", ["method.name=icasc"])
+    theirs = {"method.name": "icasc", "method.map_kind": "channel"}
+    params = described(other, folder, "scenes_gain").params
+    assert {"recipe": "scenes_gain", **WHO, **theirs}.items() <= params.items()
+    assert {name for name in params if name.startswith("method.")} <= set(theirs) | {
+        "method.mask_scale",
+        "method.weight_gradient",
+    }, "of another method not what it leaves at defaults that the recipe's does not have"
+
+
+def test_a_stage_is_compared_with_its_section_of_the_pipeline(folder: RunFolder) -> None:
+    config = load_pipeline("gain_segment_scenes", ["train.training.epochs=3", "segment.training.epochs=2"])
+    params = described(config.train, folder, "gain_segment_scenes").params
+    assert params == {"recipe": "gain_segment_scenes", **WHO, "training.epochs": "3"}
+    params = described(config.segment, folder, "gain_segment_scenes", "segment").params
+    assert params["training.epochs"] == "2"
+    whole = described(config, folder, "gain_segment_scenes", "pipeline").params
+    assert {"train.training.epochs": "3", "train.method.name": "gain"}.items() <= whole.items()
+    assert not [name for name in whole if name.endswith(("root", "kind")) or "tracking" in name]
+
+
+def test_the_description_has_paper_data_and_command(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(TrainConfig, "scenes_gain", [])
+    text = described(config, folder, "scenes_gain").text
+    assert text.splitlines()[0] == "GAIN on generated scenes: maps grow from the telling part over the body"
+    assert "**Paper:** Li et al., Tell Me Where to Look: Guided Attention Inference Network (CVPR 2018)" in text
+    assert "**Data:** scenes train, 64 images, fingerprint 0123456789ab" in text
+    assert f"attn train {folder.path('config.yaml')}" in text, "begun in Python: its config repeats it"
+    words = ["/somewhere/attn", "train", "scenes_gain", "data.classes=[car, cat]", "data.root=s3://me:secret@b/x"]
+    monkeypatch.setattr(sys, "argv", words)
+    command = described(config, folder, "scenes_gain").text.partition("```bash\n")[2]
+    assert command.startswith("attn train scenes_gain 'data.classes=[car, cat]'")
+    assert "secret" not in command
+
+
+def test_a_file_names_the_recipe_that_it_starts_from(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("recipe: scenes_gain\ndata: {count: 64}\n")
+    assert recipe_of(str(file)) == "scenes_gain"
+    assert recipe_of("scenes_oaa") == "scenes_oaa"
+    for text in ("data: {count: 64}", "recipe: [1]", "recipe: {", "- 1"):
+        assert recipe_in(text, "test") is None
+    config = load_config(TrainConfig, "scenes_gain", [])
+    assert "recipe" not in described(config, RunFolder(str(tmp_path), "run"), "no_such_recipe").params
+
+
+@pytest.mark.parametrize("name", sorted(MethodConfig.members))
+def test_every_method_names_its_paper(name: str) -> None:
+    paper = MethodConfig.members[name].paper
+    assert paper.endswith(tuple(f" {year})" for year in range(2015, 2030))), paper

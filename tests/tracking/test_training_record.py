@@ -1,0 +1,106 @@
+"""`attn evaluate` adds its scores to the record of the model's training, once, in the same server only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from attn.config.resolve import resolve
+from attn.errors import TrackingError
+from attn.tracking import TrackingConfig, create_run, send_pending
+from attn.tracking.journal import Journal
+from attn.tracking.model_lookup import ModelLookup
+from jobs.evaluate import EvaluateResult, load, run
+from jobs.runs.run_folder import RunFolder
+from jobs.segment_predict import load as load_masks
+from jobs.segment_predict import run as run_masks
+from tests.bundles import tiny_bundle, tiny_segmenter
+from tests.ports import free_port
+
+NOTICE = "the scores were not added to the record of the training"
+
+
+def trained(root: Path, uri: str, *, segmenter: bool = False) -> str:
+    """A recorded training `first` below the root; gives MLflow's id."""
+    tracking = TrackingConfig(uri=uri, experiment=root.name)
+    config = resolve(ModelLookup, "", "test", [f"root={root}"]).model_copy(update={"tracking": tracking})
+    run_id = create_run(tracking, str(root), "first", config)
+    assert run_id is not None
+    (tiny_segmenter if segmenter else tiny_bundle)(root / "first" / "model")
+    folder = RunFolder(str(root), "first")
+    folder.write("config.yaml", f"tracking: {{uri: '{uri}'}}\n")
+    folder.update(kind="train", state="done", tracking_run=run_id)
+    return run_id
+
+
+def evaluated(root: Path, uri: str, *overrides: str, model: str = "first") -> EvaluateResult:
+    target = load(model, [f"root={root}", f"tracking.uri={uri}", "panels=0", "data.count=3", *overrides])
+    return run(target, run_id="scored")
+
+
+@pytest.mark.parametrize("own", ["tracking.enabled=false", "tracking.enabled=true"])
+@pytest.mark.parametrize("model", ["first", "ROOT/first/model"])
+def test_scores_stand_on_the_page_of_the_training(
+    own: str, model: str, mlflow_server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id, client = trained(tmp_path, mlflow_server), MlflowClient(mlflow_server)
+    model = model.replace("ROOT", str(tmp_path))
+    result = evaluated(tmp_path, mlflow_server, own, "data.split=val", model=model)
+    recorded: Any = client.get_run(run_id)
+    assert recorded.data.metrics == pytest.approx({f"evaluate/val/{k}": v for k, v in result.scores.items()})
+    assert recorded.data.tags["attn.protocol.val/seed_miou"] == result.protocols["seed_miou"]
+    assert recorded.data.tags["attn.evaluation.val"] == "scored"
+    assert (result.tracking_run is not None) == (own == "tracking.enabled=true")
+    folder = RunFolder(str(tmp_path), "scored")
+    folder.update(state="running", pid=None)
+    evaluated(tmp_path, mlflow_server, own, "data.split=val", model=model)
+    assert len(client.get_metric_history(run_id, "evaluate/val/seed_miou")) == 1, "a continued run records no second"
+    assert NOTICE not in capsys.readouterr().err
+
+
+def test_scores_of_masks_stand_on_the_page_of_the_segmentation_network(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run_id = trained(tmp_path, uri, segmenter=True)
+    result = run_masks(load_masks("first", [f"root={tmp_path}", "panels=0", "data.count=3", "data.split=test"]))
+    recorded = MlflowClient(uri).get_run(run_id)
+    assert recorded.data.metrics == pytest.approx({f"evaluate/test/{k}": v for k, v in result.scores.items()})
+
+
+def test_nothing_is_added_where_the_training_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    uri, other = f"sqlite:///{tmp_path}/mlflow.db", f"sqlite:///{tmp_path}/other.db"
+    run_id, client = trained(tmp_path, uri), MlflowClient(uri)
+    cheap = "evaluation.maps=false"
+    evaluated(tmp_path, uri, cheap, "record_in_training=false")
+    assert NOTICE not in capsys.readouterr().err
+    evaluated(tmp_path, other, cheap)
+    assert capsys.readouterr().err.count(f"{NOTICE}: it is in {uri}, not in {other}: set tracking.uri") == 1
+    assert client.get_run(run_id).data.metrics == {}
+    assert not (tmp_path / "other.db").exists()
+    client.delete_run(run_id)
+    evaluated(tmp_path, uri, cheap)
+    assert capsys.readouterr().err.count(f"{NOTICE}: {uri} has it no more") == 1
+    RunFolder(str(tmp_path), "first").update(tracking_run=None)
+    evaluated(tmp_path, uri, cheap)
+    assert NOTICE not in capsys.readouterr().err, "it was never recorded"
+
+
+def test_scores_wait_for_a_server_that_is_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    away, file = f"http://127.0.0.1:{free_port()}", f"sqlite:///{tmp_path}/mlflow.db"
+    run_id = trained(tmp_path, file)
+    folder = RunFolder(str(tmp_path), "first")
+    folder.write("config.yaml", f"tracking: {{uri: '{away}'}}\n")
+    result = evaluated(tmp_path, away, "evaluation.maps=false")
+    assert "1 records are buffered" in capsys.readouterr().err
+    assert [one["do"] for one in Journal(result.folder).records] == ["scores"]
+    # The server is back, with what it had: `attn resume` calls this.
+    send_pending(TrackingConfig(enabled=False, uri=file), str(tmp_path), None, result.folder)
+    assert "evaluate/train/recall" in MlflowClient(file).get_run(run_id).data.metrics
+    assert not Journal(result.folder).records
+    gone = {"do": "scores", "run": "0" * 32, "metrics": [["evaluate/val/mean_ap", 0.5, 1, 0]], "tags": {}}
+    Journal(result.folder).add(gone)
+    with pytest.raises(TrackingError, match="1 more could not be buffered or were refused"):
+        send_pending(TrackingConfig(enabled=False, uri=file), str(tmp_path), None, result.folder)
+    assert not Journal(result.folder).records, "a run that is gone is not asked for again"
