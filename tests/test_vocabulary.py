@@ -11,8 +11,10 @@ RENAMED = {
     "Away": "Unreachable",
     "Breaker": "CircuitBreaker",
     "Companion": "SourceStream",
+    "Differing": "FieldDifference",
     "EvaluateConfig": "EvaluateModelConfig",
     "EvaluationConfig": "ScoringConfig",
+    "FLOORS": "LAYERS",
     "Find": "RecipeResolver",
     "Home": "StateDir",
     "InferenceConfig": "SegmentInferenceConfig",
@@ -21,7 +23,9 @@ RENAMED = {
     "Locate": "ModelLoader",
     "MOST_PIXELS": "PIXEL_LIMIT",
     "MaskedAnswers": "RedactSecrets",
+    "MetricPair": "MetricComparison",
     "ModelPlace": "ModelLookup",
+    "Pairs": "ScoreComparison",
     "Parts": "TrainingComponents",
     "PredictConfig": "SegmentPredictConfig",
     "PredictionConfig": "ImagePredictConfig",
@@ -37,6 +41,7 @@ RENAMED = {
     "intact": "is_intact",
     "lies_as_stored": "is_in_stored_frame",
     "masks_in": "find_masks",
+    "over_model": "target_configs",
     "override_place": "override_location",
     "pinned_versions": "leased_versions",
     "process_marks": "process_identity",
@@ -47,11 +52,14 @@ RENAMED = {
     "served_from": "global_uris",
     "settle_children": "reconcile_children",
     "show_login": "uri_with_login",
+    "side_by_side": "compare_scores",
     "spare_loopback": "bypass_proxies_for_loopback",
     "tidy": "cleanup",
     "untold": "default_tracking",
 }
 """Former names, and the present ones. Texts may use the words; identifiers may not."""
+VAGUE = {"at_all": "the condition", "looked": "what is shown", "made": "outputs", "told": "status"}
+"""Names that `attn`, `jobs` and `services` do not use, and what a name says instead."""
 
 
 def identifiers(name: str, text: str) -> set[str]:
@@ -79,3 +87,6 @@ def test_former_names_do_not_come_back(repository: Path) -> None:
         if pattern.search(name) or pattern.search(text):
             old = identifiers(name, text) & RENAMED.keys()
             assert not old, f"{name}: " + ", ".join(f"{word} is now {RENAMED[word]}" for word in sorted(old))
+        if not name.startswith(("tests/", "benchmarks/", "docs/")) and re.search(rf"\b(?:{'|'.join(VAGUE)})\b", text):
+            vague = identifiers(name, text) & VAGUE.keys()
+            assert not vague, f"{name}: " + ", ".join(f"{word}: name {VAGUE[word]}" for word in sorted(vague))

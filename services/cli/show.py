@@ -73,9 +73,9 @@ def _print(console: Console, page: RunPage) -> None:
 def _head(page: RunPage) -> list[tuple[str, ...]]:
     what = " ".join(filter(None, (page.about.what, page.about.data and f"on {page.about.data}")))
     origin = page.origin
-    made = [f"attn {origin['attn']}"] if "attn" in origin else []
-    made += [f"commit {str(origin['commit'])[:HASH]}"] if "commit" in origin else []
-    made += [f"Python {origin['python']}"] if "python" in origin else []
+    versions = [f"attn {origin['attn']}"] if "attn" in origin else []
+    versions += [f"commit {str(origin['commit'])[:HASH]}"] if "commit" in origin else []
+    versions += [f"Python {origin['python']}"] if "python" in origin else []
     took = duration(page.seconds)
     rows = [
         ("run", page.run_id),
@@ -86,7 +86,7 @@ def _head(page: RunPage) -> list[tuple[str, ...]]:
         ("progress", page.progress),
         ("started", local_time(page.started) + (f", took {took}" if took else "")),
         ("command", shlex.join(map(str, origin.get("command", [])))),
-        ("made by", ", ".join(made)),
+        ("made by", ", ".join(versions)),
         ("data", f"fingerprint {page.data_fingerprint[:HASH]}" if page.data_fingerprint else ""),
         ("MLflow run", page.tracking_run or ""),
     ]
