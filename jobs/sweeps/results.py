@@ -130,10 +130,11 @@ def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
 
         points = [(row.values, row.objective, row.state) for row in rows]
         metric = config.objective.metric
-        title = f"{folder.run_id}: {metric}"
         picture = space_picture(points, config.space, objective=metric, title=folder.run_id, mark=best.values)
         folder.write("space.png", picture.png())
-        folder.write("space.html", space_page([row.to_json() for row in rows], names, title=title, best=best.number))
+        plain = [row.to_json() for row in rows]
+        page = space_page(plain, names, objective=metric, title=folder.run_id, best=best.number)
+        folder.write("space.html", page)
         folder.write("best.yaml", _recipe(config, folder, best))
     registered = _register(config, folder, best)
     tracking_run = folder.state().tracking_run

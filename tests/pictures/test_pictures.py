@@ -15,7 +15,7 @@ from attn.pictures.heat_map import heat_map
 from attn.pictures.layout import WIDEST, Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
 from attn.pictures.preview import evenly_spaced
-from attn.runs.sweep.pictures import space_picture
+from attn.runs.sweep.pictures import space_page, space_picture
 from attn.runs.sweep.space import Dimension
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
@@ -190,6 +190,18 @@ def test_the_best_trial_of_a_sweep_is_a_star_of_its_own() -> None:
     red = [int((np.abs(pixels - [209, 73, 91]).sum(-1) < 12).sum()) for pixels in (best, without)]
     assert red[0] > 100
     assert red[1] == 0
+
+
+def test_the_page_of_a_sweep_has_scores_in_percent_and_sorts_by_their_values() -> None:
+    row = {"number": 0, "values": {"<a>": "<b>"}, "objective": 0.4567, "epoch": 2, "seconds": 1.5, "state": "done"}
+    failed = {**row, "number": 1, "objective": None, "state": "failed"}
+    page = space_page([row, failed], ["<a>"], objective="seed_miou", title="sweep", best=0)
+    assert "<th>seed_miou (%)</th>" in page
+    assert '<td data-value="0.4567">45.7</td>' in page
+    assert '<td data-value="">-</td>' in page
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert '<td data-value="0.4567">0.4567</td>' in space_page([row], ["<a>"], objective="train/loss", title="", best=0)
 
 
 def test_probe_images_are_spread_and_have_labels() -> None:

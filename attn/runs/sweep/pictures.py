@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from attn.display import is_share
+from attn.display import is_share, percent
 from attn.pictures.layout import Picture
 from attn.pictures.text import plot_text
 from attn.runs.sweep.space import Dimension, Point, Scalar
@@ -104,20 +104,31 @@ def space_picture(
     return Picture(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def space_page(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, title: str, best: int) -> str:
+def space_page(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, objective: str, title: str, best: int
+) -> str:
     """A page of all trials that sorts by any column and needs nothing from elsewhere.
 
     Args:
         rows: Trials as plain values: `number`, `values`, `objective`, `epoch`, `seconds`, `state`.
         names: The searched fields.
+        objective: Its name; scores are shown in percent.
     """
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("trial", *names, "objective", "epochs", "s", "state"))
+    scored = f"{objective} (%)" if is_share(objective) else objective
+    heads = ("trial", *names, scored, "epochs", "seconds", "state")
     lines: list[str] = []
     for row in rows:
-        cells = [row["number"], *(row["values"].get(name) for name in names), row["objective"], row["epoch"]]
-        cells += [row["seconds"], row["state"]]
+        found = row["objective"]
+        shown = percent(found) if is_share(objective) else _short(found)
+        values = [row["number"], *(row["values"].get(name) for name in names)]
+        cells = [
+            *map(_cell, values),
+            _cell(found, shown),
+            *(_cell(row[name]) for name in ("epoch", "seconds", "state")),
+        ]
         marked = "best" if row["number"] == best else row["state"]
-        lines.append(f'<tr class="{html.escape(marked)}">{"".join(map(_cell, cells))}</tr>')
+        lines.append(f'<tr class="{html.escape(marked)}">{"".join(cells)}</tr>')
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
     return PAGE.format(title=html.escape(title), head=head, body="\n".join(lines))
 
 
@@ -125,6 +136,10 @@ def _is_number(value: Scalar) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _cell(value: Any) -> str:
-    text = "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+def _cell(value: Any, shown: str | None = None) -> str:
+    text = _short(value) if shown is None else shown
     return f'<td data-value="{html.escape("" if value is None else str(value))}">{html.escape(text)}</td>'
+
+
+def _short(value: Any) -> str:
+    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
