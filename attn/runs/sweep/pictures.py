@@ -121,11 +121,8 @@ def space_page(
         found = row["objective"]
         shown = percent(found) if is_share(objective) else _short(found)
         values = [row["number"], *(row["values"].get(name) for name in names)]
-        cells = [
-            *map(_cell, values),
-            _cell(found, shown),
-            *(_cell(row[name]) for name in ("epoch", "seconds", "state")),
-        ]
+        rest = [row[name] for name in ("epoch", "seconds", "state")]
+        cells = [*map(_cell, values), _cell(found, shown), *map(_cell, rest)]
         marked = "best" if row["number"] == best else row["state"]
         lines.append(f'<tr class="{html.escape(marked)}">{"".join(cells)}</tr>')
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
