@@ -19,6 +19,7 @@ from torch import Tensor
 from attn.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from attn.data.class_weights import ClassWeights
     from attn.data.geometry import Geometry
 
 Box = tuple[float, float, float, float]
@@ -131,6 +132,7 @@ class Batch:
         skipped: Ids of unreadable images that were replaced.
         exclusive: Every image has exactly one class by design; training uses softmax and cross-entropy.
         source_batch: The same step's batch of the second data stream; None for methods without one.
+        class_weights: Weights of the classification loss, or None.
     """
 
     indices: tuple[int, ...]
@@ -147,6 +149,7 @@ class Batch:
     skipped: tuple[str, ...] = ()
     source_batch: Batch | None = None
     exclusive: bool = False
+    class_weights: ClassWeights | None = None
 
     @property
     def image_ids(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["BatchSampler", "Key", "choose_supervised", "shards"]
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -20,7 +21,8 @@ from attn.errors import ConfigError, DataError
 Key = tuple[int, ...]
 """(epoch, index), or (epoch, index, n) for the n-th repetition within an epoch; the seed of augmentation."""
 
-_PLAIN, _SUPERVISED, _CHOICE = 0, 1, 2
+_PLAIN, _SUPERVISED, _CHOICE, _BALANCED = 0, 1, 2, 3
+_NO_LABEL = -1
 
 
 class BatchSampler(Sampler[list[Key]]):
@@ -34,11 +36,17 @@ class BatchSampler(Sampler[list[Key]]):
     max(2, round(1 / batch_fraction))-th global batch has only supervised images. An epoch is long enough to contain all
     images of both kinds.
 
+    With `labels` the other images are drawn so that classes occur equally often, and an epoch has as many draws as
+    without. A draw takes a class, then one of its images. Classes come in rounds, each of them once a round in random
+    order, and so do the images of a class: with K classes, n_c images of class c and L the labels of an image, its
+    share of the draws is the sum over c in L of 1 / (K n_c). Images without labels are a class of their own.
+
     Args:
         count: Number of images in the data set.
         batch_size: Images per batch of one worker.
         supervised: Indices of the images with extra supervision.
         batch_fraction: Their share of each batch.
+        labels: Of every image, for balanced classes; None: each image once.
 
     Raises:
         ConfigError: A batch is too small for both kinds of images.
@@ -55,6 +63,7 @@ class BatchSampler(Sampler[list[Key]]):
         shuffle: bool = True,
         supervised: Sequence[int] = (),
         batch_fraction: float = 0.0,
+        labels: Sequence[Sequence[int]] | None = None,
     ) -> None:
         if count < 1 or batch_size < 1 or not 0 <= rank < world:
             raise ValueError(f"count={count}, batch_size={batch_size}, rank={rank}, world={world}: out of range")
@@ -64,6 +73,7 @@ class BatchSampler(Sampler[list[Key]]):
         self.rank, self.world, self.seed, self.shuffle = rank, world, seed, shuffle
         self._supervised = np.array(own, dtype=np.int64)
         self._plain = np.setdiff1d(np.arange(count), self._supervised)
+        self._groups = None if labels is None else _by_class(self._plain, labels)
         self._rows = batch_size * world
         if batch_size == 1 and own and len(self._plain) and batch_fraction > 0:
             period = max(2, round(1 / batch_fraction))
@@ -100,6 +110,8 @@ class BatchSampler(Sampler[list[Key]]):
 
     def _keys(self, images: np.ndarray, total: int, stream: int) -> list[Key]:
         """Keys of the epoch's rows for one kind of images."""
+        if stream == _PLAIN and self._groups:
+            return self._balanced_keys(self._groups, total)
         keys: list[Key] = []
         turn = 0
         while len(keys) < total:
@@ -109,11 +121,40 @@ class BatchSampler(Sampler[list[Key]]):
             turn += 1
         return keys
 
+    def _balanced_keys(self, groups: list[np.ndarray], total: int) -> list[Key]:
+        rounds = -(-total // len(groups))
+
+        def repeated(items: np.ndarray, count: int, stream: int) -> np.ndarray:
+            """The first `count` of the items in one order after another."""
+            random = np.random.default_rng([self.seed, self._epoch, _BALANCED, stream])
+            turns = -(-count // len(items))
+            return np.concatenate([random.permutation(items) if self.shuffle else items for _ in range(turns)])[:count]
+
+        classes = repeated(np.arange(len(groups)), total, len(groups)) if total else self._plain[:0]
+        images = [iter(repeated(group, rounds, number)) for number, group in enumerate(groups)] if total else []
+        seen: Counter[int] = Counter()
+        keys: list[Key] = []
+        for number in classes.tolist():
+            index = int(next(images[number]))
+            keys.append((self._epoch, index, seen[index]) if seen[index] else (self._epoch, index))
+            seen[index] += 1
+        return keys
+
     def _order(self, images: np.ndarray, stream: int, turn: int) -> np.ndarray:
         if not self.shuffle:
             return images
         turn = 0 if stream == _PLAIN else turn
         return np.random.default_rng([self.seed, self._epoch, stream, turn]).permutation(images)
+
+
+def _by_class(images: np.ndarray, labels: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """The images of each class that has some, by class; at the end those without labels, if there are any."""
+    groups: dict[int, list[int]] = {}
+    for index in images.tolist():
+        for label in labels[index] or (_NO_LABEL,):
+            groups.setdefault(label, []).append(index)
+    order = sorted(groups, key=lambda label: (label == _NO_LABEL, label))
+    return [np.array(groups[label], dtype=np.int64) for label in order]
 
 
 def choose_supervised(records: Sequence[Record], images: float, kind: str, seed: int) -> list[int]:

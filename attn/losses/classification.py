@@ -11,21 +11,26 @@ __all__ = ["class_probabilities", "classification_loss", "multilabel_soft_margin
 from torch import Tensor
 from torch.nn import functional
 
+from attn.data.class_weights import ClassWeights
 from attn.maps.pairs import check_multi_hot
 
 
-def classification_loss(logits_BC: Tensor, multi_hot_BC: Tensor, *, exclusive: bool) -> Tensor:
+def classification_loss(
+    logits_BC: Tensor, multi_hot_BC: Tensor, *, exclusive: bool, weights: ClassWeights | None = None
+) -> Tensor:
     """Cross-entropy if classes are exclusive, otherwise multi-label soft margin; mean over images.
 
     Args:
         exclusive: Every image has exactly one class.
+        weights: Of the classes. The mean is over the number of images, not over the sum of weights, so that the mean
+            over workers is the value of the joint batch.
 
     Raises:
         ValueError: The shapes differ, the labels are not zeros and ones, or an image with exclusive classes does not
             have exactly one.
     """
     if not exclusive:
-        return multilabel_soft_margin(logits_BC, multi_hot_BC)
+        return multilabel_soft_margin(logits_BC, multi_hot_BC, weights=weights)
     _check(logits_BC, multi_hot_BC)
     if logits_BC.numel() == 0:
         return logits_BC.sum()
@@ -33,7 +38,11 @@ def classification_loss(logits_BC: Tensor, multi_hot_BC: Tensor, *, exclusive: b
     if bool((counts_B != 1).any()):
         row = int((counts_B != 1).nonzero()[0])
         raise ValueError(f"exclusive classes need exactly one class per image; image {row} has {int(counts_B[row])}")
-    return functional.cross_entropy(logits_BC, multi_hot_BC.argmax(dim=1))
+    classes_B = multi_hot_BC.argmax(dim=1)
+    if weights is None:
+        return functional.cross_entropy(logits_BC, classes_B)
+    losses_B = functional.cross_entropy(logits_BC, classes_B, reduction="none")
+    return (losses_B * weights.of_images(multi_hot_BC)).mean()
 
 
 def class_probabilities(logits_BC: Tensor, *, exclusive: bool) -> Tensor:
@@ -41,8 +50,11 @@ def class_probabilities(logits_BC: Tensor, *, exclusive: bool) -> Tensor:
     return logits_BC.softmax(dim=1) if exclusive else logits_BC.sigmoid()
 
 
-def multilabel_soft_margin(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
+def multilabel_soft_margin(logits_BC: Tensor, multi_hot_BC: Tensor, *, weights: ClassWeights | None = None) -> Tensor:
     """Binary cross-entropy of a sigmoid per class, mean over classes and images (L_cl of GAIN; OAA eq. 1).
+
+    Args:
+        weights: Of the classes; the mean is over the number of (image, class) pairs, not over the sum of weights.
 
     Raises:
         ValueError: The shapes differ, or the labels are not zeros and ones.
@@ -50,7 +62,8 @@ def multilabel_soft_margin(logits_BC: Tensor, multi_hot_BC: Tensor) -> Tensor:
     _check(logits_BC, multi_hot_BC)
     if logits_BC.numel() == 0:
         return logits_BC.sum()
-    return functional.binary_cross_entropy_with_logits(logits_BC, multi_hot_BC.to(logits_BC.dtype))
+    weights_BC = None if weights is None else weights.of_pairs(multi_hot_BC)
+    return functional.binary_cross_entropy_with_logits(logits_BC, multi_hot_BC.to(logits_BC.dtype), weight=weights_BC)
 
 
 def _check(logits_BC: Tensor, multi_hot_BC: Tensor) -> None:

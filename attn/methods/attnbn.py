@@ -89,6 +89,10 @@ class AttnBNConfig(MethodConfig):
         seen = "target" in self.losses or "adversarial" in self.losses
         return (images if seen else 0) + source_images
 
+    @property
+    def weighs_classes(self) -> bool:
+        return self.losses == ("target",)
+
     def build(self) -> AttnBN:
         return AttnBN(self)
 
@@ -153,7 +157,8 @@ class AttnBN:
         if source is not None and "attention" in losses:
             terms["attention"] = self.config.attention_weight, self._constraint(streams, source)
         if "target" in losses:
-            terms["target"] = 1.0, multilabel_soft_margin(streams.logits(of_source=False), batch.labels)
+            logits_BC = streams.logits(of_source=False)
+            terms["target"] = 1.0, multilabel_soft_margin(logits_BC, batch.labels, weights=batch.class_weights)
         if "adversarial" in losses:
             terms["adversarial"] = self.config.adversarial_weight, self._adversarial(streams)
         loss = torch.stack([weight * term for weight, term in terms.values()]).sum()

@@ -127,6 +127,11 @@ class MethodConfig(Variant, tag="name"):
         """The second stream of images that the method trains on, or None."""
         return None
 
+    @property
+    def weighs_classes(self) -> bool:
+        """Whether the classification loss takes `batch.class_weights`; `training.class_weights` needs it."""
+        return False
+
     def least_images(self, images: int, source_images: int) -> int:
         """The smallest number of images in one forward pass of a step.
 

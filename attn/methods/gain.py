@@ -99,6 +99,10 @@ class GainConfig(MethodConfig):
         # The second pass has one image for each (image, class) pair.
         return 1 if self.alpha > 0 else images
 
+    @property
+    def weighs_classes(self) -> bool:
+        return True
+
     def build(self) -> Gain:
         return Gain(self)
 
@@ -149,7 +153,9 @@ class Gain:
         """See `Method.step`; losses: loss, classification, mining (after warm-up), extra (with extra supervision)."""
         config = self.config
         output = model(batch.images)
-        classification = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
+        classification = classification_loss(
+            output.logits, batch.labels, exclusive=batch.exclusive, weights=batch.class_weights
+        )
         loss, terms = classification, {"classification": classification}
         mining, extra = config.active_terms(progress.epoch)
         present = mining or progress.maps

@@ -27,6 +27,10 @@ class GradCamConfig(MethodConfig):
     name: Literal["grad_cam"] = "grad_cam"
     map_kind: MapKind = "grad_cam"
 
+    @property
+    def weighs_classes(self) -> bool:
+        return True
+
     def build(self) -> GradCam:
         return GradCam(self.map_kind)
 
@@ -46,7 +50,7 @@ class GradCam:
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
         """See `Method.step`; losses: loss, classification."""
         output = model(batch.images)
-        loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
+        loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive, weights=batch.class_weights)
         losses = {"loss": loss, "classification": loss.detach()}
         if not progress.maps:
             return StepOutput(losses)

@@ -74,6 +74,10 @@ class IcascConfig(MethodConfig):
             )
         return self
 
+    @property
+    def weighs_classes(self) -> bool:
+        return True
+
     def build(self) -> Icasc:
         return Icasc(self)
 
@@ -112,7 +116,7 @@ class Icasc:
         """
         config = self.config
         output = model(batch.images)
-        loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive)
+        loss = classification_loss(output.logits, batch.labels, exclusive=batch.exclusive, weights=batch.class_weights)
         terms = {"classification": loss}
         if progress.epoch >= config.warmup_epochs:
             terms |= self.terms(output, batch.labels)

@@ -29,6 +29,10 @@ class OaaConfig(MethodConfig):
     def needs_class_maps(self) -> bool:
         return True
 
+    @property
+    def weighs_classes(self) -> bool:
+        return True
+
     def build(self) -> Oaa:
         return Oaa()
 
@@ -48,7 +52,7 @@ class Oaa:
     def step(self, model: Model, batch: Batch, progress: Progress) -> StepOutput:
         """See `Method.step`; losses: loss, classification."""
         output = model(batch.images)
-        loss = multilabel_soft_margin(output.logits, batch.labels)
+        loss = multilabel_soft_margin(output.logits, batch.labels, weights=batch.class_weights)
         losses = {"loss": loss, "classification": loss.detach()}
         if not progress.maps:
             return StepOutput(losses)

@@ -114,6 +114,13 @@ class SegmentConfig(RunConfig):
                 f"validation.average_precision={self.validation.average_precision} is of classifiers; a segmentation "
                 "network is validated by mIoU: leave it out"
             )
+        trainings = {"training": self.training} | ({"retrain.training": self.retrain.training} if self.retrain else {})
+        for name, training in trainings.items():
+            if training.class_weights is not None:
+                raise ValueError(
+                    f"{name}.class_weights={training.class_weights} is of classifiers; a segmentation network learns "
+                    "from pixels: leave it out, or set sampling=balanced"
+                )
         inputs = {"input": self.input} | ({"retrain.input": self.retrain.input} if self.retrain else {})
         for name, config in inputs.items():
             if config is not None and config.resize == "short_side":

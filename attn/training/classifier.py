@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
+from attn.data.class_weights import ClassWeights, balanced_weights
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.sample import Batch
@@ -115,8 +116,16 @@ def build_components(
     return ClassifierComponents(
         source, dataset, sampler, loader, method, network, val_dataset, val_loader, config,
         source_batches=_source_batches(config, rank, world, source, sources),
+        class_weights=_class_weights(source) if config.training.class_weights == "balanced" else None,
         auxiliary=method.auxiliary(network) if isinstance(method, HasAuxiliary) else None,
     )  # fmt: skip
+
+
+def _class_weights(source: Source) -> ClassWeights:
+    counts_C = torch.zeros(len(source.classes), dtype=torch.int64)
+    for record in source.records:
+        counts_C[list(record.labels)] += 1
+    return balanced_weights(counts_C, len(source.records))
 
 
 def _source_batches(

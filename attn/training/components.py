@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import nn
 from torch.utils.data import DataLoader
 
+from attn.data.class_weights import ClassWeights
 from attn.data.dataset import AttentionDataset
 from attn.data.sample import Batch
 from attn.data.sampler import BatchSampler
@@ -48,6 +49,7 @@ class TrainingComponents(ABC):
     Attributes:
         source_batches: Batches of the method's second stream of images; None for a method without one.
         auxiliary: The second network that it trains, where it has one.
+        class_weights: Weights of the classification loss, if it has some.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class TrainingComponents(ABC):
     network: nn.Module
     source_batches: SourceBatches | None = field(default=None, kw_only=True)
     auxiliary: Auxiliary | None = field(default=None, kw_only=True)
+    class_weights: ClassWeights | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def validate(self, world: World, autocast: contextlib.AbstractContextManager[Any]) -> dict[str, float]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 __all__ = ["CheckpointConfig", "ClusterConfig", "StoreConfig", "TrainingConfig", "ValidationConfig"]
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location
 from attn.evaluation.voc import AveragePrecisionRule
@@ -26,6 +26,10 @@ class TrainingConfig(Config):
         channels_last: Memory layout of images and weights; faster for most networks.
         deterministic: Use deterministic operations only where PyTorch has them.
         shuffle: Visit the images in a new order every epoch.
+        class_weights: Weights of the classification loss. `balanced`: all classes count equally, and of each class the
+            images with it as much as those without; by the labels of the training split.
+        sampling: Images of an epoch. `uniform`: each of them once. `balanced`: as many draws as there are images, of
+            each class equally many.
         early_stopping: End the training when a score no longer improves; null: train to the last epoch.
     """
 
@@ -38,7 +42,18 @@ class TrainingConfig(Config):
     channels_last: bool = True
     deterministic: bool = True
     shuffle: bool = True
+    class_weights: Literal["balanced"] | None = None
+    sampling: Literal["uniform", "balanced"] = "uniform"
     early_stopping: EarlyStoppingConfig | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.class_weights is not None and self.sampling == "balanced":
+            raise ValueError(
+                "class_weights=balanced and sampling=balanced would both make up for rare classes, and together too "
+                "much: set one of them"
+            )
+        return self
 
 
 class ValidationConfig(Config):

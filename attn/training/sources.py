@@ -99,4 +99,5 @@ def build_sampler(
         shuffle=config.training.shuffle,
         supervised=supervised,
         batch_fraction=fraction,
+        labels=[record.labels for record in source.records] if config.training.sampling == "balanced" else None,
     )

@@ -64,6 +64,21 @@ class TrainConfig(RunConfig):
                 f"method.name={self.method.variant} reads the class-aware convolution, which "
                 f"model.head={self.model.head} lacks: set model.head=conv"
             )
+        if self.training.class_weights is not None and not self.method.weighs_classes:
+            why = (
+                "has two streams of images with frequencies of their own"
+                if self.method.source_stream is not None
+                else "has no classification loss that takes weights"
+            )
+            raise ValueError(
+                f"training.class_weights={self.training.class_weights}: method.name={self.method.variant} {why}; set "
+                "training.class_weights=null"
+            )
+        if self.store.accumulate and self.training.sampling == "balanced":
+            raise ValueError(
+                "store.accumulate needs the maps of all images in every epoch, and training.sampling=balanced leaves "
+                "some out: set training.sampling=uniform, or training.class_weights=balanced in its place"
+            )
         if (stream := self.method.source_stream) is not None:
             shards = self.cluster.workers * self.training.accumulate_steps
             if (stream.batch_size or shards) % shards:

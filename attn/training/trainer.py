@@ -204,8 +204,11 @@ class Trainer:
         if stream is not None:
             others = stream.batches(epoch * self.batches_per_epoch + first, self.batches_per_epoch - first)
             batches = (replace(batch, source_batch=other) for batch, other in zip(batches, others, strict=True))
+        weights = self.components.class_weights
+        weights = None if weights is None else weights.to(self.world.device)
         for batch in batches:
-            yield batch.to(self.world.device, channels_last=self.config.training.channels_last)
+            moved = batch.to(self.world.device, channels_last=self.config.training.channels_last)
+            yield moved if weights is None else replace(moved, class_weights=weights)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         precision = self.config.training.precision

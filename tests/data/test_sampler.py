@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -183,3 +184,84 @@ def test_choice_by_share_kind_and_want() -> None:
     assert choose_supervised(boxed, 1, "boxes", 0) == [0]
     with pytest.raises(DataError, match="only 0 of 2"):
         choose_supervised(boxed, 1, "masks", 0)
+
+
+label_sets = st.lists(st.sets(st.integers(0, 5), max_size=3).map(lambda s: tuple(sorted(s))), min_size=1, max_size=40)
+
+
+def balanced(
+    labels: list[tuple[int, ...]], size: int, world: int, seed: int, *, shuffle: bool = True
+) -> list[BatchSampler]:
+    return [
+        BatchSampler(len(labels), size // world, rank=r, world=world, seed=seed, shuffle=shuffle, labels=labels)
+        for r in range(world)
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(label_sets, st.integers(1, 4), seeds, st.integers(0, 3), st.booleans())
+def test_balanced_draws_are_those_of_any_number_of_workers_and_as_many(
+    labels: list[tuple[int, ...]], quarter: int, seed: int, epoch: int, shuffle: bool
+) -> None:
+    size = 4 * quarter
+    one, two, four = (joint(balanced(labels, size, world, seed, shuffle=shuffle), epoch) for world in (1, 2, 4))
+    assert one == two == four
+    assert len(one) == -(-len(labels) // size)
+    assert {len(rows) for rows in one} == {size}
+    keys = [key for rows in one for key in rows]
+    assert len(set(keys)) == len(keys), "a repetition has a key of its own, so that it is augmented anew"
+
+
+@settings(max_examples=100, deadline=None)
+@given(label_sets, st.integers(1, 8), seeds, st.integers(0, 3))
+def test_balanced_draws_can_be_explained_by_rounds_of_classes(
+    labels: list[tuple[int, ...]], size: int, seed: int, epoch: int
+) -> None:
+    """In any rounds of K draws there is one draw of each class: so each class has an image there for each round."""
+    (sampler,) = balanced(labels, size, 1, seed)
+    drawn = [key[1] for rows in joint([sampler], epoch) for key in rows]
+    kinds = sorted({label for own in labels for label in own or (-1,)})
+    whole = len(drawn) // len(kinds)
+    for number in range(whole):
+        images = drawn[number * len(kinds) : (number + 1) * len(kinds)]
+        # A perfect matching of classes and images exists: Hall's condition on every set of classes is too much to
+        # check, so the classes are matched one by one.
+        matched: dict[int, int] = {}
+
+        def place(kind: int, seen: set[int], images: list[int] = images, matched: dict[int, int] = matched) -> bool:
+            for position, image in enumerate(images):
+                if kind in (labels[image] or (-1,)) and position not in seen:
+                    seen.add(position)
+                    if position not in matched or place(matched[position], seen):
+                        matched[position] = kind
+                        return True
+            return False
+
+        assert all(place(kind, set()) for kind in kinds)
+
+
+def test_the_share_of_an_image_is_that_of_the_formula() -> None:
+    labels = [(0,)] * 30 + [(1,)] * 6 + [(0, 1)] * 2 + [(2,)] + [()] * 3
+    counts = Counter(label for own in labels for label in own or (-1,))
+    expected = [sum(1 / (len(counts) * counts[label]) for label in own or (-1,)) for own in labels]
+    (sampler,) = balanced(labels, 6, 1, 5)
+    drawn = Counter(key[1] for epoch in range(2000) for rows in joint([sampler], epoch) for key in rows)
+    shares = [drawn[index] / drawn.total() for index in range(len(labels))]
+    assert shares == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+def test_balanced_draws_go_on_in_mid_epoch(start: int) -> None:
+    (sampler,) = balanced([(0,)] * 20 + [(1,), (0, 1)], 4, 1, 2)
+    sampler.set_epoch(1)
+    whole = list(sampler)
+    sampler.start(start)
+    assert list(sampler) == whole[start:]
+
+
+def test_images_with_extra_supervision_are_drawn_as_before() -> None:
+    labels = [(0,)] * 12 + [(1,)] * 4
+    options: dict[str, Any] = {"supervised": [0, 1, 12], "batch_fraction": 0.25}
+    with_labels, without = (BatchSampler(16, 4, labels=given, **options) for given in (labels, None))
+    for balanced_rows, rows in zip(*(joint([one], 2) for one in (with_labels, without)), strict=True):
+        assert [key for key in balanced_rows if key[1] in (0, 1, 12)] == [key for key in rows if key[1] in (0, 1, 12)]
