@@ -13,11 +13,12 @@ from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
 from attn.data.source_cache import SourceCache
 from attn.models.bundle import Bundle
+from attn.registry.lookup import open_model
 from attn.runs.maps import MapsConfig
 from attn.runs.result import IF_GIVEN, RunResult
 from jobs.map_tasks import MapsWork, write_maps
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of
-from jobs.runs.open_model import model_lookup, open_model
+from jobs.runs.open_model import model_lookup
 from jobs.runs.run_folder import RunFolder, new_run_id
 
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attn.data.decode import read_photograph
 from attn.errors import DataError
 from attn.files.locations import FileFault, join
-from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, write_prediction
+from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, predict_file, write_prediction
 from attn.redaction import without_secrets
+from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
 from jobs.ray_cluster.tasks import Counter
-from jobs.runs.open_model import model_lookup, open_model
+from jobs.runs.open_model import model_lookup
 
 LOOKUP = re.compile(r"(root|tracking\.\w+)=")
 
@@ -84,8 +84,7 @@ def _predict(
     with Counter("predictions", len(images)) as progress:
         for name, location in images.items():
             try:
-                image = read_photograph(location, max_pixels, "--max-pixels", min_side=predictor.min_side)
-                prediction = predictor(image.pixels, image.size)
+                prediction = predict_file(predictor, location, max_pixels, "--max-pixels")
             except DataError as fault:
                 problem = fault.problem if isinstance(fault, FileFault) else str(fault)
                 failed.append({"image": without_secrets(location), "problem": problem})

@@ -16,12 +16,12 @@ from attn.errors import ConfigError, Fault, RunError, TrackingError, WeightsErro
 from attn.evaluation.score_comparison import ScoreComparison, compare_scores
 from attn.models.description import CONFIG, describing, read_description
 from attn.registry.card import model_card
+from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
 from attn.tracking.address import display_uri, registry_uri
 from attn.tracking.config import fault_of_alias
 from attn.tracking.model_lookup import ModelLookup
 from attn.tracking.sqlite import sqlite_file
-from jobs.runs.open_model import open_model
 
 if TYPE_CHECKING:
     from attn.prediction.export import Exported

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from attn.data.source import Source
 from attn.data.source_cache import SourceCache
+from attn.registry.lookup import open_model
 from attn.segmentation.bundle import load_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import FileLabels
@@ -19,7 +20,6 @@ from attn.tracking.model_lookup import ModelLookup
 from jobs import train
 from jobs.mask_prediction import crfs, on_device
 from jobs.runs.lifecycle import config_of
-from jobs.runs.open_model import open_model
 from jobs.runs.run_folder import RunFolder
 from jobs.train import TrainResult
 

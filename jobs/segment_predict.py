@@ -22,6 +22,7 @@ from attn.display import percent
 from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.score import Score
 from attn.pictures.panel import panel, sheet
+from attn.registry.lookup import open_model
 from attn.runs.result import RunResult
 from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.config import SegmentPredictConfig
@@ -29,7 +30,7 @@ from attn.segmentation.labels import CUES_FILE
 from attn.tracking import DataUsed
 from jobs.mask_prediction import PredictedMasks, predict_masks
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
-from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, scored_data
+from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, scored_data
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.training_record import add_to_training
 from jobs.training.segmenter import CUES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["download_file", "exists", "size", "upload_file", "write_bytes"]
+__all__ = ["download_file", "download_folder", "exists", "size", "upload_file", "write_bytes"]
 
 import contextlib
 import hashlib
@@ -12,8 +12,8 @@ import secrets
 from pathlib import Path
 
 from attn.config.base import is_remote
-from attn.errors import RunError
-from attn.files.locations import FileFault, split
+from attn.errors import RunError, WeightsError
+from attn.files.locations import FileFault, list_files, split
 from attn.files.roots import may_read
 from attn.files.s3 import client, reason
 
@@ -116,3 +116,17 @@ def download_file(location: str, path: Path) -> None:
         client().download_file(bucket, key, str(path))
     except Exception as error:
         raise FileFault(location, reason(error)) from None
+
+
+def download_folder(uri: str, folder: Path) -> Path:
+    """The files right below an `s3://` prefix, in a local folder.
+
+    Raises:
+        WeightsError: There are none.
+    """
+    names = list_files(uri)
+    if not names:
+        raise WeightsError(f"checkpoint {uri} is empty or gone; resume from an older one")
+    for name in names:
+        download_file(f"{uri}/{name}", folder / name)
+    return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ImagePrediction", "MapRows", "Predictor", "mask_values", "open_predictor"]
+__all__ = ["ImagePrediction", "MapRows", "Predictor", "mask_values", "open_predictor", "predict_file"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.data.decode import read_photograph
 from attn.errors import ConfigError, Fault
 from attn.prediction.config import ImagePredictConfig
 from attn.prediction.open import open_any
@@ -19,6 +20,7 @@ from attn.segmentation.masks import MOST_CLASSES
 
 if TYPE_CHECKING:
     from attn.models.bundle import Bundle
+    from attn.pictures.layout import Picture
     from attn.segmentation.bundle import Segmenter
 
 
@@ -58,6 +60,20 @@ class ImagePrediction:
     labels: tuple[str, ...]
     maps: Mapping[str, MapRows]
     mask: NDArray[np.uint8]
+
+    def map(self, name: str) -> NDArray[np.float32]:
+        """The map of one label as an array (H0, W0)."""
+        return self.maps[name][slice(0, self.mask.shape[0])]
+
+    def mask_of(self, name: str) -> NDArray[np.bool_]:
+        """The pixels (H0, W0) that the mask assigns to one label."""
+        return self.mask == mask_values(self.classes, self.labels)[name]
+
+    def picture(self) -> Picture:
+        """The image beside its mask and the maps of the most probable labels."""
+        from attn.prediction.write import panel_of
+
+        return panel_of(self)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values: size, labels with their probability, share and value in the mask, and all probabilities."""
@@ -134,6 +150,20 @@ def open_predictor(model: str | Path, config: ImagePredictConfig, root: str = "r
         ConfigError: A class is unknown to the model, or a field of the config does not apply to its task.
     """
     return predictor_of(open_any(model, root), config)
+
+
+def predict_file(predictor: Predictor, location: str, max_pixels: int, field: str = "max_pixels") -> ImagePrediction:
+    """Predict a photograph; it is decoded no larger than the predictor needs.
+
+    Args:
+        location: A file or an `s3://` URI.
+        field: Name of the setting with the limit, for the message.
+
+    Raises:
+        DataError: It is missing or is no image.
+    """
+    image = read_photograph(location, max_pixels, field, min_side=predictor.min_side)
+    return predictor(image.pixels, image.size)
 
 
 def predictor_of(model: Bundle | Segmenter, config: ImagePredictConfig) -> Predictor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["download_checkpoint", "download_folder", "upload_checkpoint"]
+__all__ = ["download_checkpoint", "upload_checkpoint"]
 
 import os
 import shutil
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attn.config.base import is_remote
-from attn.errors import RunError, WeightsError
-from attn.files import locations, transfer
+from attn.errors import RunError
+from attn.files import transfer
 
 if TYPE_CHECKING:
     from ray.train import Checkpoint
@@ -51,18 +51,4 @@ def download_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """
     if checkpoint.filesystem is None or checkpoint.filesystem.type_name != "s3":
         return Path(checkpoint.path)
-    return download_folder(f"s3://{checkpoint.path}", folder)
-
-
-def download_folder(uri: str, folder: Path) -> Path:
-    """The files right below an `s3://` prefix, in a local folder.
-
-    Raises:
-        WeightsError: There are none.
-    """
-    names = locations.list_files(uri)
-    if not names:
-        raise WeightsError(f"checkpoint {uri} is empty or gone; resume from an older one")
-    for name in names:
-        transfer.download_file(f"{uri}/{name}", folder / name)
-    return folder
+    return transfer.download_folder(f"s3://{checkpoint.path}", folder)

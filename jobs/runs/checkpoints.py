@@ -24,9 +24,9 @@ from attn.config.base import is_remote
 from attn.data.names import name_fault
 from attn.errors import RunError, WeightsError
 from attn.files.s3 import checksums, pyarrow_options
+from attn.files.transfer import download_folder
 from attn.training.checkpoint import verify_folder
 from jobs.runs.atomic_file_system import whole_files
-from jobs.runs.checkpoint_transfer import download_folder
 from jobs.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:

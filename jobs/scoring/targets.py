@@ -29,11 +29,12 @@ from attn.files import transfer
 from attn.files.locations import read_bytes
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
+from attn.registry.lookup import open_model
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.store import MapStore, Snapshot
 from attn.store.format.manifest import Manifest
 from attn.training.inputs import check_input
-from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, open_model, resize_text, scored_data
+from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, resize_text, scored_data
 
 Observe = Callable[[ImageMaps], None]
 

@@ -15,11 +15,11 @@ from attn.config.resolve import resolve
 from attn.errors import AttnError, TrackingError
 from attn.evaluation.score import Score
 from attn.files.locations import stem_of
+from attn.registry.lookup import is_registered_name
 from attn.tracking.address import display_uri, registry_uri, tracking_uri
 from attn.tracking.buffered_tracker import BufferedTracker
 from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.lifecycle import LiveRun, Tracked, warned
-from jobs.runs.open_model import is_registered_name
 from jobs.runs.run_folder import RunFolder
 
 

@@ -17,6 +17,7 @@ from attn.config.resolve import dump_config
 from attn.display import figure, is_share, percent
 from attn.errors import AttnError, TrackingError
 from attn.files.locations import list_folders
+from attn.files.transfer import download_folder
 from attn.registry import log_model
 from attn.runs.result import JsonResult, RunResult
 from attn.runs.sweep import SweepConfig
@@ -25,7 +26,6 @@ from attn.runs.sweep.space import Point
 from attn.score_names import current_name
 from attn.scratch import scratch_folder
 from attn.tracking import attach
-from jobs.runs.checkpoint_transfer import download_folder
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.trial_folder import trial_folder
 

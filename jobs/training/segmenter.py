@@ -16,6 +16,7 @@ from attn.data.source import Source, fingerprint
 from attn.errors import TrackingError
 from attn.evaluation.score import Protocol, Score
 from attn.models.bundle import Bundle
+from attn.registry.lookup import open_model
 from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.components import build_components
 from attn.segmentation.config import SegmentConfig
@@ -26,7 +27,7 @@ from attn.tracking import Tracker, attach
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
 from jobs.runs.lifecycle import warned
-from jobs.runs.open_model import data_name, masks_name, open_model
+from jobs.runs.open_model import data_name, masks_name
 from jobs.runs.run_folder import RunFolder
 from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices

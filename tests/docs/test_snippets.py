@@ -19,6 +19,7 @@ import pytest
 import torch
 import typer
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from attn.config.resolve import resolve
@@ -31,6 +32,7 @@ from attn.runs.table import KINDS
 from attn.segmentation.config import SegmentPredictConfig
 from attn.tracking.model_lookup import ModelLookup
 from services.cli.main import app
+from tests.bundles import tiny_bundle
 from tests.docs.snippets import OUTPUT, Snippet, commands, snippets
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,6 +68,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_shows_works(page: str, folder: Path) -> None:
     names: dict[str, Any] = {"__name__": "snippet"}
+    if "attn.open_model(" in (ROOT / page).read_text(encoding="utf-8"):
+        tiny_bundle(folder / "runs" / "gain" / "model")
+        Image.new("RGB", (64, 48)).save(folder / "photo.jpg")
     for snippet in snippets(ROOT / page, page):
         if snippet.reason is not None or snippet.language in OUTPUT:
             continue

@@ -142,7 +142,7 @@ def test_a_registered_model_leaves_no_copy(root: Path, tmp_path: Path, monkeypat
         fetched.append(destination)
         return Path(shutil.copytree(root / "first" / "model", destination / "bundle"))
 
-    monkeypatch.setattr("jobs.runs.open_model.fetch_model", fetch)
+    monkeypatch.setattr("attn.registry.lookup.fetch_model", fetch)
     result = run(load("named@champion", [f"root={root}", "panels=0", "data.count=2", "evaluation.maps=false"]))
     assert result.model == "named@champion"
     assert not fetched[0].exists()

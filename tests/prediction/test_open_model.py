@@ -1,0 +1,112 @@
+"""`attn.open_model`: a trained model of any name as an object of Python, without Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import attn
+from attn.errors import AttnError, ConfigError, DataError, WeightsError
+from attn.prediction import ImagePredictConfig, open_predictor
+from attn.registry import log_model
+from attn.tracking import TrackingConfig, create_run
+from attn.tracking.model_lookup import ModelLookup
+from jobs.runs.run_folder import RunFolder
+from tests.bundles import CLASSES, tiny_bundle, tiny_segmenter
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of runs with a classifier `first` and a segmentation network `second`."""
+    tiny_bundle(tmp_path / "first" / "model")
+    tiny_segmenter(tmp_path / "second" / "model")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["first", "ROOT/first", "ROOT/first/model", "second", "ROOT/second/"])
+def test_a_run_or_a_folder(root: Path, name: str) -> None:
+    name = name.replace("ROOT", str(root))
+    every = ImagePredictConfig(classes=CLASSES)
+    model = attn.open_model(name, root=str(root), config=every)
+    assert (model.task, model.classes) == ("classification" if "first" in name else "segmentation", CLASSES)
+    found, expected = model.predict(IMAGE), open_predictor(name, every, str(root))(IMAGE)
+    assert found.labels == expected.labels
+    assert found.probabilities == expected.probabilities
+    np.testing.assert_array_equal(found.mask, expected.mask)
+    for label in found.labels:
+        drawn = found.map(label)
+        assert (drawn.shape, drawn.dtype) == ((40, 56), np.float32)
+        rows = [expected.maps[label][slice(row, row + 1)] for row in range(40)]
+        np.testing.assert_allclose(drawn, np.concatenate(rows), rtol=1e-5)
+        np.testing.assert_array_equal(found.mask_of(label), expected.mask == 1 + CLASSES.index(label))
+    assert found.picture().pixels.ndim == 3
+
+
+def test_a_file_is_read_as_the_command_line_reads_it(root: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    file = tmp_path / "image.png"
+    Image.fromarray(IMAGE).save(file)
+    model = attn.open_model("first", root=str(root))
+    assert (
+        model.predict(file).probabilities
+        == model.predict(str(file)).probabilities
+        == model.predict(IMAGE).probabilities
+    )
+    with pytest.raises(DataError, match="nowhere"):
+        model.predict(tmp_path / "nowhere.png")
+    for wrong in (IMAGE[..., 0], IMAGE.astype(np.float32), IMAGE[:0], np.concatenate([IMAGE, IMAGE[..., :1]], 2)):
+        with pytest.raises(ValueError, match=r"uint8 array \(height, width, 3\)"):
+            model.predict(wrong)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_model_in_an_object_store(root: Path, s3_server: str) -> None:
+    RunFolder(f"{s3_server}/runs", "first").upload(root / "first" / "model", "model")
+    expected = attn.open_model("first", root=str(root)).predict(IMAGE).probabilities
+    for name, where in ((f"{s3_server}/runs/first", str(root)), ("first", f"{s3_server}/runs")):
+        assert attn.open_model(name, root=where).predict(IMAGE).probabilities == expected
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_registered_model(root: Path, given: bool) -> None:
+    tracking = TrackingConfig(uri=f"sqlite:///{root}/mlflow.db", register_as="named", alias="champion")
+    run = create_run(tracking, str(root), "first", ModelLookup(root=str(root)))
+    log_model(tracking, str(root), run, root / "first" / "model")
+    expected = attn.open_model("first", root=str(root)).predict(IMAGE).probabilities
+    where = {"tracking_uri": tracking.uri} if given else {"root": str(root)}
+    for name in ("named@champion", "named/1"):
+        assert attn.open_model(name, **where).predict(IMAGE).probabilities == expected
+    with pytest.raises(WeightsError, match="other"):
+        attn.open_model("named@other", **where)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "error", "words"),
+    [
+        ("third", {}, WeightsError, "no trained model 'third'"),
+        ("first", {"tracking_uri": "ftp://x"}, ConfigError, "must start with one of"),
+        ("first", {"config": ImagePredictConfig(classes=("cow", "boatt"))}, ConfigError, "boatt"),
+        ("second", {"config": ImagePredictConfig(probability=0.5)}, ConfigError, "applies to classifiers only"),
+    ],
+)
+def test_a_wrong_name_or_choice_is_one_error(
+    root: Path, name: str, choices: dict[str, object], error: type[AttnError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        attn.open_model(name, **{"root": str(root), **choices})  # pyright: ignore[reportArgumentType]
+
+
+def test_importing_attn_imports_nothing_large(root: Path) -> None:
+    code = f"""
+import sys, attn
+assert not {{"torch", "numpy", "mlflow", "ray"}} & set(sys.modules), "import attn"
+attn.open_model("first", root={str(root)!r})
+assert not {{"mlflow", "ray"}} & set(sys.modules), "attn.open_model"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
