@@ -194,7 +194,7 @@ def open_registry(lookup: ModelLookup) -> Registry:
     uri = registry_uri(lookup.tracking, lookup.root)
     if (file := sqlite_file(uri)) is not None and not file.exists():
         raise TrackingError(
-            f"no registry: there is no {file}. Give root= of the runs or tracking.uri= of a "
+            f"no registry: there is no {file}. Give --root of the runs or tracking.uri= of a "
             "server; training with tracking.register_as=NAME registers a model"
         )
     from attn.registry.mlflow_registry import Registry

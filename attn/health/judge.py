@@ -56,7 +56,7 @@ def judge_probe(facts: Facts, expected: str, root: str) -> Finding:
     if facts.probe == expected:
         return Finding("root", "ok", f"{root} is shared")
     why = facts.probe_fault or "the file differs"
-    fix = "use root=s3://..., or a folder that all nodes mount; for S3, give every node its credentials or a role"
+    fix = "use --root s3://..., or a folder that all nodes mount; for S3, give every node its credentials or a role"
     return Finding("root", "fail", f"{root} is not the driver's: {why}", fix)
 
 

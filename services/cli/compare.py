@@ -10,11 +10,13 @@ import typer
 
 from services.cli.arguments import RunId
 from services.cli.command import Result
+from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
 from services.cli.tables import print_tree
 
 
 @command_for("compare")
+@takes_root("targets")
 def compare(
     targets: Annotated[
         list[str],

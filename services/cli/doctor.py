@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Address
 from services.cli.command import FAILED, Result, command
+from services.cli.roots import takes_root
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,12 +19,11 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @command
+@takes_root("lookup")
 def doctor(
     lookup: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="a.b=value", help="root= and tracking.uri= that your runs will use.", show_default=False
-        ),
+        typer.Argument(metavar="a.b=value", help="tracking.uri= that your runs will use.", show_default=False),
     ] = None,
     address: Address = None,
 ) -> Result:

@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Overrides, Recipe
 from services.cli.command import FAILED, Result, command
+from services.cli.roots import takes_root
 from services.cli.tables import print_rows
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @command
+@takes_root("overrides")
 def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
     """Check a config and print it with all its fields."""
     from attn.config.resolve import dump_config

@@ -11,6 +11,7 @@ import typer
 from attn.display import local_time
 from services.cli.arguments import Address, Overrides, Root, Service
 from services.cli.command import Result, command
+from services.cli.roots import merged_root
 from services.cli.tables import print_tree
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended
 MOMENTS = ("submitted", "started", "ended")
 WRITTEN = ("time", "clock")
 """Fields of a job's progress that say when it was written; people are not shown them."""
+DEFAULT_ROOT = "runs"
 LAST_OFFSET = 2**63 - 1
 MOST_JOBS = 1_000_000
 STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
@@ -56,6 +58,8 @@ def submit(
     """Submit a job to the service, after showing its plan and asking for confirmation."""
     from services.client import connect
 
+    if service is None:  # a service that is named has a root of its own, and says so
+        overrides, root = _split_root(overrides or [], root)
     client = connect(root, service)
     body: dict[str, Any] = {
         "id": run_id or _new_id(kind, target),
@@ -187,6 +191,13 @@ def _show_plan(plan: dict[str, Any]) -> None:
     from rich.console import Console
 
     print_tree(Console(stderr=True, highlight=False, soft_wrap=True), plan)
+
+
+def _split_root(overrides: list[str], root: str) -> tuple[list[str], str]:
+    """Overrides without `root=X`, and the root that it or `--root` names."""
+    fields = [text for text in overrides if text.startswith("root=")]
+    named = merged_root(None if root == DEFAULT_ROOT else root, fields)
+    return [text for text in overrides if text not in fields], named or root
 
 
 def _target(target: str) -> dict[str, Any]:

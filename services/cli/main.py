@@ -30,6 +30,7 @@ from services.cli import (
     sweep,
 )
 from services.cli.arguments import CoveredGroup, Group
+from services.cli.roots import RootCommand
 from services.cli.run_commands import add_kinds, command_of
 from services.cli.terminal import replace_unencodable
 
@@ -73,24 +74,24 @@ def options(version: Version = False) -> None:
 
 
 app.command("train")(command_of("train"))
-app.command()(runs.resume)
+app.command(cls=RootCommand)(runs.resume)
 app.command()(pipeline.pipeline)
 app.command()(runs.evaluate)
 app.command()(compare.compare)
 app.command()(runs.maps)
-app.command()(listing.ls)
-app.command()(show.show)
+app.command(cls=RootCommand)(listing.ls)
+app.command(cls=RootCommand)(show.show)
 app.command()(predict.predict)
-app.command()(repro.repro)
-app.command()(repro.diff)
+app.command(cls=RootCommand)(repro.repro)
+app.command(cls=RootCommand)(repro.diff)
 app.command()(inspect.validate)
 app.command()(explain.explain)
 app.command()(doctor.doctor)
-app.command()(serve.serve)
+app.command(cls=RootCommand)(serve.serve)
 app.command()(jobs.submit)
-app.command()(jobs.status)
-app.command()(jobs.logs)
-app.command()(jobs.cancel)
+app.command(cls=RootCommand)(jobs.status)
+app.command(cls=RootCommand)(jobs.logs)
+app.command(cls=RootCommand)(jobs.cancel)
 
 recipes = typer.Typer(cls=Group, no_args_is_help=False)
 recipes.callback(invoke_without_command=True)(inspect.show_recipes)
@@ -113,7 +114,7 @@ sweeps = typer.Typer(
     no_args_is_help=True,
 )
 sweeps.command("run")(sweep.run)
-sweeps.command("resume")(sweep.resume)
+sweeps.command("resume", cls=RootCommand)(sweep.resume)
 app.add_typer(sweeps, name="sweep")
 app.command()(plan.plan)
 

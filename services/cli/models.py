@@ -10,6 +10,7 @@ import typer
 
 from attn.display import percent
 from services.cli.command import Result, command
+from services.cli.roots import takes_root
 from services.cli.tables import print_rows
 
 if TYPE_CHECKING:
@@ -19,12 +20,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME@ALIAS, NAME/VERS
 Lookup = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="a.b=value", help="Location of the registry: root=runs or tracking.uri=http://...", show_default=False
+        metavar="a.b=value",
+        help="Registry that is not under --root: tracking.uri=http://...",
+        show_default=False,
     ),
 ]
 
 
 @command
+@takes_root("lookup")
 def ls(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="List only its versions.", show_default=False)
@@ -53,6 +57,7 @@ def ls(
 
 
 @command
+@takes_root("lookup")
 def show(name: Name, lookup: Lookup = None) -> Result:
     """Print a registered model's card: network, training data, scores, and how to use it."""
     from jobs.registry import show as show_one
@@ -63,6 +68,7 @@ def show(name: Name, lookup: Lookup = None) -> Result:
 
 
 @command
+@takes_root("lookup")
 def get(
     name: Name,
     lookup: Lookup = None,
@@ -84,6 +90,7 @@ def get(
 
 
 @command
+@takes_root("lookup")
 def promote(
     name: Name,
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias to set, e.g. champion.")],
@@ -104,6 +111,7 @@ def promote(
 
 
 @command
+@takes_root("lookup")
 def export(
     model: Annotated[
         str,

@@ -11,6 +11,7 @@ import typer
 
 from services.cli.arguments import Address, Overrides, Recipe
 from services.cli.command import Result
+from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
 from services.cli.tables import print_rows, print_tree
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @command_for("pipeline")
+@takes_root("overrides")
 def pipeline(
     recipe: Recipe,
     overrides: Overrides = None,

@@ -13,6 +13,7 @@ from attn.errors import ConfigError, Fault
 from attn.runs.table import KINDS
 from services.cli.arguments import kind_names, recipe_names
 from services.cli.command import Result, command
+from services.cli.roots import takes_root
 from services.cli.tables import print_tree
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def _first_words(incomplete: str) -> list[str]:
 
 
 @command
+@takes_root("words")
 def plan(
     words: Annotated[
         list[str],

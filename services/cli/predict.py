@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.command import FAILED, Result, command
+from services.cli.roots import takes_root
 from services.cli.tables import print_rows
 
 if TYPE_CHECKING:
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
 
 @command
+@takes_root("images")
 def predict(
     images: Annotated[
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="Images, folders, or s3:// URIs; also root= or tracking.uri= of the model.",
+            help="Images, folders, or s3:// URIs; also tracking.uri= of the model's registry.",
         ),
     ],
     model: Annotated[

@@ -11,6 +11,7 @@ import typer
 from attn.runs.table import KINDS, file_kinds
 from services.cli.arguments import Address, Overrides, Recipe, RunId
 from services.cli.command import Result, command
+from services.cli.roots import takes_root
 from services.cli.tables import print_tree
 
 
@@ -28,6 +29,7 @@ def command_of(kind: str) -> Callable[..., None]:
     """The command that runs a kind."""
 
     @command_for(kind)
+    @takes_root("overrides")
     def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
         from attn.runs.recipes import load_run
         from attn.runs.started import recipe_of, started_from

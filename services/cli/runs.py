@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Address, Overrides, Root, RunId, Service
 from services.cli.command import Result, command
+from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
 from services.cli.tables import print_tree
 
@@ -36,6 +37,7 @@ def resume(
 
 
 @command_for("evaluate")
+@takes_root("overrides")
 def evaluate(
     target: Annotated[
         str,
@@ -55,6 +57,7 @@ def evaluate(
 
 
 @command_for("maps")
+@takes_root("overrides")
 def maps(
     model: Annotated[
         str,

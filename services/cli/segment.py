@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, RunId
 from services.cli.command import Result
+from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
 from services.cli.tables import print_tree
 
@@ -24,6 +25,7 @@ class TrainByDefault(DefaultGroup):
 
 
 @command_for("cues")
+@takes_root("overrides")
 def cues(
     recipe: Recipe,
     overrides: Overrides = None,
@@ -50,6 +52,7 @@ def cues(
 
 
 @command_for("masks")
+@takes_root("overrides")
 def predict(
     model: Annotated[
         str,

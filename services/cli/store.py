@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Overrides
 from services.cli.command import FAILED, Result, command
+from services.cli.roots import takes_root
 from services.cli.tables import print_rows, print_tree
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _head(run: str, of_run: str) -> str:
 
 
 @command
+@takes_root("overrides")
 def growth(uri: Uri, overrides: Overrides = None) -> Result:
     """Draw how the maps of some images change over the epochs of a run.
 

@@ -13,7 +13,7 @@ from attn.memory import out_of_memory
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 BROKEN = (errno.EIO, errno.ESTALE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTCONN)
-ELSEWHERE = "choose another folder with root=, --root, --out, TMPDIR or HOME"
+ELSEWHERE = "choose another folder with --root, --out, TMPDIR or HOME"
 
 
 class SurroundingsError(AttnError):

@@ -10,6 +10,7 @@ import typer
 
 from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, Root, RunId
 from services.cli.command import FAILED, Result, command
+from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class RunByDefault(DefaultGroup):
 
 
 @command_for("sweep")
+@takes_root("overrides")
 def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, address: Address = None) -> Result:
     from attn.runs.started import recipe_of, started_from
     from attn.runs.sweep import load_sweep

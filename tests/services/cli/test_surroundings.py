@@ -55,7 +55,7 @@ def test_a_working_directory_that_cannot_be_written(
     for command in (("recipes",), ("validate", "scenes_gain"), ("ls",), ("data", "check", "scenes_gain", *SMALL)):
         done = attn(*command)
         assert (done.status, done.err) == (0, "")
-    is_one_error(attn("train", "scenes_gain", *SMALL), "/sys/runs: ", "choose another folder with root=")
+    is_one_error(attn("train", "scenes_gain", *SMALL), "/sys/runs: ", "choose another folder with --root")
     is_one_error(attn("train", "scenes_gain", *SMALL, "tracking.enabled=false"), "/sys/runs/", "cannot be written: ")
     model, image = tiny_bundle(tmp_path / "model"), str(tmp_path / "model" / "x.png")
     from PIL import Image
@@ -71,7 +71,7 @@ def test_a_working_directory_that_cannot_be_written(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (PermissionError(errno.EACCES, "Permission denied", "/r"), ["/r: Permission denied", "root="]),
+        (PermissionError(errno.EACCES, "Permission denied", "/r"), ["/r: Permission denied", "--root"]),
         (OSError(errno.ENOSPC, "No space left on device"), ["No space left on device", "free some"]),
         (OSError(errno.EMFILE, "Too many open files", "/r"), ["Too many open files"]),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/t']"), ["set TMPDIR"]),
