@@ -4,8 +4,6 @@ from __future__ import annotations
 
 __all__ = ["CuesJob", "CuesResult", "grid_table", "load", "resume", "run", "table"]
 
-import csv
-import io
 import json
 import time
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from attn.data.source_cache import SourceCache
 from attn.display import percent
 from attn.errors import ConfigError, TrackingError
 from attn.evaluation.score import Score
+from attn.files.spreadsheet import csv_table
 from attn.pictures.heat_map import heat_map
 from attn.pictures.layout import Picture
 from attn.pictures.panel import panel, sheet
@@ -233,9 +232,5 @@ def _sweep(
         columns=(f"{field} ({'saliency' if of_saliency else share})", background),
         title="mIoU of the cues over all pixels, percent (★ best)",
     )
-    lines = io.StringIO()
     rows = [{field if name == "background" else name: value for name, value in row.items()} for row in swept.rows()]
-    writer = csv.DictWriter(lines, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return values, drawn, lines.getvalue()
+    return values, drawn, csv_table(list(rows[0]), [list(row.values()) for row in rows])

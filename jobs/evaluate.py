@@ -4,8 +4,6 @@ from __future__ import annotations
 
 __all__ = ["EvaluateResult", "load", "resume", "run", "score", "table"]
 
-import csv
-import io
 import json
 import time
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from attn.display import percent
 from attn.errors import TrackingError
 from attn.evaluation.evaluate import Evaluation
 from attn.evaluation.inference import ImageMaps
+from attn.files.spreadsheet import csv_table
 from attn.pictures.curve import threshold_curves
 from attn.pictures.panel import panel, sheet
 from attn.pictures.preview import evenly_spaced, panel_data
@@ -192,11 +191,7 @@ def _write(folder: RunFolder, evaluation: Evaluation, panels: list[PanelData], d
     }
     folder.write("scores.json", json.dumps(text, indent=1, allow_nan=False))
     rows = evaluation.table()
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    folder.write("per_class.csv", lines.getvalue())
+    folder.write("per_class.csv", csv_table(list(rows[0]), [list(row.values()) for row in rows]))
     names = {"seed_miou": "seed mIoU", "direct_miou": "direct mIoU", "coverage": "coverage", "precision": "precision"}
     curves = {label: evaluation.scores[name].curve for name, label in names.items() if name in evaluation.scores}
     if curves:

@@ -12,7 +12,10 @@ from typing import Any
 
 from attn.errors import DataError
 from attn.files.locations import FileFault, join
+from attn.files.spreadsheet import csv_table
+from attn.files.transfer import write_bytes
 from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, predict_file, write_prediction
+from attn.prediction.summary import COLUMNS, SUMMARY, Row, fault_row, summary_row
 from attn.redaction import without_secrets
 from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
@@ -31,6 +34,7 @@ class PredictResult(JsonResult):
         folder: Each image has a folder of its own in it.
         images: The `prediction.json` of each.
         failed: `image` and `problem` of each that could not be read.
+        summary: CSV table with a row for each image, in the order in which they were given.
     """
 
     model: str
@@ -39,6 +43,7 @@ class PredictResult(JsonResult):
     folder: str
     images: list[dict[str, Any]]
     failed: list[dict[str, str]]
+    summary: str
     seconds: float
 
 
@@ -64,7 +69,9 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
         return open_predictor(target, config, root)
 
     with open_model(model, model_lookup(overrides), load) as predictor:
-        done, failed = _predict(predictor, images, out, config.max_pixels)
+        done, failed, rows = _predict(predictor, images, out, config.max_pixels)
+    summary = join(out, SUMMARY)
+    write_bytes(summary, csv_table(COLUMNS, rows).encode())
     return PredictResult(
         model=model,
         task=predictor.task,
@@ -72,15 +79,17 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
         folder=out,
         images=done,
         failed=failed,
+        summary=summary,
         seconds=round(time.monotonic() - started, 1),
     )
 
 
 def _predict(
     predictor: Predictor, images: dict[str, str], out: str, max_pixels: int
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[Row]]:
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
+    rows: list[Row] = []
     with Counter("predictions", len(images)) as progress:
         for name, location in images.items():
             try:
@@ -88,7 +97,9 @@ def _predict(
             except DataError as fault:
                 problem = fault.problem if isinstance(fault, FileFault) else str(fault)
                 failed.append({"image": without_secrets(location), "problem": problem})
+                rows.append(fault_row(without_secrets(location), problem))
                 continue
             done.append(write_prediction(prediction, location, join(out, name)))
+            rows.append(summary_row(without_secrets(location), done[-1]))
             progress(len(done) + len(failed))
-    return done, failed
+    return done, failed, rows

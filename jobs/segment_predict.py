@@ -4,8 +4,6 @@ from __future__ import annotations
 
 __all__ = ["MasksJob", "MasksResult", "load", "resume", "run", "table"]
 
-import csv
-import io
 import json
 import tarfile
 import time
@@ -21,6 +19,7 @@ from attn.data.source_cache import SourceCache
 from attn.display import percent
 from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.score import Score
+from attn.files.spreadsheet import csv_table
 from attn.pictures.panel import panel, sheet
 from attn.registry.lookup import open_model
 from attn.runs.result import RunResult
@@ -228,11 +227,7 @@ def _write(folder: RunFolder, predicted: PredictedMasks, scores: dict[str, Score
     folder.write("scores.json", json.dumps(described, indent=1, allow_nan=False))
     rows = predicted.rows(scores, classes)
     if rows:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        folder.write("per_class.csv", text.getvalue())
+        folder.write("per_class.csv", csv_table(list(rows[0]), [list(row.values()) for row in rows]))
     for one in predicted.shown:
         folder.write(f"panels/{file_stem(one.image_id)}.png", panel(one).png())
     if predicted.shown:

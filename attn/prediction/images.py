@@ -13,6 +13,7 @@ from attn.config.base import is_remote
 from attn.data.sources.folder import IMAGE_SUFFIXES
 from attn.errors import DataError
 from attn.files.locations import join, list_files, stem_of
+from attn.prediction.summary import SUMMARY
 
 
 def find_images(locations: Iterable[str]) -> dict[str, str]:
@@ -34,7 +35,7 @@ def find_images(locations: Iterable[str]) -> dict[str, str]:
         for location in _files(os.path.expanduser(given)):
             plain = re.sub(r"[^\w.-]", "_", stem_of(location)).lstrip(".") or "image"
             name, number = plain, 2
-            while name in named:
+            while name in named or name == SUMMARY:
                 name, number = f"{plain}-{number}", number + 1
             named[name] = location
     return named

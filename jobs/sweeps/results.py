@@ -4,8 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Row", "SweepResult", "conclude", "read_rows", "table"]
 
-import csv
-import io
 import json
 import sys
 from collections import Counter
@@ -17,6 +15,7 @@ from attn.config.resolve import dump_config
 from attn.display import figure, is_share, percent
 from attn.errors import AttnError, TrackingError
 from attn.files.locations import list_folders
+from attn.files.spreadsheet import csv_table
 from attn.files.transfer import download_folder
 from attn.registry import log_model
 from attn.runs.result import JsonResult, RunResult
@@ -205,13 +204,15 @@ def _objective(folder: RunFolder) -> str:
 
 
 def _csv(rows: list[Row], names: list[str]) -> str:
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["trial", *names, "objective", "epochs", "seconds", "state", "error"])
-    for row in rows:
-        values = [row.values.get(name) for name in names]
-        writer.writerow([row.number, *values, row.objective, row.epoch, row.seconds, row.state, row.error])
-    return lines.getvalue()
+    header = ["trial", *names, "objective", "epochs", "seconds", "state", "error"]
+    values = ([row.values.get(name) for name in names] for row in rows)
+    return csv_table(
+        header,
+        (
+            [row.number, *own, row.objective, row.epoch, row.seconds, row.state, row.error]
+            for row, own in zip(rows, values, strict=True)
+        ),
+    )
 
 
 def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:

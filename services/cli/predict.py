@@ -55,7 +55,7 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
 ) -> Result:
-    """Predict labels, attention maps and a mask for any images, as JSON and PNGs.
+    """Predict labels, attention maps and a mask for any images, as JSON and PNGs, and a table of all images.
 
     Images that cannot be read are listed and skipped; the exit status is then 1.
     """
@@ -82,6 +82,7 @@ def predict(
             print_rows(console, rows)
         for one in data["failed"]:
             console.print(f"skipped: {one['image']}: {one['problem']}", markup=False)
+        console.print(f"all images in one table: {data['summary']}", markup=False, soft_wrap=True)
 
     return Result(data, show, status=FAILED if data["failed"] else 0)
 

@@ -50,7 +50,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     (PipelineResult, "run_id folder scores model masks stages tracking_run seconds"),
     (SweepResult, "run_id folder trials counts metric best recipe registered tracking_run seconds"),
     (Row, "number state values objective epoch seconds model error tracking_run"),
-    (PredictResult, "model task weights folder images failed seconds"),
+    (PredictResult, "model task weights folder images failed summary seconds"),
     (GrowthResult, "store run pictures"),
     (Recipe, "kind command first_command commit attn python seed workers data inputs metrics weights notes"),
     (DifferenceResult, "a b config data code environment packages weights metrics why_not scores"),

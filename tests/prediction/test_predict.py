@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import tracemalloc
 from collections.abc import Callable
@@ -21,9 +23,11 @@ from attn.data.transforms import prepare
 from attn.errors import ConfigError, DataError
 from attn.evaluation.crf import OAA_CRF
 from attn.evaluation.inference import image_maps
+from attn.files.spreadsheet import csv_table
 from attn.models.bundle import load_bundle
 from attn.prediction import ImagePredictConfig, ImagePrediction, find_images, open_predictor
 from attn.prediction.classifier import mask_of_maps
+from attn.prediction.summary import COLUMNS, fault_row, summary_row
 from attn.prediction.write import panel_of
 from tests.bundles import CLASSES, tiny_bundle, tiny_segmenter
 from tests.services.cli.conftest import Attn
@@ -66,6 +70,17 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
         assert (pixels.shape, pixels.dtype) == ((64, 60), np.uint8)
     assert Image.open(out / "a_b" / "mask.png").mode == "P"
     assert (out / "a_b" / "panel.png").is_file()
+    header, first, second = csv.reader((out / "summary.csv").read_text().splitlines())
+    assert header == ["image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem"]
+    assert (Path(first[0]).name, first[1].split("|")) == ("a b.png", [label["class"] for label in one["labels"]])
+    assert [float(cell) for cell in first[2].split("|")] == pytest.approx(
+        [label["probability"] for label in one["labels"]], abs=1e-4
+    )
+    best = max(one["probabilities"], key=one["probabilities"].__getitem__)
+    assert (first[3], float(first[4])) == (best, pytest.approx(one["probabilities"][best], abs=1e-4))
+    assert (first[5:], second[1:6]) == ([str(out / "a_b" / "mask.png"), ""], [""] * 5)
+    assert (Path(second[0]).name, second[6]) == ("broken.jpg", failed["problem"])
+    assert data["summary"] == str(out / "summary.csv")
     assert "skipped: " in attn("predict", str(pictures), "--model", model, "--out", str(out)).out
 
 
@@ -215,3 +230,40 @@ def test_more_classes_than_a_mask_has_numbers(attn: Attn, pictures: Path, tmp_pa
     assert set(np.unique(mask)) - {0}
     with pytest.raises(ConfigError, match="has 1 to 254 classes, as its masks, not 1000"):
         tiny_segmenter(tmp_path / "segmenter", classes=classes)
+
+
+def test_the_best_guess_is_there_below_the_threshold_and_of_segmentation_too(
+    attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path
+) -> None:
+    """An image whose folder would have the table's name gets another one."""
+    segmenter = str(tiny_segmenter(tmp_path / "segmenter"))
+    image = pictures / "summary.csv.png"
+    (pictures / "a b.png").rename(image)
+    for number, (which, more) in enumerate(((model, ["--probability", "0.999"]), (segmenter, []))):
+        out = tmp_path / f"out-{number}"
+        done = attn("predict", str(image), "--model", which, "--out", str(out), *more, "--json").json["images"][0]
+        (row,) = csv.DictReader((out / "summary.csv").read_text().splitlines())
+        assert row["best_guess"] == max(done["probabilities"], key=done["probabilities"].__getitem__)
+        assert row["labels"] == "|".join(label["class"] for label in done["labels"])
+        assert row["mask"] == str(out / "summary.csv-2" / "mask.png")
+        assert Path(row["mask"]).is_file()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_no_cell_is_a_formula(text: str) -> None:
+    """In the table of predictions, and in any other: cells are texts of somebody's data."""
+    predicted = {
+        "labels": [{"class": text, "probability": 0.5}],
+        "probabilities": {text: 0.5},
+        "folder": text,
+        "files": {"mask": "mask.png"},
+    }
+    rows = [summary_row(text, predicted), fault_row("a", text)]
+    table = list(csv.reader(io.StringIO(csv_table([text, *COLUMNS[1:]], rows), newline="")))
+    cells = [cell for row in table for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert [len(row) for row in table] == [7, 7, 7]
+    if text.isprintable():
+        quoted = [cell[1:] for cell in cells if cell.startswith("'")]
+        assert quoted == [*[text] * 4, f"{text}/mask.png", text]
+    assert csv_table(["a"], [[-0.5], [None], ["b-c"]]) == 'a\n-0.5\n""\nb-c\n'

@@ -1,0 +1,36 @@
+"""The summary of many predictions: a table with a row for each image."""
+
+from __future__ import annotations
+
+__all__ = ["COLUMNS", "SUMMARY", "Row", "fault_row", "summary_row"]
+
+from collections.abc import Mapping
+from typing import Any
+
+from attn.files.locations import join
+
+SUMMARY = "summary.csv"
+COLUMNS = ("image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem")
+"""`labels` and `probabilities` are separated by `|`, most probable first; `best_guess` is the most probable class,
+whether it is predicted or not."""
+
+Row = tuple[str | None, ...]
+
+
+def summary_row(image: str, predicted: Mapping[str, Any]) -> Row:
+    """The row of an image.
+
+    Args:
+        predicted: Content of its `prediction.json`.
+    """
+    labels, known = predicted["labels"], predicted["probabilities"]
+    best = max(known, key=known.__getitem__)
+    mask = join(predicted["folder"], predicted["files"]["mask"])
+    names = "|".join(label["class"] for label in labels)
+    probabilities = "|".join(f"{label['probability']:.4f}" for label in labels)
+    return (image, names, probabilities, best, f"{known[best]:.4f}", mask, None)
+
+
+def fault_row(image: str, problem: str) -> Row:
+    """The row of an image that could not be read."""
+    return (image, None, None, None, None, None, problem)
