@@ -57,6 +57,10 @@ class Picture:
         Image.fromarray(self.pixels).save(buffer, "PNG", compress_level=4)  # 9: ten times the time, 5 % less
         return buffer.getvalue()
 
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return self.png()
+
 
 @dataclass(frozen=True)
 class Tile:
