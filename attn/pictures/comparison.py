@@ -40,15 +40,31 @@ def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150,
     painter = TilePainter.of(
         [one for images in by_image for one in images], max(map(len, shown)) + 1, height, note=note
     )
-    bands, used = list[list[int]](), 0
-    for index, one in enumerate(first):
-        needed = max(1, len(shown[index])) * (tile_size(one.image, painter.height)[1] + GROUP_GAP // 2)
-        if not bands or used + needed > widest - NAMES:
-            bands.append([])
-            used = 0
-        bands[-1].append(index)
-        used += needed
+    columns = [max(1, len(found)) for found in shown]
+    needed = [
+        count * (tile_size(one.image, painter.height)[1] + GROUP_GAP // 2)
+        for count, one in zip(columns, first, strict=True)
+    ]
+    bands = _bands(needed, widest - NAMES)
     return painter.explain(stacked([_band(painter, methods, shown, band) for band in bands]))
+
+
+def _bands(widths: Sequence[int], widest: int) -> list[list[int]]:
+    """Positions in as few bands as fit into a width, the bands as even as they can be."""
+
+    def split(limit: int) -> list[list[int]]:
+        bands, used = list[list[int]](), 0
+        for position, width in enumerate(widths):
+            if not bands or used + width > limit:
+                bands.append([])
+                used = 0
+            bands[-1].append(position)
+            used += width
+        return bands
+
+    fewest = len(split(widest))
+    even = next(limit for limit in range(sum(widths) // fewest, widest + 1, 4) if len(split(limit)) == fewest)
+    return split(even)
 
 
 def _band(

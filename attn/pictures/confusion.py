@@ -115,7 +115,9 @@ def confusion_sheet(
     heads = ["image", *(f"{layer} layer" for layer in LAYERS)] * beside
     groups = [columns * number for number in range(beside)]
     sheet = grid(rows, height=tile, names=titles, groups=groups, heads=heads)
-    note = "above an image: its class; above its maps: the class it is confused with, and the overlap of both maps"
+    note = (
+        "above an image: its class; above its maps: the class it is confused with, and both maps' overlap at each layer"
+    )
     return with_legend(sheet, _entries(any(example.mask is not None for example in examples)), note)
 
 
@@ -146,10 +148,11 @@ def _overview(
     """An image's tiles in the row of one network: the image in the first network's row, then a tile a layer."""
     image, truth = resized(example.image, height), _truth(example, found, height)
     tiles: list[Tile | None] = [None if number else Tile(image, _named(found.record.labels, names))]
+    caption, overlaps = names[found.confusing], ", ".join(percent(found.overlap[layer]) for layer in LAYERS) + " %"
     for layer in LAYERS:
         target, other = (resized(values[layer], height) for values in (found.target, found.other))
-        caption = names[found.confusing] if layer == LAYERS[0] else ""
-        tiles.append(Tile(overlap_overlay(image, target, other, truth), caption, _percent(found.overlap[layer])))
+        both = overlap_overlay(image, target, other, truth)
+        tiles.append(Tile(both, caption, overlaps, span=len(LAYERS)) if layer == LAYERS[0] else Tile(both))
     return tiles
 
 

@@ -64,11 +64,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture of a sheet with a caption above it, and a fainter note right of the caption."""
+    """A picture of a sheet with a caption above it, and a fainter note right of the caption.
+
+    Attributes:
+        span: Number of columns that the caption and the note may take; the tiles beside it then have none.
+    """
 
     pixels: Pixels
     caption: str = ""
     note: str = ""
+    span: int = 1
 
 
 def tile_size(image: Pixels, height: int) -> tuple[int, int]:
@@ -153,7 +158,8 @@ def grid(
             if tile:
                 below = (height - tile.pixels.shape[0]) // 2
                 sheet.paste(Image.fromarray(tile.pixels), (lefts[column], top + captions[index] + below))
-                _caption(draw, tile, lefts[column], top, widths[column], size)
+                last = min(column + tile.span, len(lefts)) - 1
+                _caption(draw, tile, lefts[column], top, lefts[last] + widths[last] - lefts[column], size)
         top += captions[index] + height + GAP
     return Picture(np.asarray(sheet))
 
@@ -208,7 +214,7 @@ def _caption(draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: 
     """The caption, shortened if it is too wide, then the note; without the note if little of the caption would stay."""
     beside = width_of(tile.note, size) + GAP if tile.note else 0
     caption = fitting(tile.caption, size, width - beside)
-    note = tile.note if caption == tile.caption or width - beside >= width / 2 else ""
+    note = tile.note if caption == tile.caption or width - beside >= width / 3 else ""
     caption = caption if note else fitting(tile.caption, size, width)
     draw_text(draw, (left, top), caption, INK, size)
     draw_text(draw, (left + width_of(caption, size) + (GAP if caption else 0), top), note, FAINT, size)
