@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import ImageDraw, ImageFont
 
 from attn.pictures.palette import Color
+from attn.wording import escape_controls
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 DOTS = "…"
@@ -75,6 +76,8 @@ def _font(text: str, size: int) -> Font:
 
 
 def _drawable(text: str) -> str:
+    """The text on one line, with `?` for letters that no font has."""
+    text = escape_controls(" ".join(text.split()))
     if is_legible(text):
         return text
     return "".join(letter if letter.isascii() or ord(letter) in _letters(_packaged()) else "?" for letter in text)

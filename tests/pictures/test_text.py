@@ -103,6 +103,12 @@ def test_texts_neither_overlap_nor_leave_the_picture(
                 assert apart, f"{text!r} lies on {other!r}"
 
 
+def test_a_text_stays_on_one_line() -> None:
+    body = Picture(np.zeros((20, 300, 3), np.uint8))
+    np.testing.assert_array_equal(heading(body, "one\n\ttwo").pixels, heading(body, "one two").pixels)
+    np.testing.assert_array_equal(heading(body, "\x1b[1m").pixels, heading(body, "\\x1b[1m").pixels)
+
+
 def test_an_overview_of_confusion_fits_on_a_screen() -> None:
     names = [f"class {index}" for index in range(20)]
     for size in ((375, 500), (64, 64)):
