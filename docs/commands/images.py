@@ -190,7 +190,7 @@ def _confused() -> Confused:
 
 def _icasc() -> Picture:
     found = _confused()
-    return confusion_rows({"Grad-CAM": found.before, "ICASC": found.after}, found.example, found.classes, height=LARGE)
+    return confusion_rows({"Grad-CAM": found.before, "ICASC": found.after}, found.example, found.classes, height=SMALL)
 
 
 def _small_icasc() -> Picture:
