@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Client", "connect", "job_path", "quote"]
+__all__ = ["Client", "NoSuchJobError", "connect", "job_path", "quote"]
 
 import json
 import os
@@ -25,6 +25,10 @@ LARGEST_LOG, SHORT_PIECE, SHORT_PIECES = 1 << 30, 512 << 10, 64
 Short pieces mean that the end was reached: the second limit ends the reading of a log that keeps growing."""
 LONGEST_ERROR = 4000
 LONGEST_ID = 100
+
+
+class NoSuchJobError(RunError):
+    """The service has no such job."""
 
 
 def connect(root: str, given: str | None) -> Client:
@@ -206,4 +210,6 @@ def _as_error(url: str, answer: Answer) -> AttnError:
             ". For a service of your own on this machine, give its --root and `attn` finds the token; otherwise set "
             "ATTN_SERVICE_TOKEN to a token of the service"
         )
+    if answer.status == 404:
+        return NoSuchJobError(text)
     return ConfigError(text) if code in ("config", "request") else RunError(text)

@@ -1,4 +1,4 @@
-"""Commands for the jobs service: submit, status, logs, cancel."""
+"""Commands that follow and end runs, here or as jobs of a service, and the one that submits a job."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attn.display import local_time
+from attn.display import duration, figures, local_time
 from services.cli.arguments import Address, Overrides, Root, Service
 from services.cli.command import Result, command
 from services.cli.roots import merged_root
-from services.cli.tables import print_tree
+from services.cli.tables import print_rows, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from jobs.runs.listing import RunEntry
+    from services.cli.answering import LocalRun
     from services.client import Client
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a job, as `attn submit` printed it.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run or job, as `attn ls` prints it, or its folder.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended, and exit with its status.")]
 
 MOMENTS = ("submitted", "started", "ended")
@@ -28,7 +30,7 @@ WRITTEN = ("time", "clock")
 DEFAULT_ROOT = "runs"
 LAST_OFFSET = 2**63 - 1
 MOST_JOBS = 1_000_000
-STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4}
+STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4, "interrupted": 4}
 
 
 @command
@@ -79,11 +81,14 @@ def submit(
 
 @command
 def status(run: Run, wait: Wait = False, root: Root = "runs", service: Service = None) -> Result:
-    """Show a job's state, progress, time left and last scores."""
-    from services.client import connect
+    """Show the state, progress, time left and last scores of a run or of a service's job."""
+    from services.cli.answering import LocalRun, service_of
 
-    client = connect(root, service)
-    return _result(client, client.job(run), wait, ended_status=True)
+    if (answer := service_of(run, root, service)) is not None:
+        job = answer.job or answer.client.job(job_name(run))
+        return _result(answer.client, job, wait, ended_status=True)
+    local = LocalRun.of(run, root)
+    return local_status(local, local.wait() if wait else local.entry())
 
 
 @command
@@ -94,14 +99,22 @@ def logs(
     root: Root = "runs",
     service: Service = None,
 ) -> Result:
-    """Print a job's log; in a terminal, control characters in it are escaped."""
+    """Print the log of a service's job; in a terminal, control characters in it are escaped."""
+    from services.cli.answering import LocalRun, service_of
     from services.cli.terminal import print_foreign
-    from services.client import connect
 
-    client = connect(root, service)
-    for written in print_foreign(client.log(run, offset, follow=follow)):
+    answer = service_of(run, root, service)
+    if answer is None:
+        local = LocalRun.of(run, root)
+        for written in print_foreign(local.log(offset, follow=follow)):
+            offset += written
+        entry = local.entry()
+        status = STATUS.get(entry.shown_state, 0) if follow else 0
+        return Result({"offset": offset, "job": entry.to_json()}, lambda console: None, status)
+    client, name = answer.client, job_name(run)
+    for written in print_foreign(client.log(name, offset, follow=follow)):
         offset += written
-    job = client.job(run)
+    job = client.job(name)
     return Result({"offset": offset, "job": job}, lambda console: None, STATUS.get(job["state"], 0) if follow else 0)
 
 
@@ -115,21 +128,84 @@ def cancel(
     root: Root = "runs",
     service: Service = None,
 ) -> Result:
-    """Cancel a job; `attn resume` continues it from its last checkpoint."""
-    from services.client import connect, job_path
+    """Cancel a run of this machine or a service's job; `attn resume` continues it from its last checkpoint."""
+    from services.cli.answering import LocalRun, service_of
+    from services.client import job_path
 
-    client = connect(root, service)
-    job = client.post_job(f"{job_path(run)}/cancel?now={str(now).lower()}")
-    job = client.wait(run) if wait else job
+    answer = service_of(run, root, service)
+    if answer is None:
+        local = LocalRun.of(run, root)
+        local.cancel(now=now)
+        return local_status(local, local.wait() if wait else local.entry(), ended_status=False)
+    client, name = answer.client, job_name(run)
+    job = client.post_job(f"{job_path(name)}/cancel?now={str(now).lower()}")
+    job = client.wait(name) if wait else job
     return Result(job, _shown(job))
 
 
-def resume_there(run: str, root: str, service: str, wait: bool) -> Result:
-    """`attn resume` of a service's job."""
-    from services.client import connect, job_path
+def job_name(run: str) -> str:
+    """A job's name of a run that may be given as its folder."""
+    return run.rstrip("/").rpartition("/")[2]
 
-    client = connect(root, service)
-    return _result(client, client.post_job(f"{job_path(run)}/resume"), wait)
+
+def local_status(local: LocalRun, entry: RunEntry, *, ended_status: bool = True) -> Result:
+    """The state of a run by its own files.
+
+    Args:
+        ended_status: The exit status is the run's own.
+    """
+    state, left = entry.state, local.seconds_left()
+    running = entry.driver in ("here", "elsewhere")
+    where = {
+        "here": f"process {state.pid} of this machine",
+        "elsewhere": f"process {state.pid} of {state.host}, which this machine cannot see",
+        "gone": f"its process has ended; {local.folder.resuming} goes on with it",
+        None: "",
+    }[entry.driver]
+    rows = [
+        ("run", state.id),
+        ("kind", state.kind or ""),
+        ("state", entry.shown_state),
+        ("driven by" if running else "why", where or state.error or ""),
+        ("what", " on ".join(filter(None, (entry.about.what, entry.about.data)))),
+        ("progress", entry.progress),
+        ("time left", duration(left) if running else ""),
+        ("started", local_time(state.started)),
+        ("time", duration(entry.seconds)),
+        ("scores", figures({**(state.scores or {}), **(state.metrics or {})})),
+    ]
+    data = {**entry.to_json(), "state": entry.shown_state}
+    data |= {"progress": local.progress(), "eta": left} if running else {}
+
+    def show(console: Console) -> None:
+        print_rows(console, [row for row in rows if row[1]])
+
+    return Result(data, show, STATUS.get(entry.shown_state, 0) if ended_status else 0)
+
+
+def resumes_there(run: str, root: str, service: str | None) -> bool:
+    """Whether `attn resume` of a run is its service's work: it is a job of that service that is not done."""
+    from attn.errors import AttnError
+    from services.cli.answering import service_of
+
+    if service:
+        return True
+    try:
+        answer = service_of(run, root, None)
+    except AttnError:
+        return False  # what is wrong with the run is said by those who continue it
+    return answer is not None and answer.job is not None and answer.job["state"] != "done"
+
+
+def resume_there(run: str, root: str, service: str | None, wait: bool) -> Result:
+    """`attn resume` of a service's job."""
+    from services.cli.answering import service_of
+    from services.client import job_path
+
+    answer = service_of(run, root, service)
+    assert answer is not None, "asked before"
+    client = answer.client
+    return _result(client, client.post_job(f"{job_path(job_name(run))}/resume"), wait)
 
 
 def list_there(root: str, service: str | None) -> list[dict[str, Any]]:

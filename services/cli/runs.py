@@ -23,13 +23,13 @@ def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, as `attn ls` prints it.")],
     root: Root = "runs",
     address: Address = None,
-    wait: Annotated[bool, typer.Option("--wait", help="With --service: wait until the job has ended.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Of a service's job: wait until it has ended.")] = False,
     service: Service = None,
 ) -> Result:
-    """Continue an interrupted run of any kind: here, or with --service as that service's job."""
-    if service:
-        from services.cli.jobs import resume_there
+    """Continue an interrupted run of any kind, here; a job of the root's service, or of --service, there."""
+    from services.cli.jobs import resume_there, resumes_there
 
+    if resumes_there(run, root, service):
         return resume_there(run, root, service, wait)
     from jobs.resume import resume as continue_run
 

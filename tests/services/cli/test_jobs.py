@@ -33,6 +33,12 @@ def test_submit_status_logs_cancel(attn: Any, server: Server, monkeypatch: pytes
         asked = attn("submit", "evaluate", "absent", "--run-id", "a", *here)
         assert (asked.status, said in asked.err, "Traceback" in asked.err) == (ends, True, False), asked
     assert attn("cancel", "a", *here).status == 1
+    again = attn("resume", "a", "--wait", "--json", *here)
+    assert (again.status, again.json["attempt"]) == (1, 2), "the service that has the job resumes it"
+    (server.root / "local").mkdir()
+    (server.root / "local" / "run.json").write_text('{"id": "local", "kind": "train", "state": "done"}')
+    assert attn("status", "local", "--json", *here).json["state"] == "done", "a run that is no job of the service"
+    assert [run["id"] for run in attn("ls", "--json", *here).json["runs"]] == ["a", "local"]
     listed = attn("ls", "--service", server.url, "--json", *here).json["runs"]
     assert [job["id"] for job in listed] == ["a"]
     assert attn("ls", *here).status == 0
@@ -41,6 +47,7 @@ def test_submit_status_logs_cancel(attn: Any, server: Server, monkeypatch: pytes
     server.kill()
     lost = attn("status", "a", "--json", *here)
     assert (lost.status, lost.json["error"]["code"]) == (4, "lost_contact")
+    assert attn("status", "local", *here).status == 0
 
 
 def test_without_a_service_it_is_told_how_to_start_one(attn: Any, tmp_path: Path) -> None:

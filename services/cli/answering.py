@@ -1,0 +1,160 @@
+"""Who answers for a run: the service of its root if the run is the service's job, else the run's own files."""
+
+from __future__ import annotations
+
+__all__ = ["LocalRun", "ServiceAnswer", "service_of"]
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attn.errors import AttnError, RunError
+from jobs.runs.boot_clock import Moment
+from jobs.runs.driver_process import driver_of, end_driver
+from jobs.runs.listing import RunEntry, entry_of, find_run, list_runs
+from jobs.runs.run_folder import RunFolder
+from services.calls import ContactLostError
+from services.client import Client, NoSuchJobError, connect
+from services.discovery import find_service, state_dir_of
+from services.log import read_log
+from services.runner import StateDir
+
+POLL_SECONDS = 1.0
+FRESH_SECONDS = 120.0
+"""How long a reported remaining time is believed."""
+
+
+class ServiceAnswer(NamedTuple):
+    """The service that answers for a run; `job` is the job's status if it was asked for already."""
+
+    client: Client
+    job: dict[str, Any] | None
+
+
+def service_of(run: str, root: str, given: str | None) -> ServiceAnswer | None:
+    """The service that answers for a run.
+
+    Args:
+        run: A run's id, or its folder.
+        given: URL of a service that the user names; it answers then, whatever the root says.
+
+    Returns:
+        None if no service of this root has the run as a job: its files answer.
+
+    Raises:
+        RunError: There is neither such a run nor such a job.
+        ContactLostError: The service of the root has ended, and there is no such run.
+    """
+    if given:
+        return ServiceAnswer(connect(root, given), None)
+    folder = RunFolder.of(run, root)
+    where = folder.root if "/" in run else root
+    try:
+        address = find_service(where)
+        if address is not None:
+            client = Client(address.url, where)
+            return ServiceAnswer(client, client.job(folder.run_id))
+    except (ContactLostError, NoSuchJobError):
+        if folder.exists():
+            return None
+        raise
+    if not folder.exists():
+        try:
+            find_run(folder)
+        except RunError as error:
+            text = f"{error}; and no service runs for {where}, which might have such a job: `attn serve --root {where}`"
+            raise RunError(text) from None
+    return None
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A run that was started without a service, or by one that has ended: what its files and its process say."""
+
+    folder: RunFolder
+
+    @classmethod
+    def of(cls, run: str, root: str) -> LocalRun:
+        return cls(RunFolder.of(run, root))
+
+    def entry(self) -> RunEntry:
+        """Its state now.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        return entry_of(self.folder, find_run(self.folder))
+
+    def progress(self) -> dict[str, Any]:
+        """What it reported last; empty if nothing can be read."""
+        try:
+            return self.folder.read_json("progress.json")
+        except AttnError:
+            return {}
+
+    def seconds_left(self) -> float | None:
+        """How long it will take, as far as it said so in the last two minutes."""
+        progress = self.progress()
+        at, left, clock = (progress.get(name) for name in ("time", "seconds_left", "clock"))
+        if not isinstance(at, int | float) or not isinstance(left, int | float) or not isinstance(clock, str | None):
+            return None
+        since = Moment(at, clock).seconds_ago()
+        return max(0.0, left - since) if since < FRESH_SECONDS else None
+
+    def wait(self) -> RunEntry:
+        """Its state once it has ended."""
+        while (entry := self.entry()).state.state == "running" and entry.driver != "gone":
+            time.sleep(POLL_SECONDS)
+        return entry
+
+    def log(self, offset: int, *, follow: bool) -> Iterator[bytes]:
+        """Pieces of its log from a byte offset on.
+
+        Raises:
+            RunError: It has no log: only jobs of a service do.
+        """
+        path = StateDir(self.folder.root, Path(state_dir_of(self.folder.root))).log(self.folder.run_id)
+        if not path.is_file():
+            raise RunError(
+                f"run {self.folder.run_id!r} was started in a terminal, which shows what it says, and has no log; "
+                f"`attn status {self.folder.reference}` says how far it is"
+            )
+        while True:
+            running = driver_of(self.folder.state()) in ("here", "elsewhere")
+            data, whole = read_log(path, offset, ended=not running)
+            offset += len(data)
+            if data:
+                yield data
+            elif whole or not follow:
+                return
+            else:
+                time.sleep(POLL_SECONDS)
+
+    def cancel(self, *, now: bool) -> None:
+        """Ask the process that drives the run to close it, or kill it.
+
+        Raises:
+            RunError: It has ended, belongs to another run, or is driven by another machine; says what to do.
+        """
+        name, state = self.folder.run_id, find_run(self.folder)
+        resuming = self.folder.resuming
+        if state.state != "running":
+            raise RunError(f"run {name!r} has ended: {state.state}; there is nothing to cancel")
+        if state.number is not None:
+            sweep = RunFolder.of(self.folder.root, self.folder.root)
+            raise RunError(f"run {name!r} is a trial of a sweep: `attn cancel {sweep.reference}` ends all of it")
+        for other in list_runs(self.folder.root):
+            if other.state == "running" and any(stage.run_id == name for stage in (other.stages or {}).values()):
+                pipeline = RunFolder(self.folder.root, other.id).reference
+                raise RunError(f"run {name!r} is a stage of a pipeline: `attn cancel {pipeline}` ends all of it")
+        driver = driver_of(state)
+        if driver == "gone":
+            raise RunError(f"run {name!r} is interrupted: its process has ended already; {resuming} goes on with it")
+        if driver == "elsewhere":
+            raise RunError(
+                f"run {name!r} is driven by process {state.pid} of {state.host}, which this machine cannot reach: "
+                f"`attn cancel {name} --root {self.folder.root}` works there"
+            )
+        end_driver(state, now=now)

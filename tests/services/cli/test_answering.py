@@ -1,0 +1,132 @@
+"""Runs that no service drives: `status`, `logs` and `cancel` answer by their files and their process, and only that."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.runs.process_identity import process_identity
+
+ENDING = """
+import json, signal, sys, time
+def end(*_):
+    state = json.load(open(sys.argv[1])) | {"state": "cancelled"}
+    json.dump(state, open(sys.argv[1], "w"))
+    sys.exit(3)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(60)
+"""
+"""A process that closes its run at SIGTERM, as a training does."""
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDING, str(tmp_path / "r" / "run.json")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def put(root: Path, name: str, driver: subprocess.Popen[str] | None = None, **fields: Any) -> None:
+    (root / name).mkdir(parents=True, exist_ok=True)
+    driven: dict[str, Any] = {}
+    if driver is not None:
+        identity = process_identity(driver.pid)
+        driven = {"state": "running", "pid": driver.pid, "process": identity, "host": platform.node()}
+    state = {"id": name, "kind": "train", "started": 0.0, **driven, **fields}
+    (root / name / "run.json").write_text(json.dumps(state))
+
+
+def test_a_run_in_another_terminal_is_seen_and_cancelled(
+    attn: Any, tmp_path: Path, driver: subprocess.Popen[str]
+) -> None:
+    put(tmp_path, "r", driver, epoch=1, about={"what": "gain", "epochs": 4})
+    here = ("--root", str(tmp_path))
+    running = attn("status", "r", *here)
+    assert running.status == 0
+    assert f"process {driver.pid} of this machine" in running.out
+    assert "1/4 epochs" in running.out
+    told = attn("logs", "r", *here)
+    assert (told.status, "was started in a terminal, which shows what it says" in told.err) == (1, True)
+    cancelled = attn("cancel", "r", "--wait", "--json", *here)
+    assert (cancelled.status, cancelled.json["state"]) == (0, "cancelled")
+    assert driver.wait(timeout=10) == 3
+    again = attn("cancel", "r", *here)
+    assert (again.status, "run 'r' has ended: cancelled" in again.err) == (1, True)
+
+
+def test_now_kills_it_and_leaves_it_interrupted(attn: Any, tmp_path: Path, driver: subprocess.Popen[str]) -> None:
+    put(tmp_path, "r", driver)
+    killed = attn("cancel", str(tmp_path / "r"), "--now", "--wait", "--json")
+    assert driver.wait(timeout=10) == -9
+    assert killed.json["state"] == "interrupted"
+    after = attn("status", str(tmp_path / "r"))
+    assert (after.status, "attn resume" in after.out) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"process": "another boot:1"}, "run 'r' is interrupted: its process has ended already; `attn resume"),
+        ({"host": "elsewhere"}, "of elsewhere, which this machine cannot reach: `attn cancel r --root"),
+        ({"pid": None}, "run 'r' is interrupted"),
+        ({"pid": "7; rm"}, "run 'r' is interrupted"),
+        ({"pid": -1}, "run 'r' is interrupted"),
+        ({"number": 3}, "run 'r' is a trial of a sweep: `attn cancel"),
+        ({"state": "done"}, "run 'r' has ended: done"),
+    ],
+)
+def test_no_other_process_is_signalled(
+    attn: Any, tmp_path: Path, driver: subprocess.Popen[str], fields: dict[str, Any], words: str
+) -> None:
+    put(tmp_path, "r", driver, **fields)
+    for now in ((), ("--now",)):
+        done = attn("cancel", "r", "--root", str(tmp_path), *now)
+        assert (done.status, words in done.err) == (1, True), done.err
+    assert driver.poll() is None
+
+
+def test_a_stage_is_cancelled_by_its_pipeline(attn: Any, tmp_path: Path, driver: subprocess.Popen[str]) -> None:
+    put(tmp_path, "r", driver)
+    put(tmp_path, "p", driver, kind="pipeline", stages={"train": {"run_id": "r", "state": "running"}})
+    done = attn("cancel", "r", "--root", str(tmp_path))
+    assert f"is a stage of a pipeline: `attn cancel {tmp_path}/p` ends all of it" in done.err
+    assert driver.poll() is None
+
+
+@pytest.mark.parametrize(("state", "status"), [("done", 0), ("failed", 1), ("cancelled", 3)])
+def test_the_exit_status_is_the_runs(attn: Any, tmp_path: Path, state: str, status: int) -> None:
+    put(tmp_path, "r", state=state, metrics={"val/mean_ap": 0.5}, error="why" if state == "failed" else None)
+    done = attn("status", "r", "--root", str(tmp_path))
+    assert done.status == status
+    assert "val/mean_ap 50.0 %" in done.out
+    assert ("why" in done.out) == (state == "failed")
+
+
+def test_the_log_of_a_job_outlives_its_service(attn: Any, tmp_path: Path) -> None:
+    put(tmp_path, "r", state="done")
+    (tmp_path / "r" / "job.log").write_text("one\ntwo\n")
+    assert attn("logs", "r", "-f", "--root", str(tmp_path)).out == "one\ntwo\n"
+    assert attn("logs", "r", "--offset", "4", "--root", str(tmp_path), "--json").json["offset"] == 8
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "cancel"])
+def test_a_run_that_is_not_there(attn: Any, tmp_path: Path, command: str) -> None:
+    put(tmp_path, "first", state="done")
+    done = attn(command, "fist", "--root", str(tmp_path))
+    assert done.status == 1
+    for words in ("no run 'fist' under", "did you mean first?", "no service runs for", "attn serve"):
+        assert words in done.err, done.err
