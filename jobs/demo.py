@@ -69,7 +69,7 @@ SHOWN = {
     "miou": "mask mIoU",
     "miou_crf": "mask mIoU, CRF",
 }
-PANELS, HEIGHT = 5, 96
+PANELS, HEIGHT = 5, 88
 
 
 @dataclass(frozen=True)

@@ -70,13 +70,13 @@ def confusion_rows(
             likely = _percent(found.probabilities[found.confusing])
             row += [
                 Tile(overlay(image, target, truth), _named(found.record.labels, names), labels),
-                Tile(overlay(image, other, truth), f"or {names[found.confusing]}", likely),
+                Tile(overlay(image, other, truth), names[found.confusing], likely),
                 Tile(overlap_overlay(image, target, other, truth), "overlap", _percent(found.overlap[layer])),
             ]
         rows.append(row)
     heads = ["image", *(head for layer in LAYERS for head in (f"{layer} layer", "", ""))]
     drawn = grid(rows, height=height, names=list(networks) if any(networks) else [], groups=[1, 4], heads=heads)
-    note = "percent beside a class: its probability"
+    note = "of each layer: the image's class, the class it is confused with, with their probabilities; overlap of both"
     return with_legend(drawn, [map_entry(), *_entries(example.mask is not None)], note)
 
 
