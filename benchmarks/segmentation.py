@@ -70,7 +70,7 @@ SMALL_CRF = "bilateral_weight: 3, bilateral_xy: 10, bilateral_rgb: 13, gaussian_
 
 STUDIES = {
     "scenes": Study("segment_scenes", "scenes_", f"{{{SMALL_CRF}}}", ("data.count=400",)),
-    "photographs": Study("segment", "", f"{{{SEC_CRF}}}"),
+    "photographs": Study("cross_entropy", "", f"{{{SEC_CRF}}}"),
 }
 
 

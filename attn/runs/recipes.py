@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "FORMER_NAMES",
     "GROUPS",
     "Recipe",
     "config_text",
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attn.config.document import Document, read_document
 from attn.config.resolve import read_text, resolve_document
 from attn.errors import ConfigError, Fault
+from attn.notices import renamed
 from attn.runs.config_reader import require_kind, resolve_run
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="RunConfig")
 GROUPS = ("scenes", "photographs", "paper", "sweeps")
 """The folders of `jobs/recipes`, in the order in which recipes are listed."""
+FORMER_NAMES = {"segment": "cross_entropy"}
+"""Recipe by the name that it had in version 0.1."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ def find_recipe(name: str) -> Recipe:
         ConfigError: There is none of that name; suggests the nearest.
     """
     paths = recipe_paths()
+    if name in FORMER_NAMES:
+        renamed(name, FORMER_NAMES[name])
+        name = FORMER_NAMES[name]
     if name in paths:
         return _read(name, paths[name])
     near = difflib.get_close_matches(name, paths, n=1)

@@ -98,9 +98,9 @@ def split_words(words: list[str]) -> tuple[str | None, list[str], list[str]]:
         usage = "attn plan RECIPE [a.b=value ...], or attn plan KIND TARGET"
         raise ConfigError([Fault("plan", "no recipe, file or kind is given", usage)])
     if len(bare) == 1:
-        from attn.runs.recipes import recipe_paths
+        from attn.runs.recipes import FORMER_NAMES, recipe_paths
 
-        if first in KINDS and first not in recipe_paths():
+        if first in KINDS and first not in {*recipe_paths(), *FORMER_NAMES}:
             hint = f"attn plan {first} TARGET, e.g. the name of a recipe or a run"
             raise ConfigError([Fault(first, "is a kind of run, and what it works on is missing", hint)])
         return None, bare, overrides

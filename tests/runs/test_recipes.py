@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from attn.errors import ConfigError
+from attn.notices import renamed
 from attn.runs import recipes
 from attn.runs.recipes import (
+    FORMER_NAMES,
     GROUPS,
     Recipe,
     find_recipe,
@@ -154,3 +156,10 @@ def test_each_file_is_parsed_once(by: str, kind: str, recipe: str, named: list[s
             admit(Submission.model_validate(body), Permissions(str(tmp_path), ("/data",)))
     read = {name.removeprefix("read "): count for name, count in counts.items() if name.startswith("read ")}
     assert read == dict.fromkeys([f"{recipe}.yaml", *named], 1)
+
+
+def test_a_recipe_by_its_former_name(capsys: pytest.CaptureFixture[str]) -> None:
+    renamed.cache_clear()
+    assert find_recipe("segment") == find_recipe("cross_entropy")
+    assert capsys.readouterr().err.startswith("note: `segment` is now `cross_entropy`;")
+    assert not FORMER_NAMES.keys() & recipe_paths().keys()
