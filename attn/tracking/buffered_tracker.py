@@ -63,7 +63,7 @@ class BufferedTracker(MlflowTracker):
         """Record scores in another run of the same server. Repeating it with the same time has no effect.
 
         Args:
-            metrics: Names begin with `evaluate/`.
+            metrics: Names begin with `scores/`.
             tags: Names begin with `attn.protocol.` or `attn.evaluation.`.
             at: Time in ms.
         """

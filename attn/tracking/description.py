@@ -15,9 +15,15 @@ from attn.config.base import Config
 if TYPE_CHECKING:
     from attn.data.source import Source
 
-SECTION = r"((train|maps|segment|evaluation)\.)?"
-IDENTIFYING = re.compile(SECTION + r"(seed|data\.source|data\.split|model\.name|method\.name)")
-"""Fields that are always parameters, in a pipeline also those of its sections."""
+SECTION = r"((?:train|maps|segment|evaluation)\.)?"
+IDENTIFYING = {
+    "method": ("method.name",),
+    "data": ("data.source", "data.split"),
+    "model": ("model.name",),
+    "seed": ("seed",),
+}
+"""The fields that identify a run, by the short names of their parameters: MLflow's page shows all parameters under every
+picture. In a pipeline, also those of its sections."""
 NO_PARAMS = re.compile(SECTION + r"(kind|root|tracking\..*)")
 """Fields that are no parameters: where a run is written, not what it does."""
 
@@ -85,13 +91,16 @@ def run_params(config: Config, baseline: Config | None = None, always: Collectio
     if baseline is not None:
         before = flattened(baseline.model_dump(mode="json"))
         chosen |= before.keys() & values.keys()
-    return {
-        name: value
-        for name, value in values.items()
-        if IDENTIFYING.fullmatch(name)
-        or name in always
-        or (name in chosen and value != before.get(name) and not NO_PARAMS.fullmatch(name))
-    }
+    params: dict[str, str] = {}
+    for section in ("", "train.", "maps.", "segment.", "evaluation."):
+        for name, fields in IDENTIFYING.items():
+            found = [values.pop(section + one) for one in fields if section + one in values]
+            params |= {section + name: " ".join(found)} if found else {}
+    for name, value in values.items():
+        differs = name in chosen and value != before.get(name) and not NO_PARAMS.fullmatch(name)
+        if differs or name in always:
+            params[name] = value
+    return params
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

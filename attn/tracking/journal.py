@@ -27,7 +27,7 @@ MAX_LINES = 20_000
 MAX_BYTES = 256 << 20
 """Maximum size of lines and pictures together; a preview has about a tenth of a MiB."""
 
-ScoreName = Annotated[str, Field(pattern=r"^evaluate/")]
+ScoreName = Annotated[str, Field(pattern=r"^scores/")]
 ScoreTag = Annotated[str, Field(pattern=r"^attn\.(protocol|evaluation)\.")]
 PictureFile = Annotated[str, Field(pattern=r"^tracking/[0-9]{6,9}\.png$")]
 

@@ -15,6 +15,9 @@ from attn.tracking import DataUsed, RunDescription, run_params
 from jobs.runs.provenance import command_line
 from jobs.runs.run_folder import RunFolder
 
+LINE = 90
+"""Characters of a line of a command."""
+
 
 def describe_run(kind: str, config: Config, folder: RunFolder, data: DataUsed | None) -> RunDescription:
     """The parameters and the description of a run that begins."""
@@ -28,7 +31,7 @@ def describe_run(kind: str, config: Config, folder: RunFolder, data: DataUsed | 
         "" if start is None else start.recipe.summary,
         *(f"**Paper:** {paper}" for paper in _papers(config)),
         "" if data is None else f"**Data:** {data}",
-        "" if command is None else f"**Repeat it:**\n\n```bash\n{shlex.join(command)}\n```",
+        "" if command is None else f"**Repeat it:**\n\n```bash\n{_lines(command)}\n```",
     ]
     return RunDescription(
         params=params if start is None else {"recipe": start.recipe.name, **params},
@@ -36,6 +39,19 @@ def describe_run(kind: str, config: Config, folder: RunFolder, data: DataUsed | 
         program=program,
         data=() if data is None else (data,),
     )
+
+
+def _lines(command: list[str]) -> str:
+    """A command without the id of the run, which is taken; in short lines: a long one pushes MLflow's page apart."""
+    lines, words = [""], iter(shlex.quote(word) for word in command)
+    for word in words:
+        if word == "--run-id":
+            next(words, None)
+        elif not word.startswith("--run-id="):
+            if lines[-1] and len(lines[-1]) + len(word) > LINE:
+                lines.append(" ")
+            lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)
 
 
 def _papers(config: Config) -> list[str]:

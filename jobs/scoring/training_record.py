@@ -61,7 +61,7 @@ def find_training(model: str, lookup: Tracked) -> TrainingRecord | None:
 
 
 def add_to_training(live: LiveRun, config: Tracked, model: str, scores: Mapping[str, Score]) -> None:
-    """Add scores to the record of a model's training, as `evaluate/SPLIT/NAME`, each with its protocol's hash as a tag.
+    """Add scores to the record of a model's training, as `scores/SPLIT/NAME`, each with its protocol's hash as a tag.
 
     They are sent only to the server of the config. If the record is not there, a notice says so.
     """
@@ -83,7 +83,7 @@ def add_to_training(live: LiveRun, config: Tracked, model: str, scores: Mapping[
         began = live.folder.state().started or 0.0  # the same when the run is continued: nothing is recorded twice
         tracker.log_scores(
             training.run,
-            {f"evaluate/{split}/{name}": score.value for name, score in scores.items()},
+            {f"scores/{split}/{name}": score.value for name, score in scores.items()},
             {f"attn.protocol.{split}/{name}": score.hash for name, score in scores.items()}
             | {f"attn.evaluation.{split}": live.folder.run_id},
             at=int(1000 * began),

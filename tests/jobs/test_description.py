@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from jobs.runs.description import describe_run
 from jobs.runs.run_folder import RunFolder
 
 DATA = DataUsed("scenes", "train", 64, "0123456789ab" * 5 + "cdef")
-WHO = {"data.source": "scenes", "data.split": "train", "model.name": "tiny", "method.name": "gain", "seed": "0"}
+WHO = {"method": "gain", "data": "scenes train", "model": "tiny", "seed": "0"}
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_parameters_are_those_that_differ_from_the_recipe(folder: RunFolder) -> 
     assert {**WHO, **changed, "training.epochs": "16"}.items() <= without.items(), "of no recipe: from the defaults"
     assert "method.mask_scale" not in without
     other = load_config(TrainConfig, "scenes_gain", ["method.name=icasc"])
-    theirs = {"method.name": "icasc", "method.map_kind": "channel"}
+    theirs = {"method": "icasc", "method.map_kind": "channel"}
     params = described(other, folder, "scenes_gain").params
     assert {"recipe": "scenes_gain", **WHO, **theirs}.items() <= params.items()
     assert {name for name in params if name.startswith("method.")} <= set(theirs) | {
@@ -58,7 +59,11 @@ def test_a_stage_is_compared_with_its_section_of_the_pipeline(folder: RunFolder)
     params = described(config.segment, folder, "gain_segment_scenes", "segment").params
     assert params["training.epochs"] == "2"
     whole = described(config, folder, "gain_segment_scenes", "pipeline").params
-    assert {"train.training.epochs": "3", "train.method.name": "gain"}.items() <= whole.items()
+    assert {
+        "train.training.epochs": "3",
+        "train.method": "gain",
+        "evaluation.data": "scenes val",
+    }.items() <= whole.items()
     assert not [name for name in whole if name.endswith(("root", "kind")) or "tracking" in name]
 
 
@@ -69,11 +74,24 @@ def test_the_description_has_paper_data_and_command(folder: RunFolder, monkeypat
     assert "**Paper:** Li et al., Tell Me Where to Look: Guided Attention Inference Network (CVPR 2018)" in text
     assert "**Data:** scenes train, 64 images, fingerprint 0123456789ab" in text
     assert f"attn train {folder.path('config.yaml')}" in text, "begun in Python: its config repeats it"
-    words = ["/somewhere/attn", "train", "scenes_gain", "data.classes=[car, cat]", "data.root=s3://me:secret@b/x"]
+    words = [
+        "/somewhere/attn",
+        "train",
+        "scenes_gain",
+        "--run-id",
+        "gain",
+        "data.classes=[car, cat]",
+        "data.root=s3://me:secret@b/x",
+    ]
     monkeypatch.setattr(sys, "argv", words)
     command = described(config, folder, "scenes_gain").text.partition("```bash\n")[2]
-    assert command.startswith("attn train scenes_gain 'data.classes=[car, cat]'")
+    assert command.startswith("attn train scenes_gain 'data.classes=[car, cat]'"), "the id is taken"
     assert "secret" not in command
+    many = [f"a.b{number}=some value" for number in range(40)]
+    monkeypatch.setattr(sys, "argv", ["attn", "train", "x", "--run-id=gain", *many])
+    lines = described(config, folder, None).text.partition("```bash\n")[2].removesuffix("\n```").splitlines()
+    assert max(map(len, lines)) < 100
+    assert shlex.split("\n".join(lines).replace("\\\n", "")) == ["attn", "train", "x", *many]
 
 
 def test_a_file_names_the_recipe_that_it_starts_from(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: TrainRes
     client = MlflowClient(sqlite_uri(root / "mlflow.db"))
     record = client.get_run(str(finished.tracking_run))
     assert record.info.status == "FINISHED"
-    assert record.data.params["method.name"] == "gain"
+    assert record.data.params["method"] == "gain"
     assert record.data.metrics["train/images_per_second"] > 0
     assert "val/mean_ap" in record.data.metrics
     inputs: Any = record.inputs

@@ -50,14 +50,14 @@ def test_scores_stand_on_the_page_of_the_training(
     model = model.replace("ROOT", str(tmp_path))
     result = evaluated(tmp_path, mlflow_server, own, "data.split=val", model=model)
     recorded: Any = client.get_run(run_id)
-    assert recorded.data.metrics == pytest.approx({f"evaluate/val/{k}": v for k, v in result.scores.items()})
+    assert recorded.data.metrics == pytest.approx({f"scores/val/{k}": v for k, v in result.scores.items()})
     assert recorded.data.tags["attn.protocol.val/seed_miou"] == result.protocols["seed_miou"]
     assert recorded.data.tags["attn.evaluation.val"] == "scored"
     assert (result.tracking_run is not None) == (own == "tracking.enabled=true")
     folder = RunFolder(str(tmp_path), "scored")
     folder.update(state="running", pid=None)
     evaluated(tmp_path, mlflow_server, own, "data.split=val", model=model)
-    assert len(client.get_metric_history(run_id, "evaluate/val/seed_miou")) == 1, "a continued run records no second"
+    assert len(client.get_metric_history(run_id, "scores/val/seed_miou")) == 1, "a continued run records no second"
     assert NOTICE not in capsys.readouterr().err
 
 
@@ -66,7 +66,7 @@ def test_scores_of_masks_stand_on_the_page_of_the_segmentation_network(tmp_path:
     run_id = trained(tmp_path, uri, segmenter=True)
     result = run_masks(load_masks("first", [f"root={tmp_path}", "panels=0", "data.count=3", "data.split=test"]))
     recorded = MlflowClient(uri).get_run(run_id)
-    assert recorded.data.metrics == pytest.approx({f"evaluate/test/{k}": v for k, v in result.scores.items()})
+    assert recorded.data.metrics == pytest.approx({f"scores/test/{k}": v for k, v in result.scores.items()})
 
 
 def test_nothing_is_added_where_the_training_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,9 +97,9 @@ def test_scores_wait_for_a_server_that_is_away(tmp_path: Path, capsys: pytest.Ca
     assert [one["do"] for one in Journal(result.folder).records] == ["scores"]
     # The server is back, with what it had: `attn resume` calls this.
     send_pending(TrackingConfig(enabled=False, uri=file), str(tmp_path), None, result.folder)
-    assert "evaluate/train/recall" in MlflowClient(file).get_run(run_id).data.metrics
+    assert "scores/train/recall" in MlflowClient(file).get_run(run_id).data.metrics
     assert not Journal(result.folder).records
-    gone = {"do": "scores", "run": "0" * 32, "metrics": [["evaluate/val/mean_ap", 0.5, 1, 0]], "tags": {}}
+    gone = {"do": "scores", "run": "0" * 32, "metrics": [["scores/val/mean_ap", 0.5, 1, 0]], "tags": {}}
     Journal(result.folder).add(gone)
     with pytest.raises(TrackingError, match="1 more could not be buffered or were refused"):
         send_pending(TrackingConfig(enabled=False, uri=file), str(tmp_path), None, result.folder)
