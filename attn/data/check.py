@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-__all__ = ["Finding", "Report", "check", "check_config"]
+__all__ = ["EXAMPLES", "Finding", "Report", "check", "check_config"]
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from attn import progress
+from attn.data.class_check import class_findings
 from attn.data.decode import BUDGET, read_mask, read_saliency
 from attn.data.sample import Example, Record
-from attn.data.source import Source, SourceConfig, constant_labels_fault
+from attn.data.source import Source, SourceConfig, collected_faults, constant_labels_fault
 from attn.errors import DataError
 from attn.files.locations import FileFault, name_of
 
-Kind = Literal["source", "image", "mask", "saliency", "labels", "boxes", "duplicate"]
+Kind = Literal["source", "row", "image", "mask", "saliency", "labels", "classes", "boxes", "duplicate"]
+EXAMPLES = 5
+"""Findings of a kind that a report shows if it is not to show all."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Report:
         images: Number of images.
         with_mask, with_boxes, with_saliency: Number of images with a mask, boxes or a saliency map.
         per_class: Number of images of each class, by labels.
-        findings: Faults in the order of the images.
+        findings: Faults: of rows and labels first, then in the order of the images.
     """
 
     images: int
@@ -70,7 +74,18 @@ class Report:
         return {"ok": self.ok, "errors": len(self.errors), "warnings": len(self.warnings)} | asdict(self)
 
     def __str__(self) -> str:
-        """The report as plain text, findings last."""
+        return self.text()
+
+    def has_more(self, most: int) -> bool:
+        """Whether a text with so many findings of a kind leaves some out."""
+        return max(Counter((one.severity, one.kind) for one in self.findings).values(), default=0) > most
+
+    def text(self, most: int | None = None) -> str:
+        """The report as plain text, findings last, grouped by kind.
+
+        Args:
+            most: Number of findings of a kind to show.
+        """
         width = max(map(len, self.per_class), default=0)
         found = (("error", len(self.errors)), ("warning", len(self.warnings)))
         lines = [
@@ -78,36 +93,56 @@ class Report:
             f"{self.with_saliency} with saliency",
             *(f"  {name:<{width}} {count:>6}" for name, count in self.per_class.items()),
             ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in found),
-            *(f"  {finding}" for finding in (*self.errors, *self.warnings)),
         ]
+        groups: dict[tuple[str, Kind], list[Finding]] = {}
+        for finding in (*self.errors, *self.warnings):
+            groups.setdefault((finding.severity, finding.kind), []).append(finding)
+        for (severity, kind), group in groups.items():
+            if len(group) == 1:
+                lines.append(f"  {group[0]}")
+                continue
+            lines.append(f"  {len(group)} {severity}s ({kind})")
+            lines += [f"    {finding.image_id}: {finding.message}" for finding in group[:most]]
+            if (left := len(group) - len(group[:most])) > 0:
+                lines.append(f"    ... and {left} more")
         return "\n".join(lines)
 
 
 def check_config(config: SourceConfig) -> Report:
-    """Build a source and check it. If it cannot be built, that is the only finding."""
-    try:
-        source = config.model_copy(update={"on_error": "skip"}).build()
-        if not source.records:
-            raise DataError(f"data.split={config.split!r} has no images")
-    except DataError as error:
-        return Report(0, 0, 0, 0, {}, (Finding("error", "source", config.split, str(error)),))
-    return check(source)
+    """Build a source without its faulty rows and check it; if it cannot be built, nothing else is checked."""
+    source: Source | None = None
+    broken: list[Finding] = []
+    with collected_faults() as faults:
+        try:
+            source = config.model_copy(update={"on_error": "skip"}).build()
+            if not source.records:
+                raise DataError(f"data.split={config.split!r} has no images")
+        except DataError as error:
+            broken = [Finding("error", "source", config.split, str(error))]
+    rows = [Finding("error", "row", config.split, fault) for fault in dict.fromkeys(faults)]
+    if broken or source is None:
+        return Report(0, 0, 0, 0, {}, (*broken, *rows))
+    report = check(source)
+    return replace(report, findings=(*rows, *report.findings))
 
 
 def check(source: Source, *, threads: int = 8) -> Report:
     """Decode every image, mask and saliency map, and collect all faults."""
     with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(lambda index: _check_one(source, index), range(len(source.records))))
+        checked = pool.map(lambda index: _check_one(source, index), range(len(source.records)))
+        results = list(progress.steps_of(checked, "checking", len(source.records), "images"))
     findings = [finding for found, _ in results for finding in found]
     counts = Counter(label for record in source.records for label in record.labels)
+    per_class = {name: counts[label] for label, name in enumerate(source.classes)}
     return Report(
         images=len(source.records),
         with_mask=sum(record.mask is not None for record in source.records),
         with_boxes=sum(bool(record.boxes) for record in source.records),
         with_saliency=sum(record.saliency is not None for record in source.records),
-        per_class={name: counts[label] for label, name in enumerate(source.classes)},
+        per_class=per_class,
         findings=(
             *_check_labels(source),
+            *(Finding("warning", "classes", name, message) for name, message in class_findings(per_class)),
             *findings,
             *_duplicates(source.records, [digest for _, digest in results]),
         ),

@@ -7,6 +7,7 @@ __all__ = [
     "OnError",
     "Source",
     "SourceConfig",
+    "collected_faults",
     "files_for",
     "fingerprint",
     "find_masks",
@@ -20,8 +21,10 @@ __all__ = [
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -237,14 +240,35 @@ def require_unique(names: Sequence[str], locations: Sequence[str | None], what: 
     raise_all(faults)
 
 
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collected_faults() -> Generator[list[str]]:
+    """Let sources that are built in the body leave out faulty rows and entries, and collect what is wrong with them."""
+    found: list[str] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
 def raise_all(faults: Sequence[str], where: str = "") -> None:
     """Raise one error for all faults, if there are any.
+
+    Within `collected_faults` nothing is raised, and the caller has to go on without the faulty rows.
 
     Raises:
         DataError: Lists the first few faults and the number of others.
     """
-    if faults:
-        raise DataError((f"{where}: " if where else "") + _first_few(faults, "; "))
+    if not faults:
+        return
+    head = f"{where}: " if where else ""
+    if (found := _collected.get()) is not None:
+        found += [head + fault for fault in faults]
+    else:
+        raise DataError(head + _first_few(faults, "; "))
 
 
 def require_images(records: Sequence[Record], on_error: OnError, where: str) -> None:

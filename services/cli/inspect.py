@@ -77,20 +77,25 @@ def check_data(
         ),
     ] = None,
     overrides: Overrides = None,
+    every: Annotated[bool, typer.Option("--all", help="List all findings, not a few of each kind.")] = False,
 ) -> Result:
-    """Read every image and label of a data set's split, and list the faults of each file.
+    """Read every image and label of a data set's split, and list what is wrong, by kind.
 
     With a recipe, all splits that its run reads are checked, and images that are in both the training and the
     validation split are listed.
 
     For example: attn data check data.source=voc data.root=VOC2012 data.split=val
     """
+    from attn.data.check import EXAMPLES
+
     reports = _reports(recipe, overrides or [])
     first, ok = next(iter(reports.values())), all(report.ok for report in reports.values())
 
     def show(console: Console) -> None:
         for field, report in reports.items():
-            console.print(f"{field}: {report}", markup=False)
+            console.print(f"{field}: {report.text(None if every else EXAMPLES)}", markup=False)
+        if not every and any(report.has_more(EXAMPLES) for report in reports.values()):
+            console.print("--all lists all findings")
 
     return Result(
         first.to_json() | {"ok": ok, "splits": {field: report.to_json() for field, report in reports.items()}},

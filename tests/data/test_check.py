@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from attn.data.check import check, check_config
-from attn.data.sources import FolderConfig, ManifestConfig, ScenesConfig, VocConfig
+import pytest
+
+from attn.data.check import Finding, Report, check, check_config
+from attn.data.class_check import class_findings
+from attn.data.sources import CocoConfig, FolderConfig, ManifestConfig, ScenesConfig, VocConfig
+from attn.errors import DataError
 
 
 def test_a_sound_data_set(voc: Path) -> None:
@@ -65,7 +69,9 @@ def test_every_fault_is_listed(tmp_path: Path, make: Any) -> None:
     assert content["errors"] == len(report.errors) == 8
     assert content["per_class"] == {"one": 11, "two": 0}
     text = str(report)
-    assert all(str(finding) in text for finding in report.findings)
+    assert all(f"{finding.image_id}: {finding.message}" in text for finding in report.findings)
+    assert "  3 errors (mask)\n    cut: " in text
+    assert "  warning (labels) plain: has no label" in text, "a single one has no heading"
 
 
 def test_a_label_without_a_box_is_a_warning(tmp_path: Path, make: Any) -> None:
@@ -83,3 +89,91 @@ def test_a_source_that_cannot_be_built(tmp_path: Path) -> None:
     assert [finding.kind for finding in report.findings] == ["source"]
     assert "1 error, 0 warnings\n  error (source) train: " in str(report)
     assert "no class folders" in str(report)
+
+
+def test_findings_of_a_kind_are_counted_and_few_are_shown() -> None:
+    findings = [
+        Finding("warning", "duplicate", f"b{number}", f"has the same pixels as a{number}") for number in range(9)
+    ]
+    report = Report(9, 0, 0, 0, {"one": 9}, (*findings, Finding("error", "image", "x", "is cut")))
+    assert report.text(2).splitlines()[2:] == [
+        "1 error, 9 warnings",
+        "  error (image) x: is cut",
+        "  9 warnings (duplicate)",
+        "    b0: has the same pixels as a0",
+        "    b1: has the same pixels as a1",
+        "    ... and 7 more",
+    ]
+    assert (report.has_more(2), report.has_more(9), "more" in str(report)) == (True, False, False)
+
+
+def test_faulty_rows_hide_nothing_else(tmp_path: Path, make: Any) -> None:
+    """Each kind of faulty row of a table, beside a broken image and a twin."""
+    pictures = {f"{name}.jpg": make.jpeg(number) for number, name in enumerate(["a", "b", "c", "d", "e"])}
+    pictures |= {"broken.jpg": "text", "twin.jpg": pictures["a.jpg"]}
+    rows = ["image,labels,id,boxes,split", "a.jpg,one,,,", "b.jpg,two,,,", "twin.jpg,one,,,", "broken.jpg,two,,,",
+            "c.jpg,one,a,,",  # an id twice
+            "d.jpg,[one],,,",  # a list as text
+            ",one,,,",  # no image
+            "e.jpg,one,,nothing,",  # boxes that are no JSON
+            "../out.jpg,one,,,",
+            "b.jpg,two,b2,,,and more"]  # fmt: skip
+    root = make.write(tmp_path, pictures | {"list.csv": "\n".join(rows)})
+    report = check_config(ManifestConfig(manifest=str(root / "list.csv")))
+    told = [finding.message for finding in report.findings if finding.kind == "row"]
+    assert [next((part for part in told if word in part), None) is not None for word in (
+        "image id 'a' is used for both", "row 6: labels: a list", "row 7: the column 'image' is empty", "row 8: boxes",
+        "row 9: image: a path that leads out", "row 10 has 6 cells",
+    )] == [True] * 6, told  # fmt: skip
+    assert {(one.kind, one.image_id) for one in report.findings if one.kind != "row"} == {
+        ("image", "broken"), ("duplicate", "twin"), ("duplicate", "b2"),
+    }  # fmt: skip
+    assert (report.images, report.ok) == (6, False)
+    with pytest.raises(DataError, match="row 10 has 6 cells"):
+        ManifestConfig(manifest=str(root / "list.csv")).build()
+
+
+def test_faulty_entries_of_coco_hide_nothing_else(tmp_path: Path, make: Any) -> None:
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "broken.jpg"}, {"id": 1, "file_name": "b.jpg"},
+              {"id": 3}, {"id": 4, "file_name": "b.jpg", "width": -1, "height": 2}]  # fmt: skip
+    notes = [{"image_id": 1, "category_id": 1}, {"image_id": 9, "category_id": 1}, {"image_id": 1, "category_id": 9},
+             {"image_id": 2, "category_id": 2, "bbox": [1, 2]}, {"category_id": 1},
+             {"image_id": 2, "category_id": 2, "iscrowd": 7}]  # fmt: skip
+    categories = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]
+    content = json.dumps({"images": images, "annotations": notes, "categories": categories})
+    files = {"train/a.jpg": make.jpeg(0), "train/b.jpg": make.jpeg(1), "train/broken.jpg": "text"}
+    root = make.write(tmp_path, files | {"annotations/instances_train.json": content})
+    report = check_config(CocoConfig(root=str(root), split="train"))
+    told = [finding.message.partition("instances_train.json: ")[2] or finding.message for finding in report.errors]
+    assert [message for message in told if "broken.jpg" in message]
+    for words in ("images[3] lacks id or file_name", "images[4] has a width", "annotations[4] lacks image_id",
+                  "annotations[1] is for image 9", "annotations[2] has category 9",
+                  "annotations[3] has an invalid bbox",
+                  "annotations[5] has an iscrowd", "image id '1' is used for both"):  # fmt: skip
+        assert any(message.startswith(words) for message in told), (words, told)
+
+
+def test_a_faulty_line_of_voc_hides_nothing_else(voc: Path) -> None:
+    names = voc / "VOC2012" / "ImageSets" / "Segmentation" / "train.txt"
+    names = names if names.exists() else next(voc.rglob("Segmentation/train.txt"))
+    lines = names.read_text().splitlines()
+    names.write_text("\n".join([*lines, "two words", lines[0], "../x"]))
+    report = check_config(VocConfig(root=str(voc)))
+    assert report.images == 3
+    assert len([finding for finding in report.errors if finding.kind == "row"]) == 3
+
+
+def test_misspelled_and_nearly_empty_classes() -> None:
+    many = dict.fromkeys(["aeroplane", "bicycle", "bird", "boat", "cat"], 50)
+    assert dict(class_findings(many)) == {}
+    found = dict(class_findings(many | {"aeroplan": 1, "Cat": 60, "goat": 40, "horse": 2, "sheep": 0}))
+    assert found.keys() == {"aeroplan", "cat", "horse", "sheep"}
+    assert found["aeroplan"].startswith("is probably a misspelling of aeroplane (50 images): it has 1 image;")
+    assert found["cat"].startswith("is probably a misspelling of Cat (60 images)")
+    assert found["horse"] == "has 2 images, and the classes' median is 50: too few to learn or score it"
+    # VOC's names are known even where no image has the right one, if most classes are VOC's.
+    assert "motorbike, a class of VOC" in dict(class_findings(many | {"motorbik": 50}))["motorbik"]
+    assert dict(class_findings({"motorbik": 50, "zebra": 50, "kite": 50, "bird": 50})) == {}
+    # Numbered names, short names and names that only look alike are no misspellings.
+    assert dict(class_findings({"n01440764": 5, "n01440767": 90, "class_1": 5, "class_11": 80})) == {}
+    assert dict(class_findings({"cat": 1, "car": 9, "cap": 9, "horse": 9, "house": 9})) == {}

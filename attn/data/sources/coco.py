@@ -83,7 +83,9 @@ class CocoConfig(SourceConfig):
             )
         location = self._annotations()
         content = _read(location, needed)
-        categories = sorted(content["categories"], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
+        categories = sorted(
+            content["categories"].values(), key=lambda entry: (isinstance(entry["id"], str), entry["id"])
+        )
         numbers = {entry["id"]: number for number, entry in enumerate(categories)}
         ids = [str(entry["id"]) for entry in categories]
         require_unique(ids, [str(entry["name"]) for entry in categories], f"{location}: category id")
@@ -93,7 +95,7 @@ class CocoConfig(SourceConfig):
         found = _by_image(content, numbers, location)
         faults: list[str] = []
         records, outlines = [], {}
-        for entry in sorted(content["images"], key=lambda entry: str(entry["id"])):
+        for entry in sorted(content["images"].values(), key=lambda entry: str(entry["id"])):
             try:
                 image = within(folder, str(entry["file_name"]), f"{location}, image {entry['id']}")
             except DataError as error:
@@ -173,54 +175,62 @@ class CocoSource(FileSource):
         return np.ascontiguousarray(apply_orientation(mask, orientation)) if as_stored else mask
 
 
-def _read(location: str, needed: Collection[str]) -> dict[str, list[Entry]]:
+def _read(location: str, needed: Collection[str]) -> dict[str, dict[int, Entry]]:
+    """The lists of a file as entries without a fault of their own, by position."""
     try:
         content = load_json(read_bytes(location))
     except ValueError as error:
         raise FileFault(location, f"is not JSON ({error})") from None
     known = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
+    sound, faults = dict[str, dict[int, Entry]](), list[str]()
     for part, keys in known.items():
         if part not in needed and isinstance(content, dict) and part not in content:
             continue
         entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise FileFault(location, f"has no list {part!r}; expected COCO instance annotations")
+        sound[part] = {}
         for number, entry in enumerate(entries):
-            if not isinstance(entry, dict) or any(key not in entry for key in keys):
-                raise FileFault(location, f"{part}[{number}] lacks {' or '.join(keys)}")
-            for key in keys:
-                if type(entry[key]) not in (int, str):
-                    problem = f"{part}[{number}].{key} is neither a number nor text"
-                    raise FileFault(location, problem)
-    for number, entry in enumerate(content["images"]):
-        size = [entry.get(key) for key in ("width", "height")]
-        if size != [None, None] and not all(map(_is_side, size)):
-            raise FileFault(
-                location,
-                f"images[{number}] has a width or height that is not a number of pixels; expected both or neither",
-            )
-    return content
+            if (fault := _entry_fault(entry, keys)) is None:
+                sound[part][number] = entry
+            else:
+                faults.append(f"{part}[{number}]{fault}")
+    raise_all(faults, location)
+    return sound
+
+
+def _entry_fault(entry: Any, keys: Sequence[str]) -> str | None:
+    """What is wrong with an entry, as the end of a sentence about it."""
+    if not isinstance(entry, dict) or any(key not in entry for key in keys):
+        return f" lacks {' or '.join(keys)}"
+    for key in keys:
+        if type(entry[key]) not in (int, str):
+            return f".{key} is neither a number nor text"
+    size = [entry.get(key) for key in ("width", "height")]
+    if "file_name" in keys and size != [None, None] and not all(map(_is_side, size)):
+        return " has a width or height that is not a number of pixels; expected both or neither"
+    return None
 
 
 def _is_side(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < MAX_SIDE and value == int(value)
 
 
-def _by_image(content: dict[str, list[Entry]], numbers: dict[Any, int], location: str) -> dict[Any, list[Entry]]:
+def _by_image(content: dict[str, dict[int, Entry]], numbers: dict[Any, int], location: str) -> dict[Any, list[Entry]]:
     """The annotations of each image, by image id."""
-    found: dict[Any, list[Entry]] = {entry["id"]: [] for entry in content["images"]}
+    found: dict[Any, list[Entry]] = {entry["id"]: [] for entry in content["images"].values()}
     faults: list[str] = []
-    for number, item in enumerate(content.get("annotations", [])):
+    for number, item in content.get("annotations", {}).items():
         if item["image_id"] not in found:
             faults.append(f"annotations[{number}] is for image {item['image_id']}, which is not listed")
         elif item["category_id"] not in numbers:
             faults.append(f"annotations[{number}] has category {item['category_id']}, which is not listed")
+        elif item.get("iscrowd") not in (None, 0, 1):
+            faults.append(f"annotations[{number}] has an iscrowd that is not 0 or 1")
         else:
-            found[item["image_id"]].append(item)
-            if item.get("iscrowd") not in (None, 0, 1):
-                faults.append(f"annotations[{number}] has an iscrowd that is not 0 or 1")
             try:
                 _box(item.get("bbox", [0, 0, 0, 0]))
+                found[item["image_id"]].append(item)
             except (ValueError, OverflowError):
                 faults.append(
                     f"annotations[{number}] has an invalid bbox; expected [left, top, width, height], finite numbers "

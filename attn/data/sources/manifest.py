@@ -9,7 +9,7 @@ import difflib
 import io
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
@@ -67,16 +67,18 @@ class ManifestConfig(SourceConfig):
         rows = _read(self.manifest, needed)
         if self.classes is None and "labels" not in rows[0]:
             raise DataError(f"{self.manifest} has no column 'labels' to derive the classes from: set data.classes")
-        named, faults = _labels_of(rows, self.classes)
+        labels, faults = _labels_of(rows, self.classes)
         raise_all(faults, self.manifest)
         classes = tuple(map(normalize_name, self.classes or ())) or sort_class_names(
-            name for names in named for name in names
+            name for names in labels.values() for name in names
         )
         numbers = {name: number for number, name in enumerate(classes)}
-        records = []
+        records, faults = list[Record](), list[str]()
         for position in self._rows_of_split(rows):
+            if position not in labels:  # told above
+                continue
             try:
-                records.append(self._record(rows[position], named[position], numbers))
+                records.append(self._record(rows[position], labels[position], numbers))
             except DataError as error:
                 faults.append(f"row {position + 1}: {error}")
         raise_all(faults, self.manifest)
@@ -85,17 +87,23 @@ class ManifestConfig(SourceConfig):
         return FileSource(classes, records, self.on_error, max_pixels=self.max_pixels)
 
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
-        splits = []
+        splits, faults = list[str | None](), list[str]()
         for number, row in enumerate(rows, start=1):
             try:
                 splits.append(_cell(row, "split"))
             except DataError as error:
-                raise FileFault(self.manifest, f"row {number}: {error}") from None
+                splits.append(None)
+                faults.append(f"row {number}: {error}")
+        raise_all(faults, self.manifest)
         if self.split == "all" or (self.split == "train" and not any(splits)):
             return list(range(len(rows)))
         chosen = [number for number, split in enumerate(splits) if split == self.split]
         if not chosen:
-            have = f"it has {first_names(sorted(set(splits) - {''}))}" if any(splits) else "it has no column 'split'"
+            have = (
+                f"it has {first_names(sorted(set(filter(None, splits))))}"
+                if any(splits)
+                else "it has no column 'split'"
+            )
             raise DataError(
                 f"{self.manifest}: no row of split {self.split!r}; {have}. data.split=all uses every row; "
                 "validation.split=null trains without validation"
@@ -174,15 +182,15 @@ def _read_csv(data: bytes, location: str) -> list[Row]:
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         shown = [name for name in twice if name in COLUMNS] or ["of one name"]
         raise FileFault(location, f"has two columns {', '.join(shown)}")
-    rows: list[Row] = []
+    rows, faults = list[Row](), list[str]()
     for cells in filter(None, lines):
         rows.append(dict.fromkeys(header, "") | dict(zip(header, cells, strict=False)))
         if any(cells[len(header) :]):
-            problem = (
+            faults.append(
                 f"row {len(rows)} has {len(cells)} cells, but the header has {len(header)}; put a cell with a comma in "
                 'double quotes (")'
             )
-            raise FileFault(location, problem)
+    raise_all(faults, location)
     return rows
 
 
@@ -193,21 +201,28 @@ def _cell(row: Row, column: str) -> str:
         raise DataError(f"{column}: {error}") from None
 
 
-def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[list[list[str]], list[str]]:
-    """The class names of every row, and all faults in them."""
+def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[dict[int, list[str]], list[str]]:
+    """The class names of every row without a fault, by its position, and all faults."""
     known = None if classes is None else {normalize_name(name) for name in classes}
-    named: list[list[str]] = []
+    labels: dict[int, list[str]] = {}
     faults: list[str] = []
-    for number, row in enumerate(rows, start=1):
+    for position, row in enumerate(rows):
+        number = position + 1
         try:
             names = _labels(row.get("labels"))
         except DataError as error:
-            names = []
             faults.append(f"row {number}: labels: {error}")
-        if known is not None:
-            faults += [f"row {number} has the unknown class {name!r}" for name in names if name not in known]
-        named.append(names)
-    return named, faults
+            continue
+        unknown = [] if known is None else [name for name in names if name not in known]
+        faults += [f"row {number} has the unknown class {name!r}{_near(name, known or ())}" for name in unknown]
+        if not unknown:
+            labels[position] = names
+    return labels, faults
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=MIN_SIMILARITY)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _labels(value: Any) -> list[str]:

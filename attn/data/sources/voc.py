@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = ["VOC_CLASSES", "VocConfig"]
 
+import difflib
 import logging
 import os
 import re
@@ -29,6 +30,7 @@ from attn.data.source import (
     files_for,
     find_masks,
     map_in_threads,
+    raise_all,
     require_folder,
     require_images,
     require_unique,
@@ -271,17 +273,21 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
         lines = read_bytes(location).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise FileFault(location, "is not a text file of image names") from None
-    names = {}
+    names, faults = dict[str, str](), list[str]()
     for number, line in enumerate(lines, start=1):
-        words = line.split()
-        if not all(map(AFTER_NAME.fullmatch, words[1:])):
-            raise DataError(f"{location}:{number}: expected an image's name, found a space. {TABLE}")
-        if words and words[1:] != ["-1"]:  # in a per-class list, -1 marks images without the class
-            names[f"{location}:{number}"] = _image_name(words[0], root, f"{location}:{number}")
+        words, where = line.split(), f"{location}:{number}"
+        try:
+            if not all(map(AFTER_NAME.fullmatch, words[1:])):
+                raise DataError(f"{where}: expected an image's name, found a space. {TABLE}")
+            if words and words[1:] != ["-1"]:  # in a per-class list, -1 marks images without the class
+                names[where] = _image_name(words[0], root, where)
+        except DataError as error:
+            faults.append(str(error))
+    raise_all(faults)
     require_unique(list(names.values()), list(names), "image")
     if not names:
         raise FileFault(location, "lists no images")
-    return location, sorted(names.values())
+    return location, sorted(set(names.values()))
 
 
 def _image_name(word: str, root: str, where: str) -> str:
@@ -310,8 +316,10 @@ def _read_annotation(location: str) -> Objects:
         for item in tree.iter("object"):
             name = item.findtext("name", "").strip()
             if name not in VOC_CLASSES:
+                near = difflib.get_close_matches(name, VOC_CLASSES, n=1)
+                meant = f" (did you mean {near[0]!r}?)" if near else ""
                 raise FileFault(
-                    location, f"has the class {short_repr(name)}; VOC's are {', '.join(VOC_CLASSES)}. {TABLE}"
+                    location, f"has the class {short_repr(name)}{meant}; VOC's are {', '.join(VOC_CLASSES)}. {TABLE}"
                 )
             difficult = item.findtext("difficult", "0").strip() == "1"
             left, top, right, bottom = (

@@ -1,0 +1,72 @@
+"""Finds class names that are probably misspelled, and classes with very few images."""
+
+from __future__ import annotations
+
+__all__ = ["class_findings"]
+
+import difflib
+import re
+import statistics
+from collections.abc import Iterator, Mapping
+
+from attn.data.sources.voc import VOC_CLASSES
+
+SIMILARITY = 0.85
+"""Ratio of `difflib` from which two names are alike: one letter of six, or two of fourteen."""
+SHORTEST = 4
+"""Letters of a name that another can be a misspelling of: `cat` and `cap` are two classes."""
+RARE = 0.1
+"""A class with at most this share of another's images is rare beside it."""
+FEW = 5
+"""Fewer images than these are very few for a class, where the others have at least ten times as many."""
+VOC_SHARE = 0.5
+"""A data set with at least this share of its classes among VOC's is probably meant to have VOC's classes."""
+
+
+def class_findings(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """What is suspicious about classes, as name and message.
+
+    Args:
+        per_class: Number of images of each class.
+    """
+    misspelled = dict(_misspelled(per_class))
+    yield from misspelled.items()
+    median = statistics.median(per_class.values()) if per_class else 0
+    for name, count in per_class.items():
+        if name not in misspelled and count < FEW and median >= 10 * max(count, 1):
+            yield name, f"has {_images(count)}, and the classes' median is {median:g}: too few to learn or score it"
+
+
+def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    known = set(VOC_CLASSES) & set(per_class)
+    voc_like = len(known) >= 3 and len(known) >= VOC_SHARE * len(per_class)
+    for name, count in per_class.items():
+        others = [
+            other
+            for other, more in per_class.items()
+            if other != name
+            and _alike(name, other)
+            and (count <= RARE * more or (_plain(name) == _plain(other) and (count, name) < (more, other)))
+        ]
+        if not others and voc_like and name not in VOC_CLASSES:
+            others = [other for other in VOC_CLASSES if other not in per_class and _alike(name, other)]
+        if others:
+            there = f" ({_images(per_class[others[0]])})" if others[0] in per_class else ", a class of VOC"
+            yield name, f"is probably a misspelling of {others[0]}{there}: it has {_images(count)}; rename it if it is"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _alike(name: str, other: str) -> bool:
+    one, two = _plain(name), _plain(other)
+    if one == two:
+        return True
+    if min(len(one), len(two)) < SHORTEST or re.sub(r"\d", "", one) == re.sub(r"\d", "", two):
+        return False  # names that differ in numbers alone are numbered
+    return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio() >= SIMILARITY
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.casefold())
