@@ -7,12 +7,13 @@ __all__ = ["Epochs", "Estimate", "earlier_epochs", "run_estimate", "quantiles", 
 import contextlib
 import platform
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from attn.config.document import read_document
 from attn.config.resolve import dump_config
+from attn.display import duration
 from attn.errors import AttnError
 from attn.files.locations import list_folders
 from attn.runs.result import JsonResult
@@ -21,7 +22,8 @@ from attn.runs.sweep.load import trial_config
 from attn.training.run_config import RunConfig
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
-from jobs.sweeps.plan import START_SECONDS, WORKERS_SECONDS, Plan, trainings
+from jobs.sweeps.costs import Costs, SecondsByPart, run_parts, sweep_parts
+from jobs.sweeps.plan import Plan, epochs_of, trainings
 from jobs.training.epoch_lines import read_epochs
 
 MOST_RUNS = 20
@@ -36,11 +38,20 @@ class Estimate(JsonResult):
         seconds: The estimate; None where nothing is known.
         between: Its range.
         source: What the estimate is based on.
+        parts: Seconds by part, in order.
     """
 
     seconds: float | None
     between: list[float] | None
     source: str
+    parts: SecondsByPart = field(default_factory=dict[str, float])
+
+    def describe(self) -> str:
+        """The estimate in a line, for a person."""
+        if self.seconds is None or self.between is None:
+            return f"no time known: {self.source}"
+        low, high = map(duration, self.between)
+        return f"about {duration(self.seconds)} ({low} to {high}), by {self.source}"
 
 
 @dataclass(frozen=True)
@@ -55,28 +66,41 @@ class Epochs:
     seconds: tuple[float, float, float] | None
     source: str
 
-    def estimate(self, duration: Callable[[float], float]) -> Estimate:
-        """Estimate a whole.
-
-        Args:
-            duration: How long it takes, given the seconds of an epoch.
-        """
-        if self.seconds is None:
-            return Estimate(None, None, self.source)
-        low, middle, high = (round(duration(seconds), 1) for seconds in self.seconds)
-        return Estimate(middle, [low, high], self.source)
+    @property
+    def costs(self) -> Costs | None:
+        """These epochs as the costs of a training; None where nothing is known."""
+        return None if self.seconds is None else Costs(self.seconds, self.source, whole=True)
 
 
-def run_estimate(config: RunConfig, epochs: Epochs | None = None) -> Estimate:
-    """Estimate how long a run takes."""
-    return (epochs or earlier_epochs(config, config.root)).estimate(
-        lambda seconds: START_SECONDS + WORKERS_SECONDS + config.training.epochs * seconds
-    )
+def run_estimate(config: RunConfig, costs: Costs | None = None) -> Estimate:
+    """Estimate how long a run takes; without costs by earlier runs."""
+    if costs is None:
+        known = earlier_epochs(config, config.root)
+        if (costs := known.costs) is None:
+            return Estimate(None, None, known.source)
+    epochs = config.training.epochs
+    if config.training.steps is not None:
+        with contextlib.suppress(AttnError):  # the data need not be there
+            epochs = epochs_of(config)
+    return _estimate(run_parts(config, costs, epochs), costs, epochs)
 
 
-def sweep_estimate(config: SweepConfig, base: str, plan: Plan, epochs: Epochs | None = None) -> Estimate:
-    """Estimate how long a sweep takes."""
-    return (epochs or _of_trainings(trainings(trial_config(base, {})), config.root)).estimate(plan.seconds)
+def sweep_estimate(config: SweepConfig, base: str, plan: Plan, costs: Costs | None = None) -> Estimate:
+    """Estimate how long a sweep takes; without costs by earlier runs."""
+    of_trial = trainings(trial_config(base, {}))
+    if costs is None:
+        known = _of_trainings(of_trial, config.root)
+        if (costs := known.costs) is None:
+            return Estimate(None, None, known.source)
+    return _estimate(sweep_parts(config, of_trial[0], plan, costs), costs, plan.epochs_in_all / plan.parallel)
+
+
+def _estimate(parts: SecondsByPart, costs: Costs, epochs: float) -> Estimate:
+    """The sum of the parts, and its range: that of the epochs which follow one another."""
+    total = sum(parts.values())
+    low, middle, high = costs.epoch
+    between = [round(total + epochs * (seconds - middle), 1) for seconds in (low, high)]
+    return Estimate(round(total, 1), between, costs.source, {name: round(part, 1) for name, part in parts.items()})
 
 
 def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:

@@ -1,84 +1,245 @@
-"""Estimated duration of a run's epochs, measured on a few steps."""
+"""What a training costs, measured on a few of its images in this process, as one worker does the work."""
 
 from __future__ import annotations
 
-__all__ = ["measured_epochs"]
+__all__ = ["measured_costs"]
 
 import contextlib
-import itertools
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-from attn.errors import ConfigError
+import torch
+
+from attn import progress
+from attn.data.source import Source, SourceConfig
+from attn.data.source_cache import SourceCache
+from attn.data.view import SourceView
+from attn.errors import ConfigError, RunError
+from attn.pictures.preview import evenly_spaced
 from attn.runs.composed import ComposedConfig
-from attn.runs.table import build_components
+from attn.runs.sweep.config import Objective
+from attn.runs.table import KINDS, build_components
+from attn.scratch import scratch_folder
 from attn.training.checkpoint import Position
-from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
-from attn.training.trainer import Trainer
+from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
-from jobs.sweeps.estimate import Epochs, quantiles
+from jobs.sweeps.costs import Costs
+from jobs.sweeps.estimate import quantiles
+from jobs.sweeps.plan import Plan
+from jobs.sweeps.trial_training import Scorer
 
-STEPS = 4
+STEPS = 5
+"""Steps of an epoch that is measured; there are two epochs, of which the first is a warm-up."""
+LEAST_IMAGES = 16
+"""Fewer may all have the same labels."""
+IMAGES = 64
+"""Images that are validated and scored."""
 
 
-def measured_epochs(config: RunConfig | ComposedConfig) -> Epochs:
-    """Measure a few steps in this process, as one worker makes them.
+def measured_costs(
+    config: RunConfig | ComposedConfig,
+    start: tuple[float, float],
+    plan: Plan | None = None,
+    objective: Objective | None = None,
+) -> Costs:
+    """Measure the parts of a training.
+
+    Args:
+        start: As `measured_start` gives it.
+        plan: Of the sweep that the training is a trial of.
+        objective: Of that sweep.
 
     Raises:
         ConfigError: Its labels would have to be made first.
     """
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"steps of a run of kind {config.kind} cannot be measured: its labels are not made yet")
-    store, validation = config.store, config.validation
-    config = config.model_copy(update={
-        "store": store.model_copy(update={"accumulate": False}),
-        "validation": validation.model_copy(update={"split": None}),
-    })  # fmt: skip
+    settled = {
+        "store": config.store.model_copy(update={"accumulate": False}),
+        "checkpoint": config.checkpoint.model_copy(update={"best": None}),
+        "cluster": config.cluster.model_copy(update={"workers": 1}),
+    }
+    at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
+    config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
     warm = min(getattr(config.method, "warmup_epochs", 0), config.training.epochs) / config.training.epochs
-    times = [0.0] * STEPS
-    for share, warmup in ((warm, config.training.epochs), (1 - warm, 0)):
-        if share > 0:  # steps cost more once a method's own terms have begun
-            update = {"warmup_epochs": warmup} if hasattr(config.method, "warmup_epochs") else {}
-            method = config.method.model_copy(update=update)
-            seconds_of_epochs = _epochs_by_steps(config.model_copy(update={"method": method}))
-            times = [time + share * seconds for time, seconds in zip(times, sorted(seconds_of_epochs), strict=True)]
-    return Epochs(quantiles(times), f"{STEPS} steps measured here and now; validation and checkpoints come on top")
+    found: list[tuple[float, _Measured]] = []
+    with progress.task("measuring a few steps"), _share_of_machine(at_once, None if plan is None else plan.threads):
+        for share, warmup in ((warm, 2), (1 - warm, 0)):
+            if share > 0:  # steps cost more once a method's own terms have begun
+                update = {"warmup_epochs": warmup} if hasattr(config.method, "warmup_epochs") else {}
+                changed = config.model_copy(update={"method": config.method.model_copy(update=update)})
+                found.append((share, _measure(changed, workers_of_run, objective)))
+
+    def mean(value: Callable[[_Measured], float]) -> float:
+        return sum(share * value(measured) for share, measured in found)
+
+    return Costs(
+        (mean(lambda one: one.epoch[0]), mean(lambda one: one.epoch[1]), mean(lambda one: one.epoch[2])),
+        f"{STEPS} steps and {IMAGES} images measured here and now",
+        validation=mean(lambda one: one.validation),
+        scoring=mean(lambda one: one.scoring),
+        pictures=mean(lambda one: one.pictures),
+        checkpoint=mean(lambda one: one.checkpoint),
+        setup=mean(lambda one: one.setup),
+        ray=start[0],
+        workers=start[1],
+    )
 
 
-class _EnoughError(Exception):
-    """Ends a training."""
+@contextlib.contextmanager
+def _share_of_machine(at_once: int, threads: int | None) -> Generator[None]:
+    """Use as many cores as one of several processes at the same time has, with its number of threads."""
+    if sys.platform != "linux":
+        yield
+        return
+    cores, before = sorted(os.sched_getaffinity(0)), torch.get_num_threads()
+    share = cores[: max(1, len(cores) // at_once)]
+    os.sched_setaffinity(0, share)
+    torch.set_num_threads(threads or len(share))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        os.sched_setaffinity(0, cores)
+
+
+class _FewImages(SourceCache):
+    """The sources of a config, each with few of its images.
+
+    Args:
+        trained: The data to train on.
+        images: How many of its images are needed; of others there are a few.
+    """
+
+    def __init__(self, trained: SourceConfig, images: int) -> None:
+        super().__init__()
+        self._trained, self._images = trained, images
+        self._views: dict[str, SourceView] = {}
+
+    def get(self, config: SourceConfig, *, labels: bool = True) -> Source:
+        key = config.model_dump_json()
+        if key not in self._views:
+            source = super().get(config, labels=labels)
+            wanted = self._images if config == self._trained else IMAGES
+            chosen = evenly_spaced(source.records, min(wanted, len(source.records)))
+            self._views[key] = SourceView(source, chosen, source.classes)
+        return self._views[key]
+
+    def counted(self, config: SourceConfig) -> int:
+        """How many images there are in all."""
+        return len(super().get(config).records)
+
+    def scale(self, config: SourceConfig) -> float:
+        """How many times as many images there are."""
+        return self.counted(config) / max(1, len(self.get(config).records))
 
 
 class _Clock:
-    """Reporter that notes when each step ends; the first step is a warm-up."""
+    """Reporter that notes how long each part of the last epoch takes.
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    Attributes:
+        steps: Seconds of each step after an epoch's first.
+        scores: When the scores after an epoch were there.
+    """
+
+    def __init__(self, previews: int) -> None:
+        self.previews = previews
+        self.steps: list[float] = []
+        self.last = self.trained = self.scores = self.pictures = self.saved = 0.0
 
     def step(self, record: StepRecord) -> None:
-        self.ends.append(time.perf_counter())
-        if len(self.ends) > STEPS:
-            raise _EnoughError
+        now = time.perf_counter()
+        if self.last:
+            self.steps.append(now - self.last)
+        self.last = self.trained = now
 
     def cancelled(self) -> bool:
         return False
 
-    def epoch(self, record: EpochRecord, trainer: Trainer) -> None: ...
+    def epoch(self, record: EpochRecord, trainer: Trainer) -> None:
+        self.scores = time.perf_counter() - self.trained
+        if record.epoch + 1 < trainer.epochs:
+            self.steps.clear()  # a warm-up
+        if record.epoch + 1 == trainer.epochs and self.previews:
+            begun = time.perf_counter()
+            for _, picture in trainer.components.previewer(self.previews).draw():
+                picture.png()
+            self.pictures = time.perf_counter() - begun
 
-    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None: ...
+    def checkpoint(self, position: Position, metrics: dict[str, float], write: Callable[[Path], None]) -> None:
+        begun = time.perf_counter()
+        with scratch_folder() as folder:
+            write(folder)
+        self.saved = time.perf_counter() - begun
+        self.last = 0.0
 
 
-def _epochs_by_steps(config: TrainConfig) -> list[float]:
-    """The seconds of an epoch, extrapolated from each of a few steps of one worker."""
-    components = build_components(config, rank=0, world=config.cluster.workers)
-    update = {"steps": None, "epochs": STEPS + 1}  # enough of them, however few an epoch has
-    trainer = Trainer(
-        config.model_copy(update={"training": config.training.model_copy(update=update)}), World.current(), components
+class _TimedScorer(Scorer):
+    """The scores of a sweep's objective, and how long they took."""
+
+    seconds = 0.0
+
+    def __call__(self, metrics: dict[str, float], trainer: Trainer) -> dict[str, float]:
+        begun = time.perf_counter()
+        try:
+            return super().__call__(metrics, trainer)
+        except RunError:  # so few images may not have the score
+            return metrics
+        finally:
+            self.seconds = time.perf_counter() - begun
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Seconds of the parts for all images."""
+
+    epoch: tuple[float, float, float]
+    validation: float
+    scoring: float
+    pictures: float
+    checkpoint: float
+    setup: float
+
+
+def _measure(config: TrainConfig, workers: int, objective: Objective | None) -> _Measured:
+    """Train two epochs of a few steps.
+
+    Args:
+        workers: Of the run; this one does its share of a step.
+    """
+    batch = config.training.batch_size // workers
+    every = config.method.build().supervision is not None  # of a given number of images
+    images = sys.maxsize if every else max(STEPS * batch, LEAST_IMAGES)
+    import_module(str(KINDS[config.kind].build).partition(":")[0])  # is part of a worker's start
+    begun, sources = time.perf_counter(), _FewImages(config.data, images)
+    few = {"steps": 2 * STEPS if every else None, "epochs": 2, "batch_size": batch, "early_stopping": None}
+    validation = config.validation.model_copy(update={"every_epochs": 1})
+    changed = config.model_copy(update={"training": config.training.model_copy(update=few), "validation": validation})
+    components = build_components(changed, rank=0, world=1, sources=sources)
+    setup = time.perf_counter() - begun
+    scorer = None if objective is None or objective.of_epoch else _TimedScorer(objective, changed, sources)
+    clock = _Clock(config.tracking.preview_images)
+    trainer = Trainer(changed, World.current(), components, scorer=scorer)
+    trainer.fit(clock)
+    scored = 0.0 if scorer is None else scorer.seconds
+    steps = -(-sources.counted(config.data) // config.training.batch_size) / config.training.accumulate_steps
+    low, middle, high = (steps * seconds for seconds in quantiles(clock.steps))
+    split = config.validation.split
+    validated = 0.0 if split is None else sources.scale(config.data.model_copy(update={"split": split}))
+    of_objective = None if objective is None else objective.split or split
+    scored_data = config.data if of_objective is None else config.data.model_copy(update={"split": of_objective})
+    return _Measured(
+        (low, middle, high),
+        validation=max(0.0, clock.scores - scored) * validated,
+        scoring=0.0 if scorer is None else scored * sources.scale(scored_data),
+        pictures=clock.pictures,
+        checkpoint=clock.saved,
+        setup=setup,
     )
-    clock = _Clock()
-    with contextlib.suppress(_EnoughError):
-        trainer.fit(clock)
-    return [trainer.steps_per_epoch * (end - begin) for begin, end in itertools.pairwise(clock.ends)]

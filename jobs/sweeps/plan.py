@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from jobs.sweeps.estimate import Estimate
 
 LENGTHS = ("training.epochs", "training.steps")
-START_SECONDS = 20.0
-"""Ray's start and the first imports, here."""
-WORKERS_SECONDS = 25.0
-"""Seconds that a run with workers of its own adds: processes and imports."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,10 @@ class Plan:
     epochs_in_all: int
     differ_after: int
 
-    def seconds(self, seconds_per_epoch: float) -> float:
-        """Duration, given the duration of an epoch."""
-        work = self.epochs_in_all * seconds_per_epoch
-        extra = 0.0 if self.per_trial.get("CPU", 0) >= 1 else self.trials * WORKERS_SECONDS
-        return START_SECONDS + (work + extra) / self.parallel
+    @property
+    def in_process(self) -> bool:
+        """Whether a trial trains in its own process, which then takes the next one."""
+        return self.per_trial.get("CPU", 0) >= 1
 
     def line(self, time: Estimate) -> str:
         """The plan in a line, for a person.
@@ -64,10 +59,7 @@ class Plan:
             time: Of all trials.
         """
         head = f"{self.trials} trials of up to {self.epochs} epochs, {self.parallel} at a time; "
-        if time.seconds is None or time.between is None:
-            return f"{head}no time known: {time.source}"
-        low, high = time.between
-        return f"{head}about {time.seconds:.0f} s ({low:.0f} to {high:.0f}), by {time.source}"
+        return head + time.describe()
 
     def to_json(self) -> dict[str, Any]:
         """The fields that a user is shown, as plain values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["plan", "split_words"]
 
 import difflib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,13 +14,15 @@ from attn.runs.table import KINDS
 from services.cli.arguments import kind_names, recipe_names
 from services.cli.command import Result, command
 from services.cli.roots import takes_root
-from services.cli.tables import print_tree
+from services.cli.tables import print_rows, print_table, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from attn.runs.sweep.config import Objective
     from attn.runs.sweep.load import LoadedSweep
-    from jobs.sweeps.estimate import Epochs
+    from jobs.sweeps.costs import Costs
+    from jobs.sweeps.plan import Plan
 
 MOST_POINTS = 12
 
@@ -55,14 +57,18 @@ def plan(
     from attn.runs.recipes import load_any_run, load_run
     from attn.runs.sweep.load import LoadedSweep, TrialConfig, trial_config
     from attn.training.run_config import RunConfig
-    from jobs.sweeps.estimate import Epochs, run_estimate
+    from jobs.sweeps.costs import Costs
+    from jobs.sweeps.estimate import run_estimate
 
-    def epochs(run: TrialConfig) -> Epochs | None:
+    def costs(run: TrialConfig, of_sweep: Plan | None = None, objective: Objective | None = None) -> Costs | None:
         if measure:
-            from jobs.sweeps.measured_steps import measured_epochs
+            from jobs.sweeps.measured_start import measured_start
 
-            return measured_epochs(run)
-        return None if epoch is None else Epochs((epoch, epoch, epoch), "--epoch-seconds")
+            start = measured_start()
+            from jobs.sweeps.measured_steps import measured_costs  # imports Ray
+
+            return measured_costs(run, start, of_sweep, objective)
+        return None if epoch is None else Costs((epoch, epoch, epoch), "--epoch-seconds", whole=True)
 
     kind, targets, overrides = split_words(words)
     if kind is not None and KINDS[kind].config is None:
@@ -73,14 +79,18 @@ def plan(
     if isinstance(given, RunConfig):
         resources = {"kind": given.kind, "data": f"{given.data.variant} {given.data.split}"}
         resources |= {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
-        resources |= {"workers": given.cluster.workers, "time": run_estimate(given, epochs(given)).to_json()}
+        resources |= {"workers": given.cluster.workers, "time": run_estimate(given, costs(given)).to_json()}
         return _tree(resources)
     if isinstance(given, ComposedConfig):
         from services.plan import what_of
 
         return _tree({"kind": given.kind} | what_of(given))
     assert isinstance(given, LoadedSweep), "other kinds with files train or are made of others"
-    return _sweep(given, epochs(trial_config(given.base, {})))
+    from jobs.sweeps.plan import make_plan
+
+    config, base = given
+    sweep_plan = make_plan(config, base)
+    return _sweep(given, sweep_plan, costs(trial_config(base, {}), sweep_plan, config.objective))
 
 
 def split_words(words: list[str]) -> tuple[str | None, list[str], list[str]]:
@@ -115,16 +125,63 @@ def split_words(words: list[str]) -> tuple[str | None, list[str], list[str]]:
 
 
 def _tree(data: dict[str, Any]) -> Result:
-    return Result(data, lambda console: print_tree(console, data))
+    return Result(data, lambda console: print_plan(console, data))
 
 
-def _sweep(loaded: LoadedSweep, epochs: Epochs | None) -> Result:
+def print_plan(console: Console, data: dict[str, Any]) -> None:
+    """Print a plan: its fields, a table of the stages, and the estimated time with its parts.
+
+    Args:
+        data: Made here or by a service, which may say other things of stages and time.
+    """
+    stages, time = data.get("stages"), data.get("time")
+    tables = {"stages"} if _is_table(stages) else set[str]()
+    tables |= {"time"} if _is_estimate(time) else set[str]()
+    print_tree(console, {name: value for name, value in data.items() if name not in tables})
+    if "stages" in tables:
+        _print_stages(console, cast("dict[str, dict[str, Any]]", stages))
+    if "time" in tables:
+        _print_time(console, cast("dict[str, Any]", time))
+
+
+def _is_table(stages: object) -> bool:
+    return isinstance(stages, dict) and bool(stages) and all(isinstance(stage, dict) for stage in stages.values())
+
+
+def _is_estimate(time: object) -> bool:
+    if not isinstance(time, dict) or not isinstance(time.get("between"), list) or len(time["between"]) != 2:
+        return False
+    parts = time.get("parts", {})
+    numbers = [time.get("seconds"), *time["between"], *(parts.values() if isinstance(parts, dict) else [None])]
+    return all(isinstance(number, int | float) for number in numbers)
+
+
+def _print_stages(console: Console, stages: dict[str, dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for stage in stages.values() for name in stage))
+    rows = [(name, *(_cell(stage.get(column)) for column in columns)) for name, stage in stages.items()]
+    print_table(console, ("stage", *(column.replace("_", " ") for column in columns)), rows)
+
+
+def _print_time(console: Console, time: dict[str, Any]) -> None:
+    from attn.display import duration
+
+    low, high = map(duration, time["between"])
+    line = f"about {duration(time['seconds'])} ({low} to {high}), by {time.get('source')}"
+    print_rows(console, [("time", line)])
+    if parts := time.get("parts"):
+        print_rows(console, [(f"  {name}", duration(seconds)) for name, seconds in parts.items()])
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _sweep(loaded: LoadedSweep, sweep_plan: Plan, costs: Costs | None) -> Result:
     from attn.runs.sweep.space import grid_points, random_points
     from jobs.sweeps.estimate import sweep_estimate
-    from jobs.sweeps.plan import make_plan
 
     config, base = loaded
-    sweep_plan, search = make_plan(config, base), config.search
+    search = config.search
     if search.variant == "grid":
         points = grid_points(config.space)
     else:
@@ -133,12 +190,12 @@ def _sweep(loaded: LoadedSweep, epochs: Epochs | None) -> Result:
     data: dict[str, Any] = sweep_plan.to_json() | {
         "search": search.variant,
         "scheduler": config.scheduler.variant,
-        "time": sweep_estimate(config, base, sweep_plan, epochs).to_json(),
+        "time": sweep_estimate(config, base, sweep_plan, costs).to_json(),
     }
     data |= {"objective": f"{config.objective.mode} {config.objective.metric}", "points": shown}
 
     def show(console: Console) -> None:
-        print_tree(console, {name: value for name, value in data.items() if name != "points"})
+        print_plan(console, {name: value for name, value in data.items() if name != "points"})
         for point in shown:
             console.print("  " + "  ".join(f"{name}={value}" for name, value in point.items()), markup=False)
         if len(points) > len(shown):

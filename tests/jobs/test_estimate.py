@@ -15,8 +15,9 @@ from attn.runs.recipes import load_any_config, recipe_text
 from attn.runs.sweep.load import read_sweep
 from attn.training.run_config import RunConfig
 from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.costs import Costs
 from jobs.sweeps.estimate import earlier_epochs, run_estimate, sweep_estimate
-from jobs.sweeps.measured_steps import measured_epochs
+from jobs.sweeps.measured_steps import measured_costs
 from jobs.sweeps.plan import make_plan
 
 SMALL = ["data.count=8", "data.size=32", "input.size=32", "cluster.workers=1", "training.batch_size=2"]
@@ -64,16 +65,48 @@ def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
     left(RunFolder(str(tmp_path), "alike"), asked, [7.0])
     two = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0))
     four = sweep_estimate(swept, base, make_plan(swept, base, cores=4, gpus=0))
-    assert two.seconds is not None
-    assert four.seconds is not None
-    assert two.seconds - four.seconds == pytest.approx(4 * 5 * 7 / 2 - 4 * 5 * 7 / 4)
+    assert two.parts["epochs"] == pytest.approx(4 * 5 * 7 / 2)
+    assert four.parts["epochs"] == pytest.approx(4 * 5 * 7 / 4)
+    assert two.seconds == pytest.approx(sum(two.parts.values()))
 
 
-def test_steps_are_measured_without_a_trace(tmp_path: Path) -> None:
-    asked = config(tmp_path, "training.epochs=4", "method.warmup_epochs=2")
-    found = measured_epochs(asked)
-    assert found.seconds is not None
-    assert 0 < found.seconds[0] <= found.seconds[1] <= found.seconds[2]
-    assert not list(tmp_path.iterdir())
+def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
+    costs = Costs(
+        (9.0, 10.0, 12.0), "told", validation=3.0, scoring=4.0, pictures=2.0, checkpoint=1.0, setup=5.0, ray=20.0,
+        workers=30.0,
+    )  # fmt: skip
+    asked = config(
+        tmp_path, "training.epochs=6", "method.warmup_epochs=1", "validation.every_epochs=3", "tracking.enabled=false"
+    )
+    run = run_estimate(asked, costs)
+    assert run.parts == {
+        "start of Ray": 20.0, "start of workers": 60.0, "data and network": 10.0, "training": 60.0, "validation": 6.0,
+        "scoring": 24.0, "pictures": 12.0, "checkpoints": 6.0, "model": 1.0,
+    }  # fmt: skip
+    assert (run.seconds, run.between) == (199.0, [193.0, 211.0])
+    text = f"kind: sweep\nbase: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3]}}\n"
+    (tmp_path / "base.yaml").write_text(dump_config(asked))
+    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"])
+    sweep = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0), costs)
+    # Three trials, two at a time, take two rounds; they draw no pictures.
+    assert sweep.parts["training"] == pytest.approx(2 * 60)
+    assert sweep.parts["scoring"] == pytest.approx(2 * 24)
+    assert sweep.parts["validation"] == pytest.approx(2 * 6)
+    assert "pictures" not in sweep.parts
+    assert sweep.parts["start of trials"] == 30.0
+
+
+def test_a_training_is_measured_without_a_trace(tmp_path: Path) -> None:
+    asked = config(tmp_path, "training.epochs=4", "method.warmup_epochs=2", "tracking.preview_images=1")
+    text = f"kind: sweep\nbase: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2]}}\n"
+    base = dump_config(asked)
+    (tmp_path / "base.yaml").write_text(base)
+    swept, _ = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"])
+    plan = make_plan(swept, base, cores=2, gpus=0)
+    found = measured_costs(asked, (1.0, 2.0), plan, swept.objective)
+    assert 0 < found.epoch[0] <= found.epoch[1] <= found.epoch[2]
+    assert min(found.validation, found.scoring, found.pictures, found.checkpoint, found.setup) > 0
+    assert (found.ray, found.workers) == (1.0, 2.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["base.yaml"]
     with pytest.raises(ConfigError, match="segment cannot be measured"):
-        measured_epochs(read_config(recipe_text("segment_scenes")[0], "segment"))
+        measured_costs(read_config(recipe_text("segment_scenes")[0], "segment"), (0.0, 0.0))
