@@ -74,8 +74,7 @@ def submit(
     }
     plan = client.post("/plan", body)
     if not yes:
-        _show_plan({"id": body["id"], **plan})
-        _ask()
+        _confirm({"id": body["id"], **plan})
     return _result(client, client.post_job("/jobs", body), wait)
 
 
@@ -246,27 +245,26 @@ def _shown(job: dict[str, Any]) -> Any:
     return show
 
 
-def _ask() -> None:
+def _confirm(plan: dict[str, Any]) -> None:
+    """Show the plan and ask; an answer that another program writes is read first, so that its lack is one line."""
     import sys
 
-    from attn.errors import ConfigError
-
-    try:
-        agreed = typer.confirm("Submit?", err=True)
-    except typer.Abort:  # Ctrl-C, or the end of standard input
-        print(file=sys.stderr)
-        if not sys.stdin.isatty():
-            text = "nothing was submitted: standard input ended without an answer; --yes submits without asking"
-            raise ConfigError(text) from None
-        agreed = False
-    if not agreed:
-        raise KeyboardInterrupt
-
-
-def _show_plan(plan: dict[str, Any]) -> None:
     from rich.console import Console
 
-    print_tree(Console(stderr=True, highlight=False, soft_wrap=True), plan)
+    from attn.errors import ConfigError
+    from services.cli.plan import print_plan
+
+    piped = "" if sys.stdin.isatty() else sys.stdin.readline()
+    if not piped and not sys.stdin.isatty():
+        raise ConfigError("nothing was submitted: standard input has no answer; add -y to submit without asking")
+    print_plan(Console(stderr=True, highlight=False, soft_wrap=True), plan)
+    try:
+        agreed = piped.strip().lower() in ("y", "yes") if piped else typer.confirm("Submit?", err=True)
+    except typer.Abort:  # Ctrl-C, or Ctrl-D
+        print(file=sys.stderr)
+        agreed = False
+    if not agreed:
+        raise KeyboardInterrupt("nothing was submitted")
 
 
 def _split_root(overrides: list[str], root: str) -> tuple[list[str], str]:

@@ -11,8 +11,8 @@ import typer
 from attn.runs.table import KINDS, file_kinds
 from services.cli.arguments import Address, Overrides, Recipe, RunId
 from services.cli.command import Result, command
+from services.cli.results import shown
 from services.cli.roots import takes_root
-from services.cli.tables import print_tree
 
 
 def command_for(kind: str) -> Callable[[Callable[..., Result | None]], Callable[..., None]]:
@@ -37,8 +37,7 @@ def command_of(kind: str) -> Callable[..., None]:
 
         config = load_run(recipe, kind, overrides or [])
         with started_from(recipe_of(recipe)):
-            result = job_of(kind).run(config, run_id=run_id, address=address).to_json()
-        return Result(result, lambda console: print_tree(console, result))
+            return shown(job_of(kind).run(config, run_id=run_id, address=address))
 
     return run
 

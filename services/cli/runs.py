@@ -4,18 +4,15 @@ from __future__ import annotations
 
 __all__ = ["evaluate", "maps", "resume"]
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from services.cli.arguments import Address, Overrides, Root, RunId, Service
 from services.cli.command import Result, command
+from services.cli.results import shown
 from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
-from services.cli.tables import print_tree
-
-if TYPE_CHECKING:
-    pass
 
 
 @command
@@ -33,7 +30,7 @@ def resume(
         return resume_there(run, root, service, wait)
     from jobs.resume import resume as continue_run
 
-    return _result(continue_run(run, root=root, address=address).to_json())
+    return shown(continue_run(run, root=root, address=address))
 
 
 @command_for("evaluate")
@@ -50,10 +47,9 @@ def evaluate(
     overrides: Overrides = None,
     run_id: RunId = None,
 ) -> Result:
-    from jobs.evaluate import load, run, table
+    from jobs.evaluate import load, run
 
-    result = run(load(target, overrides or []), run_id=run_id)
-    return Result(result.to_json(), lambda console: console.print(table(result)))
+    return shown(run(load(target, overrides or []), run_id=run_id))
 
 
 @command_for("maps")
@@ -69,8 +65,4 @@ def maps(
 ) -> Result:
     from jobs.maps import load, run
 
-    return _result(run(load(model, overrides or []), run_id=run_id, address=address).to_json())
-
-
-def _result(data: dict[str, Any]) -> Result:
-    return Result(data, lambda console: print_tree(console, data))
+    return shown(run(load(model, overrides or []), run_id=run_id, address=address))

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 __all__ = ["TrainByDefault", "cues", "predict"]
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, RunId
 from services.cli.command import Result
+from services.cli.results import shown
 from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
-from services.cli.tables import print_tree
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class TrainByDefault(DefaultGroup):
@@ -33,22 +30,10 @@ def cues(
     run_id: RunId = None,
 ) -> Result:
     from attn.runs.started import recipe_of, started_from
-    from jobs.cues import grid_table, load, run, table
+    from jobs.cues import load, run
 
     with started_from(recipe_of(recipe)):
-        result = run(load(recipe, overrides or [], sweep=sweep), run_id=run_id)
-    data = result.to_json()
-
-    def show(console: Console) -> None:
-        if result.score is not None:
-            console.print(table(data["report"]))
-        if result.grid is not None:
-            console.print(grid_table(result))
-        files = {"pictures": result.sheet, "grid": result.grid_csv, "heat map": result.grid_picture}
-        shown = {"folder": result.folder, "saliency": result.report.saliency}
-        print_tree(console, shown | {name: path for name, path in files.items() if path is not None})
-
-    return Result(data, show)
+        return shown(run(load(recipe, overrides or [], sweep=sweep), run_id=run_id))
 
 
 @command_for("masks")
@@ -67,14 +52,7 @@ def predict(
     run_id: RunId = None,
     address: Address = None,
 ) -> Result:
-    from jobs.segment_predict import load, run, table
+    from jobs.segment_predict import load, run
 
     job = load(model, overrides or [], voc_submission=voc_submission)
-    result = run(job, run_id=run_id, address=address)
-
-    def show(console: Console) -> None:
-        if result.scores:
-            console.print(table(result))
-        console.print(f"masks: {result.submission or result.masks or 'not written'}", markup=False)
-
-    return Result(result.to_json(), show)
+    return shown(run(job, run_id=run_id, address=address))

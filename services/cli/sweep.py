@@ -4,17 +4,15 @@ from __future__ import annotations
 
 __all__ = ["RunByDefault", "resume", "run"]
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from services.cli.arguments import Address, DefaultGroup, Overrides, Recipe, Root, RunId
-from services.cli.command import FAILED, Result, command
+from services.cli.command import Result, command
+from services.cli.results import shown
 from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
-
-if TYPE_CHECKING:
-    from jobs.sweeps.results import SweepResult
 
 
 class RunByDefault(DefaultGroup):
@@ -31,7 +29,7 @@ def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, addre
     from jobs.sweep import run as begin
 
     with started_from(recipe_of(recipe)):
-        return _result(begin(load_sweep(recipe, overrides or []), run_id=run_id, address=address))
+        return shown(begin(load_sweep(recipe, overrides or []), run_id=run_id, address=address))
 
 
 @command
@@ -43,11 +41,4 @@ def resume(
     """Continue an interrupted sweep; finished trials are kept."""
     from jobs.sweep import resume as go_on
 
-    return _result(go_on(sweep, root=root, address=address))
-
-
-def _result(result: SweepResult) -> Result:
-    from jobs.sweeps.results import table
-
-    status = 0 if result.best is not None else FAILED
-    return Result(result.to_json(), lambda console: console.print(table(result)), status)
+    return shown(go_on(sweep, root=root, address=address))

@@ -28,10 +28,11 @@ def test_submit_status_logs_cancel(attn: Any, server: Server, monkeypatch: pytes
     assert attn("status", "a", *here).status == 1
     assert attn("status", "b", *here).status == 1
     assert re.search(r"submitted +\d{4}-\d\d-\d\d \d\d:\d\d", attn("status", "a", *here).out)
-    for answer, ends, said in (("", 2, "--yes submits"), ("n\n", 3, "cancelled"), ("y\n", 0, "waiting_before_it")):
+    for answer, ends, said in (("", 2, "add -y"), ("n\n", 3, "nothing was submitted"), ("y\n", 0, "waiting_before_it")):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         asked = attn("submit", "evaluate", "absent", "--run-id", "a", *here)
         assert (asked.status, said in asked.err, "Traceback" in asked.err) == (ends, True, False), asked
+        assert (len(asked.err.splitlines()) == 1) == (answer == "")
     assert attn("cancel", "a", *here).status == 1
     again = attn("resume", "a", "--wait", "--json", *here)
     assert (again.status, again.json["attempt"]) == (1, 2), "the service that has the job resumes it"

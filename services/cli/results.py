@@ -1,0 +1,137 @@
+"""Results of runs as short tables for people; `--json` has all of their fields."""
+
+from __future__ import annotations
+
+__all__ = ["shown"]
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attn.display import duration, figure, is_share, percent
+from services.cli.command import FAILED, Result
+from services.cli.tables import print_rows, print_table, print_tree
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attn.runs.result import JsonResult
+    from jobs.cues import CuesResult
+    from jobs.maps import MapsResult
+    from jobs.pipeline import PipelineResult
+    from jobs.segment_predict import MasksResult
+    from jobs.train import TrainResult
+
+Row = tuple[str, str]
+
+
+def shown(result: JsonResult) -> Result:
+    """The result of a job as that of a command."""
+    from jobs.sweeps.results import SweepResult
+
+    nothing = isinstance(result, SweepResult) and result.best is None
+    return Result(result.to_json(), lambda console: _print(console, result), FAILED if nothing else 0)
+
+
+def _print(console: Console, result: JsonResult) -> None:
+    from jobs.cues import CuesResult
+    from jobs.evaluate import EvaluateResult, table
+    from jobs.maps import MapsResult
+    from jobs.pipeline import PipelineResult
+    from jobs.segment_predict import MasksResult
+    from jobs.sweeps.results import SweepResult
+    from jobs.sweeps.results import table as trials
+    from jobs.train import TrainResult
+
+    match result:
+        case TrainResult():
+            _train(console, result)
+        case PipelineResult():
+            _pipeline(console, result)
+        case MapsResult():
+            _maps(console, result)
+        case CuesResult():
+            _cues(console, result)
+        case MasksResult():
+            _masks(console, result)
+        case EvaluateResult():
+            console.print(table(result))
+        case SweepResult():
+            console.print(trials(result))
+        case _:
+            print_tree(console, result.to_json())
+
+
+def _train(console: Console, result: TrainResult) -> None:
+    _scores(console, result.metrics)
+    rows: list[Row] = [("run", result.run_id), ("time", duration(result.seconds)), ("model", result.model)]
+    if result.store is not None:
+        rows.append(("maps", f"{result.store}, version {result.store_version}"))
+    if result.cues and isinstance(miou := result.cues.get("miou"), float):
+        rows.append(("cues", f"mIoU {percent(miou)} %"))
+    print_rows(console, [*rows, _next(result.folder)])
+
+
+def _pipeline(console: Console, result: PipelineResult) -> None:
+    stages = [
+        (name, "reused" if stage.reused else duration(stage.seconds), stage.run_id)
+        for name, stage in result.stages.items()
+    ]
+    print_table(console, ("stage", "time", "run"), stages)
+    console.print()
+    _scores(console, result.scores)
+    rows: list[Row] = [("run", result.run_id), ("time", duration(result.seconds)), ("model", result.model or "-")]
+    rows += [("masks", result.masks)] if result.masks else []
+    print_rows(console, [*rows, _next(result.folder)])
+
+
+def _maps(console: Console, result: MapsResult) -> None:
+    where = f"{result.store}, version {result.store_version}" if result.store else str(result.png)
+    rows: list[Row] = [
+        ("maps", f"{result.maps} of {result.images} images"),
+        ("in", where),
+        ("predictions", result.predictions),
+        ("run", result.run_id),
+        ("time", duration(result.seconds)),
+    ]
+    print_rows(console, [*rows, *(("note", note) for note in result.notes), _next(result.folder)])
+
+
+def _cues(console: Console, result: CuesResult) -> None:
+    from jobs.cues import grid_table, table
+
+    if result.score is not None:
+        console.print(table(result.report.to_json()))
+    if result.grid is not None:
+        console.print(grid_table(result))
+    files = {"pictures": result.sheet, "grid": result.grid_csv, "heat map": result.grid_picture}
+    rows: list[Row] = [("saliency", result.report.saliency), ("cues", result.folder)]
+    rows += [(name, path) for name, path in files.items() if path is not None]
+    rows += [("run", result.run_id), ("time", duration(result.seconds))]
+    print_rows(console, [*rows, _next(result.folder.removesuffix("/cues"))])
+
+
+def _masks(console: Console, result: MasksResult) -> None:
+    from jobs.segment_predict import table
+
+    if result.scores:
+        console.print(table(result))
+    rows: list[Row] = [("masks", result.submission or result.masks or "not written"), ("run", result.run_id)]
+    print_rows(console, [*rows, ("time", duration(result.seconds)), _next(result.folder)])
+
+
+def _scores(console: Console, values: Mapping[str, float | None]) -> None:
+    """Scores in percent, then losses, each with a heading."""
+    shares = [(name, percent(value)) for name, value in values.items() if is_share(name)]
+    others = [(name, figure(name, value)) for name, value in values.items() if not is_share(name)]
+    for heading, rows in (("score, %", shares), ("loss", others)):
+        if rows:
+            print_table(console, (heading, ""), rows)
+            console.print()
+
+
+def _next(folder: str) -> Row:
+    """The command that shows everything about the run in a folder, and how to go on from it."""
+    from jobs.runs.run_folder import RunFolder
+
+    return "more", f"attn show {shlex.quote(RunFolder.of(folder, '').reference)}"

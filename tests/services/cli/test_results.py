@@ -1,0 +1,127 @@
+"""Results as people see them: short tables that fit 80 columns, scores in percent, and the command that shows more."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from attn.run_state import StageState
+from attn.runs.result import JsonResult
+from attn.segmentation.make import CueReport
+from jobs.cues import CuesResult
+from jobs.maps import MapsResult
+from jobs.pipeline import PipelineResult
+from jobs.segment_predict import MasksResult
+from jobs.sweeps.results import Row, SweepResult
+from jobs.train import TrainResult
+from services.cli.plan import print_plan
+from services.cli.results import shown
+
+METRICS = {"train/loss": 0.69312, "val/mean_ap": 0.87654, "val/loss": None}
+TRAINED = TrainResult(
+    run_id="a", folder="runs/a", model="runs/a/model", metrics=METRICS, store="runs/a/store", store_version=7,
+    tracking_run="0123456789abcdef", seconds=200.4,
+)  # fmt: skip
+STAGES = {
+    "train": StageState(
+        run_id="p-train-01234567", folder="runs/p-train-01234567", reused=True, seconds=9.0, state="done"
+    ),
+    "cues": StageState(
+        run_id="p-cues-01234567", folder="runs/p-cues-01234567", reused=False, seconds=61.0, state="done"
+    ),
+}
+PIPELINE = PipelineResult(
+    run_id="p", folder="/elsewhere/p", scores={"miou": 0.5, "cue_miou": 0.25}, model="/elsewhere/p-segment/model",
+    masks=None, stages=STAGES, tracking_run=None, seconds=7300.0,
+)  # fmt: skip
+MAPS = MapsResult(
+    run_id="m", folder="runs/m", model="a", images=30, maps=40, predictions="runs/m/predictions.parquet",
+    notes=["1 image could not be read"], png="runs/m/png", tracking_run=None, seconds=3.0,
+)  # fmt: skip
+CUES = CuesResult(
+    run_id="c", folder="runs/c/cues", score=None, tracking_run=None, seconds=3.0,
+    sheet="runs/c/cues/sheet.png",
+    best={"foreground": 0.3, "background": 0.06, "miou": 0.5, "miou_all": 0.25},
+    grid={"foreground": (0.2, 0.3), "background": (0.06, 0.1), "miou_all": [[0.1, 0.2], [0.25, 0.2]]},
+    report=CueReport(
+        images=3, masked=0, digest="0" * 64, maps={}, rule={}, saliency="none", labelled=0.5,
+        matrix=np.zeros((2, 3), np.int64), classes=("one",),
+    ),
+)  # fmt: skip
+MASKS = MasksResult(
+    run_id="k", folder="runs/k", model="a", data="voc val", images=3, masked=3, masks="runs/k/masks", submission=None,
+    scores={"miou": 0.5, "miou_crf": 0.625}, protocols={}, notes=[], tracking_run=None, seconds=4.0,
+    per_class=[{"class": "background", "miou": 0.75, "miou_crf": 0.875}],
+)  # fmt: skip
+SWEEP = SweepResult(
+    run_id="s", folder="runs/s", trials=[Row(0, "done", {"method.alpha": 0.1}, 0.5, 3, 9.0, None, None, None)],
+    counts={"done": 1}, metric="seed_miou", best=None, recipe=None, registered=None, tracking_run=None, seconds=9.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (
+            TRAINED,
+            ["score, %", "val/mean_ap  87.7", "train/loss  0.6931", "3 min 20 s", "store, version 7", "attn show a"],
+        ),
+        (PIPELINE, ["train  reused", "cues   1 min 1 s", "cue_miou  25.0", "2 h 1 min", "attn show /elsewhere/p"]),
+        (MAPS, ["40 of 30 images", "runs/m/png", "1 image could not be read", "attn show m"]),
+        (CUES, ["best: foreground=0.3 background=0.06, 25.0 %", "runs/c/cues/sheet.png", "attn show c"]),
+        (MASKS, ["62.5", "87.5", "runs/k/masks", "attn show k"]),
+        (SWEEP, ["50.0", "runs/s"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, JsonResult) else "",
+)
+def test_a_result_is_a_short_table(result: JsonResult, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    outcome = shown(result)
+    outcome.show(Console(file=stream, width=80, soft_wrap=True, highlight=False))
+    text = stream.getvalue()
+    for word in words:
+        assert word in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "0123456789abcdef" not in text, "what only programs use is in --json"
+    assert outcome.data == result.to_json()
+    assert outcome.status == (1 if result is SWEEP else 0)
+
+
+def test_a_plan_has_a_table_of_stages_and_the_parts_of_the_time() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, soft_wrap=True, highlight=False)
+    stages = {"train": {"epochs": 3, "steps": None, "data": "scenes train"}, "maps": {"data": "scenes val"}}
+    time = {"seconds": 200.0, "between": [180.0, 7300.0], "source": "--epoch-seconds", "parts": {"start of Ray": 12.0}}
+    print_plan(console, {"kind": "pipeline", "stages": stages, "time": time})
+    assert [line.split() for line in stream.getvalue().splitlines()] == [
+        ["kind", "pipeline"],
+        ["stage", "epochs", "data"],
+        ["train", "3", "scenes", "train"],
+        ["maps", "scenes", "val"],
+        [
+            "time",
+            "about",
+            "3",
+            "min",
+            "20",
+            "s",
+            "(3",
+            "min",
+            "0",
+            "s",
+            "to",
+            "2",
+            "h",
+            "1",
+            "min),",
+            "by",
+            "--epoch-seconds",
+        ],
+        ["start", "of", "Ray", "12", "s"],
+    ]
+    # What a service of another version says is printed as it is.
+    print_plan(console, {"stages": [1], "time": {"seconds": "soon", "between": None}})
+    assert "time.seconds  soon" in stream.getvalue()
