@@ -18,6 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from attn import progress
 from attn.data.decode import read_mask
 from attn.data.source import MAX_CLASSES
 from attn.display import percent
@@ -156,6 +157,7 @@ def _table(scores: dict[str, dict[str, float]], title: str) -> Table:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        with progress.shown():
+            main(sys.argv[1:])
     except AttnError as error:
         sys.exit(str(error))

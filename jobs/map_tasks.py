@@ -6,14 +6,14 @@ __all__ = ["WrittenMaps", "MapsWork", "write_maps"]
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attn import store
+from attn import progress, store
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
@@ -34,7 +34,7 @@ from attn.runs.result import IF_GIVEN, JsonResult
 from attn.store import DeltaRef, Session, Writer
 from attn.training.inputs import check_input
 from jobs.ray_cluster.session import ray_session
-from jobs.ray_cluster.tasks import Counter, on_ray
+from jobs.ray_cluster.tasks import on_ray
 from jobs.runs.open_model import resize_text
 from jobs.runs.run_folder import RunFolder
 
@@ -180,11 +180,11 @@ class _Task:
     sink: _Sink | None = field(default=None)
 
 
-def _do(work: MapsWork, task: _Task, progress: Callable[[int], None]) -> _Written:
+def _do(work: MapsWork, task: _Task, report: Callable[[int], None]) -> _Written:
     """Predict, and write the maps if the task has a sink.
 
     Args:
-        progress: Called with the number of images done so far.
+        report: Called with the number of images done so far.
     """
     sink, count, probabilities = task.sink, 0, dict[str, NDArray[np.float64]]()
     grid = None if sink is None else sink.grid
@@ -194,7 +194,7 @@ def _do(work: MapsWork, task: _Task, progress: Callable[[int], None]) -> _Writte
         if sink is not None:
             sink.add(image)
             count += len(image.maps)
-        progress(len(probabilities))
+        report(len(probabilities))
     return _Written(count, probabilities, None if sink is None else sink.close())
 
 
@@ -269,15 +269,11 @@ def _write_store(
 
 def _run_tasks(work: MapsWork, tasks: Sequence[_Task], address: str | None, what: str) -> list[_Written]:
     """Do the tasks: one here, several on Ray."""
-    with Counter(what, len(work.source.records)) as counter:
+    with progress.task(what, len(work.source.records), "images") as reported:
         if len(tasks) == 1:
-            return [_do(work, tasks[0], counter)]
+            return [_do(work, tasks[0], reported.update)]
         with ray_session(address):
-            return on_ray(partial(_do, progress=_no_progress), work, tasks, counter, gpu=work.config.device != "cpu")
-
-
-def _no_progress(_: int) -> None:
-    """A task in another process is counted when it is done."""
+            return on_ray(_do, work, tasks, reported.update, gpu=work.config.device != "cpu")
 
 
 def _outputs(work: MapsWork, folder: RunFolder, written: Sequence[_Written]) -> WrittenMaps:

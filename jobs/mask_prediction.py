@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from attn import progress
 from attn.data.sample import Example, Record
 from attn.data.source import Source, fingerprint
 from attn.errors import DataError
@@ -31,7 +32,6 @@ from attn.segmentation.pictures import CUE, PREDICTION, REFINED, at_size, masks_
 from attn.segmentation.predict import Prediction, SegmentInferenceConfig, predict
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.ray_cluster.session import ray_session
-from jobs.ray_cluster.tasks import Counter
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder
 
@@ -149,10 +149,13 @@ def predict_masks(
     wanted = {source.records[index].image_id for index in evenly_spaced(source.records, config.panels)}
     network = on_device(segmenter, config.device)
     keep = config.masks or where != "masks"
-    with crfs(config.inference, config.processes, address) as pool, Counter("masks", len(source.records)) as progress:
+    with (
+        crfs(config.inference, config.processes, address) as pool,
+        progress.task("masks", len(source.records), "images") as reported,
+    ):
         for prediction in predict(network, _examples(source), segmenter.input, config.inference, pool=pool):
             predicted.add(prediction)
-            progress(predicted.images)
+            reported.advance()
             record = prediction.example.record
             if keep:
                 folder.write(f"{where}/{mask_name(record.image_id)}", encode_mask(prediction.refined))

@@ -15,8 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
+from attn import progress
 from attn.config.document import override_of, read_document
 from attn.errors import ConfigError, RunError, TrackingError
 from attn.files.locations import list_folders
@@ -154,16 +153,16 @@ class _Pipeline:
         self.attempts, self.again, self.of_others = attempts, again, of_others
         self.done: dict[str, StageOutputs] = {}
         self.states: dict[str, StageState] = {}
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     @property
     def outputs(self) -> PipelineOutputs:
         return PipelineOutputs(self.done)
 
     def run(self, stages: dict[str, Stage]) -> None:
-        with contextlib.ExitStack() as session:
+        with contextlib.ExitStack() as session, progress.task("pipeline", len(stages), "stages", timed=False) as shown:
             on_ray = False
-            for name, stage in stages.items():
+            for number, (name, stage) in enumerate(stages.items()):
+                shown.update(number, detail=name)
                 context = StageContext(self.config, self.outputs, self.data.inputs, self.data.sources, self.address)
                 inputs = json.loads(json.dumps(stage.inputs(context)))
                 folder, done = self._find(name, stage, inputs)
@@ -181,6 +180,7 @@ class _Pipeline:
                 record = StageRecord(inputs, outputs.to_json(), round(time.monotonic() - begun, 1))
                 record.write(folder)
                 self._end(name, folder, outputs, record.seconds, reused=False)
+            shown.update(len(stages), detail="")
 
     def _find(
         self, name: str, stage: Stage, inputs: dict[str, Any]
@@ -229,7 +229,7 @@ class _Pipeline:
         self.folder.update(stages=stages, attempts=self.attempts, again=self.again)
 
     def _say(self, name: str, text: str) -> None:
-        self.console.print(f"{name:<{WIDTH}} {text}", markup=False)
+        progress.say(f"{name:<{WIDTH}} {text}")
 
 
 def _claimed(folder: RunFolder) -> RunState | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attn import progress
 from attn.errors import DataError
 from attn.files.locations import FileFault, join
 from attn.files.spreadsheet import csv_table
@@ -19,7 +20,6 @@ from attn.prediction.summary import COLUMNS, SUMMARY, Row, fault_row, summary_ro
 from attn.redaction import without_secrets
 from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
-from jobs.ray_cluster.tasks import Counter
 from jobs.runs.open_model import model_lookup
 
 LOOKUP = re.compile(r"(root|tracking\.\w+)=")
@@ -90,16 +90,14 @@ def _predict(
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     rows: list[Row] = []
-    with Counter("predictions", len(images)) as progress:
-        for name, location in images.items():
-            try:
-                prediction = predict_file(predictor, location, max_pixels, "--max-pixels")
-            except DataError as fault:
-                problem = fault.problem if isinstance(fault, FileFault) else str(fault)
-                failed.append({"image": without_secrets(location), "problem": problem})
-                rows.append(fault_row(without_secrets(location), problem))
-                continue
-            done.append(write_prediction(prediction, location, join(out, name)))
-            rows.append(summary_row(without_secrets(location), done[-1]))
-            progress(len(done) + len(failed))
+    for name, location in progress.steps_of(images.items(), "predictions", len(images), "images"):
+        try:
+            prediction = predict_file(predictor, location, max_pixels, "--max-pixels")
+        except DataError as fault:
+            problem = fault.problem if isinstance(fault, FileFault) else str(fault)
+            failed.append({"image": without_secrets(location), "problem": problem})
+            rows.append(fault_row(without_secrets(location), problem))
+            continue
+        done.append(write_prediction(prediction, location, join(out, name)))
+        rows.append(summary_row(without_secrets(location), done[-1]))
     return done, failed, rows

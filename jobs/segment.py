@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+from attn import progress
 from attn.data.source import Source
 from attn.data.source_cache import SourceCache
 from attn.registry.lookup import open_model
@@ -91,7 +92,8 @@ def _masks(
         crfs(inference, None, address) as pool,
     ):
         network = on_device(segmenter, config.cluster.device)
-        for predicted in predict(network, examples, segmenter.input, inference, pool=pool, restrict=restrict):
+        masks = predict(network, examples, segmenter.input, inference, pool=pool, restrict=restrict)
+        for predicted in progress.steps_of(masks, "masks", len(source.records), "images"):
             write(mask_name(predicted.example.record.image_id), encode_mask(predicted.refined))
             count += 1
     return count

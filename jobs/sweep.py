@@ -11,11 +11,11 @@ __all__ = ["resume", "run"]
 
 import logging
 import os
-import sys
 import time
 from dataclasses import replace
 from typing import Any
 
+from attn import progress
 from attn.config.document import override_of
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, RunError
@@ -88,8 +88,9 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
     if sweep.left:
         with ray_session(address, dashboard=not sweep.in_process):
             plan = make_plan(config, base)
-            print(plan.line(sweep_estimate(config, base, plan)), file=sys.stderr)
-            sweep.tune(plan)
+            progress.say(plan.line(sweep_estimate(config, base, plan)))
+            with progress.task("sweep", config.trials, "trials") as reported:
+                sweep.tune(plan, reported)
     result = conclude(config, live.folder)
     if result.best is not None:
         live.outputs["metrics"] = {f"best/{result.metric}": result.best.objective}
@@ -116,8 +117,8 @@ class _Sweep:
         self.left = [number for number in range(config.trials) if number not in ended]
         self._settle_record()
 
-    def tune(self, plan: Plan) -> None:
-        """Run what is left."""
+    def tune(self, plan: Plan, reported: progress.Task) -> None:
+        """Run what is left, and report the trials."""
         from ray import tune
         from ray.tune.logger import JsonLoggerCallback
 
@@ -141,6 +142,9 @@ class _Sweep:
         else:
             search = PlannedSearch(self.suggestions, self.left, self.begin, self.config.objective.mode)
         path, filesystem = ray_storage(self.folder.uri)
+        callback = progress_callback(
+            self.config, self.folder, self.rows.values(), epochs=plan.epochs, reported=reported
+        )
         tuner = tune.Tuner(
             tune.with_resources(Trial, plan.per_trial),
             param_space=searched,
@@ -160,7 +164,7 @@ class _Sweep:
                 failure_config=tune.FailureConfig(max_failures=0),
                 # Of PBT alone, which hands them on; a trial's own are in its folder.
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
-                callbacks=[progress_callback(self.config, self.folder, self.rows.values()), JsonLoggerCallback()],
+                callbacks=[callback, JsonLoggerCallback()],
             ),
         )  # fmt: skip
         tuner.fit()

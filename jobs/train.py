@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attn import progress
 from attn.config.resolve import dump_config
 from attn.data.source_cache import SourceCache
 from attn.errors import RunError, TrackingError
@@ -21,7 +22,7 @@ from attn.scratch import scratch_folder
 from attn.tracking import DataUsed, send_pending
 from attn.training.run_config import RunConfig
 from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
-from jobs.ray_cluster.progress import Channel, ProgressFile, ProgressPrinter, follow
+from jobs.ray_cluster.progress import Channel, ProgressFile, TrainingProgress, follow
 from jobs.ray_cluster.session import plan_resources, ray_session
 from jobs.runs.checkpoints import newest_checkpoint_name
 from jobs.runs.claim import check_claim, check_ended, claim
@@ -129,15 +130,14 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
 def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None) -> None:
     folder, keep = live.folder, ProgressFile(live.folder.write)
     with publish_on_error(training):
-        with ray_session(address), ProgressPrinter() as printer, follow(Channel(folder.run_id), printer, keep):
+        with ray_session(address), TrainingProgress() as shown, follow(Channel(folder.run_id), shown, keep):
             prepared = hooks_of(training.config).prepare(training)
             outcome = _fit(prepared, folder, may_grow=address is not None)
-            if "fault" not in outcome:
-                printer.say("saving the model ...")
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         check_claim(folder)
-        live.outputs["model"] = export_model(training)
+        with progress.task("saving the model"):
+            live.outputs["model"] = export_model(training)
 
 
 def _result(folder: RunFolder, state: RunState) -> TrainResult:

@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from attn import progress
 from attn.config.document import override_of
 from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
@@ -41,7 +42,8 @@ def main(file: str) -> int:
         )  # fmt: skip
         return 2
     try:
-        result = _run(Submission.model_validate(order["submission"]), order["root"], tuple(order["data_roots"]))
+        with progress.shown():  # plain lines, since the log is no terminal
+            result = _run(Submission.model_validate(order["submission"]), order["root"], tuple(order["data_roots"]))
         print(json.dumps(result.to_json()), flush=True)
         status, error = 0, ""
     except KeyboardInterrupt:

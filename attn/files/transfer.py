@@ -6,11 +6,14 @@ __all__ = ["download_file", "download_folder", "exists", "size", "upload_file", 
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
+from attn import progress
 from attn.config.base import is_remote
 from attn.errors import RunError, WeightsError
 from attn.files.locations import FileFault, list_files, split
@@ -18,6 +21,8 @@ from attn.files.roots import may_read
 from attn.files.s3 import client, reason
 
 SINGLE_PUT_LIMIT = 4 * 1024**3
+PATIENCE_SECONDS = 2.0
+"""A transfer that takes longer is shown."""
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -78,6 +83,19 @@ def exists(location: str) -> bool:
     return size(location) is not None
 
 
+class _ReportedFile(io.FileIO):
+    """A file that reports how far it was read; a client that sends it again starts it again."""
+
+    def __init__(self, path: Path, reported: progress.Task) -> None:
+        super().__init__(path)
+        self.reported = reported
+
+    def read(self, size: int | None = -1, /) -> bytes | Any:
+        data = super().read(-1 if size is None else size)
+        self.reported.update(self.tell())
+        return data
+
+
 def upload_file(path: Path, location: str) -> None:
     """Copy a file to an object store, and check the object's size and, if the ETag is one, its MD5.
 
@@ -87,11 +105,12 @@ def upload_file(path: Path, location: str) -> None:
     bucket, key = split(location)
     expected = path.stat().st_size
     try:
-        if expected <= SINGLE_PUT_LIMIT:
-            with path.open("rb") as stream:
-                client().put_object(Bucket=bucket, Key=key, Body=stream)
-        else:
-            client().upload_file(str(path), bucket, key)
+        with progress.task(f"upload {path.name}", expected, "bytes", patience=PATIENCE_SECONDS) as reported:
+            if expected <= SINGLE_PUT_LIMIT:
+                with _ReportedFile(path, reported) as stream:
+                    client().put_object(Bucket=bucket, Key=key, Body=stream)
+            else:
+                client().upload_file(str(path), bucket, key, Callback=reported.advance)
         head = client().head_object(Bucket=bucket, Key=key)
     except Exception as error:
         raise RunError(f"{location} cannot be written: {reason(error)}") from None
@@ -112,8 +131,10 @@ def download_file(location: str, path: Path) -> None:
     """
     bucket, key = split(location)
     path.parent.mkdir(parents=True, exist_ok=True)
+    total = size(location) if progress.is_shown() else None
     try:
-        client().download_file(bucket, key, str(path))
+        with progress.task(f"download {path.name}", total, "bytes", patience=PATIENCE_SECONDS) as reported:
+            client().download_file(bucket, key, str(path), Callback=reported.advance)
     except Exception as error:
         raise FileFault(location, reason(error)) from None
 

@@ -29,6 +29,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from attn import progress
 from attn.config.base import is_remote
 from attn.errors import DataError, WeightsError
 from attn.files.locations import name_of, read_bytes, require_allowed, sha256_of
@@ -261,10 +262,12 @@ def _download(url: str, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
-            digest = hashlib.sha256()
-            while block := answer.read(1 << 20):
-                file.write(block)
-                digest.update(block)
+            digest, total = hashlib.sha256(), int(answer.headers.get("Content-Length") or 0) or None
+            with progress.task(f"download {path.name}", total, "bytes") as reported:
+                while block := answer.read(1 << 20):
+                    file.write(block)
+                    digest.update(block)
+                    reported.advance(len(block))
         if not digest.hexdigest().startswith(path.stem.rpartition("-")[2]):
             raise OSError("the downloaded file does not have the expected SHA-256")
         Path(name).replace(path)

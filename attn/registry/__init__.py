@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attn import progress
 from attn.tracking.address import registry_uri, tracking_uri
 from attn.tracking.config import TrackingConfig
 
@@ -84,4 +85,5 @@ def fetch_model(tracking: TrackingConfig, root: str, name: str, folder: Path) ->
     """
     from attn.registry.mlflow_registry import Registry
 
-    return Registry(registry_uri(tracking, root)).fetch(name, folder)[0]
+    with progress.task(f"fetching the model {name}", patience=1.0):
+        return Registry(registry_uri(tracking, root)).fetch(name, folder)[0]

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from attn import progress
 from attn.data.sample import Example, Record
 from attn.data.source import Source
 from attn.errors import DataError
@@ -139,7 +140,8 @@ def make_cues(
             ShownCue(example, at_size, labels) if position in show else None,
         )
 
-    cues = list(_in_threads(make, maps.read(source), threads))
+    in_order = _in_threads(make, maps.read(source), threads)
+    cues = list(progress.steps_of(in_order, "cues", len(source.records), "images"))
     if not any(one.labelled for one in cues):
         raise DataError(
             f"labels.rule leaves every pixel of all {len(cues)} images open, so that there is nothing to learn from: "
@@ -189,7 +191,8 @@ def sweep_cues(
             return None
         return _at_size(found, example), _saliency(example, kind), example.mask
 
-    for loaded in _in_threads(load, maps.read(source), threads):
+    found = _in_threads(load, maps.read(source), threads)
+    for loaded in progress.steps_of(found, "thresholds", len(source.records), "images"):
         if loaded is not None:
             sweep.add(*loaded)
     if not sweep.matrices.any():

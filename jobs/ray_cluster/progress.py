@@ -9,26 +9,21 @@ store, so that it works for a remote cluster as for a laptop and costs no proces
 
 from __future__ import annotations
 
-__all__ = ["Channel", "ProgressFile", "ProgressPrinter", "follow"]
+__all__ = ["Channel", "ProgressFile", "TrainingProgress", "follow"]
 
 import contextlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
+from attn import progress
 from attn.display import figures
 from jobs.runs.boot_clock import Moment
 
 POLL_SECONDS = 0.3
-STARTING = "starting workers ..."
 NAMESPACE = b"attn"
 
 
@@ -130,62 +125,49 @@ class ProgressFile:
             self.write("progress.json", json.dumps({**record, **asdict(Moment.now())}))
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+class TrainingProgress:
+    """Reports a training by the records that come from its workers: its phases, and a bar over all of its steps."""
 
+    def __init__(self) -> None:
+        self._shown = contextlib.ExitStack()
+        self._task: progress.Task | None = None
 
-def _losses(losses: dict[str, float]) -> str:
-    parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items() if name != "loss")
-    return f"loss {losses['loss']:.4f}" + (f" ({parts})" if parts else "")
-
-
-class ProgressPrinter:
-    """Prints a run's records: a line that moves on a terminal, plain lines elsewhere."""
-
-    def __init__(self, stream: TextIO | None = None, line_seconds: float = 10.0) -> None:
-        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
-        self.line_seconds, self.last_line = line_seconds, time.monotonic()
-        self.live: Live | None = None
-
-    def __enter__(self) -> ProgressPrinter:
-        if self.console.is_terminal:
-            self.live = Live(Text(STARTING), console=self.console, refresh_per_second=4, transient=True)
-            self.live.start()
-        else:
-            self.console.print(STARTING)
+    def __enter__(self) -> TrainingProgress:
+        self.phase("starting workers")
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+    def __exit__(self, *exception: Any) -> None:
+        self._shown.__exit__(*exception)
 
     def __call__(self, record: dict[str, Any]) -> None:
         if record["kind"] == "step":
             self._step(record)
         elif record["kind"] == "epoch":
-            self.console.print(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {figures(record['metrics'])}")
-            self.last_line = time.monotonic()
+            if self._task is not None:
+                self._task.update(record["step"])
+            progress.say(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {figures(record['metrics'])}")
         else:
-            self.console.print(record["text"])
+            progress.say(record["text"])
 
-    def say(self, text: str) -> None:
+    def phase(self, what: str) -> None:
         """Say what the run does now, where it does not train."""
-        if self.live is not None:
-            self.live.update(Text(text))
-        else:
-            self.console.print(text)
+        self._shown.close()
+        self._task = None
+        self._shown.enter_context(progress.task(what))
 
     def _step(self, record: dict[str, Any]) -> None:
-        text = (
-            f"epoch {record['epoch'] + 1}/{record['epochs']}  step {record['step']}/{record['steps']}  "
-            f"{_losses(record['losses'])}  lr {record['lr']:.2e}  {record['images_per_second']:.1f} images/s  "
-            f"ETA {_clock(record['seconds_left'])}"
+        if self._task is None:
+            self._shown.close()
+            self._task = self._shown.enter_context(progress.task("training", record["steps"], "steps"))
+        epoch = f"epoch {record['epoch'] + 1}/{record['epochs']}"
+        self._task.update(
+            record["step"],
+            detail=f"{epoch}  {_losses(record['losses'])}  lr {record['lr']:.2e}",
+            speed=f"{record['images_per_second']:.1f} images/s",
+            seconds_left=record["seconds_left"],
         )
-        if self.live is not None:
-            self.live.update(Text(text))
-        elif time.monotonic() - self.last_line >= self.line_seconds:
-            self.console.print(text)
-            self.last_line = time.monotonic()
+
+
+def _losses(losses: dict[str, float]) -> str:
+    parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items() if name != "loss")
+    return f"loss {losses['loss']:.4f}" + (f" ({parts})" if parts else "")

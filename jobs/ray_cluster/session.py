@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from attn import progress
 from attn.errors import RunError
 from attn.files.roots import ROOTS_VARIABLE as DATA_ROOTS
 from attn.files.s3 import CHECKSUMS, checksums
@@ -65,18 +66,20 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
         yield
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    try:
-        if address is None:
-            _start_local({**quiet, "include_dashboard": dashboard})
-        else:
-            # The nodes of a cluster do not start their workers with this process's environment.
-            given = {name: os.environ[name] for name in (*CHECKSUMS, DATA_ROOTS) if name in os.environ}
-            ray.init(address, runtime_env={"env_vars": given}, **quiet)
-    except Exception as error:  # Ray raises bare Exceptions here
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
-        fix = "; set RAY_TMPDIR to a folder that can be written" if isinstance(error, OSError) and not address else ""
-        raise RunError(f"{what}: {reason}{fix}") from error
+    with progress.task("starting Ray" if address is None else f"joining Ray at {address}"):
+        try:
+            if address is None:
+                _start_local({**quiet, "include_dashboard": dashboard})
+            else:
+                # The nodes of a cluster do not start their workers with this process's environment.
+                given = {name: os.environ[name] for name in (*CHECKSUMS, DATA_ROOTS) if name in os.environ}
+                ray.init(address, runtime_env={"env_vars": given}, **quiet)
+        except Exception as error:  # Ray raises bare Exceptions here
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            what = f"no Ray cluster at {address!r}" if address else "Ray did not start on this machine"
+            unwritable = isinstance(error, OSError) and not address
+            fix = "; set RAY_TMPDIR to a folder that can be written" if unwritable else ""
+            raise RunError(f"{what}: {reason}{fix}") from error
     try:
         yield
     finally:

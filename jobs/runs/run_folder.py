@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
 from attn.config.base import is_remote
@@ -95,11 +96,11 @@ class RunFolder:
     @property
     def resuming(self) -> str:
         """The command that goes on with it, for a message."""
-        return f"`attn resume {self.reference}`"
+        return f"`attn resume {self.run_id}" + ("`" if self.in_default_root else f" --root {quote(self.root)}`")
 
     def cancelled(self) -> KeyboardInterrupt:
         """Exception that ends the command of an interrupted run; its text is shown."""
-        return KeyboardInterrupt(f"run {self.run_id!r} is cancelled; {self.resuming} goes on with it")
+        return KeyboardInterrupt(f"run {self.run_id!r} is cancelled; {self.resuming} continues it")
 
     def path(self, name: str = "") -> str:
         """Location of a file of the run."""

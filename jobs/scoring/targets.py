@@ -4,14 +4,15 @@ from __future__ import annotations
 
 __all__ = ["EvaluationTarget", "ModelTarget", "StoreTarget", "evaluate_model", "open_target", "resolve_config"]
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
-from attn import store
+from attn import progress, store
 from attn.config.base import is_remote, local_path
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
@@ -159,16 +160,17 @@ class StoreTarget:
         written = metadata.get("predictions")
         file = config.predictions or (written if written and transfer.exists(written) else None)
         grid = self.store.grid
-        return evaluate_stored(
-            self.snapshot,
-            self.source,
-            config.evaluation,
-            data=_data(config, f"stored {grid[0]}x{grid[1]}"),
-            map_kind=metadata.get("map_kind", "cumulative"),
-            given=metadata.get("classes") != "predicted",
-            probabilities=read_predictions(file, self.source.classes) if file else None,
-            observe=observe,
-        )
+        with _reported(self.source, observe) as observe_and_report:
+            return evaluate_stored(
+                self.snapshot,
+                self.source,
+                config.evaluation,
+                data=_data(config, f"stored {grid[0]}x{grid[1]}"),
+                map_kind=metadata.get("map_kind", "cumulative"),
+                given=metadata.get("classes") != "predicted",
+                probabilities=read_predictions(file, self.source.classes) if file else None,
+                observe=observe_and_report,
+            )
 
 
 def evaluate_model(
@@ -183,16 +185,30 @@ def evaluate_model(
     dataset = AttentionDataset(source, config.input, train=False, with_masks=config.evaluation.maps)
     size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
     batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
-    return evaluate(
-        bundle.network.to(device),
-        build_loader(dataset, batches, workers=config.data_workers),
-        bundle.classes,
-        config.evaluation,
-        config.map_kind or bundle.map_kind,
-        device,
-        data=_data(config, resize_text(config.input)),
-        observe=observe,
-    )
+    with _reported(source, observe) as observe_and_report:
+        return evaluate(
+            bundle.network.to(device),
+            build_loader(dataset, batches, workers=config.data_workers),
+            bundle.classes,
+            config.evaluation,
+            config.map_kind or bundle.map_kind,
+            device,
+            data=_data(config, resize_text(config.input)),
+            observe=observe_and_report,
+        )
+
+
+@contextlib.contextmanager
+def _reported(source: Source, observe: Observe | None) -> Generator[Observe]:
+    """Report each image that is scored."""
+    with progress.task("scoring", len(source.records), "images") as reported:
+
+        def observe_and_report(maps: ImageMaps) -> None:
+            if observe is not None:
+                observe(maps)
+            reported.advance()
+
+        yield observe_and_report
 
 
 def open_target(target: str, overrides: list[str]) -> EvaluationTarget:

@@ -8,6 +8,7 @@ import functools
 import inspect
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from attn import progress
 from attn.errors import AttnError, ConfigError
 from attn.redaction import without_secrets
 from attn.wording import escape_controls
@@ -57,7 +59,8 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
     def run(*args: Any, as_json: bool, debug: bool, **options: Any) -> None:
         try:
             check_working_directory()
-            result = body(*args, **options)
+            with progress.shown():
+                result = body(*args, **options)
             if result is None:
                 return
             _print(result, as_json)
@@ -68,8 +71,8 @@ def command(body: Callable[..., Result | None]) -> Callable[..., None]:
             _fail(str(error), _as_data(error), as_json)
             raise typer.Exit(error.exit_status) from None
         except KeyboardInterrupt as interruption:
-            message = str(interruption) or "cancelled"
-            _fail(message, {"code": "cancelled", "message": message}, as_json)
+            message = str(interruption) or f"cancelled; `{_typed()}` begins again"
+            _fail(message, {"code": "cancelled", "message": message}, as_json, head="")
             raise typer.Exit(CANCELLED) from None
         except BrokenPipeError:
             # The reader has closed the pipe. The interpreter flushes again at exit, so give it a place to write.
@@ -121,14 +124,19 @@ def _as_data(error: Exception) -> dict[str, Any]:
     return data
 
 
-def _fail(text: str, data: dict[str, Any], as_json: bool) -> None:
+def _typed() -> str:
+    """The command as the user typed it."""
+    return shlex.join(["attn", *sys.argv[1:]])
+
+
+def _fail(text: str, data: dict[str, Any], as_json: bool, *, head: str = "error: ") -> None:
     """Print an error without passwords of URIs."""
     from rich.console import Console
     from rich.text import Text
 
     text = escape_controls(without_secrets(text))
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text("error: ", style="bold red") + Text(text))
+    console.print(Text(head, style="bold red") + Text(text))
     if as_json:
         print(json.dumps({"error": _covered(data)}), flush=True)
 

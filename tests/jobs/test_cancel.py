@@ -30,7 +30,7 @@ def test_an_interrupted_run_is_cancelled(
     monkeypatch.setattr(train, "ray_session", lambda address: contextlib.nullcontext())
     monkeypatch.setattr(train, "_fit", fit)
     overrides = [f"root={tmp_path}", "data.count=40", "tracking.enabled=false"]
-    with pytest.raises(KeyboardInterrupt, match=f"run 'r' is cancelled; `attn resume {tmp_path}/r` goes on"):
+    with pytest.raises(KeyboardInterrupt, match=f"run 'r' is cancelled; `attn resume r --root {tmp_path}` continues"):
         train.run(load_config(TrainConfig, "scenes_grad_cam", overrides), run_id="r")
     assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "cancelled"
 

@@ -36,7 +36,7 @@ def test_an_upload_that_boto3_gives_up_is_told_in_words(
     s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing:
-        def upload_file(self, *_: str) -> None:
+        def upload_file(self, *_: str, **options: object) -> None:
             raise S3UploadFailedError("with an address")
 
     monkeypatch.setattr(transfer, "SINGLE_PUT_LIMIT", -1)
@@ -46,9 +46,17 @@ def test_an_upload_that_boto3_gives_up_is_told_in_words(
         RunFolder(f"{s3_server}/runs", "one").upload(tmp_path, "model")
 
 
-@pytest.mark.parametrize(("root", "named"), [("runs", "a"), ("/data/runs", "/data/runs/a"), ("s3://b/x", "s3://b/x/a")])
-def test_a_cancelled_run_says_what_goes_on_with_it(root: str, named: str) -> None:
-    assert str(RunFolder(root, "a").cancelled()) == f"run 'a' is cancelled; `attn resume {named}` goes on with it"
+@pytest.mark.parametrize(
+    ("root", "command"),
+    [
+        ("runs", "attn resume a"),
+        ("/data/runs", "attn resume a --root /data/runs"),
+        ("/my data/runs", "attn resume a --root '/my data/runs'"),
+        ("s3://b/x", "attn resume a --root s3://b/x"),
+    ],
+)
+def test_a_cancelled_run_gives_the_command_that_continues_it(root: str, command: str) -> None:
+    assert str(RunFolder(root, "a").cancelled()) == f"run 'a' is cancelled; `{command}` continues it"
 
 
 def test_figures_of_epochs_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: 
     calm = ["tracking.enabled=false", f"root={tmp_path}", "cluster.max_failures=1"]
     again = load_config(TrainConfig, f"{finished.folder}/config.yaml", calm)
     with workers_killed_in_mid_epoch(folder, (0, 3), (1, 4)) as killed:
-        with pytest.raises(RunError, match=f"`attn resume {folder}` continues from"):
+        with pytest.raises(RunError, match=f"`attn resume hit --root {tmp_path}` continues from"):
             run(again, run_id="hit")
         state = json.loads((folder / "run.json").read_text())
         assert (len(killed), state["state"], state["attempts"]) == (2, "failed", 2)
@@ -109,7 +109,7 @@ def test_deaths_in_each_epoch_leave_the_weights_of_an_undisturbed_run(finished: 
 
 
 def test_a_taken_id_is_refused(finished: TrainResult, quick: list[str]) -> None:
-    with pytest.raises(RunError, match="`attn resume .*/first`"):
+    with pytest.raises(RunError, match="`attn resume first --root "):
         run(load(quick, Path(str(finished.folder)).parent), run_id="first")
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -159,7 +159,11 @@ def test_without_network_or_cache_the_way_out_is_named(tmp_path: Path, monkeypat
 
 def test_a_download_is_checked_and_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"a page that asks to log in"))
+
+    class Page(io.BytesIO):
+        headers: ClassVar[dict[str, str]] = {}
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Page(b"a page that asks to log in"))
     with pytest.raises(WeightsError, match="expected SHA-256"):
         _build("imagenet")
     assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []

@@ -12,6 +12,7 @@ import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from attn import progress
 from attn.errors import DataError
 from attn.files.locations import within
 from attn.store.errors import StoreError
@@ -47,27 +49,48 @@ def export(snapshot: Snapshot, index: RowIndex, grid: tuple[int, int], target: s
         raise StoreError(f"format is {form!r}; use one of {', '.join(FORMATS)}")
     if "://" in target:
         raise StoreError(f"{target!r} is not a local path; export to a local folder or file, then copy it")
+    manifest = snapshot.manifest
     try:
-        return FORMATS[form](snapshot, index, grid, Path(target))
+        with progress.task("maps", manifest.accepted + manifest.fallback, "maps") as reported:
+            return FORMATS[form](_Export(snapshot, index, grid, reported), Path(target))
     except OSError as error:
         raise StoreError(f"{error.filename or target} cannot be written: {error.strerror or error}") from None
 
 
-def _written(snapshot: Snapshot) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Rows with a map, one shard at a time: numbers, levels and maps."""
-    for start, levels, maps_Nhw in snapshot.shards():
-        inside = np.flatnonzero(levels != NONE)
-        yield inside + start, levels[inside], maps_Nhw[inside]
+@dataclass(frozen=True)
+class _Export:
+    """A version to write.
+
+    Attributes:
+        reported: Counts the maps.
+    """
+
+    snapshot: Snapshot
+    index: RowIndex
+    grid: tuple[int, int]
+    reported: progress.Task
+
+    def rows(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Rows with a map, one shard at a time: numbers, levels and maps."""
+        for start, levels, maps_Nhw in self.snapshot.shards():
+            inside = np.flatnonzero(levels != NONE)
+            yield inside + start, levels[inside], maps_Nhw[inside]
+
+    def written(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]]:
+        """As `rows`, reported as written once the caller asks for the next shard."""
+        for numbers, levels, maps_Nhw in self.rows():
+            yield numbers, levels, maps_Nhw
+            self.reported.advance(len(numbers))
 
 
-def _export_png(snapshot: Snapshot, index: RowIndex, _: tuple[int, int], folder: Path) -> int:
+def _export_png(version: _Export, folder: Path) -> int:
     import cv2
 
     folder.mkdir(parents=True, exist_ok=True)
     created: set[Path] = {folder}
     count = 0
-    for numbers, _levels, maps_Nhw in _written(snapshot):
-        for (image_id, class_index), map_hw in zip(index.pairs(numbers), maps_Nhw, strict=True):
+    for numbers, _levels, maps_Nhw in version.written():
+        for (image_id, class_index), map_hw in zip(version.index.pairs(numbers), maps_Nhw, strict=True):
             try:
                 path = Path(within(str(folder), f"{image_id}_{class_index}.png", f"image {image_id!r}"))
             except DataError as error:
@@ -80,11 +103,11 @@ def _export_png(snapshot: Snapshot, index: RowIndex, _: tuple[int, int], folder:
     return count
 
 
-def _export_npz(snapshot: Snapshot, index: RowIndex, grid: tuple[int, int], path: Path) -> int:
-    found = [(numbers, levels) for numbers, levels, _ in _written(snapshot)]
+def _export_npz(version: _Export, path: Path) -> int:
+    found = [(numbers, levels) for numbers, levels, _ in version.rows()]
     numbers = np.concatenate([part for part, _ in found])
     levels = np.concatenate([part for _, part in found])
-    pairs = index.pairs(numbers)
+    pairs = version.index.pairs(numbers)
     columns = {
         "image_ids": np.array([image_id for image_id, _ in pairs], dtype=np.str_),
         "classes": np.array([class_index for _, class_index in pairs], np.int32),
@@ -95,23 +118,24 @@ def _export_npz(snapshot: Snapshot, index: RowIndex, grid: tuple[int, int], path
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 npy.write_array(stream, values, allow_pickle=False)
         with archive.open("maps.npy", "w", force_zip64=True) as stream:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(numbers), *grid)}
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(numbers), *version.grid)}
             npy.write_array_header_1_0(stream, header)
-            for _, _, maps_Nhw in _written(snapshot):
+            for _, _, maps_Nhw in version.written():
                 stream.write(np.ascontiguousarray(maps_Nhw).reshape(-1).data)
     return len(numbers)
 
 
-def _export_parquet(snapshot: Snapshot, index: RowIndex, grid: tuple[int, int], path: Path) -> int:
+def _export_parquet(version: _Export, path: Path) -> int:
     import pyarrow.parquet as pq
 
-    pixels = grid[0] * grid[1]
+    height, width = version.grid
+    pixels = height * width
     fields = [("image_id", pa.string()), ("class", pa.int32()), ("accepted", pa.bool_()), ("map", pa.binary(pixels))]
-    schema = pa.schema(fields, metadata={"height": str(grid[0]), "width": str(grid[1])})
+    schema = pa.schema(fields, metadata={"height": str(height), "width": str(width)})
     count = 0
     with _replaced(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        for numbers, levels, maps_Nhw in _written(snapshot):
-            pairs = index.pairs(numbers)
+        for numbers, levels, maps_Nhw in version.written():
+            pairs = version.index.pairs(numbers)
             maps = pa.py_buffer(np.ascontiguousarray(maps_Nhw))
             columns = [
                 pa.array([image_id for image_id, _ in pairs], pa.string()),
@@ -136,7 +160,7 @@ def _replaced(path: Path) -> Iterator[str]:
         part.unlink(missing_ok=True)
 
 
-FORMATS: dict[str, Callable[[Snapshot, RowIndex, tuple[int, int], Path], int]] = {
+FORMATS: dict[str, Callable[[_Export, Path], int]] = {
     "png": _export_png,
     "npz": _export_npz,
     "parquet": _export_parquet,

@@ -13,6 +13,7 @@ __all__ = ["DAY_S", "Garbage", "collect"]
 
 from dataclasses import dataclass
 
+from attn import progress
 from attn.store.backends import Backend, Entry
 from attn.store.errors import DamagedError, StoreError, VersionError
 from attn.store.format.definition import Definition
@@ -92,7 +93,7 @@ def collect(backend: Backend, definition: Definition, *, dry_run: bool, keep: in
             failpoints.hit("gc.manifest")
         if tombstone:
             backend.delete(tombstone)
-        for entry in swept:
+        for entry in progress.steps_of(swept, "removing objects", len(swept), "objects"):
             backend.delete(entry.key)
             failpoints.hit("gc.object")
     removed = [survey.entries[key] for key in sorted(removed_keys)] + swept

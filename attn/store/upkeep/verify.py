@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from attn import progress
 from attn.store.backends import Backend
 from attn.store.errors import DamagedError, MissingError, StoreError, VersionError
 from attn.store.format.algebra import ACCEPTED, FALLBACK
@@ -92,7 +93,7 @@ def _verify(handle: StoreHandle, report: Report) -> None:
         objects += [item for ref in manifest.pending for item in ref.objects]
         for item in objects:
             named.setdefault(item, []).append(version)
-    for ref, versions in named.items():
+    for ref, versions in progress.steps_of(named.items(), "checking objects", len(named), "objects"):
         faults += _check_object(handle, ref, versions)
     report.objects = len(named)
     report.size = sum(ref.size for ref in named)

@@ -1,0 +1,15 @@
+"""Progress of long work: code reports it here, and whoever started the program decides whether and how it is shown.
+
+As a library `attn` shows nothing. The command line and the jobs of the service show bars or plain lines on standard
+error; so does your own program with
+
+    with attn.progress.shown():
+        ...
+"""
+
+from __future__ import annotations
+
+__all__ = ["Task", "View", "is_shown", "say", "shown", "steps_of", "task"]
+
+from attn.progress.task import Task
+from attn.progress.view import View, is_shown, say, shown, steps_of, task

@@ -1,0 +1,174 @@
+"""Views on standard error: bars in a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+__all__ = ["Bars", "Lines", "StandardError"]
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from attn.progress.task import Task
+from attn.progress.words import Row, last_line, line, row_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+    from rich.text import Text
+
+LINE_SECONDS = 10.0
+REFRESHES = 5
+"""Times a second that bars are drawn."""
+
+
+class StandardError:
+    """Bars if standard error is a terminal that can move its cursor, else lines; decided at the first report."""
+
+    def __init__(self) -> None:
+        self._view: Bars | Lines | None = None
+
+    @property
+    def view(self) -> Bars | Lines:
+        if self._view is None:
+            moves = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+            self._view = Bars() if moves else Lines()
+        return self._view
+
+    def begin(self, task: Task) -> None:
+        self.view.begin(task)
+
+    def changed(self, task: Task) -> None:
+        self.view.changed(task)
+
+    def end(self, task: Task, *, failed: bool) -> None:
+        self.view.end(task, failed=failed)
+
+    def say(self, text: str) -> None:
+        self.view.say(text)
+
+    def close(self) -> None:
+        if self._view is not None:
+            self._view.close()
+
+
+class Lines:
+    """A line at most every few seconds, and one at the end of each task that counts something.
+
+    Work without a count has a line at its beginning.
+    """
+
+    def __init__(self, stream: TextIO | None = None, seconds: float = LINE_SECONDS) -> None:
+        self.stream, self.seconds = stream, seconds
+        self.last = time.monotonic()
+        self._lock = threading.Lock()
+
+    def begin(self, task: Task) -> None:
+        if not task.unit and not task.patience:
+            self.say(f"{task.what} ...")
+
+    def changed(self, task: Task) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self.last < self.seconds or task.seconds() < task.patience:
+                return
+            self.last = now
+        self._print(line(task))
+
+    def end(self, task: Task, *, failed: bool) -> None:
+        if task.unit and task.seconds() >= task.patience:
+            self.say(last_line(task, failed=failed))
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            self.last = time.monotonic()
+        self._print(text)
+
+    def close(self) -> None: ...
+
+    def _print(self, text: str) -> None:
+        print(text, file=self.stream or sys.stderr, flush=True)
+
+
+class Bars:
+    """A row with a bar for each task that runs, below all lines that are printed meanwhile."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+
+        self.console = console or Console(stderr=True, highlight=False)
+        self.tasks: list[Task] = []
+        self.live: Live | None = None
+        self._lock = threading.RLock()
+
+    def begin(self, task: Task) -> None:
+        from rich.live import Live
+
+        with self._lock:
+            self.tasks.append(task)
+            if self.live is None:
+                # Standard output may be read by another program, which must not get what is printed here.
+                self.live = Live(
+                    get_renderable=self._rows,
+                    console=self.console,
+                    refresh_per_second=REFRESHES,
+                    transient=True,
+                    redirect_stdout=False,
+                    vertical_overflow="crop",
+                )
+                self.live.start()
+
+    def changed(self, task: Task) -> None: ...
+
+    def end(self, task: Task, *, failed: bool) -> None:
+        with self._lock:
+            if task in self.tasks:
+                self.tasks.remove(task)
+            if not self.tasks:
+                self.close()
+        if task.unit and task.seconds() >= task.patience:
+            self.say(last_line(task, failed=failed))
+
+    def say(self, text: str) -> None:
+        from rich.text import Text
+
+        self.console.print(Text(text))
+
+    def close(self) -> None:
+        """Remove the bars, and show the cursor again."""
+        with self._lock:
+            live, self.live = self.live, None
+        if live is not None:
+            live.stop()
+
+    def _rows(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        width = self.console.width - 1  # in the last column some terminals begin a new line
+        rows: list[RenderableType] = []
+        for task in [one for one in self.tasks if one.seconds() >= one.patience]:
+            rows.append(_row(row_of(task, width), task.share()))
+            if task.detail:
+                detail = Text(f"  {task.detail}", style="dim", no_wrap=True)
+                detail.truncate(width, overflow="ellipsis")
+                rows.append(detail)
+        return Group(*rows)
+
+
+def _row(row: Row, share: float | None) -> RenderableType:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    grid = Table.grid(padding=0)
+    cells: list[Text | ProgressBar | str] = [row.name]
+    grid.add_column(width=len(row.name) + 1, no_wrap=True)
+    if row.bar:
+        grid.add_column(width=row.bar)
+        cells.append(ProgressBar(total=1.0, completed=share or 0.0, width=row.bar))
+    if row.words:
+        grid.add_column(width=len(row.words) + 1, no_wrap=True, justify="right")
+        cells.append(row.words)
+    grid.add_row(*cells)
+    return grid
