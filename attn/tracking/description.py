@@ -22,8 +22,8 @@ IDENTIFYING = {
     "model": ("model.name",),
     "seed": ("seed",),
 }
-"""The fields that identify a run, by the short names of their parameters: MLflow's page shows all parameters under every
-picture. In a pipeline, also those of its sections."""
+"""The fields that identify a run, in a pipeline also those of its sections, by the names of their parameters. The names
+are short, because MLflow's page shows all parameters above every picture."""
 NO_PARAMS = re.compile(SECTION + r"(kind|root|tracking\..*)")
 """Fields that are no parameters: where a run is written, not what it does."""
 
