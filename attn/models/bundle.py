@@ -51,6 +51,11 @@ from attn.wording import shorten
 
 N = TypeVar("N", bound=nn.Module)
 SHOWN = 8
+COMMANDS = {
+    "classification": "`attn evaluate` and `attn maps` take classifiers, `attn predict` any model",
+    "segmentation": "`attn segment predict` makes and scores masks of a network, `attn predict` takes any model",
+}
+"""Commands for models of a task, for who gave one to a command for another task."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,8 @@ def read_bundle(folder: Path, task: str) -> dict[str, Any]:
     if version != FORMAT:
         raise WeightsError(f"{folder}: format {version} is unknown; this version of attn reads format {FORMAT}")
     if theirs != task:
-        raise WeightsError(f"{folder}: expected a {task} model, found a {theirs} model")
+        advice = f"; {COMMANDS[theirs]}" if theirs in COMMANDS else ""
+        raise WeightsError(f"{folder}: expected a {task} model, found a {theirs} model{advice}")
     check_files(folder, described)
     return described
 

@@ -176,10 +176,10 @@ def predictor_of(model: Bundle | Segmenter, config: ImagePredictConfig) -> Predi
         _check_classes(config.classes, model.classes)
     if isinstance(model, Bundle):
         return ClassifierPredictor(model, config)
-    for name in ("probability", "threshold"):
-        if getattr(config, name) is not None:
-            fault = "applies to classifiers only; this is a segmentation network"
-            raise ConfigError([Fault(name, fault, f"leave {name} out")])
+    given = [name for name in ("probability", "threshold") if getattr(config, name) is not None]
+    if given:
+        fault = "applies to classifiers only; this is a segmentation network"
+        raise ConfigError([Fault(name, fault, f"leave {name} out") for name in given])
     return SegmenterPredictor(model, config)
 
 

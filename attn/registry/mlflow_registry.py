@@ -380,7 +380,7 @@ def _suggestion(name: str, names: Sequence[str]) -> str:
     if not names:
         return "none is registered: train with tracking.register_as=NAME"
     near = difflib.get_close_matches(name, names, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"There are {', '.join(names[:20])}"
+    return (f"did you mean {near[0]}? " if near else "") + f"registered: {', '.join(names[:20])}"
 
 
 def _is_missing(error: BaseException) -> bool:

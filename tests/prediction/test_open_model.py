@@ -93,6 +93,12 @@ def test_a_registered_model(root: Path, given: bool) -> None:
         ("first", {"tracking_uri": "ftp://x"}, ConfigError, "must start with one of"),
         ("first", {"config": ImagePredictConfig(classes=("cow", "boatt"))}, ConfigError, "boatt"),
         ("second", {"config": ImagePredictConfig(probability=0.5)}, ConfigError, "applies to classifiers only"),
+        (
+            "second",
+            {"config": ImagePredictConfig(probability=0.5, threshold=0.5)},
+            ConfigError,
+            r"(?s)2 faults.*leave thr",
+        ),
     ],
 )
 def test_a_wrong_name_or_choice_is_one_error(

@@ -112,7 +112,9 @@ def test_bundles_are_told_apart(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(opened.network(image).logits, network(image).logits)
     assert (opened.classes, opened.inference, opened.info) == (("a", "b", "c"), config.inference, {"run_id": "x"})
-    with pytest.raises(WeightsError, match="expected a classification model, found a segmentation model"):
+    with pytest.raises(
+        WeightsError, match="expected a classification model, found a segmentation model; `attn segment predict`"
+    ):
         load_bundle(tmp_path)
     taken = config.model.model_copy(update={"weights": str(tmp_path / "model")}).build(3)
     torch.testing.assert_close(taken.eval()(image).logits, network(image).logits)
