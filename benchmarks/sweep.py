@@ -31,7 +31,7 @@ from benchmarks.sweep_spans import FOLDER, read, timed_trial, watch
 
 TEXT = """
 kind: sweep
-base: scenes_gain
+recipe: scenes_gain
 set:
   data.count: 64
   data.size: 32

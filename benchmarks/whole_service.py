@@ -63,7 +63,7 @@ SMALL = {
 RUN = [f"{name}={value}" for name, value in {**SMALL, "tracking.preview_images": 0}.items()]
 MODEL, ALIAS = "whole", "champion"
 SWEEP = """kind: sweep
-base: scenes_gain
+recipe: scenes_gain
 set: {{{set}}}
 space:
   method.mask_threshold: {sigma}

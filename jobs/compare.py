@@ -18,7 +18,9 @@ from attn.pictures.comparison import comparison
 from attn.pictures.layout import Picture, heading
 from attn.pictures.preview import evenly_spaced, panel_data
 from attn.pictures.tiles import PanelData
+from attn.runs.layers import with_data
 from attn.runs.result import IF_GIVEN, RunResult
+from attn.runs.texts import LOCAL_TEXTS
 from jobs.runs.lifecycle import begin_or_continue, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
@@ -75,6 +77,7 @@ def load(targets: Mapping[str, str], overrides: list[str], *, confusion: bool = 
     """
     if not targets:
         raise ConfigError("nothing to compare: name at least one trained model or map store")
+    overrides = with_data(overrides, LOCAL_TEXTS)
     opened = {title: open_target(target, overrides) for title, target in targets.items()}
     first_title, first = next(iter(opened.items()))
     for title, target in opened.items():

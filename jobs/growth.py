@@ -19,7 +19,9 @@ from attn.files.transfer import write_bytes
 from attn.pictures.accumulated import accumulated
 from attn.pictures.preview import evenly_spaced
 from attn.runs.growth import GrowthConfig
+from attn.runs.layers import with_data
 from attn.runs.result import JsonResult
+from attn.runs.texts import LOCAL_TEXTS
 from attn.store import MapStore
 from attn.tracking import NullTracker, Tracker
 from jobs.scoring.targets import run_data
@@ -50,6 +52,7 @@ def run(location: str, overrides: list[str]) -> GrowthResult:
         AttnError: There is no such store, or the data is not the store's.
     """
     uri = local_path(location).rstrip("/")
+    overrides = with_data(overrides, LOCAL_TEXTS)
     config = resolve(GrowthConfig, run_data(uri), f"{uri}: config.yaml", overrides)
     opened, source = store.open(uri), config.data.build()
     of_run = config.run or opened.newest().run

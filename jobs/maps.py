@@ -14,8 +14,10 @@ from attn.config.resolve import resolve
 from attn.data.source_cache import SourceCache
 from attn.models.bundle import Bundle
 from attn.registry.lookup import open_model
+from attn.runs.layers import with_data
 from attn.runs.maps import MapsConfig
 from attn.runs.result import IF_GIVEN, RunResult
+from attn.runs.texts import LOCAL_TEXTS
 from jobs.map_tasks import MapsWork, write_maps
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of
 from jobs.runs.open_model import model_lookup
@@ -82,6 +84,7 @@ def load(model: str, overrides: list[str]) -> MapsJob:
         AttnError: There is no such model, or the overrides do not fit it.
     """
     clock = time.monotonic()
+    overrides = with_data(overrides, LOCAL_TEXTS)
     with open_model(model, model_lookup(overrides)) as bundle:
         config = resolve_config(bundle, overrides, f"{model}: config.yaml")
         return MapsJob(model, bundle, config, time.monotonic() - clock)

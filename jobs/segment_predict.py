@@ -22,14 +22,16 @@ from attn.evaluation.score import Score
 from attn.files.spreadsheet import csv_table
 from attn.pictures.panel import panel, sheet
 from attn.registry.lookup import open_model
+from attn.runs.layers import with_data
 from attn.runs.result import RunResult
+from attn.runs.texts import LOCAL_TEXTS
 from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.labels import CUES_FILE
 from attn.tracking import DataUsed
 from jobs.mask_prediction import PredictedMasks, predict_masks
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
-from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, scored_data
+from jobs.runs.open_model import data_name, masks_name, model_lookup, scored_data, scored_split
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.scoring.training_record import add_to_training
 from jobs.training.segmenter import CUES
@@ -108,6 +110,7 @@ def load(model: str, overrides: list[str], *, voc_submission: bool = False) -> M
         AttnError: There is no such network, or the overrides do not fit it.
     """
     clock = time.monotonic()
+    overrides = with_data(overrides, LOCAL_TEXTS)
     with open_model(model, model_lookup(overrides), load_segmenter) as segmenter:
         config = resolve_config(segmenter, overrides, f"{model}: config.yaml")
         return MasksJob(model, segmenter, config, voc_submission, time.monotonic() - clock)
@@ -193,7 +196,7 @@ def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> Seg
         trained = read_document(segmenter.config_file.read_text(encoding="utf-8"), name).values
         if "data" in trained:
             text["data"] = scored_data(trained)
-    return resolve(SegmentPredictConfig, dump_values(text), name, overrides, defaults=SCORED_SPLIT)
+    return resolve(SegmentPredictConfig, dump_values(text), name, overrides, defaults=scored_split)
 
 
 def table(result: MasksResult) -> Table:

@@ -17,11 +17,12 @@ from typing import Any
 
 from attn import progress
 from attn.config.document import override_of
-from attn.config.resolve import dump_config, resolve
+from attn.config.resolve import dump_config
 from attn.errors import ConfigError, RunError
+from attn.redaction import without_secrets
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.config import Pbt
-from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, trial_config
+from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, sweep_config, trial_config
 from attn.runs.sweep.space import Point
 from attn.tracking import RunDescription, TrackingConfig, create_run, run_params, terminate
 from attn.tracking.address import tracking_uri
@@ -37,6 +38,8 @@ from jobs.sweeps.progress import progress_callback
 from jobs.sweeps.results import Row, SweepResult, conclude, read_rows
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
 
+BASE = "base.yaml"
+"""File in a sweep's folder with the resolved config of the run that is searched, the recipe of `sweep.yaml`."""
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -61,8 +64,9 @@ def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None =
     config, base = loaded
     folder = RunFolder(config.root, run_id or new_run_id("sweep"))
     claim(folder, "sweep", again=False)
-    text = dump_config(config, f"Sweep {folder.run_id}; `attn sweep` on this file repeats it.")
-    files = {"sweep.yaml": text, "base.yaml": base}
+    comment = f"Sweep {folder.run_id} of {config.recipe}; `attn sweep` on this file repeats it."
+    text = dump_config(config.model_copy(update={"recipe": BASE}), without_secrets(" ".join(comment.split())))
+    files = {"sweep.yaml": text, BASE: base}
     with begin_run("sweep", config, folder, recorded=config, text=text, files=files) as live:
         result = _run(config, base, live, address)
     return _ended(folder, result)
@@ -74,10 +78,10 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> Sweep
     state = folder.state()
     if state.kind != "sweep":
         raise RunError(f"run {folder.run_id!r} is no sweep: {folder.resuming}")
-    config = resolve(SweepConfig, folder.read_text("sweep.yaml"), folder.path("sweep.yaml"), [])
+    config = sweep_config(folder.read_text("sweep.yaml"), folder.path("sweep.yaml"))
     config = config.model_copy(update={"root": folder.root})
     with continue_run(config, folder) as live:
-        result = _run(config, folder.read_text("base.yaml"), live, address)
+        result = _run(config, folder.read_text(BASE), live, address)
     return _ended(folder, result)
 
 

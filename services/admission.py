@@ -5,7 +5,7 @@ The check runs in a separate process (`services.planning`). The job checks every
 
 from __future__ import annotations
 
-__all__ = ["admit", "load"]
+__all__ = ["admit", "load", "overrides_of"]
 
 import contextlib
 import itertools
@@ -24,10 +24,12 @@ from attn.errors import AttnError, ConfigError, Fault
 from attn.files.locations import read_bytes
 from attn.files.transfer import exists
 from attn.runs.config_reader import require_kind, resolve_run
+from attn.runs.layers import Layers, read_layers, with_data
 from attn.runs.recipes import recipe_text
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.runs.table import KINDS, file_kinds
+from attn.runs.texts import GivenTexts
 from attn.training.run_config import RunConfig
 from jobs.runs.open_model import model_lookup, scored_data
 from services.permissions import Permissions, model_folder
@@ -55,11 +57,11 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
         faults.append(Fault("id", message, f"{longest} characters at most"))
     loaded = None
     try:
-        document = read_document(*_text(submission)) if submission.kind in file_kinds() else None
-        faults += _roots(document, submission, permissions)
+        layers = _layers(submission) if submission.kind in file_kinds() else None
+        faults += _roots(layers, submission, permissions)
         with extra_check(permissions.submitted):
-            if document is not None:
-                loaded = _resolved(document, submission, permissions.root)
+            if layers is not None:
+                loaded = _resolved(layers, submission, permissions.root)
             else:
                 _check_model_job(submission, permissions)
     except ConfigError as error:
@@ -74,28 +76,38 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
 def load(submission: Submission, root: str) -> Any:
     """The config of a job of a kind that has one, with the service's root; for a sweep, with the text of its base.
 
-    Recipes are found by name only; no other file of this machine is read.
+    Recipes are found by name, other files only among those that were sent; no other file of this machine is read.
 
     Raises:
         ConfigError: With all faults.
     """
-    return _resolved(read_document(*_text(submission)), submission, root)
+    return _resolved(_layers(submission), submission, root)
 
 
-def _resolved(document: Document, submission: Submission, root: str) -> Any:
-    require_kind(document, [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
-    return resolve_run(document, [*submission.overrides, override_of("root", root)], find=recipe_text)
+def _resolved(layers: Layers, submission: Submission, root: str) -> Any:
+    require_kind(layers.whole, [submission.kind], f"submit {{kind}} {submission.target}".rstrip())
+    return resolve_run(layers._replace(overrides=[*layers.overrides, override_of("root", root)]))
 
 
-def _text(submission: Submission) -> tuple[str, str]:
-    return (submission.config, "config") if submission.config is not None else recipe_text(submission.target)
+def overrides_of(submission: Submission) -> list[str]:
+    """A job's overrides, with the fields in files of data that were sent along.
+
+    Raises:
+        ConfigError: Such a file was not sent, or it is not the fields of a data section.
+    """
+    return with_data(submission.overrides, GivenTexts(submission.files))
 
 
-def _roots(document: Document | None, submission: Submission, permissions: Permissions) -> Iterator[Fault]:
-    """A fault if a submission, or its document, names another root: the service sets its own."""
+def _layers(submission: Submission) -> Layers:
+    text, name = (submission.config, "config") if submission.config is not None else recipe_text(submission.target)
+    return read_layers(text, name, submission.overrides, GivenTexts(submission.files))
+
+
+def _roots(layers: Layers | None, submission: Submission, permissions: Permissions) -> Iterator[Fault]:
+    """A fault if a submission, or a text of it, names another root: the service sets its own."""
     changes = Document()
-    override(changes, submission.overrides)
-    given = changes if document is None else layered(document, changes)
+    override(changes, overrides_of(submission) if layers is None else layers.overrides)
+    given = changes if layers is None else layered(layers.whole, changes)
     if "root" not in given.values:
         return
     with contextlib.suppress(ValidationError):
@@ -116,7 +128,7 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
         raise ConfigError(
             [Fault("target", f"{submission.target} is a folder of the service's machine", "a run's name")]
         )
-    overrides = [*submission.overrides, override_of("root", permissions.root)]
+    overrides = [*overrides_of(submission), override_of("root", permissions.root)]
     model_lookup(overrides)
     data = _trained_data(permissions.root, submission.target)
     if data is None:

@@ -69,6 +69,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
     """
     from attn.config.resolve import extra_check
     from attn.runs.started import recipe_in, started_from
+    from attn.runs.texts import GivenTexts
     from jobs.runs.run_folder import RunFolder
     from services.permissions import Permissions
 
@@ -82,18 +83,18 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
             raise RunError(f"run {job.id!r} exists already with kind {kind}, not {job.kind}: choose another id")
         with extra_check(permissions.resumed):
             return resume(job.id, root=root, address=job.address)
-    recipe = job.target if job.config is None else recipe_in(job.config, "config")
+    recipe = job.target if job.config is None else recipe_in(job.config, "config", GivenTexts(job.files))
     with started_from(recipe), extra_check(permissions.run):
         return _begin(job, root)
 
 
 def _begin(job: Submission, root: str) -> RunResult:
-    from services.admission import load
+    from services.admission import load, overrides_of
 
     if job.kind in file_kinds():
         return job_of(job.kind).run(load(job, root), run_id=job.id, address=job.address)
     module = target_job_of(job.kind)
-    work = module.load(job.target, [*job.overrides, override_of("root", root)])
+    work = module.load(job.target, [*overrides_of(job), override_of("root", root)])
     return module.run(work, run_id=job.id, address=job.address)
 
 

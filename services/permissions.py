@@ -67,9 +67,10 @@ FIELDS = {
         """,
     Role.SPLIT: "SourceConfig.split CocoConfig.split ValidationConfig.split Objective.split",
     Role.MODEL: "ModelMaps.model",
-    # A sweep's base is a recipe's name; its `set` and `space` become fields of its trials, which are checked later.
+    # A sweep's recipe is a recipe or a file that was sent. Its `set` and `space` become fields of its trials, which are
+    # checked later.
     Role.NAME: """
-        SweepConfig.base SweepConfig.set SweepConfig.space Dimension.choices Objective.metric
+        SweepConfig.recipe SweepConfig.set SweepConfig.space Dimension.choices Objective.metric
         TrackingConfig.experiment TrackingConfig.register_as TrackingConfig.alias
         RunConfig.kind ModelConfig.name SegmentationModelConfig.name
         ModelMaps.layer MapsConfig.layer ScoringConfig.layer GainConfig.layer

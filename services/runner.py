@@ -125,7 +125,7 @@ def order_json(job: Job, state_dir: StateDir, address: str | None) -> str:
     """The order that a driver reads, as JSON."""
     submission = Submission(
         id=job.id, kind=job.kind, target=job.target, config=job.config,  # pyright: ignore[reportArgumentType]
-        overrides=job.overrides or [], address=address,
+        files=job.files or {}, overrides=job.overrides or [], address=address,
     )  # fmt: skip
     return json.dumps(
         {"submission": submission.model_dump(), "root": state_dir.root, "data_roots": state_dir.data_roots}

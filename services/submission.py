@@ -34,6 +34,8 @@ class Submission(BaseModel):
         id: Chosen by the client. The same submission again is the same job.
         target: For `evaluate` and `maps` a run's name or NAME@ALIAS, for other kinds a recipe's name.
         config: A config as YAML text, instead of a recipe's name in `target`.
+        files: Texts of the YAML files that `config` and `overrides` name, by those names: recipes to start from, and
+            files of data. The service reads no file of its own machine in their place.
         overrides: Fields to change, as `a.b=value`.
         address: Address of the Ray cluster to run on.
         priority: Jobs of higher priority start first.
@@ -50,6 +52,9 @@ class Submission(BaseModel):
     kind: JobKind
     target: str = Field(default="", max_length=200)
     config: str | None = Field(default=None, max_length=200_000)
+    files: dict[Annotated[str, Field(max_length=500)], Annotated[str, Field(max_length=200_000)]] = Field(
+        default={}, max_length=32
+    )
     overrides: list[Annotated[str, Field(max_length=200_000)]] = Field(default=[], max_length=500)
     address: str | None = Field(default=None, max_length=300)
     priority: int = Field(default=0, ge=-1000, le=1000)
@@ -69,4 +74,6 @@ class Submission(BaseModel):
 
     @property
     def request(self) -> str:
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """A hash of all fields; without files that of earlier versions, which had none."""
+        exclude = None if self.files else {"files"}
+        return hashlib.sha256(self.model_dump_json(exclude=exclude).encode()).hexdigest()

@@ -50,6 +50,7 @@ class Job:
     Attributes:
         target: A recipe's name, or the model or store of a kind that reads one.
         config: The YAML text that was sent instead of a recipe's name.
+        files: The texts that were sent for names in it.
         state: `queued`, `running`, `done`, `failed`, `cancelled`; `unreachable`: it ran when its cluster last
             answered; `lost`: its process is gone without a report.
         cancel: How its end was requested: `seal` closes its run, `now` kills it, `late` means `max_duration` has
@@ -67,6 +68,7 @@ class Job:
     target: str
     request: str
     config: str | None = None
+    files: dict[str, str] | None = None
     overrides: list[str] | None = None
     address: str | None = None
     priority: int = 0
@@ -95,6 +97,7 @@ def _columns(metadata: sa.MetaData) -> sa.Table:
         sa.Column("target", sa.Text, nullable=False),
         sa.Column("request", sa.String(64), nullable=False),
         sa.Column("config", sa.Text),
+        sa.Column("files", sa.JSON),
         sa.Column("overrides", sa.JSON),
         sa.Column("address", sa.Text),
         sa.Column("priority", sa.Integer, nullable=False),
@@ -204,7 +207,7 @@ class JobTable:
             return [_job(row) for row in connection.execute(query).mappings()]
 
     def page(self, limit: int, after: Job | None = None) -> list[tuple[Job, int | None]]:
-        """Jobs, newest first, without their configs and overrides.
+        """Jobs, newest first, without their configs, files and overrides.
 
         Args:
             after: The last job of the previous page.
@@ -215,7 +218,7 @@ class JobTable:
         table = self.table
         number = sa.func.row_number().over(order_by=self._next)
         queue = sa.select(table.c.id, (number - 1).label("ahead")).where(table.c.state == "queued").subquery()
-        light = [column for column in table.columns if column.name not in ("config", "overrides")]
+        light = [column for column in table.columns if column.name not in ("config", "files", "overrides")]
         query = sa.select(*light, queue.c.ahead).outerjoin(queue, queue.c.id == table.c.id).order_by(*self._newest)
         if after is not None:
             same = sa.and_(table.c.submitted == after.submitted, table.c.id < after.id)

@@ -8,10 +8,13 @@ from __future__ import annotations
 __all__ = [
     "OVERRIDE",
     "SOURCE",
+    "SOURCE_INDEPENDENT",
     "Document",
+    "PlacedOverride",
     "dump_values",
     "layered",
     "override_location",
+    "text_name",
     "parse_override",
     "read_document",
     "override_of",
@@ -23,7 +26,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -67,11 +70,15 @@ class Document:
         values: Nested dicts of YAML scalars and lists.
         locations: "file:line" by path of keys; list positions count as keys.
         faults: Faults found while reading.
+        name: Name of its text in messages.
+        included: Names of other texts that stand in it.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     locations: dict[Path, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    name: str = ""
+    included: list[str] = field(default_factory=list)
 
     def location(self, path: Path) -> str:
         """The location of a value; for a missing value, that of the nearest enclosing mapping."""
@@ -104,7 +111,7 @@ class Document:
     def change_source(self, path: Path, source: Any) -> None:
         """Remove the fields that belong to the former source, if a `source` is about to change.
 
-        If `data.source` changes, `validation.split` is removed too, because it names a split of the same data.
+        If a `data.source` changes, `validation.split` beside it is removed too: it names a split of the same data.
 
         Args:
             path: Path of the `source` field.
@@ -118,9 +125,12 @@ class Document:
             return
         for key in [key for key in values if key != SOURCE and key not in SOURCE_INDEPENDENT]:
             self.drop((*path[:-1], key))
-        validation = self.values.get("validation")
-        if path == ("data", SOURCE) and isinstance(validation, dict) and "split" in validation:
-            self.drop(("validation", "split"))
+        beside: Any = self.values
+        for key in path[:-2]:
+            beside = beside[key]
+        validation = beside.get("validation")
+        if path[-2:] == ("data", SOURCE) and isinstance(validation, dict) and "split" in validation:
+            self.drop((*path[:-2], "validation", "split"))
 
     def section(self, name: str) -> Document:
         """A section as a document of its own; empty if there is no such section."""
@@ -137,6 +147,18 @@ class Document:
         self.locations = {path: location for path, location in self.locations.items() if path[:1] != (name,)}
         self.locations |= {(name, *path): location for path, location in section.locations.items()}
         self.faults += section.faults
+
+
+class PlacedOverride(str):
+    """An override `a.b=value` that stands in a file: messages name its place there."""
+
+    location: str
+
+    @classmethod
+    def at(cls, location: str, text: str) -> Self:
+        placed = cls(text)
+        placed.location = location
+        return placed
 
 
 def layered(*documents: Document) -> Document:
@@ -222,7 +244,7 @@ def read_document(text: str, name: str) -> Document:
     Raises:
         ConfigError: The text is not YAML, or not a mapping.
     """
-    document = Document()
+    document = Document(name=name)
     try:
         node = compose_yaml(text)
         if node is None:
@@ -272,4 +294,11 @@ def _flow(value: Any) -> str:
 
 def override_location(text: str) -> str:
     """The location of an override in messages, without secrets."""
+    if isinstance(text, PlacedOverride):
+        return text.location
     return f"{OVERRIDE} {without_secrets(text[:SEARCHED])[:SHOWN]!r}"
+
+
+def text_name(location: str) -> str:
+    """The name of the text that a location is in; empty for an override."""
+    return "" if location.startswith(OVERRIDE) else location.rpartition(":")[0]

@@ -9,7 +9,8 @@ __all__ = [
     "extra_check",
     "override",
     "parse_config",
-    "rank",
+    "merged",
+    "rank_in",
     "read_text",
     "resolve",
     "resolve_document",
@@ -19,7 +20,7 @@ import contextlib
 import difflib
 import json
 import types
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -27,14 +28,16 @@ from pydantic_core import ErrorDetails
 
 from attn.config.base import Config, Variant
 from attn.config.document import (
-    OVERRIDE,
     Document,
     Path,
+    PlacedOverride,
     dump_values,
+    layered,
     override_location,
     parse_override,
     read_document,
     sources_in,
+    text_name,
 )
 from attn.errors import ConfigError, Fault
 from attn.redaction import without_secrets
@@ -49,6 +52,7 @@ SHOWN = 200
 Objection = tuple[Path, str, str]
 """An objection to a value of a config: its path, what is wrong, how to fix it."""
 Check = Callable[[Config], Iterable[Objection]]
+Defaults = Callable[[Mapping[str, Any]], Mapping[Path, Any]]
 _checks: list[Check] = []
 
 
@@ -62,9 +66,7 @@ def extra_check(check: Check) -> Generator[None]:
         _checks.remove(check)
 
 
-def resolve(
-    kind: type[C], text: str, name: str, overrides: list[str], *, defaults: Mapping[Path, Any] | None = None
-) -> C:
+def resolve(kind: type[C], text: str, name: str, overrides: list[str], *, defaults: Defaults | None = None) -> C:
     """Parse a YAML text, apply overrides, and validate the result as a config class.
 
     An override that selects another member of a family (`optimizer.name=sgd` over a recipe for AdamW) removes the
@@ -74,28 +76,34 @@ def resolve(
     Args:
         name: Name of the text in messages, usually its file.
         overrides: `a.b=value` each; later ones win.
-        defaults: Values by path for fields that neither the text nor the overrides set, in sections that they do have.
+        defaults: Gives, for the values of text and overrides, values by path for fields that neither sets, in sections
+            that they do have.
 
     Raises:
         ConfigError: Lists all faults.
     """
     document = read_document(text, name)
     override(document, overrides)
-    for path, value in (defaults or {}).items():
+    for path, value in (defaults(document.values) if defaults else {}).items():
         if path[-1] not in document.section(path[0]).values and document.section(path[0]).values:
             document.set(path, value, location=name)
-    return _checked(kind, document)
-
-
-def resolve_document(kind: type[C], document: Document, overrides: list[str]) -> C:
-    """As `resolve`, for a text that is read already. Changes the document."""
-    override(document, overrides)
-    return _checked(kind, document)
-
-
-def _checked(kind: type[C], document: Document) -> C:
-    drop_other_members(kind, document)
+    drop_other_members(kind, document, rank_in([document]))
     return parse_config(kind, document)
+
+
+def resolve_document(kind: type[C], documents: Sequence[Document], overrides: list[str]) -> C:
+    """As `resolve`, for texts that are read already; later ones lie over earlier ones."""
+    document = layered(*documents)
+    override(document, overrides)
+    drop_other_members(kind, document, rank_in(documents))
+    return parse_config(kind, document)
+
+
+def merged(kind: type[Config], documents: Sequence[Document]) -> Document:
+    """Texts of one kind as one document; later ones lie over earlier ones."""
+    document = layered(*documents)
+    drop_other_members(kind, document, rank_in(documents))
+    return document
 
 
 def override(document: Document, overrides: list[str]) -> None:
@@ -110,11 +118,14 @@ def override(document: Document, overrides: list[str]) -> None:
         document.change_source(path, source)
     for text, path, value in assignments:
         document.set(path, value, location=override_location(text))
+        if isinstance(text, PlacedOverride):
+            document.locations[path[:-1]] = text.location
 
 
-def rank(location: str) -> int:
-    """Priority of a value by its location: an override wins over a text."""
-    return int(location.startswith(OVERRIDE))
+def rank_in(documents: Sequence[Document]) -> Callable[[str], int]:
+    """Priority of a value by its location: a later document wins over an earlier one, and an override over any."""
+    ranks = {name: number for number, one in enumerate(documents) for name in (one.name, *one.included) if name}
+    return lambda location: ranks.get(text_name(location), len(documents))
 
 
 def parse_config(kind: type[C], document: Document) -> C:
@@ -177,9 +188,7 @@ def _member(kind: type[BaseModel], values: Any) -> type[BaseModel] | None:
     return kind
 
 
-def drop_other_members(
-    kind: type[BaseModel], document: Document, path: Path = (), rank: Callable[[str], int] = rank
-) -> None:
+def drop_other_members(kind: type[BaseModel], document: Document, rank: Callable[[str], int], path: Path = ()) -> None:
     """Remove fields that a family's selected member does not have, if the selection has priority over them.
 
     Args:
@@ -200,7 +209,7 @@ def drop_other_members(
                 document.drop((*path, key))
     for name, info in member.model_fields.items():
         for inner in _configs_in(info.annotation):
-            drop_other_members(inner, document, (*path, name), rank)
+            drop_other_members(inner, document, rank, (*path, name))
 
 
 def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel] | None:

@@ -17,6 +17,7 @@ __all__ = [
     "require_images",
     "constant_labels_fault",
     "require_unique",
+    "validation_split",
 ]
 
 import hashlib
@@ -25,7 +26,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -92,6 +93,11 @@ class SourceConfig(Variant, tag="source"):
     single_label: bool = False
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=PIXEL_LIMIT)
 
+    @classmethod
+    def validated_on(cls, split: str) -> str:
+        """The split that a training on a split is validated on by default."""
+        return "val"
+
     def build(self, *, labels: bool = True) -> Source:
         """The images of the split. Image files are not read yet.
 
@@ -114,6 +120,18 @@ class SourceConfig(Variant, tag="source"):
     def open_unlabelled(self) -> Source:
         """Like `open`, but images may lack labels. Sources that can lack labels override it."""
         return self.open()
+
+
+def validation_split(data: Mapping[str, Any]) -> str:
+    """The split that data is validated and scored on by default.
+
+    Args:
+        data: Plain values of a `SourceConfig`, perhaps without `split`.
+    """
+    source = data.get(SourceConfig.tag)
+    member = SourceConfig.members.get(source if isinstance(source, str) else "", SourceConfig)
+    split = data.get("split", member.model_fields["split"].default)
+    return member.validated_on(split if isinstance(split, str) else "")
 
 
 class FileSource:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["RecipeResolver", "kind_in", "read_config", "resolve_run", "require_kind"]
+__all__ = ["kind_in", "read_config", "read_run", "require_kind", "resolve_run"]
 
 import pkgutil
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from attn.config.document import Document, read_document
 from attn.config.resolve import resolve_document
 from attn.errors import ConfigError, Fault
+from attn.runs.layers import Layers, read_layers
 from attn.runs.table import KINDS, file_kinds
+from attn.runs.texts import RECIPES_ONLY, Texts
 
 if TYPE_CHECKING:
     from attn.training.run_config import RunConfig
-
-RecipeResolver = Callable[[str], tuple[str, str]]
-"""Gives the text that a name in a file means, and what to call it in messages."""
 
 
 def kind_in(document: Document) -> str:
@@ -52,7 +51,7 @@ def require_kind(document: Document, wanted: Collection[str], way_out: str) -> N
 
 
 def read_config(text: str, name: str, overrides: list[str] | None = None) -> RunConfig:
-    """The config of a run that trains one network.
+    """The config of a run that trains one network, from a text that starts from no other.
 
     Raises:
         ConfigError: With all faults; or the text is of another kind.
@@ -60,23 +59,25 @@ def read_config(text: str, name: str, overrides: list[str] | None = None) -> Run
     document = read_document(text, name)
     trainings = [kind for kind, entry in KINDS.items() if entry.training is not None]
     require_kind(document, trainings, "expected the config of a single training")
-    return resolve_document(pkgutil.resolve_name(str(KINDS[kind_in(document)].config)), document, overrides or [])
+    return resolve_document(pkgutil.resolve_name(str(KINDS[kind_in(document)].config)), [document], overrides or [])
 
 
-def resolve_run(document: Document, overrides: list[str], *, find: RecipeResolver | None = None) -> Any:
-    """The config of a run of the kind that a document says it is; of a sweep its config and its base's text.
-
-    Changes the document.
+def read_run(text: str, name: str, overrides: list[str] | None = None, *, texts: Texts = RECIPES_ONLY) -> Any:
+    """The config of a run of the kind that the text says it is; of a sweep its config and its base's text.
 
     Args:
-        find: Finds what the document names; recipes and files of this machine without it.
+        texts: Finds what the text names.
 
     Raises:
         ConfigError: With all faults.
     """
-    kind = KINDS[kind_in(document)]
+    return resolve_run(read_layers(text, name, overrides or [], texts))
+
+
+def resolve_run(layers: Layers) -> Any:
+    """As `read_run`, of texts that are read already."""
+    kind = KINDS[kind_in(layers.whole)]
     assert kind.config is not None, "a kind that files may be of"
-    if kind.resolve is None:
-        return resolve_document(pkgutil.resolve_name(kind.config), document, overrides)
-    named = {} if find is None else {"find": find}
-    return pkgutil.resolve_name(kind.resolve)(document, overrides, **named)
+    if kind.resolve is not None:
+        return pkgutil.resolve_name(kind.resolve)(layers)
+    return resolve_document(pkgutil.resolve_name(kind.config), layers.documents, layers.overrides)

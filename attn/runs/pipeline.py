@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "read_pipeline", "resolve_pipeline"]
+__all__ = ["STAGES", "PipelineConfig", "Stage", "load_pipeline", "resolve_pipeline", "read_pipeline"]
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
@@ -10,14 +10,16 @@ from typing import Any, Literal, Self, get_args
 from pydantic import model_validator
 
 from attn.config.base import Config
-from attn.config.document import Document, layered, read_document
-from attn.config.resolve import drop_other_members, override, parse_config, rank
-from attn.data.source import SourceConfig
+from attn.config.document import Document, layered
+from attn.config.resolve import drop_other_members, merged, override, parse_config, rank_in
+from attn.data.source import SourceConfig, validation_split
 from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
-from attn.runs.config_reader import RecipeResolver, require_kind
+from attn.runs.config_reader import require_kind
+from attn.runs.layers import Layers, read_layers, section_layers
 from attn.runs.maps import MapsConfig
-from attn.runs.recipes import config_text, load_document
+from attn.runs.recipes import load_run
+from attn.runs.texts import RECIPES_ONLY, Texts
 from attn.segmentation.config import SegmentConfig, SegmentPredictConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
@@ -152,70 +154,75 @@ def load_pipeline(target: str, overrides: list[str]) -> PipelineConfig:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    return resolve_pipeline(load_document(target, "pipeline"), overrides)
+    return load_run(target, "pipeline", overrides)
 
 
-def read_pipeline(text: str, name: str, overrides: list[str] | None = None) -> PipelineConfig:
-    """As `resolve_pipeline`, of a text.
+def read_pipeline(
+    text: str, name: str, overrides: list[str] | None = None, *, texts: Texts = RECIPES_ONLY
+) -> PipelineConfig:
+    """As `load_pipeline`, of a text; `texts` finds what it names.
 
-    Args:
-        name: What to call the text in messages.
+    Raises:
+        ConfigError: With all faults.
     """
-    return resolve_pipeline(read_document(text, name), overrides or [])
+    return resolve_pipeline(read_layers(text, name, overrides or [], texts))
 
 
-def resolve_pipeline(document: Document, overrides: list[str], *, find: RecipeResolver = config_text) -> PipelineConfig:
-    """Check a pipeline's document, changed by overrides; `find` gives the texts of its sections' recipes.
+def resolve_pipeline(layers: Layers) -> PipelineConfig:
+    """Check a pipeline's texts.
 
-    A section may name a `recipe` to start from. Over that lies what the text gives above the sections, over that the
-    section's own fields, over those the overrides, likewise.
+    A section may name a `recipe` to start from. Over that lies what a text gives above the sections, over that the
+    section's own fields, over those the next text, and last the overrides, likewise.
 
     Raises:
         ConfigError: With all faults.
     """
     said = Document()
-    override(said, overrides)
-    layers, name = (document, said), document.location(()).rpartition(":")[0]
-    whole = layered(*layers)
+    override(said, layers.overrides)
+    documents = (*layers.documents, said)
+    whole, lowest = layered(*documents), list[Document]()
     for section in TRAINING:
         if isinstance(whole.values.get(section), dict):
-            whole.attach(section, _training(section, layers, find))
+            under = _recipe(section, documents, layers.texts)
+            lowest += under
+            whole.attach(section, _training(section, documents, under))
     if "train" in whole.values and "segment" in whole.values:
-        _place_maps(whole, layers)
-        _place_evaluation(whole, layers)
+        _place_maps(whole, documents)
+        _place_evaluation(whole, documents)
     for field in set(SHARED) - set(PipelineConfig.model_fields):
         whole.values.pop(field, None)
-
-    def rank_here(location: str) -> int:
-        return 1 + rank(location) if rank(location) or location.startswith(f"{name}:") else 0
-
-    drop_other_members(PipelineConfig, whole, rank=rank_here)
+    drop_other_members(PipelineConfig, whole, rank_in([*lowest, *layers.documents]))
     try:
         return parse_config(PipelineConfig, whole)
     except ConfigError as error:
         raise ConfigError(_once(error.faults)) from None
 
 
-def _training(section: str, layers: Sequence[Document], find: RecipeResolver) -> Document:
-    """A section that trains, with the recipe that it starts from."""
-    own, under = layered(*(layer.section(section) for layer in layers)), Document()
-    recipe, above = own.values.get("recipe"), list[Document]()
-    for layer in layers:
-        above += [_shared(layer, section), _without(layer.section(section), "recipe")]
-    if isinstance(recipe, str):
-        try:
-            document, kind = read_document(*find(recipe)), "segment" if section == "segment" else "train"
-            require_kind(document, [kind], f"name a recipe of kind {kind}")
-            under = document
-        except ConfigError as error:
-            location = own.location(("recipe",))
-            under.faults += [
-                Fault(location, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults
-            ]
+def _recipe(section: str, documents: Sequence[Document], texts: Texts) -> tuple[Document, ...]:
+    """The texts of the recipe that a section starts from; empty without one."""
+    own = layered(*(_nested(section, document.section(section)) for document in documents))
+    recipe, location = own.section(section).values.get("recipe"), own.location((section, "recipe"))
+    if not isinstance(recipe, str):
+        return ()
+    kind = "segment" if section == "segment" else "train"
+    try:
+        found = section_layers(own, section, recipe, texts)
+        require_kind(found.whole, [kind], f"name a recipe of kind {kind}")
+    except ConfigError as error:
+        faults = [Fault(location, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults]
+        return (Document(faults=faults),)
+    return found.documents
+
+
+def _training(section: str, documents: Sequence[Document], under: Sequence[Document]) -> Document:
+    """A section that trains, over the texts of its recipe."""
+    own, above = layered(*(document.section(section) for document in documents)), list[Document]()
+    for document in documents:
+        above += [_shared(document, section), _without(document.section(section), "recipe")]
     labels = own.values.get("labels", {})
     if section == "segment" and isinstance(labels, dict) and labels.get("source", "cues") == "cues":
         above.insert(0, _at(own.location(()), {"labels": {"source": "cues", "maps": {"source": "pipeline"}}}))
-    return layered(under, *above)
+    return layered(merged(SegmentConfig if section == "segment" else TrainConfig, under), *above)
 
 
 def _place_maps(whole: Document, layers: Sequence[Document]) -> None:
@@ -232,7 +239,8 @@ def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
     fields = _borrowed(whole, {"data": ("segment", "data"), "inference": ("segment", "inference")})
     segment = whole.section("segment")
     again = _borrowed(segment, {"inference": ("retrain", "inference")})
-    validation = segment.section("validation").values.get("split", "val")
+    learned = segment.section("data").values
+    validation = segment.section("validation").values.get("split", validation_split(learned))
     if validation is None and "split" not in whole.section("evaluation").section("data").values:
         location = segment.location(("validation", "split"))
         problem = "segment.validation.split is null, so that nothing says which images the masks are scored on"
@@ -241,8 +249,8 @@ def _place_evaluation(whole: Document, layers: Sequence[Document]) -> None:
         fields.set(("data", "split"), validation, segment.location(("validation",)))
     _derived(whole, layers, "evaluation", layered(fields, again), exclude="split")
     data = whole.section("evaluation").section("data").values
-    if data and "split" not in data and data.get("source") != segment.section("data").values.get("source"):
-        whole.set(("evaluation", "data", "split"), "val", whole.location(("evaluation", "data")))
+    if data and "split" not in data and data.get("source") != learned.get("source"):
+        whole.set(("evaluation", "data", "split"), validation_split(data), whole.location(("evaluation", "data")))
 
 
 def _derived(whole: Document, layers: Sequence[Document], section: str, fields: Document, *, exclude: str) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 __all__ = [
     "FORMER_NAMES",
     "GROUPS",
+    "RECIPE_PREFIX",
     "Recipe",
     "config_text",
     "find_recipe",
+    "is_path",
     "list_recipes",
     "load_any_config",
     "load_any_run",
     "load_config",
-    "load_document",
     "load_run",
     "recipe_paths",
     "recipe_text",
@@ -26,14 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attn.config.document import Document, read_document
-from attn.config.resolve import read_text, resolve_document
+from attn.config.resolve import read_text
 from attn.errors import ConfigError, Fault
 from attn.notices import renamed
-from attn.runs.config_reader import require_kind, resolve_run
 
 if TYPE_CHECKING:
     from attn.runs.composed import ComposedConfig
+    from attn.runs.layers import Layers
     from attn.runs.sweep.config import SweepConfig
     from attn.training.run_config import RunConfig
 
@@ -42,6 +42,8 @@ GROUPS = ("scenes", "photographs", "paper", "sweeps")
 """The folders of `jobs/recipes`, in the order in which recipes are listed."""
 FORMER_NAMES = {"segment": "cross_entropy"}
 """Recipe by the name that it had in version 0.1."""
+RECIPE_PREFIX = "recipe "
+"""What the names of recipes begin with in messages; a file may be called like a recipe."""
 
 
 @dataclass(frozen=True)
@@ -116,29 +118,23 @@ def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    return resolve_document(kind, load_document(target, kind.model_fields["kind"].default), overrides)
-
-
-def load_document(target: str, kind: str) -> Document:
-    """The document that a recipe's name or a YAML file gives, for the command of a kind.
-
-    Raises:
-        ConfigError: There is no such recipe or file; or it is of another kind, and the error says by which command it
-            is run.
-    """
-    document = read_document(*config_text(target))
-    require_kind(document, [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
-    return document
+    return load_run(target, kind.model_fields["kind"].default, overrides)
 
 
 def load_run(target: str, kind: str, overrides: list[str]) -> Any:
     """As `load_config`, of a kind by its name; of a sweep its config and its base's text."""
-    return resolve_run(load_document(target, kind), overrides)
+    from attn.runs.config_reader import require_kind, resolve_run
+
+    layers = _layers(target, overrides)
+    require_kind(layers.whole, [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
+    return resolve_run(layers)
 
 
 def load_any_run(target: str, overrides: list[str]) -> Any:
     """As `load_run`, of the kind that the recipe or file says it is."""
-    return resolve_run(read_document(*config_text(target)), overrides)
+    from attn.runs.config_reader import resolve_run
+
+    return resolve_run(_layers(target, overrides))
 
 
 def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedConfig | SweepConfig:
@@ -147,13 +143,21 @@ def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedCo
     return config[0] if isinstance(config, tuple) else config
 
 
+def _layers(target: str, overrides: list[str]) -> Layers:
+    """What a user names. These modules look recipes up here, and so are imported when they are used."""
+    from attn.runs.layers import read_layers
+    from attn.runs.texts import LOCAL_TEXTS
+
+    return read_layers(*config_text(target), overrides, LOCAL_TEXTS)
+
+
 def config_text(target: str) -> tuple[str, str]:
     """The text that a user means, and what to call it in messages.
 
     Raises:
         ConfigError: There is neither a recipe of that name nor such a file.
     """
-    if target.endswith((".yaml", ".yml")) or "/" in target or Path(target).is_file():
+    if is_path(target) or Path(target).is_file():
         return read_text(target), target
     return recipe_text(target)
 
@@ -161,4 +165,9 @@ def config_text(target: str) -> tuple[str, str]:
 def recipe_text(name: str) -> tuple[str, str]:
     """As `config_text`, of recipes only: for texts whose author may not read this machine's files."""
     recipe = find_recipe(name)
-    return recipe.text, f"{recipe.name}.yaml"
+    return recipe.text, f"{RECIPE_PREFIX}{recipe.name}"
+
+
+def is_path(target: str) -> bool:
+    """Whether a name can only be a file's."""
+    return target.endswith((".yaml", ".yml")) or "/" in target

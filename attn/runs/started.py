@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from attn.config.base import Config
-from attn.config.document import read_document
 from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
-from attn.runs.recipes import Recipe, config_text, find_recipe, load_any_config, recipe_paths
+from attn.runs.layers import read_layers
+from attn.runs.recipes import RECIPE_PREFIX, Recipe, config_text, find_recipe, load_any_config, recipe_paths
+from attn.runs.texts import LOCAL_TEXTS, RECIPES_ONLY, Texts
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,17 @@ def started() -> Started | None:
 
 def recipe_of(target: str) -> str | None:
     """The recipe that a user names: by its name, or by a file that starts from it."""
-    return target if target in recipe_paths() else recipe_in(*config_text(target))
+    return target if target in recipe_paths() else recipe_in(*config_text(target), LOCAL_TEXTS)
 
 
-def recipe_in(text: str, name: str) -> str | None:
-    """The recipe that a run's text names; None if it names none."""
+def recipe_in(text: str, name: str, texts: Texts = RECIPES_ONLY) -> str | None:
+    """The recipe that a run's text starts from, also by way of other files; None without one."""
     try:
-        found = read_document(text, name).values.get("recipe")
+        layers = read_layers(text, name, [], texts)
     except ConfigError:
         return None
-    return found if isinstance(found, str) else None
+    lowest = next((one for one in (*layers.documents, *layers.searched) if one.name.startswith(RECIPE_PREFIX)), None)
+    return None if lowest is None else lowest.name.removeprefix(RECIPE_PREFIX)
 
 
 def _started(recipe: Recipe) -> Started:

@@ -40,8 +40,8 @@ class RunKind:
         config: Class of the config in its files, as `module:name`: a `RunConfig` or an
             `attn.runs.composed.ComposedConfig`. None: there are no files of this kind. It works on a model or a map
             store, and an interrupted run is done again from its beginning.
-        resolve: The function that makes a config of a file's document, with the parameters of
-            `attn.runs.config_reader.resolve_run`, as `module:name`, where the class alone does not suffice.
+        resolve: The function that makes a config of a file's `attn.runs.layers.Layers`, as `module:name`, where the
+            class alone does not suffice.
         build: Of a kind that trains one network: the function that builds its `TrainingComponents`, as `module:name`.
         training: Of a kind that trains one network: a module with the functions of
             `jobs.training.hooks.TrainingHooks`.

@@ -60,7 +60,8 @@ class ValidationConfig(Config):
     """Scores on another split of the same data, while training goes on.
 
     Attributes:
-        split: Split of the same data; null for no validation.
+        split: Split of the same data; null for no validation. By default the one that goes with the training split:
+            `val`, of COCO's `train2017` `val2017`, of CIFAR and Caltech-256 `test`.
         every_epochs: Validate after every so many epochs, and after the last.
         average_precision: How a classifier's `val/mean_ap` is computed: see `AveragePrecisionRule`. With VOC's rules an
             image does not count for a class of which it shows only difficult objects, where the data tells.

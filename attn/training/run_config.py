@@ -105,6 +105,13 @@ class RunConfig(Config):
         raise TypeError(f"{type(self).__name__} does not say what its network takes")
 
     @model_validator(mode="after")
+    def _choose_validation_split(self) -> Self:
+        if "split" not in self.validation.model_fields_set:
+            split = type(self.data).validated_on(self.data.split)
+            object.__setattr__(self, "validation", self.validation.model_copy(update={"split": split}))
+        return self
+
+    @model_validator(mode="after")
     def _check_selection(self) -> Self:
         stopping = self.training.early_stopping
         check_scores(self, {"checkpoint.best": self.checkpoint.best,

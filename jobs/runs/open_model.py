@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["SCORED_SPLIT", "data_name", "masks_name", "model_lookup", "resize_text", "scored_data"]
+__all__ = ["data_name", "masks_name", "model_lookup", "resize_text", "scored_data", "scored_split"]
 
 from collections.abc import Mapping
 from typing import Any
 
 from attn.config.document import parse_override
 from attn.config.resolve import resolve
+from attn.data.source import validation_split
 from attn.data.transforms import InputConfig
 from attn.errors import Fault
 from attn.files.locations import name_of
 from attn.tracking.model_lookup import ModelLookup
-
-SCORED_SPLIT = {("data", "split"): "val"}
-"""Split that a trained model is scored on, if the user gives another data source and no split."""
 
 
 def model_lookup(overrides: list[str], *, only: bool = False) -> ModelLookup:
@@ -42,6 +40,12 @@ def scored_data(trained: Mapping[str, Any]) -> dict[str, Any]:
     """
     split = (trained.get("validation") or {}).get("split") or trained["data"].get("split")
     return trained["data"] | ({"split": split} if split else {})
+
+
+def scored_split(values: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """What a trained model is scored on where data of another source than its run's does not say so."""
+    data = values.get("data")
+    return {("data", "split"): validation_split(data)} if isinstance(data, dict) else {}
 
 
 def data_name(data: Any) -> str:

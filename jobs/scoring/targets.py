@@ -32,10 +32,12 @@ from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.registry.lookup import open_model
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
+from attn.runs.layers import with_data
+from attn.runs.texts import LOCAL_TEXTS
 from attn.store import MapStore, Snapshot
 from attn.store.format.manifest import Manifest
 from attn.training.inputs import check_input
-from jobs.runs.open_model import SCORED_SPLIT, data_name, masks_name, model_lookup, resize_text, scored_data
+from jobs.runs.open_model import data_name, masks_name, model_lookup, resize_text, scored_data, scored_split
 
 Observe = Callable[[ImageMaps], None]
 
@@ -220,6 +222,7 @@ def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
     Raises:
         AttnError: There is no such thing, or it does not fit the data.
     """
+    overrides = with_data(overrides, LOCAL_TEXTS)
     located = _find_store(target, overrides)
     return _store_target(target, *located, overrides) if located else _model_target(target, overrides)
 
@@ -239,7 +242,7 @@ def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> EvaluateM
     text: dict[str, Any] = {"tracking": {"enabled": False}, "input": json.loads(bundle.input.model_dump_json())}
     if "data" in trained:
         text["data"] = scored_data(trained)
-    return resolve(EvaluateModelConfig, dump_values(text), name, overrides, defaults=SCORED_SPLIT)
+    return resolve(EvaluateModelConfig, dump_values(text), name, overrides, defaults=scored_split)
 
 
 def _model_target(model: str, overrides: list[str]) -> ModelTarget:

@@ -107,23 +107,39 @@ def check_data(
 def _reports(recipe: str | None, overrides: list[str]) -> dict[str, Report]:
     """Reports of all splits, by the config field that names the split."""
     if recipe is not None and "=" not in recipe:
-        from attn.errors import ConfigError
-        from attn.runs.recipes import load_any_config
-        from attn.training.data_check import check_run
-        from attn.training.run_config import RunConfig
-        from attn.training.train_config import TrainConfig
-
-        config = load_any_config(recipe, overrides)
-        if not isinstance(config, RunConfig):
-            raise ConfigError(
-                f"{recipe} is of kind {config.kind} and has no data of its own: give the recipe that it runs"
-            )
-        second = config.method.source_stream if isinstance(config, TrainConfig) else None
-        return check_run(config, second.source if second else None)
+        return _of_run(recipe, overrides)
     from attn.config.resolve import resolve
     from attn.data.check import check_config
     from attn.runs.data import DataConfig
+    from attn.runs.layers import with_data
+    from attn.runs.texts import LOCAL_TEXTS
 
-    given = [*([recipe] if recipe else []), *overrides]
+    given = with_data([*([recipe] if recipe else []), *overrides], LOCAL_TEXTS)
     data = resolve(DataConfig, "", "command line", given).data
     return {f"data.split={data.split}": check_config(data)}
+
+
+def _of_run(recipe: str, overrides: list[str]) -> dict[str, Report]:
+    """Reports of the data of a run's trainings; of a sweep, of its trials'. Data of several sections is read once."""
+    from attn.runs.composed import ComposedConfig
+    from attn.runs.recipes import load_any_config, load_run
+    from attn.runs.sweep.config import SweepConfig
+    from attn.runs.sweep.load import trial_config
+    from attn.training.data_check import check_run
+    from attn.training.train_config import TrainConfig
+
+    config = load_any_config(recipe, overrides)
+    if isinstance(config, SweepConfig):
+        config = trial_config(load_run(recipe, "sweep", overrides).base, {})
+    trainings = config.trainings() if isinstance(config, ComposedConfig) else {"": config}
+    reports: dict[str, Report] = {}
+    checked: list[tuple[object, ...]] = []
+    for name, training in trainings.items():
+        second = training.method.source_stream if isinstance(training, TrainConfig) else None
+        source = second.source if second else None
+        read = (training.data, training.validation.split, source)
+        if read not in checked:
+            checked.append(read)
+            prefix = f"{name}." if name else ""
+            reports |= {f"{prefix}{field}": report for field, report in check_run(training, source).items()}
+    return reports

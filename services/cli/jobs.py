@@ -58,6 +58,7 @@ def submit(
     service: Service = None,
 ) -> Result:
     """Submit a job to the service, after showing its plan and asking for confirmation."""
+    from services.cli.sent_texts import request_of
     from services.client import connect
 
     if service is None:  # a service that is named has a root of its own, and says so
@@ -66,8 +67,7 @@ def submit(
     body: dict[str, Any] = {
         "id": run_id or _new_id(kind, target),
         "kind": kind,
-        **_target(target),
-        "overrides": overrides or [],
+        **request_of(target, overrides or []),
         "address": address,
         "priority": priority,
         "max_duration": max_duration,
@@ -272,15 +272,6 @@ def _split_root(overrides: list[str], root: str) -> tuple[list[str], str]:
     fields = [text for text in overrides if text.startswith("root=")]
     named = merged_root(None if root == DEFAULT_ROOT else root, fields)
     return [text for text in overrides if text not in fields], named or root
-
-
-def _target(target: str) -> dict[str, Any]:
-    """A recipe's name, or the text of a YAML file, which need not exist on the service's machine."""
-    if not target.endswith((".yaml", ".yml")):
-        return {"target": target}
-    from attn.config.resolve import read_text
-
-    return {"config": read_text(target)}
 
 
 def _new_id(kind: str, target: str) -> str:

@@ -14,6 +14,7 @@ from services.cli import (
     compare,
     doctor,
     explain,
+    init,
     inspect,
     jobs,
     listing,
@@ -84,6 +85,7 @@ app.command(cls=RootCommand)(show.show)
 app.command()(predict.predict)
 app.command(cls=RootCommand)(repro.repro)
 app.command(cls=RootCommand)(repro.diff)
+app.command()(init.init)
 app.command()(inspect.validate)
 app.command()(explain.explain)
 app.command()(doctor.doctor)

@@ -26,9 +26,12 @@ from attn.config.resolve import resolve
 from attn.runs.data import DataConfig
 from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.growth import GrowthConfig
+from attn.runs.layers import with_data
 from attn.runs.maps import MapsConfig
 from attn.runs.recipes import load_any_config, recipe_text
+from attn.runs.starter import starter
 from attn.runs.table import KINDS
+from attn.runs.texts import LOCAL_TEXTS
 from attn.segmentation.config import SegmentPredictConfig
 from attn.tracking.model_lookup import ModelLookup
 from services.cli.main import app
@@ -59,8 +62,9 @@ PROGRAM: Any = typer.main.get_command(app)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory of a page, with the one file that pages suppose."""
+    """The working directory of a page, with the files that pages suppose."""
     (tmp_path / "my.yaml").write_text(recipe_text("scenes_grad_cam")[0])
+    (tmp_path / "photos.yaml").write_text("source: folder\nroot: photos\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -125,11 +129,14 @@ def check_attn(arguments: list[str]) -> None:
     kind = parameters.get("kind", name.partition(" ")[0])
     if kind == "compare":
         overrides = [word for word in parameters["targets"] if "=" in word]
-    if kind == "data" and "=" not in target and target:
+    if kind == "init":
+        Path(parameters["file"]).write_text(starter(target, parameters["file"], overrides).text)
+    elif kind == "data" and "=" not in target and target:
         load_any_config(target, overrides)
     elif kind in ("evaluate", "maps", "compare", "data") or name in OF_MODELS:
         given = [target] if kind == "data" and target else []
-        resolve(OF_MODELS[kind if kind in OF_MODELS else name], MODEL, "a trained model", [*given, *overrides])
+        given = with_data([*given, *overrides], LOCAL_TEXTS)
+        resolve(OF_MODELS[kind if kind in OF_MODELS else name], MODEL, "a trained model", given)
     elif target and (kind in KINDS or kind == "plan"):
         load_any_config(target, overrides)
     elif "lookup" in parameters:

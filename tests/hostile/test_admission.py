@@ -33,7 +33,7 @@ from services.submission import Submission
 ROOT = "/srv/runs"
 PERMISSIONS = Permissions(ROOT, ("/srv/data",))
 BASE = {"train": "scenes_oaa", "segment": "segment_scenes", "pipeline": "gain_segment_scenes", "sweep": "scenes_oaa"}
-SWEEP = "kind: sweep\nbase: scenes_oaa\nsearch: {name: grid}\n"
+SWEEP = "kind: sweep\nrecipe: scenes_oaa\nsearch: {name: grid}\n"
 SPACE = "space: {optimizer.lr: [0.1, 0.2]}\n"
 
 

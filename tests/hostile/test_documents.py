@@ -25,7 +25,7 @@ SOON = 5.0
 """Seconds of CPU time: what is refused takes hundredths, what was expanded took 42."""
 
 
-SWEEP = "kind: sweep\nbase: scenes_grad_cam\nsearch: {name: grid}\nobjective: {metric: train/loss, mode: min}\n"
+SWEEP = "kind: sweep\nrecipe: scenes_grad_cam\nsearch: {name: grid}\nobjective: {metric: train/loss, mode: min}\n"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

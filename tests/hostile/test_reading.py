@@ -148,7 +148,7 @@ def test_weights_are_read_where_data_is(limited: Path) -> None:
 
 
 GRID = (
-    "kind: sweep\nbase: scenes_gain\nset: {data.count: 400000}\nspace: {optimizer.lr: [0.1, 0.2]}\n"
+    "kind: sweep\nrecipe: scenes_gain\nset: {data.count: 400000}\nspace: {optimizer.lr: [0.1, 0.2]}\n"
     "search: {name: grid}\n"
 )
 

@@ -13,6 +13,7 @@ from attn.errors import ConfigError
 from attn.runs.config_reader import read_config
 from attn.runs.recipes import load_any_config, recipe_text
 from attn.runs.sweep.load import read_sweep
+from attn.runs.texts import LOCAL_TEXTS
 from attn.training.run_config import RunConfig
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.costs import Costs
@@ -58,10 +59,10 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
 
 
 def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
-    text = f"kind: sweep\nbase: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3, 0.4]}}\n"
+    text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3, 0.4]}}\n"
     asked = config(tmp_path, "training.epochs=5", "method.warmup_epochs=1")
     (tmp_path / "base.yaml").write_text(dump_config(asked))
-    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"])
+    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
     left(RunFolder(str(tmp_path), "alike"), asked, [7.0])
     two = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0))
     four = sweep_estimate(swept, base, make_plan(swept, base, cores=4, gpus=0))

@@ -19,6 +19,7 @@ from attn.files.roots import ROOTS_VARIABLE
 from attn.runs.result import ComposedResult
 from attn.runs.sweep.load import read_sweep
 from attn.runs.table import KINDS, Job, RunKind, TargetJob, file_kinds, job_of, service_kinds, target_job_of
+from attn.runs.texts import LOCAL_TEXTS
 from docs.commands.config_tree import PAGES, Section
 from jobs import compare, cues, evaluate, maps, pipeline, segment, segment_predict, sweep, train
 from jobs.resume import resume
@@ -89,9 +90,9 @@ def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_sweep_searches_it(file: Path, tmp_path: Path) -> None:
-    text = f"kind: sweep\nbase: {file}\nspace: {{height: [2, 4]}}\nsearch: {{name: grid}}\n"
+    text = f"kind: sweep\nrecipe: {file}\nspace: {{height: [2, 4]}}\nsearch: {{name: grid}}\n"
     text += "scheduler: {name: fifo}\nobjective: {metric: height}\ntracking: {enabled: false}\n"
-    config, base = read_sweep(text, "sweep.yaml", [f'root="{tmp_path}/a: b"'])
+    config, base = read_sweep(text, "sweep.yaml", [f'root="{tmp_path}/a: b"'], texts=LOCAL_TEXTS)
     folder = RunFolder(f"{tmp_path}/a: b", "s")
     folder.write("sweep.yaml", dump_config(config))
     folder.update(kind="sweep", state="running")

@@ -70,7 +70,7 @@ evaluation: {{data: {{count: 4}}, panels: 0}}
 """
 SWEEP = """
 kind: sweep
-base: ROOT/train.yaml
+recipe: ROOT/train.yaml
 space: {optimizer.lr: [0.01, 0.02]}
 search: {name: grid}
 objective: {metric: train/loss, mode: min}

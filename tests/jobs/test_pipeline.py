@@ -27,6 +27,7 @@ from attn.files.transfer import write_bytes
 from attn.models.description import DESCRIPTION, WEIGHTS
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.load import read_sweep, read_trial
+from attn.runs.texts import LOCAL_TEXTS
 from attn.segmentation.config import SegmentConfig
 from attn.tracking import create_run
 from attn.tracking.mlflow_children import children
@@ -54,8 +55,12 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: Path) -> None:
     base = tmp_path / "tiny.yaml"
     base.write_text(TEXT)
-    text = f"kind: sweep\nbase: {base}\nroot: {tmp_path}/runs\nspace: {{segment.labels.rule.foreground: [0.2, 0.3]}}\n"
-    sweep_config, resolved = read_sweep(text + "search: {name: grid}\nobjective: {metric: miou}\n", "sweep.yaml")
+    text = (
+        f"kind: sweep\nrecipe: {base}\nroot: {tmp_path}/runs\nspace: {{segment.labels.rule.foreground: [0.2, 0.3]}}\n"
+    )
+    sweep_config, resolved = read_sweep(
+        text + "search: {name: grid}\nobjective: {metric: miou}\n", "sweep.yaml", texts=LOCAL_TEXTS
+    )
     folder = RunFolder(f"{tmp_path}/runs", "s")
     folder.write("sweep.yaml", dump_config(sweep_config))
     folder.update(kind="sweep", tracking_run=create_run(sweep_config.tracking, sweep_config.root, "s", sweep_config))

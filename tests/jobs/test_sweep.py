@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from attn.models.bundle import load_bundle
-from attn.runs.recipes import load_any_config
+from attn.runs.recipes import load_any_config, load_run
 from attn.runs.sweep.load import LoadedSweep, read_sweep
 from attn.tracking.address import tracking_uri
 from attn.tracking.mlflow_children import children
@@ -31,7 +31,7 @@ from tests.tracking.migrated import new_record
 
 TEXT = """
 kind: sweep
-base: scenes_gain
+recipe: scenes_gain
 set:
   data.count: 16
   data.size: 32
@@ -113,6 +113,9 @@ def test_a_population_hands_on_weights_and_keeps_each_trial_its_own(tmp_path: Pa
     config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}"])
     result = sweep.run(LoadedSweep(config, base), run_id="p")
     assert result.counts == {"done": 2}
+    again = load_run(f"{tmp_path}/p/sweep.yaml", "sweep", [])
+    assert (again.config.recipe, again.base) == ("base.yaml", base)
+    assert (tmp_path / "p/config.yaml").read_text() == (tmp_path / "p/sweep.yaml").read_text()
     folders = [RunFolder(str(tmp_path / "p"), f"p-{number:04d}") for number in range(2)]
     better, worse = (folder.state() for folder in folders)
     assert better.taken is None

@@ -25,7 +25,7 @@ from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder
 
 TEXT = """
 kind: sweep
-base: scenes_gain
+recipe: scenes_gain
 set: {data.count: 8, data.size: 32, input.size: 32, model.widths: [8, 8, 8], training.epochs: 2, training.batch_size: 8,
       method.warmup_epochs: 0, cluster.workers: 1}
 space: {optimizer.lr: [0.01, 0.02]}

@@ -19,7 +19,7 @@ from attn.runs.sweep.load import read_sweep, trial_config
 from attn.segmentation.config import SegmentPredictConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
-from jobs.runs.open_model import SCORED_SPLIT, scored_data
+from jobs.runs.open_model import scored_data, scored_split
 
 TABLE = ["data.source=manifest", "data.manifest=my/t.csv"]
 OTHERS: dict[str, SourceConfig] = {
@@ -115,7 +115,7 @@ def test_what_is_scored_is_a_validation_split(kind: type[EvaluateModelConfig | S
     )
 
     def data(*overrides: str) -> SourceConfig:
-        return resolve(kind, text, "config.yaml", list(overrides), defaults=SCORED_SPLIT).data
+        return resolve(kind, text, "config.yaml", list(overrides), defaults=scored_split).data
 
     assert data() == ScenesConfig(count=3, split="test")
     assert data("data.source=folder", "data.root=/x") == FolderConfig(root="/x", split="val")

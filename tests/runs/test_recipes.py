@@ -138,8 +138,8 @@ def test_what_the_form_of_a_measurement_takes(said: str, fits: bool) -> None:
     ("kind", "recipe", "named"),
     [
         ("train", "scenes_oaa", []),
-        ("pipeline", "grad_cam_segment_scenes", ["scenes_grad_cam.yaml", "segment_scenes.yaml"]),
-        ("sweep", "sweep_scenes_gain", ["scenes_gain.yaml", "base"]),
+        ("pipeline", "grad_cam_segment_scenes", ["recipe scenes_grad_cam", "recipe segment_scenes"]),
+        ("sweep", "sweep_scenes_gain", ["recipe scenes_gain", "base"]),
     ],
 )
 def test_each_file_is_parsed_once(by: str, kind: str, recipe: str, named: list[str], tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_each_file_is_parsed_once(by: str, kind: str, recipe: str, named: list[s
         else:
             admit(Submission.model_validate(body), Permissions(str(tmp_path), ("/data",)))
     read = {name.removeprefix("read "): count for name, count in counts.items() if name.startswith("read ")}
-    assert read == dict.fromkeys([f"{recipe}.yaml", *named], 1)
+    assert read == dict.fromkeys([f"recipe {recipe}", *named], 1)
 
 
 def test_a_recipe_by_its_former_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from jobs.sweeps.points import Suggestions
 
 TEXT = """
 kind: sweep
-base: scenes_gain
+recipe: scenes_gain
 set:
   data.count: 32
   cluster.workers: 1
@@ -83,7 +83,7 @@ def test_all_faults_at_once_with_their_lines() -> None:
 
 PIPELINE = """
 kind: sweep
-base: grad_cam_segment_scenes
+recipe: grad_cam_segment_scenes
 set: {data.count: 32, train.training.epochs: 3, segment.training.epochs: 2}
 space:
   segment.labels.rule.foreground: [0.2, 0.3]
@@ -108,8 +108,7 @@ def test_a_pipelines_fields_are_searched() -> None:
     [
         (TEXT, ("search: {name: grid}", "search: {name: grit}"), "did you mean grid"),
         (TEXT, ("count: 3}\n  method:", "high2: 3}\n  method:"), "is not a known field"),
-        (TEXT, ("base: scenes_gain", "base: scenes_gian"), "did you mean scenes_gain"),
-        (TEXT, ("base: scenes_gain", "base: sweep_gain"), "sweep_gain.*is of kind sweep, not train or segment or pipe"),
+        (TEXT, ("recipe: scenes_gain", "recipe: scenes_gian"), "did you mean scenes_gain"),
         (TEXT, ("[5, 10]", "[5, 5]"), "twice"),
         (TEXT, ("log: true, count: 3", "log: true"), "a range with count"),
         (TEXT, ("log: true, count: 3", "log: true, count: 1000000000"), "less than or equal to 10000"),
@@ -139,7 +138,7 @@ def test_bad_files_say_what_is_wrong(file: str, change: tuple[str, str], said: s
 
 SEGMENT = """
 kind: sweep
-base: segment_scenes
+recipe: segment_scenes
 set: {data.count: 32, cluster.workers: 1}
 space: {optimizer.lr: [1.0e-3, 1.0e-2]}
 search: {name: grid}
@@ -147,7 +146,7 @@ objective: {metric: val/miou}
 """
 GAIN = """
 kind: sweep
-base: scenes_gain
+recipe: scenes_gain
 set: {data.count: 32, cluster.workers: 1, training.epochs: 9, method.warmup_epochs: 4}
 space: {method.alpha: [0.1, 0.5]}
 search: {name: grid}

@@ -28,7 +28,7 @@ from services import driver
 
 SWEEP = """
 kind: sweep
-base: scenes_gain
+recipe: scenes_gain
 set: {data.count: 8, data.size: 32, input.size: 32, cluster.workers: 1}
 space: {method.mask_threshold: [0.2, 0.35]}
 search: {name: grid}

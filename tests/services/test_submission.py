@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from attn.errors import ConfigError
+from attn.runs.recipes import load_run
+from attn.runs.sweep.load import LoadedSweep
+from services.admission import load
+from services.cli.sent_texts import request_of
 from services.permissions import Permissions
 from services.plan import plan_of
+from services.runner import StateDir, order_json
 from services.submission import Submission
+from services.table import Job, JobTable
 
 ROOT = "/srv/runs"
 SWEEP = """
 kind: sweep
-base: {base}
+recipe: {base}
 set: {{{set}}}
 space: {{{space}}}
 search: {{name: grid}}
@@ -102,3 +111,122 @@ def test_no_file_of_the_services_machine_is_read(asked: dict[str, Any]) -> None:
 def test_a_kind_is_what_it_says() -> None:
     assert "submit sweep" in faults(kind="train", target="sweep_scenes_gain")[0]
     assert "submit train" in faults(kind="pipeline", target="scenes_gain")[0]
+
+
+PHOTOS = "source: folder\nroot: /srv/runs/photos\n"
+
+
+def test_files_that_a_config_names_are_sent_with_it() -> None:
+    files = {"data/photos.yaml": PHOTOS, "base.yaml": "recipe: gain\nseed: 3\ndata: data/photos.yaml\n"}
+    asked = {"kind": "train", "config": "recipe: base.yaml\ntraining: {epochs: 2}\n", "files": files}
+    found = plan(**asked)
+    assert (found["epochs"], found["data"]) == (2, "folder train")
+    over = plan(kind="sweep", target="sweep_gain", files=files, overrides=["data=data/photos.yaml"])
+    assert over["trials"] == 20
+    assert "data=data/photos.yaml" not in str(load(Submission.model_validate({"id": "x", **asked}), ROOT))
+    scored = plan(kind="evaluate", target="gain", files=files, overrides=["data=data/photos.yaml"])
+    assert scored["target"] == "gain"
+
+
+def test_a_fault_in_a_file_that_was_sent_names_it() -> None:
+    files = {"photos.yaml": "source: folder\nrot: /srv/runs/photos\n", "b.yaml": "seed: -1\nrecipe: gain\n"}
+    found = faults(kind="train", config="recipe: b.yaml\ndata: photos.yaml\n", files=files)
+    assert [fault.partition(": ")[0] for fault in found] == ["b.yaml:1", "photos.yaml:1", "photos.yaml:2"]
+    found = faults(kind="maps", target="gain", files=files, overrides=["data=photos.yaml"])
+    assert "photos.yaml:2" in [fault.partition(": ")[0] for fault in found]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"kind": "train", "config": "recipe: gain\ndata: /etc/passwd\n"},
+        {"kind": "train", "config": "recipe: /etc/passwd\n"},
+        {"kind": "train", "config": "recipe: ../../etc/passwd\n"},
+        {"kind": "train", "target": "gain", "overrides": ["data=/etc/passwd"]},
+        {"kind": "train", "target": "gain", "overrides": ["recipe=/etc/passwd"]},
+        {"kind": "pipeline", "target": "gain_sec_photographs", "overrides": ["train.data=/etc/passwd"]},
+        {"kind": "pipeline", "target": "gain_sec_photographs", "overrides": ["segment.recipe=/etc/passwd"]},
+        {"kind": "sweep", "target": "sweep_gain", "overrides": ["set.data=/etc/passwd"]},
+        {"kind": "sweep", "target": "sweep_gain", "overrides": ["recipe=/etc/passwd"]},
+        {"kind": "evaluate", "target": "gain", "overrides": ["data=/etc/passwd"]},
+        {"kind": "maps", "target": "gain", "overrides": ["data=/etc/passwd"]},
+        {"kind": "train", "config": "recipe: a.yaml\n", "files": {"a.yaml": "recipe: gain\ndata: /etc/passwd\n"}},
+    ],
+)
+def test_no_other_file_is_read_however_it_is_named(asked: dict[str, Any]) -> None:
+    found = faults(**asked)
+    assert any("was not sent" in fault or "nor a file that was sent" in fault for fault in found), found
+    assert not any("root:" in fault for fault in found)
+
+
+def test_what_a_file_that_was_sent_leads_to_is_checked() -> None:
+    files = {"photos.yaml": "source: folder\nroot: /etc\n", "b.yaml": "recipe: gain\nroot: /elsewhere\n"}
+    for asked in (
+        {"kind": "train", "config": "recipe: gain\ndata: photos.yaml\n"},
+        {"kind": "sweep", "config": "recipe: sweep_gain\ndata: photos.yaml\n"},
+        {"kind": "pipeline", "target": "gain_sec_photographs", "overrides": ["data=photos.yaml"]},
+        {"kind": "evaluate", "target": "gain", "overrides": ["data=photos.yaml"]},
+    ):
+        found = faults(**asked, files=files)
+        assert any("data.root = /etc is outside the folders" in fault for fault in found), found
+    assert faults(kind="train", config="recipe: b.yaml\ndata: {root: /srv/runs/x}\n", files=files) == [
+        "b.yaml:2: root is not the service's root (leave it out)"
+    ]
+
+
+def test_a_submission_without_files_is_the_one_of_before() -> None:
+    submission = Submission.model_validate({"id": "x", "kind": "train", "target": "gain"})
+    assert '"files"' not in submission.model_dump_json(exclude={"files"})
+    more = submission.model_copy(update={"files": {"a.yaml": ""}})
+    assert submission.request != more.request
+    for files in ({"x" * 501: ""}, {"a": "x" * 200_001}, {f"{number}": "" for number in range(33)}):
+        with pytest.raises(ValidationError):
+            Submission.model_validate({"id": "x", "kind": "train", "target": "gain", "files": files})
+
+
+def test_the_command_line_sends_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "mine/my.yaml": "recipe: ../team/base.yaml\ndata: photos.yaml\n",
+        "mine/photos.yaml": PHOTOS,
+        "photos.yaml": PHOTOS.replace("photos", "others"),
+        "team/base.yaml": "recipe: gain\nseed: 3\n",
+        "mine/pipeline.yaml": "kind: pipeline\ntrain: {recipe: my.yaml}\nsegment: {recipe: sec}\ndata: photos.yaml\n",
+        "mine/sweep.yaml": "kind: sweep\nrecipe: pipeline.yaml\nspace: {train.seed: [1, 2]}\nsearch: {name: grid}\n"
+        "objective: {metric: miou}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    sent = request_of("mine/my.yaml", ["data=photos.yaml", "seed=4"])
+    assert sorted(sent["files"]) == ["../photos.yaml", "../team/base.yaml", "photos.yaml"]
+    assert sent["overrides"] == ["data=../photos.yaml", "seed=4"]
+    assert request_of("gain", ["seed=4"]) == {"target": "gain", "overrides": ["seed=4"]}
+    assert request_of("gain", ["data=photos.yaml"])["files"] == {"photos.yaml": PHOTOS.replace("photos", "others")}
+    for name, kind in (("mine/pipeline.yaml", "pipeline"), ("mine/sweep.yaml", "sweep"), ("mine/my.yaml", "train")):
+        sent = request_of(name, [])
+        here, there = load_run(name, kind, []), load(Submission.model_validate({"id": "x", "kind": kind, **sent}), ROOT)
+        assert {**_plain(here), "root": ROOT} == {**_plain(there), "root": ROOT}
+
+
+def _plain(loaded: Any) -> dict[str, Any]:
+    """A config as values, with the default root in place of the service's."""
+    config = loaded.config if isinstance(loaded, LoadedSweep) else loaded
+    return json.loads(config.model_dump_json().replace(ROOT, str(Path("runs").absolute())))
+
+
+def test_a_job_keeps_the_files_that_were_sent(tmp_path: Path) -> None:
+    url, state_dir = f"sqlite:///{tmp_path}/jobs.db", StateDir(str(tmp_path), tmp_path)
+    files = {"photos.yaml": PHOTOS}
+    table = JobTable(url)
+    with table.engine.begin() as connection:  # as version 0.1 made it
+        connection.exec_driver_sql("ALTER TABLE attn_jobs DROP COLUMN files")
+    table.close()
+    table = JobTable(url)
+    table.add(Job("a", "train", "", "hash", config="recipe: gain\ndata: photos.yaml\n", files=files))
+    table.add(Job("b", "train", "gain", "hash"))
+    for name, expected in (("a", files), ("b", {})):
+        job = table.get(name)
+        assert job is not None
+        assert json.loads(order_json(job, state_dir, None))["submission"]["files"] == expected
+    assert [job.files for job, _ in table.page(2)] == [None, None]
+    table.close()

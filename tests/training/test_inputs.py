@@ -154,7 +154,7 @@ def test_pipelines_and_sweeps_are_looked_through(tmp_path: Path) -> None:
         check_inputs(pipeline)
     file = tmp_path / "sweep.yaml"
     file.write_text(
-        "kind: sweep\nbase: scenes_grad_cam\nsearch: {name: grid}\nobjective: {metric: val/mean_ap}\n"
+        "kind: sweep\nrecipe: scenes_grad_cam\nsearch: {name: grid}\nobjective: {metric: val/mean_ap}\n"
         "set: {model.stride: 16, model.widths: null, cluster.workers: 1, training.batch_size: 1}\n"
         "space: {input.size: [64, 16]}\n"
     )

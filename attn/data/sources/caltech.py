@@ -42,6 +42,10 @@ class Caltech256Config(SourceConfig):
     test_per_class: int = Field(default=25, ge=1)
     split_seed: int = Field(default=0, ge=0)
 
+    @classmethod
+    def validated_on(cls, split: str) -> str:
+        return "test"
+
     def open(self) -> FileSource:
         """List the images of the split.
 

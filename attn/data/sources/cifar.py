@@ -30,6 +30,10 @@ class _CifarConfig(SourceConfig):
     name: ClassVar[Name]
     root: Location
 
+    @classmethod
+    def validated_on(cls, split: str) -> str:
+        return "test"
+
     def open(self) -> CifarSource:
         """Read the split.
 

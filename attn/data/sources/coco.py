@@ -62,6 +62,11 @@ class CocoConfig(SourceConfig):
     annotations: BelowRoot | None = None
     images: BelowRoot | None = None
 
+    @classmethod
+    def validated_on(cls, split: str) -> str:
+        """`val2017` for `train2017`, `val` for `train`."""
+        return f"val{split.removeprefix('train')}" if split.startswith("train") else "val"
+
     def open(self) -> CocoSource:
         """Read the annotations; no image is read.
 

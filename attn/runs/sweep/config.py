@@ -125,15 +125,15 @@ class SweepConfig(Config):
     Attributes:
         register_as, alias: Register the best trial's model.
         root: Folder or `s3://` prefix of the sweep and its trials.
-        base: Recipe or YAML file of the run whose fields are searched: train, segment or pipeline.
-        set: Fields of the base that are changed for all trials.
+        recipe: Recipe or YAML file of the run whose fields are searched: train, segment or pipeline.
+        set: Fields of the run that are changed for all trials. A section `data` beside it is short for `set.data`.
         space: The fields that are searched, by their dotted names.
         parallel: Trials at once; as many as there is room for where it is not given.
     """
 
     kind: Literal["sweep"] = "sweep"
     root: Location = "runs"
-    base: str
+    recipe: str
     set: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     space: dict[str, Dimension] = Field(min_length=1)
     search: Search

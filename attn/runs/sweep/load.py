@@ -11,26 +11,38 @@ __all__ = [
     "read_sweep",
     "read_trial",
     "resolve_sweep",
+    "sweep_config",
     "trial_config",
 ]
 
-import copy
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from attn.config.document import SOURCE, Document, override_location, override_of, read_document
-from attn.config.resolve import dump_config, override, parse_config, rank
+from attn.config.document import (
+    SOURCE,
+    Document,
+    PlacedOverride,
+    layered,
+    override_location,
+    override_of,
+    parse_override,
+    read_document,
+    text_name,
+)
+from attn.config.resolve import drop_other_members, dump_config, override, parse_config, rank_in, resolve_document
 from attn.errors import ConfigError, Fault
 from attn.notices import renamed
 from attn.runs.composed import ComposedConfig
-from attn.runs.config_reader import RecipeResolver, require_kind, resolve_run
-from attn.runs.recipes import config_text, load_document
+from attn.runs.config_reader import require_kind, resolve_run
+from attn.runs.layers import DATA, RECIPE, Layers, read_layers
+from attn.runs.recipes import load_run
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
 from attn.runs.sweep.figures import differs_after, figure_fault
 from attn.runs.sweep.space import Point
 from attn.runs.table import KINDS, file_kinds
+from attn.runs.texts import RECIPES_ONLY, Texts
 from attn.score_names import current_name
 from attn.segmentation.config import SegmentConfig
 from attn.training.inputs import check_inputs
@@ -46,7 +58,7 @@ class LoadedSweep(NamedTuple):
     base: str
 
 
-SET = "set"
+SET, SPACE = "set", "space"
 RANGE = frozenset({"choices", "low", "high", "log", "integer", "count"})
 HANDED_ON = ("model.", "data.", "method.name", "method.losses", "optimizer.name", "training.epochs", "training.steps")
 """Fields that trials of population-based training share: weights, optimizer and position in the training."""
@@ -58,26 +70,32 @@ def load_sweep(target: str, overrides: list[str]) -> LoadedSweep:
 
     Args:
         target: A recipe's name or a YAML file.
-        overrides: `a.b=value`, over the sweep's own fields; `set.training.epochs=4` changes one of the base.
+        overrides: `a.b=value`, over the sweep's own fields; `set.training.epochs=4` changes one of all trials, and
+            `data.root=x` is short for `set.data.root=x`.
 
     Raises:
-        ConfigError: With all faults of the sweep, of its base and of every searched value.
+        ConfigError: With all faults of the sweep, of the run that it searches and of every searched value.
     """
-    return resolve_sweep(load_document(target, "sweep"), overrides)
+    return load_run(target, "sweep", overrides)
 
 
-def read_sweep(text: str, name: str, overrides: list[str] | None = None) -> LoadedSweep:
-    """As `load_sweep`, of a text."""
-    return resolve_sweep(read_document(text, name), overrides or [])
+def read_sweep(text: str, name: str, overrides: list[str] | None = None, *, texts: Texts = RECIPES_ONLY) -> LoadedSweep:
+    """As `load_sweep`, of a text; `texts` finds what it names."""
+    return resolve_sweep(read_layers(text, name, overrides or [], texts))
 
 
-def resolve_sweep(document: Document, overrides: list[str], *, find: RecipeResolver = config_text) -> LoadedSweep:
-    """As `load_sweep`, of a document, which is changed; `find` gives the base's text."""
-    override(document, overrides)
+def resolve_sweep(layers: Layers) -> LoadedSweep:
+    """As `load_sweep`, of texts that are read already."""
+    for document in layers.documents:
+        _split_names(document, SET)
+        _hand_on_data(document)
+    document, rank = _over_one_another(layers.documents), rank_in(layers.documents)
+    override(document, [_handed_on(text) for text in layers.overrides])
+    drop_other_members(SweepConfig, document, rank)
     _flatten(document, SET, lambda value: not isinstance(value, dict))
-    _flatten(document, "space", lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
-    if isinstance(space := document.values.get("space"), dict):
-        document.values["space"] = {
+    _flatten(document, SPACE, lambda value: not isinstance(value, dict) or bool(RANGE & value.keys()))
+    if isinstance(space := document.values.get(SPACE), dict):
+        document.values[SPACE] = {
             key: {"choices": value} if isinstance(value, list) else value for key, value in space.items()
         }
     _announce_former_metric(document)
@@ -87,7 +105,7 @@ def resolve_sweep(document: Document, overrides: list[str], *, find: RecipeResol
         config = parse_config(SweepConfig, document)
     except ConfigError as error:
         faults = error.faults
-    base = _base(document, faults, find)
+    base = _base(document, faults, layers, rank)
     if base is not None and config is not None:
         trial = trial_config(base, {})
         trials = {"": trial}
@@ -107,13 +125,26 @@ def resolve_sweep(document: Document, overrides: list[str], *, find: RecipeResol
     return LoadedSweep(config, base)
 
 
+def sweep_config(text: str, name: str) -> SweepConfig:
+    """The config in the folder of a sweep that has begun, also of one that version 0.1 began.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    document = read_document(text, name)
+    if "base" in document.values:
+        document.set((RECIPE,), document.values["base"], document.location(("base",)))
+        document.drop(("base",))
+    return resolve_document(SweepConfig, [document], [])
+
+
 def trial_config(base: str, point: Mapping[str, Any], *more: str) -> TrialConfig:
     """A trial's config: the base with a point's values.
 
     Raises:
         ConfigError: The values do not go together.
     """
-    return _resolve_trial(copy.deepcopy(_base_document(base)), [*point_overrides(point), *more])
+    return _resolve_trial(Layers((_base_document(base),), [*point_overrides(point), *more], RECIPES_ONLY))
 
 
 @functools.lru_cache(maxsize=4)
@@ -122,19 +153,19 @@ def _base_document(base: str) -> Document:
     return read_document(base, "base")
 
 
-def read_trial(text: str, name: str) -> TrialConfig:
+def read_trial(text: str, name: str, overrides: list[str] | None = None, *, texts: Texts = RECIPES_ONLY) -> TrialConfig:
     """The config of a training or of a pipeline.
 
     Raises:
         ConfigError: With all faults; or the text is of another kind.
     """
-    return _resolve_trial(read_document(text, name), [])
+    return _resolve_trial(read_layers(text, name, overrides or [], texts))
 
 
-def _resolve_trial(document: Document, overrides: list[str], *, find: RecipeResolver = config_text) -> TrialConfig:
+def _resolve_trial(layers: Layers) -> TrialConfig:
     searched = [kind for kind in file_kinds() if KINDS[kind].searchable]
-    require_kind(document, searched, "a sweep searches over a training or a pipeline")
-    return resolve_run(document, overrides, find=find)
+    require_kind(layers.whole, searched, "a sweep searches over a training or a pipeline")
+    return resolve_run(layers)
 
 
 def in_one_process(config: TrialConfig) -> bool:
@@ -158,46 +189,49 @@ def _announce_former_metric(document: Document) -> None:
         renamed(f"objective.metric={metric}", f"objective.metric={now}")
 
 
-def _base(document: Document, faults: list[Fault], find: RecipeResolver) -> str | None:
-    """The resolved base; its faults are added."""
-    target, changes = document.values.get("base"), document.values.get(SET) or {}
+def _base(document: Document, faults: list[Fault], layers: Layers, rank: Callable[[str], int]) -> str | None:
+    """The resolved run that is searched; its faults are added."""
+    target, changes = document.values.get(RECIPE), document.values.get(SET) or {}
     if not isinstance(target, str) or not isinstance(changes, dict):
         return None
+    location = document.location((RECIPE,))
     try:
-        text, name = find(target)
+        found = Layers(layers.searched, [], layers.texts)
+        if not layers.searched:
+            found = read_layers(*layers.texts.recipe(target, text_name(location)), [], layers.texts)
     except ConfigError as error:
-        faults += [Fault(document.location(("base",)), f"base = {fault.where} {fault.message}", fault.hint)
-                   for fault in error.faults]  # fmt: skip
+        faults += [Fault(location, f"{RECIPE} = {fault.where} {fault.message}", fault.hint) for fault in error.faults]
         return None
-    base = read_document(text, name)
-    changes = _of_chosen_sources(document, changes, base.values)
+    changes = _of_chosen_sources(document, changes, found.whole.values, rank)
     try:
-        return dump_config(_resolve_trial(copy.deepcopy(base), point_overrides(changes), find=find))
+        return dump_config(_resolve_trial(found._replace(overrides=point_overrides(changes))))
     except ConfigError as error:
         locations = {override_location(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
         for fault in error.faults:
             location = document.location(locations[fault.where]) if fault.where in locations else fault.where
             faults.append(Fault(location, fault.message, fault.hint))
     try:  # the searched fields can be held against it all the same
-        return dump_config(_resolve_trial(base, [], find=find))
+        return dump_config(_resolve_trial(found))
     except ConfigError:
         return None
 
 
-def _of_chosen_sources(document: Document, changes: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """The changes without those of a data source that an override has replaced by another one."""
+def _of_chosen_sources(
+    document: Document, changes: dict[str, Any], base: dict[str, Any], rank: Callable[[str], int]
+) -> dict[str, Any]:
+    """The changes without those of a data source that a text or override above has replaced by another one."""
     kept = dict(changes)
     for key, value in changes.items():
-        location, former = document.location((SET, key)), base
+        chosen, former = rank(document.location((SET, key))), base
         for step in key.split("."):
             former = former.get(step) if isinstance(former, dict) else None
-        if key.rpartition(".")[2] != SOURCE or not rank(location) or former == value:
+        if key.rpartition(".")[2] != SOURCE or former == value:
             continue
         beside = key.removesuffix(SOURCE)
         kept = {
             name: one
             for name, one in kept.items()
-            if rank(document.location((SET, name))) or not name.startswith(beside)
+            if rank(document.location((SET, name))) >= chosen or not name.startswith(beside)
         }
     return kept
 
@@ -266,6 +300,54 @@ def _not_handed_on(document: Document, config: SweepConfig, trial: TrialConfig) 
 def _of_value(document: Document, key: str, value: Point | Any, fault: Fault) -> Fault:
     message = fault.message if key in fault.message else f"{key} = {json.dumps(value)}: {fault.message}"
     return Fault(document.location(("space", key)), message, fault.hint)
+
+
+def _over_one_another(documents: Sequence[Document]) -> Document:
+    """A sweep's texts as one; a text that gives a space searches nothing of the space below it."""
+    whole = documents[0]
+    for document in documents[1:]:
+        if SPACE in document.values and SPACE in whole.values:
+            whole.drop((SPACE,))
+        whole = layered(whole, document)
+    return whole
+
+
+def _hand_on_data(document: Document) -> None:
+    """Put a sweep's `data` into `set`, under what `set` says of data."""
+    if not isinstance(document.values.get(DATA), dict) or not isinstance(document.values.get(SET, {}), dict):
+        return
+    data, given = document.section(DATA), document.section(SET)
+    document.drop((DATA,))
+    handed = Document()
+    handed.attach(DATA, data)
+    document.attach(SET, layered(handed, given))
+
+
+def _handed_on(text: str) -> str:
+    """An override of a sweep's data as one of `set`."""
+    found = parse_override(text)
+    if isinstance(found, Fault) or found[0][0] != DATA:
+        return text
+    return PlacedOverride.at(override_location(text), f"{SET}.{text}")
+
+
+def _split_names(document: Document, section: str) -> None:
+    """Make `{"a.b": value}` below a section `{a: {b: value}}`, so that texts can lie over one another."""
+    given = document.section(section)
+    if not given.values:
+        return
+    split = Document(locations={(): given.location(())})
+
+    def walk(node: dict[str, Any], path: tuple[str, ...]) -> None:
+        for key, value in node.items():
+            here = (*path, key)
+            if isinstance(value, dict) and value:
+                walk(value, here)
+            else:
+                split.set(tuple(".".join(here).strip().split(".")), value, given.location(here))
+
+    walk(given.values, ())
+    document.attach(section, split)
 
 
 def _flatten(document: Document, section: str, is_leaf: Any) -> None:

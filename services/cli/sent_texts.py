@@ -1,0 +1,71 @@
+"""What `attn submit` sends: a name, or the text of a YAML file, and of every file that it or an override names."""
+
+from __future__ import annotations
+
+__all__ = ["request_of"]
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from attn.config.document import override_of, parse_override
+from attn.config.resolve import read_text
+from attn.errors import Fault
+from attn.runs.layers import DATA, RECIPE, follow, read_layers, with_data
+from attn.runs.recipes import RECIPE_PREFIX, is_path
+from attn.runs.texts import LocalTexts, Text
+
+
+@dataclass(frozen=True)
+class _SentTexts(LocalTexts):
+    """Files of this machine, which are noted as they are read.
+
+    Attributes:
+        files: Texts by the names that the service finds them by.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+
+    def recipe(self, reference: str, by: str) -> Text:
+        return self._noted(super().recipe(reference, by))
+
+    def data(self, reference: str, by: str) -> Text:
+        return self._noted(super().data(reference, by))
+
+    def _noted(self, text: Text) -> Text:
+        if not text.name.startswith(RECIPE_PREFIX):
+            self.files[text.name] = text.text
+        return text
+
+
+def request_of(target: str, overrides: list[str]) -> dict[str, Any]:
+    """The fields `target` or `config`, `overrides` and `files` of a submission.
+
+    Raises:
+        ConfigError: A file is missing, or does not fit.
+    """
+    if not target.endswith((".yaml", ".yml")):
+        texts = _SentTexts()
+        with_data(overrides, texts)
+        return _fields({"target": target, "overrides": overrides}, texts)
+    texts, text = _SentTexts(os.path.dirname(target)), read_text(target)
+    overrides = [_from_folder(one, texts.folder) for one in overrides]
+    follow(read_layers(text, os.path.basename(target), overrides, texts))
+    return _fields({"config": text, "overrides": overrides}, texts)
+
+
+def _fields(request: dict[str, Any], texts: _SentTexts) -> dict[str, Any]:
+    return request | ({"files": texts.files} if texts.files else {})
+
+
+def _from_folder(text: str, folder: str) -> str:
+    """An override that names a file, with the file's name as seen from the folder of the config."""
+    parsed = parse_override(text)
+    if isinstance(parsed, Fault) or parsed[0][-1] not in (DATA, RECIPE):
+        return text
+    path, name = parsed
+    if not isinstance(name, str) or os.path.isabs(name) or name.startswith("~"):
+        return text
+    if path[-1] == RECIPE and not is_path(name):
+        return text
+    return override_of(".".join(path), os.path.relpath(name, folder or "."))

@@ -1,0 +1,71 @@
+"""The file that `attn init` writes is the recipe with what the user sets, also with every # before a field removed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.runs.recipes import find_recipe, load_any_config, load_run
+from attn.runs.starter import starter
+from attn.runs.sweep.config import SweepConfig
+from attn.runs.table import file_kinds
+
+CASES = [
+    ("scenes_gain", [], []),
+    ("gain", ["data.source=coco"], ["data.root=path/to/images"]),
+    ("gain", ["data.source=manifest", "data.manifest=t.csv", "training.epochs=3", "data.classes=[cat, hot dog]"], []),
+    ("icasc_voc_paper", ["data={source: folder, root: photos}", "optimizer.name=adamw", "optimizer.lr=0.01"], []),
+    ("attnbn", ["method.source.root=other"], []),
+    ("oaa_plus", ["seed=7"], []),
+    ("sec", ["data.source=folder"], ["data.root=path/to/images"]),
+    ("oaa_plus_largefov_photographs", ["data.source=folder", "data.root=photos"], []),
+    ("grad_cam_segment_scenes", ["train.seed=3"], []),
+    ("sweep_gain", ["data.source=coco", "data.root=c", "space.method.alpha=[0.1, 0.2]"], []),
+    ("sweep_scenes_gain", [], []),
+]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def resolved(target: str, overrides: list[str]) -> Any:
+    config = load_any_config(target, overrides)
+    return load_run(target, "sweep", overrides) if isinstance(config, SweepConfig) else config
+
+
+@pytest.mark.parametrize(("recipe", "overrides", "filled"), CASES, ids=[f"{one[0]}-{len(one[1])}" for one in CASES])
+def test_the_file_is_the_recipe_with_what_is_set(recipe: str, overrides: list[str], filled: list[str]) -> None:
+    made = starter(recipe, "my.yaml", overrides)
+    Path("my.yaml").write_text(made.text)
+    expected = resolved(recipe, [*filled, *overrides])
+    found = resolved("my.yaml", [])
+    if isinstance(expected, tuple):
+        assert found.base == expected.base
+        assert found.config.space == expected.config.space
+        assert found.config.search == expected.config.search
+    else:
+        assert found == expected
+    assert set(made.missing) >= {text.partition("=")[0] for text in filled}
+    for name in made.missing:
+        assert re.search(rf"^ +(?:# )?{name.rpartition('.')[2]}: ", made.text, re.MULTILINE)
+    head, _, body = made.text.partition("\n\n")
+    fields = [re.sub(r"^( *)# ( *[\w.]+:)", r"\1\2", line) for line in body.splitlines() if "# #" not in line]
+    Path("all.yaml").write_text("\n".join([head, *fields]))
+    every = resolved("all.yaml", [])
+    assert every.base == expected.base if isinstance(expected, tuple) else every == expected
+    assert max(map(len, made.text.splitlines())) <= 140
+    assert len(made.text.splitlines()) < 90
+
+
+def test_every_kind_says_what_to_run_next() -> None:
+    recipes = {"train": "gain", "segment": "sec", "pipeline": "gain_sec_voc", "sweep": "sweep_gain"}
+    assert set(recipes) == set(file_kinds())
+    for kind, recipe in recipes.items():
+        made = starter(recipe, "my.yaml", [])
+        assert (made.kind, made.commands[-1]) == (kind, f"attn {kind} my.yaml")
+        assert find_recipe(recipe).summary in made.text

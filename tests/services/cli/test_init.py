@@ -1,0 +1,66 @@
+"""`attn init` writes a file that the other commands take, and leaves what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.runs.recipes import load_any_config
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_file_of_data_is_named_as_seen_from_the_new_file(attn: Any) -> None:
+    Path("photos.yaml").write_text("source: folder\nroot: photos\n")
+    Path("sub").mkdir()
+    done = attn("init", "gain", "sub/my.yaml", "--data", "photos.yaml", "training.epochs=3", "--json")
+    assert done.json == {
+        "file": "sub/my.yaml",
+        "kind": "train",
+        "missing": [],
+        "next": ["attn data check sub/my.yaml", "attn train sub/my.yaml"],
+    }
+    assert "\ndata: ../photos.yaml  " in Path("sub/my.yaml").read_text()
+    assert load_any_config("sub/my.yaml", []) == load_any_config("gain", ["data=photos.yaml", "training.epochs=3"])
+    assert attn("validate", "sub/my.yaml").status == 0
+    again = attn("init", "sub/my.yaml", "second.yaml", "seed=3")
+    assert again.status == 0
+    assert load_any_config("second.yaml", []) == load_any_config("sub/my.yaml", ["seed=3"])
+
+
+def test_nothing_is_overwritten(attn: Any) -> None:
+    Path("my.yaml").write_text("mine")
+    done = attn("init", "gain", "my.yaml")
+    assert (done.status, Path("my.yaml").read_text()) == (2, "mine")
+    assert "my.yaml: is there already (choose another name" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gain", "my"], "my: is not the name of a YAML file (my.yaml)"),
+        (["gian", "my.yaml"], "gian: is neither a recipe nor a file (did you mean gain?"),
+        (["gain", "no/my.yaml"], "no/my.yaml: cannot be written: No such file or directory"),
+        (
+            ["gain", "my.yaml", "training.epoch=3"],
+            "training.epoch is not a known field (did you mean training.epochs?)",
+        ),
+        (["gain", "my.yaml", "data.source=foldr"], "data.source = 'foldr' is not available"),
+        (["gain", "my.yaml", "--data", "no.yaml"], "data = no.yaml cannot be read: No such file"),
+        (
+            ["gain", "my.yaml", "--data", "p.yaml", "data.split=val"],
+            "comes from a file, and fields of it are given",
+        ),
+        (["gain", "my.yaml", "recipe=oaa"], "is the first argument"),
+    ],
+)
+def test_what_does_not_fit_is_one_error_and_leaves_no_file(attn: Any, arguments: list[str], said: str) -> None:
+    Path("p.yaml").write_text("source: folder\nroot: photos\n")
+    done = attn("init", *arguments)
+    assert (done.status, said in done.err) == (2, True), done.err
+    assert not Path("my.yaml").exists()
