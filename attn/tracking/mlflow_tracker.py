@@ -35,8 +35,8 @@ METRICS = 1000
 MAX_WAITING = 100_000
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 """MLflow's error code for a run that is not there."""
-DIGEST_LENGTH = 36
-"""Maximum length of a dataset's digest in MLflow; its profile has the whole fingerprint."""
+DIGEST_LENGTH = 12
+"""Characters of a dataset's digest, which MLflow's pages show whole; its profile has the whole fingerprint."""
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """The tag of an experiment that trains models; without it, MLflow infers GenAI or nothing."""
 

@@ -15,7 +15,7 @@ from attn.tracking import DataUsed, RunDescription, run_params
 from jobs.runs.provenance import command_line
 from jobs.runs.run_folder import RunFolder
 
-LINE = 90
+LINE = 76
 """Characters of a line of a command."""
 
 
