@@ -7,10 +7,13 @@ __all__ = ["print_rows", "print_table", "print_tree"]
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attn.display import figure, is_share
 from attn.wording import escape_controls
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+SMALL = 0.001
 
 
 def print_rows(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
@@ -42,8 +45,14 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
         for key, inner in value.items():
             yield from _leaves(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, float):
-        yield name, f"{value:.4f}"
+        yield name, _number(name, value)
     elif isinstance(value, list):
-        yield name, ", ".join(f"{item:.4f}" if isinstance(item, float) else str(item) for item in value)
+        yield name, ", ".join(_number(name, item) if isinstance(item, float) else str(item) for item in value)
     else:
         yield name, "-" if value is None else str(value)
+
+
+def _number(name: str, value: float) -> str:
+    """A score in percent; another number with four decimals, or with three digits where those would show zero."""
+    last = name.rpartition(".")[2]
+    return figure(last, value) if is_share(last) or not 0 < abs(value) < SMALL else f"{value:.3g}"
