@@ -136,6 +136,8 @@ def run(
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
     folder = RunFolder(config.root, run_id or new_run_id("masks"))
+    if voc_submission and config.data.variant == "voc" and getattr(config.data, "classes", None) is not None:
+        raise RunError("--voc-submission needs masks of all of VOC's classes, by their numbers: set data.classes=null")
     if voc_submission and not folder.is_local:
         raise RunError("--voc-submission makes an archive on this machine: set root to a local folder")
     where = SUBMISSION.format(split=Path(config.data.split).stem) if voc_submission else "masks"

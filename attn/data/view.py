@@ -19,7 +19,7 @@ class SourceView:
 
     Args:
         indices: Indices into the source, in the order of the view.
-        classes: Class names, including every class of the selected images.
+        classes: Class names. Labels and boxes of other classes are dropped, and their pixels are background.
     """
 
     def __init__(self, source: Source, indices: Sequence[int], classes: Sequence[str]) -> None:
@@ -73,7 +73,7 @@ def with_classes(source: Source, classes: Sequence[str], *, name: str, other: st
 
 
 def _renumbered(record: Record, numbers: Mapping[int, int]) -> Record:
-    labels = tuple(sorted(numbers[label] for label in record.labels))
+    labels = tuple(sorted(numbers[label] for label in record.labels if label in numbers))
     boxes = tuple((numbers[label], box) for label, box in record.boxes if label in numbers)
     difficult = record.difficult
     if difficult is not None:

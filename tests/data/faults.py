@@ -179,7 +179,7 @@ FAULTS: dict[str, Fault] = {
     # folders
     "root misspelt": _option("folder", "refused", root="/nowhere"),
     "split misspelt": _option("folder", "refused", split="trian"),
-    "classes unknown": _option("folder", "refused", classes=("cat",)),
+    "classes unknown": _option("folder", "refused", classes=("cat", "dogs")),
     "an image of the same name": Fault(
         lambda found: found.files.update({"train/dog/b.png": encode(photograph(7), "PNG")}), ("folder",), "refused"
     ),

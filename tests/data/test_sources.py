@@ -199,8 +199,8 @@ def test_folder(folder: Path, make: Any) -> None:
 def test_folder_faults(folder: Path, make: Any) -> None:
     with pytest.raises(DataError, match=r"no class folders in it; .* has masks, train, val"):
         FolderConfig(root=str(folder), split="test").build()
-    with pytest.raises(DataError, match="dog are not among the classes cat"):
-        FolderConfig(root=str(folder), classes=("cat",)).build()
+    with pytest.raises(DataError, match=r"no class 'dogs': did you mean dog\?"):
+        FolderConfig(root=str(folder), classes=("cat", "dogs")).build()
     make.write(folder, {"train/dog/a.png": b""})
     with pytest.raises(DataError, match=r"'dog/a' is used for both .*a\.jpg and .*a\.png"):
         FolderConfig(root=str(folder)).build()
@@ -320,7 +320,7 @@ def test_parquet_manifest_with_objects(s3_server: str, tmp_path: Path, make: Any
         ("picture,labels\nx,y\n", "has no column image; of its 2 columns these are known: labels;"),
         ("image;labels;mask\nx;y;z\n", "no column image or labels; .*parted by semicolons there: save .* with commas"),
         ("image\tlabels\nx\ty\n", "parted by tabs there: save the table with commas"),
-        (HEADER + "pictures/a.jpg,cow,,,,,\n", "row 1 has the unknown class 'cow'"),
+        (HEADER + "pictures/a.jpg,cow,,,,,\n", "leaves out cow, .*data.mask_classes"),
         (HEADER + "../a.jpg,,,,,,\n", r"list\.csv: row 1: .*leads out of"),
         (HEADER + "gs://x/a.jpg,,,,,,\n", "expected a path relative to .* or an s3"),
         (HEADER + ",cat,,,,,\n", "row 1: the column 'image' is empty"),

@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from attn.config.base import BelowRoot, Location
+from attn.data.chosen_classes import choose_classes
 from attn.data.orientation import apply_orientation, is_in_stored_frame, stored_size
 from attn.data.outlines import Outline, decode_outline
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import (
     FileSource,
     OnError,
+    Source,
     SourceConfig,
     raise_all,
     require_folder,
@@ -54,6 +56,9 @@ class CocoConfig(SourceConfig):
         annotations: The JSON file, if it is elsewhere; `{split}` in it is replaced by the split. A path without
             `{split}` is used for the split `train` or `train2017` only.
         images: The image folder, if it is elsewhere; `{split}` in it is replaced by the split.
+        classes: Classes to use, in this order; None: all. An image that shows only others is left out; in masks
+            others are background.
+        negatives: With `classes`: keep images that show only other classes, without a label.
     """
 
     source: Literal["coco"] = "coco"
@@ -61,23 +66,26 @@ class CocoConfig(SourceConfig):
     split: str = "train2017"
     annotations: BelowRoot | None = None
     images: BelowRoot | None = None
+    classes: tuple[str, ...] | None = None
+    negatives: bool = False
 
     @classmethod
     def validated_on(cls, split: str) -> str:
         """`val2017` for `train2017`, `val` for `train`."""
         return f"val{split.removeprefix('train')}" if split.startswith("train") else "val"
 
-    def open(self) -> CocoSource:
+    def open(self) -> Source:
         """Read the annotations; no image is read.
 
         Raises:
             DataError: The file is missing, broken or inconsistent, or belongs to another split.
         """
-        return self._open(("images", "annotations", "categories"))
+        whole = self._open(("images", "annotations", "categories"))
+        return choose_classes(whole, self.classes, negatives=self.negatives)
 
-    def open_unlabelled(self) -> CocoSource:
+    def open_unlabelled(self) -> Source:
         """Like `open`, but the file may lack annotations, as COCO's `image_info_test2017.json` does."""
-        return self._open(("images", "categories"))
+        return choose_classes(self._open(("images", "categories")), self.classes, negatives=self.negatives)
 
     def _open(self, needed: Collection[str]) -> CocoSource:
         if self.annotations and PLACEHOLDER not in self.annotations and self.split not in TRAIN:

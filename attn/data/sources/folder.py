@@ -10,9 +10,10 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from attn.config.base import BelowRoot, Location
+from attn.data.chosen_classes import choose_classes, mask_order
 from attn.data.names import normalize_name, sort_class_names
 from attn.data.sample import Record
-from attn.data.source import FileSource, SourceConfig, find_masks, require_folder
+from attn.data.source import FileSource, Source, SourceConfig, find_masks, require_folder
 from attn.errors import DataError
 from attn.files.locations import below, join, list_files, list_folders, missing_folder_note
 
@@ -31,7 +32,9 @@ class FolderConfig(SourceConfig):
         root: Folder that contains the splits.
         masks: Folder of index PNGs `<split>/<class>/<name>.png` or `<class>/<name>.png`; images may lack masks.
         saliency: Folder of grey PNGs with the same layout; every image must have one.
-        classes: Class names in order; None: all class folders, sorted, numbers numerically.
+        classes: Class names in order; None: all class folders, sorted, numbers numerically. Images of other classes
+            are left out.
+        mask_classes: Names of the values 1, 2, ... of the masks; None: `classes`, which must then be all.
     """
 
     source: Literal["folder"] = "folder"
@@ -39,12 +42,13 @@ class FolderConfig(SourceConfig):
     masks: BelowRoot | None = None
     saliency: BelowRoot | None = None
     classes: tuple[str, ...] | None = None
+    mask_classes: tuple[str, ...] | None = None
 
-    def open(self) -> FileSource:
+    def open(self) -> Source:
         """List the images.
 
         Raises:
-            DataError: The folder does not exist, has no images, or has a class folder that is not in `classes`.
+            DataError: The folder does not exist, has no images, or none of `classes`.
         """
         root = self._split_folder(self.root)
         own = {below(self.root, path) for path in (self.masks, self.saliency) if path}
@@ -55,15 +59,14 @@ class FolderConfig(SourceConfig):
                 f"{root}: no class folders in it; {self.root} has {have}{missing_folder_note(self.root)}. "
                 "Set data.root and data.split (split=. if the class folders are in the root itself)"
             )
-        classes = (
-            sort_class_names(map(normalize_name, there))
-            if self.classes is None
-            else tuple(map(normalize_name, self.classes))
+        given = None if self.classes is None else tuple(map(normalize_name, self.classes))
+        classes = mask_order(
+            sort_class_names(map(normalize_name, there)),
+            given,
+            None if self.mask_classes is None else tuple(map(normalize_name, self.mask_classes)),
+            masks=self.masks is not None,
         )
         numbers = {name: number for number, name in enumerate(classes)}
-        unknown = [name for name in there if normalize_name(name) not in numbers]
-        if unknown:
-            raise DataError(f"{root}: {', '.join(unknown)} are not among the classes {', '.join(classes)}")
         images = _images_in(root, there)
         if not images:
             raise DataError(
@@ -88,7 +91,8 @@ class FolderConfig(SourceConfig):
             for image, name, mask in zip(images, names, masks, strict=True)
         ]
         records.sort(key=lambda record: record.image_id)
-        return FileSource(classes, records, self.on_error, exclusive=True, max_pixels=self.max_pixels)
+        whole = FileSource(classes, records, self.on_error, exclusive=True, max_pixels=self.max_pixels)
+        return choose_classes(whole, given, negatives=False)
 
     def _split_folder(self, folder: str) -> str:
         return folder if self.split in ("", ".") else join(folder, self.split)

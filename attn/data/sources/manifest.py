@@ -14,10 +14,11 @@ from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
 from attn.data.cells import path_of, text_of
+from attn.data.chosen_classes import choose_classes, mask_order
 from attn.data.classes import first_names
 from attn.data.names import normalize_name, sort_class_names
 from attn.data.sample import Box, Record, make_box
-from attn.data.source import FileSource, SourceConfig, raise_all, require_images
+from attn.data.source import FileSource, Source, SourceConfig, raise_all, require_images
 from attn.errors import DataError
 from attn.files.locations import FileFault, parse_error_text, read_bytes, within
 from attn.files.packed import MAX_COLUMNS, parquet_rows
@@ -44,15 +45,20 @@ class ManifestConfig(SourceConfig):
         split: Use rows with this value in the column `split`; `all`: the whole table. Without that column all rows
             belong to `train`.
         root: Base of relative paths; None: the table's folder.
-        classes: Class names in order; None: all classes in the table, sorted, numbers numerically.
+        classes: Class names in order; None: all classes in the table, sorted, numbers numerically. An image that shows
+            only others is left out; in masks others are background.
+        negatives: With `classes`: keep images that show only other classes, without a label.
+        mask_classes: Names of the values 1, 2, ... of the masks; None: `classes`, which must then be all.
     """
 
     source: Literal["manifest"] = "manifest"
     manifest: Location
     root: Location | None = None
     classes: tuple[str, ...] | None = None
+    negatives: bool = False
+    mask_classes: tuple[str, ...] | None = None
 
-    def open(self) -> FileSource:
+    def open(self) -> Source:
         """Read the table; no image is read.
 
         Raises:
@@ -60,17 +66,22 @@ class ManifestConfig(SourceConfig):
         """
         return self._open(("image", "labels"))
 
-    def open_unlabelled(self) -> FileSource:
+    def open_unlabelled(self) -> Source:
         return self._open(("image",))
 
-    def _open(self, needed: Sequence[str]) -> FileSource:
+    def _open(self, needed: Sequence[str]) -> Source:
         rows = _read(self.manifest, needed)
         if self.classes is None and "labels" not in rows[0]:
             raise DataError(f"{self.manifest} has no column 'labels' to derive the classes from: set data.classes")
-        labels, faults = _labels_of(rows, self.classes)
+        given = tuple(map(normalize_name, self.classes)) if self.classes else None
+        masked = None if self.mask_classes is None else tuple(map(normalize_name, self.mask_classes))
+        labels, faults = _labels_of(rows, given or (), masked or ())
         raise_all(faults, self.manifest)
-        classes = tuple(map(normalize_name, self.classes or ())) or sort_class_names(
-            name for names in labels.values() for name in names
+        classes = mask_order(
+            sort_class_names(name for names in labels.values() for name in names),
+            given,
+            masked,
+            masks="mask" in rows[0],
         )
         numbers = {name: number for number, name in enumerate(classes)}
         records, faults = list[Record](), list[str]()
@@ -84,7 +95,8 @@ class ManifestConfig(SourceConfig):
         raise_all(faults, self.manifest)
         records.sort(key=lambda record: record.image_id)
         require_images(records, self.on_error, self.manifest)
-        return FileSource(classes, records, self.on_error, max_pixels=self.max_pixels)
+        whole = FileSource(classes, records, self.on_error, max_pixels=self.max_pixels)
+        return choose_classes(whole, given, negatives=self.negatives)
 
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
         splits, faults = list[str | None](), list[str]()
@@ -201,9 +213,15 @@ def _cell(row: Row, column: str) -> str:
         raise DataError(f"{column}: {error}") from None
 
 
-def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[dict[int, list[str]], list[str]]:
-    """The class names of every row without a fault, by its position, and all faults."""
-    known = None if classes is None else {normalize_name(name) for name in classes}
+def _labels_of(
+    rows: Sequence[Row], chosen: Sequence[str], others: Sequence[str]
+) -> tuple[dict[int, list[str]], list[str]]:
+    """The class names of every row without a fault, by its position, and all faults.
+
+    Args:
+        chosen: Of `data.classes`: a class of a row that looks like one of them is a fault.
+        others: More names that are right, of `data.mask_classes`.
+    """
     labels: dict[int, list[str]] = {}
     faults: list[str] = []
     for position, row in enumerate(rows):
@@ -213,16 +231,17 @@ def _labels_of(rows: Sequence[Row], classes: Sequence[str] | None) -> tuple[dict
         except DataError as error:
             faults.append(f"row {number}: labels: {error}")
             continue
-        unknown = [] if known is None else [name for name in names if name not in known]
-        faults += [f"row {number} has the unknown class {name!r}{_near(name, known or ())}" for name in unknown]
-        if not unknown:
+        unknown = [name for name in names if name not in chosen and name not in others]
+        misspelled = [(name, near) for name in unknown if (near := _near(name, chosen))]
+        faults += [f"row {number} has the unknown class {name!r}{near}" for name, near in misspelled]
+        if not misspelled:
             labels[position] = names
     return labels, faults
 
 
 def _near(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=MIN_SIMILARITY)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return f" (did you mean {near[0]!r}? A class of its own is listed in data.mask_classes)" if near else ""
 
 
 def _labels(value: Any) -> list[str]:

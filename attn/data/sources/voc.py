@@ -22,10 +22,12 @@ from pydantic import field_validator
 
 from attn.config.base import BelowRoot, Location
 from attn.data.cells import short_repr
+from attn.data.chosen_classes import choose_classes
 from attn.data.decode import read_mask
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import (
     FileSource,
+    Source,
     SourceConfig,
     files_for,
     find_masks,
@@ -102,6 +104,9 @@ class VocConfig(SourceConfig):
         saliency: Folder of grey PNGs; every image must have one.
         labels: NPZ or JSON file with `ids`, `labels` (0/1, one row per id) and `classes`.
         difficult: Include objects that the annotations mark as difficult.
+        classes: Classes to use, in this order; None: all. An image that shows only others is left out; in masks
+            others are background.
+        negatives: With `classes`: keep images that show only other classes, without a label.
     """
 
     source: Literal["voc"] = "voc"
@@ -111,22 +116,24 @@ class VocConfig(SourceConfig):
     saliency: BelowRoot | None = None
     labels: BelowRoot | None = None
     difficult: bool = True
+    classes: tuple[str, ...] | None = None
+    negatives: bool = False
 
     @field_validator("split")
     @classmethod
     def _expand_user(cls, split: str) -> str:
         return os.path.expanduser(split)
 
-    def open(self) -> FileSource:
+    def open(self) -> Source:
         """Read the list and the labels of the split; no image is read.
 
         Raises:
             DataError: Folder, split or labels are missing or inconsistent.
         """
-        return self._open(labelled=True)
+        return choose_classes(self._open(labelled=True), self.classes, negatives=self.negatives)
 
-    def open_unlabelled(self) -> FileSource:
-        return self._open(labelled=False)
+    def open_unlabelled(self) -> Source:
+        return choose_classes(self._open(labelled=False), self.classes, negatives=self.negatives)
 
     def _open(self, *, labelled: bool) -> FileSource:
         root = _find_root(self.root, self.year)

@@ -1,0 +1,159 @@
+"""Some of a data set's classes, in every layout that lists them: images, labels, masks, and the protocol of a score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attn.data.source import Source, fingerprint
+from attn.data.sources.coco import CocoConfig
+from attn.data.sources.folder import FolderConfig
+from attn.data.sources.manifest import ManifestConfig
+from attn.data.sources.voc import VOC_CLASSES, VocConfig
+from attn.errors import DataError
+from attn.evaluation.score import Protocol
+from tests.data.test_sources import pycocotools_warns
+
+
+def named(source: Source) -> dict[str, tuple[str, ...]]:
+    """The names of each image's labels."""
+    return {record.image_id: tuple(source.classes[label] for label in record.labels) for record in source.records}
+
+
+def renumbered(mask: np.ndarray | None, former: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
+    """A mask by the chosen classes' numbers: the others are background, 255 stays."""
+    assert mask is not None
+    found = np.zeros_like(mask)
+    for value in np.unique(mask):
+        name = former[value - 1] if 0 < value < 255 else None
+        found[mask == value] = 255 if value == 255 else classes.index(name) + 1 if name in classes else 0
+    return found
+
+
+def held_against_the_whole(whole: Source, chosen: Source, *, negatives: bool) -> None:
+    labels = named(whole)
+    kept = {name: tuple(one for one in chosen.classes if one in own) for name, own in labels.items()}
+    expected = {name: own for name, own in kept.items() if own or negatives or not labels[name]}
+    assert named(chosen) == {name: tuple(sorted(own, key=chosen.classes.index)) for name, own in expected.items()}
+    names = [record.image_id for record in whole.records]
+    for index, record in enumerate(chosen.records):
+        theirs, ours = whole.load(names.index(record.image_id)), chosen.load(index)
+        np.testing.assert_array_equal(ours.image, theirs.image)
+        if theirs.mask is not None:
+            np.testing.assert_array_equal(ours.mask, renumbered(theirs.mask, whole.classes, chosen.classes))
+        wanted = [(whole.classes[n], box) for n, box in theirs.record.boxes if whole.classes[n] in chosen.classes]
+        assert [(chosen.classes[n], box) for n, box in ours.record.boxes] == wanted
+
+
+@pytest.mark.parametrize("negatives", [False, True])
+@pytest.mark.parametrize("classes", [("aeroplane",), ("person", "aeroplane"), ("cat",)])
+def test_voc(voc: Path, classes: tuple[str, ...], negatives: bool) -> None:
+    config = VocConfig(root=str(voc))
+    chosen = config.model_copy(update={"classes": classes, "negatives": negatives}).build()
+    assert chosen.classes == classes
+    held_against_the_whole(config.build(), chosen, negatives=negatives)
+
+
+def test_voc_with_annotations(voc: Path, make: Any) -> None:
+    """One image has a difficult aeroplane besides a person, one a cat alone."""
+    objects = {"a_1": [("person", 0, (1, 1, 9, 9)), ("aeroplane", 1, (3, 3, 9, 9))], "b_2": [("cat", 0, (1, 1, 5, 5))],
+               "c_3": [("aeroplane", 0, (2, 2, 8, 8))]}  # fmt: skip
+    make.write(voc / "VOC2012", {f"Annotations/{name}.xml": make.annotation(*own) for name, own in objects.items()})
+    chosen = VocConfig(root=str(voc), classes=("aeroplane",)).build()
+    assert named(chosen) == {"a_1": ("aeroplane",), "c_3": ("aeroplane",)}
+    assert [record.difficult for record in chosen.records] == [(0,), ()]
+    held_against_the_whole(VocConfig(root=str(voc)).build(), chosen, negatives=False)
+
+
+@pycocotools_warns
+@pytest.mark.parametrize("negatives", [False, True])
+@pytest.mark.parametrize("classes", [("zebra",), ("zebra", "apple")])
+def test_coco(tmp_path: Path, make: Any, classes: tuple[str, ...], negatives: bool) -> None:
+    """The image without annotations has no label of any class, and stays."""
+    config = CocoConfig(root=str(make.write(tmp_path, make.coco_files())), split="val")
+    chosen = config.model_copy(update={"classes": classes, "negatives": negatives}).build()
+    assert "12" in named(chosen)
+    held_against_the_whole(config.build(), chosen, negatives=negatives)
+
+
+@pytest.fixture
+def table(tmp_path: Path, make: Any) -> Path:
+    rows = ["a.jpg,cat|dog,a.png", "b.jpg,dog,b.png", "c.jpg,emu,c.png", "d.jpg,,"]
+    files = {f"{name}.jpg": make.jpeg(1) for name in "abcd"}
+    masks = {"a.png": (1, 2), "b.png": (2, 255), "c.png": (3,)}
+    files |= {name: make.png(make.mask(*values)) for name, values in masks.items()}
+    make.write(tmp_path, files | {"list.csv": "\n".join(["image,labels,mask", *rows])})
+    return tmp_path / "list.csv"
+
+
+@pytest.mark.parametrize("negatives", [False, True])
+@pytest.mark.parametrize("classes", [("emu",), ("dog", "cat")])
+def test_a_table(table: Path, classes: tuple[str, ...], negatives: bool) -> None:
+    config = ManifestConfig(manifest=str(table))
+    fields = {"classes": classes, "negatives": negatives, "mask_classes": ("cat", "dog", "emu")}
+    held_against_the_whole(config.build(), config.model_copy(update=fields).build(), negatives=negatives)
+
+
+def test_all_classes_in_another_order_still_number_the_masks(table: Path) -> None:
+    """As in the version before: without `mask_classes` the values are in the order of `classes`, which are all."""
+    source = ManifestConfig(manifest=str(table), classes=("emu", "cat", "dog")).build()
+    loaded = source.load(0).mask
+    assert loaded is not None
+    assert sorted(np.unique(loaded)) == [0, 1, 2]
+    turned = ManifestConfig(
+        manifest=str(table), classes=("emu", "cat", "dog"), mask_classes=("cat", "dog", "emu")
+    ).build()
+    np.testing.assert_array_equal(turned.load(0).mask, renumbered(loaded, ("cat", "dog", "emu"), turned.classes))
+
+
+def test_folders(tmp_path: Path, make: Any) -> None:
+    make.write(tmp_path, {f"train/{name}.jpg": make.jpeg(2) for name in ("cat/a", "dog/b", "emu/c")})
+    make.write(tmp_path, {"masks/dog/b.png": make.png(make.mask(2, 1))})
+    fields = {"masks": "masks", "mask_classes": ("cat", "dog", "emu")}
+    whole = FolderConfig.model_validate({"root": str(tmp_path), **fields}).build()
+    chosen = FolderConfig.model_validate({"root": str(tmp_path), "classes": ("dog", "cat"), **fields}).build()
+    assert chosen.exclusive
+    held_against_the_whole(whole, chosen, negatives=False)
+
+
+def protocol(source: Source) -> str:
+    data = {"source": "voc", "split": "train", "scored": "masks", "resize": "none"}
+    return Protocol(**data, images=len(source.records), fingerprint=fingerprint(source.classes, source.records)).hash
+
+
+def test_scores_of_other_classes_or_images_have_another_protocol(voc: Path) -> None:
+    choices: list[dict[str, Any]] = [
+        {}, {"classes": ("aeroplane",)}, {"classes": ("aeroplane",), "negatives": True},
+        {"classes": ("aeroplane", "person")}, {"classes": ("person", "aeroplane")},
+    ]  # fmt: skip
+    hashes = [protocol(VocConfig(root=str(voc), **choice).build()) for choice in choices]
+    assert len(set(hashes)) == len(choices)
+    assert protocol(VocConfig(root=str(voc), classes=VOC_CLASSES).build()) == hashes[0]
+
+
+@pytest.mark.parametrize(
+    ("layout", "fields", "problem"),
+    [
+        ("voc", {"classes": ("aeroplan",)}, "aeroplan: no such class; did you mean aeroplane?"),
+        ("voc", {"classes": ("cat", "cat")}, "names cat twice"),
+        ("voc", {"classes": ("sheep",)}, "no image of the split shows any of data.classes = sheep"),
+        ("coco", {"classes": ("emu",)}, "emu: no such class; there are apple, zebra"),
+        ("table", {"classes": ("cat",)}, "leaves out dog, emu.* list the names of all values in data.mask_classes"),
+        ("table", {"classes": ("cats",), "mask_classes": ("cat", "dog", "emu")}, "no class 'cats': did you mean cat?"),
+        ("table", {"classes": ("cat",), "mask_classes": ("cat", "dog")}, "data.mask_classes lacks emu"),
+        ("table", {"classes": ("emus", "cat")}, r"row 3 has the unknown class 'emu' \(did you mean 'emus'"),
+    ],
+)
+def test_faults(
+    voc: Path, table: Path, tmp_path: Path, make: Any, layout: str, fields: dict[str, Any], problem: str
+) -> None:
+    configs = {
+        "voc": lambda: VocConfig(root=str(voc), **fields),
+        "coco": lambda: CocoConfig(root=str(make.write(tmp_path / "coco", make.coco_files())), split="val", **fields),
+        "table": lambda: ManifestConfig(manifest=str(table), **fields),
+    }
+    with pytest.raises(DataError, match=problem):
+        configs[layout]().build()
