@@ -16,10 +16,12 @@ RAY_SECONDS = 12.0
 """Ray's start and end on this machine, and the first imports."""
 WORKERS_SECONDS = 9.0
 """The start of processes at the same time, most of which is imports."""
-MODEL_SECONDS, RECORDED_SECONDS = 1.0, 8.0
-"""Saving a model, and what its copy in the tracking server adds."""
+MODEL_SECONDS, RECORDED_SECONDS = 1.0, 12.0
+"""Saving a model, and what tracking adds: imports, the record, and the copy of the model."""
 TRIAL_SECONDS = 1.0
 """A trial's folder and record, and Ray Tune's own work."""
+TUNE_SECONDS = 6.0
+"""Ray Tune's imports and start."""
 RESULTS_SECONDS = 5.0
 """A sweep's table, pictures and record."""
 
@@ -98,7 +100,7 @@ def sweep_parts(config: SweepConfig, trial: RunConfig, plan: Plan, costs: Costs)
     return _without_zeros({
         "start of Ray": costs.ray,
         # All of them at once; afterwards each process takes one trial after another.
-        "start of trials": costs.workers,
+        "start of trials": TUNE_SECONDS + costs.workers,
         "begin and end of trials": plan.trials * each * shared,
         **{name: seconds * shared for name, seconds in epochs.items()},
         "results": RESULTS_SECONDS,

@@ -64,7 +64,7 @@ def plan(
         if measure:
             from jobs.sweeps.measured_start import measured_start
 
-            start = measured_start()
+            start = measured_start(run)
             from jobs.sweeps.measured_steps import measured_costs  # imports Ray
 
             return measured_costs(run, start, of_sweep, objective)

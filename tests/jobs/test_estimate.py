@@ -94,7 +94,7 @@ def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
     assert sweep.parts["scoring"] == pytest.approx(2 * 24)
     assert sweep.parts["validation"] == pytest.approx(2 * 6)
     assert "pictures" not in sweep.parts
-    assert sweep.parts["start of trials"] == 30.0
+    assert sweep.parts["start of trials"] == 36.0
 
 
 def test_a_training_is_measured_without_a_trace(tmp_path: Path) -> None:
