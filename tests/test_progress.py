@@ -10,6 +10,7 @@ import pickle
 import pty
 import re
 import select
+import signal
 import struct
 import sys
 import termios
@@ -18,10 +19,12 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from attn import progress
 from attn.progress import Task
-from attn.progress.streams import Lines
+from attn.progress.streams import Bars, Lines
 from attn.progress.words import last_line, line, row_of
 from jobs.ray_cluster.progress import TrainingProgress
 
@@ -148,6 +151,25 @@ typer.run(command(work))
         *_, stopped, told, end = terminal.lines
         assert stopped.startswith("maps: stopped at ")
         assert (told, end) == (last, "")
+
+
+@pytest.mark.parametrize("method", ["start", "stop"])
+def test_ctrl_c_while_a_bar_comes_or_goes_leaves_the_cursor_visible(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    undisturbed = getattr(Live, method)
+
+    def interrupted(live: Live, *arguments: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        undisturbed(live, *arguments)
+
+    monkeypatch.setattr(Live, method, interrupted)
+    with pytest.raises(KeyboardInterrupt), progress.shown(Bars(Console(file=stream, force_terminal=True))):
+        list(progress.steps_of("abc", "maps", 3, "images"))
+    text = stream.getvalue()
+    assert text.count(HIDE_CURSOR) == text.count(SHOW_CURSOR) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_elsewhere_there_are_few_plain_lines_and_always_the_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 __all__ = ["Bars", "Lines", "StandardError"]
 
 import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from attn.progress.task import Task
@@ -105,7 +109,7 @@ class Bars:
     def begin(self, task: Task) -> None:
         from rich.live import Live
 
-        with self._lock:
+        with _uninterrupted(), self._lock:
             self.tasks.append(task)
             if self.live is None:
                 # Standard output may be read by another program, which must not get what is printed here.
@@ -122,7 +126,7 @@ class Bars:
     def changed(self, task: Task) -> None: ...
 
     def end(self, task: Task, *, failed: bool) -> None:
-        with self._lock:
+        with _uninterrupted(), self._lock:
             if task in self.tasks:
                 self.tasks.remove(task)
             if not self.tasks:
@@ -137,10 +141,10 @@ class Bars:
 
     def close(self) -> None:
         """Remove the bars, and show the cursor again."""
-        with self._lock:
+        with _uninterrupted(), self._lock:
             live, self.live = self.live, None
-        if live is not None:
-            live.stop()
+            if live is not None:
+                live.stop()
 
     def _rows(self) -> RenderableType:
         from rich.console import Group
@@ -155,6 +159,23 @@ class Bars:
                 detail.truncate(width, overflow="ellipsis")
                 rows.append(detail)
         return Group(*rows)
+
+
+@contextmanager
+def _uninterrupted() -> Generator[None]:
+    """Let Ctrl-C act after the body: within it, the terminal would keep a hidden cursor."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    pending: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pending.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pending:
+            before(*pending[-1])
 
 
 def _row(row: Row, share: float | None) -> RenderableType:
