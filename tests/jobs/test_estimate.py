@@ -85,9 +85,9 @@ def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
         "scoring": 24.0, "pictures": 12.0, "checkpoints": 6.0, "model": 1.0,
     }  # fmt: skip
     assert (run.seconds, run.between) == (199.0, [193.0, 211.0])
-    text = f"kind: sweep\nbase: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3]}}\n"
+    text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3]}}\n"
     (tmp_path / "base.yaml").write_text(dump_config(asked))
-    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"])
+    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
     sweep = sweep_estimate(swept, base, make_plan(swept, base, cores=2, gpus=0), costs)
     # Three trials, two at a time, take two rounds; they draw no pictures.
     assert sweep.parts["training"] == pytest.approx(2 * 60)
@@ -99,10 +99,10 @@ def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
 
 def test_a_training_is_measured_without_a_trace(tmp_path: Path) -> None:
     asked = config(tmp_path, "training.epochs=4", "method.warmup_epochs=2", "tracking.preview_images=1")
-    text = f"kind: sweep\nbase: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2]}}\n"
+    text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2]}}\n"
     base = dump_config(asked)
     (tmp_path / "base.yaml").write_text(base)
-    swept, _ = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"])
+    swept, _ = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
     plan = make_plan(swept, base, cores=2, gpus=0)
     found = measured_costs(asked, (1.0, 2.0), plan, swept.objective)
     assert 0 < found.epoch[0] <= found.epoch[1] <= found.epoch[2]
