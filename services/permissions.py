@@ -72,7 +72,7 @@ FIELDS = {
     Role.NAME: """
         SweepConfig.recipe SweepConfig.set SweepConfig.space Dimension.choices Objective.metric
         TrackingConfig.experiment TrackingConfig.register_as TrackingConfig.alias
-        RunConfig.kind ModelConfig.name SegmentationModelConfig.name
+        CheckpointConfig.best EarlyStoppingConfig.metric RunConfig.kind ModelConfig.name SegmentationModelConfig.name
         ModelMaps.layer MapsConfig.layer ScoringConfig.layer GainConfig.layer
         ManifestConfig.classes FolderConfig.classes ScenesConfig.classes LookAlikesConfig.classes
         """,
