@@ -75,6 +75,7 @@ FIELDS = {
         CheckpointConfig.best EarlyStoppingConfig.metric RunConfig.kind ModelConfig.name SegmentationModelConfig.name
         ModelMaps.layer MapsConfig.layer ScoringConfig.layer GainConfig.layer
         ManifestConfig.classes FolderConfig.classes ScenesConfig.classes LookAlikesConfig.classes
+        CocoConfig.classes VocConfig.classes FolderConfig.mask_classes ManifestConfig.mask_classes
         """,
 }
 ROLES = {field: role for role, fields in FIELDS.items() for field in fields.split()}
