@@ -39,7 +39,7 @@ from jobs.sweeps.results import Row, SweepResult, conclude, read_rows
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
 
 BASE = "base.yaml"
-"""File in a sweep's folder with the resolved config of the run that is searched, the recipe of `sweep.yaml`."""
+"""File in a sweep's folder with the resolved config of all trials, `set` included: the recipe of `sweep.yaml`."""
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -65,7 +65,8 @@ def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None =
     folder = RunFolder(config.root, run_id or new_run_id("sweep"))
     claim(folder, "sweep", again=False)
     comment = f"Sweep {folder.run_id} of {config.recipe}; `attn sweep` on this file repeats it."
-    text = dump_config(config.model_copy(update={"recipe": BASE}), without_secrets(" ".join(comment.split())))
+    resolved = config.model_copy(update={"recipe": BASE, "set": {}})
+    text = dump_config(resolved, without_secrets(" ".join(comment.split())))
     files = {"sweep.yaml": text, BASE: base}
     with begin_run("sweep", config, folder, recorded=config, text=text, files=files) as live:
         result = _run(config, base, live, address)

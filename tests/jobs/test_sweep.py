@@ -59,6 +59,22 @@ tracking: {enabled: false}
 """
 
 
+def test_its_folder_repeats_it_without_what_it_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos.yaml").write_text("source: folder\nroot: /photos\n")
+    changes = [f"data={tmp_path}/photos.yaml", "tracking.enabled=false", f"root={tmp_path}/runs"]
+    loaded = load_run("sweep_scenes_gain", "sweep", changes)  # its `set.data.count` is of another source
+
+    def begun(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, "_run", begun)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(loaded, run_id="s")
+    (tmp_path / "photos.yaml").unlink()
+    again = load_run(f"{tmp_path}/runs/s/sweep.yaml", "sweep", [])
+    assert (again.base, again.config.space) == (loaded.base, loaded.config.space)
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: None) -> None:
     file, root = tmp_path / "sweep.yaml", tmp_path / "runs"
