@@ -45,8 +45,8 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     text = str(error)
     if not isinstance(error, MemoryError) and not MESSAGES.search(text):
         return None
-    found = next((match for pattern in SIZES if (match := pattern.search(text))), None)
-    return OutOfMemoryError("" if found is None else _size(found["size"]))
+    result = next((match for pattern in SIZES if (match := pattern.search(text))), None)
+    return OutOfMemoryError("" if result is None else _size(result["size"]))
 
 
 def _size(text: str) -> str:

@@ -172,9 +172,9 @@ def text_of_node(node: yaml.ScalarNode) -> str:
     """
     text: str = node.value
     require_tag(node, *PATTERNS, f"{TAG}str")
-    if found := NOT_TEXT.search(text):
+    if match := NOT_TEXT.search(text):
         line = node.start_mark.line + 1
-        raise ParseError(f"contains the character {found.group()!a}, which is not allowed", line)
+        raise ParseError(f"contains the character {match.group()!a}, which is not allowed", line)
     return text
 
 

@@ -43,6 +43,6 @@ def without_secrets(text: str) -> str:
 def _without_login(match: re.Match[str]) -> str:
     whole = match[0]
     for scheme in LOGINS:
-        if (found := scheme.search(whole, 0, whole.rindex("@"))) is not None:
-            whole = f"{whole[: found.end()]}//***{whole[whole.rindex('@') :]}"
+        if (matched := scheme.search(whole, 0, whole.rindex("@"))) is not None:
+            whole = f"{whole[: matched.end()]}//***{whole[whole.rindex('@') :]}"
     return whole

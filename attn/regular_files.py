@@ -58,8 +58,8 @@ def too_large(max_bytes: int) -> str:
     return f"is too large: it has more than {limit}"
 
 
-def _refuse_others(found: os.stat_result) -> None:
-    if stat.S_ISDIR(found.st_mode):
+def _refuse_others(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
         raise UnsuitableFileError(errno.EISDIR, "is a folder, not a file")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise UnsuitableFileError(errno.EINVAL, "is a pipe, socket or device, not a file")

@@ -78,5 +78,5 @@ def open_model(
     chosen = config or ImagePredictConfig()
     with lookup.open_model(
         os.path.expanduser(model), places, lambda target, at: open_predictor(target, chosen, at)
-    ) as found:
-        return TrainedModel(found, chosen)
+    ) as result:
+        return TrainedModel(result, chosen)

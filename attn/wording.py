@@ -11,7 +11,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def escape_controls(text: str) -> str:
     """Escape control characters except line ends and tabs: foreign text must not move the cursor or set colours."""
-    return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def shorten(text: str, max_length: int) -> str:

@@ -110,10 +110,10 @@ def run(job: CompareJob, *, run_id: str | None = None, address: str | None = Non
         subtitle = f"{data_name(config.data)} {config.data.split}"
         overlap: dict[str, dict[str, float]] | None = None
         if confused:
-            found = confusion_pictures(confused, images, subtitle)
-            overlap = live.outputs["overlap"] = found.overlap
-            pictures = {FILE: found.overview}
-            pictures |= {f"panels/{file_stem(name)}.png": panel for name, panel in found.panels.items()}
+            result = confusion_pictures(confused, images, subtitle)
+            overlap = live.outputs["overlap"] = result.overlap
+            pictures = {FILE: result.overview}
+            pictures |= {f"panels/{file_stem(name)}.png": panel for name, panel in result.panels.items()}
         else:
             pictures = {FILE: _picture({title: _panels(target, images) for title, target in opened.items()}, subtitle)}
         for name, picture in pictures.items():

@@ -150,8 +150,8 @@ def _table(scores: dict[str, dict[str, float]], title: str) -> Table:
     table.add_column("method", no_wrap=True)
     for label in SHOWN.values():
         table.add_column(label, justify="right", min_width=max(map(len, label.split())))
-    for method, found in scores.items():
-        table.add_row(method, *(percent(found[name]) for name in SHOWN))
+    for method, item in scores.items():
+        table.add_row(method, *(percent(item[name]) for name in SHOWN))
     return table
 
 

@@ -133,7 +133,7 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
     data = _trained_data(permissions.root, submission.target)
     if data is None:
         data, parsed = {"source": "scenes"}, [(text, parse_override(text)) for text in overrides]
-        keys = [() if isinstance(found, Fault) else found[0] for _, found in parsed]
+        keys = [() if isinstance(item, Fault) else item[0] for _, item in parsed]
         if not {("data",), ("data", "source")} & set(keys):
             overrides = [text for (text, _), key in zip(parsed, keys, strict=True) if key[:1] != ("data",)]
     text = {"tracking": {"enabled": False}, "data": data}
@@ -171,12 +171,12 @@ def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterato
     if (count := math.prod(map(len, texts.values()))) > MOST_POINTS:
         yield Fault("space", f"has {count} combinations of text values", f"{MOST_POINTS} at most: search fewer at once")
         return
-    found: list[Objection] = []
+    results: list[Objection] = []
 
     def note(trial: Config) -> Iterator[Objection]:
-        found.extend(permissions.submitted(trial))
+        results.extend(permissions.submitted(trial))
         if config.objective.split is not None and isinstance(trial, RunConfig):
-            found.extend(permissions.of_split(trial.data, config.objective.split, ("objective", "split")))
+            results.extend(permissions.of_split(trial.data, config.objective.split, ("objective", "split")))
         return iter(())
 
     with extra_check(note):
@@ -185,5 +185,5 @@ def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterato
             # them valid, and the job checks every trial again before it starts.
             with contextlib.suppress(ConfigError):
                 trial_config(base, dict(zip(texts, values, strict=True)))
-    for path, message, hint in found:
+    for path, message, hint in results:
         yield Fault("a trial", f"{'.'.join(path)} {message}", hint)

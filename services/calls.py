@@ -62,9 +62,9 @@ def checked_url(given: str) -> str:
     Raises:
         ConfigError: It is not an http(s) URL, or contains a password. The message does not repeat the password.
     """
-    scheme, found, rest = given.strip().partition("://")
+    scheme, result, rest = given.strip().partition("://")
     login, at, host = rest.rpartition("@")
-    shown = f"{scheme}{found}{'***@' if at else ''}{re.split('[?#]', host)[0]}" if found else "given"
+    shown = f"{scheme}{result}{'***@' if at else ''}{re.split('[?#]', host)[0]}" if result else "given"
     try:
         parts = urllib.parse.urlsplit(given.strip())
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -45,9 +45,9 @@ def connect(root: str, given: str | None) -> Client:
         except AttnError:
             here = None
         return Client(url, root if here is not None and same_server(here.url, url) else None)
-    if (found := find_service(root)) is None:
+    if (result := find_service(root)) is None:
         raise RunError(f"no service runs for {root}: start one with `attn serve --root {root}`, or give --service URL")
-    return Client(found.url, root)
+    return Client(result.url, root)
 
 
 class Client:
@@ -157,11 +157,11 @@ class Client:
         given = os.environ.get("ATTN_SERVICE_TOKEN")
         if self.root is None:
             return Address(self.url, given)
-        if (found := find_service(self.root)) is None:
+        if (result := find_service(self.root)) is None:
             raise ContactLostError(
                 f"the service of {self.root} has ended: start it with `attn serve --root {self.root}`"
             )
-        return found if found.token is not None else Address(found.url, given)
+        return result if result.token is not None else Address(result.url, given)
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         try:

@@ -53,8 +53,8 @@ def open_engine(url: str) -> sa.Engine:
 def _identity(engine: sa.Engine) -> tuple[int, int] | None:
     """Device and inode of the database file; None if there is none: a database in memory, or named by a URI."""
     with contextlib.suppress(OSError):
-        found = os.stat(engine.url.database or "")
-        return found.st_dev, found.st_ino
+        result = os.stat(engine.url.database or "")
+        return result.st_dev, result.st_ino
     return None
 
 

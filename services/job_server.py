@@ -95,7 +95,7 @@ class JobServer:
                 raise self._losing("refuses the service's token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH")
             if answer.status_code not in (200, 404):
                 raise JobServerError(f"the job server answers {answer.status_code}: {_last_line(answer.text)}")
-            found = answer.json() if answer.status_code == 200 else None
+            result = answer.json() if answer.status_code == 200 else None
         except requests.JSONDecodeError:
             raise self._losing("is not a job server of Ray") from None
         except requests.Timeout:
@@ -103,7 +103,7 @@ class JobServer:
         except requests.RequestException as error:
             raise self._losing(f"does not answer ({type(error).__name__})") from None
         self.lost = None
-        return found
+        return result
 
     def _losing(self, how: str) -> LostContactError:
         now = self.lost_until = time.monotonic()

@@ -44,7 +44,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     table, router, planner = supervisor.table, APIRouter(), Planner(root, supervisor.state_dir.data_roots)
     turns = CapacityLimiter(AT_ONCE)
 
-    def found(job_id: str) -> Job:
+    def result(job_id: str) -> Job:
         supervisor.require_state_dir()
         job = table.get(job_id) if is_run_id(job_id) else None
         if job is None:
@@ -105,9 +105,9 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     @router.post("/plan")
     async def plan(submission: Submission) -> dict[str, Any]:
         """Describe what a submission would run, without starting it."""
-        found = await in_turn(planner.plan, submission)
+        result = await in_turn(planner.plan, submission)
         counts = await run_in_threadpool(table.counts)
-        return found | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
+        return result | {"waiting_before_it": sum(counts[state] for state in ("queued", *RUNNING))}
 
     @router.get("/jobs")
     def jobs(
@@ -126,12 +126,12 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
     @router.get("/jobs/{job_id}", responses=MISSING)
     def status(job_id: JobId) -> JobStatus:
         """One job: state, progress, time left and last scores."""
-        return status_now(found(job_id))
+        return status_now(result(job_id))
 
     @router.get("/jobs/{job_id}/log", responses=MISSING, response_class=PlainTextResponse)
     def log(job_id: JobId, offset: Offset = 0, follow: bool = False) -> Response:
         """The log from a byte offset on; `Attn-Next-Offset` is the next offset. `follow` streams until the job ends."""
-        job = found(job_id)
+        job = result(job_id)
         path = supervisor.log(job.id)
         if follow:
             return StreamingResponse(_tail(supervisor, job.id, path, offset), media_type="text/plain")
@@ -147,16 +147,16 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         """
         if now and request.state.role != "admin":
             raise HTTPException(403, "killing a job needs the role admin; without `now` the role submit is enough")
-        job = found(job_id)
+        job = result(job_id)
         if job.state in ENDED and job.state != "cancelled":
             raise HTTPException(409, f"job {job_id!r} has ended: {job.state}")
         supervisor.cancel(job, now=now)
-        return status_now(found(job_id))
+        return status_now(result(job_id))
 
     @router.post("/jobs/{job_id}/resume", status_code=202, responses=MISSING | CONFLICT)
     def resume(job_id: JobId) -> JobStatus:
         """Queue a failed, cancelled or lost job again; it continues from its last checkpoint."""
-        job = found(job_id)
+        job = result(job_id)
         values: dict[str, Any] = {"state": "queued", "error": None, "cancel": None, "cancelled_at": None, "ended": None}
         resumable = ["failed", "cancelled", "lost"]
         if job.state in RUNNING and job.cancel is not None:
@@ -164,7 +164,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
             raise HTTPException(409, f"job {job_id!r} is being cancelled: resume it once it has ended; {waits}")
         if not table.change(job_id, resumable, **values) and job.state not in ("queued", *RUNNING):
             raise HTTPException(409, f"job {job_id!r} is {job.state}: there is nothing to resume")
-        return status_now(found(job_id))
+        return status_now(result(job_id))
 
     @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> str:

@@ -56,8 +56,8 @@ class LocalRunner:
             return Running({} if job.process else {"pid": pid, "process": process_identity(pid)})
         exit_file = Path(f"{self.state_dir.file(job, 'json')}.exit")
         if exit_file.exists():
-            found = json.loads(exit_file.read_text(encoding="utf-8"))
-            return ended_by_status(found["status"], found["error"], reported=True)
+            result = json.loads(exit_file.read_text(encoding="utf-8"))
+            return ended_by_status(result["status"], result["error"], reported=True)
         if code is not None:
             how = signal_name(-code) if code < 0 else f"exit status {code} and reported no error"
             return Ended("failed", f"its process ended by {how}; `attn resume {job.id}` continues it")
@@ -104,9 +104,9 @@ class LocalRunner:
 
     def _processes(self, job: Job) -> list[psutil.Process]:
         """Every running process of a job, whatever its parent is by now."""
-        found = []
+        results = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.pid != os.getpid() and process.environ().get(MARK) == self._mark(job):
-                    found.append(process)
-        return found
+                    results.append(process)
+        return results

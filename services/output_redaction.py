@@ -113,19 +113,19 @@ class RedactSecrets:
 
 def _known() -> list[bytes]:
     """All known secrets, also as escaped in URLs and JSON, longest first."""
-    found = set(_added)
+    results = set(_added)
     for name, value in os.environ.items():
         if NAMES.search(name) and not os.path.exists(value):  # a path of a file that contains the secret stays readable
-            found.add(value)
+            results.add(value)
         if "://" in value:
             with contextlib.suppress(ValueError):
                 password = urlsplit(value).password
-                found |= {password, unquote(password)} if password else set()
+                results |= {password, unquote(password)} if password else set()
     user, password = (os.environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD"))
     if password:
-        found.add(base64.b64encode(f"{user}:{password}".encode()).decode())
-    found = {secret for secret in found if len(secret) >= SHORTEST}
-    forms = {form for secret in found for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+        results.add(base64.b64encode(f"{user}:{password}".encode()).decode())
+    results = {secret for secret in results if len(secret) >= SHORTEST}
+    forms = {form for secret in results for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
     return sorted((form.encode(errors="surrogateescape") for form in forms), key=len, reverse=True)
 
 
@@ -138,5 +138,5 @@ def _without_keys(match: re.Match[bytes]) -> bytes:
     """Redact key and secret of a URI in a text without spaces; the secret may contain a slash."""
     whole = match[0]
     end = whole.rindex(b"@")
-    found = WITH_KEY.search(whole, 0, end)
-    return whole if found is None else whole[: found.end()] + b"*" * (end - found.end()) + whole[end:]
+    matched = WITH_KEY.search(whole, 0, end)
+    return whole if matched is None else whole[: matched.end()] + b"*" * (end - matched.end()) + whole[end:]

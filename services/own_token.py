@@ -24,10 +24,10 @@ def claim_state_dir(state_dir: Path) -> None:
     """
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = state_dir.stat()
-        if found.st_uid != os.geteuid():
-            raise RunError(f"{state_dir} belongs to user {found.st_uid}: start the service as that user, or remove it")
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        result = state_dir.stat()
+        if result.st_uid != os.geteuid():
+            raise RunError(f"{state_dir} belongs to user {result.st_uid}: start the service as that user, or remove it")
+        if stat.S_IMODE(result.st_mode) & 0o077:
             state_dir.chmod(0o700)
     except OSError as error:
         raise RunError(
@@ -46,10 +46,10 @@ def own_token(file: Path) -> str:
             _make(file)
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as stream:
-            found, text = os.fstat(descriptor), stream.read(1000).decode("ascii", "replace").strip()
+            result, text = os.fstat(descriptor), stream.read(1000).decode("ascii", "replace").strip()
     except OSError as error:
         raise RunError(f"the service's token file {file} cannot be used: {error.strerror}; {ELSEWHERE}") from None
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    if not stat.S_ISREG(result.st_mode) or result.st_uid != os.geteuid() or stat.S_IMODE(result.st_mode) & 0o077:
         raise RunError(
             f"{file} belongs to another user or can be read by others: remove it, and a new one is created; or "
             f"{ELSEWHERE}"

@@ -128,14 +128,14 @@ class RayRunner:
             except AttnError as error:
                 late = Moment(job.started or 0.0, job.started_clock).seconds_ago() > HAND_OVER_SECONDS
                 return Ended("failed", f"the cluster did not accept it: {error}") if late else Running()
-        found = self.server.job(name)
-        if found is None:
+        result = self.server.job(name)
+        if result is None:
             return Ended(
                 "lost", f"its cluster was restarted and no longer knows it; `attn resume {job.id}` continues it"
             )
-        ended = found["status"] in ENDED
+        ended = result["status"] in ENDED
         self._copy_log(job, name, last=ended)
-        return self._ended(job, found) if ended else Running({} if job.create_time else {"create_time": create_time})
+        return self._ended(job, result) if ended else Running({} if job.create_time else {"create_time": create_time})
 
     def _hand_over(self, job: Job, name: str) -> float:
         """Submit a job, unless a previous service submitted it and ended before writing that to its table.
@@ -144,8 +144,8 @@ class RayRunner:
             When it was submitted, by the cluster's clock.
         """
         self._log_start(job)
-        found = self.server.job(name)
-        if found is None:
+        result = self.server.job(name)
+        if result is None:
             before = self.server.job(self._name(job, back=1))
             if before is not None and before["status"] not in ENDED:  # it was given up while it was unreachable
                 self.server.stop(self._name(job, back=1))
@@ -153,8 +153,8 @@ class RayRunner:
             transfer.write_bytes(self._order(job), order_json(job, self.state_dir, "auto").encode())
             line, wait = _line("services.driver", self._order(job)), str(int(self.grace))
             self.server.submit(name, line, environment={"RAY_JOB_STOP_WAIT_TIME_S": wait})
-            found = self.server.job(name) or {}
-        return (found.get("start_time") or time.time() * 1000) / 1000
+            result = self.server.job(name) or {}
+        return (result.get("start_time") or time.time() * 1000) / 1000
 
     def _log_start(self, job: Job) -> int:
         """Offset at which an attempt's part of the job's log begins: the log's length when the attempt was new."""
@@ -179,7 +179,7 @@ class RayRunner:
                     stream.write(f"\nthe end of the log could not be fetched from the cluster: {error}\n".encode())
         self.copy_at[name] = time.monotonic() + (time.monotonic() - began) / LOG_SHARE
 
-    def _ended(self, job: Job, found: dict[str, Any]) -> DriverStatus:
+    def _ended(self, job: Job, details: dict[str, Any]) -> DriverStatus:
         record = f"{self._order(job)}.exit"
         try:
             if transfer.exists(record):
@@ -187,8 +187,8 @@ class RayRunner:
                 return ended_by_status(report["status"], report["error"], reported=True)
         except AttnError as error:
             return Unreachable(f"its exit status cannot be read: {error}")
-        code, message = found.get("driver_exit_code"), str(found.get("message") or "")[:LONGEST_ERROR]
-        if found["status"] == "STOPPED":
+        code, message = details.get("driver_exit_code"), str(details.get("message") or "")[:LONGEST_ERROR]
+        if details["status"] == "STOPPED":
             return Ended("cancelled", "it was stopped on the cluster before it could close its run")
         if code is not None and code < 0:
             return Ended("failed", f"its process ended by {signal_name(-code)}; `attn resume {job.id}` continues it")

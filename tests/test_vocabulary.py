@@ -58,7 +58,7 @@ RENAMED = {
     "untold": "default_tracking",
 }
 """Former names, and the present ones. Texts may use the words; identifiers may not."""
-VAGUE = {"at_all": "the condition", "looked": "what is shown", "made": "outputs", "told": "status"}
+VAGUE = {"at_all": "the condition", "found": "result", "looked": "what is shown", "made": "outputs", "told": "status"}
 """Names that `attn`, `jobs` and `services` do not use, and what a name says instead."""
 
 

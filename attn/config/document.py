@@ -267,10 +267,10 @@ def parse_override(text: str) -> tuple[Path, Any] | Fault:
     document = Document()
     try:
         node = compose_yaml(value)
-        found = None if node is None else _construct(node, path, override_location(text), document)
+        result = None if node is None else _construct(node, path, override_location(text), document)
     except ParseError as error:
         return Fault(override_location(text), f"the value {error.problem}")
-    return document.faults[0] if document.faults else (path, found)
+    return document.faults[0] if document.faults else (path, result)
 
 
 def override_of(name: str, value: Any) -> str:

@@ -19,7 +19,7 @@ ENTRY = re.compile(r" {4}(\w+(?:, \w+)*): ?(.*)")
 
 def descriptions(config: type[Config]) -> dict[str, str]:
     """What docstrings say of each field that can be chosen; of a section, what its class is."""
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     said: dict[str, str] = {}
     for owner in reversed(config.__mro__):
         if issubclass(owner, Config) and (text := owner.__dict__.get("__doc__")):
@@ -27,8 +27,8 @@ def descriptions(config: type[Config]) -> dict[str, str]:
     for name, info in config.model_fields.items():
         if not is_fixed(info):
             inner = next(configs_in(info.annotation), None)
-            found[name] = said.get(name, "") or (summary(inner) if inner else "")
-    return found
+            results[name] = said.get(name, "") or (summary(inner) if inner else "")
+    return results
 
 
 def attributes_in(docstring: str) -> dict[str, str]:

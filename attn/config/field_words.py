@@ -80,14 +80,14 @@ def default_words(info: FieldInfo) -> str:
 
 def range_words(annotation: Any, metadata: list[Any]) -> str:
     """What bounds a value, or the parts of it; empty where nothing does."""
-    found = [
+    results = [
         words.format(_number(bound))
         for one in metadata
         for name, words in SIGNS
         if (bound := getattr(one, name, None)) is not None
     ]
-    found += [bounds for part in get_args(annotation) if (bounds := _range_of(part))]
-    return ", ".join(dict.fromkeys(found))
+    results += [bounds for part in get_args(annotation) if (bounds := _range_of(part))]
+    return ", ".join(dict.fromkeys(results))
 
 
 def _number(bound: float) -> str:

@@ -110,7 +110,7 @@ def override(document: Document, overrides: list[str]) -> None:
     """Apply overrides `a.b=value` to a document; a malformed override becomes a fault of the document."""
     parsed = [(text, parse_override(text)) for text in overrides]
     document.faults += [fault for _, fault in parsed if isinstance(fault, Fault)]
-    assignments = [(text, *found) for text, found in parsed if not isinstance(found, Fault)]
+    assignments = [(text, *item) for text, item in parsed if not isinstance(item, Fault)]
     chosen: dict[Path, Any] = {}
     for _, path, value in assignments:
         chosen |= sources_in({path[-1]: value}, path[:-1])
@@ -176,7 +176,7 @@ def _configs_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Union, types.UnionType):
-        return [found for option in get_args(annotation) for found in _configs_in(option)]
+        return [item for option in get_args(annotation) for item in _configs_in(option)]
     return []
 
 
@@ -227,13 +227,15 @@ def _class_at(kind: type[BaseModel], values: Any, path: Path) -> type[BaseModel]
 def _field_paths(kind: type[BaseModel], values: Any, prefix: str = "") -> dict[str, str]:
     """One full path for every field name in the tree."""
     member = _member(kind, values)
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for name, info in member.model_fields.items() if member else ():
         inner = values.get(name) if isinstance(values, dict) else None
         for option in _configs_in(info.annotation):
-            found.update({k: v for k, v in _field_paths(option, inner, f"{prefix}{name}.").items() if k not in found})
-        found[name] = f"{prefix}{name}"
-    return found
+            results.update(
+                {k: v for k, v in _field_paths(option, inner, f"{prefix}{name}.").items() if k not in results}
+            )
+        results[name] = f"{prefix}{name}"
+    return results
 
 
 def _path(kind: type[BaseModel], loc: tuple[int | str, ...], values: Any) -> Path:

@@ -22,13 +22,13 @@ def boxes_of(example: Example) -> tuple[tuple[int, Box], ...]:
         raise example.boxes_fault
     if example.record.boxes or example.mask is None:
         return example.record.boxes
-    found: list[tuple[int, Box]] = []
+    results: list[tuple[int, Box]] = []
     for label in example.record.labels:
         piece = (example.mask == label + 1).astype(np.uint8)
         _, _, stats, _ = cv2.connectedComponentsWithStats(piece, connectivity=8)
         for left, top, width, height, _ in stats[1:].tolist():
-            found.append((label, (float(left), float(top), float(left + width), float(top + height))))
-    return tuple(found)
+            results.append((label, (float(left), float(top), float(left + width), float(top + height))))
+    return tuple(results)
 
 
 def mask_regions(mask_HW: np.ndarray, labels: Sequence[int]) -> np.ndarray:

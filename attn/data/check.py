@@ -87,12 +87,12 @@ class Report:
             most: Number of findings of a kind to show.
         """
         width = max(map(len, self.per_class), default=0)
-        found = (("error", len(self.errors)), ("warning", len(self.warnings)))
+        result = (("error", len(self.errors)), ("warning", len(self.warnings)))
         lines = [
             f"{self.images} images, {self.with_mask} with a mask, {self.with_boxes} with boxes, "
             f"{self.with_saliency} with saliency",
             *(f"  {name:<{width}} {count:>6}" for name, count in self.per_class.items()),
-            ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in found),
+            ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in result),
         ]
         groups: dict[tuple[str, Kind], list[Finding]] = {}
         for finding in (*self.errors, *self.warnings):
@@ -131,7 +131,7 @@ def check(source: Source, *, threads: int = 8) -> Report:
     with ThreadPoolExecutor(threads) as pool:
         checked = pool.map(lambda index: _check_one(source, index), range(len(source.records)))
         results = list(progress.steps_of(checked, "checking", len(source.records), "images"))
-    findings = [finding for found, _ in results for finding in found]
+    findings = [finding for item, _ in results for finding in item]
     counts = Counter(label for record in source.records for label in record.labels)
     per_class = {name: counts[label] for label, name in enumerate(source.classes)}
     return Report(

@@ -47,8 +47,8 @@ def file_mark(location: str) -> str:
 
 
 def _locations(record: Record, parts: Collection[Part]) -> list[str | None]:
-    found = {"image": record.image, "mask": record.mask, "saliency": record.saliency}
-    return [found[part] for part in sorted(parts)]
+    results = {"image": record.image, "mask": record.mask, "saliency": record.saliency}
+    return [results[part] for part in sorted(parts)]
 
 
 def _file_marks(locations: Iterable[str]) -> dict[str, str]:
@@ -68,12 +68,12 @@ def _file_marks(locations: Iterable[str]) -> dict[str, str]:
 def _local_mark(location: str) -> str:
     path = Path(location)
     try:
-        found = path.stat()
-        if found.st_size <= MAX_HASHED_BYTES and path.is_file():
+        result = path.stat()
+        if result.st_size <= MAX_HASHED_BYTES and path.is_file():
             return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ABSENT
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return f"{result.st_size} {result.st_mtime_ns}"
 
 
 def look_up(locations: Iterable[str]) -> dict[str, tuple[str, int]]:
@@ -86,22 +86,20 @@ def look_up(locations: Iterable[str]) -> dict[str, tuple[str, int]]:
     for location in locations:
         folders.setdefault(location[: -len(name_of(location))], set()).add(location)
     return {
-        location: found
-        for folder, wanted in folders.items()
-        for location, found in _list_folder(folder, wanted).items()
+        location: item for folder, wanted in folders.items() for location, item in _list_folder(folder, wanted).items()
     }
 
 
 def _list_folder(folder: str, wanted: set[str]) -> dict[str, tuple[str, int]]:
     bucket, prefix = split(folder)
-    found: dict[str, tuple[str, int]] = {}
+    results: dict[str, tuple[str, int]] = {}
     try:
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         for page in pages:
             for item in page.get("Contents", []):
                 location = f"s3://{bucket}/{item['Key']}"
                 if location in wanted:
-                    found[location] = str(item["ETag"]), int(item["Size"])
+                    results[location] = str(item["ETag"]), int(item["Size"])
     except Exception as error:
         raise FileFault(folder, reason(error)) from None
-    return found
+    return results

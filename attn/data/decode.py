@@ -294,14 +294,14 @@ def _refuse_frames(location: str, picture: Image.Image, data: bytes) -> None:
 
 def _scans(data: bytes) -> int:
     """Number of scans of a JPEG's first image."""
-    found, at = 0, 2
+    result, at = 0, 2
     while match := JPEG_MARKER.search(data, at):
         marker, at = match.group()[1], match.end()
         if marker == 0xD9:
             break
-        found += marker == 0xDA
+        result += marker == 0xDA
         at += int.from_bytes(data[at : at + 2], "big")
-    return found
+    return result
 
 
 def _reduction(size: tuple[int, int], min_side: int | None) -> int:
@@ -328,10 +328,10 @@ def _load(picture: Any, step: int) -> _Opened:
 def _orientation(picture: Image.Image) -> int:
     """The EXIF orientation. Unreadable metadata are ignored, as viewers do."""
     try:
-        found = picture.getexif().get(EXIF_ORIENTATION, UPRIGHT)
+        result = picture.getexif().get(EXIF_ORIENTATION, UPRIGHT)
     except Exception:  # Pillow's parser may raise anything for broken metadata
         return UPRIGHT
-    return found if isinstance(found, int) and found in ORIENTATIONS else UPRIGHT
+    return result if isinstance(result, int) and result in ORIENTATIONS else UPRIGHT
 
 
 def _to_8_bits(location: str, picture: Image.Image) -> Callable[[Image.Image], Image.Image]:

@@ -77,11 +77,11 @@ class _WatchedIterator(_MultiProcessingDataLoaderIter):
     waited = 0.0
 
     def _try_get_data(self, timeout: float = 5.0) -> Any:
-        found = super()._try_get_data(timeout)
-        self.waited = 0.0 if found[0] else self.waited + timeout
+        result = super()._try_get_data(timeout)
+        self.waited = 0.0 if result[0] else self.waited + timeout
         if self.waited >= STUCK_SECONDS:
             raise RuntimeError(f"DataLoader: no batch for {self.waited:.0f} seconds")
-        return found
+        return result
 
 
 def _workers_failed(reason: str) -> LoaderError:

@@ -51,15 +51,15 @@ def shared_images(first: Source, second: Source) -> list[tuple[str, str]]:
     first_names = {record.image: record.image_id for record in first.records if record.image}
     second_names = {record.image: record.image_id for record in second.records if record.image}
     files = _stat_files({*first_names, *second_names})
-    found = _matches(files, [file.identity for file in files], first_names, second_names)
-    rest = [file for file in files if file.location not in found]
+    result = _matches(files, [file.identity for file in files], first_names, second_names)
+    rest = [file for file in files if file.location not in result]
     remote_sizes = {file.size for file in rest if file.tag is not None}
     rest = _on_both_sides(rest, [file.size for file in rest], first_names, second_names)
     rest = _on_both_sides(
         rest, map_in_threads(lambda file: _middle(file, remote_sizes), rest), first_names, second_names
     )
-    found |= _matches(rest, map_in_threads(_content, rest), first_names, second_names)
-    names = {second_names[location]: first_names[other] for location, other in found.items()}
+    result |= _matches(rest, map_in_threads(_content, rest), first_names, second_names)
+    names = {second_names[location]: first_names[other] for location, other in result.items()}
     names |= {name: name for name in _same_without_files(first, second)}
     return [(names[record.image_id], record.image_id) for record in second.records if record.image_id in names]
 
@@ -85,10 +85,10 @@ def _on_both_sides(
 def _stat_files(locations: Iterable[str]) -> list[_File]:
     locations = sorted(locations)
     objects = look_up(location for location in locations if is_remote(location))
-    found = [_File(location, location, size, tag) for location, (tag, size) in objects.items()]
+    results = [_File(location, location, size, tag) for location, (tag, size) in objects.items()]
     local = [location for location in locations if not is_remote(location)]
     parts = [local[start : start + FILES_PER_TASK] for start in range(0, len(local), FILES_PER_TASK)]
-    return [*found, *(file for part in map_in_threads(_stat_all, parts) for file in part)]
+    return [*results, *(file for part in map_in_threads(_stat_all, parts) for file in part)]
 
 
 def _stat_all(locations: Sequence[str]) -> list[_File]:

@@ -227,10 +227,10 @@ def collate(samples: list[Sample]) -> Batch:
 
 def _by_class(samples: Sequence[Sample]) -> Tensor | None:
     """Soft labels (B, C, h, w) of all classes; 0 for absent ones."""
-    found = [sample.soft_labels for sample in samples if sample.soft_labels is not None]
-    if len(found) < len(samples):
+    results = [sample.soft_labels for sample in samples if sample.soft_labels is not None]
+    if len(results) < len(samples):
         return None
-    labels_BChw = torch.zeros(len(samples), len(samples[0].labels), *found[0].shape[1:])
-    for row, (sample, maps_nhw) in enumerate(zip(samples, found, strict=True)):
+    labels_BChw = torch.zeros(len(samples), len(samples[0].labels), *results[0].shape[1:])
+    for row, (sample, maps_nhw) in enumerate(zip(samples, results, strict=True)):
         labels_BChw[row, list(sample.record.labels)] = maps_nhw
     return labels_BChw

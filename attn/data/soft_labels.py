@@ -58,9 +58,9 @@ class SoftLabels:
         size = self.grid(geometry.size)
         if not record.labels:
             return torch.zeros((0, *size))
-        found = self.snapshot[record.image_id]
-        nothing = np.zeros(next(iter(found.values())).shape if found else size, np.uint8)
-        maps_nhw = torch.from_numpy(np.stack([found.get(label, nothing) for label in record.labels])).float() / 255
+        result = self.snapshot[record.image_id]
+        nothing = np.zeros(next(iter(result.values())).shape if result else size, np.uint8)
+        maps_nhw = torch.from_numpy(np.stack([result.get(label, nothing) for label in record.labels])).float() / 255
         # The interpolation weights add up to 1 only up to rounding.
         return geometry.from_image(maps_nhw, size).clamp_(0, 1)
 

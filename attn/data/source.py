@@ -264,10 +264,10 @@ _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 @contextmanager
 def collected_faults() -> Generator[list[str]]:
     """Let sources that are built in the body leave out faulty rows and entries, and collect what is wrong with them."""
-    found: list[str] = []
-    token = _collected.set(found)
+    results: list[str] = []
+    token = _collected.set(results)
     try:
-        yield found
+        yield results
     finally:
         _collected.reset(token)
 
@@ -283,8 +283,8 @@ def raise_all(faults: Sequence[str], where: str = "") -> None:
     if not faults:
         return
     head = f"{where}: " if where else ""
-    if (found := _collected.get()) is not None:
-        found += [head + fault for fault in faults]
+    if (result := _collected.get()) is not None:
+        result += [head + fault for fault in faults]
     else:
         raise DataError(head + _first_few(faults, "; "))
 
@@ -333,14 +333,14 @@ def files_for(folder: str | None, names: Sequence[str], suffix: str = ".png") ->
     if folder is None:
         return [None] * len(names)
     there: dict[str, set[str]] = {}
-    found: list[str | None] = []
+    results: list[str | None] = []
     for location in (join(folder, name + suffix) for name in names):
         file = name_of(location)
         parent = location[: -len(file)]
         if parent not in there:
             there[parent] = set(list_files(parent))
-        found.append(location if file in there[parent] else None)
-    return found
+        results.append(location if file in there[parent] else None)
+    return results
 
 
 def find_masks(
@@ -356,15 +356,15 @@ def find_masks(
     Raises:
         FileFault: The folder does not exist, or has no mask of any image of the data set.
     """
-    found = files_for(folder, names)
-    if any(found):
-        return found
+    result = files_for(folder, names)
+    if any(result):
+        return result
     require_folder(folder, "data.masks", given)
     if not any(files_for(folder, sorted(set(others()) - set(names)))):
         problem = f"has no mask of any image (data.masks={given}); expected files such as {names[0]}.png"
         raise FileFault(folder, problem)
     log.info("%s: none of the split's %d images has a mask in it", folder, len(names))
-    return found
+    return result
 
 
 def require_folder(folder: str, field: str, given: str) -> None:

@@ -80,8 +80,8 @@ def image_maps(
         probabilities_BC = class_probabilities(output.logits.detach().double(), exclusive=batch.exclusive)
         wanted_BC = (batch.labels > 0) & labels
         if predicted:
-            for row, found in enumerate(probabilities_BC.cpu().numpy()):
-                likely = predicted_classes(found, threshold=probability, exclusive=batch.exclusive)
+            for row, item in enumerate(probabilities_BC.cpu().numpy()):
+                likely = predicted_classes(item, threshold=probability, exclusive=batch.exclusive)
                 wanted_BC[row, list(likely)] = True
         pairs_N2 = wanted_BC.nonzero() if maps else wanted_BC.new_zeros((0, 2), dtype=torch.int64)
         maps_Nhw = None

@@ -29,8 +29,8 @@ class ScoreComparison:
     def to_json(self) -> dict[str, Any]:
         """JSON values: `compared`, and `not_compared` with the reason."""
         compared = [
-            {"name": a.name, "a": a.value, "b": b.value, "difference": found.difference, "protocol": a.hash}
-            for a, b, found in self.compared
+            {"name": a.name, "a": a.value, "b": b.value, "difference": item.difference, "protocol": a.hash}
+            for a, b, item in self.compared
         ]
         not_compared: list[dict[str, Any]] = [
             {"name": a.name, "a": a.value, "b": b.value, "protocols": [a.hash, b.hash], "why": list(why)}

@@ -68,9 +68,9 @@ def evaluate_stored(
         if probabilities is not None and record.image_id not in probabilities:
             raise DataError(f"image {record.image_id!r} has no prediction; give predictions of this data set")
         of_image = None if probabilities is None else probabilities[record.image_id]
-        found = ImageMaps(record, of_image, _at_image_size(snapshot, example, given=given), example.mask)
-        if counted.add(found) and observe is not None:
-            observe(found)
+        result = ImageMaps(record, of_image, _at_image_size(snapshot, example, given=given), example.mask)
+        if counted.add(result) and observe is not None:
+            observe(result)
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
     evaluation = compute_scores(counted, tuple(source.classes), config, data, map_kind=map_kind, layer=None)
@@ -79,14 +79,14 @@ def evaluate_stored(
 
 def _at_image_size(snapshot: Snapshot, example: Example, *, given: bool) -> dict[int, NDArray[np.float32]]:
     try:
-        found = snapshot[example.record.image_id]
+        results = snapshot[example.record.image_id]
     except KeyError:  # no row: the image has no labels, or no predicted class in a store of predicted classes
-        found = dict[int, NDArray[np.uint8]]()
+        results = dict[int, NDArray[np.uint8]]()
     size = (example.image.shape[0], example.image.shape[1])
-    nothing = [label for label in example.record.labels if given and label not in found]
+    nothing = [label for label in example.record.labels if given and label not in results]
     maps = {label: np.zeros(size, np.float32) for label in nothing}
-    if found:
-        stored_Nhw = torch.from_numpy(np.stack(list(found.values()))).float()
+    if results:
+        stored_Nhw = torch.from_numpy(np.stack(list(results.values()))).float()
         in_image, _ = Geometry.whole(size).to_image(stored_Nhw)
-        maps |= dict(zip(found, normalize_max(in_image).numpy(), strict=True))
+        maps |= dict(zip(results, normalize_max(in_image).numpy(), strict=True))
     return maps

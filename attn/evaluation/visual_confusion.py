@@ -62,7 +62,7 @@ def image_confusion(network: nn.Module, batch: Batch, *, kind: GradientMapKind) 
         maps = confusion_maps(output, batch.labels, kind=kind, layers=LAYERS)
         probabilities_BC = class_probabilities(output.logits.detach().double(), exclusive=batch.exclusive)
     target, other = (
-        {layer: value.detach().float() for layer, value in found.items()} for found in (maps.target, maps.other)
+        {layer: value.detach().float() for layer, value in item.items()} for item in (maps.target, maps.other)
     )
     mask_Nhw = target_mask(normalize_max(target["last"]))
     masks = {layer: upsample(mask_Nhw, (value.shape[1], value.shape[2])).clamp(0, 1) for layer, value in target.items()}

@@ -37,9 +37,9 @@ def voc2010_ap(labels_N: NDArray[Any], scores_N: NDArray[Any]) -> float:
 def voc2007_ap(labels_N: NDArray[Any], scores_N: NDArray[Any]) -> float:
     """Mean of the envelope at eleven recalls; images of equal score keep their order."""
     envelope, hits = _curve(labels_N, scores_N)
-    found = np.cumsum(hits)
+    result = np.cumsum(hits)
     # Compare integers, so that a recall of k/10 is found without rounding errors.
-    first = np.searchsorted(10 * found, np.arange(11) * found[-1])
+    first = np.searchsorted(10 * result, np.arange(11) * result[-1])
     return float(envelope[first].mean())
 
 

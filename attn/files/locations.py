@@ -226,10 +226,10 @@ def split(location: str) -> tuple[str, str]:
 def _read_object(location: str, max_bytes: int) -> bytes:
     bucket, key = split(location)
     try:
-        found = client().get_object(Bucket=bucket, Key=key)
-        if found["ContentLength"] <= max_bytes:
-            return found["Body"].read()
-        found["Body"].close()
+        result = client().get_object(Bucket=bucket, Key=key)
+        if result["ContentLength"] <= max_bytes:
+            return result["Body"].read()
+        result["Body"].close()
     except Exception as error:
         raise FileFault(location, reason(error)) from None
     raise FileFault(location, too_large(max_bytes))

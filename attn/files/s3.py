@@ -41,10 +41,10 @@ def client(retries: int = 4) -> Any:
 
 def checksums() -> dict[str, str]:
     """The checksum settings, as environment variables that every AWS client understands."""
-    found = {name: os.environ.get(name, "") for name in CHECKSUMS}
+    results = {name: os.environ.get(name, "") for name in CHECKSUMS}
     file = os.path.expanduser(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
     profile: dict[str, Any] = {}
-    if not all(found.values()) and os.path.exists(file):  # else avoid the slow import
+    if not all(results.values()) and os.path.exists(file):  # else avoid the slow import
         import botocore.session
         from botocore.exceptions import BotoCoreError
 
@@ -54,7 +54,7 @@ def checksums() -> dict[str, str]:
             profile = {}  # creating a client reports the error
     return {
         name: value or str(profile.get(name.removeprefix("AWS_").lower(), WHEN_REQUIRED))
-        for name, value in found.items()
+        for name, value in results.items()
     }
 
 

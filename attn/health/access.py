@@ -30,19 +30,19 @@ def check_token(environment: Mapping[str, str], *, joins: bool, home: Path | Non
                             "your session", "unset RAY_AUTH_MODE; a run then creates its own token")]  # fmt: skip
         return [Finding("ray token", "ok", "each run on this machine creates its own")]
     file = Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path(home or os.path.expanduser("~"), ".ray", "auth_token"))
-    found: list[Finding] = []
+    results: list[Finding] = []
     if mode != "token":
         fix = "export RAY_AUTH_MODE=token here and on every node, with one token (ray get-auth-token --generate)"
         text = f"RAY_AUTH_MODE is {mode or 'not set'}: no token is sent to the cluster"
-        found.append(Finding("ray token", "warn", text, fix))
+        results.append(Finding("ray token", "warn", text, fix))
     elif "RAY_AUTH_TOKEN" not in environment and not file.is_file():
         fix = "copy the cluster's token there, or set RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
-        found.append(Finding("ray token", "fail", f"RAY_AUTH_MODE=token, but there is no {file}", fix))
+        results.append(Finding("ray token", "fail", f"RAY_AUTH_MODE=token, but there is no {file}", fix))
     else:
-        found.append(Finding("ray token", "ok", "RAY_AUTH_MODE=token, and there is one"))
+        results.append(Finding("ray token", "ok", "RAY_AUTH_MODE=token, and there is one"))
     if file.is_file() and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        found.append(Finding("ray token file", "warn", f"{file} can be read by other users", f"chmod 600 {file}"))
-    return found
+        results.append(Finding("ray token file", "warn", f"{file} can be read by other users", f"chmod 600 {file}"))
+    return results
 
 
 def check_listeners() -> Finding:

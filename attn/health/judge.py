@@ -27,12 +27,12 @@ def judge_equal(nodes: Mapping[str, Facts]) -> Finding:
         versions = {"attn": facts.attn, "python": facts.python, **facts.packages}
         for package, version in versions.items():
             seen.setdefault(package, {}).setdefault(version or "missing", []).append(name)
-    differing = {package: found for package, found in seen.items() if len(found) > 1}
+    differing = {package: item for package, item in seen.items() if len(item) > 1}
     if not differing:
         return Finding(check, "ok", f"the same on all {len(nodes)} machines")
     parts = [
-        f"{package} " + ", but ".join(f"{version} on {', '.join(names[:4])}" for version, names in found.items())
-        for package, found in differing.items()
+        f"{package} " + ", but ".join(f"{version} on {', '.join(names[:4])}" for version, names in item.items())
+        for package, item in differing.items()
     ]
     return Finding(check, "fail", "; ".join(parts), "run every node from one image, or install requirements.txt on all")
 
@@ -76,7 +76,7 @@ def _crf(facts: Facts) -> Finding:
 
 
 def _disks(facts: Facts) -> list[Finding]:
-    found: list[Finding] = []
+    results: list[Finding] = []
     for path, (free, total) in facts.disks.items():
         text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
         if path == SHARED_MEMORY:
@@ -85,8 +85,8 @@ def _disks(facts: Facts) -> list[Finding]:
         else:
             fix = "free some space, or put root and TMPDIR on a larger disk"
             status = "fail" if free < DISK_FAIL_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
-        found.append(Finding(f"space in {path}", status, text, "" if status == "ok" else fix))
-    return found
+        results.append(Finding(f"space in {path}", status, text, "" if status == "ok" else fix))
+    return results
 
 
 def _threads(facts: Facts) -> Finding:

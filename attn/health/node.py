@@ -86,7 +86,7 @@ def inspect_node(root: str, probe: str | None = None) -> Facts:
 def _packages() -> tuple[dict[str, str | None], tuple[str, ...]]:
     from packaging.requirements import Requirement
 
-    found: dict[str, str | None] = {}
+    results: dict[str, str | None] = {}
     unmet: list[str] = []
     try:
         wanted = [Requirement(text) for text in requires("attn") or []]
@@ -96,13 +96,13 @@ def _packages() -> tuple[dict[str, str | None], tuple[str, ...]]:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found[requirement.name] = version(requirement.name)
+            results[requirement.name] = version(requirement.name)
         except PackageNotFoundError:
-            found[requirement.name] = None
-        have = found[requirement.name]
+            results[requirement.name] = None
+        have = results[requirement.name]
         if have is None or not requirement.specifier.contains(have, prereleases=True):
             unmet.append(f"{requirement} (there is {have or 'none'})")
-    return found, tuple(unmet)
+    return results, tuple(unmet)
 
 
 def _crf_fault() -> str | None:
@@ -119,7 +119,7 @@ def _crf_fault() -> str | None:
 
 def _disks(root: str) -> dict[str, tuple[int, int]]:
     paths = [tempfile.gettempdir(), *([] if is_remote(root) else [root]), SHARED_MEMORY]
-    found: dict[str, tuple[int, int]] = {}
+    results: dict[str, tuple[int, int]] = {}
     for path in paths:
         there = Path(path).absolute()
         while not there.exists():  # the first run creates the root
@@ -127,8 +127,8 @@ def _disks(root: str) -> dict[str, tuple[int, int]]:
         if path == SHARED_MEMORY and str(there) != path:
             continue
         usage = shutil.disk_usage(there)
-        found[path] = (usage.free, usage.total)
-    return found
+        results[path] = (usage.free, usage.total)
+    return results
 
 
 def _read(probe: str | None) -> tuple[str | None, str | None]:

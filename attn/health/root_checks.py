@@ -41,10 +41,10 @@ def check_conditional_writes(root: str) -> list[Finding]:
             if created:
                 with contextlib.suppress(OSError):  # another process has created files in it
                     Path(root).rmdir()
-    found = [Finding(check, "ok", f"enforced under {root}")]
+    results = [Finding(check, "ok", f"enforced under {root}")]
     if is_remote(root):
-        found.append(judge_clock("the object store", now - (start + end) / 2, 1 + (end - start) / 2))
-    return found
+        results.append(judge_clock("the object store", now - (start + end) / 2, 1 + (end - start) / 2))
+    return results
 
 
 @contextlib.contextmanager

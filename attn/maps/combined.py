@@ -59,7 +59,7 @@ def combined_attention(
         for layer, gradient in gradients.items():
             maps[layer].append(_weigh(features[layer], gradient, kind))
     empty = {layer: f.new_zeros((0, len(f), *f.shape[2:])) for layer, f in features.items()}
-    return {layer: torch.stack(found) if found else empty[layer] for layer, found in maps.items()}
+    return {layer: torch.stack(item) if item else empty[layer] for layer, item in maps.items()}
 
 
 def _exposed(output: Output, layer: str) -> Tensor:
@@ -71,18 +71,18 @@ def _exposed(output: Output, layer: str) -> Tensor:
 
 def _gradients(output: Output, sum_BC: Tensor, features: dict[str, Tensor], keep_graph: bool) -> dict[str, Tensor]:
     """∂(Σ_c factor·s^c)/∂f for each layer: (B, K, h, w), or (B, K, 1, 1) if it is equal at all positions."""
-    found: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     start, upstream = output.logits, sum_BC
     if output.linear_weight is not None:
         weight_CK = output.linear_weight if keep_graph else output.linear_weight.detach()
         start = output.features["last"]
         upstream = (sum_BC.to(weight_CK.dtype) @ weight_CK / (start.shape[2] * start.shape[3]))[:, :, None, None]
         if "last" in features:
-            found["last"] = upstream
+            results["last"] = upstream
         upstream = upstream.to(start.dtype).expand_as(start)
-    wanted = {layer: f for layer, f in features.items() if layer not in found}
+    wanted = {layer: f for layer, f in features.items() if layer not in results}
     if not wanted:
-        return found
+        return results
     if not (start.requires_grad and all(f.requires_grad for f in wanted.values())):
         raise ValueError("scores and features must be in a graph: call the network with gradients enabled")
     reached = torch.autograd.grad(
@@ -91,8 +91,8 @@ def _gradients(output: Output, sum_BC: Tensor, features: dict[str, Tensor], keep
     for layer, gradient in zip(wanted, reached, strict=True):
         if gradient is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise ValueError(f"scores do not depend on the features of {layer!r}: both must come from one forward pass")
-        found[layer] = gradient
-    return found
+        results[layer] = gradient
+    return results
 
 
 def _weigh(features: Tensor, gradient: Tensor, kind: GradientMapKind) -> Tensor:

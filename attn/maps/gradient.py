@@ -96,10 +96,10 @@ def _score_gradients(scores: Tensor, features: Tensor, pairs: Tensor, reduce: Re
         images, classes = pairs[rows].unbind(dim=1)
         one_hot = torch.zeros_like(scores)
         one_hot[images, classes] = 1
-        (found,) = torch.autograd.grad(
+        (result,) = torch.autograd.grad(
             scores, features, one_hot, retain_graph=True, create_graph=keep_graph, allow_unused=True
         )
-        gradient = cast(Tensor | None, found)
+        gradient = cast(Tensor | None, result)
         if gradient is None:
             raise ValueError("scores do not depend on these features: both must come from one forward pass")
         gradients.append(reduce(gradient).index_select(0, images))

@@ -162,13 +162,13 @@ class AttnBN:
         if "adversarial" in losses:
             terms["adversarial"] = self.config.adversarial_weight, self._adversarial(streams)
         loss = torch.stack([weight * term for weight, term in terms.values()]).sum()
-        found = {"loss": loss} | {name: term.detach() for name, (_, term) in terms.items()}
+        result = {"loss": loss} | {name: term.detach() for name, (_, term) in terms.items()}
         if "adversarial" in losses:
-            found["discriminator"] = self._discriminated(streams)
+            result["discriminator"] = self._discriminated(streams)
         if not progress.maps:
-            return StepOutput(found)
+            return StepOutput(result)
         output = streams.output._replace(logits=streams.logits(of_source=False))
-        return StepOutput(found, StepMaps.of(output, self._maps(streams.output, pairs_of(batch.labels))))
+        return StepOutput(result, StepMaps.of(output, self._maps(streams.output, pairs_of(batch.labels))))
 
     def _maps(self, output: Output, pairs_N2: Tensor) -> Tensor:
         config = self.config

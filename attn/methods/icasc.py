@@ -142,17 +142,17 @@ class Icasc:
         last_Nhw = last_Nhw if config.normalize == "none" else normalize_max(last_Nhw)
         mask_Nhw = target_mask(last_Nhw, scale=config.mask_scale, fraction=config.mask_fraction)
         share = len(maps.rows) / max(1, len(labels_BC))
-        found: dict[str, Tensor] = {}
+        results: dict[str, Tensor] = {}
         if config.iou_last:
-            found["iou_last"] = share * self._overlap(maps, "last", mask_Nhw)
+            results["iou_last"] = share * self._overlap(maps, "last", mask_Nhw)
         if self.layers:
             # Interpolation may round to slightly above 1.
             mask_Nhw = upsample(mask_Nhw, _size(maps.target["inner"])).clamp(0, 1)
         if config.iou_inner:
-            found["iou_inner"] = share * self._overlap(maps, "inner", mask_Nhw)
+            results["iou_inner"] = share * self._overlap(maps, "inner", mask_Nhw)
         if config.consistency:
-            found["consistency"] = share * attention_consistency(maps.target["inner"], mask_Nhw, alpha=config.alpha)
-        return found
+            results["consistency"] = share * attention_consistency(maps.target["inner"], mask_Nhw, alpha=config.alpha)
+        return results
 
     def picture(self, network: Network, batch: Batch, example: Example, classes: Sequence[str]) -> Picture:
         """See `attn.pictures.preview.DrawsPicture`: target map and confusing map at both layers, and their overlap."""

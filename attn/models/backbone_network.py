@@ -49,20 +49,20 @@ def check_backbone(config: BackboneConfig) -> Architecture:
         ValueError: There is no such architecture, or it cannot have the config's stride, weights or widths.
     """
     try:
-        found = architecture(config.name)
+        result = architecture(config.name)
     except AttnError as error:
         raise ValueError(str(error)) from error
-    if config.stride is not None and config.stride not in found.strides:
-        raise ValueError(f"{config.name} cannot have stride={config.stride}: set stride to {either(found.strides)}")
-    if config.weights == "imagenet" and found.weights is None:
+    if config.stride is not None and config.stride not in result.strides:
+        raise ValueError(f"{config.name} cannot have stride={config.stride}: set stride to {either(result.strides)}")
+    if config.weights == "imagenet" and result.weights is None:
         raise ValueError(f"there are no imagenet weights for {config.name}: set weights=null or to a state dict")
     if config.widths is not None:
-        stride = config.stride or found.strides[0]
-        if not found.has_widths:
+        stride = config.stride or result.strides[0]
+        if not result.has_widths:
             raise ValueError(f"{config.name} has fixed widths: set widths=null, or name=tiny")
         if 2 ** len(config.widths) < stride or len(config.widths) < 2:
             raise ValueError(f"{len(config.widths)} stages cannot reach stride {stride}: give more widths")
-    return found
+    return result
 
 
 def either(options: Sequence[object]) -> str:

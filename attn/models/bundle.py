@@ -254,8 +254,8 @@ def _suggestion(target: str, root: str) -> str:
     states = [_state(run) for run in runs if run.is_file()]
     state = f"; that run is {states[0]}" if states else ""
     name = Path(target).name
-    found = (model for depth in ("*", "*/*") for model in Path(root).glob(f"{depth}/model/model.json"))
-    there = sorted(model.parents[1].relative_to(root).as_posix() for model in found)
+    result = (model for depth in ("*", "*/*") for model in Path(root).glob(f"{depth}/model/model.json"))
+    there = sorted(model.parents[1].relative_to(root).as_posix() for model in result)
     own = [run for run in there if run.startswith((f"{name}-", f"{name}/")) or run.endswith(f"/{name}")]
     near = own[:SHOWN] or difflib.get_close_matches(name, there, n=1)
     return f"{state} (did you mean {' or '.join(near)}?)" if near else state

@@ -82,9 +82,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     with describing(folder):
         data = read_regular(folder / DESCRIPTION, MOST_BYTES)
-        found = load_json(data)
+        result = load_json(data)
         Described.model_validate_json(data)
-    return found
+    return result
 
 
 def check_files(folder: Path, described: dict[str, Any]) -> None:

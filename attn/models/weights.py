@@ -232,9 +232,9 @@ def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
             "torch.save(model.state_dict(), …); pickles that would execute code are refused"
         ) from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        found = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
+        result = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
         raise WeightsError(
-            f"{location} is not a state dict (names to tensors) but contains {found}: "
+            f"{location} is not a state dict (names to tensors) but contains {result}: "
             "save the state dict in it to a file of its own, and set model.weights to that file"
         )
     check_finite(content, location)

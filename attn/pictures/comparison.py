@@ -36,11 +36,11 @@ def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150,
     classes = [list(dict.fromkeys(index for one in images for index in one.maps)) for images in by_image]
     most = max(map(len, classes))
     note = f"maps of at most {MOST_MAPS} classes of an image" if most > MOST_MAPS else ""
-    shown = [found[:MOST_MAPS] for found in classes]
+    shown = [item[:MOST_MAPS] for item in classes]
     painter = TilePainter.of(
         [one for images in by_image for one in images], max(map(len, shown)) + 1, height, note=note
     )
-    columns = [max(1, len(found)) for found in shown]
+    columns = [max(1, len(item)) for item in shown]
     needed = [
         count * (tile_size(one.image, painter.height)[1] + GROUP_GAP // 2)
         for count, one in zip(columns, first, strict=True)

@@ -41,10 +41,10 @@ def confusion_panel(
         example: The image in its own frame.
         classes: Names in the order of the logits.
     """
-    found = list(image_confusion(network, batch, kind=kind))
-    if not found:
+    results = list(image_confusion(network, batch, kind=kind))
+    if not results:
         return grid([[Tile(example.image, batch.image_ids[0])]])
-    return confusion_rows({"": found[0]}, example, classes)
+    return confusion_rows({"": results[0]}, example, classes)
 
 
 def confusion_rows(
@@ -61,17 +61,17 @@ def confusion_rows(
     names = class_names(classes)
     image = resized(example.image, height)
     rows: list[list[Tile | None]] = []
-    for number, found in enumerate(networks.values()):
-        truth = _truth(example, found, height)
-        labels = ", ".join(_percent(found.probabilities[label]) for label in found.record.labels)
+    for number, item in enumerate(networks.values()):
+        truth = _truth(example, item, height)
+        labels = ", ".join(_percent(item.probabilities[label]) for label in item.record.labels)
         row: list[Tile | None] = [None if number else Tile(image, example.record.image_id)]
         for layer in LAYERS:
-            target, other = (resized(values[layer], height) for values in (found.target, found.other))
-            likely = _percent(found.probabilities[found.confusing])
+            target, other = (resized(values[layer], height) for values in (item.target, item.other))
+            likely = _percent(item.probabilities[item.confusing])
             row += [
-                Tile(overlay(image, target, truth), _named(found.record.labels, names), labels),
-                Tile(overlay(image, other, truth), names[found.confusing], likely),
-                Tile(overlap_overlay(image, target, other, truth), "overlap", _percent(found.overlap[layer])),
+                Tile(overlay(image, target, truth), _named(item.record.labels, names), labels),
+                Tile(overlay(image, other, truth), names[item.confusing], likely),
+                Tile(overlap_overlay(image, target, other, truth), "overlap", _percent(item.overlap[layer])),
             ]
         rows.append(row)
     heads = ["image", *(head for layer in LAYERS for head in (f"{layer} layer", "", ""))]
@@ -108,8 +108,8 @@ def confusion_sheet(
     titles: list[str] = []
     for start in range(0, len(examples), beside):
         chunk = range(start, min(start + beside, len(examples)))
-        for number, (title, found) in enumerate(networks.items()):
-            drawn = [_overview(found[index], examples[index], names, tile, number) for index in chunk]
+        for number, (title, item) in enumerate(networks.items()):
+            drawn = [_overview(item[index], examples[index], names, tile, number) for index in chunk]
             rows.append([one for tiles in drawn for one in tiles])
             titles.append(title)
     heads = ["image", *(f"{layer} layer" for layer in LAYERS)] * beside
@@ -143,14 +143,17 @@ def _overview_height(images: Sequence[Pixels], beside: int, networks: int, heigh
 
 
 def _overview(
-    found: ImageConfusion, example: Example, names: Sequence[str], height: int, number: int
+    confusion: ImageConfusion, example: Example, names: Sequence[str], height: int, number: int
 ) -> list[Tile | None]:
     """An image's tiles in the row of one network: the image in the first network's row, then a tile a layer."""
-    image, truth = resized(example.image, height), _truth(example, found, height)
-    tiles: list[Tile | None] = [None if number else Tile(image, _named(found.record.labels, names))]
-    caption, overlaps = names[found.confusing], ", ".join(percent(found.overlap[layer]) for layer in LAYERS) + " %"
+    image, truth = resized(example.image, height), _truth(example, confusion, height)
+    tiles: list[Tile | None] = [None if number else Tile(image, _named(confusion.record.labels, names))]
+    caption, overlaps = (
+        names[confusion.confusing],
+        ", ".join(percent(confusion.overlap[layer]) for layer in LAYERS) + " %",
+    )
     for layer in LAYERS:
-        target, other = (resized(values[layer], height) for values in (found.target, found.other))
+        target, other = (resized(values[layer], height) for values in (confusion.target, confusion.other))
         both = overlap_overlay(image, target, other, truth)
         tiles.append(Tile(both, caption, overlaps, span=len(LAYERS)) if layer == LAYERS[0] else Tile(both))
     return tiles
@@ -164,10 +167,10 @@ def _named(labels: Sequence[int], names: Sequence[str]) -> str:
     return " + ".join(names[label] for label in labels)
 
 
-def _truth(example: Example, found: ImageConfusion, height: int) -> NDArray[np.bool_] | None:
+def _truth(example: Example, confusion: ImageConfusion, height: int) -> NDArray[np.bool_] | None:
     if example.mask is None:
         return None
-    region = np.isin(example.mask, [label + 1 for label in found.record.labels])
+    region = np.isin(example.mask, [label + 1 for label in confusion.record.labels])
     return nearest(region.astype(np.uint8), example.image, height) > 0
 
 

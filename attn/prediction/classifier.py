@@ -54,7 +54,7 @@ class ClassifierPredictor:
         multi_hot = torch.zeros(len(classes))
         multi_hot[list(wanted)] = 1.0
         sample = Sample(0, Record("image", wanted), input_3HW, multi_hot, geometry, exclusive=self._bundle.exclusive)
-        (found,) = image_maps(
+        (result,) = image_maps(
             self._network,
             collate([sample]).to(self._device),
             kind=self._bundle.map_kind,
@@ -64,11 +64,13 @@ class ClassifierPredictor:
             grid=size,
             on_demand=True,
         )
-        assert found.probabilities is not None, "a network gives probabilities for every image"
+        assert result.probabilities is not None, "a network gives probabilities for every image"
         maps = (
-            {index: found.maps.in_strips(index) for index in found.maps} if isinstance(found.maps, MapsOnDemand) else {}
+            {index: result.maps.in_strips(index) for index in result.maps}
+            if isinstance(result.maps, MapsOnDemand)
+            else {}
         )
-        probabilities = found.probabilities.tolist()
+        probabilities = result.probabilities.tolist()
         order = sorted(maps, key=lambda index: (-probabilities[index], index))
         labels = tuple(classes[index] for index in order)
         values = mask_values(classes, labels)

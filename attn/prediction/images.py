@@ -45,10 +45,10 @@ def _files(location: str) -> list[str]:
     remote_folder = is_remote(location) and (location.endswith("/") or not _is_image(location))
     if not remote_folder and not os.path.isdir(location):
         return [location]
-    found = [join(location, name) for name in list_files(location) if _is_image(name)]
-    if not found:
+    results = [join(location, name) for name in list_files(location) if _is_image(name)]
+    if not results:
         raise DataError(f"{location} contains no images; supported are {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return found
+    return results
 
 
 def _is_image(name: str) -> bool:

@@ -56,9 +56,9 @@ class SegmenterPredictor:
             mask = dense_crf(image_HW3, probs(slice(0, scores.size[0])), self._crf).argmax(0).astype(np.uint8)
         known = dict(zip(classes, highest.tolist(), strict=True))
         occurring = {classes[index - 1] for index in np.flatnonzero(_occurring(mask)).tolist() if index}
-        found = tuple(sorted(occurring | set(wanted or ()), key=lambda name: (-known[name], classes.index(name))))
-        maps = {name: _ClassRows(probs, classes.index(name) + 1) for name in found}
-        return ImagePrediction(image_HW3, classes, known, found, maps, mask)
+        result = tuple(sorted(occurring | set(wanted or ()), key=lambda name: (-known[name], classes.index(name))))
+        maps = {name: _ClassRows(probs, classes.index(name) + 1) for name in result}
+        return ImagePrediction(image_HW3, classes, known, result, maps, mask)
 
 
 class _Probabilities:

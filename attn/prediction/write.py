@@ -28,7 +28,7 @@ SHOWN = 6
 """Number of maps in a panel, the most probable first."""
 
 
-def write_prediction(found: ImagePrediction, location: str, folder: str) -> dict[str, Any]:
+def write_prediction(predicted: ImagePrediction, location: str, folder: str) -> dict[str, Any]:
     """Write `prediction.json`, `panel.png`, `mask.png` (in VOC's palette) and `map-<class>.png` (grey, 255 for 1).
 
     Args:
@@ -41,39 +41,43 @@ def write_prediction(found: ImagePrediction, location: str, folder: str) -> dict
     Raises:
         RunError: The folder cannot be written.
     """
-    files = {"panel": "panel.png", "mask": "mask.png", "maps": {name: _map_file(found, name) for name in found.labels}}
-    write_bytes(join(folder, "panel.png"), panel_of(found).png())
-    write_bytes(join(folder, "mask.png"), encode_mask(found.mask))
-    for name in found.maps:
-        write_bytes(join(folder, _map_file(found, name)), _map_png(found.maps[name]))
-    data = {"image": location, "folder": folder, **found.to_json(), "files": files}
+    files = {
+        "panel": "panel.png",
+        "mask": "mask.png",
+        "maps": {name: _map_file(predicted, name) for name in predicted.labels},
+    }
+    write_bytes(join(folder, "panel.png"), panel_of(predicted).png())
+    write_bytes(join(folder, "mask.png"), encode_mask(predicted.mask))
+    for name in predicted.maps:
+        write_bytes(join(folder, _map_file(predicted, name)), _map_png(predicted.maps[name]))
+    data = {"image": location, "folder": folder, **predicted.to_json(), "files": files}
     write_bytes(join(folder, "prediction.json"), json.dumps(data, indent=1, allow_nan=False).encode())
     return data
 
 
-def _map_png(found: MapRows) -> bytes:
-    pixels = np.empty(found.shape, np.uint8)
+def _map_png(values: MapRows) -> bytes:
+    pixels = np.empty(values.shape, np.uint8)
     for rows in strips((pixels.shape[0], pixels.shape[1])):
-        pixels[rows] = np.rint(np.clip(found[rows], 0, 1) * 255)
+        pixels[rows] = np.rint(np.clip(values[rows], 0, 1) * 255)
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def panel_of(found: ImagePrediction, *, height: int = 240) -> Picture:
+def panel_of(predicted: ImagePrediction, *, height: int = 240) -> Picture:
     """Draw one row: the image, the most probable labels' maps with their probabilities, and the mask."""
-    step = math.ceil(math.sqrt(found.image[..., 0].size / LARGE))
-    image = np.ascontiguousarray(found.image[::step, ::step])
+    step = math.ceil(math.sqrt(predicted.image[..., 0].size / LARGE))
+    image = np.ascontiguousarray(predicted.image[::step, ::step])
     down, across = (
-        _sample_positions(length, shown) for length, shown in zip(found.mask.shape, image.shape, strict=False)
+        _sample_positions(length, shown) for length, shown in zip(predicted.mask.shape, image.shape, strict=False)
     )
-    numbered = found.classes if len(found.classes) <= MOST_CLASSES else found.labels
-    shown = found.labels[:SHOWN]
+    numbered = predicted.classes if len(predicted.classes) <= MOST_CLASSES else predicted.labels
+    shown = predicted.labels[:SHOWN]
     data = PanelData(
         image_id="image",
         image=image,
         classes=tuple(numbered),
-        maps={numbered.index(name): _sampled(found.maps[name], down, across) for name in shown},
-        probabilities={numbered.index(name): found.probabilities[name] for name in shown},
-        masks={"mask": found.mask[np.ix_(down, across)]},
+        maps={numbered.index(name): _sampled(predicted.maps[name], down, across) for name in shown},
+        probabilities={numbered.index(name): predicted.probabilities[name] for name in shown},
+        masks={"mask": predicted.mask[np.ix_(down, across)]},
         outlined="mask",
     )
     return panel(data, height=height)
@@ -84,16 +88,16 @@ def _sample_positions(length: int, shown: int) -> NDArray[np.int64]:
     return ((np.arange(shown) + 0.5) * length / shown).astype(np.int64)
 
 
-def _sampled(found: MapRows, down: NDArray[np.int64], across: NDArray[np.int64]) -> NDArray[np.float32]:
+def _sampled(rows_of_map: MapRows, down: NDArray[np.int64], across: NDArray[np.int64]) -> NDArray[np.float32]:
     """A map's values at some rows and columns, given in increasing order."""
     values = np.empty((len(down), len(across)), np.float32)
-    for rows in strips((found.shape[0], found.shape[1])):
+    for rows in strips((rows_of_map.shape[0], rows_of_map.shape[1])):
         first, last = np.searchsorted(down, (rows.start, rows.stop))
         if first < last:
-            values[first:last] = found[rows][np.ix_(down[first:last] - rows.start, across)]
+            values[first:last] = rows_of_map[rows][np.ix_(down[first:last] - rows.start, across)]
     return values
 
 
-def _map_file(found: ImagePrediction, name: str) -> str:
+def _map_file(predicted: ImagePrediction, name: str) -> str:
     """A map's file name; the class's number distinguishes classes of equal names after replacing characters."""
-    return f"map-{found.classes.index(name):02d}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png"
+    return f"map-{predicted.classes.index(name):02d}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png"

@@ -48,8 +48,8 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
         return recorded
     from attn.registry.mlflow_registry import Registry
 
-    found = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
-    return f"models:/{found.reference}"
+    result = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
+    return f"models:/{result.reference}"
 
 
 def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: str, scores: Iterable[Score]) -> None:

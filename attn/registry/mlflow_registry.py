@@ -72,12 +72,12 @@ class Registry:
         with short_timeouts(), mlflow_errors(self.uri, "listing the models"):
             if name is not None:
                 self._find(parse_reference(name))
-            found: list[RegisteredModel] = []
+            results: list[RegisteredModel] = []
             for each in names:
                 aliases = self._aliases(each)
                 versions = [version for version in self._versions(each) if "attn.sha256" in version.tags]
-                found += [_registered(version, aliases) for version in versions]
-        return sorted(found, key=lambda one: (one.name, -one.version))
+                results += [_registered(version, aliases) for version in versions]
+        return sorted(results, key=lambda one: (one.name, -one.version))
 
     def find(self, text: str) -> RegisteredModel:
         """The version for `name@alias`, `name/version`, or `name` (the newest).
@@ -89,19 +89,19 @@ class Registry:
         reference = parse_reference(text)
         with short_timeouts(), mlflow_errors(self.uri, "looking up the model"):
             version, aliases = self._find(reference)
-            found = _registered(version, aliases) if "attn.sha256" in version.tags else None
-        if found is None:
+            result = _registered(version, aliases) if "attn.sha256" in version.tags else None
+        if result is None:
             raise WeightsError(
                 f"{version.name}/{version.version} was not registered by attn: it has no bundle of tensors and JSON, "
                 "and other formats are not opened because they can contain code"
             )
         if version.name != reference.name:  # it becomes part of a folder's name
             raise WeightsError(f"{reference.name}: the registry returned the model {version.name!r} instead")
-        if not all(HASH.fullmatch(value) for value in (found.sha256, found.description_sha256)):
+        if not all(HASH.fullmatch(value) for value in (result.sha256, result.description_sha256)):
             raise WeightsError(
-                f"{found.reference}: {found.broken}: without them its files cannot be verified; register it again"
+                f"{result.reference}: {result.broken}: without them its files cannot be verified; register it again"
             )
-        return found
+        return result
 
     def fetch(self, text: str, folder: Path) -> tuple[Path, RegisteredModel]:
         """Fetch a version's bundle, and verify its hashes.
@@ -112,19 +112,19 @@ class Registry:
         Raises:
             WeightsError: As for `find`; or the files differ from those that were registered.
         """
-        found = self.find(text)
+        result = self.find(text)
         folder.mkdir(parents=True, exist_ok=True)
         bundle = folder / BUNDLE
         bundle.mkdir(exist_ok=True)
         # Only files of a bundle, the small ones first, so that an invalid bundle fails early.
         for name in (DESCRIPTION, CONFIG, WEIGHTS):
-            self._download(found, name, bundle)
-        for name, expected in ((DESCRIPTION, found.description_sha256), (WEIGHTS, found.sha256)):
+            self._download(result, name, bundle)
+        for name, expected in ((DESCRIPTION, result.description_sha256), (WEIGHTS, result.sha256)):
             if sha256_of(bundle / name) != expected:
-                raise _replaced_error(found, name)
-        return bundle, found
+                raise _replaced_error(result, name)
+        return bundle, result
 
-    def read_texts(self, found: RegisteredModel) -> tuple[dict[str, Any], str]:
+    def read_texts(self, model: RegisteredModel) -> tuple[dict[str, Any], str]:
         """Fetch a version's description (`model.json`) and its run's config as YAML, but not the weights.
 
         Raises:
@@ -132,13 +132,13 @@ class Registry:
         """
         with scratch_folder() as scratch:
             for name in (DESCRIPTION, CONFIG):
-                self._download(found, name, scratch)
-            if sha256_of(scratch / DESCRIPTION) != found.description_sha256:
-                raise _replaced_error(found, DESCRIPTION)
+                self._download(model, name, scratch)
+            if sha256_of(scratch / DESCRIPTION) != model.description_sha256:
+                raise _replaced_error(model, DESCRIPTION)
             try:
                 config = read_regular(scratch / CONFIG, MOST_BYTES).decode()
             except (OSError, UnicodeDecodeError):
-                raise WeightsError(f"{found.reference}: {CONFIG} is not a text file") from None
+                raise WeightsError(f"{model.reference}: {CONFIG} is not a text file") from None
             return read_description(scratch), config
 
     def promote(self, text: str, alias: str) -> tuple[RegisteredModel, RegisteredModel | None]:
@@ -150,12 +150,12 @@ class Registry:
         Raises:
             WeightsError: As for `find`.
         """
-        found = self.find(text)
+        result = self.find(text)
         with mlflow_errors(self.uri, "moving the alias"):
-            before = self._aliases(found.name).get(alias)
-            self._client.set_registered_model_alias(found.name, alias, str(found.version))
-        previous = self.find(f"{found.name}/{before}") if before not in (None, found.version) else None
-        return self.find(found.reference), previous
+            before = self._aliases(result.name).get(alias)
+            self._client.set_registered_model_alias(result.name, alias, str(result.version))
+        previous = self.find(f"{result.name}/{before}") if before not in (None, result.version) else None
+        return self.find(result.reference), previous
 
     def register(
         self, name: str, model_uri: str, run_id: str, bundle: Path, *, alias: str | None = None
@@ -228,25 +228,25 @@ class Registry:
         return updated
 
     def _describe(self, name: str, version: str, bundle: Path) -> None:
-        found = _registered(self._client.get_model_version(name, version), {})
+        result = _registered(self._client.get_model_version(name, version), {})
         described = read_description(bundle)
         config = read_document((bundle / CONFIG).read_text(encoding="utf-8"), CONFIG).values
-        card = model_card(found.reference, described, config, found.scores)
+        card = model_card(result.reference, described, config, result.scores)
         if len(card) > CARD_LENGTH:  # `attn models show` and `get` produce the whole card
             card = card[: CARD_LENGTH - 2].rpartition("\n")[0] + "\n…"
         self._client.update_model_version(name, version, card)
 
-    def _download(self, found: RegisteredModel, name: str, folder: Path) -> None:
+    def _download(self, model: RegisteredModel, name: str, folder: Path) -> None:
         from mlflow.exceptions import MlflowException
 
         with scratch_folder() as scratch, mlflow_errors(self.uri, "fetching the model"):
             try:
-                path = self._client.download_artifacts(found.tracking_run, f"{BUNDLE}/{name}", str(scratch))
+                path = self._client.download_artifacts(model.tracking_run, f"{BUNDLE}/{name}", str(scratch))
             except (MlflowException, OSError) as error:
                 if not _is_missing(error):
                     raise
                 raise WeightsError(
-                    f"{found.reference}: {BUNDLE}/{name} is missing in run {found.tracking_run}: the model is lost"
+                    f"{model.reference}: {BUNDLE}/{name} is missing in run {model.tracking_run}: the model is lost"
                 ) from None
             shutil.copyfile(path, folder / name)
 
@@ -283,18 +283,18 @@ class Registry:
         return self._pages(self._client.search_model_versions, f"name = '{quoted}'")
 
     def _pages(self, search: Any, query: str | None = None) -> list[Any]:
-        found, token = [], None
+        result, token = [], None
         while True:
             page = search(filter_string=query, max_results=PAGE, page_token=token)
-            found += page
+            result += page
             token = page.token
             if not token:
-                return found
+                return result
 
     def _earlier_evaluations(self, sha256: str) -> list[tuple[str, int, list[Score]]]:
         """Evaluations of these weights that were recorded before: run id, time, scores."""
         experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        found: list[tuple[str, int, list[Score]]] = []
+        results: list[tuple[str, int, list[Score]]] = []
         for run in self._client.search_runs(experiments, f"tags.`{WEIGHTS_TAG}` = '{sha256}'"):
             with scratch_folder() as scratch:
                 try:
@@ -308,13 +308,13 @@ class Registry:
                     scores = [Score.from_json(json.dumps(score)) for score in record["scores"].values()]
                 except (AttnError, OSError, ValueError, TypeError, KeyError, AttributeError):
                     continue  # a damaged evaluation
-            found.append((run.info.run_id, int(run.info.end_time or run.info.start_time), scores))
-        return found
+            results.append((run.info.run_id, int(run.info.end_time or run.info.start_time), scores))
+        return results
 
 
-def _replaced_error(found: RegisteredModel, name: str) -> WeightsError:
+def _replaced_error(model: RegisteredModel, name: str) -> WeightsError:
     return WeightsError(
-        f"{found.reference}: {name} differs from the registered file (SHA-256 differs); it was replaced or damaged in "
+        f"{model.reference}: {name} differs from the registered file (SHA-256 differs); it was replaced or damaged in "
         "the registry's storage: register the model again"
     )
 

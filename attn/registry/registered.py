@@ -85,10 +85,10 @@ def parse_reference(text: str) -> Reference:
     Raises:
         WeightsError: The text is not a reference.
     """
-    found = REFERENCE.fullmatch(text)
-    if found is None:
+    match = REFERENCE.fullmatch(text)
+    if match is None:
         raise WeightsError(
             f"{text!r} is not a registered model's name: use NAME@ALIAS, NAME/VERSION, or NAME for the newest version"
         )
-    version = found["version"]
-    return Reference(found["name"], found["alias"], int(version) if version else None)
+    version = match["version"]
+    return Reference(match["name"], match["alias"], int(version) if version else None)

@@ -77,11 +77,11 @@ def explain(query: str) -> list[Page]:
     name, _, value = query.strip().partition("=")
     if pages := _choice(name, value) if value else _section(name):
         return pages
-    found = [(place, field) for place in places() for field in _fields(place) if place.field(field) == name]
-    if not found:
-        found = [(place, field) for place in places() for field in _fields(place) if field == name]
-    if found:
-        return list(_field_pages(found))
+    results = [(place, field) for place in places() for field in _fields(place) if place.field(field) == name]
+    if not results:
+        results = [(place, field) for place in places() for field in _fields(place) if field == name]
+    if results:
+        return list(_field_pages(results))
     if name == KIND:
         return [_kind_page()]
     raise ConfigError([_unknown(query, name, value)])
@@ -130,10 +130,10 @@ def _choices_at(name: str) -> list[str]:
 
 def _choice(name: str, value: str) -> list[Page]:
     path, _, tag = name.rpartition(".")
-    found = {
+    results = {
         place.config: place for place in reversed(places()) if (place.path, place.choice) == (path, f"{tag}={value}")
     }
-    return [_section_page(place) for place in found.values()]
+    return [_section_page(place) for place in results.values()]
 
 
 def _section(name: str) -> list[Page]:
@@ -173,10 +173,10 @@ def _section_page(place: Place) -> SectionPage:
     )
 
 
-def _field_pages(found: Iterable[tuple[Place, str]], *, recipes: bool = True) -> Iterator[FieldPage]:
+def _field_pages(fields: Iterable[tuple[Place, str]], *, recipes: bool = True) -> Iterator[FieldPage]:
     """A page for each meaning of a field; places that say the same of it share one."""
     groups: dict[tuple[str, ...], list[tuple[Place, str]]] = {}
-    for place, name in found:
+    for place, name in fields:
         info = place.config.model_fields[name]
         words = type_words(info.annotation, info.metadata, _class_words)
         bounds = range_words(info.annotation, info.metadata)

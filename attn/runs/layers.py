@@ -191,10 +191,10 @@ def _place_data(document: Document, texts: Texts) -> None:
         if not isinstance(reference, str):
             continue
         location = document.location(path)
-        found = _data_document(reference, text_name(location), ".".join(path), location, texts)
-        document.set(path, found.values, found.location(()))
-        document.locations |= {(*path, *inner): place for inner, place in found.locations.items() if inner}
-        document.included.append(found.name)
+        result = _data_document(reference, text_name(location), ".".join(path), location, texts)
+        document.set(path, result.values, result.location(()))
+        document.locations |= {(*path, *inner): place for inner, place in result.locations.items() if inner}
+        document.included.append(result.name)
 
 
 def _data_document(reference: str, by: str, field: str, location: str, texts: Texts) -> Document:

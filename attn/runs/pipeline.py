@@ -206,12 +206,12 @@ def _recipe(section: str, documents: Sequence[Document], texts: Texts) -> tuple[
         return ()
     kind = "segment" if section == "segment" else "train"
     try:
-        found = section_layers(own, section, recipe, texts)
-        require_kind(found.whole, [kind], f"name a recipe of kind {kind}")
+        result = section_layers(own, section, recipe, texts)
+        require_kind(result.whole, [kind], f"name a recipe of kind {kind}")
     except ConfigError as error:
         faults = [Fault(location, f"{section}.recipe = {f.where}: {f.message}", f.hint) for f in error.faults]
         return (Document(faults=faults),)
-    return found.documents
+    return result.documents
 
 
 def _training(section: str, documents: Sequence[Document], under: Sequence[Document]) -> Document:

@@ -160,9 +160,9 @@ def shape_of(maps: Maps, saliency: NDArray[Any] | None, shape: tuple[int, int] |
     """
     shapes = {np.shape(values) for values in (*maps.values(), *([] if saliency is None else [saliency]))}
     shapes |= set() if shape is None else {shape}
-    if len(shapes) != 1 or len(found := next(iter(shapes))) != 2:
+    if len(shapes) != 1 or len(result := next(iter(shapes))) != 2:
         raise ValueError(f"maps and saliency must have one shape (H, W), got {sorted(shapes)}")
-    return (found[0], found[1])
+    return (result[0], result[1])
 
 
 def _stack(

@@ -30,5 +30,5 @@ class SegmentationDataset(AttentionDataset):
 
     def _sample(self, index: int, draw_key: tuple[int, ...], skipped: tuple[str, ...]) -> Sample:
         sample = super()._sample(index, draw_key, skipped)
-        found = self.labels(sample.record, sample.geometry.image_size, sample.mask)
-        return replace(sample, mask=None, cues=labels_on_grid(found, sample.geometry, self.grid))
+        result = self.labels(sample.record, sample.geometry.image_size, sample.mask)
+        return replace(sample, mask=None, cues=labels_on_grid(result, sample.geometry, self.grid))

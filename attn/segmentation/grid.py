@@ -77,8 +77,8 @@ def labels_on_grid(labels_nm: NDArray[Any], geometry: Geometry, grid: Size) -> T
     if geometry.flip:
         columns = columns[::-1]
     seen = (rows >= 0)[:, None] & (columns >= 0)
-    found = np.asarray(labels_nm)[np.maximum(rows, 0)][:, np.maximum(columns, 0)]
-    return torch.from_numpy(np.where(seen, found, IGNORE).astype(np.uint8))
+    result = np.asarray(labels_nm)[np.maximum(rows, 0)][:, np.maximum(columns, 0)]
+    return torch.from_numpy(np.where(seen, result, IGNORE).astype(np.uint8))
 
 
 def _cells(
@@ -88,5 +88,5 @@ def _cells(
     index = np.arange(count)
     centre = index * (pixels - 1) / (count - 1) + 0.5 if corners and count > 1 else (index + 0.5) * pixels / count
     position = start + centre / pixels * extent
-    found = np.floor(position / length * cells).astype(np.int64)
-    return np.where((position >= 0) & (position < length), np.clip(found, 0, cells - 1), -1)
+    result = np.floor(position / length * cells).astype(np.int64)
+    return np.where((position >= 0) & (position < length), np.clip(result, 0, cells - 1), -1)

@@ -125,10 +125,10 @@ def make_cues(
     kind = _saliency_kind(source, config)
     num_classes = len(source.classes)
 
-    def make(position: int, found: ImageMap) -> _Made:
+    def make(position: int, image_map: ImageMap) -> _Made:
         example = source.load(position, saliency=kind == "given")
         saliency = _saliency(example, kind)
-        at_size = _at_size(found, example)
+        at_size = _at_size(image_map, example)
         labels = cue_labels(config.rule, at_size, saliency, shape=_size(example))
         write(mask_name(example.record.image_id), encode_mask(labels))
         return _Made(
@@ -136,7 +136,7 @@ def make_cues(
             _digest(example.record.image_id, labels),
             float((labels != 255).mean()),
             None if example.mask is None else cue_matrix(labels, example.mask, num_classes),
-            bool(example.record.labels) and not found,
+            bool(example.record.labels) and not image_map,
             ShownCue(example, at_size, labels) if position in show else None,
         )
 
@@ -185,14 +185,14 @@ def sweep_cues(
     kind = _saliency_kind(source, config)
     sweep = CueSweep(config.rule, len(source.classes), foreground, background)
 
-    def load(position: int, found: ImageMap) -> tuple[Maps, NDArray[np.uint8] | None, Labels] | None:
+    def load(position: int, image_map: ImageMap) -> tuple[Maps, NDArray[np.uint8] | None, Labels] | None:
         example = source.load(position, saliency=kind == "given")
         if example.mask is None:
             return None
-        return _at_size(found, example), _saliency(example, kind), example.mask
+        return _at_size(image_map, example), _saliency(example, kind), example.mask
 
-    found = _in_threads(load, maps.read(source), threads)
-    for loaded in progress.steps_of(found, "thresholds", len(source.records), "images"):
+    loaded_images = _in_threads(load, maps.read(source), threads)
+    for loaded in progress.steps_of(loaded_images, "thresholds", len(source.records), "images"):
         if loaded is not None:
             sweep.add(*loaded)
     if not sweep.matrices.any():

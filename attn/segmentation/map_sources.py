@@ -157,8 +157,8 @@ class _ModelMaps:
         size = 1 if self.bundle.input.resize == "short_side" else self.config.batch_size
         batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
         for batch in build_loader(dataset, batches):
-            found = image_maps(network, batch.to(device), kind=self.kind, layer=self.layer, kept=True)
-            for position, image in zip(batch.indices, found, strict=True):
+            result = image_maps(network, batch.to(device), kind=self.kind, layer=self.layer, kept=True)
+            for position, image in zip(batch.indices, result, strict=True):
                 yield position, image.maps
 
 
@@ -191,7 +191,7 @@ class _FolderMaps:
         if (classes := read_class_names(self.folder, self.files)) is not None:
             check_classes(classes, source.classes, what=self.folder)
         names = [self._names(record.image_id, record.labels, source.classes) for record in source.records]
-        if classes is None and any(stem_of(name).endswith(f"_{i}") for found in names for i, name in found.items()):
+        if classes is None and any(stem_of(name).endswith(f"_{i}") for item in names for i, name in item.items()):
             log.warning(
                 "%s does not say which classes the indices in its files' names are of (there is no %s): they are taken "
                 "for the data's, 0 being the first of %s",
@@ -199,11 +199,11 @@ class _FolderMaps:
                 CLASSES_FILE,
                 first_names(source.classes),
             )
-        bare = [r.image_id for r, found in zip(source.records, names, strict=True) if r.labels and not found]
+        bare = [r.image_id for r, item in zip(source.records, names, strict=True) if r.labels and not item]
         if bare and len(bare) == sum(bool(record.labels) for record in source.records):
             raise DataError(f"{self.folder} has no map of any of the {len(bare)} images, {bare[0]} the first of them")
-        for position, found in enumerate(names):
-            maps = {index: read_saliency(join(self.folder, name), None) for index, name in found.items()}
+        for position, item in enumerate(names):
+            maps = {index: read_saliency(join(self.folder, name), None) for index, name in item.items()}
             yield position, {index: values.astype(np.float32) for index, values in maps.items()}
 
     def _names(self, image_id: str, labels: Sequence[int], classes: Sequence[str]) -> dict[int, str]:
@@ -215,5 +215,5 @@ class _FolderMaps:
             ]
             for index in labels
         }
-        found = {index: [name for name in names if name in self.files] for index, names in choices.items()}
-        return {index: names[0] for index, names in found.items() if names}
+        results = {index: [name for name in names if name in self.files] for index, names in choices.items()}
+        return {index: names[0] for index, names in results.items() if names}

@@ -67,11 +67,11 @@ class SegmentationPreview:
     def draw(self) -> Iterator[tuple[str, Picture]]:
         """Each image's id and panel; the network's mode is left as it was."""
         examples = (self._source.load(index, saliency=False) for index in self._indices)
-        for found in predict(self._network, examples, self._input, self._inference):
-            example = found.example
+        for item in predict(self._network, examples, self._input, self._inference):
+            example = item.example
             size = (example.image.shape[0], example.image.shape[1])
             cue = None if self._labels is None else at_size(self._labels(example.record, size, example.mask), size)
-            masks = {CUE: cue, PREDICTION: found.plain, TRUTH: example.mask}
+            masks = {CUE: cue, PREDICTION: item.plain, TRUTH: example.mask}
             yield (
                 example.record.image_id,
                 panel(masks_panel(example, self._source.classes, masks), height=HEIGHT, every_class=True),

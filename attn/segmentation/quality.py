@@ -119,8 +119,8 @@ class CueSweep:
 
     def values(self, figure: str) -> list[list[float | None]]:
         """A figure at every pair of thresholds, None where it is undefined."""
-        found = [[getattr(CueQuality.of(matrix), figure) for matrix in row] for row in self.matrices]
-        return [[None if np.isnan(value) else float(value) for value in row] for row in found]
+        results = [[getattr(CueQuality.of(matrix), figure) for matrix in row] for row in self.matrices]
+        return [[None if np.isnan(value) else float(value) for value in row] for row in results]
 
     def rows(self) -> list[dict[str, float | None]]:
         """The figures of each pair of thresholds, with the thresholds as `foreground` and `background`."""

@@ -93,7 +93,7 @@ class Refinement:
             probs = probs.softmax(dim=1)  # whose negative logarithm is the probability's negative, but for a constant
         pixels = self._pixels(images, (logits.shape[2], logits.shape[3])).cpu().numpy()
         pairs = zip(pixels, probs.cpu().numpy(), strict=True)
-        return [self.pool.submit(refine, image, found, parameters) for image, found in pairs]
+        return [self.pool.submit(refine, image, item, parameters) for image, item in pairs]
 
     def _pixels(self, images_B3HW: Tensor, grid: tuple[int, int]) -> Tensor:
         """The images' colours at the output's positions: uint8 (B, h, w, 3)."""

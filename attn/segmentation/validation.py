@@ -37,9 +37,9 @@ def validate(
         masked = [index for index, record in enumerate(source.records) if record.mask is not None]
         examples = (source.load(index, saliency=False) for index in masked[world.rank :: world.size])
         with autocast:
-            for found in predict(network, examples, input, single):
-                assert found.example.mask is not None
-                counts += confusion_matrix(found.plain, found.example.mask, network.num_classes + 1)
+            for item in predict(network, examples, input, single):
+                assert item.example.mask is not None
+                counts += confusion_matrix(item.plain, item.example.mask, network.num_classes + 1)
         return counts
 
     total = sum(world.gather(world.all_or_raise(share)))

@@ -83,9 +83,9 @@ def create(
         raise StoreError(f"{backend.uri} already holds a store; open it, or choose another location")
     wanted = {"rows_digest": index.digest, "classes": tuple(classes), "grid": tuple(grid), "fusion": fusion}
     for name, value in wanted.items():
-        found = getattr(store.definition, name)
-        if found != value:
-            what = "other rows" if name == "rows_digest" else f"{name} {found!r} instead of {value!r}"
+        result = getattr(store.definition, name)
+        if result != value:
+            what = "other rows" if name == "rows_digest" else f"{name} {result!r} instead of {value!r}"
             raise StoreError(f"{backend.uri} holds a store with {what}; choose another location")
     store.definition.check_writable(backend.uri)
     return store

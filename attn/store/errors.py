@@ -74,10 +74,10 @@ class CoverageError(StoreError):
     code = "store.coverage"
 
     def __init__(
-        self, epoch: int, found: int, expected: int, missing: int, extra: int, rows: Sequence[tuple[str, int]] = ()
+        self, epoch: int, actual: int, expected: int, missing: int, extra: int, rows: Sequence[tuple[str, int]] = ()
     ) -> None:
         self.missing, self.extra, self.rows = missing, extra, list(rows)
-        super().__init__(epoch, found, expected, missing, extra, self.rows)
+        super().__init__(epoch, actual, expected, missing, extra, self.rows)
         parts = []
         if missing:
             named = ", ".join(f"{image_id} class {index}" for image_id, index in self.rows[:SHOWN])
@@ -86,7 +86,7 @@ class CoverageError(StoreError):
         if extra:
             parts.append(f"{extra} not expected")
         self.text = (
-            f"epoch {epoch}: {found} rows have maps, expected {expected} ({'; '.join(parts)}); add the missing maps "
+            f"epoch {epoch}: {actual} rows have maps, expected {expected} ({'; '.join(parts)}); add the missing maps "
             "and commit again with all deltas, or correct `expected`"
         )
 

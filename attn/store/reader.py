@@ -94,18 +94,18 @@ class Snapshot:
         for shard in range(first, last + 1):
             begin, end = max(start, int(shard_bounds[shard])), min(stop, int(shard_bounds[shard + 1]))
             if shard in self._refs and begin < end:
-                levels[begin - start : end - start], found = self._rows_of_shard(shard, begin, end)
-                maps[begin - start : end - start] = found.reshape(-1, *grid)
+                levels[begin - start : end - start], result = self._rows_of_shard(shard, begin, end)
+                maps[begin - start : end - start] = result.reshape(-1, *grid)
         return levels, maps
 
     def maps(self, numbers: Iterable[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
         """Maps (N, h, w) of the rows with these numbers, in the order given."""
         wanted = self._handle.index.numbers(numbers if isinstance(numbers, np.ndarray) else list(numbers))
-        found = np.zeros((len(wanted), *self._handle.definition.grid), np.uint8)
+        result = np.zeros((len(wanted), *self._handle.definition.grid), np.uint8)
         for position in np.argsort(wanted, kind="stable").tolist():  # in the store's order each batch is decoded once
             row = int(wanted[position])
-            found[position] = self.rows(row, row + 1)[1][0]
-        return found
+            result[position] = self.rows(row, row + 1)[1][0]
+        return result
 
     def shards(self) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
         """Iterate over all shards in row order: first row, levels (N,) and maps (N, h, w) of each."""
@@ -130,7 +130,7 @@ class Snapshot:
             "grid": definition.grid,
             "fusion": definition.fusion,
             "rows": definition.rows_digest,
-            "state": {name: found.hexdigest() for name, found in hashes.items()},
+            "state": {name: item.hexdigest() for name, item in hashes.items()},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -176,13 +176,13 @@ class Snapshot:
             self._tables[shard] = self._read(ref, partial(read_table, ref=ref, count=count, schema=schema))
         table, only = self._tables[shard], self._algebra.state
         rows = self._read(ref, lambda source: read_batches(source, ref, table, first, last, count, schema, only=only))
-        found = rows["level"].view(np.uint8), self._algebra.maps(rows)
+        result = rows["level"].view(np.uint8), self._algebra.maps(rows)
         if (last - first) <= 2:
             with self._lock:
-                self._cached[wanted] = found
+                self._cached[wanted] = result
                 while len(self._cached) > _CACHED_READS:
                     self._cached.popitem(last=False)
-        return found
+        return result
 
     def _read(self, ref: ShardRef, read: Callable[[ObjectReader], T]) -> T:
         """Read an object; errors name object and version. If a cached copy is damaged, read the backend's object."""

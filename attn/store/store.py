@@ -109,13 +109,13 @@ class MapStore:
             DamagedError: The newest version is not known. A run that lacks its head stops only readers of this run, and
                 readers of all runs if one of its versions may be the newest.
         """
-        found, unknown = list[Manifest](), list[NoHeadError]()
+        result, unknown = list[Manifest](), list[NoHeadError]()
         for name in [run] if run else self.runs:
             try:
-                found.append(readable_version(self._handle.backend, name))
+                result.append(readable_version(self._handle.backend, name))
             except NoHeadError as error:
                 unknown.append(error)
-        newest = max(found, key=lambda manifest: manifest.version, default=Manifest.empty(""))
+        newest = max(result, key=lambda manifest: manifest.version, default=Manifest.empty(""))
         for error in unknown:
             if run or error.bound > newest.version:
                 raise error
@@ -159,8 +159,8 @@ class MapStore:
 
     def head(self, run: str) -> int | None:
         """The version that a run's newest durable checkpoint names; None if the run has not begun."""
-        found = read_head(self._handle.backend, run)
-        return found[0].version if found else None
+        result = read_head(self._handle.backend, run)
+        return result[0].version if result else None
 
     def fork(self, version: int, run: str) -> int:
         """Start a new run from an existing version without copying objects.

@@ -94,8 +94,8 @@ def run_params(config: Config, baseline: Config | None = None, always: Collectio
     params: dict[str, str] = {}
     for section in ("", "train.", "maps.", "segment.", "evaluation."):
         for name, fields in IDENTIFYING.items():
-            found = [values.pop(section + one) for one in fields if section + one in values]
-            params |= {section + name: " ".join(found)} if found else {}
+            results = [values.pop(section + one) for one in fields if section + one in values]
+            params |= {section + name: " ".join(results)} if results else {}
     for name, value in values.items():
         differs = name in chosen and value != before.get(name) and not NO_PARAMS.fullmatch(name)
         if differs or name in always:

@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
         "attn": attn.__version__,
         "commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: result for name in PACKAGES if (result := _version(name))},
         "system": f"{platform.system()} {platform.release()}",
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -43,13 +43,13 @@ def environment() -> dict[str, Any]:
 
 def requirements() -> list[str]:
     """Pinned requirements for loading a logged model, without local version suffixes."""
-    return [f"{name}=={found.partition('+')[0]}" for name in ("torch", "torchvision") if (found := _version(name))]
+    return [f"{name}=={result.partition('+')[0]}" for name in ("torch", "torchvision") if (result := _version(name))]
 
 
 def frozen_requirements() -> list[str]:
     """All installed packages except attn, as sorted `name==version`."""
-    found = {(one.metadata["Name"] or "").lower().replace("_", "-"): one.version for one in distributions()}
-    return [f"{name}=={found[name]}" for name in sorted(found) if name not in ("", "attn")]
+    results = {(one.metadata["Name"] or "").lower().replace("_", "-"): one.version for one in distributions()}
+    return [f"{name}=={results[name]}" for name in sorted(results) if name not in ("", "attn")]
 
 
 @dataclass(frozen=True)

@@ -109,19 +109,19 @@ class Journal:
     @cached_property
     def records(self) -> list[dict[str, Any]]:
         """The buffered records; unreadable lines are skipped."""
-        found: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         try:
             text = read_bytes(self.location) if exists(self.location) else b""
         except AttnError:
-            return found
+            return results
         for line in text.splitlines():
             try:
-                found.append(self._checked(load_json(line)))
+                results.append(self._checked(load_json(line)))
             except (ValueError, KeyError, TypeError):
                 self.lost += 1
         self._bytes, self._torn = len(text), bool(text) and not text.endswith(b"\n")
-        self._pictures = max((int(Path(one["picture"]).stem) for one in found if "picture" in one), default=0)
-        return found
+        self._pictures = max((int(Path(one["picture"]).stem) for one in results if "picture" in one), default=0)
+        return results
 
     def _checked(self, record: dict[str, Any]) -> dict[str, Any]:
         """Validate a record, and that it names only files of the run, so that no other files are sent or removed."""

@@ -19,16 +19,16 @@ def children(uri: str, parent: str) -> dict[str, str]:
     client = connect(uri)
     with mlflow_errors(uri, "looking up the trials"):
         experiment = client.get_run(parent).info.experiment_id
-        found: dict[str, str] = {}
+        results: dict[str, str] = {}
         token: str | None = None
         while True:
             page = client.search_runs(
                 [experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000, page_token=token
             )
-            found |= {run.info.run_id: run.info.status for run in page}
+            results |= {run.info.run_id: run.info.status for run in page}
             token = page.token
             if not token:
-                return found
+                return results
 
 
 def reconcile_children(uri: str, parent: str, states: Mapping[str, str | None]) -> list[str]:
@@ -44,13 +44,13 @@ def reconcile_children(uri: str, parent: str, states: Mapping[str, str | None]) 
         TrackingError: The server does not answer.
     """
     client = connect(uri)
-    found = children(uri, parent)
-    unknown = [run_id for run_id in found if run_id not in states]
+    result = children(uri, parent)
+    unknown = [run_id for run_id in result if run_id not in states]
     for run_id in unknown:
         with mlflow_errors(uri, "removing a trial that never began"):
             client.delete_run(run_id)
     for run_id, state in states.items():
-        if state is not None and found.get(run_id) == "RUNNING":
+        if state is not None and result.get(run_id) == "RUNNING":
             with mlflow_errors(uri, "closing a trial"):
                 client.set_terminated(run_id, STATUS[state])
     return unknown

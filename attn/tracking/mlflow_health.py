@@ -29,13 +29,13 @@ def check_tracking(uri: str) -> list[Finding]:
             client.search_registered_models(max_results=1)
     except TrackingError as error:
         return [Finding(CHECK, "fail", str(error), "start it, correct tracking.uri, or set tracking.enabled=false")]
-    found = [Finding(CHECK, "ok", f"{display_uri(uri)} and its registry answer")]
+    results = [Finding(CHECK, "ok", f"{display_uri(uri)} and its registry answer")]
     if uri.startswith("http"):
-        found.append(_version(uri))
+        results.append(_version(uri))
     if sends_password_unencrypted(uri, os.environ):
         fix = "use https://, or a tunnel: ssh -L 5000:127.0.0.1:5000 HOST"
-        found.append(Finding("mlflow log-in", "warn", "the password is sent unencrypted", fix))
-    return found
+        results.append(Finding("mlflow log-in", "warn", "the password is sent unencrypted", fix))
+    return results
 
 
 def _log_in(environment: Mapping[str, str]) -> dict[str, Any]:

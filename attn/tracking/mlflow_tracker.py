@@ -210,13 +210,13 @@ def _experiment(client: Any, name: str, folder: Path | None) -> str:
     from mlflow.exceptions import MlflowException
 
     for _ in range(2):
-        if (found := client.get_experiment_by_name(name)) is not None:
-            if found.lifecycle_stage != "active":
-                client.restore_experiment(found.experiment_id)
+        if (result := client.get_experiment_by_name(name)) is not None:
+            if result.lifecycle_stage != "active":
+                client.restore_experiment(result.experiment_id)
             for key, value in EXPERIMENT_KIND.items():
-                if found.tags.get(key, "inferred").endswith("inferred"):  # else its owner has chosen a kind
-                    client.set_experiment_tag(found.experiment_id, key, value)
-            return found.experiment_id
+                if result.tags.get(key, "inferred").endswith("inferred"):  # else its owner has chosen a kind
+                    client.set_experiment_tag(result.experiment_id, key, value)
+            return result.experiment_id
         try:
             # Without a location, artifacts of an SQLite file would go to the working directory.
             location = folder.as_uri() if folder else None

@@ -38,8 +38,8 @@ def score_classifier(
         for share in shares[1:]:
             whole.merge(share)
         method = config.method.build()
-        found = compute_scores(whole, source.classes, whole.config, data, map_kind=method.map_kind, layer=method.layer)
-        return found.metrics()
+        result = compute_scores(whole, source.classes, whole.config, data, map_kind=method.map_kind, layer=method.layer)
+        return result.metrics()
 
     return world.gather(world.all_or_raise(lambda: scores() if world.rank == 0 else {}))[0]
 

@@ -178,10 +178,10 @@ class Trainer:
             for micro in range(size):
                 # Fetched by itself: a method may ask the other workers, who must all have a batch by then.
                 batch = self.world.all_or_raise(lambda: next(batches))
-                found = self._forward_backward(
+                result = self._forward_backward(
                     batch, Progress(epoch, self.position.step, fraction, maps=kept), size, last=micro == size - 1
                 )
-                losses.add({name: float(value.detach()) for name, value in found.items()})
+                losses.add({name: float(value.detach()) for name, value in result.items()})
                 self.running.skipped += batch.skipped + (batch.source_batch.skipped if batch.source_batch else ())
                 seen += len(batch.image_ids)
             self._update()
@@ -339,13 +339,13 @@ class Trainer:
 
     def _read(self, folder: Path) -> tuple[Position, dict[str, Any], dict[str, Any] | None]:
         """Read a checkpoint, and check its classes. Old checkpoints do not name them, and are accepted."""
-        found = load_checkpoint(folder, self.world.rank, self.world.size)
+        result = load_checkpoint(folder, self.world.rank, self.world.size)
         classes = self.components.source.classes
-        check_classes(found[1].get("classes", classes), classes, what="the run's checkpoint")
-        bad = next((name for name, value in found[1]["model"].items() if not torch.isfinite(value).all()), None)
+        check_classes(result[1].get("classes", classes), classes, what="the run's checkpoint")
+        bad = next((name for name, value in result[1]["model"].items() if not torch.isfinite(value).all()), None)
         if bad is not None:
             raise WeightsError(f"checkpoint {folder}: {bad} holds NaN or infinity; resume from an older one")
-        return found
+        return result
 
     def _restore(self, folder: Path) -> dict[str, Any]:
         """Load a checkpoint, and return the values that all workers share."""

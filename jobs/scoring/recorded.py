@@ -38,14 +38,14 @@ def recorded_scores(folder: RunFolder, state: RunState, weights: str | None) -> 
     if _writes_scores(state):
         return _read(folder)
     names = {folder.run_id, folder.uri, folder.path("model")}
-    found: list[RecordedScore] = []
+    results: list[RecordedScore] = []
     for other in reversed(list_runs(folder.root)):
         if not _writes_scores(other) or other.state != "done":
             continue
         same_weights = weights is not None and other.weights == weights
         if same_weights or (other.weights is None and other.model in names):
-            found += _read(RunFolder(folder.root, other.id))
-    return found
+            results += _read(RunFolder(folder.root, other.id))
+    return results
 
 
 def _writes_scores(state: RunState) -> bool:

@@ -69,16 +69,16 @@ def measured_costs(
     at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
     config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
     warm = min(getattr(config.method, "warmup_epochs", 0), config.training.epochs) / config.training.epochs
-    found: list[tuple[float, _Measured]] = []
+    results: list[tuple[float, _Measured]] = []
     with progress.task("measuring a few steps"), _share_of_machine(at_once, None if plan is None else plan.threads):
         for share, warmup in ((warm, 2), (1 - warm, 0)):
             if share > 0:  # steps cost more once a method's own terms have begun
                 update = {"warmup_epochs": warmup} if hasattr(config.method, "warmup_epochs") else {}
                 changed = config.model_copy(update={"method": config.method.model_copy(update=update)})
-                found.append((share, _measure(changed, workers_of_run, objective)))
+                results.append((share, _measure(changed, workers_of_run, objective)))
 
     def mean(value: Callable[[_Measured], float]) -> float:
-        return sum(share * value(measured) for share, measured in found)
+        return sum(share * value(measured) for share, measured in results)
 
     return Costs(
         (mean(lambda one: one.epoch[0]), mean(lambda one: one.epoch[1]), mean(lambda one: one.epoch[2])),

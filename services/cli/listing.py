@@ -83,12 +83,12 @@ def ls(
     _require("--state", state, STATES)
     begin = None if since is None else moment_of(since)
     rows = _jobs(root, service) if service else _runs(root)
-    found = [
+    results = [
         row for row in rows
         if (not kind or row.kind in kind) and (not state or row.state in state)
         and (begin is None or (row.started is not None and row.started >= begin))
     ]  # fmt: skip
-    shown = sort_rows(found, sort)
+    shown = sort_rows(results, sort)
 
     def show(console: Console) -> None:
         if not shown:

@@ -50,21 +50,21 @@ def diff(
     """Compare two runs: config, data, code, environment, metrics, and scores of the same protocol."""
     from jobs.difference import run
 
-    found = run(a, b, root=root)
+    result = run(a, b, root=root)
 
     def show(console: Console) -> None:
-        _print_differences(console, "config", found.config)
-        for name, pair in (("data", found.data), ("code", found.code), ("weights", found.weights)):
+        _print_differences(console, "config", result.config)
+        for name, pair in (("data", result.data), ("code", result.code), ("weights", result.weights)):
             _print_same(console, name, pair)
-        _print_differences(console, "environment", found.environment)
-        _print_differences(console, "packages", found.packages)
-        _print_metrics(console, found.metrics, found.why_not)
-        pairs = found.scores.to_json()
+        _print_differences(console, "environment", result.environment)
+        _print_differences(console, "packages", result.packages)
+        _print_metrics(console, result.metrics, result.why_not)
+        pairs = result.scores.to_json()
         if pairs["compared"] or pairs["not_compared"]:
             console.print("scores of evaluations")
             print_pairs(console, pairs)
 
-    return Result(found.to_json(), show)
+    return Result(result.to_json(), show)
 
 
 def _print_differences(console: Console, title: str, rows: list[FieldDifference]) -> None:

@@ -148,19 +148,19 @@ def gc(
     """List or delete what no head, tag or recent version of a map store uses; nothing younger than a day."""
     from attn.store import open
 
-    found = open(uri).gc(dry_run=not delete, keep=keep)
+    result = open(uri).gc(dry_run=not delete, keep=keep)
     data = {
-        "dry_run": found.dry_run,
-        "versions": list(found.versions),
-        "kept": list(found.kept),
-        "objects": list(found.keys),
-        "bytes": found.size,
+        "dry_run": result.dry_run,
+        "versions": list(result.versions),
+        "kept": list(result.kept),
+        "objects": list(result.keys),
+        "bytes": result.size,
     }
 
     def show_it(console: Console) -> None:
-        versions = f"versions {', '.join(map(str, found.versions))}" if found.versions else "no version"
-        verb = "would go; --delete removes them" if found.dry_run else "removed"
-        console.print(f"{versions}, {len(found.keys)} objects, {found.size / 2**20:.1f} MiB {verb}")
+        versions = f"versions {', '.join(map(str, result.versions))}" if result.versions else "no version"
+        verb = "would go; --delete removes them" if result.dry_run else "removed"
+        console.print(f"{versions}, {len(result.keys)} objects, {result.size / 2**20:.1f} MiB {verb}")
 
     return Result(data, show_it)
 

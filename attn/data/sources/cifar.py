@@ -80,11 +80,11 @@ class CifarSource:
         self.on_error: OnError = on_error
         self._name: Name = name
         self._root, self._split = root, split
-        found = self._read()
-        self.classes = tuple(found.classes)
-        self._images: NDArray[np.uint8] | None = found.data
+        result = self._read()
+        self.classes = tuple(result.classes)
+        self._images: NDArray[np.uint8] | None = result.data
         self.records: Sequence[Record] = tuple(
-            Record(f"{split}-{number:05d}", (int(label),)) for number, label in enumerate(found.targets)
+            Record(f"{split}-{number:05d}", (int(label),)) for number, label in enumerate(result.targets)
         )
 
     def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:

@@ -105,7 +105,7 @@ class CocoConfig(SourceConfig):
         folder = below(self.root, (self.images or self.split).replace(PLACEHOLDER, self.split))
         if self.images is not None:
             require_folder(folder, "data.images", self.images)
-        found = _by_image(content, numbers, location)
+        result = _by_image(content, numbers, location)
         faults: list[str] = []
         records, outlines = [], {}
         for entry in sorted(content["images"].values(), key=lambda entry: str(entry["id"])):
@@ -114,7 +114,7 @@ class CocoConfig(SourceConfig):
             except DataError as error:
                 faults.append(str(error))
                 continue
-            own = found[entry["id"]]
+            own = result[entry["id"]]
             name, single = str(entry["id"]), [item for item in own if not item.get("iscrowd")]
             outlines[name] = [(numbers[item["category_id"]], item) for item in own if item.get("segmentation")]
             outlined = "annotations" in content and len(outlines[name]) == len(own)  # else the background is unknown
@@ -231,10 +231,10 @@ def _is_side(value: Any) -> bool:
 
 def _by_image(content: dict[str, dict[int, Entry]], numbers: dict[Any, int], location: str) -> dict[Any, list[Entry]]:
     """The annotations of each image, by image id."""
-    found: dict[Any, list[Entry]] = {entry["id"]: [] for entry in content["images"].values()}
+    results: dict[Any, list[Entry]] = {entry["id"]: [] for entry in content["images"].values()}
     faults: list[str] = []
     for number, item in content.get("annotations", {}).items():
-        if item["image_id"] not in found:
+        if item["image_id"] not in results:
             faults.append(f"annotations[{number}] is for image {item['image_id']}, which is not listed")
         elif item["category_id"] not in numbers:
             faults.append(f"annotations[{number}] has category {item['category_id']}, which is not listed")
@@ -243,14 +243,14 @@ def _by_image(content: dict[str, dict[int, Entry]], numbers: dict[Any, int], loc
         else:
             try:
                 _box(item.get("bbox", [0, 0, 0, 0]))
-                found[item["image_id"]].append(item)
+                results[item["image_id"]].append(item)
             except (ValueError, OverflowError):
                 faults.append(
                     f"annotations[{number}] has an invalid bbox; expected [left, top, width, height], finite numbers "
                     "with width and height at least 0"
                 )
     raise_all(faults, location)
-    return found
+    return results
 
 
 def _box(bbox: Any) -> Box:

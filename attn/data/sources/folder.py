@@ -108,7 +108,7 @@ class FolderConfig(SourceConfig):
         """Names of all splits' images, with and without the split; folders in `exclude` contain no images."""
         splits = [name for name in list_folders(self.root) if not _contains_any(join(self.root, name), exclude)]
         images = {split: _images_in(join(self.root, split), classes) for split in splits}
-        names = [(split, posixpath.splitext(image)[0]) for split, found in images.items() for image in found]
+        names = [(split, posixpath.splitext(image)[0]) for split, item in images.items() for image in item]
         return [*(name for _, name in names), *(f"{split}/{name}" for split, name in names)]
 
 
@@ -118,11 +118,11 @@ def _contains_any(folder: str, locations: Collection[str]) -> bool:
 
 def _images_in(root: str, classes: Sequence[str]) -> list[str]:
     """Paths `<class>/<file>` of the images in class folders."""
-    found: list[str] = []
+    results: list[str] = []
     for name in classes:
         files = list_files(join(root, name))
         images = [file for file in files if posixpath.splitext(file)[1].lower() in IMAGE_SUFFIXES]
         if len(images) < len(files):
             log.info("%s/%s: %d files that are not images are ignored", root, name, len(files) - len(images))
-        found += [f"{name}/{image}" for image in images]
-    return found
+        results += [f"{name}/{image}" for image in images]
+    return results

@@ -258,12 +258,12 @@ def _boxes(value: Any, numbers: Mapping[str, int]) -> tuple[tuple[int, Box], ...
         return ()
     try:
         entries = load_json(value) if isinstance(value, str) else value
-        found = [(normalize_name(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
+        results = [(normalize_name(text_of(entry["label"])), _box(entry["box"])) for entry in entries]
     except (ValueError, TypeError, KeyError, OverflowError, DataError):
         raise DataError(f"boxes is not valid; expected JSON such as {EXAMPLE} with finite edges") from None
-    if unknown := [label for label, _ in found if label not in numbers]:
+    if unknown := [label for label, _ in results if label not in numbers]:
         raise DataError(f"a box has the unknown class {unknown[0]!r}")
-    return tuple((numbers[label], box) for label, box in found)
+    return tuple((numbers[label], box) for label, box in results)
 
 
 def _box(edges: Any) -> Box:

@@ -208,7 +208,7 @@ class VocConfig(SourceConfig):
                 raise missing_location("data.labels", self.labels, location, "no such file")
             return read_label_file(location, names, VOC_CLASSES, partial=not labelled)
         if objects is not None:
-            return [tuple(sorted({item.label for item in self._counted(found)})) for found in objects]
+            return [tuple(sorted({item.label for item in self._counted(entry)})) for entry in objects]
         bare = [name for name, mask in zip(names, masks, strict=True) if mask is None]
         if bare and labelled:
             raise DataError(
@@ -268,10 +268,12 @@ def _read_split(root: str, split: str) -> tuple[str, list[str]]:
             raise missing_location("data.split", split, location, "no such file")
     else:
         folders = [join(root, "ImageSets", kind) for kind in ("Segmentation", "Main")]
-        found = {folder: [stem_of(name) for name in list_files(folder) if name.endswith(".txt")] for folder in folders}
-        holders = [folder for folder, splits in found.items() if split in splits]
+        results = {
+            folder: [stem_of(name) for name in list_files(folder) if name.endswith(".txt")] for folder in folders
+        }
+        holders = [folder for folder, splits in results.items() if split in splits]
         if not holders:
-            have = "; ".join(f"{folder}: {', '.join(splits)}" for folder, splits in found.items() if splits)
+            have = "; ".join(f"{folder}: {', '.join(splits)}" for folder, splits in results.items() if splits)
             raise DataError(
                 f"there is no split {split!r} in {join(root, 'ImageSets')}; {have or 'it has no list files'}"
             )
@@ -319,7 +321,7 @@ def _read_annotation(location: str) -> Objects:
         if max(height, width) > MAX_SIDE:
             raise ValueError(f"a size of {width:.0f}x{height:.0f} pixels")
         size = (height, width) if height > 0 and width > 0 else None
-        found: list[_Object] = []
+        results: list[_Object] = []
         for item in tree.iter("object"):
             name = item.findtext("name", "").strip()
             if name not in VOC_CLASSES:
@@ -333,12 +335,12 @@ def _read_annotation(location: str) -> Objects:
                 float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
             )
             box = make_box(left - 1, top - 1, right, bottom)  # 1-based, last pixel included
-            found.append(_Object(VOC_CLASSES.index(name), box, size, difficult))
+            results.append(_Object(VOC_CLASSES.index(name), box, size, difficult))
     except (ElementTree.ParseError, ValueError, OverflowError, LookupError, RecursionError) as error:
         is_xml_error = isinstance(error, ElementTree.ParseError)
         what = parse_error_text(error) if is_xml_error else "a size or a box is not a number"
         raise FileFault(location, f"is not a VOC annotation ({what})") from None
-    return tuple(found)
+    return tuple(results)
 
 
 def _mask_labels(location: str, max_pixels: int) -> Labels:

@@ -196,22 +196,22 @@ def _base(document: Document, faults: list[Fault], layers: Layers, rank: Callabl
         return None
     location = document.location((RECIPE,))
     try:
-        found = Layers(layers.searched, [], layers.texts)
+        result = Layers(layers.searched, [], layers.texts)
         if not layers.searched:
-            found = read_layers(*layers.texts.recipe(target, text_name(location)), [], layers.texts)
+            result = read_layers(*layers.texts.recipe(target, text_name(location)), [], layers.texts)
     except ConfigError as error:
         faults += [Fault(location, f"{RECIPE} = {fault.where} {fault.message}", fault.hint) for fault in error.faults]
         return None
-    changes = _of_chosen_sources(document, changes, found.whole.values, rank)
+    changes = _of_chosen_sources(document, changes, result.whole.values, rank)
     try:
-        return dump_config(_resolve_trial(found._replace(overrides=point_overrides(changes))))
+        return dump_config(_resolve_trial(result._replace(overrides=point_overrides(changes))))
     except ConfigError as error:
         locations = {override_location(point_overrides({key: value})[0]): (SET, key) for key, value in changes.items()}
         for fault in error.faults:
             location = document.location(locations[fault.where]) if fault.where in locations else fault.where
             faults.append(Fault(location, fault.message, fault.hint))
     try:  # the searched fields can be held against it all the same
-        return dump_config(_resolve_trial(found))
+        return dump_config(_resolve_trial(result))
     except ConfigError:
         return None
 
@@ -325,8 +325,8 @@ def _hand_on_data(document: Document) -> None:
 
 def _handed_on(text: str) -> str:
     """An override of a sweep's data as one of `set`."""
-    found = parse_override(text)
-    if isinstance(found, Fault) or found[0][0] != DATA:
+    result = parse_override(text)
+    if isinstance(result, Fault) or result[0][0] != DATA:
         return text
     return PlacedOverride.at(override_location(text), f"{SET}.{text}")
 

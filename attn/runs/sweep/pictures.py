@@ -72,11 +72,11 @@ def space_picture(
     figure = Figure(figsize=(4.2 * max(columns, 2), 3.4 * rows + 0.6), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     scale, unit = (100, " (percent)") if is_share(objective) else (1, "")
-    scored = [(values, scale * found, state) for values, found, state in trials if found is not None]
+    scored = [(values, scale * item, state) for values, item, state in trials if item is not None]
     groups: dict[str, list[tuple[Point, float]]] = {name: [] for name in MARKS}
-    for values, found, state in scored:
+    for values, item, state in scored:
         kind = "best" if values == mark else "done" if state == "done" else "not done"
-        groups[kind].append((values, found))
+        groups[kind].append((values, item))
     for index, (name, dimension) in enumerate(space.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
         numeric = all(_is_number(values[name]) for values, _, _ in scored)
@@ -84,7 +84,7 @@ def space_picture(
         for kind, points in groups.items():
             across: list[Any] = [values[name] for values, _ in points]
             across = across if numeric else [labels.index(json.dumps(value, ensure_ascii=False)) for value in across]
-            axes.scatter(across, [found for _, found in points], label=kind, **MARKS[kind])
+            axes.scatter(across, [item for _, item in points], label=kind, **MARKS[kind])
         if not numeric:
             long = max(map(len, labels)) * len(labels) > LABELS
             axes.set_xticks(
@@ -118,11 +118,11 @@ def space_page(
     heads = ("trial", *names, scored, "epochs", "seconds", "state")
     lines: list[str] = []
     for row in rows:
-        found = row["objective"]
-        shown = percent(found) if is_share(objective) else _short(found)
+        result = row["objective"]
+        shown = percent(result) if is_share(objective) else _short(result)
         values = [row["number"], *(row["values"].get(name) for name in names)]
         rest = [row[name] for name in ("epoch", "seconds", "state")]
-        cells = [*map(_cell, values), _cell(found, shown), *map(_cell, rest)]
+        cells = [*map(_cell, values), _cell(result, shown), *map(_cell, rest)]
         marked = "best" if row["number"] == best else row["state"]
         lines.append(f'<tr class="{html.escape(marked)}">{"".join(cells)}</tr>')
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)

@@ -22,13 +22,13 @@ def check_conditions(backend: Backend) -> None:
     try:
         created = backend.create(key, first)
         again = backend.create(key, second)
-        found = backend.load(key)
-        if not created or again or found is None or found[0] != first:
+        result = backend.load(key)
+        if not created or again or result is None or result[0] != first:
             raise _ignored(backend, "overwrites an existing object despite If-None-Match")
-        replaced = backend.replace(key, third, found[1])
+        replaced = backend.replace(key, third, result[1])
         if not replaced:
             raise _ignored(backend, "refuses to replace an unchanged object with If-Match")
-        stale = backend.replace(key, fourth, found[1])
+        stale = backend.replace(key, fourth, result[1])
         if stale or backend.read(key) != third:
             raise _ignored(backend, "replaces a changed object despite If-Match")
     finally:

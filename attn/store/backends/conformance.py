@@ -157,7 +157,7 @@ def shows_only_whole_objects(backend: Backend) -> None:
             if last:
                 return faults
 
-    faults = [fault for found in _run_concurrently([write, watch, watch], backend) for fault in found]
+    faults = [fault for item in _run_concurrently([write, watch, watch], backend) for fault in item]
     _expect(faults, [], "torn objects")
 
 
@@ -343,17 +343,17 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _expect(found: object, expected: object, what: str) -> None:
-    if found != expected:
-        raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
+def _expect(actual: object, expected: object, what: str) -> None:
+    if actual != expected:
+        raise AssertionError(f"{what}: {actual!r}, expected {expected!r}")
 
 
 def _error_of(kind: type[Exception], use: Callable[[], object]) -> str:
     try:
-        found = use()
+        result = use()
     except kind as error:
         return str(error)
-    raise AssertionError(f"{use} gave {found!r}, expected {kind.__name__}")
+    raise AssertionError(f"{use} gave {result!r}, expected {kind.__name__}")
 
 
 def _run_concurrently(jobs: Iterable[Callable[[Backend], T]], backend: Backend) -> list[T]:
@@ -380,10 +380,10 @@ def _number(value: int) -> bytes:
 
 
 def _load(backend: Backend, key: str) -> tuple[bytes, str]:
-    found = backend.load(key)
-    if found is None:
+    result = backend.load(key)
+    if result is None:
         raise AssertionError(f"load of {key!r}, which was written, gave None")
-    return found
+    return result
 
 
 def _read_or_none(backend: Backend, key: str) -> bytes | None:

@@ -94,15 +94,15 @@ class LocalBackend:
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
         with self._lock(key):
-            found = self.load(key)
-            if found is None or found[1] != tag:
+            result = self.load(key)
+            if result is None or result[1] != tag:
                 return False
             self.write(key, data)
         return True
 
     def list(self, prefix: str, after: str = "") -> list[Entry]:
-        found = (entry for entry in self._walk(prefix) if not _is_hidden(entry.key) and entry.key > after)
-        return sorted(found, key=lambda entry: entry.key)
+        result = (entry for entry in self._walk(prefix) if not _is_hidden(entry.key) and entry.key > after)
+        return sorted(result, key=lambda entry: entry.key)
 
     def leftovers(self) -> list[Entry]:
         return [entry for entry in self._walk("") if _is_hidden(entry.key) and entry.key.endswith(TEMPORARY_SUFFIX)]

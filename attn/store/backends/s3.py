@@ -82,8 +82,8 @@ class S3Backend:
         try:
             self._put(key, data, IfNoneMatch="*")
         except (_ConditionFailedError, MissingError):
-            found = self.load(key)
-            return found is not None and found[0] == data
+            result = self.load(key)
+            return result is not None and result[0] == data
         return True
 
     def load(self, key: str) -> tuple[bytes, str] | None:
@@ -104,15 +104,15 @@ class S3Backend:
             try:
                 self._put(key, data, IfMatch=condition)
             except (_ConditionFailedError, MissingError):
-                found = self.load(key)
-                if found is None or found[1] != tag:
-                    return found is not None and found[0] == data
+                result = self.load(key)
+                if result is None or result[1] != tag:
+                    return result is not None and result[0] == data
             else:
                 return True
         return False
 
     def list(self, prefix: str, after: str = "") -> list[Entry]:
-        found: list[Entry] = []
+        results: list[Entry] = []
         request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": f"{self.prefix}/{prefix}"}
         if after:
             request["StartAfter"] = f"{self.prefix}/{after}"
@@ -120,9 +120,9 @@ class S3Backend:
             page = self._call("listed", prefix, lambda s3, _: s3.list_objects_v2(**request))
             for item in page.get("Contents", []):
                 key = item["Key"][len(self.prefix) + 1 :]
-                found.append(Entry(key, item["Size"], item["LastModified"].timestamp()))
+                results.append(Entry(key, item["Size"], item["LastModified"].timestamp()))
             if not page.get("IsTruncated"):
-                return found
+                return results
             request["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, key: str) -> None:

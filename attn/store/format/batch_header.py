@@ -55,5 +55,5 @@ def _field(data: memoryview, table: int, number: int) -> int:
     offsets = table - int(struct.unpack_from("<i", data, table)[0])
     if offsets < 0 or 4 + 2 * number >= struct.unpack_from("<H", data, offsets)[0]:
         return 0
-    found = int(struct.unpack_from("<H", data, offsets + 4 + 2 * number)[0])
-    return table + found if found else 0
+    result = int(struct.unpack_from("<H", data, offsets + 4 + 2 * number)[0])
+    return table + result if result else 0

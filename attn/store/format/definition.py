@@ -117,14 +117,14 @@ class Definition:
             given = f"format {record.get('format')}, fusion {record.get('fusion')}"
             readable = ", ".join(f"{fusion} up to format {number}" for fusion, number in FORMATS.items())
             raise StoreError(f"{name} has {given}; this version of attn reads {readable}: update attn")
-        found = validate_record(record, name, cls)
-        shard = min(found.rows, found.rows_per_shard + MAX_BATCH_ROWS) * row_bytes(found.base_schema)
-        if shard > _MAX_SHARD_BYTES or found.images > found.rows:
+        result = validate_record(record, name, cls)
+        shard = min(result.rows, result.rows_per_shard + MAX_BATCH_ROWS) * row_bytes(result.base_schema)
+        if shard > _MAX_SHARD_BYTES or result.images > result.rows:
             raise DamagedError(
-                f"{name} is damaged: {found.rows} rows of {found.images} images on a grid of {found.grid}, "
-                f"{found.rows_per_shard} rows per shard, are impossible"
+                f"{name} is damaged: {result.rows} rows of {result.images} images on a grid of {result.grid}, "
+                f"{result.rows_per_shard} rows per shard, are impossible"
             )
-        return found
+        return result
 
 
 def rows_per_shard(rows: int, pixels: int) -> int:

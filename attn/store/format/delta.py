@@ -151,11 +151,11 @@ def encode_delta(
 
 def sha256_of(data: memoryview, spans: Sequence[Span]) -> str:
     """SHA-256 of a delta object: over the bytes before its spans, the spans' SHA-256, and the bytes after its spans."""
-    found = hashlib.sha256(data[: spans[0].offset])
+    result = hashlib.sha256(data[: spans[0].offset])
     for span in spans:
-        found.update(bytes.fromhex(span.sha256))
-    found.update(data[spans[-1].offset + spans[-1].size :])
-    return found.hexdigest()
+        result.update(bytes.fromhex(span.sha256))
+    result.update(data[spans[-1].offset + spans[-1].size :])
+    return result.hexdigest()
 
 
 def read_span(data: bytes | memoryview, span: Span, schema: pa.Schema, start: int, stop: int) -> Iterator[Columns]:

@@ -130,12 +130,12 @@ class RowIndex:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the rows, independent of their encoding."""
-        found = hashlib.sha256()
+        result = hashlib.sha256()
         for part in (self._ids.offsets, self.starts, self.classes):
-            found.update(np.int64(len(part)).tobytes())
-            found.update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).data)
-        found.update(self._ids.text[: self._ids.offsets[-1]])
-        return found.hexdigest()
+            result.update(np.int64(len(part)).tobytes())
+            result.update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).data)
+        result.update(self._ids.text[: self._ids.offsets[-1]])
+        return result.hexdigest()
 
     def find(self, image_id: str) -> tuple[int, int]:
         """An image's rows [start, stop); (0, 0) if the image is unknown."""

@@ -172,10 +172,10 @@ class Manifest:
         Raises:
             DamagedError: They are damaged.
         """
-        found = parse(data, name, cls)
-        if found.parent >= found.version or (found.parent == 0) != (found.parent_sha256 == ""):
-            raise DamagedError(f"{name} is damaged: version {found.version} cannot continue version {found.parent}")
-        return found
+        result = parse(data, name, cls)
+        if result.parent >= result.version or (result.parent == 0) != (result.parent_sha256 == ""):
+            raise DamagedError(f"{name} is damaged: version {result.version} cannot continue version {result.parent}")
+        return result
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ def manifest_key(run: str, version: int) -> str:
 
 def parse_manifest_key(key: str) -> tuple[str, int] | None:
     """Run and version of a manifest's key; None for any other key."""
-    found = _MANIFEST_KEY.fullmatch(key)
-    return (found[1], int(found[2])) if found else None
+    match = _MANIFEST_KEY.fullmatch(key)
+    return (match[1], int(match[2])) if match else None
 
 
 def _claim_key(version: int) -> str:
@@ -225,8 +225,8 @@ def newest_claim(backend: Backend, above: int = 0) -> int:
     Raises:
         DamagedError: The number is impossibly large.
     """
-    found = [parse_claim_key(entry.key) for entry in backend.list("version/", after=_claim_key(above))]
-    newest = max((number for number in found if number is not None), default=0)
+    results = [parse_claim_key(entry.key) for entry in backend.list("version/", after=_claim_key(above))]
+    newest = max((number for number in results if number is not None), default=0)
     if newest + _CLAIMS > _MAX_VERSIONS:
         raise DamagedError(f"{backend.uri}: {_claim_key(newest)} claims an impossibly large number: remove it")
     return newest
@@ -235,19 +235,19 @@ def newest_claim(backend: Backend, above: int = 0) -> int:
 def version_numbers(backend: Backend, run: str, after: int = 0) -> list[int]:
     """Numbers of a run's versions, ascending."""
     entries = backend.list(f"manifest/{run}/", after=manifest_key(run, after))
-    return [found[1] for entry in entries if (found := parse_manifest_key(entry.key))]
+    return [result[1] for entry in entries if (result := parse_manifest_key(entry.key))]
 
 
 def list_runs(backend: Backend) -> list[str]:
     """Names of all runs that have begun or have versions."""
     keys = [entry.key for prefix in ("heads/", "fence/", "manifest/") for entry in backend.list(prefix)]
-    return sorted({found[1] or found[2] or found[3] for key in keys if (found := _OF_RUN.fullmatch(key))})
+    return sorted({match[1] or match[2] or match[3] for key in keys if (match := _OF_RUN.fullmatch(key))})
 
 
 def parse_claim_key(key: str) -> int | None:
     """The version of a claim's key; None for any other key."""
-    found = _CLAIM_KEY.fullmatch(key)
-    return int(found[1]) if found else None
+    match = _CLAIM_KEY.fullmatch(key)
+    return int(match[1]) if match else None
 
 
 def strays(backend: Backend) -> list[Entry]:
@@ -273,12 +273,12 @@ def read_manifest(backend: Backend, version: int, run: str | None = None) -> Man
         run = claimed_run(backend, version)
     key = manifest_key(run, version)
     try:
-        found = Manifest.unpack(backend.read(key, 0, MAX_RECORD_BYTES + 1), f"{backend.uri}: {key}")
+        result = Manifest.unpack(backend.read(key, 0, MAX_RECORD_BYTES + 1), f"{backend.uri}: {key}")
     except MissingError:
         raise VersionError(f"{backend.uri}: run {run} has no version {version}; `attn store show` lists them") from None
-    if (found.version, found.run) != (version, run):
-        raise DamagedError(f"{backend.uri}: {key} is the manifest of version {found.version} of run {found.run}")
-    return found
+    if (result.version, result.run) != (version, run):
+        raise DamagedError(f"{backend.uri}: {key} is the manifest of version {result.version} of run {result.run}")
+    return result
 
 
 def try_read_manifest(backend: Backend, version: int, run: str | None = None) -> Manifest | None:

@@ -73,9 +73,9 @@ def unpack(data: bytes, name: str) -> dict[str, Any]:
         raise DamagedError(f"{name} is damaged: it has over {MAX_RECORD_BYTES >> 20} MiB, which no record has")
     try:
         record = json.loads(data)
-        found = record.pop("sha256")
+        result = record.pop("sha256")
         # Compare the bytes too: changed whitespace or field order is also damage.
-        whole = found == _hash(record) and data == pack(record)
+        whole = result == _hash(record) and data == pack(record)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         raise DamagedError(f"{name} is damaged: it is not a JSON record with a SHA-256") from None
     if not whole:

@@ -32,9 +32,9 @@ def check_coverage(
         CoverageError: Expected rows are missing, or other rows have maps.
         MapError: The store does not have an expected row.
     """
-    found = sum(item.accepted + item.fallback for item in merged)
+    result = sum(item.accepted + item.fallback for item in merged)
     counts: dict[str, int | None] = {
-        "rows": found,
+        "rows": result,
         "accepted": sum(item.accepted for item in merged),
         "fallback": sum(item.fallback for item in merged),
         "expected": None,
@@ -43,8 +43,8 @@ def check_coverage(
         return counts
     if isinstance(expected, (int, np.integer)):
         promised = int(expected)
-        if found != promised:
-            raise CoverageError(epoch, found, promised, max(0, promised - found), max(0, found - promised))
+        if result != promised:
+            raise CoverageError(epoch, result, promised, max(0, promised - result), max(0, result - promised))
     else:
         wanted = np.zeros(len(handle.index), bool)
         wanted[handle.index.numbers(expected)] = True
@@ -55,5 +55,5 @@ def check_coverage(
             covered[start:stop] = np.unpackbits(np.frombuffer(item.covered, np.uint8), count=stop - start)
         missing, extra = np.flatnonzero(wanted & ~covered), int(np.count_nonzero(covered & ~wanted))
         if len(missing) or extra:
-            raise CoverageError(epoch, found, promised, len(missing), extra, handle.index.pairs(missing))
+            raise CoverageError(epoch, result, promised, len(missing), extra, handle.index.pairs(missing))
     return counts | {"expected": promised}

@@ -186,10 +186,10 @@ def publish(backend: Backend, run: str, version: int, manifest_sha256: str, fenc
 
 def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
     """A run's head, and the tag that `Backend.replace` needs to replace it."""
-    found = backend.load(head_key(run))
-    if found is None:
+    result = backend.load(head_key(run))
+    if result is None:
         return None
-    data, tag = found
+    data, tag = result
     head = parse(data, f"{backend.uri}: {head_key(run)}", Head)
     if head.run != run or (head.version == 0) != (head.manifest_sha256 == ""):
         raise DamagedError(
@@ -208,18 +208,18 @@ def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, f
     for _ in range(_TRIES):
         head = Head(run, version, manifest_sha256, fence, secrets.token_hex(16))
         data = pack(dataclasses.asdict(head))
-        found = read_head(backend, run)
-        if found is None:
+        result = read_head(backend, run)
+        if result is None:
             if backend.create(head_key(run), data):
                 return
             continue
-        if found[0].fence > fence:
+        if result[0].fence > fence:
             raise FencedError(
-                f"{backend.uri}: the head of run {run} belongs to session {found[0].fence}; this process (session "
+                f"{backend.uri}: the head of run {run} belongs to session {result[0].fence}; this process (session "
                 f"{fence}) is stale and may no longer write: stop it"
             )
-        if found[0].fence == fence and found[0].version > version:
+        if result[0].fence == fence and result[0].version > version:
             return
-        if backend.replace(head_key(run), data, found[1]):
+        if backend.replace(head_key(run), data, result[1]):
             return
     raise StoreError(f"{backend.uri}: the head of run {run} changes faster than it can be written; try again")

@@ -66,8 +66,8 @@ def readable_version(backend: Backend, run: str) -> Manifest:
 
 
 def _newest(backend: Backend, run: str, known: Mapping[int, Manifest], *, tentative: bool) -> Manifest:
-    found = read_head(backend, run)  # before the fence: a fence is written before the head that carries it
-    head, fence = found[0] if found else None, newest_fence(backend, run)
+    result = read_head(backend, run)  # before the fence: a fence is written before the head that carries it
+    head, fence = result[0] if result else None, newest_fence(backend, run)
     number, floor = (fence.number, fence.floor) if fence else (0, 0)
     versions = version_numbers(backend, run, after=floor)
     if (head is not None and head.fence > number) or (fence is None and versions):
@@ -107,9 +107,9 @@ def _check_head(backend: Backend, manifest: Manifest, newest: int) -> None:
     Raises:
         NoHeadError: It is not.
     """
-    found = read_head(backend, manifest.run)
-    if found is None or found[0].fence < manifest.fence:
-        wrong = "is missing" if found is None else f"is of session {found[0].fence}"
+    result = read_head(backend, manifest.run)
+    if result is None or result[0].fence < manifest.fence:
+        wrong = "is missing" if result is None else f"is of session {result[0].fence}"
         raise NoHeadError(
             f"{backend.uri}: version {manifest.version} is of session {manifest.fence} of run {manifest.run}, but "
             f"{head_key(manifest.run)} {wrong}: which version is published is not known. Restore that file, or read a "
@@ -123,14 +123,14 @@ def history(backend: Backend) -> list[tuple[Manifest, bool]]:
     """All versions by number, each with True if its run's newest version descends from it."""
     runs = list_runs(backend)
     read = {number: try_read_manifest(backend, number, run) for run in runs for number in version_numbers(backend, run)}
-    found = {number: manifest for number, manifest in read.items() if manifest is not None}
+    results = {number: manifest for number, manifest in read.items() if manifest is not None}
     live: set[int] = set()
     for run in runs:
-        version = newest_version(backend, run, found).version
-        while version in found and version not in live:
+        version = newest_version(backend, run, results).version
+        while version in results and version not in live:
             live.add(version)
-            version = found[version].parent
-    return [(found[version], version in live) for version in sorted(found)]
+            version = results[version].parent
+    return [(results[version], version in live) for version in sorted(results)]
 
 
 def fork(backend: Backend, version: int, run: str) -> Manifest:

@@ -81,12 +81,12 @@ def _write_note(backend: Backend, folder: str, versions: Iterable[int]) -> str:
 def _read_notes(backend: Backend, folder: str) -> set[int]:
     entries = backend.list(folder)
     now = backend.now() if entries else 0.0
-    found: set[int] = set()
+    results: set[int] = set()
     for entry in entries:
         with contextlib.suppress(MissingError):
             if not _is_expired(entry, now):
-                found |= set(read_record(backend, entry.key, _Note).versions)
-    return found
+                results |= set(read_record(backend, entry.key, _Note).versions)
+    return results
 
 
 def _is_expired(entry: Entry, now: float) -> bool:

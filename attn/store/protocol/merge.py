@@ -152,15 +152,15 @@ def _merge_shard(task: MergeTask, shard: ShardTask, data: dict[int, memoryview])
         if shard.base is not None:
             with _naming_the_object(task, shard.base.key, "of"):
                 check_base(base, shard.base)
-        for delta_part, span, found in spans:
+        for delta_part, span, item in spans:
             with _naming_the_object(task, delta_part.key, "a delta of"):
-                check_span(found, span)
+                check_span(item, span)
 
     def join() -> tuple[Callable[[], ShardRef], memoryview]:
         rows = None if shard.base is None else _base_rows(task, shard, shard.base, base)
         deltas = [
-            (delta_part.epoch, _DeltaRows(_delta_rows(task, shard, delta_part, span, found)))
-            for delta_part, span, found in spans
+            (delta_part.epoch, _DeltaRows(_delta_rows(task, shard, delta_part, span, item)))
+            for delta_part, span, item in spans
         ]
         joined = _joined_rows(task.handle.definition, shard, rows, deltas, task.epoch, levels)
         return encode_base(shard.shard, key, joined, count, schema, compress=compress)
@@ -257,10 +257,10 @@ def _fill(rows: Columns, size: int, base: Iterator[Columns] | None) -> None:
         return
     done = 0
     while done < size:
-        found = next(base)
-        stop = done + len(found["level"])
+        result = next(base)
+        stop = done + len(result["level"])
         for name, values in rows.items():
-            values[done:stop] = found[name]
+            values[done:stop] = result[name]
         done = stop
 
 

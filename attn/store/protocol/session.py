@@ -217,10 +217,10 @@ class Session:
 def _distinct(refs: Sequence[DeltaRef]) -> list[DeltaRef]:
     """Deltas with at least one object that no earlier delta of the list has."""
     seen: set[str] = set()
-    found: list[DeltaRef] = []
+    results: list[DeltaRef] = []
     for ref in refs:
         keys = {item.key for item in ref.objects}
         if keys - seen:
-            found.append(ref)
+            results.append(ref)
         seen |= keys
-    return found
+    return results

@@ -48,9 +48,9 @@ def write_tag(backend: Backend, name: str, manifest: Manifest) -> None:
     tag = Tag(name, manifest.run, manifest.version, manifest.sha256, secrets.token_hex(16))
     if backend.create(_key(name), pack(dataclasses.asdict(tag))):
         return
-    found = read_tags(backend).get(name)
-    if found is None or found.version != manifest.version:
-        other = f"version {found.version}" if found else "another version"
+    result = read_tags(backend).get(name)
+    if result is None or result.version != manifest.version:
+        other = f"version {result.version}" if result else "another version"
         raise StoreError(f"{backend.uri}: tag {name!r} names {other}; remove it first, or use another name")
 
 
@@ -61,12 +61,12 @@ def remove_tag(backend: Backend, name: str) -> None:
 
 def read_tags(backend: Backend) -> dict[str, Tag]:
     """All tags by name."""
-    found: dict[str, Tag] = {}
+    results: dict[str, Tag] = {}
     for tag in tags(backend):
         if isinstance(tag, DamagedError):
             raise tag
-        found[tag.name] = tag
-    return found
+        results[tag.name] = tag
+    return results
 
 
 def tags(backend: Backend) -> Iterator[Tag | DamagedError]:

@@ -104,9 +104,9 @@ def _export_png(version: _Export, folder: Path) -> int:
 
 
 def _export_npz(version: _Export, path: Path) -> int:
-    found = [(numbers, levels) for numbers, levels, _ in version.rows()]
-    numbers = np.concatenate([part for part, _ in found])
-    levels = np.concatenate([part for _, part in found])
+    results = [(numbers, levels) for numbers, levels, _ in version.rows()]
+    numbers = np.concatenate([part for part, _ in results])
+    levels = np.concatenate([part for _, part in results])
     pairs = version.index.pairs(numbers)
     columns = {
         "image_ids": np.array([image_id for image_id, _ in pairs], dtype=np.str_),

@@ -178,8 +178,8 @@ def _check_history(handle: StoreHandle, manifests: dict[int, Manifest]) -> Itera
             yield f"{backend.uri}: version {version} continues another version {manifest.parent}"
 
     def check_reference(what: str, version: int, sha256: str, run: str = "") -> Iterator[str]:
-        found = manifests.get(version)
-        if version and (found is None or found.sha256 != sha256 or (run and found.run != run)):
+        result = manifests.get(version)
+        if version and (result is None or result.sha256 != sha256 or (run and result.run != run)):
             yield f"{backend.uri}: {what} names version {version}, which is missing or differs"
 
     for run in list_runs(backend):
