@@ -138,7 +138,7 @@ def _scores(study: Study, config: TrainConfig, model: str, split: str) -> dict[s
     known = _source_classes(config)
     rows = [row for row in result.per_class if row["class"] in known]
     of_source = {name: [row[name] for row in rows if row.get(name) is not None] for name in OF_SOURCE}
-    return result.scores | {f"source_{name}": float(np.mean(found)) for name, found in of_source.items() if found}
+    return result.scores | {f"source_{name}": float(np.mean(item)) for name, item in of_source.items() if item}
 
 
 def _source_classes(config: TrainConfig) -> set[str]:

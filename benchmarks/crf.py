@@ -93,9 +93,9 @@ def measure_step(
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     pairs = zip(seconds["with"], seconds["without"], strict=True)
     share = statistics.median((one - other) / one for one, other in pairs)
-    found = {"network": network, "size": size, "stride": stride, "batch": batch_size, "threads": threads}
-    found |= {"load": os.getloadavg()[0], "share": round(share, 4)}
-    return found | {"seconds": {name: round(value, 3) for name, value in medians.items()}}
+    results = {"network": network, "size": size, "stride": stride, "batch": batch_size, "threads": threads}
+    results |= {"load": os.getloadavg()[0], "share": round(share, 4)}
+    return results | {"seconds": {name: round(value, 3) for name, value in medians.items()}}
 
 
 def _cpu_seconds() -> float:

@@ -40,11 +40,11 @@ def main(run: str, overrides: list[str], *, threshold: float, scale: float) -> N
     assert isinstance(network, Network), "a segmentation network has no attention"
     dataset = AttentionDataset(target.source, target.config.input, train=False)
     batches = [range(start, min(start + BATCH, len(dataset))) for start in range(0, len(dataset), BATCH)]
-    found = [
+    results = [
         _measured(network, kind, batch, threshold, scale) for batch in build_loader(dataset, batches)
     ]  # batch by batch: whole, left, labels (images, C); area (images,)
-    whole, left, labels = (np.concatenate([part[index] for part in found]) for index in range(3))
-    area = np.concatenate([part[3] for part in found])
+    whole, left, labels = (np.concatenate([part[index] for part in results]) for index in range(3))
+    area = np.concatenate([part[3] for part in results])
     positive = labels > 0
     before = average_precision(whole, labels).mean
     after = average_precision(np.where(positive, left, whole), labels).mean

@@ -68,11 +68,11 @@ def main(study: Study, out: Path, overrides: list[str], seeds: Sequence[int] = S
                 run = finished_run(config, f"{recipe}-seed{seed}")
                 for split, key in missing.items():
                     options = [f"root={config.root}", "panels=4", *study.scored, f"data.split={split}"]
-                    found = {
+                    results = {
                         "scores": evaluate.run(evaluate.load(run.model, options)).scores,
                         "seconds": run.seconds,
                     }
-                    done[key] = {"title": title, "split": split, "seed": seed} | found
+                    done[key] = {"title": title, "split": split, "seed": seed} | results
                     out.write_text(json.dumps(done, indent=1))
                 print(table(study, done), flush=True)
 

@@ -117,8 +117,8 @@ def main(only: str, seed: int, part: int = 1, parts: int = 1) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         model = tiny_bundle(Path(scratch, "model"))
         train(write(folder(), Path(scratch, "warm")))  # imports once what every child needs
-        place = Path(scratch, "case")
-        for number, case in enumerate(_cases(place, model, seed)):
+        location = Path(scratch, "case")
+        for number, case in enumerate(_cases(location, model, seed)):
             if only not in case.name or number % parts != part - 1:
                 continue
             outcome = _in_child(case.work)

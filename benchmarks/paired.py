@@ -130,12 +130,12 @@ def _scored(model: str, overrides: list[str], classes: Sequence[str]) -> _Scored
     return _Scored(images, names, np.array(labels), np.array(probabilities))
 
 
-def _table(groups: list[list[str]], found: Changes) -> list[str]:
+def _table(groups: list[list[str]], compared: Changes) -> list[str]:
     lines = ["| after | before | mAP before | after | change | 95 % of draws |", "|---|---|---|---|---|---|"]
     for index, group in enumerate(groups[1:]):
-        before, after = found.scores[0], found.scores[index + 1]
+        before, after = compared.scores[0], compared.scores[index + 1]
         rows = [*zip(group, groups[0], before, after, strict=True), ("mean", "mean", before.mean(), after.mean())]
-        for (name, was, old, new), low, high in zip(rows, found.low[index], found.high[index], strict=True):
+        for (name, was, old, new), low, high in zip(rows, compared.low[index], compared.high[index], strict=True):
             between = "too few images" if np.isnan(low) else f"{100 * low:.1f} to {100 * high:.1f}"
             values = f"{100 * old:.1f} | {100 * new:.1f} | {100 * (new - old):.1f}"
             lines.append(f"| {name} | {was} | {values} | {between} |")

@@ -67,8 +67,8 @@ def main(recipe: str, overrides: list[str], rounds: int) -> None:
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
     """What the work gave, and its seconds of process time: a shared machine does not disturb that."""
     start = time.process_time()
-    found = work()
-    return found, time.process_time() - start
+    result = work()
+    return result, time.process_time() - start
 
 
 def _png(pixels: NDArray[np.uint8], **options: Any) -> bytes:

@@ -81,7 +81,7 @@ def pages(folder: Path = FOLDER) -> list[Path]:
 
 def tables_in(text: str) -> list[Table]:
     """The entries that a page shows, in its order."""
-    return [Table(*found) for found in BLOCK.findall(text)]
+    return [Table(*item) for item in BLOCK.findall(text)]
 
 
 def read_entries(file: Path) -> dict[str, Entry]:
@@ -97,8 +97,8 @@ def rewritten(page: Path) -> str:
     """A page's text with its tables as the JSON files have them now."""
     shown: list[str] = [""]
 
-    def block(found: re.Match[str]) -> str:
-        file, name = found.groups()
+    def block(matched: re.Match[str]) -> str:
+        file, name = matched.groups()
         entry = read_entries(page.parent / file)[name]
         command = [] if entry.command == shown[-1] else ["```bash", *entry.command.splitlines(), "```", ""]
         shown.append(entry.command)
@@ -147,14 +147,14 @@ def table_of(entry: Entry, folder: Path) -> list[str]:
 
 def _by_seed(runs: list[dict[str, Any]], row: str, value: str) -> Scores:
     """The scores of one row of a study by seed; a split's name stands before each score."""
-    found: dict[int, dict[str, float]] = {}
+    results: dict[int, dict[str, float]] = {}
     for run in runs:
         if run[row] == value:
             names = (f"{run['split']} {name}" if "split" in run else name for name in run["scores"])
-            found.setdefault(run["seed"], {}).update(zip(names, run["scores"].values(), strict=True))
-    if not found:
+            results.setdefault(run["seed"], {}).update(zip(names, run["scores"].values(), strict=True))
+    if not results:
         raise KeyError(f"the study has no run whose {row} is {value}")
-    return found
+    return results
 
 
 def _changes(after: Scores, before: Scores, score: str) -> str:

@@ -100,7 +100,7 @@ def _row(study: Study, title: str, seed: int, overrides: list[str]) -> dict[str,
     labels = "labels.source=masks" if maps is None else f"labels.maps={maps}"
     config = load_config(SegmentConfig, study.recipe, [*_of(OF_SEGMENTATION, overrides), f"seed={seed}", labels])
     run = finished_run(config, f"{study.recipe}-{title.replace(' ', '-').replace('+', '-plus').lower()}-seed{seed}")
-    found = segment_predict.run(
+    result = segment_predict.run(
         segment_predict.load(
             run.model,
             [f"root={config.root}", f"inference.crf={study.crf}", "masks=false", "panels=8", *study.options],
@@ -110,9 +110,9 @@ def _row(study: Study, title: str, seed: int, overrides: list[str]) -> dict[str,
     scores = {f"cue_{name}": cues[name] for name in ("miou", "miou_all") if name in cues}
     scores |= {name: cues[name] for name in ("coverage", "precision") if name in cues}
     return {
-        "scores": scores | found.scores,
-        "per_class": found.per_class,
-        "protocols": found.protocols,
+        "scores": scores | result.scores,
+        "per_class": result.per_class,
+        "protocols": result.protocols,
         "seconds": run.seconds,
     }
 
@@ -137,14 +137,14 @@ def _classifier(recipe: str, seed: int, settings: list[str]) -> TrainResult:
 
 def _of(row: str, overrides: list[str]) -> list[str]:
     """Those overrides that are for a row's run, or for all."""
-    found = []
+    results = []
     for text in overrides:
         before, colon, _ = text.partition("=")[0].partition(":")
         if not colon:
-            found.append(text)
+            results.append(text)
         elif before == row:
-            found.append(text.removeprefix(f"{before}:"))
-    return found
+            results.append(text.removeprefix(f"{before}:"))
+    return results
 
 
 if __name__ == "__main__":

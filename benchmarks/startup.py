@@ -29,12 +29,12 @@ WAYS = ("compiled", "not compiled")
 
 def main(rounds: int) -> None:
     """Print the seconds of each round, and a line a way at the end."""
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    results: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for number in range(rounds):
         for way in WAYS if number % 2 else reversed(WAYS):
-            found[way].append(_seconds(compiled=way == "compiled"))
-            print(f"round {number + 1}, {way}: first step {found[way][-1][0]:.1f}, end {found[way][-1][1]:.1f}")
-    for way, times in found.items():
+            results[way].append(_seconds(compiled=way == "compiled"))
+            print(f"round {number + 1}, {way}: first step {results[way][-1][0]:.1f}, end {results[way][-1][1]:.1f}")
+    for way, times in results.items():
         parts = (
             f"{name} {statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
             for name, values in zip(("first step", "end"), zip(*times, strict=True), strict=True)

@@ -67,7 +67,7 @@ class Case:
 def variants(case: Case) -> dict[str, Callable[[], object]]:
     """Everything to be measured, by name."""
     one = case.batch(1)
-    found: dict[str, Callable[[], object]] = {
+    results: dict[str, Callable[[], object]] = {
         "plain": lambda: _plain(case.network, one),
         "plain, deterministic": lambda: _deterministic(case.network, one),
         "plain, deterministic, memory filled": lambda: _deterministic(case.network, one, fill=True),
@@ -75,33 +75,33 @@ def variants(case: Case) -> dict[str, Callable[[], object]]:
         "plain + map (autograd)": lambda: _with_map(case.network, one, closed_form=False),
     }
     for classes in (1, 2, 3):
-        found[f"gain {classes} class{'es' if classes > 1 else ''}"] = _gain(case, classes)
-        found[f"gain {classes} class{'es' if classes > 1 else ''}, fixed"] = _gain(case, classes, "fixed")
-    found["two streams"] = lambda: _two_streams(case.network, one)
-    found["attnbn"] = _attnbn(case, one)
-    found["icasc"] = _icasc(case)
-    found["icasc, pixel"] = _icasc(case, map_kind="pixel")
-    found["icasc, detached weights"] = _icasc(case, weight_gradient=False)
+        results[f"gain {classes} class{'es' if classes > 1 else ''}"] = _gain(case, classes)
+        results[f"gain {classes} class{'es' if classes > 1 else ''}, fixed"] = _gain(case, classes, "fixed")
+    results["two streams"] = lambda: _two_streams(case.network, one)
+    results["attnbn"] = _attnbn(case, one)
+    results["icasc"] = _icasc(case)
+    results["icasc, pixel"] = _icasc(case, map_kind="pixel")
+    results["icasc, detached weights"] = _icasc(case, weight_gradient=False)
     if find_spec("pytorch_grad_cam"):
-        found["plain + pytorch-grad-cam"] = _pytorch_grad_cam(case, one)
+        results["plain + pytorch-grad-cam"] = _pytorch_grad_cam(case, one)
     if find_spec("torchcam"):
-        found["plain + torchcam"] = _torchcam(case, one)
-    return found
+        results["plain + torchcam"] = _torchcam(case, one)
+    return results
 
 
-def measure(found: dict[str, Callable[[], object]], network: Network, rounds: int) -> dict[str, dict[str, float]]:
+def measure(steps: dict[str, Callable[[], object]], network: Network, rounds: int) -> dict[str, dict[str, float]]:
     """Median and quartiles of each variant's ratio to its base in the same round, and its own median time."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
-        for name in random.sample(list(found), len(found)):
+        for name in random.sample(list(steps), len(steps)):
             network.zero_grad(set_to_none=True)
             cpu, wall = time.process_time(), time.perf_counter()
-            found[name]()
+            steps[name]()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn > 0:
                 times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-    return {name: _summary(times[name], times[BASES.get(name, "plain")]) for name in found}
+    return {name: _summary(times[name], times[BASES.get(name, "plain")]) for name in steps}
 
 
 def _summary(own: list[tuple[float, float]], plain: list[tuple[float, float]]) -> dict[str, float]:
@@ -252,10 +252,10 @@ def main() -> None:
     layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
     network = network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     images = torch.randn(arguments.batch, 3, arguments.size, arguments.size).contiguous(memory_format=layout)
-    found = variants(Case(network, images))
-    wanted = {name for name in found if arguments.only in name}
+    result = variants(Case(network, images))
+    wanted = {name for name in result if arguments.only in name}
     wanted |= {"plain"} | {BASES[name] for name in wanted & BASES.keys()}
-    chosen = {name: run for name, run in found.items() if name in wanted}
+    chosen = {name: run for name, run in result.items() if name in wanted}
     figures = measure(chosen, network, arguments.rounds)
 
     print(f"{'variant':38}{'CPU ms':>9}{'ratio':>8}{'(quartiles)':>16}{'wall':>8}{'target':>8}")

@@ -46,7 +46,7 @@ def make_records(count: int) -> list[Record]:
     """Images with one or two classes, 1.5 on average as in VOC."""
     rng = np.random.default_rng(0)
     labels = [tuple(sorted(rng.choice(CLASSES, 1 + number % 2, replace=False).tolist())) for number in range(count)]
-    return [Record(f"{number:06d}", found) for number, found in enumerate(labels)]
+    return [Record(f"{number:06d}", item) for number, item in enumerate(labels)]
 
 
 def make_batch(records: list[Record], images: torch.Tensor) -> Batch:
@@ -101,18 +101,22 @@ def variants(
 
 def report(figures: dict[str, dict[str, float]], epoch: dict[str, float], steps: int) -> dict[str, float]:
     """Print the ratios, and return them by name."""
-    found: dict[str, float] = {}
+    results: dict[str, float] = {}
     for kind in ("cpu", "wall"):
         plain, kept = (figures[name][f"{kind}_ms"] for name in ("plain", "store"))
         low, high = (figures["store"][f"{kind}_ratio_{quartile}"] for quartile in ("q1", "q3"))
         end = 1000 * epoch[kind] / steps
-        found |= {f"{kind}_plain_ms": plain, f"{kind}_step_ratio": kept / plain, f"{kind}_ratio": (kept + end) / plain}
+        results |= {
+            f"{kind}_plain_ms": plain,
+            f"{kind}_step_ratio": kept / plain,
+            f"{kind}_ratio": (kept + end) / plain,
+        }
         print(
             f"{kind}: step {plain:.1f} ms, with its maps x{kept / plain:.4f} (quartiles {low:.3f}-{high:.3f})", end=""
         )
         print(f", epoch's end {1000 * epoch[kind]:.1f} ms = {end:.3f} ms a step", end="")
         print(f", together x{(kept + end) / plain:.4f} (target {TARGET})")
-    return found
+    return results
 
 
 def main() -> None:
@@ -151,10 +155,10 @@ def main() -> None:
 
     steps = -(-arguments.images // arguments.batch)
     print(f"{arguments.network}, input {arguments.size}, maps {grid}, {len(rows)} rows, {steps} steps an epoch")
-    found = report(figures, epoch, steps)
+    result = report(figures, epoch, steps)
     if arguments.json:
         settings = {key: str(value) for key, value in vars(arguments).items()}
-        arguments.json.write_text(json.dumps({"settings": settings, "figures": found}, indent=1))
+        arguments.json.write_text(json.dumps({"settings": settings, "figures": result}, indent=1))
 
 
 if __name__ == "__main__":

@@ -59,11 +59,11 @@ def main(file: str | None, *, reused: int, plain: int) -> None:
     from jobs.ray_cluster.session import ray_session
 
     with tempfile.TemporaryDirectory(prefix="attn-sweep-") as folder, ray_session(dashboard=True):
-        found = {"reused": _sweep(Path(folder), "reused", reused), "plain": _sweep(Path(folder), "plain", plain)}
+        results = {"reused": _sweep(Path(folder), "reused", reused), "plain": _sweep(Path(folder), "plain", plain)}
     imports = _imports()
-    print(_table(found, {"reused": reused, "plain": plain}, imports))
+    print(_table(results, {"reused": reused, "plain": plain}, imports))
     if file is not None:
-        Path(file).write_text(json.dumps({**found, "trials": [reused, plain], "imports": imports}, indent=1))
+        Path(file).write_text(json.dumps({**results, "trials": [reused, plain], "imports": imports}, indent=1))
 
 
 def _sweep(folder: Path, name: str, trials: int) -> dict[str, float]:
@@ -138,8 +138,8 @@ def _imports() -> float:
     return min(times)
 
 
-def _table(found: dict[str, dict[str, float]], trials: dict[str, int], imports: float) -> str:
-    reused, plain = found["reused"], found["plain"]
+def _table(measured: dict[str, dict[str, float]], trials: dict[str, int], imports: float) -> str:
+    reused, plain = measured["reused"], measured["plain"]
     lines = [f"| seconds a trial | reused ({trials['reused']} trials) | plain ({trials['plain']}) |", "|---|---|---|"]
     lines += [f"| {part} | {reused[part]:.2f} | {plain[part]:.2f} |" for part in PARTS]
     lines.append(f"| **outside training** | **{reused['outside']:.2f}** | **{plain['outside']:.2f}** |")

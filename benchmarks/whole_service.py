@@ -240,12 +240,12 @@ def wait_for_step(person: Person, name: str) -> None:
 
 def training_workers(job: str) -> list[psutil.Process]:
     """The processes that train for a job of a service of this machine."""
-    found: list[psutil.Process] = []
+    results: list[psutil.Process] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if "RayTrainWorker" in " ".join(process.cmdline()) and process.environ().get(MARK, "").endswith(f":{job}"):
-                found.append(process)
-    return found
+                results.append(process)
+    return results
 
 
 def go_on(person: Person, name: str) -> None:
@@ -294,9 +294,9 @@ def check_record(person: Person, name: str, trials: int) -> None:
     from attn.tracking.mlflow_children import children
 
     parent = json.loads((person.run(name) / "run.json").read_text())["tracking_run"]
-    found = children(f"sqlite:///{person.root}/mlflow.db", parent)
-    holds(f"MLflow has one parent and {trials} children", len(found) == trials, found)
-    holds("no child looks as if it ran still", "RUNNING" not in found.values(), found)
+    result = children(f"sqlite:///{person.root}/mlflow.db", parent)
+    holds(f"MLflow has one parent and {trials} children", len(result) == trials, result)
+    holds("no child looks as if it ran still", "RUNNING" not in result.values(), result)
 
 
 def fetch_and_predict(person: Person, folder: Path, picture: Path) -> None:
@@ -314,8 +314,8 @@ def fetch_and_predict(person: Person, folder: Path, picture: Path) -> None:
 def photograph(folder: Path) -> Path:
     """A photograph of the shared folder; a generated scene where there is none."""
     shared = Path(os.environ.get("ATTN_SHARED", ROOT.parent / "shared"))
-    if (found := next(shared.glob("data/voc/VOCdevkit/*/JPEGImages/*.jpg"), None)) is not None:
-        return found
+    if (result := next(shared.glob("data/voc/VOCdevkit/*/JPEGImages/*.jpg"), None)) is not None:
+        return result
     from PIL import Image
 
     from attn.data.sources.generated import ScenesConfig

@@ -80,14 +80,14 @@ def main() -> None:
                 _dump(folder, port, database_password)
                 _fetch(folder / "objects", s3.environment)
     # Of the database its dump is searched, not its own files.
-    found = leaks(hidden, under(folder, exclude=folder / "database"))
+    result = leaks(hidden, under(folder, exclude=folder / "database"))
     shutil.rmtree(folder / "database")
-    for line in [*wrong, *found]:
+    for line in [*wrong, *result]:
         print(line)
-    print("something is wrong" if wrong or found else "every step ended as it should, and no secret was left anywhere")
+    print("something is wrong" if wrong or result else "every step ended as it should, and no secret was left anywhere")
     if kept is None:
         shutil.rmtree(folder)
-    sys.exit(1 if wrong or found else 0)
+    sys.exit(1 if wrong or result else 0)
 
 
 @contextlib.contextmanager

@@ -63,8 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Processes take files in this order, and a long one at the end would leave a core idle. `.ci/run` runs the tests that
     are marked with what they use, and without.
     """
-    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+    location = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: location.get(item.path, len(location)))
     for item in items:
         if {"shared", "ceph_missing"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("optional")

@@ -20,8 +20,8 @@ def leaks(hidden: Mapping[str, str], contents: Iterable[tuple[str, bytes]]) -> l
         contents: Names of places with all that stands there.
     """
     return [
-        f"{name} stands in {place}"
-        for place, content in contents
+        f"{name} stands in {location}"
+        for location, content in contents
         for name, text in hidden.items()
         if text.encode() in content
     ]
@@ -41,8 +41,8 @@ def in_bucket(uri: str) -> Iterator[tuple[str, bytes]]:
     with contextlib.closing(boto3.Session().client("s3")) as client:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for item in page.get("Contents", []):
-                found = client.get_object(Bucket=bucket, Key=item["Key"])
-                yield f"s3://{bucket}/{item['Key']}", found["Body"].read() + str(found["Metadata"]).encode()
+                result = client.get_object(Bucket=bucket, Key=item["Key"])
+                yield f"s3://{bucket}/{item['Key']}", result["Body"].read() + str(result["Metadata"]).encode()
 
 
 def session_logs() -> Path:

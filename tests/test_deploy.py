@@ -82,15 +82,15 @@ def test_the_local_cluster_is_one_that_ray_accepts(repository: Path) -> None:
 def test_kuberay(repository: Path, name: str, kind: str, schema: dict[str, Any]) -> None:
     import ray
 
-    found = read(repository / "deploy" / "kuberay" / f"{name}.yaml")
-    assert (found["apiVersion"], found["kind"]) == ("ray.io/v1", kind)
-    jsonschema.validate(found["spec"], schema)
-    cluster = found["spec"].get("rayClusterSpec", found["spec"])
+    result = read(repository / "deploy" / "kuberay" / f"{name}.yaml")
+    assert (result["apiVersion"], result["kind"]) == ("ray.io/v1", kind)
+    jsonschema.validate(result["spec"], schema)
+    cluster = result["spec"].get("rayClusterSpec", result["spec"])
     assert cluster["rayVersion"] == ray.__version__
     pods = [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
     assert all(pod["spec"]["securityContext"]["runAsNonRoot"] for pod in pods)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**found["spec"], "maxReplica": 1}, schema)
+        jsonschema.validate({**result["spec"], "maxReplica": 1}, schema)
 
 
 def test_compose(repository: Path) -> None:

@@ -87,10 +87,10 @@ def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
 def test_the_wheel_has_every_file_of_its_packages_and_no_other(repository: Path, built: Built) -> None:
     listed = subprocess.run(["git", "ls-files", "-z", "--", *PACKAGES], cwd=repository, capture_output=True, check=True)
     tracked = {name for name in listed.stdout.decode().split("\0") if (repository / name).is_file()}
-    found = {name for name in built.wheel_files if not name.startswith(f"attn-{attn.__version__}.dist-info/")}
-    assert tracked <= found
-    assert {name.partition("/")[0] for name in found} == set(PACKAGES)
-    assert {f"{package}/py.typed" for package in PACKAGES} <= found
+    results = {name for name in built.wheel_files if not name.startswith(f"attn-{attn.__version__}.dist-info/")}
+    assert tracked <= results
+    assert {name.partition("/")[0] for name in results} == set(PACKAGES)
+    assert {f"{package}/py.typed" for package in PACKAGES} <= results
     assert f"attn-{attn.__version__}.dist-info/licenses/LICENSE" in built.wheel_files
 
 
@@ -130,7 +130,7 @@ def test_what_is_installed_trains_outside_of_the_checkout(repository: Path, inst
     code = "import attn, jobs, services; print(*(package.__file__ for package in (attn, jobs, services)))"
     places = run(installed / "python", "-c", code, cwd=tmp_path).stdout.split()
     assert len(places) == 3
-    assert all(Path(place).is_relative_to(installed.parent) for place in places), places
+    assert all(Path(location).is_relative_to(installed.parent) for location in places), places
     assert run(installed / "attn", "--version", cwd=tmp_path).stdout == f"attn {attn.__version__}\n"
     recipes = json.loads(run(installed / "attn", "recipes", "--json", cwd=tmp_path).stdout)["recipes"]
     assert {(recipe["group"], recipe["name"]) for recipe in recipes} == {

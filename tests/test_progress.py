@@ -148,9 +148,9 @@ typer.run(command(work))
         os.write(terminal.file, b"\x03")
         assert terminal.end() == 3
         assert terminal.text.rindex(SHOW_CURSOR) > terminal.text.rindex(HIDE_CURSOR)
-        *_, stopped, told, end = terminal.lines
+        *_, stopped, message, end = terminal.lines
         assert stopped.startswith("maps: stopped at ")
-        assert (told, end) == (last, "")
+        assert (message, end) == (last, "")
 
 
 @pytest.mark.parametrize("method", ["start", "stop"])
@@ -189,11 +189,11 @@ def test_elsewhere_there_are_few_plain_lines_and_always_the_last(monkeypatch: py
             now += 200
             raise ValueError
         progress.say("epoch 1/3 done")
-    first, *maps, last, stopped, told = stream.getvalue().splitlines()
+    first, *maps, last, stopped, message = stream.getvalue().splitlines()
     assert first == "starting Ray ..."
     assert len(maps) == 6, "one each ten seconds"
     assert maps[0] == "maps: 14 of 120 images (12 %), 2.0 images/s, ETA 0:53"
-    assert (last, stopped, told) == (
+    assert (last, stopped, message) == (
         "maps: 120 images in 1 min 0 s", "cues: stopped at 4 of 10 images after 3 min 20 s", "epoch 1/3 done",
     )  # fmt: skip
 

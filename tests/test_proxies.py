@@ -129,5 +129,5 @@ def test_other_machines_are_reached_by_the_proxy(trap: Answers) -> None:
     import requests
 
     bypass_proxies_for_loopback()
-    found: Any = requests.get("http://elsewhere.example/x", timeout=60)
-    assert (found.status_code, trap.asked) == (502, ["http://elsewhere.example/x"])
+    result: Any = requests.get("http://elsewhere.example/x", timeout=60)
+    assert (result.status_code, trap.asked) == (502, ["http://elsewhere.example/x"])

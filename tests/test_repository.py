@@ -99,11 +99,11 @@ def layer(module: str) -> int:
 
 def modules_of(root: Path) -> dict[str, Path]:
     """Every module of the three packages by its name."""
-    found: dict[str, Path] = {}
+    results: dict[str, Path] = {}
     for path in tracked(root, *(f"{package}/*.py" for package in PACKAGES)):
         name = ".".join(path.relative_to(root).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path
-    return found
+        results[name.removesuffix(".__init__")] = path
+    return results
 
 
 def used(path: Path, known: Container[str]) -> Iterator[str]:
@@ -144,9 +144,9 @@ def test_every_listed_package_exists(repository: Path) -> None:
 
 def test_the_library_needs_neither_ray_nor_mlflow(repository: Path) -> None:
     for path in tracked(repository, "attn/*.py"):
-        found = {package(name) for name in imports(path, lazy=True)}
-        assert "ray" not in found, path
-        assert "mlflow" not in found or path.stem.startswith("mlflow"), path
+        results = {package(name) for name in imports(path, lazy=True)}
+        assert "ray" not in results, path
+        assert "mlflow" not in results or path.stem.startswith("mlflow"), path
         assert "mlflow" not in {package(name) for name in imports(path, lazy=False)}, path
 
 
@@ -173,7 +173,7 @@ def test_no_file_holds_a_machines_path_or_a_secret(repository: Path) -> None:
             continue
         text = path.read_text(encoding="utf-8")
         for what, pattern in patterns.items():
-            assert not (found := pattern.search(text)), f"{path}: {what} {found and found.group()!r}"
+            assert not (match := pattern.search(text)), f"{path}: {what} {match and match.group()!r}"
 
 
 def lines_of(path: Path) -> list[str]:
@@ -246,19 +246,19 @@ def instructions(dockerfile: Path) -> list[tuple[str, str]]:
 
 
 def test_the_image_is_pinned_has_no_root_and_tells_its_health(repository: Path) -> None:
-    found = instructions(repository / "Dockerfile")
+    result = instructions(repository / "Dockerfile")
     known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "HEALTHCHECK", "CMD"}
-    assert {word for word, _ in found} <= known
-    stages = [rest for word, rest in found if word == "FROM"]
+    assert {word for word, _ in result} <= known
+    stages = [rest for word, rest in result if word == "FROM"]
     assert len(stages) == 2
     for stage in stages:
         assert re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+[\w.-]*( AS \w+)?", stage), stage
-    last = found[[word for word, _ in found].index("FROM", 1) :]
+    last = result[[word for word, _ in result].index("FROM", 1) :]
     users = [rest for word, rest in last if word == "USER"]
     assert users
     assert users[-1] not in ("root", "0")
     assert [word for word, _ in last].count("HEALTHCHECK") == 1
-    settings = " ".join(rest for word, rest in found if word != "RUN")
+    settings = " ".join(rest for word, rest in result if word != "RUN")
     assert not re.search(r"(?i)secret|password|token|access_key", settings)
 
 
@@ -322,9 +322,11 @@ def test_ci_ends_with_the_first_step_that_fails(
 def anchors(page: Path) -> set[str]:
     """The names that a code host gives a page's headings, code blocks left out."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    headings = [re.sub(r"[^\w\- ]", "", found.lower()) for found in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    headings = [re.sub(r"[^\w\- ]", "", item.lower()) for item in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
     names = [heading.strip().replace(" ", "-") for heading in headings]
-    again = (f"{name}-{names[:place].count(name)}" for place, name in enumerate(names) if name in names[:place])
+    again = (
+        f"{name}-{names[:location].count(name)}" for location, name in enumerate(names) if name in names[:location]
+    )
     return {*names, *again}
 
 

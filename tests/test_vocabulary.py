@@ -64,18 +64,18 @@ VAGUE = {"at_all": "the condition", "found": "result", "looked": "what is shown"
 
 def identifiers(name: str, text: str) -> set[str]:
     """Names of a file's modules, definitions, arguments, attributes and variables."""
-    found: set[str] = set(Path(name).with_suffix("").parts)
+    results: set[str] = set(Path(name).with_suffix("").parts)
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Name(id=one) | ast.Attribute(attr=one) | ast.arg(arg=one) | ast.keyword(arg=str(one)):
-                found.add(one)
+                results.add(one)
             case ast.FunctionDef(name=one) | ast.AsyncFunctionDef(name=one) | ast.ClassDef(name=one):
-                found.add(one)
+                results.add(one)
             case ast.alias(name=one, asname=asname):
-                found |= {*one.split("."), asname or one}
+                results |= {*one.split("."), asname or one}
             case _:
                 pass
-    return found
+    return results
 
 
 def test_former_names_do_not_come_back(repository: Path) -> None:

@@ -56,18 +56,18 @@ def main() -> None:
     names = [name for name in (*OURS, *LAYOUTS) if arguments.only in name]
     if not find_spec("zarr"):
         names = [name for name in names if not name.startswith("zarr")]
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     jobs = [("voc", name) for _ in range(arguments.rounds) for name in names]
     jobs += [("imagenet", name) for name in names if "each step" not in name and name != "png durable"]
     for work, name in jobs:
-        found.append(_apart(arguments, work, name))
-        print(json.dumps(found[-1]), flush=True)
+        results.append(_apart(arguments, work, name))
+        print(json.dumps(results[-1]), flush=True)
     memory = [_apart(arguments, "memory", *(str(value or 0) for value in case)) for case in MEMORY]
-    text = table(found, memory)
+    text = table(results, memory)
     print(text)
     if arguments.json:
         settings = {name: str(value) for name, value in vars(arguments).items()}
-        arguments.json.write_text(json.dumps({"settings": settings, "runs": found, "memory": memory}, indent=1))
+        arguments.json.write_text(json.dumps({"settings": settings, "runs": results, "memory": memory}, indent=1))
     if arguments.markdown:
         arguments.markdown.write_text(text)
 

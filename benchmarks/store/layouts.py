@@ -169,17 +169,17 @@ class Parquet(Gathered):
         starts, step = self._work.starts, self.rows_per_part
 
         def read(image: int) -> Maps:
-            found: list[Maps] = []
+            results: list[Maps] = []
             row, stop = int(starts[image]), int(starts[image + 1])
             while row < stop:
-                number, place = divmod(row, step)
-                group, offset = divmod(place, self.group)
+                number, location = divmod(row, step)
+                group, offset = divmod(location, self.group)
                 last = min(stop, row - offset + self.group)
                 column = files[number].read_row_group(group, ["map"], use_threads=False)["map"].combine_chunks()
                 values = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, *GRID)
-                found.append(values[offset : offset + last - row])
+                results.append(values[offset : offset + last - row])
                 row = last
-            return np.concatenate(found)
+            return np.concatenate(results)
 
         return read
 

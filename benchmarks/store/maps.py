@@ -131,7 +131,7 @@ def _class_maps(folders: Sequence[Path], weights: str, epochs: int) -> NDArray[n
             output = network(inputs)
             classes = output.logits[0].topk(CLASSES_PER_PHOTOGRAPH).indices
             pairs = torch.cartesian_prod(torch.arange(epochs), classes)
-            found = normalize_max(attention(output, pairs, kind="cam"))
+            result = normalize_max(attention(output, pairs, kind="cam"))
         rows = slice(number * CLASSES_PER_PHOTOGRAPH, (number + 1) * CLASSES_PER_PHOTOGRAPH)
-        bank[:, rows] = (found * 255).round().byte().numpy().reshape(epochs, CLASSES_PER_PHOTOGRAPH, *GRID)
+        bank[:, rows] = (result * 255).round().byte().numpy().reshape(epochs, CLASSES_PER_PHOTOGRAPH, *GRID)
     return bank

@@ -41,7 +41,7 @@ def measure(name: str, work: Workload, epochs: int, folder: Path) -> dict[str, A
         layout.end(epoch)
         seconds.append(wall + time.perf_counter() - wall_0)
         cpu_seconds.append(cpu + time.process_time() - cpu_0)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "layout": name,
         "work": work.name,
         "maps": work.rows,
@@ -52,14 +52,14 @@ def measure(name: str, work: Workload, epochs: int, folder: Path) -> dict[str, A
         "peak_bytes": peak.bytes,
     }
     files = [path.stat() for path in folder.rglob("*") if path.is_file()]
-    found |= {
+    results |= {
         "objects": len(files),
         "bytes": sum(file.st_size for file in files),
         "disk_bytes": sum(file.st_blocks * 512 for file in files),
     }
     if isinstance(layout, MapStoreLayout):
-        found |= layout.figures()
-    return found | _random_reads(layout, work)
+        results |= layout.figures()
+    return results | _random_reads(layout, work)
 
 
 def _random_reads(layout: Layout, work: Workload) -> dict[str, Any]:

@@ -55,9 +55,9 @@ class MapStoreLayout:
     def _timed(self, merge: Callable[[MergeTask], list[MergedShard]], tasks: Any) -> list[list[MergedShard]]:
         """The merge of an epoch on one core; notes its wall-clock and CPU seconds."""
         wall, cpu = time.perf_counter(), time.process_time()
-        found = [merge(task) for task in tasks]
+        results = [merge(task) for task in tasks]
         self._merges.append((time.perf_counter() - wall, time.process_time() - cpu))
-        return found
+        return results
 
 
 class BoundedMapStore(MapStoreLayout):

@@ -11,10 +11,10 @@ MIB = 2**20
 TITLES = {"voc": "VOC-sized, real maps", "imagenet": "ImageNet-sized"}
 
 
-def table(found: list[dict[str, Any]], memory: list[dict[str, Any]]) -> str:
+def table(measured: list[dict[str, Any]], memory: list[dict[str, Any]]) -> str:
     """One table per size, layouts as rows; medians over epochs after the first and over rounds."""
-    parts = [_layouts(work, [run for run in found if run["work"] == work]) for work in TITLES]
-    return "\n\n".join([part for part in parts if part] + [_merges(found), _memory(memory)]) + "\n"
+    parts = [_layouts(work, [run for run in measured if run["work"] == work]) for work in TITLES]
+    return "\n\n".join([part for part in parts if part] + [_merges(measured), _memory(memory)]) + "\n"
 
 
 def _layouts(work: str, runs: list[dict[str, Any]]) -> str:
@@ -47,10 +47,10 @@ def _layouts(work: str, runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _merges(found: list[dict[str, Any]]) -> str:
+def _merges(measured: list[dict[str, Any]]) -> str:
     lines = ["| merge | maps per s and core | per CPU second |", "|---|---|---|"]
     for work, title in TITLES.items():
-        runs = [run for run in found if run["work"] == work and run["layout"] == "map store"]
+        runs = [run for run in measured if run["work"] == work and run["layout"] == "map store"]
         if runs:
             rates = [_later(runs, key) for key in ("merged_per_s", "merged_per_cpu_s")]
             lines.append(f"| {title} | {rates[0]:,.0f} | {rates[1]:,.0f} |")

@@ -50,27 +50,27 @@ def main() -> None:
             uri = f"{arguments.uri.rstrip('/')}/{number}" if arguments.uri else str(folder / "store")
             return Trial(uri, folder, number, naive=arguments.naive)
 
-        found = matrix(
+        result = matrix(
             arguments.kills, trial_at, gap_share=arguments.gap, stop_share=arguments.zombies, seed=arguments.seed
         )
-    deaths, zombies = found.deaths.total(), found.zombies.total()
+    deaths, zombies = result.deaths.total(), result.zombies.total()
     print(f"{'point':24}{'killed':>8}{'stopped':>9}")
-    for point in sorted(found.deaths | found.zombies):
-        print(f"{point:24}{found.deaths[point]:8}{found.zombies[point]:9}")
-    inside = sum(found.deaths[point] for point in GAP)
-    print(f"{found.trials} runs, {deaths} kills ({inside} between commit and checkpoint), {zombies} zombies")
-    print("\n".join(found.faults) or "every version was that of its history")
+    for point in sorted(result.deaths | result.zombies):
+        print(f"{point:24}{result.deaths[point]:8}{result.zombies[point]:9}")
+    inside = sum(result.deaths[point] for point in GAP)
+    print(f"{result.trials} runs, {deaths} kills ({inside} between commit and checkpoint), {zombies} zombies")
+    print("\n".join(result.faults) or "every version was that of its history")
     if arguments.json:
         record = {
             "settings": {name: str(value) for name, value in vars(arguments).items()},
-            "runs": found.trials,
-            "kills": found.deaths,
-            "zombies": found.zombies,
-            "faults": found.faults,
+            "runs": result.trials,
+            "kills": result.deaths,
+            "zombies": result.zombies,
+            "faults": result.faults,
         }
         arguments.json.write_text(json.dumps(record, indent=1, sort_keys=True))
-    if bool(found.faults) != arguments.naive:
-        raise SystemExit("the control passed" if arguments.naive else f"{len(found.faults)} faults")
+    if bool(result.faults) != arguments.naive:
+        raise SystemExit("the control passed" if arguments.naive else f"{len(result.faults)} faults")
 
 
 if __name__ == "__main__":

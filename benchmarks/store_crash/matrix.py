@@ -196,12 +196,12 @@ def matrix(
     counts = census(first)
     for number in range(seed + 1, seed + 1 + 20 * kills):
         trial = places(number)
-        found = run_trial(trial, aimed(counts, gap_share=gap_share, stop_share=stop_share, deaths=4))
+        result = run_trial(trial, aimed(counts, gap_share=gap_share, stop_share=stop_share, deaths=4))
         total.trials += 1
-        total.broken += bool(found.faults)
-        total.deaths += found.deaths
-        total.zombies += found.zombies
-        total.faults += [f"seed {number}: {fault}" for fault in found.faults]
+        total.broken += bool(result.faults)
+        total.deaths += result.deaths
+        total.zombies += result.zombies
+        total.faults += [f"seed {number}: {fault}" for fault in result.faults]
         if total.deaths.total() >= kills:
             return total
     raise SystemExit(f"only {total.deaths.total()} of {kills} kills in {20 * kills} trials")

@@ -117,31 +117,31 @@ def attempt(trial: Trial, number: int) -> None:
     """One attempt at the run, from the last durable checkpoint to the end."""
     rng = random.Random(f"{trial.seed} {number}")
     opened = maps.open(trial.uri)
-    found = Checkpoint.read(trial)
-    session = opened.begin("run", from_version=found.version)
-    while found.epoch < EPOCHS:
+    result = Checkpoint.read(trial)
+    session = opened.begin("run", from_version=result.version)
+    while result.epoch < EPOCHS:
         writers = [session.writer(rank, limit_bytes=rng.choice((None, 300))) for rank in range(trial.world)]
-        stop = HALF if found.done < HALF else STEPS
-        for step in range(found.done, stop):
-            rows = step_rows(trial, found.epoch, step)
-            values = step_maps(trial, number, found.epoch, step, len(rows))
+        stop = HALF if result.done < HALF else STEPS
+        for step in range(result.done, stop):
+            rows = step_rows(trial, result.epoch, step)
+            values = step_maps(trial, number, result.epoch, step, len(rows))
             for rank, writer in enumerate(writers):
                 mine = slice(rank, None, trial.world)
                 writer.add_many(rows[mine], values[mine])
-            found.history.append((number, found.epoch, step))
-        refs = [writer.seal(found.epoch) for writer in writers]
+            result.history.append((number, result.epoch, step))
+        refs = [writer.seal(result.epoch) for writer in writers]
         if trial.naive:
-            refs = _whatever_lies_there(trial, session, found.epoch, refs)
+            refs = _whatever_lies_there(trial, session, result.epoch, refs)
         ends = stop == STEPS
         promised = None if trial.naive else len(trial.rows)
-        found.version = session.commit(
-            found.epoch, refs, pending=not ends, tentative=True, expected=promised if ends else None
+        result.version = session.commit(
+            result.epoch, refs, pending=not ends, tentative=True, expected=promised if ends else None
         )
-        found.epoch, found.done = (found.epoch + 1, 0) if ends else (found.epoch, stop)
-        found.durable.append(found.version)
-        found.report(trial, number)
+        result.epoch, result.done = (result.epoch + 1, 0) if ends else (result.epoch, stop)
+        result.durable.append(result.version)
+        result.report(trial, number)
         # The job publishes a version when the next checkpoint shows that this one's is certain.
-        session.publish(found.version if rng.random() < 0.5 else None)
+        session.publish(result.version if rng.random() < 0.5 else None)
         if rng.random() < 0.5:
             _collect(trial, rng.choice((1, 2)))
 
@@ -155,8 +155,8 @@ def _whatever_lies_there(
     for ref in refs:
         text = json.dumps(dataclasses.asdict(ref))
         (folder / f"{session.attempt}-{len(list(folder.iterdir()))}.json").write_text(text)
-    found = [TypeAdapter(maps.DeltaRef).validate_json(path.read_text()) for path in sorted(folder.iterdir())]
-    return [dataclasses.replace(ref, attempt=session.attempt) for ref in found]
+    results = [TypeAdapter(maps.DeltaRef).validate_json(path.read_text()) for path in sorted(folder.iterdir())]
+    return [dataclasses.replace(ref, attempt=session.attempt) for ref in results]
 
 
 def _collect(trial: Trial, keep: int) -> None:
@@ -183,34 +183,34 @@ def truth(trial: Trial, history: Sequence[tuple[int, int, int]], folder: Path) -
 def expected_maps(trial: Trial, history: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:
     """The same by NumPy alone: (rows, h, w)."""
     epochs = sorted({epoch for _, epoch, _ in history})
-    found = np.zeros((len(epochs), len(trial.rows), *GRID), np.uint8)
+    result = np.zeros((len(epochs), len(trial.rows), *GRID), np.uint8)
     for made_by, epoch, step in history:
         rows = step_rows(trial, epoch, step)
         index = epochs.index(epoch)
-        found[index, rows] = np.maximum(found[index, rows], step_maps(trial, made_by, epoch, step, len(rows)))
+        result[index, rows] = np.maximum(result[index, rows], step_maps(trial, made_by, epoch, step, len(rows)))
     if not epochs:
         return np.zeros((len(trial.rows), *GRID), np.uint8)
-    return found.max(0) if trial.fusion == "max" else np.rint(found.mean(0)).astype(np.uint8)
+    return result.max(0) if trial.fusion == "max" else np.rint(result.mean(0)).astype(np.uint8)
 
 
 def inspect(trial: Trial, *, final: bool) -> list[str]:
     """What of the last durable checkpoint's version is not as its history says, or what a reader sees beside it."""
-    found = Checkpoint.read(trial)
+    result = Checkpoint.read(trial)
     opened = maps.open(trial.uri)
-    snapshot = opened.at(found.version)
-    merged = [entry for entry in found.history if entry[1] < found.epoch]
+    snapshot = opened.at(result.version)
+    merged = [entry for entry in result.history if entry[1] < result.epoch]
     faults: list[str] = []
     _, stored = snapshot.rows(0, len(trial.rows))
     wrong = int((stored != expected_maps(trial, merged)).any((1, 2)).sum())
     if wrong:
-        faults.append(f"version {found.version} has {wrong} wrong maps of {len(trial.rows)}")
-    if (seen := opened.newest().version) not in (0, *found.durable):
-        faults.append(f"a reader gets version {seen}, which no durable checkpoint names: those name {found.durable}")
+        faults.append(f"version {result.version} has {wrong} wrong maps of {len(trial.rows)}")
+    if (seen := opened.newest().version) not in (0, *result.durable):
+        faults.append(f"a reader gets version {seen}, which no durable checkpoint names: those name {result.durable}")
     faults += opened.verify().faults
     if final:
         with tempfile.TemporaryDirectory() as folder:
-            if snapshot.digest() != truth(trial, found.history, Path(folder, "store")).digest():
+            if snapshot.digest() != truth(trial, result.history, Path(folder, "store")).digest():
                 faults.append("the digest is not that of the surviving history")
-        if found.epoch != EPOCHS:
-            faults.append(f"ended in epoch {found.epoch}")
+        if result.epoch != EPOCHS:
+            faults.append(f"ended in epoch {result.epoch}")
     return faults

@@ -45,27 +45,27 @@ class Section:
     def page(self) -> str:
         """The file of its page: that with the longest name of a package that it lies in."""
         module = f"{self.config.__module__}."
-        found = [(len(package), page) for page, (_, packages) in PAGES.items() for package in packages
+        results = [(len(package), page) for page, (_, packages) in PAGES.items() for package in packages
                  if module.startswith(f"{package}.")]  # fmt: skip
-        return max(found)[1]
+        return max(results)[1]
 
 
 @cache
 def sections() -> dict[type[Config], Section]:
     """Every config class that a command's config reaches, by class, with its heading."""
-    found: dict[type[Config], Section] = {}
-    for place in places():
-        found.setdefault(place.config, Section(place.config, place.command, place.path, place.choice))
+    results: dict[type[Config], Section] = {}
+    for location in places():
+        results.setdefault(location.config, Section(location.config, location.command, location.path, location.choice))
     taken: set[tuple[str, str]] = set()
-    for section in found.values():
-        place = section.path or f"attn {section.command}"
+    for section in results.values():
+        location = section.path or f"attn {section.command}"
         for heading in (
-            place,
-            f"{section.command}: {place}",
-            f"{section.command}: {place} ({section.config.__name__})",
+            location,
+            f"{section.command}: {location}",
+            f"{section.command}: {location} ({section.config.__name__})",
         ):
             section.heading = f"{heading}, {section.choice}" if section.choice else heading
             if (section.page, section.heading) not in taken:
                 break
         taken.add((section.page, section.heading))
-    return found
+    return results

@@ -54,9 +54,11 @@ def _backbones() -> str:
         "|---|---|---|---|",
     ]
     for name in architectures():
-        found = architecture(name)
-        strides, heads = ", ".join(map(str, found.strides)), ", ".join(f"`{head}`" for head in found.heads)
-        rows.append(f"| `{name}` | {strides} | {heads} | {'none' if found.weights is None else f'`{found.weights}`'} |")
+        result = architecture(name)
+        strides, heads = ", ".join(map(str, result.strides)), ", ".join(f"`{head}`" for head in result.heads)
+        rows.append(
+            f"| `{name}` | {strides} | {heads} | {'none' if result.weights is None else f'`{result.weights}`'} |"
+        )
     return "\n".join([*rows, "", "Heads are those of classifiers; segmentation networks have their own.", ""])
 
 

@@ -95,7 +95,7 @@ def layers() -> str:
     rows: dict[str, list[tuple[str, ...]]] = {package: [] for package in PACKAGES}
     for packages in reversed(LAYERS):
         rows[packages[0].partition(".")[0]].append(packages)
-    heights = {package: len(found) * (ROW + GAP) + ROW + 2 * GAP for package, found in rows.items()}
+    heights = {package: len(item) * (ROW + GAP) + ROW + 2 * GAP for package, item in rows.items()}
     total = max(heights["attn"], heights["jobs"] + heights["services"] + 30)
     tops = {"attn": total - heights["attn"], "jobs": total - heights["jobs"], "services": 0.0}
     tops["services"] = tops["jobs"] - 30 - heights["services"]

@@ -189,22 +189,24 @@ def _confused() -> Confused:
 
 
 def _icasc() -> Picture:
-    found = _confused()
-    return confusion_rows({"Grad-CAM": found.before, "ICASC": found.after}, found.example, found.classes, height=SMALL)
+    result = _confused()
+    return confusion_rows(
+        {"Grad-CAM": result.before, "ICASC": result.after}, result.example, result.classes, height=SMALL
+    )
 
 
 def _small_icasc() -> Picture:
-    found = _confused()
-    image, mask = resized(found.example.image, SMALL), found.example.mask
+    result = _confused()
+    image, mask = resized(result.example.image, SMALL), result.example.mask
     assert mask is not None, "scenes have masks"
-    truth = nearest((mask > 0).astype(np.uint8), found.example.image, SMALL) > 0
+    truth = nearest((mask > 0).astype(np.uint8), result.example.image, SMALL) > 0
     tiles = [
         Tile(
             overlap_overlay(image, resized(one.target["last"], SMALL), resized(one.other["last"], SMALL), truth), title
         )
-        for one, title in ((found.before, "Grad-CAM"), (found.after, "ICASC"))
+        for one, title in ((result.before, "Grad-CAM"), (result.after, "ICASC"))
     ]
-    return grid([[Tile(image, found.classes[found.before.record.labels[0]]), *tiles]], height=SMALL)
+    return grid([[Tile(image, result.classes[result.before.record.labels[0]]), *tiles]], height=SMALL)
 
 
 def _read(path: str) -> Picture:

@@ -54,14 +54,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     here = page.file.src_uri
     source = named.get(here, f"docs/{here}")
 
-    def link(found: re.Match[str]) -> str:
-        image, text, target, anchor = found.groups()
+    def link(matched: re.Match[str]) -> str:
+        image, text, target, anchor = matched.groups()
         if "://" in target or target.startswith("mailto:"):
-            return found.group()
-        place = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-        name = BESIDE.get(place, place.removeprefix("docs/") if place.startswith("docs/") else None)
+            return matched.group()
+        location = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        name = BESIDE.get(location, location.removeprefix("docs/") if location.startswith("docs/") else None)
         if name is None or not files.get_file_from_path(name):
-            return found.group() if image or not (ROOT / place).exists() else _in_code(text, place)
+            return matched.group() if image or not (ROOT / location).exists() else _in_code(text, location)
         return f"{image}[{text}]({posixpath.relpath(name, posixpath.dirname(here) or '.')}{anchor or ''})"
 
     return LINK.sub(link, markdown)
@@ -69,8 +69,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """Refuse a page that would fetch something from elsewhere."""
-    if found := FETCHED.search(output):
-        raise PluginError(f"{page.file.src_uri} fetches from elsewhere: {found.group()}")
+    if match := FETCHED.search(output):
+        raise PluginError(f"{page.file.src_uri} fetches from elsewhere: {match.group()}")
     return output
 
 

@@ -120,8 +120,8 @@ def test_another_member_drops_the_fields_of_the_old_but_not_those_of_the_user() 
     ],
 )
 def test_a_fault_says_what_and_where(text: str, overrides: tuple[str, ...], expected: str) -> None:
-    found = faults(text, *overrides)
-    assert any(expected in fault for fault in found), found
+    result = faults(text, *overrides)
+    assert any(expected in fault for fault in result), result
 
 
 def test_a_member_cannot_take_a_name_twice() -> None:

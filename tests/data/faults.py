@@ -42,56 +42,56 @@ def _with_junk() -> bytes:
 def _file(part: str, data: bytes | dict[str, str] | None, verdict: Verdict, layouts: tuple[str, ...] = FILES) -> Fault:
     """A file of image b in place of what is there."""
 
-    def apply(found: DataSet) -> None:
-        found.files[getattr(found, part)[1]] = data
+    def apply(data_set: DataSet) -> None:
+        data_set.files[getattr(data_set, part)[1]] = data
 
     return Fault(apply, layouts, verdict)
 
 
 def _gone(part: str, verdict: Verdict, layouts: tuple[str, ...] = FILES) -> Fault:
-    def apply(found: DataSet) -> None:
-        found.files.pop(getattr(found, part)[1], None)
+    def apply(data_set: DataSet) -> None:
+        data_set.files.pop(getattr(data_set, part)[1], None)
 
     return Fault(apply, layouts, verdict)
 
 
 def _row(column: str, value: Any, verdict: Verdict, layouts: tuple[str, ...] = TABLES) -> Fault:
-    def apply(found: DataSet) -> None:
-        for row in found.rows[1:2]:
+    def apply(data_set: DataSet) -> None:
+        for row in data_set.rows[1:2]:
             row[column] = value
 
     return Fault(apply, layouts, verdict)
 
 
 def _all_rows(column: str, values: list[Any], verdict: Verdict, layouts: tuple[str, ...] = TABLES) -> Fault:
-    def apply(found: DataSet) -> None:
-        for row, value in zip(found.rows, values, strict=False):
+    def apply(data_set: DataSet) -> None:
+        for row, value in zip(data_set.rows, values, strict=False):
             row[column] = value
 
     return Fault(apply, layouts, verdict)
 
 
 def _option(layout: str, verdict: Verdict, **options: Any) -> Fault:
-    return Fault(lambda found: found.options.update(options), (layout,), verdict)
+    return Fault(lambda data_set: data_set.options.update(options), (layout,), verdict)
 
 
 def _renamed(name: str | bytes, verdict: Verdict) -> Fault:
     """Image b, its mask and its saliency map under another name, in a layout of files alone."""
 
-    def apply(found: DataSet) -> None:
-        for paths in (found.images, found.masks, found.saliency):
-            data = found.files.pop(paths[1], None)
+    def apply(data_set: DataSet) -> None:
+        for paths in (data_set.images, data_set.masks, data_set.saliency):
+            data = data_set.files.pop(paths[1], None)
             if data is not None:
                 head, _, suffix = paths[1].rpartition("/b.")
                 end = name if isinstance(name, bytes) else name.encode()
-                found.files[os.fsencode(head) + b"/" + end + b"." + suffix.encode()] = data
+                data_set.files[os.fsencode(head) + b"/" + end + b"." + suffix.encode()] = data
 
     return Fault(apply, ("folder",), verdict)
 
 
 def _coco(part: str, verdict: Verdict, **values: Any) -> Fault:
-    def apply(found: DataSet) -> None:
-        for entry in found.rows[part][1:2]:
+    def apply(data_set: DataSet) -> None:
+        for entry in data_set.rows[part][1:2]:
             entry.update(values)
 
     return Fault(apply, ("coco",), verdict)
@@ -99,31 +99,33 @@ def _coco(part: str, verdict: Verdict, **values: Any) -> Fault:
 
 def _written(layout: str, encode_rows: Callable[[Any], bytes], verdict: Verdict) -> Fault:
     """A list file that is written otherwise."""
-    return Fault(lambda found: setattr(found, "encode_rows", encode_rows), (layout,), verdict)
+    return Fault(lambda data_set: setattr(data_set, "encode_rows", encode_rows), (layout,), verdict)
 
 
 def _voc(path: str, data: bytes, verdict: Verdict) -> Fault:
-    return Fault(lambda found: found.files.__setitem__(f"VOC2012/{path}", data), ("voc",), verdict)
+    return Fault(lambda data_set: data_set.files.__setitem__(f"VOC2012/{path}", data), ("voc",), verdict)
 
 
-def _single_class(found: DataSet) -> None:
-    for paths in (found.images, found.masks, found.saliency):
+def _single_class(data_set: DataSet) -> None:
+    for paths in (data_set.images, data_set.masks, data_set.saliency):
         for path in paths[1::2]:
-            found.files.pop(path, None)
+            data_set.files.pop(path, None)
 
 
-def _label_alike(found: DataSet) -> None:
-    for row in found.rows:
+def _label_alike(data_set: DataSet) -> None:
+    for row in data_set.rows:
         row |= {"labels": "dog", "boxes": None, "mask": None}
 
 
-def _number_classes(found: DataSet) -> None:
-    for number, row in enumerate(found.rows):
+def _number_classes(data_set: DataSet) -> None:
+    for number, row in enumerate(data_set.rows):
         row |= {"labels": number % 2, "boxes": None}
 
 
-def _misspell(found: DataSet) -> None:
-    found.rows = [{"lables" if key == "labels" else key: value for key, value in row.items()} for row in found.rows]
+def _misspell(data_set: DataSet) -> None:
+    data_set.rows = [
+        {"lables" if key == "labels" else key: value for key, value in row.items()} for row in data_set.rows
+    ]
 
 
 PHOTO = encode(photograph(1), "JPEG")
@@ -181,9 +183,11 @@ FAULTS: dict[str, Fault] = {
     "split misspelt": _option("folder", "refused", split="trian"),
     "classes unknown": _option("folder", "refused", classes=("cat", "dogs")),
     "an image of the same name": Fault(
-        lambda found: found.files.update({"train/dog/b.png": encode(photograph(7), "PNG")}), ("folder",), "refused"
+        lambda data_set: data_set.files.update({"train/dog/b.png": encode(photograph(7), "PNG")}),
+        ("folder",),
+        "refused",
     ),
-    "an empty class": Fault(lambda found: found.files.update({"train/emu": {}}), ("folder",), "read"),
+    "an empty class": Fault(lambda data_set: data_set.files.update({"train/emu": {}}), ("folder",), "read"),
     "a single class": Fault(_single_class, ("folder",), "refused"),
     "folder of masks misspelt": _option("folder", "refused", masks="/nowhere"),
     "folder of saliency misspelt": _option("folder", "refused", saliency="/nowhere"),
@@ -215,10 +219,10 @@ FAULTS: dict[str, Fault] = {
     "id twice": _row("id", "image a", "refused"),
     "id that is long": _row("id", "x" * 300, "refused"),
     "id of other letters": _row("id", "собака", "read"),
-    "row twice": Fault(lambda found: found.rows.extend(found.rows[1:2]), TABLES, "refused"),
+    "row twice": Fault(lambda data_set: data_set.rows.extend(data_set.rows[1:2]), TABLES, "refused"),
     "column misspelt": Fault(_misspell, TABLES, "refused"),
-    "no rows": Fault(lambda found: found.rows.clear(), ("parquet",), "refused"),
-    "split without rows": Fault(lambda found: found.options.update(split="test"), TABLES, "refused"),
+    "no rows": Fault(lambda data_set: data_set.rows.clear(), ("parquet",), "refused"),
+    "split without rows": Fault(lambda data_set: data_set.options.update(split="test"), TABLES, "refused"),
     "a single label": Fault(_label_alike, TABLES, "warned"),
     "classes are numbers": Fault(_number_classes, ("parquet",), "read"),
     "ids are numbers": _all_rows("id", [0, 1, 2, 3], "read", ("parquet",)),
@@ -275,7 +279,7 @@ FAULTS: dict[str, Fault] = {
     "category ids of two kinds": _coco("categories", "refused", id="dog"),
     "file out of the folder": _coco("images", "refused", file_name="../b.jpg"),
     "annotations not JSON": _written("coco", lambda rows: b"{", "refused"),
-    "no images": Fault(lambda found: found.rows.update(images=[], annotations=[]), ("coco",), "refused"),
+    "no images": Fault(lambda data_set: data_set.rows.update(images=[], annotations=[]), ("coco",), "refused"),
     "a crowd": _coco(
         "annotations", "read", iscrowd=1, segmentation={"size": list(SIZE), "counts": [100, SIZE[0] * SIZE[1] - 100]}
     ),

@@ -70,58 +70,58 @@ def grey(value: int, size: tuple[int, int] = SIZE) -> Image.Image:
 def pictures(image: str, mask: str = "", saliency: str = "") -> DataSet:
     """Four photographs, cat and dog in turn, at places such as `train/{class}/{name}.jpg`."""
     files: dict[str | bytes, Any] = {}
-    found = DataSet("", files, [], [], [])
+    result = DataSet("", files, [], [], [])
     for number, name in enumerate(NAMES):
         label = number % 2
-        for places, place, data in (
-            (found.images, image, encode(photograph(number), "JPEG")),
-            (found.masks, mask, encode(grey(label + 1), "PNG")),
-            (found.saliency, saliency, encode(grey(200), "PNG")),
+        for places, location, data in (
+            (result.images, image, encode(photograph(number), "JPEG")),
+            (result.masks, mask, encode(grey(label + 1), "PNG")),
+            (result.saliency, saliency, encode(grey(200), "PNG")),
         ):
-            if place:
-                path = place.format(name=name, **{"class": CLASSES[label]})
+            if location:
+                path = location.format(name=name, **{"class": CLASSES[label]})
                 places.append(path)
                 files[path] = data
-    return found
+    return result
 
 
 def folder() -> DataSet:
-    found = pictures("train/{class}/{name}.jpg", "masks/{class}/{name}.png", "saliency/{class}/{name}.png")
-    found.kind = "folder"
-    return found
+    result = pictures("train/{class}/{name}.jpg", "masks/{class}/{name}.png", "saliency/{class}/{name}.png")
+    result.kind = "folder"
+    return result
 
 
 def table(kind: str) -> DataSet:
-    found = pictures("i/{name}.jpg", "m/{name}.png", "s/{name}.png")
-    found.kind, found.list_file = kind, f"list.{kind}"
-    found.encode_rows = csv_of if kind == "csv" else parquet_of
-    found.rows = [
+    result = pictures("i/{name}.jpg", "m/{name}.png", "s/{name}.png")
+    result.kind, result.list_file = kind, f"list.{kind}"
+    result.encode_rows = csv_of if kind == "csv" else parquet_of
+    result.rows = [
         {
-            "image": found.images[number],
+            "image": result.images[number],
             "labels": CLASSES[number % 2],
-            "mask": found.masks[number],
-            "saliency": found.saliency[number],
+            "mask": result.masks[number],
+            "saliency": result.saliency[number],
             "boxes": json.dumps([{"label": CLASSES[number % 2], "box": BOX}]),
             "id": f"image {name}",
             "split": "train",
         }
         for number, name in enumerate(NAMES)
     ]
-    return found
+    return result
 
 
 def voc() -> DataSet:
     top = "VOC2012"
-    found = pictures(f"{top}/JPEGImages/{{name}}.jpg", "", f"{top}/Saliency/{{name}}.png")
-    found.kind = "voc"
+    result = pictures(f"{top}/JPEGImages/{{name}}.jpg", "", f"{top}/Saliency/{{name}}.png")
+    result.kind = "voc"
     for number, name in enumerate(NAMES):
         label = ("cat", "dog")[number % 2]
         path = f"{top}/SegmentationClass/{name}.png"
-        found.masks.append(path)
-        found.files[path] = encode(grey(8 if label == "cat" else 12), "PNG")
-        found.files[f"{top}/Annotations/{name}.xml"] = annotation(label)
-    found.files[f"{top}/ImageSets/Segmentation/train.txt"] = "\n".join(NAMES).encode()
-    return found
+        result.masks.append(path)
+        result.files[path] = encode(grey(8 if label == "cat" else 12), "PNG")
+        result.files[f"{top}/Annotations/{name}.xml"] = annotation(label)
+    result.files[f"{top}/ImageSets/Segmentation/train.txt"] = "\n".join(NAMES).encode()
+    return result
 
 
 def annotation(label: str, box: tuple[Any, ...] = (5, 5, 20, 16), size: tuple[Any, Any] = SIZE) -> bytes:
@@ -135,11 +135,11 @@ def annotation(label: str, box: tuple[Any, ...] = (5, 5, 20, 16), size: tuple[An
 
 
 def coco() -> DataSet:
-    found = pictures("train/{name}.jpg")
-    found.kind, found.list_file = "coco", "annotations/instances_train.json"
-    found.encode_rows = lambda rows: json.dumps(rows).encode()
+    result = pictures("train/{name}.jpg")
+    result.kind, result.list_file = "coco", "annotations/instances_train.json"
+    result.encode_rows = lambda rows: json.dumps(rows).encode()
     left, top, right, bottom = BOX
-    found.rows = {
+    result.rows = {
         "images": [
             {"id": number, "file_name": f"{name}.jpg", "height": SIZE[0], "width": SIZE[1]}
             for number, name in enumerate(NAMES)
@@ -154,7 +154,7 @@ def coco() -> DataSet:
             for number in range(len(NAMES))
         ],
     }  # fmt: skip
-    return found
+    return result
 
 
 BUILDERS: dict[str, Callable[[], DataSet]] = {
@@ -166,13 +166,13 @@ BUILDERS: dict[str, Callable[[], DataSet]] = {
 }
 
 
-def write(found: DataSet, root: Path) -> SourceConfig:
+def write(data_set: DataSet, root: Path) -> SourceConfig:
     """Put a data set in place of whatever is at a folder, and give the config that reads it."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
-    files = dict(found.files)
-    if found.list_file:
-        files[found.list_file] = found.encode_rows(found.rows)
+    files = dict(data_set.files)
+    if data_set.list_file:
+        files[data_set.list_file] = data_set.encode_rows(data_set.rows)
     for name, data in files.items():
         path = os.path.join(os.fsencode(root), os.fsencode(name))
         os.makedirs(path if isinstance(data, dict) else os.path.dirname(path), exist_ok=True)
@@ -181,14 +181,14 @@ def write(found: DataSet, root: Path) -> SourceConfig:
         elif isinstance(data, bytes):
             with open(path, "wb") as stream:
                 stream.write(data)
-    if found.kind == "folder":
+    if data_set.kind == "folder":
         options = {"root": str(root), "masks": str(root / "masks"), "saliency": str(root / "saliency")}
-        return FolderConfig(**options | found.options)
-    if found.kind == "voc":
-        return VocConfig(**{"root": str(root), "saliency": "Saliency"} | found.options)
-    if found.kind == "coco":
-        return CocoConfig(**{"root": str(root), "split": "train"} | found.options)
-    return ManifestConfig(**{"manifest": str(root / found.list_file)} | found.options)
+        return FolderConfig(**options | data_set.options)
+    if data_set.kind == "voc":
+        return VocConfig(**{"root": str(root), "saliency": "Saliency"} | data_set.options)
+    if data_set.kind == "coco":
+        return CocoConfig(**{"root": str(root), "split": "train"} | data_set.options)
+    return ManifestConfig(**{"manifest": str(root / data_set.list_file)} | data_set.options)
 
 
 def csv_of(rows: list[dict[str, Any]]) -> bytes:

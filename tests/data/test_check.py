@@ -47,8 +47,8 @@ def test_every_fault_is_listed(tmp_path: Path, make: Any) -> None:
         rows.append(f"i/{name}.jpg,{labels},{mask},s/{name}.png,{name},{boxes}")
     root = make.write(tmp_path, pictures | masks | saliency | {"list.csv": "\n".join(rows)})
     report = check_config(ManifestConfig(manifest=str(root / "list.csv"), classes=("one", "two")))
-    found = {(finding.severity, finding.kind, finding.image_id) for finding in report.findings}
-    assert found == {
+    results = {(finding.severity, finding.kind, finding.image_id) for finding in report.findings}
+    assert results == {
         ("error", "mask", "strange"),
         ("error", "mask", "small"),
         ("error", "saliency", "small"),
@@ -120,11 +120,11 @@ def test_faulty_rows_hide_nothing_else(tmp_path: Path, make: Any) -> None:
             "b.jpg,two,b2,,,and more"]  # fmt: skip
     root = make.write(tmp_path, pictures | {"list.csv": "\n".join(rows)})
     report = check_config(ManifestConfig(manifest=str(root / "list.csv")))
-    told = [finding.message for finding in report.findings if finding.kind == "row"]
-    assert [next((part for part in told if word in part), None) is not None for word in (
+    messages = [finding.message for finding in report.findings if finding.kind == "row"]
+    assert [next((part for part in messages if word in part), None) is not None for word in (
         "image id 'a' is used for both", "row 6: labels: a list", "row 7: the column 'image' is empty", "row 8: boxes",
         "row 9: image: a path that leads out", "row 10 has 6 cells",
-    )] == [True] * 6, told  # fmt: skip
+    )] == [True] * 6, messages  # fmt: skip
     assert {(one.kind, one.image_id) for one in report.findings if one.kind != "row"} == {
         ("image", "broken"), ("duplicate", "twin"), ("duplicate", "b2"),
     }  # fmt: skip
@@ -144,13 +144,13 @@ def test_faulty_entries_of_coco_hide_nothing_else(tmp_path: Path, make: Any) -> 
     files = {"train/a.jpg": make.jpeg(0), "train/b.jpg": make.jpeg(1), "train/broken.jpg": "text"}
     root = make.write(tmp_path, files | {"annotations/instances_train.json": content})
     report = check_config(CocoConfig(root=str(root), split="train"))
-    told = [finding.message.partition("instances_train.json: ")[2] or finding.message for finding in report.errors]
-    assert [message for message in told if "broken.jpg" in message]
+    messages = [finding.message.partition("instances_train.json: ")[2] or finding.message for finding in report.errors]
+    assert [message for message in messages if "broken.jpg" in message]
     for words in ("images[3] lacks id or file_name", "images[4] has a width", "annotations[4] lacks image_id",
                   "annotations[1] is for image 9", "annotations[2] has category 9",
                   "annotations[3] has an invalid bbox",
                   "annotations[5] has an iscrowd", "image id '1' is used for both"):  # fmt: skip
-        assert any(message.startswith(words) for message in told), (words, told)
+        assert any(message.startswith(words) for message in messages), (words, messages)
 
 
 def test_a_faulty_line_of_voc_hides_nothing_else(voc: Path) -> None:
@@ -166,11 +166,11 @@ def test_a_faulty_line_of_voc_hides_nothing_else(voc: Path) -> None:
 def test_misspelled_and_nearly_empty_classes() -> None:
     many = dict.fromkeys(["aeroplane", "bicycle", "bird", "boat", "cat"], 50)
     assert dict(class_findings(many)) == {}
-    found = dict(class_findings(many | {"aeroplan": 1, "Cat": 60, "goat": 40, "horse": 2, "sheep": 0}))
-    assert found.keys() == {"aeroplan", "cat", "horse", "sheep"}
-    assert found["aeroplan"].startswith("is probably a misspelling of aeroplane (50 images): it has 1 image;")
-    assert found["cat"].startswith("is probably a misspelling of Cat (60 images)")
-    assert found["horse"] == "has 2 images, and the classes' median is 50: too few to learn or score it"
+    results = dict(class_findings(many | {"aeroplan": 1, "Cat": 60, "goat": 40, "horse": 2, "sheep": 0}))
+    assert results.keys() == {"aeroplan", "cat", "horse", "sheep"}
+    assert results["aeroplan"].startswith("is probably a misspelling of aeroplane (50 images): it has 1 image;")
+    assert results["cat"].startswith("is probably a misspelling of Cat (60 images)")
+    assert results["horse"] == "has 2 images, and the classes' median is 50: too few to learn or score it"
     # VOC's names are known even where no image has the right one, if most classes are VOC's.
     assert "motorbike, a class of VOC" in dict(class_findings(many | {"motorbik": 50}))["motorbik"]
     assert dict(class_findings({"motorbik": 50, "zebra": 50, "kite": 50, "bird": 50})) == {}

@@ -62,19 +62,19 @@ def train(config: SourceConfig) -> str | None:
 
 def agree(layout: str, names: list[str], root: Path) -> tuple[SourceConfig, Report, str | None]:
     """Check and train on a data set with some faults; any error but a DataError is a bug."""
-    found = BUILDERS[layout]()
+    result = BUILDERS[layout]()
     for name in names:
-        FAULTS[name].apply(found)
-    config = write(found, root)
+        FAULTS[name].apply(result)
+    config = write(result, root)
     report, refusal = check_config(config), train(config)
     # Labels that are all alike stop a classifier, and nothing else: of them the check warns.
-    told = [finding for finding in report.findings if finding.severity == "error" or finding.image_id == "data"]
-    if not told:
+    messages = [finding for finding in report.findings if finding.severity == "error" or finding.image_id == "data"]
+    if not messages:
         assert refusal is None, f"the check passes {layout} with {names}"
     if refusal is not None:
         # A fault of the source itself keeps anything from being read; else both name the same file or say the same.
-        named = [f for f in told if f.kind == "source" or f.message.partition(": ")[0] in refusal]
-        assert named, f"training says {refusal!r} of {layout} with {names}, the check {told}"
+        named = [f for f in messages if f.kind == "source" or f.message.partition(": ")[0] in refusal]
+        assert named, f"training says {refusal!r} of {layout} with {names}, the check {messages}"
     return config, report, refusal
 
 

@@ -26,11 +26,11 @@ def named(source: Source) -> dict[str, tuple[str, ...]]:
 def renumbered(mask: np.ndarray | None, former: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
     """A mask by the chosen classes' numbers: the others are background, 255 stays."""
     assert mask is not None
-    found = np.zeros_like(mask)
+    result = np.zeros_like(mask)
     for value in np.unique(mask):
         name = former[value - 1] if 0 < value < 255 else None
-        found[mask == value] = 255 if value == 255 else classes.index(name) + 1 if name in classes else 0
-    return found
+        result[mask == value] = 255 if value == 255 else classes.index(name) + 1 if name in classes else 0
+    return result
 
 
 def held_against_the_whole(whole: Source, chosen: Source, *, negatives: bool) -> None:

@@ -37,17 +37,17 @@ def test_a_store_and_predictions_of_another_order(tmp_path: Path) -> None:
     source = ScenesConfig(count=4, size=32).build()
     turned = SourceView(source, range(4), tuple(reversed(source.classes)))
     rows = [(record.image_id, label) for record in source.records for label in range(len(source.classes))]
-    made = store.create(str(tmp_path / "store"), rows=rows, grid=(2, 2), classes=source.classes)
-    session = made.begin("run")
+    result = store.create(str(tmp_path / "store"), rows=rows, grid=(2, 2), classes=source.classes)
+    session = result.begin("run")
     writer = session.writer(0)
     for row in rows:
         writer.add(*row, np.ones((2, 2), np.float32))
     session.publish(session.commit(1, [writer.seal()]))
-    assert open_maps(StoredMaps(made.uri), source).version == 1
+    assert open_maps(StoredMaps(result.uri), source).version == 1
     with pytest.raises(DataError, match="another order"):
-        open_maps(StoredMaps(made.uri), turned)
-    place = str(tmp_path / "predictions.parquet")
-    write_predictions(place, {"x": np.zeros(len(source.classes))}, source.classes)
-    assert list(read_predictions(place, source.classes)) == ["x"]
+        open_maps(StoredMaps(result.uri), turned)
+    location = str(tmp_path / "predictions.parquet")
+    write_predictions(location, {"x": np.zeros(len(source.classes))}, source.classes)
+    assert list(read_predictions(location, source.classes)) == ["x"]
     with pytest.raises(DataError, match="another order"):
-        read_predictions(place, turned.classes)
+        read_predictions(location, turned.classes)

@@ -68,8 +68,8 @@ def test_objects_are_compared_by_etag(make: Make, tmp_path: Path, s3_server: str
 
 @pytest.mark.parametrize("split_", ["train", "val"])
 def test_the_hash_does_not_depend_on_order_and_location(make: Make, tmp_path: Path, split_: str) -> None:
-    found = set[str]()
+    results = set[str]()
     for name in ("one", "other"):
         root = make.write(tmp_path / name, make.voc_files())
-        found.add(content(VocConfig(root=str(root), split=split_).build(), ("image", "mask")))
-    assert len(found) == 1
+        results.add(content(VocConfig(root=str(root), split=split_).build(), ("image", "mask")))
+    assert len(results) == 1

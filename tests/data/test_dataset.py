@@ -153,13 +153,13 @@ def batches(workers: int, start: int = 0) -> list[Batch]:
     dataset = AttentionDataset(source, RANDOM, train=True, seed=5, supervised=supervised)
     sampler = BatchSampler(10, 4, seed=5, supervised=supervised, batch_fraction=0.25)
     loader = build_loader(dataset, sampler, workers=workers, pin=False)
-    found = []
+    results = []
     for epoch in range(2):
         sampler.set_epoch(epoch)
         if epoch == 1:
             sampler.start(start)
-        found += list(loader)
-    return found
+        results += list(loader)
+    return results
 
 
 @pytest.mark.slow

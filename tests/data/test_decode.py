@@ -182,9 +182,9 @@ def test_mask_indices_of_any_depth(tmp_path: Path, make: Any) -> None:
 
 def test_only_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    for place in (str(tmp_path / "pipe.jpg"), "/dev/zero"):
+    for location in (str(tmp_path / "pipe.jpg"), "/dev/zero"):
         with pytest.raises(FileFault, match="is a pipe, socket or device"):
-            read_image(place)
+            read_image(location)
     with pytest.raises(FileFault, match="cannot be a file's name"):
         read_image("/a\0b")
 
@@ -197,8 +197,8 @@ def test_damaged_bytes_give_a_fault_or_an_image(tmp_path: Path, make: Any, kind:
     rng = np.random.default_rng(0)
     for _ in range(40):
         data = bytearray(whole)
-        for place in rng.integers(0, len(data), 3):
-            data[place] = rng.integers(256)
+        for location in rng.integers(0, len(data), 3):
+            data[location] = rng.integers(256)
         for read in (read_image, lambda file: read_mask(file, None, 3), lambda file: read_saliency(file, None)):
             with contextlib.suppress(FileFault):
                 read(put(tmp_path / "x", bytes(data)))

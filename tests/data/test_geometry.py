@@ -158,9 +158,9 @@ def test_a_spot_comes_back_to_its_place(flip: bool) -> None:
     geometry = Geometry((90, 120), (10, 40, 60, 70), (48, 48), flip)
     grid = torch.nn.functional.avg_pool2d(geometry.apply(image)[None], 4)[0]
     maps, _ = geometry.to_image(grid)
-    place = np.unravel_index(int(maps[0].argmax()), (90, 120))
-    assert abs(place[0] + 0.5 - 28) <= 3
-    assert abs(place[1] + 0.5 - 83) <= 3
+    location = np.unravel_index(int(maps[0].argmax()), (90, 120))
+    assert abs(location[0] + 0.5 - 28) <= 3
+    assert abs(location[1] + 0.5 - 83) <= 3
 
 
 @pytest.mark.parametrize("image_size", [(28, 37), (375, 500), (333, 499), (97, 7)])

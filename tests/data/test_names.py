@@ -137,8 +137,8 @@ def test_errors_for_other_classes_suggest_a_table(voc: Path, make: Any) -> None:
     config = VocConfig(root=str(voc), split="own")
     with pytest.raises(DataError) as refused:
         config.build()
-    for found in (str(check_config(config)), str(refused.value)):
-        assert re.search(r"p\.jpg \(there is 'p\.png'\).*data\.source=manifest .*image,labels,mask", found)
+    for item in (str(check_config(config)), str(refused.value)):
+        assert re.search(r"p\.jpg \(there is 'p\.png'\).*data\.source=manifest .*image,labels,mask", item)
     make.write(
         voc, {"VOC2012/JPEGImages/p.jpg": make.jpeg(1), "VOC2012/SegmentationClass/p.png": make.png(make.mask(21))}
     )

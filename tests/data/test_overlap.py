@@ -64,9 +64,9 @@ def test_pipes_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     os.symlink("/dev/zero", tmp_path / "device")
     for name in ("pipe", "device"):
-        place = str(tmp_path / name)
-        assert shared_images(_source(place), _source(str(empty))) == []
-        assert shared_images(_source(str(empty)), _source(place, "/dev/full")) == []
+        location = str(tmp_path / name)
+        assert shared_images(_source(location), _source(str(empty))) == []
+        assert shared_images(_source(str(empty)), _source(location, "/dev/full")) == []
 
 
 def test_objects_are_compared_by_their_etags(tmp_path: Path, s3_server: str) -> None:
@@ -75,7 +75,9 @@ def test_objects_are_compared_by_their_etags(tmp_path: Path, s3_server: str) -> 
         bucket, key = split(f"{s3_server}/overlap/{name}")
         client().put_object(Bucket=bucket, Key=key, Body=content)
         (tmp_path / name).write_bytes(content)
-    remote, local = ({name: f"{place}/{name}" for name in contents} for place in (f"{s3_server}/overlap", tmp_path))
+    remote, local = (
+        {name: f"{location}/{name}" for name in contents} for location in (f"{s3_server}/overlap", tmp_path)
+    )
     for ours, theirs in ((remote, remote), (remote, local), (local, remote)):
         assert shared_images(_source(ours["one"], ours["other"]), _source(theirs["same"])) == [("0", "0")]
         assert shared_images(_source(ours["other"]), _source(theirs["same"])) == []

@@ -33,14 +33,14 @@ def scenes(count: int = 6) -> Source:
 def stored(uri: str, source: Source, maps: Callable[[str, int], Any] | None = None, **changes: Any) -> StoredMaps:
     """A store of a source's labels with one version: maps of noise, or what a function gives for (image, class)."""
     rows = [(record.image_id, label) for record in source.records for label in record.labels]
-    made = store.create(uri, **{"rows": rows, "grid": GRID, "classes": source.classes} | changes)
-    session = made.begin("run")
+    outcome = store.create(uri, **{"rows": rows, "grid": GRID, "classes": source.classes} | changes)
+    session = outcome.begin("run")
     writer = session.writer(0)
     random = np.random.default_rng(0)
-    for image_id, label in made.rows:
-        found = random.integers(0, 256, made.grid, dtype=np.uint8) if maps is None else maps(image_id, label)
-        if found is not None:
-            writer.add(image_id, label, found)
+    for image_id, label in outcome.rows:
+        result = random.integers(0, 256, outcome.grid, dtype=np.uint8) if maps is None else maps(image_id, label)
+        if result is not None:
+            writer.add(image_id, label, result)
     session.commit(0, [writer.seal()])
     return StoredMaps(uri)
 

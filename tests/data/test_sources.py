@@ -222,7 +222,7 @@ def test_masks_and_saliency_of_folders_with_and_without_the_split(tmp_path: Path
     plain, mask = make.jpeg(0), make.png(make.mask(1))
     files = {f"{split}/{name}.jpg": plain for split in ("train", "val") for name in ("train/a", "cat/a", "cat/b")}
     root = make.write(tmp_path, files | {"split/train/train/a.png": mask, "flat/train/a.png": mask})
-    found = {
+    results = {
         (masks, split): [
             name_of(record.mask) if record.mask else None
             for record in FolderConfig(root=str(root), split=split, masks=masks).build().records
@@ -231,7 +231,7 @@ def test_masks_and_saliency_of_folders_with_and_without_the_split(tmp_path: Path
         for split in ("train", "val")
     }
     one = [None, None, "a.png"]
-    assert found == {
+    assert results == {
         ("split", "train"): one,
         ("split", "val"): [None] * 3,
         ("flat", "train"): one,

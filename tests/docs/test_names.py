@@ -49,16 +49,16 @@ def faults(text: str) -> Iterator[str]:
 
 def is_there(code: str) -> bool:
     """Whether what stands in code style is there, where it is a name that can be looked up."""
-    if found := TEST.fullmatch(code):
-        return (ROOT / found[1]).is_file() and found[2] in names_in(ROOT / found[1])
+    if match := TEST.fullmatch(code):
+        return (ROOT / match[1]).is_file() and match[2] in names_in(ROOT / match[1])
     if PATH.fullmatch(code):
         return bool(PLACEHOLDER.search(code)) or any(ROOT.glob(code.rstrip("/")))
     if code.endswith(FILES):
         return True
     if DOTTED.fullmatch(code):
         return resolves(code) or f'"{code}"' in all_sources()  # a tag of MLflow's begins like a module
-    if (found := FIELD.fullmatch(code)) and found[1].partition(".")[0] in sections():
-        return found[1] in fields() or found[1].endswith(FILES)
+    if (match := FIELD.fullmatch(code)) and match[1].partition(".")[0] in sections():
+        return match[1] in fields() or match[1].endswith(FILES)
     return True
 
 

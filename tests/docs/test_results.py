@@ -57,13 +57,13 @@ def test_every_claim_quotes_the_page_that_it_names(folder: Path) -> None:
         *_, verdict, link = cells = [cell.strip() for cell in row.strip("|").split("|")]
         ours = cells[1] if len(cells) == 4 else cells[2]
         assert re.match(r"(not )?met\b" if len(cells) == 4 else r"(shown|not shown|opposite)\b", verdict), row
-        found = re.search(r"\]\((results/[\w/]+\.md)", link)
-        assert found, row
-        page = (folder.parent / found[1]).read_text(encoding="utf-8")
+        match = re.search(r"\]\((results/[\w/]+\.md)", link)
+        assert match, row
+        page = (folder.parent / match[1]).read_text(encoding="utf-8")
         quoted = [figure.removeprefix("-") for figure in FIGURE.findall(ours)] or re.findall(r"\d+", ours)
         assert quoted, row
         for figure in quoted:
-            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.]*\d)", page), f"{found[1]} has no {figure}: {row}"
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.]*\d)", page), f"{match[1]} has no {figure}: {row}"
 
 
 STUDY = {

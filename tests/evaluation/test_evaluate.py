@@ -103,8 +103,8 @@ def test_the_best_seed_threshold_finds_the_painted_blocks(batches: list[Batch], 
 def test_what_the_network_does_not_see_of_an_image_is_told_and_not_kept(batches: list[Batch]) -> None:
     left = Geometry((8, 8), (0, 0, 8, 4), (8, 8))
     parts = [replace(batch, geometry=(left, *batch.geometry[1:])) for batch in batches]
-    told = "the network sees only a part of 2 of 4 images"
-    assert [note for note in score(Painted(), parts).notes if note.startswith(told)]
+    message = "the network sees only a part of 2 of 4 images"
+    assert [note for note in score(Painted(), parts).notes if note.startswith(message)]
     assert not [note for note in score(Painted(), batches).notes if "only a part" in note]
     assert [one.whole for one in image_maps(Painted(), parts[0], kind="grad_cam")] == [False, True]
     with pytest.raises(DataError, match=r"image-0': the network sees only a part of it"):

@@ -34,10 +34,10 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_intervals_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "DRAWS", 500)
     scores, labels = some_scores(120)
-    found = paired.paired_changes(scores, labels)
+    result = paired.paired_changes(scores, labels)
     for group in range(2):
         for seed in range(2):
-            assert found.scores[group, seed] == pytest.approx(plain_map(scores[group, seed], labels))
+            assert result.scores[group, seed] == pytest.approx(plain_map(scores[group, seed], labels))
     rng, drawn = np.random.default_rng(11), []
     for _ in range(500):
         images = rng.integers(0, 120, 120)
@@ -46,26 +46,26 @@ def test_intervals_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) ->
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     # Two sets of 500 draws: the standard error of what a bound differs by is about a twentieth of the interval.
     tolerance = 0.15 * (high - low).max()
-    assert found.low == pytest.approx(low[None], abs=tolerance)
-    assert found.high == pytest.approx(high[None], abs=tolerance)
+    assert result.low == pytest.approx(low[None], abs=tolerance)
+    assert result.high == pytest.approx(high[None], abs=tolerance)
 
 
 def test_models_that_rank_alike_do_not_differ_on_any_draw() -> None:
     scores, labels = some_scores(60)
-    found = paired.paired_changes(np.array([scores[0], scores[0] ** 3]), labels)
-    assert found.scores[1] == pytest.approx(found.scores[0])
-    assert np.array_equal(found.low, np.zeros((1, 3)))
-    assert np.array_equal(found.high, np.zeros((1, 3)))
+    result = paired.paired_changes(np.array([scores[0], scores[0] ** 3]), labels)
+    assert result.scores[1] == pytest.approx(result.scores[0])
+    assert np.array_equal(result.low, np.zeros((1, 3)))
+    assert np.array_equal(result.high, np.zeros((1, 3)))
 
 
 def test_no_interval_where_a_draw_may_have_no_positive_image() -> None:
     labels = np.zeros((20, 1), np.int64)
     labels[0] = 1
     scores = np.random.default_rng(0).random((2, 1, 20, 1))
-    found = paired.paired_changes(scores, labels)
-    assert np.isfinite(found.scores).all()
-    assert np.isnan(found.low).all()
-    assert np.isnan(found.high).all()
+    result = paired.paired_changes(scores, labels)
+    assert np.isfinite(result.scores).all()
+    assert np.isnan(result.low).all()
+    assert np.isnan(result.high).all()
 
 
 def test_the_table_of_trained_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,8 +78,8 @@ def test_the_table_of_trained_models(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert lines[0].startswith("30 images; ")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[-3:]]
     assert [row[:2] for row in rows] == [[models[1][0], models[0][0]], [models[1][1], models[0][1]], ["mean", "mean"]]
-    for row, place in zip(rows, ((0, 0), (1, 1)), strict=False):
-        for column, model in ((2, models[0][place[0]]), (3, models[1][place[1]])):
+    for row, location in zip(rows, ((0, 0), (1, 1)), strict=False):
+        for column, model in ((2, models[0][location[0]]), (3, models[1][location[1]])):
             result = evaluate.run(evaluate.load(model, [*data, f"root={tmp_path}", "panels=0"]))
             known = {one["class"]: one["mean_ap"] for one in result.per_class}
             assert float(row[column]) == pytest.approx(100 * np.mean([known[name] for name in CLASSES[1:]]), abs=0.06)

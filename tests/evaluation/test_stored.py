@@ -35,14 +35,14 @@ def truth(source: Source, index: int) -> np.ndarray:
 
 def kept(root: Path, source: Source, draw: Callable[[int, int], np.ndarray], grid: tuple[int, int]) -> Snapshot:
     rows = [(record.image_id, label) for record in source.records for label in record.labels]
-    made = store.create(str(root), rows=rows, grid=grid, classes=source.classes)
-    session = made.begin("run")
+    result = store.create(str(root), rows=rows, grid=grid, classes=source.classes)
+    session = result.begin("run")
     writer = session.writer(0)
     for index, record in enumerate(source.records):
         for label in record.labels:
             writer.add(record.image_id, label, draw(index, label))
     session.commit(0, [writer.seal()])
-    return made.at()
+    return result.at()
 
 
 def score(snapshot: Snapshot, source: Source, **options: Any) -> Evaluation:
@@ -89,14 +89,14 @@ def test_known_predictions_score_the_classifier_and_the_maps_of_predicted_classe
     random = np.random.default_rng(0)
     predictions = {record.image_id: random.random(len(source.classes)) for record in source.records}
     rows = [(name, int(label)) for name, values in predictions.items() for label in np.flatnonzero(values > 0.5)]
-    made = store.create(str(tmp_path / "maps"), rows=rows, grid=(32, 32), classes=source.classes)
-    session = made.begin("run")
+    result = store.create(str(tmp_path / "maps"), rows=rows, grid=(32, 32), classes=source.classes)
+    session = result.begin("run")
     writer = session.writer(0)
-    maps = {row: random.integers(0, 256, (32, 32), dtype=np.uint8) for row in made.rows}
+    maps = {row: random.integers(0, 256, (32, 32), dtype=np.uint8) for row in result.rows}
     for row, values in maps.items():
         writer.add(*row, values)
     session.commit(0, [writer.seal()])
-    evaluation = score(made.at(), source, given=False, probabilities=predictions)
+    evaluation = score(result.at(), source, given=False, probabilities=predictions)
     assert "seed_miou" not in evaluation.scores
     matrix = np.zeros((len(source.classes) + 1,) * 2, np.int64)
     for index, record in enumerate(source.records):
@@ -109,4 +109,4 @@ def test_known_predictions_score_the_classifier_and_the_maps_of_predicted_classe
     assert evaluation.scores["direct_miou"].value == pytest.approx(mean_iou(matrix)[0])
     assert 0 < evaluation.scores["mean_ap"].value < 1
     with pytest.raises(DataError, match="has no prediction"):
-        score(made.at(), source, given=False, probabilities={})
+        score(result.at(), source, given=False, probabilities={})

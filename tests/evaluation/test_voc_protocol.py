@@ -80,10 +80,10 @@ def expected(rule: str, *, ignored: bool = True) -> float:
     return float(np.mean([(devkit_ap if rule == "voc2010" else devkit_ap_2007)(*curve) for curve in curves]))
 
 
-def scored(rule: str, found: Sequence[Batch]) -> Evaluation:
+def scored(rule: str, given: Sequence[Batch]) -> Evaluation:
     config = ScoringConfig.model_validate({"average_precision": rule, "maps": False})
     data = DataDescription(source="voc VOC2012", split="val", resize="squash 4x4")
-    return evaluate(Told(), found, CLASSES, config, "grad_cam", CPU, data=data)
+    return evaluate(Told(), given, CLASSES, config, "grad_cam", CPU, data=data)
 
 
 @pytest.mark.parametrize("rule", ["voc2010", "voc2007"])
@@ -110,21 +110,21 @@ def test_where_nothing_tells_what_is_difficult_the_protocol_says_so(rule: str) -
 
 
 def test_every_rule_has_a_hash_of_its_own() -> None:
-    found = {
+    results = {
         (rule, known): scored(rule, batches(known=known)).scores["mean_ap"]
         for rule in ("sklearn", "voc2010", "voc2007")
         for known in (True, False)
     }
-    assert len({score.hash for score in found.values()}) == 5, "scikit-learn's rule asks for no difficult objects"
+    assert len({score.hash for score in results.values()}) == 5, "scikit-learn's rule asks for no difficult objects"
     labels = [np.where(TRUTH[:, index] < 0, 0, 1) for index in range(3)]
     plain = np.mean([plain_ap(LOGITS[:, index], labels[index]) for index in range(3)])
-    assert found["sklearn", True].value == pytest.approx(plain)
+    assert results["sklearn", True].value == pytest.approx(plain)
     with pytest.raises(AttnError, match=r"average_precision: null against .voc2010."):
-        compare(found["sklearn", True], found["voc2010", True])
+        compare(results["sklearn", True], results["voc2010", True])
     swapped = batches()
     moved = replace(swapped[0].records[0], difficult=(1,) if swapped[0].records[0].difficult != (1,) else (2,))
     swapped[0] = replace(swapped[0], records=(moved, *swapped[0].records[1:]))
-    assert scored("voc2010", swapped).scores["mean_ap"].hash != found["voc2010", True].hash, "others are ignored"
+    assert scored("voc2010", swapped).scores["mean_ap"].hash != results["voc2010", True].hash, "others are ignored"
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -150,5 +150,5 @@ def test_a_segmentation_run_has_no_average_precision() -> None:
 def test_the_protocol_is_told_before_training(tmp_path: Path) -> None:
     settings = ["data.count=4", "data.size=32", "input.size=32", "validation.average_precision=voc2010"]
     config = load_config(TrainConfig, "scenes_gain", settings)
-    found = validate(TrainingRun(config, RunFolder(str(tmp_path), "run")))
-    assert found["val_average_precision"] == {"rule": "voc2010", "difficult": "unknown"}
+    result = validate(TrainingRun(config, RunFolder(str(tmp_path), "run")))
+    assert result["val_average_precision"] == {"rule": "voc2010", "difficult": "unknown"}

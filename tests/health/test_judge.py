@@ -29,14 +29,14 @@ WELL = Facts("a", "0.1.0", "3.11.7", "Linux x86_64", {"torch": "2.15.0"}, (), 0.
 )
 def test_one_fault_is_one_finding(change: dict[str, object], check: str, status: str) -> None:
     assert all(finding.status == "ok" for finding in judge(WELL))
-    (found,) = [finding for finding in judge(replace(WELL, **change)) if finding.status != "ok"]
-    assert (found.check, found.status, bool(found.fix)) == (check, status, True)
+    (result,) = [finding for finding in judge(replace(WELL, **change)) if finding.status != "ok"]
+    assert (result.check, result.status, bool(result.fix)) == (check, status, True)
 
 
 def test_all_machines_need_the_same_versions() -> None:
     assert judge_equal({"a": WELL, "b": WELL}).status == "ok"
-    found = judge_equal({"a": WELL, "b": replace(WELL, packages={"torch": "2.14.0"})})
-    assert (found.status, "2.15.0 on a, but 2.14.0 on b" in found.text) == ("fail", True)
+    result = judge_equal({"a": WELL, "b": replace(WELL, packages={"torch": "2.14.0"})})
+    assert (result.status, "2.15.0 on a, but 2.14.0 on b" in result.text) == ("fail", True)
     assert judge_probe(WELL, "x", "r").status == "ok"
     assert judge_probe(replace(WELL, probe=None, probe_fault="no such file"), "x", "r").status == "fail"
     assert [judge_clock("b", skew, 0.5).status for skew in (0.1, -4, 100)] == ["ok", "warn", "fail"]
@@ -49,8 +49,8 @@ def test_tokens(tmp_path: Path) -> None:
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("x")
     (tmp_path / ".ray" / "auth_token").chmod(0o644)
-    found = check_token({"RAY_AUTH_MODE": "token"}, joins=True, home=tmp_path)
-    assert [one.status for one in found] == ["ok", "warn"]
+    result = check_token({"RAY_AUTH_MODE": "token"}, joins=True, home=tmp_path)
+    assert [one.status for one in result] == ["ok", "warn"]
     assert sends_password_unencrypted("http://host:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
     assert not sends_password_unencrypted("http://127.0.0.1:5000", {"MLFLOW_TRACKING_TOKEN": "x"})
 

@@ -39,8 +39,8 @@ def claiming_much(data: bytes, _: np.random.Generator) -> bytes:
         for batch in batches:
             file.write_batch(batch)
     whole = bytearray(sink.getvalue().to_pybytes())
-    place = whole.index(b"\x28\xb5\x2f\xfd") - 8  # zstd's mark, behind the size that the buffer will have
-    whole[place : place + 8] = struct.pack("<q", 10**12)
+    location = whole.index(b"\x28\xb5\x2f\xfd") - 8  # zstd's mark, behind the size that the buffer will have
+    whole[location : location + 8] = struct.pack("<q", 10**12)
     return _with_table(data, bytes(whole))
 
 
@@ -62,9 +62,9 @@ def _with_table(before: bytes, after: bytes) -> bytes:
     end = begin
     for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(memoryview(after)[begin:])):
         end += 8 + message.metadata.size + message.body.size
-    place = before.index(table)
-    assert end <= place, "the batches have become larger"
-    whole = bytearray(after[:end].ljust(place, b"\0") + before[place:])
+    location = before.index(table)
+    assert end <= location, "the batches have become larger"
+    whole = bytearray(after[:end].ljust(location, b"\0") + before[location:])
     text = struct.pack(">QII", begin, end - begin, zlib.crc32(after[begin:end])).hex().encode()
-    whole[place : place + len(text)] = text
+    whole[location : location + len(text)] = text
     return bytes(whole)

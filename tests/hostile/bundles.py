@@ -50,16 +50,16 @@ def _described(**fields: Any) -> Builder:
     """Fields of the description with other values; `...` takes one away."""
 
     def act(folder: Path) -> None:
-        found = json.loads((folder / DESCRIPTION).read_text())
+        result = json.loads((folder / DESCRIPTION).read_text())
         for path, value in fields.items():
-            inner = found
+            inner = result
             *outer, last = path.split("__")
             for step in outer:
                 inner = inner[step]
             inner[last] = value
             if value is ...:
                 del inner[last]
-        (folder / DESCRIPTION).write_text(json.dumps(found))
+        (folder / DESCRIPTION).write_text(json.dumps(result))
 
     return _then(act)
 
@@ -70,9 +70,9 @@ def _text(text: str | bytes) -> Builder:
 
 def _signed(folder: Path) -> None:
     """The hash of the weights that are there now."""
-    found = json.loads((folder / DESCRIPTION).read_text())
-    found["sha256"] = found["files"][WEIGHTS] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    (folder / DESCRIPTION).write_text(json.dumps(found))
+    result = json.loads((folder / DESCRIPTION).read_text())
+    result["sha256"] = result["files"][WEIGHTS] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    (folder / DESCRIPTION).write_text(json.dumps(result))
 
 
 def _weights(change: Callable[[State], Any]) -> Builder:

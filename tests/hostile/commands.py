@@ -53,7 +53,7 @@ def fields(seed: int, count: int) -> dict[str, tuple[str, ...]]:
     """Commands that only look at a config, with some of its fields at values of any kind."""
     rng = np.random.default_rng([seed, 7])
     paths = {recipe: _paths(_values(recipe)) for recipe in RECIPES}
-    made: dict[str, tuple[str, ...]] = {}
+    results: dict[str, tuple[str, ...]] = {}
     for number in range(count):
         recipe = RECIPES[int(rng.integers(len(RECIPES)))]
         chosen = rng.choice(paths[recipe], size=int(rng.integers(1, 4)), replace=False).tolist()
@@ -61,8 +61,8 @@ def fields(seed: int, count: int) -> dict[str, tuple[str, ...]]:
             chosen.append(f"{chosen[0]}.unknown")
         given = [f"{name}={_written(WRONG[int(rng.integers(len(WRONG)))])}" for name in chosen]
         command = ("plan", "validate")[int(rng.integers(2))]
-        made[f"fields {number}: {command} {recipe} {' '.join(given)[:80]}"] = (command, recipe, *given)
-    return made
+        results[f"fields {number}: {command} {recipe} {' '.join(given)[:80]}"] = (command, recipe, *given)
+    return results
 
 
 def _values(recipe: str) -> dict[str, Any]:
@@ -70,12 +70,12 @@ def _values(recipe: str) -> dict[str, Any]:
 
 
 def _paths(values: dict[str, Any], before: str = "") -> list[str]:
-    found: list[str] = []
+    results: list[str] = []
     for name, value in values.items():
-        found.append(f"{before}{name}")
+        results.append(f"{before}{name}")
         if isinstance(value, dict):
-            found += _paths(value, f"{before}{name}.")
-    return found
+            results += _paths(value, f"{before}{name}.")
+    return results
 
 
 def _written(value: object) -> str:

@@ -39,14 +39,14 @@ class HostileData(NamedTuple):
 
 def write_data_set(entry: HostileData, root: Path, rng: np.random.Generator) -> SourceConfig:
     """Put the data set into a folder, and give the config that reads it."""
-    found = BUILDERS[entry.layout]()
-    entry.change(found, rng)
-    return write(found, root)
+    result = BUILDERS[entry.layout]()
+    entry.change(result, rng)
+    return write(result, root)
 
 
 def _entry(part: str, **values: Any) -> Change:
     """Of COCO, fields of the second image, annotation or category."""
-    return lambda found, _: found.rows[part][1].update(values)
+    return lambda data_set, _: data_set.rows[part][1].update(values)
 
 
 def _outline(outline: Any) -> Change:
@@ -56,32 +56,32 @@ def _outline(outline: Any) -> Change:
 def _raw(data: Callable[[bytes], bytes]) -> Change:
     """Of a list file, its bytes."""
 
-    def change(found: DataSet, _: np.random.Generator) -> None:
-        plain = found.encode_rows
-        found.encode_rows = lambda rows: data(plain(rows))
+    def change(data_set: DataSet, _: np.random.Generator) -> None:
+        plain = data_set.encode_rows
+        data_set.encode_rows = lambda rows: data(plain(rows))
 
     return change
 
 
 def _file(path: str, data: bytes | Callable[[], bytes], **options: Any) -> Change:
-    def change(found: DataSet, _: np.random.Generator) -> None:
-        found.files[path] = data if isinstance(data, bytes) else data()
-        found.options |= options
+    def change(data_set: DataSet, _: np.random.Generator) -> None:
+        data_set.files[path] = data if isinstance(data, bytes) else data()
+        data_set.options |= options
 
     return change
 
 
 def _many(part: str, count: int, make: Callable[[int], dict[str, Any]]) -> Change:
-    return lambda found, _: found.rows[part].extend(make(number) for number in range(count))
+    return lambda data_set, _: data_set.rows[part].extend(make(number) for number in range(count))
 
 
 def _annotated(number: int, outline: Any) -> dict[str, Any]:
     return {"id": 1000 + number, "image_id": 1, "category_id": 3, "bbox": [4, 4, 16, 12], "segmentation": outline}
 
 
-def _of_random_polygons(found: DataSet, rng: np.random.Generator) -> None:
+def _of_random_polygons(data_set: DataSet, rng: np.random.Generator) -> None:
     corners = rng.uniform(0, 20, (200_000, 3, 2)).round(1)
-    found.rows["annotations"][1]["segmentation"] = corners.reshape(-1, 6).tolist()
+    data_set.rows["annotations"][1]["segmentation"] = corners.reshape(-1, 6).tolist()
 
 
 def _xml(name: str = "", head: str = "", left: str = "5") -> bytes:
@@ -276,7 +276,9 @@ DATA_SETS: dict[str, HostileData] = {
     "CSV: a quote that does not end": _csv(lambda data: data + b'\n"a'),
     "CSV: UTF-16": _csv(lambda data: data.decode().encode("utf-16")),
     **{
-        f"{layout}: boxes of {name}": HostileData(layout, lambda found, _, text=text: found.rows[1].update(boxes=text))
+        f"{layout}: boxes of {name}": HostileData(
+            layout, lambda data_set, _, text=text: data_set.rows[1].update(boxes=text)
+        )
         for layout in ("csv", "parquet")
         for name, text in {
             "NaN": '[{"label": "dog", "box": [NaN, 1, 2, 3]}]',

@@ -70,7 +70,9 @@ def _bomb(size: int) -> bytes:
 
 def _sized(data: bytes, width: int, height: int) -> bytes:
     """A JPEG that says another size of itself."""
-    at = next(place for place in range(len(data)) if data[place] == 0xFF and data[place + 1] in (0xC0, 0xC2))
+    at = next(
+        location for location in range(len(data)) if data[location] == 0xFF and data[location + 1] in (0xC0, 0xC2)
+    )
     return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
 
 
@@ -147,8 +149,8 @@ def _mutated(format: str, number: int) -> Bytes:
 
     def build(rng: np.random.Generator) -> bytes:
         data = bytearray(_encoded(Image.open(io.BytesIO(jpeg())), format))
-        for place in rng.integers(0, len(data), number):
-            data[place] = rng.integers(256)
+        for location in rng.integers(0, len(data), number):
+            data[location] = rng.integers(256)
         return bytes(data)
 
     return build

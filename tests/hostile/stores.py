@@ -63,10 +63,10 @@ def _template() -> Objects:
     with tempfile.TemporaryDirectory() as folder:
         store = whole_run(f"{folder}/store")
         store.tag("kept", 2)
-        found = {entry.key: (Path(store.uri) / entry.key).read_bytes() for entry in store._handle.backend.list("")}
-    found[DEAD_CLAIM] = pack({"run": "run", "nonce": "ab" * 16})
-    found[PIN] = found[NOTICE] = pack({"versions": [1, 2]})
-    return found
+        results = {entry.key: (Path(store.uri) / entry.key).read_bytes() for entry in store._handle.backend.list("")}
+    results[DEAD_CLAIM] = pack({"run": "run", "nonce": "ab" * 16})
+    results[PIN] = results[NOTICE] = pack({"versions": [1, 2]})
+    return results
 
 
 def template() -> Objects:
@@ -76,9 +76,9 @@ def template() -> Objects:
 
 def record(objects: Objects, key: str) -> dict[str, Any]:
     """What a record says."""
-    found: dict[str, Any] = json.loads(objects[key])
-    del found["sha256"]
-    return found
+    results: dict[str, Any] = json.loads(objects[key])
+    del results["sha256"]
+    return results
 
 
 def resign(objects: Objects, key: str, edit: Edit) -> None:
@@ -120,14 +120,14 @@ def _inside(value: Any, path: tuple[str | int, ...]) -> Any:
 
 def _set(key: str, path: tuple[str | int, ...], value: object) -> Change:
     def change(objects: Objects, _: np.random.Generator) -> None:
-        resign(objects, key, lambda found: _inside(found, path).__setitem__(path[-1], copy.deepcopy(value)))
+        resign(objects, key, lambda content: _inside(content, path).__setitem__(path[-1], copy.deepcopy(value)))
 
     return change
 
 
 def _drop(key: str, path: tuple[str | int, ...]) -> Change:
     def change(objects: Objects, _: np.random.Generator) -> None:
-        resign(objects, key, lambda found: _inside(found, path).__delitem__(path[-1]))
+        resign(objects, key, lambda content: _inside(content, path).__delitem__(path[-1]))
 
     return change
 
@@ -149,8 +149,8 @@ def _base(edit: Callable[[bytes, np.random.Generator], bytes]) -> Change:
     """Change the newest version's first base object, and have its manifest and the head describe that."""
 
     def change(objects: Objects, rng: np.random.Generator) -> None:
-        def describe(found: dict[str, Any]) -> None:
-            shard = found["shards"][0]
+        def describe(content: dict[str, Any]) -> None:
+            shard = content["shards"][0]
             data = edit(objects[shard["key"]], rng)
             table = data[shard["table"] : shard["table"] + TABLE_LENGTH]
             shard["size"], shard["sha256"] = len(data), hashlib.sha256(data).hexdigest()
@@ -172,7 +172,7 @@ def _publish(objects: Objects, edit: Edit) -> None:
 def _published(path: tuple[str | int, ...], value: object) -> Change:
     """As `_set` of the newest manifest, with a head that agrees."""
     return lambda objects, _: _publish(
-        objects, lambda found: _inside(found, path).__setitem__(path[-1], copy.deepcopy(value))
+        objects, lambda content: _inside(content, path).__setitem__(path[-1], copy.deepcopy(value))
     )
 
 
@@ -182,10 +182,10 @@ def _index(make: Callable[[], bytes], **described: int) -> Change:
     def change(objects: Objects, _: np.random.Generator) -> None:
         data = make()
 
-        def describe(found: dict[str, Any]) -> None:
-            objects[found["index"]] = data
-            found["index_sha256"] = hashlib.sha256(data).hexdigest()
-            found.update(described)
+        def describe(content: dict[str, Any]) -> None:
+            objects[content["index"]] = data
+            content["index_sha256"] = hashlib.sha256(data).hexdigest()
+            content.update(described)
 
         resign(objects, "store.json", describe)
 

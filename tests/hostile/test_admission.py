@@ -98,8 +98,8 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize(("kind", "text", "field"), ELSEWHERE)
 def test_an_override_leads_nowhere_else(kind: str, text: str, field: str) -> None:
-    found = refused(submission(kind, target=BASE.get(kind, "absent"), overrides=[text]))
-    assert any(field in fault for fault in found), found
+    result = refused(submission(kind, target=BASE.get(kind, "absent"), overrides=[text]))
+    assert any(field in fault for fault in result), result
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ def test_values_are_looked_at_together() -> None:
     many = ", ".join(
         f"{name}: [{', '.join(f'x{n}' for n in range(40))}]" for name in ("tracking.experiment", "model.name")
     )
-    found = refused(submission("sweep", config=f"{SWEEP}space: {{{many}}}\n"))
-    assert found
-    assert len(found) < 10
+    result = refused(submission("sweep", config=f"{SWEEP}space: {{{many}}}\n"))
+    assert result
+    assert len(result) < 10
 
 
 def test_a_sweep_over_what_changes_nothing_is_refused() -> None:
-    (found,) = refused(submission("sweep", config=f"{SWEEP}space: {{root: [{ROOT}]}}\n"))
-    assert "all trials would be equal" in found
+    (result,) = refused(submission("sweep", config=f"{SWEEP}space: {{root: [{ROOT}]}}\n"))
+    assert "all trials would be equal" in result
 
 
 def test_what_a_client_may_say_is_taken() -> None:
@@ -312,8 +312,8 @@ def test_the_job_itself_takes_what_was_admitted() -> None:
     with extra_check(PERMISSIONS.run):
         config, base = load(sweep, ROOT)
         trial_config(base, {})  # which no trial runs
-        place = [f"root={ROOT}/x", f"tracking.uri=sqlite:///{ROOT}/mlflow.db", "store.location=null"]
-        trial_config(base, grid_points(config.space)[0], *place)
+        location = [f"root={ROOT}/x", f"tracking.uri=sqlite:///{ROOT}/mlflow.db", "store.location=null"]
+        trial_config(base, grid_points(config.space)[0], *location)
         load(submission("pipeline", target="gain_segment_scenes"), ROOT)
         with pytest.raises(ConfigError, match="root"):
             trial_config(base, {}, "root=/elsewhere")

@@ -49,13 +49,13 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 def test_each_operation_lists_its_statuses_and_errors_are_problems(client: TestClient) -> None:
     described = client.get("/openapi.json", headers={"Authorization": f"Bearer {READ}"}).json()
-    found = {
+    results = {
         (method, path): operation["responses"]
         for path, operations in described["paths"].items()
         for method, operation in operations.items()
     }
-    assert {name: set(map(int, answers)) for name, answers in found.items()} == DESCRIBED
-    for answers in found.values():
+    assert {name: set(map(int, answers)) for name, answers in results.items()} == DESCRIBED
+    for answers in results.values():
         for status, answer in answers.items():
             assert answer["description"]
             if int(status) >= 400:

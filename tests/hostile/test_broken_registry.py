@@ -64,12 +64,12 @@ def registry_of(tags: dict[str, str | None]) -> Registry:
 @pytest.mark.parametrize(("tags", "words", "usable"), DAMAGED, ids=lambda value: str(value)[:60])
 def test_a_damaged_version_shows_and_the_others_too(tags: dict[str, str | None], words: str, usable: bool) -> None:
     registry = registry_of(tags)
-    bad, good = (found.to_json() for found in registry.versions())
+    bad, good = (item.to_json() for item in registry.versions())
     assert (good["name"], good["broken"], good["scores"][0]["value"], good["store_version"]) == ("good", None, 0.5, 3)
     assert bad["name"] == "bad"
     assert bad["aliases"] == ["champion"]
     assert words in bad["broken"]
-    assert [found.name for found in registry.versions("bad")] == ["bad"]
+    assert [item.name for item in registry.versions("bad")] == ["bad"]
     if usable:
         assert registry.find("bad@champion").sha256 == "a" * 64
     else:

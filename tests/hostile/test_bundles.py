@@ -90,9 +90,9 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path, monkeypatch: 
     state = Network.state_dict
 
     def diverged(self: Network) -> dict[str, object]:
-        found = state(self)
-        next(iter(found.values())).fill_(float("nan"))
-        return found
+        result = state(self)
+        next(iter(result.values())).fill_(float("nan"))
+        return result
 
     monkeypatch.setattr(Network, "state_dict", diverged)
     with pytest.raises(WeightsError, match=r"state_dict\.pt: .* contains NaN or infinity"):

@@ -31,8 +31,8 @@ def test_a_wrong_place_is_one_error(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = list(COMMANDS[name])
-    for place, path in places.items():
-        words = [word.replace(f"{{{place}}}", path) for word in words]
+    for location, path in places.items():
+        words = [word.replace(f"{{{location}}}", path) for word in words]
     done = attn(*words)
     assert done.status in (1, 2), done.out
     assert done.err.strip()

@@ -130,13 +130,13 @@ def make_pipe(path: Path) -> None:
     ids=["pipe", "socket", "zero", "tty", "loop", "folder", "UTF-16", "a terabyte"],
 )  # fmt: skip
 def test_a_config_is_a_regular_file_of_text(make: Callable[[Path], object], words: str, tmp_path: Path) -> None:
-    place = tmp_path / "f.yaml"
-    make(place)
+    location = tmp_path / "f.yaml"
+    make(location)
     with pytest.raises(ConfigError, match=words):
-        config_text(str(place))
+        config_text(str(location))
     if "UTF" not in words:
         with pytest.raises(FileFault):
-            read_bytes(str(place))
+            read_bytes(str(location))
 
 
 def test_a_file_without_a_size_is_read_as_far_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -335,8 +335,8 @@ def test_who_waits_for_a_locked_table_is_told_and_leaves_readers_their_answers(
         assert reader.getresponse().status == 200
         other.execute("COMMIT")
         answers = [one.getresponse() for one in writers]
-        told = [(one.status, one.headers["retry-after"]) for one in answers]
-        assert set(told) <= {(202, None), (503, "10")}, "what waits in the database itself is served"
+        messages = [(one.status, one.headers["retry-after"]) for one in answers]
+        assert set(messages) <= {(202, None), (503, "10")}, "what waits in the database itself is served"
         for one in (*writers, reader):
             one.close()
     assert table.counts() == {"cancelled": 1}

@@ -37,15 +37,17 @@ def read_all(names: list[str], place: Path) -> None:
     for number, name in enumerate(names):
         path = place / f"{number}.jpg"
         IMAGES[name](path, np.random.default_rng(number))
-        told: list[str] = []
+        messages: list[str] = []
         began = time.process_time()
         for read in (read_image, lambda file: read_mask(file, None, 3), lambda file: read_saliency(file, None)):
             try:
                 read(str(path))
-                told.append("")
+                messages.append("")
             except FileFault as fault:
-                told.append(fault.problem)
-        print(json.dumps({"name": name, "told": told, "seconds": time.process_time() - began, "memory": peak.bytes}))
+                messages.append(fault.problem)
+        print(
+            json.dumps({"name": name, "told": messages, "seconds": time.process_time() - began, "memory": peak.bytes})
+        )
 
 
 def test_every_file_is_read_or_one_fault_and_within_bounds(tmp_path: Path) -> None:
@@ -61,9 +63,9 @@ def test_every_file_is_read_or_one_fault_and_within_bounds(tmp_path: Path) -> No
     last = lines[-1]["name"] if lines else "none"
     assert child.returncode == 0, f"{last} is the last one that was read\n{child.stderr}"
     for line in lines:
-        name, told = line["name"], line["told"]
-        assert (told[0] == "") == (name in READ) or "other bytes" in name, line  # which may be of no matter
-        assert all(len(problem) < 400 for problem in told), line
+        name, message = line["name"], line["told"]
+        assert (message[0] == "") == (name in READ) or "other bytes" in name, line  # which may be of no matter
+        assert all(len(problem) < 400 for problem in message), line
         assert line["seconds"] < SECONDS, line
         assert line["memory"] < 1 << 29, line  # beside the program itself
     assert len(lines) == len(names)
@@ -71,9 +73,9 @@ def test_every_file_is_read_or_one_fault_and_within_bounds(tmp_path: Path) -> No
 
 def test_a_limit_of_pixels_is_told_by_its_name(tmp_path: Path) -> None:
     root = tmp_path / "data"
-    found = folder()
-    found.files["train/dog/b.jpg"] = png(300, 200)
-    config = write(found, root)
+    result = folder()
+    result.files["train/dog/b.jpg"] = png(300, 200)
+    config = write(result, root)
     assert isinstance(config, FolderConfig)
     config = config.model_copy(update={"masks": None, "saliency": None})
     assert check_config(config).ok
@@ -95,14 +97,14 @@ def test_a_mask_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path) 
     file.write_bytes(png(2**31 - 1, 1, data=b""))
     small = tmp_path / "s.png"
     small.write_bytes(png(13_300, 13_300, data=b""))
-    for place, words in (
+    for location, words in (
         (file, "more than 178956970 pixels"),
         (small, "for 13300x13300 pixels, but .* has 32x24"),
     ):
         with pytest.raises(FileFault, match=words):
-            read_mask(str(place), (24, 32), 3)
+            read_mask(str(location), (24, 32), 3)
         with pytest.raises(FileFault, match=words):
-            read_saliency(str(place), (24, 32))
+            read_saliency(str(location), (24, 32))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16", "LA", "CMYK"])

@@ -60,8 +60,8 @@ def test_whatever_becomes_of_it_is_one_error(
 
 def server() -> psutil.Process:
     """The process that the others are copies of."""
-    (found,) = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
-    return found
+    (result,) = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+    return result
 
 
 @pytest.fixture

@@ -127,16 +127,16 @@ def test_what_lies_in_a_data_root(location: str, root: str, inside: bool) -> Non
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
 def test_weights_are_a_file(tmp_path: Path, kind: str) -> None:
-    place = Path("/dev/zero") if kind == "device" else tmp_path / "weights.pt"
+    location = Path("/dev/zero") if kind == "device" else tmp_path / "weights.pt"
     if kind == "pipe":
-        os.mkfifo(place)
+        os.mkfifo(location)
     elif kind == "socket":
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(place))
+            listener.bind(str(location))
     elif kind == "folder":
-        place.mkdir()
+        location.mkdir()
     with pytest.raises(WeightsError, match="not a file; correct model.weights"):
-        read_weights(str(place), None)
+        read_weights(str(location), None)
 
 
 def test_weights_are_read_where_data_is(limited: Path) -> None:

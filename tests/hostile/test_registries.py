@@ -56,9 +56,9 @@ class Client:
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.chdir(tmp_path)
     good(tmp_path / "registered", np.random.default_rng(0))
-    found = Client(tmp_path / "registered")
-    monkeypatch.setattr(mlflow_registry, "connect", lambda uri: found)
-    return found
+    result = Client(tmp_path / "registered")
+    monkeypatch.setattr(mlflow_registry, "connect", lambda uri: result)
+    return result
 
 
 def test_the_good_one_is_fetched(client: Client) -> None:

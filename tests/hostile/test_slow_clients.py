@@ -287,11 +287,11 @@ def test_a_service_that_may_open_few_files_still_answers(tmp_path: Path) -> None
 def test_files_are_kept_for_the_service(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, allowed: int, raised: int | None
 ) -> None:
-    told: list[Any] = []
+    messages: list[Any] = []
     monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: told.append(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: messages.append(limits))
     assert allowed_connections(1000) == allowed
-    assert [limits for limits in told if limits != (soft, hard)] == ([] if raised is None else [(raised, hard)])
+    assert [limits for limits in messages if limits != (soft, hard)] == ([] if raised is None else [(raised, hard)])
 
 
 FOLLOWERS = 520

@@ -53,7 +53,7 @@ def uses(backend: Backend, folder: Path) -> dict[str, Callable[[], object]]:
 
     return {
         "newest": lambda: read(maps.open(backend)),
-        "whole": lambda: np.concatenate([found for _, _, found in maps.open(backend).at(4).shards()]),
+        "whole": lambda: np.concatenate([item for _, _, item in maps.open(backend).at(4).shards()]),
         "image": image,
         "digest": lambda: maps.open(backend).at().digest(),
         "history": lambda: maps.open(backend).history(),
@@ -75,47 +75,47 @@ def attempt(use: Callable[[], object]) -> object:
     try:
         return use()
     except AttnError as error:
-        found = error
-    assert 0 < len(str(found)) < LONGEST, str(found)
-    assert "\n" not in str(found)
-    return found
+        result = error
+    assert 0 < len(str(result)) < LONGEST, str(result)
+    assert "\n" not in str(result)
+    return result
 
 
-def faults(found: object) -> list[str]:
-    """What `verify` has found."""
-    if isinstance(found, AttnError):
-        return [str(found)]
-    assert isinstance(found, Report)
-    assert all(len(fault) < LONGEST for fault in found.faults)
-    return found.faults
+def faults(outcome: object) -> list[str]:
+    """What `verify` has outcome."""
+    if isinstance(outcome, AttnError):
+        return [str(outcome)]
+    assert isinstance(outcome, Report)
+    assert all(len(fault) < LONGEST for fault in outcome.faults)
+    return outcome.faults
 
 
 def check(backend: Backend, folder: Path, ways: tuple[str, ...] = ()) -> dict[str, object]:
     """Use a store in every way; what is read must be right where it is not refused."""
-    found: dict[str, object] = {}
+    results: dict[str, object] = {}
     for name, use in uses(backend, folder).items():
         if not ways or name in ways:
-            found[name] = attempt(use)
-            if name in GOOD and not isinstance(found[name], AttnError):
-                read = found[name]
+            results[name] = attempt(use)
+            if name in GOOD and not isinstance(results[name], AttnError):
+                read = results[name]
                 assert isinstance(read, np.ndarray)
                 if read.shape == BOTH.shape:
                     np.testing.assert_array_equal(read, GOOD[name], err_msg=name)
-    return found
+    return results
 
 
 def test_the_good_store_is_good(tmp_path: Path) -> None:
-    found = check(in_memory(template()), tmp_path)
-    assert not [name for name, one in found.items() if isinstance(one, AttnError)], found
-    assert faults(found["verify"]) == []
+    result = check(in_memory(template()), tmp_path)
+    assert not [name for name, one in result.items() if isinstance(one, AttnError)], result
+    assert faults(result["verify"]) == []
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "good"])
 def test_a_signed_change_is_named(name: str, tmp_path: Path) -> None:
     objects = template()
     CHANGES[name](objects, np.random.default_rng(0))
-    found = check(in_memory(objects), tmp_path)
-    assert faults(found["verify"]), "verify says that all is well"
+    result = check(in_memory(objects), tmp_path)
+    assert faults(result["verify"]), "verify says that all is well"
 
 
 def test_every_field_of_every_record(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_every_field_of_every_record(tmp_path: Path) -> None:
             continue
         count += 1
         try:
-            found = check(in_memory(objects), tmp_path, ("newest", "verify", "begin"))
+            result = check(in_memory(objects), tmp_path, ("newest", "verify", "begin"))
             if path[0] not in FREE.get(key, ()):
-                assert faults(found["verify"]), "verify says that all is well"
+                assert faults(result["verify"]), "verify says that all is well"
         except Exception as error:
             error.add_note(name)
             raise
@@ -140,15 +140,15 @@ def test_every_field_of_every_record(tmp_path: Path) -> None:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Every path that this process opens meanwhile."""
-    found: list[str] = []
+    results: list[str] = []
     on = [True]
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
         if on[0] and event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
-            found.append(os.path.realpath(os.fsdecode(arguments[0])))
+            results.append(os.path.realpath(os.fsdecode(arguments[0])))
 
     sys.addaudithook(note)  # for ever, so it is told when to stop
-    yield found
+    yield results
     on[0] = False
 
 
@@ -157,8 +157,8 @@ def test_nothing_outside_of_a_folder_is_opened(name: str, tmp_path: Path, opened
     folder = tmp_path / "store"
     STORES[name](folder, np.random.default_rng(0))
     del opened[:]
-    found = check(LocalBackend(str(folder)), tmp_path)
-    assert faults(found["verify"]), "verify says that all is well"
+    result = check(LocalBackend(str(folder)), tmp_path)
+    assert faults(result["verify"]), "verify says that all is well"
     outside = [path for path in opened if "-outside-" in path or path.startswith("/etc/passwd")]
     assert outside == []
 
@@ -189,9 +189,9 @@ def test_an_object_store_is_read_alike(s3_server: str, tmp_path: Path) -> None:
         changed = [key for key in objects if objects[key] != template()[key]]
         for key in changed:
             backend.write(key, objects[key])
-        found = check(backend, tmp_path, ("whole", "verify"))
-        assert isinstance(found["whole"], AttnError)
-        assert faults(found["verify"]), name
+        result = check(backend, tmp_path, ("whole", "verify"))
+        assert isinstance(result["whole"], AttnError)
+        assert faults(result["verify"]), name
         for key in changed:
             backend.write(key, template()[key])
     assert faults(check(backend, tmp_path, ("verify",))["verify"]) == []

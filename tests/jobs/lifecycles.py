@@ -56,13 +56,13 @@ CASES = {
 }
 
 
-def run_it(kind: str, root: str, uri: str, output: str, told: Connection, how: str) -> None:
+def run_it(kind: str, root: str, uri: str, output: str, channel: Connection, how: str) -> None:
     """Run a kind by its command; `how` is `done`, `fault`, or `wait` for a signal within its work."""
 
     def work(real: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        told.send("working")
+        channel.send("working")
         if how == "fault":
-            told.recv()
+            channel.recv()
             raise DataError(FAULT)
         while how == "wait":
             time.sleep(0.01)

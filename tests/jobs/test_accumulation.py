@@ -63,11 +63,11 @@ def here(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     """A run with a checkpoint in each epoch's middle."""
     request.getfixturevalue("ray_up")
     root = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch, counted() as found:
+    with pytest.MonkeyPatch.context() as patch, counted() as outcome:
         patch.setattr(train, "_fit", fit_here)
         config = load(root, "cluster.workers=1", "checkpoint.every_steps=4", "tracking.enabled=false")
         result = run(config, run_id="near")
-    counts.update(found)
+    counts.update(outcome)
     return result
 
 
@@ -105,7 +105,7 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     far = run(load(root, "cluster.workers=1", tracking, "checkpoint.best=val/loss"), run_id="far")
     assert far.model == f"{root}/far/model"
     assert far.store == f"{root}/far/store"
-    near, away = (map_store.open(found.store).at(found.store_version) for found in (here, far))
+    near, away = (map_store.open(entry.store).at(entry.store_version) for entry in (here, far))
     assert_alike(near, away)
     assert near.coverage + near.manifest.fallback == len(map_store.open(here.store).rows)
 

@@ -110,10 +110,10 @@ def test_a_run_that_is_interrupted_keeps_its_best_epoch(
     scripted = ClassifierComponents.validate
 
     def interrupted(components: ClassifierComponents, *more: Any) -> dict[str, float]:
-        found = scripted(components, *more)
+        outcome = scripted(components, *more)
         if len(weights) == epoch + 1:
             raise KeyboardInterrupt
-        return found
+        return outcome
 
     config = load(tmp_path, *SELECTING, "checkpoint.every_steps=1")
     with monkeypatch.context() as patch:
@@ -134,8 +134,8 @@ def test_a_trial_reports_the_epoch_that_its_model_is_of(tmp_path: Path, weights:
          "set.training.early_stopping.metric=val/mean_ap", "set.training.early_stopping.patience=2",
          "set.data.count=16"],
     )  # fmt: skip
-    told = [alone.step() for _ in range(5)]
-    assert [(one["epoch"], one["objective"], one["last_epoch"], one["done"]) for one in told] == [
+    messages = [alone.step() for _ in range(5)]
+    assert [(one["epoch"], one["objective"], one["last_epoch"], one["done"]) for one in messages] == [
         (1, 0.25, False, False), (2, 0.5, False, False), (3, 0.5, False, False), (4, 0.375, True, False),
         (4, 0.5, True, True),
     ]  # fmt: skip

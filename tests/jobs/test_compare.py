@@ -91,9 +91,9 @@ def test_other_images_missing_models_and_nothing_to_draw_are_refused(root: Path)
 def test_from_the_command_line(root: Path) -> None:
     call = CliRunner().invoke
     arguments = ["compare", "first", "second", f"root={root}", "panels=1", "--titles", "Grad-CAM, AttnBN", "--json"]
-    found = call(app, arguments)
-    assert found.exit_code == 0
-    state = Path(json.loads(found.stdout.splitlines()[-1])["folder"], "run.json")
+    result = call(app, arguments)
+    assert result.exit_code == 0
+    state = Path(json.loads(result.stdout.splitlines()[-1])["folder"], "run.json")
     assert json.loads(state.read_text())["compared"] == {"Grad-CAM": "first", "AttnBN": "second"}
     refused = call(app, ["compare", "first", "second", f"root={root}", "--titles", "one"])
     assert refused.exit_code == 2
@@ -111,23 +111,23 @@ def overlap_of(result: CompareResult) -> dict[str, dict[str, float]]:
 
 def test_confusion_is_drawn_and_scored_at_both_layers(root: Path) -> None:
     places = [f"root={root}", "panels=2", "tracking.enabled=true", "data.objects=[1, 1]"]
-    found = run({"before": "first", "after": "second"}, places, confusion=True)
-    overlaps = overlap_of(found)
+    result = run({"before": "first", "after": "second"}, places, confusion=True)
+    overlaps = overlap_of(result)
     layers = {title: sorted(overlap) for title, overlap in overlaps.items()}
     assert layers == {"before": ["inner", "last"], "after": ["inner", "last"]}
     assert all(0 <= value <= 1 for overlap in overlaps.values() for value in overlap.values())
     assert overlaps["before"] != overlaps["after"]
-    assert json.loads(Path(found.folder, "run.json").read_text())["overlap"] == overlaps
+    assert json.loads(Path(result.folder, "run.json").read_text())["overlap"] == overlaps
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    names = {artifact.path for artifact in client.list_artifacts(found.tracking_run)}
+    names = {artifact.path for artifact in client.list_artifacts(result.tracking_run)}
     assert names >= {"comparison.png", "overlap.json"}
     # An overview for a screen, and each image in full: both models, two layers with two maps and their overlap each.
-    height, width = np.asarray(Image.open(found.picture)).shape[:2]
+    height, width = np.asarray(Image.open(result.picture)).shape[:2]
     assert height <= 900
     assert width <= 1500
-    panels = sorted(Path(found.folder, "panels").iterdir())
-    assert [panel.stem for panel in panels] == sorted(found.images)
-    assert {artifact.path for artifact in client.list_artifacts(found.tracking_run, "panels")} == {
+    panels = sorted(Path(result.folder, "panels").iterdir())
+    assert [panel.stem for panel in panels] == sorted(result.images)
+    assert {artifact.path for artifact in client.list_artifacts(result.tracking_run, "panels")} == {
         f"panels/{panel.name}" for panel in panels
     }
     alone = run({"before": "first"}, [*places, "panels=1", "batch_size=3"], confusion=True)

@@ -22,8 +22,8 @@ def test_one_table_and_one_picture_of_all_methods(
         f"root={tmp_path}", "data.count=8", "evaluation.data.count=8", "tracking.enabled=false",
         "train.store.accumulate=false", "integral.training.epochs=1",
     ]  # fmt: skip
-    found = demo.main(overrides)
-    assert {"seed_miou", "cue_miou", "miou", "miou_crf"} <= set(found.scores["GAIN"])
-    assert cv2.imread(found.picture) is not None
-    told = capsys.readouterr().out
-    assert all(word in told for word in ("GAIN", "mIoU", "mlflow ui"))
+    result = demo.main(overrides)
+    assert {"seed_miou", "cue_miou", "miou", "miou_crf"} <= set(result.scores["GAIN"])
+    assert cv2.imread(result.picture) is not None
+    message = capsys.readouterr().out
+    assert all(word in message for word in ("GAIN", "mIoU", "mlflow ui"))

@@ -25,15 +25,15 @@ SMALL = ["data.count=8", "data.size=32", "input.size=32", "cluster.workers=1", "
 
 
 def config(root: Path, *overrides: str) -> RunConfig:
-    found = load_any_config("scenes_gain", [*SMALL, f"root={root}", *overrides])
-    assert isinstance(found, RunConfig)
-    return found
+    result = load_any_config("scenes_gain", [*SMALL, f"root={root}", *overrides])
+    assert isinstance(result, RunConfig)
+    return result
 
 
-def left(folder: RunFolder, made: RunConfig, seconds: list[float], host: str | None = None) -> None:
+def left(folder: RunFolder, run_config: RunConfig, seconds: list[float], host: str | None = None) -> None:
     """What a run leaves."""
     folder.update(kind="train", state="done", host=host or platform.node(), started=float(len(seconds)))
-    folder.write("config.yaml", dump_config(made))
+    folder.write("config.yaml", dump_config(run_config))
     lines = [json.dumps({"epoch": epoch + 1, "step": epoch, "seconds": time}) for epoch, time in enumerate(seconds)]
     folder.write("metrics.jsonl", "\n".join([*lines, json.dumps({"epoch": 99, "step": 99})]))  # one without its time
 
@@ -48,14 +48,14 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
     left(RunFolder(str(tmp_path), "alike"), config(tmp_path, "method.mask_threshold=0.5"), [1.0, 2.0, 3.0])
     RunFolder(str(tmp_path), "sweep").update(kind="sweep", state="done")
     left(RunFolder(str(tmp_path / "sweep"), "sweep-0000"), asked, [4.0, 5.0])
-    found = earlier_epochs(asked, str(tmp_path))
-    assert found.seconds == pytest.approx((1.4, 3.0, 4.6))
-    assert "5 epochs of 2 earlier runs" in found.source
-    told = run_estimate(asked)
-    assert told.seconds is not None
-    assert told.between is not None
-    assert told.seconds - told.between[0] == pytest.approx(10 * 1.6)
-    assert told.between[1] - told.seconds == pytest.approx(10 * 1.6)
+    result = earlier_epochs(asked, str(tmp_path))
+    assert result.seconds == pytest.approx((1.4, 3.0, 4.6))
+    assert "5 epochs of 2 earlier runs" in result.source
+    message = run_estimate(asked)
+    assert message.seconds is not None
+    assert message.between is not None
+    assert message.seconds - message.between[0] == pytest.approx(10 * 1.6)
+    assert message.between[1] - message.seconds == pytest.approx(10 * 1.6)
 
 
 def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_a_training_is_measured_without_a_trace(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(base)
     swept, _ = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
     plan = make_plan(swept, base, cores=2, gpus=0)
-    found = measured_costs(asked, (1.0, 2.0), plan, swept.objective)
-    assert 0 < found.epoch[0] <= found.epoch[1] <= found.epoch[2]
-    assert min(found.validation, found.scoring, found.pictures, found.checkpoint, found.setup) > 0
-    assert (found.ray, found.workers) == (1.0, 2.0)
+    result = measured_costs(asked, (1.0, 2.0), plan, swept.objective)
+    assert 0 < result.epoch[0] <= result.epoch[1] <= result.epoch[2]
+    assert min(result.validation, result.scoring, result.pictures, result.checkpoint, result.setup) > 0
+    assert (result.ray, result.workers) == (1.0, 2.0)
     assert [path.name for path in tmp_path.iterdir()] == ["base.yaml"]
     with pytest.raises(ConfigError, match="segment cannot be measured"):
         measured_costs(read_config(recipe_text("segment_scenes")[0], "segment"), (0.0, 0.0))

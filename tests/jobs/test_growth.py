@@ -35,8 +35,8 @@ def grown(tmp_path: Path, source: Source) -> MapStore:
     folder.mkdir()
     (folder / "config.yaml").write_text(CONFIG)
     rows = [(record.image_id, label) for record in source.records for label in record.labels]
-    made = store.create(str(folder / "store"), rows=rows, grid=(8, 8), classes=source.classes)
-    session = made.begin("oaa")
+    result = store.create(str(folder / "store"), rows=rows, grid=(8, 8), classes=source.classes)
+    session = result.begin("oaa")
     for epoch in range(1, 9):
         writer = session.writer(0)
         for index, record in enumerate(source.records[:-1]):
@@ -47,7 +47,7 @@ def grown(tmp_path: Path, source: Source) -> MapStore:
         session.commit(epoch, [writer.seal()], pending=epoch == 5)
         if epoch == 5:  # a checkpoint within the epoch, and then its end
             session.commit(epoch, [])
-    return made
+    return result
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_states_run_from_an_images_first_map_to_the_last(
     names: list[str] = []
     places = draw(grown, "oaa", source, range(4), str(tmp_path / "out"), columns=3, tracker=Record())
     assert list(places) == [record.image_id for record in source.records[:-1]], "nothing was accumulated of the last"
-    assert [name.removeprefix("growth/") for name in names] == [Path(place).name for place in places.values()]
+    assert [name.removeprefix("growth/") for name in names] == [Path(location).name for location in places.values()]
     assert list(drawn[0]) == ["epoch 4", "epoch 6", "epoch 9"]
     assert list(drawn[1]) == ["epoch 2", "epoch 5", "epoch 9"]
     for states in drawn:
@@ -100,9 +100,9 @@ def test_only_the_history_of_the_run_counts(
 def test_on_demand_it_finds_the_data_of_the_run(grown: MapStore) -> None:
     result = run(grown.uri, ["images=2"])
     assert (result.run, len(result.pictures)) == ("oaa", 1), "two images are chosen; the last has no map"
-    place = next(iter(result.pictures.values()))
-    assert Path(place).parent == Path(grown.uri).parent / "growth"
-    with Image.open(place) as picture:
+    location = next(iter(result.pictures.values()))
+    assert Path(location).parent == Path(grown.uri).parent / "growth"
+    with Image.open(location) as picture:
         assert picture.size[0] > 6 * 150
     named = run(grown.uri, [f"images=[{next(iter(result.pictures))}]"])
     assert named.pictures == result.pictures

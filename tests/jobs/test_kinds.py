@@ -65,8 +65,8 @@ def test_the_command_line_has_its_command(file: Path, tmp_path: Path, attn: Any)
     assert RunFolder(f"{tmp_path}/runs", "t").state().outputs == {"numbers": [1, 2, 3, 4, 5, 6, 7]}
     assert attn("validate", str(file), "--json").json["config"]["height"] == 5
     assert attn("plan", str(file), "--json").json["title"] == "toy"
-    made = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").json
-    assert made["command"] == ["attn", "toy", "config.yaml"]
+    result = attn("repro", "t", "--root", f"{tmp_path}/runs", "--to", f"{tmp_path}/again", "--json").json
+    assert result["command"] == ["attn", "toy", "config.yaml"]
     done_before = resume("t", root=f"{tmp_path}/runs")
     assert isinstance(done_before, ComposedResult)
     assert done_before.scores == {"height": 7.0}
@@ -82,8 +82,8 @@ def test_the_service_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     submission = Submission.model_validate({"id": "s", "kind": "toy", "config": TEXT})
     assert plan_of(submission, Permissions(str(tmp_path), ()))["title"] == "toy"
     order = tmp_path / "order.json"
-    told = {"submission": submission.model_dump(mode="json"), "root": f"{tmp_path}/runs #1", "data_roots": []}
-    order.write_text(json.dumps(told))
+    messages = {"submission": submission.model_dump(mode="json"), "root": f"{tmp_path}/runs #1", "data_roots": []}
+    order.write_text(json.dumps(messages))
     assert driver.main(str(order)) == 0
     signal.signal(signal.SIGTERM, before)
     assert RunFolder(f"{tmp_path}/runs #1", "s").state().metrics == {"height": 5.0}

@@ -87,7 +87,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with configs, models that are as initialised, and a map store."""
     root = tmp_path_factory.mktemp("lifecycle")
     for name, text in (("train", TRAIN), ("segment", SEGMENT), ("pipeline", PIPELINE), ("sweep", SWEEP)):
@@ -116,11 +116,11 @@ class Started:
         root: Its root: a copy's, so that all runs can have one id.
     """
 
-    def __init__(self, kind: str, made: Path, root: Path, server: StandIn, how: str) -> None:
+    def __init__(self, kind: str, prepared: Path, root: Path, server: StandIn, how: str) -> None:
         self.kind, self.root, self.server = kind, root, server
-        for place in made.iterdir():
-            (root / place.name).symlink_to(place)
-        self.told, theirs = CONTEXT.Pipe()
+        for location in prepared.iterdir():
+            (root / location.name).symlink_to(location)
+        self.channel, theirs = CONTEXT.Pipe()
         arguments = (kind, str(root), server.uri, str(root / "output"), theirs, how)
         self.process = CONTEXT.Process(target=run_it, args=arguments)
         self.process.start()
@@ -128,8 +128,8 @@ class Started:
 
     def wait_for_work(self) -> None:
         try:
-            assert self.told.poll(SECONDS), f"{self.kind} has not begun its work"
-            self.told.recv()
+            assert self.channel.poll(SECONDS), f"{self.kind} has not begun its work"
+            self.channel.recv()
         except EOFError:
             pytest.fail(f"{self.kind} ended before its work: {self.output}")
 
@@ -165,8 +165,8 @@ def test_every_kind_is_tried() -> None:
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_a_run_that_is_done(kind: str, made: Path, tmp_path: Path, server: StandIn) -> None:
-    run = Started(kind, made, tmp_path, server, "done")
+def test_a_run_that_is_done(kind: str, prepared: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, prepared, tmp_path, server, "done")
     assert run.end() == 0, run.output
     state = run.state
     assert (state["kind"], state["state"], state.get("error")) == (kind, "done", None)
@@ -178,12 +178,12 @@ def test_a_run_that_is_done(kind: str, made: Path, tmp_path: Path, server: Stand
 
 @pytest.mark.parametrize("away", [False, True], ids=["", "MLflow is away"])
 @pytest.mark.parametrize("kind", CASES)
-def test_a_fault(kind: str, away: bool, made: Path, tmp_path: Path, server: StandIn) -> None:
-    run = Started(kind, made, tmp_path, server, "fault")
+def test_a_fault(kind: str, away: bool, prepared: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, prepared, tmp_path, server, "fault")
     run.wait_for_work()
     if away:
         server.stop()
-    run.told.send("go on")
+    run.channel.send("go on")
     assert run.end() == 1, run.output
     state = run.state
     assert (state["state"], state["error"]) == ("failed", FAULT)
@@ -199,8 +199,8 @@ def test_a_fault(kind: str, away: bool, made: Path, tmp_path: Path, server: Stan
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("kind", CASES)
-def test_a_signal(kind: str, number: int, made: Path, tmp_path: Path, server: StandIn) -> None:
-    run = Started(kind, made, tmp_path, server, "wait")
+def test_a_signal(kind: str, number: int, prepared: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, prepared, tmp_path, server, "wait")
     run.wait_for_work()
     assert run.state["state"] == "running"
     os.kill(run.process.pid or 0, number)
@@ -211,8 +211,8 @@ def test_a_signal(kind: str, number: int, made: Path, tmp_path: Path, server: St
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_a_killed_run_is_continued(kind: str, made: Path, tmp_path: Path, server: StandIn) -> None:
-    run = Started(kind, made, tmp_path, server, "wait")
+def test_a_killed_run_is_continued(kind: str, prepared: Path, tmp_path: Path, server: StandIn) -> None:
+    run = Started(kind, prepared, tmp_path, server, "wait")
     run.wait_for_work()
     os.kill(run.process.pid or 0, signal.SIGKILL)
     assert run.end() == -signal.SIGKILL

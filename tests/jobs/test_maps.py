@@ -59,11 +59,11 @@ def seen(root: Path, *, grid: tuple[int, int] | None, predicted: bool = False) -
     bundle = load_bundle(root / "first" / "model")
     source = ScenesConfig(count=10, size=48, objects=(1, 2), classes=CLASSES).build()
     dataset = AttentionDataset(source, bundle.input, train=False)
-    found: list[ImageMaps] = []
+    results: list[ImageMaps] = []
     for index in range(len(dataset)):
         batch = collate([dataset[index]])
-        found += image_maps(bundle.network, batch, kind="integral", grid=grid, predicted=predicted, probability=0.4)
-    return found
+        results += image_maps(bundle.network, batch, kind="integral", grid=grid, predicted=predicted, probability=0.4)
+    return results
 
 
 def test_a_store_holds_the_maps_of_the_labels(root: Path) -> None:
@@ -138,9 +138,9 @@ def test_pngs_lie_at_the_images_size(root: Path) -> None:
 
 
 def test_maps_go_to_an_object_store(root: Path, s3_server: str) -> None:
-    place = f"{s3_server}/maps"
-    result = run(load("first", [f"root={root}", f"output.location={place}", "data.count=3"]))
-    assert (result.store, store.open(place).at().coverage) == (place, result.maps)
+    location = f"{s3_server}/maps"
+    result = run(load("first", [f"root={root}", f"output.location={location}", "data.count=3"]))
+    assert (result.store, store.open(location).at().coverage) == (location, result.maps)
 
 
 @pytest.mark.slow
@@ -164,33 +164,33 @@ def test_bad_input_is_refused(root: Path, tmp_path: Path) -> None:
     for output in ("store", "png"):
         with pytest.raises(DataError, match=r"train-000000': the network sees only a part of it.*input\.resize"):
             run(load(str(root / "first" / "model"), [*cropped, f"output.kind={output}"]))
-    place = str(tmp_path / "maps")
-    run(load("first", [f"root={root}", f"output.location={place}"]))
+    location = str(tmp_path / "maps")
+    run(load("first", [f"root={root}", f"output.location={location}"]))
     with pytest.raises(store.StoreError, match="other rows"):
-        run(load("first", [f"root={root}", f"output.location={place}", "data.count=4"]))
+        run(load("first", [f"root={root}", f"output.location={location}", "data.count=4"]))
 
 
 def test_what_does_not_belong_to_a_store_is_refused(root: Path, tmp_path: Path) -> None:
-    place = str(tmp_path / "apart")
-    written = run(load("first", [f"root={root}", f"output.location={place}", "data.count=4"]))
+    location = str(tmp_path / "apart")
+    written = run(load("first", [f"root={root}", f"output.location={location}", "data.count=4"]))
     data = [f"root={root}", "data.source=scenes", "data.size=48", "data.objects=[1, 2]"]
     data.append(f"data.classes=[{', '.join(CLASSES)}]")
     with pytest.raises(DataError, match="no row for labels of 2 of the 6 images"):
-        evaluate.run(evaluate.load(place, [*data, "data.count=6"]))
+        evaluate.run(evaluate.load(location, [*data, "data.count=6"]))
     with pytest.raises(ConfigError, match="data is missing"):
-        evaluate.run(evaluate.load(place, [f"root={root}"]))
+        evaluate.run(evaluate.load(location, [f"root={root}"]))
     with pytest.raises(ConfigError, match=r"input is not a known field"):
-        evaluate.run(evaluate.load(place, [*data, "data.count=4", "input.size=5"]))
+        evaluate.run(evaluate.load(location, [*data, "data.count=4", "input.size=5"]))
     with pytest.raises(store.VersionError, match="no version 7"):
-        evaluate.run(evaluate.load(f"{place}@7", [*data, "data.count=4"]))
+        evaluate.run(evaluate.load(f"{location}@7", [*data, "data.count=4"]))
     write_predictions(str(tmp_path / "few.parquet"), {}, CLASSES)
     with pytest.raises(DataError, match="has no prediction"):
-        evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={tmp_path}/few.parquet"]))
+        evaluate.run(evaluate.load(location, [*data, "data.count=4", f"predictions={tmp_path}/few.parquet"]))
     write_predictions(str(tmp_path / "other.parquet"), {}, ["a", "b", "c"])
     with pytest.raises(DataError, match="they differ: the data lacks a, b, c"):
-        evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"]))
+        evaluate.run(evaluate.load(location, [*data, "data.count=4", f"predictions={tmp_path}/other.parquet"]))
     with pytest.raises(DataError, match="not a file of predictions"):
-        evaluate.run(evaluate.load(place, [*data, "data.count=4", f"predictions={written.folder}/config.yaml"]))
+        evaluate.run(evaluate.load(location, [*data, "data.count=4", f"predictions={written.folder}/config.yaml"]))
 
 
 @pytest.mark.parametrize("fault", ["no JSON", "deep", "number", "numbers", "ids", "twice", "NaN", "two", "texts"])

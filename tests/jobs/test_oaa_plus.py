@@ -30,8 +30,8 @@ def masks_as_maps(root: Path) -> str:
     """A store with the true masks of the run's images, as if they had been accumulated."""
     source = config(root, "method.maps=none").data.build()
     rows = [(record.image_id, label) for record in source.records for label in record.labels]
-    made = store.create(str(root / "maps"), rows=rows, grid=(32, 32), classes=source.classes)
-    session = made.begin("truth")
+    result = store.create(str(root / "maps"), rows=rows, grid=(32, 32), classes=source.classes)
+    session = result.begin("truth")
     writer = session.writer(0)
     for index, record in enumerate(source.records):
         mask = source.load(index).mask
@@ -39,7 +39,7 @@ def masks_as_maps(root: Path) -> str:
         for label in record.labels:
             writer.add(record.image_id, label, (mask == label + 1).astype(np.uint8) * 255)
     session.commit(0, [writer.seal()])
-    return made.uri
+    return result.uri
 
 
 @pytest.mark.slow

@@ -78,13 +78,13 @@ def test_as_a_sweeps_trial_it_goes_on_in_the_trials_folder_and_record(tmp_path: 
     rows = read_rows(folder)
     assert [(row.state, row.values) for row in rows] == [("done", point) for point in points]
     # They differ by their cues' threshold: the second has taken what comes before from the first.
-    told = [trial_folder(folder, row.number).state().stages or {} for row in rows]
-    assert [name for name in NAMES if told[1][name].reused] == ["train", "maps"]
-    assert told[1]["maps"].folder == told[0]["maps"].folder
+    messages = [trial_folder(folder, row.number).state().stages or {} for row in rows]
+    assert [name for name in NAMES if messages[1][name].reused] == ["train", "maps"]
+    assert messages[1]["maps"].folder == messages[0]["maps"].folder
     assert [row.tracking_run for row in rows] == [row.tracking_run for row in begun]
     assert all(0 <= (row.objective or 0) <= 1 and row.objective is not None for row in rows)
-    found = children(f"sqlite:///{tmp_path}/runs/mlflow.db", folder.state().tracking_run or "")
-    assert {row.tracking_run for row in rows} == set(found)
+    result = children(f"sqlite:///{tmp_path}/runs/mlflow.db", folder.state().tracking_run or "")
+    assert {row.tracking_run for row in rows} == set(result)
 
 
 @pytest.mark.usefixtures("quickly")
@@ -171,7 +171,7 @@ def test_the_segmentation_network_starts_from_the_classifiers_backbone(tmp_path:
 
     def backbones(result: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
         places = [f"{result.stages[name].folder}/model/{WEIGHTS}" for name in ("train", "segment")]
-        states = [torch.load(place, weights_only=True) for place in places]
+        states = [torch.load(location, weights_only=True) for location in places]
         return [{name: value for name, value in state.items() if name.startswith("backbone.")} for state in states]
 
     def shifts(result: dict[str, Any]) -> list[float]:
@@ -241,8 +241,8 @@ def test_the_stages_are_children_of_one_record(tmp_path: Path) -> None:
     assert parent.data.metrics["miou"] == pytest.approx(result.scores["miou"])
     experiment = client.get_experiment_by_name("attn")
     assert experiment is not None
-    found = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-    assert {run.info.run_name for run in found} == {stage.run_id for stage in result.stages.values()}
+    outcome = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert {run.info.run_name for run in outcome} == {stage.run_id for stage in result.stages.values()}
 
 
 def killed(root: str, point: str) -> None:
@@ -303,11 +303,11 @@ def test_ctrl_c_leaves_a_pipeline_cancelled(tmp_path: Path, monkeypatch: pytest.
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    made = cues.run
+    result = cues.run
     monkeypatch.setattr(cues, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(config(tmp_path), run_id="p")
-    monkeypatch.setattr(cues, "run", made)
+    monkeypatch.setattr(cues, "run", result)
     assert RunFolder(str(tmp_path), "p").state().state == "cancelled"
     assert repeated(resume("p", root=str(tmp_path))) == ["cues", "segment", "evaluation"]
 

@@ -70,15 +70,15 @@ def test_an_ended_process_that_none_has_waited_for_holds_no_run(tmp_path: Path) 
     with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as ended:
         assert ended.stdout is not None
         ended.stdout.read()
-        found, identity = psutil.Process(ended.pid), process_identity(ended.pid)
-        while found.status() != psutil.STATUS_ZOMBIE:
+        result, identity = psutil.Process(ended.pid), process_identity(ended.pid)
+        while result.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         marks = {"kind": "train", "state": "running", "pid": ended.pid, "host": platform.node()}
-        for noted in ({"process": identity}, {"born": found.create_time()}):
+        for noted in ({"process": identity}, {"born": result.create_time()}):
             check_ended(RunFolder(str(tmp_path), "r"), state(marks | noted))
 
 
 def test_marks_are_of_this_process() -> None:
-    found = process_fields()
-    assert (found["pid"], found["host"]) == (os.getpid(), platform.node())
-    assert found["process"] == process_identity(os.getpid()) is not None
+    result = process_fields()
+    assert (result["pid"], result["host"]) == (os.getpid(), platform.node())
+    assert result["process"] == process_identity(os.getpid()) is not None

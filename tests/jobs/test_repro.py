@@ -37,10 +37,10 @@ def root(tmp_path: Path) -> str:
 
 
 def test_repro(root: str, tmp_path: Path) -> None:
-    found = repro("a", root=root, to=str(tmp_path / "again"))
-    assert {"config.yaml", "README.md", "repro.json", "requirements.txt", "run.sh"} <= set(found.files)
-    assert (found.recipe.seed, found.recipe.data, found.recipe.inputs) == (0, "f" * 64, ["/no/such"])
-    assert any("/no/such is not there now" in note for note in found.recipe.notes)
+    result = repro("a", root=root, to=str(tmp_path / "again"))
+    assert {"config.yaml", "README.md", "repro.json", "requirements.txt", "run.sh"} <= set(result.files)
+    assert (result.recipe.seed, result.recipe.data, result.recipe.inputs) == (0, "f" * 64, ["/no/such"])
+    assert any("/no/such is not there now" in note for note in result.recipe.notes)
     assert "attn train config.yaml --run-id a-again" in (tmp_path / "again" / "run.sh").read_text()
     pins = (tmp_path / "again" / "requirements.txt").read_text().splitlines()
     assert any(line.startswith("torch==") for line in pins)
@@ -59,11 +59,11 @@ def test_a_repetition_is_not_registered(root: str, tmp_path: Path) -> None:
 
 
 def test_diff(root: str) -> None:
-    found = diff("a", "b", root=root)
-    assert found.to_json()["config"] == [{"field": "seed", "a": "0", "b": "1"}]
-    assert (found.data.same, found.packages, found.why_not) == (True, [], [])
-    assert found.metrics[0].difference == pytest.approx(0.1)
-    (pair,) = found.to_json()["scores"]["compared"]
+    result = diff("a", "b", root=root)
+    assert result.to_json()["config"] == [{"field": "seed", "a": "0", "b": "1"}]
+    assert (result.data.same, result.packages, result.why_not) == (True, [], [])
+    assert result.metrics[0].difference == pytest.approx(0.1)
+    (pair,) = result.to_json()["scores"]["compared"]
     assert pair["difference"] == pytest.approx(0.1)
 
 
@@ -73,10 +73,10 @@ def test_what_was_measured_differently_is_not_compared(root: str) -> None:
     RunFolder(root, "evaluate-b-val").write(
         "scores.json", json.dumps({"scores": {"mean_ap": json.loads(score(0.9, "train").to_json())}})
     )
-    found = diff("a", "b", root=root)
-    assert found.why_not == ["data.count: None against 5"]
-    assert found.metrics[0].difference is None
-    pairs = found.to_json()["scores"]
+    result = diff("a", "b", root=root)
+    assert result.why_not == ["data.count: None against 5"]
+    assert result.metrics[0].difference is None
+    pairs = result.to_json()["scores"]
     assert pairs["compared"] == []
     (apart,) = pairs["not_compared"]
     assert any(why.startswith("split") for why in apart["why"])

@@ -47,13 +47,13 @@ tracking: {preview_images: 1}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a map store whose maps are the classes' own pixels."""
     root = tmp_path_factory.mktemp("segment")
     source = ScenesConfig(count=16, size=32).build()
     rows = [(record.image_id, label) for record in source.records for label in record.labels]
-    made = store.create(str(root / "maps"), rows=rows, grid=(8, 8), classes=source.classes)
-    session = made.begin("test")
+    result = store.create(str(root / "maps"), rows=rows, grid=(8, 8), classes=source.classes)
+    session = result.begin("test")
     writer = session.writer(0)
     for index, record in enumerate(source.records):
         mask = source.load(index).mask
@@ -64,20 +64,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _config(place: Path, *overrides: str) -> SegmentConfig:
-    text = TEXT.replace("STORE", str(place / "maps"))
-    config = read_config(text, "segment.yaml", [f"root={place / 'runs'}", *overrides])
+def _config(work_dir: Path, *overrides: str) -> SegmentConfig:
+    text = TEXT.replace("STORE", str(work_dir / "maps"))
+    config = read_config(text, "segment.yaml", [f"root={work_dir / 'runs'}", *overrides])
     assert isinstance(config, SegmentConfig)
     return config
 
 
 @pytest.fixture(scope="module")
-def trained(place: Path, ray_up: None) -> TrainResult:
-    return train.run(_config(place), run_id="sec")
+def trained(work_dir: Path, ray_up: None) -> TrainResult:
+    return train.run(_config(work_dir), run_id="sec")
 
 
 @pytest.mark.slow
-def test_a_run_leaves_cues_scores_and_a_model(place: Path, trained: TrainResult) -> None:
+def test_a_run_leaves_cues_scores_and_a_model(work_dir: Path, trained: TrainResult) -> None:
     folder = Path(trained.folder)
     assert trained.cues is not None
     assert {"train/seed", "train/expand", "train/boundary", "val/miou"} <= set(trained.metrics)
@@ -96,10 +96,10 @@ def test_a_run_leaves_cues_scores_and_a_model(place: Path, trained: TrainResult)
 
 
 @pytest.mark.slow
-def test_masks_for_the_voc_server(place: Path, trained: TrainResult) -> None:
+def test_masks_for_the_voc_server(work_dir: Path, trained: TrainResult) -> None:
     result = segment_predict.run(
         segment_predict.load(
-            trained.model, [f"root={place / 'runs'}", "data.count=6", "processes=2", "panels=2"], voc_submission=True
+            trained.model, [f"root={work_dir / 'runs'}", "data.count=6", "processes=2", "panels=2"], voc_submission=True
         ),
     )
     folder = Path(result.folder)
@@ -113,10 +113,10 @@ def test_masks_for_the_voc_server(place: Path, trained: TrainResult) -> None:
     for index, record in enumerate(source.records):
         path = folder / "results/VOC2012/Segmentation/comp6_val_cls" / f"{record.image_id}.png"
         assert Image.open(path).mode == "P"
-        made = read_mask(str(path), (32, 32), len(source.classes))
+        outcome = read_mask(str(path), (32, 32), len(source.classes))
         truth = source.load(index).mask
         assert truth is not None
-        counts += confusion_matrix(made, truth, len(counts))
+        counts += confusion_matrix(outcome, truth, len(counts))
     assert result.scores["miou_crf"] == pytest.approx(mean_iou(counts)[0])
     scores = json.loads((folder / "scores.json").read_text())["scores"]
     with_crf, without = (Score.from_json(json.dumps(scores[name])) for name in ("miou_crf", "miou"))
@@ -129,7 +129,7 @@ def test_masks_for_the_voc_server(place: Path, trained: TrainResult) -> None:
     assert (folder / "sheet.png").exists()
     assert segment_predict.table(result).row_count == len(source.classes) + 2
     alone = segment_predict.run(
-        segment_predict.load(trained.model, [f"root={place / 'runs'}", "data.count=6", "processes=0", "panels=0"])
+        segment_predict.load(trained.model, [f"root={work_dir / 'runs'}", "data.count=6", "processes=0", "panels=0"])
     )
     assert alone.scores == result.scores
     assert alone.submission is None
@@ -140,15 +140,15 @@ def test_masks_for_the_voc_server(place: Path, trained: TrainResult) -> None:
 def test_a_task_computes_the_crf_of_arrays_that_it_may_not_write_to(ray_up: None) -> None:
     rng = np.random.default_rng(0)
     image, probs = rng.integers(0, 256, (40, 50, 3), np.uint8), rng.random((2, 40, 50), np.float32)
-    found = RayCrfPool().submit(refine, image, probs, SEC_CRF).result()
-    np.testing.assert_array_equal(found, dense_crf(image, probs, SEC_CRF))
+    result = RayCrfPool().submit(refine, image, probs, SEC_CRF).result()
+    np.testing.assert_array_equal(result, dense_crf(image, probs, SEC_CRF))
 
 
 @pytest.mark.slow
 def test_the_second_round_learns_from_the_firsts_masks(
-    place: Path, trained: TrainResult, monkeypatch: pytest.MonkeyPatch
+    work_dir: Path, trained: TrainResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = _config(place, "retrain={labels: {scales: [1.0]}, training: {steps: 3}}")
+    config = _config(work_dir, "retrain={labels: {scales: [1.0]}, training: {steps: 3}}")
     begun: list[SegmentConfig] = []
     result = replace(trained, run_id="sec-retrain")
 
@@ -157,7 +157,7 @@ def test_the_second_round_learns_from_the_firsts_masks(
         return replace(result, run_id=run_id)
 
     monkeypatch.setattr(train, "run", begin)
-    folder = RunFolder(str(place), "sec-retrain")
+    folder = RunFolder(str(work_dir), "sec-retrain")
     assert retrain(config, trained.model, folder, None, SourceCache()) == result
     (second,) = begun
     assert second.training.steps == 3
@@ -165,14 +165,14 @@ def test_the_second_round_learns_from_the_firsts_masks(
     assert isinstance(second.labels, FileLabels)
     parts = build_components(second, rank=0, world=2)
     for index, record in enumerate(parts.source.records):
-        made = read_mask(f"{second.labels.path}/{record.image_id}.png", (32, 32), len(parts.source.classes))
-        assert set(np.unique(made).tolist()) <= {0, *(label + 1 for label in record.labels)}
+        outcome = read_mask(f"{second.labels.path}/{record.image_id}.png", (32, 32), len(parts.source.classes))
+        assert set(np.unique(outcome).tolist()) <= {0, *(label + 1 for label in record.labels)}
         assert parts.dataset[index].cues is not None
 
 
 @pytest.mark.slow
-def test_void_masks_give_masks_and_no_score(place: Path, trained: TrainResult) -> None:
-    folder = place / "void"
+def test_void_masks_give_masks_and_no_score(work_dir: Path, trained: TrainResult) -> None:
+    folder = work_dir / "void"
     source = ScenesConfig(count=2, size=32).build()
     lines = ["image,labels,mask,id,split"]
     for index in range(2):
@@ -183,18 +183,18 @@ def test_void_masks_give_masks_and_no_score(place: Path, trained: TrainResult) -
     (folder / "table.csv").write_text("\n".join(lines))
     classes = ", ".join(source.classes)
     data = f"data={{source: manifest, manifest: {folder}/table.csv, split: val, classes: [{classes}]}}"
-    job = segment_predict.load(trained.model, [f"root={place / 'runs'}", data, "panels=0"])
+    job = segment_predict.load(trained.model, [f"root={work_dir / 'runs'}", data, "panels=0"])
     result = segment_predict.run(replace(job, load_seconds=job.load_seconds + 100))
     assert (job.load_seconds > 0, 100 < result.seconds < 200) == (True, True), "opening the network counts"
     assert result.scores == {}
     assert result.notes == ["the images' own masks are void throughout: there is nothing to score against"]
     assert len(list(Path(result.masks).iterdir())) == 2
-    assert RunFolder(str(place / "runs"), result.run_id).state().state == "done"
+    assert RunFolder(str(work_dir / "runs"), result.run_id).state().state == "done"
 
 
-def test_cues_before_training(place: Path) -> None:
-    result = cues.run(CuesJob(_config(place, "labels.rule.name=sec", "labels.rule.foreground=0.4"), sweep=True))
-    folder = RunFolder(str(place / "runs"), result.run_id)
+def test_cues_before_training(work_dir: Path) -> None:
+    result = cues.run(CuesJob(_config(work_dir, "labels.rule.name=sec", "labels.rule.foreground=0.4"), sweep=True))
+    folder = RunFolder(str(work_dir / "runs"), result.run_id)
     report = result.to_json()["report"]
     quality = report["quality"]
     assert result.score is not None
@@ -222,10 +222,10 @@ def test_cues_before_training(place: Path) -> None:
     assert (printed.row_count, len(printed.columns)) == (len(cues.FOREGROUND), 1 + len(cues.SALIENCY))
     assert folder.exists("cues/cues.json")
     with pytest.raises(ConfigError, match="labels.source=cues is needed"):
-        cues.run(CuesJob(_config(place, "labels.source=masks")))
+        cues.run(CuesJob(_config(work_dir, "labels.source=masks")))
 
 
-def test_maps_of_other_data_are_found_before_anything_starts(place: Path) -> None:
+def test_maps_of_other_data_are_found_before_anything_starts(work_dir: Path) -> None:
     with pytest.raises(DataError, match="has no rows for image 'val-000000'"):
-        train.run(_config(place, "data.count=40", "data.split=val", "validation.split=train"), run_id="other")
-    assert not (place / "runs" / "other").exists()
+        train.run(_config(work_dir, "data.count=40", "data.split=val", "validation.split=train"), run_id="other")
+    assert not (work_dir / "runs" / "other").exists()

@@ -107,10 +107,10 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     assert all("loss = nan" in row.error for row in result.trials if row.state == "failed")
     after = {row.number: row for row in read_rows(folder)}
     assert {number: after[number] for number in before} == before  # nothing was done again
-    found = children(tracking_uri(load_any_config(str(file), []).tracking, str(root)), folder.state().tracking_run)
-    assert set(found) == {row.tracking_run for row in after.values()}
-    assert stranger not in found
-    assert sorted(found.values()) == ["FAILED", "FINISHED", "FINISHED"]
+    outcome = children(tracking_uri(load_any_config(str(file), []).tracking, str(root)), folder.state().tracking_run)
+    assert set(outcome) == {row.tracking_run for row in after.values()}
+    assert stranger not in outcome
+    assert sorted(outcome.values()) == ["FAILED", "FINISHED", "FINISHED"]
     best = max((row for row in after.values() if row.state == "done"), key=lambda row: row.objective or 0)
     assert result.best.objective == best.objective
     recipe = load_any_config(result.recipe, [])

@@ -64,19 +64,19 @@ def trial(tmp_path: Path, ray_up: None) -> tuple[Alone, RunFolder]:
 
 def test_a_trial_that_had_its_last_epoch_is_done_whoever_ends_it(trial: tuple[Alone, RunFolder]) -> None:
     alone, folder = trial
-    told = [alone.step(), alone.step()]
-    assert [(one[EPOCH], one[LAST], one["done"]) for one in told] == [(1, False, False), (2, True, False)]
+    messages = [alone.step(), alone.step()]
+    assert [(one[EPOCH], one[LAST], one["done"]) for one in messages] == [(1, False, False), (2, True, False)]
     alone.cleanup()
     (row,) = read_rows(folder)
-    assert (row.state, row.epoch, row.objective, row.error) == ("done", 2, told[1][OBJECTIVE], None)
+    assert (row.state, row.epoch, row.objective, row.error) == ("done", 2, messages[1][OBJECTIVE], None)
     assert load_bundle(str(row.model)).classes
     # What it reported is what a sweep's file may ask for.
     figures = figures_of(trial_config(trial_folder(folder, 0).read("config.yaml").decode(), {}))
-    for one in told:
+    for one in messages:
         assert one["metrics"].keys() <= figures.keys()
     always = {name for name, why in figures.items() if not why}
     of_one_class_an_image = {"val/accuracy", "accuracy", "accuracy_top5"}
-    assert always - of_one_class_an_image <= told[0]["metrics"].keys()
+    assert always - of_one_class_an_image <= messages[0]["metrics"].keys()
 
 
 def test_a_trial_that_is_ended_before_is_stopped_and_has_no_model(trial: tuple[Alone, RunFolder]) -> None:

@@ -67,12 +67,12 @@ def test_the_weighted_loss_by_its_formula(exclusive: bool) -> None:
         p = 1 / (1 + np.exp(-logits))
         expected = np.mean(-present * labels * np.log(p) - absent * (1 - labels) * np.log(1 - p))
     given_logits, given_labels = torch.tensor(logits), torch.tensor(labels)
-    found = classification_loss(given_logits, given_labels, exclusive=exclusive, weights=weights)
-    assert found.item() == pytest.approx(expected, rel=1e-6)
+    result = classification_loss(given_logits, given_labels, exclusive=exclusive, weights=weights)
+    assert result.item() == pytest.approx(expected, rel=1e-6)
     # The mean over workers is the value of the joint batch.
     parts = [classification_loss(given_logits[rows], given_labels[rows], exclusive=exclusive, weights=weights)
              for rows in (slice(0, 3), slice(3, 6), slice(6, 9))]  # fmt: skip
-    assert np.mean([part.item() for part in parts]) == pytest.approx(found.item(), rel=1e-6)
+    assert np.mean([part.item() for part in parts]) == pytest.approx(result.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(MethodConfig.members))

@@ -35,8 +35,8 @@ def test_a_sum_of_one_class_gives_its_map(kind: GradientMapKind, closed: bool, h
     output = _output(head=head)
     output = output if closed else output._replace(linear_weight=None)
     classes = torch.tensor([[0, 2, 1], [1, 1, 0]])
-    found = combined_attention(output, torch.eye(3)[classes], kind=kind, layers=("inner", "last"))
-    for layer, maps in found.items():
+    result = combined_attention(output, torch.eye(3)[classes], kind=kind, layers=("inner", "last"))
+    for layer, maps in result.items():
         for row, chosen in enumerate(classes):
             pairs = torch.stack([torch.arange(3), chosen], dim=1)
             expected = attention(output._replace(class_maps=None), pairs, kind=kind, layer=layer)
@@ -102,15 +102,15 @@ def test_the_second_order_stays_above_the_layer(kind: GradientMapKind, layers: t
 
 def graph(value: Any) -> list[Any]:
     """Every node of a tensor's graph."""
-    found, waiting = [], [value.grad_fn]
+    result, waiting = [], [value.grad_fn]
     seen = set(waiting)
     while waiting:
         node = waiting.pop()
-        found.append(node)
+        result.append(node)
         new = {after for after, _ in node.next_functions if after is not None} - seen
         seen |= new
         waiting += new
-    return found
+    return result
 
 
 def test_constants_by_default() -> None:

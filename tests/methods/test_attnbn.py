@@ -181,14 +181,14 @@ def test_adaptation_never_sees_a_target_label(losses: tuple[str, ...]) -> None:
 
 def test_the_run_can_have_the_target_s_maps() -> None:
     network, batch = make_network(), make_batch()
-    found = make_method(network, ("source", "attention")).step(network, batch, replace(PROGRESS, maps=True)).maps
+    result = make_method(network, ("source", "attention")).step(network, batch, replace(PROGRESS, maps=True)).maps
     plain = MethodConfig.members["grad_cam"].model_validate({"name": "grad_cam"}).build()
     expected = plain.step(network, batch, replace(PROGRESS, maps=True)).maps
-    assert found is not None
+    assert result is not None
     assert expected is not None
-    torch.testing.assert_close(found.maps, expected.maps)
-    torch.testing.assert_close(found.logits, expected.logits)
-    assert [found.maps.requires_grad, found.logits.requires_grad] == [False, False]
+    torch.testing.assert_close(result.maps, expected.maps)
+    torch.testing.assert_close(result.logits, expected.logits)
+    assert [result.maps.requires_grad, result.logits.requires_grad] == [False, False]
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def test_loss_and_maps_are_those_of_equations_1_and_2() -> None:
     batch = Batch((0, 1, 2), (), images, labels, (), none, images.new_zeros((0, 16, 20)))
     method = MethodConfig.members["oaa"].model_validate({"name": "oaa"}).build()
     output = method.step(network, batch, Progress(0, 0, 0.0, maps=True))
-    found = output.maps
-    assert found is not None
+    result = output.maps
+    assert result is not None
 
     features = network(images).features["last"].detach().numpy()
     weight, bias = (network.head.classifier.get_parameter(name).detach().numpy() for name in ("weight", "bias"))
@@ -48,10 +48,10 @@ def test_loss_and_maps_are_those_of_equations_1_and_2() -> None:
     target = labels.numpy()
     expected = -(target * np.log(probabilities) + (1 - target) * np.log(1 - probabilities)).mean()
     assert output.losses["loss"].item() == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(found.logits.sigmoid().numpy(), probabilities, rtol=1e-12)
+    np.testing.assert_allclose(result.logits.sigmoid().numpy(), probabilities, rtol=1e-12)
     present = [(0, 0), (0, 2), (2, 1)]
     np.testing.assert_allclose(
-        found.maps.numpy(),
+        result.maps.numpy(),
         np.stack([np.maximum(class_maps[pair], 0) for pair in present]),
         rtol=1e-10,
         atol=1e-14,

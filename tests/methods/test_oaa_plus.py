@@ -62,7 +62,7 @@ def test_the_hybrid_loss_fills_what_the_plain_one_leaves_low() -> None:
     truth = torch.zeros(3, 3, 4, 4)
     truth[0, 0, :, :2], truth[0, 0, 0, 0] = 0.2, 1.0
     batch = replace(batch, soft_labels=truth)
-    found: dict[str, torch.Tensor] = {}
+    results: dict[str, torch.Tensor] = {}
     for kind in LOSSES:
         free = torch.zeros(3, 3, 4, 4, requires_grad=True)
         optimizer = torch.optim.Adam([free], lr=0.2)
@@ -70,12 +70,12 @@ def test_the_hybrid_loss_fills_what_the_plain_one_leaves_low() -> None:
             optimizer.zero_grad()
             LOSSES[kind](free, truth, batch.labels).backward()
             optimizer.step()
-        found[kind] = free.detach().sigmoid()[0, 0]
+        results[kind] = free.detach().sigmoid()[0, 0]
     body = torch.tensor([1, 2, 3])
-    assert found["mce"][body, 1].tolist() == pytest.approx([0.2] * 3, abs=0.01)
-    assert float(found["hybrid"][body, 1].min()) > 0.9
+    assert results["mce"][body, 1].tolist() == pytest.approx([0.2] * 3, abs=0.01)
+    assert float(results["hybrid"][body, 1].min()) > 0.9
     for kind in LOSSES:
-        assert float(found[kind][:, 2:].max()) < 0.1
+        assert float(results[kind][:, 2:].max()) < 0.1
 
 
 @pytest.mark.parametrize("kind", ["cam", "integral"])
@@ -83,10 +83,10 @@ def test_maps_are_handed_out_as_they_are_looked_at(kind: MapKind) -> None:
     batch, network = _batch(), _network()
     method = _method(map_kind=kind).build()
     assert method.map_kind == kind
-    found = method.step(network, batch, replace(NOW, maps=True)).maps
-    assert found is not None
+    result = method.step(network, batch, replace(NOW, maps=True)).maps
+    assert result is not None
     expected = attention(network(batch.images), pairs_of(batch.labels), kind=kind)
-    torch.testing.assert_close(found.maps, expected.detach())
+    torch.testing.assert_close(result.maps, expected.detach())
 
 
 def test_half_precision_costs_the_loss_nothing() -> None:
@@ -113,16 +113,16 @@ def test_wrong_settings_are_refused(field: dict[str, Any]) -> None:
 
 
 def test_a_run_names_the_version_that_it_begins_with(tmp_path: Path) -> None:
-    made = store.create(str(tmp_path / "maps"), rows=[("a", 0)], grid=(2, 2))
+    result = store.create(str(tmp_path / "maps"), rows=[("a", 0)], grid=(2, 2))
     config = _method(maps=str(tmp_path / "maps"))
     assert config.resolved_versions().version is None, "there is none yet, which is told where the maps are opened"
-    session = made.begin("oaa")
+    session = result.begin("oaa")
     for epoch in range(2):
         writer = session.writer(0)
         writer.add("a", 0, np.ones((2, 2)))
         session.commit(epoch, [writer.seal()])
     pinned = config.resolved_versions()
-    assert pinned.version == made.newest().version
+    assert pinned.version == result.newest().version
     session.commit(2, [])
     assert pinned.resolved_versions() == pinned
     assert pinned.soft_labels.version == pinned.version

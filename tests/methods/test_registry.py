@@ -127,8 +127,8 @@ def test_every_method_trains_every_network(method_name: str, name: str, head: st
         network.zero_grad(set_to_none=True)
         losses[auxiliary.loss].backward()
         assert all(parameter.grad is None for parameter in network.parameters())
-        found = [parameter.grad for parameter in auxiliary.module.parameters()]
-        assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in found)
+        results = [parameter.grad for parameter in auxiliary.module.parameters()]
+        assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in results)
     assert all(getattr(module, "track_running_stats", True) for module in network.modules())
     assert torch.equal(batch.images, images)
     assert batch.images.grad is None
@@ -164,9 +164,9 @@ def test_every_method_hands_out_its_maps_when_asked(method_name: str, epoch: int
     plain = without.losses
     assert plain.keys() == {"loss", *_config(method_name).terms(epoch)}
     network.load_state_dict(start)
-    found = method.step(network, batch, replace(PROGRESS, epoch=epoch, maps=True))
-    assert found.maps is not None
-    maps, logits, losses = found.maps.maps, found.maps.logits, found.losses
+    result = method.step(network, batch, replace(PROGRESS, epoch=epoch, maps=True))
+    assert result.maps is not None
+    maps, logits, losses = result.maps.maps, result.maps.logits, result.losses
     assert {key: value.item() for key, value in losses.items()} == {key: value.item() for key, value in plain.items()}
     assert [maps.requires_grad, logits.requires_grad] == [False, False]
     losses["loss"].backward()  # the graph is still whole

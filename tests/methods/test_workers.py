@@ -71,7 +71,7 @@ def _worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     network = _network()
     model = DistributedDataParallel(network)
-    found = []
+    results = []
     for supervised in SUPERVISED:
         for settings in CASES:
             gradients = _gradients(model, network, _half(_batch(supervised), rank), settings)
@@ -79,25 +79,25 @@ def _worker(rank: int, folder: str) -> None:
                 if name.startswith("losses"):
                     dist.all_reduce(gradients[name])
                     gradients[name] /= 2
-            found.append(gradients)
+            results.append(gradients)
     if rank == 0:
-        torch.save(found, f"{folder}/found.pt")
+        torch.save(results, f"{folder}/found.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
+def results_by_case(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("workers")
     run_two(_worker, str(folder))
-    return torch.load(Path(folder, "found.pt"), weights_only=True)
+    return torch.load(Path(folder, "results_by_case.pt"), weights_only=True)
 
 
 @pytest.mark.parametrize("settings", CASES, ids=str)
 @pytest.mark.parametrize("supervised", SUPERVISED, ids=str)
 def test_gradients_and_parts_are_those_of_the_joint_batch(
-    found: list[dict[str, Tensor]], supervised: list[int], settings: dict[str, Any]
+    results_by_case: list[dict[str, Tensor]], supervised: list[int], settings: dict[str, Any]
 ) -> None:
-    got = found[SUPERVISED.index(supervised) * len(CASES) + CASES.index(settings)]
+    got = results_by_case[SUPERVISED.index(supervised) * len(CASES) + CASES.index(settings)]
     network = _network()
     expected = _gradients(network, network, _batch(supervised), settings)
     assert got.keys() == expected.keys()

@@ -28,11 +28,11 @@ def test_value_and_gradients_are_those_of_upsampling_and_convolving(
     torch.manual_seed(0)
     discriminator = Discriminator(3).double()
     features = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
-    found, expected = discriminator(features), literal(discriminator, features, scale)
-    assert found.shape == (2, 1, *out)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    result, expected = discriminator(features), literal(discriminator, features, scale)
+    assert result.shape == (2, 1, *out)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-14)
     leaves = [features, *discriminator.parameters()]
-    gradients = [torch.autograd.grad(value.square().sum(), leaves) for value in (found, expected)]
+    gradients = [torch.autograd.grad(value.square().sum(), leaves) for value in (result, expected)]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-14)
 

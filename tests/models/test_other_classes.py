@@ -63,17 +63,17 @@ def test_a_row_goes_where_its_class_is(bundle: tuple[Path, ModelConfig], classes
     trained = torch.load(folder / "state_dict.pt", weights_only=True)
     torch.manual_seed(3)
     fresh, fresh_bias = _rows(model.build(classes))
-    for place in (folder, folder / "state_dict.pt", folder.parent):
+    for location in (folder, folder / "state_dict.pt", folder.parent):
         torch.manual_seed(3)
-        network = model.model_copy(update={"weights": str(place)}).build(classes)
+        network = model.model_copy(update={"weights": str(location)}).build(classes)
         weight, bias = _rows(network)
         for row, name in enumerate(classes):
             old = OLD.index(name) if name in OLD else None
             expected = fresh[row] if old is None else trained["head.classifier.weight"][old].flatten()
             assert torch.equal(weight[row], expected)
             assert float(bias[row]) == (float(fresh_bias[row]) if old is None else old + 1)
-        told = said.format("classes are taken over by name ")
-        assert [f"{folder / 'state_dict.pt'}: {told}"] == list(network.notices)
+        message = said.format("classes are taken over by name ")
+        assert [f"{folder / 'state_dict.pt'}: {message}"] == list(network.notices)
         for name, value in trained.items():
             if "head.classifier" not in name:
                 assert torch.equal(network.state_dict()[name], value), name
@@ -85,10 +85,10 @@ def test_rows_without_names_are_told_of(bundle: tuple[Path, ModelConfig], tmp_pa
     alone = model.model_copy(update={"weights": str(tmp_path / "alone.pt")})
     same = alone.build((SHEEP, BOAT, COW))
     assert _rows(same)[1].tolist() == [1, 2, 3]
-    (told,) = same.notices
-    assert "does not name the classes of its 3 rows: they are assumed to be the data's (sheep, boat, cow)" in told
-    (told,) = alone.build((SHEEP, BOAT)).notices
-    assert "head.classifier is left at its start values: bias is (3,) there and (2,) here" in told
+    (message,) = same.notices
+    assert "does not name the classes of its 3 rows: they are assumed to be the data's (sheep, boat, cow)" in message
+    (message,) = alone.build((SHEEP, BOAT)).notices
+    assert "head.classifier is left at its start values: bias is (3,) there and (2,) here" in message
 
 
 def test_a_description_of_another_file_is_not_believed(bundle: tuple[Path, ModelConfig], tmp_path: Path) -> None:
@@ -132,16 +132,16 @@ def test_score_layers_of_segmentation_networks(options: dict[str, Any], tmp_path
         assert not torch.equal(ours.weight[1], theirs.weight[1])
         if options["hidden"]:
             assert torch.equal(new.get_submodule("fc6").weight, old.get_submodule("fc6").weight)
-    (told,) = network.notices
+    (message,) = network.notices
     assert (
         "2 of 3 classes are taken over by name (sheep, plane); 1 start from initial values (cow); 1 are dropped (boat)"
-        in told
+        in message
     )
     more = again.build((BOAT, COW, PLANE, SHEEP))
     assert more.head.branches[0].get_submodule("classifier").bias.tolist() == [0, 1, 0, 2, 3]
     shutil.copy(tmp_path / "model" / "state_dict.pt", tmp_path / "alone.pt")
-    (told,) = model.model_copy(update={"weights": str(tmp_path / "alone.pt")}).build((COW, SHEEP, PLANE)).notices
-    assert "does not name the classes of its 3 rows" in told
+    (message,) = model.model_copy(update={"weights": str(tmp_path / "alone.pt")}).build((COW, SHEEP, PLANE)).notices
+    assert "does not name the classes of its 3 rows" in message
 
 
 def test_vggs_own_head_goes_by_names(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def test_shapes_are_those_of_the_network(name: str) -> None:
     model = ModelConfig.model_validate({"name": name, "weights": None})
     network = model.build(2).eval()
     with shapes_only():
-        found = model.build(2).state_dict()
-    assert {key: value.shape for key, value in found.items()} == {
+        result = model.build(2).state_dict()
+    assert {key: value.shape for key, value in result.items()} == {
         key: value.shape for key, value in network.state_dict().items()
     }
-    assert all(value.is_meta for value in found.values())
+    assert all(value.is_meta for value in result.values())
     assert MapSize(model)((70, 52)) == network(torch.rand(1, 3, 70, 52)).features["last"].shape[2:]

@@ -26,8 +26,8 @@ def test_gradients_are_those_of_the_plain_convolution(kernel: int, padding: int,
         output = convolution(input)
         (output * torch.linspace(-1, 1, output.numel(), dtype=torch.float64).reshape(output.shape)).sum().backward()
         results.append([output.detach(), *(leaf.grad for leaf in (input, *convolution.parameters()))])
-    for expected, found in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for expected, item in zip(*results, strict=True):
+        torch.testing.assert_close(item, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_1"])

@@ -45,7 +45,7 @@ class Exported(NamedTuple):
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Of several shapes, larger and smaller than the input; one lies on its side, and says so."""
-    folder, found = tmp_path_factory.mktemp("pictures"), list[Path]()
+    folder, result = tmp_path_factory.mktemp("pictures"), list[Path]()
     source = ScenesConfig(count=3, size=128).build()
     noise = np.random.default_rng(0)
     for index, (height, width) in enumerate(((128, 71), (83, 128), (41, 29))):
@@ -53,9 +53,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         grey = np.clip(pixels + noise.integers(-40, 40, pixels.shape), 0, 255).astype(np.uint8)
         exif = Image.Exif()
         exif[0x0112] = 6 if index == 1 else 1
-        found.append(folder / f"{index}.png")
-        Image.fromarray(grey).save(found[-1], exif=exif)
-    return found
+        result.append(folder / f"{index}.png")
+        Image.fromarray(grey).save(result[-1], exif=exif)
+    return result
 
 
 def _sharpened(state: dict[str, torch.Tensor], factor: float) -> dict[str, torch.Tensor]:
@@ -149,12 +149,14 @@ def _upsampled(scores_Chw: Array, size: tuple[int, int], *, corners: bool) -> Ar
     """Bilinear, without antialiasing, one axis after the other."""
     for axis, length in ((1, size[0]), (2, size[1])):
         cells = scores_Chw.shape[axis]
-        place = np.arange(length, dtype=np.float64)
-        place = (
-            place * (cells - 1) / (length - 1) if corners else np.clip((place + 0.5) * cells / length - 0.5, 0, None)
+        location = np.arange(length, dtype=np.float64)
+        location = (
+            location * (cells - 1) / (length - 1)
+            if corners
+            else np.clip((location + 0.5) * cells / length - 0.5, 0, None)
         )
-        low = np.minimum(place.astype(int), cells - 1)
-        high, share = np.minimum(low + 1, cells - 1), place - low
+        low = np.minimum(location.astype(int), cells - 1)
+        high, share = np.minimum(low + 1, cells - 1), location - low
         share = share.reshape([-1 if at == axis else 1 for at in range(3)])
         scores_Chw = scores_Chw.take(low, axis) * (1 - share) + scores_Chw.take(high, axis) * share
     return scores_Chw
@@ -248,8 +250,8 @@ def test_segmentation(segmenter: Exported, pictures: list[Path], tmp_path: Path,
     for path in pictures:
         expected = predict(read_image(str(path))).probabilities
         probabilities = _masked(session, about, _upright(path))
-        found = dict(zip(names, probabilities.max((1, 2)).tolist(), strict=True))
-        off = max(off, *(abs(found[name] - value) for name, value in expected.items()))
+        results = dict(zip(names, probabilities.max((1, 2)).tolist(), strict=True))
+        off = max(off, *(abs(results[name] - value) for name, value in expected.items()))
         spread = max(spread, float(np.ptp(probabilities[1:])))
     assert off < BOUND
     assert spread > 0.2

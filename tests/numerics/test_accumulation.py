@@ -15,16 +15,16 @@ Matrix = NDArray[np.float64]
 
 
 def reference_gate(probabilities: Matrix, labels: NDArray[np.int64], rule: str) -> list[bool]:
-    found = []
+    results = []
     for row, present in zip(probabilities, labels, strict=True):
         wanted = [c for c in range(len(row)) if present[c]]
         absent = [row[c] for c in range(len(row)) if not present[c]]
         for c in wanted:
             if rule == "strict":
-                found.append(all(row[c] > other for other in absent))
+                results.append(all(row[c] > other for other in absent))
             else:
-                found.append(sum(other > row[c] for other in row) < len(wanted))
-    return found
+                results.append(sum(other > row[c] for other in row) < len(wanted))
+    return results
 
 
 @st.composite
@@ -42,9 +42,9 @@ def scored(draw: st.DrawFn) -> tuple[Matrix, NDArray[np.int64]]:
 @given(case=scored())
 def test_gate_is_the_rule_read_aloud(rule: str, case: tuple[Matrix, NDArray[np.int64]]) -> None:
     probabilities, labels = case
-    found = gate(torch.from_numpy(probabilities), torch.from_numpy(labels), rule=rule)
-    assert found.dtype == torch.bool
-    assert found.tolist() == reference_gate(probabilities, labels, rule)
+    result = gate(torch.from_numpy(probabilities), torch.from_numpy(labels), rule=rule)
+    assert result.dtype == torch.bool
+    assert result.tolist() == reference_gate(probabilities, labels, rule)
 
 
 def test_the_rules_differ_as_the_paper_and_the_published_code_do() -> None:
@@ -88,12 +88,12 @@ def test_each_map_may_be_at_its_own_t() -> None:
     rng = np.random.default_rng(0)
     old, new, t = rng.random((3, 2, 2)), rng.random((3, 2, 2)), np.array([1, 2, 5])
     expected = ((t - 1)[:, None, None] * old + new) / t[:, None, None]
-    found = fuse_mean(torch.from_numpy(old), torch.from_numpy(new), torch.from_numpy(t))
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-14)
+    result = fuse_mean(torch.from_numpy(old), torch.from_numpy(new), torch.from_numpy(t))
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-14)
     # Each position may be at its own, too, as where crops saw them.
     t = rng.integers(1, 4, old.shape)
-    found = fuse_mean(torch.from_numpy(old), torch.from_numpy(new), torch.from_numpy(t))
-    np.testing.assert_allclose(found.numpy(), ((t - 1) * old + new) / t, rtol=1e-14)
+    result = fuse_mean(torch.from_numpy(old), torch.from_numpy(new), torch.from_numpy(t))
+    np.testing.assert_allclose(result.numpy(), ((t - 1) * old + new) / t, rtol=1e-14)
 
 
 def test_bytes_stay_bytes_and_do_not_overflow() -> None:

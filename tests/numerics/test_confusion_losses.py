@@ -115,10 +115,10 @@ def test_confusing_class(seed: int) -> None:
     random = np.random.default_rng(seed)
     logits, labels = random.normal(size=(6, 5)), random.integers(0, 2, size=(6, 5))
     labels[:, 3] = 0
-    found = confusing_class(torch.tensor(logits), torch.tensor(labels))
+    result = confusing_class(torch.tensor(logits), torch.tensor(labels))
     absent = [[c for c in range(5) if not labels[row, c]] for row in range(6)]
-    assert found.tolist() == [max(classes, key=lambda c: logits[row, c]) for row, classes in enumerate(absent)]
-    assert found.dtype == torch.int64
+    assert result.tolist() == [max(classes, key=lambda c: logits[row, c]) for row, classes in enumerate(absent)]
+    assert result.dtype == torch.int64
 
 
 def test_the_confusing_class_is_never_a_present_one() -> None:

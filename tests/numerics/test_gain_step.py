@@ -62,9 +62,9 @@ def reference(network: Network, batch: Batch, config: dict[str, Any]) -> dict[st
             mask = 1 / (1 + torch.exp(-config.get("mask_scale", 10) * (large - config.get("mask_threshold", 0.5))))
             score = second((image - mask * image)[None]).logits[0, label]
             scores.append(score if config.get("mining_score") == "logit" else 1 / (1 + torch.exp(-score)))
-            for place, (other, name) in enumerate(batch.region_pairs.tolist()):
+            for location, (other, name) in enumerate(batch.region_pairs.tolist()):
                 if (other, name) == (row, label):
-                    target = functional.adaptive_avg_pool2d(batch.regions[place][None], attention.shape)[0]
+                    target = functional.adaptive_avg_pool2d(batch.regions[location][None], attention.shape)[0]
                     errors.append((attention - target).square().mean())
         mining.append(torch.stack(scores).mean() if scores else logits.sum() * 0)
         if errors:

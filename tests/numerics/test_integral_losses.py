@@ -75,14 +75,14 @@ def test_value_and_gradient_are_the_equations(kind: str, absent: Any, seed: int)
     loss.backward()
     assert given.grad is not None
     numeric = np.zeros_like(f)
-    for place in np.ndindex(f.shape):
+    for location in np.ndindex(f.shape):
         high, low = f.copy(), f.copy()
-        high[place] += 1e-5
-        low[place] -= 1e-5
+        high[location] += 1e-5
+        low[location] -= 1e-5
         # One image's own term changes: the others' would only add their rounding.
-        rows = slice(place[0], place[0] + 1)
+        rows = slice(location[0], location[0] + 1)
         difference = [_reference(kind, x[rows], p[rows], labels[rows], absent) for x in (high, low)]
-        numeric[place] = (difference[0] - difference[1]) / 2e-5 / len(f)
+        numeric[location] = (difference[0] - difference[1]) / 2e-5 / len(f)
     np.testing.assert_allclose(given.grad.numpy(), numeric, rtol=1e-6, atol=1e-9)
 
 

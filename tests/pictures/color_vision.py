@@ -32,6 +32,6 @@ def lab(rgb_N3: NDArray[np.generic] | list[tuple[int, int, int]], kind: str = "a
 def distances(rgb_N3: NDArray[np.generic] | list[tuple[int, int, int]], kind: str = "all") -> NDArray[np.float64]:
     """Distances (N, N) in L*a*b*; a colour's to itself is infinite."""
     seen = lab(rgb_N3, kind)
-    found = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
-    np.fill_diagonal(found, np.inf)
-    return found
+    result = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    np.fill_diagonal(result, np.inf)
+    return result

@@ -44,8 +44,8 @@ def exact(pixels: Pixels, least: int) -> set[tuple[int, ...]]:
 @pytest.mark.parametrize("kind", SEEN)
 def test_any_two_colours_and_the_greys_around_them_differ_for_everyone(kind: str) -> None:
     backgrounds = [(grey, grey, grey) for grey in (20, 60, round(255 * BACKGROUND_SHADE))]
-    found = distances([*CLASS_COLORS, UNLABELLED, *backgrounds], kind)[: len(CLASS_COLORS)]
-    assert found.min() >= LEAST
+    result = distances([*CLASS_COLORS, UNLABELLED, *backgrounds], kind)[: len(CLASS_COLORS)]
+    assert result.min() >= LEAST
 
 
 @pytest.mark.parametrize("kind", SEEN)

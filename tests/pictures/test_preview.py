@@ -58,9 +58,9 @@ def test_maps_are_in_the_order_of_the_classes(probabilities: NDArray[np.float64]
     source = ScenesConfig(count=1, size=48).build()
     example = source.load(0, saliency=False)
     maps = {index: np.zeros((48, 48), np.float32) for index in (3, 1, 2)}
-    found = ImageMaps(replace(source.records[0], labels=(3, 1)), probabilities, maps, None)
-    assert list(panel_data(found, example, source.classes).maps) == [1, 3]
-    unlabelled = replace(found, record=replace(found.record, labels=()))
+    result = ImageMaps(replace(source.records[0], labels=(3, 1)), probabilities, maps, None)
+    assert list(panel_data(result, example, source.classes).maps) == [1, 3]
+    unlabelled = replace(result, record=replace(result.record, labels=()))
     assert list(panel_data(unlabelled, example, source.classes).maps) == [1, 2, 3]
 
 

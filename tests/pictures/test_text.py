@@ -60,14 +60,14 @@ def confused(size: tuple[int, int], names: list[str], count: int) -> tuple[list[
     maps = {layer: np.full(size, 0.5, np.float32) for layer in LAYERS}
     records = [Record(f"{names[0]}/{index}", (0, 1)) for index in range(count)]
     overlap, probabilities = dict.fromkeys(LAYERS, 0.25), np.full(len(names), 0.5)
-    found = [ImageConfusion(record, 2, probabilities, overlap, maps, maps) for record in records]
+    results = [ImageConfusion(record, 2, probabilities, overlap, maps, maps) for record in records]
     image, mask = np.full((*size, 3), 128, np.uint8), np.ones(size, np.uint8)
-    return found, [Example(record, image, mask=mask) for record in records]
+    return results, [Example(record, image, mask=mask) for record in records]
 
 
 def overview(size: tuple[int, int], names: list[str], count: int = 8) -> Picture:
-    found, examples = confused(size, names, count)
-    return confusion_sheet({"before": found, names[1]: found}, examples, names)
+    result, examples = confused(size, names, count)
+    return confusion_sheet({"before": result, names[1]: result}, examples, names)
 
 
 DRAWN: dict[str, Callable[[tuple[int, int], list[str]], Picture]] = {

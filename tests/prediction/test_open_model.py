@@ -35,17 +35,17 @@ def test_a_run_or_a_folder(root: Path, name: str) -> None:
     every = ImagePredictConfig(classes=CLASSES)
     model = attn.open_model(name, root=str(root), config=every)
     assert (model.task, model.classes) == ("classification" if "first" in name else "segmentation", CLASSES)
-    found, expected = model.predict(IMAGE), open_predictor(name, every, str(root))(IMAGE)
-    assert found.labels == expected.labels
-    assert found.probabilities == expected.probabilities
-    np.testing.assert_array_equal(found.mask, expected.mask)
-    for label in found.labels:
-        drawn = found.map(label)
+    result, expected = model.predict(IMAGE), open_predictor(name, every, str(root))(IMAGE)
+    assert result.labels == expected.labels
+    assert result.probabilities == expected.probabilities
+    np.testing.assert_array_equal(result.mask, expected.mask)
+    for label in result.labels:
+        drawn = result.map(label)
         assert (drawn.shape, drawn.dtype) == ((40, 56), np.float32)
         rows = [expected.maps[label][slice(row, row + 1)] for row in range(40)]
         np.testing.assert_allclose(drawn, np.concatenate(rows), rtol=1e-5)
-        np.testing.assert_array_equal(found.mask_of(label), expected.mask == 1 + CLASSES.index(label))
-    assert found.picture().pixels.ndim == 3
+        np.testing.assert_array_equal(result.mask_of(label), expected.mask == 1 + CLASSES.index(label))
+    assert result.picture().pixels.ndim == 3
 
 
 def test_a_file_is_read_as_the_command_line_reads_it(root: Path, tmp_path: Path) -> None:

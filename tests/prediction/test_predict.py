@@ -86,16 +86,16 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
 
 def test_it_says_what_evaluation_sees(model: str, pictures: Path) -> None:
     image = read_image(str(pictures / "a b.png"))
-    found = open_predictor(model, ImagePredictConfig(classes=CLASSES[:2], threshold=0.25))(image)
+    result = open_predictor(model, ImagePredictConfig(classes=CLASSES[:2], threshold=0.25))(image)
     bundle = load_bundle(model)
     pixels, geometry = prepare(bundle.input, image)
     sample = Sample(0, Record("x", (0, 1)), pixels, torch.tensor([1.0, 1.0, 0.0]), geometry)
     (seen,) = image_maps(bundle.network, collate([sample]), kind="grad_cam")
-    assert set(found.labels) == set(CLASSES[:2])
+    assert set(result.labels) == set(CLASSES[:2])
     for index in (0, 1):
-        np.testing.assert_array_equal(found.maps[CLASSES[index]][slice(0, 64)], seen.maps[index])
+        np.testing.assert_array_equal(result.maps[CLASSES[index]][slice(0, 64)], seen.maps[index])
     stack = np.stack([np.full(image.shape[:2], np.float32(0.25)), seen.maps[0], seen.maps[1]])
-    np.testing.assert_array_equal(found.mask, stack.argmax(0))
+    np.testing.assert_array_equal(result.mask, stack.argmax(0))
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
@@ -109,14 +109,14 @@ def test_what_is_made_in_strips_is_the_same_as_a_whole(
     before = {name: expected.maps[name][whole] for name in CLASSES}
     panel = panel_of(expected).pixels
     monkeypatch.setattr("attn.evaluation.inference.STRIP", 7 * 60)
-    found = predictor(image)
-    assert list(found.maps) == list(expected.maps)
+    result = predictor(image)
+    assert list(result.maps) == list(expected.maps)
     for name in CLASSES:
-        assert found.maps[name].shape == (64, 60)
-        np.testing.assert_allclose(found.maps[name][whole], before[name], rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(found.mask, expected.mask)
-    np.testing.assert_array_equal(panel_of(found).pixels, panel)
-    assert found.to_json() == expected.to_json()
+        assert result.maps[name].shape == (64, 60)
+        np.testing.assert_allclose(result.maps[name][whole], before[name], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(result.mask, expected.mask)
+    np.testing.assert_array_equal(panel_of(result).pixels, panel)
+    assert result.to_json() == expected.to_json()
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
@@ -155,15 +155,15 @@ def test_what_is_told_and_drawn_of_a_large_image_does_not_fill_the_memory() -> N
     mask[:3000] = 1
     values = np.zeros(size, np.float32)
     image = np.zeros((750, 500, 3), np.uint8)
-    found = ImagePrediction(image, ("a",), {"a": 1.0}, ("a",), {"a": values}, mask)
-    for work, most in ((found.to_json, 1), (lambda: panel_of(found), 60)):
+    result = ImagePrediction(image, ("a",), {"a": 1.0}, ("a",), {"a": values}, mask)
+    for work, most in ((result.to_json, 1), (lambda: panel_of(result), 60)):
         tracemalloc.start()
         try:
             work()
             assert tracemalloc.get_traced_memory()[1] < most << 20
         finally:
             tracemalloc.stop()
-    assert found.to_json()["labels"] == [{"class": "a", "probability": 1.0, "share": 0.5, "value": 1}]
+    assert result.to_json()["labels"] == [{"class": "a", "probability": 1.0, "share": 0.5, "value": 1}]
 
 
 def test_the_crf_follows_the_edges() -> None:

@@ -96,9 +96,11 @@ def test_what_is_misspelled_has_near_names(query: str, hint: str) -> None:
 
 
 def test_everything_there_is_can_be_explained() -> None:
-    for place in places():
-        names = [f"{place.path}.{place.choice}"] if place.choice else []
-        names += [place.path] if place.path else [place.field(name) for name in place.config.model_fields][:1]
+    for location in places():
+        names = [f"{location.path}.{location.choice}"] if location.choice else []
+        names += (
+            [location.path] if location.path else [location.field(name) for name in location.config.model_fields][:1]
+        )
         for name in names:
             assert explain(name), name
 

@@ -29,9 +29,9 @@ OTHERS: dict[str, SourceConfig] = {
 }
 
 
-def _same(found: SourceConfig, expected: SourceConfig) -> bool:
+def _same(actual: SourceConfig, expected: SourceConfig) -> bool:
     """`single_label` and `on_error` say how data is read, and stay."""
-    return found == expected.model_copy(update={"single_label": found.single_label, "on_error": found.on_error})
+    return actual == expected.model_copy(update={"single_label": actual.single_label, "on_error": actual.on_error})
 
 
 @pytest.mark.parametrize("recipe", [one.name for one in list_recipes() if "sweep" not in one.name])
@@ -70,14 +70,14 @@ def test_what_is_said_beside_the_new_source_stays_whatever_the_order() -> None:
         [*TABLE[::-1], "validation.split=dev"],
         ["data={source: manifest, manifest: my/t.csv}", "validation.split=dev"],
     ]
-    found = [load_any_config("icasc_voc_paper", order) for order in orders]
-    assert all(one == found[0] for one in found)
-    assert isinstance(found[0], TrainConfig)
-    assert found[0].validation.split == "dev"
+    results = [load_any_config("icasc_voc_paper", order) for order in orders]
+    assert all(one == results[0] for one in results)
+    assert isinstance(results[0], TrainConfig)
+    assert results[0].validation.split == "dev"
     plain = load_any_config("icasc_voc_paper", ["data={source: manifest, manifest: my/t.csv}"])
     assert isinstance(plain, TrainConfig)
     assert plain.validation.split == "val"
-    assert found[0].data == ManifestConfig(manifest=str(Path("my/t.csv").absolute()))
+    assert results[0].data == ManifestConfig(manifest=str(Path("my/t.csv").absolute()))
 
 
 @pytest.mark.parametrize(

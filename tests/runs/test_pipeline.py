@@ -33,14 +33,14 @@ def test_masks_are_not_scored_on_training_images_unasked() -> None:
 
 
 def test_every_recipe_is_valid_and_repeatable() -> None:
-    found = 0
+    result = 0
     for recipe in list_recipes():
         config = load_any_config(recipe.name, [])
         if isinstance(config, PipelineConfig):
-            found += 1
+            result += 1
             assert f"attn pipeline {recipe.name}" in recipe.header
             assert read_pipeline(dump_config(config), "again.yaml") == config
-    assert found >= 10
+    assert result >= 10
 
 
 def test_every_recipe_can_fill_its_batches() -> None:
@@ -79,9 +79,9 @@ def test_accumulated_maps_need_no_maps_stage() -> None:
 
 
 def test_all_faults_are_told_at_once_and_each_once() -> None:
-    found = faults("data.cont=3", "segment.labels.rule.foregrond=0.4", "train.trainin.epochs=3", "mapz=1")
-    assert len(found) == 4
-    assert any("did you mean segment.labels.rule.foreground?" in fault for fault in found)
+    result = faults("data.cont=3", "segment.labels.rule.foregrond=0.4", "train.trainin.epochs=3", "mapz=1")
+    assert len(result) == 4
+    assert any("did you mean segment.labels.rule.foreground?" in fault for fault in result)
     assert any("train.recipe = nope: is neither a recipe nor a file" in fault for fault in faults("train.recipe=nope"))
 
 

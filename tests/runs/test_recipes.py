@@ -86,13 +86,13 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def header_fields(recipe: Recipe) -> dict[str, str]:
     """The labelled lines of a header, continued ones joined."""
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for line in recipe.header.split("\n\n")[1].splitlines():
         label, colon, text = line[:10].partition(":")
         assert (colon == ":" and text.strip() == "") or not line[:10].strip(), f"{recipe.name}: {line}"
-        name = label if colon else list(found)[-1]
-        found[name] = f"{found.get(name, '')} {line[10:].strip()}".strip()
-    return found
+        name = label if colon else list(results)[-1]
+        results[name] = f"{results.get(name, '')} {line[10:].strip()}".strip()
+    return results
 
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)

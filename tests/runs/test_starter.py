@@ -40,32 +40,32 @@ def resolved(target: str, overrides: list[str]) -> Any:
 
 @pytest.mark.parametrize(("recipe", "overrides", "filled"), CASES, ids=[f"{one[0]}-{len(one[1])}" for one in CASES])
 def test_the_file_is_the_recipe_with_what_is_set(recipe: str, overrides: list[str], filled: list[str]) -> None:
-    made = starter(recipe, "my.yaml", overrides)
-    Path("my.yaml").write_text(made.text)
+    outcome = starter(recipe, "my.yaml", overrides)
+    Path("my.yaml").write_text(outcome.text)
     expected = resolved(recipe, [*filled, *overrides])
-    found = resolved("my.yaml", [])
+    result = resolved("my.yaml", [])
     if isinstance(expected, tuple):
-        assert found.base == expected.base
-        assert found.config.space == expected.config.space
-        assert found.config.search == expected.config.search
+        assert result.base == expected.base
+        assert result.config.space == expected.config.space
+        assert result.config.search == expected.config.search
     else:
-        assert found == expected
-    assert set(made.missing) >= {text.partition("=")[0] for text in filled}
-    for name in made.missing:
-        assert re.search(rf"^ +(?:# )?{name.rpartition('.')[2]}: ", made.text, re.MULTILINE)
-    head, _, body = made.text.partition("\n\n")
+        assert result == expected
+    assert set(outcome.missing) >= {text.partition("=")[0] for text in filled}
+    for name in outcome.missing:
+        assert re.search(rf"^ +(?:# )?{name.rpartition('.')[2]}: ", outcome.text, re.MULTILINE)
+    head, _, body = outcome.text.partition("\n\n")
     fields = [re.sub(r"^( *)# ( *[\w.]+:)", r"\1\2", line) for line in body.splitlines() if "# #" not in line]
     Path("all.yaml").write_text("\n".join([head, *fields]))
     every = resolved("all.yaml", [])
     assert every.base == expected.base if isinstance(expected, tuple) else every == expected
-    assert max(map(len, made.text.splitlines())) <= 140
-    assert len(made.text.splitlines()) < 90
+    assert max(map(len, outcome.text.splitlines())) <= 140
+    assert len(outcome.text.splitlines()) < 90
 
 
 def test_every_kind_says_what_to_run_next() -> None:
     recipes = {"train": "gain", "segment": "sec", "pipeline": "gain_sec_voc", "sweep": "sweep_gain"}
     assert set(recipes) == set(file_kinds())
     for kind, recipe in recipes.items():
-        made = starter(recipe, "my.yaml", [])
-        assert (made.kind, made.commands[-1]) == (kind, f"attn {kind} my.yaml")
-        assert find_recipe(recipe).summary in made.text
+        result = starter(recipe, "my.yaml", [])
+        assert (result.kind, result.commands[-1]) == (kind, f"attn {kind} my.yaml")
+        assert find_recipe(recipe).summary in result.text

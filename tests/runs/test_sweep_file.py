@@ -74,11 +74,11 @@ def test_all_faults_at_once_with_their_lines() -> None:
     text = text.replace("high: 4, integer", "high: 400000, integer").replace("low: 2,", "low: -2,")
     with pytest.raises(ConfigError) as caught:
         read_sweep(text, "sweep.yaml")
-    told = [str(fault) for fault in caught.value.faults]
-    assert len(told) == 3
-    assert any("sweep.yaml:5" in line and "did you mean data.count?" in line for line in told)
-    assert any("sweep.yaml:11" in line and "did you mean method.mask_scale?" in line for line in told)
-    assert any("sweep.yaml:12" in line and "training.batch_size = -2" in line for line in told)
+    messages = [str(fault) for fault in caught.value.faults]
+    assert len(messages) == 3
+    assert any("sweep.yaml:5" in line and "did you mean data.count?" in line for line in messages)
+    assert any("sweep.yaml:11" in line and "did you mean method.mask_scale?" in line for line in messages)
+    assert any("sweep.yaml:12" in line and "training.batch_size = -2" in line for line in messages)
 
 
 PIPELINE = """
@@ -202,8 +202,8 @@ def judged(file: str, *changes: str) -> str:
 def test_what_trials_will_not_report_or_not_differ_in_is_refused_before_they_run(
     file: str, changes: list[str], said: str
 ) -> None:
-    told = judged(file, *changes)
-    assert re.search(said, told), told
+    message = judged(file, *changes)
+    assert re.search(said, message), message
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def _has_checksum(headers: Message) -> bool:
 @contextlib.contextmanager
 def proxy(upstream: str) -> Iterator[Proxy]:
     """A proxy before the server at an address, for the time of the context."""
-    place = urlsplit(upstream)
+    location = urlsplit(upstream)
     state = Proxy()
 
     class Handler(BaseHTTPRequestHandler):
@@ -117,7 +117,7 @@ def proxy(upstream: str) -> Iterator[Proxy]:
             if state.refuses_checksums and _has_checksum(self.headers):
                 self._error(Fault("", "", Action.REFUSE, status=state.refuses_checksums, code="NotImplemented"))
                 return
-            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+            connection = http.client.HTTPConnection(location.hostname or "", location.port, timeout=60)
             with contextlib.closing(connection):
                 # The host stays as the client signed it.
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}

@@ -51,8 +51,8 @@ def test_keys_are_checked(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("ceph_installed")
 def test_dies_with_a_killed_session(tmp_path: Path) -> None:
-    command, place = [sys.executable, "-m", "tests.s3.radosgw"], {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=place) as session:
+    command, location = [sys.executable, "-m", "tests.s3.radosgw"], {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=location) as session:
         assert session.stdout is not None
         assert session.stdout.readline().startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
         daemons = psutil.Process(session.pid).children()

@@ -119,7 +119,7 @@ def test_a_profile_is_taken_as_the_tools_of_amazon_take_it(
     path, filesystem = ray_storage(f"{bucket}/runs")
     assert filesystem is not None
     assert getattr(filesystem, "region", None) == "eu-south-2"
-    assert [found.path for found in filesystem.get_file_info([f"{path.partition('/')[0]}/a"]) if found.is_file]
+    assert [item.path for item in filesystem.get_file_info([f"{path.partition('/')[0]}/a"]) if item.is_file]
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert client().meta.region_name == "eu-west-1"
 

@@ -28,20 +28,20 @@ def test_aligned(size: tuple[int, int], grid: tuple[int, int], expected: bool) -
 
 
 def _slow(labels: np.ndarray, geometry: Geometry, grid: tuple[int, int]) -> np.ndarray:
-    found = np.full(grid, 255)
+    result = np.full(grid, 255)
     (height, width), (top, left, crop_h, crop_w) = geometry.image_size, geometry.crop
     for row, column in np.ndindex(grid):
         places = []
-        for place, count, pixels in ((row, grid[0], geometry.size[0]), (column, grid[1], geometry.size[1])):
+        for location, count, pixels in ((row, grid[0], geometry.size[0]), (column, grid[1], geometry.size[1])):
             step = (pixels - 1) / (count - 1)
             on_corner = step == int(step) and geometry.size[0] % 8 == 1
-            places.append(place * step + 0.5 if on_corner else (place + 0.5) * pixels / count)
+            places.append(location * step + 0.5 if on_corner else (location + 0.5) * pixels / count)
         y, x = places[0] / geometry.size[0], places[1] / geometry.size[1]
         x = 1 - x if geometry.flip else x
         y, x = top + y * crop_h, left + x * crop_w
         if 0 <= y < height and 0 <= x < width:
-            found[row, column] = labels[int(y / height * labels.shape[0]), int(x / width * labels.shape[1])]
-    return found
+            result[row, column] = labels[int(y / height * labels.shape[0]), int(x / width * labels.shape[1])]
+    return result
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -60,8 +60,8 @@ def test_labels(
 def test_secs_cues_arrive_as_they_are(image: tuple[int, int]) -> None:
     cues = np.random.default_rng(1).integers(0, 21, (41, 41)).astype(np.uint8)
     for flip in (False, True):
-        found = labels_on_grid(cues, Geometry.whole(image, (321, 321), flip=flip), (41, 41))
-        np.testing.assert_array_equal(found.numpy(), cues[:, ::-1] if flip else cues)
+        result = labels_on_grid(cues, Geometry.whole(image, (321, 321), flip=flip), (41, 41))
+        np.testing.assert_array_equal(result.numpy(), cues[:, ::-1] if flip else cues)
 
 
 def test_masks_arrive_at_every_pixel() -> None:

@@ -51,8 +51,8 @@ def _true_maps(source: Source, index: int) -> dict[int, np.ndarray]:
 def map_store(scenes: Source, tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = str(tmp_path_factory.mktemp("maps"))
     rows = [(record.image_id, label) for record in scenes.records for label in record.labels]
-    made = store.create(uri, rows=rows, grid=GRID, classes=scenes.classes)
-    session = made.begin("test")
+    result = store.create(uri, rows=rows, grid=GRID, classes=scenes.classes)
+    session = result.begin("test")
     writer = session.writer(0)
     for index, record in enumerate(scenes.records):
         for label, values in _true_maps(scenes, index).items():
@@ -64,8 +64,8 @@ def map_store(scenes: Source, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def map_folder(scenes: Source, tmp_path: Path) -> Path:
     for index, record in enumerate(scenes.records):
-        for place, (label, values) in enumerate(_true_maps(scenes, index).items()):
-            name = label if place else scenes.classes[label]
+        for location, (label, values) in enumerate(_true_maps(scenes, index).items()):
+            name = label if location else scenes.classes[label]
             grey = np.rint(255 * values).astype(np.uint8)
             Image.fromarray(grey).save(tmp_path / f"{record.image_id}_{name}.png")
     return tmp_path
@@ -214,11 +214,11 @@ def test_maps_in_folders_and_of_classes_that_are_numbers(tmp_path: Path) -> None
         path = tmp_path / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((2, 3), value, np.uint8)).save(path)
-    found = {
+    results = {
         position: {index: float(values[0, 0]) for index, values in maps.items()}
         for position, maps in FolderMaps(path=str(tmp_path)).open(load_bundle).read(source)
     }
-    assert found == {0: {0: 1.0}, 1: {1: 3.0}}, "cat/1_1.png is of class index 1, which cat/1 does not have"
+    assert results == {0: {0: 1.0}, 1: {1: 3.0}}, "cat/1_1.png is of class index 1, which cat/1 does not have"
 
 
 def test_void_masks_say_nothing_of_cues(voc: Path, tmp_path: Path) -> None:

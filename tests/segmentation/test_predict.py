@@ -76,10 +76,10 @@ def test_probabilities_lie_where_the_network_saw_them(config: SegmentInferenceCo
     """Scores that are the colour of each eighth pixel of the input give the colours of the image's pixels back."""
     image = np.repeat(np.indices((120, 120), np.uint8)[axis][..., None] + np.uint8(20), 3, axis=2)
     probs = probabilities(Seen(), image, INPUT, config)
-    found = (probs[1] / probs[0]).log().numpy()
+    result = (probs[1] / probs[0]).log().numpy()
     expected = ((image / 255 - np.array(INPUT.mean)) / np.array(INPUT.std)).mean(-1)
     shade = np.mean(1 / np.array(INPUT.std)) / 255
-    assert np.abs(found - expected).max() < 2.5 * shade  # pixels; as the centre of a cell the first is 13 off
+    assert np.abs(result - expected).max() < 2.5 * shade  # pixels; as the centre of a cell the first is 13 off
 
 
 def test_probabilities_are_means_over_the_views() -> None:
@@ -96,9 +96,9 @@ def test_probabilities_are_means_over_the_views() -> None:
 def test_crf_and_restriction() -> None:
     network, image = Seen(), _image()
     probs = probabilities(network, image, INPUT, SegmentInferenceConfig()).numpy()
-    (found,) = predict(network, [_example(image)], INPUT, SegmentInferenceConfig())
-    np.testing.assert_array_equal(found.plain, probs.argmax(0))
-    np.testing.assert_array_equal(found.refined, dense_crf(image, probs, SEC_CRF).argmax(0))
+    (result,) = predict(network, [_example(image)], INPUT, SegmentInferenceConfig())
+    np.testing.assert_array_equal(result.plain, probs.argmax(0))
+    np.testing.assert_array_equal(result.refined, dense_crf(image, probs, SEC_CRF).argmax(0))
     (without,) = predict(network, [_example(image)], INPUT, SegmentInferenceConfig(crf=None))
     assert without.refined is without.plain
     assert set(np.unique(probs.argmax(0))) == {1, 2}

@@ -55,8 +55,8 @@ def test_the_last_layer_learns_faster() -> None:
 
 def test_rates_of_sec() -> None:
     config = load_config(SegmentConfig, "sec_voc_paper", [])
-    found = _rates(config.optimizer, config.schedule, config.training, (0, 1999, 2000, 4000, 6000, 7999))
-    assert found == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6, 1e-6])
+    result = _rates(config.optimizer, config.schedule, config.training, (0, 1999, 2000, 4000, 6000, 7999))
+    assert result == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6, 1e-6])
     assert config.inference.crf == SEC
     assert config.method.model_dump()["decay_present"] == 0.996
     assert config.method.model_dump()["decay_background"] == 0.999

@@ -86,7 +86,7 @@ def test_a_resumed_run_is_the_same(tmp_path: Path) -> None:
     config = _config("sec", "training.steps=7", "checkpoint.every_steps=2", "model.dropout=0.5")
     lone_trainer(config).fit(whole)
     assert len(whole.losses) == 7
-    assert [place.name for place in whole.places] == ["0-2", "1-0", "1-1", "2-0", "3-0"]
+    assert [location.name for location in whole.places] == ["0-2", "1-0", "1-1", "2-0", "3-0"]
     lone_trainer(config).fit(again, start=whole.places[2])
     assert again.losses == whole.losses[4:]
     weights = [torch.load(r.places[-1] / "training.pt", weights_only=True)["model"] for r in (whole, again)]
@@ -146,8 +146,8 @@ def test_what_does_not_fit_is_refused(changes: list[str], message: str) -> None:
 
 
 def test_a_kind_that_is_none() -> None:
-    told = r"x\.yaml:2: kind = 'nonsense' is not available \(one of train, segment, pipeline, sweep\)"
-    with pytest.raises(ConfigError, match=told):
+    message = r"x\.yaml:2: kind = 'nonsense' is not available \(one of train, segment, pipeline, sweep\)"
+    with pytest.raises(ConfigError, match=message):
         read_config("seed: 1\nkind: nonsense", "x.yaml")
 
 

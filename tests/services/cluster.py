@@ -68,8 +68,8 @@ class Cluster:
 
     def jobs(self, name: str = "") -> list[dict[str, Any]]:
         """The submitted jobs whose names hold this, as everyone sees them who has the token."""
-        found = requests.get(self.url + JOBS, headers=HEADERS, timeout=30).json()
-        return [job for job in found if name in (job["submission_id"] or "") and job["type"] == "SUBMISSION"]
+        result = requests.get(self.url + JOBS, headers=HEADERS, timeout=30).json()
+        return [job for job in result if name in (job["submission_id"] or "") and job["type"] == "SUBMISSION"]
 
     def kill(self) -> None:
         """End every process of it, and of what ran on it, at once; nothing is left of it.

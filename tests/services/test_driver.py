@@ -48,8 +48,8 @@ def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def order(folder: Path, **submission: object) -> str:
     file = folder / "order.json"
-    told = {"submission": {"id": "s", **submission}, "root": str(folder / "runs"), "data_roots": []}
-    file.write_text(json.dumps(told))
+    messages = {"submission": {"id": "s", **submission}, "root": str(folder / "runs"), "data_roots": []}
+    file.write_text(json.dumps(messages))
     return str(file)
 
 

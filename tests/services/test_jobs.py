@@ -54,8 +54,8 @@ def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         connection.execute(sa.text("DROP INDEX attn_jobs_newest"))
     table.close()
     table = JobTable(url)
-    found = [(job.id, job.job_server, job.process, job.started_clock) for job in table.list(["queued"])]
-    assert found == [("old", None, None, None)]
+    results = [(job.id, job.job_server, job.process, job.started_clock) for job in table.list(["queued"])]
+    assert results == [("old", None, None, None)]
     table.close()
 
 
@@ -84,8 +84,8 @@ def test_a_killed_service_finds_its_job_and_a_killed_driver_is_told(serve: Serve
     if sys.platform == "linux":  # answers give way to what is computed, and jobs do not
         assert (psutil.Process(server.process.pid).nice(), driver.nice()) == (19, psutil.Process().nice())
         groups = [Path(f"/proc/{pid}/autogroup") for pid in (server.process.pid, driver.pid)]
-        told = [group.read_text().split()[-2:] for group in groups if group.exists()]
-        assert told in ([["nice", "10"], ["nice", "0"]], []), "or a kernel without sessions' groups"
+        messages = [group.read_text().split()[-2:] for group in groups if group.exists()]
+        assert messages in ([["nice", "10"], ["nice", "0"]], []), "or a kernel without sessions' groups"
     server.kill()
     server.start()
     assert server.call("GET", "/jobs/long")[1]["state"] == "running"
@@ -177,9 +177,9 @@ def _forked(server: Server) -> list[psutil.Process]:
     """The processes that others are copies of, once there is one: their command lines come a moment after them."""
     while True:
         children = psutil.Process(server.process.pid).children()
-        found = [child for child in children if "multiprocessing.forkserver" in " ".join(child.cmdline())]
-        if found:
-            return found
+        results = [child for child in children if "multiprocessing.forkserver" in " ".join(child.cmdline())]
+        if results:
+            return results
         assert server.process.poll() is None
         time.sleep(0.05)
 

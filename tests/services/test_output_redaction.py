@@ -85,11 +85,11 @@ def test_a_line_is_told_when_it_has_ended(text: bytes, tmp_path: Path) -> None:
 def test_a_large_log_comes_in_pieces_of_whole_lines(text: bytes, tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     log.write_bytes(text * 9000)
-    found, whole = b"", False
+    result, whole = b"", False
     while not whole:
-        piece, whole = read_log(log, len(found), ended=True)
-        found += piece
-    assert found == redact(text) * 9000
+        piece, whole = read_log(log, len(result), ended=True)
+        result += piece
+    assert result == redact(text) * 9000
 
 
 def test_what_a_job_and_the_service_say_and_leave(

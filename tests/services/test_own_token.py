@@ -22,8 +22,8 @@ def test_it_is_made_once_for_its_user_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert tokens[0] == tokens[1] != own_token(tmp_path / "another")
-    found = (tmp_path / "token").stat()
-    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, os.geteuid())
+    result = (tmp_path / "token").stat()
+    assert (stat.S_IMODE(result.st_mode), result.st_uid) == (0o600, os.geteuid())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "token"]
 
 

@@ -114,8 +114,8 @@ def test_contact_is_lost_and_found_and_a_cancelled_run_is_closed(stage: Stage) -
     server.start()
     assert server.call("GET", "/jobs/long")[1]["state"] == "unreachable"
     stage.network.faults.clear()
-    found = server.until("long", "running", "failed", "lost", "cancelled")
-    assert (found["state"], found["error"], found["attempt"]) == ("running", None, 1)
+    result = server.until("long", "running", "failed", "lost", "cancelled")
+    assert (result["state"], result["error"], result["attempt"]) == ("running", None, 1)
     server.call("POST", "/jobs/long/cancel")
     ended = server.until("long", "cancelled", "failed", "lost", "done")
     assert (ended["state"], ended["error"]) == ("cancelled", "cancelled"), server.call("GET", "/jobs/long/log")[1]

@@ -64,38 +64,38 @@ def ask(place: Place, *paths: str, together: bool = False) -> list[str]:
 
 
 def test_many_at_once_get_one_answer_and_other_questions_their_own() -> None:
-    place = Place()
-    assert ask(place, *["/jobs/a"] * 50, together=True) == ["1"] * 50
-    assert ask(place, "/jobs/b", "/jobs/a?offset=3", "/jobs/a", "/runs", "/runs") == ["2", "3", "1", "4", "5"]
-    assert asyncio.run(place.get("/jobs/a", "POST")) == "6"
+    location = Place()
+    assert ask(location, *["/jobs/a"] * 50, together=True) == ["1"] * 50
+    assert ask(location, "/jobs/b", "/jobs/a?offset=3", "/jobs/a", "/runs", "/runs") == ["2", "3", "1", "4", "5"]
+    assert asyncio.run(location.get("/jobs/a", "POST")) == "6"
 
 
 def test_a_change_and_time_make_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place()
-    assert ask(place, "/jobs/a", "/jobs/a") == ["1", "1"]
-    place.version += 1
-    assert ask(place, "/jobs/a") == ["2"]
+    location = Place()
+    assert ask(location, "/jobs/a", "/jobs/a") == ["1", "1"]
+    location.version += 1
+    assert ask(location, "/jobs/a") == ["2"]
     monkeypatch.setattr(response_cache, "SECONDS", -1.0)
-    assert ask(place, "/jobs/a") == ["3"]
+    assert ask(location, "/jobs/a") == ["3"]
 
 
 def test_streams_and_errors_are_each_clients_own() -> None:
-    place = Place()
-    assert sorted(ask(place, "/jobs/stream", "/jobs/stream", together=True)) == ["first 1", "first 2"]
-    assert ask(place, "/jobs/none", "/jobs/none") == ["3", "4"]
+    location = Place()
+    assert sorted(ask(location, "/jobs/stream", "/jobs/stream", together=True)) == ["first 1", "first 2"]
+    assert ask(location, "/jobs/none", "/jobs/none") == ["3", "4"]
 
 
 def test_nobody_waits_for_the_first_piece_of_anothers_stream() -> None:
     """A log that is followed may have nothing to say for hours."""
-    place = Place()
+    location = Place()
 
     async def body() -> tuple[int, list[str]]:
-        place.app.pieces = asyncio.Event()
-        both = [asyncio.create_task(place.get("/jobs/stream")) for _ in range(2)]
+        location.app.pieces = asyncio.Event()
+        both = [asyncio.create_task(location.get("/jobs/stream")) for _ in range(2)]
         for _ in range(10):
             await asyncio.sleep(0)
-        made = place.app.made
-        place.app.pieces.set()
-        return made, sorted(await asyncio.gather(*both))
+        result = location.app.made
+        location.app.pieces.set()
+        return result, sorted(await asyncio.gather(*both))
 
     assert asyncio.run(body()) == (2, ["first 1", "first 2"])

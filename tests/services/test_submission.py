@@ -85,16 +85,16 @@ def test_a_plan_says_what_a_pipeline_and_a_sweep_will_take() -> None:
     ],
 )
 def test_a_nested_place_is_the_services_to_say(asked: dict[str, Any], named: list[str]) -> None:
-    found = faults(**asked)
-    assert all(any(name in fault for fault in found) for name in named), found
+    result = faults(**asked)
+    assert all(any(name in fault for fault in result) for name in named), result
 
 
 def test_every_fault_is_told_at_once() -> None:
     places = ["train.store.location=/b", "maps.output={kind: png, location: /c}", "tracking.uri=http://a.example"]
-    found = faults(kind="pipeline", target="gain_segment_scenes", id="x" * 61, overrides=places, address="ray://a:1")
-    assert len(found) == 5
+    result = faults(kind="pipeline", target="gain_segment_scenes", id="x" * 61, overrides=places, address="ray://a:1")
+    assert len(result) == 5
     for word in [*places, "address", "id"]:
-        assert any(word in fault for fault in found), word
+        assert any(word in fault for fault in result), word
     unknown = faults(kind="pipeline", target="gain_segment_scenes", overrides=["train.epoch=3", "segment.store=1"])
     assert len(unknown) == 2
     searched = faults(kind="sweep", target="sweep_scenes_gain", overrides=["set.root=/a", "space.root=[/a]"])
@@ -104,8 +104,8 @@ def test_every_fault_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("asked", [sweep(base="/etc/passwd"), pipeline(recipe="/etc/passwd")])
 def test_no_file_of_the_services_machine_is_read(asked: dict[str, Any]) -> None:
-    (found,) = [fault for fault in faults(**asked) if "passwd" in fault]
-    assert "neither a recipe" in found
+    (result,) = [fault for fault in faults(**asked) if "passwd" in fault]
+    assert "neither a recipe" in result
 
 
 def test_a_kind_is_what_it_says() -> None:
@@ -119,8 +119,8 @@ PHOTOS = "source: folder\nroot: /srv/runs/photos\n"
 def test_files_that_a_config_names_are_sent_with_it() -> None:
     files = {"data/photos.yaml": PHOTOS, "base.yaml": "recipe: gain\nseed: 3\ndata: data/photos.yaml\n"}
     asked = {"kind": "train", "config": "recipe: base.yaml\ntraining: {epochs: 2}\n", "files": files}
-    found = plan(**asked)
-    assert (found["epochs"], found["data"]) == (2, "folder train")
+    result = plan(**asked)
+    assert (result["epochs"], result["data"]) == (2, "folder train")
     over = plan(kind="sweep", target="sweep_gain", files=files, overrides=["data=data/photos.yaml"])
     assert over["trials"] == 20
     assert "data=data/photos.yaml" not in str(load(Submission.model_validate({"id": "x", **asked}), ROOT))
@@ -130,10 +130,10 @@ def test_files_that_a_config_names_are_sent_with_it() -> None:
 
 def test_a_fault_in_a_file_that_was_sent_names_it() -> None:
     files = {"photos.yaml": "source: folder\nrot: /srv/runs/photos\n", "b.yaml": "seed: -1\nrecipe: gain\n"}
-    found = faults(kind="train", config="recipe: b.yaml\ndata: photos.yaml\n", files=files)
-    assert [fault.partition(": ")[0] for fault in found] == ["b.yaml:1", "photos.yaml:1", "photos.yaml:2"]
-    found = faults(kind="maps", target="gain", files=files, overrides=["data=photos.yaml"])
-    assert "photos.yaml:2" in [fault.partition(": ")[0] for fault in found]
+    result = faults(kind="train", config="recipe: b.yaml\ndata: photos.yaml\n", files=files)
+    assert [fault.partition(": ")[0] for fault in result] == ["b.yaml:1", "photos.yaml:1", "photos.yaml:2"]
+    result = faults(kind="maps", target="gain", files=files, overrides=["data=photos.yaml"])
+    assert "photos.yaml:2" in [fault.partition(": ")[0] for fault in result]
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_fault_in_a_file_that_was_sent_names_it() -> None:
     ],
 )
 def test_no_other_file_is_read_however_it_is_named(asked: dict[str, Any]) -> None:
-    found = faults(**asked)
-    assert any("was not sent" in fault or "nor a file that was sent" in fault for fault in found), found
-    assert not any("root:" in fault for fault in found)
+    result = faults(**asked)
+    assert any("was not sent" in fault or "nor a file that was sent" in fault for fault in result), result
+    assert not any("root:" in fault for fault in result)
 
 
 def test_what_a_file_that_was_sent_leads_to_is_checked() -> None:
@@ -167,8 +167,8 @@ def test_what_a_file_that_was_sent_leads_to_is_checked() -> None:
         {"kind": "pipeline", "target": "gain_sec_photographs", "overrides": ["data=photos.yaml"]},
         {"kind": "evaluate", "target": "gain", "overrides": ["data=photos.yaml"]},
     ):
-        found = faults(**asked, files=files)
-        assert any("data.root = /etc is outside the folders" in fault for fault in found), found
+        result = faults(**asked, files=files)
+        assert any("data.root = /etc is outside the folders" in fault for fault in result), result
     assert faults(kind="train", config="recipe: b.yaml\ndata: {root: /srv/runs/x}\n", files=files) == [
         "b.yaml:2: root is not the service's root (leave it out)"
     ]

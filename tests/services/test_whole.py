@@ -61,11 +61,11 @@ def test_the_service_from_first_to_last(tmp_path: Path, monkeypatch: pytest.Monk
 
 def processes_of(job: str) -> list[int]:
     """Processes that a job of a service here has left."""
-    found: list[int] = []
+    results: list[int] = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get(MARK, "").endswith(f":{job}"):
-                found.append(process.pid)
+                results.append(process.pid)
         except psutil.Error:
             continue
-    return found
+    return results

@@ -77,8 +77,8 @@ class MemoryBackend:
 
     def replace(self, key: str, data: bytes, tag: str) -> bool:
         with self.lock:
-            found = self.load(key)
-            if found is None or found[1] != tag:
+            result = self.load(key)
+            if result is None or result[1] != tag:
                 return False
             self.write(key, data)
             return True

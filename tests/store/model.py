@@ -80,8 +80,8 @@ class Model:
 
     def check(self, snapshot: Snapshot, store: MapStore) -> None:
         """Assert that a version holds this and nothing else."""
-        levels, found = snapshot.rows(0, len(store.rows))
+        levels, result = snapshot.rows(0, len(store.rows))
         for row, pair in enumerate(store.rows):
             assert levels[row] == self.level(pair), pair
-            np.testing.assert_array_equal(found[row], self.map(pair), err_msg=str(pair))
+            np.testing.assert_array_equal(result[row], self.map(pair), err_msg=str(pair))
         assert snapshot.coverage == len(self.accepted)

@@ -37,9 +37,9 @@ def test_noise_of_any_grid_fits_and_is_read_back_by_arrow(
 
     file = pa.ipc.open_file(pa.py_buffer(encoded.data))
     assert file.num_record_batches == batches
-    found = file.read_all().combine_chunks()
+    result = file.read_all().combine_chunks()
     for name, values in rows.items():
-        assert found[name].chunk(0).buffers()[1].to_pybytes()[: values.size] == values.tobytes()
+        assert result[name].chunk(0).buffers()[1].to_pybytes()[: values.size] == values.tobytes()
     assert len(encoded.ends) == batches + 1
     if not delta:
         text = bytes(encoded.data[encoded.table : encoded.table + table_length(batches)])

@@ -84,8 +84,8 @@ def test_the_suite_detects_a_bad_backend(kind: type[LocalBackend], failing: set[
     places = iter(range(len(CHECKS)))
     with pytest.raises(AssertionError) as caught:
         check(lambda: kind(str(tmp_path / str(next(places)))))
-    told = {line.partition(":")[0] for line in str(caught.value).splitlines()[1:]}
-    assert failing <= told
+    messages = {line.partition(":")[0] for line in str(caught.value).splitlines()[1:]}
+    assert failing <= messages
 
 
 class IgnoringTags(LocalBackend):

@@ -22,20 +22,20 @@ def crash(tmp_path: Path, *options: str) -> dict[str, Any]:
 
 
 def test_after_any_kill_the_store_matches_the_surviving_history(tmp_path: Path) -> None:
-    found = crash(tmp_path, "--kills", "15", "--seed", "7", "--zombies", "0.3")
-    assert found["faults"] == []
-    assert sum(found["kills"].values()) >= 15
-    assert sum(found["kills"].get(point, 0) for point in GAP) >= 4
-    assert sum(found["zombies"].values()) >= 2
+    result = crash(tmp_path, "--kills", "15", "--seed", "7", "--zombies", "0.3")
+    assert result["faults"] == []
+    assert sum(result["kills"].values()) >= 15
+    assert sum(result["kills"].get(point, 0) for point in GAP) >= 4
+    assert sum(result["zombies"].values()) >= 2
 
 
 def test_on_a_real_server(tmp_path: Path, radosgw: str) -> None:
     assert "AWS_ENDPOINT_URL" in os.environ
-    found = crash(tmp_path, "--kills", "3", "--seed", "3", "--uri", f"{radosgw}/crash")
-    assert found["faults"] == []
-    assert sum(found["kills"].values()) >= 3
+    result = crash(tmp_path, "--kills", "3", "--seed", "3", "--uri", f"{radosgw}/crash")
+    assert result["faults"] == []
+    assert sum(result["kills"].values()) >= 3
 
 
 def test_the_matrix_detects_a_naive_merge_of_all_files(tmp_path: Path) -> None:
-    found = crash(tmp_path, "--kills", "8", "--seed", "1", "--gap", "1", "--zombies", "0", "--naive")
-    assert any("wrong maps" in fault for fault in found["faults"])
+    result = crash(tmp_path, "--kills", "8", "--seed", "1", "--gap", "1", "--zombies", "0", "--naive")
+    assert any("wrong maps" in fault for fault in result["faults"])

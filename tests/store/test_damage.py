@@ -77,14 +77,14 @@ def test_a_damaged_base_object_gives_no_wrong_map(
     damage(memory(store), key, position)
     snapshot = store.at(1)
     for image_id in {image_id for image_id, _ in PAIRS}:
-        found = outcome(lambda image_id=image_id: snapshot[image_id])
-        if isinstance(found, StoreError):
-            assert isinstance(found, DamagedError)
-            assert f"{key}, of version 1, is damaged" in str(found)
+        result = outcome(lambda image_id=image_id: snapshot[image_id])
+        if isinstance(result, StoreError):
+            assert isinstance(result, DamagedError)
+            assert f"{key}, of version 1, is damaged" in str(result)
             continue
         for pair in PAIRS:
             if pair[0] == image_id:
-                np.testing.assert_array_equal(found.get(pair[1], np.zeros(GRID)), model.map(pair))
+                np.testing.assert_array_equal(result.get(pair[1], np.zeros(GRID)), model.map(pair))
     with pytest.raises(DamagedError, match=f"{key}, of version 1, is damaged"):
         snapshot.digest()
     (fault,) = store.verify().faults
@@ -242,11 +242,11 @@ def test_a_session_that_begins_while_the_head_is_read_is_no_damage(monkeypatch: 
     read_head = history.read_head
 
     def slow(backend: Backend, run: str) -> tuple[Head, str] | None:
-        found = read_head(backend, run)
+        result = read_head(backend, run)
         if len(begun) < 3:
             begun.append(store.begin("run"))
             begun[-1].publish(begun[-1].commit(0, [], tentative=True))
-        return found
+        return result
 
     monkeypatch.setattr(history, "read_head", slow)
     assert store.at().version == begun[-1].version == 3

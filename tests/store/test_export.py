@@ -36,18 +36,20 @@ def test_pngs_one_per_image_and_class(filled: tuple[MapStore, Model], tmp_path: 
     assert store.export(str(tmp_path / "png")) == len(PAIRS) - 2
     assert {path.name for path in (tmp_path / "png").iterdir()} == {f"{i}_{c}.png" for i, c in PAIRS[:-2]}
     for image_id, index in PAIRS[:-2]:
-        found = cv2.imread(str(tmp_path / "png" / f"{image_id}_{index}.png"), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_array_equal(found, model.map((image_id, index)))
+        result = cv2.imread(str(tmp_path / "png" / f"{image_id}_{index}.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(result, model.map((image_id, index)))
 
 
 def test_one_npz(filled: tuple[MapStore, Model], tmp_path: Path) -> None:
     store, model = filled
     assert store.export(str(tmp_path / "deep" / "maps.npz"), form="npz") == len(PAIRS) - 2
     with np.load(tmp_path / "deep" / "maps.npz") as file:
-        found = {(str(i), int(c)): m for i, c, m in zip(file["image_ids"], file["classes"], file["maps"], strict=True)}
-        assert file["accepted"].tolist() == [pair != FALLBACK for pair in found]
-    assert found.keys() == set(PAIRS[:-2])
-    for pair, map_hw in found.items():
+        results = {
+            (str(i), int(c)): m for i, c, m in zip(file["image_ids"], file["classes"], file["maps"], strict=True)
+        }
+        assert file["accepted"].tolist() == [pair != FALLBACK for pair in results]
+    assert results.keys() == set(PAIRS[:-2])
+    for pair, map_hw in results.items():
         np.testing.assert_array_equal(map_hw, model.map(pair))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["maps.npz"]
 

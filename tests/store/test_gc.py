@@ -61,9 +61,9 @@ def test_heads_tags_forks_and_versions_between_are_kept() -> None:
     fork = store.fork(3, "trial")
     digests = {version: store.at(version).digest() for version in versions(store)}
     memory(store).clock += 2 * DAY
-    found = store.gc(dry_run=False, keep=1)
+    result = store.gc(dry_run=False, keep=1)
     # The head is 5; 6 and 7 lie between it and the newest: a durable checkpoint may name them.
-    assert found.versions == (1, 4)
+    assert result.versions == (1, 4)
     assert versions(store) == [2, 3, 5, 6, 7, 8, fork]
     for version in versions(store):
         assert store.at(version).digest() == digests[version]
@@ -98,9 +98,9 @@ def test_abandoned_versions_and_deltas_are_removed() -> None:
     new = store.begin("run", from_version=first)
     commit(new, 1, seed=9)
     memory(store).clock += 2 * DAY
-    found = store.gc(dry_run=False)
-    assert orphan in found.versions
-    assert sealed in found.keys
+    result = store.gc(dry_run=False)
+    assert orphan in result.versions
+    assert sealed in result.keys
     assert store.verify().ok
     assert commit(new, 2) > orphan
 
@@ -165,8 +165,8 @@ def test_temporary_files_of_dead_writers_are_removed(tmp_path: Path) -> None:
     for path in root.rglob("*"):
         if path != young:
             os.utime(path, (long_ago, long_ago))
-    found = store.gc(dry_run=False)
-    assert found.versions == (1, 2)
+    result = store.gc(dry_run=False)
+    assert result.versions == (1, 2)
     assert young.exists()
     assert not old.exists()
     assert store.verify().ok

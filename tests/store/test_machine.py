@@ -117,11 +117,11 @@ class StoreMachine(RuleBasedStateMachine):
     def collect(self, keep: int, late: bool) -> None:
         if late:
             memory(self.store).clock += DAY
-        found = self.store.gc(dry_run=False, keep=keep)
-        assert self.version not in found.versions
-        assert self.checkpoint[0] not in found.versions
-        assert self.readable[0] not in found.versions
-        for version in found.versions:
+        result = self.store.gc(dry_run=False, keep=keep)
+        assert self.version not in result.versions
+        assert self.checkpoint[0] not in result.versions
+        assert self.readable[0] not in result.versions
+        for version in result.versions:
             self.history.pop(version, None)
 
     @invariant()

@@ -18,15 +18,15 @@ from tests.store.model import GRID, PAIRS
 
 
 def test_invalid_stores_and_arguments_are_refused(tmp_path: Any) -> None:
-    place = str(tmp_path / "store")
+    location = str(tmp_path / "store")
     with pytest.raises(StoreError, match=r"holds no map store: there is no store\.json"):
-        maps.open(place)
-    made = maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
-    assert isinstance(maps.open(f"file://{place}"), MapStore)
+        maps.open(location)
+    result = maps.create(location, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
+    assert isinstance(maps.open(f"file://{location}"), MapStore)
     with pytest.raises(StoreError, match="already holds a store"):
-        maps.create(place, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
-    again = maps.create(place, rows=reversed(PAIRS), grid=GRID, classes=["a", "b", "c"], exist_ok=True)
-    assert again.definition == made.definition
+        maps.create(location, rows=PAIRS, grid=GRID, classes=["a", "b", "c"])
+    again = maps.create(location, rows=reversed(PAIRS), grid=GRID, classes=["a", "b", "c"], exist_ok=True)
+    assert again.definition == result.definition
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"rows": PAIRS[1:]}, "other rows"),
         ({"grid": (4, 3)}, r"grid \(3, 4\) instead of \(4, 3\)"),
@@ -42,7 +42,7 @@ def test_invalid_stores_and_arguments_are_refused(tmp_path: Any) -> None:
     for change, text in wrong:
         given: dict[str, Any] = {"rows": PAIRS, "grid": GRID, "classes": ["a", "b", "c"], **change}
         with pytest.raises(StoreError, match=text):
-            maps.create(place, exist_ok=True, **given)
+            maps.create(location, exist_ok=True, **given)
     for uri in ("gs://bucket/x", "s3://bucket", "s3:///x", ""):
         with pytest.raises(StoreError, match="is not a location of a store"):
             maps.open(uri)

@@ -51,10 +51,10 @@ def test_an_object_store_has_the_same_content_as_a_folder(stored: MapStore, tmp_
     ]
     again = maps.open(stored.uri)
     for image_id in {image_id for image_id, _ in PAIRS}:
-        found, expected = again.at()[image_id], local.at()[image_id]
-        assert found.keys() == expected.keys()
+        result, expected = again.at()[image_id], local.at()[image_id]
+        assert result.keys() == expected.keys()
         for index, map_hw in expected.items():
-            np.testing.assert_array_equal(found[index], map_hw)
+            np.testing.assert_array_equal(result[index], map_hw)
     assert stored.gc(dry_run=False).keys == ()
     with pytest.raises(StoreError, match="holds no map store"):
         maps.open(f"{stored.uri}/elsewhere")
@@ -185,9 +185,9 @@ def test_processes_share_a_cache(stored: MapStore, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     snapshot = stored.at()
     with multiprocessing.get_context("fork").Pool(3) as pool:
-        found = pool.map(read_in_a_process, [snapshot] * 6)
+        result = pool.map(read_in_a_process, [snapshot] * 6)
     monkeypatch.delenv(CACHE)
-    assert set(found) == {stored.at().digest()}
+    assert set(result) == {stored.at().digest()}
     assert len(list((tmp_path / "cache").glob("*.arrow"))) == len(snapshot.manifest.shards)
     assert not list((tmp_path / "cache").glob(".*.part"))
 

@@ -52,11 +52,11 @@ def test_pixels_outside_of_a_crop_do_not_change(fusion: str) -> None:
 
 
 def test_a_mean_is_over_the_maps_that_saw_the_pixel() -> None:
-    found = committed("mean", [(ONES * 0.8, None, False)], [(ONES * 0.2, LEFT, False)], [(ONES * 0.2, LEFT, False)])
-    np.testing.assert_array_equal(found, np.where(LEFT, round(255 * 0.4), round(255 * 0.8)))
+    result = committed("mean", [(ONES * 0.8, None, False)], [(ONES * 0.2, LEFT, False)], [(ONES * 0.2, LEFT, False)])
+    np.testing.assert_array_equal(result, np.where(LEFT, round(255 * 0.4), round(255 * 0.8)))
     # What lies beside the crop is no value, whatever its number.
-    found = committed("mean", [(ONES, None, False)], [(ONES * 0.5, LEFT, False)])
-    np.testing.assert_array_equal(found[~LEFT], 255)
+    result = committed("mean", [(ONES, None, False)], [(ONES * 0.5, LEFT, False)])
+    np.testing.assert_array_equal(result[~LEFT], 255)
 
 
 @pytest.mark.parametrize("fusion", ["max", "mean"])
@@ -135,9 +135,9 @@ def test_an_old_store_still_has_its_content(
     folder, gave = written_before[0] / fusion, written_before[1][fusion]
     store = maps.open(str(folder))
     snapshot = store.at(gave["version"])
-    levels, found = snapshot.rows(0, len(store.rows))
+    levels, result = snapshot.rows(0, len(store.rows))
     assert levels.tolist() == gave["levels"]
-    np.testing.assert_array_equal(found, np.array(gave["maps"]))
+    np.testing.assert_array_equal(result, np.array(gave["maps"]))
     assert snapshot.digest() == gave["digest"]
     assert store.verify().ok
     assert store.export(str(tmp_path / "png")) == 6
@@ -178,10 +178,10 @@ def test_an_old_store_with_mean_is_read_only(written_before: tuple[Path, dict[st
             write()
 
 
-@pytest.mark.parametrize("found", [3, 0, None, "2"])
-def test_a_newer_format_is_refused(found: Any, written_before: tuple[Path, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("newer", [3, 0, None, "2"])
+def test_a_newer_format_is_refused(newer: Any, written_before: tuple[Path, dict[str, Any]]) -> None:
     file = written_before[0] / "mean/store.json"
     record = unpack(file.read_bytes(), "store.json")
-    file.write_bytes(pack(record | {"format": found}))
-    with pytest.raises(StoreError, match=rf"format {found}.*reads max up to format 1, mean up to format 2: update"):
+    file.write_bytes(pack(record | {"format": newer}))
+    with pytest.raises(StoreError, match=rf"format {newer}.*reads max up to format 1, mean up to format 2: update"):
         maps.open(str(written_before[0] / "mean"))

@@ -214,7 +214,7 @@ def test_an_incomplete_epoch_is_not_committed(expected: Any, missing: int, extra
 
 
 def test_coverage_counts_an_epochs_rows_once_and_fallbacks_apart() -> None:
-    store, session = (made := new_store()), made.begin("run")
+    store, session = (result := new_store()), result.begin("run")
     first, second = session.writer(0), session.writer(1)
     first.add_many(PAIRS[:4], np.zeros((4, *GRID), np.uint8))
     second.add_many(PAIRS[2:6], np.ones((4, *GRID), np.float16))

@@ -55,9 +55,9 @@ def test_rows_can_be_read_in_bulk() -> None:
     model = filled(store)
     snapshot, pairs = store.at(), list(store.rows)
     numbers = np.random.default_rng(0).integers(0, len(pairs), 40)
-    found = snapshot.maps(numbers)
+    result = snapshot.maps(numbers)
     for index, row in enumerate(numbers):
-        np.testing.assert_array_equal(found[index], model.map(pairs[row]))
+        np.testing.assert_array_equal(result[index], model.map(pairs[row]))
     assert snapshot.maps([]).shape == (0, *GRID)
     joined = [(start, levels, part) for start, levels, part in snapshot.shards()]
     assert [start for start, _, _ in joined] == store._handle.shard_bounds[:-1].tolist()
@@ -76,14 +76,14 @@ def test_an_image_is_one_read(fusion: str) -> None:
     size = len(memory(store).objects[store.at().manifest.shards[0].key])
     for image_id in np.random.default_rng(1).permutation(images):
         backend.reads.clear()
-        found = snapshot[str(image_id)]
+        result = snapshot[str(image_id)]
         assert len(backend.reads) <= 1
         for _, start, stop in backend.reads:
             assert stop is not None
             assert stop - start < size
         for pair in pairs:
             if pair[0] == image_id:
-                np.testing.assert_array_equal(found.get(pair[1], np.zeros(GRID)), model.map(pair))
+                np.testing.assert_array_equal(result.get(pair[1], np.zeros(GRID)), model.map(pair))
 
 
 def test_reading_in_order_decodes_each_batch_once() -> None:
@@ -139,8 +139,8 @@ def test_stores_and_snapshots_travel(tmp_path: Path) -> None:
     assert len(pickle.dumps(snapshot)) < 20_000
     model.check(pickle.loads(pickle.dumps(snapshot)), pickle.loads(pickle.dumps(store)))
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        for image_id, found in zip(["i00", "i05"] * 3, pool.map(snapshot.__getitem__, ["i00", "i05"] * 3), strict=True):
-            assert found.keys() == snapshot[image_id].keys()
+        for image_id, item in zip(["i00", "i05"] * 3, pool.map(snapshot.__getitem__, ["i00", "i05"] * 3), strict=True):
+            assert item.keys() == snapshot[image_id].keys()
 
 
 def test_files_are_what_other_programs_read(tmp_path: Path) -> None:
@@ -153,16 +153,16 @@ def test_files_are_what_other_programs_read(tmp_path: Path) -> None:
     root = tmp_path / "s"
     manifest = json.loads((root / "manifest/run" / f"{1:020d}.json").read_text())
     assert (manifest["version"], manifest["parent"], manifest["epoch"], manifest["fence"]) == (1, 0, 0, 1)
-    levels, found = [], []
+    levels, result = [], []
     for shard in manifest["shards"]:
         file = pa.ipc.open_file(str(root / shard["key"]))
         table = file.read_all()
         assert table.schema.metadata[b"attn.grid"] == b"[3, 4]"
         levels += table["level"].to_pylist()
-        found += table["map"].to_pylist()
+        result += table["map"].to_pylist()
     assert levels == [2] * len(PAIRS)
     for row, pair in enumerate(store.rows):
-        assert found[row] == model.map(pair).tobytes()
+        assert result[row] == model.map(pair).tobytes()
     (delta,) = json.loads((root / "manifest/run" / f"{2:020d}.json").read_text())["pending"]
     table = pa.ipc.open_file(str(root / delta["objects"][0]["key"])).read_all()
     assert table["row"].to_pylist() == [store.rows.row(*PAIRS[0])]

@@ -32,7 +32,7 @@ def test_a_lost_object_gives_the_newest_version_or_a_clear_error(tmp_path: Path)
     store = whole_run(str(tmp_path / "store"))
     seen = {path.relative_to(store.uri).parts[0] for path in files(Path(store.uri))}
     assert seen == set(KINDS)
-    told: set[str] = set()
+    messages: set[str] = set()
     for path in files(Path(store.uri)):
         content = path.read_bytes()
         path.unlink()
@@ -40,9 +40,9 @@ def test_a_lost_object_gives_the_newest_version_or_a_clear_error(tmp_path: Path)
             assert np.array_equal(stored(maps.open(store.uri)), BOTH), path
             assert np.array_equal(stored(maps.open(store.uri), 4), BOTH), path
         except maps.StoreError:
-            told.add(path.relative_to(store.uri).parts[0])
+            messages.add(path.relative_to(store.uri).parts[0])
         path.write_bytes(content)
-    assert told == {"base", "fence", "heads", "index", "manifest", "store.json", "version"}
+    assert messages == {"base", "fence", "heads", "index", "manifest", "store.json", "version"}
     assert store.verify().ok
 
 

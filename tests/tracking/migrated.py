@@ -26,14 +26,14 @@ def copy_after_first() -> None:
 
     def make_or_copy(engine: Any) -> None:
         with _one:
-            made = bool(_first.execute("SELECT 1 FROM sqlite_master").fetchone())
-            if engine.url.get_backend_name() != "sqlite" or not made:
+            result = bool(_first.execute("SELECT 1 FROM sqlite_master").fetchone())
+            if engine.url.get_backend_name() != "sqlite" or not result:
                 make(engine)
             if engine.url.get_backend_name() != "sqlite":
                 return
             with engine.connect() as connection:
                 other = connection.connection.driver_connection
-                if made:
+                if result:
                     _first.backup(other)
                 else:
                     other.backup(_first)

@@ -82,28 +82,32 @@ class StandIn:
             self._server = None
 
     def answer(self, method: str, url: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        place = urlsplit(url)
-        self.requests[place.path] += 1
-        if place.path.startswith(FILES):
+        location = urlsplit(url)
+        self.requests[location.path] += 1
+        if location.path.startswith(FILES):
             if method == "GET":
-                folder = parse_qs(place.query).get("path", [""])[0]
-                found = [name for name in self.files if name.startswith(f"/{folder}/")]
-                return 200, {"files": [{"path": name.rpartition("/")[2], "is_dir": False} for name in found]}
-            self.files[place.path.removeprefix(FILES)] = body
+                folder = parse_qs(location.query).get("path", [""])[0]
+                results = [name for name in self.files if name.startswith(f"/{folder}/")]
+                return 200, {"files": [{"path": name.rpartition("/")[2], "is_dir": False} for name in results]}
+            self.files[location.path.removeprefix(FILES)] = body
             return 200, {}
-        call, told = place.path.removeprefix(API), json.loads(body or b"{}")
+        call, message = location.path.removeprefix(API), json.loads(body or b"{}")
         if call == "runs/log-batch":
-            sent = told.get("metrics", [])
+            sent = message.get("metrics", [])
             if self.refuse & {one["key"] for one in sent}:
                 return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "no such metric"}
             self.metrics += [(one["key"], one["value"], int(one["timestamp"]), int(one.get("step", 0))) for one in sent]
         elif call == "runs/set-tag":
-            self.tags[told["key"]] = told["value"]
+            self.tags[message["key"]] = message["value"]
         elif call == "runs/update":
-            self.ends.append(told)
+            self.ends.append(message)
         elif call == "experiments/get-by-name":
             return 200, {
-                "experiment": {"experiment_id": "0", "name": told.get("experiment_name"), "lifecycle_stage": "active"}
+                "experiment": {
+                    "experiment_id": "0",
+                    "name": message.get("experiment_name"),
+                    "lifecycle_stage": "active",
+                }
             }
         info = {"run_id": self.run, "run_uuid": self.run, "experiment_id": "0"}
         info["artifact_uri"] = f"mlflow-artifacts:/{self.run}"

@@ -37,10 +37,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     for name in (*DEFAULT_TIMEOUTS, *QUIET_SETTINGS):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
-    found = StandIn()
-    found.start()
-    yield found
-    found.stop()
+    result = StandIn()
+    result.start()
+    yield result
+    result.stop()
 
 
 class Counted(BufferedTracker):
@@ -103,9 +103,9 @@ def test_a_server_that_goes_down_and_comes_back(server: StandIn, tracker: Counte
     assert epoch(tracker, 9) == ""
     assert journal(tmp_path) == []
     assert not list((tmp_path / "run").rglob("*.png"))
-    found = sorted((step, name, value) for name, value, _, step in server.metrics)
+    results = sorted((step, name, value) for name, value, _, step in server.metrics)
     wanted = [(number, name, value) for number in range(1, 10) for name, value in _metrics(number)]
-    assert found == wanted
+    assert results == wanted
     times = [at for _, _, at, _ in sorted(server.metrics, key=lambda one: one[3])]
     assert times == sorted(times), "those of when it was measured"
     assert previews(server) == sorted(

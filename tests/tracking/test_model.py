@@ -74,7 +74,7 @@ def test_a_registered_model_comes_back(
         for _ in range(2)
     ]
     versions = [registry.register("attn-test", one, run_id, bundle, alias="champion") for one in logged]
-    assert [found.reference for found in versions] == ["attn-test/1", "attn-test/2"]
+    assert [item.reference for item in versions] == ["attn-test/1", "attn-test/2"]
     assert os.listdir(working) == []  # MLflow's own default experiment keeps its models in the working directory
     client = mlflow.MlflowClient(uri, uri)
     source = str(client.get_model_version("attn-test", "2").source)

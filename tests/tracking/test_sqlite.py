@@ -41,11 +41,11 @@ def test_a_record_is_in_its_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in NAMES:
         root = tmp_path / name
         root.mkdir()
-        if (made := tmp_path / NAMES[0] / "empty.db").exists():
-            shutil.copy(made, root / "mlflow.db")  # to set a database up takes seconds
+        if (result := tmp_path / NAMES[0] / "empty.db").exists():
+            shutil.copy(result, root / "mlflow.db")  # to set a database up takes seconds
         else:
             create_run(TrackingConfig(experiment="none"), str(root), "none", Run())
-            shutil.copy(root / "mlflow.db", made)
+            shutil.copy(root / "mlflow.db", result)
         run_id = create_run(TrackingConfig(), str(root), "a", Run())
         attach(TrackingConfig(), str(root), run_id).log_text("more/note.txt", "hello")
         assert [path.read_text() for path in (root / "mlflow-artifacts").rglob("note.txt")] == ["hello"]

@@ -49,7 +49,7 @@ class Step:
 def make_records(count: int) -> list[Record]:
     rng = np.random.default_rng(7)
     labels = [tuple(sorted(rng.choice(CLASSES, rng.integers(0, 4), replace=False).tolist())) for _ in range(count)]
-    return [Record(f"image-{number:02d}", found) for number, found in enumerate(labels)]
+    return [Record(f"image-{number:02d}", item) for number, item in enumerate(labels)]
 
 
 def make_step(
@@ -77,13 +77,13 @@ def make_step(
 def make_epochs(records: list[Record], epochs: int, seed: int = 0, **options: Any) -> list[list[Step]]:
     """Steps of three images; each epoch in its own order, whatever the seed, filled up with its first images."""
     rng = np.random.default_rng(seed)
-    found = []
+    results = []
     for epoch in range(epochs):
         order = np.random.default_rng(epoch).permutation(len(records)).tolist()
         order += order[: -len(order) % 3]
         starts = range(0, len(order), 3)
-        found.append([make_step([records[i] for i in order[start : start + 3]], rng, **options) for start in starts])
-    return found
+        results.append([make_step([records[i] for i in order[start : start + 3]], rng, **options) for start in starts])
+    return results
 
 
 def make_store(place: Path, records: list[Record], grid: tuple[int, int] = (7, 6), fusion: str = "max") -> MapStore:
@@ -100,12 +100,12 @@ def accumulate(accumulator: Accumulator, steps: list[Step], epoch: int) -> None:
 def run_all(store: MapStore, epochs: list[list[Step]], settings: dict[str, Any]) -> list[dict[str, float]]:
     accumulator = Accumulator(StoreConfig(accumulate=True, **settings), store, "run", ALONE, len(epochs))
     accumulator.begin(None)
-    found = []
+    results = []
     for epoch, steps in enumerate(epochs):
         accumulate(accumulator, steps, epoch)
-        found.append(accumulator.finish_epoch(epoch))
+        results.append(accumulator.finish_epoch(epoch))
     accumulator.publish(accumulator.version)
-    return found
+    return results
 
 
 def seen_from(map_hw: NDArray[np.float64], place: Geometry, grid: tuple[int, int]) -> NDArray[np.float64]:
@@ -179,9 +179,11 @@ class Reference:
             for value in values:
                 seen = ~np.isnan(value)
                 t += seen
-                for place in zip(*np.nonzero(seen), strict=True):
-                    old, new = joined[place], value[place]
-                    joined[place] = max(old, new) if fusion == "max" else ((t[place] - 1) * old + new) / t[place]
+                for location in zip(*np.nonzero(seen), strict=True):
+                    old, new = joined[location], value[location]
+                    joined[location] = (
+                        max(old, new) if fusion == "max" else ((t[location] - 1) * old + new) / t[location]
+                    )
             fused[key] = np.rint(np.round(joined, 9))  # a half that eq. 10 misses by its own rounding is a half
         return fused
 
@@ -210,10 +212,10 @@ def test_a_run_leaves_what_numpy_makes_of_its_maps(
     assert metrics == reference.metrics
     expected, snapshot = reference.maps(fusion), store.at()
     for record in records:
-        found = snapshot[record.image_id] if record.labels else {}
+        result = snapshot[record.image_id] if record.labels else {}
         for label in record.labels:
             value = expected.get((record.image_id, label), np.zeros(grid))
-            np.testing.assert_array_equal(found.get(label, np.zeros(grid)), value)
+            np.testing.assert_array_equal(result.get(label, np.zeros(grid)), value)
 
 
 @pytest.mark.parametrize(("fusion", "value"), [("max", 255), ("mean", 170)])
@@ -229,10 +231,10 @@ def test_what_crops_did_not_see_stays_as_it_was(tmp_path: Path, fusion: str, val
         if crop[3] == 25:
             step.maps[..., 4:] = 0.5
     run_all(store, [[step] for step in steps], {"start_epoch": 0})
-    found = store.at()["a"][0]
-    np.testing.assert_array_equal(found[:, 4:], 255)
-    np.testing.assert_array_equal(found[:, :2], 255)
-    np.testing.assert_array_equal(found[:, 2:4], value)
+    result = store.at()["a"][0]
+    np.testing.assert_array_equal(result[:, 4:], 255)
+    np.testing.assert_array_equal(result[:, :2], 255)
+    np.testing.assert_array_equal(result[:, 2:4], value)
 
 
 def published(folder: Path, epochs: list[list[Step]]) -> None:

@@ -111,16 +111,16 @@ def together(
     alone: dict[str, Path], records: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Each case by two workers: from the start, and from the middle of what was trained alone."""
-    found = {case: make(case, tmp_path_factory.mktemp(case)) for case in CASES}
-    jobs: list[tuple[str, str, str | None]] = [(case, str(folder), None) for case, folder in found.items()]
+    results = {case: make(case, tmp_path_factory.mktemp(case)) for case in CASES}
+    jobs: list[tuple[str, str, str | None]] = [(case, str(folder), None) for case, folder in results.items()]
     for case, folder in alone.items():
         target = tmp_path_factory.mktemp(f"resumed-{case}")
         shutil.copytree(folder, target, dirs_exist_ok=True)
-        found[f"{case} resumed"] = target
+        results[f"{case} resumed"] = target
         jobs.append((case, str(target), str(folder / "checkpoints/1-2")))
     meet = tmp_path_factory.mktemp("meet") / "meet"
     run_two(_worker, jobs, str(meet))
-    return found
+    return results
 
 
 @pytest.mark.parametrize("case", list(CASES))

@@ -82,8 +82,8 @@ def test_the_least_side_is_the_least(name: str, head: str, stride: int) -> None:
     wide = [*fields, "model.widths=null", "model.fc_width=1", "method.name=grad_cam", "method.map_kind=grad_cam"]
     hint = _hint(_train(*wide, "input.size=1"))
     evaluated = 1
-    if found := re.match(r"input.size: 1 is too small for .* \((\d+) or more a side\)", hint):
-        evaluated = int(found[1])
+    if match := re.match(r"input.size: 1 is too small for .* \((\d+) or more a side\)", hint):
+        evaluated = int(match[1])
         assert not _works(network, evaluated - 1, training=False)
         with pytest.raises(ConfigError, match=rf"too small.*{evaluated} or more a side"):
             check_input(network, InputConfig(size=evaluated - 1))
@@ -93,9 +93,9 @@ def test_the_least_side_is_the_least(name: str, head: str, stride: int) -> None:
         check_inputs(_train(*wide, f"input.size={evaluated}"))
         return
     hint = _hint(_train(*wide, f"input.size={evaluated}"))
-    found = re.search(r"training.batch_size=2 or more, or input.size=(\d+) or more, or model.batch_norm=frozen", hint)
-    assert found, hint
-    least = int(found[1])
+    match = re.search(r"training.batch_size=2 or more, or input.size=(\d+) or more, or model.batch_norm=frozen", hint)
+    assert match, hint
+    least = int(match[1])
     assert _works(network, least, training=True)
     assert not _works(network, least - 1, training=True)
     for way in (f"input.size={least}", "training.batch_size=2", "model.batch_norm=frozen"):
@@ -142,9 +142,9 @@ def test_small_images_grow_to_what_a_segmentation_network_takes() -> None:
     assert not _works(network, network.least_side - 1, training=False)
     image = torch.randint(0, 256, (5, 9, 3), dtype=torch.uint8).numpy()
     for inference in (SegmentInferenceConfig(size="image"), SegmentInferenceConfig(size="input", scales=(0.01, 1.0))):
-        found = probabilities(network, image, InputConfig(size=65), inference)
-        assert found.shape == (3, 5, 9)
-        torch.testing.assert_close(found.sum(0), torch.ones(5, 9))
+        result = probabilities(network, image, InputConfig(size=65), inference)
+        assert result.shape == (3, 5, 9)
+        torch.testing.assert_close(result.sum(0), torch.ones(5, 9))
 
 
 def test_pipelines_and_sweeps_are_looked_through(tmp_path: Path) -> None:

@@ -31,5 +31,5 @@ def test_shares_add_up(workers: int) -> None:
         first.merge(other)
     assert list(first.records) == [record.image_id for record in source.records]
     data = DataDescription(source="scenes", split="val", resize="")
-    found = compute_scores(first, source.classes, first.config, data, map_kind="grad_cam", layer="last").metrics()
-    assert found == pytest.approx(whole, rel=1e-5)  # float32 sums of another batch size
+    result = compute_scores(first, source.classes, first.config, data, map_kind="grad_cam", layer="last").metrics()
+    assert result == pytest.approx(whole, rel=1e-5)  # float32 sums of another batch size

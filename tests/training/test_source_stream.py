@@ -51,12 +51,12 @@ def test_batches_run_through_epochs_of_their_own_and_can_begin_anywhere() -> Non
         r.image_id for r in stream.dataset.source.records
     }
     for first, count in ((0, 3), (3, 4), (5, 7), (11, 1)):
-        for expected, found in zip(whole[first : first + count], stream.batches(first, count), strict=True):
-            assert found.image_ids == expected.image_ids
-            assert torch.equal(found.images, expected.images)
-            assert found.saliency is not None
+        for expected, item in zip(whole[first : first + count], stream.batches(first, count), strict=True):
+            assert item.image_ids == expected.image_ids
+            assert torch.equal(item.images, expected.images)
+            assert item.saliency is not None
             assert expected.saliency is not None
-            assert torch.equal(found.saliency, expected.saliency)
+            assert torch.equal(item.saliency, expected.saliency)
 
 
 def test_the_global_batch_does_not_depend_on_the_workers() -> None:
@@ -169,12 +169,12 @@ def test_both_networks_move_and_the_parts_are_recorded() -> None:
 def _worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    found = {}
+    results = {}
     for number, overrides in enumerate(RUNS):
         trainer = DoubleTrainer(load(*overrides, "cluster.workers=2"), World.current())
         metrics = trainer.fit(Kept())
-        found[number] = (metrics, weights(trainer))
-    torch.save(found, f"{folder}/found-{rank}.pt")
+        results[number] = (metrics, weights(trainer))
+    torch.save(results, f"{folder}/found-{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -195,12 +195,12 @@ def shares(tmp_path_factory: pytest.TempPathFactory) -> list[dict[int, Any]]:
 def test_two_workers_train_both_networks_like_one_process(shares: list[dict[int, Any]], number: int) -> None:
     alone = DoubleTrainer(load(*RUNS[number]), World.current())
     metrics, expected = alone.fit(Kept()), weights(alone)
-    for found in shares:
-        assert found[number][0] == pytest.approx(metrics, rel=1e-9)
+    for item in shares:
+        assert item[number][0] == pytest.approx(metrics, rel=1e-9)
         for name, value in expected.items():
-            torch.testing.assert_close(found[number][1][name], value, rtol=1e-9, atol=1e-12, msg=name)
+            torch.testing.assert_close(item[number][1][name], value, rtol=1e-9, atol=1e-12, msg=name)
     for name in expected:
-        assert torch.equal(*(found[number][1][name] for found in shares)), name
+        assert torch.equal(*(item[number][1][name] for item in shares)), name
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def test_a_run_in_another_terminal_is_seen_and_cancelled(
     assert running.status == 0
     assert f"process {driver.pid} of this machine" in running.out
     assert "1/4 epochs" in running.out
-    told = attn("logs", "r", *here)
-    assert (told.status, "was started in a terminal, which shows what it says" in told.err) == (1, True)
+    message = attn("logs", "r", *here)
+    assert (message.status, "was started in a terminal, which shows what it says" in message.err) == (1, True)
     cancelled = attn("cancel", "r", "--wait", "--json", *here)
     assert (cancelled.status, cancelled.json["state"]) == (0, "cancelled")
     assert driver.wait(timeout=10) == 3

@@ -100,7 +100,7 @@ def test_wrong_filters_are_one_error(attn: Any, root: Path, options: tuple[str, 
 
 
 def test_a_runs_entry_names_its_driver(root: Path) -> None:
-    found = {entry.state.id: entry.to_json() for entry in list_entries(str(root))}
-    assert [found[name].get("driver") for name in ("new", "sw", "old")] == ["here", "gone", None]
-    assert found["old"]["about"] == {"what": "gain", "data": "voc train_aug.txt", "epochs": 15}
-    assert (found["sw"]["state"], found["sw"]["about"]["trials"]) == ("running", 20)
+    results = {entry.state.id: entry.to_json() for entry in list_entries(str(root))}
+    assert [results[name].get("driver") for name in ("new", "sw", "old")] == ["here", "gone", None]
+    assert results["old"]["about"] == {"what": "gain", "data": "voc train_aug.txt", "epochs": 15}
+    assert (results["sw"]["state"], results["sw"]["about"]["trials"]) == ("running", 20)

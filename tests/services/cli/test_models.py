@@ -63,18 +63,18 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_ls_and_show(registry: Path, attn: Attn) -> None:
-    found = attn("models", "ls", f"root={registry}", "--json")
-    assert found.status == 0, found.err
-    second, first = found.json["models"]
+    result = attn("models", "ls", f"root={registry}", "--json")
+    assert result.status == 0, result.err
+    second, first = result.json["models"]
     assert (first["version"], first["aliases"], first["run"], first["data"]) == (1, ["champion"], "first", "f" * 64)
     assert (first["store"], first["store_version"]) == ("s3://b/store", 7)
     assert [(one["value"], one["protocol"]["split"]) for one in second["scores"]] == [(0.5, "test"), (0.7, "val")]
     assert second["scores"][1]["hash"] == score(0.7).hash
     assert "@champion" in attn("models", "ls", "tiny", f"root={registry}").out
 
-    found = attn("models", "show", "tiny@champion", f"root={registry}")
+    result = attn("models", "show", "tiny@champion", f"root={registry}")
     for words in ("# tiny/1", ", ".join(CLASSES), "60.0 %", score(0.6).hash[:12], "version 7", "attn predict"):
-        assert words in found.out
+        assert words in result.out
     data = attn("models", "show", "tiny", f"root={registry}", "--json").json
     assert (data["version"], data["description"]["input"]["size"], data["config"]["data"]["source"]) == (
         2,
@@ -87,15 +87,15 @@ def test_get_verifies_and_needs_no_network_afterwards(
     registry: Path, attn: Attn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = attn("models", "get", "tiny@champion", f"root={registry}", "--json")
-    assert found.status == 0, found.err
+    result = attn("models", "get", "tiny@champion", f"root={registry}", "--json")
+    assert result.status == 0, result.err
     folder = tmp_path / "tiny-1"
-    assert found.json["folder"] == str(folder)
+    assert result.json["folder"] == str(folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny-1"]
     names = {"model.json", "state_dict.pt", "config.yaml", "card.md", "registered.json"}
     assert {path.name for path in folder.iterdir()} == names
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection was tried"))
-    assert load_bundle(folder).sha256 == found.json["sha256"]
+    assert load_bundle(folder).sha256 == result.json["sha256"]
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert attn("models", "get", "tiny/1", f"root={registry}").status == 0, "it is there already"
@@ -122,10 +122,10 @@ def test_promote_compares_scores_of_one_protocol_only(registry: Path, attn: Attn
     ],
 )
 def test_unknown_names(registry: Path, attn: Attn, tmp_path: Path, name: str, words: list[str]) -> None:
-    found = attn("models", "get", name, f"root={registry}", "--to", f"{tmp_path}/to")
-    assert (found.status, found.err.count("error: ")) == (1, 1)
+    result = attn("models", "get", name, f"root={registry}", "--to", f"{tmp_path}/to")
+    assert (result.status, result.err.count("error: ")) == (1, 1)
     for word in words:
-        assert word in found.err
+        assert word in result.err
     assert not (tmp_path / "to").exists()
 
 
@@ -142,23 +142,25 @@ def test_unknown_names(registry: Path, attn: Attn, tmp_path: Path, name: str, wo
 def test_what_means_nothing_is_a_bad_configuration(
     registry: Path, attn: Attn, arguments: tuple[str, ...], words: str
 ) -> None:
-    found = attn("models", *arguments, f"root={registry}")
-    assert (found.status, found.err.count("error: "), words in found.err) == (2, 1, True), found.err
+    result = attn("models", *arguments, f"root={registry}")
+    assert (result.status, result.err.count("error: "), words in result.err) == (2, 1, True), result.err
 
 
 def test_an_export_that_cannot_be_written(registry: Path, attn: Attn, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for place in (tmp_path, tmp_path / "file" / "m.pt2"):
-        found = attn("models", "export", "tiny/1", f"root={registry}", "--format", "torch_export", "--to", str(place))
-        assert (found.status, "cannot be written" in found.err, "Traceback" in found.err) == (1, True, False)
+    for location in (tmp_path, tmp_path / "file" / "m.pt2"):
+        result = attn(
+            "models", "export", "tiny/1", f"root={registry}", "--format", "torch_export", "--to", str(location)
+        )
+        assert (result.status, "cannot be written" in result.err, "Traceback" in result.err) == (1, True, False)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_no_server_and_no_database(attn: Attn, tmp_path: Path) -> None:
-    found = attn("models", "ls", f"root={tmp_path}/runs")
-    assert (found.status, "no registry" in found.err, (tmp_path / "runs").exists()) == (1, True, False)
-    found = attn("models", "ls", "tracking.uri=http://127.0.0.1:9")
-    assert (found.status, "http://127.0.0.1:9" in found.err) == (1, True)
+    result = attn("models", "ls", f"root={tmp_path}/runs")
+    assert (result.status, "no registry" in result.err, (tmp_path / "runs").exists()) == (1, True, False)
+    result = attn("models", "ls", "tracking.uri=http://127.0.0.1:9")
+    assert (result.status, "http://127.0.0.1:9" in result.err) == (1, True)
 
 
 class Refuses(BaseHTTPRequestHandler):
@@ -188,9 +190,9 @@ def closed_server() -> Iterator[str]:
 
 def test_a_wrong_token(attn: Attn, closed_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "not-the-token")
-    found = attn("models", "ls", f"tracking.uri={closed_server}")
-    assert (found.status, "was refused" in found.err, "MLFLOW_TRACKING_TOKEN" in found.err) == (1, True, True)
-    assert "not-the-token" not in found.err
+    result = attn("models", "ls", f"tracking.uri={closed_server}")
+    assert (result.status, "was refused" in result.err, "MLFLOW_TRACKING_TOKEN" in result.err) == (1, True, True)
+    assert "not-the-token" not in result.err
 
 
 @pytest.mark.parametrize("register", [True, False], ids=["registered so", "put there later"])
@@ -211,10 +213,10 @@ def test_a_pickle_with_code_is_refused(attn: Attn, registry: Path, tmp_path: Pat
     if not register:
         (bundle / "state_dict.pt").write_bytes(code)
         store._client.log_artifact(run_id, str(bundle / "state_dict.pt"), "bundle")
-    found = attn("models", "get", name, f"root={registry}", "--to", f"{tmp_path}/to")
-    assert (found.status, found.err.count("error: ")) == (1, 1)
-    assert ("was not opened" if register else "SHA-256 differs") in found.err
-    assert "Traceback" not in found.err
+    result = attn("models", "get", name, f"root={registry}", "--to", f"{tmp_path}/to")
+    assert (result.status, result.err.count("error: ")) == (1, 1)
+    assert ("was not opened" if register else "SHA-256 differs") in result.err
+    assert "Traceback" not in result.err
     assert not (tmp_path / "to").exists()
     assert not Path("/tmp/attn-registry-was-here").exists()
 
@@ -223,6 +225,6 @@ def test_a_model_that_others_registered_is_refused(attn: Attn, registry: Path) -
     client = Registry(tracking_uri(TrackingConfig(), str(registry)))._client
     client.create_registered_model("sklearn")
     client.create_model_version("sklearn", "s3://somewhere/model.pkl")
-    found = attn("models", "get", "sklearn", f"root={registry}")
-    assert (found.status, "was not registered by attn" in found.err) == (1, True)
+    result = attn("models", "get", "sklearn", f"root={registry}")
+    assert (result.status, "was not registered by attn" in result.err) == (1, True)
     assert "sklearn" not in [one["name"] for one in attn("models", "ls", f"root={registry}", "--json").json["models"]]

@@ -17,7 +17,7 @@ TRAINED = Path(__file__).parents[2] / "earlier" / "runs" / "oaa"
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "expected"),
     [
         ("gain", (None, ["gain"], [])),
         ("segment training.epochs=3", (None, ["segment"], ["training.epochs=3"])),
@@ -26,8 +26,8 @@ TRAINED = Path(__file__).parents[2] / "earlier" / "runs" / "oaa"
         ("compare a b c panels=2", ("compare", ["a", "b", "c"], ["panels=2"])),
     ],
 )
-def test_kind_target_and_overrides(words: str, found: tuple[Any, ...]) -> None:
-    assert split_words(words.split()) == found
+def test_kind_target_and_overrides(words: str, expected: tuple[Any, ...]) -> None:
+    assert split_words(words.split()) == expected
 
 
 @pytest.mark.parametrize(

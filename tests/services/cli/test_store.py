@@ -36,15 +36,15 @@ def stored(tmp_path: Path) -> MapStore:
 
 
 def test_show(stored: MapStore, attn: Attn) -> None:
-    found = attn("store", "show", stored.uri)
-    assert found.status == 0
-    assert found.out.splitlines()[0] == "3 rows of 2 images, grid 2×3, fusion max"
-    assert [line.split()[0] for line in found.out.splitlines()[1:]] == ["version", "1", "2", "3"]
-    assert "tag model-1" in found.out.splitlines()[2]
-    assert "abandoned" in found.out.splitlines()[3]
-    found = attn("store", "show", stored.uri, "--json")
-    data = found.json
-    assert (found.status, data["rows"], data["fingerprint"], data["classes"]) == (0, 3, "abc", ["cat", "dog"])
+    result = attn("store", "show", stored.uri)
+    assert result.status == 0
+    assert result.out.splitlines()[0] == "3 rows of 2 images, grid 2×3, fusion max"
+    assert [line.split()[0] for line in result.out.splitlines()[1:]] == ["version", "1", "2", "3"]
+    assert "tag model-1" in result.out.splitlines()[2]
+    assert "abandoned" in result.out.splitlines()[3]
+    result = attn("store", "show", stored.uri, "--json")
+    data = result.json
+    assert (result.status, data["rows"], data["fingerprint"], data["classes"]) == (0, 3, "abc", ["cat", "dog"])
     first, second, third = data["versions"]
     assert (first["accepted"], first["fallback"], first["heads"], first["tags"]) == (2, 1, ["head"], ["model-1"])
     assert (second["live"], third["live"], third["parent"], third["session"]) == (False, True, 1, 2)
@@ -60,8 +60,8 @@ def test_show_while_a_run_begins(stored: MapStore, attn: Attn, monkeypatch: pyte
         return newest(store, run)
 
     monkeypatch.setattr(MapStore, "newest", slow)
-    found = attn("store", "show", stored.uri, "--json")
-    assert (found.status, found.json["versions"][-1]["run"], found.json["versions"][-1]["tentative"]) == (
+    result = attn("store", "show", stored.uri, "--json")
+    assert (result.status, result.json["versions"][-1]["run"], result.json["versions"][-1]["tentative"]) == (
         0,
         "late",
         True,
@@ -70,50 +70,50 @@ def test_show_while_a_run_begins(stored: MapStore, attn: Attn, monkeypatch: pyte
 
 def test_show_an_empty_store(tmp_path: Path, attn: Attn) -> None:
     maps.create(str(tmp_path / "s"), rows=ROWS, grid=GRID)
-    found = attn("store", "show", str(tmp_path / "s"))
-    assert (found.status, found.out.splitlines()[-1]) == (0, "no version yet")
+    result = attn("store", "show", str(tmp_path / "s"))
+    assert (result.status, result.out.splitlines()[-1]) == (0, "no version yet")
 
 
 def test_verify(stored: MapStore, attn: Attn) -> None:
-    found = attn("store", "verify", stored.uri)
-    assert found.status == 0
-    assert found.out.startswith("3 versions, 2 objects")
-    assert found.out.endswith("all is well\n")
+    result = attn("store", "verify", stored.uri)
+    assert result.status == 0
+    assert result.out.startswith("3 versions, 2 objects")
+    assert result.out.endswith("all is well\n")
     key = stored.at().manifest.shards[0].key
     path = Path(stored.uri, key)
     path.write_bytes(path.read_bytes()[:-9])
-    found = attn("store", "verify", stored.uri, "--json")
-    data = found.json
-    assert (found.status, data["ok"], len(data["faults"])) == (1, False, 1)
+    result = attn("store", "verify", stored.uri, "--json")
+    data = result.json
+    assert (result.status, data["ok"], len(data["faults"])) == (1, False, 1)
     assert f"{key}, of versions 1, 3, is damaged" in data["faults"][0]
-    found = attn("store", "verify", stored.uri)
-    first, last = found.out.splitlines()
-    assert (found.status, key in first, last.endswith("1 faults")) == (1, True, True)
+    result = attn("store", "verify", stored.uri)
+    first, last = result.out.splitlines()
+    assert (result.status, key in first, last.endswith("1 faults")) == (1, True, True)
 
 
 def test_gc(stored: MapStore, attn: Attn) -> None:
-    found = attn("store", "gc", stored.uri)
-    assert (found.status, found.out) == (0, "no version, 0 objects, 0.0 MiB would go; --delete removes them\n")
+    result = attn("store", "gc", stored.uri)
+    assert (result.status, result.out) == (0, "no version, 0 objects, 0.0 MiB would go; --delete removes them\n")
     long_ago = time.time() - 2 * 86400
     for path in Path(stored.uri).rglob("*"):
         os.utime(path, (long_ago, long_ago))
-    found = attn("store", "gc", stored.uri, "--json")
-    data = found.json
+    result = attn("store", "gc", stored.uri, "--json")
+    data = result.json
     assert (data["dry_run"], data["versions"], data["kept"]) == (True, [2], [1, 3])
-    found = attn("store", "gc", stored.uri, "--delete", "--keep", "1")
-    assert found.out.startswith("versions 2, ")
-    assert found.out.endswith("removed\n")
+    result = attn("store", "gc", stored.uri, "--delete", "--keep", "1")
+    assert result.out.startswith("versions 2, ")
+    assert result.out.endswith("removed\n")
     assert [manifest.version for manifest, _ in stored.history()] == [1, 3]
     assert attn("store", "verify", stored.uri).status == 0
 
 
 def test_export(stored: MapStore, tmp_path: Path, attn: Attn) -> None:
     target = tmp_path / "out"
-    found = attn("store", "export", stored.uri, str(target), "--version", "2", "--json")
-    assert (found.status, found.json) == (0, {"maps": 3, "version": 2, "format": "png", "target": str(target)})
+    result = attn("store", "export", stored.uri, str(target), "--version", "2", "--json")
+    assert (result.status, result.json) == (0, {"maps": 3, "version": 2, "format": "png", "target": str(target)})
     assert {path.name for path in target.iterdir()} == {"a_0.png", "a_1.png", "b_0.png", "classes.json"}
-    found = attn("store", "export", stored.uri, str(tmp_path / "m.npz"), "--format", "npz")
-    assert (found.status, found.out.startswith("3 maps of version 3")) == (0, True)
+    result = attn("store", "export", stored.uri, str(tmp_path / "m.npz"), "--format", "npz")
+    assert (result.status, result.out.startswith("3 maps of version 3")) == (0, True)
     with np.load(tmp_path / "m.npz") as file:
         assert file["maps"].max() == 255
 
@@ -128,8 +128,8 @@ def test_export(stored: MapStore, tmp_path: Path, attn: Attn) -> None:
     ],
 )
 def test_mistakes_are_said(stored: MapStore, attn: Attn, arguments: list[str], code: str, text: str) -> None:
-    found = attn("store", *(stored.uri if word == "STORE" else word for word in arguments), "--json")
-    assert found.status == 1
-    assert text in found.err
-    assert "Traceback" not in found.err
-    assert found.json["error"]["code"] == code
+    result = attn("store", *(stored.uri if word == "STORE" else word for word in arguments), "--json")
+    assert result.status == 1
+    assert text in result.err
+    assert "Traceback" not in result.err
+    assert result.json["error"]["code"] == code

@@ -64,8 +64,8 @@ def test_a_working_directory_that_cannot_be_written(
     is_one_error(attn("predict", image, "--model", str(model)), "predictions/x/panel.png cannot be written: ")
     monkeypatch.setattr(doctor, "inspect_node", lambda _: None)
     monkeypatch.setattr(doctor, "judge", lambda _: [])
-    found = {one["check"]: one for one in attn("doctor", "--json").json["findings"]}
-    assert found["conditional writes"]["status"] == "fail"
+    results = {one["check"]: one for one in attn("doctor", "--json").json["findings"]}
+    assert results["conditional writes"]["status"] == "fail"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ INPUT = InputConfig(size=32)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def work_dir(tmp_path: Path) -> Path:
     """VOC's test split as it is handed out, a segmentation network and a classifier."""
     root = tmp_path / "VOCdevkit/VOC2012"
     for folder in ("JPEGImages", "ImageSets/Segmentation", "SegmentationClass", "Annotations"):
@@ -52,25 +52,25 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_masks_for_the_voc_server(attn: Any, place: Path) -> None:
-    arguments = ("data.split=test", "--voc-submission", f"root={place}/runs", "processes=0")
-    done = attn("segment", "predict", f"{place}/segmenter", *arguments, "--json")
+def test_masks_for_the_voc_server(attn: Any, work_dir: Path) -> None:
+    arguments = ("data.split=test", "--voc-submission", f"root={work_dir}/runs", "processes=0")
+    done = attn("segment", "predict", f"{work_dir}/segmenter", *arguments, "--json")
     assert done.status == 0, done.err
     result = done.json
     assert (result["images"], result["masked"], result["scores"]) == (2, 0, {})
     assert result["notes"] == ["2 of 2 images have no mask and do not count"]
     with tarfile.open(result["submission"]) as archive:
-        archive.extractall(place / "sent", filter="data")
-    found = sorted((place / "sent").rglob("*.png"))
-    assert [path.stem for path in found] == sorted(SIZES)
-    assert {path.parent for path in found} == {place / "sent/results/VOC2012/Segmentation/comp6_test_cls"}
-    for path in found:
+        archive.extractall(work_dir / "sent", filter="data")
+    results = sorted((work_dir / "sent").rglob("*.png"))
+    assert [path.stem for path in results] == sorted(SIZES)
+    assert {path.parent for path in results} == {work_dir / "sent/results/VOC2012/Segmentation/comp6_test_cls"}
+    for path in results:
         mask = read_mask(str(path), SIZES[path.stem], 20)  # of the image's own size, values 0 to 20
         assert mask.max() <= 20
 
 
-def test_maps_of_predicted_classes(attn: Any, place: Path) -> None:
-    arguments = (f"{place}/classifier", "data.split=test", f"root={place}/runs", "output.kind=png")
+def test_maps_of_predicted_classes(attn: Any, work_dir: Path) -> None:
+    arguments = (f"{work_dir}/classifier", "data.split=test", f"root={work_dir}/runs", "output.kind=png")
     done = attn("maps", *arguments, "classes=predicted", "probability=0.1", "--json")
     assert done.status == 0, done.err
     assert done.json["images"] == 2
@@ -82,9 +82,9 @@ def test_maps_of_predicted_classes(attn: Any, place: Path) -> None:
     [("maps", "classifier"), ("maps", "classifier", "classes=both"), ("evaluate", "classifier")],
     ids=" ".join,
 )
-def test_what_needs_labels_says_so(attn: Any, place: Path, arguments: tuple[str, ...]) -> None:
+def test_what_needs_labels_says_so(attn: Any, work_dir: Path, arguments: tuple[str, ...]) -> None:
     command, model, *more = arguments
-    done = attn(command, f"{place}/{model}", "data.split=test", f"root={place}/runs", *more)
+    done = attn(command, f"{work_dir}/{model}", "data.split=test", f"root={work_dir}/runs", *more)
     assert done.status == 1
     assert "test.txt: no labels for 2 of 2 images, such as 2008_000001" in done.err
 
@@ -95,11 +95,11 @@ def annotation(*objects: tuple[str, int]) -> str:
     return f"<annotation>{''.join(parts)}</annotation>"
 
 
-def test_average_precision_by_vocs_protocol(attn: Any, place: Path) -> None:
+def test_average_precision_by_vocs_protocol(attn: Any, work_dir: Path) -> None:
     said = {"2008_000001": annotation(("dog", 0)), "2008_000002": annotation(("cat", 0), ("dog", 1))}
-    arguments = (f"{place}/classifier", "data.split=test", f"root={place}/runs", "panels=0", "--json")
+    arguments = (f"{work_dir}/classifier", "data.split=test", f"root={work_dir}/runs", "panels=0", "--json")
     for name, text in said.items():
-        (place / "VOCdevkit/VOC2012/Annotations" / f"{name}.xml").write_text(text)
+        (work_dir / "VOCdevkit/VOC2012/Annotations" / f"{name}.xml").write_text(text)
     done = attn("evaluate", *arguments, "evaluation.average_precision=voc2010")
     assert done.status == 0, done.err
     score = json.loads((Path(done.json["folder"]) / "scores.json").read_text())["scores"]["mean_ap"]
