@@ -44,7 +44,7 @@ def main(file: str) -> int:
     try:
         with progress.shown():  # plain lines, since the log is no terminal
             result = _run(Submission.model_validate(order["submission"]), order["root"], tuple(order["data_roots"]))
-        print(json.dumps(result.to_json()), flush=True)
+        print(f"done: {result.folder}; `attn show {result.run_id}` has its scores and files", flush=True)
         status, error = 0, ""
     except KeyboardInterrupt:
         status, error = 3, "cancelled"

@@ -42,7 +42,7 @@ def model_card(name: str, described: Mapping[str, Any], config: Mapping[str, Any
         _rows("The model", _model(described)),
         _rows("Where it comes from", _origin(info, config)),
         _scores(scores),
-        _use(name, described),
+        _use(name),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -157,12 +157,8 @@ def _measured(score: Score) -> str:
     return ", ".join(parts)
 
 
-def _use(name: str, described: Mapping[str, Any]) -> str:
+def _use(name: str) -> str:
     folder = name.replace("/", "-")
-    load = "attn.models.bundle import load_bundle"
-    opened = "load_bundle"
-    if described.get("task", "classification") == "segmentation":
-        load, opened = "attn.segmentation.bundle import load_segmenter", "load_segmenter"
     return "\n".join(
         [
             "## How to use it",
@@ -173,8 +169,8 @@ def _use(name: str, described: Mapping[str, Any]) -> str:
             "```",
             "",
             "```python",
-            f"from {load}",
-            f'{opened}("{folder}").network    # tensors and JSON only: nothing is unpickled',
+            "import attn",
+            f'attn.open_model("{folder}").predict("photograph.jpg")    # tensors and JSON only: nothing is unpickled',
             "```",
         ]
     )

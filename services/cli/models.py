@@ -146,8 +146,11 @@ def print_pairs(console: Console, pairs: dict[str, Any], names: tuple[str, str] 
         rows.append((one["name"], *figures, f"protocol {one['protocol'][:12]}"))
     if rows:
         print_rows(console, [("score, %", *names, "difference", ""), *rows])
+    reasons: dict[str, list[str]] = {}
     for one in pairs["not_compared"]:
-        console.print(f"{one['name']} is not compared: {'; '.join(one['why'])}", markup=False)
+        reasons.setdefault("; ".join(one["why"]), []).append(one["name"])
+    for why, scores in reasons.items():
+        console.print(f"not compared: {', '.join(scores)}: {why}", markup=False)
 
 
 def _best(scores: list[dict[str, Any]]) -> str:

@@ -65,7 +65,9 @@ def test_a_sweep_looks_at_its_trials_before_it_gives_them_a_root(
 
     monkeypatch.setattr("jobs.sweep.run", run)
     status = driver.main(order(tmp_path, kind="sweep", config=SWEEP))
-    assert (status, capfd.readouterr().err) == (0, "")
+    printed = capfd.readouterr()
+    assert (status, printed.err) == (0, "")
+    assert "`attn show s`" in printed.out
     assert isinstance(seen[1], Config)
     assert vars(seen[1])["root"] == f"{tmp_path}/runs/s"
 
