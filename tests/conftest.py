@@ -35,6 +35,7 @@ S3_KEYS = {"AWS_ACCESS_KEY_ID": "ACCESSKEYOFATEST", "AWS_SECRET_ACCESS_KEY": "ma
 LONGEST_FIRST = (
     "jobs/test_sweep.py",
     "services/test_whole.py",
+    "journey/test_journey.py",
     "jobs/test_train.py",
     "services/test_ray_jobs.py",
     "services/test_jobs.py",

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
@@ -36,6 +35,7 @@ from attn.segmentation.config import SegmentPredictConfig
 from attn.tracking.model_lookup import ModelLookup
 from services.cli.main import app
 from tests.bundles import tiny_bundle
+from tests.docs.command_line import PROGRAM, parsed
 from tests.docs.snippets import OUTPUT, Snippet, commands, snippets
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,7 +57,6 @@ OF_MODELS = {
 }
 """Commands whose overrides go over a trained model's config or a data set's."""
 MODEL = "data: {source: voc, root: VOC2012, split: train}"
-PROGRAM: Any = typer.main.get_command(app)
 
 
 @pytest.fixture
@@ -142,19 +141,6 @@ def check_attn(arguments: list[str]) -> None:
     elif "lookup" in parameters:
         given = [word for word in [parameters.get("name") or ""] if "=" in word]  # `attn models ls` may lack a name
         resolve(ModelLookup, "", "overrides", [*given, *overrides])
-
-
-def parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
-    """The command that arguments lead to (`segment predict`), and what it is given."""
-    assert "--install-completion" not in arguments, "this would change the shell of whoever runs the tests"
-    command, names, context, rest = PROGRAM, [], None, arguments
-    while True:
-        context = command.make_context(names[-1] if names else "attn", list(rest), parent=context)
-        rest = [*getattr(context, "_protected_args", []), *context.args]
-        if not rest or not hasattr(command, "resolve_command"):
-            return " ".join(names), context.params
-        name, command, rest = command.resolve_command(context, rest)
-        names.append(name)
 
 
 def execute(arguments: list[str]) -> str:
