@@ -110,19 +110,21 @@ class Selection:
         """Whether the training ends before its last epoch."""
         return self.stopping is not None and self.plateau.waited >= self.stopping.patience
 
-    def after(self, epoch: int, metrics: Mapping[str, float]) -> Selection:
+    def after(self, epoch: int, scores: Mapping[str, float], recorded: Mapping[str, float] | None = None) -> Selection:
         """The selection after an epoch that was validated; a score that it lacks counts as NaN.
 
         Args:
             epoch: From 1.
+            scores: What decides: losses and scores of the validation split.
+            recorded: The metrics that `Best` keeps, if they are not the scores.
         """
         best, plateau = self.best, self.plateau
         if self.metric is not None:
-            value = metrics.get(self.metric, math.nan)
+            value = scores.get(self.metric, math.nan)
             if is_better(self.metric, value, best and best.value):
-                best = Best(self.metric, epoch, value, dict(metrics))
+                best = Best(self.metric, epoch, value, dict(scores if recorded is None else recorded))
         if self.stopping is not None:
-            plateau = plateau.after(epoch, metrics.get(self.stopping.metric, math.nan), self.stopping)
+            plateau = plateau.after(epoch, scores.get(self.stopping.metric, math.nan), self.stopping)
         return replace(self, best=best, plateau=plateau)
 
     def state(self) -> dict[str, Any]:

@@ -153,10 +153,11 @@ class Trainer:
             metrics |= self.components.validate(self.world, self._autocast())
             if wanted := self.selection.metrics & set(self.config.evaluated_scores):
                 metrics |= self.components.evaluate(wanted, self.world)
+        scores = dict(metrics)  # a scorer's may be of another split
         if (scorer := self.scorer) is not None:
-            metrics |= self.world.all_or_raise(lambda: scorer(metrics, self))
+            metrics |= self.world.all_or_raise(lambda: scorer(scores, self))
         if validated and self.selection.metrics and epoch >= self.config.first_counted(self.epochs):
-            self.selection = self.selection.after(epoch + 1, metrics)
+            self.selection = self.selection.after(epoch + 1, scores, metrics)
         return metrics
 
     def _train_epoch(self, epoch: int, reporter: Reporter) -> None:

@@ -14,19 +14,25 @@ import pytest
 import torch
 from torch import Tensor
 
+from attn.data.source_cache import SourceCache
 from attn.errors import ConfigError, DataError
 from attn.models.bundle import load_bundle
 from attn.registry.card import model_card
 from attn.runs.config_reader import read_config
 from attn.runs.recipes import config_text, load_config
+from attn.runs.sweep.config import Objective
 from attn.training.checkpoint import Position, load_shared, save_checkpoint
-from attn.training.classifier import ClassifierComponents
+from attn.training.classifier import ClassifierComponents, build_components
+from attn.training.map_scores import score_classifier
 from attn.training.selection import Best
 from attn.training.train_config import TrainConfig
+from attn.training.trainer import Trainer
+from attn.training.world import World
 from jobs import train
 from jobs.runs.checkpoints import best_checkpoint, commit_checkpoint, newest_checkpoint, newest_checkpoint_name
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.pbt_exploit import PbtExploit
+from jobs.sweeps.trial_training import Scorer
 from tests.jobs.here import fit_here
 from tests.jobs.test_trial import alone_in
 
@@ -224,3 +230,24 @@ def test_a_warm_up_is_no_candidate(tmp_path: Path) -> None:
     config = load(tmp_path, "method.warmup_epochs=3", recipe="scenes_gain")
     assert [config.first_counted(epochs) for epochs in (2, 4, 6)] == [0, 3, 3]
     assert load(tmp_path).first_counted(6) == 0
+
+
+def test_the_epochs_scores_decide_and_not_those_of_a_sweep_on_another_split(tmp_path: Path) -> None:
+    stopping = "training.early_stopping={metric: seed_miou}"
+    config = load(tmp_path, "checkpoint.best=seed_miou", stopping, recipe="scenes_gain")
+    components, sources = build_components(config, rank=0, world=1), SourceCache()
+    scorer = Scorer(Objective(metric="seed_miou", mode="max", split="train"), config, sources)
+    trainer = Trainer(config, World.current(), components, scorer=scorer)
+    trained = config.data.model_copy(update={"split": "train"})
+    assert components.val_dataset is not None
+    of_validation, of_training = (
+        score_classifier(components.network, source, config, World.current())["seed_miou"]
+        for source in (components.val_dataset.source, sources.get(trained))
+    )
+    assert of_validation != of_training
+    metrics = trainer._scores(5, {"train/loss": 0.5})
+    best, plateau = trainer.selection.best, trainer.selection.plateau
+    assert best is not None
+    assert (best.value, plateau.value) == (of_validation, of_validation)
+    # The sweep hears of its own score, also when it asks for that of the best epoch.
+    assert metrics["seed_miou"] == best.metrics["seed_miou"] == of_training
