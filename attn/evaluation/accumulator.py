@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["ScoreAccumulator"]
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +72,20 @@ class ScoreAccumulator:
         self.masked += other.masked
         self.parts += other.parts
         self.probabilities += other.probabilities
+
+    def sort(self, order: Sequence[str]) -> None:
+        """Bring the images into an order.
+
+        Args:
+            order: Ids, with those of all images among them.
+        """
+        positions = {image_id: position for position, image_id in enumerate(order)}
+        rows = sorted(range(len(self.records)), key=[positions[image_id] for image_id in self.records].__getitem__)
+        if self.probabilities:
+            self.probabilities = [self.probabilities[row] for row in rows]
+        records = list(self.records.values())
+        self.records = {records[row].image_id: records[row] for row in rows}
+        self.masked.sort(key=lambda record: positions[record.image_id])
 
     def labels(self) -> NDArray[np.int64]:
         labels = np.zeros((len(self.records), self.num_classes), np.int64)

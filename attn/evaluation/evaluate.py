@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["DataDescription", "Evaluation", "compute_scores", "count", "evaluate", "with_skipped"]
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,17 +121,22 @@ def count(
     device: torch.device,
     *,
     observe: Callable[[ImageMaps], None] | None = None,
+    own: Container[int] | None = None,
 ) -> tuple[ScoreAccumulator, set[str]]:
     """Everything that the scores of these images are computed from, and the ids of unreadable images.
 
     Several processes may each count some of the images, and merge what they counted.
+
+    Args:
+        own: Positions in the data of the images that count; None: all. The loader may give others in place of
+            unreadable images.
     """
     counted = ScoreAccumulator(num_classes, config)
     skipped: set[str] = set()
     for batch in loader:
         skipped.update(batch.skipped)
         counted.exclusive = batch.exclusive
-        for maps in image_maps(
+        results = image_maps(
             network,
             batch.to(device),
             kind=map_kind,
@@ -139,8 +144,9 @@ def count(
             predicted=True,
             probability=config.probability,
             maps=config.maps,
-        ):
-            if counted.add(maps) and observe is not None:
+        )
+        for position, maps in zip(batch.indices, results, strict=True):
+            if (own is None or position in own) and counted.add(maps) and observe is not None:
                 observe(maps)
     return counted, skipped
 

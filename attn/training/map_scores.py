@@ -34,9 +34,7 @@ def score_classifier(
     shares = world.gather(world.all_or_raise(lambda: _share(network, source, config, world, maps=maps)))
 
     def scores() -> dict[str, float]:
-        whole, data = shares[0], DataDescription(source=config.data.variant, split="", resize="")
-        for share in shares[1:]:
-            whole.merge(share)
+        whole, data = _joined(shares, source), DataDescription(source=config.data.variant, split="", resize="")
         method = config.method.build()
         result = compute_scores(whole, source.classes, whole.config, data, map_kind=method.map_kind, layer=method.layer)
         return result.metrics()
@@ -44,20 +42,28 @@ def score_classifier(
     return world.gather(world.all_or_raise(lambda: scores() if world.rank == 0 else {}))[0]
 
 
+def _joined(shares: list[ScoreAccumulator], source: Source) -> ScoreAccumulator:
+    """What all workers counted, in the data's order."""
+    whole = shares[0]
+    for share in shares[1:]:
+        whole.merge(share)
+    whole.sort([record.image_id for record in source.records])
+    return whole
+
+
 def _share(network: Network, source: Source, config: TrainConfig, world: World, *, maps: bool) -> ScoreAccumulator:
-    """What is counted of this worker's images, which are neighbours: joined by rank, they are in the data's order."""
+    """What is counted of this worker's images: every n-th, as those with masks, which cost most, may be neighbours."""
     method, training = config.method.build(), network.training
     scoring = ScoringConfig(layer=method.layer, average_precision=config.validation.average_precision, maps=maps)
     dataset = AttentionDataset(source, config.input, train=False, with_masks=maps)
-    first, stop = (len(dataset) * rank // world.size for rank in (world.rank, world.rank + 1))
+    own = range(world.rank, len(dataset), world.size)
     size = 1 if config.input.resize == "short_side" else IMAGES  # only equal inputs make a batch
-    batches = [range(start, min(start + size, stop)) for start in range(first, stop, size)]
+    batches = [own[start : start + size] for start in range(0, len(own), size)]
+    loader = build_loader(dataset, batches, workers=config.cluster.data_workers if batches else 0)
     network.expose(method.layer)
     try:
         with torch.random.fork_rng(devices=[]):
-            counted, _ = count(
-                network, build_loader(dataset, batches), len(source.classes), scoring, method.map_kind, world.device
-            )
+            counted, _ = count(network, loader, len(source.classes), scoring, method.map_kind, world.device, own=own)
     finally:
         network.train(training)
     return counted

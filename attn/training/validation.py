@@ -8,6 +8,7 @@ import contextlib
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -47,7 +48,8 @@ def validate(
 def _scores(shares: list[_Share], rule: AveragePrecisionRule) -> dict[str, float]:
     exclusive = all(share.exclusive for share in shares)
     # In the data's order, however many workers there are: by it VOC's rules count images of equal score.
-    order = torch.cat([share.indices for share in shares]).argsort(stable=True)
+    # An image that replaces an unreadable one is there twice.
+    order = torch.from_numpy(np.unique(torch.cat([share.indices for share in shares]).numpy(), return_index=True)[1])
     logits_BC = torch.cat([share.logits for share in shares])[order]
     labels_BC = torch.cat([share.labels for share in shares])[order]
     ignored_BC = torch.cat([share.ignored for share in shares])[order]

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
+from attn.data.dataset import AttentionDataset
+from attn.data.loader import Loader, build_loader
+from attn.data.sample import Example
+from attn.data.sampler import shards
+from attn.data.source import Source
+from attn.data.view import SourceView
+from attn.errors import DataError
 from attn.evaluation.evaluate import DataDescription, compute_scores
 from attn.runs.recipes import load_config
 from attn.training import map_scores
 from attn.training.classifier import build_components
 from attn.training.train_config import TrainConfig
+from attn.training.validation import _scores as validation_scores
+from attn.training.validation import _share as validation_share
 from attn.training.world import World
+
+SETTINGS = ["data.count=8", "data.size=32", "input.size=32", "model.widths=[8,8,8]", "cluster.workers=1"]
+
+
+class Broken(SourceView):
+    """A source of which some images cannot be read."""
+
+    broken: tuple[int, ...] = ()
+
+    def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
+        if index in self.broken:
+            raise DataError(f"image {index} is broken")
+        return super().load(index, mask=mask, saliency=saliency)
+
+
+def _loader(source: Source, config: TrainConfig, rank: int, workers: int) -> Loader:
+    dataset = AttentionDataset(source, config.input, train=False)
+    return build_loader(dataset, shards(len(dataset), 2, rank=rank, world=workers))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 40])
 def test_shares_add_up(workers: int) -> None:
-    settings = ["data.count=8", "data.size=32", "input.size=32", "model.widths=[8,8,8]", "cluster.workers=1"]
-    config = load_config(TrainConfig, "scenes_gain", settings)
+    config = load_config(TrainConfig, "scenes_gain", SETTINGS)
     components = build_components(config, rank=0, world=1)
     assert components.val_dataset is not None
     source = components.val_dataset.source
@@ -26,10 +54,55 @@ def test_shares_add_up(workers: int) -> None:
         map_scores._share(components.network, source, config, World(rank, workers, torch.device("cpu")), maps=True)
         for rank in range(workers)
     ]
-    first, *others = shares
-    for other in others:
-        first.merge(other)
+    first = map_scores._joined(shares, source)
     assert list(first.records) == [record.image_id for record in source.records]
     data = DataDescription(source="scenes", split="val", resize="")
     result = compute_scores(first, source.classes, first.config, data, map_kind="grad_cam", layer="last").metrics()
     assert result == pytest.approx(whole, rel=1e-5)  # float32 sums of another batch size
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("broken", [(3,), (2, 5), (7,), (3, 4, 5)])
+def test_unreadable_images_do_not_count_and_their_neighbours_count_once(workers: int, broken: tuple[int, ...]) -> None:
+    """The truth are the scores of the readable images alone."""
+    config = load_config(TrainConfig, "scenes_gain", SETTINGS)
+    components = build_components(config, rank=0, world=1)
+    assert components.val_dataset is not None
+    source, network = components.val_dataset.source, components.network
+    readable = [index for index in range(8) if index not in broken]
+    expected = map_scores.score_classifier(
+        network, SourceView(source, readable, source.classes), config, World.current()
+    )
+    faulty = Broken(source, range(8), source.classes)
+    faulty.broken, faulty.on_error = broken, "skip"
+    worlds = [World(rank, workers, torch.device("cpu")) for rank in range(workers)]
+    joined = map_scores._joined(
+        [map_scores._share(network, faulty, config, world, maps=True) for world in worlds], faulty
+    )
+    assert list(joined.records) == [source.records[index].image_id for index in readable]
+    data = DataDescription(source="scenes", split="val", resize="")
+    result = compute_scores(joined, source.classes, joined.config, data, map_kind="grad_cam", layer="last").metrics()
+    assert result == pytest.approx(expected, rel=1e-5)
+    # So do the scores of validation.
+    with torch.no_grad():
+        shares = [
+            validation_share(network, loader, World.current(), contextlib.nullcontext())
+            for loader in (_loader(faulty, config, rank, workers) for rank in range(workers))
+        ]
+    scores = validation_scores(shares, "sklearn")
+    assert scores["val/mean_ap"] == pytest.approx(expected["mean_ap"], rel=1e-5)
+    assert scores["val/mean_auc"] == pytest.approx(expected["mean_auc"], rel=1e-5)
+
+
+def test_the_work_of_images_that_are_neighbours_is_shared() -> None:
+    """Those with masks cost most, and may come one after another."""
+    config = load_config(TrainConfig, "scenes_gain", SETTINGS)
+    components = build_components(config, rank=0, world=1)
+    assert components.val_dataset is not None
+    source = components.val_dataset.source
+    shares = [
+        map_scores._share(components.network, source, config, World(rank, 2, torch.device("cpu")), maps=True)
+        for rank in range(2)
+    ]
+    names = [record.image_id for record in source.records]
+    assert [list(share.records) for share in shares] == [names[::2], names[1::2]]
