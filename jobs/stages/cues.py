@@ -12,7 +12,7 @@ from jobs import cues
 from jobs.cues import CuesJob
 from jobs.runs.run_folder import RunFolder
 from jobs.stages.outputs import CuesOutputs, MapsOutputs
-from jobs.stages.stage import StageContext
+from jobs.stages.stage import StageContext, config_inputs
 
 
 class CuesStage:
@@ -24,7 +24,7 @@ class CuesStage:
     def inputs(self, context: StageContext) -> dict[str, Any]:
         config, attention = context.config, context.outputs.attention
         labels, source = config.labels.model_dump(mode="json", exclude={"maps"}), config.segment.data
-        data = {"config": source.model_dump(mode="json"), **context.data(source, ("image", "mask", "saliency"))}
+        data = {"config": config_inputs(source, set()), **context.data(source, ("image", "mask", "saliency"))}
         png = attention.png_digest if isinstance(attention, MapsOutputs) else None
         return {"labels": labels, "data": data, "maps": attention.store_digest or png}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Stage", "StageContext", "config_inputs", "training_inputs"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,9 +13,14 @@ from attn.config.base import Config, is_remote
 from attn.data.content import Part, file_mark
 from attn.data.source import SourceConfig
 from attn.data.source_cache import SourceCache
+from attn.data.sources.coco import CocoConfig
+from attn.data.sources.folder import FolderConfig
+from attn.data.sources.manifest import ManifestConfig
+from attn.data.sources.voc import VocConfig
 from attn.files.locations import sha256_of
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
+from attn.training.config import CheckpointConfig, TrainingConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
@@ -23,6 +28,16 @@ from jobs.stages.outputs import PipelineOutputs, StageOutputs
 
 NOT_INPUTS = {"root", "tracking", "record_in_training"}
 """Fields that say where results are written."""
+ADDED: Mapping[type[Config], tuple[str, ...]] = {
+    CheckpointConfig: ("best",),
+    TrainingConfig: ("class_weights", "early_stopping", "sampling"),
+    SourceConfig: ("max_pixels",),
+    CocoConfig: ("classes", "negatives"),
+    FolderConfig: ("mask_classes",),
+    ManifestConfig: ("mask_classes", "negatives"),
+    VocConfig: ("classes", "negatives"),
+}
+"""Fields that version 0.1 did not have: at their defaults they are no inputs, so that its stages are not repeated."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +81,20 @@ class Stage(Protocol):
         ...
 
 
-def config_inputs(config: Config) -> dict[str, Any]:
-    """A config without the fields that say where results are written, as plain values."""
-    return config.model_dump(mode="json", exclude=NOT_INPUTS)
+def config_inputs(config: Config, exclude: Set[str] = NOT_INPUTS) -> dict[str, Any]:
+    """A config as plain values, without fields that are no inputs, and without those of `ADDED` at their defaults."""
+    values = config.model_dump(mode="json", exclude=set(exclude))
+    _drop_added(config, values)
+    return values
+
+
+def _drop_added(config: Config, values: dict[str, Any]) -> None:
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name in values and isinstance(value, Config):
+            _drop_added(value, values[name])
+        elif value == field.default and any(name in ADDED[owner] for owner in ADDED if isinstance(config, owner)):
+            del values[name]
 
 
 def training_inputs(config: RunConfig, context: StageContext) -> dict[str, Any]:

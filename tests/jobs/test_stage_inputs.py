@@ -1,0 +1,76 @@
+"""What a stage of a pipeline depends on. A stage that version 0.1 finished keeps its key, so it is not repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from attn.config.base import Config
+from attn.data.source_cache import SourceCache
+from attn.data.sources.coco import CocoConfig
+from attn.data.sources.voc import VocConfig
+from attn.runs.pipeline import read_pipeline
+from attn.training.config import CheckpointConfig, EarlyStoppingConfig, TrainingConfig
+from jobs.pipeline import KEY_LENGTH
+from jobs.stages.order import stages_of
+from jobs.stages.outputs import CuesOutputs, PipelineOutputs, TrainOutputs
+from jobs.stages.stage import StageContext, config_inputs
+
+TEXT = """
+kind: pipeline
+data: DATA
+train: {model: {name: tiny, weights: null}, method: {name: grad_cam}, training: {epochs: 2}}
+segment: {model: {name: tiny, weights: null}, labels: {rule: {name: sec}}, method: {name: cross_entropy}}
+maps: {classes: both}
+evaluation: {}
+"""
+TRAINED = TrainOutputs(model="m", metrics={}, weights="w", store="s", store_version=1, store_digest="s")
+DONE = PipelineOutputs(
+    {
+        "train": TRAINED,
+        "cues": CuesOutputs(cues="c", files=1, cues_digest="c", quality={}),
+        "segment": TRAINED.model_copy(update={"weights": "x"}),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        ("{source: scenes, count: 16}", ["a5e4b556", "bc72c87c", "36b3d2eb", "b3c835b8", "19602f2c"]),
+        ("{source: voc, root: /data}", ["0c698865", "c910690e", "65f94819", "d28f22c3", "c45b2050"]),
+        ("{source: coco, root: /data, split: train}", ["e530252d", "68bfef7e", "d64ea1eb", "2f22f4a1", "481782e6"]),
+        ("{source: folder, root: /data}", ["b7903db1", "2779e963", "0d1e3f20", "c84ab5be", "cffb4213"]),
+        (
+            "{source: manifest, manifest: /data/table.csv, classes: [cat, dog]}",
+            ["7f643661", "355921a2", "a7ebb297", "c770f606", "c8bb49a5"],
+        ),
+    ],
+)
+def test_a_stage_has_the_key_that_version_0_1_gave_it(data: str, keys: list[str]) -> None:
+    """The keys are what version 0.1 computes of the same text; new fields at their defaults change none."""
+    config = read_pipeline(TEXT.replace("DATA", data), "p.yaml")
+    context = StageContext(
+        config, DONE, lambda _, parts: {"fingerprint": "f", "content": "".join(parts)}, SourceCache()
+    )
+    inputs = [json.dumps(stage.inputs(context), sort_keys=True) for stage in stages_of(config).values()]
+    assert [hashlib.sha256(one.encode()).hexdigest()[:KEY_LENGTH] for one in inputs] == keys
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (TrainingConfig(epochs=1, class_weights="balanced"), "class_weights"),
+        (TrainingConfig(epochs=1, sampling="balanced"), "sampling"),
+        (TrainingConfig(epochs=1, early_stopping=EarlyStoppingConfig(metric="val/loss")), "early_stopping"),
+        (CheckpointConfig(best="val/loss"), "best"),
+        (VocConfig(root="/data", classes=("cat",)), "classes"),
+        (CocoConfig(root="/data", max_pixels=1000), "max_pixels"),
+    ],
+)
+def test_a_new_field_that_is_set_is_an_input(config: Config, field: str) -> None:
+    default = config.model_copy(update={field: type(config).model_fields[field].default})
+    assert field in config_inputs(config)
+    assert field not in config_inputs(default)
