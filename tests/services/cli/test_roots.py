@@ -15,7 +15,7 @@ from services.cli.main import app
 from services.cli.roots import merged_root
 
 WITHOUT = {
-    "recipes", "recipes show", "explain", "data check",  # no run is read or written
+    "recipes", "recipes show", "explain", "data check", "init",  # no run is read or written
     "store show", "store verify", "store gc", "store export",  # a store's own location
 }  # fmt: skip
 
