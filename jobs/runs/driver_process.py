@@ -38,15 +38,21 @@ def end_driver(state: RunState, *, now: bool = False) -> None:
         now: Kill it: the run is not closed, and can be resumed from its last checkpoint.
 
     Raises:
-        RunError: No process of this machine drives the run, or it belongs to another user.
+        RunError: No process of this machine drives the run, it belongs to another user, or `run.json` does not
+            identify it: its number may then be a stranger's.
     """
     gone = RunError(f"run {state.id!r} is not driven by a process of this machine")
     if driver_of(state) != "here" or not isinstance(state.pid, int):
         raise gone
+    if not isinstance(state.process, str):
+        raise RunError(
+            f"run {state.id!r} was driven by process {state.pid}, and run.json does not say which process that is: "
+            "it may be another one by now, so nothing was ended; look with `ps`, and end it yourself if it is the run"
+        )
     kind = signal.SIGKILL if now else signal.SIGTERM
     try:
         with _held(state.pid) as send:
-            if not _drives(state):
+            if not is_running(state.pid, state.process):
                 raise gone
             send(kind)
     except PermissionError:
