@@ -83,12 +83,16 @@ def run(name: str, *, root: str = "runs", to: str | None = None) -> ReproResult:
     target = Path(to or f"repro-{folder.run_id}").absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RunError(f"{target} is there already; give another --to FOLDER")
-    recipe = _recipe(folder, state, origin, config)
+    base = folder.read_text("base.yaml") if state.kind == "sweep" and folder.exists("base.yaml") else None
+    searched = {} if base is None else read_document(base, folder.path("base.yaml")).values
+    recipe = _recipe(folder, state, origin, config, searched)
     files = {"config.yaml": text, "repro.json": json.dumps(recipe.to_json(), indent=1), "README.md": _readme(recipe)}
     files["run.sh"] = _script(recipe)
     if origin.pins:
         # A build's own suffix (`+cu128`) names no version of a package index.
         files["requirements.txt"] = "".join(f"{pin.partition('+')[0]}\n" for pin in origin.pins)
+    if base is not None:
+        files["base.yaml"] = base  # which the config of a sweep names as its recipe
     if folder.exists(CHANGES):
         files[CHANGES] = folder.read_text(CHANGES)
     try:
@@ -112,7 +116,14 @@ def run_folder(name: str, root: str) -> RunFolder:
     return folder
 
 
-def _recipe(folder: RunFolder, state: RunState, origin: Origin, config: dict[str, Any]) -> Recipe:
+def _recipe(
+    folder: RunFolder, state: RunState, origin: Origin, config: dict[str, Any], searched: dict[str, Any]
+) -> Recipe:
+    """Everything that repeats a run.
+
+    Args:
+        searched: Of a sweep, the config of its trials.
+    """
     notes: list[str] = []
     if not origin.values:
         notes.append("the run is from before runs kept their environment: packages, commit and command are not known")
@@ -120,7 +131,7 @@ def _recipe(folder: RunFolder, state: RunState, origin: Origin, config: dict[str
         notes.append(f"attn {origin.attn} was installed, not run from a git checkout")
     if origin.untracked:
         notes.append(f"files that git did not know are not in {CHANGES}: {', '.join(origin.untracked)}")
-    inputs = list(dict.fromkeys(_locations(config)))
+    inputs = list(dict.fromkeys([*_locations(config), *_locations(searched)]))
     notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
     data, weights = read_described(folder)
     return Recipe(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from attn.errors import RunError
 from attn.evaluation.score import Protocol, Score
+from attn.runs.recipes import load_run
+from attn.runs.sweep.load import LoadedSweep, read_sweep
+from jobs import sweep
 from jobs.difference import run as diff
 from jobs.repro import run as repro
 from jobs.runs.provenance import record_origin
@@ -56,6 +60,35 @@ def test_a_repetition_is_not_registered(root: str, tmp_path: Path) -> None:
     RunFolder(root, "a").write("config.yaml", f"kind: train\nseed: 0\n{tracking}\n")
     repro("a", root=root, to=str(tmp_path / "again"))
     assert "tracking.register_as=null tracking.alias=null" in (tmp_path / "again" / "run.sh").read_text()
+
+
+def test_a_sweep_is_repeated_from_its_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_begun(*arguments: object) -> None:
+        raise RunError("no trial is run here")
+
+    monkeypatch.setattr(sweep, "_run", not_begun)
+    text = (
+        "kind: sweep\nrecipe: scenes_gain\nset: {data.count: 16}\nspace: {optimizer.lr: [0.01, 0.001]}\n"
+        "search: {name: grid}\nobjective: {metric: seed_miou}\ntracking: {enabled: false}\n"
+    )
+    config, base = read_sweep(text, "sweep.yaml", [f"root={tmp_path}/runs"])
+    with pytest.raises(RunError, match="no trial is run here"):
+        sweep.run(LoadedSweep(config, base), run_id="s")
+    result = repro("s", root=f"{tmp_path}/runs", to=str(tmp_path / "again"))
+    assert result.recipe.command[:3] == ["attn", "sweep", "config.yaml"]
+    shutil.rmtree(tmp_path / "runs")
+    again = load_run(str(tmp_path / "again" / "config.yaml"), "sweep", [])
+    assert (again.base, again.config.space) == (base, config.space)
+
+
+def test_the_locations_of_a_sweeps_trials_are_inputs(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "s")
+    folder.update(kind="sweep", state="done")
+    folder.write("config.yaml", "kind: sweep\nrecipe: base.yaml\n")
+    folder.write("base.yaml", "kind: train\ndata: {source: folder, root: /no/such}\n")
+    result = repro("s", root=str(tmp_path), to=str(tmp_path / "again"))
+    assert result.recipe.inputs == ["/no/such"]
+    assert (tmp_path / "again" / "base.yaml").read_text() == folder.read_text("base.yaml")
 
 
 def test_diff(root: str) -> None:
