@@ -9,7 +9,7 @@ import difflib
 import io
 import os
 import posixpath
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from attn.config.base import Location, is_remote
@@ -75,7 +75,7 @@ class ManifestConfig(SourceConfig):
             raise DataError(f"{self.manifest} has no column 'labels' to derive the classes from: set data.classes")
         given = tuple(map(normalize_name, self.classes)) if self.classes else None
         masked = None if self.mask_classes is None else tuple(map(normalize_name, self.mask_classes))
-        labels, faults = _labels_of(rows, given or (), masked or ())
+        labels, faults = _labels_of(rows)
         raise_all(faults, self.manifest)
         classes = mask_order(
             sort_class_names(name for names in labels.values() for name in names),
@@ -213,35 +213,16 @@ def _cell(row: Row, column: str) -> str:
         raise DataError(f"{column}: {error}") from None
 
 
-def _labels_of(
-    rows: Sequence[Row], chosen: Sequence[str], others: Sequence[str]
-) -> tuple[dict[int, list[str]], list[str]]:
-    """The class names of every row without a fault, by its position, and all faults.
-
-    Args:
-        chosen: Of `data.classes`: a class of a row that looks like one of them is a fault.
-        others: More names that are right, of `data.mask_classes`.
-    """
+def _labels_of(rows: Sequence[Row]) -> tuple[dict[int, list[str]], list[str]]:
+    """The class names of every row without a fault, by its position, and all faults."""
     labels: dict[int, list[str]] = {}
     faults: list[str] = []
     for position, row in enumerate(rows):
-        number = position + 1
         try:
-            names = _labels(row.get("labels"))
+            labels[position] = _labels(row.get("labels"))
         except DataError as error:
-            faults.append(f"row {number}: labels: {error}")
-            continue
-        unknown = [name for name in names if name not in chosen and name not in others]
-        misspelled = [(name, near) for name in unknown if (near := _near(name, chosen))]
-        faults += [f"row {number} has the unknown class {name!r}{near}" for name, near in misspelled]
-        if not misspelled:
-            labels[position] = names
+            faults.append(f"row {position + 1}: labels: {error}")
     return labels, faults
-
-
-def _near(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=MIN_SIMILARITY)
-    return f" (did you mean {near[0]!r}? A class of its own is listed in data.mask_classes)" if near else ""
 
 
 def _labels(value: Any) -> list[str]:
