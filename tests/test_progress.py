@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
@@ -204,6 +205,39 @@ def test_a_pipe_gets_no_control_characters(capfd: pytest.CaptureFixture[str]) ->
     out, err = capfd.readouterr()
     assert (out, err[:19]) == ("", "maps: 3 images in 0")
     assert "\x1b" not in err
+
+
+class Gone(io.StringIO):
+    """A terminal or a pipe whose reader is gone."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO if self.terminal else errno.EPIPE, "gone")
+
+
+@pytest.mark.parametrize("gone", ["none", "closed", "pipe", "terminal"])
+def test_work_ends_as_it_does_where_standard_error_is_gone(
+    gone: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    streams = {"none": None, "closed": closed, "pipe": Gone(terminal=False), "terminal": Gone(terminal=True)}
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", streams[gone])
+    monkeypatch.setattr(Lines.__init__, "__defaults__", (None, 0.0))
+    with progress.shown():
+        with progress.task("starting Ray"):
+            progress.say("a word")
+        assert list(progress.steps_of("abc", "maps", 3, "images")) == ["a", "b", "c"]
+        with pytest.raises(KeyError, match="of the work"), progress.task("cues", 2, "images"):
+            raise KeyError("of the work")
+    assert capfd.readouterr().out == ""
 
 
 def test_a_library_shows_nothing(capfd: pytest.CaptureFixture[str]) -> None:

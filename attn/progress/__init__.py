@@ -3,7 +3,9 @@
 As a library `attn` shows nothing. The command line and the jobs of the service show bars or plain lines on standard
 error; so does your own program with
 
-    with attn.progress.shown():
+    from attn import progress
+
+    with progress.shown():
         ...
 """
 

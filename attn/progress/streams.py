@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Bars", "Lines", "StandardError"]
 
+import contextlib
 import os
 import signal
 import sys
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 REFRESHES = 5
 """Times a second that bars are drawn."""
+_GONE = contextlib.suppress(OSError, ValueError)
+"""What writing to a standard error raises that is gone: a broken pipe, a full disk, a closed file."""
 
 
 class StandardError:
-    """Bars if standard error is a terminal that can move its cursor, else lines; decided at the first report."""
+    """Bars if standard error is a terminal that can move its cursor, else lines; decided at the first report.
+
+    A standard error that is closed, or whose reader is gone, is no fault of the work: nothing is shown then.
+    """
 
     def __init__(self) -> None:
         self._view: Bars | Lines | None = None
@@ -36,25 +42,30 @@ class StandardError:
     @property
     def view(self) -> Bars | Lines:
         if self._view is None:
-            moves = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+            moves = _is_terminal() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
             self._view = Bars() if moves else Lines()
         return self._view
 
     def begin(self, task: Task) -> None:
-        self.view.begin(task)
+        with _GONE:
+            self.view.begin(task)
 
     def changed(self, task: Task) -> None:
-        self.view.changed(task)
+        with _GONE:
+            self.view.changed(task)
 
     def end(self, task: Task, *, failed: bool) -> None:
-        self.view.end(task, failed=failed)
+        with _GONE:
+            self.view.end(task, failed=failed)
 
     def say(self, text: str) -> None:
-        self.view.say(text)
+        with _GONE:
+            self.view.say(text)
 
     def close(self) -> None:
         if self._view is not None:
-            self._view.close()
+            with _GONE:
+                self._view.close()
 
 
 class Lines:
@@ -92,7 +103,9 @@ class Lines:
     def close(self) -> None: ...
 
     def _print(self, text: str) -> None:
-        print(text, file=self.stream or sys.stderr, flush=True)
+        stream = self.stream or sys.stderr
+        if stream is not None:  # `print` would take standard output
+            print(text, file=stream, flush=True)
 
 
 class Bars:
@@ -113,7 +126,7 @@ class Bars:
             self.tasks.append(task)
             if self.live is None:
                 # Standard output may be read by another program, which must not get what is printed here.
-                self.live = Live(
+                live = Live(
                     get_renderable=self._rows,
                     console=self.console,
                     refresh_per_second=REFRESHES,
@@ -121,7 +134,8 @@ class Bars:
                     redirect_stdout=False,
                     vertical_overflow="crop",
                 )
-                self.live.start()
+                live.start()
+                self.live = live  # one that could not begin cannot end
 
     def changed(self, task: Task) -> None: ...
 
@@ -159,6 +173,12 @@ class Bars:
                 detail.truncate(width, overflow="ellipsis")
                 rows.append(detail)
         return Group(*rows)
+
+
+def _is_terminal() -> bool:
+    with _GONE:
+        return sys.stderr is not None and sys.stderr.isatty()
+    return False
 
 
 @contextmanager
