@@ -229,7 +229,7 @@ def _measure(config: TrainConfig, workers: int, objective: Objective | None) -> 
     trainer = Trainer(changed, World.current(), components, scorer=scorer)
     trainer.fit(clock)
     scored = 0.0 if scorer is None else scorer.seconds
-    steps = -(-sources.counted(config.data) // config.training.batch_size) / config.training.accumulate_steps
+    steps = -(-sources.counted(config.data) // config.training.batch_size)  # a step has all its parts, as on the clock
     low, middle, high = (steps * seconds for seconds in quantiles(clock.steps))
     split = config.validation.split
     validated = 0.0 if split is None else sources.scale(config.data.model_copy(update={"split": split}))

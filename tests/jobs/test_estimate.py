@@ -111,3 +111,9 @@ def test_a_training_is_measured_without_a_trace(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["base.yaml"]
     with pytest.raises(ConfigError, match="segment cannot be measured"):
         measured_costs(read_config(recipe_text("segment_scenes")[0], "segment"), (0.0, 0.0))
+
+
+def test_a_measured_epoch_has_as_many_steps_as_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.sweeps.measured_steps.quantiles", lambda seconds: (1.0, 1.0, 1.0))
+    asked = config(tmp_path, "training.accumulate_steps=2", "method.warmup_epochs=0")
+    assert measured_costs(asked, (0.0, 0.0)).epoch == (4, 4, 4), "8 images in batches of 2"
