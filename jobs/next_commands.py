@@ -7,7 +7,7 @@ __all__ = ["TRAINING", "NextCommand", "TrainedModel", "next_commands"]
 import shlex
 from dataclasses import dataclass
 
-from attn.run_state import BROKEN
+from attn.run_state import BROKEN, RunState
 from attn.runs.result import JsonResult
 from jobs.runs.listing import RunEntry
 from jobs.runs.run_folder import RunFolder
@@ -40,11 +40,13 @@ def next_commands(
     trained_kind: str,
     model: TrainedModel | None,
     files: list[str],
+    parent: RunFolder | None = None,
 ) -> list[NextCommand]:
     """What a person would do now, by the state and kind of the run.
 
     Args:
         trained_kind: Kind of the run, or of a sweep's trials.
+        parent: The sweep or pipeline that the run is a trial or stage of: it alone ends and continues the run.
     """
     state, name = entry.state, shlex.quote(folder.reference)
     kind = state.kind or "train"
@@ -52,13 +54,13 @@ def next_commands(
         again = folder.path("config.yaml") if "config.yaml" in files else None
         begin = [NextCommand("begin anew by its config", f"attn train {shlex.quote(again)}")] if again else []
         return [*begin, NextCommand("list the runs", "attn ls")]
-    if entry.driver == "here":
-        return [
-            NextCommand("see how far it is", f"attn status {name}"),
-            NextCommand("end it, and keep its last checkpoint", f"attn cancel {name}"),
-        ]
+    if entry.driver in ("here", "elsewhere"):
+        return _of_running(entry, name, parent)
     if state.state != "done":
-        return [NextCommand("go on", f"attn resume {name}"), NextCommand("repeat it elsewhere", f"attn repro {name}")]
+        go_on = NextCommand("go on", f"attn resume {name}")
+        if parent is not None:
+            go_on = NextCommand(f"go on with {_whole(state)}", f"attn resume {shlex.quote(parent.reference)}")
+        return [go_on, NextCommand("repeat it elsewhere", f"attn repro {name}")]
     commands: list[NextCommand] = []
     if kind == "sweep" and "best.yaml" in files:
         best = shlex.quote(folder.path("best.yaml"))
@@ -66,6 +68,20 @@ def next_commands(
     commands += _of_model(folder, trained_kind, model, own=kind in TRAINING)
     commands.append(NextCommand("repeat it", f"attn repro {name}"))
     return [*commands, NextCommand("compare it with another run", f"attn diff {name} OTHER")]
+
+
+def _of_running(entry: RunEntry, name: str, parent: RunFolder | None) -> list[NextCommand]:
+    ending = "end it, and keep its last checkpoint"
+    if parent is not None:
+        name, ending = shlex.quote(parent.reference), f"end {_whole(entry.state)}, and keep the last checkpoints"
+    if entry.driver == "elsewhere":
+        ending += f"; on {entry.state.host or 'the machine that runs it'}"
+    return [NextCommand("see how far it is", f"attn status {name}"), NextCommand(ending, f"attn cancel {name}")]
+
+
+def _whole(state: RunState) -> str:
+    """What a trial or stage belongs to."""
+    return "its sweep" if state.number is not None else "its pipeline"
 
 
 def _of_model(folder: RunFolder, kind: str, model: TrainedModel | None, *, own: bool) -> list[NextCommand]:

@@ -18,7 +18,7 @@ from attn.runs.config_classes import changed_fields, classes_of
 from attn.runs.result import JsonResult
 from jobs.next_commands import TRAINING, NextCommand, TrainedModel, next_commands
 from jobs.runs.contents import CONTENTS
-from jobs.runs.listing import RunEntry, entry_of, find_run
+from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.provenance import Origin, read_described, read_origin
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from jobs.scoring.recorded import recorded_scores
@@ -134,6 +134,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
     base = read(lambda: _document(folder, "base.yaml"), {}) if state.kind == "sweep" else {}
     trained_kind = str(base.get("kind", "train")) if state.kind == "sweep" else state.kind or "train"
     model = _best_model(folder, config, parts) if state.kind == "sweep" else _model(folder, state, described, weights)
+    parent = None if state.state in ("done", BROKEN) else read(lambda: parent_of(folder, state), None)
     files = [RunFile(one, CONTENTS.get(one, "")) for one in read(lambda: _names(folder), [])]
     return RunPage(
         run_id=folder.run_id,
@@ -163,7 +164,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         model=model,
         notices=[*(state.notices or []), *(state.notes or [])],
         faults=read.faults,
-        next=next_commands(folder, entry, trained_kind, model, [one.name for one in files]),
+        next=next_commands(folder, entry, trained_kind, model, [one.name for one in files], parent),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RunEntry", "entry_of", "find_run", "list_entries", "list_runs"]
+__all__ = ["RunEntry", "entry_of", "find_run", "list_entries", "list_runs", "parent_of"]
 
 import contextlib
 import difflib
@@ -101,6 +101,17 @@ def find_run(folder: RunFolder) -> RunState:
     except NoSuchRunError as error:
         near = difflib.get_close_matches(folder.run_id, filter(is_run_id, list_folders(folder.root)), n=3)
         raise (NoSuchRunError(f"{error}; did you mean {' or '.join(near)}?") if near else error) from None
+
+
+def parent_of(folder: RunFolder, state: RunState) -> RunFolder | None:
+    """The sweep of a trial, or the pipeline of a stage that it has not ended yet; None for a run of its own."""
+    if state.number is not None:
+        return RunFolder.of(folder.root, folder.root)
+    for other in list_runs(folder.root):
+        stages = (other.stages or {}).values() if other.state != "done" else ()
+        if any(stage.run_id == folder.run_id and not stage.reused for stage in stages):
+            return RunFolder(folder.root, other.id)
+    return None
 
 
 def list_entries(root: str) -> list[RunEntry]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from attn.errors import AttnError, RunError
 from jobs.runs.boot_clock import Moment
 from jobs.runs.driver_process import driver_of, end_driver
-from jobs.runs.listing import RunEntry, entry_of, find_run, list_runs
+from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.run_folder import RunFolder
 from services.calls import ContactLostError
 from services.client import Client, NoSuchJobError, connect
@@ -142,13 +142,13 @@ class LocalRun:
         resuming = self.folder.resuming
         if state.state != "running":
             raise RunError(f"run {name!r} has ended: {state.state}; there is nothing to cancel")
-        if state.number is not None:
-            sweep = RunFolder.of(self.folder.root, self.folder.root)
-            raise RunError(f"run {name!r} is a trial of a sweep: `attn cancel {sweep.reference}` ends all of it")
-        for other in list_runs(self.folder.root):
-            if other.state == "running" and any(stage.run_id == name for stage in (other.stages or {}).values()):
-                pipeline = RunFolder(self.folder.root, other.id).reference
-                raise RunError(f"run {name!r} is a stage of a pipeline: `attn cancel {pipeline}` ends all of it")
+        if (parent := parent_of(self.folder, state)) is not None:
+            if state.number is not None:
+                raise RunError(f"run {name!r} is a trial of a sweep: `attn cancel {parent.reference}` ends all of it")
+            if parent.state().state == "running":
+                raise RunError(
+                    f"run {name!r} is a stage of a pipeline: `attn cancel {parent.reference}` ends all of it"
+                )
         driver = driver_of(state)
         if driver == "gone":
             raise RunError(f"run {name!r} is interrupted: its process has ended already; {resuming} goes on with it")

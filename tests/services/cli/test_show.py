@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shutil
 from pathlib import Path
@@ -108,6 +109,38 @@ def test_a_pipeline_and_its_network(attn: Any, tmp_path: Path) -> None:
     for line in ("error no space", "train done 1 min 15 s p-train", "segment reused p-segment", "miou 50.0",
                  f"go on attn resume {tmp_path}/p", f"folder {tmp_path}/p-segment/model"):  # fmt: skip
         assert line in lines, line
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "lines"),
+    [
+        ("r", {"state": "running", "host": "other", "pid": 7, "process": "boot:1"},
+         ["see how far it is attn status ROOT/r",
+          "end it, and keep its last checkpoint; on other attn cancel ROOT/r"]),
+        ("r", {"state": "running", "pid": 7},
+         ["end it, and keep its last checkpoint; on the machine that runs it attn cancel ROOT/r"]),
+        ("s/s-0001", {"state": "waiting", "number": 1}, ["go on with its sweep attn resume ROOT/s"]),
+        ("s/s-0001", {"state": "running", "number": 1, "host": "other"},
+         ["end its sweep, and keep the last checkpoints; on other attn cancel ROOT/s"]),
+        ("p-train", {"state": "failed"}, ["go on with its pipeline attn resume ROOT/p"]),
+        ("p-old", {"state": "failed"}, ["go on attn resume ROOT/p-old"]),
+        ("r", {"state": "running", "host": platform.node(), "pid": 7, "process": "boot:1"},
+         ["go on attn resume ROOT/r"]),
+    ],
+)  # fmt: skip
+def test_a_run_is_continued_by_who_drives_it(
+    attn: Any, tmp_path: Path, name: str, state: dict[str, Any], lines: list[str]
+) -> None:
+    stages = {"train": {"run_id": "p-train", "state": "failed"}, "maps": {"run_id": "p-old", "state": "done",
+              "reused": True}}  # fmt: skip
+    put(str(tmp_path), "p", kind="pipeline", state="failed", stages=stages)
+    put(str(tmp_path), "s", kind="sweep", state="failed")
+    put(str((tmp_path / name).parent), (tmp_path / name).name, kind="train", **state)
+    shown = words(attn("show", str(tmp_path / name)).out)
+    for line in lines:
+        assert line.replace("ROOT", str(tmp_path)) in shown, shown
+    resumes = [line for line in shown if "attn resume" in line]
+    assert resumes == [line.replace("ROOT", str(tmp_path)) for line in lines if "resume" in line]
 
 
 def test_a_run_in_an_object_store(attn: Any, s3_server: str) -> None:
