@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["choose_classes", "mask_order"]
+__all__ = ["check_negatives", "choose_classes", "mask_order"]
 
 import difflib
 from collections.abc import Collection, Sequence
+from typing import Protocol, TypeVar
 
 from attn.data.classes import first_names
 from attn.data.source import Source
@@ -13,6 +14,39 @@ from attn.data.view import SourceView
 from attn.errors import DataError
 
 SIMILAR = 0.75
+
+
+class _Choice(Protocol):
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def negatives(self) -> bool: ...
+
+    @property
+    def single_label(self) -> bool: ...
+
+
+C = TypeVar("C", bound=_Choice)
+
+
+def check_negatives(config: C) -> C:
+    """Refuse negatives that would be ignored; a validator of configs.
+
+    Raises:
+        ValueError: There are none without chosen classes, nor if each image must have one class.
+    """
+    if config.negatives and config.classes is None:
+        raise ValueError(
+            "negatives=true keeps images that show none of data.classes, which is not set: set data.classes, or leave "
+            "negatives out"
+        )
+    if config.negatives and config.single_label:
+        raise ValueError(
+            "negatives=true keeps images that show none of data.classes, and single_label=true leaves them out: set "
+            "one of them"
+        )
+    return config
 
 
 def choose_classes(source: Source, classes: Sequence[str] | None, *, negatives: bool) -> Source:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from attn.data.source import Source, fingerprint
+from attn.data.source import Source, SourceConfig, fingerprint
 from attn.data.sources.coco import CocoConfig
 from attn.data.sources.folder import FolderConfig
 from attn.data.sources.manifest import ManifestConfig
@@ -126,6 +127,19 @@ def test_folders(tmp_path: Path, make: Any) -> None:
     chosen = FolderConfig.model_validate({"root": str(tmp_path), "classes": ("dog", "cat"), **fields}).build()
     assert chosen.exclusive
     held_against_the_whole(whole, chosen, negatives=False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{"source": "voc", "root": "/x"}, {"source": "coco", "root": "/x"}, {"source": "manifest", "manifest": "/x"}],
+)
+def test_negatives_that_would_be_ignored_are_refused(source: dict[str, Any]) -> None:
+    config = SourceConfig.members[source["source"]]
+    config.model_validate({**source, "classes": ("cat",), "negatives": True})
+    with pytest.raises(ValidationError, match="which is not set: set data.classes, or leave negatives out"):
+        config.model_validate({**source, "negatives": True})
+    with pytest.raises(ValidationError, match="single_label=true leaves them out: set one of them"):
+        config.model_validate({**source, "classes": ("cat",), "negatives": True, "single_label": True})
 
 
 def protocol(source: Source) -> str:

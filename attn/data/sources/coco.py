@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from attn.config.base import BelowRoot, Location
-from attn.data.chosen_classes import choose_classes
+from attn.data.chosen_classes import check_negatives, choose_classes
 from attn.data.orientation import apply_orientation, is_in_stored_frame, stored_size
 from attn.data.outlines import Outline, decode_outline
 from attn.data.sample import Box, Record, make_box
@@ -68,6 +69,8 @@ class CocoConfig(SourceConfig):
     images: BelowRoot | None = None
     classes: tuple[str, ...] | None = None
     negatives: bool = False
+
+    _check_negatives = model_validator(mode="after")(check_negatives)
 
     @classmethod
     def validated_on(cls, split: str) -> str:

@@ -12,9 +12,11 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
+from pydantic import model_validator
+
 from attn.config.base import Location, is_remote
 from attn.data.cells import path_of, text_of
-from attn.data.chosen_classes import choose_classes, mask_order
+from attn.data.chosen_classes import check_negatives, choose_classes, mask_order
 from attn.data.classes import first_names
 from attn.data.names import normalize_name, sort_class_names
 from attn.data.sample import Box, Record, make_box
@@ -57,6 +59,8 @@ class ManifestConfig(SourceConfig):
     classes: tuple[str, ...] | None = None
     negatives: bool = False
     mask_classes: tuple[str, ...] | None = None
+
+    _check_negatives = model_validator(mode="after")(check_negatives)
 
     def open(self) -> Source:
         """Read the table; no image is read.

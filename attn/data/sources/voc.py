@@ -18,11 +18,11 @@ from typing import Literal, NamedTuple, TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from attn.config.base import BelowRoot, Location
 from attn.data.cells import short_repr
-from attn.data.chosen_classes import choose_classes
+from attn.data.chosen_classes import check_negatives, choose_classes
 from attn.data.decode import read_mask
 from attn.data.sample import Box, Record, make_box
 from attn.data.source import (
@@ -118,6 +118,8 @@ class VocConfig(SourceConfig):
     difficult: bool = True
     classes: tuple[str, ...] | None = None
     negatives: bool = False
+
+    _check_negatives = model_validator(mode="after")(check_negatives)
 
     @field_validator("split")
     @classmethod
