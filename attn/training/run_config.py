@@ -91,6 +91,10 @@ class RunConfig(Config):
         last = set(self.loss_terms(epochs - 1))
         return next(epoch for epoch in range(epochs) if set(self.loss_terms(epoch)) == last)
 
+    def first_stopping(self, epochs: int) -> int:
+        """The first epoch, from 0, that early stopping counts."""
+        return self.first_counted(epochs)
+
     @property
     def selection(self) -> Selection:
         """How epochs are selected, before the first."""

@@ -110,20 +110,28 @@ class Selection:
         """Whether the training ends before its last epoch."""
         return self.stopping is not None and self.plateau.waited >= self.stopping.patience
 
-    def after(self, epoch: int, scores: Mapping[str, float], recorded: Mapping[str, float] | None = None) -> Selection:
+    def after(
+        self,
+        epoch: int,
+        scores: Mapping[str, float],
+        recorded: Mapping[str, float] | None = None,
+        *,
+        may_stop: bool = True,
+    ) -> Selection:
         """The selection after an epoch that was validated; a score that it lacks counts as NaN.
 
         Args:
             epoch: From 1.
             scores: What decides: losses and scores of the validation split.
             recorded: The metrics that `Best` keeps, if they are not the scores.
+            may_stop: Early stopping counts the epoch.
         """
         best, plateau = self.best, self.plateau
         if self.metric is not None:
             value = scores.get(self.metric, math.nan)
             if is_better(self.metric, value, best and best.value):
                 best = Best(self.metric, epoch, value, dict(scores if recorded is None else recorded))
-        if self.stopping is not None:
+        if self.stopping is not None and may_stop:
             plateau = plateau.after(epoch, scores.get(self.stopping.metric, math.nan), self.stopping)
         return replace(self, best=best, plateau=plateau)
 

@@ -42,6 +42,10 @@ class TrainConfig(RunConfig):
     def loss_terms(self, epoch: int) -> tuple[str, ...]:
         return self.method.terms(epoch)
 
+    def first_stopping(self, epochs: int) -> int:
+        first = super().first_stopping(epochs)
+        return max(first, self.store.start_epoch) if self.store.accumulate else first
+
     @property
     def evaluated_scores(self) -> tuple[str, ...]:
         return (*OF_CLASSIFIER, *OF_MAPS)

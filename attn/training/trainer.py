@@ -157,7 +157,8 @@ class Trainer:
         if (scorer := self.scorer) is not None:
             metrics |= self.world.all_or_raise(lambda: scorer(scores, self))
         if validated and self.selection.metrics and epoch >= self.config.first_counted(self.epochs):
-            self.selection = self.selection.after(epoch + 1, scores, metrics)
+            may_stop = epoch >= self.config.first_stopping(self.epochs)
+            self.selection = self.selection.after(epoch + 1, scores, metrics, may_stop=may_stop)
         return metrics
 
     def _train_epoch(self, epoch: int, reporter: Reporter) -> None:

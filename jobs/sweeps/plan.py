@@ -102,7 +102,7 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
     if one:
         per_trial = {"CPU": threads, **({"GPU": 1} if use_gpu else {})}
     epochs = max(sum(map(epochs_of, trainings(one))) for one in (trial, *_of_other_lengths(config, base)))
-    first = differs_after(trial, config.space, config.objective.metric) or 1
+    first = min(differs_after(trial, config.space, config.objective.metric) or 1, epochs)
     return Plan(
         trials=config.trials,
         epochs=epochs,

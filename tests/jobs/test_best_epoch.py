@@ -251,3 +251,18 @@ def test_the_epochs_scores_decide_and_not_those_of_a_sweep_on_another_split(tmp_
     assert (best.value, plateau.value) == (of_validation, of_validation)
     # The sweep hears of its own score, also when it asks for that of the best epoch.
     assert metrics["seed_miou"] == best.metrics["seed_miou"] == of_training
+
+
+@pytest.mark.usefixtures("ray_up", "weights")
+def test_a_run_that_keeps_maps_does_not_end_before_the_first_of_them(tmp_path: Path) -> None:
+    """By the scores alone it would end after the third epoch; maps are kept from the fourth."""
+    settings = [
+        "store.start_epoch=3",
+        "store.fallback=none",
+        "training.early_stopping={metric: val/mean_ap, patience: 1}",
+    ]
+    config = load(tmp_path, *settings, recipe="scenes_oaa")
+    assert [config.first_stopping(6), load(tmp_path, "store.start_epoch=3").first_stopping(6)] == [3, 0]
+    result = train.run(config, run_id="r")
+    assert state_of(tmp_path / "r")["epoch"] == 6
+    assert state_of(tmp_path / "r")["metrics"]["store/accepted"] > 0

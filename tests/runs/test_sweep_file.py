@@ -194,6 +194,8 @@ def judged(file: str, *changes: str) -> str:
         (GAIN, ["set.method.warmup_epochs=9"], r"depends on method.alpha \(.*method.warmup_epochs below"),
         (GAIN, ["space={store.fusion: [max, mean]}", "set.store.accumulate=true"], "all trials would be equal"),
         (SEGMENT, ["space={checkpoint.keep: [1, 2]}"], "all trials would be equal"),
+        (GAIN, ["space={checkpoint.best: [null, seed_miou]}", "scheduler={name: asha, grace_epochs: 1}"],
+         r"still equal: checkpoint.best decides at a trial's end .*grace_epochs=9 or more"),
         (GAIN, ["scheduler.name=pbt", "space.optimizer.name=[sgd, adamw]"], "must have optimizer.name in common"),
         (SEGMENT, ["scheduler.name=pbt", "space.model.stride=[8, 16]"], "must have model.stride in common"),
         (GAIN, ["scheduler.name=pbt", "space.training.epochs=[9, 12]"], "must have training.epochs in common"),
@@ -211,6 +213,8 @@ def test_what_trials_will_not_report_or_not_differ_in_is_refused_before_they_run
     [
         (GAIN, []),
         (SEGMENT, []),
+        (GAIN, ["space={checkpoint.best: [null, seed_miou]}"]),
+        (SEGMENT, ["space={checkpoint.best: [null, val/miou]}"]),
         (GAIN, ["objective.metric=val/loss", "objective.mode=min"]),
         (GAIN, ["objective.metric=train/classification", "objective.mode=min"]),
         (GAIN, ["objective.metric=train/mining", "objective.mode=min", "set.method.warmup_epochs=0"]),
@@ -250,6 +254,8 @@ def test_rungs_begin_where_trials_begin_to_differ() -> None:
     assert plan("space={method.warmup_epochs: {low: 2, high: 5, integer: true, count: 3}}").differ_after == 3
     assert plan("space.method.warmup_epochs=[0, 2]").differ_after == 1
     helped = ["set.method.extra_supervision=masks", "space={method.extra_weight: [1, 2]}"]
+    assert plan("space={checkpoint.best: [null, seed_miou]}", "scheduler.name=none").differ_after == 9
+    assert plan("space={checkpoint.best: [null, seed_miou], optimizer.lr: [0.1, 0.01]}").differ_after == 1
     assert plan(*helped).differ_after == 5
     assert plan(*helped, "set.method.warmup_extra=true").differ_after == 1
 

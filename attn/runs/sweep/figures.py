@@ -6,7 +6,7 @@ after each had trained in vain.
 
 from __future__ import annotations
 
-__all__ = ["LOWER", "check_data", "differs_after", "figure_fault", "figures_of"]
+__all__ = ["BEST_EPOCH", "LOWER", "check_data", "differs_after", "figure_fault", "figures_of"]
 
 import difflib
 from collections.abc import Mapping
@@ -27,6 +27,8 @@ LOWER = ("train/loss", "val/loss")
 _APART = frozenset({"root", "store", "checkpoint", "tracking"})
 """Sections that change neither a training nor its scores; the store's fields change its own figures."""
 _WARMUP = "method.warmup_epochs"
+BEST_EPOCH = "checkpoint.best"
+"""Field that changes the last report of a trial alone: that of the epoch that its model is of."""
 
 
 def figures_of(trial: RunConfig | ComposedConfig) -> dict[str, str]:
@@ -131,8 +133,11 @@ def differs_after(trial: RunConfig | ComposedConfig, space: Mapping[str, Dimensi
     """
     apart = _APART - {metric.partition("/")[0]}
     searched = [name for name in space if name.partition(".")[0] not in apart]
+    if isinstance(trial, ComposedConfig):
+        return 1
+    at_end = trial.last_epoch + 1 if BEST_EPOCH in space else None
     if not isinstance(trial, TrainConfig):
-        return 1 if searched or isinstance(trial, ComposedConfig) else None
+        return 1 if searched else at_end
     method = trial.method
     if _WARMUP in space:  # all trials are equal for as long as the shortest warm-up of any
         lengths = [value for value in space[_WARMUP].ends() if isinstance(value, int | float)]
@@ -141,4 +146,4 @@ def differs_after(trial: RunConfig | ComposedConfig, space: Mapping[str, Dimensi
         idle = {f"method.{name}" for name in method.idle_fields(epoch)}
         if not idle.issuperset(searched):
             return epoch + 1
-    return None
+    return at_end

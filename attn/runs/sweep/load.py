@@ -39,7 +39,7 @@ from attn.runs.config_reader import require_kind, resolve_run
 from attn.runs.layers import DATA, RECIPE, Layers, read_layers
 from attn.runs.recipes import load_run
 from attn.runs.sweep.config import Asha, Pbt, SweepConfig
-from attn.runs.sweep.figures import differs_after, figure_fault
+from attn.runs.sweep.figures import BEST_EPOCH, differs_after, figure_fault
 from attn.runs.sweep.space import Point
 from attn.runs.table import KINDS, file_kinds
 from attn.runs.texts import RECIPES_ONLY, Texts
@@ -269,7 +269,9 @@ def _without_figure(document: Document, config: SweepConfig, trials: Mapping[str
 def _all_equal(document: Document, config: SweepConfig, trial: TrialConfig) -> Fault | None:
     """Trials that a scheduler would compare before they differ, or that never do."""
     names, first = ", ".join(config.space), differs_after(trial, config.space, config.objective.metric)
-    warm = "during method.warmup_epochs the network trains without what is searched"
+    why = "during method.warmup_epochs the network trains without what is searched"
+    if BEST_EPOCH in config.space:
+        why = f"{BEST_EPOCH} decides at a trial's end which epoch its score is of"
     if first is None:
         late = any(name.startswith("method.") for name in config.space)
         after = ", or set method.warmup_epochs below training.epochs: a warm-up trains without the fields of the method"
@@ -279,7 +281,7 @@ def _all_equal(document: Document, config: SweepConfig, trial: TrialConfig) -> F
     if isinstance(config.scheduler, Asha) and (grace := config.scheduler.grace_epochs) is not None and grace < first:
         return Fault(
             document.location(("scheduler", "grace_epochs")),
-            f"scheduler.grace_epochs={grace} compares trials that are still equal: {warm} ({names})",
+            f"scheduler.grace_epochs={grace} compares trials that are still equal: {why} ({names})",
             f"scheduler.grace_epochs={first} or more, or leave it out",
         )
     return None
