@@ -20,6 +20,7 @@ from attn.files.locations import sha256_of
 from attn.files.tensors import save_tensors
 from attn.parsing import load_json
 from attn.regular_files import read_regular
+from attn.training.selection import best_of, plateau_of
 
 SHARED_FILE = "training.pt"
 MOST_MANIFEST = 1 << 20
@@ -136,6 +137,12 @@ def load_shared(folder: Path) -> tuple[Position, dict[str, Any]]:
                            "resume from an older one")  # fmt: skip
     if not isinstance(model, dict) or not all(isinstance(value, torch.Tensor) for value in model.values()):
         raise WeightsError(f"checkpoint {folder}: {SHARED_FILE} holds no weights; resume from an older one")
+    try:
+        for read in (best_of, plateau_of):
+            read(shared)
+    except ValueError:
+        raise WeightsError(f"checkpoint {folder}: {SHARED_FILE} does not say which epoch is the best one, or for how "
+                           "long none has been better; resume from an older one") from None  # fmt: skip
     return Position(**position), shared
 
 

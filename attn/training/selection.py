@@ -6,14 +6,23 @@ never better.
 
 from __future__ import annotations
 
-__all__ = ["Best", "EarlyStoppingConfig", "Plateau", "Selection", "best_of", "is_better", "lower_is_better"]
+__all__ = [
+    "Best",
+    "EarlyStoppingConfig",
+    "Plateau",
+    "Selection",
+    "best_of",
+    "is_better",
+    "lower_is_better",
+    "plateau_of",
+]
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from attn.config.base import Config
 
@@ -73,17 +82,19 @@ class Plateau:
         epoch: Of the last improvement, from 1; 0 before the first.
         value: Of the score at that epoch.
         waited: Scored epochs since then.
+        metric: The score; None before the first epoch, and in checkpoints that do not say it.
     """
 
     epoch: int = 0
     value: float | None = None
     waited: int = 0
+    metric: str | None = None
 
     def after(self, epoch: int, value: float, config: EarlyStoppingConfig) -> Plateau:
         """The plateau after another scored epoch."""
         if is_better(config.metric, value, self.value, config.min_delta):
-            return Plateau(epoch, value, 0)
-        return replace(self, waited=self.waited + 1)
+            return Plateau(epoch, value, 0, config.metric)
+        return replace(self, waited=self.waited + 1, metric=config.metric)
 
 
 @dataclass(frozen=True)
@@ -145,13 +156,28 @@ class Selection:
         """This selection as a checkpoint left it.
 
         Args:
-            shared: Of the checkpoint; one without these fields begins anew.
+            shared: Of the checkpoint; one without these fields, or of other scores, begins anew.
         """
-        best = best_of(shared)
-        plateau = Plateau(**shared["plateau"]) if shared.get("plateau") else Plateau()
-        return replace(self, best=best if best and best.metric == self.metric else None, plateau=plateau)
+        best, plateau = best_of(shared), plateau_of(shared)
+        same = self.stopping is not None and plateau.metric in (None, self.stopping.metric)
+        return replace(
+            self, best=best if best and best.metric == self.metric else None, plateau=plateau if same else Plateau()
+        )
 
 
 def best_of(shared: Mapping[str, Any]) -> Best | None:
-    """The best epoch that a checkpoint names."""
-    return Best(**shared["best"]) if shared.get("best") else None
+    """The best epoch that a checkpoint names.
+
+    Raises:
+        ValueError: The field is damaged. One that a later version added to it is left out.
+    """
+    return TypeAdapter(Best | None).validate_python(shared.get("best"))
+
+
+def plateau_of(shared: Mapping[str, Any]) -> Plateau:
+    """How long a checkpoint's score has not improved.
+
+    Raises:
+        ValueError: As `best_of`.
+    """
+    return TypeAdapter(Plateau | None).validate_python(shared.get("plateau")) or Plateau()

@@ -114,7 +114,15 @@ def best_checkpoint(folder: RunFolder, best: Best, scratch: Path) -> Path:
     Raises:
         WeightsError: It is gone or damaged.
     """
-    return _verified(folder, committed_best(folder) or checkpoint_name(best.epoch), scratch)
+    name = committed_best(folder) or checkpoint_name(best.epoch)
+    try:
+        return _verified(folder, name, scratch)
+    except WeightsError as error:
+        where = folder.path(f"checkpoints/{name}")
+        raise WeightsError(
+            f"epoch {best.epoch}, the best by {best.metric}, is gone from {where} or damaged: restore that folder, or "
+            "begin a new run without checkpoint.best"
+        ) from error
 
 
 def _verified(folder: RunFolder, name: str, scratch: Path) -> Path:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from attn.data.source_cache import SourceCache
-from attn.errors import ConfigError, DataError
+from attn.errors import ConfigError, DataError, WeightsError
 from attn.models.bundle import load_bundle
 from attn.registry.card import model_card
 from attn.runs.config_reader import read_config
@@ -186,6 +186,18 @@ def test_a_trial_takes_over_the_best_epoch_with_the_weights(tmp_path: Path) -> N
     assert len(list((tmp_path / "t/checkpoints").glob("*/"))) == 1
 
 
+@pytest.mark.parametrize("loss", ["folder", "manifest", "weights"])
+def test_a_best_epoch_that_is_gone_says_what_to_do(tmp_path: Path, loss: str) -> None:
+    place = checkpoint(tmp_path / "t/checkpoints/epoch-0002-batch-000000", 2, 2, 1.0)
+    if loss == "folder":
+        shutil.rmtree(place)
+    else:
+        (place / {"manifest": "manifest-00000.json", "weights": "training.pt"}[loss]).unlink()
+    said = f"epoch 2, the best by m, is gone from {place} or damaged: restore that folder, or begin a new run without"
+    with pytest.raises(WeightsError, match=said):
+        best_checkpoint(RunFolder(str(tmp_path), "t"), Best("m", 2, 0.5), tmp_path / "scratch")
+
+
 @pytest.mark.parametrize(
     ("recipe", "changes", "problem"),
     [
@@ -263,6 +275,6 @@ def test_a_run_that_keeps_maps_does_not_end_before_the_first_of_them(tmp_path: P
     ]
     config = load(tmp_path, *settings, recipe="scenes_oaa")
     assert [config.first_stopping(6), load(tmp_path, "store.start_epoch=3").first_stopping(6)] == [3, 0]
-    result = train.run(config, run_id="r")
+    train.run(config, run_id="r")
     assert state_of(tmp_path / "r")["epoch"] == 6
     assert state_of(tmp_path / "r")["metrics"]["store/accepted"] > 0

@@ -254,7 +254,7 @@ def test_rungs_begin_where_trials_begin_to_differ() -> None:
     assert plan("space={method.warmup_epochs: {low: 2, high: 5, integer: true, count: 3}}").differ_after == 3
     assert plan("space.method.warmup_epochs=[0, 2]").differ_after == 1
     helped = ["set.method.extra_supervision=masks", "space={method.extra_weight: [1, 2]}"]
-    assert plan("space={checkpoint.best: [null, seed_miou]}", "scheduler.name=none").differ_after == 9
+    assert plan("space={checkpoint.best: [null, seed_miou]}", "scheduler.name=fifo").differ_after == 9
     assert plan("space={checkpoint.best: [null, seed_miou], optimizer.lr: [0.1, 0.01]}").differ_after == 1
     assert plan(*helped).differ_after == 5
     assert plan(*helped, "set.method.warmup_extra=true").differ_after == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attn.training.selection import EarlyStoppingConfig, Selection, best_of, lower_is_better
+from attn.errors import WeightsError
+from attn.training.checkpoint import Position, load_shared, save_checkpoint
+from attn.training.selection import Best, EarlyStoppingConfig, Plateau, Selection, best_of, lower_is_better
 
 SCORES = st.lists(
     st.one_of(st.none(), st.just(math.nan), st.integers(0, 4).map(lambda n: n / 4), st.floats(0, 1)), max_size=12
@@ -85,6 +89,44 @@ def test_a_checkpoint_of_an_earlier_version_has_no_selection() -> None:
     assert begun.restored({"model": {}}) == begun
     assert Selection().state() == {}
     assert best_of({"model": {}}) is None
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "val/miou"])
+def test_a_plateau_of_another_score_does_not_count(metric: str) -> None:
+    before = after(Selection(stopping=EarlyStoppingConfig(metric="val/loss", patience=3)), [0.1, 0.2, 0.3])
+    resumed = Selection(stopping=EarlyStoppingConfig(metric=metric, patience=3)).restored(before.state())
+    assert resumed.plateau == (before.plateau if metric == "val/loss" else Plateau())
+    # One that is written without its score's name is of the score that the config names.
+    unnamed = {"plateau": {"epoch": 1, "value": 0.1, "waited": 2}}
+    assert Selection(stopping=EarlyStoppingConfig(metric=metric)).restored(unnamed).plateau.waited == 2
+
+
+def test_what_a_later_version_adds_is_left_out() -> None:
+    best = {"metric": "val/miou", "epoch": 2, "value": 0.5, "metrics": {"val/miou": 0.5}, "seconds": 3}
+    plateau = {"epoch": 2, "value": 0.5, "waited": 1, "metric": "val/miou", "seconds": 3}
+    restored = Selection("val/miou", EarlyStoppingConfig(metric="val/miou")).restored(
+        {"best": best, "plateau": plateau}
+    )
+    assert restored.best == Best("val/miou", 2, 0.5, {"val/miou": 0.5})
+    assert restored.plateau == Plateau(2, 0.5, 1, "val/miou")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"best": {"metric": "val/miou"}},
+        {"best": [1, 2]},
+        {"best": {"metric": "val/miou", "epoch": "second", "value": 0.5}},
+        {"best": {"metric": "val/miou", "epoch": 2, "value": "high"}},
+        {"plateau": {"epoch": 2, "value": 0.5, "waited": None}},
+        {"plateau": 7},
+    ],
+    ids=str,
+)
+def test_a_damaged_selection_is_one_error_that_names_the_checkpoint(tmp_path: Path, fields: dict[str, Any]) -> None:
+    save_checkpoint(tmp_path, Position(3), {"model": {"w": torch.ones(1)}, **fields}, {}, 0, 1)
+    with pytest.raises(WeightsError, match=f"{tmp_path}: training.pt does not say which epoch is the best"):
+        load_shared(tmp_path)
 
 
 @pytest.mark.parametrize(
