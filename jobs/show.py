@@ -22,7 +22,7 @@ from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.provenance import Origin, read_described, read_origin
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from jobs.scoring.recorded import recorded_scores
-from jobs.sweeps.results import read_rows
+from jobs.sweeps.results import objective_of, read_rows
 from jobs.sweeps.trial_folder import trial_folder
 
 T = TypeVar("T")
@@ -65,6 +65,7 @@ class RunPage(JsonResult):
         metrics: Figures of the last epoch, or the run's scores.
         evaluations: Scores that evaluations under the same root have taken of its model, the newest last.
         parts: Stages of a pipeline, or trials of a sweep.
+        objective: Of a sweep: the `metric` by which trials are compared, and its `mode`: max or min.
         faults: Files of the run that cannot be read, and why.
         next: Commands that go on from here.
     """
@@ -86,6 +87,7 @@ class RunPage(JsonResult):
     metrics: dict[str, float | None]
     evaluations: list[EvaluatedScore]
     parts: list[dict[str, Any]]
+    objective: dict[str, str] | None
     files: list[RunFile]
     model: TrainedModel | None
     notices: list[str]
@@ -160,6 +162,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
             for one in scores
         ],
         parts=parts,
+        objective=objective_of(config).model_dump(include={"metric", "mode"}) if state.kind == "sweep" else None,
         files=files,
         model=model,
         notices=[*(state.notices or []), *(state.notes or [])],
@@ -215,8 +218,7 @@ def _model(
 
 def _best_model(folder: RunFolder, config: Mapping[str, Any], trials: list[dict[str, Any]]) -> TrainedModel | None:
     """The model of a sweep's best trial."""
-    objective = config.get("objective")
-    lower = isinstance(objective, dict) and objective.get("mode") == "min"
+    lower = objective_of(config).mode == "min"
     scored = [row for row in trials if row["state"] == "done" and row["objective"] is not None and row["model"]]
     if not scored:
         return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Row", "SweepResult", "conclude", "read_rows", "table"]
+__all__ = ["Row", "SweepResult", "conclude", "objective_of", "read_rows", "table"]
 
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,9 @@ from attn.files.spreadsheet import csv_table
 from attn.files.transfer import download_folder
 from attn.registry import log_model
 from attn.runs.result import JsonResult, RunResult
-from attn.runs.sweep import SweepConfig
+from attn.runs.sweep import Objective, SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import Point
-from attn.score_names import current_name
 from attn.scratch import scratch_folder
 from attn.tracking import attach
 from jobs.runs.run_folder import RunFolder
@@ -199,8 +199,15 @@ def _short(value: Any) -> str:
 def _objective(folder: RunFolder) -> str:
     from attn.config.document import read_document
 
-    text = folder.read_text("sweep.yaml")
-    return current_name(str((read_document(text, "sweep.yaml").values.get("objective") or {}).get("metric")))
+    return objective_of(read_document(folder.read_text("sweep.yaml"), "sweep.yaml").values).metric
+
+
+def objective_of(values: Mapping[str, Any]) -> Objective:
+    """The objective of a sweep's config as plain values, also of one that today's classes do not take as a whole."""
+    section = values.get("objective")
+    given = section if isinstance(section, Mapping) else {}
+    metric, lower = given.get("metric"), given.get("mode") == "min"
+    return Objective(metric=str(metric) if metric else Objective().metric, mode="min" if lower else "max")
 
 
 def _csv(rows: list[Row], names: list[str]) -> str:

@@ -117,8 +117,8 @@ def _print_parts(console: Console, page: RunPage) -> None:
         ]  # fmt: skip
         print_table(console, ("  stage", "state", "time", "run"), rows)
         return
-    metric = str(_mapping(page.settings.get("objective")).get("metric", "objective"))
-    lower = _mapping(page.settings.get("objective")).get("mode") == "min"
+    objective = page.objective or {}
+    metric, lower = objective.get("metric", "objective"), objective.get("mode") == "min"
     scored = sorted(
         page.parts, key=lambda one: (one["objective"] is None, (one["objective"] or 0.0) * (1 if lower else -1))
     )
@@ -165,7 +165,3 @@ def _short(value: Any) -> str:
         shown = ", ".join(map(_short, value[:MOST_ITEMS]))
         return f"[{shown}{', ...' if len(value) > MOST_ITEMS else ''}]"
     return {True: "yes", False: "no", None: "null"}[value] if isinstance(value, bool | None) else str(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

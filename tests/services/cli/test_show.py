@@ -99,6 +99,28 @@ def test_a_sweep_its_trials_and_its_best_model(attn: Any, tmp_path: Path) -> Non
     assert not any(line.startswith("s-000") for line in lines), "trials are no files of their own"
 
 
+@pytest.mark.parametrize(
+    ("objective", "heading", "best"),
+    [
+        ("objective: {metric: seed_miou, mode: max}\n", "trial state seed_miou, % values epochs", "1"),
+        ("", "trial state seed_miou, % values epochs", "1"),
+        ("objective: {metric: train/loss, mode: min}\n", "trial state train/loss values epochs", "0"),
+        ("objective: {metric: val/mAP, split: null}\n", "trial state val/mean_ap, % values epochs", "1"),
+    ],
+)
+def test_the_objective_of_a_sweep_is_told_also_if_it_is_the_default(
+    attn: Any, tmp_path: Path, objective: str, heading: str, best: str
+) -> None:
+    text = "kind: sweep\nrecipe: base.yaml\nsearch: {name: grid}\nspace: {seed: {choices: [1, 2]}}\n" + objective
+    put(str(tmp_path), "s", {"config.yaml": text, "sweep.yaml": text, "base.yaml": "kind: train\n"}, kind="sweep")
+    for number, score in enumerate((0.5, 0.75)):
+        metrics = dict.fromkeys(("seed_miou", "train/loss", "val/mean_ap"), score)
+        put(f"{tmp_path}/s", f"s-000{number}", kind="train", number=number, values={"seed": number}, metrics=metrics)
+    lines = words(attn("show", "s", "--root", str(tmp_path)).out)
+    assert heading in lines, lines
+    assert lines[lines.index(heading) + 1].startswith(f"{best} done"), lines
+
+
 def test_a_pipeline_and_its_network(attn: Any, tmp_path: Path) -> None:
     stages = {
         "train": {"run_id": "p-train", "state": "done", "seconds": 75.0},
