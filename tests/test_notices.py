@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
+import tracemalloc
 
 import pytest
 
-from attn.notices import renamed
+from attn.notices import print_once, renamed
 
 
 @pytest.fixture(autouse=True)
 def _nothing_said() -> None:
-    renamed.cache_clear()
+    print_once.cache_clear()
 
 
 def test_a_pair_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +47,20 @@ def test_no_standard_error_is_no_fault(monkeypatch: pytest.MonkeyPatch, capsys: 
     closed = io.StringIO()
     closed.close()
     for stream in (None, closed):
-        renamed.cache_clear()
+        print_once.cache_clear()
         monkeypatch.setattr(sys, "stderr", stream)
         renamed("old", "new")
     assert capsys.readouterr().out == ""
+
+
+def test_little_is_kept_of_what_clients_send() -> None:
+    for number in range(1000):
+        renamed(f"base: {number} " + "a" * 10_000, "new")
+    assert print_once.cache_info().currsize <= 256
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            renamed(f"base: other {number} " + "a" * 100_000, "new")
+        assert tracemalloc.get_traced_memory()[0] < 2**20, "a hundred megabytes were given"
+    finally:
+        tracemalloc.stop()

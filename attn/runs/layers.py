@@ -115,11 +115,16 @@ def section_layers(document: Document, section: str, reference: str, texts: Text
 
 def follow(layers: Layers) -> None:
     """Read every text that sections name as their recipe, and a sweep's, as reading the config does."""
-    texts = layers.texts
+    _follow(layers, {document.name for document in layers.documents})
+
+
+def _follow(layers: Layers, names: set[str]) -> None:
     for document in layers.documents:
         for path, reference in _recipes(document.values):
-            location = document.location(path)
-            follow(read_layers(*texts.recipe(reference, text_name(location)), [], texts))
+            text = layers.texts.recipe(reference, text_name(document.location(path)))
+            if text.name not in names:  # else it was read before, perhaps as the text that names itself
+                names.add(text.name)
+                _follow(read_layers(*text, [], layers.texts), names)
 
 
 def _recipes(values: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -208,8 +213,10 @@ def _data_document(reference: str, by: str, field: str, location: str, texts: Te
     except ConfigError as error:
         raise ConfigError([_named(location, field, fault) for fault in error.faults]) from None
     document = read_document(*text)
-    if isinstance(document.values.get(DATA), dict):
-        document.faults.append(Fault(document.location((DATA,)), "data: the file is itself a section `data`",
+    if DATA in document.values:
+        is_section = isinstance(document.values[DATA], dict)
+        problem = "the file is itself a section `data`" if is_section else "the file names another file of data"
+        document.faults.append(Fault(document.location((DATA,)), f"data: {problem}",
                                      "write its fields, such as source and root, without a section"))  # fmt: skip
     if not document.values:
         document.faults.append(Fault(text.name, "has no fields", "such as source and root"))

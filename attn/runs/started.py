@@ -55,7 +55,8 @@ def started() -> Started | None:
 
 def recipe_of(target: str) -> str | None:
     """The recipe that a user names: by its name, or by a file that starts from it."""
-    return target if target in recipe_paths() else recipe_in(*config_text(target), LOCAL_TEXTS)
+    text, name = config_text(target)
+    return name.removeprefix(RECIPE_PREFIX) if name.startswith(RECIPE_PREFIX) else recipe_in(text, name, LOCAL_TEXTS)
 
 
 def recipe_in(text: str, name: str, texts: Texts = RECIPES_ONLY) -> str | None:

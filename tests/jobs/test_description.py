@@ -13,7 +13,7 @@ import pytest
 from attn.config.base import Config
 from attn.methods import MethodConfig
 from attn.runs.pipeline import load_pipeline
-from attn.runs.recipes import load_config
+from attn.runs.recipes import config_text, load_config
 from attn.runs.started import recipe_in, recipe_of, started_from
 from attn.tracking import DataUsed
 from attn.training.train_config import TrainConfig
@@ -95,6 +95,19 @@ def test_the_description_has_paper_data_and_command(folder: RunFolder, monkeypat
     lines = described(config, folder, None).text.partition("```bash\n")[2].removesuffix("\n```").splitlines()
     assert max(map(len, lines)) < 100
     assert shlex.split("\n".join(lines).replace("\\\n", "")) == ["attn", "train", "x", *many]
+
+
+def test_a_file_called_like_a_recipe_is_read_and_recorded_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text, recipe in (("recipe: scenes_oaa\n", "scenes_oaa"), ("seed: 1\n", None)):
+        Path("gain").write_text(text)
+        assert config_text("gain") == (text, "gain")
+        assert recipe_of("gain") == recipe
+    Path("gain").unlink()
+    assert recipe_of("gain") == "gain"
+    assert recipe_of("sweep_gain") == "sweep_gain"
 
 
 def test_a_file_names_the_recipe_that_it_starts_from(tmp_path: Path) -> None:

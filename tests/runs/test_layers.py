@@ -11,9 +11,9 @@ from attn.config.document import PlacedOverride
 from attn.config.resolve import dump_config
 from attn.data.sources import CocoConfig, FolderConfig, ScenesConfig, VocConfig
 from attn.errors import ConfigError
-from attn.notices import renamed
+from attn.notices import print_once
 from attn.runs.config_reader import read_run
-from attn.runs.layers import MAX_CHAIN, with_data
+from attn.runs.layers import MAX_CHAIN, follow, read_layers, with_data
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.recipes import load_any_config, load_run
 from attn.runs.sweep.config import SweepConfig
@@ -29,7 +29,7 @@ PHOTOS = "source: folder\nroot: /photos\nclasses: [cat, dog]\n"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos.yaml").write_text(PHOTOS)
-    renamed.cache_clear()
+    print_once.cache_clear()
     return tmp_path
 
 
@@ -265,6 +265,8 @@ def test_data_from_a_file_is_as_if_it_stood_there(folder: Path) -> None:
         ("source: folder\nroot: /x\nroot: /y\n", "photos.yaml:3: root is given twice"),
         ("source: folder\n", "photos.yaml:1: data.root is missing"),
         ("data: {source: folder, root: /x}\n", "photos.yaml:1: data: the file is itself a section"),
+        ("data: other.yaml\n", "photos.yaml:1: data: the file names another file of data"),
+        ("source: folder\nroot: /x\ndata:\n", "photos.yaml:3: data: the file names another file of data"),
         ("[1, 2]\n", "photos.yaml:1: expected a mapping"),
         ("", "photos.yaml: has no fields"),
         ("a: &a [*a]\n", "photos.yaml:1: alias *a is inside its own anchor"),
@@ -329,6 +331,27 @@ def test_a_chain_has_an_end() -> None:
     files = {f"f{number}.yaml": f"recipe: f{number + 1}.yaml\n" for number in range(40)}
     (fault,) = told("f0.yaml", files=files)
     assert f"more than {MAX_CHAIN} files start from one another" in fault
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.yaml": "kind: pipeline\ntrain: {recipe: a.yaml}\n"},
+        {
+            "a.yaml": "kind: pipeline\ntrain: {recipe: b.yaml}\n",
+            "b.yaml": "kind: pipeline\nsegment: {recipe: a.yaml}\n",
+        },
+        {
+            "a.yaml": "kind: pipeline\ntrain: {recipe: x/b.yaml}\n",
+            "x/b.yaml": "kind: sweep\nsegment: {recipe: ../a.yaml}\n",
+        },
+    ],
+)
+def test_a_section_may_not_name_the_file_that_it_stands_in(files: dict[str, str]) -> None:
+    (fault, *_) = told("a.yaml", files=files)
+    assert "kind" in fault
+    layers = read_layers(Path("a.yaml").read_text(), "a.yaml", [], LOCAL_TEXTS)
+    follow(layers)  # what is sent is read once; the service tells the fault
 
 
 def test_what_was_sent_is_all_that_is_read(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attn.errors import ConfigError
-from attn.notices import renamed
+from attn.notices import print_once
 from attn.runs import recipes
 from attn.runs.recipes import (
     FORMER_NAMES,
@@ -159,7 +159,7 @@ def test_each_file_is_parsed_once(by: str, kind: str, recipe: str, named: list[s
 
 
 def test_a_recipe_by_its_former_name(capsys: pytest.CaptureFixture[str]) -> None:
-    renamed.cache_clear()
+    print_once.cache_clear()
     assert find_recipe("segment") == find_recipe("cross_entropy")
     assert capsys.readouterr().err.startswith("note: `segment` is now `cross_entropy`;")
     assert not FORMER_NAMES.keys() & recipe_paths().keys()

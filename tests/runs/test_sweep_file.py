@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from attn.config.resolve import dump_config, resolve
 from attn.errors import ConfigError, DataError
-from attn.notices import renamed
+from attn.notices import print_once
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import load_sweep, read_sweep, trial_config
@@ -284,7 +284,7 @@ def test_an_objective_that_the_data_cannot_give_is_refused_by_the_plan(tmp_path:
 
 @pytest.mark.parametrize(("former", "now"), [("val/mAP", "val/mean_ap"), ("val/auc", "val/mean_auc")])
 def test_an_objective_by_its_former_name(capsys: pytest.CaptureFixture[str], former: str, now: str) -> None:
-    renamed.cache_clear()
+    print_once.cache_clear()
     loaded = read_sweep(TEXT, "sweep.yaml", [f"objective.metric={former}"])
     assert loaded.config.objective.metric == now
     assert capsys.readouterr().err.startswith(f"note: `objective.metric={former}` is now `objective.metric={now}`;")
