@@ -14,10 +14,10 @@ from attn.errors import AttnError, RunError
 from jobs.runs.boot_clock import Moment
 from jobs.runs.driver_process import driver_of, end_driver
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
-from jobs.runs.run_folder import RunFolder
+from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.calls import ContactLostError
 from services.client import Client, NoSuchJobError, connect
-from services.discovery import find_service, state_dir_of
+from services.discovery import ADDRESS_FILE, find_service, state_dir_of
 from services.log import read_log
 from services.runner import StateDir
 
@@ -33,39 +33,49 @@ class ServiceAnswer(NamedTuple):
     job: dict[str, Any] | None
 
 
-def service_of(run: str, root: str, given: str | None) -> ServiceAnswer | None:
+def service_of(run: str, root: str, given: str | None, *, must_answer: bool = False) -> ServiceAnswer | None:
     """The service that answers for a run.
 
     Args:
         run: A run's id, or its folder.
         given: URL of a service that the user names; it answers then, whatever the root says.
+        must_answer: The run's files do not answer for a service that seems to run and cannot be reached.
 
     Returns:
         None if no service of this root has the run as a job: its files answer.
 
     Raises:
-        RunError: There is neither such a run nor such a job.
-        ContactLostError: The service of the root has ended, and there is no such run.
+        NoSuchRunError: There is neither such a run nor a service.
+        NoSuchJobError: There is neither such a run nor such a job.
+        ContactLostError: The service of the root has ended, and there is no such run; or see `must_answer`.
     """
     if given:
         return ServiceAnswer(connect(root, given), None)
     folder = RunFolder.of(run, root)
     where = folder.root if "/" in run else root
+    address = None
     try:
         address = find_service(where)
         if address is not None:
             client = Client(address.url, where)
             return ServiceAnswer(client, client.job(folder.run_id))
-    except (ContactLostError, NoSuchJobError):
+    except NoSuchJobError:
+        if folder.exists():
+            return None
+        raise
+    except ContactLostError as error:
+        if address is not None and must_answer:
+            file = f"{state_dir_of(where)}/{ADDRESS_FILE}"
+            raise ContactLostError(f"{error}; if that service has ended, remove {file}") from None
         if folder.exists():
             return None
         raise
     if not folder.exists():
         try:
             find_run(folder)
-        except RunError as error:
+        except NoSuchRunError as error:
             text = f"{error}; and no service runs for {where}, which might have such a job: `attn serve --root {where}`"
-            raise RunError(text) from None
+            raise NoSuchRunError(text) from None
     return None
 
 

@@ -182,29 +182,28 @@ def local_status(local: LocalRun, entry: RunEntry, *, ended_status: bool = True)
     return Result(data, show, STATUS.get(entry.shown_state, 0) if ended_status else 0)
 
 
-def resumes_there(run: str, root: str, service: str | None) -> bool:
-    """Whether `attn resume` of a run is its service's work: it is a job of that service that is not done."""
-    from attn.errors import AttnError
-    from services.cli.answering import service_of
+def resume_there(run: str, root: str, service: str | None, *, address: str | None, wait: bool) -> Result | None:
+    """`attn resume` of a job of a service that is not done; None if the run is no such job and continues here.
 
-    if service:
-        return True
-    try:
-        answer = service_of(run, root, None)
-    except AttnError:
-        return False  # what is wrong with the run is said by those who continue it
-    return answer is not None and answer.job is not None and answer.job["state"] != "done"
-
-
-def resume_there(run: str, root: str, service: str | None, wait: bool) -> Result:
-    """`attn resume` of a service's job."""
+    Raises:
+        AttnError: The service has the job or may have it, and cannot resume it.
+    """
+    from attn.errors import ConfigError, Fault
+    from jobs.runs.run_folder import NoSuchRunError
     from services.cli.answering import service_of
     from services.client import job_path
 
-    answer = service_of(run, root, service)
-    assert answer is not None, "asked before"
-    client = answer.client
-    return _result(client, client.post_job(f"{job_path(job_name(run))}/resume"), wait)
+    try:
+        answer = service_of(run, root, service, must_answer=True)
+    except NoSuchRunError:
+        return None  # whoever continues it says so
+    if answer is None or (answer.job is not None and answer.job["state"] == "done"):
+        return None
+    client, name = answer.client, job_name(run)
+    if address is not None:
+        fault = f"{name!r} is a job of the service at {client.url}, which runs it where it was submitted to"
+        raise ConfigError([Fault("--address", fault, "leave it out")])
+    return _result(client, client.post_job(f"{job_path(name)}/resume"), wait)
 
 
 def list_there(root: str, service: str | None) -> list[dict[str, Any]]:

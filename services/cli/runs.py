@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["evaluate", "maps", "resume"]
 
+import sys
 from typing import Annotated
 
 import typer
@@ -24,10 +25,12 @@ def resume(
     service: Service = None,
 ) -> Result:
     """Continue an interrupted run of any kind, here; a job of the root's service, or of --service, there."""
-    from services.cli.jobs import resume_there, resumes_there
+    from services.cli.jobs import resume_there
 
-    if resumes_there(run, root, service):
-        return resume_there(run, root, service, wait)
+    if (there := resume_there(run, root, service, address=address, wait=wait)) is not None:
+        return there
+    if wait:
+        print("note: --wait changes nothing: the run continues here, and this command ends with it", file=sys.stderr)
     from jobs.resume import resume as continue_run
 
     return shown(continue_run(run, root=root, address=address))

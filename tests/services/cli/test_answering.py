@@ -13,7 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
+from attn.errors import RunError
+from attn.run_state import RunState
+from jobs.resume import EndedRun
 from jobs.runs.process_identity import process_identity
+from services.calls import Answer, ContactLostError
+from services.discovery import Address
 
 ENDING = """
 import json, signal, sys, time
@@ -136,3 +141,75 @@ def test_a_run_that_is_not_there(attn: Any, tmp_path: Path, command: str) -> Non
     assert done.status == 1
     for words in ("no run 'fist' under", "did you mean first?", "no service runs for", "attn serve"):
         assert words in done.err, done.err
+
+
+def problem(status: int, detail: str) -> Answer:
+    return Answer(status, {}, json.dumps({"detail": detail, "code": "x"}).encode())
+
+
+def job(state: str) -> Answer:
+    return Answer(200, {}, json.dumps({"id": "r", "state": state, "started": 1.0}).encode())
+
+
+@pytest.fixture
+def resumed_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the runs that were continued on this machine, which here does nothing else."""
+    names: list[str] = []
+
+    def resume(run: str, *, root: str, address: str | None) -> EndedRun:
+        names.append(run)
+        return EndedRun(run_id=run, folder=f"{root}/{run}", state=RunState(id=run))
+
+    monkeypatch.setattr("jobs.resume.resume", resume)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "status", "words"),
+    [
+        (problem(401, "the token is wrong"), (), 1, "set ATTN_SERVICE_TOKEN"),
+        (RunError("the service belongs to user 7"), (), 1, "belongs to user 7"),
+        (ContactLostError("timed out"), (), 4, "timed out; if that service has ended, remove"),
+        (Answer(200, {}, b"<html>"), (), 1, "is not a jobs service"),
+        (job("failed"), ("--address", "auto"), 2, "'r' is a job of the service at"),
+        (job("failed"), (), 0, ""),
+        (job("done"), (), None, ""),
+        (job("done"), ("--wait",), None, "--wait changes nothing"),
+        (problem(404, "no job 'r'"), (), None, ""),
+    ],
+)
+def test_a_run_is_continued_here_only_if_no_service_has_it(
+    attn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed_here: list[str],
+    answer: Answer | Exception, options: tuple[str, ...], status: int | None, words: str,
+) -> None:  # fmt: skip
+    """A status of None: it was continued here."""
+    asked: list[str] = []
+
+    def call(url: str, method: str, path: str, **others: Any) -> Answer:
+        asked.append(f"{method} {path}")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    for module in ("services.cli.answering", "services.client"):
+        monkeypatch.setattr(f"{module}.find_service", lambda root: Address("http://127.0.0.1:1"))
+    monkeypatch.setattr("services.client.call", call)
+    put(tmp_path, "r", state="failed")
+    done = attn("resume", "r", "--root", str(tmp_path), *options)
+    assert (done.status, words in done.err) == (status or 0, True), done.err
+    assert "Traceback" not in done.err
+    assert resumed_here == (["r"] if status is None else [])
+    assert asked == ["GET /jobs/r", *(["POST /jobs/r/resume"] if status == 0 else [])]
+
+
+def test_a_run_whose_service_has_ended_is_continued_here(
+    attn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed_here: list[str]
+) -> None:
+    def ended(root: str) -> None:
+        raise ContactLostError("the service has ended")
+
+    monkeypatch.setattr("services.cli.answering.find_service", ended)
+    put(tmp_path, "r", state="failed")
+    assert attn("resume", "r", "--root", str(tmp_path)).status == 0
+    assert resumed_here == ["r"]
+    assert "the service has ended" in attn("resume", "absent", "--root", str(tmp_path)).err
