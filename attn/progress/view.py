@@ -70,7 +70,7 @@ def shown(view: View | None = None) -> Generator[None]:
 
 
 def is_shown() -> bool:
-    """Whether reports are shown at all; without, work need not find out its total."""
+    """Return whether reports are shown at all; without, work need not find out its total."""
     return _current() is not None
 
 

@@ -59,7 +59,7 @@ class RunConfig(Config):
 
     @property
     def accumulates(self) -> bool:
-        """Return whether the steps' maps are kept in a map store."""
+        """True if the steps' maps are kept in a map store."""
         return False
 
     @property

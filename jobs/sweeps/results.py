@@ -57,7 +57,7 @@ class Row(JsonResult):
 
     @property
     def ended(self) -> bool:
-        """Return whether it is not to be run again."""
+        """True if it is not to be run again."""
         return self.state in ENDED
 
 

@@ -115,7 +115,7 @@ class Objective(Config):
 
     @property
     def of_epoch(self) -> bool:
-        """Return whether the epoch's own metrics have it."""
+        """True if the epoch's own metrics have it."""
         return self.metric.startswith(EPOCH_METRICS)
 
 
