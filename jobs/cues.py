@@ -186,6 +186,7 @@ def grid_table(result: CuesResult) -> Table:
     """The grid of a sweep for a terminal: a row for each threshold of the maps, the best value bold."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     assert result.grid is not None, "there was a sweep"
     assert result.best is not None, "there was a sweep"
@@ -199,7 +200,8 @@ def grid_table(result: CuesResult) -> Table:
     for foreground, row in zip(result.grid["foreground"], result.grid["miou_all"], strict=True):
         marked = [(foreground, round(value, 4)) == best for value in across]
         cells = [percent(value) for value in row]
-        drawn.add_row(f"{foreground:g}", *(f"[bold]{c}[/bold]" if m else c for c, m in zip(cells, marked, strict=True)))
+        shown = (Text(cell, style="bold" if mark else "") for cell, mark in zip(cells, marked, strict=True))
+        drawn.add_row(f"{foreground:g}", *shown)
     drawn.caption = f"best: foreground={best[0]:g} {field}={best[1]:g}, {percent(result.best['miou_all'])} %"
     drawn.caption_justify = "left"
     return drawn

@@ -155,7 +155,7 @@ def table(result: EvaluateResult) -> Table:
     rows, scores = result.per_class, result.scores
     shown = [name for name in FIGURES if name in scores]
     title = f"{result.data}: {result.images} images, {result.masked} with masks; percent"
-    drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     drawn.add_column("class", overflow="fold")
     for name in shown:
         drawn.add_column(FIGURES[name], justify="right", no_wrap=True, min_width=max(5, len(FIGURES[name])))

@@ -108,13 +108,9 @@ def _print(result: Result, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result.data))
         return
-    from rich.console import Console
+    from services.cli.plain_console import PlainConsole
 
-    class Pipe(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # Rich itself would exit with 1
-
-    result.show(Pipe(highlight=False, soft_wrap=True))
+    result.show(PlainConsole())
 
 
 def _as_data(error: Exception) -> dict[str, Any]:

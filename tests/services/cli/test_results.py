@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -12,11 +13,13 @@ from attn.run_state import StageState
 from attn.runs.result import JsonResult
 from attn.segmentation.make import CueReport
 from jobs.cues import CuesResult
+from jobs.evaluate import FIGURES, EvaluateResult
 from jobs.maps import MapsResult
 from jobs.pipeline import PipelineResult
 from jobs.segment_predict import MasksResult
 from jobs.sweeps.results import Row, SweepResult
 from jobs.train import TrainResult
+from services.cli.plain_console import PlainConsole
 from services.cli.plan import print_plan
 from services.cli.results import shown
 
@@ -125,3 +128,47 @@ def test_a_plan_has_a_table_of_stages_and_the_parts_of_the_time() -> None:
     # What a service of another version says is printed as it is.
     print_plan(console, {"stages": [1], "time": {"seconds": "soon", "between": None}})
     assert "time.seconds  soon" in stream.getvalue()
+
+
+EVIL, ESC = "[/x]", "\x1b[2J"
+EVALUATED = EvaluateResult(
+    run_id="e", folder="runs/[red]e", model="a", weights=None, maps=None, version=None, data="voc val", images=3,
+    masked=3, scores=dict.fromkeys(FIGURES, 1.0), protocols={}, notes=["[/note]"], tracking_run=None, seconds=1.0,
+    per_class=[
+        {"class": name, **dict.fromkeys(FIGURES, 1.0)}
+        for name in ("background", "diningtable", EVIL, ":cat:", "[red]cat", ESC)
+    ],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        EVALUATED,
+        dataclasses.replace(MASKS, per_class=[{"class": EVIL, "miou": 0.5, "miou_crf": 0.5}], notes=[EVIL, ESC]),
+        dataclasses.replace(
+            SWEEP, trials=[Row(0, EVIL, {"data.root": EVIL}, 0.5, 3, 9.0, None, f"{EVIL} {ESC}", None)]
+        ),
+        dataclasses.replace(MAPS, notes=[EVIL, ESC]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_names_and_messages_are_shown_as_they_are(
+    result: JsonResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown(result).show(PlainConsole())
+    text = capsys.readouterr().out
+    assert EVIL in text
+    assert ("\x1b" in text, r"\x1b[2J" in text) == (False, True)
+
+
+def test_the_table_of_all_scores_has_room_for_the_names_of_classes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown(EVALUATED).show(PlainConsole())
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("background", "diningtable", ":cat:", "[red]cat"):
+        assert [line.split() for line in lines if line.startswith(f"{name} ")] == [[name, *["100.0"] * len(FIGURES)]]
+    assert max(map(len, lines)) <= 80

@@ -35,6 +35,14 @@ def scores(value: float, run: str) -> dict[str, Any]:
     return {"scores": {"mean_ap": json.loads(Score(name="mean_ap", value=value, protocol=protocol).to_json())}}
 
 
+def test_foreign_texts_do_not_reach_the_terminal_raw(attn: Any, tmp_path: Path) -> None:
+    root = str(tmp_path)
+    put(root, "a", {"config.yaml": "{ \x1b[2J"}, kind="train", error="bad \x1b[2J", notices=["note \x1b[2J [/x]"])
+    done = attn("show", "a", "--root", root)
+    assert (done.status, "\x1b" in done.out) == (0, False)
+    assert r"note: note \x1b[2J [/x]" in done.out
+
+
 def words(out: str) -> list[str]:
     """Lines with single spaces."""
     return [re.sub(r" +", " ", line).strip() for line in out.splitlines()]
