@@ -24,6 +24,7 @@ from attn.config.document import (
     sources_in,
     text_name,
 )
+from attn.config.resolve import override
 from attn.errors import ConfigError, Fault
 from attn.notices import renamed
 from attn.runs.table import file_kinds
@@ -114,12 +115,14 @@ def section_layers(document: Document, section: str, reference: str, texts: Text
 
 
 def follow(layers: Layers) -> None:
-    """Read every text that sections name as their recipe, and a sweep's, as reading the config does."""
+    """Read every text that sections and overrides name as a recipe, and a sweep's, as reading the config does."""
     _follow(layers, {document.name for document in layers.documents})
 
 
 def _follow(layers: Layers, names: set[str]) -> None:
-    for document in layers.documents:
+    given = Document()
+    override(given, layers.overrides)
+    for document in (*layers.documents, given):
         for path, reference in _recipes(document.values):
             text = layers.texts.recipe(reference, text_name(document.location(path)))
             if text.name not in names:  # else it was read before, perhaps as the text that names itself

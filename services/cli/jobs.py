@@ -67,7 +67,7 @@ def submit(
     body: dict[str, Any] = {
         "id": run_id or _new_id(kind, target),
         "kind": kind,
-        **request_of(target, overrides or []),
+        **request_of(target, overrides or [], kind),
         "address": address,
         "priority": priority,
         "max_duration": max_duration,
@@ -253,8 +253,12 @@ def _confirm(plan: dict[str, Any]) -> None:
     from attn.errors import ConfigError
     from services.cli.plan import print_plan
 
-    piped = "" if sys.stdin.isatty() else sys.stdin.readline()
-    if not piped and not sys.stdin.isatty():
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    try:
+        piped = "" if sys.stdin is None or terminal else sys.stdin.readline()
+    except (OSError, ValueError):  # it is closed, or no text
+        piped = ""
+    if not piped and not terminal:
         raise ConfigError("nothing was submitted: standard input has no answer; add -y to submit without asking")
     print_plan(Console(stderr=True, highlight=False, soft_wrap=True), plan)
     try:

@@ -12,7 +12,8 @@ from attn.config.document import override_of, parse_override
 from attn.config.resolve import read_text
 from attn.errors import Fault
 from attn.runs.layers import DATA, RECIPE, follow, read_layers, with_data
-from attn.runs.recipes import RECIPE_PREFIX, is_path
+from attn.runs.recipes import FORMER_NAMES, RECIPE_PREFIX, is_path, recipe_paths, recipe_text
+from attn.runs.table import file_kinds
 from attn.runs.texts import LocalTexts, Text
 
 
@@ -38,15 +39,21 @@ class _SentTexts(LocalTexts):
         return text
 
 
-def request_of(target: str, overrides: list[str]) -> dict[str, Any]:
+def request_of(target: str, overrides: list[str], kind: str = "train") -> dict[str, Any]:
     """The fields `target` or `config`, `overrides` and `files` of a submission.
+
+    Args:
+        kind: Of the run: what it works on is a recipe or a file only if files may be of that kind.
 
     Raises:
         ConfigError: A file is missing, or does not fit.
     """
     if not target.endswith((".yaml", ".yml")):
         texts = _SentTexts()
-        with_data(overrides, texts)
+        if kind in file_kinds() and target in {*recipe_paths(), *FORMER_NAMES}:
+            follow(read_layers(*recipe_text(target), overrides, texts))
+        else:
+            with_data(overrides, texts)
         return _fields({"target": target, "overrides": overrides}, texts)
     texts, text = _SentTexts(os.path.dirname(target)), read_text(target)
     overrides = [_from_folder(one, texts.folder) for one in overrides]

@@ -202,6 +202,18 @@ def test_the_command_line_sends_what_is_named(tmp_path: Path, monkeypatch: pytes
     assert sent["overrides"] == ["data=../photos.yaml", "seed=4"]
     assert request_of("gain", ["seed=4"]) == {"target": "gain", "overrides": ["seed=4"]}
     assert request_of("gain", ["data=photos.yaml"])["files"] == {"photos.yaml": PHOTOS.replace("photos", "others")}
+    (tmp_path / "base.yaml").write_text("recipe: team/base.yaml\nseed: 5\n")
+    mine = {"base.yaml", "team/base.yaml"}
+    assert request_of("icasc", ["recipe=base.yaml"])["files"].keys() == mine
+    assert request_of("gain_segment_scenes", ["train.recipe=base.yaml"])["files"].keys() == mine
+    assert request_of("mine/pipeline.yaml", ["train.recipe=base.yaml"])["files"].keys() >= {
+        "../base.yaml", "../team/base.yaml"
+    }  # fmt: skip
+    assert "files" not in request_of("gain", [], "evaluate"), "a run that is called like a recipe"
+    sent = request_of("icasc", ["recipe=base.yaml"])
+    here = load_run("icasc", "train", ["recipe=base.yaml"])
+    there = load(Submission.model_validate({"id": "x", "kind": "train", **sent}), ROOT)
+    assert {**_plain(here), "root": ROOT} == {**_plain(there), "root": ROOT}
     for name, kind in (("mine/pipeline.yaml", "pipeline"), ("mine/sweep.yaml", "sweep"), ("mine/my.yaml", "train")):
         sent = request_of(name, [])
         here, there = load_run(name, kind, []), load(Submission.model_validate({"id": "x", "kind": kind, **sent}), ROOT)

@@ -55,3 +55,21 @@ def test_without_a_service_it_is_told_how_to_start_one(attn: Any, tmp_path: Path
     done = attn("status", "a", "--root", str(tmp_path))
     assert done.status == 1
     assert "attn serve" in done.err
+
+
+class _Service:
+    def post(self, path: str, body: object) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("given", [None, b"", b"\xff\n", "unreadable"], ids=repr)
+def test_without_a_readable_answer_nothing_is_submitted(
+    attn: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: bytes | str | None
+) -> None:
+    monkeypatch.setattr("services.client.connect", lambda root, given: _Service())
+    written = tmp_path / "written"
+    stdin = written.open("w") if isinstance(given, str) else given and io.TextIOWrapper(io.BytesIO(given), "utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO("") if stdin == b"" else stdin)
+    done = attn("submit", "train", "gain")
+    assert (done.status, done.err.count("\n")) == (2, 1), done.err
+    assert "nothing was submitted: standard input has no answer; add -y" in done.err
