@@ -83,9 +83,9 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
             raise RunError(f"run {job.id!r} exists already with kind {kind}, not {job.kind}: choose another id")
         with extra_check(permissions.resumed):
             return resume(job.id, root=root, address=job.address)
-    recipe = job.target
-    if job.config is not None:
-        recipe = recipe_in(job.config, "config", GivenTexts(job.files), job.overrides)
+    recipe = None
+    if job.kind in file_kinds():  # other kinds work on runs, which may be called like a recipe
+        recipe = job.target if job.config is None else recipe_in(job.config, "config", GivenTexts(job.files))
     with started_from(recipe), extra_check(permissions.run):
         return _begin(job, root)
 

@@ -13,11 +13,13 @@ import pytest
 
 from attn.config.base import Config
 from attn.config.resolve import dump_config
+from attn.errors import RunError
 from attn.files.roots import ROOTS_VARIABLE
 from attn.runs.config_reader import read_config
 from attn.runs.pipeline import read_pipeline
 from attn.runs.recipes import recipe_text
 from attn.runs.result import RunResult
+from attn.runs.started import started
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import LoadedSweep, read_sweep, trial_config
 from attn.runs.sweep.space import Point
@@ -160,3 +162,18 @@ def test_a_run_that_was_moved_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     leave_run(tmp_path / "runs", "train", ["root=/former/runs"])
     driver.main(order(tmp_path, kind="train", target="scenes_oaa"))
     assert seen == [(f"{tmp_path}/runs", f"{tmp_path}/runs/s")]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("train", "gain"), ("evaluate", None), ("maps", None)])
+def test_what_works_on_a_run_called_like_a_recipe_has_no_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: str | None
+) -> None:
+    seen: list[str | None] = []
+
+    def begin(*_: object) -> NoReturn:
+        seen.append(None if (one := started()) is None else one.recipe.name)
+        raise RunError("enough")
+
+    monkeypatch.setattr(driver, "_begin", begin)
+    assert driver.main(order(tmp_path, kind=kind, target="gain")) == 1
+    assert seen == [expected]
