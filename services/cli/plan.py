@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["plan", "split_words"]
 
 import difflib
+import math
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jobs.sweeps.plan import Plan
 
 MOST_POINTS = 12
+EPOCH, MEASURE = "--epoch-seconds", "--measure"
 
 
 def _first_words(incomplete: str) -> list[str]:
@@ -46,10 +48,10 @@ def plan(
     ],
     epoch: Annotated[
         float | None,
-        typer.Option("--epoch-seconds", help="Duration of an epoch, to estimate the time from.", show_default=False),
+        typer.Option(EPOCH, help="Duration of an epoch, to estimate the time from.", show_default=False),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Run some training steps now, to estimate the time from.")
+        bool, typer.Option(MEASURE, help="Run some training steps now, to estimate the time from.")
     ] = False,
 ) -> Result:
     """Show what a run of any kind would do, its resources and estimated time, without starting it."""
@@ -68,10 +70,16 @@ def plan(
             from jobs.sweeps.measured_steps import measured_costs  # imports Ray
 
             return measured_costs(run, start, of_sweep, objective)
-        return None if epoch is None else Costs((epoch, epoch, epoch), "--epoch-seconds", whole=True)
+        return None if epoch is None else Costs((epoch, epoch, epoch), EPOCH, whole=True)
 
     kind, targets, overrides = split_words(words)
+    if epoch is not None and not 0 < epoch < math.inf:
+        raise ConfigError([Fault(EPOCH, f"{epoch} is no duration", "a number of seconds above 0, e.g. 90")])
+    options = [name for name, given in ((MEASURE, measure), (EPOCH, epoch is not None)) if given]
+    if len(options) > 1:
+        raise ConfigError([Fault(EPOCH, f"cannot be used with {MEASURE}", "give one of them")])
     if kind is not None and KINDS[kind].config is None:
+        _refuse(options, kind)
         from jobs.target_plan import plan_target
 
         return _tree(plan_target(kind, targets, overrides))
@@ -82,6 +90,7 @@ def plan(
         resources |= {"workers": given.cluster.workers, "time": run_estimate(given, costs(given)).to_json()}
         return _tree(resources)
     if isinstance(given, ComposedConfig):
+        _refuse(options, given.kind)
         from services.plan import what_of
 
         return _tree({"kind": given.kind} | what_of(given))
@@ -91,6 +100,13 @@ def plan(
     config, base = given
     sweep_plan = make_plan(config, base)
     return _sweep(given, sweep_plan, costs(trial_config(base, {}), sweep_plan, config.objective))
+
+
+def _refuse(options: list[str], kind: str) -> None:
+    """Refuse the options of an estimate for a kind that has none."""
+    if options:
+        message = f"the time of a run of kind {kind} cannot be estimated"
+        raise ConfigError([Fault(options[0], message, "leave it out; it is for kinds train, segment and sweep")])
 
 
 def split_words(words: list[str]) -> tuple[str | None, list[str], list[str]]:

@@ -69,3 +69,24 @@ def test_every_kind_has_a_plan(attn: Any, tmp_path: Path) -> None:
     assert re.search(r"labels\.rule\.foreground +0\.3", attn("plan", "cues", *targets["cues"]).out)
     missing = attn("plan", "masks", "nothing", f"root={root}")
     assert (missing.status, "no trained model 'nothing'" in missing.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scenes_gain", "--epoch-seconds", "-5"], "--epoch-seconds: -5.0 is no duration"),
+        (["scenes_gain", "--epoch-seconds", "0"], "--epoch-seconds: 0.0 is no duration"),
+        (["scenes_gain", "--epoch-seconds", "nan"], "--epoch-seconds: nan is no duration"),
+        (["scenes_gain", "--epoch-seconds", "inf"], "--epoch-seconds: inf is no duration"),
+        (["scenes_gain", "--epoch-seconds", "5", "--measure"], "cannot be used with --measure"),
+        (["gain_segment_scenes", "--measure"], "--measure: the time of a run of kind pipeline cannot be estimated"),
+        (
+            ["maps", "any", "--epoch-seconds", "5"],
+            "--epoch-seconds: the time of a run of kind maps cannot be estimated",
+        ),
+        (["compare", "any", "--measure"], "--measure: the time of a run of kind compare cannot be estimated"),
+    ],
+)
+def test_an_estimate_that_cannot_be_given_is_one_error(attn: Any, words: list[str], said: str) -> None:
+    done = attn("plan", *words)
+    assert (done.status, said in done.err) == (2, True), done.err
