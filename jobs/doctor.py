@@ -31,7 +31,7 @@ class DoctorResult:
 
     @property
     def ok(self) -> bool:
-        """True if no check failed."""
+        """Return whether no check failed."""
         return all(finding.status != "fail" for _, finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:

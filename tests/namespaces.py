@@ -6,5 +6,5 @@ __all__ = ["mount_is_refused"]
 
 
 def mount_is_refused(said: str) -> bool:
-    """Return whether `unshare` or `mount` said, in English, that this user may make no namespace or mount nothing."""
+    """Whether `unshare` or `mount` said, in English, that this user may make no namespace or mount nothing in it."""
     return said.startswith("unshare: ") or (said.startswith("mount: ") and "permission denied" in said)

@@ -49,7 +49,7 @@ def _is_free(port: int) -> bool:
 
 
 def _claim(port: int) -> bool:
-    """Return whether no other process of the tests has claimed this port; then it is this process's until it ends."""
+    """Whether no other process of the tests has claimed this port; then it is this process's until it ends."""
     if sys.platform != "linux":  # no names that end with their process
         return True
     claim = socket.socket(socket.AF_UNIX)

@@ -65,5 +65,5 @@ def summary(config: type[Config]) -> str:
 
 
 def is_fixed(info: FieldInfo) -> bool:
-    """Return whether a field has one value only: what kind of run or which variant this is."""
+    """Whether a field has one value only: what kind of run or which variant this is."""
     return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1

@@ -77,7 +77,7 @@ class Report:
         return self.text()
 
     def has_more(self, most: int) -> bool:
-        """Return whether a text with so many findings of a kind leaves some out."""
+        """Whether a text with so many findings of a kind leaves some out."""
         return max(Counter((one.severity, one.kind) for one in self.findings).values(), default=0) > most
 
     def text(self, most: int | None = None) -> str:

@@ -45,7 +45,7 @@ class Geometry:
 
     @property
     def is_whole(self) -> bool:
-        """True if the input is exactly the whole image."""
+        """Return whether the input is exactly the whole image."""
         return tuple(self.crop) == (0, 0, *self.image_size)
 
     @classmethod

@@ -119,7 +119,7 @@ class MethodConfig(Variant, tag="name"):
 
     @property
     def needs_class_maps(self) -> bool:
-        """True if the method needs a class-aware convolution, which only a network with `head: conv` has."""
+        """Return whether the method needs a class-aware convolution, which only a network with `head: conv` has."""
         return False
 
     @property
@@ -129,7 +129,7 @@ class MethodConfig(Variant, tag="name"):
 
     @property
     def weighs_classes(self) -> bool:
-        """True if the classification loss takes `batch.class_weights`; `training.class_weights` needs it."""
+        """Whether the classification loss takes `batch.class_weights`; `training.class_weights` needs it."""
         return False
 
     def least_images(self, images: int, source_images: int) -> int:

@@ -13,7 +13,7 @@ NAMES = 150
 """Room for the names of the rows, in pixels."""
 
 
-def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150) -> Picture:
+def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150, widest: int = WIDEST) -> Picture:
     """Draw several methods on the same images: a group of columns per image with one per class, a row per method.
 
     The first row shows the images, the last rows the methods' masks and the true masks. Images that do not fit into
@@ -22,6 +22,7 @@ def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150)
     Args:
         methods: Data by the method's name, each with the same images in the same order. Missing maps leave empty cells.
         height: Largest height of the tiles in pixels.
+        widest: Width of the picture in pixels that further images would exceed.
 
     Raises:
         ValueError: The images differ.
@@ -44,7 +45,7 @@ def comparison(methods: Mapping[str, Sequence[PanelData]], *, height: int = 150)
         count * (tile_size(one.image, painter.height)[1] + GROUP_GAP // 2)
         for count, one in zip(columns, first, strict=True)
     ]
-    bands = _bands(needed, WIDEST - NAMES)
+    bands = _bands(needed, widest - NAMES)
     return painter.explain(stacked([_band(painter, methods, shown, band) for band in bands]))
 
 

@@ -19,7 +19,7 @@ DOTS = "…"
 
 
 def is_legible(text: str) -> bool:
-    """Return whether a font of the installed packages or of this machine has all letters of a text."""
+    """Whether a font of the installed packages or of this machine has all letters of a text."""
     letters = frozenset(text)
     return _is_plain(letters) or _covering(letters) is not None
 

@@ -70,7 +70,7 @@ def shown(view: View | None = None) -> Generator[None]:
 
 
 def is_shown() -> bool:
-    """Return whether reports are shown at all; without, work need not find out its total."""
+    """Whether reports are shown at all; without, work need not find out its total."""
     return _current() is not None
 
 

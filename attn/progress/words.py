@@ -10,7 +10,7 @@ from attn.display import duration
 from attn.progress.task import Task
 
 LEAST_BAR, LONGEST_BAR = 10, 40
-LONGEST_NAME = 24
+LEAST_NAME, LONGEST_NAME = 10, 24
 GAP = "  "
 
 

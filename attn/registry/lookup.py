@@ -55,7 +55,7 @@ def open_model(model: str, lookup: ModelPlaces, load: Callable[[str | Path, str]
 
 
 def is_registered_name(model: str) -> bool:
-    """Return whether a name is one of the registry: `name@alias` or `name/version`, and no file of this machine."""
+    """Whether a name is one of the registry: `name@alias` or `name/version`, and no file of this machine."""
     return re.fullmatch(r"[^/@]+(@[^/@]+|/[0-9]+)", model) is not None and not Path(model).exists()
 
 

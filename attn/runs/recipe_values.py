@@ -10,9 +10,11 @@ from typing import Any
 
 from attn.config.document import read_document
 from attn.runs.field_tree import Place
-from attn.runs.pipeline import SHARED
 from attn.runs.recipes import list_recipes
 from attn.runs.result import JsonResult
+
+ABOVE_SECTIONS = ("root", "tracking", "data", "seed", "cluster")
+"""Fields that a pipeline's file may give above its sections."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def _where(place: Place, name: str, kind: str, values: Mapping[str, Any]) -> Ite
                 if dotted == field:
                     yield value, f"{part}.{dotted}", _at(base, place.path)
         return
-    above = kind == "pipeline" and field.partition(".")[0] in SHARED
+    above = kind == "pipeline" and field.partition(".")[0] in ABOVE_SECTIONS
     if place.command != kind and not above:
         return
     section = _at(values, place.path)

@@ -169,5 +169,5 @@ def recipe_text(name: str) -> tuple[str, str]:
 
 
 def is_path(target: str) -> bool:
-    """Return whether a name can only be a file's."""
+    """Whether a name can only be a file's."""
     return target.endswith((".yaml", ".yml")) or "/" in target

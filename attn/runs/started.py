@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Started", "recipe_in", "recipe_of", "started", "started_from"]
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -53,22 +53,16 @@ def started() -> Started | None:
     return _STARTED.get()
 
 
-def recipe_of(target: str, overrides: Sequence[str] = ()) -> str | None:
-    """The recipe that a user names: by its name, or by a file that starts from it.
-
-    Args:
-        overrides: `a.b=value` each; `recipe=NAME` lets a file start from another recipe.
-    """
+def recipe_of(target: str) -> str | None:
+    """The recipe that a user names: by its name, or by a file that starts from it."""
     text, name = config_text(target)
-    if name.startswith(RECIPE_PREFIX):
-        return name.removeprefix(RECIPE_PREFIX)
-    return recipe_in(text, name, LOCAL_TEXTS, overrides)
+    return name.removeprefix(RECIPE_PREFIX) if name.startswith(RECIPE_PREFIX) else recipe_in(text, name, LOCAL_TEXTS)
 
 
-def recipe_in(text: str, name: str, texts: Texts = RECIPES_ONLY, overrides: Sequence[str] = ()) -> str | None:
+def recipe_in(text: str, name: str, texts: Texts = RECIPES_ONLY) -> str | None:
     """The recipe that a run's text starts from, also by way of other files; None without one."""
     try:
-        layers = read_layers(text, name, overrides, texts)
+        layers = read_layers(text, name, [], texts)
     except ConfigError:
         return None
     lowest = next((one for one in (*layers.documents, *layers.searched) if one.name.startswith(RECIPE_PREFIX)), None)

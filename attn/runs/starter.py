@@ -7,6 +7,7 @@ __all__ = ["Starter", "starter"]
 import json
 import os
 import re
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def starter(recipe: str, file: str, overrides: Sequence[str]) -> Starter:
         lines = {(DATA,): _Line(_from_folder(reference, file), True, "the data section, in a file of its own")} | lines
     text, name = config_text(recipe)
     named = name.removeprefix(RECIPE_PREFIX) if name.startswith(RECIPE_PREFIX) else _from_folder(recipe, file)
-    commands = tuple(text.format(file) for text in (f"attn {DATA} check {{}}", *NEXT.get(config.kind, ())))
+    commands = tuple(text.format(shlex.quote(file)) for text in (f"attn {DATA} check {{}}", *NEXT.get(config.kind, ())))
     head = _head(layers.whole, text, named, missing, commands)
     body = "\n".join([f"{RECIPE}: {_yaml(named)}", *_blocks(lines)])
     return Starter(f"{head}\n{body}\n", config.kind, missing, commands)

@@ -28,7 +28,7 @@ class CircuitBreaker:
 
     @property
     def allows_request(self) -> bool:
-        """True if a request may be sent now."""
+        """Return whether to send a request now."""
         return not self.pause or self.clock() >= self.until
 
     def record_failure(self) -> bool:

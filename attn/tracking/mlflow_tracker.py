@@ -141,7 +141,7 @@ class MlflowTracker:
             return any(item.path.startswith(begin) for item in self._client.list_artifacts(self.run_id, "images"))
 
     def has_run(self, run_id: str) -> bool:
-        """Return whether the server has a run that is not deleted.
+        """Whether the server has a run that is not deleted.
 
         Raises:
             TrackingError: The server does not answer.

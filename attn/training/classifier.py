@@ -65,7 +65,7 @@ class ClassifierComponents(TrainingComponents):
 
     @property
     def val_difficult(self) -> Difficult | None:
-        """True if validation leaves difficult objects out; None where its rule knows none."""
+        """Return whether validation leaves difficult objects out; None where its rule knows none."""
         if self.val_dataset is None or self.average_precision == "sklearn":
             return None
         return difficult_objects(self.val_dataset.source.records)

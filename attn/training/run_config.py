@@ -59,7 +59,7 @@ class RunConfig(Config):
 
     @property
     def accumulates(self) -> bool:
-        """True if the steps' maps are kept in a map store."""
+        """Return whether the steps' maps are kept in a map store."""
         return False
 
     @property

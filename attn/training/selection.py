@@ -42,12 +42,12 @@ class EarlyStoppingConfig(Config):
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return whether a metric is a loss."""
+    """Whether a metric is a loss."""
     return metric.startswith("train/") or metric.rpartition("/")[2] == "loss"
 
 
 def is_better(metric: str, value: float, than: float | None, min_delta: float = 0.0) -> bool:
-    """Return whether a value improves on the one before by more than `min_delta`; any number improves on None."""
+    """Whether a value improves on the one before by more than `min_delta`; any number improves on None."""
     if not math.isfinite(value):
         return False
     if than is None:
@@ -118,7 +118,7 @@ class Selection:
 
     @property
     def stops(self) -> bool:
-        """True if the training ends before its last epoch."""
+        """Whether the training ends before its last epoch."""
         return self.stopping is not None and self.plateau.waited >= self.stopping.patience
 
     def after(

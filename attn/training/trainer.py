@@ -142,7 +142,7 @@ class Trainer:
 
     @property
     def has_ended(self) -> bool:
-        """True if no epoch is left, or early stopping has ended the training."""
+        """Whether no epoch is left, or early stopping has ended the training."""
         return self.position.epoch >= self.epochs or self.selection.stops
 
     def _scores(self, epoch: int, losses: dict[str, float]) -> dict[str, float]:

@@ -85,7 +85,7 @@ class RunFolder:
 
     @property
     def in_default_root(self) -> bool:
-        """True if commands find it without `--root`."""
+        """Whether commands find it without `--root`."""
         return self.is_local and os.path.abspath(self.root) == os.path.abspath(DEFAULT_ROOT)
 
     @property

@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def in_process(self) -> bool:
-        """True if a trial trains in its own process, which then takes the next one."""
+        """Whether a trial trains in its own process, which then takes the next one."""
         return self.per_trial.get("CPU", 0) >= 1
 
     def line(self, time: Estimate) -> str:

@@ -57,7 +57,7 @@ class Row(JsonResult):
 
     @property
     def ended(self) -> bool:
-        """True if it is not to be run again."""
+        """Return whether it is not to be run again."""
         return self.state in ENDED
 
 

@@ -235,7 +235,7 @@ class RayReporter:
         self.world.all_or_raise(lambda: self.committed(position, metrics))
 
     def is_best(self, position: Position) -> bool:
-        """Return whether the checkpoint at a position is that of the best epoch so far."""
+        """Whether the checkpoint at a position is that of the best epoch so far."""
         best = self.trainer.selection.best
         return best is not None and position.batch == 0 and position.epoch == best.epoch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["export", "get", "ls", "promote", "show"]
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,7 +85,7 @@ def get(
 
     def show_it(console: Console) -> None:
         console.print(f"{data['name']}/{data['version']} is in {data['folder']}", markup=False)
-        console.print(f"attn predict IMAGE --model {data['folder']}", markup=False)
+        console.print(f"attn predict IMAGE --model {shlex.quote(data['folder'])}", markup=False)
 
     return Result(data, show_it)
 

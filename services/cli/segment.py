@@ -32,7 +32,7 @@ def cues(
     from attn.runs.started import recipe_of, started_from
     from jobs.cues import load, run
 
-    with started_from(recipe_of(recipe, overrides or [])):
+    with started_from(recipe_of(recipe)):
         return shown(run(load(recipe, overrides or [], sweep=sweep), run_id=run_id))
 
 

@@ -48,7 +48,7 @@ def faults(text: str) -> Iterator[str]:
 
 
 def is_there(code: str) -> bool:
-    """Return whether what stands in code style is there, where it is a name that can be looked up."""
+    """Whether what stands in code style is there, where it is a name that can be looked up."""
     if match := TEST.fullmatch(code):
         return (ROOT / match[1]).is_file() and match[2] in names_in(ROOT / match[1])
     if PATH.fullmatch(code):
@@ -138,7 +138,7 @@ def _named(body: list[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
 
 
 def resolves(name: str) -> bool:
-    """Return whether a dotted name is a module, or something in one, without importing it."""
+    """Whether a dotted name is a module, or something in one, without importing it."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         module = ROOT.joinpath(*parts[:length])

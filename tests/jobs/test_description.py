@@ -115,12 +115,6 @@ def test_a_file_names_the_recipe_that_it_starts_from(tmp_path: Path) -> None:
     file.write_text("recipe: scenes_gain\ndata: {count: 64}\n")
     assert recipe_of(str(file)) == "scenes_gain"
     assert recipe_of("scenes_oaa") == "scenes_oaa"
-    other = ["training.epochs=3", "recipe=scenes_oaa"]
-    assert recipe_of(str(file), other) == recipe_in(file.read_text(), "config", overrides=other) == "scenes_oaa"
-    assert recipe_of("scenes_gain", other) == "scenes_gain", "its fields lie over those of the other"
-    sweep = tmp_path / "sweep.yaml"
-    sweep.write_text("kind: sweep\nrecipe: scenes_gain\nspace: {seed: [1, 2]}\n")
-    assert recipe_of(str(sweep), ["recipe=scenes_oaa"]) == "scenes_oaa"
     for text in ("data: {count: 64}", "recipe: [1]", "recipe: {", "- 1"):
         assert recipe_in(text, "test") is None
     config = load_config(TrainConfig, "scenes_gain", [])

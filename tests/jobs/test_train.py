@@ -80,7 +80,7 @@ def test_the_record_has_parameters_metrics_previews_and_model(finished: TrainRes
 
 
 def same(first: TrainResult, second: TrainResult) -> bool:
-    """Return whether two runs ended with the same weights, bit by bit, figures and cumulative maps."""
+    """Whether two runs ended with the same weights, bit by bit, the same figures and the same cumulative maps."""
     ours, theirs = (load_bundle(str(result.model)).network.state_dict() for result in (first, second))
     equal = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     digests = {map_store.open(run.store).at(run.store_version).digest() for run in (first, second)}

@@ -139,7 +139,7 @@ def dotted(value: Any, prefix: str = "") -> Iterator[str]:
 
 @cache
 def is_explained(field: str) -> bool:
-    """Return whether a page names a field, or the generated reference has it in the table of its section."""
+    """Whether a page names a field, or the generated reference has it in the table of its section."""
     if any(re.search(rf"\b{re.escape(field)}\b", page.read_text(encoding="utf-8")) for page in PAGES):
         return True
     section, _, name = field.rpartition(".")

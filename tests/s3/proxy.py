@@ -83,7 +83,7 @@ class Proxy:
 
 
 def _has_checksum(headers: Message) -> bool:
-    """Return whether a request comes with what S3 servers had no name for until 2022."""
+    """Whether a request comes with what S3 servers had no name for until 2022."""
     names = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "x-amz-decoded-content-length")
     return any(name.lower().startswith(names) for name in headers) or "aws-chunked" in headers.get(
         "Content-Encoding", ""

@@ -115,7 +115,7 @@ class Objective(Config):
 
     @property
     def of_epoch(self) -> bool:
-        """True if the epoch's own metrics have it."""
+        """Return whether the epoch's own metrics have it."""
         return self.metric.startswith(EPOCH_METRICS)
 
 

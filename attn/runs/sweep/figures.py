@@ -6,7 +6,7 @@ after each had trained in vain.
 
 from __future__ import annotations
 
-__all__ = ["BEST_EPOCH", "check_data", "differs_after", "figure_fault", "figures_of"]
+__all__ = ["BEST_EPOCH", "LOWER", "check_data", "differs_after", "figure_fault", "figures_of"]
 
 import difflib
 from collections.abc import Mapping
@@ -20,9 +20,10 @@ from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.space import Dimension
 from attn.segmentation.config import SegmentConfig
 from attn.training.run_config import RunConfig
-from attn.training.selection import lower_is_better
 from attn.training.train_config import TrainConfig
 
+LOWER = ("train/loss", "val/loss")
+"""Figures that are the better the lower they are; of the other terms of a loss a sweep's author knows."""
 _APART = frozenset({"root", "store", "checkpoint", "tracking"})
 """Sections that change neither a training nor its scores; the store's fields change its own figures."""
 _WARMUP = "method.warmup_epochs"
@@ -74,9 +75,7 @@ def figure_fault(metric: str, mode: str, trial: RunConfig | ComposedConfig) -> t
         return f"objective.metric={metric} is no figure that these trials report", hint
     if figures[metric]:
         return f"objective.metric={metric} is not among the figures of these trials", figures[metric]
-    # Of a store's figures and of one term of a loss the sweep's author knows.
-    known = metric == "train/loss" or not metric.startswith(("train/", "store/"))
-    wanted = mode if not known else "min" if lower_is_better(metric) else "max"
+    wanted = "min" if metric in LOWER else "max" if not metric.startswith(("train/", "store/")) else mode
     if mode != wanted:
         better = "lower" if wanted == "min" else "higher"
         return f"objective.mode={mode}, but a {better} {metric} is better", f"objective.mode={wanted}"

@@ -218,7 +218,7 @@ class Fusion:
 
     @property
     def tracks_seen(self) -> bool:
-        """True if rows record which pixels were seen."""
+        """Return whether rows record which pixels were seen."""
         return _SEEN in self.added
 
     def empty(self, count: int, pixels: int) -> Columns:

@@ -84,7 +84,7 @@ class Definition:
 
     @property
     def is_writable(self) -> bool:
-        """True if runs may begin in the store; stores of an older format are read-only."""
+        """Return whether runs may begin in the store; stores of an older format are read-only."""
         return self.format == FORMATS[self.fusion]
 
     def check_writable(self, uri: str) -> None:

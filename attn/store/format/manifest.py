@@ -125,7 +125,7 @@ class Manifest:
 
     @property
     def tentative(self) -> bool:
-        """True if it was committed before a durable checkpoint named it, so that a restart may abandon it."""
+        """Return whether it was committed before a durable checkpoint named it, so that a restart may abandon it."""
         return self.metadata.get(_TENTATIVE) is True
 
     @staticmethod

@@ -54,7 +54,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True if there are no faults."""
+        """Return whether there are no faults."""
         return not self.faults
 
 

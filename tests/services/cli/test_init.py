@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ def test_a_file_of_data_is_named_as_seen_from_the_new_file(attn: Any) -> None:
     again = attn("init", "sub/my.yaml", "second.yaml", "seed=3")
     assert again.status == 0
     assert load_any_config("second.yaml", []) == load_any_config("sub/my.yaml", ["seed=3"])
+
+
+@pytest.mark.parametrize("name", ["a b.yaml", "it's.yaml", "$(x).yaml"])
+def test_the_next_commands_can_be_pasted(attn: Any, name: str) -> None:
+    done = attn("init", "gain", name, "--json")
+    assert [shlex.split(line)[-1] for line in done.json["next"]] == [name, name]
+    assert f"attn train {shlex.quote(name)}" in Path(name).read_text()
 
 
 def test_nothing_is_overwritten(attn: Any) -> None:
