@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from attn.config.document import Document, read_document
 from attn.config.resolve import parse_config
+from attn.driver_process import shown_stage
 from attn.errors import AttnError, ConfigError
 from attn.files.locations import list_files, list_folders
 from attn.run_state import BROKEN, About, RunState
@@ -132,7 +133,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
     described = read(lambda: folder.read_json("model/model.json"), {})
     data, weights = read(lambda: read_described(folder), (None, None))
     scores = read(lambda: recorded_scores(folder, state, weights or state.weights), [])
-    parts = _parts(folder, state, read)
+    parts = _parts(folder, entry, read)
     base = read(lambda: _document(folder, "base.yaml"), {}) if state.kind == "sweep" else {}
     trained_kind = str(base.get("kind", "train")) if state.kind == "sweep" else state.kind or "train"
     model = _best_model(folder, config, parts) if state.kind == "sweep" else _model(folder, state, described, weights)
@@ -226,9 +227,13 @@ def _best_model(folder: RunFolder, config: Mapping[str, Any], trials: list[dict[
     return TrainedModel(trial_folder(folder, best["number"]).path("model"), None, None, None)
 
 
-def _parts(folder: RunFolder, state: RunState, read: _Reader) -> list[dict[str, Any]]:
+def _parts(folder: RunFolder, entry: RunEntry, read: _Reader) -> list[dict[str, Any]]:
+    state, driven = entry.state, entry.driver in ("here", "elsewhere")
     if state.stages is not None:
-        return [{"stage": name, **stage.to_json()} for name, stage in state.stages.items()]
+        return [
+            {"stage": name, **stage.to_json(), "state": shown_stage(stage, driven=driven)}
+            for name, stage in state.stages.items()
+        ]
     if state.kind == "sweep" and folder.exists("sweep.yaml"):
         return [row.to_json() for row in read(lambda: read_rows(folder), [])]
     return []

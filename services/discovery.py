@@ -87,6 +87,6 @@ def _token(state_dir: Path) -> str:
 
 def _is_up(written: dict[str, Any]) -> bool:
     """Return whether the process that wrote an address file still runs; earlier versions did not record the process."""
-    from jobs.runs.process_identity import is_running
+    from attn.process_identity import is_running
 
     return "process" not in written or is_running(written.get("pid"), written["process"])

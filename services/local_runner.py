@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from jobs.runs.process_identity import is_running, process_identity
+from attn.process_identity import is_running, process_identity
 from services.runner import DriverStatus, Ended, Running, StateDir, ended_by_status, order_json, signal_name
 from services.table import Job
 

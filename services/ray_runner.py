@@ -11,10 +11,10 @@ import shlex
 import time
 from typing import Any
 
+from attn.boot_clock import Moment
 from attn.errors import AttnError
 from attn.files import locations, transfer
 from attn.files.roots import SERVICE_FOLDER
-from jobs.runs.boot_clock import Moment
 from services.job_server import JobServer, JobServerError, LostContactError
 from services.output_redaction import redact
 from services.runner import (

@@ -16,7 +16,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from attn.errors import RunError
-from jobs.runs.process_identity import process_identity
+from attn.process_identity import process_identity
 from services.connections import LimitedConfig, LimitedServer, Limits, allowed_connections
 
 SESSION_NICENESS = 10

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from attn.boot_clock import Moment
+from attn.driver_process import INTERRUPTED, shown_stage
 from attn.errors import AttnError
 from attn.run_state import RunState, StageState
-from jobs.runs.boot_clock import Moment
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.models import JobStatus, Plain
 from services.table import RUNNING, Job
@@ -73,10 +74,8 @@ def _written(progress: dict[str, Any]) -> Moment:
 
 
 def _stage_state(stage: StageState, job: Job) -> str:
-    """A stage's state; `interrupted` if it was running when its pipeline ended."""
-    if stage.state == "running" and job.state not in RUNNING:
-        return "interrupted"
-    return "reused" if stage.reused else stage.state
+    state = shown_stage(stage, driven=job.state in RUNNING)
+    return "reused" if stage.reused and state != INTERRUPTED else state
 
 
 def _state(root: str, run_id: str) -> tuple[RunState, str | None]:

@@ -14,8 +14,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from attn.boot_clock import Moment
 from attn.errors import AttnError, RunError
-from jobs.runs.boot_clock import Moment
 from jobs.runs.run_folder import RunFolder
 from services.local_runner import LocalRunner
 from services.output_redaction import redact

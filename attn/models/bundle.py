@@ -19,6 +19,7 @@ __all__ = [
 
 import difflib
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ import torch
 from torch import nn
 
 from attn.data.transforms import InputConfig
+from attn.driver_process import INTERRUPTED, driver_of, shown_state
 from attn.errors import WeightsError
 from attn.files.locations import sha256_of
 from attn.files.tensors import save_tensors
@@ -262,7 +264,30 @@ def _suggestion(target: str, root: str) -> str:
 
 
 def _state(run: Path) -> str:
-    try:
-        return str(RunState.parse(run.read_bytes()).state)
-    except (OSError, ValueError):
+    """A run's state for people; of an interrupted one, also how it goes on."""
+    if (state := _read_state(run)) is None:
         return BROKEN
+    shown = shown_state(state, driver_of(state))
+    return f"{shown}: `attn resume {_resumed(run.parent.absolute(), state)}` goes on" if shown == INTERRUPTED else shown
+
+
+def _resumed(folder: Path, state: RunState) -> str:
+    """The run that a user resumes to go on with an interrupted one: itself, or the sweep or pipeline of it."""
+    root = folder.parent
+    if state.number is not None:  # a trial lies in its sweep
+        folder, root = root, root.parent
+    else:
+        for other in sorted(root.glob("*/run.json")):
+            whole = _read_state(other)
+            stages = (whole.stages or {}).values() if whole is not None and whole.state != "done" else ()
+            if any(stage.run_id == folder.name and not stage.reused for stage in stages):
+                folder = other.parent
+                break
+    return shlex.quote(folder.name if root == Path("runs").absolute() else str(folder))
+
+
+def _read_state(run: Path) -> RunState | None:
+    try:
+        return RunState.parse(run.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -20,8 +20,8 @@ from dataclasses import asdict
 from typing import Any
 
 from attn import progress
+from attn.boot_clock import Moment
 from attn.display import figures
-from jobs.runs.boot_clock import Moment
 
 POLL_SECONDS = 0.3
 NAMESPACE = b"attn"

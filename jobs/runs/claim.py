@@ -8,10 +8,10 @@ import os
 import platform
 from typing import Any
 
+from attn.driver_process import driver_of
 from attn.errors import RunError
+from attn.process_identity import process_identity
 from attn.run_state import RunState
-from jobs.runs.driver_process import driver_of
-from jobs.runs.process_identity import process_identity
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 
 

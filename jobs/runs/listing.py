@@ -10,14 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from attn.driver_process import Driver, driver_of, shown_state
 from attn.errors import AttnError
 from attn.files.locations import list_folders
 from attn.run_state import BROKEN, About, RunState
 from jobs.runs.about import about_run
-from jobs.runs.driver_process import Driver, driver_of
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
-
-INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class RunEntry:
 
     @property
     def shown_state(self) -> str:
-        """The state for people: a run whose process is gone is interrupted, whatever its `run.json` says."""
-        return INTERRUPTED if self.driver == "gone" else self.state.state or ""
+        """The state for people, as `attn.driver_process.shown_state` has it."""
+        return shown_state(self.state, self.driver)
 
     @property
     def seconds(self) -> float | None:

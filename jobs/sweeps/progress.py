@@ -13,10 +13,10 @@ from dataclasses import asdict
 from typing import Any
 
 from attn import progress
+from attn.boot_clock import Moment
 from attn.display import figure
 from attn.errors import AttnError
 from attn.runs.sweep import SweepConfig
-from jobs.runs.boot_clock import Moment
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.results import Row
 from jobs.sweeps.trial_folder import EPOCH, OBJECTIVE, trial_number

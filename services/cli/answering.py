@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from attn.boot_clock import Moment
+from attn.driver_process import driver_of, end_driver
 from attn.errors import AttnError, RunError
-from jobs.runs.boot_clock import Moment
-from jobs.runs.driver_process import driver_of, end_driver
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.calls import ContactLostError

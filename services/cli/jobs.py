@@ -30,7 +30,7 @@ WRITTEN = ("time", "clock")
 DEFAULT_ROOT = "runs"
 LAST_OFFSET = 2**63 - 1
 MOST_JOBS = 1_000_000
-STATUS = {"done": 0, "failed": 1, "cancelled": 3, "lost": 4, "unreachable": 4, "interrupted": 4}
+STATUS = {"done": 0, "failed": 1, "cancelled": 3, "unreachable": 4, "lost": 5, "interrupted": 5}
 
 
 @command

@@ -50,7 +50,8 @@ app = typer.Typer(
     name="attn",
     cls=CoveredGroup,
     help=HELP,
-    epilog="Exit status: 0 done, 1 failed, 2 invalid configuration, 3 cancelled, 4 service or cluster unreachable.",
+    epilog="Exit status: 0 done, 1 failed, 2 invalid configuration, 3 cancelled, 4 service or cluster unreachable, "
+    "5 interrupted: the run's process has ended without a word, and `attn resume` goes on with it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rendering the help with Rich would double its time

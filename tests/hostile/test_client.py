@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from attn.process_identity import process_identity
 from attn.proxies import PROXIES
-from jobs.runs.process_identity import process_identity
 from services import calls, client
 from services.discovery import Address, find_service
 from tests.hostile.fakes import JOB, TOKEN, Fake, Reply, as_json, serve, token

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.runs import boot_clock
-from jobs.runs.boot_clock import Moment
+from attn import boot_clock
+from attn.boot_clock import Moment
 from tests.clocks import Clocks
 
 STEPS = [-86400.0, -1.0, 0.0, 1.0, 86400.0]

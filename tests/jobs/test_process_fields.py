@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from attn.errors import RunError
+from attn.process_identity import process_identity
 from attn.run_state import RunState
 from jobs.runs.claim import check_ended, process_fields
-from jobs.runs.process_identity import process_identity
 from jobs.runs.run_folder import RunFolder
 
 OTHER = psutil.Process(os.getppid())

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.runs import process_identity as module
-from jobs.runs.boot_clock import boot_id
-from jobs.runs.process_identity import created_about, is_running, process_identity
+from attn import process_identity as module
+from attn.boot_clock import boot_id
+from attn.process_identity import created_about, is_running, process_identity
 
 DAY = 86400.0
 SetClock = Callable[[float], None]

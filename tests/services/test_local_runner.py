@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.runs.process_identity import process_identity
+from attn.process_identity import process_identity
 from services.local_runner import MARK, LocalRunner
 from services.runner import Ended, Running, StateDir
 from services.table import Job

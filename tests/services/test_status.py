@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.runs import boot_clock
-from jobs.runs.boot_clock import Moment
+from attn import boot_clock
+from attn.boot_clock import Moment
 from services.status import status_of
 from services.table import Job
 from tests.clocks import Clocks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.runs import boot_clock
+from attn import boot_clock
 from services import supervisor as module
 from services.runner import Ended, Running
 from services.supervisor import Supervisor

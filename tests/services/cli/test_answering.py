@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from attn.errors import RunError
+from attn.process_identity import process_identity
 from attn.run_state import RunState
 from jobs.resume import EndedRun
-from jobs.runs.process_identity import process_identity
 from services.calls import Answer, ContactLostError
 from services.discovery import Address
 
@@ -80,7 +80,7 @@ def test_now_kills_it_and_leaves_it_interrupted(attn: Any, tmp_path: Path, drive
     assert driver.wait(timeout=10) == -9
     assert killed.json["state"] == "interrupted"
     after = attn("status", str(tmp_path / "r"))
-    assert (after.status, "attn resume" in after.out) == (4, True)
+    assert (after.status, "attn resume" in after.out) == (5, True), "4 says that a service is away"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,37 @@ def test_a_stage_is_cancelled_by_its_pipeline(attn: Any, tmp_path: Path, driver:
     done = attn("cancel", "r", "--root", str(tmp_path))
     assert f"is a stage of a pipeline: `attn cancel {tmp_path}/p` ends all of it" in done.err
     assert driver.poll() is None
+
+
+def test_every_command_says_that_a_run_is_interrupted(attn: Any, tmp_path: Path, driver: subprocess.Popen[str]) -> None:
+    """A pipeline that was killed, its stage, and a trial: no command says that one of them runs."""
+    for name, fields in {
+        "s": {"kind": "train"},
+        "p": {"kind": "pipeline", "stages": {"train": {"run_id": "s", "state": "running"}}},
+        "w": {"kind": "sweep"},
+        "w/w-0000": {"id": "w-0000", "number": 0},
+    }.items():
+        put(tmp_path, name, driver, **fields)
+    here = ("--root", str(tmp_path))
+    assert attn("show", "p", "--json", *here).json["parts"][0]["state"] == "running"
+    driver.kill()
+    driver.wait()
+    listed = attn("ls", *here)
+    assert ("interrupted" in listed.out, "running" in listed.out) == (True, False)
+    page = attn("show", "p", *here)
+    assert "running" not in page.out, page.out
+    assert attn("show", "p", "--json", *here).json["parts"][0]["state"] == "interrupted"
+    assert attn("status", "s", *here).status == 5
+    (tmp_path / "x.png").write_bytes(b"")
+    predict = ("predict", str(tmp_path / "x.png"), "--out", str(tmp_path / "out"), "--model")
+    for command, name, resumed in [
+        (predict, "s", "p"),
+        (predict, "p", "p"),
+        (predict, "w/w-0000", "w"),
+        (("segment", "predict"), "s", "p"),
+    ]:
+        done = attn(*command, str(tmp_path / name))
+        assert f"that run is interrupted: `attn resume {tmp_path / resumed}` goes on" in done.err, done.err
 
 
 @pytest.mark.parametrize(("state", "status"), [("done", 0), ("failed", 1), ("cancelled", 3)])

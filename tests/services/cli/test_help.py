@@ -15,7 +15,7 @@ def test_lists_of_commands_cut_no_sentence(attn: Attn, monkeypatch: pytest.Monke
         assert "..." not in "".join(line for line in lines if "ARGS" not in line)
         assert max(map(len, lines)) <= 80
     whole = " ".join(attn("--help").out.split())
-    assert "of any kind: here, or with --service as that service's job. pipeline " in whole
+    assert "of any kind, here; a job of the root's service, or of --service, there. pipeline " in whole
 
 
 @pytest.mark.parametrize("kind", KINDS)

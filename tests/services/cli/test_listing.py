@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from attn.process_identity import process_identity
 from jobs.runs.listing import list_entries
-from jobs.runs.process_identity import process_identity
 
 DAY = 86400.0
 CONFIG = """

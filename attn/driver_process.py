@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Driver", "driver_of", "end_driver"]
+__all__ = ["INTERRUPTED", "Driver", "driver_of", "end_driver", "shown_stage", "shown_state"]
 
 import contextlib
 import os
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from attn.errors import RunError
-from attn.run_state import RunState
-from jobs.runs.process_identity import created_about, is_running
+from attn.process_identity import created_about, is_running
+from attn.run_state import RunState, StageState
 
+INTERRUPTED = "interrupted"
 Driver = Literal["here", "gone", "elsewhere"]
 """`here`: a process of this machine drives the run; `gone`: it ended without a word; `elsewhere`: it is, or was, a
 process of another machine, of which nothing is known here."""
@@ -27,6 +28,24 @@ def driver_of(state: RunState) -> Driver | None:
     if state.host != platform.node():
         return "elsewhere"
     return "here" if _drives(state) else "gone"
+
+
+def shown_state(state: RunState, driver: Driver | None) -> str:
+    """A run's state for people: one whose process is gone is interrupted, whatever its `run.json` says.
+
+    Args:
+        driver: As `driver_of` has it.
+    """
+    return INTERRUPTED if driver == "gone" else state.state or ""
+
+
+def shown_stage(stage: StageState, *, driven: bool) -> str:
+    """The state of a pipeline's stage for people.
+
+    Args:
+        driven: A process may be driving the pipeline; without one, no stage of it runs.
+    """
+    return INTERRUPTED if stage.state == "running" and not driven else stage.state
 
 
 def end_driver(state: RunState, *, now: bool = False) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from jobs.runs.boot_clock import boot_id
+from attn.boot_clock import boot_id
 
 PROC = Path("/proc")
 ENDED = ("Z", "X", "x")
