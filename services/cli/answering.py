@@ -16,7 +16,7 @@ from attn.errors import AttnError, RunError
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.calls import ContactLostError
-from services.client import Client, NoSuchJobError, connect
+from services.client import Client, NoSuchJobError, connect, job_path
 from services.discovery import ADDRESS_FILE, find_service, state_dir_of
 from services.log import read_log
 from services.runner import StateDir
@@ -45,11 +45,13 @@ def service_of(run: str, root: str, given: str | None, *, must_answer: bool = Fa
         None if no service of this root has the run as a job: its files answer.
 
     Raises:
+        ConfigError: No job of the given service can have this name.
         NoSuchRunError: There is neither such a run nor a service.
         NoSuchJobError: There is neither such a run nor such a job.
         ContactLostError: The service of the root has ended, and there is no such run; or see `must_answer`.
     """
     if given:
+        job_path(run)  # a folder here says nothing to a service elsewhere
         return ServiceAnswer(connect(root, given), None)
     folder = RunFolder.of(run, root)
     where = folder.root if "/" in run else root
