@@ -151,7 +151,7 @@ def test_bash_completes_commands_options_and_recipes(installed: Path, tmp_path: 
         "attn tra": {"train"},
         "attn segment predict --voc": {"--voc-submission"},
         "attn train scenes_ga": {"scenes_gain", "scenes_gain_ext"},
-        "attn segment seg": {"segment", "segment_scenes"},
+        "attn segment seg": {"segment_scenes"},
         "attn sweep sweep_s": {"sweep_scenes_gain"},
     }
     lines = ['eval "$(_ATTN_COMPLETE=source_bash attn)"', "complete -p attn >&2"]

@@ -109,7 +109,7 @@ def begin_run(
     all_tags = {"attn.kind": kind, **(tags or {})}
     tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, described, tags=all_tags)
     _close_former(config, folder)
-    base = read_document((files or {}).get("base.yaml", ""), "base.yaml").values
+    base = read_document(files["base.yaml"], "base.yaml").values if files and "base.yaml" in files else None
     about = about_of(kind, recorded.model_dump(mode="json"), base).to_json()
     begun = {"kind": kind, "state": "running", "about": about, "started": started, "tracking_run": tracking_run}
     with _lived(config, folder, tracking_run) as run:

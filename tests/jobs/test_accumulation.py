@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 
+from attn import progress
 from attn import store as map_store
 from attn.errors import RunError
 from attn.runs.recipes import load_config
@@ -79,7 +80,7 @@ def test_each_thing_is_done_once(here: TrainResult, counts: Counter[str]) -> Non
     """
     assert here.store_version == 2
     assert counts == {
-        "read scenes_oaa.yaml": 1,
+        "read recipe scenes_oaa": 1,
         "parse TrainConfig": 1,
         "build train": 2,
         "build val": 2,
@@ -102,7 +103,8 @@ def test_a_worker_on_s3_leaves_the_maps_of_a_run_here(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", hidden["MLflow's password"])
     root, tracking = f"{s3_server}/runs", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     # Its epochs are equal, so the first is the best one; the maps are those of all epochs.
-    far = run(load(root, "cluster.workers=1", tracking, "checkpoint.best=val/loss"), run_id="far")
+    with progress.shown():
+        far = run(load(root, "cluster.workers=1", tracking, "checkpoint.best=val/loss"), run_id="far")
     assert far.model == f"{root}/far/model"
     assert far.store == f"{root}/far/store"
     near, away = (map_store.open(entry.store).at(entry.store_version) for entry in (here, far))

@@ -54,7 +54,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     (GrowthResult, "store run pictures"),
     (Recipe, "kind command first_command commit attn python seed workers data inputs metrics weights notes"),
     (DifferenceResult, "a b config data code environment packages weights metrics why_not scores"),
-    (Estimate, "seconds between source"),
+    (Estimate, "seconds between source parts"),
     (RegistryListing, "registry models"),
 ]
 
