@@ -36,7 +36,7 @@ class Costs:
     Attributes:
         epoch: An epoch: the tenth percentile, the median and the ninetieth.
         whole: The epochs are those of earlier runs, with validation, pictures, checkpoints and scoring.
-        validation: One validation.
+        validation: One validation, with the scores of an evaluation by which the run selects its epochs.
         scoring: The scores of a sweep's objective after an epoch, where the epoch's own do not have it.
         pictures, checkpoint: Those of an epoch.
         setup: Data and network, in each process.

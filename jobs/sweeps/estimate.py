@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from attn.config.document import read_document
-from attn.config.resolve import dump_config
 from attn.display import duration
 from attn.errors import AttnError
+from attn.evaluation.score import OF_MAPS
 from attn.files.locations import list_folders
+from attn.runs.config_reader import read_config
 from attn.runs.result import JsonResult
 from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import trial_config
@@ -119,7 +119,7 @@ def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
 def earlier_epochs(config: RunConfig, root: str) -> Epochs:
     """The epochs of the newest runs under a root with the same machine, data, network, sizes and workers."""
     wanted, times, names, seen = (
-        _comparable_fields(dump_config(config.resolved_versions())),
+        _comparable_fields(config.resolved_versions()),
         list[float](),
         list[str](),
         0,
@@ -127,7 +127,9 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
     for folder in _folders(root):
         with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
             seen += 1
-            if folder.state().host != platform.node() or _comparable_fields(folder.read_text("config.yaml")) != wanted:
+            if folder.state().host != platform.node():
+                continue
+            if _comparable_fields(read_config(folder.read_text("config.yaml"), "config.yaml")) != wanted:
                 continue
             if seconds := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]:
                 times += seconds
@@ -155,13 +157,15 @@ def _folders(root: str) -> Iterator[RunFolder]:
             yield folder
 
 
-def _comparable_fields(text: str) -> dict[str, Any]:
+def _comparable_fields(config: RunConfig) -> dict[str, Any]:
     """The fields in which two runs must agree for their epochs to take equally long."""
-    config = read_document(text, "config.yaml").values
+    values = config.model_dump(mode="json")
+    evaluated = config.selection.metrics & set(config.evaluated_scores)  # after every epoch
     return {
-        **{section: config[section] for section in ("kind", "data", "input", "model", "cluster", "validation")},
-        "method": config["method"]["name"],
-        **{name: config["training"][name] for name in TRAINING},
+        **{section: values[section] for section in ("kind", "data", "input", "model", "cluster", "validation")},
+        "method": values["method"]["name"],
+        **{name: values["training"][name] for name in TRAINING},
+        "evaluated": (bool(evaluated), not evaluated.isdisjoint(OF_MAPS)),
     }
 
 

@@ -66,6 +66,7 @@ def measured_costs(
         "checkpoint": config.checkpoint.model_copy(update={"best": None}),
         "cluster": config.cluster.model_copy(update={"workers": 1}),
     }
+    evaluated = config.selection.metrics & set(config.evaluated_scores)
     at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
     config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
     warm = min(getattr(config.method, "warmup_epochs", 0), config.training.epochs) / config.training.epochs
@@ -75,7 +76,7 @@ def measured_costs(
             if share > 0:  # steps cost more once a method's own terms have begun
                 update = {"warmup_epochs": warmup} if hasattr(config.method, "warmup_epochs") else {}
                 changed = config.model_copy(update={"method": config.method.model_copy(update=update)})
-                results.append((share, _measure(changed, workers_of_run, objective)))
+                results.append((share, _measure(changed, workers_of_run, objective, evaluated)))
 
     def mean(value: Callable[[_Measured], float]) -> float:
         return sum(share * value(measured) for share, measured in results)
@@ -208,11 +209,12 @@ class _Measured:
     setup: float
 
 
-def _measure(config: TrainConfig, workers: int, objective: Objective | None) -> _Measured:
+def _measure(config: TrainConfig, workers: int, objective: Objective | None, evaluated: frozenset[str]) -> _Measured:
     """Train two epochs of a few steps.
 
     Args:
         workers: Of the run; this one does its share of a step.
+        evaluated: Scores of an evaluation by which the run selects its epochs.
     """
     batch = config.training.batch_size // workers
     every = config.method.build().supervision is not None  # of a given number of images
@@ -229,16 +231,20 @@ def _measure(config: TrainConfig, workers: int, objective: Objective | None) -> 
     trainer = Trainer(changed, World.current(), components, scorer=scorer)
     trainer.fit(clock)
     scored = 0.0 if scorer is None else scorer.seconds
+    selecting = time.perf_counter()
+    known = components.evaluate(evaluated, World.current()) if evaluated else {}
+    selecting = time.perf_counter() - selecting
     steps = -(-sources.counted(config.data) // config.training.batch_size)  # a step has all its parts, as on the clock
     low, middle, high = (steps * seconds for seconds in quantiles(clock.steps))
     split = config.validation.split
     validated = 0.0 if split is None else sources.scale(config.data.model_copy(update={"split": split}))
     of_objective = None if objective is None else objective.split or split
+    has_objective = objective is not None and of_objective == split and objective.metric in known
     scored_data = config.data if of_objective is None else config.data.model_copy(update={"split": of_objective})
     return _Measured(
         (low, middle, high),
-        validation=max(0.0, clock.scores - scored) * validated,
-        scoring=0.0 if scorer is None else scored * sources.scale(scored_data),
+        validation=(max(0.0, clock.scores - scored) + selecting) * validated,
+        scoring=0.0 if scorer is None or has_objective else scored * sources.scale(scored_data),
         pictures=clock.pictures,
         checkpoint=clock.saved,
         setup=setup,

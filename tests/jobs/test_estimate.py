@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+import yaml
 
 from attn.config.resolve import dump_config
 from attn.errors import ConfigError
@@ -14,7 +17,9 @@ from attn.runs.config_reader import read_config
 from attn.runs.recipes import load_any_config, recipe_text
 from attn.runs.sweep.load import read_sweep
 from attn.runs.texts import LOCAL_TEXTS
+from attn.training.classifier import ClassifierComponents
 from attn.training.run_config import RunConfig
+from attn.training.world import World
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.costs import Costs
 from jobs.sweeps.estimate import earlier_epochs, run_estimate, sweep_estimate
@@ -97,16 +102,54 @@ def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
     assert sweep.parts["start of trials"] == 36.0
 
 
-def test_a_training_is_measured_without_a_trace(tmp_path: Path) -> None:
-    asked = config(tmp_path, "training.epochs=4", "method.warmup_epochs=2", "tracking.preview_images=1")
+def test_runs_that_score_their_epochs_are_not_mixed_with_others(tmp_path: Path) -> None:
+    """A score of the maps of all images takes longer than the epoch itself."""
+    plain, by_loss = config(tmp_path), config(tmp_path, "checkpoint.best=val/loss")
+    scored = [
+        config(tmp_path, "checkpoint.best=seed_miou"),
+        config(tmp_path, "training.early_stopping={metric: energy}"),
+    ]
+    classified = config(tmp_path, "checkpoint.best=mean_ap")
+    times = {"plain": (plain, 1.0), "maps": (scored[0], 5.0), "classified": (classified, 3.0)}
+    for name, (of_run, seconds) in times.items():
+        left(RunFolder(str(tmp_path), name), of_run, [seconds])
+    found = [earlier_epochs(asked, str(tmp_path)).seconds for asked in (plain, by_loss, *scored, classified)]
+    assert [one and one[1] for one in found] == [1.0, 1.0, 5.0, 5.0, 3.0]
+
+
+def test_fields_that_a_version_adds_do_not_hide_earlier_runs(tmp_path: Path) -> None:
+    asked, folder = config(tmp_path), RunFolder(str(tmp_path), "alike")
+    left(folder, asked, [2.0])
+    values = yaml.safe_load(folder.read_text("config.yaml"))
+    for section, name in (("data", "classes"), ("data", "single_label"), ("validation", "allow_overlap")):
+        values[section].pop(name, None)
+    folder.write("config.yaml", yaml.safe_dump(values))
+    assert earlier_epochs(asked, str(tmp_path)).seconds == (2.0, 2.0, 2.0)
+
+
+def test_a_training_is_measured_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(_: ClassifierComponents, wanted: Collection[str], __: World) -> dict[str, float]:
+        time.sleep(0.5)
+        return dict.fromkeys(wanted, 0.5)
+
+    monkeypatch.setattr(ClassifierComponents, "evaluate", evaluate)
+    asked = config(
+        tmp_path,
+        "training.epochs=4",
+        "method.warmup_epochs=2",
+        "tracking.preview_images=1",
+        "checkpoint.best=seed_miou",
+    )
     text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2]}}\n"
     base = dump_config(asked)
     (tmp_path / "base.yaml").write_text(base)
-    swept, _ = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
+    split = ["objective.metric=seed_miou", "objective.split=train", f"root={tmp_path}"]
+    swept, _ = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", split, texts=LOCAL_TEXTS)
     plan = make_plan(swept, base, cores=2, gpus=0)
     result = measured_costs(asked, (1.0, 2.0), plan, swept.objective)
     assert 0 < result.epoch[0] <= result.epoch[1] <= result.epoch[2]
     assert min(result.validation, result.scoring, result.pictures, result.checkpoint, result.setup) > 0
+    assert result.validation > 0.5  # with the scores that select the best epoch
     assert (result.ray, result.workers) == (1.0, 2.0)
     assert [path.name for path in tmp_path.iterdir()] == ["base.yaml"]
     with pytest.raises(ConfigError, match="segment cannot be measured"):
