@@ -62,12 +62,28 @@ class ImagePrediction:
     mask: NDArray[np.uint8]
 
     def map(self, name: str) -> NDArray[np.float32]:
-        """The map of one label as an array (H0, W0)."""
+        """The map of one label as an array (H0, W0).
+
+        Raises:
+            ConfigError: It is no label of this image.
+        """
+        if name not in self.maps:
+            if name not in self.classes:
+                _check_classes([name], self.classes)
+            labels = ", ".join(self.labels[:30]) or "none"
+            fault = f"there is no map of {name!r}, which is not among the image's labels ({labels})"
+            raise ConfigError([Fault("classes", fault, f"ask for it: ImagePredictConfig(classes=[{name!r}])")])
         return self.maps[name][slice(0, self.mask.shape[0])]
 
     def mask_of(self, name: str) -> NDArray[np.bool_]:
-        """The pixels (H0, W0) that the mask assigns to one label."""
-        return self.mask == mask_values(self.classes, self.labels)[name]
+        """The pixels (H0, W0) that the mask assigns to one class; none of a class that is not among the labels.
+
+        Raises:
+            ConfigError: The model has no such class.
+        """
+        _check_classes([name], self.classes)
+        value = mask_values(self.classes, self.labels).get(name)
+        return np.zeros_like(self.mask, bool) if value is None else self.mask == value
 
     def picture(self) -> Picture:
         """The image beside its mask and the maps of the most probable labels."""

@@ -48,6 +48,21 @@ def test_a_run_or_a_folder(root: Path, name: str) -> None:
     assert result.picture().pixels.ndim == 3
 
 
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_a_class_without_a_map_is_one_clear_error(root: Path, name: str) -> None:
+    model = attn.open_model(name, root=str(root), config=ImagePredictConfig(classes=CLASSES[:1]))
+    result = model.predict(IMAGE)
+    assert result.map(CLASSES[0]).shape == (40, 56)
+    with pytest.raises(
+        ConfigError, match=rf"no map of '{CLASSES[1]}'.*labels \({CLASSES[0]}\).*classes=\['{CLASSES[1]}'"
+    ):
+        result.map(CLASSES[1])
+    assert result.mask_of(CLASSES[1]).dtype == bool
+    for of_class in (result.map, result.mask_of):
+        with pytest.raises(ConfigError, match="the model has no class 'unicorn'.*its classes are"):
+            of_class("unicorn")
+
+
 def test_a_file_is_read_as_the_command_line_reads_it(root: Path, tmp_path: Path) -> None:
     from PIL import Image
 
