@@ -43,10 +43,10 @@ def is_share(name: str) -> bool:
 
 
 def figure(name: str, value: float | None) -> str:
-    """One figure for a line without a heading: `87.6 %` for a score, `0.6931` for a loss."""
-    if is_share(name) and value is not None:
-        return f"{percent(value)} %"
-    return "-" if value is None else f"{value:.4f}"
+    """One figure for a line without a heading: `87.6 %` for a score, `0.6931` for a loss, `-` for none."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{percent(value)} %" if is_share(name) else f"{value:.4f}"
 
 
 def figures(values: Mapping[str, float | None]) -> str:

@@ -34,7 +34,8 @@ def test_losses_and_counts_are_no_shares(name: str) -> None:
 
 def test_figures_in_a_line() -> None:
     assert figures({"train/loss": 0.69314, "val/mean_ap": 0.8764}) == "train/loss 0.6931  val/mean_ap 87.6 %"
-    assert figure("val/mean_ap", None) == "-"
+    assert {figure(name, value) for name in ("val/mean_ap", "train/loss") for value in (None, float("nan"))} == {"-"}
+    assert (figure("train/loss", float("inf")), figure("miou", 0.0)) == ("inf", "0.0 %")
 
 
 @pytest.mark.parametrize(
