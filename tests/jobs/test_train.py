@@ -57,6 +57,11 @@ def test_leaves_model_scores_pictures_and_config(finished: TrainResult) -> None:
     assert [line["epoch"] for line in epochs] == [1, 2, 3]
     assert {"train/loss", "train/classification", "train/mining", "val/mean_ap"} <= epochs[2].keys()
     assert len(list(folder.glob("preview/*/epoch-0003.png"))) == 2
+    kept = {path.name for path in (folder / "checkpoints").glob("epoch-*")}
+    # Two epochs that were the best one when they ended; not the newer checkpoints within an epoch.
+    assert kept == {"epoch-0002-batch-000000", "epoch-0003-batch-000000"}
+    best = min(epochs[1:], key=lambda line: line["train/mining"])  # the first epoch is a warm-up
+    assert state["best"] == {"metric": "train/mining", "epoch": best["epoch"], "value": best["train/mining"]}
 
 
 def test_the_record_has_parameters_metrics_previews_and_model(finished: TrainResult) -> None:
