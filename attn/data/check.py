@@ -239,8 +239,13 @@ def _check_boxes(example: Example, classes: tuple[str, ...]) -> list[Finding]:
         return [Finding("error", "boxes", record.image_id, str(example.boxes_fault))]
     height, width = example.image.shape[:2]
     findings = [
-        Finding("warning", "boxes", record.image_id, f"the box {box} is empty or leaves {width}x{height}")
-        for _, box in record.boxes
+        Finding(
+            "warning",
+            "boxes",
+            record.image_id,
+            f"the {classes[label]} box {list(box)} is empty or leaves {width}x{height}: correct or remove it",
+        )
+        for label, box in record.boxes
         if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height)
     ]
     bare = sorted(set(record.labels) - {label for label, _ in record.boxes})

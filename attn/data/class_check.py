@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from attn.data.sources.voc import VOC_CLASSES
 
 SIMILARITY = 0.85
-"""Ratio of `difflib` from which two names are alike: one letter of six, or two of fourteen."""
+"""Ratio of `difflib` from which two names are alike: one letter of six, or two of fourteen. Two swapped
+neighbours count as one letter, in a name of any length."""
 SHORTEST = 4
 """Letters of a name that another can be a misspelling of: `cat` and `cap` are two classes."""
 RARE = 0.1
@@ -65,7 +66,17 @@ def _alike(name: str, other: str) -> bool:
         return True
     if min(len(one), len(two)) < SHORTEST or re.sub(r"\d", "", one) == re.sub(r"\d", "", two):
         return False  # names that differ in numbers alone are numbered
+    if _differ_by_a_swap(one, two):
+        return True
     return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio() >= SIMILARITY
+
+
+def _differ_by_a_swap(one: str, two: str) -> bool:
+    """Return whether two neighbouring letters are swapped, and all others are the same: `hrose` and `horse`."""
+    places = [at for at, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
+    if len(one) != len(two) or len(places) != 2 or places[1] != places[0] + 1:
+        return False
+    return one[places[0] : places[1] + 1] == two[places[0] : places[1] + 1][::-1]
 
 
 def _plain(name: str) -> str:

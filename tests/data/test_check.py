@@ -163,6 +163,30 @@ def test_a_faulty_line_of_voc_hides_nothing_else(voc: Path) -> None:
     assert len([finding for finding in report.errors if finding.kind == "row"]) == 3
 
 
+def test_a_repeated_id_of_coco_is_told_with_what_follows_from_it(tmp_path: Path, make: Any) -> None:
+    """Image 2 is listed as 1: its annotation says so, and no box is held against the other image."""
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    items = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 60, 60]}, {"image_id": 2, "category_id": 1}]
+    content = {"images": images, "annotations": items, "categories": [{"id": 1, "name": "cat"}]}
+    pictures = {"train/a.jpg": make.jpeg(0, size=(32, 32)), "train/b.jpg": make.jpeg(1, size=(64, 64))}
+    root = make.write(tmp_path, pictures | {"annotations/instances_train.json": json.dumps(content)})
+    report = check_config(CocoConfig(root=str(root), split="train"))
+    (first, second) = (finding.message for finding in report.errors if finding.kind == "row")
+    assert first.endswith(
+        "annotations[1] is for image 2, which is not listed; it may be one of these: "
+        "images[0] and images[1] have the id 1"
+    )
+    assert second.startswith("image id '1' is used for both ")
+    assert not [finding for finding in report.findings if finding.kind == "boxes"]
+    images[1]["id"] = 3
+    make.write(root, {"annotations/instances_train.json": json.dumps(content)})
+    report = check_config(CocoConfig(root=str(root), split="train"))
+    assert report.errors[0].message.endswith("which is not listed; list the image, or remove the annotation")
+    assert "the cat box [1.0, 1.0, 61.0, 61.0] is empty or leaves 32x32: correct or remove it" in {
+        finding.message for finding in report.warnings
+    }
+
+
 def test_misspelled_and_nearly_empty_classes() -> None:
     many = dict.fromkeys(["aeroplane", "bicycle", "bird", "boat", "cat"], 50)
     assert dict(class_findings(many)) == {}
@@ -174,6 +198,10 @@ def test_misspelled_and_nearly_empty_classes() -> None:
     # VOC's names are known even where no image has the right one, if most classes are VOC's.
     assert "motorbike, a class of VOC" in dict(class_findings(many | {"motorbik": 50}))["motorbik"]
     assert dict(class_findings({"motorbik": 50, "zebra": 50, "kite": 50, "bird": 50})) == {}
+    # Two swapped letters are one slip, as a missing, doubled or wrong one is.
+    for slip in ("hrose", "hosre", "Horse", "horses", "hors"):
+        assert "is probably a misspelling of horse" in dict(class_findings({"horse": 50, slip: 1}))[slip]
+    assert dict(class_findings({"horse": 50, "shore": 20, "bare": 30, "bear": 40, "act": 20, "cat": 30})) == {}
     # Numbered names, short names and names that only look alike are no misspellings.
     assert dict(class_findings({"n01440764": 5, "n01440767": 90, "class_1": 5, "class_11": 80})) == {}
     assert dict(class_findings({"cat": 1, "car": 9, "cap": 9, "horse": 9, "house": 9})) == {}

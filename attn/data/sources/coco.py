@@ -108,7 +108,8 @@ class CocoConfig(SourceConfig):
         folder = below(self.root, (self.images or self.split).replace(PLACEHOLDER, self.split))
         if self.images is not None:
             require_folder(folder, "data.images", self.images)
-        result = _by_image(content, numbers, location)
+        repeated = _repeated(content)
+        result = _by_image(content, numbers, repeated, location)
         faults: list[str] = []
         records, outlines = [], {}
         for entry in sorted(content["images"].values(), key=lambda entry: str(entry["id"])):
@@ -117,7 +118,7 @@ class CocoConfig(SourceConfig):
             except DataError as error:
                 faults.append(str(error))
                 continue
-            own = result[entry["id"]]
+            own = [] if entry["id"] in repeated else result[entry["id"]]  # of which of the images is not known
             name, single = str(entry["id"]), [item for item in own if not item.get("iscrowd")]
             outlines[name] = [(numbers[item["category_id"]], item) for item in own if item.get("segmentation")]
             outlined = "annotations" in content and len(outlines[name]) == len(own)  # else the background is unknown
@@ -232,13 +233,27 @@ def _is_side(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < MAX_SIDE and value == int(value)
 
 
-def _by_image(content: dict[str, dict[int, Entry]], numbers: dict[Any, int], location: str) -> dict[Any, list[Entry]]:
+def _repeated(content: dict[str, dict[int, Entry]]) -> dict[Any, list[int]]:
+    """The ids that several images have, with the images' positions."""
+    places: dict[Any, list[int]] = {}
+    for number, entry in content["images"].items():
+        places.setdefault(entry["id"], []).append(number)
+    return {name: numbers for name, numbers in places.items() if len(numbers) > 1}
+
+
+def _by_image(
+    content: dict[str, dict[int, Entry]], numbers: dict[Any, int], repeated: dict[Any, list[int]], location: str
+) -> dict[Any, list[Entry]]:
     """The annotations of each image, by image id."""
+    pairs = [
+        f"{' and '.join(f'images[{at}]' for at in places)} have the id {name}" for name, places in repeated.items()
+    ]
+    lacking = f"it may be one of these: {pairs[0]}" if pairs else "list the image, or remove the annotation"
     results: dict[Any, list[Entry]] = {entry["id"]: [] for entry in content["images"].values()}
     faults: list[str] = []
     for number, item in content.get("annotations", {}).items():
         if item["image_id"] not in results:
-            faults.append(f"annotations[{number}] is for image {item['image_id']}, which is not listed")
+            faults.append(f"annotations[{number}] is for image {item['image_id']}, which is not listed; {lacking}")
         elif item["category_id"] not in numbers:
             faults.append(f"annotations[{number}] has category {item['category_id']}, which is not listed")
         elif item.get("iscrowd") not in (None, 0, 1):
