@@ -17,7 +17,7 @@ from attn import progress
 from attn.data.class_check import class_findings
 from attn.data.decode import BUDGET, read_mask, read_saliency
 from attn.data.sample import Example, Record
-from attn.data.source import Source, SourceConfig, collected_faults, constant_labels_fault
+from attn.data.source import MAX_CLASSES, Source, SourceConfig, collected_faults, constant_labels_fault
 from attn.errors import DataError
 from attn.files.locations import FileFault, name_of
 
@@ -208,7 +208,7 @@ def _other_faults(source: Source, index: int) -> list[Finding]:
     findings = []
     if record.mask is not None and "#" not in name_of(record.mask):
         try:
-            read_mask(record.mask, None, len(source.classes))
+            read_mask(record.mask, None, MAX_CLASSES)  # a view has fewer classes than the masks have values
         except FileFault as error:
             findings.append(Finding("error", "mask", record.image_id, str(error)))
     if record.saliency is not None:

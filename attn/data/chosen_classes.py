@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_negatives", "choose_classes", "mask_order"]
+__all__ = ["MASK_HINT", "check_negatives", "choose_classes", "mask_order"]
 
 import difflib
 from collections.abc import Collection, Sequence
@@ -14,6 +14,8 @@ from attn.data.view import SourceView
 from attn.errors import DataError
 
 SIMILAR = 0.75
+MASK_HINT = "If the masks have more classes than the images' labels, name the values 1, 2, ... in data.mask_classes"
+"""What to do about a mask's index that is not a class, in a layout that lists its classes itself."""
 
 
 class _Choice(Protocol):
@@ -89,6 +91,8 @@ def mask_order(
     there: Sequence[str], classes: Sequence[str] | None, mask_classes: Sequence[str] | None, *, masks: bool
 ) -> tuple[str, ...]:
     """The classes in the order of the masks' values, of a layout that lists its classes itself.
+
+    `mask_classes` may name more classes than the data has.
 
     Args:
         there: Classes in the data, in their own order.

@@ -34,7 +34,11 @@ def class_findings(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     yield from misspelled.items()
     median = statistics.median(per_class.values()) if per_class else 0
     for name, count in per_class.items():
-        if name not in misspelled and count < FEW and median >= 10 * max(count, 1):
+        if name in misspelled:
+            continue
+        if count == 0:
+            yield name, "has 0 images: it cannot be learnt or scored; leave it out of data.classes if it is not wanted"
+        elif count < FEW and median >= 10 * max(count, 1):
             yield name, f"has {_images(count)}, and the classes' median is {median:g}: too few to learn or score it"
 
 

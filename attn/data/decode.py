@@ -149,6 +149,7 @@ def read_mask(
     *,
     orientation: int = UPRIGHT,
     max_pixels: int = MAX_PIXELS,
+    hint: str = "",
 ) -> np.ndarray:
     """Read a mask as uint8 (H0, W0): 0 background, class index + 1, 255 ignored.
 
@@ -156,6 +157,7 @@ def read_mask(
         image_size: (height, width) of the upright image, if known.
         orientation: The image's EXIF orientation. A mask in the frame of the stored pixels is turned with them.
         max_pixels: Maximum number of pixels if the image's size is unknown.
+        hint: What to do about an index that is not a class.
 
     Raises:
         FileFault: The file is missing, truncated, of another size than the image, not an index image, or has an index
@@ -179,7 +181,7 @@ def read_mask(
             raise FileFault(
                 location,
                 f"has the values {', '.join(map(str, wrong[:8]))}, which are no class; "
-                f"0 is background, 1 to {num_classes} are classes, 255 is ignored",
+                f"0 is background, 1 to {num_classes} are classes, 255 is ignored{hint and f'. {hint}'}",
             )
         return _aligned_with_image(location, "the mask", opened, mask, image_size, orientation)
 

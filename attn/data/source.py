@@ -141,6 +141,7 @@ class FileSource:
         faults: By image id, the error that `load` raises for an image, such as unreadable labels.
         exclusive: See `Source`.
         max_pixels: See `SourceConfig`.
+        mask_hint: What to do about a mask's index that is not a class.
     """
 
     def __init__(
@@ -152,12 +153,14 @@ class FileSource:
         *,
         exclusive: bool = False,
         max_pixels: int = MAX_PIXELS,
+        mask_hint: str = "",
     ) -> None:
         self.classes = tuple(classes)
         self.records: Sequence[Record] = tuple(records)
         self.on_error: OnError = on_error
         self.max_pixels = max_pixels
         self.exclusive = exclusive
+        self.mask_hint = mask_hint
         self._faults = dict(faults or {})
         if not self.classes:
             raise DataError("the data has no classes")
@@ -193,7 +196,7 @@ class FileSource:
 
     def read_mask(self, location: str, record: Record, size: tuple[int, int], orientation: int) -> np.ndarray:
         """An image's mask in its upright frame. Sources without mask files override this."""
-        return read_mask(location, size, len(self.classes), orientation=orientation)
+        return read_mask(location, size, len(self.classes), orientation=orientation, hint=self.mask_hint)
 
     def fingerprint(self) -> str:
         return fingerprint(self.classes, self.records)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from attn.data.check import check_config
 from attn.data.source import Source, SourceConfig, fingerprint
 from attn.data.sources.coco import CocoConfig
 from attn.data.sources.folder import FolderConfig
@@ -127,6 +128,31 @@ def test_folders(tmp_path: Path, make: Any) -> None:
     chosen = FolderConfig.model_validate({"root": str(tmp_path), "classes": ("dog", "cat"), **fields}).build()
     assert chosen.exclusive
     held_against_the_whole(whole, chosen, negatives=False)
+
+
+@pytest.mark.parametrize("layout", ["folder", "manifest"])
+@pytest.mark.parametrize("names", [("apple", "cat", "bus", "dog"), ("dog", "apple", "cat")])
+def test_names_of_masks_add_no_classes(tmp_path: Path, make: Any, layout: str, names: tuple[str, ...]) -> None:
+    """As documented: the classes are those of the images, sorted; the masks' other classes are background."""
+    make.write(tmp_path, {f"train/{name}.jpg": make.jpeg(2) for name in ("cat/a", "dog/b")})
+    make.write(tmp_path, {"masks/dog/b.png": make.png(make.mask(*range(1, len(names) + 1)))})
+    rows = ["image,labels,mask", "train/cat/a.jpg,cat,", "train/dog/b.jpg,dog,masks/dog/b.png"]
+    make.write(tmp_path, {"list.csv": "\n".join(rows)})
+    fields = {"folder": {"root": str(tmp_path), "masks": "masks"}, "manifest": {"manifest": f"{tmp_path}/list.csv"}}
+    config = SourceConfig.members[layout].model_validate(fields[layout])
+    with pytest.raises(DataError, match=r"no class; .* name the values 1, 2, \.\.\. in data\.mask_classes"):
+        config.build().load(1)
+    source = config.model_copy(update={"mask_classes": names}).build()
+    assert source.classes == ("cat", "dog")
+    assert [record.labels for record in source.records] == [(0,), (1,)]
+    mask = source.load(1).mask
+    assert mask is not None
+    numbers = {0: 0} | {value: {"cat": 1, "dog": 2}.get(name, 0) for value, name in enumerate(names, 1)}
+    expected = [numbers[value] for value in make.mask(*range(1, len(names) + 1)).ravel().tolist()]
+    np.testing.assert_array_equal(mask, np.reshape(expected, mask.shape))
+    make.write(tmp_path, {"train/dog/b.jpg": "no photograph"})
+    errors = check_config(config.model_copy(update={"mask_classes": names})).errors
+    assert [one.kind for one in errors] == ["image"], "the mask of a photograph that cannot be read is still sound"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from attn.config.base import BelowRoot, Location
-from attn.data.chosen_classes import choose_classes, mask_order
+from attn.data.chosen_classes import MASK_HINT, choose_classes, mask_order
 from attn.data.names import normalize_name, sort_class_names
 from attn.data.sample import Record
 from attn.data.source import FileSource, Source, SourceConfig, find_masks, require_folder
@@ -34,7 +34,8 @@ class FolderConfig(SourceConfig):
         saliency: Folder of grey PNGs with the same layout; every image must have one.
         classes: Class names in order; None: all class folders, sorted, numbers numerically. Images of other classes
             are left out.
-        mask_classes: Names of the values 1, 2, ... of the masks; None: `classes`, which must then be all.
+        mask_classes: Names of the values 1, 2, ... of the masks, also of classes that `classes` leaves out or that no
+            image is of: their pixels are background. None: `classes`, which must then be all.
     """
 
     source: Literal["folder"] = "folder"
@@ -60,8 +61,9 @@ class FolderConfig(SourceConfig):
                 "Set data.root and data.split (split=. if the class folders are in the root itself)"
             )
         given = None if self.classes is None else tuple(map(normalize_name, self.classes))
+        names_there = sort_class_names(map(normalize_name, there))
         classes = mask_order(
-            sort_class_names(map(normalize_name, there)),
+            names_there,
             given,
             None if self.mask_classes is None else tuple(map(normalize_name, self.mask_classes)),
             masks=self.masks is not None,
@@ -91,8 +93,10 @@ class FolderConfig(SourceConfig):
             for image, name, mask in zip(images, names, masks, strict=True)
         ]
         records.sort(key=lambda record: record.image_id)
-        whole = FileSource(classes, records, self.on_error, exclusive=True, max_pixels=self.max_pixels)
-        return choose_classes(whole, given, negatives=False)
+        whole = FileSource(
+            classes, records, self.on_error, exclusive=True, max_pixels=self.max_pixels, mask_hint=MASK_HINT
+        )
+        return choose_classes(whole, names_there if given is None else given, negatives=False)
 
     def _split_folder(self, folder: str) -> str:
         return folder if self.split in ("", ".") else join(folder, self.split)

@@ -16,7 +16,7 @@ from pydantic import model_validator
 
 from attn.config.base import Location, is_remote
 from attn.data.cells import path_of, text_of
-from attn.data.chosen_classes import check_negatives, choose_classes, mask_order
+from attn.data.chosen_classes import MASK_HINT, check_negatives, choose_classes, mask_order
 from attn.data.classes import first_names
 from attn.data.names import normalize_name, sort_class_names
 from attn.data.sample import Box, Record, make_box
@@ -50,7 +50,8 @@ class ManifestConfig(SourceConfig):
         classes: Class names in order; None: all classes in the table, sorted, numbers numerically. An image that shows
             only others is left out; in masks others are background.
         negatives: With `classes`: keep images that show only other classes, without a label.
-        mask_classes: Names of the values 1, 2, ... of the masks; None: `classes`, which must then be all.
+        mask_classes: Names of the values 1, 2, ... of the masks, also of classes that `classes` leaves out or that no
+            image is of: their pixels are background. None: `classes`, which must then be all.
     """
 
     source: Literal["manifest"] = "manifest"
@@ -81,12 +82,8 @@ class ManifestConfig(SourceConfig):
         masked = None if self.mask_classes is None else tuple(map(normalize_name, self.mask_classes))
         labels, faults = _labels_of(rows)
         raise_all(faults, self.manifest)
-        classes = mask_order(
-            sort_class_names(name for names in labels.values() for name in names),
-            given,
-            masked,
-            masks="mask" in rows[0],
-        )
+        there = sort_class_names(name for names in labels.values() for name in names)
+        classes = mask_order(there, given, masked, masks="mask" in rows[0])
         numbers = {name: number for number, name in enumerate(classes)}
         records, faults = list[Record](), list[str]()
         for position in self._rows_of_split(rows):
@@ -99,8 +96,8 @@ class ManifestConfig(SourceConfig):
         raise_all(faults, self.manifest)
         records.sort(key=lambda record: record.image_id)
         require_images(records, self.on_error, self.manifest)
-        whole = FileSource(classes, records, self.on_error, max_pixels=self.max_pixels)
-        return choose_classes(whole, given, negatives=self.negatives)
+        whole = FileSource(classes, records, self.on_error, max_pixels=self.max_pixels, mask_hint=MASK_HINT)
+        return choose_classes(whole, there if given is None else given, negatives=self.negatives)
 
     def _rows_of_split(self, rows: list[Row]) -> list[int]:
         splits, faults = list[str | None](), list[str]()
