@@ -31,7 +31,14 @@ PLACEHOLDERS = {"root": "path/to/images", "manifest": "path/to/table.csv"}
 """What stands for the required fields of a source until they are set."""
 ELSEWHERE = ("method.maps", "method.source.root", "labels.maps.model")
 """Fields that name something that another run or the user has made."""
-OFTEN = ("validation.split", "input.size", "optimizer.lr", "training.epochs", "training.batch_size")
+OFTEN = (
+    "validation.split",
+    "input.size",
+    "model.weights",
+    "optimizer.lr",
+    "training.epochs",
+    "training.batch_size",
+)
 """Fields of a training that people change most."""
 SHARED = ("seed", "cluster.workers", "cluster.device")
 """Fields that the sections of a pipeline share."""
@@ -188,7 +195,7 @@ def _training_lines(config: Config, section: Path, own: Sequence[str]) -> Iterat
     Args:
         own: Fields of `SHARED` in which the sections of the run differ.
     """
-    names = [*ELSEWHERE, *own, *(name for name in OFTEN if not section or not name.startswith(("validation", "input")))]
+    names = [*ELSEWHERE, *own, *(name for name in OFTEN if not section or name != "validation.split")]
     for name in ("method", "labels.rule"):
         owner = _at(config, tuple(name.split(".")))
         if isinstance(owner, Config):

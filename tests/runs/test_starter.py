@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from attn.runs.recipes import find_recipe, load_any_config, load_run
 from attn.runs.starter import starter
@@ -59,7 +61,7 @@ def test_the_file_is_the_recipe_with_what_is_set(recipe: str, overrides: list[st
     every = resolved("all.yaml", [])
     assert every.base == expected.base if isinstance(expected, tuple) else every == expected
     assert max(map(len, outcome.text.splitlines())) <= 140
-    assert len(outcome.text.splitlines()) < 90
+    assert len(outcome.text.splitlines()) < 110
 
 
 def test_every_kind_says_what_to_run_next() -> None:
@@ -69,3 +71,15 @@ def test_every_kind_says_what_to_run_next() -> None:
         result = starter(recipe, "my.yaml", [])
         assert (result.kind, result.commands[-1]) == (kind, f"attn {kind} my.yaml")
         assert find_recipe(recipe).summary in result.text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sections"),
+    [("gain", [()]), ("sec", [()]), ("oaa_plus_segment_scenes", [("train",), ("integral",), ("segment",)])],
+)
+def test_weights_and_sizes_are_among_the_fields_to_change(recipe: str, sections: list[tuple[str, ...]]) -> None:
+    lines = starter(recipe, "my.yaml", []).text.splitlines()
+    shown = yaml.safe_load("\n".join(re.sub(r"^( *)# ( *\w+:)", r"\1\2", line) for line in lines if "# #" not in line))
+    for section in sections:
+        fields = functools.reduce(dict.__getitem__, section, shown)
+        assert ("size" in fields["input"], "weights" in fields["model"]) == (True, True), section
