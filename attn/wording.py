@@ -1,12 +1,21 @@
-"""Makes foreign text fit for messages: on one line, not too long, and without control characters."""
+"""Words of messages: counts of things; foreign text on one line, not too long, and without control characters."""
 
 from __future__ import annotations
 
-__all__ = ["escape_controls", "shorten"]
+__all__ = ["counted", "escape_controls", "shorten"]
 
 import re
 
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: `1 image`, `2 images`, `0 classes`.
+
+    Args:
+        plural: By default `noun` with an s.
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def escape_controls(text: str) -> str:

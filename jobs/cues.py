@@ -28,6 +28,7 @@ from attn.segmentation.make import CueReport, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
 from attn.segmentation.pictures import cue_panel
 from attn.tracking import DataUsed
+from attn.wording import counted
 from jobs.runs.lifecycle import begin_or_continue, config_of, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
@@ -168,7 +169,7 @@ def table(report: dict[str, Any]) -> Table:
     from rich.table import Table
 
     quality = report["quality"]
-    title = f"cues of {report['images']} images, {report['masked']} with masks; percent"
+    title = f"cues of {counted(report['images'], 'image')}, {report['masked']} with masks; percent"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     drawn.add_column("class", overflow="fold")
     for name in ("coverage", "precision", "IoU"):

@@ -31,6 +31,7 @@ from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig, load_pipeline
 from attn.segmentation.masks import mask_name
 from attn.tracking.address import tracking_uri
+from attn.wording import counted
 from jobs import evaluate, pipeline
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.run_folder import RunFolder, new_run_id
@@ -102,7 +103,7 @@ def main(overrides: list[str]) -> DemoResult:
             result = pipeline.run(config, run_id=demo)
             assert result.masks is not None, "the recipes keep them"
             scored, maps = evaluate.score(_classifier(config, f"{result.stages[_last(config)].folder}/model"))
-            scored_on = f"{scored.data}: {scored.images} images; percent"
+            scored_on = f"{scored.data}: {counted(scored.images, 'image')}; percent"
             scores[title] = scored.scores | result.scores
             panels[title] = [_with_mask(one, result.masks) for one in maps]
     folder = RunFolder(root, demo)

@@ -24,6 +24,7 @@ from attn.registry import add_scores
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.tracking import DataUsed, Tracker
+from attn.wording import counted
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import data_name
 from jobs.runs.run_folder import RunFolder, new_run_id
@@ -154,7 +155,7 @@ def table(result: EvaluateResult) -> Table:
 
     rows, scores = result.per_class, result.scores
     shown = [name for name in FIGURES if name in scores]
-    title = f"{result.data}: {result.images} images, {result.masked} with masks; percent"
+    title = f"{result.data}: {counted(result.images, 'image')}, {result.masked} with masks; percent"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     drawn.add_column("class", overflow="fold")
     for name in shown:

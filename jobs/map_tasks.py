@@ -33,6 +33,7 @@ from attn.runs.maps import MapsConfig, PngOutput, StoreOutput
 from attn.runs.result import IF_GIVEN, JsonResult
 from attn.store import DeltaRef, Session, Writer
 from attn.training.inputs import check_input
+from attn.wording import counted
 from jobs.ray_cluster.session import ray_session
 from jobs.ray_cluster.tasks import on_ray
 from jobs.runs.open_model import resize_text
@@ -286,5 +287,5 @@ def _outputs(work: MapsWork, folder: RunFolder, written: Sequence[_Written]) -> 
         images=len(probabilities),
         maps=sum(part.maps for part in written),
         predictions=predictions,
-        notes=[f"{len(unread)} images could not be read and have no maps: {names}"] if unread else [],
+        notes=[f"{counted(len(unread), 'image')} could not be read, and so left out: {names}"] if unread else [],
     )

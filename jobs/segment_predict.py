@@ -29,6 +29,7 @@ from attn.segmentation.bundle import Segmenter, load_segmenter
 from attn.segmentation.config import SegmentPredictConfig
 from attn.segmentation.labels import CUES_FILE
 from attn.tracking import DataUsed
+from attn.wording import counted
 from jobs.mask_prediction import PredictedMasks, predict_masks
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of, warned
 from jobs.runs.open_model import data_name, masks_name, model_lookup, scored_data, scored_split
@@ -207,7 +208,7 @@ def table(result: MasksResult) -> Table:
     from rich.table import Table
 
     scores = result.scores
-    title = f"{result.data}: {result.images} images, {result.masked} with masks; IoU in percent"
+    title = f"{result.data}: {counted(result.images, 'image')}, {result.masked} with masks; IoU in percent"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     drawn.add_column("class", overflow="fold")
     names = {"miou": "without CRF", "miou_crf": "with CRF"}

@@ -6,7 +6,7 @@ import pytest
 
 from attn.errors import TrackingError
 from attn.tracking.mlflow_client import mlflow_errors
-from attn.wording import shorten
+from attn.wording import counted, shorten
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,8 @@ def test_what_a_tracking_server_says_is_cut_between_words() -> None:
     assert set(shown.split()) <= set(said.split())
     assert 200 < len(shown) <= 300
     assert "secret" not in str(caught.value)
+
+
+def test_one_thing_is_singular() -> None:
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [counted(number, "class", "classes") for number in (1, 0)] == ["1 class", "0 classes"]

@@ -20,6 +20,7 @@ from attn.data.sample import Example, Record
 from attn.data.source import MAX_CLASSES, Source, SourceConfig, collected_faults, constant_labels_fault
 from attn.errors import DataError
 from attn.files.locations import FileFault, name_of
+from attn.wording import counted
 
 Kind = Literal["source", "row", "image", "mask", "saliency", "labels", "classes", "boxes", "duplicate"]
 EXAMPLES = 5
@@ -89,10 +90,10 @@ class Report:
         width = max(map(len, self.per_class), default=0)
         result = (("error", len(self.errors)), ("warning", len(self.warnings)))
         lines = [
-            f"{self.images} images, {self.with_mask} with a mask, {self.with_boxes} with boxes, "
+            f"{counted(self.images, 'image')}, {self.with_mask} with a mask, {self.with_boxes} with boxes, "
             f"{self.with_saliency} with saliency",
             *(f"  {name:<{width}} {count:>6}" for name, count in self.per_class.items()),
-            ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in result),
+            ", ".join(counted(number, what) for what, number in result),
         ]
         groups: dict[tuple[str, Kind], list[Finding]] = {}
         for finding in (*self.errors, *self.warnings):

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 
 from attn.data.sources.voc import VOC_CLASSES
+from attn.wording import counted
 
 SIMILARITY = 0.85
 """Ratio of `difflib` from which two names are alike: one letter of six, or two of fourteen. Two swapped
@@ -39,7 +40,8 @@ def class_findings(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         if count == 0:
             yield name, "has 0 images: it cannot be learnt or scored; leave it out of data.classes if it is not wanted"
         elif count < FEW and median >= 10 * max(count, 1):
-            yield name, f"has {_images(count)}, and the classes' median is {median:g}: too few to learn or score it"
+            images = counted(count, "image")
+            yield name, f"has {images}, and the classes' median is {median:g}: too few to learn or score it"
 
 
 def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -56,12 +58,9 @@ def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         if not others and voc_like and name not in VOC_CLASSES:
             others = [other for other in VOC_CLASSES if other not in per_class and _alike(name, other)]
         if others:
-            there = f" ({_images(per_class[others[0]])})" if others[0] in per_class else ", a class of VOC"
-            yield name, f"is probably a misspelling of {others[0]}{there}: it has {_images(count)}; rename it if it is"
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+            there = f" ({counted(per_class[others[0]], 'image')})" if others[0] in per_class else ", a class of VOC"
+            images = counted(count, "image")
+            yield name, f"is probably a misspelling of {others[0]}{there}: it has {images}; rename it if it is"
 
 
 def _alike(name: str, other: str) -> bool:

@@ -31,6 +31,7 @@ from attn.evaluation.localization import SweepResult
 from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.evaluation.voc import difficult_objects, difficult_pairs
 from attn.maps.attention import MapKind
+from attn.wording import counted
 
 SHOWN = 8
 
@@ -156,7 +157,8 @@ def with_skipped(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation
     if not skipped:
         return evaluation
     names = ", ".join(sorted(skipped)[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
-    note = f"{len(skipped)} images could not be read and do not count: {names}"
+    do = "does" if len(skipped) == 1 else "do"
+    note = f"{counted(len(skipped), 'image')} could not be read and {do} not count: {names}"
     return replace(evaluation, notes=(note, *evaluation.notes))
 
 

@@ -13,6 +13,7 @@ from attn.display import figures, percent
 from attn.evaluation.score import Score
 from attn.files.locations import name_of
 from attn.prediction.usage import usage
+from attn.wording import counted
 
 SHOWN_CLASSES = 30
 MAP_KINDS = {
@@ -48,14 +49,14 @@ def model_card(name: str, described: Mapping[str, Any], config: Mapping[str, Any
 
 
 def _summary(described: Mapping[str, Any], info: Mapping[str, Any]) -> str:
-    count, method = len(described["classes"]), (info.get("method") or {}).get("name")
+    classes, method = counted(len(described["classes"]), "class", "classes"), (info.get("method") or {}).get("name")
     by = f", trained by {method}" if method else ""
     if described.get("task", "classification") == "segmentation":
-        return f"A network that gives every pixel of an image one of {count} classes or the background{by}."
+        return f"A network that gives every pixel of an image one of {classes} or the background{by}."
     maps = MAP_KINDS.get(described["map_kind"], described["map_kind"])
     layer = described.get("layer", "last")
     return (
-        f"A classifier that says which of {count} classes are in an image{by}, and where it looks for each of them: "
+        f"A classifier that says which of {classes} are in an image{by}, and where it looks for each of them: "
         f"{maps} of the layer `{layer}`."
     )
 

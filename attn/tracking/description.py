@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from attn.config.base import Config
+from attn.wording import counted
 
 if TYPE_CHECKING:
     from attn.data.source import Source
@@ -58,7 +59,7 @@ class DataUsed:
         return cls(config.variant, config.split, len(source.records), source.fingerprint())
 
     def __str__(self) -> str:
-        return f"{self.source} {self.split}, {self.images} images, fingerprint {self.fingerprint[:12]}"
+        return f"{self.source} {self.split}, {counted(self.images, 'image')}, fingerprint {self.fingerprint[:12]}"
 
 
 @dataclass(frozen=True)

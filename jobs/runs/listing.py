@@ -14,6 +14,7 @@ from attn.driver_process import Driver, driver_of, shown_state
 from attn.errors import AttnError
 from attn.files.locations import list_folders
 from attn.run_state import BROKEN, About, RunState
+from attn.wording import counted
 from jobs.runs.about import about_run
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
 
@@ -52,14 +53,16 @@ class RunEntry:
         state, about = self.state, self.about
         if about.trials is not None or self.ended_trials is not None:
             ended = self.ended_trials if self.ended_trials is not None else about.trials if self._done else 0
-            return f"{ended}/{about.trials} trials" if about.trials is not None else f"{ended} trials"
+            if about.trials is None:
+                return counted(ended or 0, "trial")
+            return f"{ended}/{counted(about.trials, 'trial')}"
         if state.stages:
             last = list(state.stages)[-1]
-            return f"{len(state.stages)} stages" if self._done else last
+            return counted(len(state.stages), "stage") if self._done else last
         if state.epoch is None and about.epochs is None:
             return ""
-        epochs = "" if about.epochs is None else f"/{about.epochs}"
-        return f"{state.epoch or 0}{epochs} epochs"
+        done = state.epoch or 0
+        return counted(done, "epoch") if about.epochs is None else f"{done}/{counted(about.epochs, 'epoch')}"
 
     @property
     def _done(self) -> bool:

@@ -33,6 +33,7 @@ from attn.models.description import WEIGHTS
 from attn.parsing import load_json
 from attn.score_names import current_names
 from attn.segmentation.labels import CUES_FILE
+from attn.wording import counted
 
 SHOWN = {
     "val/mean_ap": "mAP",
@@ -122,7 +123,7 @@ class MapsOutputs(StageOutputs):
         return self.store is not None and store_digest(self.store, self.store_version) == self.store_digest
 
     def summary(self) -> str:
-        return f"{self.maps} maps of {self.images} images"
+        return f"{counted(self.maps, 'map')} of {counted(self.images, 'image')}"
 
 
 class CuesOutputs(StageOutputs):

@@ -20,6 +20,7 @@ from attn.runs.result import JsonResult
 from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import trial_config
 from attn.training.run_config import RunConfig
+from attn.wording import counted
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.costs import Costs, SecondsByPart, run_parts, sweep_parts
@@ -142,7 +143,9 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
             None, f"none of the {seen} runs and trials under {root} was made {same}; `attn plan` takes --measure"
         )
     runs = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return Epochs(quantiles(times), f"{len(times)} epochs of {len(names)} earlier runs alike: {runs}")
+    return Epochs(
+        quantiles(times), f"{counted(len(times), 'epoch')} of {counted(len(names), 'earlier run')} alike: {runs}"
+    )
 
 
 def _folders(root: str) -> Iterator[RunFolder]:

@@ -14,6 +14,7 @@ from attn.runs.sweep.figures import check_data, differs_after
 from attn.runs.sweep.load import TrialConfig, in_one_process, trial_config
 from attn.training.config import ClusterConfig
 from attn.training.run_config import RunConfig
+from attn.wording import counted
 
 if TYPE_CHECKING:
     from jobs.sweeps.estimate import Estimate
@@ -58,7 +59,7 @@ class Plan:
         Args:
             time: Of all trials.
         """
-        head = f"{self.trials} trials of up to {self.epochs} epochs, {self.parallel} at a time; "
+        head = f"{counted(self.trials, 'trial')} of up to {counted(self.epochs, 'epoch')}, {self.parallel} at a time; "
         return head + time.describe()
 
     def to_json(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import Point
 from attn.scratch import scratch_folder
 from attn.tracking import attach
+from attn.wording import counted
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.trial_folder import trial_folder
 
@@ -171,7 +172,9 @@ def table(result: SweepResult) -> Table:
     rows = result.trials
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(result.counts.items()))
-    drawn = Table(title=f"{len(rows)} trials: {counts}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(
+        title=f"{counted(len(rows), 'trial')}: {counts}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     drawn.add_column("trial", justify="right")
     for name in names:
         drawn.add_column(name, overflow="fold")
@@ -227,7 +230,7 @@ def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
     config_of_best = trial_config(folder.read_text("base.yaml"), best.values)
     expected = figure(config.objective.metric, best.objective)
     head = (
-        f"The best of {config.trials} trials of sweep {folder.run_id}: trial {best.number}\n\n"
+        f"The best of {counted(config.trials, 'trial')} of sweep {folder.run_id}: trial {best.number}\n\n"
         f"Expect:  {config.objective.metric} = {expected} ({config.objective.split or 'validation'} split)\n"
         f"Command: attn {config_of_best.kind} best.yaml"
     )

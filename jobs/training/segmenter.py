@@ -26,6 +26,7 @@ from attn.segmentation.map_sources import MapSource, ModelLoader
 from attn.tracking import Tracker, attach
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
+from attn.wording import counted
 from jobs.runs.lifecycle import warned
 from jobs.runs.open_model import data_name, masks_name
 from jobs.runs.run_folder import RunFolder
@@ -152,10 +153,11 @@ def record_cues(tracker: Tracker, report: CueReport) -> None:
 def describe_cues(report: CueReport) -> str:
     """One line for a person."""
     quality = report.quality
+    images = counted(report.images, "image")
     if quality is None:
-        return f"cues: {report.images} images, {report.labelled:.1%} of the pixels; no masks to hold them against"
+        return f"cues: {images}, {report.labelled:.1%} of the pixels; no masks to hold them against"
     return (
-        f"cues: {report.images} images; coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
+        f"cues: {images}; coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
         f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; saliency {report.saliency}"
     )
 

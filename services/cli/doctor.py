@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from attn.wording import counted
 from services.cli.arguments import Address
 from services.cli.command import FAILED, Result, command
 from services.cli.roots import takes_root
@@ -45,6 +46,6 @@ def doctor(
             if finding.fix:
                 console.print(f"      fix: {finding.fix}", markup=False)
         count = sum(finding.status == "fail" for _, finding in result.findings)
-        console.print("all checks passed" if result.ok else f"{count} checks failed")
+        console.print("all checks passed" if result.ok else f"{counted(count, 'check')} failed")
 
     return Result(result.to_json(), show, status=0 if result.ok else FAILED)

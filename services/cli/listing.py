@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn.wording import counted
 from services.cli.arguments import Root, Service, kind_names
 from services.cli.command import Result, command
 from services.cli.tables import print_table
@@ -222,7 +223,7 @@ def _of_job(job: dict[str, Any]) -> Row:
         state=job["state"],
         what=str(job.get("target") or ""),
         metrics=metrics if isinstance(metrics, dict) else {},
-        progress=f"{epoch} epochs" if isinstance(epoch, int) else "",
+        progress=counted(epoch, "epoch") if isinstance(epoch, int) else "",
         started=started if isinstance(started, int | float) else None,
         seconds=lasted,
         note=str(job.get("broken") or job.get("waiting") or ""),

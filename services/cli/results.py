@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attn.display import duration, figure, is_share, percent
+from attn.wording import counted
 from services.cli.command import FAILED, Result
 from services.cli.tables import print_rows, print_table, print_tree
 
@@ -88,7 +89,7 @@ def _pipeline(console: Console, result: PipelineResult) -> None:
 def _maps(console: Console, result: MapsResult) -> None:
     where = f"{result.store}, version {result.store_version}" if result.store else str(result.png)
     rows: list[Row] = [
-        ("maps", f"{result.maps} of {result.images} images"),
+        ("maps", f"{result.maps} of {counted(result.images, 'image')}"),
         ("in", where),
         ("predictions", result.predictions),
         ("run", result.run_id),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn.wording import counted
 from services.cli.arguments import Overrides
 from services.cli.command import FAILED, Result, command
 from services.cli.roots import takes_root
@@ -32,7 +33,8 @@ def show(uri: Uri) -> Result:
 
     def show_it(console: Console) -> None:
         grid = "×".join(map(str, data["grid"]))
-        console.print(f"{data['rows']} rows of {data['images']} images, grid {grid}, fusion {data['fusion']}")
+        rows, images = counted(data["rows"], "row"), counted(data["images"], "image")
+        console.print(f"{rows} of {images}, grid {grid}, fusion {data['fusion']}")
         if not data["writable"]:
             console.print(f"format {data['format']}: to be read only; what crops did not see counted as 0 in its means")
         lines: list[tuple[str, ...]] = [
@@ -133,8 +135,9 @@ def verify(uri: Uri) -> Result:
     def show_it(console: Console) -> None:
         for fault in report.faults:
             console.print(fault, markup=False)
-        read = f"{report.versions} versions, {report.objects} objects, {report.size / 2**20:.1f} MiB read"
-        console.print(f"{read}: " + ("all is well" if report.ok else f"{len(report.faults)} faults"))
+        checked = f"{counted(report.versions, 'version')}, {counted(report.objects, 'object')}"
+        read = f"{checked}, {report.size / 2**20:.1f} MiB read"
+        console.print(f"{read}: " + ("all is well" if report.ok else counted(len(report.faults), "fault")))
 
     return Result(data, show_it, status=0 if report.ok else FAILED)
 
@@ -158,9 +161,10 @@ def gc(
     }
 
     def show_it(console: Console) -> None:
-        versions = f"versions {', '.join(map(str, result.versions))}" if result.versions else "no version"
+        numbers = ", ".join(map(str, result.versions))
+        versions = f"version{'s' * (len(result.versions) > 1)} {numbers}" if numbers else "no version"
         verb = "would go; --delete removes them" if result.dry_run else "removed"
-        console.print(f"{versions}, {len(result.keys)} objects, {result.size / 2**20:.1f} MiB {verb}")
+        console.print(f"{versions}, {counted(len(result.keys), 'object')}, {result.size / 2**20:.1f} MiB {verb}")
 
     return Result(data, show_it)
 
@@ -180,4 +184,5 @@ def export(
     manifest = store.at(version, run=run).manifest
     count = store.export(target, form=form, version=manifest.version, run=manifest.run or None)
     data = {"maps": count, "version": manifest.version, "format": form, "target": target}
-    return Result(data, lambda console: console.print(f"{count} maps of version {manifest.version} in {target}"))
+    maps = counted(count, "map")
+    return Result(data, lambda console: console.print(f"{maps} of version {manifest.version} in {target}"))

@@ -51,6 +51,7 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
     left(RunFolder(str(tmp_path), "larger"), config(tmp_path, "training.batch_size=4"), [200.0] * 3)
     assert run_estimate(asked).seconds is None
     left(RunFolder(str(tmp_path), "alike"), config(tmp_path, "method.mask_threshold=0.5"), [1.0, 2.0, 3.0])
+    assert run_estimate(asked).source.startswith("3 epochs of 1 earlier run alike")
     RunFolder(str(tmp_path), "sweep").update(kind="sweep", state="done")
     left(RunFolder(str(tmp_path / "sweep"), "sweep-0000"), asked, [4.0, 5.0])
     result = earlier_epochs(asked, str(tmp_path))

@@ -62,7 +62,7 @@ def test_a_training(attn: Any, root: Path) -> None:
     assert (done.status, done.err) == (0, "")
     lines = words(done.out)
     for line in (
-        "run oaa", "kind train", "state done", "what oaa on scenes train", "progress 1/1 epochs",
+        "run oaa", "kind train", "state done", "what oaa on scenes train", "progress 1/1 epoch",
         "data scenes, count 4, size 32, classes [boat, plane]", "mean_ap 25.0 voc val 173 e", "train/loss 0.6934",
         "metrics.jsonl figures of each epoch", "store its map store", "classes 2: boat, plane",
         f"score it attn evaluate {root}/oaa --root {root}",

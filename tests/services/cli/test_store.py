@@ -88,7 +88,7 @@ def test_verify(stored: MapStore, attn: Attn) -> None:
     assert f"{key}, of versions 1, 3, is damaged" in data["faults"][0]
     result = attn("store", "verify", stored.uri)
     first, last = result.out.splitlines()
-    assert (result.status, key in first, last.endswith("1 faults")) == (1, True, True)
+    assert (result.status, key in first, last.endswith("1 fault")) == (1, True, True)
 
 
 def test_gc(stored: MapStore, attn: Attn) -> None:
@@ -101,7 +101,7 @@ def test_gc(stored: MapStore, attn: Attn) -> None:
     data = result.json
     assert (data["dry_run"], data["versions"], data["kept"]) == (True, [2], [1, 3])
     result = attn("store", "gc", stored.uri, "--delete", "--keep", "1")
-    assert result.out.startswith("versions 2, ")
+    assert result.out.startswith("version 2, ")
     assert result.out.endswith("removed\n")
     assert [manifest.version for manifest, _ in stored.history()] == [1, 3]
     assert attn("store", "verify", stored.uri).status == 0
