@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["BROKEN", "About", "RunState", "StageState", "check_size"]
+__all__ = ["BROKEN", "About", "RunState", "StageState", "check_size", "sweep_of_trial"]
 
 import json
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -56,6 +57,12 @@ def check_size(size: int) -> None:
     """
     if size > MAX_STATE_BYTES:
         raise ValueError(f"it has {size} bytes, and {MAX_STATE_BYTES} are the most")
+
+
+def sweep_of_trial(run_id: str) -> str | None:
+    """The id of the sweep that a trial's id begins with; None for an id that no trial has."""
+    match = re.fullmatch(r"(.+)-\d{4,}", run_id)
+    return match and match[1]
 
 
 class StageState(BaseModel):

@@ -14,7 +14,7 @@ from attn.evaluation.score_comparison import ScoreComparison, compare_scores
 from attn.runs.result import JsonResult
 from attn.tracking.description import flattened
 from jobs.repro import run_folder
-from jobs.runs.provenance import CHANGES, Origin, read_described, read_origin
+from jobs.runs.provenance import Origin, read_changes, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
 from jobs.scoring.recorded import recorded_scores
 
@@ -124,7 +124,7 @@ def _read(folder: RunFolder) -> _Run:
     text = folder.read_text("config.yaml") if folder.exists("config.yaml") else ""
     data, weights = read_described(folder)
     commit = origin.commit
-    patch = folder.read_text(CHANGES) if folder.exists(CHANGES) else ""
+    patch = read_changes(folder) or ""
     return _Run(
         folder=folder,
         config=flattened(read_document(text, folder.path("config.yaml")).values),

@@ -6,7 +6,7 @@ __all__ = ["Recipe", "ReproResult", "run"]
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from attn.files import transfer
 from attn.run_state import RunState
 from attn.runs.result import JsonResult, RunResult
 from attn.runs.table import KINDS
-from jobs.runs.provenance import CHANGES, Origin, read_described, read_origin
+from jobs.runs.listing import find_run
+from jobs.runs.provenance import CHANGES, ORIGIN, Origin, read_changes, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
 
 NOT_INPUTS = ("root", "tracking")
@@ -86,15 +87,15 @@ def run(name: str, *, root: str = "runs", to: str | None = None) -> ReproResult:
     base = folder.read_text("base.yaml") if state.kind == "sweep" and folder.exists("base.yaml") else None
     searched = {} if base is None else read_document(base, folder.path("base.yaml")).values
     recipe = _recipe(folder, state, origin, config, searched)
-    files = {"config.yaml": text, "repro.json": json.dumps(recipe.to_json(), indent=1), "README.md": _readme(recipe)}
-    files["run.sh"] = _script(recipe)
+    files = {"config.yaml": text, "repro.json": json.dumps(recipe.to_json(), indent=1), "run.sh": _script(recipe)}
     if origin.pins:
         # A build's own suffix (`+cu128`) names no version of a package index.
         files["requirements.txt"] = "".join(f"{pin.partition('+')[0]}\n" for pin in origin.pins)
     if base is not None:
         files["base.yaml"] = base  # which the config of a sweep names as its recipe
-    if folder.exists(CHANGES):
-        files[CHANGES] = folder.read_text(CHANGES)
+    if (changes := read_changes(folder)) is not None:
+        files[CHANGES] = changes
+    files["README.md"] = _readme(recipe, files)
     try:
         target.mkdir(parents=True, exist_ok=True)
         for file, content in files.items():
@@ -112,7 +113,7 @@ def run_folder(name: str, root: str) -> RunFolder:
         RunError: There is no such run.
     """
     folder = RunFolder.of(name, root)
-    folder.state()
+    find_run(folder)
     return folder
 
 
@@ -125,7 +126,12 @@ def _recipe(
         searched: Of a sweep, the config of its trials.
     """
     notes: list[str] = []
-    if not origin.values:
+    if not origin.values and state.number is not None:
+        notes.append(
+            f"packages, commit and command of a trial are in its sweep's {ORIGIN}, which is not in the folder above "
+            f"{folder.path()}: copy the whole sweep to have them"
+        )
+    elif not origin.values:
         notes.append("the run is from before runs kept their environment: packages, commit and command are not known")
     elif origin.commit is None:
         notes.append(f"attn {origin.attn} was installed, not run from a git checkout")
@@ -225,26 +231,33 @@ def _script(recipe: Recipe) -> str:
     )
 
 
-def _readme(recipe: Recipe) -> str:
+def _readme(recipe: Recipe, files: Collection[str]) -> str:
+    """What to do, with the files that are there."""
     commit = recipe.commit
     code = (
         ["Check out the code and, where it had changes, apply them:", "", "```bash",
          f"git checkout {commit.removesuffix('+changes')}"]
-        + (["git apply changes.patch"] if commit.endswith("+changes") else []) + ["```"]
+        + ([f"git apply {CHANGES}"] if CHANGES in files else []) + ["```"]
         if commit
         else [f"Install attn {recipe.attn or 'of the version that the run had'}."]
     )  # fmt: skip
+    packages = "pip install -r requirements.txt && " if "requirements.txt" in files else ""
+    install = f"{packages}pip install --no-deps ." if packages else "pip install ."
+    if commit:
+        install += "    # the second in the checkout" if packages else "    # in the checkout"
+    elif packages:
+        install = packages.removesuffix(" && ")
     lines = [
         "# To run it again",
         "",
         *code,
         "",
-        f"Install its packages (Python {recipe.python or 'as it was'}) and repeat:",
+        f"Install {'its packages' if packages else 'attn'} (Python {recipe.python or 'as it was'}) and repeat:",
         "",
         "```bash",
         "python -m venv .venv && . .venv/bin/activate",
-        "pip install -r requirements.txt && pip install --no-deps .    # the second in the checkout",
-        "./run.sh                                                      # or: ./run.sh root=... data.root=...",
+        install,
+        "./run.sh    # or: ./run.sh root=... data.root=...",
         "```",
         "",
         f"- seed: {recipe.seed}, workers: {recipe.workers}; the same numbers need as many workers",

@@ -9,6 +9,7 @@ from typing import Any
 
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
+from attn.errors import RunError
 from attn.run_state import RunState
 from attn.runs.result import RunResult
 from attn.runs.table import KINDS, job_of
@@ -44,6 +45,8 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> RunRe
     """
     folder = RunFolder.of(run, root)
     state = find_run(folder)
+    if state.number is not None and state.state != "done" and (sweep := RunFolder.around(folder)) is not None:
+        raise RunError(f"{folder.run_id!r} is a trial of sweep {sweep.run_id!r}, which continues it: {sweep.resuming}")
     kind = str(state.kind)
     if kind not in KINDS:  # an early version did not write it
         kind = "train"

@@ -48,7 +48,7 @@ from attn.models.output import MapKind
 from attn.models.shapes import shapes_only
 from attn.models.usage import classifier_usage
 from attn.models.weights import check_finite
-from attn.run_state import BROKEN, RunState
+from attn.run_state import BROKEN, RunState, sweep_of_trial
 from attn.wording import shorten
 
 N = TypeVar("N", bound=nn.Module)
@@ -124,12 +124,14 @@ def save_bundle(
 
 
 def find_bundle(target: str, root: str = "runs") -> Path:
-    """Find a bundle's folder, given as itself, as a run's folder, or as a run's id under `root`.
+    """Find a bundle's folder, given as itself, as a run's folder, or as the id of a run under `root` or of a trial.
 
     Raises:
         WeightsError: There is none; the message lists the folders that were searched.
     """
     folders = [Path(target), Path(target, "model"), Path(root, target, "model")]
+    if "/" not in target and (sweep := sweep_of_trial(target)) is not None:
+        folders.append(Path(root, sweep, target, "model"))
     for folder in folders:
         if (folder / "model.json").is_file():
             return folder

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CHANGES", "ORIGIN", "Origin", "command_line", "read_described", "read_origin", "record_origin"]
+__all__ = [
+    "CHANGES",
+    "ORIGIN",
+    "Origin",
+    "command_line",
+    "origin_folder",
+    "read_changes",
+    "read_described",
+    "read_origin",
+    "record_origin",
+]
 
 import json
 import sys
@@ -61,11 +71,12 @@ class Origin:
 
 
 def read_origin(folder: RunFolder) -> Origin:
-    """Read what `record_origin` noted.
+    """Read what `record_origin` noted; of a trial, what its sweep noted.
 
     Raises:
         RunError: It is damaged.
     """
+    folder = origin_folder(folder)
     values = folder.read_json(ORIGIN)
     for names, is_valid in ((TEXTS, _is_text), (LISTS, _are_texts)):
         for name in names:
@@ -73,6 +84,23 @@ def read_origin(folder: RunFolder) -> Origin:
                 raise RunError(f"{folder.path(ORIGIN)} is damaged: {name} is not what it has to be")
     names = [one.name for one in fields(Origin) if one.name != "values"]
     return Origin(values, **{name: values[name] for name in names if values.get(name) is not None})
+
+
+def read_changes(folder: RunFolder) -> str | None:
+    """The changes to the commit that a run began with; None if none were noted."""
+    folder = origin_folder(folder)
+    return folder.read_text(CHANGES) if folder.exists(CHANGES) else None
+
+
+def origin_folder(folder: RunFolder) -> RunFolder:
+    """The folder that `record_origin` wrote into: the run's own, of a trial and its stages that of the sweep."""
+    inner = folder
+    while not inner.exists(ORIGIN):
+        above = RunFolder.around(inner)
+        if above is None:
+            return folder
+        inner = above
+    return inner
 
 
 def _is_text(value: Any) -> bool:

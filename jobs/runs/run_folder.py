@@ -14,12 +14,12 @@ from shlex import quote
 from typing import Any, cast
 
 from attn.config.base import is_remote
-from attn.errors import RunError
+from attn.errors import AttnError, RunError
 from attn.files import locations, transfer
 from attn.files.locations import parse_error_text
 from attn.parsing import load_json
 from attn.redaction import has_login
-from attn.run_state import RunState, check_size
+from attn.run_state import RunState, check_size, sweep_of_trial
 
 DEFAULT_ROOT = "runs"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -70,14 +70,33 @@ class RunFolder:
         """The folder of a run that a user names.
 
         Args:
-            run: A run's id under `root`, or its folder.
+            run: A run's id under `root`, its folder, or its folder below `root`. A trial of a sweep under `root` is
+                also found by its id alone.
         """
         if has_login(run):
             raise RunError("a run's folder is named without user, password or key: set AWS_ACCESS_KEY_ID and "
                            "AWS_SECRET_ACCESS_KEY")  # fmt: skip
-        if "/" in (run := run.rstrip("/")):
-            root, _, run = run.rpartition("/")
-        return cls(root if is_remote(root) else os.path.abspath(root or "/"), run)
+        root = root.rstrip("/") or "/"
+        above, _, name = (run := run.rstrip("/")).rpartition("/")
+        places = [above or "/" if "/" in run else root]
+        if above and not is_remote(run) and not os.path.isabs(run):
+            places.append(f"{root}/{above}")
+        elif "/" not in run and (sweep := sweep_of_trial(run)) is not None:
+            places.append(f"{root}/{sweep}")
+        folders = [cls(place if is_remote(place) else os.path.abspath(place), name) for place in places]
+        return next((folder for folder in folders[1:] if not folders[0].exists() and folder.exists()), folders[0])
+
+    @classmethod
+    def around(cls, folder: RunFolder) -> RunFolder | None:
+        """The run whose folder this run's folder lies in, such as a trial's sweep; None if there is none."""
+        root, _, name = folder.root.rpartition("/")
+        if not root or not is_run_id(name):
+            return None
+        try:
+            above = cls(root, name)
+            return above if above.exists() else None
+        except AttnError:
+            return None
 
     @property
     def is_local(self) -> bool:

@@ -6,7 +6,7 @@ __all__ = ["ls"]
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,7 +89,8 @@ def ls(
         if (not kind or row.kind in kind) and (not state or row.state in state)
         and (begin is None or (row.started is not None and row.started >= begin))
     ]  # fmt: skip
-    shown = sort_rows(results, sort)
+    trials = None if service else (lambda: trial_scores(root, results))
+    shown = sort_rows(results, sort, trials)
 
     def show(console: Console) -> None:
         if not shown:
@@ -121,8 +122,22 @@ def moment_of(text: str) -> float:
     raise ConfigError([Fault("--since", f"{text!r} is no time", hint)])
 
 
-def sort_rows(rows: list[Row], by: str) -> list[Row]:
+def trial_scores(root: str, rows: list[Row]) -> dict[str, str]:
+    """Scores that only the trials of these sweeps have, each with a sweep that has it."""
+    from jobs.runs.listing import list_entries
+
+    sweeps = [row.name for row in rows if row.kind == "sweep"]
+    return {
+        name: sweep for sweep in reversed(sweeps) for entry in list_entries(f"{root.rstrip('/')}/{sweep}")
+        for name in entry.state.metrics or {}
+    }  # fmt: skip
+
+
+def sort_rows(rows: list[Row], by: str, trials: Callable[[], dict[str, str]] | None = None) -> list[Row]:
     """Rows by a field or a score; runs without it last.
+
+    Args:
+        trials: Scores of sweeps' trials, each with its sweep; asked for if no run has the score.
 
     Raises:
         ConfigError: It is no field, and none of the runs has such a score.
@@ -139,6 +154,10 @@ def sort_rows(rows: list[Row], by: str) -> list[Row]:
         if rows and all(value is None for value in values.values()):
             from attn.errors import ConfigError, Fault
 
+            sweep = trials().get(score) if trials is not None else None
+            if sweep is not None:
+                hint = f"`attn show {sweep}` lists them, the best first; `attn ls` sorts whole runs"
+                raise ConfigError([Fault("--sort", f"only trials of sweeps have the score {by!r}", hint)])
             scores = sorted({name for row in rows for name in row.metrics})
             hint = f"one of {', '.join((*FIELDS, *scores))}"
             raise ConfigError([Fault("--sort", f"{by!r} is no field, and no run here has such a score", hint)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from attn.runs.sweep.load import LoadedSweep, read_sweep
 from jobs import sweep
 from jobs.difference import run as diff
 from jobs.repro import run as repro
-from jobs.runs.provenance import record_origin
+from jobs.resume import resume
+from jobs.runs.provenance import read_origin, record_origin
 from jobs.runs.run_folder import RunFolder
 
 
@@ -139,3 +141,52 @@ def test_every_kind_is_repeated_by_its_own_command(tmp_path: Path, state: dict[s
     folder.update(state="done", **state)
     folder.write("config.yaml", "seed: 0\n")
     assert " ".join(repro("r", root=str(tmp_path), to=str(tmp_path / "again")).recipe.command) == command
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> str:
+    """A sweep with two trials, whose folders hold no provenance of their own."""
+    root = str(tmp_path / "runs")
+    sweep = RunFolder(root, "s")
+    sweep.update(kind="sweep", state="done", started=1.0)
+    record_origin(sweep)
+    sweep.write("changes.patch", "a change\n")
+    for number in range(2):
+        trial = RunFolder(sweep.uri, f"s-{number:04d}")
+        trial.update(kind="train", state="done", started=1.0, number=number, metrics={"val/mean_ap": 0.5})
+        trial.write("config.yaml", f"kind: train\nseed: {number}\n")
+    return root
+
+
+def test_a_trial_has_its_sweeps_provenance_and_is_found_by_its_id(swept: str, tmp_path: Path) -> None:
+    result = repro("s-0001", root=swept, to=str(tmp_path / "again"))
+    assert result.recipe.notes == []
+    assert {"requirements.txt", "changes.patch"} <= set(result.files)
+    assert result.recipe.python is not None
+    compared = diff("s-0000", "s/s-0001", root=swept)
+    assert compared.code.same is True or compared.code.a is None  # outside a checkout there is no commit
+    assert (compared.a, compared.b, compared.packages) == ("s-0000", "s-0001", [])
+    for place in (f"{swept}/s", f"{swept}/s/s-0001"):  # a stage of a pipeline's trial
+        stage = RunFolder(place, "s-0001-train")
+        stage.update(kind="train", state="done")
+        assert read_origin(stage).python == result.recipe.python
+
+
+def test_an_unfinished_trial_is_continued_by_its_sweep(swept: str) -> None:
+    RunFolder(f"{swept}/s", "s-0001").update(state="cancelled")
+    with pytest.raises(RunError, match="'s-0001' is a trial of sweep 's', which continues it: `attn resume s --root"):
+        resume("s-0001", root=swept)
+
+
+def test_a_readme_names_only_files_that_are_there(swept: str, root: str, tmp_path: Path) -> None:
+    Path(swept, "s", "origin.json").unlink()
+    Path(root, "b", "origin.json").write_text(json.dumps({"attn": "0.1", "commit": "abc+changes"}))
+    for name, place in (("a", root), ("b", root), ("s-0000", swept)):
+        to = tmp_path / f"again-{name}"
+        result = repro(name, root=place, to=str(to))
+        named = set(
+            re.findall(r"requirements\.txt|changes\.patch|run\.sh|config\.yaml", (to / "README.md").read_text())
+        )
+        assert named <= set(result.files)
+        assert ("requirements.txt" in named) == (name == "a")
+    assert "its sweep's origin.json" in result.recipe.notes[0]

@@ -58,3 +58,10 @@ def test_what_a_name_without_a_model_may_mean(tmp_path: Path) -> None:
         for target in (given, str(runs / given)):
             with pytest.raises(WeightsError, match=said):
                 find_bundle(target, str(runs))
+
+
+def test_the_model_of_a_trial_is_found_by_the_trials_id(tmp_path: Path) -> None:
+    model = tmp_path / "s" / "s-0001" / "model"
+    model.mkdir(parents=True)
+    (model / "model.json").write_text("{}")
+    assert find_bundle("s-0001", str(tmp_path)) == find_bundle("s/s-0001", str(tmp_path)) == model

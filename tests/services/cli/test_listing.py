@@ -12,6 +12,7 @@ import pytest
 
 from attn.process_identity import process_identity
 from jobs.runs.listing import list_entries
+from jobs.runs.run_folder import RunFolder
 
 DAY = 86400.0
 CONFIG = """
@@ -104,3 +105,10 @@ def test_a_runs_entry_names_its_driver(root: Path) -> None:
     assert [results[name].get("driver") for name in ("new", "sw", "old")] == ["here", "gone", None]
     assert results["old"]["about"] == {"what": "gain", "data": "voc train_aug.txt", "epochs": 15}
     assert (results["sw"]["state"], results["sw"]["about"]["trials"]) == ("running", 20)
+
+
+def test_a_score_that_only_trials_have_names_the_sweep(attn: Any, root: Path) -> None:
+    RunFolder(str(root / "sw"), "sw-0000").update(kind="train", state="done", number=0, metrics={"val/f1": 0.5})
+    done = attn("ls", "--sort", "val/f1", "--root", str(root))
+    assert (done.status, done.out) == (2, "")
+    assert "--sort: only trials of sweeps have the score 'val/f1' (`attn show sw` lists them" in done.err
