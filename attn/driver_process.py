@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["INTERRUPTED", "Driver", "driver_of", "end_driver", "shown_stage", "shown_state"]
+__all__ = ["INTERRUPTED", "Driver", "driver_of", "end_driver", "process_text", "shown_stage", "shown_state"]
 
 import contextlib
 import os
@@ -46,6 +46,12 @@ def shown_stage(stage: StageState, *, driven: bool) -> str:
         driven: A process may be driving the pipeline; without one, no stage of it runs.
     """
     return INTERRUPTED if stage.state == "running" and not driven else stage.state
+
+
+def process_text(state: RunState) -> str:
+    """The process that drives a run, and its machine, for a message; `run.json` may lack either."""
+    process = f"process {state.pid}" if isinstance(state.pid, int) else "a process"
+    return f"{process} of {state.host or 'a machine that run.json does not name'}"
 
 
 def end_driver(state: RunState, *, now: bool = False) -> None:

@@ -69,9 +69,9 @@ class RunEntry:
         return self.state.state == "done"
 
     def to_json(self) -> dict[str, Any]:
-        """The fields of its `run.json`, with `about` and `driver`."""
+        """The fields of its `run.json`, with the `state` as shown, `about` and `driver`."""
         driver = {} if self.driver is None else {"driver": self.driver}
-        return {**self.state.to_json(), "about": self.about.to_json(), **driver}
+        return {**self.state.to_json(), "state": self.shown_state, "about": self.about.to_json(), **driver}
 
 
 def list_runs(root: str) -> list[RunState]:

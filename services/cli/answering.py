@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["LocalRun", "ServiceAnswer", "service_of"]
+__all__ = ["LocalRun", "ServiceAnswer", "has_ended_since", "service_of"]
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attn.boot_clock import Moment
-from attn.driver_process import driver_of, end_driver
+from attn.driver_process import Driver, driver_of, end_driver, process_text
 from attn.errors import AttnError, RunError
+from attn.run_state import BROKEN, RunState
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from services.calls import ContactLostError
@@ -24,6 +25,17 @@ from services.runner import StateDir
 POLL_SECONDS = 1.0
 FRESH_SECONDS = 120.0
 """How long a reported remaining time is believed."""
+
+
+OUTLIVED = ("lost", "unreachable")
+"""States of a job that say nothing of how its run has ended, or will."""
+
+
+def has_ended_since(state: RunState, job: Mapping[str, Any]) -> bool:
+    """Whether a run has ended since its job, of which the service knows no more, was begun: as its own files say."""
+    begun = job.get("started")
+    known = isinstance(begun, int | float) and state.ended is not None and state.ended >= begun
+    return known and job["state"] in OUTLIVED and state.state not in ("running", "waiting", BROKEN)
 
 
 class ServiceAnswer(NamedTuple):
@@ -99,6 +111,13 @@ class LocalRun:
         """
         return entry_of(self.folder, find_run(self.folder))
 
+    def has_ended_since(self, job: Mapping[str, Any]) -> bool:
+        """As the function, of a run whose files may be missing or damaged."""
+        try:
+            return has_ended_since(self.folder.state(), job)
+        except AttnError:
+            return False
+
     def progress(self) -> dict[str, Any]:
         """What it reported last; empty if nothing can be read."""
         try:
@@ -116,10 +135,28 @@ class LocalRun:
         return max(0.0, left - since) if since < FRESH_SECONDS else None
 
     def wait(self) -> RunEntry:
-        """Its state once it has ended."""
-        while (entry := self.entry()).state.state == "running" and entry.driver != "gone":
+        """Its state once it has ended.
+
+        Raises:
+            RunError: Another machine drives it, whose process may end without a word.
+        """
+        while True:
+            entry = self.entry()
+            driver = self._driver(entry)
+            if driver == "elsewhere":
+                raise RunError(
+                    f"run {self.folder.run_id!r} is driven by {process_text(entry.state)}, which this machine cannot "
+                    f"see, so --wait might never end: give it there, or ask `attn status {self.folder.reference}` again"
+                )
+            if driver != "here":
+                return replace(entry, driver=driver)
             time.sleep(POLL_SECONDS)
-        return entry
+
+    def _driver(self, entry: RunEntry) -> Driver | None:
+        """As `entry.driver`; a trial that waits for its next turn is driven by its sweep."""
+        if entry.state.state != "waiting" or (sweep := parent_of(self.folder, entry.state)) is None:
+            return entry.driver
+        return driver_of(sweep.state()) or "gone"
 
     def log(self, offset: int, *, follow: bool) -> Iterator[bytes]:
         """Pieces of its log from a byte offset on.
@@ -166,7 +203,7 @@ class LocalRun:
             raise RunError(f"run {name!r} is interrupted: its process has ended already; {resuming} goes on with it")
         if driver == "elsewhere":
             raise RunError(
-                f"run {name!r} is driven by process {state.pid} of {state.host}, which this machine cannot reach: "
+                f"run {name!r} is driven by {process_text(state)}, which this machine cannot reach: "
                 f"`attn cancel {name} --root {self.folder.root}` works there"
             )
         end_driver(state, now=now)

@@ -16,6 +16,7 @@ __all__ = [
 ]
 
 import contextlib
+import os
 from collections.abc import Generator
 from typing import Annotated, Any, ClassVar
 
@@ -40,12 +41,15 @@ def kind_names(incomplete: str) -> list[str]:
 
 
 def checked_root(root: str) -> str:
-    """Refuse a root with a user, password or key in it: the root is printed and saved with runs."""
+    """A root with its `~` replaced, which the shell leaves in `root=~/runs`.
+
+    Refuses one with a user, password or key in it: the root is printed and saved with runs.
+    """
     if has_login(root):
         raise typer.BadParameter(
             "must not contain a user, password or key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
         )
-    return root
+    return os.path.expanduser(root)
 
 
 LONGEST_SENTENCE = 400

@@ -11,7 +11,7 @@ import typer
 from attn.display import duration, figures, local_time
 from services.cli.arguments import Address, Overrides, Root, Service
 from services.cli.command import Result, command
-from services.cli.roots import merged_root
+from services.cli.roots import GivenRoot, merged_root
 from services.cli.tables import print_rows, print_tree
 
 if TYPE_CHECKING:
@@ -54,15 +54,16 @@ def submit(
         float | None, typer.Option(help="Seconds after which the job is cancelled.", show_default=False)
     ] = None,
     address: Address = None,
-    root: Root = "runs",
+    given_root: GivenRoot = None,
     service: Service = None,
 ) -> Result:
     """Submit a job to the service, after showing its plan and asking for confirmation."""
     from services.cli.sent_texts import request_of
     from services.client import connect
 
+    root = given_root or DEFAULT_ROOT
     if service is None:  # a service that is named has a root of its own, and says so
-        overrides, root = _split_root(overrides or [], root)
+        overrides, root = _split_root(overrides or [], given_root)
     client = connect(root, service)
     body: dict[str, Any] = {
         "id": run_id or _new_id(kind, target),
@@ -83,10 +84,10 @@ def status(run: Run, wait: Wait = False, root: Root = "runs", service: Service =
     """Show the state, progress, time left and last scores of a run or of a service's job."""
     from services.cli.answering import LocalRun, service_of
 
-    if (answer := service_of(run, root, service)) is not None:
+    answer, local = service_of(run, root, service), LocalRun.of(run, root)
+    if answer is not None and (service or answer.job is None or not local.has_ended_since(answer.job)):
         job = answer.job or answer.client.job(job_name(run))
         return _result(answer.client, job, wait, ended_status=True)
-    local = LocalRun.of(run, root)
     return local_status(local, local.wait() if wait else local.entry())
 
 
@@ -153,12 +154,16 @@ def local_status(local: LocalRun, entry: RunEntry, *, ended_status: bool = True)
     Args:
         ended_status: The exit status is the run's own.
     """
+    from attn.driver_process import process_text
+    from jobs.runs.listing import parent_of
+
     state, left = entry.state, local.seconds_left()
     running = entry.driver in ("here", "elsewhere")
+    whole = (parent_of(local.folder, state) if entry.driver == "gone" else None) or local.folder
     where = {
         "here": f"process {state.pid} of this machine",
-        "elsewhere": f"process {state.pid} of {state.host}, which this machine cannot see",
-        "gone": f"its process has ended; {local.folder.resuming} goes on with it",
+        "elsewhere": f"{process_text(state)}, which this machine cannot see",
+        "gone": f"its process has ended; {whole.resuming} goes on with it",
         None: "",
     }[entry.driver]
     rows = [
@@ -173,7 +178,7 @@ def local_status(local: LocalRun, entry: RunEntry, *, ended_status: bool = True)
         ("time", duration(entry.seconds)),
         ("scores", figures({**(state.scores or {}), **(state.metrics or {})})),
     ]
-    data = {**entry.to_json(), "state": entry.shown_state}
+    data = entry.to_json()
     data |= {"progress": local.progress(), "eta": left} if running else {}
 
     def show(console: Console) -> None:
@@ -270,11 +275,14 @@ def _confirm(plan: dict[str, Any]) -> None:
         raise KeyboardInterrupt("nothing was submitted")
 
 
-def _split_root(overrides: list[str], root: str) -> tuple[list[str], str]:
-    """Overrides without `root=X`, and the root that it or `--root` names."""
+def _split_root(overrides: list[str], given: str | None) -> tuple[list[str], str]:
+    """Overrides without `root=X`, and the root that it or `--root` names.
+
+    Raises:
+        ConfigError: They name different ones.
+    """
     fields = [text for text in overrides if text.startswith("root=")]
-    named = merged_root(None if root == DEFAULT_ROOT else root, fields)
-    return [text for text in overrides if text not in fields], named or root
+    return [text for text in overrides if text not in fields], merged_root(given, fields) or DEFAULT_ROOT
 
 
 def _new_id(kind: str, target: str) -> str:

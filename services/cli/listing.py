@@ -188,10 +188,12 @@ def _runs(root: str) -> list[Row]:
 
     from attn.errors import AttnError
     from jobs.runs.listing import list_entries
+    from services.cli.answering import has_ended_since
     from services.cli.jobs import list_there
     from services.discovery import find_service
 
-    rows = {row.name: row for row in map(_of_run, list_entries(root))}
+    entries = {entry.state.id: entry for entry in list_entries(root)}
+    rows = {name: _of_run(entry) for name, entry in entries.items()}
     jobs: list[dict[str, Any]] = []
     try:
         if find_service(root) is not None:
@@ -204,8 +206,9 @@ def _runs(root: str) -> list[Row]:
             rows[job["id"]] = _of_job(job)
         else:
             row.json["job"] = job["state"]
-            if job["state"] in UNSETTLED or row.state == "interrupted":
-                row.state = job["state"]
+            unsettled = job["state"] in UNSETTLED and not has_ended_since(entries[row.name].state, job)
+            if unsettled or row.state == "interrupted":
+                row.state = row.json["state"] = job["state"]
     return list(rows.values())
 
 

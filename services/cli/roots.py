@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RootCommand", "merged_root", "takes_root"]
+__all__ = ["GivenRoot", "RootCommand", "merged_root", "takes_root"]
 
 import functools
 import inspect
@@ -67,14 +67,17 @@ def merged_root(root: str | None, fields: list[str]) -> str | None:
     """The root that an option and fields `root=X` name together; None if none does.
 
     Raises:
-        ConfigError: They name different ones.
+        ConfigError: They name different ones, or one with a login.
     """
     named = ([] if root is None else [root]) + [field.removeprefix(ASSIGNMENT) for field in fields]
     for one in named:
         if _place(one) != _place(named[0]):
             words = f"{OPTION} {root} and {ASSIGNMENT}{one}" if root is not None else " and ".join(fields)
             raise ConfigError([Fault(OPTION, f"{words} differ", "give one of them")])
-    return named[0] if named else None
+    try:
+        return checked_root(named[0]) if named else None
+    except typer.BadParameter as error:
+        raise ConfigError([Fault(OPTION, error.message)]) from None
 
 
 class RootCommand(TyperCommand):
@@ -90,7 +93,8 @@ class RootCommand(TyperCommand):
                 try:
                     root = merged_root(given[0] if given else None, fields)
                 except ConfigError as error:
-                    raise typer.BadParameter(f"{error.faults[0].message}: {error.faults[0].hint}") from None
+                    fault = error.faults[0]
+                    raise typer.BadParameter(": ".join(filter(None, (fault.message, fault.hint)))) from None
                 args = [word for word in args if word not in fields]
                 args += [] if given else [OPTION, str(root)]
         return super().parse_args(ctx, args)

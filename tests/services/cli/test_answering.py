@@ -149,6 +149,45 @@ def test_every_command_says_that_a_run_is_interrupted(attn: Any, tmp_path: Path,
         assert f"that run is interrupted: `attn resume {tmp_path / resumed}` goes on" in done.err, done.err
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"host": "other"}, "driven by process 7 of other"),
+        ({"host": None}, "driven by process 7 of a machine that run.json does not name"),
+        ({"host": None, "pid": None}, "driven by a process of a machine that run.json does not name"),
+    ],
+)
+def test_a_run_of_another_machine_is_not_waited_for(
+    attn: Any, tmp_path: Path, fields: dict[str, Any], words: str
+) -> None:
+    put(tmp_path, "r", **{"state": "running", "pid": 7, "process": "boot:1", **fields})
+    waited = attn("status", "r", "--wait", "--root", str(tmp_path))
+    assert (waited.status, words in waited.err, "--wait might never end" in waited.err) == (1, True, True), waited.err
+    assert words.removeprefix("driven by ") in attn("status", "r", "--root", str(tmp_path)).out
+    assert words in attn("cancel", "r", "--root", str(tmp_path)).err
+
+
+def test_a_trial_that_waits_for_its_turn_has_not_ended(
+    attn: Any, tmp_path: Path, driver: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "s", driver, kind="sweep")
+    put(tmp_path / "s", "s-0001", state="waiting", number=1)
+    seconds: list[float] = []
+
+    def sleep(pause: float) -> None:
+        seconds.append(pause)
+        if len(seconds) == 3:
+            put(tmp_path / "s", "s-0001", state="done", number=1)
+
+    monkeypatch.setattr("services.cli.answering.time.sleep", sleep)
+    done = attn("status", str(tmp_path / "s" / "s-0001"), "--wait", "--json")
+    assert (done.status, done.json["state"], len(seconds)) == (0, "done", 3)
+    put(tmp_path / "s", "s-0002", state="waiting", number=2)
+    put(tmp_path, "s", kind="sweep", state="failed")
+    ended = attn("status", str(tmp_path / "s" / "s-0002"), "--wait")
+    assert (ended.status, f"`attn resume s --root {tmp_path}` goes on" in ended.out) == (5, True), ended.out
+
+
 @pytest.mark.parametrize(("state", "status"), [("done", 0), ("failed", 1), ("cancelled", 3)])
 def test_the_exit_status_is_the_runs(attn: Any, tmp_path: Path, state: str, status: int) -> None:
     put(tmp_path, "r", state=state, metrics={"val/mean_ap": 0.5}, error="why" if state == "failed" else None)
@@ -179,7 +218,7 @@ def problem(status: int, detail: str) -> Answer:
 
 
 def job(state: str) -> Answer:
-    return Answer(200, {}, json.dumps({"id": "r", "state": state, "started": 1.0}).encode())
+    return Answer(200, {}, json.dumps({"id": "r", "state": state, "started": 100.0}).encode())
 
 
 @pytest.fixture
@@ -244,3 +283,39 @@ def test_a_run_whose_service_has_ended_is_continued_here(
     assert attn("resume", "r", "--root", str(tmp_path)).status == 0
     assert resumed_here == ["r"]
     assert "the service has ended" in attn("resume", "absent", "--root", str(tmp_path)).err
+
+
+@pytest.mark.parametrize(
+    ("run", "of_job", "shown", "status"),
+    [
+        ({"state": "done", "ended": 200.0}, "lost", "done", 0),
+        ({"state": "cancelled", "ended": 200.0}, "unreachable", "cancelled", 3),
+        ({"state": "failed", "ended": 50.0}, "lost", "lost", 5),
+        ({"state": "done"}, "lost", "lost", 5),
+        ({"state": "running", "host": "other"}, "unreachable", "unreachable", 4),
+        ({"state": "failed", "ended": 200.0}, "queued", "queued", 0),
+        ({"state": "failed", "ended": 200.0}, "running", "running", 0),
+        ({"state": "running", "host": platform.node(), "pid": 7, "process": "boot:1"}, "failed", "failed", 1),
+    ],
+)
+def test_a_run_that_has_ended_since_is_not_lost(
+    attn: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: dict[str, Any],
+    of_job: str,
+    shown: str,
+    status: int,
+) -> None:
+    def call(url: str, method: str, path: str, **others: Any) -> Answer:
+        one = job(of_job)
+        return one if path == "/jobs/r" else Answer(200, {}, b'{"jobs": [%s]}' % one.body)
+
+    for module in ("services.cli.answering", "services.client", "services.discovery"):
+        monkeypatch.setattr(f"{module}.find_service", lambda root: Address("http://127.0.0.1:1"))
+    monkeypatch.setattr("services.client.call", call)
+    put(tmp_path, "r", **run)
+    asked = attn("status", "r", "--root", str(tmp_path), "--json")
+    assert (asked.status, asked.json["state"]) == (status, shown)
+    (listed,) = attn("ls", "--root", str(tmp_path), "--state", shown, "--json").json["runs"]
+    assert (listed["state"], listed["job"]) == (shown, of_job)

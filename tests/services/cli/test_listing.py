@@ -83,6 +83,8 @@ def test_each_line_says_what_the_run_is(attn: Any, root: Path, monkeypatch: pyte
 def test_filters_and_sorting(attn: Any, root: Path, options: tuple[str, ...], names: list[str]) -> None:
     done = attn("ls", "--root", str(root), "--json", *options)
     assert [run["id"] for run in done.json["runs"]] == names
+    states = [options[at + 1] for at, word in enumerate(options) if word == "--state"]
+    assert all(run["state"] in states for run in done.json["runs"] if states)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_a_runs_entry_names_its_driver(root: Path) -> None:
     results = {entry.state.id: entry.to_json() for entry in list_entries(str(root))}
     assert [results[name].get("driver") for name in ("new", "sw", "old")] == ["here", "gone", None]
     assert results["old"]["about"] == {"what": "gain", "data": "voc train_aug.txt", "epochs": 15}
-    assert (results["sw"]["state"], results["sw"]["about"]["trials"]) == ("running", 20)
+    assert (results["sw"]["state"], results["sw"]["about"]["trials"]) == ("interrupted", 20)
 
 
 def test_a_score_that_only_trials_have_names_the_sweep(attn: Any, root: Path) -> None:

@@ -78,3 +78,32 @@ def test_roots_by_other_names_of_one_place() -> None:
     assert merged_root(None, []) is None
     with pytest.raises(ConfigError, match=r"root=a and root=b differ"):
         merged_root(None, ["root=a", "root=b"])
+
+
+@pytest.mark.parametrize(
+    "words", [("ls",), ("status", "r"), ("show", "r"), ("resume", "r"), ("submit", "train", "gain")]
+)
+@pytest.mark.parametrize("spelling", ["--root=~/mine", "root=~/mine", "root=~/./mine/"])
+def test_a_home_is_the_same_place_everywhere(
+    attn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], spelling: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = attn(*words, spelling)
+    assert f"{tmp_path}/" in done.err + done.out
+    assert "~" not in done.err + done.out
+
+
+@pytest.mark.parametrize("given", [("--root", "runs", "root=other"), ("--root=other", "root=runs")])
+def test_the_default_that_is_given_is_a_root_too(
+    attn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = attn("submit", "train", "gain", *given)
+    assert (done.status, "differ" in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("words", [("submit", "train", "gain"), ("ls",), ("show", "r")])
+def test_a_root_with_a_login_is_refused(attn: Any, words: tuple[str, ...]) -> None:
+    done = attn(*words, "root=s3://key:secret@bucket/runs")
+    assert (done.status, "secret" in done.err, "Traceback" in done.err) == (2, False, False), done.err
