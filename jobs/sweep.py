@@ -20,6 +20,7 @@ from attn.config.document import override_of
 from attn.config.resolve import dump_config
 from attn.errors import ConfigError, RunError
 from attn.redaction import without_secrets
+from attn.runs.config_notices import config_notices
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.config import Pbt
 from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, sweep_config, trial_config
@@ -37,6 +38,7 @@ from jobs.sweeps.points import Suggestions
 from jobs.sweeps.progress import progress_callback
 from jobs.sweeps.results import Row, SweepResult, conclude, read_rows
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
+from jobs.training.notices import tell_notices
 
 BASE = "base.yaml"
 """File in a sweep's folder with the resolved config of all trials, `set` included: the recipe of `sweep.yaml`."""
@@ -62,6 +64,7 @@ def run(loaded: LoadedSweep, *, run_id: str | None = None, address: str | None =
         RunError: The id is taken, or no trial can run; trials that fail are recorded and do not end the sweep.
     """
     config, base = loaded
+    tell_notices(config_notices(loaded))
     folder = RunFolder(config.root, run_id or new_run_id("sweep"))
     claim(folder, "sweep", again=False)
     comment = f"Sweep {folder.run_id} of {config.recipe}; `attn sweep` on this file repeats it."

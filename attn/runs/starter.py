@@ -20,6 +20,7 @@ from attn.config.resolve import override
 from attn.data.sources import SourceConfig
 from attn.errors import ConfigError, Fault
 from attn.runs.composed import ComposedConfig
+from attn.runs.config_notices import config_notices
 from attn.runs.config_reader import resolve_run
 from attn.runs.layers import DATA, RECIPE, Layers, read_layers
 from attn.runs.recipes import RECIPE_PREFIX, config_text, recipe_paths
@@ -59,12 +60,14 @@ class Starter:
     Attributes:
         missing: Fields that hold a placeholder.
         commands: What to run next.
+        notices: Messages for the user about the run.
     """
 
     text: str
     kind: str
     missing: tuple[str, ...]
     commands: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
 class _Line(NamedTuple):
@@ -109,7 +112,7 @@ def starter(recipe: str, file: str, overrides: Sequence[str]) -> Starter:
     commands = tuple(text.format(shlex.quote(file)) for text in (f"attn {DATA} check {{}}", *NEXT.get(config.kind, ())))
     head = _head(layers.whole, text, named, missing, commands)
     body = "\n".join([f"{RECIPE}: {_yaml(named)}", *_blocks(lines)])
-    return Starter(f"{head}\n{body}\n", config.kind, missing, commands)
+    return Starter(f"{head}\n{body}\n", config.kind, missing, commands, tuple(config_notices(loaded)))
 
 
 def _given(overrides: Sequence[str]) -> dict[Path, Any]:

@@ -15,6 +15,7 @@ from attn.training.classifier import build_components
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
 from attn.training.train_config import TrainConfig
+from attn.training.warmup import warmup_notices
 from jobs.runs.checkpoints import map_store_uri
 from jobs.training.hooks import TrainingRun
 from jobs.training.notices import tell_notices
@@ -32,6 +33,7 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
     validated = None if components.val_dataset is None else components.val_dataset.source
     more = [] if components.source_batches is None else [components.source_batches.dataset.source]
     notices = [*components.network.notices, *overlap_notices(config, components.source, validated, *more)]
+    notices += warmup_notices(config, _epochs(config, len(components.sampler)))
     tell_notices(notices)
     fields: dict[str, Any] = {"notices": notices, "store": None}
     if components.val_difficult is not None:
@@ -45,6 +47,12 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
         fields["store"] = map_store_uri(config, run.folder)
         run.store = create_store(fields["store"], config.store, config.input, components)
     return fields
+
+
+def _epochs(config: TrainConfig, batches: int) -> int:
+    """Number of epochs, of which `training.steps` may leave fewer or more than `training.epochs`."""
+    steps = config.training.steps
+    return config.training.epochs if steps is None else -(-steps // -(-batches // config.training.accumulate_steps))
 
 
 def prepare(run: TrainingRun[TrainConfig]) -> TrainConfig:

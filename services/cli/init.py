@@ -34,6 +34,7 @@ def init(
     from attn.config.document import override_of
     from attn.errors import ConfigError, Fault
     from attn.runs.starter import starter
+    from jobs.training.notices import tell_notices
 
     if not file.endswith((".yaml", ".yml")):
         raise ConfigError([Fault(file, "is not the name of a YAML file", f"{file}.yaml")])
@@ -49,6 +50,8 @@ def init(
         raise ConfigError(
             [Fault(file, f"cannot be written: {reason}", "choose a name in a folder that exists")]
         ) from None
+
+    tell_notices(started.notices)
 
     def show(console: Console) -> None:
         console.print(f"wrote {file}", markup=False)

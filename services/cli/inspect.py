@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 def validate(recipe: Recipe, overrides: Overrides = None) -> Result:
     """Check a config and print it with all its fields."""
     from attn.config.resolve import dump_config
-    from attn.runs.recipes import load_any_config
-    from attn.runs.sweep.config import SweepConfig
+    from attn.runs.config_notices import config_notices
+    from attn.runs.recipes import load_any_run
+    from attn.runs.sweep.load import LoadedSweep
     from attn.training.inputs import check_inputs
+    from jobs.training.notices import tell_notices
 
-    config = load_any_config(recipe, overrides or [])
-    if not isinstance(config, SweepConfig):  # a sweep's trials were checked when it was read
+    loaded = load_any_run(recipe, overrides or [])
+    if isinstance(loaded, LoadedSweep):  # its trials were checked when it was read
+        config = loaded.config
+    else:
+        config = loaded
         check_inputs(config)
+    tell_notices(config_notices(loaded))
     return Result(
         {"valid": True, "config": config.model_dump(mode="json")},
         lambda console: console.print(dump_config(config), end="", markup=False),

@@ -56,11 +56,13 @@ def plan(
 ) -> Result:
     """Show what a run of any kind would do, its resources and estimated time, without starting it."""
     from attn.runs.composed import ComposedConfig
+    from attn.runs.config_notices import config_notices
     from attn.runs.recipes import load_any_run, load_run
     from attn.runs.sweep.load import LoadedSweep, TrialConfig, trial_config
     from attn.training.run_config import RunConfig
     from jobs.sweeps.costs import Costs
     from jobs.sweeps.estimate import run_estimate
+    from jobs.training.notices import tell_notices
 
     def costs(run: TrialConfig, of_sweep: Plan | None = None, objective: Objective | None = None) -> Costs | None:
         if measure:
@@ -84,6 +86,7 @@ def plan(
 
         return _tree(plan_target(kind, targets, overrides))
     given = load_any_run(targets[0], overrides) if kind is None else load_run(targets[0], kind, overrides)
+    tell_notices(config_notices(given))
     if isinstance(given, RunConfig):
         resources = {"kind": given.kind, "data": f"{given.data.variant} {given.data.split}"}
         resources |= {"epochs": given.training.epochs, "batch_size": given.training.batch_size}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from attn.config.resolve import resolve
@@ -67,8 +68,8 @@ def test_ls_lists_runs_newest_first_with_what_is_broken(attn: Any, tmp_path: Pat
 
 
 def test_data_are_checked_by_overrides_alone(attn: Any) -> None:
-    done = attn("data", "check", "data.source=scenes", "data.count=3", "--json")
-    assert (done.status, done.json["images"], done.json["findings"]) == (0, 3, [])
+    done = attn("data", "check", "data.source=scenes", "data.count=60", "--json")
+    assert (done.status, done.json["images"], done.json["findings"]) == (0, 60, [])
 
 
 def test_data_are_checked_by_a_recipe(attn: Any) -> None:
@@ -115,3 +116,12 @@ def test_a_misspelt_field_of_the_data_is_told(attn: Any) -> None:
     done = attn("data", "check", "data.source=scenes", "data.spl=val")
     assert done.status == 2
     assert "data.split" in done.err
+
+
+@pytest.mark.parametrize("command", [("validate",), ("plan",), ("init",)])
+def test_a_warmup_of_all_epochs_is_told(attn: Any, tmp_path: Path, command: tuple[str, ...]) -> None:
+    file = [str(tmp_path / "my.yaml")] if command == ("init",) else []
+    done = attn(*command, "scenes_gain", *file, "training.epochs=3", "--json")
+    assert done.status == 0
+    assert done.err.startswith("notice: method.warmup_epochs=9 covers all of training.epochs=3: gain trains by")
+    assert "notice" not in done.out

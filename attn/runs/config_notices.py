@@ -1,0 +1,44 @@
+"""Notices about a run that can be read from its config."""
+
+from __future__ import annotations
+
+__all__ = ["config_notices"]
+
+import contextlib
+from typing import Any
+
+from attn.errors import ConfigError
+from attn.runs.composed import ComposedConfig
+from attn.runs.sweep.load import LoadedSweep, trial_config
+from attn.runs.sweep.space import Dimension, Point
+from attn.training.run_config import RunConfig
+from attn.training.warmup import warmup_notices
+
+
+def config_notices(loaded: Any) -> list[str]:
+    """Messages for the user.
+
+    Args:
+        loaded: A run's config; for a sweep, its config and the text of its base.
+    """
+    if isinstance(loaded, LoadedSweep):
+        with contextlib.suppress(ConfigError):  # values that no trial may have together
+            return config_notices(trial_config(loaded.base, _shortest(loaded.config.space)))
+        return []
+    if isinstance(loaded, ComposedConfig):
+        trainings = loaded.trainings().items()
+        return [text for name, config in trainings for text in warmup_notices(config, prefix=f"{name}.")]
+    return warmup_notices(loaded) if isinstance(loaded, RunConfig) else []
+
+
+def _shortest(space: dict[str, Dimension]) -> Point:
+    """The values of a sweep with the fewest epochs after a warm-up."""
+    point: Point = {}
+    for name, dimension in space.items():
+        values = dimension.choices or [end for end in (dimension.low, dimension.high) if end is not None]
+        numbers = [int(value) for value in values if isinstance(value, int | float)]
+        if numbers and name.endswith("training.epochs"):
+            point[name] = min(numbers)
+        elif numbers and name.endswith("method.warmup_epochs"):
+            point[name] = max(numbers)
+    return point
