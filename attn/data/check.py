@@ -6,7 +6,7 @@ __all__ = ["EXAMPLES", "Finding", "Report", "check", "check_config"]
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -109,8 +109,12 @@ class Report:
         return "\n".join(lines)
 
 
-def check_config(config: SourceConfig) -> Report:
-    """Build a source without its faulty rows and check it; if it cannot be built, nothing else is checked."""
+def check_config(config: SourceConfig, view: Callable[[Source], Source] | None = None) -> Report:
+    """Build a source without its faulty rows and check it; if it cannot be built, nothing else is checked.
+
+    Args:
+        view: Gives what is used of the source; raises DataError if it does not fit.
+    """
     source: Source | None = None
     broken: list[Finding] = []
     with collected_faults() as faults:
@@ -118,6 +122,7 @@ def check_config(config: SourceConfig) -> Report:
             source = config.model_copy(update={"on_error": "skip"}).build()
             if not source.records:
                 raise DataError(f"data.split={config.split!r} has no images")
+            source = source if view is None else view(source)
         except DataError as error:
             broken = [Finding("error", "source", config.split, str(error))]
     rows = [Finding("error", "row", config.split, fault) for fault in dict.fromkeys(faults)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 __all__ = ["check_run"]
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attn.data.check import Finding, Report, check_config
-from attn.data.source import SourceConfig
+from attn.data.source import Source, SourceConfig
+from attn.data.view import SourceView, with_classes
 from attn.errors import DataError
 from attn.training.sources import overlap_notices
 
@@ -28,7 +30,7 @@ def check_run(config: RunConfig, second: SourceConfig | None = None) -> dict[str
     """
     reports = {f"data.split={config.data.split}": check_config(config.data)}
     if second is not None:
-        reports[f"method.source.split={second.split}"] = check_config(second)
+        reports[f"method.source.split={second.split}"] = check_config(second, partial(_matched, config.data))
     split = config.validation.split
     if split is not None and split != config.data.split:
         validation = config.data.model_copy(update={"split": split})
@@ -36,6 +38,20 @@ def check_run(config: RunConfig, second: SourceConfig | None = None) -> dict[str
         shared = _overlap(config, [config.data, *([second] if second else [])], validation)
         reports[f"validation.split={split}"] = replace(report, findings=(*shared, *report.findings))
     return reports
+
+
+def _matched(data: SourceConfig, second: Source) -> Source:
+    """The second stream with those classes of the run's own data that it has, as training matches them.
+
+    Raises:
+        DataError: It has images of other classes.
+    """
+    try:
+        classes = data.model_copy(update={"on_error": "skip"}).build().classes
+    except DataError:  # which a report has already
+        return second
+    with_classes(second, classes, name="method.source", other="data")
+    return SourceView(second, range(len(second.records)), [name for name in classes if name in second.classes])
 
 
 def _overlap(config: RunConfig, trained: list[SourceConfig], validated: SourceConfig) -> list[Finding]:

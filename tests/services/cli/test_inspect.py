@@ -79,6 +79,33 @@ def test_data_are_checked_by_a_recipe(attn: Any) -> None:
     assert "\nvalidation.split=val: 2 images" in done.out
 
 
+@pytest.mark.parametrize(
+    ("images", "status", "expected"),
+    [
+        ({"boat": 1, "plane": 1}, 0, {"boat": 1, "plane": 1}),
+        ({"boat": 2}, 0, {"boat": 2, "plane": 0}),
+        ({"boat": 1, "cow": 1}, 1, {}),
+    ],
+)
+def test_a_second_stream_is_checked_with_the_classes_that_training_matches(
+    attn: Any, tmp_path: Path, images: dict[str, int], status: int, expected: dict[str, int]
+) -> None:
+    names = ("boat", "plane", "cow", "sheep")
+    rows = ["image,labels,split"]
+    for number, name in enumerate(name for name, count in images.items() for _ in range(count)):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8, 3), np.uint8)).save(
+            tmp_path / f"{number}.png"
+        )
+        rows.append(f"{number}.png,{name},train")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    source = f"{{source: manifest, manifest: {tmp_path}/table.csv, split: train, classes: [{', '.join(names)}]}}"
+    data = ["data.count=4", "data.size=32", "data.classes=[boat, plane, car]", "validation.split=null"]
+    done = attn("data", "check", "scenes_attnbn", *data, f"method.source={source}", "method.losses=[source]", "--json")
+    report = done.json["splits"]["method.source.split=train"]
+    assert (done.status, report["per_class"]) == (status, expected), report
+    assert status == 0 or "method.source has images of cow, which data does not have" in str(report["findings"])
+
+
 def test_a_recipe_s_data_are_checked_for_images_trained_on_and_validated_on(attn: Any, tmp_path: Path) -> None:
     rows = ["id,image,labels,split"]
     for number in range(4):
