@@ -55,7 +55,7 @@ def process_text(state: RunState) -> str:
 
 
 def end_driver(state: RunState, *, now: bool = False) -> None:
-    """Ask the process that drives a run to close it, as Ctrl-C does.
+    """Ask the process that drives a run to close it, by SIGTERM.
 
     The signal goes to the process that was checked: its number may be another's a moment later.
 

@@ -121,7 +121,7 @@ def train_folder(config: RunConfig, folder: RunFolder) -> str:
     hooks, training = hooks_of(config), TrainingRun(config, folder)
     folder.update(**hooks.validate(training))
     with publish_on_error(training):
-        outcome = _fit(hooks.prepare(training), folder, may_grow=True)
+        outcome = _fit(hooks.prepare(training), folder, may_autoscale=True)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         return export_model(training, record=False)
@@ -132,7 +132,7 @@ def _train(training: TrainingRun[RunConfig], live: LiveRun, address: str | None)
     with publish_on_error(training):
         with ray_session(address), TrainingProgress() as shown, follow(Channel(folder.run_id), shown, keep):
             prepared = hooks_of(training.config).prepare(training)
-            outcome = _fit(prepared, folder, may_grow=address is not None)
+            outcome = _fit(prepared, folder, may_autoscale=address is not None)
         if "fault" in outcome:
             raise RunError(outcome["fault"])
         check_claim(folder)
@@ -158,7 +158,7 @@ def _result(folder: RunFolder, state: RunState) -> TrainResult:
     )
 
 
-def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, Any]:
+def _fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[str, Any]:
     from ray.exceptions import RayError
     from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
     from ray.train import RunConfig as RayRunConfig
@@ -169,7 +169,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
     from jobs.training.worker import KEEP_SCORE, train_worker
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
-    resources = plan_resources(config.cluster, may_grow=may_grow)
+    resources = plan_resources(config.cluster, may_autoscale=may_autoscale)
     path, filesystem = ray_storage(folder.uri)
     loop = {
         "config": dump_config(config),
@@ -179,7 +179,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_grow: bool) -> dict[str, A
     }
     trainer = LeanTrainer(
         train_worker,
-        session_outlives_run=may_grow,
+        session_outlives_run=may_autoscale,
         train_loop_config=loop,
         torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
         scaling_config=ScalingConfig(

@@ -16,7 +16,7 @@ from attn.errors import AttnError
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
 RETRY_SECONDS = 1.0
-"""Shortest pause before a server that did not answer is called again; longer if the failed call took longer."""
+"""Shortest pause before a server that did not answer is called again; at least as long as the failed call took."""
 NODE_LABEL = "ray.io/node-id"
 
 
@@ -53,14 +53,14 @@ class JobServer:
     def check(self) -> None:
         """Raise LostContactError if no job server answers."""
         if self._call("GET", "/api/version") is None:
-            raise self._losing("is not a job server of Ray")
+            raise self._mark_unreachable("is not a job server of Ray")
 
     def job(self, name: str) -> dict[str, Any] | None:
         """Ray's description of a job; None if it knows no job of this name."""
         try:
             return self._call("GET", f"/api/jobs/{name}")
-        except JobServerError as error:  # the cluster's own store does not answer the job server
-            raise self._losing(str(error)) from None
+        except JobServerError as error:  # the job server cannot reach Ray's GCS
+            raise self._mark_unreachable(str(error)) from None
 
     def submit(self, name: str, command: str, *, node: str | None = None, environment: dict[str, str]) -> None:
         """Submit a shell command under a new name.
@@ -92,20 +92,22 @@ class JobServer:
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
             )  # fmt: skip
             if answer.status_code in (401, 403):
-                raise self._losing("refuses the service's token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH")
+                raise self._mark_unreachable(
+                    "refuses the service's token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH"
+                )
             if answer.status_code not in (200, 404):
                 raise JobServerError(f"the job server answers {answer.status_code}: {_last_line(answer.text)}")
             result = answer.json() if answer.status_code == 200 else None
         except requests.JSONDecodeError:
-            raise self._losing("is not a job server of Ray") from None
+            raise self._mark_unreachable("is not a job server of Ray") from None
         except requests.Timeout:
-            raise self._losing("does not answer in time") from None
+            raise self._mark_unreachable("does not answer in time") from None
         except requests.RequestException as error:
-            raise self._losing(f"does not answer ({type(error).__name__})") from None
+            raise self._mark_unreachable(f"does not answer ({type(error).__name__})") from None
         self.lost = None
         return result
 
-    def _losing(self, how: str) -> LostContactError:
+    def _mark_unreachable(self, how: str) -> LostContactError:
         now = self.lost_until = time.monotonic()
         if not self.lost:
             self.lost_since = now

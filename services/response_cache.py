@@ -52,6 +52,7 @@ class ResponseCache:
         await answer.ready.wait()
         if not answer.messages:
             await self.app(scope, receive, send)
+            return  # `messages` may be there by now, and one answer has been sent
         for message in answer.messages:
             await send(dict(message))
 

@@ -90,3 +90,11 @@ def test_former_names_do_not_come_back(repository: Path) -> None:
         if not name.startswith(("tests/", "benchmarks/", "docs/")) and re.search(rf"\b(?:{'|'.join(VAGUE)})\b", text):
             vague = identifiers(name, text) & VAGUE.keys()
             assert not vague, f"{name}: " + ", ".join(f"{word}: name {VAGUE[word]}" for word in sorted(vague))
+
+
+def test_pages_name_no_former_name(repository: Path) -> None:
+    pattern = re.compile(rf"`(?:{'|'.join(RENAMED)})`")
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=repository, capture_output=True, text=True, check=True)
+    for name in listed.stdout.splitlines():
+        former = pattern.findall((repository / name).read_text(encoding="utf-8")) if name != "CHANGELOG.md" else []
+        assert not former, f"{name}: {', '.join(former)}"

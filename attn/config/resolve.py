@@ -76,8 +76,8 @@ def resolve(kind: type[C], text: str, name: str, overrides: list[str], *, defaul
     Args:
         name: Name of the text in messages, usually its file.
         overrides: `a.b=value` each; later ones win.
-        defaults: Gives, for the values of text and overrides, values by path for fields that neither sets, in sections
-            that they do have.
+        defaults: Called with the values of text and overrides. Returns values by path for fields that neither sets, in
+            sections that are present.
 
     Raises:
         ConfigError: Lists all faults.

@@ -1,7 +1,7 @@
 """Decodes images, masks, saliency maps and attention maps from files.
 
-Pillow is as fast as OpenCV here and, unlike OpenCV, refuses truncated files. Its own conversion turns 16-bit images
-white; here values are scaled by their range, or refused.
+Pillow is as fast as OpenCV here and, unlike OpenCV, refuses truncated files. Pillow's conversion turns
+16-bit images white; here their values are scaled from 0..65535 to 0..255, and values without a fixed range are refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF
 MASK_FORMATS = ("PNG", "TIFF", "BMP")
 """Formats that keep indices unchanged. JPEG and most WebP change values; GIF writers renumber the palette."""
 MASK_SCALES = {"P": 1, "P;1": 1, "P;2": 1, "P;4": 1, "L": 1, "1": 1, "L;2": 85, "L;4": 17}
-"""By raw mode, the factor by which Pillow multiplies stored values; masks in other raw modes are refused."""
+"""Factor by which Pillow multiplies stored values, by raw mode; masks in other raw modes are refused."""
 GREY = ("1", "L", "LA")
 COLOURS = ("P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr")
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
@@ -189,7 +189,7 @@ def read_mask(
 def read_saliency(
     location: str, image_size: tuple[int, int] | None, *, orientation: int = UPRIGHT, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Read a saliency map or a class's map as uint8 (H0, W0). 16-bit values are scaled by their range.
+    """Read a saliency map or a class's map as uint8 (H0, W0). 16-bit values are scaled from 0..65535 to 0..255.
 
     Args:
         image_size, orientation, max_pixels: As in `read_mask`.
@@ -243,7 +243,7 @@ def _open(
             ):
                 is_in_stored_frame(
                     location, image_frame[0], size, image_frame[1], image_frame[2]
-                )  # refuses it before it is decoded
+                )  # raises if the sizes do not fit, before the pixels are decoded
             if image_frame is None or image_frame[1] is None:
                 _refuse_large(location, picture, max_pixels, field)
             _refuse_frames(location, picture, data)
@@ -285,7 +285,7 @@ def _has_pnm_header(data: bytes) -> bool:
 
 
 def _refuse_frames(location: str, picture: Image.Image, data: bytes) -> None:
-    # Only whether there are several: counting reads all of them.
+    # Asks only whether there are several: counting reads all of them.
     if getattr(picture, "is_animated", False) and picture.format != "MPO":  # MPO: a camera's JPEG with previews
         raise FileFault(location, "has several frames or pages; save the one that you want as a separate file")
     if picture.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > USUAL_SCANS:

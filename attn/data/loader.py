@@ -114,7 +114,7 @@ def build_loader(
         num_workers=workers,
         collate_fn=cast(Any, _identity),
         pin_memory=torch.cuda.is_available() if pin is None else pin,
-        # Else every new iteration would draw from the global generator, which dropout uses, too.
+        # Without a generator of its own, each iteration would draw from the global one and so change dropout.
         generator=torch.Generator(),
         **process,
     )

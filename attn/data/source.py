@@ -94,7 +94,7 @@ class SourceConfig(Variant, tag="source"):
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=PIXEL_LIMIT)
 
     @classmethod
-    def validated_on(cls, split: str) -> str:
+    def default_validation_split(cls, split: str) -> str:
         """The split that a training on a split is validated on by default."""
         return "val"
 
@@ -131,7 +131,7 @@ def validation_split(data: Mapping[str, Any]) -> str:
     source = data.get(SourceConfig.tag)
     member = SourceConfig.members.get(source if isinstance(source, str) else "", SourceConfig)
     split = data.get("split", member.model_fields["split"].default)
-    return member.validated_on(split if isinstance(split, str) else "")
+    return member.default_validation_split(split if isinstance(split, str) else "")
 
 
 class FileSource:
@@ -353,7 +353,7 @@ def find_masks(
 
     Args:
         names: Names of a split's images, relative to the folder and without suffix.
-        others: Returns the names of the whole data set: perhaps only another split has masks.
+        others: Returns the names of the whole data set, to tell a wrong folder from a split without masks.
         given: The config's value, for messages.
 
     Raises:

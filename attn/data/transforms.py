@@ -5,7 +5,7 @@ All randomness comes from the caller's generator, so that equal seeds give equal
 
 from __future__ import annotations
 
-__all__ = ["ColorJitter", "InputConfig", "draw_geometry", "enough_side", "prepare", "to_input"]
+__all__ = ["ColorJitter", "InputConfig", "draw_geometry", "sufficient_side", "prepare", "to_input"]
 
 import math
 from typing import Annotated, Literal, Self
@@ -88,7 +88,7 @@ class InputConfig(Config):
         return self
 
 
-def enough_side(config: InputConfig) -> int | None:
+def sufficient_side(config: InputConfig) -> int | None:
     """The short side, in pixels, to which an image can be reduced without changing the input noticeably; None: do not
     reduce.
 

@@ -94,7 +94,9 @@ def _threads(facts: Facts) -> Finding:
     if facts.threads > facts.cores:
         fix = f"set OMP_NUM_THREADS to at most {facts.cores}; more threads than cores can be ten times slower"
         return Finding("threads", "warn", text, fix)
-    return Finding("threads", "ok", text + (f" (OMP_NUM_THREADS={facts.asked})" if facts.asked else ""))
+    return Finding(
+        "threads", "ok", text + (f" (OMP_NUM_THREADS={facts.omp_num_threads})" if facts.omp_num_threads else "")
+    )
 
 
 def _gpus(facts: Facts) -> Finding:

@@ -31,9 +31,10 @@ class Facts:
         crf: Why the CRF does not work; None if it works.
         cores: Number of cores that this process may use.
         threads: Number of threads that PyTorch uses.
-        asked: OMP_NUM_THREADS, if set.
+        omp_num_threads: OMP_NUM_THREADS, if set.
         disks: (free, total) bytes by path.
-        probe: Content of the driver's file below the root; None if it cannot be read, for the reason in `probe_fault`.
+        probe: Content of the file that the first machine wrote below the root, which shows that the root is shared;
+            None if it cannot be read, for the reason in `probe_fault`.
     """
 
     host: str
@@ -46,7 +47,7 @@ class Facts:
     crf: str | None
     cores: int
     threads: int
-    asked: str | None
+    omp_num_threads: str | None
     gpus: tuple[str, ...] = ()
     disks: dict[str, tuple[int, int]] = field(default_factory=dict)
     probe: str | None = None
@@ -58,7 +59,7 @@ def inspect_node(root: str, probe: str | None = None) -> Facts:
 
     Args:
         root: Root of the runs.
-        probe: Location of the driver's file below the root.
+        probe: Location of the file that the first machine wrote below the root.
     """
     import torch
 
@@ -75,7 +76,7 @@ def inspect_node(root: str, probe: str | None = None) -> Facts:
         crf=_crf_fault(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1),
         threads=torch.get_num_threads(),
-        asked=os.environ.get("OMP_NUM_THREADS"),
+        omp_num_threads=os.environ.get("OMP_NUM_THREADS"),
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
         disks=_disks(root),
         probe=text,

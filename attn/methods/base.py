@@ -155,7 +155,7 @@ class MethodConfig(Variant, tag="name"):
     def idle_fields(self, epoch: int) -> frozenset[str]:
         """Fields that affect neither the training in an epoch (from 0) nor the map that is scored.
 
-        During a warm-up `warmup_epochs` is among them, as a longer warm-up does not differ yet.
+        During a warm-up `warmup_epochs` is among them, as another length has no effect until it ends.
         """
         return frozenset()
 

@@ -186,7 +186,8 @@ class Gain:
     def _mining(self, model: Model, batch: Batch, maps: Tensor, pairs: Tensor) -> Tensor:
         """L_am: the score of each class for the image with its own attention erased (GAIN eq. 3-5).
 
-        An image without classes counts as 0, so that the mean over workers is that of the joint batch.
+        The mean is over all images of the batch, and an image without classes counts as 0: so the mean over workers
+        equals the mean over the joint batch.
         """
         config, images = self.config, batch.images
         if len(pairs) == 0:

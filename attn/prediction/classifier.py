@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from attn.data.sample import Record, Sample, collate
-from attn.data.transforms import enough_side, prepare
+from attn.data.transforms import prepare, sufficient_side
 from attn.evaluation.crf import OAA_CRF, CrfConfig, dense_crf
 from attn.evaluation.inference import MapsOnDemand, image_maps, strips
 from attn.models.bundle import Bundle
@@ -44,7 +44,7 @@ class ClassifierPredictor:
 
     @property
     def min_side(self) -> int | None:
-        return None if self.config.crf else enough_side(self._bundle.input)
+        return None if self.config.crf else sufficient_side(self._bundle.input)
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
         config, classes = self.config, self.classes

@@ -39,7 +39,7 @@ class SegmenterPredictor:
 
     @property
     def min_side(self) -> int | None:
-        return None if self._crf else self._segmenter.inference.enough_side(self._segmenter.input)
+        return None if self._crf else self._segmenter.inference.sufficient_side(self._segmenter.input)
 
     def __call__(self, image_HW3: NDArray[np.uint8], size: tuple[int, int] | None = None) -> ImagePrediction:
         segmenter, classes, wanted = self._segmenter, self.classes, self.config.classes

@@ -1,7 +1,7 @@
 """A run's file with what it names: the recipe that it starts from, and files of data.
 
-`recipe: NAME` puts another text under a text, `data: FILE` stands for the fields in a file. Both are gone from what is
-returned, except a sweep's recipe if that is the run whose fields are searched.
+`recipe: NAME` puts another file below this one: its fields count where this file gives none. `data: FILE` stands for
+the fields in that file. Neither key is in the result, except a sweep's recipe if that is the run that is searched.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def section_layers(document: Document, section: str, reference: str, texts: Text
 
 
 def follow(layers: Layers) -> None:
-    """Read every text that sections and overrides name as a recipe, and a sweep's, as reading the config does."""
+    """Read every file that sections, overrides and a sweep name as a recipe, so that all of them are known."""
     _follow(layers, {document.name for document in layers.documents})
 
 

@@ -49,7 +49,7 @@ class SegmentInferenceConfig(Config):
     flip: bool = False
     crf: CrfConfig | None = SEC_CRF
 
-    def enough_side(self, input: InputConfig) -> int | None:
+    def sufficient_side(self, input: InputConfig) -> int | None:
         """Pixels of an image's short side with which scores are as good as with more; None where each pixel counts."""
         if self.size == "image":
             return None

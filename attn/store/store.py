@@ -117,7 +117,7 @@ class MapStore:
                 unknown.append(error)
         newest = max(result, key=lambda manifest: manifest.version, default=Manifest.empty(""))
         for error in unknown:
-            if run or error.bound > newest.version:
+            if run or error.max_readable > newest.version:
                 raise error
         return newest
 

@@ -111,7 +111,7 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _choose_validation_split(self) -> Self:
         if "split" not in self.validation.model_fields_set:
-            split = type(self.data).validated_on(self.data.split)
+            split = type(self.data).default_validation_split(self.data.split)
             object.__setattr__(self, "validation", self.validation.model_copy(update={"split": split}))
         return self
 

@@ -38,16 +38,16 @@ def validate(
         rule: Of average precision.
 
     Returns:
-        Finite numbers by name, the same on every rank; a score that no class allows is left out.
+        Finite numbers by name, the same on every rank; a score that is undefined for every class is left out.
     """
     shares = world.gather(world.all_or_raise(lambda: _share(network, loader, world, autocast)))
-    # By one worker: the library for it takes seconds to import.
+    # Rank 0 alone: importing scikit-learn takes seconds.
     return world.gather(world.all_or_raise(lambda: _scores(shares, rule) if world.rank == 0 else {}))[0]
 
 
 def _scores(shares: list[_Share], rule: AveragePrecisionRule) -> dict[str, float]:
     exclusive = all(share.exclusive for share in shares)
-    # In the data's order, however many workers there are: by it VOC's rules count images of equal score.
+    # In the data's order for any number of workers: VOC's rules break ties by it.
     # An image that replaces an unreadable one is there twice.
     order = torch.from_numpy(np.unique(torch.cat([share.indices for share in shares]).numpy(), return_index=True)[1])
     logits_BC = torch.cat([share.logits for share in shares])[order]

@@ -23,7 +23,7 @@ def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
     the main thread, which alone may say what a signal does.
 
     Raises:
-        KeyboardInterrupt: A SIGTERM has come, and the run was over before it could heed it.
+        KeyboardInterrupt: A SIGTERM came, and the run ended before it reacted.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,7 +45,7 @@ def checkpoint_on_sigterm(channel: Channel) -> Iterator[None]:
             channel.ask_to_end()
             return
         signal.raise_signal(signal.SIGTERM)
-        while not over.wait(RETRY_SECONDS):  # an exception within a callback of Ray's goes nowhere
+        while not over.wait(RETRY_SECONDS):  # Ray swallows an exception that reaches one of its callbacks: try again
             signal.raise_signal(signal.SIGTERM)
 
     over, asker = threading.Event(), threading.Thread(target=ask, name="attn-cancellation", daemon=True)

@@ -99,11 +99,11 @@ def _start_local(options: dict[str, Any]) -> None:
         ray.init("local", **options)
 
 
-def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resources:
+def plan_resources(cluster: ClusterConfig, *, may_autoscale: bool = False) -> Resources:
     """Spread the cluster's cores over the workers: never more threads than cores.
 
     Args:
-        may_grow: The cluster starts machines when they are asked for: what it lacks now is no fault.
+        may_autoscale: The cluster starts machines when they are asked for: what it lacks now is no fault.
 
     Raises:
         RunError: The cluster cannot hold the workers that the config asks for.
@@ -114,7 +114,7 @@ def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resourc
     cores = [int(node.get("CPU", 0)) for node in nodes]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     use_gpu = cluster.device == "gpu" or (cluster.device == "auto" and gpus >= cluster.workers)
-    if use_gpu and gpus < cluster.workers and not may_grow:
+    if use_gpu and gpus < cluster.workers and not may_autoscale:
         raise RunError(f"cluster.workers={cluster.workers} need as many GPUs; there are {gpus}. Use cluster.device=cpu")
     threads = cluster.threads or 1
     if cluster.threads is None:
@@ -122,7 +122,7 @@ def plan_resources(cluster: ClusterConfig, *, may_grow: bool = False) -> Resourc
             threads += 1
         if use_gpu:
             threads = min(threads, 1 + cluster.data_workers)
-    if sum(core // threads for core in cores) < cluster.workers and not may_grow:
+    if sum(core // threads for core in cores) < cluster.workers and not may_autoscale:
         raise RunError(
             f"cluster.workers={cluster.workers} of {threads} thread{'s' if threads > 1 else ''} each need more cores "
             f"than the {sum(cores)} there are; use fewer workers or cluster.threads"

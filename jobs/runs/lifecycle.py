@@ -123,7 +123,7 @@ def begin_run(
 
 
 def _close_former(config: Tracked, folder: RunFolder) -> None:
-    """Send what waits for the record of a run that is replaced, and close the record."""
+    """Send the waiting entries of the MLflow record of a run that is replaced, and close the record."""
     former = folder.state() if folder.exists() else None
     if former is None or (record := former.tracking_run) is None:
         return
@@ -266,7 +266,7 @@ def _lived(config: Tracked, folder: RunFolder, tracking_run: str | None, seconds
     with sigterm_as_interrupt():
         try:
             yield run
-        except (KeyboardInterrupt, SystemExit):  # Ray answers Ctrl-C and SIGTERM by ending the process
+        except (KeyboardInterrupt, SystemExit):  # Ray's handlers end the process by SystemExit
             end("cancelled")
             raise folder.cancelled() from None
         except BaseException as error:

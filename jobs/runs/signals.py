@@ -27,7 +27,7 @@ def ignore_signals() -> Generator[None]:
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Generator[None]:
-    """Treat SIGTERM like Ctrl-C in the body if it would end the process at once; only in the main thread."""
+    """Treat SIGTERM like Ctrl-C in the body, if SIGTERM has no handler; only in the main thread."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return

@@ -240,7 +240,7 @@ class RayReporter:
         return best is not None and position.batch == 0 and position.epoch == best.epoch
 
     def keep_score(self, position: Position) -> int:
-        """By which Ray Train keeps checkpoints besides the newest: a later best epoch is better than an earlier one."""
+        """The score by which Ray Train keeps checkpoints besides the newest: a later best epoch has a higher one."""
         return position.epoch if self.is_best(position) else 0
 
     def publish(self) -> None:

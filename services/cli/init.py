@@ -60,5 +60,5 @@ def init(
         for number, line in enumerate(started.commands):
             console.print(f"{'next:' if not number else '':<6}{line}", markup=False)
 
-    data_of = {"file": file, "kind": started.kind, "missing": list(started.missing), "next": list(started.commands)}
-    return Result(data_of, show)
+    data = {"file": file, "kind": started.kind, "missing": list(started.missing), "next": list(started.commands)}
+    return Result(data, show)

@@ -13,7 +13,7 @@ from services.response_cache import ResponseCache
 
 
 class App:
-    """Counts what it answers; `/jobs/stream` comes in pieces, `/jobs/none` is an error."""
+    """Counts what it answers; `/jobs/stream` comes in pieces, `/jobs/short` late, and `/jobs/none` is an error."""
 
     def __init__(self) -> None:
         self.made, self.pieces = 0, asyncio.Event()
@@ -24,10 +24,12 @@ class App:
         body = f"{self.made}".encode()
         await asyncio.sleep(0)
         status = 404 if scope["path"] == "/jobs/none" else 200
-        length = [] if scope["path"] == "/jobs/stream" else [(b"content-length", str(len(body)).encode())]
+        late = scope["path"] in ("/jobs/stream", "/jobs/short")
+        length = [] if late else [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": length})
-        if scope["path"] == "/jobs/stream":
+        if late:
             await self.pieces.wait()
+        if scope["path"] == "/jobs/stream":
             await send({"type": "http.response.body", "body": b"first ", "more_body": True})
         await send({"type": "http.response.body", "body": body})
 
@@ -85,17 +87,18 @@ def test_streams_and_errors_are_each_clients_own() -> None:
     assert ask(location, "/jobs/none", "/jobs/none") == ["3", "4"]
 
 
-def test_nobody_waits_for_the_first_piece_of_anothers_stream() -> None:
+@pytest.mark.parametrize(("path", "answers"), [("stream", ["first 1", "first 2"]), ("short", ["1", "2"])])
+def test_nobody_waits_for_the_first_piece_of_anothers_stream(path: str, answers: list[str]) -> None:
     """A log that is followed may have nothing to say for hours."""
     location = Place()
 
     async def body() -> tuple[int, list[str]]:
         location.app.pieces = asyncio.Event()
-        both = [asyncio.create_task(location.get("/jobs/stream")) for _ in range(2)]
+        both = [asyncio.create_task(location.get(f"/jobs/{path}")) for _ in range(2)]
         for _ in range(10):
             await asyncio.sleep(0)
         result = location.app.made
         location.app.pieces.set()
         return result, sorted(await asyncio.gather(*both))
 
-    assert asyncio.run(body()) == (2, ["first 1", "first 2"])
+    assert asyncio.run(body()) == (2, answers)

@@ -97,7 +97,7 @@ def _clouds(rng: np.random.Generator, canvas: np.ndarray, count: int, span: tupl
     cv2.add(white, faded, dst=canvas)
 
 
-def _heaven(rng: np.random.Generator, size: int) -> np.ndarray:
+def _sky_gradient(rng: np.random.Generator, size: int) -> np.ndarray:
     """One of three times of day."""
     skies = (
         ((132, 176, 210), (186, 212, 226), (216, 230, 234)),
@@ -110,7 +110,7 @@ def _heaven(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def water(rng: np.random.Generator, size: int) -> Stage:
     """A sea with waves and glitter under a sky."""
-    canvas = _heaven(rng, size)
+    canvas = _sky_gradient(rng, size)
     horizon = rng.uniform(0.16, 0.36)
     _clouds(rng, canvas, 2, (0.02, horizon * 0.7), 0.16)
     top = round(horizon * size)
@@ -132,7 +132,7 @@ def water(rng: np.random.Generator, size: int) -> Stage:
 
 def sky(rng: np.random.Generator, size: int) -> Stage:
     """Open sky with clouds; objects float."""
-    canvas = _heaven(rng, size)
+    canvas = _sky_gradient(rng, size)
     if rng.random() < 0.4:
         centre = (int(rng.uniform(0.1, 0.9) * size), int(rng.uniform(0.05, 0.3) * size))
         cv2.circle(canvas, centre, int(size * rng.uniform(0.05, 0.08)), (255, 240, 196), -1, cv2.LINE_AA)
@@ -142,7 +142,7 @@ def sky(rng: np.random.Generator, size: int) -> Stage:
 
 def meadow(rng: np.random.Generator, size: int) -> Stage:
     """Grass with flowers before hills."""
-    canvas = _heaven(rng, size)
+    canvas = _sky_gradient(rng, size)
     horizon = rng.uniform(0.18, 0.36)
     green = vary(rng, ((122, 152, 92), (138, 158, 94), (108, 144, 98))[int(rng.integers(3))], 8)
     _clouds(rng, canvas, 2, (0.02, horizon * 0.6), 0.14)
@@ -169,7 +169,7 @@ def meadow(rng: np.random.Generator, size: int) -> Stage:
 
 def street(rng: np.random.Generator, size: int) -> Stage:
     """Houses along an asphalt road."""
-    canvas = _heaven(rng, size)
+    canvas = _sky_gradient(rng, size)
     horizon = rng.uniform(0.24, 0.38)
     x = -0.05
     while x < 1.0:
@@ -210,7 +210,7 @@ def street(rng: np.random.Generator, size: int) -> Stage:
 
 def sand(rng: np.random.Generator, size: int) -> Stage:
     """Dunes with ripples."""
-    canvas = _heaven(rng, size)
+    canvas = _sky_gradient(rng, size)
     horizon = rng.uniform(0.2, 0.36)
     tone = vary(rng, (226, 190, 136), 8)
     _ridge(rng, canvas, horizon, 0.05, scale(tone, 0.86))
@@ -237,7 +237,7 @@ def sand(rng: np.random.Generator, size: int) -> Stage:
 
 def snow(rng: np.random.Generator, size: int) -> Stage:
     """Snow with firs, and flakes in the air."""
-    canvas = _heaven(rng, size)
+    canvas = _sky_gradient(rng, size)
     horizon = rng.uniform(0.22, 0.38)
     tone = vary(rng, (232, 238, 246), 5)
     _ridge(rng, canvas, horizon - 0.06, 0.06, (176, 194, 214))

@@ -43,7 +43,7 @@ class Caltech256Config(SourceConfig):
     split_seed: int = Field(default=0, ge=0)
 
     @classmethod
-    def validated_on(cls, split: str) -> str:
+    def default_validation_split(cls, split: str) -> str:
         return "test"
 
     def open(self) -> FileSource:

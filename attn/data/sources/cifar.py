@@ -31,7 +31,7 @@ class _CifarConfig(SourceConfig):
     root: Location
 
     @classmethod
-    def validated_on(cls, split: str) -> str:
+    def default_validation_split(cls, split: str) -> str:
         return "test"
 
     def open(self) -> CifarSource:

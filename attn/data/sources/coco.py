@@ -73,7 +73,7 @@ class CocoConfig(SourceConfig):
     _check_negatives = model_validator(mode="after")(check_negatives)
 
     @classmethod
-    def validated_on(cls, split: str) -> str:
+    def default_validation_split(cls, split: str) -> str:
         """`val2017` for `train2017`, `val` for `train`."""
         return f"val{split.removeprefix('train')}" if split.startswith("train") else "val"
 

@@ -103,7 +103,7 @@ def create_fence(backend: Backend, run: str, number: int, from_version: int, flo
 
 
 def end_session(backend: Backend, run: str, manifest: Manifest, floor: int) -> Fence:
-    """Take the fence after that of the session that ended a run with a version; it can no longer commit.
+    """Take the next fence when a session ends its run with a version, so that it can commit no more.
 
     Args:
         manifest: Of the version, which the session committed or, without a commit, continued.
@@ -174,7 +174,7 @@ def check_fence(backend: Backend, run: str, number: int) -> None:
 
 
 def publish(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:
-    """Have a run's head name a version of the newest session; a head that names a later one of it stays.
+    """Set a run's head to a version of the newest session. A head never moves back within a session.
 
     Raises:
         FencedError: Another session of the run has begun.
@@ -199,10 +199,10 @@ def read_head(backend: Backend, run: str) -> tuple[Head, str] | None:
 
 
 def write_head(backend: Backend, run: str, version: int, manifest_sha256: str, fence: int) -> None:
-    """Let a run's head name a version, unless the head is of a newer session, or names a later version of this one.
+    """Set a run's head to a version, unless it names a later version of the same session.
 
     Raises:
-        FencedError: A newer session has.
+        FencedError: The head is of a newer session.
         StoreError: Other processes kept changing the head.
     """
     for _ in range(_TRIES):

@@ -31,12 +31,12 @@ class NoHeadError(DamagedError):
     """Which version of a run is published is not known: its head is missing or older than its newest session.
 
     Attributes:
-        bound: No readable version of the run has a greater number.
+        max_readable: No readable version of the run has a greater number.
     """
 
-    def __init__(self, message: str, bound: int) -> None:
+    def __init__(self, message: str, max_readable: int) -> None:
         super().__init__(message)
-        self.bound = bound
+        self.max_readable = max_readable
 
 
 def newest_version(backend: Backend, run: str, known: Mapping[int, Manifest] = MappingProxyType({})) -> Manifest:
@@ -82,7 +82,9 @@ def _newest(backend: Backend, run: str, known: Mapping[int, Manifest], *, tentat
             continue
         if head is None or head.fence < number:  # `begin` and `fork` write the head before any version
             _check_head(backend, manifest, versions[-1])
-            return _newest(backend, run, known, tentative=tentative)  # the session began since the head was read
+            return _newest(
+                backend, run, known, tentative=tentative
+            )  # a session began after the head was read: read again
         if tentative or version <= published or not manifest.tentative:
             newest = manifest
             break
