@@ -126,7 +126,13 @@ def _check_model_job(submission: Submission, permissions: Permissions) -> None:
     """
     if model_folder(submission.target) is not None:
         raise ConfigError(
-            [Fault("target", f"{submission.target} is a folder of the service's machine", "a run's name")]
+            [
+                Fault(
+                    "target",
+                    f"{submission.target} is a folder, and a service's {submission.kind} takes a run's name",
+                    "a run as `attn ls` prints it, or NAME@ALIAS; no store and no path",
+                )
+            ]
         )
     overrides = [*overrides_of(submission), override_of("root", permissions.root)]
     model_lookup(overrides)

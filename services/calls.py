@@ -30,6 +30,10 @@ TOKEN = re.compile(r"[!-~]+")
 REDIRECTS = range(300, 400)
 
 
+LISTED_BY_API = "GET /jobs lists them"
+"""What a service says of the names of its jobs; at a shell it is a command."""
+
+
 class ContactLostError(AttnError):
     """The service does not answer."""
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from attn.errors import AttnError, ConfigError, RunError
 from attn.parsing import load_json
-from services.calls import Answer, ContactLostError, ForeignError, call, checked_url
+from services.calls import LISTED_BY_API, Answer, ContactLostError, ForeignError, call, checked_url
 from services.discovery import Address, find_service, same_server
 
 PATIENCE_SECONDS = 30
@@ -35,7 +35,7 @@ def connect(root: str, given: str | None) -> Client:
     """Connect to the service at a URL, or else to the local service of a root.
 
     Raises:
-        RunError: No URL was given and no local service runs.
+        ContactLostError: No URL was given and no local service runs.
         ConfigError: The URL is invalid, or contains a password.
     """
     if given:
@@ -46,7 +46,9 @@ def connect(root: str, given: str | None) -> Client:
             here = None
         return Client(url, root if here is not None and same_server(here.url, url) else None)
     if (result := find_service(root)) is None:
-        raise RunError(f"no service runs for {root}: start one with `attn serve --root {root}`, or give --service URL")
+        raise ContactLostError(
+            f"no service runs for {root}: start one with `attn serve --root {root}`, or give --service URL"
+        )
     return Client(result.url, root)
 
 
@@ -211,5 +213,5 @@ def _as_error(url: str, answer: Answer) -> AttnError:
             "ATTN_SERVICE_TOKEN to a token of the service"
         )
     if answer.status == 404:
-        return NoSuchJobError(text)
+        return NoSuchJobError(text.replace(LISTED_BY_API, "`attn ls` lists them"))
     return ConfigError(text) if code in ("config", "request") else RunError(text)

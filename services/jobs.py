@@ -18,6 +18,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from attn.errors import ConfigError, Fault
 from jobs.runs.run_folder import RunFolder, is_run_id
+from services.calls import LISTED_BY_API
 from services.log import read_log
 from services.models import JobList, JobStatus, Problem
 from services.planning import AT_ONCE, BusyError, Planner
@@ -48,7 +49,7 @@ def job_routes(root: str, supervisor: Supervisor) -> APIRouter:
         supervisor.require_state_dir()
         job = table.get(job_id) if is_run_id(job_id) else None
         if job is None:
-            raise HTTPException(404, f"no job {job_id!r}; GET /jobs lists them")
+            raise HTTPException(404, f"no job {job_id!r}; {LISTED_BY_API}")
         return job
 
     def status_now(job: Job) -> JobStatus:

@@ -27,6 +27,8 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended
 MOMENTS = ("submitted", "started", "ended")
 WRITTEN = ("time", "clock")
 """Fields of a job's progress that say when it was written; people are not shown them."""
+SHOWN_NAMES = {"waiting_before_it": "jobs before it"}
+"""Fields of a service's plan under the names that people are shown."""
 DEFAULT_ROOT = "runs"
 LAST_OFFSET = 2**63 - 1
 MOST_JOBS = 1_000_000
@@ -58,7 +60,7 @@ def submit(
     service: Service = None,
 ) -> Result:
     """Submit a job to the service, after showing its plan and asking for confirmation."""
-    from services.cli.sent_texts import request_of
+    from services.cli.sent_texts import naming, request_of
     from services.client import connect
 
     root = given_root or DEFAULT_ROOT
@@ -73,10 +75,12 @@ def submit(
         "priority": priority,
         "max_duration": max_duration,
     }
-    plan = client.post("/plan", body)
-    if not yes:
-        _confirm({"id": body["id"], **plan})
-    return _result(client, client.post_job("/jobs", body), wait)
+    with naming(target):
+        plan = client.post("/plan", body)
+        if not yes:
+            _confirm({"id": body["id"], **plan, "target": target})
+        job = client.post_job("/jobs", body)
+    return _result(client, job, wait)
 
 
 @command
@@ -265,7 +269,8 @@ def _confirm(plan: dict[str, Any]) -> None:
         piped = ""
     if not piped and not terminal:
         raise ConfigError("nothing was submitted: standard input has no answer; add -y to submit without asking")
-    print_plan(Console(stderr=True, highlight=False, soft_wrap=True), plan)
+    shown = {SHOWN_NAMES.get(name, name): value for name, value in plan.items()}
+    print_plan(Console(stderr=True, highlight=False, soft_wrap=True), shown)
     try:
         agreed = piped.strip().lower() in ("y", "yes") if piped else typer.confirm("Submit?", err=True)
     except typer.Abort:  # Ctrl-C, or Ctrl-D

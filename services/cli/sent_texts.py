@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["request_of"]
+__all__ = ["naming", "request_of"]
 
 import os
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from attn.config.document import override_of, parse_override
 from attn.config.resolve import read_text
-from attn.errors import Fault
+from attn.errors import ConfigError, Fault
 from attn.runs.layers import DATA, RECIPE, follow, read_layers, with_data
 from attn.runs.recipes import FORMER_NAMES, RECIPE_PREFIX, is_path, recipe_paths, recipe_text
 from attn.runs.table import file_kinds
 from attn.runs.texts import LocalTexts, Text
+
+SENT = re.compile(r"(?m)(?<=^  )config(?=(?::\d+)?: )")
+"""A sent config's name where a fault begins, one a line: `  config:4: ...`."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,22 @@ def request_of(target: str, overrides: list[str], kind: str = "train") -> dict[s
     overrides = [_from_folder(one, texts.folder) for one in overrides]
     follow(read_layers(text, os.path.basename(target), overrides, texts))
     return _fields({"config": text, "overrides": overrides}, texts)
+
+
+@contextmanager
+def naming(target: str) -> Generator[None]:
+    """Let faults of a config that was sent name the user's file, where the service knows only its text.
+
+    Raises:
+        ConfigError: The body's, with the file's name.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        text = str(error)
+        if not target.endswith((".yaml", ".yml")) or (named := SENT.sub(lambda _: target, text)) == text:
+            raise
+        raise ConfigError(named) from None
 
 
 def _fields(request: dict[str, Any], texts: _SentTexts) -> dict[str, Any]:

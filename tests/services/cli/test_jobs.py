@@ -28,7 +28,7 @@ def test_submit_status_logs_cancel(attn: Any, server: Server, monkeypatch: pytes
     assert attn("status", "a", *here).status == 1
     assert attn("status", "b", *here).status == 1
     assert re.search(r"submitted +\d{4}-\d\d-\d\d \d\d:\d\d", attn("status", "a", *here).out)
-    for answer, ends, said in (("", 2, "add -y"), ("n\n", 3, "nothing was submitted"), ("y\n", 0, "waiting_before_it")):
+    for answer, ends, said in (("", 2, "add -y"), ("n\n", 3, "nothing was submitted"), ("y\n", 0, "jobs before it")):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         asked = attn("submit", "evaluate", "absent", "--run-id", "a", *here)
         assert (asked.status, said in asked.err, "Traceback" in asked.err) == (ends, True, False), asked
@@ -45,6 +45,16 @@ def test_submit_status_logs_cancel(attn: Any, server: Server, monkeypatch: pytes
     assert attn("ls", *here).status == 0
     assert attn("submit", "train", "no_such_recipe", "-y", *here).status == 2
     assert attn("submit", "train", "scenes_gain", "nothing.at=all", "-y", *here).status == 2
+    file = server.root / "tiny.yaml"
+    file.write_text("recipe: scenes_gain\ntraining:\n  epochs: 2\ntrainig: {}\n")
+    refused = attn("submit", "train", str(file), "-y", *here)
+    assert (refused.status, f"{file}:4: trainig is not" in refused.err, "config:" in refused.err) == (2, True, False)
+    file.write_text("recipe: scenes_gain\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    planned = attn("submit", "train", str(file), *here).err
+    assert re.search(rf"^target +{re.escape(str(file))}$", planned, re.MULTILINE), planned
+    unknown = attn("logs", "unknown", "--service", server.url, *here).err
+    assert "no job 'unknown'; `attn ls` lists them" in unknown
     server.kill()
     lost = attn("status", "a", "--json", *here)
     assert (lost.status, lost.json["error"]["code"]) == (4, "lost_contact")

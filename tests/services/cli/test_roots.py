@@ -70,7 +70,7 @@ def test_the_root_of_a_config(attn: Any, tmp_path: Path) -> None:
     done = attn("validate", "scenes_gain", "seed=3", "--root", f"{tmp_path}/a b", "--json")
     assert (done.json["config"]["root"], done.json["config"]["seed"]) == (f"{tmp_path}/a b", 3)
     submitted = attn("submit", "train", "gain", f"root={tmp_path}", "-y")
-    assert f"no service runs for {tmp_path}" in submitted.err
+    assert (submitted.status, f"no service runs for {tmp_path}" in submitted.err) == (4, True)
 
 
 def test_roots_by_other_names_of_one_place() -> None:
