@@ -172,17 +172,28 @@ def gc(
 @command
 def export(
     uri: Uri,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Folder to write PNGs to, or file to write.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="For png a folder, for npz and parquet a file, by just this name.")
+    ],
     form: Annotated[str, typer.Option("--format", help="png, npz or parquet.")] = "png",
     version: Version = None,
     run: Run = None,
 ) -> Result:
-    """Export a version's maps: one PNG per image and class, one NPZ, or one Parquet file."""
+    """Export a version's maps: one PNG per image and class, one NPZ, or one Parquet file.
+
+    For example: attn store export runs/RUN/store maps.npz --format npz
+    """
+    import os
+
+    from attn.config.base import is_remote
     from attn.store import open
 
     store = open(uri)
     manifest = store.at(version, run=run).manifest
     count = store.export(target, form=form, version=manifest.version, run=manifest.run or None)
     data = {"maps": count, "version": manifest.version, "format": form, "target": target}
-    maps = counted(count, "map")
-    return Result(data, lambda console: console.print(f"{maps} of version {manifest.version} in {target}"))
+    place = target if is_remote(target) else os.path.abspath(target)
+    text = (
+        f"{counted(count, 'map')} of version {manifest.version} in the {'folder' if form == 'png' else 'file'} {place}"
+    )
+    return Result(data, lambda console: console.print(text, markup=False))

@@ -108,6 +108,14 @@ def test_no_file_of_the_services_machine_is_read(asked: dict[str, Any]) -> None:
     assert "neither a recipe" in result
 
 
+def test_a_store_is_no_target_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "store.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"maps is a folder, and a service's evaluate takes a run's name .*no store"):
+        plan_of(Submission(id="a", kind="evaluate", target="maps"), Permissions(str(tmp_path)))
+
+
 def test_a_kind_is_what_it_says() -> None:
     assert "submit sweep" in faults(kind="train", target="sweep_scenes_gain")[0]
     assert "submit train" in faults(kind="pipeline", target="scenes_gain")[0]

@@ -107,13 +107,18 @@ def test_gc(stored: MapStore, attn: Attn) -> None:
     assert attn("store", "verify", stored.uri).status == 0
 
 
-def test_export(stored: MapStore, tmp_path: Path, attn: Attn) -> None:
+def test_export(stored: MapStore, tmp_path: Path, attn: Attn, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "out"
     result = attn("store", "export", stored.uri, str(target), "--version", "2", "--json")
     assert (result.status, result.json) == (0, {"maps": 3, "version": 2, "format": "png", "target": str(target)})
     assert {path.name for path in target.iterdir()} == {"a_0.png", "a_1.png", "b_0.png", "classes.json"}
-    result = attn("store", "export", stored.uri, str(tmp_path / "m.npz"), "--format", "npz")
-    assert (result.status, result.out.startswith("3 maps of version 3")) == (0, True)
+    monkeypatch.chdir(tmp_path)
+    result = attn("store", "export", stored.uri, "m", "--format", "npz")
+    said = f"3 maps of version 3 in the file {tmp_path}/m\n"
+    assert (result.status, result.out) == (0, said), "the whole path, by the name as given"
+    result = attn("store", "export", stored.uri, "m.npz", "--format", "npz")
+    assert result.out.endswith(f" in the file {tmp_path}/m.npz\n")
+    assert attn("store", "export", stored.uri, "o").out.endswith(f" in the folder {tmp_path}/o\n")
     with np.load(tmp_path / "m.npz") as file:
         assert file["maps"].max() == 255
 
