@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["main"]
 
 import json
+import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ def main(file: str) -> int:
     Returns:
         The exit status.
     """
+    from jobs.runs.run_folder import RunFolder
+
     signal.signal(signal.SIGTERM, _interrupt)  # until Ray installs its own handler
     status, error = 1, "the job ended unexpectedly; see its log"
     try:
@@ -44,7 +47,8 @@ def main(file: str) -> int:
     try:
         with progress.shown():  # plain lines, since the log is no terminal
             result = _run(Submission.model_validate(order["submission"]), order["root"], tuple(order["data_roots"]))
-        print(f"done: {result.folder}; `attn show {result.run_id}` has its scores and files", flush=True)
+        name = shlex.quote(RunFolder(order["root"], result.run_id).reference)
+        print(f"done: {result.folder}; `attn show {name}` has its scores and files", flush=True)
         status, error = 0, ""
     except KeyboardInterrupt:
         status, error = 3, "cancelled"

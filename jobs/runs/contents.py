@@ -39,6 +39,6 @@ CONTENTS = {
     "space.png": "score by searched field",
     "space.html": "the same, to look at closely",
     "tune": "Ray Tune's own files",
-    "mlflow-journal": "what MLflow was not sent yet",
+    "tracking": "what MLflow was not sent yet",
 }
 """By name."""

@@ -69,7 +69,7 @@ def test_a_sweep_looks_at_its_trials_before_it_gives_them_a_root(
     status = driver.main(order(tmp_path, kind="sweep", config=SWEEP))
     printed = capfd.readouterr()
     assert (status, printed.err) == (0, "")
-    assert "`attn show s`" in printed.out
+    assert f"`attn show {tmp_path}/runs/s`" in printed.out, "with its root, which commands need"
     assert isinstance(seen[1], Config)
     assert vars(seen[1])["root"] == f"{tmp_path}/runs/s"
 

@@ -85,7 +85,7 @@ def test_a_job_runs_on_the_cluster_once_and_its_log_comes_home(stage: Stage) -> 
     assert TOKEN not in shown
     assert "data.count" not in shown  # nothing that a submitter wrote
     log = server.call("GET", "/jobs/good/log")[1]
-    assert log.count(b"`attn show good`") == 1
+    assert log.count(b"/good` has its scores") == 1
 
 
 def test_workers_of_a_cluster_know_what_object_stores_refuse(stage: Stage) -> None:

@@ -16,6 +16,7 @@ from attn.evaluation.score import Protocol, Score
 from attn.runs.config_classes import COMMAND_CONFIGS, changed_fields, classes_of, config_class
 from attn.runs.recipes import list_recipes, load_any_config
 from attn.runs.table import KINDS
+from attn.tracking.journal import JOURNAL
 from jobs.runs.run_folder import RunFolder
 
 TRAINED = Path(__file__).parents[2] / "earlier" / "runs" / "oaa"
@@ -171,6 +172,11 @@ def test_a_run_is_continued_by_who_drives_it(
         assert line.replace("ROOT", str(tmp_path)) in shown, shown
     resumes = [line for line in shown if "attn resume" in line]
     assert resumes == [line.replace("ROOT", str(tmp_path)) for line in lines if "resume" in line]
+
+
+def test_what_mlflow_was_not_sent_is_named(attn: Any, tmp_path: Path) -> None:
+    put(str(tmp_path), "r", {JOURNAL: ""}, kind="train")
+    assert "tracking what MLflow was not sent yet" in words(attn("show", "r", "--root", str(tmp_path)).out)
 
 
 def test_a_run_in_an_object_store(attn: Any, s3_server: str) -> None:
