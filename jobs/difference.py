@@ -14,6 +14,7 @@ from attn.evaluation.score_comparison import ScoreComparison, compare_scores
 from attn.runs.result import JsonResult
 from attn.tracking.description import flattened
 from jobs.repro import run_folder
+from jobs.runs.model_epoch import metrics_epoch
 from jobs.runs.provenance import Origin, read_changes, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
 from jobs.scoring.recorded import recorded_scores
@@ -59,7 +60,8 @@ class DifferenceResult(JsonResult):
     Attributes:
         a, b: Ids.
         code: Commits, the `same` where the changes to them are the same, too.
-        metrics: Of the last epoch.
+        metrics_of: The epoch that each run's metrics are of, in words.
+        metrics: Of the last epoch, or of the one that the model is of.
         why_not: Why the metrics cannot be compared.
         scores: Of evaluations, compared where their protocols are equal.
     """
@@ -72,6 +74,7 @@ class DifferenceResult(JsonResult):
     environment: list[FieldDifference]
     packages: list[FieldDifference]
     weights: ValueComparison
+    metrics_of: list[str]
     metrics: list[MetricComparison]
     why_not: list[str]
     scores: ScoreComparison
@@ -99,6 +102,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
         environment=_differing(*(_picked(one.origin.values, ENVIRONMENT) for one in (left, right))),
         packages=_differing(*packages),
         weights=ValueComparison(left.weights, right.weights, _same(left.weights, right.weights)),
+        metrics_of=[left.metrics_of, right.metrics_of],
         metrics=_metrics(left.metrics, right.metrics, comparable=not why),
         why_not=why,
         scores=compare_scores(left.scores, right.scores),
@@ -115,6 +119,7 @@ class _Run:
     data: str | None
     code: str | None
     weights: str | None
+    metrics_of: str
     metrics: dict[str, float | None]
     scores: tuple[Score, ...]
 
@@ -132,6 +137,7 @@ def _read(folder: RunFolder) -> _Run:
         data=origin.data or data,
         code=None if commit is None else f"{commit}\n{patch}",
         weights=weights,
+        metrics_of=metrics_epoch(state),
         metrics=state.metrics or {},
         scores=tuple(one.score for one in recorded_scores(folder, state, weights)),
     )

@@ -28,8 +28,8 @@ from jobs.sweeps.trial_folder import trial_folder
 
 T = TypeVar("T")
 SECTIONS = ("train", "integral", "method", "model", "labels", "data", "input", "validation", "optimizer", "schedule",
-            "training", "maps", "segment", "evaluation", "inference", "search", "scheduler", "objective", "space",
-            "set")  # fmt: skip
+            "training", "checkpoint", "maps", "segment", "evaluation", "inference", "search", "scheduler", "objective",
+            "space", "set")  # fmt: skip
 """Sections of a config that the page shows, in this order."""
 BEGAN_WITH = ("attn", "python", "commit", "command")
 
@@ -63,7 +63,10 @@ class RunPage(JsonResult):
         seconds: How long it ran.
         origin: Version, commit and command that it began with.
         settings: Sections of its config.
-        metrics: Figures of the last epoch, or the run's scores.
+        best: With `checkpoint.best`, `metric`, `epoch` and `value` of the best epoch, which the model of a run that is
+            done is of.
+        stopped_early: Of a training that ended early: its last `epoch`, the `metric`, and the `best_epoch` of it.
+        metrics: Figures of the last epoch, or of the model's, or the run's scores.
         evaluations: Scores that evaluations under the same root have taken of its model, the newest last.
         parts: Stages of a pipeline, or trials of a sweep.
         objective: Of a sweep: the `metric` by which trials are compared, and its `mode`: max or min.
@@ -85,6 +88,8 @@ class RunPage(JsonResult):
     origin: dict[str, Any]
     settings: dict[str, Any]
     data_fingerprint: str | None
+    best: dict[str, Any] | None
+    stopped_early: dict[str, Any] | None
     metrics: dict[str, float | None]
     evaluations: list[EvaluatedScore]
     parts: list[dict[str, Any]]
@@ -154,6 +159,8 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         origin={name: origin.values[name] for name in BEGAN_WITH if origin.values.get(name)},
         settings=_settings(state.kind, config),
         data_fingerprint=origin.data or data,
+        best=state.best,
+        stopped_early=state.stopped_early,
         metrics={**(state.scores or {}), **(state.metrics or {})},
         evaluations=[
             EvaluatedScore(

@@ -42,7 +42,9 @@ class TrainResult(RunResult):
     Attributes:
         cues: Of a segmentation network: digest and quality of the cues that were made for it.
         model: Folder of the bundle.
-        metrics: Of the last epoch.
+        metrics: Of the last epoch; with `checkpoint.best` of the best epoch, which the model is of.
+        best: With `checkpoint.best`: `metric`, `epoch` from 1 and `value` of the best epoch.
+        stopped_early: Of a training that ended early: its last `epoch`, the `metric`, and the `best_epoch` of it.
         store, store_version: Of a run that accumulates: its map store and the version that it ended with.
         first_round: Of a network that was trained in two rounds; all other fields are the second one's.
     """
@@ -50,6 +52,8 @@ class TrainResult(RunResult):
     cues: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
     model: str
     metrics: dict[str, float | None]
+    best: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
+    stopped_early: dict[str, Any] | None = field(default=None, metadata=IF_GIVEN)
     store: str | None
     store_version: int | None
     tracking_run: str | None
@@ -151,6 +155,8 @@ def _result(folder: RunFolder, state: RunState) -> TrainResult:
         cues=state.cues,
         model=state.model or folder.path("model"),
         metrics=state.metrics or {},
+        best=state.best,
+        stopped_early=state.stopped_early,
         store=state.store,
         store_version=state.store_version,
         tracking_run=state.tracking_run,

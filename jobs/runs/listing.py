@@ -16,6 +16,7 @@ from attn.files.locations import list_folders
 from attn.run_state import BROKEN, About, RunState
 from attn.wording import counted
 from jobs.runs.about import about_run
+from jobs.runs.model_epoch import early_end
 from jobs.runs.run_folder import NoSuchRunError, RunFolder, is_run_id
 
 
@@ -62,7 +63,8 @@ class RunEntry:
         if state.epoch is None and about.epochs is None:
             return ""
         done = state.epoch or 0
-        return counted(done, "epoch") if about.epochs is None else f"{done}/{counted(about.epochs, 'epoch')}"
+        early = ", ended early" if early_end(state.stopped_early) else ""
+        return counted(done, "epoch") if about.epochs is None else f"{done}/{counted(about.epochs, 'epoch')}" + early
 
     @property
     def _done(self) -> bool:

@@ -58,7 +58,7 @@ def diff(
             _print_same(console, name, pair)
         _print_differences(console, "environment", result.environment)
         _print_differences(console, "packages", result.packages)
-        _print_metrics(console, result.metrics, result.why_not)
+        _print_metrics(console, result.metrics, result.metrics_of, result.why_not)
         pairs = result.scores.to_json()
         if pairs["compared"] or pairs["not_compared"]:
             console.print("scores of evaluations")
@@ -79,10 +79,11 @@ def _print_same(console: Console, title: str, pair: ValueComparison) -> None:
     console.print(f"{title}: {result}{both}", markup=False)
 
 
-def _print_metrics(console: Console, rows: list[MetricComparison], why: list[str]) -> None:
+def _print_metrics(console: Console, rows: list[MetricComparison], of: list[str], why: list[str]) -> None:
     if not rows:
         return
-    console.print("metrics of the last epoch" + (", not comparable as they were measured differently:" if why else ""))
+    whose = of[0] if of[0] == of[1] else f"{of[0]}, and {of[1]}"
+    console.print(f"metrics of {whose}" + (", not comparable as they were measured differently:" if why else ""))
     for reason in why:
         console.print(f"  {reason}", markup=False)
     print_rows(

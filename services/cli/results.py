@@ -64,8 +64,12 @@ def _print(console: Console, result: JsonResult) -> None:
 
 
 def _train(console: Console, result: TrainResult) -> None:
+    from jobs.runs.model_epoch import early_end, model_epoch
+
     _scores(console, result.metrics)
     rows: list[Row] = [("run", result.run_id), ("time", duration(result.seconds)), ("model", result.model)]
+    rows += [("model of", text)] if (text := model_epoch(result.best)) else []
+    rows += [("ended early", text)] if (text := early_end(result.stopped_early)) else []
     if result.store is not None:
         rows.append(("maps", f"{result.store}, version {result.store_version}"))
     if result.cues and isinstance(miou := result.cues.get("miou"), float):

@@ -71,6 +71,8 @@ def _print(console: Console, page: RunPage) -> None:
 
 
 def _head(page: RunPage) -> list[tuple[str, ...]]:
+    from jobs.runs.model_epoch import early_end, model_epoch
+
     what = " ".join(filter(None, (page.about.what, page.about.data and f"on {page.about.data}")))
     origin = page.origin
     versions = [f"attn {origin['attn']}"] if "attn" in origin else []
@@ -84,6 +86,9 @@ def _head(page: RunPage) -> list[tuple[str, ...]]:
         ("error", page.error or ""),
         ("what", what),
         ("progress", page.progress),
+        ("ended early", early_end(page.stopped_early) or ""),
+        ("model of", (page.state == "done" and model_epoch(page.best)) or ""),
+        ("best so far", (page.state != "done" and model_epoch(page.best, "")) or ""),
         ("started", local_time(page.started) + (f", took {took}" if took else "")),
         ("command", shlex.join(map(str, origin.get("command", [])))),
         ("made by", ", ".join(versions)),

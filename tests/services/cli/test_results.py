@@ -26,7 +26,8 @@ from services.cli.results import shown
 METRICS = {"train/loss": 0.69312, "val/mean_ap": 0.87654, "val/loss": None}
 TRAINED = TrainResult(
     run_id="a", folder="runs/a", model="runs/a/model", metrics=METRICS, store="runs/a/store", store_version=7,
-    tracking_run="0123456789abcdef", seconds=200.4,
+    tracking_run="0123456789abcdef", seconds=200.4, best={"metric": "val/mean_ap", "epoch": 2, "value": 0.87654},
+    stopped_early={"epoch": 3, "metric": "val/mean_ap", "best_epoch": 2},
 )  # fmt: skip
 STAGES = {
     "train": StageState(
@@ -70,7 +71,16 @@ SWEEP = SweepResult(
     [
         (
             TRAINED,
-            ["score, %", "val/mean_ap  87.7", "train/loss  0.6931", "3 min 20 s", "store, version 7", "attn show a"],
+            [
+                "score, %",
+                "val/mean_ap  87.7",
+                "train/loss  0.6931",
+                "3 min 20 s",
+                "store, version 7",
+                "attn show a",
+                "epoch 2, the best: val/mean_ap 87.7 %",
+                "after epoch 3: val/mean_ap had not improved since epoch 2",
+            ],
         ),
         (PIPELINE, ["train  reused", "cues   1 min 1 s", "cue_miou  25.0", "2 h 1 min", "attn show /elsewhere/p"]),
         (MAPS, ["40 of 30 images", "runs/m/png", "1 image could not be read", "attn show m"]),

@@ -232,3 +232,27 @@ def test_what_was_chosen_says_all_of_a_config() -> None:
         again = type(config).model_validate_json(json.dumps(chosen), strict=True)
         assert again == config, recipe.name
         assert len(json.dumps(chosen)) < len(config.model_dump_json())
+
+
+def test_the_best_epoch_and_an_early_end_are_named(attn: Any, tmp_path: Path) -> None:
+    best = {"metric": "val/mean_ap", "epoch": 2, "value": 0.215}
+    state = {
+        "kind": "train", "epoch": 3, "best": best, "metrics": {"val/mean_ap": 0.215},
+        "about": {"what": "gain", "data": "scenes train", "epochs": 6},
+        "stopped_early": {"epoch": 3, "metric": "val/mean_ap", "best_epoch": 2},
+    }  # fmt: skip
+    config = "kind: train\ndata: {source: scenes}\ncheckpoint: {best: val/mean_ap}\n"
+    put(str(tmp_path), "early", {"config.yaml": config}, **state)
+    put(str(tmp_path), "live", {"config.yaml": config}, **state | {"state": "cancelled"})
+    put(str(tmp_path), "odd", {"config.yaml": config}, **state | {"best": {"epoch": "x"}, "stopped_early": {}})
+    lines = words(attn("show", "early", "--root", str(tmp_path)).out)
+    assert "progress 3/6 epochs, ended early" in lines
+    assert "ended early after epoch 3: val/mean_ap had not improved since epoch 2" in lines
+    assert "model of epoch 2, the best: val/mean_ap 21.5 %" in lines
+    assert "checkpoint best val/mean_ap" in lines
+    live = words(attn("show", "live", "--root", str(tmp_path)).out)
+    assert "best so far epoch 2: val/mean_ap 21.5 %" in live
+    odd = attn("show", "odd", "--root", str(tmp_path))
+    assert (odd.status, "model of" in odd.out) == (0, False)
+    shown = attn("diff", "early", "live", "--root", str(tmp_path))
+    assert "metrics of epoch 2, the best, and epoch 3, the last" in shown.out
