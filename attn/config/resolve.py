@@ -19,6 +19,7 @@ __all__ = [
 import contextlib
 import difflib
 import json
+import re
 import types
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -28,6 +29,7 @@ from pydantic_core import ErrorDetails
 
 from attn.config.base import Config, Variant
 from attn.config.document import (
+    OVERRIDE,
     Document,
     Path,
     PlacedOverride,
@@ -289,8 +291,17 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
     message = message.replace("Input should", "should")
     given = details["input"]
     if isinstance(given, dict) or not path:
-        return Fault(where, f"{name}: {message}" if name else message)
+        return Fault(_override_in(document, path, message) or where, f"{name}: {message}" if name else message)
     return Fault(where, f"{name} = {_quoted(given)} {message}")
+
+
+def _override_in(document: Document, section: Path, message: str) -> str | None:
+    """The override that sets the first such field among those that a message about a section names, as `a.b=value`."""
+    for field in re.findall(r"[a-z_]\w*(?:\.\w+)*(?= ?=)", message):
+        for path in ((*section, *field.split(".")), tuple(field.split("."))):
+            if path in document.locations and document.locations[path].startswith(OVERRIDE):
+                return document.locations[path]
+    return None
 
 
 def _quoted(value: Any) -> str:

@@ -163,3 +163,18 @@ def test_a_recipe_by_its_former_name(capsys: pytest.CaptureFixture[str]) -> None
     assert find_recipe("segment") == find_recipe("cross_entropy")
     assert capsys.readouterr().err.startswith("note: `segment` is now `cross_entropy`;")
     assert not FORMER_NAMES.keys() & recipe_paths().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "blamed"),
+    [
+        ("scenes_oaa", ["training.epochs=1"], "training.epochs=1"),
+        ("scenes_oaa", ["seed=2", "store.start_epoch=99"], "store.start_epoch=99"),
+        ("oaa_plus_segment_scenes", ["train.training.epochs=1"], "train.training.epochs=1"),
+    ],
+)
+def test_a_rule_over_several_fields_names_the_override_that_broke_it(
+    name: str, overrides: list[str], blamed: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"override '{blamed}': ") + ".*leaves none of"):
+        recipes.load_any_config(name, overrides)
