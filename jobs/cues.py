@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["CuesJob", "CuesResult", "grid_table", "load", "resume", "run", "table"]
 
 import json
+import shlex
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,11 @@ def load(recipe: str, overrides: list[str], *, sweep: bool = False) -> CuesJob:
     Raises:
         ConfigError: With all faults.
     """
-    return CuesJob(load_config(SegmentConfig, recipe, overrides), sweep)
+    of_pipeline = (
+        f"use `attn pipeline {shlex.quote(recipe)}`: its stage `cues` makes and scores them before the network trains; "
+        "of a classifier that is trained already: `attn segment cues sec labels.maps.model=RUN`"
+    )
+    return CuesJob(load_config(SegmentConfig, recipe, overrides, hints={"pipeline": of_pipeline}), sweep)
 
 
 def run(

@@ -23,6 +23,7 @@ import difflib
 import importlib.util
 import itertools
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -112,21 +113,25 @@ def _read(name: str, path: Path) -> Recipe:
     return Recipe(name, path, path.read_text(encoding="utf-8"))
 
 
-def load_config(kind: type[C], target: str, overrides: list[str]) -> C:
+def load_config(kind: type[C], target: str, overrides: list[str], *, hints: Mapping[str, str] | None = None) -> C:
     """The config that a recipe's name or a YAML file gives, changed by overrides.
+
+    Args:
+        hints: By the kind that the recipe is of instead: what to do; by default the command of that kind.
 
     Raises:
         ConfigError: With all faults; or the recipe is of another kind.
     """
-    return load_run(target, kind.model_fields["kind"].default, overrides)
+    return load_run(target, kind.model_fields["kind"].default, overrides, hints=hints)
 
 
-def load_run(target: str, kind: str, overrides: list[str]) -> Any:
+def load_run(target: str, kind: str, overrides: list[str], *, hints: Mapping[str, str] | None = None) -> Any:
     """As `load_config`, of a kind by its name; of a sweep its config and its base's text."""
-    from attn.runs.config_reader import require_kind, resolve_run
+    from attn.runs.config_reader import kind_in, require_kind, resolve_run
 
     layers = _layers(target, overrides)
-    require_kind(layers.whole, [kind], f"use `attn {{kind}} {shlex.quote(target)}`")
+    way_out = (hints or {}).get(kind_in(layers.whole), f"use `attn {{kind}} {shlex.quote(target)}`")
+    require_kind(layers.whole, [kind], way_out)
     return resolve_run(layers)
 
 

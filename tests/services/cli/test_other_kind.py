@@ -42,7 +42,9 @@ def test_a_command_names_the_one_that_is_right(attn: Any, command: tuple[str, ..
     done = attn(*command, recipe, "training.epochs=0")
     assert done.status == 2
     assert done.err.count("error: ") == 1
-    assert f"is of kind {given}, not {wanted} (use `attn {given} {recipe}`)" in done.err
+    assert f"is of kind {given}, not {wanted} (use `attn {given} {recipe}`" in done.err
+    before = "its stage `cues` makes and scores them before the network trains" in done.err
+    assert before == (command[-1] == "cues" and given == "pipeline")
 
 
 @pytest.mark.parametrize("wanted", file_kinds())
