@@ -50,6 +50,13 @@ class Record:
     annotated_size: tuple[int, int] | None = None
     difficult: tuple[int, ...] | None = None
 
+    @property
+    def title(self) -> str:
+        """The id for people; a number, of COCO, with the file's name, unless this is the number: `9 (cat.jpg)`."""
+        file = (self.image or "").rpartition("/")[2]
+        named = self.image_id.isdecimal() and file and file.partition(".")[0].lstrip("0") != self.image_id.lstrip("0")
+        return f"{self.image_id} ({file})" if named else self.image_id
+
 
 def make_box(left: float, top: float, right: float, bottom: float) -> Box:
     """A box from the numbers in a file.

@@ -76,4 +76,5 @@ def _panel_data(example: Example, maps: Maps, classes: tuple[str, ...]) -> Panel
         classes=classes,
         maps=dict(zip(maps, in_image.numpy(), strict=True)),
         masks={} if example.mask is None else {TRUTH: example.mask},
+        title=example.record.title,
     )

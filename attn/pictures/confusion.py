@@ -64,7 +64,7 @@ def confusion_rows(
     for number, item in enumerate(networks.values()):
         truth = _truth(example, item, height)
         labels = ", ".join(_percent(item.probabilities[label]) for label in item.record.labels)
-        row: list[Tile | None] = [None if number else Tile(image, example.record.image_id)]
+        row: list[Tile | None] = [None if number else Tile(image, example.record.title)]
         for layer in LAYERS:
             target, other = (resized(values[layer], height) for values in (item.target, item.other))
             likely = _percent(item.probabilities[item.confusing])

@@ -89,4 +89,5 @@ def panel_data(maps: ImageMaps, example: Example, classes: Sequence[str]) -> Pan
         maps={index: maps.maps[index] for index in sorted(shown)},
         probabilities={} if maps.probabilities is None else dict(enumerate(maps.probabilities.tolist())),
         masks={} if example.mask is None else {TRUTH: example.mask},
+        title=maps.record.title,
     )

@@ -37,6 +37,7 @@ class PanelData:
         probabilities: In [0, 1] by class index.
         masks: uint8 (H, W) by name, in the order to draw them: 0 background, class index + 1, 255 no label.
         outlined: The mask whose regions are outlined on the maps of their classes, if it is among the masks.
+        title: Text below the image; None: its id.
     """
 
     image_id: str
@@ -46,6 +47,7 @@ class PanelData:
     probabilities: Mapping[int, float] = field(default_factory=dict)
     masks: Mapping[str, Pixels] = field(default_factory=dict)
     outlined: str = TRUTH
+    title: str | None = None
 
     def region(self, index: int) -> NDArray[np.bool_] | None:
         """The outlined mask's region of a class."""
@@ -115,7 +117,7 @@ class TilePainter:
         return with_legend(picture, self.entries, self.note)
 
     def image(self, data: PanelData) -> Tile:
-        return Tile(self._resized(data), data.image_id)
+        return Tile(self._resized(data), data.title or data.image_id)
 
     def map(self, data: PanelData, index: int, caption: str, *, probability: bool = True) -> Tile | None:
         """The map of a class over the image, with its probability as a note; None if there is none."""

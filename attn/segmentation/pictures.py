@@ -31,7 +31,8 @@ CUE, PREDICTION, REFINED = "cue", "prediction", "with CRF"
 def masks_panel(example: Example, classes: Sequence[str], masks: Mapping[str, Pixels | None]) -> PanelData:
     """An image with those of its masks that there are."""
     kept = {name: mask for name, mask in masks.items() if mask is not None}
-    return PanelData(example.record.image_id, example.image, tuple(classes), masks=kept)
+    record = example.record
+    return PanelData(record.image_id, example.image, tuple(classes), masks=kept, title=record.title)
 
 
 def at_size(labels: Pixels, size: tuple[int, int]) -> Pixels:

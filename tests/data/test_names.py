@@ -8,16 +8,19 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attn.data.check import check_config
 from attn.data.names import MAX_PART_BYTES, file_stem, name_fault
+from attn.data.sample import Example, Record
 from attn.data.sources import FolderConfig, ManifestConfig, VocConfig
 from attn.errors import DataError
 from attn.files.transfer import write_bytes
 from attn.segmentation.masks import mask_name
+from attn.segmentation.pictures import masks_panel
 
 ODD = [
     "犬一",
@@ -147,3 +150,20 @@ def test_errors_for_other_classes_suggest_a_table(voc: Path, make: Any) -> None:
     make.write(voc, {"VOC2012/Annotations/p.xml": make.annotation(("zebra", 0, (1, 1, 2, 2)))})
     with pytest.raises(DataError, match=r"class 'zebra'.*data\.source=manifest"):
         config.build()
+
+
+def test_a_number_is_shown_with_the_files_name() -> None:
+    for image_id, image, title in (
+        ("9", "/d/cat at home.jpg", "9 (cat at home.jpg)"),
+        ("16", "s3://b/train/p16.png", "16 (p16.png)"),
+        ("9", "/d/000000000009.jpg", "9"),
+        ("0", "/d/0000.jpg", "0"),
+        ("0", None, "0"),
+        ("cat/1", "/d/cat/1.jpg", "cat/1"),
+        ("2008_000002", "/d/2008_000002.jpg", "2008_000002"),
+    ):
+        record = Record(image_id, (0,), image)
+        assert record.title == title
+        example = Example(record, np.zeros((8, 8, 3), np.uint8))
+        data = masks_panel(example, ["cat"], {})
+        assert (data.title, data.image_id) == (title, image_id), "files are named by the id"
