@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from attn.config.document import Document, read_document
 from attn.config.resolve import parse_config
-from attn.driver_process import shown_stage
+from attn.driver_process import INTERRUPTED, shown_stage
 from attn.errors import AttnError, ConfigError
 from attn.files.locations import list_files, list_folders
 from attn.run_state import BROKEN, About, RunState
@@ -242,5 +242,8 @@ def _parts(folder: RunFolder, entry: RunEntry, read: _Reader) -> list[dict[str, 
             for name, stage in state.stages.items()
         ]
     if state.kind == "sweep" and folder.exists("sweep.yaml"):
-        return [row.to_json() for row in read(lambda: read_rows(folder), [])]
+        rows = read(lambda: read_rows(folder), [])
+        return [
+            row.to_json() | ({"state": INTERRUPTED} if row.state == "running" and not driven else {}) for row in rows
+        ]
     return []

@@ -33,7 +33,7 @@ from jobs.runs.claim import claim
 from jobs.runs.lifecycle import LiveRun, begin_run, continue_run
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.sweeps.estimate import sweep_estimate
-from jobs.sweeps.plan import Plan, make_plan
+from jobs.sweeps.plan import Plan, make_plan, remaining
 from jobs.sweeps.points import Suggestions
 from jobs.sweeps.progress import progress_callback
 from jobs.sweeps.results import Row, SweepResult, conclude, read_rows
@@ -96,8 +96,10 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
     if sweep.left:
         with ray_session(address, dashboard=not sweep.in_process):
             plan = make_plan(config, base)
-            progress.say(plan.line(sweep_estimate(config, base, plan)))
-            with progress.task("sweep", config.trials, "trials") as reported:
+            rest = remaining(plan, list(sweep.rows.values()))
+            head = "" if rest is plan else "left: "
+            progress.say(head + rest.line(sweep_estimate(config, base, rest)))
+            with progress.task("sweep", config.trials, "trials", timed=False) as reported:
                 sweep.tune(plan, reported)
     result = conclude(config, live.folder)
     if result.best is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Plan", "epochs_of", "make_plan", "trainings"]
+__all__ = ["Plan", "epochs_of", "make_plan", "remaining", "trainings"]
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attn.runs.composed import ComposedConfig
@@ -18,6 +19,7 @@ from attn.wording import counted
 
 if TYPE_CHECKING:
     from jobs.sweeps.estimate import Estimate
+    from jobs.sweeps.results import Row
 
 LENGTHS = ("training.epochs", "training.steps")
 
@@ -115,6 +117,20 @@ def make_plan(config: SweepConfig, base: str, *, cores: int | None = None, gpus:
         epochs_in_all=_epochs_in_all(config, epochs, first),
         differ_after=first,
     )
+
+
+def remaining(plan: Plan, rows: Sequence[Row]) -> Plan:
+    """The plan of the trials that are left, for an estimate of a sweep that is resumed.
+
+    Args:
+        rows: The trials that were begun; epochs of those that have not ended need not be trained again.
+    """
+    if not rows:
+        return plan
+    trials = plan.trials - sum(row.ended for row in rows)
+    done = sum(min(row.epoch, plan.epochs) for row in rows if not row.ended)
+    epochs = round(plan.epochs_in_all * trials / plan.trials) - done
+    return replace(plan, trials=trials, epochs_in_all=max(0, epochs))
 
 
 def _cluster() -> tuple[int, int]:

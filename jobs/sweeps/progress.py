@@ -38,19 +38,21 @@ def progress_callback(
     Args:
         rows: Trials that ended before this session.
         epochs: Of a trial that is not stopped early.
-        reported: Counts the trials; one that runs counts by its epochs.
+        reported: Counts the trials that have ended. The time left follows from the epochs of this session.
         seconds: Least time between two writes of the file; it is also written whenever a trial ends.
     """
     from ray.tune import Callback
 
     class ProgressCallback(Callback):
         def __init__(self) -> None:
-            self.before = [row for row in rows if row.ended]
-            self.scores = {row.number: row.objective for row in self.before if row.objective is not None}
-            self.ended = 0
-            self.running: dict[int, int] = {}  # epochs by number of the trial
-            self.tell()
+            given = list(rows)
+            self.scores = {row.number: row.objective for row in given if row.ended and row.objective is not None}
+            self.ended = sum(row.ended for row in given)
+            self.epochs = {row.number: row.epoch for row in given if not row.ended}
+            self.running: set[int] = set()
             self.begun, self.written = time.monotonic(), float("-inf")
+            self.at_begin = self.position()
+            self.tell()
 
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -58,7 +60,8 @@ def progress_callback(
             number, score = trial_number(str(trial)), result.get(OBJECTIVE)
             if isinstance(score, float) and math.isfinite(score):
                 self.scores[number] = score
-            self.running[number] = int(result.get(EPOCH) or 0)
+            self.running.add(number)
+            self.epochs[number] = int(result.get(EPOCH) or 0)
             self.tell()
             if time.monotonic() - self.written > seconds:
                 self.keep()
@@ -71,39 +74,50 @@ def progress_callback(
             self.report(trial, "failed")
 
         def report(self, trial: Any, how: str) -> None:
+            number = trial_number(str(trial))
             self.ended += 1
+            self.running.discard(number)
+            self.epochs.pop(number, None)
             self.keep()
             result, given = trial.last_result or {}, trial.config
             score, metric = result.get(OBJECTIVE), config.objective.metric
             shown = "" if score is None else f"  {figure(metric, score)} after epoch {result.get(EPOCH)}"
             values = ", ".join(f"{name}={given[name]}" for name in given if "." in name)
-            number = trial_number(str(trial))
-            self.running.pop(number, None)
             self.tell()
-            progress.say(f"trial {number} of {config.trials} {how}{shown}  {values}")
+            progress.say(f"trial {number} {how} ({self.ended} of {config.trials}){shown}  {values}")
 
         def best(self) -> int | None:
             """The trial with the best score so far."""
             choose = max if config.objective.mode == "max" else min
             return choose(self.scores, key=lambda number: self.scores[number], default=None)
 
+        def position(self) -> float:
+            """How many trials have ended, with the parts of those that were begun."""
+            return self.ended + sum(min(epoch / epochs, 1.0) for epoch in self.epochs.values())
+
+        def seconds_left(self) -> float | None:
+            """Time left at the speed of this session; None before its first epoch."""
+            position = self.position()
+            if position <= self.at_begin:
+                return None
+            each = (time.monotonic() - self.begun) / (position - self.at_begin)
+            return max(0.0, each * (config.trials - position))
+
         def tell(self) -> None:
             best, metric = self.best(), config.objective.metric
-            parts = [f"trial {number}: epoch {epoch}/{epochs}" for number, epoch in sorted(self.running.items())]
+            parts = [f"trial {number}: epoch {self.epochs[number]}/{epochs}" for number in sorted(self.running)]
             parts += [] if best is None else [f"best: trial {best}, {metric} {figure(metric, self.scores[best])}"]
-            begun = sum(min(epoch / epochs, 1.0) for epoch in self.running.values())
-            reported.update(min(len(self.before) + self.ended + begun, config.trials), detail="  ".join(parts))
+            reported.update(self.ended, detail="  ".join(parts), seconds_left=self.seconds_left())
 
         def keep(self) -> None:
             self.written = time.monotonic()
-            ended, best = len(self.before) + self.ended, self.best()
-            each = (time.monotonic() - self.begun) / self.ended if self.ended else None
+            best = self.best()
             figures = {
                 "kind": "sweep",
                 "trials": config.trials,
-                "ended": ended,
+                "ended": self.ended,
                 "best": None if best is None else {"trial": best, config.objective.metric: self.scores[best]},
-                "seconds_left": None if each is None else each * (config.trials - ended),
+                "seconds_left": self.seconds_left(),
                 **asdict(Moment.now()),
             }
             try:

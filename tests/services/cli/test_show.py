@@ -256,3 +256,11 @@ def test_the_best_epoch_and_an_early_end_are_named(attn: Any, tmp_path: Path) ->
     assert (odd.status, "model of" in odd.out) == (0, False)
     shown = attn("diff", "early", "live", "--root", str(tmp_path))
     assert "metrics of epoch 2, the best, and epoch 3, the last" in shown.out
+
+
+def test_no_trial_of_a_cancelled_sweep_runs(attn: Any, tmp_path: Path) -> None:
+    put(str(tmp_path), "s", {"sweep.yaml": "objective: {metric: val/mean_ap}\n"}, kind="sweep", state="cancelled")
+    put(str(tmp_path / "s"), "s-0000", kind="train", state="running", number=0, values={"method.alpha": 0.1}, epoch=2)
+    put(str(tmp_path / "s"), "s-0001", kind="train", state="done", number=1, values={"method.alpha": 1.0}, epoch=4)
+    page = attn("show", "s", "--root", str(tmp_path), "--json").json
+    assert [one["state"] for one in page["parts"]] == ["interrupted", "done"]

@@ -1,0 +1,74 @@
+"""Progress of a sweep: trials that have ended are counted, and the time left is that of the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from attn import progress
+from attn.progress.streams import Lines
+from attn.runs.sweep.load import read_sweep
+from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.plan import Plan, remaining
+from jobs.sweeps.progress import progress_callback
+from jobs.sweeps.results import Row
+
+SWEEP = (
+    "kind: sweep\nrecipe: scenes_gain\nset: {data.count: 16}\nspace: {optimizer.lr: [0.01, 0.001, 0.1, 0.2]}\n"
+    "search: {name: grid}\nobjective: {metric: seed_miou}\ntracking: {enabled: false}\n"
+)
+
+
+class Trial(SimpleNamespace):
+    def __str__(self) -> str:
+        return f"trial-{self.number:04d}-x"
+
+
+def trial(number: int, epoch: int) -> Trial:
+    return Trial(number=number, last_result={"objective": 0.5, "epoch": epoch}, config={"optimizer.lr": 0.01})
+
+
+def row(number: int, state: str, epoch: int) -> Row:
+    return Row(number, state, {}, 0.5, epoch, 9.0, None, None, None)
+
+
+def test_trials_are_counted_when_they_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, _ = read_sweep(SWEEP, "sweep.yaml", [])
+    folder, stream, now = RunFolder(str(tmp_path), "s"), io.StringIO(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    rows = [row(0, "done", 4), row(1, "running", 2)]  # of the session before
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        stack.enter_context(progress.shown(Lines(stream, seconds=0.0)))
+        with progress.task("sweep", config.trials, "trials", timed=False) as reported:
+            callback: Any = progress_callback(config, folder, rows, epochs=4, reported=reported)
+            for number, epoch, seconds in ((1, 3, 10.0), (2, 1, 10.0), (1, 4, 20.0), (2, 2, 20.0)):
+                now[0] = seconds
+                one = trial(number, epoch)
+                callback.on_trial_result(0, [], one, one.last_result)
+            assert json.loads((tmp_path / "s" / "progress.json").read_text())["ended"] == 1
+            callback.on_trial_complete(0, [], trial(1, 4))
+            raise KeyboardInterrupt
+    kept = json.loads((tmp_path / "s" / "progress.json").read_text())
+    # One trial in 20 seconds: half of trial 1 and half of trial 2. Half of trial 2 and trial 3 are left.
+    assert (kept["ended"], kept["seconds_left"]) == (2, pytest.approx(30.0))
+    text = stream.getvalue()
+    assert "trial 1 ended (2 of 4)  50.0 % after epoch 4  optimizer.lr=0.01" in text
+    assert "trials/s" not in text
+    assert "sweep: stopped at 2 of 4 trials after 20 s" in text
+    assert set(re.findall(r"(\d) of 4 trials", text)) == {"1", "2"}
+
+
+def test_a_resumed_sweep_is_estimated_by_what_is_left() -> None:
+    plan = Plan(4, 4, 16, 2, 1, {}, 1, 16, 1)
+    assert remaining(plan, []) is plan
+    rest = remaining(plan, [row(0, "done", 4), row(1, "failed", 0), row(2, "running", 3)])
+    assert (rest.trials, rest.epochs_in_all) == (2, 5)
