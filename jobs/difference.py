@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["DifferenceResult", "FieldDifference", "MetricComparison", "ValueComparison", "run"]
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from jobs.scoring.recorded import recorded_scores
 MEASURED_BY = ("data.", "validation.", "input.", "evaluation.", "inference.", "kind")
 """Fields that a run's own validation depends on."""
 PLACES = ("data.root",)
+SCORED_BY = {"train": "attn evaluate", "segment": "attn segment predict"}
+"""The command that takes a run's scores, by its kind."""
 ENVIRONMENT = ("attn", "python", "system", "processor", "cores", "threads", "gpus", "cuda")
 
 
@@ -64,6 +67,7 @@ class DifferenceResult(JsonResult):
         metrics: Of the last epoch, or of the one that the model is of.
         why_not: Why the metrics cannot be compared.
         scores: Of evaluations, compared where their protocols are equal.
+        unscored: If one of the runs alone has scores: the other one, with the command that takes some.
     """
 
     a: str
@@ -78,6 +82,7 @@ class DifferenceResult(JsonResult):
     metrics: list[MetricComparison]
     why_not: list[str]
     scores: ScoreComparison
+    unscored: list[str]
 
 
 def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
@@ -106,6 +111,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
         metrics=_metrics(left.metrics, right.metrics, comparable=not why),
         why_not=why,
         scores=compare_scores(left.scores, right.scores),
+        unscored=[_unscored(a) for a, b in ((left, right), (right, left)) if b.scores and not a.scores],
     )
 
 
@@ -141,6 +147,11 @@ def _read(folder: RunFolder) -> _Run:
         metrics=state.metrics or {},
         scores=tuple(one.score for one in recorded_scores(folder, state, weights)),
     )
+
+
+def _unscored(run: _Run) -> str:
+    text, command = f"{run.folder.run_id} has no scores", SCORED_BY.get(run.folder.state().kind or "")
+    return text if command is None else f"{text}: `{command} {shlex.quote(run.folder.reference)}`"
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[FieldDifference]:

@@ -59,8 +59,10 @@ def diff(
         _print_differences(console, "environment", result.environment)
         _print_differences(console, "packages", result.packages)
         _print_metrics(console, result.metrics, result.metrics_of, result.why_not)
+        for line in result.unscored:
+            console.print(line, markup=False)
         pairs = result.scores.to_json()
-        if pairs["compared"] or pairs["not_compared"]:
+        if not result.unscored and (pairs["compared"] or pairs["not_compared"]):
             console.print("scores of evaluations")
             print_pairs(console, pairs)
 

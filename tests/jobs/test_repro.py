@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from attn.errors import RunError
 from attn.evaluation.score import Protocol, Score
@@ -19,6 +20,7 @@ from jobs.repro import run as repro
 from jobs.resume import resume
 from jobs.runs.provenance import read_origin, record_origin
 from jobs.runs.run_folder import RunFolder
+from services.cli.main import app
 
 
 def score(value: float, split: str) -> Score:
@@ -115,6 +117,28 @@ def test_what_was_measured_differently_is_not_compared(root: str) -> None:
     assert pairs["compared"] == []
     (apart,) = pairs["not_compared"]
     assert any(why.startswith("split") for why in apart["why"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("train", "b has no scores: `attn evaluate {}/b`"),
+        ("segment", "b has no scores: `attn segment predict {}/b`"),
+        ("cues", "b has no scores"),
+    ],
+)
+def test_a_run_without_scores_is_one_line(root: str, kind: str, expected: str) -> None:
+    assert diff("a", "b", root=root).unscored == []
+    shutil.rmtree(Path(root, "evaluate-b-val"))
+    RunFolder(root, "b").update(kind=kind)
+    for one, other in (("a", "b"), ("b", "a")):
+        assert diff(one, other, root=root).unscored == [expected.format(root)]
+        lines = CliRunner().invoke(app, ["diff", one, other, "--root", root]).output.splitlines()
+        assert "".join(lines[-2:]).endswith(expected.format(root))
+        assert not any("not compared" in line for line in lines)
+    shutil.rmtree(Path(root, "evaluate-a-val"))
+    shutil.rmtree(Path(root, "evaluate-a-test"))
+    assert diff("a", "b", root=root).unscored == []
 
 
 @pytest.mark.parametrize(
