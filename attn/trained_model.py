@@ -17,6 +17,9 @@ from attn.prediction import ImagePredictConfig, ImagePrediction, Predictor, open
 from attn.registry import lookup
 from attn.tracking.model_lookup import ModelLookup
 
+SHOWN = 5
+"""Classes in the text of a model."""
+
 
 class TrainedModel:
     """A trained classifier or segmentation network, ready for images.
@@ -30,6 +33,10 @@ class TrainedModel:
     def __init__(self, predictor: Predictor, config: ImagePredictConfig) -> None:
         self.task, self.classes, self.sha256 = predictor.task, predictor.classes, predictor.sha256
         self._predictor, self._config = predictor, config
+
+    def __repr__(self) -> str:
+        names = ", ".join([*self.classes[:SHOWN], *(["..."] if len(self.classes) > SHOWN else [])])
+        return f"<TrainedModel for {self.task}, {len(self.classes)} classes: {names}; weights {self.sha256[:12]}>"
 
     def predict(self, image: str | Path | NDArray[np.uint8]) -> ImagePrediction:
         """Predict labels with probabilities, maps and a mask of one image.

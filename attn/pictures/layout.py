@@ -51,6 +51,10 @@ class Picture:
 
     pixels: Pixels
 
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[:2]
+        return f"<Picture {width}x{height}>"
+
     def png(self) -> bytes:
         """The drawing as a PNG file."""
         buffer = io.BytesIO()

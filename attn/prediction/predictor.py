@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attn.data.decode import read_photograph
+from attn.display import percent
 from attn.errors import ConfigError, Fault
 from attn.prediction.config import ImagePredictConfig
 from attn.prediction.open import open_any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from attn.models.bundle import Bundle
     from attn.pictures.layout import Picture
     from attn.segmentation.bundle import Segmenter
+
+SHOWN = 5
+"""Labels in the text of a prediction."""
 
 
 class MapRows(Protocol):
@@ -60,6 +64,13 @@ class ImagePrediction:
     labels: tuple[str, ...]
     maps: Mapping[str, MapRows]
     mask: NDArray[np.uint8]
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        shown = [f"{name} {percent(self.probabilities[name])} %" for name in self.labels[:SHOWN]]
+        more = [f"and {len(self.labels) - SHOWN} more"] if len(self.labels) > SHOWN else []
+        labels = ", ".join([*shown, *more]) or "none"
+        return f"<ImagePrediction {width}x{height}, labels: {labels} (of {len(self.classes)} classes)>"
 
     def map(self, name: str) -> NDArray[np.float32]:
         """The map of one label as an array (H0, W0).

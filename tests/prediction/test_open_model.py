@@ -49,6 +49,21 @@ def test_a_run_or_a_folder(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
+def test_the_text_of_a_model_and_a_prediction_is_one_short_line(root: Path, name: str) -> None:
+    model = attn.open_model(name, root=str(root), config=ImagePredictConfig(classes=CLASSES))
+    result = model.predict(IMAGE)
+    for text in map(repr, (model, result, result.picture())):
+        assert len(text) < 250
+        assert "array" not in text
+    assert model.task in repr(model)
+    assert model.sha256[:12] in repr(model)
+    assert all(name in repr(model) for name in CLASSES)
+    assert "56x40" in repr(result)
+    for label in result.labels:
+        assert f"{label} {100 * result.probabilities[label]:.1f} %" in repr(result)
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
 def test_a_class_without_a_map_is_one_clear_error(root: Path, name: str) -> None:
     model = attn.open_model(name, root=str(root), config=ImagePredictConfig(classes=CLASSES[:1]))
     result = model.predict(IMAGE)
