@@ -177,7 +177,10 @@ def _lines(loaded: Any, layers: Layers, given: Mapping[Path, Any]) -> Iterator[t
     for name, info in type(data).model_fields.items():
         if name != SOURCE and name not in SOURCE_INDEPENDENT:
             value, required = _relative(getattr(data, name)), info.is_required()
-            yield (DATA, name), _Line(value, required, _sentence(said.get(name, "")))
+            comment = _sentence(said.get(name, ""))
+            if required and name in PLACEHOLDERS:
+                comment += "; a relative path starts from the working directory"
+            yield (DATA, name), _Line(value, required, comment)
     if isinstance(loaded, LoadedSweep):
         yield from _sweep_lines(loaded, layers)
     elif isinstance(loaded, ComposedConfig):

@@ -72,3 +72,18 @@ def test_what_does_not_fit_is_one_error_and_leaves_no_file(attn: Any, arguments:
     done = attn("init", *arguments)
     assert (done.status, said in done.err) == (2, True), done.err
     assert not Path("my.yaml").exists()
+
+
+def test_a_relative_root_starts_from_the_working_directory(
+    attn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    mine, data = "../files/mine.yaml", "../files/data.yaml"
+    assert attn("init", "gain", mine, "data.source=folder", "data.root=photos").status == 0
+    assert "a relative path starts from the working directory" in Path(mine).read_text()
+    Path(data).write_text("source: folder\nroot: photos\n")
+    for arguments in ([mine], ["gain", f"data={data}"], ["gain", "data.source=folder", "data.root=photos"]):
+        done = attn("validate", *arguments, "--json")
+        assert done.json["config"]["data"]["root"] == str(tmp_path / "work" / "photos")
