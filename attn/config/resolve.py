@@ -262,7 +262,9 @@ def _fault(kind: type[Config], document: Document, details: ErrorDetails) -> Fau
         near = difflib.get_close_matches(path[-1], list(owner.model_fields) if owner else [], n=1, cutoff=0.5)
         paths = _field_paths(kind, document.values)
         far = difflib.get_close_matches(path[-1], list(paths), n=1, cutoff=0.75)
-        if near:
+        if path == ("base",):
+            hint = "did you mean recipe?"  # `base` was a sweep's word for it
+        elif near:
             hint = f"did you mean {'.'.join((*path[:-1], near[0]))}?"
         elif far:
             hint = f"did you mean {paths[far[0]]}?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep.config import SweepConfig
 from attn.runs.sweep.load import load_sweep, read_sweep, trial_config
 from attn.runs.sweep.space import Dimension, grid_points, random_points
+from attn.training.train_config import TrainConfig
 from jobs.sweeps.plan import Plan, make_plan
 from jobs.sweeps.points import Suggestions
 
@@ -339,3 +341,16 @@ def test_optuna_learns_and_goes_on_after_a_restart() -> None:
     early = [value for number, value in scores.items() if value is not None and number < 8]
     assert np.median(later) > np.median(early)
     assert SweepConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_space_is_written_with_what_is_set_alone() -> None:
+    for given in ({"choices": ["a", None, False]}, {"low": 0.0, "high": 1.0}, {"low": 1, "high": 4, "integer": True}):
+        dimension = Dimension.model_validate_json(json.dumps(given))
+        written = json.loads(dimension.model_dump_json())
+        assert written == given
+        assert Dimension.model_validate_json(json.dumps(written)) == dimension
+
+
+def test_base_in_a_trainings_file_is_recipe() -> None:
+    with pytest.raises(ConfigError, match=r"base is not a known field \(did you mean recipe\?\)"):
+        resolve(TrainConfig, "base: gain\n", "b.yaml", [])

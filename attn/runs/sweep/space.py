@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from attn.config.base import Config
 
@@ -41,6 +41,11 @@ class Dimension(Config):
     log: bool = False
     integer: bool = False
     count: int | None = Field(default=None, ge=2, le=MOST_TRIALS)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what is set: the other fields of a range say nothing of choices."""
+        return {name: value for name, value in serialize(self).items() if value is not None and value is not False}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
