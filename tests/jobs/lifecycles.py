@@ -106,7 +106,7 @@ def _stand_in(kind: str, work: Callable[..., Any]) -> None:
     setattr(holder, name, lambda *arguments, **named: work(real, *arguments, **named))
 
 
-def _tune(of: Any, plan: Any) -> None:
+def _tune(of: Any, plan: Any, reported: Any) -> None:
     """In the place of Ray Tune: each trial is done at once."""
     for number in of.left:
         folder = trial_folder(of.folder, number)
