@@ -245,7 +245,8 @@ def _at(config: Any, path: Path) -> Any:
 
 def _sentence(text: str) -> str:
     """The first sentence; a full stop within one, as in `eq. 4`, is not followed by a capital."""
-    return re.split(r"\.\s+(?=[A-Z`])", text)[0].rstrip(".")
+    first = re.split(r"\.\s+(?=[A-Z`])", text)[0]
+    return first if first.endswith("...") else first.rstrip(".")  # a list that goes on
 
 
 def _relative(value: Any) -> Any:

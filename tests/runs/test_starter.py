@@ -83,3 +83,7 @@ def test_weights_and_sizes_are_among_the_fields_to_change(recipe: str, sections:
     for section in sections:
         fields = functools.reduce(dict.__getitem__, section, shown)
         assert ("size" in fields["input"], "weights" in fields["model"]) == (True, True), section
+
+
+def test_a_list_that_goes_on_is_not_cut() -> None:
+    assert "`cue_miou`, ..." in " ".join(starter("sweep_gain", "my.yaml", []).text.split())
