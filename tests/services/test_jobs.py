@@ -1,6 +1,6 @@
 """Jobs through a service that runs as a process of its own; jobs that fail early stand for those that train."""
 
-from __future__ import annotations
+from __future__ import contextlib
 
 import http.client
 import json
@@ -185,13 +185,15 @@ def _forked(server: Server) -> list[psutil.Process]:
 
 
 def _driver(server: Server, job: str) -> psutil.Process:
-    for process in psutil.process_iter():
-        try:
-            mark = process.environ().get("ATTN_SERVICE_JOB", "")
-            if mark.startswith(str(server.root)) and mark.endswith(f":{job}"):
-                return process
-        except psutil.Error:
-            continue
+    """The job's process; a process that has just begun shows its parent's environment for a moment."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                mark = process.environ().get("ATTN_SERVICE_JOB", "")
+                if mark.startswith(str(server.root)) and mark.endswith(f":{job}"):
+                    return process
+        time.sleep(0.05)
     raise AssertionError("no driver")
 
 
