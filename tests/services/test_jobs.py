@@ -1,7 +1,8 @@
 """Jobs through a service that runs as a process of its own; jobs that fail early stand for those that train."""
 
-from __future__ import contextlib
+from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
