@@ -60,5 +60,5 @@ def init(
         for number, line in enumerate(started.commands):
             console.print(f"{'next:' if not number else '':<6}{line}", markup=False)
 
-    data = {"file": file, "kind": started.kind, "missing": list(started.missing), "next": list(started.commands)}
-    return Result(data, show)
+    result = {"file": file, "kind": started.kind, "missing": list(started.missing), "next": list(started.commands)}
+    return Result(result, show)
