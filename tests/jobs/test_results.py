@@ -31,7 +31,10 @@ from jobs.train import TrainResult
 
 RESULTS: list[tuple[type[JsonResult], str]] = [
     (ComposedResult, "run_id folder scores model"),
-    (TrainResult, "run_id folder cues model metrics store store_version tracking_run seconds first_round"),
+    (
+        TrainResult,
+        "run_id folder cues model metrics best stopped_early store store_version tracking_run seconds first_round",
+    ),
     (
         EvaluateResult,
         "run_id folder model weights maps version data images masked scores protocols notes per_class tracking_run "
@@ -53,7 +56,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     (PredictResult, "model task weights folder images failed summary seconds"),
     (GrowthResult, "store run pictures"),
     (Recipe, "kind command first_command commit attn python seed workers data inputs metrics weights notes"),
-    (DifferenceResult, "a b config data code environment packages weights metrics why_not scores"),
+    (DifferenceResult, "a b config data code environment packages weights metrics_of metrics why_not scores unscored"),
     (Estimate, "seconds between source parts"),
     (RegistryListing, "registry models"),
 ]

@@ -81,7 +81,7 @@ def _worker(rank: int, folder: str) -> None:
                     gradients[name] /= 2
             results.append(gradients)
     if rank == 0:
-        torch.save(results, f"{folder}/found.pt")
+        torch.save(results, f"{folder}/results.pt")
     dist.destroy_process_group()
 
 
@@ -89,7 +89,7 @@ def _worker(rank: int, folder: str) -> None:
 def results_by_case(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("workers")
     run_two(_worker, str(folder))
-    return torch.load(Path(folder, "results_by_case.pt"), weights_only=True)
+    return torch.load(Path(folder, "results.pt"), weights_only=True)
 
 
 @pytest.mark.parametrize("settings", CASES, ids=str)

@@ -52,7 +52,6 @@ def test_what_a_name_without_a_model_may_mean(tmp_path: Path) -> None:
         "stopped": r"run's id or folder; that run is failed$",
         "all": r"that run is failed \(did you mean all-segment-2b or all-train-1a\?\)$",
         "sweep-1": r"failed \(did you mean sweep-1/sweep-1-0000 or sweep-1/sweep-1-0001\?\)$",
-        "sweep-1-0001": r"folder \(did you mean sweep-1/sweep-1-0001\?\)$",
         "zzz": r"run's id or folder$",
     }.items():
         for target in (given, str(runs / given)):
