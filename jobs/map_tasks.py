@@ -19,6 +19,7 @@ from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.source import Source
 from attn.data.source_cache import SourceCache
+from attn.data.transforms import scaled_size
 from attn.errors import DataError
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import write_predictions
@@ -67,7 +68,7 @@ class MapsWork:
         bundle.network.expose(layer)
         source = sources.get(config.data, labels=config.classes != "predicted")
         check_classes(bundle.classes, source.classes)
-        check_input(bundle.network, config.input)
+        check_input(bundle.network, config.input, config, prefix="")
         if not source.records:
             raise DataError(f"data.split={config.data.split!r} has no images")
         return cls(bundle, config, source, config.map_kind or bundle.map_kind, layer)
@@ -85,7 +86,9 @@ class MapsWork:
         network = self.bundle.network.to(device)
         size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
         batches = [positions[start : start + size] for start in range(0, len(positions), size)]
-        dataset, seen = AttentionDataset(self.source, config.input, train=False), set[str]()
+        stride, seen = self.bundle.network.config.output_stride, set[str]()
+        scales = config.other_scales if maps else ()
+        dataset = AttentionDataset(self.source, config.input, train=False, scales=scales, stride=stride)
         for batch in build_loader(dataset, batches, workers=config.data_workers):
             for image in image_maps(
                 network,
@@ -98,6 +101,7 @@ class MapsWork:
                 maps=maps,
                 grid=grid,
                 kept=True,
+                settings=config,
             ):
                 if image.record.image_id not in seen:
                     seen.add(image.record.image_id)
@@ -237,10 +241,12 @@ def _write_store(
     if not rows:
         raise DataError(f"there is no map to write: no image has {'a label' if config.classes == 'labels' else 'one'}")
     size = (config.input.size, config.input.size) if isinstance(config.input.size, int) else config.input.size
+    architecture = work.bundle.network.config
+    largest = scaled_size(size, max(config.scales), architecture.output_stride)
     opened = store.create(
         output.location or folder.path("store"),
         rows=rows,
-        grid=output.grid or MapSize(work.bundle.network.config, work.layer)(size),
+        grid=output.grid or MapSize(architecture, work.layer)(largest),
         classes=work.source.classes,
         fingerprint=work.source.fingerprint(),
         exist_ok=True,
@@ -261,6 +267,7 @@ def _write_store(
             "layer": work.layer,
             "resize": resize_text(config.input),
             "classes": config.classes,
+            **config.changes(),
             "predictions": outputs.predictions,
         },
     )

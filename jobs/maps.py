@@ -15,7 +15,7 @@ from attn.data.source_cache import SourceCache
 from attn.models.bundle import Bundle
 from attn.registry.lookup import open_model
 from attn.runs.layers import with_data
-from attn.runs.maps import MapsConfig
+from attn.runs.maps import MapsConfig, of_maps
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.runs.texts import LOCAL_TEXTS
 from jobs.map_tasks import MapsWork, write_maps
@@ -147,4 +147,4 @@ def resolve_config(bundle: Bundle, overrides: list[str], name: str) -> MapsConfi
     if bundle.config_file.is_file():
         trained = read_document(bundle.config_file.read_text(encoding="utf-8"), name).values
         text |= {"data": trained["data"]} if "data" in trained else {}
-    return resolve(MapsConfig, dump_values(text), name, overrides)
+    return resolve(MapsConfig, dump_values(text), name, of_maps(overrides))

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["AttentionDataset"]
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from attn.data.sample import Example, Sample
 from attn.data.sampler import Key
 from attn.data.soft_labels import SoftLabels
 from attn.data.source import Source
-from attn.data.transforms import InputConfig, draw_geometry, to_input
+from attn.data.transforms import InputConfig, at_scale, draw_geometry, to_input
 from attn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ class AttentionDataset(Dataset[Sample]):
         with_masks: Return masks in the image's own frame, for evaluation.
         with_saliency: Return saliency in the input's frame; an image without saliency is an error.
         soft_labels: Reads stored maps, returned in the input's frame.
+        scales: Also return the input at these scales, without random colours.
+        stride: Of the network; the sides of scaled inputs are rounded by it.
     """
 
     def __init__(
@@ -49,10 +51,13 @@ class AttentionDataset(Dataset[Sample]):
         with_masks: bool = False,
         with_saliency: bool = False,
         soft_labels: SoftLabels | None = None,
+        scales: Sequence[float] = (),
+        stride: int = 1,
     ) -> None:
         self.source, self.input, self.train, self.seed = source, input, train, seed
         self.supervised, self.region_kind = frozenset(supervised), region_kind
         self.with_masks, self.with_saliency, self.soft_labels = with_masks, with_saliency, soft_labels
+        self.scales, self.stride = tuple(scales), stride
         self._epoch = 0
         self._warned: set[str] = set()
 
@@ -104,6 +109,9 @@ class AttentionDataset(Dataset[Sample]):
             soft_labels=self.soft_labels.read(record, geometry) if self.soft_labels else None,
             skipped=skipped,
             exclusive=self.source.exclusive,
+            scaled=tuple(
+                to_input(self.input, example.image, at_scale(geometry, scale, self.stride)) for scale in self.scales
+            ),
         )
 
     def _regions(self, example: Example, geometry: Geometry) -> Tensor:

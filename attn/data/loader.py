@@ -149,7 +149,7 @@ def _shared(batch: Batch) -> Batch:
         LoaderError: There is not enough shared memory.
     """
     try:
-        for tensor in vars(batch).values():
+        for tensor in (*vars(batch).values(), *batch.scaled):
             if isinstance(tensor, torch.Tensor) and tensor.numel():
                 tensor.share_memory_()
     except RuntimeError as error:

@@ -107,6 +107,7 @@ class Sample:
             `record.labels`.
         skipped: Ids of unreadable images that this one replaces.
         exclusive: Every image has exactly one class by design; see `attn.data.source.Source`.
+        scaled: The same part of the image at other scales, float32 (3, H', W'), in the order of the data set's scales.
     """
 
     index: int
@@ -121,6 +122,7 @@ class Sample:
     soft_labels: Tensor | None = None
     skipped: tuple[str, ...] = ()
     exclusive: bool = False
+    scaled: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class Batch:
         exclusive: Every image has exactly one class by design; training uses softmax and cross-entropy.
         source_batch: The same step's batch of the second data stream; None for methods without one.
         class_weights: Weights of the classification loss, or None.
+        scaled: The images at other scales, float32 (B, 3, H', W') each, in the order of the data set's scales.
     """
 
     indices: tuple[int, ...]
@@ -157,6 +160,7 @@ class Batch:
     source_batch: Batch | None = None
     exclusive: bool = False
     class_weights: ClassWeights | None = None
+    scaled: tuple[Tensor, ...] = ()
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -177,6 +181,7 @@ class Batch:
             source_batch=None
             if self.source_batch is None
             else self.source_batch.to(device, channels_last=channels_last),
+            scaled=tuple(one.to(device, non_blocking=True, memory_format=layout) for one in self.scaled),
         )
 
     def pin_memory(self) -> Self:
@@ -190,6 +195,7 @@ class Batch:
             saliency=None if self.saliency is None else self.saliency.pin_memory(),
             cues=None if self.cues is None else self.cues.pin_memory(),
             soft_labels=None if self.soft_labels is None else self.soft_labels.pin_memory(),
+            scaled=tuple(one.pin_memory() for one in self.scaled),
         )
 
 
@@ -229,6 +235,7 @@ def collate(samples: list[Sample]) -> Batch:
         masks=tuple(sample.mask for sample in samples),
         skipped=tuple(name for sample in samples for name in sample.skipped),
         exclusive=all(sample.exclusive for sample in samples),
+        scaled=tuple(torch.stack(one) for one in zip(*(sample.scaled for sample in samples), strict=True)),
     )
 
 

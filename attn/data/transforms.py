@@ -5,9 +5,19 @@ All randomness comes from the caller's generator, so that equal seeds give equal
 
 from __future__ import annotations
 
-__all__ = ["ColorJitter", "InputConfig", "draw_geometry", "sufficient_side", "prepare", "to_input"]
+__all__ = [
+    "ColorJitter",
+    "InputConfig",
+    "at_scale",
+    "draw_geometry",
+    "prepare",
+    "scaled_size",
+    "sufficient_side",
+    "to_input",
+]
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -126,6 +136,37 @@ def draw_geometry(config: InputConfig, image_size: tuple[int, int], rng: np.rand
         crop_h, crop_w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
         return Geometry(image_size, ((height - crop_h) // 2, (width - crop_w) // 2, crop_h, crop_w), size)
     return Geometry(image_size, _random_crop(config, height, width, rng), size, flip)
+
+
+def scaled_size(size: tuple[int, int], scale: float, stride: int) -> tuple[int, int]:
+    """Height and width of an input at another scale, rounded to whole strides.
+
+    What a side leaves beyond whole strides stays, so that a network whose inputs are 32k + 1 gets such inputs at every
+    scale, and a transformer gets whole patches.
+
+    Args:
+        size: Height and width at scale 1.
+        stride: Input pixels per position of the network's maps.
+    """
+    if scale == 1:
+        return size
+    sides = [max(round((side * scale - side % stride) / stride) * stride + side % stride, 1) for side in size]
+    return sides[0], sides[1]
+
+
+def at_scale(geometry: Geometry, scale: float, stride: int) -> Geometry:
+    """The same part of the image as an input of another scale; see `scaled_size`.
+
+    Raises:
+        DataError: The input would be too large.
+    """
+    size = scaled_size(geometry.size, scale, stride)
+    if size[0] * size[1] > MAX_INPUT_PIXELS:
+        raise DataError(
+            f"scale {scale:g} makes an input of {size[1]}x{size[0]} pixels, of which there may be {MAX_INPUT_PIXELS}: "
+            "give smaller scales, or a smaller input.size"
+        )
+    return replace(geometry, size=size)
 
 
 def to_input(

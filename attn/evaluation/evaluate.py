@@ -31,6 +31,7 @@ from attn.evaluation.localization import SweepResult
 from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.evaluation.voc import difficult_objects, difficult_pairs
 from attn.maps.attention import MapKind
+from attn.maps.settings import PLAIN, MapSettings
 from attn.wording import counted
 
 SHOWN = 8
@@ -91,6 +92,7 @@ def evaluate(
     device: torch.device,
     *,
     data: DataDescription,
+    settings: MapSettings = PLAIN,
     observe: Callable[[ImageMaps], None] | None = None,
 ) -> Evaluation:
     """Score a network. Its mode is restored, and each image counts once even if the loader repeats it.
@@ -100,17 +102,23 @@ def evaluate(
 
     Args:
         classes: Names in the order of the logits and labels.
+        settings: How the maps are made; the loader's batches have the images at its `other_scales`.
         observe: Called with each image's maps.
 
     Raises:
         DataError: The loader has no images.
         ConfigError: The network lacks what the map needs.
     """
-    counted, skipped = count(network, loader, len(classes), config, map_kind, device, observe=observe)
+    counted, skipped = count(
+        network, loader, len(classes), config, map_kind, device, settings=settings, observe=observe
+    )
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
     layer = config.layer or "last"
-    return with_skipped(compute_scores(counted, tuple(classes), config, data, map_kind=map_kind, layer=layer), skipped)
+    evaluation = compute_scores(
+        counted, tuple(classes), config, data, map_kind=map_kind, layer=layer, settings=settings
+    )
+    return with_skipped(evaluation, skipped)
 
 
 def count(
@@ -121,6 +129,7 @@ def count(
     map_kind: MapKind,
     device: torch.device,
     *,
+    settings: MapSettings = PLAIN,
     observe: Callable[[ImageMaps], None] | None = None,
     own: Container[int] | None = None,
 ) -> tuple[ScoreAccumulator, set[str]]:
@@ -145,6 +154,7 @@ def count(
             predicted=True,
             probability=config.probability,
             maps=config.maps,
+            settings=settings,
         )
         for position, maps in zip(batch.indices, results, strict=True):
             if (own is None or position in own) and counted.add(maps) and observe is not None:
@@ -170,6 +180,7 @@ def compute_scores(
     *,
     map_kind: str,
     layer: str | None,
+    settings: MapSettings = PLAIN,
 ) -> Evaluation:
     """Compute all scores that the data permits, with notes about those that it does not."""
     records = list(counted.records.values())
@@ -193,7 +204,7 @@ def compute_scores(
         notes.append("maps were not scored: the data has no masks")
     else:
         of_masked = {"images": len(counted.masked), "fingerprint": fingerprint(classes, counted.masked)}
-        of_maps = {"scored": "maps", "map_kind": map_kind, "layer": layer, "masks": data.masks}
+        of_maps = {"scored": "maps", "map_kind": map_kind, "layer": layer, "masks": data.masks, **settings.protocol()}
         maps_protocol = base.model_copy(update=of_masked | of_maps)
         scores |= _seed_scores(counted, classes, config, maps_protocol) if counted.given else {}
         scores |= _direct_scores(counted, classes, config, maps_protocol) if counted.probabilities else {}

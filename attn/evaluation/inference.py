@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["ImageMaps", "MapInStrips", "MapsOnDemand", "evaluating", "image_maps", "strips"]
 
 import contextlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +20,8 @@ from attn.errors import DataError
 from attn.evaluation.classification import predicted_classes
 from attn.losses.classification import class_probabilities
 from attn.maps import attention, normalize_max
-from attn.maps.attention import MapKind
+from attn.maps.attention import BY_GRADIENT, MapKind
+from attn.maps.settings import PLAIN, MapSettings
 from attn.models.output import Output
 
 LARGE = 1 << 25
@@ -60,6 +61,7 @@ def image_maps(
     grid: tuple[int, int] | None = None,
     kept: bool = False,
     on_demand: bool = False,
+    settings: MapSettings = PLAIN,
 ) -> Iterator[ImageMaps]:
     """Run the network on a batch and return each image's maps, in order.
 
@@ -71,12 +73,17 @@ def image_maps(
         grid: Size (h, w) of the maps, covering the whole image, instead of the image's own size.
         kept: The maps will be stored or made into cues, so they must cover whole images.
         on_demand: Return `MapsOnDemand` for small images, too.
+        settings: How maps are made; `batch.scaled` holds the images at its `other_scales`. Probabilities are those of
+            scale 1, not mirrored.
 
     Raises:
         DataError: `kept` is set and the network has seen only a part of an image.
+        ValueError: The batch lacks the images at other scales.
     """
+    if maps and len(batch.scaled) != len(settings.other_scales):
+        raise ValueError(f"a batch with {len(batch.scaled)} other scales cannot give maps of {settings.other_scales}")
     with evaluating(network):
-        output = _forward(network, batch.images, kind, layer if maps else None)
+        output = _forward(network, batch.images, kind, layer if maps and 1 in settings.scales else None)
         probabilities_BC = class_probabilities(output.logits.detach().double(), exclusive=batch.exclusive)
         wanted_BC = (batch.labels > 0) & labels
         if predicted:
@@ -84,18 +91,60 @@ def image_maps(
                 likely = predicted_classes(item, threshold=probability, exclusive=batch.exclusive)
                 wanted_BC[row, list(likely)] = True
         pairs_N2 = wanted_BC.nonzero() if maps else wanted_BC.new_zeros((0, 2), dtype=torch.int64)
-        maps_Nhw = None
+        views: list[Tensor] = []
         if len(pairs_N2):
-            maps_Nhw = attention(output, pairs_N2, kind=kind, layer=layer).detach().float()
+            if 1 in settings.scales:
+                views.append(attention(output, pairs_N2, kind=kind, layer=layer).detach().float())
+            del output  # and its graph, before other inputs have theirs
+            views += _further_views(network, batch, pairs_N2, settings, kind, layer)
+            views = _comparable(views, kind)
     # Everything is computed before the first result is returned, so the network's mode is not changed in between.
-    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, maps_Nhw, grid, kept=kept, on_demand=on_demand)
+    return _by_image(batch, probabilities_BC.cpu().numpy(), pairs_N2, views, grid, kept=kept, on_demand=on_demand)
+
+
+def _further_views(
+    network: nn.Module, batch: Batch, pairs_N2: Tensor, settings: MapSettings, kind: MapKind, layer: str
+) -> Iterator[Tensor]:
+    """The maps (N, h, w) of other scales and of mirrored inputs, mirrored back."""
+    images = {1.0: batch.images} | dict(zip(settings.other_scales, batch.scaled, strict=True))
+    for scale in settings.scales:
+        # No more pixels at once than at scale 1, which the memory is known to hold.
+        at_once = max(1, int(batch.images.numel() / images[scale][:1].numel()))
+        for mirrored in [False, True] if settings.flip else [False]:
+            if scale != 1 or mirrored:
+                yield _view(network, images[scale], pairs_N2, kind, layer, mirrored=mirrored, at_once=at_once)
+
+
+def _view(
+    network: nn.Module, images: Tensor, pairs_N2: Tensor, kind: MapKind, layer: str, *, mirrored: bool, at_once: int
+) -> Tensor:
+    """The maps (N, h, w) of images of one size, of which only those with a pair are put into the network."""
+    results: list[Tensor] = []
+    for rows in pairs_N2[:, 0].unique().split(at_once):
+        chosen = images[rows].flip(-1) if mirrored else images[rows]
+        pairs = pairs_N2[torch.isin(pairs_N2[:, 0], rows)]
+        local = torch.stack([torch.searchsorted(rows, pairs[:, 0].contiguous()), pairs[:, 1]], 1)
+        maps = attention(_forward(network, chosen, kind, layer), local, kind=kind, layer=layer).detach().float()
+        results.append(maps.flip(-1) if mirrored else maps)
+    return torch.cat(results)
+
+
+def _comparable(views: Sequence[Tensor], kind: MapKind) -> list[Tensor]:
+    """Maps of inputs of several sizes, such that they can be added.
+
+    A gradient map is weighted by the mean of a gradient over positions. Behind average pooling a position's gradient is
+    the inverse of their number, so that maps of larger inputs would have less weight. The sum over positions has not.
+    """
+    if kind not in BY_GRADIENT or len({view.shape for view in views}) < 2:
+        return list(views)
+    return [view * (view.shape[1] * view.shape[2]) for view in views]
 
 
 def _by_image(
     batch: Batch,
     probabilities_BC: NDArray[np.float64],
     pairs_N2: Tensor,
-    maps_Nhw: Tensor | None,
+    views: Sequence[Tensor],
     grid: tuple[int, int] | None,
     *,
     kept: bool,
@@ -105,7 +154,7 @@ def _by_image(
         mine = pairs_N2[:, 0] == row
         maps: Mapping[int, NDArray[np.float32]] = {}
         whole = True
-        if maps_Nhw is not None and bool(mine.any()):
+        if bool(mine.any()):
             geometry, indices = batch.geometry[row], pairs_N2[mine, 1].tolist()
             whole = geometry.covers_image(grid)
             if kept and not whole:
@@ -114,7 +163,8 @@ def _by_image(
                     "rest. `attn maps MODEL input.resize=squash` makes maps of whole images; for cues, use the store "
                     "that it writes"
                 )
-            lazy = MapsOnDemand(dict(zip(indices, maps_Nhw[mine], strict=True)), geometry, grid)
+            of_classes = zip(*(view[mine] for view in views), strict=True)
+            lazy = MapsOnDemand(dict(zip(indices, of_classes, strict=True)), geometry, grid)
             height, width = grid or geometry.image_size
             maps = lazy if on_demand or len(indices) * height * width > LARGE else dict(lazy)
         mask = batch.masks[row] if row < len(batch.masks) else None
@@ -122,13 +172,19 @@ def _by_image(
 
 
 class MapsOnDemand(Mapping[int, NDArray[np.float32]]):
-    """Maps of one image; each is resized and normalised on access."""
+    """Maps of one image; each is resized, added over the inputs that it is of, and normalised on access.
 
-    def __init__(self, on_input: dict[int, Tensor], geometry: Geometry, grid: tuple[int, int] | None) -> None:
+    Args:
+        on_input: By class index the map (h, w) of each input of the image.
+    """
+
+    def __init__(
+        self, on_input: dict[int, tuple[Tensor, ...]], geometry: Geometry, grid: tuple[int, int] | None
+    ) -> None:
         self._on_input, self._geometry, self._grid = on_input, geometry, grid
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        in_image, _ = self._geometry.to_image(self._on_input[index][None], self._grid)
+        in_image = _in_image(self._on_input[index], self._geometry, self._grid)
         return normalize_max(in_image, in_place=True)[0].cpu().numpy()
 
     def in_strips(self, index: int) -> MapInStrips:
@@ -149,8 +205,8 @@ class MapInStrips:
         shape: (H0, W0).
     """
 
-    def __init__(self, on_input_hw: Tensor, geometry: Geometry, size: tuple[int, int]) -> None:
-        self._on_input, self._geometry, self.shape = on_input_hw, geometry, size
+    def __init__(self, on_input: Sequence[Tensor], geometry: Geometry, size: tuple[int, int]) -> None:
+        self._on_input, self._geometry, self.shape = on_input, geometry, size
 
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
         """Compute some rows, in [0, 1]."""
@@ -162,8 +218,17 @@ class MapInStrips:
         return max(self._rows(rows).max() for rows in strips(self.shape))
 
     def _rows(self, rows: slice) -> NDArray[np.float32]:
-        in_image, _ = self._geometry.to_image(self._on_input[None], self.shape, rows)
-        return in_image[0].cpu().numpy()
+        return _in_image(self._on_input, self._geometry, self.shape, rows)[0].cpu().numpy()
+
+
+def _in_image(
+    views: Sequence[Tensor], geometry: Geometry, size: tuple[int, int] | None, rows: slice = slice(None)
+) -> Tensor:
+    """Sum of one class's maps (h, w) in the image's frame, (1, rows, W0)."""
+    total, _ = geometry.to_image(views[0][None], size, rows)
+    for view in views[1:]:
+        total += geometry.to_image(view[None], size, rows)[0]
+    return total
 
 
 def strips(size: tuple[int, int], values: int = 1) -> Iterator[slice]:

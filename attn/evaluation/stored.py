@@ -23,6 +23,7 @@ from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import DataDescription, Evaluation, compute_scores, with_skipped
 from attn.evaluation.inference import ImageMaps
 from attn.maps import normalize_max
+from attn.maps.settings import PLAIN, MapSettings
 
 if TYPE_CHECKING:
     from attn.store import Snapshot
@@ -37,6 +38,7 @@ def evaluate_stored(
     *,
     data: DataDescription,
     map_kind: str,
+    settings: MapSettings = PLAIN,
     given: bool = True,
     probabilities: Probabilities | None = None,
     observe: Callable[[ImageMaps], None] | None = None,
@@ -47,6 +49,7 @@ def evaluate_stored(
         snapshot: The version. If `given` is set it must have a row for every label of every image: see
             `attn.data.soft_labels.open_maps`.
         map_kind: Kind of the maps, for the protocol.
+        settings: How the maps were made, for the protocol.
         given: Score the maps of the given labels with the seed protocol.
         probabilities: Predictions, float64 (C,) by image id, for all images. With them the classifier and the maps of
             the predicted classes are scored too.
@@ -73,7 +76,9 @@ def evaluate_stored(
             observe(result)
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
-    evaluation = compute_scores(counted, tuple(source.classes), config, data, map_kind=map_kind, layer=None)
+    evaluation = compute_scores(
+        counted, tuple(source.classes), config, data, map_kind=map_kind, layer=None, settings=settings
+    )
     return with_skipped(evaluation, skipped)
 
 

@@ -13,6 +13,7 @@ from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.evaluation.config import ScoringConfig
 from attn.maps.attention import MapKind
+from attn.maps.settings import MapSettings
 from attn.tracking.model_lookup import ModelLookup
 
 
@@ -22,6 +23,7 @@ class EvaluateModelConfig(ModelLookup):
     Attributes:
         data, input: By default the validation split of the data that the model was trained on, and its own input.
         map_kind: The attention map to score; by default the one that the model was trained with.
+        maps: How the maps are made; scores of the classifier itself are of scale 1.
         batch_size: Images of one forward pass.
         data_workers: Processes that load data; 0: this one loads its own.
         record_in_training: Add the scores to the record of the model's training, if the server has it.
@@ -33,6 +35,7 @@ class EvaluateModelConfig(ModelLookup):
     input: InputConfig = InputConfig()
     evaluation: ScoringConfig = ScoringConfig()
     map_kind: MapKind | None = None
+    maps: MapSettings = MapSettings()
     batch_size: int = Field(default=16, ge=1, le=65_536)
     data_workers: int = Field(default=0, ge=0, le=256)
     record_in_training: bool = True

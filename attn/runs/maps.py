@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["MapsConfig", "OutputConfig", "PngOutput", "StoreOutput"]
+__all__ = ["MapsConfig", "OutputConfig", "PngOutput", "StoreOutput", "of_maps"]
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from attn.config.base import Location, Variant
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.maps.attention import MapKind
+from attn.maps.settings import MapSettings
 from attn.tracking.model_lookup import ModelLookup
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -27,7 +29,8 @@ class StoreOutput(OutputConfig):
     Attributes:
         location: Folder or `s3://` prefix; the job's own folder where it is not given. A store that is there already
             must be of the same rows, classes and grid.
-        grid: (height, width) of every map, over the whole image; what the network gives where it is not given.
+        grid: (height, width) of every map, over the whole image; what the network gives at the largest scale where it
+            is not given.
     """
 
     kind: Literal["store"] = "store"
@@ -46,7 +49,7 @@ class PngOutput(OutputConfig):
     location: Location | None = None
 
 
-class MapsConfig(ModelLookup):
+class MapsConfig(MapSettings, ModelLookup):
     """Writing the maps of a trained model for data.
 
     Attributes:
@@ -72,3 +75,8 @@ class MapsConfig(ModelLookup):
     data_workers: int = Field(default=0, ge=0, le=256)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     tasks: int | None = Field(default=None, ge=1, le=4096)
+
+
+def of_maps(overrides: Iterable[str]) -> list[str]:
+    """Overrides of the command `attn maps`, where `maps.scales=X`, as everywhere else, is short for `scales=X`."""
+    return [text.removeprefix("maps.") if text.startswith("maps.") else text for text in overrides]

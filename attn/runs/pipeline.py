@@ -74,6 +74,12 @@ class PipelineConfig(ComposedConfig):
     def scored(self, metric: str) -> SourceConfig:
         return self.segment.data if metric.startswith("cue_") else self.evaluation.data
 
+    def input_faults(self, prefix: str = "") -> list[Fault]:
+        faults = super().input_faults(prefix)
+        if faults or self.maps is None:
+            return faults
+        return self.classifier.map_faults(self.maps.input, self.maps, f"{prefix}maps.")
+
     @property
     def classifier(self) -> TrainConfig:
         """The training whose maps become cues."""

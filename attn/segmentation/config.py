@@ -114,6 +114,11 @@ class SegmentConfig(RunConfig):
                 f"validation.average_precision={self.validation.average_precision} is of classifiers; a segmentation "
                 "network is validated by mIoU: leave it out"
             )
+        if changed := self.validation.maps.changes():
+            raise ValueError(
+                f"validation.maps.{next(iter(changed))} is of classifiers' maps, which a segmentation network has none "
+                "of: leave it out; labels.maps is how the maps of cues are made"
+            )
         trainings = {"training": self.training} | ({"retrain.training": self.retrain.training} if self.retrain else {})
         for name, training in trainings.items():
             if training.class_weights is not None:

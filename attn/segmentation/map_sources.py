@@ -29,6 +29,7 @@ from attn.errors import ConfigError, DataError
 from attn.files.class_names import CLASSES_FILE
 from attn.files.locations import join, list_below, missing_folder_note, stem_of
 from attn.maps.attention import MapKind
+from attn.maps.settings import MapSettings
 
 if TYPE_CHECKING:
     from attn.models.bundle import Bundle
@@ -68,7 +69,7 @@ class MapSourceConfig(Variant, tag="source"):
         raise TypeError(f"{type(self).__name__} does not say how to open its maps")
 
 
-class ModelMaps(MapSourceConfig):
+class ModelMaps(MapSettings, MapSourceConfig):
     """Maps that a trained model computes now.
 
     Attributes:
@@ -143,21 +144,27 @@ class _ModelMaps:
         self.bundle.network.expose(self.layer)
         weights = self.bundle.sha256
         self.description = {"source": "model", "weights": weights, "map_kind": self.kind, "layer": self.layer}
+        self.description |= config.changes()
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
         from attn.data.dataset import AttentionDataset
         from attn.data.loader import build_loader
         from attn.evaluation.inference import image_maps
         from attn.models.device import choose_device
+        from attn.training.inputs import check_input
 
         check_classes(self.bundle.classes, source.classes)
+        check_input(self.bundle.network, self.bundle.input, self.config, prefix="labels.maps.")
         device = choose_device(self.config.device)
         network = self.bundle.network.to(device)
-        dataset = AttentionDataset(source, self.bundle.input, train=False)
+        stride, scales = network.config.output_stride, self.config.other_scales
+        dataset = AttentionDataset(source, self.bundle.input, train=False, scales=scales, stride=stride)
         size = 1 if self.bundle.input.resize == "short_side" else self.config.batch_size
         batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
         for batch in build_loader(dataset, batches):
-            result = image_maps(network, batch.to(device), kind=self.kind, layer=self.layer, kept=True)
+            result = image_maps(
+                network, batch.to(device), kind=self.kind, layer=self.layer, kept=True, settings=self.config
+            )
             for position, image in zip(batch.indices, result, strict=True):
                 yield position, image.maps
 
@@ -166,6 +173,7 @@ class _StoreMaps:
     def __init__(self, snapshot: Snapshot, uri: str, classes: Sequence[str]) -> None:
         self.snapshot, self.uri, self.classes = snapshot, uri, classes
         self.description = {"source": "store", "digest": snapshot.digest(), "version": snapshot.version}
+        self.description |= MapSettings.of_changes(snapshot.manifest.metadata).changes()
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
         if self.classes:

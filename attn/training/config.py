@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from attn.config.base import Config, Location
 from attn.evaluation.voc import AveragePrecisionRule
+from attn.maps.settings import MapSettings
 from attn.training.selection import EarlyStoppingConfig
 
 
@@ -65,12 +66,15 @@ class ValidationConfig(Config):
         every_epochs: Validate after every so many epochs, and after the last.
         average_precision: How a classifier's `val/mean_ap` is computed: see `AveragePrecisionRule`. With VOC's rules an
             image does not count for a class of which it shows only difficult objects, where the data tells.
+        maps: How a classifier's maps are made where scores of them (`seed_miou`, ...) select an epoch or are a sweep's
+            objective.
         allow_overlap: Also score images that are trained on, which says nothing of others.
     """
 
     split: str | None = "val"
     every_epochs: int = Field(default=1, ge=1)
     average_precision: AveragePrecisionRule = "sklearn"
+    maps: MapSettings = MapSettings()
     allow_overlap: bool = False
 
 

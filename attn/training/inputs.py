@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["HasInputs", "SizedModel", "check_input", "check_inputs", "training_faults"]
+__all__ = ["HasInputs", "SizedModel", "check_input", "check_inputs", "map_scale_faults", "training_faults"]
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from attn.data.transforms import InputConfig
+from attn.data.transforms import MAX_INPUT_PIXELS, InputConfig, scaled_size
 from attn.errors import ConfigError, Fault
+from attn.maps.settings import PLAIN, MapSettings
 from attn.models.backbone import architecture
 from attn.models.least_input import POSITIONS, Size, fits, least_side
 from attn.models.network import Network
@@ -51,15 +53,49 @@ def check_inputs(config: HasInputs) -> None:
         raise ConfigError(faults)
 
 
-def check_input(network: Network, input: InputConfig) -> None:
-    """Refuse an input that a trained network cannot take.
+def check_input(network: Network, input: InputConfig, maps: MapSettings = PLAIN, *, prefix: str = "maps.") -> None:
+    """Refuse an input that a trained network cannot take, and scales of maps that make such inputs.
+
+    Args:
+        prefix: Of the fields of `maps` in messages.
 
     Raises:
-        ConfigError: With the least size that would do.
+        ConfigError: With the least size or scale that would do.
     """
     size = _smallest(input)
     if min(size) < _enough(network.config) and (fault := _too_small("", network.config, network, size)):
         raise ConfigError([fault])
+    if maps.other_scales and (faults := _scale_faults(network.config, network, size, maps, prefix)):
+        raise ConfigError(faults)
+
+
+def map_scale_faults(
+    model: SizedModel, build: Callable[[], nn.Module], input: InputConfig, maps: MapSettings, prefix: str
+) -> list[Fault]:
+    """Scales of maps that make inputs that a network cannot take, before it is built."""
+    return _scale_faults(model, build(), _smallest(input), maps, prefix) if maps.other_scales else []
+
+
+def _scale_faults(model: SizedModel, network: nn.Module, size: Size, maps: MapSettings, prefix: str) -> list[Fault]:
+    """Faults of scales that leave nothing to see, or make inputs that no memory holds."""
+    stride, enough = model.output_stride, _enough(model)
+    largest = math.sqrt(MAX_INPUT_PIXELS / (size[0] * size[1]))
+
+    def takes(scale: float) -> bool:
+        scaled = scaled_size(size, scale, stride)
+        return min(size) * scale >= stride and (min(scaled) >= enough or fits(network, scaled))
+
+    faults: list[Fault] = []
+    for scale in maps.other_scales:
+        problem = f"{scale:g} makes inputs of {_shown(scaled_size(size, scale, stride))} from input.size={_shown(size)}"
+        if scale > largest:
+            hint = f"{math.floor(100 * largest) / 100:g} or less"
+            faults.append(Fault(f"{prefix}scales", f"{problem}, which are too large", hint))
+        elif not takes(scale):
+            least = least_side(lambda percent: takes(percent[0] / 100), 100) / 100
+            hint = f"{least:g} or more, or a larger input.size"
+            faults.append(Fault(f"{prefix}scales", f"{problem}, which are too small for {_named(model)}", hint))
+    return faults
 
 
 def training_faults(

@@ -55,7 +55,15 @@ def _share(network: Network, source: Source, config: TrainConfig, world: World, 
     """What is counted of this worker's images: every n-th, as those with masks, which cost most, may be neighbours."""
     method, training = config.method.build(), network.training
     scoring = ScoringConfig(layer=method.layer, average_precision=config.validation.average_precision, maps=maps)
-    dataset = AttentionDataset(source, config.input, train=False, with_masks=maps)
+    settings = config.validation.maps
+    dataset = AttentionDataset(
+        source,
+        config.input,
+        train=False,
+        with_masks=maps,
+        scales=settings.other_scales if maps else (),
+        stride=config.model.output_stride,
+    )
     own = range(world.rank, len(dataset), world.size)
     size = 1 if config.input.resize == "short_side" else IMAGES  # only equal inputs make a batch
     batches = [own[start : start + size] for start in range(0, len(own), size)]
@@ -63,7 +71,16 @@ def _share(network: Network, source: Source, config: TrainConfig, world: World, 
     network.expose(method.layer)
     try:
         with torch.random.fork_rng(devices=[]):
-            counted, _ = count(network, loader, len(source.classes), scoring, method.map_kind, world.device, own=own)
+            counted, _ = count(
+                network,
+                loader,
+                len(source.classes),
+                scoring,
+                method.map_kind,
+                world.device,
+                settings=settings,
+                own=own,
+            )
     finally:
         network.train(training)
     return counted

@@ -12,11 +12,13 @@ from attn.evaluation.score import OF_CLASSIFIER, OF_MAPS
 from attn.methods import MethodConfig
 from attn.models.network import ModelConfig, Network
 from attn.training.config import StoreConfig
-from attn.training.inputs import training_faults
+from attn.training.inputs import map_scale_faults, training_faults
 from attn.training.run_config import RunConfig
 
 if TYPE_CHECKING:
+    from attn.data.transforms import InputConfig
     from attn.errors import Fault
+    from attn.maps.settings import MapSettings
 
 
 class TrainConfig(RunConfig):
@@ -58,8 +60,19 @@ class TrainConfig(RunConfig):
         images = self.training.batch_size // shards
         others = 0 if stream is None else (stream.batch_size or self.training.batch_size) // shards
         least, more = (self.method.least_images(times * images, times * others) for times in (1, 2))
-        bare = self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1})
-        return training_faults(self, prefix, self.model, lambda: Network(bare, 1, ()), least, by_batch=more > least)
+        faults = training_faults(self, prefix, self.model, self._bare_network, least, by_batch=more > least)
+        return faults or self.map_faults(self.input, self.validation.maps, f"{prefix}validation.maps.")
+
+    def map_faults(self, input: InputConfig, maps: MapSettings, prefix: str) -> list[Fault]:
+        """Scales of maps of the trained classifier that make inputs that it cannot take.
+
+        Args:
+            prefix: Of the fields of `maps` in the faults.
+        """
+        return map_scale_faults(self.model, self._bare_network, input, maps, prefix)
+
+    def _bare_network(self) -> Network:
+        return Network(self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1}), 1, ())
 
     @model_validator(mode="after")
     def _check(self) -> Self:

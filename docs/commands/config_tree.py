@@ -15,7 +15,10 @@ PAGES = {
     "data.md": ("Fields of data and input", ("attn.data",)),
     "methods.md": ("Fields of methods", ("attn.methods",)),
     "segmentation.md": ("Fields of segmentation", ("attn.segmentation",)),
-    "scores.md": ("Fields of scores, maps and predictions", ("attn.evaluation", "attn.prediction", "attn.runs")),
+    "scores.md": (
+        "Fields of scores, maps and predictions",
+        ("attn.evaluation", "attn.maps", "attn.prediction", "attn.runs"),
+    ),
     "pipelines_and_sweeps.md": (
         "Fields of pipelines and sweeps",
         ("attn.runs.composed", "attn.runs.pipeline", "attn.runs.sweep", "jobs"),

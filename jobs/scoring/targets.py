@@ -28,6 +28,7 @@ from attn.evaluation.predictions import read_predictions
 from attn.evaluation.stored import evaluate_stored
 from attn.files import transfer
 from attn.files.locations import read_bytes
+from attn.maps.settings import MapSettings
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.registry.lookup import open_model
@@ -104,7 +105,7 @@ class ModelTarget:
         bundle.network.expose(layer)
         source = _source(config)
         check_classes(bundle.classes, source.classes)
-        check_input(bundle.network, config.input)
+        check_input(bundle.network, config.input, config.maps)
         return cls(name, bundle, config, source)
 
     @property
@@ -169,6 +170,7 @@ class StoreTarget:
                 config.evaluation,
                 data=_data(config, f"stored {grid[0]}x{grid[1]}"),
                 map_kind=metadata.get("map_kind", "cumulative"),
+                settings=MapSettings.of_changes(metadata),
                 given=metadata.get("classes") != "predicted",
                 probabilities=read_predictions(file, self.source.classes) if file else None,
                 observe=observe_and_report,
@@ -184,7 +186,15 @@ def evaluate_model(
         observe: Called with every image's maps.
     """
     device = choose_device(config.device)
-    dataset = AttentionDataset(source, config.input, train=False, with_masks=config.evaluation.maps)
+    scored, settings = config.evaluation, config.maps
+    dataset = AttentionDataset(
+        source,
+        config.input,
+        train=False,
+        with_masks=scored.maps,
+        scales=settings.other_scales if scored.maps else (),
+        stride=bundle.network.config.output_stride,
+    )
     size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
     batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
     with _reported(source, observe) as observe_and_report:
@@ -192,10 +202,11 @@ def evaluate_model(
             bundle.network.to(device),
             build_loader(dataset, batches, workers=config.data_workers),
             bundle.classes,
-            config.evaluation,
+            scored,
             config.map_kind or bundle.map_kind,
             device,
             data=_data(config, resize_text(config.input)),
+            settings=settings,
             observe=observe_and_report,
         )
 

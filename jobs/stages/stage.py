@@ -18,9 +18,10 @@ from attn.data.sources.folder import FolderConfig
 from attn.data.sources.manifest import ManifestConfig
 from attn.data.sources.voc import VocConfig
 from attn.files.locations import sha256_of
+from attn.maps.settings import MapSettings
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
-from attn.training.config import CheckpointConfig, TrainingConfig
+from attn.training.config import CheckpointConfig, TrainingConfig, ValidationConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs.runs.run_folder import RunFolder
@@ -35,6 +36,8 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     CocoConfig: ("classes", "negatives"),
     FolderConfig: ("mask_classes",),
     ManifestConfig: ("mask_classes", "negatives"),
+    MapSettings: ("scales", "flip"),
+    ValidationConfig: ("maps",),
     VocConfig: ("classes", "negatives"),
 }
 """Fields that version 0.1 did not have: at their defaults they are no inputs, so that its stages are not repeated."""
@@ -91,10 +94,11 @@ def config_inputs(config: Config, exclude: Set[str] = NOT_INPUTS) -> dict[str, A
 def _drop_added(config: Config, values: dict[str, Any]) -> None:
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if name in values and isinstance(value, Config):
-            _drop_added(value, values[name])
-        elif value == field.default and any(name in ADDED[owner] for owner in ADDED if isinstance(config, owner)):
+        added = any(name in ADDED[owner] for owner in ADDED if isinstance(config, owner))
+        if added and value == field.default:
             del values[name]
+        elif name in values and isinstance(value, Config):
+            _drop_added(value, values[name])
 
 
 def training_inputs(config: RunConfig, context: StageContext) -> dict[str, Any]:

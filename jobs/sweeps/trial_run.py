@@ -86,7 +86,8 @@ def _early_end(folder: RunFolder) -> int | None:
 def _evaluation(config: RunConfig, objective: Objective, root: str) -> EvaluateModelConfig:
     """The evaluation of a trial's model: on the objective's split, or as the trial is validated."""
     split = objective.split or config.validation.split or config.data.split
-    return EvaluateModelConfig(root=root, data=config.data.model_copy(update={"split": split}), input=config.input)
+    data = config.data.model_copy(update={"split": split})
+    return EvaluateModelConfig(root=root, data=data, input=config.input, maps=config.validation.maps)
 
 
 def run_composed(config: ComposedConfig, folder: RunFolder, objective: Objective) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 from attn.data.source import Source, fingerprint
 from attn.errors import TrackingError
 from attn.evaluation.score import Protocol, Score
+from attn.maps.settings import MapSettings
 from attn.models.bundle import Bundle
 from attn.registry.lookup import open_model
 from attn.segmentation.bundle import save_segmenter
@@ -127,6 +128,7 @@ def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score
         scored="cues",
         map_kind=report.maps.get("map_kind"),
         layer=report.maps.get("layer"),
+        **MapSettings.of_changes(report.maps).protocol(),
         masks=masks_name(config.data),
         labels="given",
         cue_rule={**report.rule, "saliency": report.saliency},

@@ -94,6 +94,26 @@ def test_the_same_evaluation_gives_the_same_figures_and_another_split_is_not_com
         compare(first, scored("input.size=64"))
 
 
+def test_maps_of_several_scales_are_scored_beside_the_same_classifier(root: Path) -> None:
+    def scored(*overrides: str) -> dict[str, Score]:
+        result = run(load("first", [f"root={root}", "panels=0", *overrides]))
+        written = json.loads(Path(result.folder, "scores.json").read_text())["scores"]
+        return {name: Score.from_json(json.dumps(one)) for name, one in written.items()}
+
+    plain, scaled = scored(), scored("maps.scales=[2, 0.5, 1]", "maps.flip=true", "data_workers=1")
+    assert plain.keys() == scaled.keys()
+    for name, score in plain.items():
+        if score.protocol.scored == "classifier":
+            assert scaled[name] == score
+    assert scaled["seed_miou"].value != plain["seed_miou"].value
+    assert (scaled["seed_miou"].protocol.scales, scaled["seed_miou"].protocol.flip) == ((0.5, 1, 2), True)
+    with pytest.raises(AttnError, match=r"scales: \[1.0\] against \[0.5, 1.0, 2.0\]; flip: null against true"):
+        compare(plain["seed_miou"], scaled["seed_miou"])
+    assert scored("maps.scales=[1]", "maps.flip=false") == plain
+    with pytest.raises(ConfigError, match=r"maps\.scales: 0\.1 makes inputs of 8 .*\(0\.17 or more"):
+        scored("maps.scales=[0.1]")
+
+
 def test_biased_splits_can_be_read_off(root: Path) -> None:
     alone = run(load("first", [f"root={root}", "panels=0", "data.split=context_without_object"]))
     assert all(0 <= row["specificity"] <= 1 for row in alone.per_class if row.get("specificity") is not None)

@@ -24,6 +24,7 @@ from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import read_predictions, write_predictions
 from attn.models.bundle import load_bundle, save_bundle
 from attn.models.network import ModelConfig
+from attn.segmentation.map_sources import StoreMaps
 from jobs import evaluate
 from jobs.maps import load, run
 from tests.store.alike import assert_alike
@@ -108,6 +109,24 @@ def test_stored_maps_score_as_the_models_own(root: Path) -> None:
     again = evaluate.run(evaluate.load(f"{written.run_id}/store@{written.store_version}", options))
     assert again.protocols == stored.protocols
     assert again.scores == stored.scores
+
+
+def test_stored_maps_of_several_scales_score_and_are_described_as_the_models_own(root: Path) -> None:
+    made = ["maps.scales=[0.5, 1]", "maps.flip=true"]
+    written = run(load("first", [f"root={root}", "classes=both", "output.grid=[48, 48]", *made]))
+    options = [f"root={root}", "panels=0", "evaluation.thresholds=20"]
+    stored = evaluate.run(evaluate.load(written.store, options))
+    own = evaluate.run(evaluate.load("first", [*options, "data.split=train", *made]))
+    assert stored.scores["seed_miou"] == pytest.approx(own.scores["seed_miou"], abs=0.02)
+    for result in (stored, own):
+        protocol = json.loads(Path(result.folder, "scores.json").read_text())["scores"]["seed_miou"]["protocol"]
+        assert (protocol["scales"], protocol["flip"]) == ([0.5, 1.0], True)
+    metadata = store.open(written.store).at().manifest.metadata
+    assert (metadata["scales"], metadata["flip"]) == ([0.5, 1.0], True)
+    description = StoreMaps(uri=str(written.store)).open(load_bundle).description
+    assert (description["scales"], description["flip"]) == ([0.5, 1.0], True)
+    with pytest.raises(ConfigError, match=r"scales: 0\.1 makes inputs of 8 .*\(0\.17 or more"):
+        run(load("first", [f"root={root}", "scales=[0.1]"]))
 
 
 def test_predicted_classes_alone(root: Path) -> None:

@@ -18,7 +18,7 @@ from attn.data.sources.generated import ScenesConfig
 from attn.data.sources.voc import VOC_CLASSES, VocConfig
 from attn.data.transforms import InputConfig
 from attn.data.view import SourceView
-from attn.errors import DataError
+from attn.errors import ConfigError, DataError
 from attn.models import ModelConfig
 from attn.models.bundle import load_bundle, save_bundle
 from attn.segmentation.cues import OaaRule, SecRule
@@ -174,6 +174,13 @@ def test_model(scenes: Source, tmp_path: Path) -> None:
     one_by_one = _make(scenes, _labels(ModelMaps(model=str(tmp_path / "m"), batch_size=1)), tmp_path / "b")
     assert report.digest == one_by_one.digest
     assert report.images == report.masked == 6
+    assert report.maps.keys() == {"source", "weights", "map_kind", "layer"}, "as cues of former versions have it"
+    scaled = ModelMaps(model=str(tmp_path / "m"), scales=(0.5, 1), flip=True)
+    of_scales = _make(scenes, _labels(scaled), tmp_path / "s")
+    assert of_scales.digest != report.digest
+    assert of_scales.maps == report.maps | {"scales": [0.5, 1.0], "flip": True}
+    with pytest.raises(ConfigError, match=r"labels\.maps\.scales: 0\.1 makes inputs of 1 from input\.size=40"):
+        _make(scenes, _labels(ModelMaps(model=str(tmp_path / "m"), scales=(0.1,))), tmp_path / "s")
     other = ScenesConfig(count=2, size=40, classes=scenes.classes[:3]).build()
     with pytest.raises(DataError, match="classes"):
         _make(other, _labels(ModelMaps(model=str(tmp_path / "m"))), tmp_path / "c")

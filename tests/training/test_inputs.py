@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from attn.data.transforms import InputConfig
+from attn.data.transforms import InputConfig, scaled_size
 from attn.errors import ConfigError
+from attn.maps.settings import MapSettings
 from attn.models import ModelConfig, Network, architecture, architectures
 from attn.models.discriminator import Discriminator
 from attn.models.least_input import POSITIONS, fits
-from attn.runs.pipeline import load_pipeline
+from attn.runs.pipeline import PipelineConfig, load_pipeline
 from attn.runs.recipes import list_recipes, load_any_config, load_config
 from attn.runs.sweep.load import load_sweep
 from attn.segmentation.config import SegmentConfig
@@ -100,6 +101,42 @@ def test_the_least_side_is_the_least(name: str, head: str, stride: int) -> None:
     assert not _works(network, least - 1, training=True)
     for way in (f"input.size={least}", "training.batch_size=2", "model.batch_norm=frozen"):
         check_inputs(_train(*wide, f"input.size={evaluated}", way))
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "size"), [("tiny", 8, 48), ("squeezenet1_1", 16, 129), ("resnet18", 32, 65)]
+)
+def test_the_least_scale_of_maps_is_the_least(name: str, stride: int, size: int) -> None:
+    """What is asked for leaves the network an input that it takes, and of a whole stride; a hundredth less does not."""
+    network = Network(ModelConfig.model_validate({"name": name, "weights": None, "stride": stride}), 2)
+    input = InputConfig(size=size)
+    with pytest.raises(ConfigError) as caught:
+        check_input(network, input, MapSettings(scales=(0.01, 1)))
+    (fault,) = caught.value.faults
+    assert fault.where == "maps.scales"
+    assert f"from input.size={size}, which are too small for {name}" in fault.message
+    match = re.fullmatch(r"(\d[\d.]*) or more, or a larger input.size", fault.hint)
+    assert match, fault.hint
+    least = float(match[1])
+    check_input(network, input, MapSettings(scales=(least,)))
+    assert _works(network, min(scaled_size((size, size), least, stride)), training=False)
+    with pytest.raises(ConfigError, match="too small"):
+        check_input(network, input, MapSettings(scales=(least - 0.01,)))
+
+
+def test_scales_of_maps_are_checked_before_anything_is_trained() -> None:
+    small = ["validation.maps.scales=[0.05,1]"]
+    hint = _hint(_train("model.name=tiny", "input.size=48", *small))
+    assert hint.startswith("validation.maps.scales: 0.05 makes inputs of 4 from input.size=48, which are too small")
+    large = ["validation.maps.scales=[8]"]
+    assert "which are too large (1.82 or less)" in _hint(_train("model.name=tiny", "input.size=4500", *large))
+    check_inputs(_train("model.name=tiny", "input.size=48", "validation.maps.scales=[0.5,2]"))
+    pipeline = load_any_config("gain_segment_scenes", ["maps.scales=[0.01,1]"])
+    assert isinstance(pipeline, PipelineConfig)
+    with pytest.raises(ConfigError, match=r"maps\.scales: 0\.01 makes inputs"):
+        check_inputs(pipeline)
+    with pytest.raises(ConfigError, match=r"validation\.maps\.flip is of classifiers' maps"):
+        load_any_config("segment_scenes", ["validation.maps.flip=true"])
 
 
 def test_the_smallest_share_of_a_batch_counts() -> None:
