@@ -95,10 +95,12 @@ def _of_model(folder: RunFolder, kind: str, model: TrainedModel | None, *, own: 
     name = shlex.quote(folder.reference if own else model.folder)
     root = "" if folder.in_default_root else f" --root {shlex.quote(folder.root)}"
     predict = NextCommand("look at other images", f"attn predict IMAGE... --model {name}")
+    register = NextCommand("register it", f"attn models register {shlex.quote(folder.reference)} NAME")
     if kind == "train":
         return [
             NextCommand("score it", f"attn evaluate {name}{root}"),
             predict,
             NextCommand("write its attention maps", f"attn maps {name}{root}"),
+            register,
         ]
-    return [NextCommand("make and score masks", f"attn segment predict {name}{root}"), predict]
+    return [NextCommand("make and score masks", f"attn segment predict {name}{root}"), predict, register]

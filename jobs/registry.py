@@ -195,7 +195,7 @@ def open_registry(lookup: ModelLookup) -> Registry:
     if (file := sqlite_file(uri)) is not None and not file.exists():
         raise TrackingError(
             f"no registry: there is no {file}. Give --root of the runs or tracking.uri= of a "
-            "server; training with tracking.register_as=NAME registers a model"
+            "server; `attn models register RUN NAME` registers a run's model"
         )
     from attn.registry.mlflow_registry import Registry
 

@@ -24,7 +24,7 @@ from jobs.runs.provenance import Origin, read_described, read_origin
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
 from jobs.scoring.recorded import recorded_scores
 from jobs.sweeps.results import objective_of, read_rows
-from jobs.sweeps.trial_folder import trial_folder
+from jobs.trained_run import best_trial, last_network
 
 T = TypeVar("T")
 SECTIONS = ("train", "integral", "method", "model", "labels", "data", "input", "validation", "optimizer", "schedule",
@@ -141,7 +141,11 @@ def run(name: str, *, root: str = "runs") -> RunPage:
     parts = _parts(folder, entry, read)
     base = read(lambda: _document(folder, "base.yaml"), {}) if state.kind == "sweep" else {}
     trained_kind = str(base.get("kind", "train")) if state.kind == "sweep" else state.kind or "train"
-    model = _best_model(folder, config, parts) if state.kind == "sweep" else _model(folder, state, described, weights)
+    if state.kind == "sweep":
+        best = best_trial(folder, config, parts)
+        model = None if best is None else TrainedModel(best.path("model"), None, None, None)
+    else:
+        model = _model(folder, state, described, weights)
     parent = None if state.state in ("done", BROKEN) else read(lambda: parent_of(folder, state), None)
     files = [RunFile(one, CONTENTS.get(one, "")) for one in read(lambda: _names(folder), [])]
     return RunPage(
@@ -212,9 +216,8 @@ def _model(
 ) -> TrainedModel | None:
     if not described and state.kind not in (*TRAINING, "pipeline", None):
         return None
-    stages = state.stages or {}
-    if last := stages.get("retrain") or stages.get("segment"):
-        return TrainedModel(RunFolder(folder.root, last.run_id).path("model"), None, None, None)
+    if (last := last_network(folder, state)) is not None:
+        return TrainedModel(last.path("model"), None, None, None)
     place = folder.path("model") if described else state.model
     if place is None:
         return None
@@ -222,16 +225,6 @@ def _model(
     named = [str(name) for name in classes] if isinstance(classes, list) else None
     registered = info.get("registered") if isinstance(info, dict) else None
     return TrainedModel(place, weights or state.weights, named, registered if isinstance(registered, str) else None)
-
-
-def _best_model(folder: RunFolder, config: Mapping[str, Any], trials: list[dict[str, Any]]) -> TrainedModel | None:
-    """The model of a sweep's best trial."""
-    lower = objective_of(config).mode == "min"
-    scored = [row for row in trials if row["state"] == "done" and row["objective"] is not None and row["model"]]
-    if not scored:
-        return None
-    best = (min if lower else max)(scored, key=lambda row: row["objective"])
-    return TrainedModel(trial_folder(folder, best["number"]).path("model"), None, None, None)
 
 
 def _parts(folder: RunFolder, entry: RunEntry, read: _Reader) -> list[dict[str, Any]]:

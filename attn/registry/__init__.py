@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["add_scores", "fetch_model", "log_model"]
+__all__ = ["add_scores", "fetch_model", "log_model", "register_model"]
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +15,7 @@ from attn.tracking.config import TrackingConfig
 if TYPE_CHECKING:
     from attn.evaluation.score import Score
     from attn.models.bundle import Bundle
+    from attn.registry.registered import RegisteredModel
     from attn.segmentation.bundle import Segmenter
 
 
@@ -30,12 +31,43 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
     """
     if not tracking.enabled or run_id is None:
         return None
+    uri = tracking_uri(tracking, root)
+    recorded = _record(uri, run_id, bundle)
+    if tracking.register_as is None:
+        return recorded
+    from attn.registry.mlflow_registry import Registry
+
+    result = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
+    return f"models:/{result.reference}"
+
+
+def register_model(uri: str, run_id: str, bundle: Path, name: str, alias: str | None = None) -> RegisteredModel:
+    """Register a trained model by the record of its run, which gets the model now if it does not have it.
+
+    Args:
+        uri: The server or database.
+        run_id: MLflow's id of the run.
+
+    Raises:
+        TrackingError: The server refuses or does not answer.
+        WeightsError: The bundle cannot be read.
+    """
+    from attn.registry.mlflow_model import recorded_network
+    from attn.registry.mlflow_registry import Registry
+
+    with progress.task("registering the model"):
+        recorded = recorded_network(uri, run_id, bundle) or _record(uri, run_id, bundle)
+        return Registry(uri).register(name, recorded, run_id, bundle, alias=alias)
+
+
+def _record(uri: str, run_id: str, bundle: Path) -> str:
+    """Record a trained model, and return its URI."""
     from attn.prediction.usage import usage_of
     from attn.registry.mlflow_model import log_network
 
     opened, metadata, outputs = _opened(bundle)
-    size, uri = opened.input.size, tracking_uri(tracking, root)
-    recorded = log_network(
+    size = opened.input.size
+    return log_network(
         uri,
         run_id,
         opened.network,
@@ -44,12 +76,6 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
         outputs=outputs,
         metadata=metadata | {"classes": list(opened.classes), **usage_of(opened)},
     )
-    if tracking.register_as is None:
-        return recorded
-    from attn.registry.mlflow_registry import Registry
-
-    result = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
-    return f"models:/{result.reference}"
 
 
 def add_scores(tracking: TrackingConfig, root: str, run_id: str | None, sha256: str, scores: Iterable[Score]) -> None:

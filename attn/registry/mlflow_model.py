@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["log_network", "global_uris"]
+__all__ = ["global_uris", "log_network", "recorded_network"]
 
 import contextlib
 import os
@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attn.models.description import DESCRIPTION
 from attn.prediction.export import silenced
+from attn.scratch import scratch_folder
 from attn.tracking.environment import requirements
 from attn.tracking.login import uri_with_login
 from attn.tracking.mlflow_client import connect, mlflow_errors
@@ -91,6 +93,25 @@ def log_network(
             validate_serving_input=False,
         )
     return info.model_uri
+
+
+def recorded_network(uri: str, run_id: str, bundle: Path) -> str | None:
+    """The URI of the network that a run's record has of this very bundle; None if it has none.
+
+    Raises:
+        TrackingError: The server refuses or does not answer.
+    """
+    client = connect(uri)
+    description = f"{BUNDLE}/{DESCRIPTION}"
+    with mlflow_errors(uri, "looking for the run's model"), scratch_folder() as scratch:
+        outputs = client.get_run(run_id).outputs
+        if not outputs or description not in [item.path for item in client.list_artifacts(run_id, BUNDLE)]:
+            return None
+        path = client.download_artifacts(run_id, description, str(scratch))
+        if Path(path).read_bytes() != (bundle / DESCRIPTION).read_bytes():  # which has the hash of the weights
+            return None
+        models = [client.get_logged_model(one.model_id) for one in outputs.model_outputs]
+        return next((model.model_uri for model in reversed(models) if model.status == "READY"), None)
 
 
 @contextlib.contextmanager

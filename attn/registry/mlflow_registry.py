@@ -10,7 +10,6 @@ __all__ = ["Registry"]
 
 import difflib
 import json
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -25,6 +24,7 @@ from attn.models.description import CONFIG, DESCRIPTION, MOST_BYTES, WEIGHTS, re
 from attn.parsing import load_json
 from attn.registry.card import model_card
 from attn.registry.registered import Reference, RegisteredModel, parse_reference
+from attn.registry.version_tags import HASH, SCORES_TAG, registered, scores_text, tags_of
 from attn.regular_files import read_regular
 from attn.scratch import scratch_folder
 from attn.tracking.mlflow_client import connect, mlflow_errors, short_timeouts
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 BUNDLE = "bundle"
 WEIGHTS_TAG = "attn.weights"
 """Tag of an evaluation's run: SHA-256 of the weights that it scored."""
-SCORES_TAG = "attn.scores."
-"""Prefix of a version's tags with scores, one per evaluation, followed by the evaluation's run id."""
-HASH_TAGS, HASH = ("attn.sha256", "attn.model_json"), re.compile(r"[0-9a-f]{64}")
 CARD_LENGTH = 5000
 """Maximum length of a description in a database."""
 PAGE = 200
@@ -76,7 +73,7 @@ class Registry:
             for each in names:
                 aliases = self._aliases(each)
                 versions = [version for version in self._versions(each) if "attn.sha256" in version.tags]
-                results += [_registered(version, aliases) for version in versions]
+                results += [registered(version, aliases) for version in versions]
         return sorted(results, key=lambda one: (one.name, -one.version))
 
     def find(self, text: str) -> RegisteredModel:
@@ -89,7 +86,7 @@ class Registry:
         reference = parse_reference(text)
         with short_timeouts(), mlflow_errors(self.uri, "looking up the model"):
             version, aliases = self._find(reference)
-            result = _registered(version, aliases) if "attn.sha256" in version.tags else None
+            result = registered(version, aliases) if "attn.sha256" in version.tags else None
         if result is None:
             raise WeightsError(
                 f"{version.name}/{version.version} was not registered by attn: it has no bundle of tensors and JSON, "
@@ -173,16 +170,6 @@ class Registry:
         from attn.registry.mlflow_model import global_uris
 
         described = read_description(bundle)
-        info = described.get("info") or {}
-        tags: dict[str, Any] = {
-            "attn.task": described.get("task", "classification"),
-            "attn.sha256": described["sha256"],
-            "attn.model_json": sha256_of(bundle / DESCRIPTION),
-            "attn.run_id": info.get("run_id"),
-            "attn.data": info.get("data"),
-            "attn.store": info.get("store"),
-            "attn.store_version": info.get("store_version"),
-        }
         with mlflow_errors(self.uri, "registering the model"), global_uris(self.uri):
             try:
                 self._client.create_registered_model(name)
@@ -193,11 +180,11 @@ class Registry:
                 name,
                 model_uri,
                 run_id=run_id,
-                tags={key: str(value) for key, value in tags.items() if value is not None},
+                tags=tags_of(described, bundle),
                 model_id=model_uri.rpartition("/")[2],
             ).version
             for run, at, scores in self._earlier_evaluations(described["sha256"]):
-                self._client.set_model_version_tag(name, version, SCORES_TAG + run, _scores_text(at, scores))
+                self._client.set_model_version_tag(name, version, SCORES_TAG + run, scores_text(at, scores))
             self._describe(name, str(version), bundle)
             if alias is not None:
                 self._client.set_registered_model_alias(name, alias, version)
@@ -215,20 +202,32 @@ class Registry:
         """
         import time
 
-        text = _scores_text(int(1000 * time.time()), scores)
+        text = scores_text(int(1000 * time.time()), scores)
         updated: list[str] = []
         with mlflow_errors(self.uri, "adding scores to the model"):
-            for version in self._client.search_model_versions(f"tags.`attn.sha256` = '{sha256}'"):
+            for version in self._of_weights(sha256):
                 self._client.set_model_version_tag(version.name, version.version, SCORES_TAG + run_id, text)
                 with scratch_folder() as scratch:
                     for name in (DESCRIPTION, CONFIG):
-                        self._download(_registered(version, {}), name, scratch)
+                        self._download(registered(version, {}), name, scratch)
                     self._describe(version.name, str(version.version), scratch)
                 updated.append(f"{version.name}/{version.version}")
         return updated
 
+    def versions_of(self, bundle: Path) -> list[RegisteredModel]:
+        """The versions of this very model, under any name, the newest first."""
+        described = read_description(bundle)
+        with short_timeouts(), mlflow_errors(self.uri, "looking up the model"):
+            aliases: dict[str, dict[str, int]] = {}
+            results: list[RegisteredModel] = []
+            for version in self._of_weights(described["sha256"]):
+                aliases.setdefault(version.name, self._aliases(version.name))
+                results.append(registered(version, aliases[version.name]))
+        same = sha256_of(bundle / DESCRIPTION)
+        return sorted((one for one in results if one.description_sha256 == same), key=lambda one: -one.created)
+
     def _describe(self, name: str, version: str, bundle: Path) -> None:
-        result = _registered(self._client.get_model_version(name, version), {})
+        result = registered(self._client.get_model_version(name, version), {})
         described = read_description(bundle)
         config = read_document((bundle / CONFIG).read_text(encoding="utf-8"), CONFIG).values
         card = model_card(result.reference, described, config, result.scores)
@@ -282,6 +281,9 @@ class Registry:
         quoted = name.replace("'", "")
         return self._pages(self._client.search_model_versions, f"name = '{quoted}'")
 
+    def _of_weights(self, sha256: str) -> list[ModelVersion]:
+        return self._pages(self._client.search_model_versions, f"tags.`attn.sha256` = '{sha256}'")
+
     def _pages(self, search: Any, query: str | None = None) -> list[Any]:
         result, token = [], None
         while True:
@@ -319,66 +321,9 @@ def _replaced_error(model: RegisteredModel, name: str) -> WeightsError:
     )
 
 
-def _registered(version: ModelVersion, aliases: dict[str, int]) -> RegisteredModel:
-    """A version from its tags; unreadable tags are named in `broken`."""
-    tags, number = version.tags, int(version.version)
-    scores, faults = _scores(tags)
-    faults += [f"{tag} is not a SHA-256" for tag in HASH_TAGS if not HASH.fullmatch(tags.get(tag, ""))]
-    store_version = tags.get("attn.store_version")
-    if store_version is not None and not re.fullmatch(r"[0-9]{1,18}", store_version):
-        faults.append("attn.store_version is not a number")
-        store_version = None
-    return RegisteredModel(
-        name=version.name,
-        version=number,
-        aliases=tuple(sorted(alias for alias, at in aliases.items() if at == number)),
-        created=version.creation_timestamp / 1000,
-        tracking_run=str(version.run_id),
-        task=tags.get("attn.task", "classification"),
-        sha256=tags.get("attn.sha256", ""),
-        description_sha256=tags.get("attn.model_json", ""),
-        run=tags.get("attn.run_id"),
-        data=tags.get("attn.data"),
-        store=tags.get("attn.store"),
-        store_version=None if store_version is None else int(store_version),
-        scores=scores,
-        card=version.description or "",
-        broken=f"damaged tags: {'; '.join(faults)}" if faults else None,
-    )
-
-
-def _scores(tags: dict[str, str]) -> tuple[tuple[Score, ...], list[str]]:
-    """The newest score of each name and protocol, and faults of unreadable tags."""
-    evaluations: list[tuple[int, list[Score]]] = []
-    faults: list[str] = []
-    for key in sorted(key for key in tags if key.startswith(SCORES_TAG)):
-        try:
-            record = load_json(tags[key])
-            evaluations.append(
-                (int(record["at"]), [Score.from_json(json.dumps(fields)) for fields in record["scores"]])
-            )
-        except (AttnError, ValueError, TypeError, KeyError, AttributeError):
-            faults.append(f"{key} has no scores")
-    ordered = sorted(evaluations, key=lambda evaluation: evaluation[0])
-    newest = {(score.name, score.hash): score for _, scores in ordered for score in scores}
-    return tuple(sorted(newest.values(), key=lambda score: (score.protocol.split, score.name, score.hash))), faults
-
-
-def _scores_text(at: int, scores: Iterable[Score]) -> str:
-    """Scores with their protocols as JSON, without curves and per-class values."""
-    short = [
-        score.model_copy(update={"per_class": {}, "curve": (), "extras": _small(score.extras)}) for score in scores
-    ]
-    return json.dumps({"at": at, "scores": [json.loads(score.to_json()) for score in short]})
-
-
-def _small(extras: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in extras.items() if isinstance(value, (int, float, str))}
-
-
 def _suggestion(name: str, names: Sequence[str]) -> str:
     if not names:
-        return "none is registered: train with tracking.register_as=NAME"
+        return "none is registered: `attn models register RUN NAME` registers the model of a run"
     near = difflib.get_close_matches(name, names, n=1)
     return (f"did you mean {near[0]}? " if near else "") + f"registered: {', '.join(names[:20])}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TrackingConfig", "fault_of_alias", "fault_of_uri", "default_tracking"]
+__all__ = ["TrackingConfig", "default_tracking", "fault_of_alias", "fault_of_name", "fault_of_uri"]
 
 import re
 from typing import Any, Self, cast
@@ -75,10 +75,8 @@ class TrackingConfig(Config):
         # Checked here because MLflow would refuse them only after training.
         if self.alias is not None and (fault := fault_of_alias(self.alias)):
             raise ValueError(fault)
-        if self.register_as is not None and not NAME.fullmatch(self.register_as):
-            raise ValueError(
-                f"register_as={self.register_as!r} must not contain / : @ or quotation marks, nor start with a dot"
-            )
+        if self.register_as is not None and (fault := fault_of_name(self.register_as)):
+            raise ValueError(f"register_as={self.register_as!r} {fault}")
         return self
 
 
@@ -119,6 +117,11 @@ def _has_port(uri: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def fault_of_name(name: str) -> str | None:
+    """Return the fault of a registered model's name, without quoting it; None if it is valid."""
+    return None if NAME.fullmatch(name) else "must not contain / : @ or quotation marks, nor start with a dot"
 
 
 def fault_of_alias(alias: str) -> str | None:

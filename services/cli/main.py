@@ -122,11 +122,14 @@ app.add_typer(sweeps, name="sweep")
 app.command()(plan.plan)
 
 registry = typer.Typer(
-    cls=Group, help="List, show, download, promote and export registered models.", no_args_is_help=True
+    cls=Group,
+    help="Register the models of runs; list, show, download, promote and export registered models.",
+    no_args_is_help=True,
 )
 registry.command("ls")(models.ls)
 registry.command("show")(models.show)
 registry.command("get")(models.get)
+registry.command("register")(models.register)
 registry.command("promote")(models.promote)
 registry.command("export")(models.export)
 app.add_typer(registry, name="models")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["export", "get", "ls", "promote", "show"]
+__all__ = ["export", "get", "ls", "promote", "register", "show"]
 
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,7 +52,7 @@ def ls(
         if rows:
             print_rows(console, [("model", "aliases", "task", "run", "scores", ""), *rows])
         else:
-            console.print("no registered models; train with tracking.register_as=NAME to register one")
+            console.print("no registered models; `attn models register RUN NAME` registers one")
 
     return Result(data, show_it)
 
@@ -88,6 +88,32 @@ def get(
         console.print(f"attn predict IMAGE --model {shlex.quote(data['folder'])}", markup=False)
 
     return Result(data, show_it)
+
+
+@command
+@takes_root("lookup")
+def register(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that is done, or its folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to register its model under.")],
+    lookup: Lookup = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Alias to move to the new version, e.g. champion.", show_default=False)
+    ] = None,
+) -> Result:
+    """Register the model of a finished run: of a training, a trial, a sweep (its best trial) or a pipeline."""
+    from jobs.registration import register as register_it
+    from jobs.runs.open_model import model_lookup
+
+    registration = register_it(run, name, model_lookup(lookup or [], only=True), alias)
+
+    def show_it(console: Console) -> None:
+        model = registration.model
+        aliases = "".join(f" @{one}" for one in model.aliases)
+        there = "" if registration.new else ", which was registered before"
+        console.print(f"{model.reference}{aliases} is the model of run {registration.run}{there}", markup=False)
+        console.print(f"registry: {registration.registry}", markup=False)
+
+    return Result(registration.to_json(), show_it)
 
 
 @command

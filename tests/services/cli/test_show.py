@@ -68,6 +68,7 @@ def test_a_training(attn: Any, root: Path) -> None:
         "metrics.jsonl figures of each epoch", "store its map store", "classes 2: boat, plane",
         f"score it attn evaluate {root}/oaa --root {root}",
         f"look at other images attn predict IMAGE... --model {root}/oaa",
+        f"register it attn models register {root}/oaa NAME",
     ):  # fmt: skip
         assert line in lines, (line, done.out)
 
