@@ -199,6 +199,29 @@ def test_elsewhere_there_are_few_plain_lines_and_always_the_last(monkeypatch: py
     )  # fmt: skip
 
 
+def test_work_that_counts_nothing_shows_that_it_is_still_going_on() -> None:
+    stream = io.StringIO()
+
+    def wait_for(lines: int) -> None:
+        limit = time.monotonic() + 20
+        while stream.getvalue().count("\n") < lines and time.monotonic() < limit:
+            time.sleep(0.01)
+
+    with progress.shown(Lines(stream, life=0.05)):
+        with progress.task("starting Ray"):
+            wait_for(3)
+        with progress.task("loading data", patience=60.0):
+            pass  # too quick to be told
+        with progress.task("loading weights", patience=0.05):
+            wait_for(stream.getvalue().count("\n") + 2)
+    lines = stream.getvalue().splitlines()
+    assert lines[:3] == ["starting Ray ...", "starting Ray: 0:00", "starting Ray: 0:00"]
+    slow = [one for one in lines if not one.startswith("starting Ray")]
+    assert slow[:2] == ["loading weights ...", "loading weights: 0:00"]
+    time.sleep(0.2)
+    assert stream.getvalue().splitlines() == lines, "what has ended says nothing more"
+
+
 def test_a_pipe_gets_no_control_characters(capfd: pytest.CaptureFixture[str]) -> None:
     with progress.shown():
         list(progress.steps_of(range(3), "maps", 3, "images"))
@@ -230,7 +253,7 @@ def test_work_ends_as_it_does_where_standard_error_is_gone(
     streams = {"none": None, "closed": closed, "pipe": Gone(terminal=False), "terminal": Gone(terminal=True)}
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", streams[gone])
-    monkeypatch.setattr(Lines.__init__, "__defaults__", (None, 0.0))
+    monkeypatch.setattr(Lines.__init__, "__defaults__", (None, 0.0, 30.0))
     with progress.shown():
         with progress.task("starting Ray"):
             progress.say("a word")
@@ -317,13 +340,15 @@ def test_a_training_is_one_bar_over_all_steps_and_a_line_for_each_epoch() -> Non
     stream = io.StringIO()
     step = {"kind": "step", "epoch": 0, "epochs": 2, "step": 3, "steps": 20, "losses": {"loss": 0.5, "mining": 0.2},
             "lr": 0.01, "images_per_second": 31.25, "seconds_left": 61.0}  # fmt: skip
-    with progress.shown(Lines(stream, seconds=0.0)), TrainingProgress() as shown:
+    with progress.shown(Lines(stream, seconds=0.0)), TrainingProgress(2) as shown:
+        shown({"kind": "phase", "text": "loading data"})
         shown(step)
         shown({"kind": "epoch", "epoch": 0, "epochs": 2, "step": 10, "metrics": {"val/miou": 0.5}})
         shown({"kind": "epoch", "epoch": 1, "epochs": 2, "step": 20, "metrics": {"val/miou": 0.6}})
     lines = stream.getvalue().splitlines()
-    assert lines[:2] == [
-        "starting workers ...",
+    assert lines[:3] == [
+        "starting 2 workers ...",
+        "loading data ...",
         "training: 3 of 20 steps (15 %), 31.2 images/s, ETA 1:01, epoch 1/2  loss 0.5000 (mining 0.2000)  lr 1.00e-02",
     ]
     assert "epoch 2/2 done: val/miou 60.0 %" in lines

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 __all__ = ["SourceCache"]
 
+from attn import progress
 from attn.data.source import Source, SourceConfig
+
+PATIENCE_SECONDS = 1.0
+"""Data that takes longer to list is shown as work."""
 
 
 class SourceCache:
@@ -24,5 +28,6 @@ class SourceCache:
         """
         key = (config.model_dump_json(), labels)
         if key not in self._sources:
-            self._sources[key] = config.build(labels=labels)
+            with progress.task("loading data", patience=PATIENCE_SECONDS):
+                self._sources[key] = config.build(labels=labels)
         return self._sources[key]

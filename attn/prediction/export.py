@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from attn import progress
 from attn.errors import AttnError, ConfigError, Fault
 from attn.evaluation.inference import evaluating
 from attn.maps import attention
@@ -101,17 +102,20 @@ def _export(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
     module, notes = _module(model)
     size = (model.input.size, model.input.size) if isinstance(model.input.size, int) else model.input.size
     with torch.no_grad(), evaluating(model.network), silenced(*EXPORTERS):
-        program, free_size = _traced(module, size)
+        with progress.task("tracing the network"):
+            program, free_size = _traced(module, size)
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as scratch:
             part = Path(scratch, f"model{FORMATS[form]}")
             described = json.dumps(_described(model, module), ensure_ascii=False)
-            if form == "onnx":
-                run = _write_onnx(program, module, part, described, AXES if free_size else {0: AXES[0]})
-            else:
-                run = _write_program(program, part, described)
+            with progress.task(f"writing {'ONNX' if form == 'onnx' else 'the traced network'}"):
+                if form == "onnx":
+                    run = _write_onnx(program, module, part, described, AXES if free_size else {0: AXES[0]})
+                else:
+                    run = _write_program(program, part, described)
             shapes = [(2, 3, *size), (1, 3, size[0] + 32, size[1] + 64) if free_size else (1, 3, *size)]
-            differences = _compared(model, module, run, shapes)
+            with progress.task("comparing the file with the network"):
+                differences = _compared(model, module, run, shapes)
             part.replace(file)
     return Exported(
         file=str(file),

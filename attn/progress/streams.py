@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LINE_SECONDS = 10.0
+LIFE_SECONDS = 30.0
+"""Work that counts nothing has a line about this often, so that a log shows that it is still going on."""
 REFRESHES = 5
 """Times a second that bars are drawn."""
 _GONE = contextlib.suppress(OSError, ValueError)
@@ -71,17 +73,23 @@ class StandardError:
 class Lines:
     """A line at most every few seconds, and one at the end of each task that counts something.
 
-    Work without a count has a line at its beginning.
+    Work without a count has a line at its beginning, or once its patience is over, and then one every half minute.
     """
 
-    def __init__(self, stream: TextIO | None = None, seconds: float = LINE_SECONDS) -> None:
-        self.stream, self.seconds = stream, seconds
+    def __init__(self, stream: TextIO | None = None, seconds: float = LINE_SECONDS, life: float = LIFE_SECONDS) -> None:
+        self.stream, self.seconds, self.life = stream, seconds, life
         self.last = time.monotonic()
         self._lock = threading.Lock()
+        self._timers: dict[Task, threading.Timer] = {}
 
     def begin(self, task: Task) -> None:
-        if not task.unit and not task.patience:
-            self.say(f"{task.what} ...")
+        if task.unit:
+            return
+        begins = f"{task.what} ..."
+        with self._lock:
+            self._later(task, task.patience or self.life, begins if task.patience else None)
+        if not task.patience:
+            self.say(begins)
 
     def changed(self, task: Task) -> None:
         with self._lock:
@@ -92,6 +100,10 @@ class Lines:
         self._print(line(task))
 
     def end(self, task: Task, *, failed: bool) -> None:
+        with self._lock:
+            timer = self._timers.pop(task, None)
+        if timer is not None:
+            timer.cancel()
         if task.unit and task.seconds() >= task.patience:
             self.say(last_line(task, failed=failed))
 
@@ -100,7 +112,26 @@ class Lines:
             self.last = time.monotonic()
         self._print(text)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        with self._lock:
+            timers, self._timers = self._timers, {}
+        for timer in timers.values():
+            timer.cancel()
+
+    def _later(self, task: Task, seconds: float, text: str | None = None) -> None:
+        """Print a line about a task after so many seconds if it still runs then, and others after it."""
+        timer = threading.Timer(seconds, self._still, [task, text])
+        timer.daemon = True
+        self._timers[task] = timer
+        timer.start()
+
+    def _still(self, task: Task, text: str | None) -> None:
+        with self._lock:
+            if task not in self._timers:  # it has ended just now
+                return
+            self._later(task, self.life)
+        with _GONE:
+            self.say(text or line(task))
 
     def _print(self, text: str) -> None:
         stream = self.stream or sys.stderr

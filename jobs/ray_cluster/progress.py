@@ -22,6 +22,7 @@ from typing import Any
 from attn import progress
 from attn.boot_clock import Moment
 from attn.display import figures
+from attn.wording import counted
 
 POLL_SECONDS = 0.3
 NAMESPACE = b"attn"
@@ -128,12 +129,13 @@ class ProgressFile:
 class TrainingProgress:
     """Reports a training by the records that come from its workers: its phases, and a bar over all of its steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
         self._shown = contextlib.ExitStack()
         self._task: progress.Task | None = None
 
     def __enter__(self) -> TrainingProgress:
-        self.phase("starting workers")
+        self.phase(f"starting {counted(self.workers, 'worker')}")
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -146,6 +148,8 @@ class TrainingProgress:
             if self._task is not None:
                 self._task.update(record["step"])
             progress.say(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {figures(record['metrics'])}")
+        elif record["kind"] == "phase":
+            self.phase(record["text"])
         else:
             progress.say(record["text"])
 

@@ -26,6 +26,7 @@ from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from attn import progress
 from attn.config.base import Config
 from attn.config.document import override_of, read_document
 from attn.config.resolve import dump_config, resolve
@@ -107,7 +108,8 @@ def begin_run(
     started = time.time()
     described = describe_run(kind, recorded, folder, data)
     all_tags = {"attn.kind": kind, **(tags or {})}
-    tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, described, tags=all_tags)
+    with progress.task("opening the MLflow record", patience=1.0):
+        tracking_run = create_run(config.tracking, config.root, folder.run_id, recorded, described, tags=all_tags)
     _close_former(config, folder)
     base = read_document(files["base.yaml"], "base.yaml").values if files and "base.yaml" in files else None
     about = about_of(kind, recorded.model_dump(mode="json"), base).to_json()

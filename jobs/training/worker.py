@@ -66,10 +66,12 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
     try:
         hosts = world.gather(platform.node())
         world.all_or_raise(lambda: _check_shared_memory(config, world, hosts.count(platform.node())))
+        _say(world, loop, "loading data")
         components = world.all_or_raise(lambda: build_components(config, rank=world.rank, world=world.size))
         accumulator = world.all_or_raise(lambda: accumulator_of(config, world, RunFolder(config.root, loop["run_id"])))
         trainer = Trainer(config, world, components, accumulator)
         reporter = world.all_or_raise(lambda: RayReporter(config, world, loop, trainer))
+        _say(world, loop, "starting to train")
         with _restored(world) as start:
             if start is None:
                 world.all_or_raise(reporter.preview_untrained)
@@ -85,6 +87,12 @@ def train_worker(loop: dict[str, Any]) -> dict[str, Any]:
             raise lacking from error
         return {"fault": str(lacking)}
     return {"metrics": metrics}
+
+
+def _say(world: World, loop: dict[str, Any], phase: str) -> None:
+    """Tell the terminal what goes on before the first step; a step ends the phase."""
+    if world.rank == 0:
+        Channel(loop["run_id"]).put({"kind": "phase", "text": phase})
 
 
 def _check_shared_memory(config: RunConfig, world: World, sharers: int) -> None:
