@@ -1,8 +1,8 @@
-"""Explains fields of configs: type, range, default, meaning, paper, and the recipes that set them."""
+"""Explains fields of configs (type, range, default, meaning, paper, recipes that set them), and scores."""
 
 from __future__ import annotations
 
-__all__ = ["FieldPage", "Page", "SectionPage", "explain"]
+__all__ = ["FieldPage", "Page", "ScorePage", "SectionPage", "explain"]
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -12,6 +12,7 @@ from attn.config.base import Config, Variant
 from attn.config.field_docs import descriptions, summary
 from attn.config.field_words import default_words, range_words, type_words
 from attn.errors import ConfigError, Fault
+from attn.evaluation.score_meanings import MEANINGS, meaning_of
 from attn.runs.field_tree import Place, dotted_fields, places
 from attn.runs.papers import papers_in
 from attn.runs.recipe_values import RecipeValue, set_by
@@ -62,14 +63,38 @@ class SectionPage(JsonResult):
     fields: list[FieldPage]
 
 
-Page = FieldPage | SectionPage
+@dataclass(frozen=True, kw_only=True)
+class ScorePage(JsonResult):
+    """A score.
+
+    Attributes:
+        score: Its name, without the split before it.
+        of: What is scored.
+        better: `higher` or `lower`.
+        needs: What the data must have.
+        commands: What computes it.
+    """
+
+    score: str
+    of: str
+    meaning: str
+    range: str
+    unit: str
+    better: str
+    needs: str
+    source: str
+    papers: list[str]
+    commands: list[str]
+
+
+Page = FieldPage | SectionPage | ScorePage
 
 
 def explain(query: str) -> list[Page]:
-    """What there is under a name: a field (`method.alpha`), a section (`training`), or a choice (`method.name=gain`).
+    """What there is under a name: a field (`method.alpha`), a section (`training`), a choice, or a score (`seed_miou`).
 
     A field has a page for each meaning: those of several methods differ. A name without its section is looked for in
-    all sections.
+    all sections. A choice is `method.name=gain`; a score may have its split before it, as in `val/mean_ap`.
 
     Raises:
         ConfigError: There is none; the message names similar ones.
@@ -80,11 +105,32 @@ def explain(query: str) -> list[Page]:
     results = [(place, field) for place in places() for field in _fields(place) if place.field(field) == name]
     if not results:
         results = [(place, field) for place in places() for field in _fields(place) if field == name]
-    if results:
-        return list(_field_pages(results))
+    matches: list[Page] = [*_score_pages(query.strip()), *_field_pages(results)]
+    if matches:
+        return matches
     if name == KIND:
         return [_kind_page()]
     raise ConfigError([_unknown(query, name, value)])
+
+
+def _score_pages(query: str) -> list[ScorePage]:
+    if (entry := meaning_of(query)) is None:
+        return []
+    name, known = entry
+    return [
+        ScorePage(
+            score=name,
+            of=known.of,
+            meaning=known.text,
+            range=known.range,
+            unit=known.unit,
+            better=known.better,
+            needs=known.needs,
+            source=known.source,
+            papers=papers_in(known.source),
+            commands=list(known.commands),
+        )
+    ]
 
 
 def _kind_page() -> FieldPage:
@@ -112,13 +158,14 @@ def _unknown(query: str, name: str, value: str) -> Fault:
         near = difflib.get_close_matches(value, choices, n=1)
         meant = f"did you mean {name}={near[0]}? " if near else ""
         return Fault(query, f"{name} has no choice {value!r}", f"{meant}one of {', '.join(choices)}")
-    known = list(dict.fromkeys(filter(None, dotted_fields())))
+    known = list(dict.fromkeys((*filter(None, dotted_fields()), *MEANINGS)))
     near = difflib.get_close_matches(name, known, n=MOST_NEAR, cutoff=0.7)
     if not near:
-        lasts = difflib.get_close_matches(name.rpartition(".")[2], {one.rpartition(".")[2] for one in known}, n=2)
-        near = [one for one in known if one.rpartition(".")[2] in lasts][:MOST_NEAR]
+        fields = [one for one in known if one not in MEANINGS]
+        lasts = difflib.get_close_matches(name.rpartition(".")[2], {one.rpartition(".")[2] for one in fields}, n=2)
+        near = [one for one in fields if one.rpartition(".")[2] in lasts][:MOST_NEAR]
     hint = f"did you mean {', '.join(near)}?" if near else "`attn explain training` lists a section's fields"
-    return Fault(query, "is no field and no section of a config", hint)
+    return Fault(query, "is no field, no section of a config and no score", hint)
 
 
 def _choices_at(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command that explains fields of configs."""
+"""The command that explains fields of configs, and scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.cli.tables import print_rows
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from attn.runs.explain import FieldPage, SectionPage
+    from attn.runs.explain import FieldPage, ScorePage, SectionPage
 
 WIDTH = 100
 MOST_RECIPES = 40
@@ -28,15 +28,17 @@ def explain(
         str,
         typer.Argument(
             metavar="FIELD",
-            help="A field (method.alpha), a section (training), a choice (method.name=gain), or a field's last name.",
+            help="A field (method.alpha), a section (training), a choice (method.name=gain), a field's last name, or a "
+            "score (seed_miou).",
         ),
     ],
 ) -> Result:
-    """Explain a field of a config: type, range, default, meaning, paper and equation, and the recipes that set it.
+    """Explain a field of a config (type, range, default, meaning, paper, recipes that set it), or a score.
 
-    A section is explained with its fields, a choice such as method.name=gain with its own.
+    A section is explained with its fields, a choice such as method.name=gain with its own. A score is explained with
+    what it needs, its range, and the commands that compute it.
     """
-    from attn.runs.explain import SectionPage
+    from attn.runs.explain import ScorePage, SectionPage
     from attn.runs.explain import explain as look_up
 
     pages = look_up(field)
@@ -47,6 +49,8 @@ def explain(
                 console.print()
             if isinstance(page, SectionPage):
                 _print_section(console, page)
+            elif isinstance(page, ScorePage):
+                _print_score(console, page)
             else:
                 _print_field(console, page)
 
@@ -64,6 +68,15 @@ def _print_field(console: Console, page: FieldPage) -> None:
     rows += [("fields" if at == 0 else "", name) for at, name in enumerate(names)]
     rows += [("recipes" if at == 0 else "", value) for at, value in enumerate(values)]
     print_rows(console, [(f"  {label}", text) for label, text in rows if text])
+
+
+def _print_score(console: Console, page: ScorePage) -> None:
+    console.print(f"{page.score} (a score of {page.of})", markup=False)
+    _print_text(console, page.meaning)
+    rows = [("range", f"{page.range}; {page.better} is better"), ("unit", page.unit), ("needs", page.needs)]
+    rows += [("source", page.source), *(("paper", paper) for paper in page.papers)]
+    rows += [("command" if at == 0 else "", command) for at, command in enumerate(page.commands)]
+    print_rows(console, [(f"  {label}", text) for label, text in rows])
 
 
 def _print_section(console: Console, page: SectionPage) -> None:
