@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from attn import progress
 from attn.data.check import check_config
 from attn.data.source import Source, SourceConfig, fingerprint
 from attn.data.sources.coco import CocoConfig
@@ -17,6 +18,7 @@ from attn.data.sources.manifest import ManifestConfig
 from attn.data.sources.voc import VOC_CLASSES, VocConfig
 from attn.errors import DataError
 from attn.evaluation.score import Protocol
+from attn.notices import print_once
 from tests.data.test_sources import pycocotools_warns
 
 
@@ -79,6 +81,33 @@ def test_coco(tmp_path: Path, make: Any, classes: tuple[str, ...], negatives: bo
     chosen = config.model_copy(update={"classes": classes, "negatives": negatives}).build()
     assert "12" in named(chosen)
     held_against_the_whole(config.build(), chosen, negatives=negatives)
+
+
+def test_a_choice_says_once_how_many_images_it_leaves_out(
+    tmp_path: Path, make: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In every layout, where progress is shown; nothing if no image is left out."""
+    pictures = {f"train/{name}.jpg": make.jpeg(1) for name in ("cat/a", "dog/b", "emu/c")}
+    rows = ["train/cat/a.jpg,cat", "train/dog/b.jpg,dog", "train/emu/c.jpg,emu|dog"]
+    make.write(tmp_path, pictures | {"list.csv": "\n".join(["image,labels", *rows])})
+    folder = {"root": str(tmp_path), "source": "folder"}
+    table = {"manifest": f"{tmp_path}/list.csv", "source": "manifest"}
+
+    def said(*configs: dict[str, Any]) -> list[str]:
+        print_once.cache_clear()
+        with progress.shown():
+            for fields in configs:
+                SourceConfig.members[fields["source"]].model_validate(fields).build()
+        return capsys.readouterr().err.splitlines()
+
+    (line,) = said({**folder, "classes": ("dog", "cat")}, {**folder, "classes": ("cat", "dog")})
+    assert line == "note: data.classes leaves out 1 of the split's 3 images, which shows only other classes"
+    (line,) = said({**table, "classes": ("cat",)})
+    assert "leaves out 2 of the split's 3 images, which show only other classes (data.negatives=true keeps" in line
+    assert said({**table, "classes": ("cat",), "negatives": True}, table, folder) == []
+    assert said({**table, "classes": ("dog", "cat")}) == [], "the image of an emu shows a dog, too"
+    ManifestConfig.model_validate({**table, "classes": ("cat",)}).build()
+    assert capsys.readouterr().err == "", "as a library it says nothing"
 
 
 @pytest.fixture
