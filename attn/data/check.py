@@ -29,15 +29,24 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault. An `error` stops training when the image is loaded; a `warning` does not."""
+    """One fault. An `error` stops training when the image is loaded; a `warning` does not.
+
+    Attributes:
+        title: The image for people, if that is not its id: of COCO's numbers with the file's name.
+    """
 
     severity: Literal["error", "warning"]
     kind: Kind
     image_id: str
     message: str
+    title: str | None = None
+
+    @property
+    def shown(self) -> str:
+        return self.title or self.image_id
 
     def __str__(self) -> str:
-        return f"{self.severity} ({self.kind}) {self.image_id}: {self.message}"
+        return f"{self.severity} ({self.kind}) {self.shown}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class Report:
                 lines.append(f"  {group[0]}")
                 continue
             lines.append(f"  {len(group)} {severity}s ({kind})")
-            lines += [f"    {finding.image_id}: {finding.message}" for finding in group[:most]]
+            lines += [f"    {finding.shown}: {finding.message}" for finding in group[:most]]
             if (left := len(group) - len(group[:most])) > 0:
                 lines.append(f"    ... and {left} more")
         return "\n".join(lines)
@@ -137,7 +146,11 @@ def check(source: Source, *, threads: int = 8) -> Report:
     with ThreadPoolExecutor(threads) as pool:
         checked = pool.map(lambda index: _check_one(source, index), range(len(source.records)))
         results = list(progress.steps_of(checked, "checking", len(source.records), "images"))
-    findings = [finding for item, _ in results for finding in item]
+    findings = [
+        replace(finding, title=record.title if record.title != record.image_id else None)
+        for record, (item, _) in zip(source.records, results, strict=True)
+        for finding in item
+    ]
     counts = Counter(label for record in source.records for label in record.labels)
     per_class = {name: counts[label] for label, name in enumerate(source.classes)}
     return Report(
@@ -266,8 +279,9 @@ def _duplicates(records: Iterable[Record], digests: list[str | None]) -> list[Fi
     findings = []
     for record, digest in zip(records, digests, strict=True):
         if digest is not None and digest in first:
+            title = record.title if record.title != record.image_id else None
             message = f"has the same pixels as {first[digest]}"
-            findings.append(Finding("warning", "duplicate", record.image_id, message))
+            findings.append(Finding("warning", "duplicate", record.image_id, message, title))
         elif digest is not None:
-            first[digest] = record.image_id
+            first[digest] = record.title
     return findings

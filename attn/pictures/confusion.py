@@ -43,7 +43,7 @@ def confusion_panel(
     """
     results = list(image_confusion(network, batch, kind=kind))
     if not results:
-        return grid([[Tile(example.image, batch.image_ids[0])]])
+        return grid([[Tile(example.image, example.record.title)]])
     return confusion_rows({"": results[0]}, example, classes)
 
 
