@@ -26,7 +26,7 @@ VOC_SHARE = 0.5
 
 
 def class_findings(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """What is suspicious about classes, as name and message.
+    """What is suspicious about classes, as name and message; classes without an image share one.
 
     Args:
         per_class: Number of images of each class.
@@ -34,14 +34,26 @@ def class_findings(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     misspelled = dict(_misspelled(per_class))
     yield from misspelled.items()
     median = statistics.median(per_class.values()) if per_class else 0
+    empty: list[str] = []
     for name, count in per_class.items():
         if name in misspelled:
             continue
         if count == 0:
-            yield name, "has 0 images: it cannot be learnt or scored; leave it out of data.classes if it is not wanted"
+            empty.append(name)
         elif count < FEW and median >= 10 * max(count, 1):
             images = counted(count, "image")
             yield name, f"has {images}, and the classes' median is {median:g}: too few to learn or score it"
+    if len(empty) == 1:
+        yield (
+            empty[0],
+            "has 0 images: it cannot be learnt or scored; leave it out of data.classes if it is not wanted",
+        )
+    elif empty:
+        yield (
+            f"{len(empty)} classes",
+            "have 0 images: they cannot be learnt or scored; leave those out of data.classes that are not wanted: "
+            + ", ".join(empty),
+        )
 
 
 def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
