@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attn.config.resolve import read_text
 from attn.errors import ConfigError, Fault
-from attn.notices import renamed
+from attn.notices import print_once, renamed
 
 if TYPE_CHECKING:
     from attn.runs.composed import ComposedConfig
@@ -151,9 +151,14 @@ def load_any_config(target: str, overrides: list[str]) -> RunConfig | ComposedCo
 def _layers(target: str, overrides: list[str]) -> Layers:
     """What a user names. These modules look recipes up here, and so are imported when they are used."""
     from attn.runs.layers import read_layers
+    from attn.runs.overlaid import overlaid_notice
     from attn.runs.texts import LOCAL_TEXTS
 
-    return read_layers(*config_text(target), overrides, LOCAL_TEXTS)
+    text, name = config_text(target)
+    layers = read_layers(text, name, overrides, LOCAL_TEXTS)
+    if (notice := overlaid_notice(layers.documents, name, overrides)) is not None:
+        print_once(notice)
+    return layers
 
 
 def config_text(target: str) -> tuple[str, str]:
