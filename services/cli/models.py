@@ -132,7 +132,9 @@ def promote(
     def show_it(console: Console) -> None:
         before = "" if data["before"] is None else f" (before: version {data['before']})"
         console.print(f"{data['name']}@{data['alias']} is version {data['version']}{before}", markup=False)
-        print_pairs(console, data, ("before", "now"))
+        if data["before"] is not None:
+            names = (f"{data['name']}/{data['before']}", f"{data['name']}/{data['version']}")
+            print_pairs(console, data, names, "`attn evaluate {} tracking.enabled=true` takes it")
 
     return Result(data, show_it)
 
@@ -165,8 +167,15 @@ def export(
     return Result(data, show_it)
 
 
-def print_pairs(console: Console, pairs: dict[str, Any], names: tuple[str, str] = ("A", "B")) -> None:
-    """Print scores of equal protocol with their difference, and for the others why they are not compared."""
+def print_pairs(
+    console: Console, pairs: dict[str, Any], names: tuple[str, str] = ("A", "B"), way_out: str = ""
+) -> None:
+    """Print scores of equal protocol with their difference, and for the others why they are not compared.
+
+    Args:
+        names: Of the two that are compared.
+        way_out: What to do about a score that only one of them has; `{}` stands for the other.
+    """
     rows: list[tuple[str, ...]] = []
     for one in pairs["compared"]:
         figures = (percent(one["a"]), percent(one["b"]), percent(one["difference"], sign="+"))
@@ -175,7 +184,11 @@ def print_pairs(console: Console, pairs: dict[str, Any], names: tuple[str, str] 
         print_rows(console, [("score, %", *names, "difference", ""), *rows])
     reasons: dict[str, list[str]] = {}
     for one in pairs["not_compared"]:
-        reasons.setdefault("; ".join(one["why"]), []).append(one["name"])
+        why = "; ".join(one["why"])
+        if side := one.get("only"):
+            has, lacks = names if side == "a" else reversed(names)
+            why = f"{has} has this score, {lacks} does not" + (f": {way_out.format(lacks)}" if way_out else "")
+        reasons.setdefault(why, []).append(one["name"])
     for why, scores in reasons.items():
         console.print(f"not compared: {', '.join(scores)}: {why}", markup=False)
 

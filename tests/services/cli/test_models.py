@@ -109,7 +109,26 @@ def test_promote_compares_scores_of_one_protocol_only(registry: Path, attn: Attn
     assert (data["version"], data["before"]) == (2, 1)
     (pair,) = data["compared"]
     assert (pair["name"], pair["difference"], pair["protocol"]) == ("mean_ap", pytest.approx(0.1), score(0).hash)
-    assert "version 2" in attn("models", "promote", "tiny@next", "next", f"root={registry}").out
+    out = attn("models", "promote", "tiny@next", "next", f"root={registry}").out
+    assert out.splitlines() == ["tiny@next is version 2"], "it was that version before"
+
+
+def test_promote_says_which_version_alone_has_a_score(registry: Path, attn: Attn) -> None:
+    """Version 2 has `mean_ap` of a split that version 1 was never scored on, and a score of its own."""
+    tracking = TrackingConfig()
+    run_id = create_run(tracking, str(registry), "more", Run())
+    sha256 = Registry(tracking_uri(tracking, str(registry))).find("tiny/2").sha256
+    add_scores(tracking, str(registry), run_id, sha256, [score(0.25).model_copy(update={"name": "mean_auc"})])
+    attn("models", "promote", "tiny/1", "only", f"root={registry}")
+    out = attn("models", "promote", "tiny/2", "only", f"root={registry}").out
+    assert "tiny@only is version 2 (before: version 1)" in out
+    assert (
+        "not compared: mean_auc: tiny/2 has this score, tiny/1 does not: `attn evaluate tiny/1 tracking.enabled=true` "
+        "takes it" in out.replace("\n", " ")
+    ), out
+    data = attn("models", "promote", "tiny/1", "only", f"root={registry}", "--json").json
+    (alone,) = [one for one in data["not_compared"] if one["name"] == "mean_auc"]
+    assert (alone["only"], alone["why"]) == ("a", ["only a has this score"])
 
 
 @pytest.mark.parametrize(
