@@ -77,6 +77,7 @@ def submit(
     }
     with naming(target):
         plan = client.post("/plan", body)
+        _tell_notices(kind, target, overrides or [])
         if not yes:
             _confirm({"id": body["id"], **plan, "target": target})
         job = client.post_job("/jobs", body)
@@ -251,6 +252,21 @@ def _shown(job: dict[str, Any]) -> Any:
         print_tree(console, fields)
 
     return show
+
+
+def _tell_notices(kind: str, target: str, overrides: list[str]) -> None:
+    """Print the notices about a config as `attn train` does; what is wrong with it is the service's to say."""
+    import contextlib
+
+    from attn.errors import AttnError
+    from attn.runs.config_notices import config_notices
+    from attn.runs.recipes import load_run
+    from attn.runs.table import file_kinds
+    from jobs.training.notices import tell_notices
+
+    if kind in file_kinds():
+        with contextlib.suppress(AttnError):
+            tell_notices(config_notices(load_run(target, kind, overrides)))
 
 
 def _confirm(plan: dict[str, Any]) -> None:

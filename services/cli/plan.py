@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 12
 EPOCH, MEASURE = "--epoch-seconds", "--measure"
+MEASURE_HINT = f"`attn plan` with {MEASURE} runs a few steps"
 
 
 def _first_words(incomplete: str) -> list[str]:
@@ -155,11 +156,15 @@ def print_plan(console: Console, data: dict[str, Any]) -> None:
     """
     stages, time = data.get("stages"), data.get("time")
     tables = {"stages"} if _is_table(stages) else set[str]()
-    tables |= {"time"} if _is_estimate(time) else set[str]()
+    unknown = isinstance(time, dict) and time.get("seconds") is None and "source" in time
+    tables |= {"time"} if _is_estimate(time) or unknown else set[str]()
     print_tree(console, {name: value for name, value in data.items() if name not in tables})
     if "stages" in tables:
         _print_stages(console, cast("dict[str, dict[str, Any]]", stages))
-    if "time" in tables:
+    if unknown:
+        way_out = "its labels are not made yet" if data.get("kind") == "segment" else MEASURE_HINT
+        print_rows(console, [("time", f"not measured; {way_out}")])
+    elif "time" in tables:
         _print_time(console, cast("dict[str, Any]", time))
 
 

@@ -90,3 +90,18 @@ def test_every_kind_has_a_plan(attn: Any, tmp_path: Path) -> None:
 def test_an_estimate_that_cannot_be_given_is_one_error(attn: Any, words: list[str], said: str) -> None:
     done = attn("plan", *words)
     assert (done.status, said in done.err) == (2, True), done.err
+
+
+def test_a_time_that_was_never_measured_is_told_with_the_way_to_measure_it(attn: Any, tmp_path: Path) -> None:
+    done = attn("plan", "scenes_gain", f"root={tmp_path}")
+    assert done.status == 0, done.err
+    (line,) = [one for one in done.out.splitlines() if one.startswith("time")]
+    assert line.split(maxsplit=1)[1] == "not measured; `attn plan` with --measure runs a few steps"
+    assert attn("plan", "scenes_gain", f"root={tmp_path}", "--json").json["time"]["seconds"] is None
+    for words, said in (
+        ("segment_scenes", "its labels are not made yet"),
+        ("sweep_scenes_gain", "--measure runs a few"),
+    ):
+        out = attn("plan", words, f"root={tmp_path}").out
+        assert re.search(rf"time +not measured; .*{said}", out), out
+        assert "time.seconds" not in out
