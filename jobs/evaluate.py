@@ -175,7 +175,8 @@ def _evaluate(target: EvaluationTarget) -> tuple[Evaluation, list[PanelData]]:
 
     def keep(maps: ImageMaps) -> None:
         if (index := wanted.get(maps.record.image_id)) is not None:
-            panels.append(panel_data(maps, source.load(index, saliency=False), source.classes))
+            example = source.load(index, saliency=False)
+            panels.append(panel_data(maps, example, source.classes, with_mistake=True))
 
     return target.evaluate(keep), panels
 

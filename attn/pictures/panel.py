@@ -24,7 +24,7 @@ def panel(data: PanelData, *, height: int = 200, every_class: bool = False) -> P
     count = columns = 1 + len(data.maps) + len(data.masks)
     while columns > 1 and fitting_height([data.image], columns, height) < min(LOWEST, height):
         columns -= 1
-    painter = TilePainter.of([data], columns, height, every_class=every_class)
+    painter = TilePainter.of([data], columns, height, every_class=every_class, note=data.note)
     tiles = painter.row(data, list(data.maps), list(data.masks))
     rows = [tiles[start : start + columns] for start in range(0, count, columns)]
     return painter.explain(grid(rows, height=painter.height))

@@ -76,18 +76,25 @@ def evenly_spaced(records: Sequence[Record], count: int) -> list[int]:
     return [labelled[i] for i in sorted({int(i) for i in np.linspace(0, len(labelled) - 1, min(count, len(labelled)))})]
 
 
-def panel_data(maps: ImageMaps, example: Example, classes: Sequence[str]) -> PanelData:
+def panel_data(maps: ImageMaps, example: Example, classes: Sequence[str], *, with_mistake: bool = False) -> PanelData:
     """The maps of an image's labels; of its predicted classes if it has no labels.
 
     Always in the order of the classes, so that a class keeps its place while its probability changes.
+
+    Args:
+        with_mistake: Also, as the last one, the map of the most probable class that is predicted and no label.
     """
-    shown = [index for index in maps.record.labels if index in maps.maps] or list(maps.maps)
+    shown = sorted(index for index in maps.record.labels if index in maps.maps) or sorted(maps.maps)
+    probabilities = {} if maps.probabilities is None else dict(enumerate(maps.probabilities.tolist()))
+    wrong = [index for index in maps.maps if index not in shown] if with_mistake and probabilities else []
+    mistaken = [max(wrong, key=probabilities.__getitem__)] if wrong else []
     return PanelData(
         image_id=maps.record.image_id,
         image=example.image,
         classes=tuple(classes),
-        maps={index: maps.maps[index] for index in sorted(shown)},
-        probabilities={} if maps.probabilities is None else dict(enumerate(maps.probabilities.tolist())),
+        maps={index: maps.maps[index] for index in (*shown, *mistaken)},
+        probabilities=probabilities,
         masks={} if example.mask is None else {TRUTH: example.mask},
         title=maps.record.title,
+        mistaken=frozenset(mistaken),
     )

@@ -37,7 +37,9 @@ class PanelData:
         probabilities: In [0, 1] by class index.
         masks: uint8 (H, W) by name, in the order to draw them: 0 background, class index + 1, 255 no label.
         outlined: The mask whose regions are outlined on the maps of their classes, if it is among the masks.
-        title: Text below the image; None: its id.
+        title: Text above the image; None: its id.
+        mistaken: Classes of maps that the model predicts and the labels lack; their captions say so.
+        note: A line below the picture of this image alone.
     """
 
     image_id: str
@@ -48,6 +50,8 @@ class PanelData:
     masks: Mapping[str, Pixels] = field(default_factory=dict)
     outlined: str = TRUTH
     title: str | None = None
+    mistaken: frozenset[int] = frozenset()
+    note: str = ""
 
     def region(self, index: int) -> NDArray[np.bool_] | None:
         """The outlined mask's region of a class."""
@@ -143,8 +147,11 @@ class TilePainter:
     def row(self, data: PanelData, maps: Sequence[int | None], masks: Sequence[str]) -> list[Tile | None]:
         """The image, the maps of some classes (None: an empty cell), and masks."""
         tiles: list[Tile | None] = [self.image(data)]
-        tiles += [None if index is None else self.map(data, index, self.names[index]) for index in maps]
+        tiles += [None if index is None else self.map(data, index, self._caption(data, index)) for index in maps]
         return [*tiles, *(self.mask(data, name, name) for name in masks)]
+
+    def _caption(self, data: PanelData, index: int) -> str:
+        return f"predicted: {self.names[index]}" if index in data.mistaken else self.names[index]
 
     def _resized(self, data: PanelData) -> Pixels:
         """The image at its tile's size, which several tiles share."""

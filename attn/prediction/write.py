@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from attn.display import percent
 from attn.evaluation.inference import strips
 from attn.files.locations import join
 from attn.files.transfer import write_bytes
@@ -79,8 +80,15 @@ def panel_of(predicted: ImagePrediction, *, height: int = 240) -> Picture:
         probabilities={numbered.index(name): predicted.probabilities[name] for name in shown},
         masks={"mask": predicted.mask[np.ix_(down, across)]},
         outlined="mask",
+        note="" if predicted.labels else _best_guess(predicted),
     )
     return panel(data, height=height)
+
+
+def _best_guess(predicted: ImagePrediction) -> str:
+    """What stands below the picture of an image in which no class is predicted."""
+    best = max(predicted.probabilities, key=predicted.probabilities.__getitem__)
+    return f"best guess: {best} {percent(predicted.probabilities[best])} %; no class is predicted"
 
 
 def _sample_positions(length: int, shown: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from attn.methods.gain import GainConfig
 from attn.methods.icasc import IcascConfig
 from attn.models.network import ModelConfig
 from attn.pictures.preview import Preview, panel_data
+from attn.pictures.tiles import TilePainter
 
 
 def test_previews_show_the_layer_that_the_method_trains() -> None:
@@ -62,6 +63,24 @@ def test_maps_are_in_the_order_of_the_classes(probabilities: NDArray[np.float64]
     assert list(panel_data(result, example, source.classes).maps) == [1, 3]
     unlabelled = replace(result, record=replace(result.record, labels=()))
     assert list(panel_data(unlabelled, example, source.classes).maps) == [1, 2, 3]
+
+
+def test_a_wrong_prediction_is_beside_the_labels_and_says_so() -> None:
+    """Of several wrong classes the most probable one; none if all that is predicted is right."""
+    source = ScenesConfig(count=1, size=48).build()
+    example = source.load(0, saliency=False)
+    maps = {index: np.full((48, 48), index / 9, np.float32) for index in (3, 1, 2, 0)}
+    result = ImageMaps(replace(source.records[0], labels=(3, 1)), np.linspace(0, 1, 9), maps, None)
+    data = panel_data(result, example, source.classes, with_mistake=True)
+    assert (list(data.maps), data.mistaken) == ([1, 3, 2], {2})
+    tiles = TilePainter.of([data], 4, 120).row(data, list(data.maps), [])
+    names = [source.classes[index] for index in (1, 3, 2)]
+    captions = [(tile.caption, tile.note) for tile in tiles[1:] if tile is not None]
+    assert captions == [(names[0], "12.5 %"), (names[1], "37.5 %"), (f"predicted: {names[2]}", "25.0 %")]
+    right = replace(result, maps={index: maps[index] for index in (3, 1)})
+    for one in (right, replace(result, record=replace(result.record, labels=())), replace(result, probabilities=None)):
+        assert not panel_data(one, example, source.classes, with_mistake=True).mistaken
+    assert not panel_data(result, example, source.classes).mistaken
 
 
 def test_a_method_may_draw_its_own_pictures() -> None:

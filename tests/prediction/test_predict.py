@@ -25,6 +25,7 @@ from attn.evaluation.crf import OAA_CRF
 from attn.evaluation.inference import image_maps
 from attn.files.spreadsheet import csv_table
 from attn.models.bundle import load_bundle
+from attn.pictures.tiles import TilePainter
 from attn.prediction import ImagePredictConfig, ImagePrediction, find_images, open_predictor
 from attn.prediction.classifier import mask_of_maps
 from attn.prediction.summary import COLUMNS, fault_row, summary_row
@@ -49,6 +50,20 @@ def pictures(tmp_path: Path) -> Path:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     (folder / "notes.txt").write_text("no image")
     return folder
+
+
+def test_a_picture_without_a_predicted_class_has_the_best_guess(
+    model: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(TilePainter, "explain", lambda self, picture: notes.append(self.note) or picture)
+    image = read_image(str(pictures / "a b.png"))
+    for probability in (0.999, 0.001):
+        predicted = open_predictor(model, ImagePredictConfig(probability=probability))(image)
+        panel_of(predicted)
+    best = max(predicted.probabilities, key=predicted.probabilities.__getitem__)
+    shown = f"{100 * predicted.probabilities[best]:.1f} %"
+    assert notes == [f"best guess: {best} {shown}; no class is predicted", ""]
 
 
 def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path) -> None:
