@@ -4,11 +4,11 @@ from __future__ import annotations
 
 __all__ = ["PAGES", "Section", "sections"]
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 from attn.config.base import Config
-from attn.runs.field_tree import places
+from attn.runs.field_tree import Place, places
 
 PAGES = {
     "training.md": ("Fields of a training", ("attn.training", "attn.models", "attn.tracking")),
@@ -27,22 +27,11 @@ PAGES = {
 """Title of each page, and the packages whose configs it holds."""
 
 
-@dataclass
-class Section:
-    """A config class and where it stands in a run's config.
+@dataclass(frozen=True)
+class Section(Place):
+    """A config class at the first of its places, with its heading."""
 
-    Attributes:
-        config: The class.
-        command: The command whose config has it, the first where there are several.
-        path: Its place in that config, `training` for instance; empty for the command's own.
-        choice: `name=gain` where its family is a choice.
-    """
-
-    config: type[Config]
-    command: str
-    path: str
-    choice: str = ""
-    heading: str = field(default="", init=False)
+    heading: str = ""
 
     @property
     def page(self) -> str:
@@ -57,18 +46,19 @@ class Section:
 def sections() -> dict[type[Config], Section]:
     """Every config class that a command's config reaches, by class, with its heading."""
     results: dict[type[Config], Section] = {}
-    for location in places():
-        results.setdefault(location.config, Section(location.config, location.command, location.path, location.choice))
     taken: set[tuple[str, str]] = set()
-    for section in results.values():
-        location = section.path or f"attn {section.command}"
+    for place in places():
+        if place.config in results:
+            continue
+        location = place.path or f"attn {place.command}"
         for heading in (
             location,
-            f"{section.command}: {location}",
-            f"{section.command}: {location} ({section.config.__name__})",
+            f"{place.command}: {location}",
+            f"{place.command}: {location} ({place.config.__name__})",
         ):
-            section.heading = f"{heading}, {section.choice}" if section.choice else heading
+            section = Section(**vars(place), heading=f"{heading}, {place.choice}" if place.choice else heading)
             if (section.page, section.heading) not in taken:
                 break
         taken.add((section.page, section.heading))
+        results[place.config] = section
     return results
