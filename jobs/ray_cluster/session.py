@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,8 @@ ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # No task of others runs on a node that this process has started: SIGTERM need not wait for them to leave it.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     # One idle process for each core, which trainings do not use: their workers have environments of their own.
     "RAY_prestart_worker_first_driver": "0",
 }
@@ -66,7 +70,7 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
         yield
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    with progress.task("starting Ray" if address is None else f"joining Ray at {address}"):
+    with progress.task("starting Ray" if address is None else f"joining Ray at {address}"), _sigterm_kept():
         try:
             if address is None:
                 _start_local({**quiet, "include_dashboard": dashboard})
@@ -84,6 +88,26 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Let SIGTERM do after the body what it did before: Ray has handlers of its own, in Python and in C++.
+
+    The one in C++ prints addresses of the program, and ends the process three seconds later, whatever it does then; the
+    one in Python prints an error where Ray's own processes have ended first. Python's handler is installed anew, also
+    where only Ray has one, so that the one in C++ is gone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(
+            signal.SIGTERM, before if callable(before) else signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        )
 
 
 def _start_local(options: dict[str, Any]) -> None:

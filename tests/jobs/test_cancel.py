@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from attn.errors import RunError
 from attn.runs.recipes import load_config
 from attn.training.train_config import TrainConfig
 from jobs import train
+from jobs.ray_cluster import session
 from jobs.ray_cluster.cancellation import checkpoint_on_sigterm
 from jobs.ray_cluster.progress import Channel
 from jobs.runs.run_folder import RunFolder
+from jobs.runs.signals import sigterm_as_interrupt
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(1)])
@@ -33,6 +37,35 @@ def test_an_interrupted_run_is_cancelled(
     with pytest.raises(KeyboardInterrupt, match=f"run 'r' is cancelled; `attn resume r --root {tmp_path}` continues"):
         train.run(load_config(TrainConfig, "scenes_grad_cam", overrides), run_id="r")
     assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("handled", [True, False], ids=["a run", "another command"])
+def test_sigterm_does_the_same_after_ray_has_started(monkeypatch: pytest.MonkeyPatch, handled: bool) -> None:
+    """Ray puts a handler into Python and, below it, one in C++, for which the C library's own stands in here."""
+    import ray
+
+    def rays(number: int, frame: object) -> None:
+        raise SystemExit(number)
+
+    def start(options: dict[str, Any]) -> None:
+        signal.signal(signal.SIGTERM, rays)
+        ctypes.CDLL(None).signal(int(signal.SIGTERM), ctypes.c_void_p(1))  # SIG_IGN: Python does not see it
+
+    monkeypatch.setattr(session, "_start_local", start)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+
+    def end() -> None:
+        with sigterm_as_interrupt() if handled else contextlib.nullcontext(), session.ray_session():
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(1)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt if handled else SystemExit):
+            end()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.usefixtures("ray_up")
