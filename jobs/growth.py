@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from attn import store
 from attn.config.base import local_path
-from attn.config.resolve import resolve
 from attn.data.names import file_stem
 from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
 from attn.errors import DataError
+from attn.files.locations import beside
 from attn.files.transfer import write_bytes
 from attn.pictures.accumulated import accumulated
 from attn.pictures.preview import evenly_spaced
@@ -24,7 +24,7 @@ from attn.runs.result import JsonResult
 from attn.runs.texts import LOCAL_TEXTS
 from attn.store import MapStore
 from attn.tracking import NullTracker, Tracker
-from jobs.scoring.targets import run_data
+from jobs.scoring.targets import store_config
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def run(location: str, overrides: list[str]) -> GrowthResult:
         AttnError: There is no such store, or the data is not the store's.
     """
     uri = local_path(location).rstrip("/")
-    overrides = with_data(overrides, LOCAL_TEXTS)
-    config = resolve(GrowthConfig, run_data(uri), f"{uri}: config.yaml", overrides)
-    opened, source = store.open(uri), config.data.build()
+    opened = store.open(uri)
+    config = store_config(GrowthConfig, uri, with_data(overrides, LOCAL_TEXTS))
+    source = config.data.build()
     of_run = config.run or opened.newest().run
     if of_run not in opened.runs:
         raise DataError(f"{opened.uri} has no run {of_run!r}; its runs are {', '.join(opened.runs) or 'none yet'}")
     open_maps(StoredMaps(uri, opened.newest(of_run).version), source)
-    folder = config.folder or f"{uri.rpartition('/')[0]}/growth"
+    folder = config.folder or beside(uri, "growth")
     pictures = draw(opened, of_run, source, _chosen(source, config), folder, columns=config.columns)
     return GrowthResult(opened.uri, of_run, pictures)
 

@@ -19,6 +19,7 @@ from attn.data.source_cache import SourceCache
 from attn.display import percent
 from attn.errors import DataError, RunError, TrackingError
 from attn.evaluation.score import Score
+from attn.files.locations import beside
 from attn.files.spreadsheet import csv_table
 from attn.pictures.panel import panel, sheet
 from attn.registry.lookup import open_model
@@ -192,7 +193,7 @@ def resolve_config(segmenter: Segmenter, overrides: list[str], name: str) -> Seg
     """
     inference = json.loads(segmenter.inference.model_dump_json())
     text: dict[str, Any] = {"tracking": {"enabled": False}, "inference": inference}
-    cues = segmenter.config_file.parent.parent / CUES
+    cues = Path(beside(str(segmenter.config_file.parent), CUES))
     if (cues / CUES_FILE).is_file():
         text["cues"] = str(cues.absolute())
     if segmenter.config_file.is_file():

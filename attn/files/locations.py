@@ -6,6 +6,7 @@ __all__ = [
     "FileFault",
     "missing_folder_note",
     "below",
+    "beside",
     "join",
     "list_below",
     "list_files",
@@ -67,6 +68,23 @@ def below(root: str, path: str) -> str:
         return os.path.normpath(os.path.join(root, path))
     bucket, key = split(root)
     return f"s3://{bucket}/{posixpath.normpath(posixpath.join('/', key, path)).lstrip('/')}"
+
+
+def beside(location: str, name: str) -> str:
+    """The location of something in the folder that holds a file or folder.
+
+    Args:
+        location: It may be relative, also just a name: `maps` lies in the working directory.
+
+    Raises:
+        DataError: A bucket lies in no folder.
+    """
+    if not is_remote(location):
+        return os.path.normpath(os.path.join(location, "..", name))
+    bucket, key = split(location.rstrip("/"))
+    if not key:
+        raise DataError(f"{location} is a whole bucket, and nothing lies beside it; write s3://bucket/key")
+    return join(f"s3://{bucket}", *key.split("/")[:-1], name)
 
 
 def missing_location(field: str, path: str, location: str, what: str = "no such folder, or no file in it") -> FileFault:

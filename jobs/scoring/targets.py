@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["EvaluationTarget", "ModelTarget", "StoreTarget", "evaluate_model", "open_target", "resolve_config"]
+__all__ = [
+    "EvaluationTarget",
+    "ModelTarget",
+    "StoreTarget",
+    "evaluate_model",
+    "open_target",
+    "resolve_config",
+    "store_config",
+]
 
 import contextlib
 import json
@@ -10,24 +18,24 @@ import re
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from attn import progress, store
-from attn.config.base import is_remote, local_path
-from attn.config.document import dump_values, read_document
+from attn.config.base import Config, is_remote, local_path
+from attn.config.document import dump_values, parse_override, read_document
 from attn.config.resolve import resolve
 from attn.data.classes import check_classes
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import build_loader
 from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
-from attn.errors import DataError
+from attn.errors import ConfigError, DataError, Fault
 from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.predictions import read_predictions
 from attn.evaluation.stored import evaluate_stored
 from attn.files import transfer
-from attn.files.locations import read_bytes
+from attn.files.locations import beside, read_bytes
 from attn.maps.settings import MapSettings
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
@@ -40,6 +48,7 @@ from attn.store.format.manifest import Manifest
 from attn.training.inputs import check_input
 from jobs.runs.open_model import data_name, masks_name, model_lookup, resize_text, scored_data, scored_split
 
+C = TypeVar("C", bound=Config)
 Observe = Callable[[ImageMaps], None]
 
 
@@ -278,18 +287,26 @@ def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | N
 
 
 def _store_target(target: str, location: str, version: int | None, overrides: list[str]) -> StoreTarget:
-    config = resolve(EvaluateStoreConfig, run_data(location), f"{location}: config.yaml", overrides)
+    config = store_config(EvaluateStoreConfig, location, overrides)
     return StoreTarget.open(target, location, version, config)
 
 
-def run_data(location: str) -> str:
-    """The data of the run in whose folder a store lies, as a config's text; without data where it lies elsewhere."""
+def store_config(kind: type[C], location: str, overrides: list[str]) -> C:
+    """The config of a job on a store's maps: the data of the run in whose folder it lies, changed by the overrides.
+
+    Raises:
+        ConfigError: With all faults. It says so where neither that run nor the overrides name the data.
+    """
     text: dict[str, Any] = {"tracking": {"enabled": False}}
-    file = f"{location.rpartition('/')[0]}/config.yaml"
-    if transfer.exists(file):
-        values = read_document(read_bytes(file).decode(), file).values
+    name = location
+    if transfer.exists(file := beside(location, "config.yaml")):
+        name, values = file, read_document(read_bytes(file).decode(), file).values
         text |= {"data": values["data"]} if "data" in values else {}
-    return dump_values(text)
+    given = {parsed[0][0] for one in overrides if not isinstance(parsed := parse_override(one), Fault)}
+    if "data" not in {*text, *given}:
+        raise ConfigError([Fault(location, "it is not known which data these maps are of: the store lies in no run's "
+                                 "folder", "add data=FILE, or data.source=... data.root=...")])  # fmt: skip
+    return resolve(kind, dump_values(text), name, overrides)
 
 
 def _source(config: EvaluateModelConfig | EvaluateStoreConfig) -> Source:

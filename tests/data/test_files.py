@@ -11,6 +11,7 @@ import pytest
 from attn.errors import DataError
 from attn.files.locations import (
     FileFault,
+    beside,
     join,
     list_below,
     list_files,
@@ -20,6 +21,29 @@ from attn.files.locations import (
     stem_of,
     within,
 )
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("maps", "growth"),
+        ("./maps/", "growth"),
+        ("runs/a/store", "runs/a/growth"),
+        (".", "../growth"),
+        ("..", "../../growth"),
+        ("/maps", "/growth"),
+        ("/data/maps", "/data/growth"),
+        ("s3://bucket/maps", "s3://bucket/growth"),
+        ("s3://bucket/runs/a/store/", "s3://bucket/runs/a/growth"),
+    ],
+)
+def test_beside(location: str, expected: str) -> None:
+    assert beside(location, "growth") == expected
+
+
+def test_nothing_lies_beside_a_bucket() -> None:
+    with pytest.raises(DataError, match=r"s3://bucket/ is a whole bucket"):
+        beside("s3://bucket/", "growth")
 
 
 def test_local_files(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ def check_attn(arguments: list[str]) -> None:
     elif kind in ("evaluate", "maps", "compare", "data") or name in OF_MODELS:
         given = [target] if kind == "data" and target else []
         given = with_data([*given, *overrides], LOCAL_TEXTS)
-        resolve(OF_MODELS[kind if kind in OF_MODELS else name], MODEL, "a trained model", given)
+        where = parameters.get("uri") or "runs/RUN"  # a store elsewhere lies in no run's folder, which names the data
+        text = MODEL if where.startswith("runs/") else ""
+        resolve(OF_MODELS[kind if kind in OF_MODELS else name], text, "a trained model", given)
     elif target and (kind in KINDS or kind == "plan"):
         load_any_config(target, overrides)
     elif "lookup" in parameters:
@@ -187,6 +189,7 @@ def test_reasons_are_given_before_blocks_alone() -> None:
         ("attn submit train scenes_gain seed=-1", "seed"),
         ("attn models ls roott=x", "roott"),
         ("attn data check data.source=vocc", "vocc"),
+        ("attn store growth maps images=8", "data is missing"),
         ("make tets", "tets"),
         ("python -m benchmarks.nothing", "nothing"),
         ("rsync a b", "rsync"),

@@ -17,9 +17,12 @@ from attn.errors import ConfigError, DataError
 from attn.pictures import PanelData, Picture
 from attn.pictures.tiles import TRUTH
 from attn.store import MapStore
+from attn.store.errors import StoreError
 from attn.tracking import NullTracker
 from jobs.growth import draw, run
+from jobs.scoring.targets import open_target
 
+OVERRIDES = ["data.source=scenes", "data.count=4", "data.size=32", "data.objects=[1, 1]"]
 CONFIG = "data: {source: scenes, count: 4, size: 32, objects: [1, 1]}\n"
 
 
@@ -108,6 +111,17 @@ def test_on_demand_it_finds_the_data_of_the_run(grown: MapStore) -> None:
     assert named.pictures == result.pictures
 
 
+@pytest.mark.parametrize(("folder", "given"), [(".", "store"), (".", "./store/"), ("store", "."), ("..", "oaa/store")])
+def test_a_store_is_named_from_any_folder(
+    folder: str, given: str, grown: MapStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_folder = Path(grown.uri).parent
+    monkeypatch.chdir(run_folder / folder)
+    result = run(given, ["images=1"])
+    assert [Path(picture).resolve().parent for picture in result.pictures.values()] == [run_folder / "growth"]
+    assert len(list((run_folder / "growth").iterdir())) == 1
+
+
 def test_bad_input(grown: MapStore, tmp_path: Path, source: Source) -> None:
     with pytest.raises(DataError, match=r"no run 'oab'; its runs are oaa"):
         run(grown.uri, ["run=oab"])
@@ -115,5 +129,11 @@ def test_bad_input(grown: MapStore, tmp_path: Path, source: Source) -> None:
         run(grown.uri, [f"images=[{source.records[0].image_id[:-1]}]"])
     with pytest.raises(DataError, match="no row for labels"):
         run(grown.uri, ["data.count=9"])
-    with pytest.raises(ConfigError, match="data is missing"):
+    with pytest.raises(StoreError, match="no store"):
         run(str(tmp_path / "elsewhere"), [])
+    Path(grown.uri).parent.joinpath("config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"store: it is not known which data .* \(add data=FILE, or data.source="):
+        run(grown.uri, ["images=2"])
+    with pytest.raises(ConfigError, match=r"store: it is not known which data"):
+        open_target(grown.uri, [])
+    assert len(run(grown.uri, ["images=2", *OVERRIDES]).pictures) == 1

@@ -22,15 +22,17 @@ from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.score import Score
 from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
+from attn.segmentation.bundle import load_segmenter
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.crf_pool import refine
-from attn.segmentation.labels import FileLabels
+from attn.segmentation.labels import CUES_FILE, FileLabels
 from jobs import cues, segment_predict, train
 from jobs.cues import CuesJob
 from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.runs.run_folder import RunFolder
 from jobs.segment import retrain
 from jobs.train import TrainResult
+from tests.bundles import tiny_segmenter
 
 TEXT = """
 kind: segment
@@ -229,3 +231,16 @@ def test_maps_of_other_data_are_found_before_anything_starts(work_dir: Path) -> 
     with pytest.raises(DataError, match="has no rows for image 'val-000000'"):
         train.run(_config(work_dir, "data.count=40", "data.split=val", "validation.split=train"), run_id="other")
     assert not (work_dir / "runs" / "other").exists()
+
+
+@pytest.mark.parametrize(("folder", "model"), [("model", "."), (".", "model"), ("model/deeper", "..")])
+def test_the_cues_of_a_run_are_found_from_any_folder(
+    folder: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_segmenter(tmp_path / "model")
+    (tmp_path / "model" / "deeper").mkdir()
+    (tmp_path / "cues").mkdir()
+    (tmp_path / "cues" / CUES_FILE).write_text("{}")
+    monkeypatch.chdir(tmp_path / folder)
+    config = segment_predict.resolve_config(load_segmenter(model), [], "model")
+    assert config.cues == str(tmp_path / "cues")
