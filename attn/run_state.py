@@ -131,6 +131,7 @@ class RunState(BaseModel):
         stopped_early: Of a training that `training.early_stopping` ended: its last `epoch` from 1, the `metric`, and
             the `best_epoch` of it.
         model, weights: The trained model's location, and the SHA-256 of its weights.
+        registered: The version that the run's model is in the registry: `models:/NAME/VERSION`.
         maps, version: For an evaluation, the map store's location and version; for `maps`, the number of maps written.
         number, values, refused: For a sweep's trial: its number, its point, and why the point cannot run.
         taken: For a trial: the checkpoints that population-based training copied from other trials.
@@ -168,6 +169,7 @@ class RunState(BaseModel):
     cues: Annotated[dict[str, Any] | None, ShownOnly] = None
     model: str | None = None
     weights: str | None = None
+    registered: Annotated[str | None, ShownOnly] = None
     store: str | None = None
     store_version: Count | None = None
 

@@ -16,7 +16,7 @@ from attn.runs.table import KINDS, job_of
 from attn.tracking import send_pending
 from attn.tracking.model_lookup import ModelLookup
 from jobs.runs.claim import check_ended
-from jobs.runs.lifecycle import warned
+from jobs.runs.lifecycle import say_done, warned
 from jobs.runs.listing import find_run
 from jobs.runs.run_folder import RunFolder
 
@@ -58,6 +58,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> RunRe
 
 
 def _done(folder: RunFolder, state: RunState) -> EndedRun:
+    say_done(folder)
     if folder.exists("config.yaml"):
         file = folder.path("config.yaml")
         values = read_document(folder.read_text("config.yaml"), file).values

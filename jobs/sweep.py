@@ -25,18 +25,18 @@ from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.config import Pbt
 from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, sweep_config, trial_config
 from attn.runs.sweep.space import Point
-from attn.tracking import RunDescription, TrackingConfig, create_run, run_params, terminate
+from attn.tracking import RunDescription, TrackingConfig, create_run, run_params, send_pending, terminate
 from attn.tracking.address import tracking_uri
 from attn.training.train_config import TrainConfig
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.claim import claim
-from jobs.runs.lifecycle import LiveRun, begin_run, continue_run
+from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, say_done, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.sweeps.estimate import sweep_estimate
 from jobs.sweeps.plan import Plan, make_plan, remaining
 from jobs.sweeps.points import Suggestions
 from jobs.sweeps.progress import progress_callback
-from jobs.sweeps.results import Row, SweepResult, conclude, read_rows
+from jobs.sweeps.results import Row, SweepResult, conclude, read_rows, result_of
 from jobs.sweeps.trial_folder import OBJECTIVE, trial_folder, trial_name
 from jobs.training.notices import tell_notices
 
@@ -84,6 +84,11 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> Sweep
         raise RunError(f"run {folder.run_id!r} is no sweep: {folder.resuming}")
     config = sweep_config(folder.read_text("sweep.yaml"), folder.path("sweep.yaml"))
     config = config.model_copy(update={"root": folder.root})
+    if state.state == "done":
+        say_done(folder)
+        with warned("what its record lacks could not be sent"):
+            send_pending(config.tracking, config.root, state.tracking_run, folder.uri)
+        return _ended(folder, result_of(config, folder))
     with continue_run(config, folder) as live:
         result = _run(config, folder.read_text(BASE), live, address)
     return _ended(folder, result)
@@ -102,6 +107,7 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
             with progress.task("sweep", config.trials, "trials", timed=False) as reported:
                 sweep.tune(plan, reported)
     result = conclude(config, live.folder)
+    live.outputs["registered"] = result.registered
     if result.best is not None:
         live.outputs["metrics"] = {f"best/{result.metric}": result.best.objective}
     return result

@@ -26,7 +26,7 @@ from jobs.ray_cluster.progress import Channel, ProgressFile, TrainingProgress, f
 from jobs.ray_cluster.session import plan_resources, ray_session
 from jobs.runs.checkpoints import newest_checkpoint_name
 from jobs.runs.claim import check_claim, check_ended, claim
-from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, warned
+from jobs.runs.lifecycle import LiveRun, begin_run, continue_run, say_done, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.hooks import TrainingRun, hooks_of
 from jobs.training.publication import publish_on_error
@@ -99,6 +99,7 @@ def resume(run: str, *, root: str = "runs", address: str | None = None) -> Train
     config = read_config(folder.read_text("config.yaml"), folder.path("config.yaml"))
     config = config.model_copy(update={"root": folder.root})  # where it is now: a run may have been moved
     if state.state == "done":
+        say_done(folder)
         with warned("what its record lacks could not be sent"):  # the run itself is done
             send_pending(config.tracking, config.root, state.tracking_run, folder.uri)
     else:
@@ -256,7 +257,9 @@ def export_model(training: TrainingRun[RunConfig], *, record: bool = True) -> st
         if not record:
             return folder.path("model")
         try:
-            log_model(config.tracking, config.root, folder.state().tracking_run, bundle)
+            recorded = log_model(config.tracking, config.root, folder.state().tracking_run, bundle)
+            if config.tracking.register_as:
+                folder.update(registered=recorded)
         except TrackingError as error:  # the model itself is safe in the run's folder
             if config.tracking.register_as:
                 raise

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: Path) -> str | None:
     """Record a trained model from its bundle folder and, if configured, register it.
 
+    A run registers the same weights once: if they have a version already, that version is completed, and no other model
+    loses its alias.
+
     Returns:
         The model's URI; None if the run has no record.
 
@@ -32,12 +35,14 @@ def log_model(tracking: TrackingConfig, root: str, run_id: str | None, bundle: P
     if not tracking.enabled or run_id is None:
         return None
     uri = tracking_uri(tracking, root)
-    recorded = _record(uri, run_id, bundle)
     if tracking.register_as is None:
-        return recorded
+        return _record(uri, run_id, bundle)
     from attn.registry.mlflow_registry import Registry
 
-    result = Registry(uri).register(tracking.register_as, recorded, run_id, bundle, alias=tracking.alias)
+    registry, name, alias = Registry(uri), tracking.register_as, tracking.alias
+    result = registry.complete_earlier(name, run_id, bundle, alias=alias) or registry.register(
+        name, _record(uri, run_id, bundle), run_id, bundle, alias=alias
+    )
     return f"models:/{result.reference}"
 
 

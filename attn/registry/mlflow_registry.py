@@ -183,9 +183,39 @@ class Registry:
                 tags=tags_of(described, bundle),
                 model_id=model_uri.rpartition("/")[2],
             ).version
-            for run, at, scores in self._earlier_evaluations(described["sha256"]):
+        return self._complete(name, str(version), bundle, alias)
+
+    def complete_earlier(
+        self, name: str, run_id: str, bundle: Path, *, alias: str | None = None
+    ) -> RegisteredModel | None:
+        """Complete the version that a run has registered of these weights before, after a crash for instance.
+
+        Args:
+            run_id, bundle: As for `register`.
+            alias: Moved to the version, unless a newer version has it.
+
+        Returns:
+            The newest such version; None if there is none.
+        """
+        sha256 = read_description(bundle)["sha256"]
+        with mlflow_errors(self.uri, "registering the model"):
+            there = [
+                int(version.version)
+                for version in self._versions(name)
+                if str(version.run_id) == run_id and version.tags.get("attn.sha256") == sha256
+            ]
+            if not there:
+                return None
+            if alias is not None and self._aliases(name).get(alias, 0) >= max(there):
+                alias = None
+        return self._complete(name, str(max(there)), bundle, alias)
+
+    def _complete(self, name: str, version: str, bundle: Path, alias: str | None) -> RegisteredModel:
+        """Give a new version its earlier scores and its model card, and then the alias."""
+        with mlflow_errors(self.uri, "registering the model"):
+            for run, at, scores in self._earlier_evaluations(read_description(bundle)["sha256"]):
                 self._client.set_model_version_tag(name, version, SCORES_TAG + run, scores_text(at, scores))
-            self._describe(name, str(version), bundle)
+            self._describe(name, version, bundle)
             if alias is not None:
                 self._client.set_registered_model_alias(name, alias, version)
         return self.find(f"{name}/{version}")

@@ -15,6 +15,7 @@ __all__ = [
     "config_of",
     "continue_run",
     "fault_text",
+    "say_done",
     "target_of",
     "warned",
 ]
@@ -225,6 +226,11 @@ def config_of(folder: RunFolder, kind: type[C]) -> C:
     """
     root = override_of("root", folder.root)
     return resolve(kind, folder.read_text("config.yaml"), folder.path("config.yaml"), [root])
+
+
+def say_done(folder: RunFolder) -> None:
+    """Tell the user that a run needs no resuming."""
+    progress.say(f"{folder.run_id} is done already: nothing is run again")
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["Row", "SweepResult", "conclude", "objective_of", "read_rows", "table"]
+__all__ = ["Row", "SweepResult", "conclude", "objective_of", "read_rows", "result_of", "table"]
 
 import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +149,13 @@ def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
         tracker.flush()
     except TrackingError as error:  # all of it is in the sweep's folder
         print(f"the results of the sweep could not be recorded: {error}", file=sys.stderr)
+    return replace(result_of(config, folder), registered=registered)
+
+
+def result_of(config: SweepConfig, folder: RunFolder) -> SweepResult:
+    """The result of a sweep whose trials have ended, from what is in its folder."""
+    rows, state = read_rows(folder), folder.state()
+    best = best_row(config, rows)
     return SweepResult(
         run_id=folder.run_id,
         folder=folder.uri,
@@ -157,9 +164,9 @@ def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
         metric=config.objective.metric,
         best=best,
         recipe=None if best is None else folder.path("best.yaml"),
-        registered=registered,
-        tracking_run=tracking_run,
-        seconds=None,
+        registered=state.registered,
+        tracking_run=state.tracking_run,
+        seconds=state.seconds,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from attn.models.bundle import load_bundle
+from attn.registry.mlflow_registry import Registry
 from attn.runs.recipes import load_any_config, load_run
 from attn.runs.sweep.load import LoadedSweep, read_sweep
 from attn.tracking.address import tracking_uri
@@ -118,6 +119,10 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     assert recipe.optimizer.lr == result.best.values["optimizer.lr"]
     assert result.registered.startswith("models:/swept/")
     assert load_bundle(result.best.model).classes
+    again = resume("s", root=str(root))
+    assert (again.registered, again.best) == (result.registered, result.best)
+    registry = Registry(tracking_uri(load_any_config(str(file), []).tracking, str(root)))
+    assert [one.version for one in registry.versions("swept")] == [1]
     assert json.loads((root / "s/trials.json").read_text())
     for name in ("trials.csv", "space.png", "space.html"):
         assert (root / "s" / name).stat().st_size > 100

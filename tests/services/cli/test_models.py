@@ -214,6 +214,21 @@ def test_a_wrong_token(attn: Attn, closed_server: str, monkeypatch: pytest.Monke
     assert "not-the-token" not in result.err
 
 
+def test_a_run_registers_the_same_weights_once(attn: Attn, registry: Path) -> None:
+    """As after a crash, before the alias was moved or after; a model that was promoted since keeps its alias."""
+    tracking = TrackingConfig(register_as="tiny", alias="champion")
+    store = Registry(tracking_uri(tracking, str(registry)))
+    run_id, bundle = store.find("tiny/1").tracking_run, registry.parent / "bundle-1"
+    for holder, then in ((None, 1), (1, 1), (2, 2)):
+        store._client.delete_registered_model_alias("tiny", "champion")
+        if holder is not None:
+            store._client.set_registered_model_alias("tiny", "champion", str(holder))
+        assert log_model(tracking, str(registry), run_id, bundle) == "models:/tiny/1"
+        assert [one.version for one in store.versions("tiny")] == [2, 1]
+        assert store.find("tiny@champion").version == then
+    store.promote("tiny/1", "champion")
+
+
 @pytest.mark.parametrize("register", [True, False], ids=["registered so", "put there later"])
 def test_a_pickle_with_code_is_refused(attn: Attn, registry: Path, tmp_path: Path, register: bool) -> None:
     bundle = tiny_bundle(tmp_path / "evil", seed=9)
