@@ -14,8 +14,9 @@ from datetime import datetime
 
 SHARES = frozenset(
     {
-        "accuracy", "accuracy_top5", "coverage", "direct_miou", "direct_miou_best", "energy", "mean_ap",
-        "mean_auc", "miou", "miou_all", "miou_crf", "pointing", "precision", "recall", "seed_miou", "specificity",
+        "accuracy", "accuracy_top5", "coverage", "deletion", "direct_miou", "direct_miou_best", "energy", "insertion",
+        "mean_ap", "mean_auc", "miou", "miou_all", "miou_crf", "pointing", "precision", "recall", "seed_miou",
+        "specificity",
         "cue_coverage", "cue_miou", "cue_miou_all", "cue_precision",
     }
 )  # fmt: skip

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from attn.data.names import file_stem
 from attn.display import percent
 from attn.errors import TrackingError
-from attn.evaluation.evaluate import Evaluation
+from attn.evaluation.faithfulness import DELETION, INSERTION
 from attn.evaluation.inference import ImageMaps
+from attn.evaluation.result import Evaluation
 from attn.files.spreadsheet import csv_table
-from attn.pictures.curve import threshold_curves
+from attn.pictures.curve import score_curves
 from attn.pictures.panel import panel, sheet
 from attn.pictures.preview import evenly_spaced, panel_data
 from attn.pictures.tiles import PanelData
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHEET_ROWS = 8
+FAITHFULNESS = "faithfulness.png"
 # Short enough for a terminal of 80 columns; `direct_miou_best` is in scores.json.
 FIGURES = {
     "accuracy": "acc.",
@@ -48,6 +50,8 @@ FIGURES = {
     "pointing": "point",
     "coverage": "cover",
     "precision": "prec.",
+    "insertion": "ins.",
+    "deletion": "del.",
 }
 
 
@@ -199,7 +203,13 @@ def _write(folder: RunFolder, evaluation: Evaluation, panels: list[PanelData], d
     if curves:
         first = evaluation.scores.get("seed_miou") or evaluation.scores["direct_miou"]
         title = f"{first.protocol.source} {first.protocol.split}, {first.protocol.map_kind}"
-        folder.write("curves.png", threshold_curves(curves, mark=first.extras["threshold"], title=title).png())
+        folder.write("curves.png", score_curves(curves, mark=first.extras["threshold"], title=title).png())
+    shares = {name: evaluation.scores[name].curve for name in (INSERTION, DELETION) if name in evaluation.scores}
+    if shares:
+        protocol = evaluation.scores[INSERTION].protocol
+        title = f"{protocol.source} {protocol.split}, {protocol.map_kind}: probability of the map's class"
+        across = "pixels inserted or deleted, highest in the map first (percent)"
+        folder.write(FAITHFULNESS, score_curves(shares, across=across, title=title).png())
     for one in panels:
         folder.write(f"panels/{file_stem(one.image_id)}.png", panel(one).png())
     if panels:
@@ -214,6 +224,6 @@ def _record(tracker: Tracker, folder: RunFolder, evaluation: Evaluation) -> None
     tracker.log_text("scores.json", folder.read_text("scores.json"))
     tracker.log_text("per_class.csv", folder.read_text("per_class.csv"))
     if folder.is_local:
-        for name in ("curves.png", "sheet.png", "panels"):
+        for name in ("curves.png", FAITHFULNESS, "sheet.png", "panels"):
             if (path := Path(folder.path(name))).exists():
                 tracker.log_files(path, name if path.is_dir() else "")

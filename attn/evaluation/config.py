@@ -4,9 +4,12 @@ from __future__ import annotations
 
 __all__ = ["ScoringConfig"]
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from attn.config.base import Config
+from attn.evaluation.faithfulness import FaithfulnessConfig
 from attn.evaluation.voc import AveragePrecisionRule
 
 
@@ -22,6 +25,7 @@ class ScoringConfig(Config):
         maps: Score attention maps; otherwise only the classifier is scored.
         average_precision: Rule of average precision: see `AveragePrecisionRule`. With VOC's rules an image does not
             count for a class of which it shows only difficult objects, if the data marks them.
+        faithfulness: Also score insertion and deletion of a trained model's maps, which need no masks; null: do not.
     """
 
     layer: str | None = None
@@ -31,3 +35,10 @@ class ScoringConfig(Config):
     pointing_tolerance: int = Field(default=0, ge=0, le=8192)
     maps: bool = True
     average_precision: AveragePrecisionRule = "sklearn"
+    faithfulness: FaithfulnessConfig | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.faithfulness is not None and not self.maps:
+            raise ValueError("faithfulness is of maps, and maps=false makes none: set maps=true, or faithfulness=null")
+        return self

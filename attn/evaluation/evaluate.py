@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["DataDescription", "Evaluation", "compute_scores", "count", "evaluate", "with_skipped"]
+__all__ = ["compute_scores", "count", "evaluate"]
 
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from attn.config.base import Config
 from attn.data.sample import Batch
 from attn.data.source import fingerprint
 from attn.errors import DataError
@@ -26,61 +24,16 @@ from attn.evaluation.classification import (
     top_k_accuracy,
 )
 from attn.evaluation.config import ScoringConfig
+from attn.evaluation.faithfulness import Faithfulness, with_faithfulness
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.localization import SweepResult
+from attn.evaluation.result import DataDescription, Evaluation, with_skipped
 from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.evaluation.voc import difficult_objects, difficult_pairs
 from attn.maps.attention import MapKind
 from attn.maps.settings import PLAIN, MapSettings
-from attn.wording import counted
 
 SHOWN = 8
-
-
-class DataDescription(Config):
-    """The data's description in a protocol, besides the images themselves.
-
-    Attributes:
-        resize: How images become inputs, e.g. `squash 225x225`.
-        masks: Name of the folder of masks, if the data has several.
-    """
-
-    source: str
-    split: str
-    resize: str
-    masks: str | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The scores of one network on one split.
-
-    Attributes:
-        scores: Scores by name.
-        classes: Class names.
-        images: Number of images.
-        masked: Number of images with a mask; only these count for the scores of maps.
-        notes: Messages about what was not scored.
-    """
-
-    scores: dict[str, Score]
-    classes: tuple[str, ...]
-    images: int
-    masked: int
-    notes: tuple[str, ...] = field(default=())
-
-    def metrics(self) -> dict[str, float]:
-        """The values of the scores by name."""
-        return {name: score.value for name, score in self.scores.items()}
-
-    def table(self) -> list[dict[str, Any]]:
-        """One row per class (background first, if it is scored) with the values of all scores."""
-        of_maps = {"seed_miou", "direct_miou"} & self.scores.keys()
-        names = ["background", *self.classes] if of_maps else list(self.classes)
-        return [
-            {"class": name, **{key: score.per_class.get(name) for key, score in self.scores.items() if score.per_class}}
-            for name in names
-        ]
 
 
 def evaluate(
@@ -94,6 +47,7 @@ def evaluate(
     data: DataDescription,
     settings: MapSettings = PLAIN,
     observe: Callable[[ImageMaps], None] | None = None,
+    faithfulness: Faithfulness | None = None,
 ) -> Evaluation:
     """Score a network. Its mode is restored, and each image counts once even if the loader repeats it.
 
@@ -104,13 +58,20 @@ def evaluate(
         classes: Names in the order of the logits and labels.
         settings: How the maps are made; the loader's batches have the images at its `other_scales`.
         observe: Called with each image's maps.
+        faithfulness: Also score insertion and deletion of its images.
 
     Raises:
         DataError: The loader has no images.
         ConfigError: The network lacks what the map needs.
     """
+    observers = [one for one in (faithfulness and faithfulness.add, observe) if one is not None]
+
+    def observe_all(maps: ImageMaps) -> None:
+        for observer in observers:
+            observer(maps)
+
     counted, skipped = count(
-        network, loader, len(classes), config, map_kind, device, settings=settings, observe=observe
+        network, loader, len(classes), config, map_kind, device, settings=settings, observe=observe_all
     )
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
@@ -118,6 +79,8 @@ def evaluate(
     evaluation = compute_scores(
         counted, tuple(classes), config, data, map_kind=map_kind, layer=layer, settings=settings
     )
+    if faithfulness is not None:
+        evaluation = with_faithfulness(evaluation, faithfulness, data, map_kind, layer, settings)
     return with_skipped(evaluation, skipped)
 
 
@@ -160,16 +123,6 @@ def count(
             if (own is None or position in own) and counted.add(maps) and observe is not None:
                 observe(maps)
     return counted, skipped
-
-
-def with_skipped(evaluation: Evaluation, skipped: Collection[str]) -> Evaluation:
-    """Add a note about images that could not be read, if there are any."""
-    if not skipped:
-        return evaluation
-    names = ", ".join(sorted(skipped)[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
-    do = "does" if len(skipped) == 1 else "do"
-    note = f"{counted(len(skipped), 'image')} could not be read and {do} not count: {names}"
-    return replace(evaluation, notes=(note, *evaluation.notes))
 
 
 def compute_scores(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["OF_CLASSIFIER", "OF_MAPS", "Comparison", "Protocol", "Score", "ThresholdRule", "compare"]
+__all__ = ["OF_CLASSIFIER", "OF_MAPS", "Comparison", "Perturbation", "Protocol", "Score", "ThresholdRule", "compare"]
 
 import hashlib
 import json
@@ -36,6 +36,20 @@ class ThresholdRule(Config):
         return self
 
 
+class Perturbation(Config):
+    """How pixels are exchanged for the scores insertion and deletion.
+
+    Attributes:
+        steps: Equal shares of the pixels that are exchanged one after the other.
+        baseline: Image that insertion begins with, or deletion ends with.
+        blur: Of a blurred image: standard deviation as a share of the input's shorter side.
+    """
+
+    steps: int
+    baseline: Literal["blur", "mean"]
+    blur: float | None = None
+
+
 class Protocol(Config):
     """Everything that a score depends on besides the network's weights.
 
@@ -58,6 +72,7 @@ class Protocol(Config):
         tolerance: Largest distance in pixels of a hit in the pointing game.
         average_precision: VOC's rule of average precision; None for scikit-learn's.
         difficult: With VOC's rule: whether difficult objects were ignored, or all count as they are not marked.
+        perturbation: Of insertion and deletion: how pixels were exchanged.
     """
 
     source: str
@@ -80,13 +95,14 @@ class Protocol(Config):
     tolerance: int | None = None
     average_precision: Literal["voc2010", "voc2007"] | None = None
     difficult: Difficult | None = None
+    perturbation: Perturbation | None = None
 
     @property
     def hash(self) -> str:
         """SHA-256 of the canonical JSON; equal protocols have equal hashes on every machine."""
         fields = self.model_dump(mode="json")
         # Scores of versions without these fields keep their hash.
-        for name in ("masks", "flip", "cue_rule", "average_precision", "difficult"):
+        for name in ("masks", "flip", "cue_rule", "average_precision", "difficult", "perturbation"):
             if fields[name] is None:
                 del fields[name]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)

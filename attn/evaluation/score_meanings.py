@@ -144,6 +144,24 @@ MEANINGS: dict[str, Meaning] = {
         "the pointing game",
         EVALUATE,
     ),
+    "insertion": Meaning(
+        "maps of the given labels",
+        "The area under the probability of a map's class while the pixels come into a blurred image, those with the "
+        "highest values of the map first; as a mean over all pairs of an image and one of its classes. It says how far "
+        "the classifier's own score follows the map. evaluation.faithfulness.images says of how many images.",
+        LABELS,
+        "RISE (Petsiuk et al., BMVC 2018)",
+        EVALUATE,
+    ),
+    "deletion": Meaning(
+        "maps of the given labels",
+        "As insertion, while the pixels of the image become the mean colour, those with the highest values of the map "
+        "first.",
+        LABELS,
+        "RISE (Petsiuk et al., BMVC 2018)",
+        EVALUATE,
+        better="lower",
+    ),
     "miou": Meaning(
         "masks of a segmentation network",
         "Mean IoU over the classes and the background, at the images' own size, without the CRF. During a training "

@@ -20,8 +20,9 @@ from attn.data.source import Source
 from attn.errors import DataError
 from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.evaluate import DataDescription, Evaluation, compute_scores, with_skipped
+from attn.evaluation.evaluate import compute_scores
 from attn.evaluation.inference import ImageMaps
+from attn.evaluation.result import DataDescription, Evaluation, with_skipped
 from attn.maps import normalize_max
 from attn.maps.settings import PLAIN, MapSettings
 

@@ -1,8 +1,8 @@
-"""Plots of scores over a threshold."""
+"""Plots of scores over a threshold, or over a share of the pixels."""
 
 from __future__ import annotations
 
-__all__ = ["threshold_curves"]
+__all__ = ["score_curves"]
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -23,10 +23,19 @@ STYLES = (
 """Colour and dashes of each line: dashes tell lines apart where colours do not."""
 
 
-def threshold_curves(
-    curves: Mapping[str, Sequence[tuple[float, float]]], *, mark: float | None = None, title: str = ""
+def score_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    mark: float | None = None,
+    title: str = "",
+    across: str = "threshold (percent of the map's maximum)",
 ) -> Picture:
-    """Plot scores in [0, 1] in percent over the threshold of a map, one line per name; `mark` is the best threshold."""
+    """Plot scores in [0, 1] in percent, one line per name.
+
+    Args:
+        mark: The best threshold.
+        across: What the scores are over, in percent.
+    """
     # Without pyplot, which would look for a window system and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -40,7 +49,7 @@ def threshold_curves(
     if mark is not None:
         axes.axvline(100 * mark, color="#666666", linewidth=1, label=f"best threshold: {percent(mark)} %")
     axes.set(xlim=(0, 100), ylim=(0, 100), title=plot_text(title))
-    axes.set(xlabel="threshold (percent of the map's maximum)", ylabel="score (percent)")
+    axes.set(xlabel=across, ylabel="score (percent)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)

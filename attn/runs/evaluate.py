@@ -4,9 +4,9 @@ from __future__ import annotations
 
 __all__ = ["EvaluateModelConfig", "EvaluateStoreConfig"]
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from attn.config.base import Location
 from attn.data.sources import SourceConfig
@@ -57,3 +57,12 @@ class EvaluateStoreConfig(ModelLookup):
     evaluation: ScoringConfig = ScoringConfig()
     predictions: Location | None = None
     panels: int = Field(default=8, ge=0, le=200)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.evaluation.faithfulness is not None:
+            raise ValueError(
+                "evaluation.faithfulness asks a classifier about changed images, and a map store has none: score the "
+                "trained model, or leave it out"
+            )
+        return self

@@ -11,7 +11,8 @@ from attn.data.loader import build_loader
 from attn.data.source import Source
 from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.config import ScoringConfig
-from attn.evaluation.evaluate import DataDescription, compute_scores, count
+from attn.evaluation.evaluate import compute_scores, count
+from attn.evaluation.result import DataDescription
 from attn.models.network import Network
 from attn.training.train_config import TrainConfig
 from attn.training.world import World

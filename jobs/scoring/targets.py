@@ -30,15 +30,18 @@ from attn.data.loader import build_loader
 from attn.data.soft_labels import StoredMaps, open_maps
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError, Fault
-from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
+from attn.evaluation.evaluate import evaluate
+from attn.evaluation.faithfulness import Faithfulness
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.predictions import read_predictions
+from attn.evaluation.result import DataDescription, Evaluation
 from attn.evaluation.stored import evaluate_stored
 from attn.files import transfer
 from attn.files.locations import beside, read_bytes
 from attn.maps.settings import MapSettings
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
+from attn.pictures.preview import evenly_spaced
 from attn.registry.lookup import open_model
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.layers import with_data
@@ -206,9 +209,14 @@ def evaluate_model(
     )
     size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
     batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
+    network, faithfulness = bundle.network.to(device), None
+    if scored.faithfulness is not None:
+        chosen = evenly_spaced(source.records, scored.faithfulness.images)
+        inputs = AttentionDataset(source, config.input, train=False)
+        faithfulness = Faithfulness(network, inputs, chosen, scored.faithfulness)
     with _reported(source, observe) as observe_and_report:
         return evaluate(
-            bundle.network.to(device),
+            network,
             build_loader(dataset, batches, workers=config.data_workers),
             bundle.classes,
             scored,
@@ -217,6 +225,7 @@ def evaluate_model(
             data=_data(config, resize_text(config.input)),
             settings=settings,
             observe=observe_and_report,
+            faithfulness=faithfulness,
         )
 
 

@@ -26,7 +26,7 @@ from attn.runs.data import DataConfig
 from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.growth import GrowthConfig
 from attn.runs.layers import with_data
-from attn.runs.maps import MapsConfig
+from attn.runs.maps import MapsConfig, of_maps
 from attn.runs.recipes import load_any_config, recipe_text
 from attn.runs.starter import starter
 from attn.runs.table import KINDS
@@ -135,6 +135,7 @@ def check_attn(arguments: list[str]) -> None:
     elif kind in ("evaluate", "maps", "compare", "data") or name in OF_MODELS:
         given = [target] if kind == "data" and target else []
         given = with_data([*given, *overrides], LOCAL_TEXTS)
+        given = of_maps(given) if kind == "maps" else given
         where = parameters.get("uri") or "runs/RUN"  # a store elsewhere lies in no run's folder, which names the data
         text = MODEL if where.startswith("runs/") else ""
         resolve(OF_MODELS[kind if kind in OF_MODELS else name], text, "a trained model", given)

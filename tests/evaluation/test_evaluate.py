@@ -14,8 +14,9 @@ from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.errors import DataError
 from attn.evaluation import ScoringConfig, confusion_matrix, mean_iou
-from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
+from attn.evaluation.evaluate import evaluate
 from attn.evaluation.inference import ImageMaps, image_maps
+from attn.evaluation.result import DataDescription, Evaluation
 from attn.models.output import Output
 
 CLASSES = ("red", "green")

@@ -19,8 +19,9 @@ from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig, at_scale, scaled_size
 from attn.errors import DataError
 from attn.evaluation import ScoringConfig
-from attn.evaluation.evaluate import DataDescription, evaluate
+from attn.evaluation.evaluate import evaluate
 from attn.evaluation.inference import MapInStrips, MapsOnDemand, image_maps
+from attn.evaluation.result import DataDescription
 from attn.maps import MapKind, attention, normalize_max
 from attn.maps.settings import MapSettings
 from attn.models.output import Output

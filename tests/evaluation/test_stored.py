@@ -14,8 +14,8 @@ from attn.data.source import Source
 from attn.data.sources import ScenesConfig
 from attn.errors import DataError
 from attn.evaluation import ScoringConfig, confusion_matrix, mean_iou
-from attn.evaluation.evaluate import DataDescription, Evaluation
 from attn.evaluation.inference import ImageMaps
+from attn.evaluation.result import DataDescription, Evaluation
 from attn.evaluation.stored import evaluate_stored
 from attn.store import Snapshot
 

@@ -18,7 +18,8 @@ from attn.data.geometry import Geometry
 from attn.data.sample import Batch, Record
 from attn.errors import AttnError, ConfigError
 from attn.evaluation import Score, ScoringConfig, compare
-from attn.evaluation.evaluate import DataDescription, Evaluation, evaluate
+from attn.evaluation.evaluate import evaluate
+from attn.evaluation.result import DataDescription, Evaluation
 from attn.models.output import Output
 from attn.runs.recipes import load_config
 from attn.segmentation.config import SegmentConfig

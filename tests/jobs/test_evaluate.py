@@ -114,6 +114,22 @@ def test_maps_of_several_scales_are_scored_beside_the_same_classifier(root: Path
         scored("maps.scales=[0.1]")
 
 
+def test_insertion_and_deletion_are_scored_of_some_images_where_asked(root: Path) -> None:
+    asked = ["evaluation.faithfulness.images=3", "evaluation.faithfulness.steps=4"]
+    result = run(load("first", [f"root={root}", "panels=0", "data.count=6", *asked]))
+    plain = run(load("first", [f"root={root}", "panels=0", "data.count=6"]))
+    assert {name: value for name, value in result.scores.items() if name in plain.scores} == plain.scores
+    assert result.scores.keys() - plain.scores.keys() == {"insertion", "deletion"}
+    assert {name: result.protocols[name] for name in plain.protocols} == plain.protocols
+    assert Image.open(Path(result.folder) / "faithfulness.png").size > (100, 100)
+    assert not Path(plain.folder, "faithfulness.png").exists()
+    written = json.loads(Path(result.folder, "scores.json").read_text())["scores"]["insertion"]
+    assert (written["protocol"]["images"], len(written["curve"])) == (3, 5)
+    console = Console(width=100, record=True)
+    console.print(table(result))
+    assert " ins. " in console.export_text()
+
+
 def test_biased_splits_can_be_read_off(root: Path) -> None:
     alone = run(load("first", [f"root={root}", "panels=0", "data.split=context_without_object"]))
     assert all(0 <= row["specificity"] <= 1 for row in alone.per_class if row.get("specificity") is not None)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from attn.pictures import PanelData, comparison, growth, overlay, panel, sheet, voc_palette
-from attn.pictures.curve import threshold_curves
+from attn.pictures.curve import score_curves
 from attn.pictures.heat_map import heat_map
 from attn.pictures.layout import WIDEST, Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
@@ -161,7 +161,7 @@ def test_letters_beyond_ascii_are_not_drawn_as_boxes(letter: str) -> None:
 def test_curves_are_drawn_without_leaving_a_figure() -> None:
     import matplotlib.pyplot as plt
 
-    picture = threshold_curves({"mIoU": [(0, 0.2), (0.5, 0.4)], "coverage": [(0, 1), (0.5, 0.3)]}, mark=0.5, title="x")
+    picture = score_curves({"mIoU": [(0, 0.2), (0.5, 0.4)], "coverage": [(0, 1), (0.5, 0.3)]}, mark=0.5, title="x")
     assert picture.pixels.shape[2] == 3
     assert picture.pixels.std() > 5
     assert not plt.get_fignums()

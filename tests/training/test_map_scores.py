@@ -14,7 +14,8 @@ from attn.data.sampler import shards
 from attn.data.source import Source
 from attn.data.view import SourceView
 from attn.errors import DataError
-from attn.evaluation.evaluate import DataDescription, compute_scores
+from attn.evaluation.evaluate import compute_scores
+from attn.evaluation.result import DataDescription
 from attn.runs.recipes import load_config
 from attn.training import map_scores
 from attn.training.classifier import build_components
