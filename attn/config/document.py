@@ -40,6 +40,14 @@ SOURCE = "source"
 """The field that selects a source of data, labels or maps. The other fields of its section depend on the source."""
 SOURCE_INDEPENDENT = frozenset({"on_error", "single_label", "max_pixels"})
 """Fields with the same meaning for every source."""
+EXCLUSIVE_SOURCES = frozenset({"folder", "look_alikes", "cifar10", "cifar100", "caltech256"})
+"""Sources whose images have one label each."""
+CROSS_ENTROPY = frozenset({"gain", "grad_cam", "icasc"})
+"""Methods that train on such sources by cross-entropy: its gradient is about as many times that of the soft margin, the
+loss of several labels an image, as there are classes."""
+STEEPEST = 10.0
+"""The largest `optimizer.multipliers.head_weight` with which training starts well on them; the field's default."""
+HEAD_RATES = ("head_weight", "head_bias")
 
 OVERRIDE = "override"
 CONTAINERS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -108,29 +116,54 @@ class Document:
         for old in _paths(node.pop(path[-1]), path):
             self.locations.pop(old, None)
 
-    def change_source(self, path: Path, source: Any) -> None:
+    def change_source(self, path: Path, source: Any) -> dict[Path, Any]:
         """Remove the fields that belong to the former source, if a `source` is about to change.
 
-        If a `data.source` changes, `validation.split` beside it is removed too: it names a split of the same data.
+        If a `data.source` changes, `validation.split` beside it is removed too: it names a split of the same data. If
+        the new data has one label an image and the former has several, learning rates of the head that are too high for
+        cross-entropy are removed.
 
         Args:
             path: Path of the `source` field.
             source: The new source.
+
+        Returns:
+            The rates that were removed, by path.
         """
-        values: Any = self.values
-        for key in path[:-1]:
-            values = values.get(key) if isinstance(values, dict) else None
+        values = self._at(path[:-1])
         former = values.get(SOURCE) if isinstance(values, dict) else None
         if not isinstance(former, str) or not isinstance(source, str) or former == source:
-            return
+            return {}
         for key in [key for key in values if key != SOURCE and key not in SOURCE_INDEPENDENT]:
             self.drop((*path[:-1], key))
         beside: Any = self.values
         for key in path[:-2]:
             beside = beside[key]
         validation = beside.get("validation")
-        if path[-2:] == ("data", SOURCE) and isinstance(validation, dict) and "split" in validation:
+        if path[-2:] != ("data", SOURCE):
+            return {}
+        if isinstance(validation, dict) and "split" in validation:
             self.drop((*path[:-2], "validation", "split"))
+        return self._drop_head_rates(path[:-2]) if source in EXCLUSIVE_SOURCES - {former} else {}
+
+    def _drop_head_rates(self, section: Path) -> dict[Path, Any]:
+        """Remove learning rates of the head that are too high for cross-entropy."""
+        rates = self._at(here := (*section, "optimizer", "multipliers"))
+        if self._at((*section, "method", "name")) not in CROSS_ENTROPY:
+            return {}
+        weight = rates.get(HEAD_RATES[0]) if isinstance(rates, dict) else None
+        if not isinstance(weight, int | float) or weight <= STEEPEST:
+            return {}
+        dropped = {(*here, name): rates[name] for name in HEAD_RATES if name in rates}
+        for one in dropped:
+            self.drop(one)
+        return dropped
+
+    def _at(self, path: Path) -> Any:
+        value: Any = self.values
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
 
     def section(self, name: str) -> Document:
         """A section as a document of its own; empty if there is no such section."""

@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 from attn.config.base import Config, Variant
 from attn.config.document import (
     OVERRIDE,
+    STEEPEST,
     Document,
     Path,
     PlacedOverride,
@@ -42,6 +43,7 @@ from attn.config.document import (
     text_name,
 )
 from attn.errors import ConfigError, Fault
+from attn.notices import print_once
 from attn.redaction import without_secrets
 from attn.regular_files import read_regular
 
@@ -117,11 +119,23 @@ def override(document: Document, overrides: list[str]) -> None:
     for _, path, value in assignments:
         chosen |= sources_in({path[-1]: value}, path[:-1])
     for path, source in chosen.items():
-        document.change_source(path, source)
+        dropped = document.change_source(path, source)
+        _tell_dropped(dropped, source, [path for _, path, _ in assignments])
     for text, path, value in assignments:
         document.set(path, value, location=override_location(text))
         if isinstance(text, PlacedOverride):
             document.locations[path[:-1]] = text.location
+
+
+def _tell_dropped(rates: Mapping[Path, Any], source: Any, assigned: Sequence[Path]) -> None:
+    """Say which rates of the file do not hold for the chosen data, unless the user sets them."""
+    if rates and not any(path == one[: len(path)] for one in rates for path in assigned):
+        (first, value), *_ = rates.items()
+        name = ".".join(first)
+        print_once(
+            f"note: data.source={source} has one label an image, so {name}={value:g}, which is for several, "
+            f"is left out: {name}={STEEPEST:g}"
+        )
 
 
 def rank_in(documents: Sequence[Document]) -> Callable[[str], int]:

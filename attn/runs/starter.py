@@ -37,6 +37,8 @@ OFTEN = (
     "input.size",
     "model.weights",
     "optimizer.lr",
+    "optimizer.multipliers.head_weight",
+    "optimizer.multipliers.head_bias",
     "training.epochs",
     "training.batch_size",
 )

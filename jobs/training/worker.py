@@ -30,6 +30,7 @@ from attn.store import MapStore
 from attn.tracking import attach
 from attn.training.accumulation import Accumulator
 from attn.training.allocator import keep_freed_memory
+from attn.training.chance import chance_notice
 from attn.training.checkpoint import Position
 from attn.training.reporter import EpochRecord, StepRecord
 from attn.training.run_config import RunConfig
@@ -173,6 +174,8 @@ class RayReporter:
             self.channel.put({"kind": "text", "text": f"skipped {len(record.skipped)} broken images: {names}"})
         if trainer.selection.stops:
             self._note_early_stop(record.epoch + 1, trainer)
+        if trainer.components.source.exclusive:
+            self._note_chance(record)
         self._keep(record, whole=self.steps == trainer.steps_per_epoch)
         speed = {} if self.rate is None else {"train/images_per_second": self.rate}
         with self._reported():
@@ -209,6 +212,14 @@ class RayReporter:
         since = f"{figure(metric, plateau.value)} after epoch {plateau.epoch}" if plateau.epoch else "never a number"
         text = f"ends after epoch {epoch} of {trainer.epochs}: {metric} has not improved since ({since})"
         self.channel.put({"kind": "text", "text": text})
+
+    def _note_chance(self, record: EpochRecord) -> None:
+        name, optimizer = "train/classification", self.config.optimizer
+        before = [line for line in read_epochs(self.folder) if line["epoch"] <= record.epoch]
+        losses = [figures[name] for figures in (*before, record.metrics) if name in figures]
+        classes = len(self.trainer.components.source.classes)
+        if text := chance_notice(losses, classes, (optimizer.lr, optimizer.multipliers.head_weight)):
+            self.channel.put({"kind": "text", "text": f"notice: {text}"})
 
     def _keep(self, record: EpochRecord, *, whole: bool) -> None:
         """Write the epoch's line in `metrics.jsonl`; an epoch that is repeated after a restart replaces its line.

@@ -11,6 +11,7 @@ from attn.config.document import dump_values
 from attn.config.resolve import resolve
 from attn.data.source import SourceConfig
 from attn.data.sources import FolderConfig, ManifestConfig, ScenesConfig, VocConfig
+from attn.notices import print_once
 from attn.runs.evaluate import EvaluateModelConfig
 from attn.runs.pipeline import PipelineConfig, read_pipeline
 from attn.runs.recipes import list_recipes, load_any_config
@@ -50,6 +51,49 @@ def test_of_a_recipe_s_data_nothing_is_left(recipe: str) -> None:
         for section in sections:
             assert _same(section.data, expected), section
             assert section.validation.split == "val"
+
+
+@pytest.mark.parametrize("recipe", ["gain", "grad_cam", "icasc", "gain_ext"])
+@pytest.mark.parametrize("source", ["source=folder data.root=/x", "source=cifar10 data.root=/x", "source=look_alikes"])
+def test_cross_entropy_is_not_trained_at_the_soft_margin_s_rates(
+    recipe: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def head(*overrides: str) -> tuple[float, float]:
+        config = load_any_config(recipe, list(overrides))
+        assert isinstance(config, TrainConfig)
+        return config.optimizer.multipliers.head_weight, config.optimizer.multipliers.head_bias
+
+    exclusive = f"data.{source}".split()
+    assert head() == head("data.source=coco", "data.root=/x") == (100, 100)
+    assert "note:" not in capsys.readouterr().err
+    print_once.cache_clear()
+    assert head(*exclusive) == (10, 10)
+    assert "optimizer.multipliers.head_weight=100, which is for several, is left out" in capsys.readouterr().err
+    print_once.cache_clear()
+    assert head(*exclusive, "optimizer.multipliers={head_weight: 50, head_bias: 40}") == (50, 40)
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_rates_of_the_head_that_stay_whatever_the_source() -> None:
+    folder = ["data.source=folder", "data.root=/x"]
+    soft_margin = {name: (100, 100) for name in ("oaa", "attnbn", "oaa_plus")}
+    for recipe, rates in {"scenes_gain": (1, 1), "oaa_voc_paper": (10, 20), **soft_margin}.items():
+        config = load_any_config(recipe, folder)
+        assert isinstance(config, TrainConfig)
+        assert (config.optimizer.multipliers.head_weight, config.optimizer.multipliers.head_bias) == rates
+
+
+def test_rates_in_a_file_of_one_s_own_hold_over_the_recipe_s(tmp_path: Path) -> None:
+    text = "recipe: gain\ndata: {source: folder, root: /x}\n"
+    for more, expected in (("", 10), ("optimizer: {multipliers: {head_weight: 100}}\n", 100)):
+        file = tmp_path / "my.yaml"
+        file.write_text(text + more)
+        config = load_any_config(str(file), [])
+        assert isinstance(config, TrainConfig)
+        assert config.optimizer.multipliers.head_weight == expected
+    pipeline = load_any_config("gain_sec_photographs", ["data.source=folder", "data.root=/x"])
+    assert isinstance(pipeline, PipelineConfig)
+    assert pipeline.train.optimizer.multipliers.head_weight == 10
 
 
 def test_the_same_source_again_keeps_the_rest() -> None:
