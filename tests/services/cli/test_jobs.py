@@ -83,3 +83,30 @@ def test_without_a_readable_answer_nothing_is_submitted(
     done = attn("submit", "train", "gain")
     assert (done.status, done.err.count("\n")) == (2, 1), done.err
     assert "nothing was submitted: standard input has no answer; add -y" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "notice"),
+    [
+        (
+            ("train", "scenes_gain", "training.epochs=3"),
+            "notice: method.warmup_epochs=9 covers all of training.epochs=3",
+        ),
+        (("pipeline", "gain_segment_scenes", "train.training.epochs=1"), "notice: train.method.warmup_epochs="),
+        (("sweep", "sweep_scenes_gain"), None),
+        (("train", "scenes_gain"), None),
+        (("train", "scenes_gain", "training.epochs=3", "no.such=field"), None),
+        (("evaluate", "run"), None),
+    ],
+)
+def test_submit_prints_the_notices_of_a_run(
+    attn: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], notice: str | None
+) -> None:
+    """Those that `attn train` and its siblings print before a run; before the question, which ends this one."""
+    monkeypatch.setattr("services.client.connect", lambda root, given: _Service())
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    done = attn("submit", *words)
+    assert (done.status, "nothing was submitted" in done.err) == (3, True), done.err
+    notices = [line for line in done.err.splitlines() if line.startswith("notice: ")]
+    assert len(notices) == (notice is not None), done.err
+    assert all(line.startswith(str(notice)) for line in notices)
