@@ -8,13 +8,11 @@ import difflib
 from collections.abc import Collection, Sequence
 from typing import Protocol, TypeVar
 
-from attn import progress
 from attn.data.classes import first_names
+from attn.data.left_out import say_left_out
 from attn.data.source import Source
 from attn.data.view import SourceView
 from attn.errors import DataError
-from attn.notices import print_once
-from attn.wording import counted
 
 SIMILAR = 0.75
 MASK_HINT = "If the masks have more classes than the images' labels, name the values 1, 2, ... in data.mask_classes"
@@ -87,19 +85,10 @@ def choose_classes(source: Source, classes: Sequence[str] | None, *, negatives: 
     ]
     if source.records and not kept:
         raise DataError(f"no image of the split shows any of data.classes = {first_names(classes)}")
-    _say_what_is_left_out(source, len(kept))
+    way_out = "" if source.exclusive else " (data.negatives=true keeps them)"
+    which = ("shows only other classes", "show only other classes")
+    say_left_out("data.classes", len(kept), len(source.records), which, way_out)
     return SourceView(source, kept, classes)
-
-
-def _say_what_is_left_out(source: Source, kept: int) -> None:
-    """Say once how many images the choice of classes leaves out, where progress is shown."""
-    left = len(source.records) - kept
-    if left and progress.is_shown():
-        way = "" if source.exclusive else " (data.negatives=true keeps them)"
-        print_once(
-            f"note: data.classes leaves out {left} of the split's {counted(len(source.records), 'image')}, which "
-            f"{'shows' if left == 1 else 'show'} only other classes{way}"
-        )
 
 
 def mask_order(

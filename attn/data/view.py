@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from attn.data.left_out import say_left_out
 from attn.data.sample import Example, Record
 from attn.data.source import OnError, Source, fingerprint
 from attn.errors import DataError
@@ -47,6 +48,8 @@ class SourceView:
 def single_labelled(source: Source) -> SourceView:
     """A view of the images with exactly one class."""
     indices = [index for index, record in enumerate(source.records) if len(record.labels) == 1]
+    which = ("does not have exactly one class", "do not have exactly one class")
+    say_left_out("data.single_label", len(indices), len(source.records), which)
     return SourceView(source, indices, source.classes)
 
 

@@ -106,6 +106,8 @@ def test_a_choice_says_once_how_many_images_it_leaves_out(
     assert "leaves out 2 of the split's 3 images, which show only other classes (data.negatives=true keeps" in line
     assert said({**table, "classes": ("cat",), "negatives": True}, table, folder) == []
     assert said({**table, "classes": ("dog", "cat")}) == [], "the image of an emu shows a dog, too"
+    (line,) = said({**table, "single_label": True})
+    assert line == "note: data.single_label leaves out 1 of the split's 3 images, which does not have exactly one class"
     ManifestConfig.model_validate({**table, "classes": ("cat",)}).build()
     assert capsys.readouterr().err == "", "as a library it says nothing"
 
