@@ -16,7 +16,7 @@ SHARES = frozenset(
     {
         "accuracy", "accuracy_top5", "coverage", "deletion", "direct_miou", "direct_miou_best", "energy", "insertion",
         "mean_ap", "mean_auc", "miou", "miou_all", "miou_crf", "pointing", "precision", "recall", "seed_miou",
-        "specificity",
+        "seed_miou_agreement", "specificity",
         "cue_coverage", "cue_miou", "cue_miou_all", "cue_precision",
     }
 )  # fmt: skip

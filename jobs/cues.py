@@ -23,13 +23,15 @@ from attn.pictures.panel import panel, sheet
 from attn.pictures.preview import evenly_spaced
 from attn.runs.recipes import load_config
 from attn.runs.result import IF_GIVEN, RunResult
+from attn.saliency.source import SaliencySource
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CueLabels
-from attn.segmentation.make import CueReport, make_cues, sweep_cues
+from attn.segmentation.make import CueReport, cue_saliency, make_cues, sweep_cues
 from attn.segmentation.map_sources import MapSource
 from attn.segmentation.pictures import cue_panel
 from attn.tracking import DataUsed
 from attn.wording import counted
+from jobs.ray_cluster.saliency_tasks import compute_saliency
 from jobs.runs.lifecycle import begin_or_continue, config_of, warned
 from jobs.runs.run_folder import RunFolder, new_run_id
 from jobs.training.segmenter import CUES, cue_score, map_source, record_cues
@@ -105,7 +107,7 @@ def run(
 
     Args:
         run_id: Name of the job's folder; what lies there of an interrupted one is written again.
-        address: Without meaning: the work is done in this process.
+        address: A Ray cluster whose tasks compute saliency; the rest of the work is done in this process.
         sources: Data sets that this process has built already.
 
     Raises:
@@ -120,14 +122,20 @@ def run(
     source, swept = (sources or SourceCache()).get(config.data), dict[str, Any]()
     work, data = {"sweep": sweep}, DataUsed.of(config.data, source)
     with begin_or_continue("cues", config, folder, recorded=config, work=work, data=data) as live:
+        saliency = compute_saliency(cue_saliency(source, config.labels, config.root), address)
         with map_source(config, config.labels) as maps:
             show = evenly_spaced(source.records, config.tracking.preview_images)
             report = make_cues(
-                source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data), show=show
+                source,
+                saliency,
+                maps,
+                config.labels,
+                lambda name, data: folder.write(f"{CUES}/{name}", data),
+                show=show,
             )
             pictures = _draw(report)
             if sweep:
-                swept, drawn, text = _sweep(source, maps, config.labels, report)
+                swept, drawn, text = _sweep(source, saliency, maps, config.labels, report)
                 pictures[GRID_PICTURE] = drawn
                 folder.write(GRID_CSV, text)
         score = cue_score(config, source, report)
@@ -161,7 +169,7 @@ def resume(name: str, *, root: str = "runs", address: str | None = None) -> Cues
     """Make again what was interrupted."""
     folder = RunFolder.of(name, root)
     job = CuesJob(config_of(folder, SegmentConfig), sweep=bool(folder.state().sweep))
-    return run(job, run_id=folder.run_id)
+    return run(job, run_id=folder.run_id, address=address)
 
 
 def table(report: dict[str, Any]) -> Table:
@@ -221,12 +229,12 @@ def _draw(report: CueReport) -> dict[str, Picture]:
 
 
 def _sweep(
-    source: Source, maps: MapSource, labels: CueLabels, report: CueReport
+    source: Source, saliency: SaliencySource | None, maps: MapSource, labels: CueLabels, report: CueReport
 ) -> tuple[dict[str, Any], Picture, str]:
     """The best thresholds and the grid; its heat map; and its table as CSV."""
     of_saliency = report.saliency != "none"
     background = SALIENCY if of_saliency else FOREGROUND
-    swept = sweep_cues(source, maps, labels, foreground=list(FOREGROUND), background=list(background))
+    swept = sweep_cues(source, saliency, maps, labels, foreground=list(FOREGROUND), background=list(background))
     foreground, at, quality = swept.best()
     field = "background" if of_saliency else "background_map"
     values = {

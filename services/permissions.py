@@ -41,6 +41,7 @@ class Role(Enum):
         READ: A location that is read; in a data set's config, relative to its root.
         SPLIT: A part of a data set, which may be a path relative to its root.
         MODEL: A trained model's name or folder.
+        CODE: What makes a program or network of the user's own run; a client must leave it at its default.
         NAME: A name that is neither a file nor a server.
     """
 
@@ -50,6 +51,7 @@ class Role(Enum):
     READ = "read"
     SPLIT = "split"
     MODEL = "model"
+    CODE = "code"
     NAME = "name"
 
 
@@ -63,10 +65,11 @@ FIELDS = {
         CocoConfig.root CocoConfig.annotations CocoConfig.images
         ManifestConfig.manifest ManifestConfig.root Caltech256Config.root _CifarConfig.root
         ModelConfig.weights SegmentationModelConfig.weights OaaPlusConfig.maps StoreMaps.uri FolderMaps.path
-        FileLabels.path SegmentPredictConfig.cues EvaluateStoreConfig.predictions
+        FileLabels.path SaliencySettings.saliency_model SegmentPredictConfig.cues EvaluateStoreConfig.predictions
         """,
     Role.SPLIT: "SourceConfig.split CocoConfig.split ValidationConfig.split Objective.split",
     Role.MODEL: "ModelMaps.model",
+    Role.CODE: "SaliencySettings.saliency_sha256",
     # A sweep's recipe is a recipe or a file that was sent. Its `set` and `space` become fields of its trials, which are
     # checked later.
     Role.NAME: """
@@ -169,7 +172,7 @@ class Permissions:
                 yield from self.of_split(config, value, path)
             case Role.MODEL if (folder := model_folder(value)) is not None and not self.reads(folder):
                 yield path, f"{shown} is outside the folders that the service may read", "a run's name, or NAME@ALIAS"
-            case None if given != type(config).model_fields[name].default:
+            case None | Role.CODE if given != type(config).model_fields[name].default:
                 yield path, "cannot be set by a client", LEAVE_OUT
             case _:
                 pass

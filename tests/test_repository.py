@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("attn.files",),
     ("attn.store",),
     ("attn.data",),
+    ("attn.saliency",),
     ("attn.models",),
     ("attn.maps",),
     ("attn.losses",),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ["ScoreAccumulator"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attn.data.sample import Record
+from attn.evaluation.agreement import SaliencyAgreement
 from attn.evaluation.classification import predicted_classes
 from attn.evaluation.config import ScoringConfig
 from attn.evaluation.extent import Extent
@@ -35,19 +36,26 @@ class ScoreAccumulator:
         self.seeds = SeedSweep(num_classes, grid)
         self.direct = DirectSweep(num_classes, self.direct_grid)
         self.extent = Extent(num_classes, grid, tolerance=config.pointing_tolerance)
+        self.agreement = SaliencyAgreement(grid, config.saliency_threshold)
         self.config = config
         self.records: dict[str, Record] = {}
         self.masked: list[Record] = []
         self.parts = 0  # images with a mask of which the network saw only a part
         self.probabilities: list[NDArray[np.float64]] = []
 
-    def add(self, maps: ImageMaps) -> bool:
-        """Add an image; False if it was added before."""
+    def add(self, maps: ImageMaps, saliency: Callable[[], NDArray[np.uint8]] | None = None) -> bool:
+        """Add an image; False if it was added before.
+
+        Args:
+            saliency: Gives the image's saliency (H0, W0), 0 to 255.
+        """
         if maps.record.image_id in self.records:
             return False
         self.records[maps.record.image_id] = maps.record
         if maps.probabilities is not None:
             self.probabilities.append(maps.probabilities)
+        if self.given and self.config.maps and saliency is not None and maps.record.labels:
+            self.agreement.add(_highest(maps), saliency())
         if maps.mask is None or not self.config.maps:
             return True
         self.masked.append(maps.record)
@@ -67,6 +75,7 @@ class ScoreAccumulator:
         self.exclusive = self.exclusive or other.exclusive
         self.seeds.merge(other.seeds)
         self.direct.merge(other.direct)
+        self.agreement.merge(other.agreement)
         self.extent.merge(other.extent)
         self.records |= other.records
         self.masked += other.masked
@@ -92,3 +101,12 @@ class ScoreAccumulator:
         for row, record in enumerate(self.records.values()):
             labels[row, list(record.labels)] = 1
         return labels
+
+
+def _highest(maps: ImageMaps) -> NDArray[np.float32]:
+    """The highest map of the given labels at each pixel; one map at a time is in memory."""
+    first, *rest = maps.record.labels
+    highest = maps.maps[first]
+    for label in rest:
+        highest = np.maximum(highest, maps.maps[label])
+    return highest

@@ -8,12 +8,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from attn.config.base import Config
 from attn.evaluation.faithfulness import FaithfulnessConfig
 from attn.evaluation.voc import AveragePrecisionRule
+from attn.saliency.config import SaliencyKind, SaliencySettings
 
 
-class ScoringConfig(Config):
+class ScoringConfig(SaliencySettings):
     """Choices of an evaluation, which become part of the scores' protocols.
 
     Attributes:
@@ -26,6 +26,8 @@ class ScoringConfig(Config):
         average_precision: Rule of average precision: see `AveragePrecisionRule`. With VOC's rules an image does not
             count for a class of which it shows only difficult objects, if the data marks them.
         faithfulness: Also score insertion and deletion of a trained model's maps, which need no masks; null: do not.
+        saliency: Also take the seed protocol's score at the threshold at which the maps agree best with saliency, which
+            needs no masks: `given` by the data, by `u2netp`, or of the image's `border`.
     """
 
     layer: str | None = None
@@ -36,6 +38,7 @@ class ScoringConfig(Config):
     maps: bool = True
     average_precision: AveragePrecisionRule = "sklearn"
     faithfulness: FaithfulnessConfig | None = None
+    saliency: SaliencyKind = "none"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -32,6 +32,7 @@ from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.evaluation.voc import difficult_objects, difficult_pairs
 from attn.maps.attention import MapKind
 from attn.maps.settings import PLAIN, MapSettings
+from attn.saliency.source import SaliencySource
 
 SHOWN = 8
 
@@ -48,6 +49,7 @@ def evaluate(
     settings: MapSettings = PLAIN,
     observe: Callable[[ImageMaps], None] | None = None,
     faithfulness: Faithfulness | None = None,
+    saliency: SaliencySource | None = None,
 ) -> Evaluation:
     """Score a network. Its mode is restored, and each image counts once even if the loader repeats it.
 
@@ -59,6 +61,7 @@ def evaluate(
         settings: How the maps are made; the loader's batches have the images at its `other_scales`.
         observe: Called with each image's maps.
         faithfulness: Also score insertion and deletion of its images.
+        saliency: The loader's images with saliency, to choose a threshold without masks.
 
     Raises:
         DataError: The loader has no images.
@@ -71,13 +74,28 @@ def evaluate(
             observer(maps)
 
     counted, skipped = count(
-        network, loader, len(classes), config, map_kind, device, settings=settings, observe=observe_all
+        network,
+        loader,
+        len(classes),
+        config,
+        map_kind,
+        device,
+        settings=settings,
+        observe=observe_all,
+        saliency=saliency,
     )
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
     layer = config.layer or "last"
     evaluation = compute_scores(
-        counted, tuple(classes), config, data, map_kind=map_kind, layer=layer, settings=settings
+        counted,
+        tuple(classes),
+        config,
+        data,
+        map_kind=map_kind,
+        layer=layer,
+        settings=settings,
+        saliency=saliency.description if saliency else None,
     )
     if faithfulness is not None:
         evaluation = with_faithfulness(evaluation, faithfulness, data, map_kind, layer, settings)
@@ -95,6 +113,7 @@ def count(
     settings: MapSettings = PLAIN,
     observe: Callable[[ImageMaps], None] | None = None,
     own: Container[int] | None = None,
+    saliency: SaliencySource | None = None,
 ) -> tuple[ScoreAccumulator, set[str]]:
     """Everything that the scores of these images are computed from, and the ids of unreadable images.
 
@@ -103,6 +122,7 @@ def count(
     Args:
         own: Positions in the data of the images that count; None: all. The loader may give others in place of
             unreadable images.
+        saliency: As in `evaluate`.
     """
     counted = ScoreAccumulator(num_classes, config)
     skipped: set[str] = set()
@@ -120,7 +140,9 @@ def count(
             settings=settings,
         )
         for position, maps in zip(batch.indices, results, strict=True):
-            if (own is None or position in own) and counted.add(maps) and observe is not None:
+            if own is not None and position not in own:
+                continue
+            if counted.add(maps, saliency and saliency.reader(position)) and observe is not None:
                 observe(maps)
     return counted, skipped
 
@@ -134,8 +156,13 @@ def compute_scores(
     map_kind: str,
     layer: str | None,
     settings: MapSettings = PLAIN,
+    saliency: str | None = None,
 ) -> Evaluation:
-    """Compute all scores that the data permits, with notes about those that it does not."""
+    """Compute all scores that the data permits, with notes about those that it does not.
+
+    Args:
+        saliency: Origin of the saliency, if there is any.
+    """
     records = list(counted.records.values())
     base = Protocol(
         source=data.source,
@@ -159,7 +186,7 @@ def compute_scores(
         of_masked = {"images": len(counted.masked), "fingerprint": fingerprint(classes, counted.masked)}
         of_maps = {"scored": "maps", "map_kind": map_kind, "layer": layer, "masks": data.masks, **settings.protocol()}
         maps_protocol = base.model_copy(update=of_masked | of_maps)
-        scores |= _seed_scores(counted, classes, config, maps_protocol) if counted.given else {}
+        scores |= _seed_scores(counted, classes, config, maps_protocol, saliency) if counted.given else {}
         scores |= _direct_scores(counted, classes, config, maps_protocol) if counted.probabilities else {}
         if without := len(records) - len(counted.masked):
             notes.append(f"{without} of {len(records)} images have no mask and count for the classifier only")
@@ -172,6 +199,8 @@ def compute_scores(
             notes.append(f"for {counted.extent.without_object} labels the image's mask has no pixel of the class")
         if counted.extent.empty_maps:
             notes.append(f"{counted.extent.empty_maps} maps are zero everywhere; their coverage is 0")
+    if saliency is not None and counted.given and config.maps:
+        notes.append(counted.agreement.describe(saliency))
     return Evaluation(scores, classes, len(records), len(counted.masked), tuple(notes))
 
 
@@ -257,7 +286,7 @@ def _direct_scores(
 
 
 def _seed_scores(
-    counted: ScoreAccumulator, classes: tuple[str, ...], config: ScoringConfig, base: Protocol
+    counted: ScoreAccumulator, classes: tuple[str, ...], config: ScoringConfig, base: Protocol, saliency: str | None
 ) -> dict[str, Score]:
     seeds, extent = counted.seeds.result(), counted.extent.result()
     swept = ThresholdRule(rule="swept", values=tuple(seeds.thresholds.tolist()))
@@ -265,6 +294,11 @@ def _seed_scores(
     given_swept = given.model_copy(update={"threshold": swept})
     pointed = given.model_copy(update={"tolerance": config.pointing_tolerance})
     scores = {"seed_miou": _sweep_score("seed_miou", seeds, seeds.best, given_swept, classes)}
+    if saliency is not None and counted.agreement.images:
+        agreed = given.model_copy(update={"threshold": counted.agreement.rule(saliency)})
+        score = _sweep_score("seed_miou_agreement", seeds, counted.agreement.best, agreed, classes)
+        extras = score.extras | counted.agreement.figures()
+        scores[score.name] = score.model_copy(update={"extras": extras})
     if not extent.pairs_per_class.sum():
         return scores
     pairs = {"pairs": int(extent.pairs_per_class.sum()), "empty_maps": extent.empty_maps}

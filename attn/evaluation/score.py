@@ -24,15 +24,27 @@ OF_MAPS = ("seed_miou", "direct_miou", "direct_miou_best", "coverage", "precisio
 
 
 class ThresholdRule(Config):
-    """The threshold of maps: one fixed value, or the best value of a grid on the scored images."""
+    """The threshold of maps.
 
-    rule: Literal["fixed", "swept"]
+    Attributes:
+        rule: One `fixed` value; of a grid the best for the masks of the scored images (`swept`), or, without masks, the
+            one at which the maps agree best with saliency (`saliency_agreement`).
+        values: The value, or the grid.
+        saliency: Origin of the saliency.
+        saliency_threshold: Saliency above this value is object.
+    """
+
+    rule: Literal["fixed", "swept", "saliency_agreement"]
     values: tuple[float, ...] = Field(min_length=1)
+    saliency: str | None = None
+    saliency_threshold: float | None = None
 
     @model_validator(mode="after")
     def _one_fixed_value(self) -> Self:
         if self.rule == "fixed" and len(self.values) != 1:
             raise ValueError(f"a fixed rule has one value, not {len(self.values)}")
+        if (self.rule == "saliency_agreement") != (self.saliency is not None):
+            raise ValueError(f"saliency belongs to saliency_agreement, and the rule is {self.rule}")
         return self
 
 
@@ -105,6 +117,8 @@ class Protocol(Config):
         for name in ("masks", "flip", "cue_rule", "average_precision", "difficult", "perturbation"):
             if fields[name] is None:
                 del fields[name]
+        if fields["threshold"] is not None and self.threshold is not None and self.threshold.saliency is None:
+            del fields["threshold"]["saliency"], fields["threshold"]["saliency_threshold"]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

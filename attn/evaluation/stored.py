@@ -25,6 +25,7 @@ from attn.evaluation.inference import ImageMaps
 from attn.evaluation.result import DataDescription, Evaluation, with_skipped
 from attn.maps import normalize_max
 from attn.maps.settings import PLAIN, MapSettings
+from attn.saliency.source import SaliencySource
 
 if TYPE_CHECKING:
     from attn.store import Snapshot
@@ -43,6 +44,7 @@ def evaluate_stored(
     given: bool = True,
     probabilities: Probabilities | None = None,
     observe: Callable[[ImageMaps], None] | None = None,
+    saliency: SaliencySource | None = None,
 ) -> Evaluation:
     """Score the maps of a store's version on a data set. Each map is divided by its own maximum at the image's size.
 
@@ -55,6 +57,7 @@ def evaluate_stored(
         probabilities: Predictions, float64 (C,) by image id, for all images. With them the classifier and the maps of
             the predicted classes are scored too.
         observe: Called with each image's maps.
+        saliency: The same images with saliency, to choose a threshold without masks.
 
     Raises:
         DataError: There is no image, an image cannot be read, or an image lacks a prediction.
@@ -73,12 +76,20 @@ def evaluate_stored(
             raise DataError(f"image {record.image_id!r} has no prediction; give predictions of this data set")
         of_image = None if probabilities is None else probabilities[record.image_id]
         result = ImageMaps(record, of_image, _at_image_size(snapshot, example, given=given), example.mask)
-        if counted.add(result) and observe is not None:
+        if counted.add(result, saliency and saliency.reader(index)) and observe is not None:
             observe(result)
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
+    described = saliency.description if saliency else None
     evaluation = compute_scores(
-        counted, tuple(source.classes), config, data, map_kind=map_kind, layer=None, settings=settings
+        counted,
+        tuple(source.classes),
+        config,
+        data,
+        map_kind=map_kind,
+        layer=None,
+        settings=settings,
+        saliency=described,
     )
     return with_skipped(evaluation, skipped)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ["IGNORE", "CueRule", "Decision", "OaaRule", "SecRule", "cue_labels"]
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,9 @@ class CueRule(Variant, tag="name"):
         background_map: The same for images without saliency: the share of its maximum that every map must stay below.
     """
 
+    from_minimum: ClassVar[bool] = False
+    """Whether maps are stretched from their minimum, and not from 0, to their maximum."""
+
     foreground: float = Field(ge=0, lt=1)
     background: float = Field(ge=0, le=1)
     background_map: float = Field(ge=0, le=1)
@@ -56,6 +59,15 @@ class CueRule(Variant, tag="name"):
     def threshold(self, *, has_saliency: bool) -> float:
         """The background threshold that holds for an image."""
         return self.background if has_saliency else self.background_map
+
+    def highest(self, maps: Maps, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """The highest map at each pixel, (H, W) in [0, 1], as the rule holds it against `foreground`."""
+        stack_NHW = self.stretched(maps, shape)[1]
+        return stack_NHW.max(0) if len(stack_NHW) else np.zeros(shape, np.float32)
+
+    def stretched(self, maps: Maps, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Class indices in rising order, and their maps (N, H, W), each stretched to a maximum of 1."""
+        return _stack(maps, shape, from_minimum=self.from_minimum)
 
     def decide(self, maps: Maps, saliency: NDArray[Any] | None, shape: tuple[int, int], foreground: float) -> Decision:
         """Apply all of the rule but the background threshold; see `cue_labels`."""
@@ -79,7 +91,7 @@ class SecRule(CueRule):
     overlap: Literal["smallest", "strongest", "open"] = "smallest"
 
     def decide(self, maps: Maps, saliency: NDArray[Any] | None, shape: tuple[int, int], foreground: float) -> Decision:
-        classes, stack_NHW = _stack(maps, shape)
+        classes, stack_NHW = self.stretched(maps, shape)
         claims_NHW = stack_NHW > foreground
         objects = np.zeros(shape, np.uint8)
         if self.overlap == "strongest" and len(classes):
@@ -108,6 +120,8 @@ class OaaRule(CueRule):
         least_foreground: An image whose objects take a smaller share of it is wholly open.
     """
 
+    from_minimum: ClassVar[bool] = True
+
     name: Literal["oaa"] = "oaa"
     foreground: float = Field(default=0.3, ge=0, lt=1)
     background: float = Field(default=0.125, ge=0, le=1)
@@ -117,7 +131,7 @@ class OaaRule(CueRule):
     least_foreground: float = Field(default=0.01, ge=0, le=1)
 
     def decide(self, maps: Maps, saliency: NDArray[Any] | None, shape: tuple[int, int], foreground: float) -> Decision:
-        classes, stack_NHW = _stack(maps, shape, from_minimum=True)
+        classes, stack_NHW = self.stretched(maps, shape)
         background_1HW = np.zeros((1, *shape), np.float32)
         if saliency is not None:
             background_1HW = 1 - _unit(saliency)[None]
@@ -165,10 +179,7 @@ def shape_of(maps: Maps, saliency: NDArray[Any] | None, shape: tuple[int, int] |
     return (result[0], result[1])
 
 
-def _stack(
-    maps: Maps, shape: tuple[int, int], *, from_minimum: bool = False
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Class indices in rising order, and their maps (N, H, W), each stretched to a maximum of 1."""
+def _stack(maps: Maps, shape: tuple[int, int], *, from_minimum: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     rows = []
     for index in sorted(maps):
         values = np.asarray(maps[index], np.float32)

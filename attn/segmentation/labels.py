@@ -5,9 +5,10 @@ from __future__ import annotations
 __all__ = ["CUES_FILE", "CueLabels", "FileLabels", "LabelReader", "LabelsConfig", "MaskLabels", "read_labels"]
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
+from pydantic import field_validator, model_validator
 
 from attn.config.base import Location, Variant
 from attn.data.cells import text_of
@@ -18,7 +19,9 @@ from attn.errors import DataError
 from attn.files.locations import FileFault, join, list_files, missing_folder_note, read_bytes
 from attn.files.packed import load_arrays
 from attn.files.transfer import exists
+from attn.notices import renamed
 from attn.parsing import load_json
+from attn.saliency.config import SaliencyKind, SaliencySettings
 from attn.segmentation.cues import IGNORE, CueRule, Labels, SecRule
 from attn.segmentation.map_sources import MapSourceConfig
 from attn.segmentation.masks import mask_name
@@ -54,18 +57,35 @@ class LabelsConfig(Variant, tag="source"):
     """Pixel labels that a network learns from; `source` selects the kind."""
 
 
-class CueLabels(LabelsConfig):
+class CueLabels(LabelsConfig, SaliencySettings):
     """Cues that are made of maps when the run begins, and kept in its folder.
 
     Attributes:
-        saliency: `given`, by the data; `computed`, by `border_saliency`; `none`. `auto`: given where the data has it,
-            else computed.
+        threshold: Of the maps: `fixed`, the rule's `foreground`; `saliency_agreement`, the one at which the maps of all
+            images agree best with saliency, in place of `foreground`: maps are read twice, and no mask is needed.
+        saliency: `given` by the data; of `u2netp`; of the image's `border`; `none`. `auto`: given where the data has
+            it, else of the border.
     """
 
     source: Literal["cues"] = "cues"
     maps: MapSourceConfig
     rule: CueRule = SecRule()
-    saliency: Literal["auto", "given", "computed", "none"] = "auto"
+    threshold: Literal["fixed", "saliency_agreement"] = "fixed"
+    saliency: SaliencyKind | Literal["auto"] = "auto"
+
+    @field_validator("saliency", mode="before")
+    @classmethod
+    def _former_name(cls, value: Any) -> Any:
+        if value == "computed":
+            renamed("labels.saliency=computed", "labels.saliency=border")
+            return "border"
+        return value
+
+    @model_validator(mode="after")
+    def _check_threshold(self) -> Self:
+        if self.threshold == "saliency_agreement" and self.saliency == "none":
+            raise ValueError("threshold=saliency_agreement needs saliency, which is none: set saliency=u2netp")
+        return self
 
 
 class FileLabels(LabelsConfig):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CueReport", "ShownCue", "make_cues", "sweep_cues"]
+__all__ = ["CueReport", "ShownCue", "cue_saliency", "make_cues", "sweep_cues"]
 
 import hashlib
 import json
@@ -21,14 +21,18 @@ from attn import progress
 from attn.data.sample import Example, Record
 from attn.data.source import Source
 from attn.errors import DataError
-from attn.segmentation.cues import Labels, Maps, cue_labels
+from attn.evaluation.agreement import SaliencyAgreement
+from attn.evaluation.localization import threshold_grid
+from attn.saliency.source import SaliencySource, with_saliency
+from attn.segmentation.cues import CueRule, Labels, Maps, cue_labels
 from attn.segmentation.labels import CUES_FILE, CueLabels
 from attn.segmentation.map_sources import ImageMap, MapSource
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.quality import CueQuality, CueSweep, cue_matrix
-from attn.segmentation.saliency import METHOD, border_saliency
 
 R = TypeVar("R")
+THRESHOLDS = 100
+"""Of the maps, among which agreement with saliency chooses."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class CueReport:
     Attributes:
         digest: SHA-256 over every image's name and labels: equal cues, equal digest.
         saliency: Origin of the saliency, for people.
+        threshold: How the rule's threshold of the maps was chosen.
         matrix: Cue matrix of the images with a mask; None if there are none.
         labelled: Share of all pixels that have a cue, masks or not.
         without_maps: Images with labels but without maps; all their pixels are background or open.
@@ -59,6 +64,7 @@ class CueReport:
     maps: dict[str, Any]
     rule: dict[str, Any]
     saliency: str
+    threshold: dict[str, Any]
     labelled: float
     matrix: NDArray[np.int64] | None
     classes: tuple[str, ...]
@@ -80,6 +86,7 @@ class CueReport:
             "maps": self.maps,
             "rule": self.rule,
             "saliency": self.saliency,
+            "threshold": self.threshold,
             "labelled": self.labelled,
             "without_maps": list(self.without_maps),
             "classes": ["background", *self.classes],
@@ -102,8 +109,25 @@ class _Made(NamedTuple):
     shown: ShownCue | None
 
 
+def cue_saliency(source: Source, config: CueLabels, root: str | None) -> SaliencySource | None:
+    """The images with the saliency that their cues are made of; None without any.
+
+    Args:
+        root: Folder or prefix of runs, below which computed maps are kept; None: nowhere.
+
+    Raises:
+        DataError: An image has no saliency although the data is to give it.
+        WeightsError: There is no usable file of the saliency network.
+    """
+    kind = config.saliency
+    if kind == "auto":
+        kind = "border" if any(record.saliency is None for record in source.records) else "given"
+    return with_saliency(source, kind, config, root=root, field="labels.saliency")
+
+
 def make_cues(
     source: Source,
+    saliency: SaliencySource | None,
     maps: MapSource,
     config: CueLabels,
     write: Callable[[str, bytes], None],
@@ -114,22 +138,25 @@ def make_cues(
     """Make the cues of a whole data set, and the report of their quality.
 
     Args:
+        saliency: As `cue_saliency` gives it.
         write: Keeps a file under a name: one PNG an image, and `cues.json` at the end.
         threads: Images at a time.
         show: Positions of the images whose maps and cues the report keeps.
 
     Raises:
-        DataError: An image has no saliency although the data is to give it; maps and data do not belong together; the
-            rule leaves all pixels of all images open.
+        DataError: Maps and data do not belong together; the rule leaves all pixels of all images open; or saliency is
+            to choose the threshold, and no image has a salient pixel.
     """
-    kind = _saliency_kind(source, config)
     num_classes = len(source.classes)
+    rule, threshold = config.rule, dict[str, Any]({"rule": "fixed", "value": config.rule.foreground})
+    if config.threshold == "saliency_agreement":
+        assert saliency is not None, "checked"
+        rule, threshold = _agreeing_rule(saliency, maps, config, threads)
 
     def make(position: int, image_map: ImageMap) -> _Made:
-        example = source.load(position, saliency=kind == "given")
-        saliency = _saliency(example, kind)
+        example = (saliency or source).load(position)
         at_size = _at_size(image_map, example)
-        labels = cue_labels(config.rule, at_size, saliency, shape=_size(example))
+        labels = cue_labels(rule, at_size, example.saliency if saliency else None, shape=_size(example))
         write(mask_name(example.record.image_id), encode_mask(labels))
         return _Made(
             example.record,
@@ -153,8 +180,9 @@ def make_cues(
         masked=len(matrices),
         digest=hashlib.sha256("\n".join(sorted(one.digest for one in cues)).encode()).hexdigest(),
         maps=maps.description,
-        rule=config.rule.model_dump(mode="json"),
-        saliency={"given": "given by the data", "computed": METHOD, "none": "none"}[kind],
+        rule=rule.model_dump(mode="json"),
+        saliency=saliency.description if saliency else "none",
+        threshold=threshold,
         labelled=float(np.mean([one.labelled for one in cues])),
         matrix=sum(matrices[1:], matrices[0]) if matrices else None,
         classes=tuple(source.classes),
@@ -167,6 +195,7 @@ def make_cues(
 
 def sweep_cues(
     source: Source,
+    saliency: SaliencySource | None,
     maps: MapSource,
     config: CueLabels,
     *,
@@ -177,19 +206,19 @@ def sweep_cues(
     """The cues' quality at every pair of thresholds, in one pass; nothing is written.
 
     Args:
+        saliency: As `cue_saliency` gives it.
         background: Of saliency or, without it, of the maps.
 
     Raises:
         DataError: As `make_cues`; or no image has a mask.
     """
-    kind = _saliency_kind(source, config)
     sweep = CueSweep(config.rule, len(source.classes), foreground, background)
 
     def load(position: int, image_map: ImageMap) -> tuple[Maps, NDArray[np.uint8] | None, Labels] | None:
-        example = source.load(position, saliency=kind == "given")
+        example = (saliency or source).load(position)
         if example.mask is None:
             return None
-        return _at_size(image_map, example), _saliency(example, kind), example.mask
+        return _at_size(image_map, example), example.saliency if saliency else None, example.mask
 
     loaded_images = _in_threads(load, maps.read(source), threads)
     for loaded in progress.steps_of(loaded_images, "thresholds", len(source.records), "images"):
@@ -204,22 +233,31 @@ def sweep_cues(
     return sweep
 
 
-def _saliency_kind(source: Source, config: CueLabels) -> str:
-    without = [record.image_id for record in source.records if record.saliency is None]
-    if config.saliency == "auto":
-        return "computed" if without else "given"
-    if config.saliency == "given" and without:
+def _agreeing_rule(
+    saliency: SaliencySource, maps: MapSource, config: CueLabels, threads: int | None
+) -> tuple[CueRule, dict[str, Any]]:
+    """The rule with the threshold at which the maps of all images agree best with saliency, and its record."""
+    agreement = SaliencyAgreement(threshold_grid(THRESHOLDS), config.saliency_threshold)
+
+    def load(position: int, image_map: ImageMap) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
+        example = saliency.load(position, mask=False)
+        if not image_map:
+            return None
+        assert example.saliency is not None, "the source has saliency of every image"
+        return config.rule.highest(_at_size(image_map, example), _size(example)), example.saliency
+
+    loaded_images = _in_threads(load, maps.read(saliency), threads)
+    for loaded in progress.steps_of(loaded_images, "threshold", len(saliency.records), "images"):
+        if loaded is not None:
+            agreement.add(*loaded)
+    if not agreement.images:
         raise DataError(
-            f"labels.saliency=given, but {len(without)} of {len(source.records)} images have no saliency map, "
-            f"{without[0]} among them: data.saliency names their folder; or set labels.saliency=computed"
+            f"labels.threshold=saliency_agreement, but no image has both a map and saliency above "
+            f"labels.saliency_threshold={config.saliency_threshold:g} ({saliency.description})"
         )
-    return config.saliency
-
-
-def _saliency(example: Example, kind: str) -> NDArray[np.uint8] | None:
-    if kind == "given":
-        return example.saliency
-    return border_saliency(example.image) if kind == "computed" else None
+    threshold = float(agreement.thresholds[agreement.best])
+    described = agreement.rule(saliency.description).model_dump(mode="json") | agreement.figures()
+    return config.rule.model_copy(update={"foreground": threshold}), described | {"value": threshold}
 
 
 def _size(example: Example) -> tuple[int, int]:

@@ -46,9 +46,11 @@ from attn.registry.lookup import open_model
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
 from attn.runs.layers import with_data
 from attn.runs.texts import LOCAL_TEXTS
+from attn.saliency.source import SaliencySource, with_saliency
 from attn.store import MapStore, Snapshot
 from attn.store.format.manifest import Manifest
 from attn.training.inputs import check_input
+from jobs.ray_cluster.saliency_tasks import compute_saliency
 from jobs.runs.open_model import data_name, masks_name, model_lookup, resize_text, scored_data, scored_split
 
 C = TypeVar("C", bound=Config)
@@ -174,7 +176,7 @@ class StoreTarget:
         metadata, config = self.snapshot.manifest.metadata, self.config
         written = metadata.get("predictions")
         file = config.predictions or (written if written and transfer.exists(written) else None)
-        grid = self.store.grid
+        grid, saliency = self.store.grid, _saliency(config, self.source)
         with _reported(self.source, observe) as observe_and_report:
             return evaluate_stored(
                 self.snapshot,
@@ -186,6 +188,7 @@ class StoreTarget:
                 given=metadata.get("classes") != "predicted",
                 probabilities=read_predictions(file, self.source.classes) if file else None,
                 observe=observe_and_report,
+                saliency=saliency,
             )
 
 
@@ -208,6 +211,7 @@ def evaluate_model(
         stride=bundle.network.config.output_stride,
     )
     size = 1 if config.input.resize == "short_side" else config.batch_size  # only equal inputs make a batch
+    saliency = _saliency(config, source) if config.evaluation.maps else None
     batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
     network, faithfulness = bundle.network.to(device), None
     if scored.faithfulness is not None:
@@ -226,6 +230,7 @@ def evaluate_model(
             settings=settings,
             observe=observe_and_report,
             faithfulness=faithfulness,
+            saliency=saliency,
         )
 
 
@@ -323,6 +328,13 @@ def _source(config: EvaluateModelConfig | EvaluateStoreConfig) -> Source:
     if not source.records:
         raise DataError(f"data.split={config.data.split!r} has no images")
     return source
+
+
+def _saliency(config: EvaluateModelConfig | EvaluateStoreConfig, source: Source) -> SaliencySource | None:
+    scoring = config.evaluation
+    return compute_saliency(
+        with_saliency(source, scoring.saliency, scoring, root=config.root, field="evaluation.saliency")
+    )
 
 
 def _data(config: EvaluateModelConfig | EvaluateStoreConfig, resize: str) -> DataDescription:

@@ -23,7 +23,7 @@ class CuesStage:
 
     def inputs(self, context: StageContext) -> dict[str, Any]:
         config, attention = context.config, context.outputs.attention
-        labels, source = config.labels.model_dump(mode="json", exclude={"maps"}), config.segment.data
+        labels, source = config_inputs(config.labels, {"maps"}), config.segment.data
         data = {"config": config_inputs(source, set()), **context.data(source, ("image", "mask", "saliency"))}
         png = attention.png_digest if isinstance(attention, MapsOutputs) else None
         return {"labels": labels, "data": data, "maps": attention.store_digest or png}
@@ -38,7 +38,7 @@ class CuesStage:
             source = StoreMaps(uri=attention.store, version=attention.store_version)
         labels = config.labels.model_copy(update={"maps": source})
         job = CuesJob(config.segment.model_copy(update={"labels": labels}))
-        result = cues.run(job, run_id=folder.run_id, sources=context.sources)
+        result = cues.run(job, run_id=folder.run_id, address=context.address, sources=context.sources)
         quality = result.report.quality
         return CuesOutputs(
             cues=result.folder,

@@ -21,6 +21,8 @@ from attn.files.locations import sha256_of
 from attn.maps.settings import MapSettings
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
+from attn.saliency.config import SaliencySettings
+from attn.segmentation.labels import CueLabels
 from attn.training.config import CheckpointConfig, TrainingConfig, ValidationConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -39,6 +41,8 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     MapSettings: ("scales", "flip"),
     ValidationConfig: ("maps",),
     VocConfig: ("classes", "negatives"),
+    SaliencySettings: ("saliency_model", "saliency_sha256", "saliency_threshold"),
+    CueLabels: ("threshold",),
 }
 """Fields that version 0.1 did not have: at their defaults they are no inputs, so that its stages are not repeated."""
 

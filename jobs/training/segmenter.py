@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CUES", "cue_score", "map_source", "prepare", "record_cues", "save", "validate"]
+__all__ = [
+    "CUES",
+    "cue_score",
+    "make_labels",
+    "map_source",
+    "prepare",
+    "record_cues",
+    "save",
+    "threshold_words",
+    "validate",
+]
 
 import contextlib
 import json
@@ -14,7 +24,7 @@ from typing import Any
 
 from attn.data.source import Source, fingerprint
 from attn.errors import TrackingError
-from attn.evaluation.score import Protocol, Score
+from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.maps.settings import MapSettings
 from attn.models.bundle import Bundle
 from attn.registry.lookup import open_model
@@ -22,12 +32,13 @@ from attn.segmentation.bundle import save_segmenter
 from attn.segmentation.components import build_components
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsConfig
-from attn.segmentation.make import CueReport, make_cues
+from attn.segmentation.make import CueReport, cue_saliency, make_cues
 from attn.segmentation.map_sources import MapSource, ModelLoader
 from attn.tracking import Tracker, attach
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
 from attn.wording import counted
+from jobs.ray_cluster.saliency_tasks import compute_saliency
 from jobs.runs.lifecycle import warned
 from jobs.runs.open_model import data_name, masks_name
 from jobs.runs.run_folder import RunFolder
@@ -45,6 +56,7 @@ def validate(run: TrainingRun[SegmentConfig]) -> dict[str, Any]:
     check_selection(run)
     notices = [*components.network.notices, *overlap_notices(config, components.source, components.val_source)]
     if isinstance(config.labels, CueLabels):
+        cue_saliency(components.source, config.labels, config.root)  # the file of its network is there
         with map_source(config, config.labels) as maps:
             next(iter(maps.read(components.source)), None)  # maps and data belong together
     tell_notices(notices)
@@ -92,11 +104,13 @@ def make_labels(run: TrainingRun[SegmentConfig]) -> LabelsConfig:
     with map_source(config, config.labels) as maps:
         if folder.exists(f"{CUES}/{CUES_FILE}"):
             former = folder.read_json(f"{CUES}/{CUES_FILE}")
-            rule = config.labels.rule.model_dump(mode="json")
-            if former.get("maps") == maps.description and former.get("rule") == rule:
+            if former.get("maps") == maps.description and _is_rule(config.labels, former):
                 return labels
         source = run.sources.get(config.data)
-        report = make_cues(source, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data))
+        saliency = compute_saliency(cue_saliency(source, config.labels, config.root))
+        report = make_cues(
+            source, saliency, maps, config.labels, lambda name, data: folder.write(f"{CUES}/{name}", data)
+        )
     _record(config, folder, source, report)
     return labels
 
@@ -119,6 +133,10 @@ def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score
     if quality is None:
         return None
     names = ("background", *report.classes)
+    # A fixed threshold is a field of the cues' rule; one that was chosen is a result.
+    chosen = {} if report.threshold["rule"] == "fixed" else report.threshold
+    rule = {name: chosen[name] for name in ThresholdRule.model_fields if name in chosen}
+    cue_rule = {name: value for name, value in report.rule.items() if not chosen or name != "foreground"}
     masked = [record for record in source.records if record.mask is not None]
     protocol = Protocol(
         source=data_name(config.data),
@@ -131,7 +149,8 @@ def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score
         **MapSettings.of_changes(report.maps).protocol(),
         masks=masks_name(config.data),
         labels="given",
-        cue_rule={**report.rule, "saliency": report.saliency},
+        threshold=ThresholdRule.model_validate_json(json.dumps(rule)) if chosen else None,
+        cue_rule=cue_rule | {"saliency": report.saliency},
         resize="none",
     )
     rows = quality.table(names)
@@ -140,8 +159,17 @@ def cue_score(config: SegmentConfig, source: Source, report: CueReport) -> Score
         value=quality.miou,
         protocol=protocol,
         per_class={row["class"]: row["iou"] for row in rows},
-        extras={"left_out": [row["class"] for row in rows if row["iou"] is None], **quality.figures()},
+        extras={"left_out": [row["class"] for row in rows if row["iou"] is None], **quality.figures()}
+        | ({"threshold": chosen["value"], "agreement": chosen["agreement"]} if chosen else {}),
     )
+
+
+def _is_rule(labels: CueLabels, former: dict[str, Any]) -> bool:
+    """Return whether a config's rule and threshold are those of cues that were made."""
+    rule, threshold = labels.rule.model_dump(mode="json"), former.get("threshold", {"rule": "fixed"})
+    if labels.threshold != "fixed":  # the rule's own is not used
+        rule |= {"foreground": threshold.get("value")}
+    return former.get("rule") == rule and threshold.get("rule") == labels.threshold
 
 
 def record_cues(tracker: Tracker, report: CueReport) -> None:
@@ -160,8 +188,17 @@ def describe_cues(report: CueReport) -> str:
         return f"cues: {images}, {report.labelled:.1%} of the pixels; no masks to hold them against"
     return (
         f"cues: {images}; coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
-        f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; saliency {report.saliency}"
+        f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; saliency {report.saliency}; "
+        f"{threshold_words(report.threshold)}"
     )
+
+
+def threshold_words(threshold: dict[str, Any]) -> str:
+    """How a threshold of maps was chosen, for a person."""
+    if threshold["rule"] == "fixed":
+        return f"threshold {threshold['value']:g}, fixed"
+    agreement = f"mean IoU {threshold['agreement']:.1%} of {counted(threshold['agreement_images'], 'image')}"
+    return f"threshold {threshold['value']:g} by agreement with saliency, {agreement}"
 
 
 def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: CueReport) -> None:

@@ -104,13 +104,15 @@ def _maps(console: Console, result: MapsResult) -> None:
 
 def _cues(console: Console, result: CuesResult) -> None:
     from jobs.cues import grid_table, table
+    from jobs.training.segmenter import threshold_words
 
     if result.score is not None:
         console.print(table(result.report.to_json()))
     if result.grid is not None:
         console.print(grid_table(result))
     files = {"pictures": result.sheet, "grid": result.grid_csv, "heat map": result.grid_picture}
-    rows: list[Row] = [("saliency", result.report.saliency), ("cues", result.folder)]
+    rows: list[Row] = [("saliency", result.report.saliency), ("threshold", threshold_words(result.report.threshold))]
+    rows.append(("cues", result.folder))
     rows += [(name, path) for name, path in files.items() if path is not None]
     rows += [("run", result.run_id), ("time", duration(result.seconds))]
     print_rows(console, [*rows, _next(result.folder.removesuffix("/cues"))])

@@ -28,12 +28,13 @@ def cues(
     overrides: Overrides = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also score a grid of thresholds.")] = False,
     run_id: RunId = None,
+    address: Address = None,
 ) -> Result:
     from attn.runs.started import recipe_of, started_from
     from jobs.cues import load, run
 
     with started_from(recipe_of(recipe)):
-        return shown(run(load(recipe, overrides or [], sweep=sweep), run_id=run_id))
+        return shown(run(load(recipe, overrides or [], sweep=sweep), run_id=run_id, address=address))
 
 
 @command_for("masks")

@@ -49,6 +49,7 @@ def test_the_hash_is_stable_across_versions_of_the_project() -> None:
         {"labels": "predicted", "probability": 0.5}, {"threshold": ThresholdRule(rule="fixed", values=(0.2,))},
         {"crf": OAA_CRF}, {"crf": SEC_CRF}, {"scales": (0.5, 1.0)}, {"resize": "squash 321x321"}, {"frame": "input"},
         {"average_precision": "voc2010"}, {"difficult": "unknown"},
+        {"threshold": ThresholdRule(rule="saliency_agreement", values=(0.0, 0.5), saliency="given")},
     ],
 )  # fmt: skip
 def test_every_choice_changes_the_hash_and_is_named_by_the_refusal(change: dict[str, Any]) -> None:
@@ -93,3 +94,15 @@ def test_a_score_that_is_not_a_number_is_refused() -> None:
 def test_a_fixed_rule_has_one_value() -> None:
     with pytest.raises(ValidationError, match="one value"):
         ThresholdRule(rule="fixed", values=(0.1, 0.2))
+
+
+def test_the_saliency_that_chooses_a_threshold_is_part_of_its_rule() -> None:
+    given, computed = (
+        ThresholdRule(rule="saliency_agreement", values=SWEPT.values, saliency=one, saliency_threshold=0.5)
+        for one in ("given by the data", "u2netp 309c8469258d")
+    )
+    other = given.model_copy(update={"saliency_threshold": 0.4})
+    assert len({protocol(threshold=one).hash for one in (given, computed, other, SWEPT)}) == 4
+    for rule, saliency in (("swept", "given by the data"), ("saliency_agreement", None)):
+        with pytest.raises(ValidationError, match=f"saliency belongs to saliency_agreement, and the rule is {rule}"):
+            ThresholdRule.model_validate({"rule": rule, "values": (0.5,), "saliency": saliency})

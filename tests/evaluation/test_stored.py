@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 import pytest
 
 from attn import store
-from attn.data.source import Source
+from attn.data.sample import Example
+from attn.data.source import FileSource, Source
 from attn.data.sources import ScenesConfig
 from attn.errors import DataError
 from attn.evaluation import ScoringConfig, confusion_matrix, mean_iou
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.result import DataDescription, Evaluation
 from attn.evaluation.stored import evaluate_stored
+from attn.saliency.source import SaliencySource
 from attn.store import Snapshot
 
 DATA = DataDescription(source="scenes", split="train", resize="stored 32x32")
@@ -60,6 +63,47 @@ def test_the_truth_as_maps_is_perfect_whatever_a_maps_own_maximum(tmp_path: Path
     assert any("without predictions" in note for note in evaluation.notes)
     protocol = evaluation.scores["seed_miou"].protocol
     assert (protocol.map_kind, protocol.layer, protocol.resize) == ("cumulative", None, "stored 32x32")
+
+
+def test_a_threshold_by_saliency_needs_no_masks(tmp_path: Path, source: Source) -> None:
+    """Half of each object is salient at the maps' upper half: the threshold in between agrees, masks or not."""
+
+    def faint(index: int, label: int) -> np.ndarray:
+        object_HW = truth(source, index) == label + 1
+        return np.where(np.arange(32)[:, None] % 2 == 0, 200, 100).astype(np.uint8) * object_HW
+
+    def even_rows(example: Example) -> np.ndarray:
+        return np.where(np.arange(32)[:, None] % 2 == 0, 255, 0).astype(np.uint8) * (_mask(example) > 0)
+
+    class EvenRows(SaliencySource):
+        def load(self, index: int, *, mask: bool = True, saliency: bool = True) -> Example:
+            example = source.load(index)
+            return replace(example, mask=example.mask if mask else None, saliency=even_rows(example))
+
+    snapshot, salient = kept(tmp_path / "maps", source, faint, (32, 32)), EvenRows(source, "even rows")
+    evaluation = score(snapshot, source, saliency=salient)
+    agreed = evaluation.scores["seed_miou_agreement"]
+    assert agreed.extras["threshold"] == 0.5, "the lowest of several"
+    assert agreed.extras["agreement"] == 1
+    assert agreed.extras["agreement_images"] == 6
+    assert agreed.value == dict(agreed.curve)[0.5]
+    assert agreed.protocol.threshold is not None
+    assert (agreed.protocol.threshold.rule, agreed.protocol.threshold.saliency) == ("saliency_agreement", "even rows")
+    seeds = evaluation.scores["seed_miou"]
+    assert seeds.value == 1, "the masks' own best is the whole object"
+    assert seeds == score(snapshot, source).scores["seed_miou"]
+    (note,) = (note for note in evaluation.notes if "agreement" in note)
+    assert note == "threshold 0.5 by agreement with saliency (even rows), mean IoU 100.0 % of 6 images"
+    unmasked = FileSource(source.classes, [replace(record, mask=None) for record in source.records])
+    unmasked.load = lambda index, **_: replace(source.load(index), mask=None)
+    without = score(snapshot, unmasked, saliency=salient)
+    assert "seed_miou" not in without.scores
+    assert note in without.notes
+
+
+def _mask(example: Example) -> np.ndarray:
+    assert example.mask is not None
+    return example.mask
 
 
 def test_zero_maps_count_as_empty_and_not_as_missing(tmp_path: Path, source: Source) -> None:

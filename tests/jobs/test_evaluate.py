@@ -27,6 +27,7 @@ from attn.models.network import ModelConfig
 from attn.tracking import NullTracker
 from jobs.evaluate import load, run, table
 from jobs.runs.run_folder import RunFolder
+from tests.saliency.networks import red_network
 
 CONFIG = """
 data: {source: scenes, split: train, count: 12, size: 48, objects: [1, 2], classes: [CLASSES]}
@@ -128,6 +129,31 @@ def test_insertion_and_deletion_are_scored_of_some_images_where_asked(root: Path
     console = Console(width=100, record=True)
     console.print(table(result))
     assert " ins. " in console.export_text()
+
+
+def test_thresholds_without_masks(root: Path) -> None:
+    """By saliency that the data gives and by that of a network, which is computed once; the masks' own stays."""
+    digest = red_network(root / "own.onnx")
+    own = ["evaluation.saliency=u2netp", f"evaluation.saliency_model={root}/own.onnx"]
+
+    def scored(*overrides: str) -> dict[str, Any]:
+        result = run(load("first", [f"root={root}", "panels=0", "data.count=6", *overrides]))
+        return json.loads(Path(result.folder, "scores.json").read_text())
+
+    plain, given = scored(), scored("evaluation.saliency=given")
+    network = scored(*own, f"evaluation.saliency_sha256={digest}")
+    for values, saliency in ((given, "given by the data"), (network, f"u2netp {digest[:12]}")):
+        assert values["scores"].keys() - plain["scores"].keys() == {"seed_miou_agreement"}
+        assert {name: values["scores"][name] for name in plain["scores"]} == plain["scores"]
+        score = Score.from_json(json.dumps(values["scores"]["seed_miou_agreement"]))
+        assert score.protocol.threshold is not None
+        assert (score.protocol.threshold.saliency, score.protocol.threshold.saliency_threshold) == (saliency, 0.5)
+        assert score.value == dict(score.curve)[score.extras["threshold"]] <= values["scores"]["seed_miou"]["value"]
+        assert any(f"by agreement with saliency ({saliency})" in note for note in values["notes"])
+    kept = list((root / ".saliency").rglob("*.png"))
+    assert len(kept) == 6
+    with pytest.raises(WeightsError, match=rf"has the SHA-256 {digest}, expected "):
+        scored(*own)
 
 
 def test_biased_splits_can_be_read_off(root: Path) -> None:

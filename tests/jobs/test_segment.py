@@ -32,7 +32,10 @@ from jobs.ray_cluster.crf_tasks import RayCrfPool
 from jobs.runs.run_folder import RunFolder
 from jobs.segment import retrain
 from jobs.train import TrainResult
+from jobs.training.hooks import TrainingRun
+from jobs.training.segmenter import make_labels
 from tests.bundles import tiny_segmenter
+from tests.saliency.networks import red_network
 
 TEXT = """
 kind: segment
@@ -225,6 +228,34 @@ def test_cues_before_training(work_dir: Path) -> None:
     assert folder.exists("cues/cues.json")
     with pytest.raises(ConfigError, match="labels.source=cues is needed"):
         cues.run(CuesJob(_config(work_dir, "labels.source=masks")))
+
+
+def test_cues_by_a_network_s_saliency_and_threshold(work_dir: Path, ray_up: None) -> None:
+    """Saliency is computed by tasks of the session; the score says how the threshold was chosen, and cues are kept."""
+    digest = red_network(work_dir / "own.onnx")
+    options = [f"labels.saliency_model={work_dir / 'own.onnx'}", f"labels.saliency_sha256={digest}"]
+    chosen = ["labels.saliency=u2netp", "labels.threshold=saliency_agreement", *options]
+    result = cues.run(CuesJob(_config(work_dir, *chosen)))
+    assert len(list((work_dir / "runs/.saliency").rglob("*.png"))) == 16
+    threshold, score = result.report.threshold, result.score
+    assert score is not None
+    assert score.protocol.threshold is not None
+    assert (score.protocol.threshold.rule, score.protocol.threshold.saliency) == (
+        "saliency_agreement", f"u2netp {digest[:12]}",
+    )  # fmt: skip
+    assert score.extras["threshold"] == threshold["value"] == result.report.rule["foreground"]
+    assert score.protocol.cue_rule is not None
+    assert "foreground" not in score.protocol.cue_rule, "a result, not a choice: other maps' scores stay comparable"
+    fixed = cues.run(CuesJob(_config(work_dir, "labels.saliency=u2netp", *options)))
+    assert fixed.score is not None
+    assert fixed.score.protocol.threshold is None
+    assert fixed.score.protocol.cue_rule is not None
+    assert fixed.score.protocol.cue_rule["foreground"] == 0.2
+    run = TrainingRun(_config(work_dir, *chosen), RunFolder(str(work_dir / "runs"), "chosen"))
+    made = [(make_labels(run), Path(run.folder.path("cues/cues.json")).stat().st_mtime_ns) for _ in range(2)]
+    assert made[0] == made[1], "cues of the same maps, rule and threshold are kept"
+    make_labels(TrainingRun(_config(work_dir, "labels.saliency=u2netp", *options), run.folder))
+    assert json.loads(run.folder.read_text("cues/cues.json"))["threshold"] == {"rule": "fixed", "value": 0.2}
 
 
 def test_maps_of_other_data_are_found_before_anything_starts(work_dir: Path) -> None:

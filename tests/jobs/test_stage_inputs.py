@@ -12,6 +12,8 @@ from attn.data.source_cache import SourceCache
 from attn.data.sources.coco import CocoConfig
 from attn.data.sources.voc import VocConfig
 from attn.runs.pipeline import read_pipeline
+from attn.segmentation.labels import CueLabels
+from attn.segmentation.map_sources import PipelineMaps
 from attn.training.config import CheckpointConfig, EarlyStoppingConfig, TrainingConfig
 from jobs.pipeline import KEY_LENGTH
 from jobs.stages.order import stages_of
@@ -68,6 +70,8 @@ def test_a_stage_has_the_key_that_version_0_1_gave_it(data: str, keys: list[str]
         (CheckpointConfig(best="val/loss"), "best"),
         (VocConfig(root="/data", classes=("cat",)), "classes"),
         (CocoConfig(root="/data", max_pixels=1000), "max_pixels"),
+        (CueLabels(maps=PipelineMaps(), threshold="saliency_agreement"), "threshold"),
+        (CueLabels(maps=PipelineMaps(), saliency="u2netp", saliency_model="/u.onnx"), "saliency_model"),
     ],
 )
 def test_a_new_field_that_is_set_is_an_input(config: Config, field: str) -> None:

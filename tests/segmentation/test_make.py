@@ -1,4 +1,4 @@
-"""Cues of whole data sets: from every kind of map source, with saliency given or computed, and as published by SEC."""
+"""Cues of whole data sets: from every kind of map source, with each kind of saliency, and as published by SEC."""
 
 from __future__ import annotations
 
@@ -22,43 +22,16 @@ from attn.errors import ConfigError, DataError
 from attn.models import ModelConfig
 from attn.models.bundle import load_bundle, save_bundle
 from attn.segmentation.cues import OaaRule, SecRule
-from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, MaskLabels, read_labels
-from attn.segmentation.make import CueReport, make_cues, sweep_cues
-from attn.segmentation.map_sources import FolderMaps, MapSourceConfig, ModelMaps, StoreMaps
+from attn.segmentation.labels import CUES_FILE, FileLabels, MaskLabels, read_labels
+from attn.segmentation.make import cue_saliency, sweep_cues
+from attn.segmentation.map_sources import FolderMaps, ModelMaps, StoreMaps
 from attn.segmentation.masks import encode_mask, mask_name
 from attn.segmentation.pictures import cue_panel
 from attn.segmentation.quality import CueQuality, cue_matrix
-from attn.segmentation.saliency import border_saliency
 from tests.data.conftest import Make
-
-GRID = (8, 8)
-
-
-@pytest.fixture(scope="module")
-def scenes() -> Source:
-    return ScenesConfig(count=6, size=40).build()
-
-
-def _true_maps(source: Source, index: int) -> dict[int, np.ndarray]:
-    """The class's own pixels, on the grid of a store."""
-    mask = source.load(index).mask
-    assert mask is not None
-    small = mask.reshape(GRID[0], 5, GRID[1], 5)
-    return {c: (small == c + 1).mean((1, 3)) for c in source.records[index].labels}
-
-
-@pytest.fixture(scope="module")
-def map_store(scenes: Source, tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = str(tmp_path_factory.mktemp("maps"))
-    rows = [(record.image_id, label) for record in scenes.records for label in record.labels]
-    result = store.create(uri, rows=rows, grid=GRID, classes=scenes.classes)
-    session = result.begin("test")
-    writer = session.writer(0)
-    for index, record in enumerate(scenes.records):
-        for label, values in _true_maps(scenes, index).items():
-            writer.add(record.image_id, label, values)
-    session.publish(session.commit(1, [writer.seal()]))
-    return uri
+from tests.segmentation.scene_maps import labels_of as _labels
+from tests.segmentation.scene_maps import made as _make
+from tests.segmentation.scene_maps import true_maps as _true_maps
 
 
 @pytest.fixture
@@ -69,18 +42,6 @@ def map_folder(scenes: Source, tmp_path: Path) -> Path:
             grey = np.rint(255 * values).astype(np.uint8)
             Image.fromarray(grey).save(tmp_path / f"{record.image_id}_{name}.png")
     return tmp_path
-
-
-def _make(source: Source, config: CueLabels, folder: Path, *, show: tuple[int, ...] = ()) -> CueReport:
-    def write(name: str, data: bytes) -> None:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-
-    return make_cues(source, config.maps.open(load_bundle), config, write, threads=2, show=show)
-
-
-def _labels(maps: MapSourceConfig, **options: object) -> CueLabels:
-    return CueLabels(maps=maps, **options)
 
 
 def test_store_and_folder_give_the_same(scenes: Source, map_store: str, map_folder: Path, tmp_path: Path) -> None:
@@ -140,7 +101,7 @@ def test_digest_follows_the_cues_alone(scenes: Source, map_store: str, tmp_path:
     again = _make(scenes, _labels(maps), tmp_path / "b")
     other = _make(scenes, _labels(maps, rule=SecRule(foreground=0.6)), tmp_path / "c")
     oaa = _make(scenes, _labels(maps, rule=OaaRule()), tmp_path / "d")
-    computed = _make(scenes, _labels(maps, saliency="computed"), tmp_path / "e")
+    computed = _make(scenes, _labels(maps, saliency="border"), tmp_path / "e")
     without = _make(scenes, _labels(maps, saliency="none"), tmp_path / "f")
     assert first.digest == again.digest
     assert len({report.digest for report in (first, other, oaa, computed, without)}) == 5
@@ -193,7 +154,8 @@ def test_model(scenes: Source, tmp_path: Path) -> None:
 def test_sweep_finds_what_single_runs_give(scenes: Source, map_store: str, tmp_path: Path) -> None:
     config = _labels(StoreMaps(uri=map_store))
     grid = {"foreground": [0.1, 0.5], "background": [0.06, 0.4]}
-    sweep = sweep_cues(scenes, config.maps.open(load_bundle), config, **grid)
+    saliency = cue_saliency(scenes, config, None)
+    sweep = sweep_cues(scenes, saliency, config.maps.open(load_bundle), config, **grid)
     foreground, background, quality = sweep.best()
     assert foreground in grid["foreground"]
     best = _make(scenes, _labels(config.maps, rule=SecRule(foreground=foreground, background=background)), tmp_path)
@@ -244,7 +206,7 @@ def test_void_masks_say_nothing_of_cues(voc: Path, tmp_path: Path) -> None:
     assert report.quality is None
     assert "quality" not in report.to_json()
     with pytest.raises(DataError, match="void throughout"):
-        sweep_cues(source, config.maps.open(load_bundle), config, foreground=[0.2], background=[0.1])
+        sweep_cues(source, None, config.maps.open(load_bundle), config, foreground=[0.2], background=[0.1])
 
 
 def test_sec_published_cues(shared: Path) -> None:
@@ -262,17 +224,6 @@ def test_sec_published_cues(shared: Path) -> None:
     quality = CueQuality.of(matrix)
     assert quality.precision > 0.75
     assert 0.2 < quality.coverage < 0.6
-
-
-def test_border_saliency_finds_what_stands_out() -> None:
-    image = np.full((60, 90, 3), 40, np.uint8)
-    image[20:40, 30:60] = (200, 60, 30)
-    saliency = border_saliency(image)
-    assert saliency.shape == (60, 90)
-    assert saliency.dtype == np.uint8
-    assert saliency[25:35, 35:55].min() > 4 * max(1, saliency[:10].max())
-    assert not border_saliency(np.full((5, 7, 3), 9, np.uint8)).any()
-    assert not border_saliency(np.zeros((1, 1, 3), np.uint8)).any()
 
 
 @pytest.fixture
@@ -296,7 +247,7 @@ def test_missing_saliency_and_labels_are_faults(voc: Path, tmp_path: Path) -> No
         _make(source, _labels(FolderMaps(path=str(folder))), tmp_path)
     Image.fromarray(np.full((2, 3), 9, np.uint8)).save(folder / "a_1_0.png")
     config = _labels(FolderMaps(path=str(folder)), saliency="given")
-    with pytest.raises(DataError, match="have no saliency map.*labels.saliency=computed"):
+    with pytest.raises(DataError, match="have no saliency map.*labels.saliency=u2netp"):
         _make(source, config, tmp_path / "out")
     report = _make(source, _labels(FolderMaps(path=str(folder))), tmp_path / "out")
     assert report.without_maps == ("b_2", "c_3")

@@ -51,7 +51,8 @@ CUES = CuesResult(
     best={"foreground": 0.3, "background": 0.06, "miou": 0.5, "miou_all": 0.25},
     grid={"foreground": (0.2, 0.3), "background": (0.06, 0.1), "miou_all": [[0.1, 0.2], [0.25, 0.2]]},
     report=CueReport(
-        images=3, masked=0, digest="0" * 64, maps={}, rule={}, saliency="none", labelled=0.5,
+        images=3, masked=0, digest="0" * 64, maps={}, rule={}, saliency="none",
+        threshold={"rule": "fixed", "value": 0.3}, labelled=0.5,
         matrix=np.zeros((2, 3), np.int64), classes=("one",),
     ),
 )  # fmt: skip

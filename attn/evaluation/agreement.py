@@ -1,0 +1,112 @@
+"""A threshold of attention maps without masks: the one at which they agree best with saliency.
+
+Shapes: H×W image, T thresholds.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SaliencyAgreement"]
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attn.display import percent
+from attn.evaluation.score import ThresholdRule
+from attn.wording import counted
+
+
+class SaliencyAgreement:
+    """IoU of what the maps claim and what is salient, at every threshold of the maps.
+
+    Of each image the union of {map > t} over its classes is compared with {saliency > s}; the mean over the images is
+    the agreement at t. The t with the highest is `best`. An image without a salient pixel does not count.
+
+    Attributes:
+        images: How many counted.
+    """
+
+    def __init__(self, thresholds: Sequence[float] | NDArray[np.float64], saliency_threshold: float) -> None:
+        """Nothing counted yet.
+
+        Args:
+            thresholds: t, strictly increasing.
+            saliency_threshold: s, of saliency in [0, 1].
+        """
+        self.thresholds = np.asarray(thresholds, np.float64)
+        self.saliency_threshold = saliency_threshold
+        self.images = 0
+        self._total = np.zeros(self.thresholds.size)
+
+    def add(self, highest_HW: NDArray[Any], saliency_HW: NDArray[np.uint8]) -> None:
+        """Count an image.
+
+        Args:
+            highest_HW: The highest map of its classes at each pixel, in [0, 1].
+            saliency_HW: 0 to 255.
+
+        Raises:
+            ValueError: Their shapes differ.
+        """
+        if highest_HW.shape != saliency_HW.shape:
+            raise ValueError(f"the maps have the shape {highest_HW.shape}, the saliency {saliency_HW.shape}")
+        salient = saliency_HW > self.saliency_threshold * 255
+        if not salient.any():
+            return
+        # A pixel is claimed at the thresholds that it exceeds, which are the first ones.
+        exceeded = np.searchsorted(self.thresholds, highest_HW.ravel(), side="left")
+        claimed = self._claimed(exceeded)
+        both = self._claimed(exceeded[salient.ravel()])
+        self._total += both / (claimed + salient.sum() - both)
+        self.images += 1
+
+    def merge(self, other: Self) -> None:
+        """Add the images of another one with the same thresholds."""
+        self.images += other.images
+        self._total += other._total
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean IoU over the images at every threshold; NaN without images."""
+        return self._total / self.images if self.images else np.full(self.thresholds.size, np.nan)
+
+    @property
+    def best(self) -> int:
+        """Index of the threshold with the highest mean; the lowest of several. Defined if images were counted."""
+        return int(self._total.argmax())
+
+    def figures(self) -> dict[str, Any]:
+        """The agreement at the best threshold, and of how many images. Defined if images were counted."""
+        return {"agreement": float(self.mean[self.best]), "agreement_images": self.images}
+
+    def rule(self, saliency: str) -> ThresholdRule:
+        """The rule of the threshold, for a protocol.
+
+        Args:
+            saliency: Its origin.
+        """
+        return ThresholdRule(
+            rule="saliency_agreement",
+            values=tuple(self.thresholds.tolist()),
+            saliency=saliency,
+            saliency_threshold=self.saliency_threshold,
+        )
+
+    def describe(self, saliency: str) -> str:
+        """The threshold for a person.
+
+        Args:
+            saliency: Its origin.
+        """
+        if not self.images:
+            return f"no threshold by agreement with saliency ({saliency}): no image has a label and a salient pixel"
+        threshold, iou = self.thresholds[self.best], percent(self.mean[self.best])
+        images = counted(self.images, "image")
+        return f"threshold {threshold:g} by agreement with saliency ({saliency}), mean IoU {iou} % of {images}"
+
+    def _claimed(self, exceeded: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many pixels exceed each threshold."""
+        counts = np.bincount(exceeded, minlength=self.thresholds.size + 1)
+        return counts[::-1].cumsum()[::-1][1:]

@@ -1,0 +1,1 @@
+"""Saliency maps of images: given by the data, of a network, or of an image's border."""
