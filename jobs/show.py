@@ -16,7 +16,9 @@ from attn.errors import AttnError, ConfigError
 from attn.files.locations import list_files, list_folders
 from attn.run_state import BROKEN, About, RunState
 from attn.runs.config_classes import changed_fields, classes_of
+from attn.runs.recipes import recipe_paths
 from attn.runs.result import JsonResult
+from attn.runs.started import Started, started, started_from
 from jobs.next_commands import TRAINING, NextCommand, TrainedModel, next_commands
 from jobs.runs.contents import CONTENTS
 from jobs.runs.listing import RunEntry, entry_of, find_run, parent_of
@@ -31,7 +33,7 @@ SECTIONS = ("train", "integral", "method", "model", "labels", "data", "input", "
             "training", "checkpoint", "maps", "segment", "evaluation", "inference", "search", "scheduler", "objective",
             "space", "set")  # fmt: skip
 """Sections of a config that the page shows, in this order."""
-BEGAN_WITH = ("attn", "python", "commit", "command")
+BEGAN_WITH = ("attn", "python", "commit", "command", "recipe")
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def run(name: str, *, root: str = "runs") -> RunPage:
         progress=entry.progress,
         tracking_run=state.tracking_run,
         origin={name: origin.values[name] for name in BEGAN_WITH if origin.values.get(name)},
-        settings=_settings(state.kind, config),
+        settings=_settings(state.kind, config, read(lambda: _baseline(origin.recipe), None)),
         data_fingerprint=origin.data or data,
         best=state.best,
         stopped_early=state.stopped_early,
@@ -190,15 +192,24 @@ def _document(folder: RunFolder, name: str) -> dict[str, Any]:
     return read_document(folder.read_text(name), folder.path(name)).values
 
 
-def _settings(kind: str | None, values: dict[str, Any]) -> dict[str, Any]:
-    """The sections of a config with the fields that differ from their defaults.
+def _baseline(recipe: str | None) -> Started | None:
+    """The recipe that a run started from; None where there is none of that name today."""
+    if recipe not in recipe_paths():
+        return None
+    with started_from(recipe):
+        return started()
+
+
+def _settings(kind: str | None, values: dict[str, Any], start: Started | None) -> dict[str, Any]:
+    """The sections of a config with the fields that differ from their defaults, or from those of its recipe.
 
     A config that today's classes do not take, of an earlier version, is given whole.
     """
     chosen = values
     for config_class in classes_of(kind or "train"):
         try:
-            chosen = changed_fields(parse_config(config_class, Document(copy.deepcopy(values))))
+            config = parse_config(config_class, Document(copy.deepcopy(values)))
+            chosen = changed_fields(config, None if start is None else start.baseline(config))
             break
         except ConfigError:
             continue

@@ -72,9 +72,11 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
     trials later.
     """
     from attn.config.resolve import extra_check
+    from attn.runs.recipes import recipe_text
     from attn.runs.started import recipe_in, started_from
     from attn.runs.texts import GivenTexts
     from jobs.runs.run_folder import RunFolder
+    from services.admission import overrides_of
     from services.permissions import Permissions
 
     limit_reading((root, *data_roots))
@@ -89,7 +91,8 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
             return resume(job.id, root=root, address=job.address)
     recipe = None
     if job.kind in file_kinds():  # other kinds work on runs, which may be called like a recipe
-        recipe = job.target if job.config is None else recipe_in(job.config, "config", GivenTexts(job.files))
+        text = recipe_text(job.target) if job.config is None else (job.config, "config")
+        recipe = recipe_in(*text, GivenTexts(job.files), overrides_of(job))
     with started_from(recipe), extra_check(permissions.run):
         return _begin(job, root)
 

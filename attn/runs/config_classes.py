@@ -39,14 +39,24 @@ def classes_of(kind: str) -> list[type[Config]]:
     return [pkgutil.resolve_name(name) for name in names]
 
 
-def changed_fields(config: Config) -> dict[str, Any]:
-    """The fields whose values differ from their defaults, as plain values; the choice of a family always."""
+def changed_fields(config: Config, baseline: Config | None = None) -> dict[str, Any]:
+    """The fields whose values differ from their defaults, as plain values; the choice of a family always.
+
+    Args:
+        baseline: The config of the recipe that the run started from: fields that differ from it are given too.
+    """
+    if type(baseline) is not type(config):
+        baseline = None
     changed: dict[str, Any] = {}
     if isinstance(config, Variant) and type(config).tag:
         changed[type(config).tag] = config.variant
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if name in changed or (not field.is_required() and value == field.get_default(call_default_factory=True)):
+        before = value if baseline is None else getattr(baseline, name)
+        is_default = not field.is_required() and value == field.get_default(call_default_factory=True)
+        if name in changed or (is_default and value == before):
             continue
-        changed[name] = changed_fields(value) if isinstance(value, Config) else config.model_dump(mode="json")[name]
+        inner = before if isinstance(before, Config) else None
+        is_config = isinstance(value, Config)
+        changed[name] = changed_fields(value, inner) if is_config else config.model_dump(mode="json")[name]
     return changed

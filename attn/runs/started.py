@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Started", "recipe_in", "recipe_of", "started", "started_from"]
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -53,16 +53,15 @@ def started() -> Started | None:
     return _STARTED.get()
 
 
-def recipe_of(target: str) -> str | None:
-    """The recipe that a user names: by its name, or by a file that starts from it."""
-    text, name = config_text(target)
-    return name.removeprefix(RECIPE_PREFIX) if name.startswith(RECIPE_PREFIX) else recipe_in(text, name, LOCAL_TEXTS)
+def recipe_of(target: str, overrides: Iterable[str] = ()) -> str | None:
+    """The recipe that a user names: by its name, by a file that starts from it, or by an override `recipe=NAME`."""
+    return recipe_in(*config_text(target), LOCAL_TEXTS, overrides)
 
 
-def recipe_in(text: str, name: str, texts: Texts = RECIPES_ONLY) -> str | None:
+def recipe_in(text: str, name: str, texts: Texts = RECIPES_ONLY, overrides: Iterable[str] = ()) -> str | None:
     """The recipe that a run's text starts from, also by way of other files; None without one."""
     try:
-        layers = read_layers(text, name, [], texts)
+        layers = read_layers(text, name, overrides, texts)
     except ConfigError:
         return None
     lowest = next((one for one in (*layers.documents, *layers.searched) if one.name.startswith(RECIPE_PREFIX)), None)

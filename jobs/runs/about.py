@@ -70,14 +70,20 @@ def _section(values: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 
 
 def _name(config: Mapping[str, Any], *section: str) -> str | None:
-    """The method's name."""
-    name = _section(config, *section, "method").get("name")
-    return name if isinstance(name, str) else None
+    """The method's name; with supervision by masks or boxes, also that."""
+    method = _section(config, *section, "method")
+    name, extra = method.get("name"), method.get("extra_supervision")
+    if not isinstance(name, str):
+        return None
+    return f"{name} with {extra}" if isinstance(extra, str) and extra != "none" else name
 
 
 def _of(target: str) -> str:
-    """`of NAME`: the model or store that a run works on, without the folders above it."""
-    return f"of {name_of(target.removesuffix('/model').removesuffix('/store'))}"
+    """`of NAME`: the model or store that a run works on, without the folders above it; `NAME/2` stays whole."""
+    place = target.removesuffix("/model").removesuffix("/store").rstrip("/")
+    name = name_of(place)
+    above = name_of(place.removesuffix(name)) if name.isdecimal() else ""
+    return f"of {above}/{name}" if above else f"of {name}"
 
 
 def _data(config: Mapping[str, Any]) -> str | None:

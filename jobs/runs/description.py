@@ -9,9 +9,10 @@ from typing import Any
 
 from attn.config.base import Config
 from attn.runs.composed import ComposedConfig
-from attn.runs.started import started
+from attn.runs.started import Started, started
 from attn.runs.table import KINDS
 from attn.tracking import DataUsed, RunDescription, run_params
+from jobs.runs.about import about_of
 from jobs.runs.provenance import command_line
 from jobs.runs.run_folder import RunFolder
 
@@ -28,7 +29,7 @@ def describe_run(kind: str, config: Config, folder: RunFolder, data: DataUsed | 
     if command is None and entry is not None and entry.config is not None:  # begun by the service, or from Python
         command = [*program.split(), folder.path("config.yaml")]
     lines = [
-        "" if start is None else start.recipe.summary,
+        "" if start is None else _title(start, config),
         *(f"**Paper:** {paper}" for paper in _papers(config)),
         "" if data is None else f"**Data:** {data}",
         "" if command is None else f"**Repeat it:**\n\n```bash\n{_lines(command)}\n```",
@@ -39,6 +40,19 @@ def describe_run(kind: str, config: Config, folder: RunFolder, data: DataUsed | 
         program=program,
         data=() if data is None else (data,),
     )
+
+
+def _title(start: Started, config: Config) -> str:
+    """The recipe's title, if the run trains by the recipe's methods; else what it trains by. A sweep keeps it."""
+    baseline = start.baseline(config)
+    own, theirs = (None if one is None else _trained_by(one) for one in (config, baseline))
+    same = not own or baseline is None or own == theirs
+    return start.recipe.summary if same else f"{own}, from the recipe {start.recipe.name}"
+
+
+def _trained_by(config: Config) -> str | None:
+    kind = str(getattr(config, "kind", "train"))
+    return None if kind == "sweep" else about_of(kind, config.model_dump(mode="json")).what
 
 
 def _lines(command: list[str]) -> str:

@@ -23,11 +23,12 @@ from typing import Any
 from attn.data.names import text_fault
 from attn.errors import RunError
 from attn.redaction import without_secrets
+from attn.runs.started import started
 from attn.tracking.environment import environment, frozen_requirements, git_changes
 from jobs.runs.run_folder import RunFolder
 
 ORIGIN, CHANGES, MODEL = "origin.json", "changes.patch", "model/model.json"
-TEXTS, LISTS = ("attn", "commit", "data", "python"), ("command", "pins", "untracked")
+TEXTS, LISTS = ("attn", "commit", "data", "python", "recipe"), ("command", "pins", "untracked")
 
 
 def record_origin(folder: RunFolder, *, data: str | None = None) -> None:
@@ -44,6 +45,7 @@ def record_origin(folder: RunFolder, *, data: str | None = None) -> None:
         "command": command_line(),
         "pins": frozen_requirements(),
         "untracked": changes.untracked,
+        **({"recipe": start.recipe.name} if (start := started()) else {}),
         **({"data": data} if data else {}),
     }
     folder.write(ORIGIN, json.dumps(values, indent=1))
@@ -55,6 +57,7 @@ class Origin:
 
     Attributes:
         values: All that was noted, as plain values; empty of a run from before anything was noted.
+        recipe: Name of the recipe that it started from.
         pins: Every installed package as `name==version`.
         untracked: Python and YAML files that git did not know.
         data: Fingerprint of the run's data.
@@ -68,6 +71,7 @@ class Origin:
     pins: list[str] = field(default_factory=list)
     untracked: list[str] = field(default_factory=list)
     data: str | None = None
+    recipe: str | None = None
 
 
 def read_origin(folder: RunFolder) -> Origin:

@@ -36,5 +36,5 @@ def pipeline(
     from jobs.pipeline import run
 
     config = load_pipeline(recipe, overrides or [])
-    with started_from(recipe_of(recipe)):
+    with started_from(recipe_of(recipe, overrides or [])):
         return shown(run(config, run_id=run_id or Path(recipe).stem, start=start, address=address))

@@ -36,7 +36,7 @@ def command_of(kind: str) -> Callable[..., None]:
         from attn.runs.table import job_of
 
         config = load_run(recipe, kind, overrides or [])
-        with started_from(recipe_of(recipe)):
+        with started_from(recipe_of(recipe, overrides or [])):
             return shown(job_of(kind).run(config, run_id=run_id, address=address))
 
     return run

@@ -33,7 +33,7 @@ def cues(
     from attn.runs.started import recipe_of, started_from
     from jobs.cues import load, run
 
-    with started_from(recipe_of(recipe)):
+    with started_from(recipe_of(recipe, overrides or [])):
         return shown(run(load(recipe, overrides or [], sweep=sweep), run_id=run_id, address=address))
 
 

@@ -48,7 +48,7 @@ def _print(console: Console, page: RunPage) -> None:
     for notice in page.notices:
         console.print(f"note: {notice}", markup=False)
     if page.settings:
-        _section(console, "config, without defaults", list(_settings(page.settings)))
+        _section(console, "config: what differs from the defaults, or from the recipe", list(_settings(page.settings)))
     if page.parts:
         _print_parts(console, page)
     shares = {name: value for name, value in page.metrics.items() if is_share(name)}
@@ -90,6 +90,7 @@ def _head(page: RunPage) -> list[tuple[str, ...]]:
         ("model of", (page.state == "done" and model_epoch(page.best)) or ""),
         ("best so far", (page.state != "done" and model_epoch(page.best, "")) or ""),
         ("started", local_time(page.started) + (f", took {took}" if took else "")),
+        ("recipe", str(origin.get("recipe", ""))),
         ("command", shlex.join(map(str, origin.get("command", [])))),
         ("made by", ", ".join(versions)),
         ("data", f"fingerprint {page.data_fingerprint[:HASH]}" if page.data_fingerprint else ""),

@@ -28,7 +28,7 @@ def run(recipe: Recipe, overrides: Overrides = None, run_id: RunId = None, addre
     from attn.runs.sweep import load_sweep
     from jobs.sweep import run as begin
 
-    with started_from(recipe_of(recipe)):
+    with started_from(recipe_of(recipe, overrides or [])):
         return shown(begin(load_sweep(recipe, overrides or []), run_id=run_id, address=address))
 
 

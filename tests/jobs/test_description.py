@@ -12,12 +12,15 @@ import pytest
 
 from attn.config.base import Config
 from attn.methods import MethodConfig
+from attn.run_state import RunState
 from attn.runs.pipeline import load_pipeline
 from attn.runs.recipes import config_text, load_config
 from attn.runs.started import recipe_in, recipe_of, started_from
 from attn.tracking import DataUsed
 from attn.training.train_config import TrainConfig
+from jobs.runs.about import about_of, about_run
 from jobs.runs.description import describe_run
+from jobs.runs.provenance import read_origin, record_origin
 from jobs.runs.run_folder import RunFolder
 
 DATA = DataUsed("scenes", "train", 64, "0123456789ab" * 5 + "cdef")
@@ -119,6 +122,54 @@ def test_a_file_names_the_recipe_that_it_starts_from(tmp_path: Path) -> None:
         assert recipe_in(text, "test") is None
     config = load_config(TrainConfig, "scenes_gain", [])
     assert "recipe" not in described(config, RunFolder(str(tmp_path), "run"), "no_such_recipe").params
+
+
+def test_the_recipe_of_an_override_is_the_recipe(tmp_path: Path, folder: RunFolder) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("recipe: gain\ndata: {source: voc, root: /x}\n")
+    for target, overrides, expected in (
+        (str(file), ["seed=1", "recipe=gain_ext"], "gain_ext"),
+        (str(file), ["method.name=grad_cam"], "gain"),
+        ("gain", ["recipe=icasc"], "icasc"),
+        ("gain", ["recipe=no_such"], None),
+    ):
+        assert recipe_of(target, overrides) == expected
+    assert recipe_in("recipe: gain", "config", overrides=["recipe=oaa"]) == "oaa"
+    config = load_config(TrainConfig, str(file), ["recipe=gain_ext"])
+    record = described(config, folder, recipe_of(str(file), ["recipe=gain_ext"]))
+    assert record.params["recipe"] == "gain_ext"
+    assert not [name for name in record.params if name.startswith("method.")], "nothing of it was overridden"
+    assert record.text.startswith("GAIN_ext on photographs")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "title"),
+    [
+        ("gain", "method.name=grad_cam", "grad_cam, from the recipe gain"),
+        ("gain", "method.extra_supervision=boxes", "gain with boxes, from the recipe gain"),
+        ("gain_ext", "method.extra_supervision=none", "gain, from the recipe gain_ext"),
+        ("gain", "method.alpha=0.5", "GAIN on photographs: maps that cover what tells of the class"),
+    ],
+)
+def test_a_run_by_another_method_has_not_the_recipe_s_title(
+    folder: RunFolder, recipe: str, override: str, title: str
+) -> None:
+    assert described(load_config(TrainConfig, recipe, [override]), folder, recipe).text.splitlines()[0] == title
+
+
+def test_what_a_run_is_about_tells_methods_and_versions_apart(folder: RunFolder) -> None:
+    whats = [about_of("train", load_config(TrainConfig, name, []).model_dump()).what for name in ("gain", "gain_ext")]
+    assert whats == ["gain", "gain with masks"]
+    for target, expected in (("looker/2", "looker/2"), ("models:/looker/12", "looker/12"), ("looker@champion",) * 2,
+                             ("runs/gain/model", "gain"), ("s3://b/runs/7/store", "runs/7"), ("2", "2")):  # fmt: skip
+        state = RunState.of({"id": "e", "kind": "evaluate", "state": "done", "target": target})
+        assert about_run(folder, state).what == f"of {expected}"
+
+
+def test_a_run_notes_its_recipe(folder: RunFolder) -> None:
+    with started_from("gain"):
+        record_origin(folder)
+    assert read_origin(folder).recipe == "gain"
 
 
 @pytest.mark.parametrize("name", sorted(MethodConfig.members))

@@ -76,7 +76,7 @@ def test_cross_entropy_is_not_trained_at_the_soft_margin_s_rates(
 
 def test_rates_of_the_head_that_stay_whatever_the_source() -> None:
     folder = ["data.source=folder", "data.root=/x"]
-    soft_margin = {name: (100, 100) for name in ("oaa", "attnbn", "oaa_plus")}
+    soft_margin = dict.fromkeys(("oaa", "attnbn", "oaa_plus"), (100, 100))
     for recipe, rates in {"scenes_gain": (1, 1), "oaa_voc_paper": (10, 20), **soft_margin}.items():
         config = load_any_config(recipe, folder)
         assert isinstance(config, TrainConfig)

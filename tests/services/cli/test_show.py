@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from attn.config.resolve import dump_config
 from attn.display import local_time
 from attn.evaluation.score import Protocol, Score
 from attn.runs.config_classes import COMMAND_CONFIGS, changed_fields, classes_of, config_class
@@ -233,6 +234,25 @@ def test_what_was_chosen_says_all_of_a_config() -> None:
         again = type(config).model_validate_json(json.dumps(chosen), strict=True)
         assert again == config, recipe.name
         assert len(json.dumps(chosen)) < len(config.model_dump_json())
+
+
+def test_a_field_set_back_to_its_default_is_shown_beside_the_recipe() -> None:
+    recipe, config = (load_any_config("gain", one) for one in ([], ["optimizer.multipliers.head_weight=10"]))
+    assert "head_weight" not in changed_fields(config)["optimizer"].get("multipliers", {})
+    assert changed_fields(config, recipe)["optimizer"]["multipliers"] == {"head_weight": 10, "head_bias": 100}
+    assert changed_fields(config, config) == changed_fields(config)
+    other = load_any_config("gain", ["method.name=grad_cam", "schedule.name=poly"])
+    assert changed_fields(other, recipe)["method"] == {"name": "grad_cam"}
+    assert changed_fields(other, recipe)["schedule"]["name"] == "poly"
+
+
+def test_the_page_compares_with_the_recipe_that_the_run_notes(attn: Any, tmp_path: Path) -> None:
+    text = dump_config(load_any_config("gain", ["optimizer.multipliers.head_weight=10"]), "a run")
+    for recipe, shown in (("gain", True), ("no_such_recipe", False)):
+        put(str(tmp_path), recipe, {"config.yaml": text, "origin.json": json.dumps({"recipe": recipe})}, kind="train")
+        lines = words(attn("show", recipe, "--root", str(tmp_path)).out)
+        assert f"recipe {recipe}" in lines
+        assert any("head_weight 10.0" in line for line in lines) == shown, "\n".join(lines)
 
 
 def test_the_best_epoch_and_an_early_end_are_named(attn: Any, tmp_path: Path) -> None:
