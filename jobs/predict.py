@@ -4,7 +4,9 @@ from __future__ import annotations
 
 __all__ = ["PredictResult", "run"]
 
+import posixpath
 import re
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +18,12 @@ from attn.files.locations import FileFault, join
 from attn.files.spreadsheet import csv_table
 from attn.files.transfer import write_bytes
 from attn.prediction import ImagePredictConfig, Predictor, find_images, open_predictor, predict_file, write_prediction
+from attn.prediction.images import ImageFile
 from attn.prediction.summary import COLUMNS, SUMMARY, Row, fault_row, summary_row
 from attn.redaction import without_secrets
 from attn.registry.lookup import open_model
 from attn.runs.result import JsonResult
+from attn.wording import counted
 from jobs.runs.open_model import model_lookup
 
 LOOKUP = re.compile(r"(root|tracking\.\w+)=")
@@ -63,6 +67,7 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
     images = find_images(text for text in arguments if not LOOKUP.match(text))
     if not images:
         raise DataError("no image is given: attn predict IMAGE... --model MODEL")
+    _tell_folders(images)
     overrides = [text for text in arguments if LOOKUP.match(text)]
 
     def load(target: Any, root: str) -> Predictor:
@@ -84,20 +89,28 @@ def run(arguments: Sequence[str], *, model: str, out: str, config: ImagePredictC
     )
 
 
+def _tell_folders(images: dict[str, ImageFile]) -> None:
+    """Say how many folders images were found in, where these are not only the folders that were given."""
+    below = {folder for image in images.values() if (folder := posixpath.dirname(image.image_id))}
+    if below:
+        folders = {posixpath.dirname(image.location) for image in images.values()}
+        print(f"{counted(len(images), 'image')} in {counted(len(folders), 'folder')}", file=sys.stderr, flush=True)
+
+
 def _predict(
-    predictor: Predictor, images: dict[str, str], out: str, max_pixels: int
+    predictor: Predictor, images: dict[str, ImageFile], out: str, max_pixels: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[Row]]:
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     rows: list[Row] = []
-    for name, location in progress.steps_of(images.items(), "predictions", len(images), "images"):
+    for name, (location, image_id) in progress.steps_of(images.items(), "predictions", len(images), "images"):
         try:
             prediction = predict_file(predictor, location, max_pixels, "--max-pixels")
         except DataError as fault:
             problem = fault.problem if isinstance(fault, FileFault) else str(fault)
             failed.append({"image": without_secrets(location), "problem": problem})
-            rows.append(fault_row(without_secrets(location), problem))
+            rows.append(fault_row(without_secrets(location), image_id, problem))
             continue
         done.append(write_prediction(prediction, location, join(out, name)))
-        rows.append(summary_row(without_secrets(location), done[-1]))
+        rows.append(summary_row(without_secrets(location), image_id, done[-1]))
     return done, failed, rows

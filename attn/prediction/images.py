@@ -2,53 +2,87 @@
 
 from __future__ import annotations
 
-__all__ = ["find_images"]
+__all__ = ["ImageFile", "find_images"]
 
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from attn.config.base import is_remote
 from attn.data.sources.folder import IMAGE_SUFFIXES
 from attn.errors import DataError
-from attn.files.locations import join, list_files, stem_of
+from attn.files.locations import join, list_files, list_folders
 from attn.prediction.summary import SUMMARY
 
+RESULT = "prediction.json"
+"""The file by which a folder of results is known; its pictures are no images to predict."""
 
-def find_images(locations: Iterable[str]) -> dict[str, str]:
-    """Find the given images, and the images directly inside the given folders, in order.
+
+class ImageFile(NamedTuple):
+    """An image.
+
+    Attributes:
+        image_id: Its path below the given folder, without suffix; of a file that is given itself its name.
+    """
+
+    location: str
+    image_id: str
+
+
+def find_images(locations: Iterable[str]) -> dict[str, ImageFile]:
+    """Find the given images, and the images in the given folders and in their subfolders, in order.
+
+    Hidden folders and folders of earlier predictions are left out.
 
     Args:
         locations: Paths or `s3://bucket/key` URIs of images and folders. A URI is a folder if it ends in `/` or does
             not have the suffix of an image.
 
     Returns:
-        Location by name. The name is the file's without suffix, with special characters replaced and a number appended
-        if it is not unique. Files that do not exist are included; opening them fails.
+        Images by name. The name is the image's id, with special characters replaced and a number appended if it is not
+        unique. Files that do not exist are included; opening them fails.
 
     Raises:
         DataError: A folder contains no images.
     """
-    named: dict[str, str] = {}
+    named: dict[str, ImageFile] = {}
     for given in locations:
-        for location in _files(os.path.expanduser(given)):
-            plain = re.sub(r"[^\w.-]", "_", stem_of(location)).lstrip(".") or "image"
+        for file in _files(os.path.expanduser(given)):
+            plain = "/".join(_plain(part) for part in file.image_id.split("/"))
             name, number = plain, 2
             while name in named or name == SUMMARY:
                 name, number = f"{plain}-{number}", number + 1
-            named[name] = location
+            named[name] = file
     return named
 
 
-def _files(location: str) -> list[str]:
+def _plain(part: str) -> str:
+    return re.sub(r"[^\w.-]", "_", part).lstrip(".") or "image"
+
+
+def _files(location: str) -> list[ImageFile]:
     remote_folder = is_remote(location) and (location.endswith("/") or not _is_image(location))
     if not remote_folder and not os.path.isdir(location):
-        return [location]
-    results = [join(location, name) for name in list_files(location) if _is_image(name)]
+        return [ImageFile(location, posixpath.splitext(posixpath.basename(location))[0])]
+    results = [ImageFile(join(location, name), posixpath.splitext(name)[0]) for name in _below(location, "", set())]
     if not results:
-        raise DataError(f"{location} contains no images; supported are {', '.join(sorted(IMAGE_SUFFIXES))}")
+        supported = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"{location} and its subfolders contain no images; supported are {supported}")
     return results
+
+
+def _below(folder: str, prefix: str, seen: set[str]) -> Iterator[str]:
+    """Relative names of the images in a folder and its subfolders; a folder that links lead to again is read once."""
+    place = folder if is_remote(folder) else os.path.realpath(folder)
+    files = list_files(folder)
+    if place in seen or (prefix and RESULT in files):
+        return
+    seen.add(place)
+    yield from (f"{prefix}{name}" for name in files if _is_image(name))
+    for name in list_folders(folder):
+        yield from _below(join(folder, name), f"{prefix}{name}/", seen)
 
 
 def _is_image(name: str) -> bool:

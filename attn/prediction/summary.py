@@ -10,14 +10,14 @@ from typing import Any
 from attn.files.locations import join
 
 SUMMARY = "summary.csv"
-COLUMNS = ("image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem")
+COLUMNS = ("image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem", "image_id")
 """`labels` and `probabilities` are separated by `|`, most probable first; `best_guess` is the most probable class,
-whether it is predicted or not."""
+whether it is predicted or not. `image_id` is that of `ImageFile`."""
 
 Row = tuple[str | None, ...]
 
 
-def summary_row(image: str, predicted: Mapping[str, Any]) -> Row:
+def summary_row(image: str, image_id: str, predicted: Mapping[str, Any]) -> Row:
     """The row of an image.
 
     Args:
@@ -28,9 +28,9 @@ def summary_row(image: str, predicted: Mapping[str, Any]) -> Row:
     mask = join(predicted["folder"], predicted["files"]["mask"])
     names = "|".join(label["class"] for label in labels)
     probabilities = "|".join(f"{label['probability']:.4f}" for label in labels)
-    return (image, names, probabilities, best, f"{known[best]:.4f}", mask, None)
+    return (image, names, probabilities, best, f"{known[best]:.4f}", mask, None, image_id)
 
 
-def fault_row(image: str, problem: str) -> Row:
+def fault_row(image: str, image_id: str, problem: str) -> Row:
     """The row of an image that could not be read."""
-    return (image, None, None, None, None, None, problem)
+    return (image, None, None, None, None, None, problem, image_id)

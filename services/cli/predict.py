@@ -23,7 +23,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="Images, folders, or s3:// URIs; also tracking.uri= of the model's registry.",
+            help="Images, folders with their subfolders, or s3:// URIs; also tracking.uri= of the model's registry.",
         ),
     ],
     model: Annotated[

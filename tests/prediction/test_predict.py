@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 from attn.data.decode import read_image, read_mask
 from attn.data.sample import Record, Sample, collate
+from attn.data.sources.folder import FolderConfig
 from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import prepare
 from attn.errors import ConfigError, DataError
@@ -86,14 +88,23 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
     assert Image.open(out / "a_b" / "mask.png").mode == "P"
     assert (out / "a_b" / "panel.png").is_file()
     header, first, second = csv.reader((out / "summary.csv").read_text().splitlines())
-    assert header == ["image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem"]
+    assert header == [
+        "image",
+        "labels",
+        "probabilities",
+        "best_guess",
+        "best_probability",
+        "mask",
+        "problem",
+        "image_id",
+    ]
     assert (Path(first[0]).name, first[1].split("|")) == ("a b.png", [label["class"] for label in one["labels"]])
     assert [float(cell) for cell in first[2].split("|")] == pytest.approx(
         [label["probability"] for label in one["labels"]], abs=1e-4
     )
     best = max(one["probabilities"], key=one["probabilities"].__getitem__)
     assert (first[3], float(first[4])) == (best, pytest.approx(one["probabilities"][best], abs=1e-4))
-    assert (first[5:], second[1:6]) == ([str(out / "a_b" / "mask.png"), ""], [""] * 5)
+    assert (first[5:], second[1:6]) == ([str(out / "a_b" / "mask.png"), "", "a b"], [""] * 5)
     assert (Path(second[0]).name, second[6]) == ("broken.jpg", failed["problem"])
     assert data["summary"] == str(out / "summary.csv")
     assert "skipped: " in attn("predict", str(pictures), "--model", model, "--out", str(out)).out
@@ -207,11 +218,42 @@ def test_names(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", ".hidden.png", "c.txt"):
         (tmp_path / name).touch()
     assert find_images([str(tmp_path), "b/a.jpg"]) == {
-        "a": f"{tmp_path}/a.jpg", "a-2": f"{tmp_path}/a.png", "a-3": "b/a.jpg",
+        "a": (f"{tmp_path}/a.jpg", "a"), "a-2": (f"{tmp_path}/a.png", "a"), "a-3": ("b/a.jpg", "a"),
     }  # fmt: skip
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no images"):
         find_images([str(tmp_path / "empty")])
+
+
+def test_images_in_subfolders_have_the_ids_of_folder_data(tmp_path: Path) -> None:
+    """Hidden folders, folders of earlier predictions, and folders that links lead back to are left out."""
+    for name in ("val/cat/1.jpg", "val/cat/more/2.jpg", "val/big dog/1.PNG", "val/.hidden/3.jpg", "val/0.jpg",
+                 "val/cat/notes.txt", "val/predictions/1/panel.png", "val/predictions/1/prediction.json"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "val" / "cat" / "back").symlink_to(tmp_path / "val")
+    found = find_images([f"{tmp_path}/val"])
+    assert list(found) == ["0", "big_dog/1", "cat/1", "cat/more/2"]
+    assert [one.image_id for one in found.values()] == ["0", "big dog/1", "cat/1", "cat/more/2"]
+    assert found["cat/1"].location == f"{tmp_path}/val/cat/1.jpg"
+    folder = FolderConfig(root=str(tmp_path), split="val")
+    assert {record.image_id for record in folder.open().records} == {"big dog/1", "cat/1"}
+
+
+def test_a_folder_of_classes_is_predicted_below_its_own_names(
+    attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        shutil.copy(pictures / "a b.png", tmp_path / "val" / name / "1.png")
+    out = tmp_path / "out"
+    done = attn("predict", str(tmp_path / "val"), "--model", model, "--out", str(out), "--json")
+    assert done.status == 0, done.err
+    assert "2 images in 2 folders\n" in done.err
+    assert [one["folder"] for one in done.json["images"]] == [f"{out}/cat/1", f"{out}/dog/1"]
+    rows = list(csv.DictReader((out / "summary.csv").read_text().splitlines()))
+    assert [row["image_id"] for row in rows] == ["cat/1", "dog/1"]
+    assert Path(rows[0]["mask"]).is_file()
 
 
 def test_bad_input(attn: Callable[..., Any], model: str, pictures: Path, tmp_path: Path) -> None:
@@ -273,12 +315,12 @@ def test_no_cell_is_a_formula(text: str) -> None:
         "folder": text,
         "files": {"mask": "mask.png"},
     }
-    rows = [summary_row(text, predicted), fault_row("a", text)]
+    rows = [summary_row(text, text, predicted), fault_row("a", "a", text)]
     table = list(csv.reader(io.StringIO(csv_table([text, *COLUMNS[1:]], rows), newline="")))
     cells = [cell for row in table for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
-    assert [len(row) for row in table] == [7, 7, 7]
+    assert [len(row) for row in table] == [8, 8, 8]
     if text.isprintable():
         quoted = [cell[1:] for cell in cells if cell.startswith("'")]
-        assert quoted == [*[text] * 4, f"{text}/mask.png", text]
+        assert quoted == [*[text] * 4, f"{text}/mask.png", text, text]
     assert csv_table(["a"], [[-0.5], [None], ["b-c"]]) == 'a\n-0.5\n""\nb-c\n'
