@@ -88,13 +88,20 @@ class Report:
 
     def has_more(self, most: int) -> bool:
         """Whether a text with so many findings of a kind leaves some out."""
-        return max(Counter((one.severity, one.kind) for one in self.findings).values(), default=0) > most
+        groups = self._groups().values()
+        return any(len(group) > most or len(_joined(group)) < len(group) for group in groups)
+
+    def _groups(self) -> dict[tuple[str, Kind], list[Finding]]:
+        groups: dict[tuple[str, Kind], list[Finding]] = {}
+        for finding in (*self.errors, *self.warnings):
+            groups.setdefault((finding.severity, finding.kind), []).append(finding)
+        return groups
 
     def text(self, most: int | None = None) -> str:
         """The report as plain text, findings last, grouped by kind.
 
         Args:
-            most: Number of findings of a kind to show.
+            most: Number of findings of a kind to show; those with one message count as one.
         """
         width = max(map(len, self.per_class), default=0)
         result = (("error", len(self.errors)), ("warning", len(self.warnings)))
@@ -104,18 +111,27 @@ class Report:
             *(f"  {name:<{width}} {count:>6}" for name, count in self.per_class.items()),
             ", ".join(counted(number, what) for what, number in result),
         ]
-        groups: dict[tuple[str, Kind], list[Finding]] = {}
-        for finding in (*self.errors, *self.warnings):
-            groups.setdefault((finding.severity, finding.kind), []).append(finding)
-        for (severity, kind), group in groups.items():
+        for (severity, kind), group in self._groups().items():
             if len(group) == 1:
                 lines.append(f"  {group[0]}")
                 continue
             lines.append(f"  {len(group)} {severity}s ({kind})")
-            lines += [f"    {finding.shown}: {finding.message}" for finding in group[:most]]
-            if (left := len(group) - len(group[:most])) > 0:
+            shown = [(one.shown, one.message) for one in group] if most is None else _joined(group)
+            lines += [f"    {image}: {message}" for image, message in shown[:most]]
+            if (left := len(shown) - len(shown[:most])) > 0:
                 lines.append(f"    ... and {left} more")
         return "\n".join(lines)
+
+
+def _joined(group: Iterable[Finding]) -> list[tuple[str, str]]:
+    """Images and message of findings; those with one message are joined: `a and 31 more`."""
+    images: dict[str, list[str]] = {}
+    for finding in group:
+        images.setdefault(finding.message, []).append(finding.shown)
+    return [
+        (names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", message)
+        for message, names in images.items()
+    ]
 
 
 def check_config(config: SourceConfig, view: Callable[[Source], Source] | None = None) -> Report:

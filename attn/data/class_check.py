@@ -17,6 +17,8 @@ SIMILARITY = 0.85
 neighbours count as one letter, in a name of any length."""
 SHORTEST = 4
 """Letters of a name that another can be a misspelling of: `cat` and `cap` are two classes."""
+SHORTEST_WORD = 3
+"""Letters of a name of which another can be the plural: `a` and `as` are two classes."""
 RARE = 0.1
 """A class with at most this share of another's images is rare beside it."""
 FEW = 5
@@ -65,7 +67,7 @@ def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
             for other, more in per_class.items()
             if other != name
             and _alike(name, other)
-            and (count <= RARE * more or (_plain(name) == _plain(other) and (count, name) < (more, other)))
+            and (count <= RARE * more or (_are_one_word(name, other) and (count, name) < (more, other)))
         ]
         if not others and voc_like and name not in VOC_CLASSES:
             others = [other for other in VOC_CLASSES if other not in per_class and _alike(name, other)]
@@ -76,14 +78,21 @@ def _misspelled(per_class: Mapping[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def _alike(name: str, other: str) -> bool:
-    one, two = _plain(name), _plain(other)
-    if one == two:
+    if _are_one_word(name, other):
         return True
+    one, two = _plain(name), _plain(other)
     if min(len(one), len(two)) < SHORTEST or re.sub(r"\d", "", one) == re.sub(r"\d", "", two):
         return False  # names that differ in numbers alone are numbered
     if _differ_by_a_swap(one, two):
         return True
     return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio() >= SIMILARITY
+
+
+def _are_one_word(name: str, other: str) -> bool:
+    """Return whether names differ in case, spaces or number alone: `Cats` and `cat`, `pony` and `ponies`."""
+    one, two = sorted((_plain(name), _plain(other)), key=len)
+    plurals = {one, f"{one}s", f"{one}es", f"{one[:-1]}ies" if one.endswith("y") else one}
+    return two in plurals if len(one) >= SHORTEST_WORD else one == two
 
 
 def _differ_by_a_swap(one: str, two: str) -> bool:

@@ -309,7 +309,8 @@ def require_images(records: Sequence[Record], on_error: OnError, where: str) -> 
             missing.append(image)
     if not missing:
         return
-    text = f"{where}: {len(missing)} of {len(records)} images are missing: {_first_few(missing)}"
+    are = "is" if len(missing) == 1 else "are"
+    text = f"{where}: {len(missing)} of {len(records)} images {are} missing: {_first_few(missing)}"
     if on_error == "raise" or len(missing) == len(records):
         there = folders[missing[0][: -len(name_of(missing[0]))]]
         hint = _similar_file_note(name_of(missing[0]), there)

@@ -69,9 +69,10 @@ def overlap_notices(config: RunConfig, source: Source, validated: Source | None,
     if not shared:
         return []
     shown = ", ".join(ours if ours == theirs else f"{theirs} (trained on as {ours})" for ours, theirs in shared[:SHOWN])
+    number = len({theirs for _, theirs in shared})
     text = (
-        f"{len({theirs for _, theirs in shared})} of the {len(validated.records)} images of "
-        f"validation.split={config.validation.split} are also trained on (data.split={config.data.split}): {shown}"
+        f"{number} of the {len(validated.records)} images of validation.split={config.validation.split} "
+        f"{'is' if number == 1 else 'are'} also trained on (data.split={config.data.split}): {shown}"
         f"{', ...' if len(shared) > SHOWN else ''}. Their scores say nothing of other images"
     )
     if config.validation.allow_overlap:

@@ -208,6 +208,26 @@ def test_images_of_coco_are_in_the_order_of_their_files_and_told_by_them(tmp_pat
         assert words in text, text
 
 
+def test_findings_with_one_message_are_one_line() -> None:
+    text = "the mask has cat, but the labels do not"
+    findings = [Finding("warning", "mask", f"Cats/{number}", text) for number in range(32)]
+    report = Report(40, 40, 0, 0, {"cat": 40}, (*findings, Finding("warning", "mask", "dog/1", "labelled dog")))
+    assert report.text(5).splitlines()[2:] == [
+        "0 errors, 33 warnings",
+        "  33 warnings (mask)",
+        f"    Cats/0 and 31 more: {text}",
+        "    dog/1: labelled dog",
+    ]
+    assert report.has_more(5)
+    assert str(report).count(text) == 32
+
+
+def test_a_folder_named_by_the_plural_is_a_probable_misspelling() -> None:
+    for wrong, right in (("Cats", "cat"), ("foxes", "Fox"), ("ponies", "pony"), ("cats", "cat"), ("cat", "Cats")):
+        assert f"is probably a misspelling of {right}" in dict(class_findings({right: 12, wrong: 8}))[wrong]
+    assert dict(class_findings({"a": 9, "as": 9, "cat": 9, "cab": 9, "glass": 9, "class": 9, "1": 9, "1s": 9})) == {}
+
+
 def test_misspelled_and_nearly_empty_classes() -> None:
     many = dict.fromkeys(["aeroplane", "bicycle", "bird", "boat", "cat"], 50)
     assert dict(class_findings(many)) == {}

@@ -123,9 +123,7 @@ def test_names_in_nfd_match_names_in_nfc(tmp_path: Path, make: Any) -> None:
     config = _manifest(
         tmp_path, make, f"image,labels\ntrain/{apart}/{composed}.jpg,{apart}|{composed}\ntrain/b/0.jpg,b\n"
     )
-    with pytest.raises(
-        DataError, match=r"1 of 2 images are missing.*\(there is .*the Unicode form \(NFC, NFD\) differ"
-    ):
+    with pytest.raises(DataError, match=r"1 of 2 images is missing.*\(there is .*the Unicode form \(NFC, NFD\) differ"):
         config.build()
     whole = _manifest(tmp_path, make, f"image,labels\ntrain/{apart}/{apart}.jpg,{apart}|{composed}\ntrain/b/0.jpg,b\n")
     assert whole.build().classes == ("b", composed)

@@ -123,7 +123,7 @@ def test_a_table_is_trained_on_its_own_split(tmp_path: Path, make: Any, capsys: 
     root = make.write(tmp_path, {"t.csv": rows, **{f"{number}.jpg": make.jpeg(number) for number in range(4)}})
     assert [record.image_id for record in ManifestConfig(manifest=f"{root}/t.csv").build().records] == ["0", "1", "2"]
     assert _checked(root)["notices"] == []
-    with pytest.raises(DataError, match=r"1 of the 1 images of validation\.split=val are also trained on .*: 3\..*"
+    with pytest.raises(DataError, match=r"1 of the 1 images of validation\.split=val is also trained on .*: 3\..*"
                                         r"validation\.allow_overlap=true"):  # fmt: skip
         _checked(root, "data.split=all")
     (notice,) = _checked(root, "data.split=all", "validation.allow_overlap=true")["notices"]
@@ -152,7 +152,7 @@ def test_a_pipeline_reports_overlap_before_its_first_stage(tmp_path: Path, make:
     data = ["source=manifest", f"manifest={root}/t.csv", "split=all"]
     overrides = [*(f"segment.data.{text}" for text in data), f"train.data.{data[0]}", f"train.data.{data[1]}"]
     config = load_pipeline("grad_cam_segment_scenes", [*overrides, f"root={root}/runs", "tracking.enabled=false"])
-    with pytest.raises(DataError, match=r"validation\.split=val are also trained on \(data\.split=all\): 1"):
+    with pytest.raises(DataError, match=r"validation\.split=val is also trained on \(data\.split=all\): 1"):
         pipeline.run(config)
 
 

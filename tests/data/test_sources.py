@@ -107,7 +107,7 @@ def test_coco_objects_without_outlines(coco: Path, make: Any, outline: dict[str,
         ({"images": [{"id": 3}]}, r"images\[0\] lacks"),
         ({"images": None}, "no list 'images'"),
         ({"images": [{"id": 3, "file_name": "3.jpg"}] * 2, "annotations": []}, "is used for both"),
-        ({"images": [{"id": 3, "file_name": "4.jpg"}], "annotations": []}, "1 of 1 images are missing"),
+        ({"images": [{"id": 3, "file_name": "4.jpg"}], "annotations": []}, "1 of 1 images is missing"),
     ],
 )
 def test_inconsistent_coco_annotations(coco: Path, make: Any, change: dict[str, Any], words: str) -> None:
@@ -330,7 +330,7 @@ def test_parquet_manifest_with_objects(s3_server: str, tmp_path: Path, make: Any
             HEADER + "pictures/a.jpg,cat,,,,1,\npictures/b.jpg,cat,,,,1,\n",
             r"'1' is used for both .*a\.jpg.*b\.jpg",
         ),
-        (HEADER + "pictures/z.jpg,cat,,,,,\n", r"1 of 1 images are missing: .*z\.jpg"),
+        (HEADER + "pictures/z.jpg,cat,,,,,\n", r"1 of 1 images is missing: .*z\.jpg"),
         ("\x00\ud800", "is not a readable"),
     ],
 )

@@ -154,7 +154,7 @@ def test_what_is_missing(voc: Path, tmp_path: Path, caplog: pytest.LogCaptureFix
     with pytest.raises(DataError, match=r"Saliency/a_1\.png: no such file"):
         source.load(0)
     (voc / "VOC2012/JPEGImages/b_2.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 images are missing: .*b_2\.jpg\. .*on_error=skip"):
+    with pytest.raises(DataError, match=r"1 of 3 images is missing: .*b_2\.jpg\. .*on_error=skip"):
         config.build()
     source = config.model_copy(update={"on_error": "skip"}).build()
     assert len(source.records) == 3

@@ -104,7 +104,7 @@ def test_a_broken_file_and_not_yaml(attn: Any, tmp_path: Path) -> None:
 
 def test_an_image_that_is_not_there(attn: Any, voc: Path) -> None:
     (voc / "JPEGImages/2007_000002.jpg").unlink()
-    check(attn(*photographs(voc)), 1, ["1 of 4 images are missing", "2007_000002.jpg", "data.on_error=skip"])
+    check(attn(*photographs(voc)), 1, ["1 of 4 images is missing", "2007_000002.jpg", "data.on_error=skip"])
 
 
 def test_a_split_that_is_not_there(attn: Any, voc: Path) -> None:
