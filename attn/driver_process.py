@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["INTERRUPTED", "Driver", "driver_of", "end_driver", "process_text", "shown_stage", "shown_state"]
+__all__ = ["INTERRUPTED", "Driver", "driver_of", "end_driver", "process_text", "shown_stages", "shown_state"]
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from typing import Literal
 
 from attn.errors import RunError
 from attn.process_identity import created_about, is_running
-from attn.run_state import RunState, StageState
+from attn.run_state import RunState
 
 INTERRUPTED = "interrupted"
 Driver = Literal["here", "gone", "elsewhere"]
@@ -39,13 +39,22 @@ def shown_state(state: RunState, driver: Driver | None) -> str:
     return INTERRUPTED if driver == "gone" else state.state or ""
 
 
-def shown_stage(stage: StageState, *, driven: bool) -> str:
-    """The state of a pipeline's stage for people.
+def shown_stages(state: RunState, *, driven: bool) -> dict[str, str]:
+    """The state of each stage of a pipeline for people.
+
+    A stage that the pipeline has begun and not ended has ended as the pipeline has: `cancelled`, `failed`, or
+    `interrupted` if its process is gone. One that it has not begun is `waiting`, or `not begun` if nothing drives it.
 
     Args:
         driven: A process may be driving the pipeline; without one, no stage of it runs.
     """
-    return INTERRUPTED if stage.state == "running" and not driven else stage.state
+    left = INTERRUPTED if state.state in ("running", "waiting", None) else state.state
+    begun = {
+        name: "reused" if stage.reused else left if stage.state == "running" and not driven else stage.state
+        for name, stage in (state.stages or {}).items()
+    }
+    waiting = "waiting" if driven else "not begun"
+    return begun | {name: waiting for name in state.stage_names or [] if name not in begun}
 
 
 def process_text(state: RunState) -> str:

@@ -118,7 +118,7 @@ class RunState(BaseModel):
     Attributes:
         about: What the run does; None for runs of earlier versions.
         started, resumed, ended: Seconds since 1970.
-        seconds: Running time without pauses.
+        seconds: Running time of all attempts that have ended, without the pauses between them.
         pid, process, host: The process that drives the run: its number, its `process_identity`, and its machine. Not
             validated; a damaged value names no process.
         create_time: When that process started; written as `born` by early versions.
@@ -136,6 +136,7 @@ class RunState(BaseModel):
         number, values, refused: For a sweep's trial: its number, its point, and why the point cannot run.
         taken: For a trial: the checkpoints that population-based training copied from other trials.
         again: For a pipeline: stages that must be restarted.
+        stage_names: For a pipeline: all of its stages in order, also those that it has not begun.
         target: The model or map store that the run works on; see `jobs.scoring.targets.open_target`.
         compared: For a comparison: the target of each row, by title.
         outputs: Results of a kind that has no fields of its own here.
@@ -179,6 +180,7 @@ class RunState(BaseModel):
     taken: list[dict[str, Any]] | None = None
 
     again: list[str] | None = None
+    stage_names: Annotated[list[str] | None, ShownOnly] = None
     stages: dict[str, StageState] | None = None
     scores: dict[str, float | None] | None = None
 
@@ -254,6 +256,11 @@ class RunState(BaseModel):
         if unknown := fields.keys() - _NAMES:
             raise TypeError(f"run.json has no field {', '.join(sorted(unknown))}: write it under 'outputs'")
         return self.of({**self._values, **fields})
+
+    @property
+    def current_stage(self) -> StageState | None:
+        """The stage that a pipeline has begun and not ended; None between stages, and of other runs."""
+        return next((stage for stage in (self.stages or {}).values() if stage.state == "running"), None)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values, in their original order."""

@@ -93,7 +93,7 @@ def run(
         folder,
         recorded=config,
         data=DataUsed.of(config.data, data.sources.get(config.data)),
-        fields={"again": again},
+        fields={"again": again, "stage_names": list(stages)},
         kept=("attempts", "stages"),
     ) as live:
         pipeline = _Pipeline(config, live, attempts, again, data, address, of_others)
@@ -175,9 +175,9 @@ class _Pipeline:
                 if stage.on_ray and not on_ray:
                     session.enter_context(ray_session(self.address))
                     on_ray = True
-                begun = time.monotonic()
+                before, begun = _seconds_before(folder), time.monotonic()
                 outputs = stage.run(context, folder)
-                record = StageRecord(inputs, outputs.to_json(), round(time.monotonic() - begun, 1))
+                record = StageRecord(inputs, outputs.to_json(), round(before + time.monotonic() - begun, 1))
                 record.write(folder)
                 self._end(name, folder, outputs, record.seconds, reused=False)
             shown.update(len(stages), detail="")
@@ -230,6 +230,11 @@ class _Pipeline:
 
     def _say(self, name: str, text: str) -> None:
         progress.say(f"{name:<{WIDTH}} {text}")
+
+
+def _seconds_before(folder: RunFolder) -> float:
+    """How long earlier attempts at a stage took."""
+    return (folder.state().seconds or 0.0) if folder.exists() else 0.0
 
 
 def _claimed(folder: RunFolder) -> RunState | None:

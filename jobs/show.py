@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from attn.config.document import Document, read_document
 from attn.config.resolve import parse_config
-from attn.driver_process import INTERRUPTED, shown_stage
+from attn.driver_process import INTERRUPTED, shown_stages
 from attn.errors import AttnError, ConfigError
 from attn.files.locations import list_files, list_folders
 from attn.run_state import BROKEN, About, RunState
@@ -227,7 +227,7 @@ def _model(
 ) -> TrainedModel | None:
     if not described and state.kind not in (*TRAINING, "pipeline", None):
         return None
-    if (last := last_network(folder, state)) is not None:
+    if (last := last_network(folder, state)) is not None and last.exists("model/model.json"):
         return TrainedModel(last.path("model"), None, None, None)
     place = folder.path("model") if described else state.model
     if place is None:
@@ -241,9 +241,11 @@ def _model(
 def _parts(folder: RunFolder, entry: RunEntry, read: _Reader) -> list[dict[str, Any]]:
     state, driven = entry.state, entry.driver in ("here", "elsewhere")
     if state.stages is not None:
+        begun = {name: stage.to_json() for name, stage in state.stages.items()}
+        shown = shown_stages(state, driven=driven)
         return [
-            {"stage": name, **stage.to_json(), "state": shown_stage(stage, driven=driven)}
-            for name, stage in state.stages.items()
+            {"stage": name, **begun.get(name, {}), "state": "done" if one == "reused" else one}
+            for name, one in shown.items()
         ]
     if state.kind == "sweep" and folder.exists("sweep.yaml"):
         rows = read(lambda: read_rows(folder), [])

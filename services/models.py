@@ -54,6 +54,24 @@ class RunDetail(RunSummary):
     tracking_run: str | None = None
 
 
+class RunOfJob(BaseModel):
+    """What the files of a job's run say of all its attempts, as `attn ls` and `attn status` show it.
+
+    Attributes:
+        what: Method, or what it works on.
+        data: Source and split of its data.
+        progress: Such as `3/15 epochs, step 96`, or `stage 2 of 5, cues` of a pipeline.
+        started: When its first attempt began, in seconds since 1970.
+        seconds: Running time of all attempts, without the pauses between them.
+    """
+
+    what: str | None = None
+    data: str | None = None
+    progress: str = ""
+    started: float | None = None
+    seconds: float | None = None
+
+
 class JobStatus(BaseModel):
     """A job and the state of its run; times in seconds since 1970, UTC.
 
@@ -61,8 +79,11 @@ class JobStatus(BaseModel):
         state: `queued`, `running`, `done`, `failed`, `cancelled`; `unreachable`: it ran when its cluster last
             answered; `lost`: its process is gone without a report.
         waiting: Why it has not started.
-        stages: State of each stage that a pipeline has reached: `running`, `done`, `reused` or `interrupted`. Epoch,
-            step, progress and eta are those of the current stage.
+        started, ended: Of the last attempt.
+        run: What its run says of all attempts; null before it has begun.
+        stages: State of each stage of a pipeline: `running`, `done`, `reused`, `waiting` for those before it; where the
+            job has ended, `failed`, `cancelled` or `interrupted`, and `not begun`. Epoch, step, progress and eta are
+            those of the current stage.
         progress: The last step that the run reported: epoch, step, losses, images per second. For a sweep: number of
             trials, ended trials, and the best so far.
         eta: Estimated seconds left; null if the run has reported nothing for two minutes.
@@ -85,6 +106,7 @@ class JobStatus(BaseModel):
     ended: float | None = None
     epoch: int | None = None
     step: int | None = None
+    run: RunOfJob | None = None
     stages: dict[str, str] | None = None
     progress: dict[str, Plain | dict[str, Plain]] | None = None
     eta: float | None = None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 __all__ = ["status_of"]
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from attn.boot_clock import Moment
-from attn.driver_process import INTERRUPTED, shown_stage
+from attn.driver_process import shown_stages
 from attn.errors import AttnError
-from attn.run_state import RunState, StageState
+from attn.run_state import RunState
+from jobs.runs.listing import entry_of
 from jobs.runs.run_folder import NoSuchRunError, RunFolder
-from services.models import JobStatus, Plain
+from services.models import JobStatus, Plain, RunOfJob
 from services.table import RUNNING, Job
 
 PROGRESS = "progress.json"
@@ -29,8 +31,7 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
         waiting: Why the job has not started; None if it has.
     """
     run, broken = _state(root, job.id) if job.attempt else (RunState(id=job.id), None)
-    stages = run.stages or {}
-    current = next((stage.run_id for stage in stages.values() if stage.state == "running"), job.id)
+    current = job.id if run.current_stage is None else run.current_stage.run_id
     state = run if current == job.id else _state(root, current)[0]  # of a pipeline's current stage
     progress = _progress(job, root, current) if job.state in RUNNING else None
     metrics = run.metrics or state.metrics
@@ -41,7 +42,8 @@ def status_of(job: Job, root: str, waiting: str | None) -> JobStatus:
         cancelling=job.state in RUNNING and job.cancel is not None,
         epoch=state.epoch,
         step=state.step,
-        stages={name: _stage_state(stage, job) for name, stage in stages.items()} or None,
+        run=_summary(job, root, run) if run.kind and broken is None else None,
+        stages=shown_stages(run, driven=job.state in RUNNING) or None,
         progress=progress,
         eta=_eta(progress),
         metrics=metrics,
@@ -73,9 +75,17 @@ def _written(progress: dict[str, Any]) -> Moment:
     return Moment(progress.get("time", 0.0), progress.get("clock"))
 
 
-def _stage_state(stage: StageState, job: Job) -> str:
-    state = shown_stage(stage, driven=job.state in RUNNING)
-    return "reused" if stage.reused and state != INTERRUPTED else state
+def _summary(job: Job, root: str, run: RunState) -> RunOfJob:
+    entry = entry_of(RunFolder(root, job.id), run)
+    if job.state == "running" and run.state == "running":  # on a machine that this one may not see
+        entry = replace(entry, driver="here")
+    return RunOfJob(
+        what=entry.about.what,
+        data=entry.about.data,
+        progress=entry.progress,
+        started=run.started,
+        seconds=entry.seconds,
+    )
 
 
 def _state(root: str, run_id: str) -> tuple[RunState, str | None]:

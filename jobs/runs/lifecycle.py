@@ -143,14 +143,12 @@ def continue_run(
     folder: RunFolder,
     *,
     fields: Mapping[str, Any] | None = None,
-    seconds: float = 0.0,
     others: bool = True,
 ) -> Generator[LiveRun]:
     """Continue a run that has begun before, and end it as the body ends.
 
     Args:
         fields: More fields of `RunState`.
-        seconds: How long it ran before, if that is to be added.
         others: Whether another process may be driving it. Only its sweep drives a trial.
 
     Raises:
@@ -160,7 +158,7 @@ def continue_run(
     state = folder.state()
     if others:
         check_ended(folder, state)
-    with _lived(config, folder, state.tracking_run, seconds) as run:
+    with _lived(config, folder, state.tracking_run, state.seconds or 0.0) as run:
         marks = {"state": "running", "resumed": time.time(), "ended": None, "error": None, **process_fields()}
         folder.update(**marks, **(fields or {}))
         run.claimed = True

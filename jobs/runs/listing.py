@@ -27,12 +27,14 @@ class RunEntry:
     Attributes:
         driver: Where the process is that drives a run that is `running`.
         ended_trials: Of a sweep: how many trials have ended, as far as it says so.
+        stage: Of a pipeline that has not ended: the run of the stage that it has begun last.
     """
 
     state: RunState
     about: About
     driver: Driver | None
     ended_trials: int | None = None
+    stage: RunEntry | None = None
 
     @property
     def shown_state(self) -> str:
@@ -41,16 +43,17 @@ class RunEntry:
 
     @property
     def seconds(self) -> float | None:
-        """Running time in seconds, so far if it is still running."""
-        begun = self.state.resumed or self.state.started
-        until = time.time() if self.driver == "here" else self.state.ended
-        if self.state.seconds is not None and self.driver is None:
-            return self.state.seconds
-        return max(0.0, until - begun) if until is not None and begun is not None else None
+        """Running time of all attempts in seconds, so far if it is still running."""
+        state, begun = self.state, self.state.resumed or self.state.started
+        if self.driver == "here" and begun is not None:
+            return (state.seconds or 0.0) + max(0.0, time.time() - begun)
+        if state.seconds is not None or self.driver is not None or state.ended is None or begun is None:
+            return state.seconds
+        return max(0.0, state.ended - begun)
 
     @property
     def progress(self) -> str:
-        """Progress: `3/15 epochs`, `4/20 trials`, `segment`; empty if nothing is known."""
+        """Progress: `3/15 epochs, step 96`, `4/20 trials`, `stage 2 of 5, cues`; empty if nothing is known."""
         state, about = self.state, self.about
         if about.trials is not None or self.ended_trials is not None:
             ended = self.ended_trials if self.ended_trials is not None else about.trials if self._done else 0
@@ -58,13 +61,18 @@ class RunEntry:
                 return counted(ended or 0, "trial")
             return f"{ended}/{counted(about.trials, 'trial')}"
         if state.stages:
-            last = list(state.stages)[-1]
-            return counted(len(state.stages), "stage") if self._done else last
+            if self._done:
+                return counted(len(state.stages), "stage")
+            last, names = list(state.stages)[-1], state.stage_names or []
+            place = f"stage {names.index(last) + 1} of {len(names)}, {last}" if last in names else last
+            return ": ".join(filter(None, (place, self.stage.progress if self.stage is not None else "")))
         if state.epoch is None and about.epochs is None:
             return ""
         done = state.epoch or 0
         early = ", ended early" if early_end(state.stopped_early) else ""
-        return counted(done, "epoch") if about.epochs is None else f"{done}/{counted(about.epochs, 'epoch')}" + early
+        step = f", step {state.step}" if state.step and not self._done else ""
+        epochs = counted(done, "epoch") if about.epochs is None else f"{done}/{counted(about.epochs, 'epoch')}" + early
+        return epochs + step
 
     @property
     def _done(self) -> bool:
@@ -123,11 +131,23 @@ def list_entries(root: str) -> list[RunEntry]:
 
 
 def entry_of(folder: RunFolder, state: RunState) -> RunEntry:
-    """A run's state with what it is about; reads more files for a sweep, and for a run of an earlier version."""
+    """A run's state with what it is about; reads more files for a sweep or pipeline, and for a run of an earlier
+    version."""
     if state.state == BROKEN:
         return RunEntry(state, About(), None)
     ended = None
     if state.kind == "sweep":
         with contextlib.suppress(AttnError):
             ended = folder.read_json("progress.json").get("ended")
-    return RunEntry(state, about_run(folder, state), driver_of(state), ended if isinstance(ended, int) else None)
+    ended = ended if isinstance(ended, int) else None
+    return RunEntry(state, about_run(folder, state), driver_of(state), ended, _stage_of(folder, state))
+
+
+def _stage_of(folder: RunFolder, state: RunState) -> RunEntry | None:
+    if state.state == "done" or (stage := state.current_stage) is None:
+        return None
+    try:
+        own = RunFolder(folder.root, stage.run_id)
+        return RunEntry(own.state(), about_run(own, own.state()), None)
+    except AttnError:
+        return None

@@ -134,8 +134,7 @@ class Trial(tune.Trainable):
         config = read_trial(self.folder.read_text("config.yaml"), self.folder.path("config.yaml"))
         state = self.folder.state()
         fields = {} if state.started else {"started": time.time()}
-        before = state.seconds or 0.0
-        with continue_run(config, self.folder, fields=fields, seconds=before, others=False) as live:
+        with continue_run(config, self.folder, fields=fields, others=False) as live:
             try:
                 live.outputs["model"] = self._model(config, state)
             except TrialStopped:

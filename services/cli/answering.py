@@ -119,9 +119,14 @@ class LocalRun:
             return False
 
     def progress(self) -> dict[str, Any]:
-        """What it reported last; empty if nothing can be read."""
+        """What it, or a pipeline's current stage, reported last in this attempt; empty if nothing can be read."""
         try:
-            return self.folder.read_json("progress.json")
+            state = self.folder.state()
+            stage = state.current_stage
+            current = self.folder if stage is None else RunFolder(self.folder.root, stage.run_id)
+            progress = current.read_json("progress.json")
+            at, begun = progress.get("time"), state.resumed or state.started or 0.0
+            return progress if isinstance(at, int | float) and at >= begun else {}
         except AttnError:
             return {}
 

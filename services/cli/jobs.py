@@ -4,15 +4,14 @@ from __future__ import annotations
 
 __all__ = ["cancel", "logs", "status", "submit"]
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attn.display import duration, figures, local_time
 from services.cli.arguments import Address, Overrides, Root, Service
 from services.cli.command import Result, command
 from services.cli.roots import GivenRoot, merged_root
-from services.cli.tables import print_rows, print_tree
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run or job, as `attn ls` prints it, or its folder.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended, and exit with its status.")]
 
-MOMENTS = ("submitted", "started", "ended")
-WRITTEN = ("time", "clock")
-"""Fields of a job's progress that say when it was written; people are not shown them."""
 SHOWN_NAMES = {"waiting_before_it": "jobs before it"}
 """Fields of a service's plan under the names that people are shown."""
 DEFAULT_ROOT = "runs"
@@ -159,37 +155,12 @@ def local_status(local: LocalRun, entry: RunEntry, *, ended_status: bool = True)
     Args:
         ended_status: The exit status is the run's own.
     """
-    from attn.driver_process import process_text
-    from jobs.runs.listing import parent_of
+    from services.cli.status_page import page_of_run
 
-    state, left = entry.state, local.seconds_left()
+    page, data = page_of_run(local, entry), entry.to_json()
     running = entry.driver in ("here", "elsewhere")
-    whole = (parent_of(local.folder, state) if entry.driver == "gone" else None) or local.folder
-    where = {
-        "here": f"process {state.pid} of this machine",
-        "elsewhere": f"{process_text(state)}, which this machine cannot see",
-        "gone": f"its process has ended; {whole.resuming} goes on with it",
-        None: "",
-    }[entry.driver]
-    rows = [
-        ("run", state.id),
-        ("kind", state.kind or ""),
-        ("state", entry.shown_state),
-        ("driven by" if running else "why", where or state.error or ""),
-        ("what", " on ".join(filter(None, (entry.about.what, entry.about.data)))),
-        ("progress", entry.progress),
-        ("time left", duration(left) if running else ""),
-        ("started", local_time(state.started)),
-        ("time", duration(entry.seconds)),
-        ("scores", figures({**(state.scores or {}), **(state.metrics or {})})),
-    ]
-    data = entry.to_json()
-    data |= {"progress": local.progress(), "eta": left} if running else {}
-
-    def show(console: Console) -> None:
-        print_rows(console, [row for row in rows if row[1]])
-
-    return Result(data, show, STATUS.get(entry.shown_state, 0) if ended_status else 0)
+    data |= {"progress": dict(page.reported), "eta": page.left} if running else {}
+    return Result(data, page.print, STATUS.get(entry.shown_state, 0) if ended_status else 0)
 
 
 def resume_there(run: str, root: str, service: str | None, *, address: str | None, wait: bool) -> Result | None:
@@ -243,15 +214,10 @@ def _result(client: Client, job: dict[str, Any], wait: bool, *, ended_status: bo
     return Result(job, _shown(job), STATUS.get(job["state"], 0) if wait or ended_status else 0)
 
 
-def _shown(job: dict[str, Any]) -> Any:
-    def show(console: Console) -> None:
-        fields = {name: value for name, value in job.items() if value not in (None, False, "")}
-        fields |= {name: local_time(fields[name]) for name in MOMENTS if name in fields}
-        if isinstance(progress := fields.get("progress"), dict):
-            fields["progress"] = {name: value for name, value in progress.items() if name not in WRITTEN}
-        print_tree(console, fields)
+def _shown(job: dict[str, Any]) -> Callable[[Console], None]:
+    from services.cli.status_page import page_of_job
 
-    return show
+    return page_of_job(job).print
 
 
 def _tell_notices(kind: str, target: str, overrides: list[str]) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attn.wording import counted
 from services.cli.arguments import Root, Service, kind_names
 from services.cli.command import Result, command
 from services.cli.tables import print_table
@@ -236,18 +235,19 @@ def _of_run(entry: RunEntry) -> Row:
 
 
 def _of_job(job: dict[str, Any]) -> Row:
-    metrics, started, ended = job.get("metrics"), job.get("started"), job.get("ended")
-    lasted = ended - started if isinstance(started, int | float) and isinstance(ended, int | float) else None
-    epoch = job.get("epoch")
+    from services.cli.status_page import page_of_job
+
+    page = page_of_job(job)
     return Row(
-        name=job["id"],
-        kind=str(job.get("kind") or ""),
+        name=page.run,
+        kind=page.kind,
         state=job["state"],
-        what=str(job.get("target") or ""),
-        metrics=metrics if isinstance(metrics, dict) else {},
-        progress=counted(epoch, "epoch") if isinstance(epoch, int) else "",
-        started=started if isinstance(started, int | float) else None,
-        seconds=lasted,
+        what=page.what,
+        data=page.data,
+        metrics=page.scores,
+        progress=page.progress,
+        started=page.started,
+        seconds=page.seconds,
         note=str(job.get("broken") or job.get("waiting") or ""),
         json=job,
     )

@@ -118,7 +118,7 @@ def _print_parts(console: Console, page: RunPage) -> None:
         console.print("\nstages")
         rows = [
             (f"  {one['stage']}", "reused" if one.get("reused") else one["state"], duration(one.get("seconds")),
-             one["run_id"])
+             one.get("run_id", ""))
             for one in page.parts
         ]  # fmt: skip
         print_table(console, ("  stage", "state", "time", "run"), rows)

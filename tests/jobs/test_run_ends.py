@@ -21,6 +21,7 @@ from jobs import compare, pipeline
 from jobs import resume as resuming
 from jobs.runs import lifecycle
 from jobs.runs.lifecycle import begin_or_continue, begin_run, config_of, continue_run
+from jobs.runs.listing import entry_of
 from jobs.runs.run_folder import RunFolder
 from tests.jobs.toy import ToyConfig
 
@@ -81,6 +82,35 @@ def test_a_process_whose_run_another_has_continued_writes_no_end(
         _live(life, folder, fields, ending)
     state = folder.state()
     assert (state.state, state.ended, state.error, ends) == ("running", None, None, [])
+
+
+def test_the_time_of_a_run_is_that_of_all_its_attempts(tmp_path: Path, ends: list[tuple[str, str]]) -> None:
+    folder, toy = RunFolder(str(tmp_path), "r"), config(tmp_path)
+    with contextlib.suppress(KeyboardInterrupt), begin_run("toy", toy, folder, recorded=toy):
+        raise KeyboardInterrupt
+    folder.update(seconds=100.0)
+    with contextlib.suppress(KeyboardInterrupt), continue_run(toy, folder):
+        assert 100 <= (entry_of(folder, folder.state()).seconds or 0) < 130, "also while it runs"
+        raise KeyboardInterrupt
+    folder.update(seconds=300.0)
+    with begin_or_continue("toy", toy, folder, recorded=toy):
+        pass
+    assert 300 <= (entry_of(folder, folder.state()).seconds or 0) < 330
+
+
+@pytest.mark.parametrize(
+    ("fields", "progress"),
+    [
+        ({"state": "cancelled", "epoch": 0, "step": 3}, "0/3 epochs, step 3"),
+        ({"state": "running", "epoch": 2, "step": 96, "host": "other"}, "2/3 epochs, step 96"),
+        ({"state": "done", "epoch": 3, "step": 120}, "3/3 epochs"),
+        ({"state": "failed"}, "0/3 epochs"),
+    ],
+)
+def test_progress_within_an_epoch(tmp_path: Path, fields: dict[str, Any], progress: str) -> None:
+    folder = RunFolder(str(tmp_path), "r")
+    folder.begin(kind="train", about={"epochs": 3}, **fields)
+    assert entry_of(folder, folder.state()).progress == progress
 
 
 def _live(life: AbstractContextManager[Any], folder: RunFolder, fields: dict[str, Any], ending: Any) -> None:

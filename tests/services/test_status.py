@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -56,3 +56,29 @@ def test_progress_of_an_earlier_attempt_is_not_this_ones(tmp_path: Path, clocks:
     clocks.go_by(5)
     clocks.step(step)
     assert status_of(started(Moment.now()), str(tmp_path), None).progress is None
+
+
+def test_a_pipelines_status_is_that_of_its_current_stage(tmp_path: Path) -> None:
+    begun = {"train": {"run_id": "j-train", "state": "done", "reused": True},
+             "cues": {"run_id": "j-cues", "state": "done"},
+             "segment": {"run_id": "j-segment", "state": "running"}}  # fmt: skip
+    names = ["train", "cues", "segment", "evaluation"]
+    leave(tmp_path, "j", kind="pipeline", state="running", started=5.0, resumed=9.0, seconds=100.0, stages=begun,
+          stage_names=names)  # fmt: skip
+    leave(tmp_path, "j-segment", kind="segment", state="running", epoch=0, step=3, about={"epochs": 4})
+    now = Moment.now()
+    job = replace(started(now), attempt=1)
+    status = status_of(job, str(tmp_path), None)
+    assert status.stages == {"train": "reused", "cues": "done", "segment": "running", "evaluation": "waiting"}
+    assert status.run is not None
+    assert status.run.progress == "stage 3 of 4, segment: 0/4 epochs, step 3"
+    assert status.run.started == 5.0
+    assert status.run.seconds == pytest.approx(100 + now.time - 9.0, abs=60)
+    leave(tmp_path, "j", kind="pipeline", state="cancelled", stages=begun, stage_names=names)
+    ended = status_of(replace(job, state="cancelled"), str(tmp_path), None)
+    assert ended.stages == {"train": "reused", "cues": "done", "segment": "cancelled", "evaluation": "not begun"}
+
+
+def leave(root: Path, name: str, **fields: object) -> None:
+    (root / name).mkdir(exist_ok=True)
+    (root / name / "run.json").write_text(json.dumps({"id": name, **fields}))

@@ -27,7 +27,7 @@ def test_submit_status_logs_cancel(attn: Any, server: Server, monkeypatch: pytes
     assert attn("submit", "evaluate", "absent", "--run-id", "a", "-y", "--json", *here).json["attempt"] == 1
     assert attn("status", "a", *here).status == 1
     assert attn("status", "b", *here).status == 1
-    assert re.search(r"submitted +\d{4}-\d\d-\d\d \d\d:\d\d", attn("status", "a", *here).out)
+    assert re.search(r"started +\d{4}-\d\d-\d\d \d\d:\d\d", attn("status", "a", *here).out)
     for answer, ends, said in (("", 2, "add -y"), ("n\n", 3, "nothing was submitted"), ("y\n", 0, "jobs before it")):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         asked = attn("submit", "evaluate", "absent", "--run-id", "a", *here)

@@ -137,11 +137,32 @@ def test_a_pipeline_and_its_network(attn: Any, tmp_path: Path) -> None:
         "train": {"run_id": "p-train", "state": "done", "seconds": 75.0},
         "segment": {"run_id": "p-segment", "state": "done", "reused": True},
     }
-    put(str(tmp_path), "p", kind="pipeline", state="failed", error="no space", stages=stages, scores={"miou": 0.5})
+    put(str(tmp_path), "p", kind="pipeline", state="failed", error="no space", stages=stages, scores={"miou": 0.5},
+        stage_names=["train", "segment", "evaluation"])  # fmt: skip
+    assert "p-segment/model" not in attn("show", "p", "--root", str(tmp_path)).out, "it has not been written"
+    put(str(tmp_path), "p-segment", {"model/model.json": {}}, kind="segment", state="done")
     lines = words(attn("show", "p", "--root", str(tmp_path)).out)
-    for line in ("error no space", "train done 1 min 15 s p-train", "segment reused p-segment", "miou 50.0",
+    for line in ("error no space", "train done 1 min 15 s p-train", "segment reused p-segment",
+                 "evaluation not begun", "miou 50.0",
                  f"go on attn resume {tmp_path}/p", f"folder {tmp_path}/p-segment/model"):  # fmt: skip
         assert line in lines, line
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        ({"state": "cancelled"}, "cancelled"),
+        ({"state": "failed"}, "failed"),
+        ({"state": "running", "host": platform.node(), "pid": 7, "process": "boot:1"}, "interrupted"),
+        ({"state": "running", "host": "other", "pid": 7, "process": "boot:1"}, "running"),
+    ],
+)
+def test_a_stage_ends_as_its_pipeline(attn: Any, tmp_path: Path, state: dict[str, Any], shown: str) -> None:
+    stages = {"train": {"run_id": "p-train", "state": "running"}}
+    put(str(tmp_path), "p", kind="pipeline", stages=stages, stage_names=["train", "cues"], **state)
+    lines = words(attn("show", "p", "--root", str(tmp_path)).out)
+    assert f"train {shown} p-train" in lines
+    assert f"cues {'waiting' if shown == 'running' else 'not begun'}" in lines
 
 
 @pytest.mark.parametrize(
