@@ -95,6 +95,14 @@ MEANINGS: dict[str, Meaning] = {
         "the seed protocol, usual in weakly supervised segmentation",
         EVALUATE,
     ),
+    "seed_miou_agreement": Meaning(
+        "maps of the given labels",
+        "As seed_miou, at the threshold at which the maps of the scored images agree best with saliency. It is chosen "
+        "without masks, so that it can be had where there are none.",
+        "masks, and saliency (evaluation.saliency)",
+        "the seed protocol; the threshold is of this project",
+        EVALUATE,
+    ),
     "direct_miou": Meaning(
         "maps of the predicted classes",
         "Mean IoU, over the classes and the background: a map claims the pixels above a share of its maximum "
