@@ -18,7 +18,7 @@ from jobs.repro import run_folder
 from jobs.runs.model_epoch import metrics_epoch
 from jobs.runs.provenance import Origin, read_changes, read_described, read_origin
 from jobs.runs.run_folder import RunFolder
-from jobs.scoring.recorded import recorded_scores
+from jobs.scoring.recorded import recorded_scores, writes_scores
 
 MEASURED_BY = ("data.", "validation.", "input.", "evaluation.", "inference.", "kind")
 """Fields that a run's own validation depends on."""
@@ -95,7 +95,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
         RunError: There is no such run.
     """
     left, right = (_read(run_folder(name, root)) for name in (a, b))
-    config = _differing(left.config, right.config)
+    config = [one for one in _differing(left.config, right.config) if not {one.a, one.b} <= {None, "null"}]
     why = _why_not(config, _same(left.data, right.data))
     packages = [dict(pin.split("==", 1) for pin in one.origin.pins) for one in (left, right)]
     return DifferenceResult(
@@ -117,7 +117,11 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
 
 @dataclass(frozen=True)
 class _Run:
-    """The data of a run that are compared; None: not known."""
+    """The data of a run that are compared; None: not known.
+
+    Attributes:
+        metrics: Of a training; an evaluation has `scores`, each with its protocol.
+    """
 
     folder: RunFolder
     config: dict[str, str]
@@ -142,9 +146,9 @@ def _read(folder: RunFolder) -> _Run:
         origin=origin,
         data=origin.data or data,
         code=None if commit is None else f"{commit}\n{patch}",
-        weights=weights,
+        weights=weights or state.weights,
         metrics_of=metrics_epoch(state),
-        metrics=state.metrics or {},
+        metrics={} if writes_scores(state) else state.metrics or {},
         scores=tuple(one.score for one in recorded_scores(folder, state, weights)),
     )
 
@@ -173,8 +177,12 @@ def _why_not(config: list[FieldDifference], same_data: bool | None) -> list[str]
     for one in config:
         moved = one.field in PLACES and same_data
         if one.field.startswith(MEASURED_BY) and not moved:
-            why.append(f"{one.field}: {one.a} against {one.b}")
+            why.append(f"{one.field}: {_value(one.a)} against {_value(one.b)}")
     return why
+
+
+def _value(value: str | None) -> str:
+    return "not set" if value is None else value
 
 
 def _metrics(

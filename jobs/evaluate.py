@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attn.data.names import file_stem
 from attn.display import percent
 from attn.errors import TrackingError
+from attn.evaluation.evaluate import MAPS_OFF
 from attn.evaluation.faithfulness import DELETION, INSERTION
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.result import Evaluation
@@ -159,7 +160,8 @@ def table(result: EvaluateResult) -> Table:
 
     rows, scores = result.per_class, result.scores
     shown = [name for name in FIGURES if name in scores]
-    title = f"{result.data}: {counted(result.images, 'image')}, {result.masked} with masks; percent"
+    masked = "" if MAPS_OFF in result.notes else f", {result.masked} with masks"
+    title = f"{result.data}: {counted(result.images, 'image')}{masked}; percent"
     drawn = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     drawn.add_column("class", overflow="fold")
     for name in shown:

@@ -35,6 +35,8 @@ from attn.maps.settings import PLAIN, MapSettings
 from attn.saliency.source import SaliencySource
 
 SHOWN = 8
+MAPS_OFF = "maps were not scored: evaluation.maps=false"
+"""The note of an evaluation that read no masks."""
 
 
 def evaluate(
@@ -179,7 +181,7 @@ def compute_scores(
     else:
         notes.append("without predictions, the classifier and the maps of predicted classes were not scored")
     if not config.maps:
-        notes.append("maps were not scored: evaluation.maps=false")
+        notes.append(MAPS_OFF)
     elif not counted.masked:
         notes.append("maps were not scored: the data has no masks")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RecordedScore", "recorded_scores"]
+__all__ = ["RecordedScore", "recorded_scores", "writes_scores"]
 
 import json
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ def recorded_scores(folder: RunFolder, state: RunState, weights: str | None) -> 
     Raises:
         RunError: A file of scores is damaged.
     """
-    if _writes_scores(state):
+    if writes_scores(state):
         return _read(folder)
     names = {folder.run_id, folder.uri, folder.path("model")}
     results: list[RecordedScore] = []
     for other in reversed(list_runs(folder.root)):
-        if not _writes_scores(other) or other.state != "done":
+        if not writes_scores(other) or other.state != "done":
             continue
         same_weights = weights is not None and other.weights == weights
         if same_weights or (other.weights is None and other.model in names):
@@ -48,7 +48,8 @@ def recorded_scores(folder: RunFolder, state: RunState, weights: str | None) -> 
     return results
 
 
-def _writes_scores(state: RunState) -> bool:
+def writes_scores(state: RunState) -> bool:
+    """Whether a run is an evaluation, whose scores have protocols."""
     return state.kind in KINDS and KINDS[state.kind].writes_scores
 
 

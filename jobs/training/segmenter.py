@@ -187,7 +187,8 @@ def describe_cues(report: CueReport) -> str:
     if quality is None:
         return f"cues: {images}, {report.labelled:.1%} of the pixels; no masks to hold them against"
     return (
-        f"cues: {images}; coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
+        f"cues: {images}; of {counted(report.masked, 'image')} with masks: "
+        f"coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
         f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; saliency {report.saliency}; "
         f"{threshold_words(report.threshold)}"
     )
@@ -205,7 +206,8 @@ def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: Cu
     """Report the quality of the cues: on the terminal, in the run's folder and in its record."""
     print(describe_cues(report), file=sys.stderr)
     score = cue_score(config, source, report)
-    folder.update(cues={"digest": report.digest, **(report.quality.figures() if report.quality else {})})
+    quality = {"masked": report.masked, **report.quality.figures()} if report.quality else {}
+    folder.update(cues={"digest": report.digest, **quality})
     if score is not None:
         folder.write(f"{CUES}/score.json", score.to_json())
     with warned("the cues could not be recorded", TrackingError):  # the run is worth more than its record

@@ -10,9 +10,9 @@ import typer
 
 from services.cli.arguments import RunId
 from services.cli.command import Result
+from services.cli.results import shown
 from services.cli.roots import takes_root
 from services.cli.run_commands import command_for
-from services.cli.tables import print_tree
 
 
 @command_for("compare")
@@ -53,5 +53,4 @@ def compare(
         hint = "give each row its own title, e.g. --titles before,after"
         raise ConfigError([Fault("--titles", f"several rows have the title {', '.join(twice)}", hint)])
     job = load(dict(zip(names, models, strict=True)), overrides, confusion=confusion)
-    result = run(job, run_id=run_id).to_json()
-    return Result(result, lambda console: print_tree(console, result))
+    return shown(run(job, run_id=run_id))

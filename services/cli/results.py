@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from attn.runs.result import JsonResult
+    from jobs.compare import CompareResult
     from jobs.cues import CuesResult
     from jobs.maps import MapsResult
     from jobs.pipeline import PipelineResult
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from jobs.train import TrainResult
 
 Row = tuple[str, str]
+MOST_NAMES = 4
+"""Images that are named; `--json` has all."""
 
 
 def shown(result: JsonResult) -> Result:
@@ -35,6 +38,7 @@ def shown(result: JsonResult) -> Result:
 
 
 def _print(console: Console, result: JsonResult) -> None:
+    from jobs.compare import CompareResult
     from jobs.cues import CuesResult
     from jobs.evaluate import EvaluateResult, table
     from jobs.maps import MapsResult
@@ -53,6 +57,8 @@ def _print(console: Console, result: JsonResult) -> None:
             _maps(console, result)
         case CuesResult():
             _cues(console, result)
+        case CompareResult():
+            _compare(console, result)
         case MasksResult():
             _masks(console, result)
         case EvaluateResult():
@@ -73,7 +79,9 @@ def _train(console: Console, result: TrainResult) -> None:
     if result.store is not None:
         rows.append(("maps", f"{result.store}, version {result.store_version}"))
     if result.cues and isinstance(miou := result.cues.get("miou"), float):
-        rows.append(("cues", f"mIoU {percent(miou)} %"))
+        masked = result.cues.get("masked")
+        of = f" of {counted(masked, 'image')} with masks" if isinstance(masked, int) else ""
+        rows.append(("cues", f"mIoU {percent(miou)} %{of}"))
     print_rows(console, [*rows, _next(result.folder)])
 
 
@@ -116,6 +124,18 @@ def _cues(console: Console, result: CuesResult) -> None:
     rows += [(name, path) for name, path in files.items() if path is not None]
     rows += [("run", result.run_id), ("time", duration(result.seconds))]
     print_rows(console, [*rows, _next(result.folder.removesuffix("/cues"))])
+
+
+def _compare(console: Console, result: CompareResult) -> None:
+    overlap = result.overlap or {}
+    layers = list(dict.fromkeys(layer for values in overlap.values() for layer in values))
+    if layers:
+        rows = [(title, *(percent(values.get(layer)) for layer in layers)) for title, values in overlap.items()]
+        print_table(console, ("overlap of both maps, %", *layers), rows)
+        console.print()
+    drawn = ", ".join(result.images[:MOST_NAMES]) + (", ..." if len(result.images) > MOST_NAMES else "")
+    rows = [("picture", result.picture), (counted(len(result.images), "image"), drawn), ("run", result.run_id)]
+    print_rows(console, [*rows, _next(result.folder)])
 
 
 def _masks(console: Console, result: MasksResult) -> None:

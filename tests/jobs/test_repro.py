@@ -104,6 +104,19 @@ def test_diff(root: str) -> None:
     assert pair["difference"] == pytest.approx(0.1)
 
 
+def test_two_evaluations_are_one_table(root: str) -> None:
+    """Their scores are compared by their protocols, not again as metrics by their configs."""
+    for name, more in (("a", "evaluation: {bins: 15, crf: null}\n"), ("b", "evaluation: {bins: 15}\ndevice: null\n")):
+        scored = RunFolder(root, f"evaluate-{name}-val")
+        scored.update(weights="e" * 64, metrics={"mean_ap": 0.6})
+        scored.write("config.yaml", f"data: {{source: scenes, split: val}}\n{more}")
+    result = diff("evaluate-a-val", "evaluate-b-val", root=root)
+    assert (result.metrics, result.why_not, result.config) == ([], [], [])
+    assert (result.weights.same, result.weights.a) == (True, "e" * 64)
+    (pair,) = result.to_json()["scores"]["compared"]
+    assert pair["difference"] == pytest.approx(0.1)
+
+
 def test_what_was_measured_differently_is_not_compared(root: str) -> None:
     folder = RunFolder(root, "b")
     folder.write("config.yaml", "kind: train\nseed: 0\ndata: {source: scenes, root: /no/such, count: 5}\nroot: /x\n")
@@ -111,7 +124,7 @@ def test_what_was_measured_differently_is_not_compared(root: str) -> None:
         "scores.json", json.dumps({"scores": {"mean_ap": json.loads(score(0.9, "train").to_json())}})
     )
     result = diff("a", "b", root=root)
-    assert result.why_not == ["data.count: None against 5"]
+    assert result.why_not == ["data.count: not set against 5"]
     assert result.metrics[0].difference is None
     pairs = result.to_json()["scores"]
     assert pairs["compared"] == []

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from attn.evaluation.evaluate import MAPS_OFF
 from attn.run_state import StageState
 from attn.runs.result import JsonResult
 from attn.segmentation.make import CueReport
+from jobs.compare import CompareResult
 from jobs.cues import CuesResult
-from jobs.evaluate import FIGURES, EvaluateResult
+from jobs.evaluate import FIGURES, EvaluateResult, table
 from jobs.maps import MapsResult
 from jobs.pipeline import PipelineResult
 from jobs.segment_predict import MasksResult
@@ -61,6 +64,9 @@ MASKS = MasksResult(
     scores={"miou": 0.5, "miou_crf": 0.625}, protocols={}, notes=[], tracking_run=None, seconds=4.0,
     per_class=[{"class": "background", "miou": 0.75, "miou_crf": 0.875}],
 )  # fmt: skip
+COMPARED = CompareResult(
+    run_id="c", folder="runs/c", picture="runs/c/comparison.png", images=["1", "2", "3"], tracking_run=None,
+)  # fmt: skip
 SWEEP = SweepResult(
     run_id="s", folder="runs/s", trials=[Row(0, "done", {"method.alpha": 0.1}, 0.5, 3, 9.0, None, None, None)],
     counts={"done": 1}, metric="seed_miou", best=None, recipe=None, registered=None, tracking_run=None, seconds=9.0,
@@ -83,11 +89,18 @@ SWEEP = SweepResult(
                 "after epoch 3: val/mean_ap had not improved since epoch 2",
             ],
         ),
+        (replace(TRAINED, cues={"miou": 0.25, "masked": 16}), ["cues         mIoU 25.0 % of 16 images with masks"]),
+        (replace(TRAINED, cues={"miou": 0.25, "masked": 1}), ["mIoU 25.0 % of 1 image with masks"]),
         (PIPELINE, ["train  reused", "cues   1 min 1 s", "cue_miou  25.0", "2 h 1 min", "attn show /elsewhere/p"]),
         (MAPS, ["40 of 30 images", "runs/m/png", "1 image could not be read", "attn show m"]),
         (CUES, ["best: foreground=0.3 background=0.06, 25.0 %", "runs/c/cues/sheet.png", "attn show c"]),
         (MASKS, ["62.5", "87.5", "runs/k/masks", "attn show k"]),
         (SWEEP, ["50.0", "runs/s"]),
+        (COMPARED, ["picture   runs/c/comparison.png", "3 images  1, 2, 3", "attn show c"]),
+        (
+            replace(COMPARED, overlap={"before": {"last": 0.5, "inner": 0.25}, "after": {"last": 0.125}}),
+            ["overlap of both maps, %  last", "before                   50.0", "25.0", "12.5"],
+        ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, JsonResult) else "",
 )
@@ -99,6 +112,7 @@ def test_a_result_is_a_short_table(result: JsonResult, words: list[str], monkeyp
     for word in words:
         assert word in text
     assert max(map(len, text.splitlines())) <= 80
+    assert "tracking_run" not in text
     assert "0123456789abcdef" not in text, "what only programs use is in --json"
     assert outcome.data == result.to_json()
     assert outcome.status == (1 if result is SWEEP else 0)
@@ -150,6 +164,11 @@ EVALUATED = EvaluateResult(
         for name in ("background", "diningtable", EVIL, ":cat:", "[red]cat", ESC)
     ],
 )  # fmt: skip
+
+
+def test_an_evaluation_that_read_no_masks_does_not_count_them() -> None:
+    titles = [table(one).title for one in (EVALUATED, replace(EVALUATED, masked=0, notes=[MAPS_OFF]))]
+    assert titles == ["voc val: 3 images, 3 with masks; percent", "voc val: 3 images; percent"]
 
 
 @pytest.mark.parametrize(
