@@ -60,7 +60,10 @@ HIDDEN = ("made-up", "for-tests", "made#up", "AKIAMADEUP")
 
 
 @pytest.mark.parametrize("uri", URIS)
-def test_no_command_repeats_a_password_of_its_line(attn: Attn, tmp_path: Path, uri: str) -> None:
+def test_no_command_repeats_a_password_of_its_line(
+    attn: Attn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # `attn predict` writes its table into it
     model = str(tiny_bundle(tmp_path / "model"))
     for words in (
         ("ls", "--root", uri),
@@ -78,6 +81,8 @@ def test_no_command_repeats_a_password_of_its_line(attn: Attn, tmp_path: Path, u
         ("evaluate", model, f"tracking.uri={uri}"),
         ("models", "ls", f"tracking.uri={uri}"),
         ("models", "ls", f"root={uri}"),
+        ("models", "register", uri, "name"),
+        ("models", "register", "run", uri),
         ("resume", uri),
         ("predict", uri, "--model", model),
     ):
