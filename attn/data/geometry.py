@@ -56,7 +56,7 @@ class Geometry:
     def apply(
         self,
         image_CHW: Tensor,
-        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear",
         *,
         fill: Sequence[float] | float = 0,
     ) -> Tensor:
@@ -64,7 +64,8 @@ class Geometry:
 
         Args:
             image_CHW: (C, H0, W0), uint8 or floating.
-            interpolation: `bilinear` uses antialiasing when shrinking; `nearest` takes the value at the centre.
+            interpolation: `bilinear` and `bicubic` use antialiasing when shrinking; `nearest` takes the value at the
+                centre.
             fill: Value outside of the image, one for all channels or one per channel.
 
         Returns:
@@ -80,7 +81,7 @@ class Geometry:
         elif interpolation == "nearest":
             out_CHW = F.interpolate(crop_1CHW, self.size, mode="nearest-exact")[0]
         else:
-            out_CHW = F.interpolate(crop_1CHW, self.size, mode="bilinear", align_corners=False, antialias=True)[0]
+            out_CHW = F.interpolate(crop_1CHW, self.size, mode=interpolation, align_corners=False, antialias=True)[0]
         return out_CHW.flip(-1) if self.flip else out_CHW
 
     def boxes(self, boxes_N4: Tensor) -> Tensor:

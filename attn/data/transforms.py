@@ -69,7 +69,10 @@ class InputConfig(Config):
         shift: Maximum random translation of a squashed image in training, in pixels of the input; the uncovered border
             gets `mean`. Equals the padding of a padded random crop (He et al., CVPR 2016: 4 of 32 pixels).
         flip: Probability of mirroring an image left to right in training.
-        mean, std: Mean and standard deviation of the RGB channels in [0, 1]; the defaults are ImageNet's.
+        interpolation: How images are resized, with antialiasing. Unless given, the rule of `model.name`'s own weights:
+            networks of timm have one; bilinear for all others.
+        mean, std: Mean and standard deviation of the RGB channels in [0, 1]. Unless given, those of `model.name`'s own
+            weights: networks of timm have their own; ImageNet's for all others.
     """
 
     size: Side | tuple[Side, Side] = 224
@@ -80,6 +83,7 @@ class InputConfig(Config):
     shift: int = Field(default=0, ge=0, le=8192)
     flip: float = Field(default=0.5, ge=0, le=1)
     color_jitter: ColorJitter = ColorJitter()
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: Triple = (0.485, 0.456, 0.406)
     std: Triple = (0.229, 0.224, 0.225)
 
@@ -183,7 +187,7 @@ def to_input(
     """
     image_3HW = torch.from_numpy(np.require(image_HW3, requirements=["C", "W"])).permute(2, 0, 1)
     fill = [round(255 * value) for value in config.mean]
-    input_3HW = geometry.apply(image_3HW, fill=fill)
+    input_3HW = geometry.apply(image_3HW, config.interpolation, fill=fill)
     if rng is not None:
         input_3HW = _jitter(input_3HW, config.color_jitter, rng)
     mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]

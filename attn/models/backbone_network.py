@@ -10,7 +10,7 @@ from typing import Generic, Literal, Protocol, Self, TypeVar
 from torch import nn
 
 from attn.errors import AttnError, ConfigError
-from attn.models.backbone import Architecture, Backbone, architecture
+from attn.models.backbone import FACTORY, Architecture, Backbone, architecture
 from attn.models.normalization import normalizations
 
 
@@ -19,6 +19,9 @@ class BackboneConfig(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def factory(self) -> str | None: ...
 
     @property
     def weights(self) -> str | None: ...
@@ -48,6 +51,8 @@ def check_backbone(config: BackboneConfig) -> Architecture:
     Raises:
         ValueError: There is no such architecture, or it cannot have the config's stride, weights or widths.
     """
+    if config.name.startswith(FACTORY) and config.name != f"{FACTORY}{config.factory}":
+        raise ValueError(f"name={config.name} is no name to give: set factory={config.name.removeprefix(FACTORY)}")
     try:
         result = architecture(config.name)
     except AttnError as error:
@@ -94,8 +99,8 @@ class BackboneNetwork(nn.Module, Generic[C]):
 
     def freeze(self) -> None:
         """Fix the parameters that the config leaves untrained, and set training mode."""
-        for module in self._frozen_modules():
-            module.requires_grad_(False)
+        for parameter in self.backbone.first_parameters(self.config.freeze_stages):
+            parameter.requires_grad_(False)
         if not self.config.batch_norm_affine:
             for normalization in normalizations(self):
                 normalization.requires_grad_(False)
@@ -104,12 +109,10 @@ class BackboneNetwork(nn.Module, Generic[C]):
     def train(self, mode: bool = True) -> Self:
         """Set the mode; frozen batch normalisation stays in evaluation mode."""
         super().train(mode)
-        frozen = [self] if self.config.batch_norm == "frozen" else self._frozen_modules()
+        frozen = [self]
+        if self.config.batch_norm == "train":
+            frozen = self.backbone.first_modules(self.config.freeze_stages)
         for part in frozen:
             for normalization in normalizations(part):
                 normalization.eval()
         return self
-
-    def _frozen_modules(self) -> list[nn.Module]:
-        stages = list(self.backbone.stages().values())[: self.config.freeze_stages]
-        return [module for stage in stages for module in stage]

@@ -9,17 +9,17 @@ __all__ = ["ModelConfig", "Network"]
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from attn.config.base import Config, Location
 from attn.errors import ConfigError
-from attn.models.backbone import architecture
+from attn.models.backbone import architecture, in_graph
 from attn.models.backbone_network import BackboneNetwork, check_backbone, either
 from attn.models.class_rows import rows_by_class
+from attn.models.factory import named_by_factory
 from attn.models.heads import ClassAware, FullyConnected, Head, PooledLinear
 from attn.models.normalization import frozen_statistics
 from attn.models.output import Output
@@ -30,8 +30,10 @@ class ModelConfig(Config):
     """A classification network.
 
     Attributes:
-        name: Architecture: see `attn.models.architectures()`.
-        weights: Initial weights: `imagenet` for torchvision's; a path or `s3://` URI of a state dict or of a trained
+        name: Architecture: see `attn.models.architectures()`; or `timm/NAME`, a network of timm.
+        factory: A function of yours that makes the network, as `package.module:function`, in place of `name`; see
+            `attn.models.factory`.
+        weights: Initial weights: `imagenet` for torchvision's or timm's own; a path or `s3://` URI of a state dict or of a trained
             model's folder (its classifier's rows are matched by class name); None for random weights.
         head: `gap`: average pooling and a linear layer. `conv`: class-aware convolution, which gives the map kind
             `cam`. `fc`: VGG's fully connected layers.
@@ -48,9 +50,10 @@ class ModelConfig(Config):
     """
 
     name: str = "resnet18"
+    factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
     weights: Literal["imagenet"] | Location | None = "imagenet"
     head: Literal["gap", "conv", "fc"] = "gap"
-    stride: Literal[4, 8, 16, 32] | None = None
+    stride: PositiveInt | None = None
     widths: Annotated[tuple[PositiveInt, ...], Field(strict=False)] | None = None
     head_convolutions: Annotated[int, Field(ge=0, le=8)] = 0
     head_width: PositiveInt = 512
@@ -59,6 +62,11 @@ class ModelConfig(Config):
     batch_norm: Literal["train", "frozen"] = "train"
     batch_norm_affine: bool = True
     freeze_stages: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, values: Any) -> Any:
+        return named_by_factory(values)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -94,7 +102,7 @@ class ModelConfig(Config):
             chosen, own = architecture(self.name), network.state_dict()
             trained = read_weights(self.weights, chosen.weights)
             counterparts = ("fc6", "fc7", "classifier") if self.head == "fc" else ("classifier",)
-            state = with_our_names(trained.state, chosen.classifiers, counterparts)
+            state = with_our_names(trained.state, chosen.classifiers, counterparts, chosen.prefix)
             scores = [name for name in own if name.startswith("head.classifier.")]
             state, notice = rows_by_class(trained, state, own, scores, names)
             initial = fit(network, state, [name for name in own if network.is_head(name)], trained.origin)
@@ -142,15 +150,9 @@ class Network(BackboneNetwork[ModelConfig]):
 
     def features(self, images_BCHW: Tensor) -> dict[str, Tensor]:
         """Compute the exposed features and `last`, without scores."""
-        exposed: dict[str, Tensor] = {}
-        x = images_BCHW
-        for stage, modules in self.backbone.stages().items():
-            for module in modules:
-                x = module(x)
-            if stage in self._exposed:
-                x = _in_graph(x)
-                exposed |= dict.fromkeys(self._exposed[stage], x)
-        return exposed | {"last": _in_graph(self.head.before(x))}
+        computed = self.backbone(images_BCHW, self._exposed)
+        exposed = {name: computed[stage] for stage, names in self._exposed.items() for name in names}
+        return exposed | {"last": in_graph(self.head.before(computed["last"]))}
 
     def expose(self, layer: str) -> None:
         """Expose one more feature layer.
@@ -185,8 +187,3 @@ def _head(config: ModelConfig, channels: int, classes: int) -> Head:
         return ClassAware(channels, classes, convolutions=config.head_convolutions, width=config.head_width)
     return FullyConnected(channels, classes, width=config.fc_width, dropout=config.fc_dropout)
 
-
-def _in_graph(features: Tensor) -> Tensor:
-    if torch.is_grad_enabled() and not features.requires_grad and not features.is_inference():
-        return features.detach().requires_grad_()
-    return features

@@ -23,7 +23,7 @@ def shapes_only() -> Generator[None]:
     Initialisation and batch normalisation are skipped: on the meta device PyTorch runs them through its compiler, whose
     import takes seconds.
     """
-    with torch.device("meta"), _ShapesOnly():
+    with torch.no_grad(), torch.device("meta"), _ShapesOnly():
         yield
 
 

@@ -1,4 +1,4 @@
-"""Reads weights for a network: torchvision's by name, or a state dict from a file or an object store."""
+"""Reads weights for a network: torchvision's or timm's by name, or a state dict from a file or an object store."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from attn.config.base import is_remote
 from attn.errors import DataError, WeightsError
 from attn.files.locations import name_of, read_bytes, require_allowed, sha256_of
 from attn.files.transfer import exists
+from attn.models.backbone import TIMM
 from attn.models.description import DESCRIPTION, WEIGHTS
 from attn.parsing import load_json
 from attn.regular_files import UnsuitableFileError, open_regular
@@ -98,11 +99,17 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
 
     Args:
         weights: `imagenet`; or a path or `s3://` URI of a state dict or of a trained model's folder.
-        imagenet: torchvision's weights, `Enum.MEMBER`.
+        imagenet: torchvision's weights, `Enum.MEMBER`, or timm's, `timm/NAME`.
 
     Raises:
         WeightsError: As `read_state_dict`; or the file does not match the description beside it.
     """
+    if weights == "imagenet" and (imagenet or "").startswith(TIMM):
+        from attn.models.timm_networks import timm_weights  # timm is slow to import
+
+        state = timm_weights(imagenet or "")
+        check_finite(state, imagenet or "")
+        return TrainedWeights(state, imagenet or "")
     if weights == "imagenet":
         location = str(imagenet_file(imagenet or ""))
         return TrainedWeights(read_state_dict(location), location)
@@ -140,13 +147,16 @@ def read_state_dict(location: str) -> StateDict:
     return _state_dict(_source(location), location)
 
 
-def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequence[str]) -> StateDict:
-    """Rename torchvision's parameters to those of `Network`; a state dict of a `Network` is returned unchanged.
+def with_our_names(
+    state: StateDict, classifiers: Sequence[str], layers: Sequence[str], prefix: str = ""
+) -> StateDict:
+    """Rename torchvision's or timm's parameters to those of `Network`; a state dict of a `Network` stays unchanged.
 
     Args:
-        classifiers: torchvision's classifier layers.
+        classifiers: Their layers behind the last features.
         layers: The corresponding layers of the head, aligned at the end. Classifier layers without a counterpart are
             dropped.
+        prefix: Beginning of the other parameters' names in the backbone.
     """
     if any(name.startswith("backbone.") for name in state):
         return dict(state)
@@ -155,7 +165,7 @@ def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequenc
     for name, value in state.items():
         layer, _, kind = name.rpartition(".")
         if layer not in classifiers:
-            renamed[f"backbone.{name}"] = value
+            renamed[f"backbone.{prefix}{name}"] = value
         elif layer in counterparts:
             renamed[f"head.{counterparts[layer]}.{kind}"] = value
         else:

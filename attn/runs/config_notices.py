@@ -11,7 +11,10 @@ from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
 from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.runs.sweep.space import Dimension, Point
+from attn.segmentation.config import SegmentConfig
+from attn.training.network_input import input_notices
 from attn.training.run_config import RunConfig
+from attn.training.train_config import TrainConfig
 from attn.training.warmup import warmup_notices
 
 
@@ -27,8 +30,15 @@ def config_notices(loaded: Any) -> list[str]:
         return []
     if isinstance(loaded, ComposedConfig):
         trainings = loaded.trainings().items()
-        return [text for name, config in trainings for text in warmup_notices(config, prefix=f"{name}.")]
-    return warmup_notices(loaded) if isinstance(loaded, RunConfig) else []
+        return [text for name, config in trainings for text in _of_training(config, f"{name}.")]
+    return _of_training(loaded) if isinstance(loaded, RunConfig) else []
+
+
+def _of_training(config: RunConfig, prefix: str = "") -> list[str]:
+    texts = warmup_notices(config, prefix=prefix)
+    if isinstance(config, TrainConfig | SegmentConfig):
+        texts += input_notices(config.input, config.model.name, prefix)
+    return texts
 
 
 def _shortest(space: dict[str, Dimension]) -> Point:

@@ -24,6 +24,7 @@ from attn.segmentation.config import SegmentConfig, SegmentPredictConfig
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.map_sources import PipelineMaps
 from attn.tracking.model_lookup import ModelLookup
+from attn.training.network_input import own_input
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 
@@ -95,6 +96,13 @@ class PipelineConfig(ComposedConfig):
         """Rule that makes cues of maps."""
         assert isinstance(self.segment.labels, CueLabels), "checked"
         return self.segment.labels
+
+    @model_validator(mode="after")
+    def _choose_input(self) -> Self:
+        if self.maps is not None:
+            own = own_input(self.maps.input, self.classifier.model.name)
+            object.__setattr__(self, "maps", self.maps.model_copy(update={"input": own}))
+        return self
 
     @model_validator(mode="after")
     def _check_stages(self) -> Self:

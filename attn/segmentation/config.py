@@ -19,6 +19,7 @@ from attn.segmentation.predict import SegmentInferenceConfig
 from attn.tracking.model_lookup import ModelLookup
 from attn.training.config import TrainingConfig
 from attn.training.inputs import training_faults
+from attn.training.network_input import own_input
 from attn.training.optimizer import OptimizerConfig
 from attn.training.run_config import RunConfig, check_scores
 from attn.training.schedule import Poly, ScheduleConfig
@@ -106,6 +107,14 @@ class SegmentConfig(RunConfig):
         if self.retrain is not None:
             faults += self.second_round(labels=self.labels, weights="").input_faults(f"{prefix}retrain.")
         return faults
+
+    @model_validator(mode="after")
+    def _choose_input(self) -> Self:
+        object.__setattr__(self, "input", own_input(self.input, self.model.name))
+        if self.retrain is not None and self.retrain.input is not None:
+            again = own_input(self.retrain.input, self.model.name)
+            object.__setattr__(self, "retrain", self.retrain.model_copy(update={"input": again}))
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> Self:

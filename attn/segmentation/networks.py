@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -25,6 +25,7 @@ from attn.errors import ConfigError
 from attn.models.backbone import Architecture, architecture
 from attn.models.backbone_network import BackboneNetwork, check_backbone
 from attn.models.class_rows import rows_by_class
+from attn.models.factory import named_by_factory
 from attn.models.least_input import POSITIONS, fits, least_side
 from attn.models.normalization import frozen_statistics
 from attn.models.weights import StateDict, fit, read_weights, with_our_names
@@ -39,8 +40,10 @@ class SegmentationModelConfig(Config):
     """The configuration of a segmentation network.
 
     Attributes:
-        name: An architecture: see `attn.models.architectures()`.
-        weights: `imagenet` for torchvision's; a path or `s3://` URI of a state dict, or a trained model's folder, of
+        name: An architecture: see `attn.models.architectures()`; or `timm/NAME`, a network of timm.
+        factory: A function of yours that makes the network, as `package.module:function`, in place of `name`; see
+            `attn.models.factory`.
+        weights: `imagenet` for torchvision's or timm's own; a path or `s3://` URI of a state dict, or a trained model's folder, of
             which the backbone is taken, and the head where it is the same one, its scores class by class, by name; None
             for random weights.
         head: `largefov`: one branch of dilation 12. `aspp`: four branches of dilation 6, 12, 18 and 24, summed.
@@ -56,16 +59,22 @@ class SegmentationModelConfig(Config):
     """
 
     name: str = "vgg16"
+    factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
     weights: Literal["imagenet"] | Location | None = "imagenet"
     head: Literal["largefov", "aspp"] = "largefov"
     hidden: PositiveInt | None = 1024
     dilations: Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)] | None = None
-    stride: Literal[4, 8, 16, 32] = 8
+    stride: PositiveInt = 8
     widths: Annotated[tuple[PositiveInt, ...], Field(strict=False)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     batch_norm: Literal["train", "frozen"] = "train"
     batch_norm_affine: bool = True
     freeze_stages: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, values: Any) -> Any:
+        return named_by_factory(values)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -105,7 +114,7 @@ class SegmentationModelConfig(Config):
             trained = read_weights(self.weights, chosen.weights)
             # VGG's fc6 and fc7 stay as they are.
             layers = ("fc6", "fc7", "classifier") if _has_fc(chosen) else ()
-            state = with_our_names(trained.state, chosen.classifiers, layers)
+            state = with_our_names(trained.state, chosen.classifiers, layers, chosen.prefix)
             scores = [name for name in own if name.startswith("head.") and name.split(".")[-2] == "classifier"]
             state, notice = rows_by_class(trained, state, own, scores, names, first=1)
             wanted = _starting_point(state, own, network.pretrained_head)
@@ -150,11 +159,7 @@ class SegmentationNetwork(BackboneNetwork[SegmentationModelConfig]):
         if not update_statistics:
             with frozen_statistics(self):
                 return self.forward(images_BCHW)
-        x = images_BCHW
-        for modules in self.backbone.stages().values():
-            for module in modules:
-                x = module(x)
-        return SegmentationOutput(self.head(self.before(x)))
+        return SegmentationOutput(self.head(self.before(self.backbone(images_BCHW)["last"])))
 
     def is_head(self, parameter_name: str) -> bool:
         """Return whether a parameter starts untrained: the layers of the scores, and fc6 and fc7 but VGG's."""

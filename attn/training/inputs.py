@@ -62,6 +62,8 @@ def check_input(network: Network, input: InputConfig, maps: MapSettings = PLAIN,
     Raises:
         ConfigError: With the least size or scale that would do.
     """
+    if fault := _unsuitable("", network.config.name, input):
+        raise ConfigError([fault])
     size = _smallest(input)
     if min(size) < _enough(network.config) and (fault := _too_small("", network.config, network, size)):
         raise ConfigError([fault])
@@ -113,6 +115,8 @@ def training_faults(
         images: Fewest images of one pass.
         by_batch: Whether a larger batch increases them.
     """
+    if fault := _unsuitable(prefix, model.name, config.input):
+        return [fault]
     size, enough = _smallest(config.input), _enough(model)
     if min(size) >= enough:
         return []
@@ -135,6 +139,23 @@ def training_faults(
         f"input.size={_shown(size)}: batch normalisation cannot be trained on one value per channel"
     )
     return [Fault(f"{prefix}training.batch_size", problem, ", or ".join(ways))]
+
+
+def _unsuitable(prefix: str, name: str, input: InputConfig) -> Fault | None:
+    """Sides that a transformer's patches do not fill, or another size than the only one."""
+    chosen, size = architecture(name), _smallest(input)
+    only, multiple = chosen.only, chosen.multiple
+    if input.resize == "short_side" and (only or multiple > 1):
+        allowed = f"{only[0]}x{only[1]} only" if only else f"sides that are multiples of {multiple} only"
+        problem = f"short_side gives inputs with sides of any length, and {name} takes {allowed}"
+        return Fault(f"{prefix}input.resize", problem, f"{prefix}input.resize=squash")
+    if only is not None and size != only:
+        return Fault(f"{prefix}input.size", f"{_shown(size)} is not the only size that {name} takes", _shown(only))
+    if all(side % multiple == 0 for side in size):
+        return None
+    near = sorted({max(1, round(side / multiple)) * multiple for side in size})
+    problem = f"{_shown(size)} cannot be cut into the patches of {multiple} pixels that {name} takes"
+    return Fault(f"{prefix}input.size", problem, f"multiples of {multiple}, such as {' or '.join(map(str, near))}")
 
 
 def _too_small(prefix: str, model: SizedModel, network: nn.Module, size: Size) -> Fault | None:

@@ -13,6 +13,7 @@ from attn.methods import MethodConfig
 from attn.models.network import ModelConfig, Network
 from attn.training.config import StoreConfig
 from attn.training.inputs import map_scale_faults, training_faults
+from attn.training.network_input import own_input
 from attn.training.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class TrainConfig(RunConfig):
 
     def _bare_network(self) -> Network:
         return Network(self.model.model_copy(update={"weights": None, "fc_width": 1, "head_width": 1}), 1, ())
+
+    @model_validator(mode="after")
+    def _choose_input(self) -> Self:
+        object.__setattr__(self, "input", own_input(self.input, self.model.name))
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -75,8 +75,10 @@ def ray_session(address: str | None = None, *, dashboard: bool = False) -> Itera
             if address is None:
                 _start_local({**quiet, "include_dashboard": dashboard})
             else:
+                from attn.models.factory import FACTORIES  # imports torch
+
                 # The nodes of a cluster do not start their workers with this process's environment.
-                given = {name: os.environ[name] for name in (*CHECKSUMS, DATA_ROOTS) if name in os.environ}
+                given = {name: os.environ[name] for name in (*CHECKSUMS, DATA_ROOTS, FACTORIES) if name in os.environ}
                 ray.init(address, runtime_env={"env_vars": given}, **quiet)
         except Exception as error:  # Ray raises bare Exceptions here
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

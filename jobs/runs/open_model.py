@@ -60,7 +60,8 @@ def masks_name(data: Any) -> str | None:
 
 
 def resize_text(config: InputConfig) -> str:
-    """Exact description of the resizing of images: `squash 225x225`."""
+    """Exact description of the resizing of images: `squash 225x225`, and the interpolation unless it is bilinear."""
     size = f"{config.size}x{config.size}" if isinstance(config.size, int) else "x".join(map(str, config.size))
     way = "squash" if config.resize == "random_part" else config.resize
-    return f"short_side {config.size}" if config.resize == "short_side" else f"{way} {size}"
+    whole = f"short_side {config.size}" if config.resize == "short_side" else f"{way} {size}"
+    return whole if config.interpolation == "bilinear" else f"{whole} {config.interpolation}"

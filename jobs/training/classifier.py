@@ -12,6 +12,7 @@ from attn.data.source import Source
 from attn.errors import AttnError
 from attn.models.bundle import save_bundle
 from attn.training.classifier import build_components
+from attn.training.network_input import input_notices
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
 from attn.training.train_config import TrainConfig
@@ -33,6 +34,7 @@ def validate(run: TrainingRun[TrainConfig]) -> dict[str, Any]:
     validated = None if components.val_dataset is None else components.val_dataset.source
     more = [] if components.source_batches is None else [components.source_batches.dataset.source]
     notices = [*components.network.notices, *overlap_notices(config, components.source, validated, *more)]
+    notices += input_notices(config.input, config.model.name)
     notices += warmup_notices(config, _epochs(config, len(components.sampler)))
     tell_notices(notices)
     fields: dict[str, Any] = {"notices": notices, "store": None}

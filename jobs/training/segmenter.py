@@ -35,6 +35,7 @@ from attn.segmentation.labels import CUES_FILE, CueLabels, FileLabels, LabelsCon
 from attn.segmentation.make import CueReport, cue_saliency, make_cues
 from attn.segmentation.map_sources import MapSource, ModelLoader
 from attn.tracking import Tracker, attach
+from attn.training.network_input import input_notices
 from attn.training.selection import best_of
 from attn.training.sources import overlap_notices
 from attn.wording import counted
@@ -55,6 +56,7 @@ def validate(run: TrainingRun[SegmentConfig]) -> dict[str, Any]:
     components = build_components(config, rank=0, world=config.cluster.workers, sources=run.sources)
     check_selection(run)
     notices = [*components.network.notices, *overlap_notices(config, components.source, components.val_source)]
+    notices += input_notices(config.input, config.model.name)
     if isinstance(config.labels, CueLabels):
         cue_saliency(components.source, config.labels, config.root)  # the file of its network is there
         with map_source(config, config.labels) as maps:

@@ -17,6 +17,7 @@ from attn.methods import Auxiliary, HasAuxiliary, Method, MethodConfig, Progress
 from attn.models import ModelConfig, Network, architecture, architectures
 from attn.models.map_size import MapSize
 from tests.models.thin import thin_network
+from tests.models.thin_timm import THIN
 
 CLASSES = 3
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -41,7 +42,7 @@ METHODS = sorted(MethodConfig.members)
 # By network, because the last few initialised networks are kept.
 CASES = [
     (method, name, head, exclusive)
-    for name in architectures()
+    for name in [*architectures(), *THIN]
     for network_head in architecture(name).heads
     for method in METHODS
     for number, head in enumerate(_heads(method, architecture(name).heads))
@@ -74,7 +75,8 @@ def _network(name: str, head: str, layers: tuple[str, ...], batch_norm: str = "t
 def _sizes(name: str, head: str) -> tuple[int, tuple[int, int]]:
     """A small input whose maps have several pixels each way: its height and width, and theirs."""
     map_size = MapSize(_model(name, head, "train"))
-    return next((size, map_size((size, size))) for size in (32, 64, 128) if min(map_size((size, size))) > 1)
+    sizes = [size for size in (32, 56, 64, 128) if size % architecture(name).multiple == 0]
+    return next((size, map_size((size, size))) for size in sizes if min(map_size((size, size))) > 1)
 
 
 def _auxiliary(method: Method, network: Network) -> Auxiliary | None:

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from attn.models import ModelConfig, Network
+from attn.models.backbone import TIMM
 
 FACTOR = 8
 NARROW = ("tiny", "resnet110_cifar")
-"""Architectures that are built as they are: their layers have few channels anyway."""
+"""Architectures that are built as they are, like timm's: their layers have few channels anyway."""
 
 
 def thin_network(config: ModelConfig, classes: int, layers: Sequence[str] = ()) -> Network:
@@ -25,7 +26,7 @@ def thin_network(config: ModelConfig, classes: int, layers: Sequence[str] = ()) 
 
     The widths of `fc_width` and `head_width` are those of the network before.
     """
-    if config.name in NARROW:
+    if config.name in NARROW or config.name.startswith(TIMM):
         return config.build(classes, layers)
     with torch.device("meta"):  # no memory, and no time for values that nobody will see
         network = Network(config, classes, layers)

@@ -1,0 +1,150 @@
+"""timm's networks by name: what each one takes, and its own weights.
+
+What a network is like is read from a copy without weights (meta device), so that nothing is downloaded or computed.
+"""
+
+from __future__ import annotations
+
+__all__ = ["timm_architecture", "timm_weights"]
+
+import difflib
+import inspect
+from functools import lru_cache, partial
+from typing import Any
+
+import timm
+import torch
+from timm.layers import PatchEmbed
+from torch import Tensor, nn
+
+from attn.errors import AttnError, ConfigError, WeightsError
+from attn.models.backbone import TIMM, Architecture, Backbone, NetworkInput
+from attn.models.shapes import shapes_only
+from attn.models.timm_backbone import (
+    Kind,
+    Size,
+    TimmBackbone,
+    create,
+    feature_layers,
+    grid_of,
+    norm_after_pooling,
+)
+from attn.wording import shorten
+
+KEPT = 64
+LEAST_STRIDE = 8
+
+
+@lru_cache(KEPT)
+def timm_architecture(name: str) -> Architecture:
+    """The architecture `timm/NAME`.
+
+    Raises:
+        ConfigError: timm has no such network, or attn cannot run it; the message names similar ones.
+    """
+    short = _known(name)
+    try:
+        with shapes_only():
+            net = create(short, None)
+            cfg: dict[str, Any] = dict(net.pretrained_cfg)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            size: Size = tuple(cfg["input_size"][-2:])
+            unused, channels = _probed(net, size)
+    except AttnError:
+        raise
+    except Exception as error:  # timm's networks can raise anything
+        reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 200)
+        raise ConfigError(f"{name} cannot be used: {reason}; choose another of timm's networks") from error
+    own = list(feature_layers(net).values())[-1].reduction
+    dilates = "output_stride" in inspect.signature(type(net).__init__).parameters
+    strides = tuple(own >> power for power in range(3) if own >> power >= LEAST_STRIDE) if dilates else (own,)
+    fixed = bool(cfg.get("fixed_input_size")) and not _any_size(net)
+    kind = Kind(short, own, channels, unused, _multiple(net), size if fixed else None)
+    classifier = cfg.get("classifier") or ()
+    named = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    return Architecture(
+        build=partial(_build, kind=kind),
+        strides=strides,
+        weights=name if any(cfg.get(source) for source in ("url", "file", "hf_hub_id", "state_dict")) else None,
+        classifiers=(*unused, *reversed(named)),
+        prefix="net.",
+        input=_input(cfg),
+        multiple=kind.multiple,
+        only=kind.only,
+    )
+
+
+def timm_weights(name: str) -> dict[str, Tensor]:
+    """timm's own weights of a network, with its classifier, from the cache or the hub.
+
+    Raises:
+        WeightsError: They are not in the cache and cannot be downloaded.
+    """
+    short = _known(name)
+    try:
+        return timm.create_model(short, pretrained=True).state_dict()
+    except Exception as error:  # of the hub, the network and timm; they have no common class
+        reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 300)
+        raise WeightsError(
+            f"timm's weights of {short} are not in the cache and cannot be downloaded ({reason}): run on a machine that "
+            "has them in Hugging Face's cache (HF_HOME), set model.weights to the path of a state dict, or start from "
+            "random weights with model.weights=null"
+        ) from error
+
+
+def _build(stride: int, widths: tuple[int, ...] | None, *, kind: Kind) -> Backbone:
+    return TimmBackbone(kind, None if stride == kind.stride else stride)
+
+
+def _known(name: str) -> str:
+    """timm's own name of a network, with its tag.
+
+    Raises:
+        ConfigError: timm has no such network.
+    """
+    short = name.removeprefix(TIMM)
+    plain, _, tag = short.partition(".")
+    if not timm.is_model(plain):
+        near = difflib.get_close_matches(plain, timm.list_models(), n=4, cutoff=0.5)
+        meant = f"did you mean {' or '.join(TIMM + other for other in near)}? " if near else ""
+        raise ConfigError(f"timm {timm.__version__} has no network {short!r}: {meant}`timm.list_models()` lists all")
+    if tag and short not in (tagged := timm.list_pretrained(f"{plain}.*")):
+        known = ", ".join(other.partition(".")[2] for other in tagged) or "none"
+        raise ConfigError(f"timm's {plain} has no weights {tag!r}: it has {known}")
+    return short
+
+
+def _probed(net: nn.Module, size: Size) -> tuple[tuple[str, ...], int]:
+    """Paths of the layers behind the last features, and the channels of these."""
+    if not feature_layers(net):
+        raise ConfigError(f"timm's {type(net).__name__} does not say where its feature layers are; choose another")
+    called: set[nn.Module] = set()
+    handles = [part.register_forward_pre_hook(lambda part, _: called.add(part)) for part in net.modules()]
+    with torch.no_grad():
+        result = net.forward_features(torch.empty(1, 3, *size))  # pyright: ignore[reportCallIssue]
+    for handle in handles:
+        handle.remove()
+    reduction = list(feature_layers(net).values())[-1].reduction
+    unused = [
+        path
+        for name, child in net.named_children()
+        if called.isdisjoint(child.modules())
+        for path, part in child.named_modules(prefix=name)
+        if path != norm_after_pooling(net) and next(part.parameters(recurse=False), None) is not None
+    ]
+    return tuple(unused), int(grid_of(result, net, size, reduction).features.shape[1])
+
+
+def _input(cfg: dict[str, Any]) -> NetworkInput:
+    """timm resizes by other rules too, of which bicubic is the nearest."""
+    (a, b, c), (d, e, f) = cfg["mean"], cfg["std"]
+    return NetworkInput((a, b, c), (d, e, f), "bilinear" if cfg.get("interpolation") == "bilinear" else "bicubic")
+
+
+def _any_size(net: nn.Module) -> bool:
+    return bool(getattr(net, "dynamic_img_size", False))
+
+
+def _multiple(net: nn.Module) -> int:
+    """What sides of inputs must be multiples of: the patches', unless timm fills the rest of the last patch."""
+    embed = getattr(net, "patch_embed", None)
+    return max(embed.patch_size) if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad else 1
