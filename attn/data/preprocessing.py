@@ -50,7 +50,8 @@ def _described(config: InputConfig, crop: Mapping[str, Any] | None, resize: Mapp
     return {
         "image": {"channels": "RGB", "values": "0 to 255", "orientation": "upright, by its EXIF tag"},
         "crop": crop,
-        "resize": resize and {**resize, "interpolation": config.interpolation, "antialias": True, "rounded": "to 8 bits"},
+        "resize": resize
+        and {**resize, "interpolation": config.interpolation, "antialias": True, "rounded": "to 8 bits"},
         "divide_by": 255,
         "mean": list(config.mean),
         "std": list(config.std),

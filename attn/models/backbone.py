@@ -72,6 +72,9 @@ class Backbone(nn.Module, ABC):
                 features[stage] = x = in_graph(x)
         return features | {"last": x}
 
+    def differentiate_twice(self, above: Collection[str]) -> None:
+        """Prepare for second derivatives of what follows some stages; PyTorch lacks those of some fused functions."""
+
     def first_parameters(self, stages: int) -> list[nn.Parameter]:
         """The parameters of the first stages."""
         return [parameter for module in self.first_modules(stages) for parameter in module.parameters()]

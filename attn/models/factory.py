@@ -7,13 +7,12 @@ environment variable `ATTN_FACTORIES` lists it, and the jobs service never lets 
 
 from __future__ import annotations
 
-__all__ = ["FACTORIES", "FACTORY", "StagesBackbone", "factory_architecture", "named_by_factory"]
+__all__ = ["FACTORIES", "FACTORY", "StagesBackbone", "factory_architecture"]
 
 import importlib
 import os
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import nn
@@ -44,13 +43,6 @@ class StagesBackbone(Backbone):
     def stages(self) -> Stages:
         children = dict(self.net.named_children())
         return {f"stage{int(name) + 1}" if name.isdigit() else name: (part,) for name, part in children.items()}
-
-
-def named_by_factory(values: Any) -> Any:
-    """The values of a network's config, with the name of the architecture that `factory` makes."""
-    if isinstance(values, dict) and isinstance(values.get("factory"), str):
-        return {**values, "name": f"{FACTORY}{values['factory']}"}
-    return values
 
 
 @lru_cache(16)

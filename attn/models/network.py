@@ -9,17 +9,16 @@ __all__ = ["ModelConfig", "Network"]
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from attn.config.base import Config, Location
 from attn.errors import ConfigError
-from attn.models.backbone import architecture, in_graph
+from attn.models.backbone import FACTORY, architecture, in_graph
 from attn.models.backbone_network import BackboneNetwork, check_backbone, either
 from attn.models.class_rows import rows_by_class
-from attn.models.factory import named_by_factory
 from attn.models.heads import ClassAware, FullyConnected, Head, PooledLinear
 from attn.models.normalization import frozen_statistics
 from attn.models.output import Output
@@ -33,8 +32,8 @@ class ModelConfig(Config):
         name: Architecture: see `attn.models.architectures()`; or `timm/NAME`, a network of timm.
         factory: A function of yours that makes the network, as `package.module:function`, in place of `name`; see
             `attn.models.factory`.
-        weights: Initial weights: `imagenet` for torchvision's or timm's own; a path or `s3://` URI of a state dict or of a trained
-            model's folder (its classifier's rows are matched by class name); None for random weights.
+        weights: Initial weights: `imagenet` for torchvision's or timm's own; a path or `s3://` URI of a state dict or
+            of a trained model's folder (its classifier's rows are matched by class name); None for random weights.
         head: `gap`: average pooling and a linear layer. `conv`: class-aware convolution, which gives the map kind
             `cam`. `fc`: VGG's fully connected layers.
         stride: Input pixels per feature; a value below the architecture's own replaces late strides by dilation. None:
@@ -63,10 +62,11 @@ class ModelConfig(Config):
     batch_norm_affine: bool = True
     freeze_stages: Annotated[int, Field(ge=0)] = 0
 
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, values: Any) -> Any:
-        return named_by_factory(values)
+    @model_validator(mode="after")
+    def _name(self) -> Self:
+        if self.factory is not None:
+            object.__setattr__(self, "name", f"{FACTORY}{self.factory}")
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -126,7 +126,7 @@ class Network(BackboneNetwork[ModelConfig]):
         super().__init__(config, num_classes, config.output_stride)
         self.head: Head = _head(config, self.backbone.channels, num_classes)
         self.layers = (*self.backbone.stages(), "inner", "last")
-        self._exposed = self._resolve(layers)
+        self._expose(layers)
         self.freeze()
 
     @property
@@ -161,12 +161,16 @@ class Network(BackboneNetwork[ModelConfig]):
             ConfigError: The layer is unknown.
         """
         names = [name for group in self._exposed.values() for name in group]
-        self._exposed = self._resolve([*names, layer])
+        self._expose([*names, layer])
 
     def is_head(self, parameter_name: str) -> bool:
         """Return whether a parameter is of the head's new layers, which start untrained; not of VGG's fc6 and fc7."""
         prefixes = tuple(f"head.{name}." for name in self.head.new)
         return parameter_name.removeprefix("module.").startswith(prefixes)
+
+    def _expose(self, layers: Sequence[str]) -> None:
+        self._exposed = self._resolve(layers)
+        self.backbone.differentiate_twice(self._exposed)
 
     def _resolve(self, layers: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The names under which each stage's output is exposed."""
@@ -186,4 +190,3 @@ def _head(config: ModelConfig, channels: int, classes: int) -> Head:
     if config.head == "conv":
         return ClassAware(channels, classes, convolutions=config.head_convolutions, width=config.head_width)
     return FullyConnected(channels, classes, width=config.fc_width, dropout=config.fc_dropout)
-

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import timm
 import torch
 from timm.layers import DropPath
+from timm.layers.activations import HardSigmoid
 from torch import Tensor, nn
 
 from attn.errors import ConfigError
@@ -108,6 +109,13 @@ class TimmBackbone(Backbone):
                 current = next(names, current)
         return {name: tuple(modules) for name, modules in stages.items()}
 
+    def differentiate_twice(self, above: Collection[str]) -> None:
+        stages, passed = self.stages(), False
+        for name, modules in stages.items():
+            for module in modules if passed else ():
+                _unfuse(module)
+            passed = passed or name in above
+
     def first_parameters(self, stages: int) -> list[nn.Parameter]:
         loose = list(self.net.parameters(recurse=False)) if stages else []
         return [*loose, *super().first_parameters(stages)]
@@ -168,7 +176,7 @@ def grid_of(result: Any, net: nn.Module, size: Size, reduction: int) -> Grid:
         given = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         raise ConfigError(f"timm's {type(net).__name__} gives {given} as features; attn takes maps and tokens only")
     if result.ndim == 4 and getattr(net, "output_fmt", "NCHW") == "NHWC":
-        return Grid(result.permute(0, 3, 1, 2), lambda grid_BKhw: grid_BKhw.permute(0, 2, 3, 1))
+        return Grid(result.permute(0, 3, 1, 2).contiguous(), lambda grid_BKhw: grid_BKhw.permute(0, 2, 3, 1))
     if result.ndim == 4:
         return Grid(result, lambda grid_BKhw: grid_BKhw)
     others = int(getattr(net, "num_prefix_tokens", 0))
@@ -178,7 +186,7 @@ def grid_of(result: Any, net: nn.Module, size: Size, reduction: int) -> Grid:
         raise ConfigError(
             f"timm's {type(net).__name__} gives {tokens_BNK.shape[1]} tokens, which are no grid of {height}x{width}"
         )
-    grid_BKhw = tokens_BNK.transpose(1, 2).unflatten(2, (height, width))
+    grid_BKhw = tokens_BNK.transpose(1, 2).contiguous().unflatten(2, (height, width))
     return Grid(grid_BKhw, lambda grid: torch.cat([prefix_BMK, grid.flatten(2).transpose(1, 2)], dim=1))
 
 
@@ -223,6 +231,16 @@ def _rectified(net: nn.Module, path: str) -> str:
         return path
     expands = hasattr(block, "conv_pw") and hasattr(block, "conv_pwl") and not getattr(block, "has_skip", True)
     return f"{following}.bn1" if expands else path
+
+
+def _unfuse(module: nn.Module) -> None:
+    """Replace fused attention and the hard sigmoid, of which PyTorch has no second derivative."""
+    for part in module.modules():
+        if hasattr(part, "fused_attn"):
+            vars(part)["fused_attn"] = False
+        for name, child in list(part.named_children()):
+            if isinstance(child, nn.Hardsigmoid):
+                part.add_module(name, HardSigmoid())
 
 
 def norm_after_pooling(net: nn.Module) -> str | None:

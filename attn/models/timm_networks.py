@@ -46,7 +46,7 @@ def timm_architecture(name: str) -> Architecture:
     try:
         with shapes_only():
             net = create(short, None)
-            cfg: dict[str, Any] = dict(net.pretrained_cfg)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            cfg: dict[str, Any] = getattr(net, "pretrained_cfg", {})
             size: Size = tuple(cfg["input_size"][-2:])
             unused, channels = _probed(net, size)
     except AttnError:
@@ -85,8 +85,8 @@ def timm_weights(name: str) -> dict[str, Tensor]:
     except Exception as error:  # of the hub, the network and timm; they have no common class
         reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 300)
         raise WeightsError(
-            f"timm's weights of {short} are not in the cache and cannot be downloaded ({reason}): run on a machine that "
-            "has them in Hugging Face's cache (HF_HOME), set model.weights to the path of a state dict, or start from "
+            f"timm's weights of {short} are not in the cache and cannot be downloaded ({reason}): put "
+            "them into Hugging Face's cache (HF_HOME), set model.weights to the path of a state dict, or start from "
             "random weights with model.weights=null"
         ) from error
 
@@ -147,4 +147,6 @@ def _any_size(net: nn.Module) -> bool:
 def _multiple(net: nn.Module) -> int:
     """What sides of inputs must be multiples of: the patches', unless timm fills the rest of the last patch."""
     embed = getattr(net, "patch_embed", None)
-    return max(embed.patch_size) if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad else 1
+    if not isinstance(embed, PatchEmbed) or embed.dynamic_img_pad:
+        return 1
+    return max(int(side) for side in embed.patch_size)

@@ -147,9 +147,7 @@ def read_state_dict(location: str) -> StateDict:
     return _state_dict(_source(location), location)
 
 
-def with_our_names(
-    state: StateDict, classifiers: Sequence[str], layers: Sequence[str], prefix: str = ""
-) -> StateDict:
+def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequence[str], prefix: str = "") -> StateDict:
     """Rename torchvision's or timm's parameters to those of `Network`; a state dict of a `Network` stays unchanged.
 
     Args:

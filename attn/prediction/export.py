@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from attn import progress
 from attn.errors import AttnError, ConfigError, Fault
@@ -158,7 +159,7 @@ class _WithMaps(_Outputs):
         features, weight_CK = output.features["last"], output.linear_weight
         if self.kind == "channel":
             weight_CK = weight_CK.relu()
-        maps_BChw = torch.einsum("ck,bkhw->bchw", weight_CK, features).relu()
+        maps_BChw = functional.conv2d(features, weight_CK[:, :, None, None]).relu()
         if self.kind in ("grad_cam", "channel", "pixel"):
             maps_BChw = maps_BChw / (features.shape[2] * features.shape[3])
         return output.logits, maps_BChw / features.shape[1] if self.kind == "pixel" else maps_BChw

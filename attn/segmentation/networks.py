@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from attn.config.base import Config, Location
 from attn.errors import ConfigError
-from attn.models.backbone import Architecture, architecture
+from attn.models.backbone import FACTORY, Architecture, architecture
 from attn.models.backbone_network import BackboneNetwork, check_backbone
 from attn.models.class_rows import rows_by_class
-from attn.models.factory import named_by_factory
 from attn.models.least_input import POSITIONS, fits, least_side
 from attn.models.normalization import frozen_statistics
 from attn.models.weights import StateDict, fit, read_weights, with_our_names
@@ -43,9 +42,9 @@ class SegmentationModelConfig(Config):
         name: An architecture: see `attn.models.architectures()`; or `timm/NAME`, a network of timm.
         factory: A function of yours that makes the network, as `package.module:function`, in place of `name`; see
             `attn.models.factory`.
-        weights: `imagenet` for torchvision's or timm's own; a path or `s3://` URI of a state dict, or a trained model's folder, of
-            which the backbone is taken, and the head where it is the same one, its scores class by class, by name; None
-            for random weights.
+        weights: `imagenet` for torchvision's or timm's own; a path or `s3://` URI of a state dict, or a trained model's
+            folder, of which the backbone is taken, and the head where it is the same one, its scores class by class, by
+            name; None for random weights.
         head: `largefov`: one branch of dilation 12. `aspp`: four branches of dilation 6, 12, 18 and 24, summed.
         hidden: Channels of a branch's fc6 and fc7, before the layer of the scores; None: the branch is that layer
             alone, with 3×3 weights, as DeepLab-v2 has it on ResNet-101.
@@ -71,10 +70,11 @@ class SegmentationModelConfig(Config):
     batch_norm_affine: bool = True
     freeze_stages: Annotated[int, Field(ge=0)] = 0
 
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, values: Any) -> Any:
-        return named_by_factory(values)
+    @model_validator(mode="after")
+    def _name(self) -> Self:
+        if self.factory is not None:
+            object.__setattr__(self, "name", f"{FACTORY}{self.factory}")
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -21,7 +21,9 @@ def own_input(input: InputConfig, name: str) -> InputConfig:
     if (trained := architecture(name).input) is None:
         return input
     own = {field: value for field, value in _values(trained).items() if field not in input.model_fields_set}
-    return input.model_copy(update=own) if any(getattr(input, field) != value for field, value in own.items()) else input
+    return (
+        input.model_copy(update=own) if any(getattr(input, field) != value for field, value in own.items()) else input
+    )
 
 
 def input_notices(input: InputConfig, name: str, prefix: str = "") -> list[str]:
