@@ -59,7 +59,8 @@ def _backbones() -> str:
         rows.append(
             f"| `{name}` | {strides} | {heads} | {'none' if result.weights is None else f'`{result.weights}`'} |"
         )
-    return "\n".join([*rows, "", "Heads are those of classifiers; segmentation networks have their own.", ""])
+    rows += ["", "Heads are those of classifiers; segmentation networks have their own. [Networks](../../networks.md) has"]
+    return "\n".join([*rows, "timm's, which are named `timm/NAME`, and your own.", ""])
 
 
 def _text(section: Section, known: dict[type[Config], Section]) -> str:
