@@ -69,7 +69,7 @@ FIELDS = {
         """,
     Role.SPLIT: "SourceConfig.split CocoConfig.split ValidationConfig.split Objective.split",
     Role.MODEL: "ModelMaps.model",
-    Role.CODE: "SaliencySettings.saliency_sha256",
+    Role.CODE: "ModelConfig.factory SegmentationModelConfig.factory SaliencySettings.saliency_sha256",
     # A sweep's recipe is a recipe or a file that was sent. Its `set` and `space` become fields of its trials, which are
     # checked later.
     Role.NAME: """

@@ -59,11 +59,11 @@ def factory_architecture(name: str) -> Architecture:
         with torch.no_grad():
             result = net.eval()(torch.zeros(1, 3, PROBED, PROBED))
             last = result["last"] if isinstance(net, Backbone) else result
-        channels, stride = int(last.shape[1]), round(PROBED / last.shape[2])
     except Exception as error:  # the user's network can raise anything
         raise ConfigError(_problem(spec, f"cannot compute features of an image of {PROBED} pixels", error)) from error
     if last.ndim != 4:
         raise ConfigError(f"model.factory={spec} gives features {tuple(last.shape)}; expected (B, K, h, w)")
+    channels, stride = int(last.shape[1]), round(PROBED / last.shape[2])
 
     def build(stride: int, widths: tuple[int, ...] | None) -> Backbone:
         net = _called(function, spec)

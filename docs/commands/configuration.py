@@ -59,7 +59,10 @@ def _backbones() -> str:
         rows.append(
             f"| `{name}` | {strides} | {heads} | {'none' if result.weights is None else f'`{result.weights}`'} |"
         )
-    rows += ["", "Heads are those of classifiers; segmentation networks have their own. [Networks](../../networks.md) has"]
+    rows += [
+        "",
+        "Heads are those of classifiers; segmentation networks have their own. [Networks](../../networks.md) has",
+    ]
     return "\n".join([*rows, "timm's, which are named `timm/NAME`, and your own.", ""])
 
 
