@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from attn.data.transforms import InputConfig
-from attn.errors import ConfigError
+from attn.errors import WeightsError
 from attn.maps import attention
 from attn.models import ModelConfig
 from attn.models.bundle import load_bundle, save_bundle
@@ -75,9 +75,8 @@ def test_its_own_weights_and_a_bundle(tmp_path: Path, monkeypatch: pytest.Monkey
     network = _model().build(3).eval()
     torch.save(dict(network.backbone.net.state_dict()), tmp_path / "own.pth")  # pyright: ignore
     again = _model(weights=str(tmp_path / "own.pth")).build(3)
-    assert all(
-        torch.equal(value, again.backbone.state_dict()[key]) for key, value in network.backbone.state_dict().items()
-    )
+    loaded = again.backbone.state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in network.backbone.state_dict().items())
     save_bundle(
         tmp_path / "model", network.state_dict(), model=_model(), classes=("a", "b", "c"), input=InputConfig(size=64),
         map_kind="grad_cam", layers=(), config_yaml="", info={},
@@ -87,7 +86,7 @@ def test_its_own_weights_and_a_bundle(tmp_path: Path, monkeypatch: pytest.Monkey
         assert torch.equal(load_bundle(tmp_path / "model").network(images).logits, network(images).logits)
     monkeypatch.delenv(FACTORIES)
     factory_architecture.cache_clear()
-    with pytest.raises(ConfigError, match=f"export {FACTORIES}=mine_of_the_test:network"):
+    with pytest.raises(WeightsError, match=f"export {FACTORIES}=mine_of_the_test:network"):
         load_bundle(tmp_path / "model")
 
 
