@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobs.cues import CuesResult
     from jobs.maps import MapsResult
     from jobs.pipeline import PipelineResult
+    from jobs.resume import EndedRun
     from jobs.segment_predict import MasksResult
     from jobs.train import TrainResult
 
@@ -43,6 +44,7 @@ def _print(console: Console, result: JsonResult) -> None:
     from jobs.evaluate import EvaluateResult, table
     from jobs.maps import MapsResult
     from jobs.pipeline import PipelineResult
+    from jobs.resume import EndedRun
     from jobs.segment_predict import MasksResult
     from jobs.sweeps.results import SweepResult
     from jobs.sweeps.results import table as trials
@@ -57,6 +59,8 @@ def _print(console: Console, result: JsonResult) -> None:
             _maps(console, result)
         case CuesResult():
             _cues(console, result)
+        case EndedRun():
+            _ended(console, result)
         case CompareResult():
             _compare(console, result)
         case MasksResult():
@@ -124,6 +128,12 @@ def _cues(console: Console, result: CuesResult) -> None:
     rows += [(name, path) for name, path in files.items() if path is not None]
     rows += [("run", result.run_id), ("time", duration(result.seconds))]
     print_rows(console, [*rows, _next(result.folder.removesuffix("/cues"))])
+
+
+def _ended(console: Console, result: EndedRun) -> None:
+    _scores(console, {**(result.state.scores or {}), **(result.state.metrics or {})})
+    rows: list[Row] = [("run", result.run_id), ("state", "was done already: nothing is run again")]
+    print_rows(console, [*rows, _next(result.folder)])
 
 
 def _compare(console: Console, result: CompareResult) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from services.cli.answering import LocalRun
 
 LIVE = ("running", "unreachable")
+CONTINUED = ("cancelled", "failed")
+"""States in which a run has ended, and can be continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class StatusPage:
         started: When its first attempt began.
         seconds: Running time of all attempts.
         stages: State of each stage of a pipeline.
+        go_on: The command that continues it.
         limits: Of a job: its place in the queue and its longest time, where they are given.
     """
 
@@ -55,6 +58,7 @@ class StatusPage:
     started: float | None = None
     seconds: float | None = None
     scores: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+    go_on: str = ""
 
     def print(self, console: Console) -> None:
         rows = [
@@ -74,6 +78,7 @@ class StatusPage:
             ("started", local_time(self.started)),
             ("time", duration(self.seconds)),
             ("scores", figures(self.scores)),
+            ("go on", self.go_on),
         ]
         print_rows(console, [row for row in rows if row[1]])
 
@@ -84,7 +89,8 @@ def page_of_run(local: LocalRun, entry: RunEntry) -> StatusPage:
     from jobs.runs.listing import parent_of
 
     state, running = entry.state, entry.driver in ("here", "elsewhere")
-    whole = (parent_of(local.folder, state) if entry.driver == "gone" else None) or local.folder
+    ended = state.state in CONTINUED and not running
+    whole = (parent_of(local.folder, state) if ended or entry.driver == "gone" else None) or local.folder
     driven: dict[Driver | None, str] = {
         "here": f"process {state.pid} of this machine",
         "elsewhere": f"{process_text(state)}, which this machine cannot see",
@@ -105,6 +111,7 @@ def page_of_run(local: LocalRun, entry: RunEntry) -> StatusPage:
         started=state.started,
         seconds=entry.seconds,
         scores={**(state.scores or {}), **(state.metrics or {})},
+        go_on=whole.resuming.strip("`") if ended else "",
     )
 
 

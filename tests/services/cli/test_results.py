@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from attn.evaluation.evaluate import MAPS_OFF
-from attn.run_state import StageState
+from attn.run_state import RunState, StageState
 from attn.runs.result import JsonResult
 from attn.segmentation.make import CueReport
 from jobs.compare import CompareResult
@@ -19,6 +19,7 @@ from jobs.cues import CuesResult
 from jobs.evaluate import FIGURES, EvaluateResult, table
 from jobs.maps import MapsResult
 from jobs.pipeline import PipelineResult
+from jobs.resume import EndedRun
 from jobs.segment_predict import MasksResult
 from jobs.sweeps.results import Row, SweepResult
 from jobs.train import TrainResult
@@ -64,6 +65,10 @@ MASKS = MasksResult(
     scores={"miou": 0.5, "miou_crf": 0.625}, protocols={}, notes=[], tracking_run=None, seconds=4.0,
     per_class=[{"class": "background", "miou": 0.75, "miou_crf": 0.875}],
 )  # fmt: skip
+ENDED = EndedRun(
+    run_id="e", folder="runs/e",
+    state=RunState.of({"id": "e", "kind": "evaluate", "state": "done", "metrics": {"seed_miou": 0.5}}),
+)  # fmt: skip
 COMPARED = CompareResult(
     run_id="c", folder="runs/c", picture="runs/c/comparison.png", images=["1", "2", "3"], tracking_run=None,
 )  # fmt: skip
@@ -96,6 +101,7 @@ SWEEP = SweepResult(
         (CUES, ["best: foreground=0.3 background=0.06, 25.0 %", "runs/c/cues/sheet.png", "attn show c"]),
         (MASKS, ["62.5", "87.5", "runs/k/masks", "attn show k"]),
         (SWEEP, ["50.0", "runs/s"]),
+        (ENDED, ["score, %", "seed_miou  50.0", "was done already", "attn show e"]),
         (COMPARED, ["picture   runs/c/comparison.png", "3 images  1, 2, 3", "attn show c"]),
         (
             replace(COMPARED, overlap={"before": {"last": 0.5, "inner": 0.25}, "after": {"last": 0.125}}),

@@ -276,6 +276,18 @@ def test_the_page_compares_with_the_recipe_that_the_run_notes(attn: Any, tmp_pat
         assert any("head_weight 10.0" in line for line in lines) == shown, "\n".join(lines)
 
 
+def test_the_status_of_a_cancelled_run_names_the_command_that_continues_it(attn: Any, tmp_path: Path) -> None:
+    root = str(tmp_path)
+    for state, named in (("cancelled", True), ("failed", True), ("done", False)):
+        put(root, state, {"config.yaml": "kind: train\n"}, kind="train", state=state)
+        text = attn("status", state, "--root", root).out
+        assert (f"go on    attn resume {state} --root {root}\n" in text) == named, text
+    stages = {"train": {"run_id": "stage", "folder": f"{root}/stage", "state": "cancelled"}}
+    put(root, "stage", kind="train", state="cancelled")
+    put(root, "whole", kind="pipeline", state="cancelled", stages=stages)
+    assert f"attn resume whole --root {root}\n" in attn("status", "stage", "--root", root).out
+
+
 def test_the_best_epoch_and_an_early_end_are_named(attn: Any, tmp_path: Path) -> None:
     best = {"metric": "val/mean_ap", "epoch": 2, "value": 0.215}
     state = {
