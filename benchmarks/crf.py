@@ -32,7 +32,7 @@ from attn.data.sample import Batch, collate
 from attn.data.source import Source
 from attn.data.sources.voc import VocConfig
 from attn.data.transforms import InputConfig
-from attn.evaluation.crf import SEC_CRF
+from attn.maps.dense_crf import SEC_CRF
 from attn.methods.base import Progress
 from attn.segmentation.crf_pool import LocalCrfPool, refine_mask
 from attn.segmentation.dataset import SegmentationDataset

@@ -23,5 +23,5 @@ __all__ = [
 from attn.evaluation.classification import average_precision, roc_auc, threshold_accuracy
 from attn.evaluation.config import ScoringConfig
 from attn.evaluation.confusion import confusion_matrix, mean_iou
-from attn.evaluation.crf import OAA_CRF, SEC_CRF, CrfConfig, dense_crf
 from attn.evaluation.score import Comparison, Protocol, Score, ThresholdRule, compare
+from attn.maps.dense_crf import OAA_CRF, SEC_CRF, CrfConfig, dense_crf

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from attn.config.base import Config
 from attn.errors import AttnError
-from attn.evaluation.crf import CrfConfig
 from attn.evaluation.voc import Difficult
+from attn.maps.dense_crf import CrfConfig
 from attn.parsing import load_json
 
 OF_CLASSIFIER = ("mean_ap", "mean_auc", "recall", "specificity", "accuracy", "accuracy_top5")

@@ -109,7 +109,7 @@ def _packages() -> tuple[dict[str, str | None], tuple[str, ...]]:
 def _crf_fault() -> str | None:
     import numpy as np
 
-    from attn.evaluation.crf import CrfConfig, dense_crf
+    from attn.maps.dense_crf import CrfConfig, dense_crf
 
     try:
         probs = dense_crf(np.zeros((4, 4, 3), np.uint8), np.full((2, 4, 4), 0.5), CrfConfig(iterations=1))

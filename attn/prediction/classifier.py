@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from attn.data.sample import Record, Sample, collate
 from attn.data.transforms import prepare, sufficient_side
-from attn.evaluation.crf import OAA_CRF, CrfConfig, dense_crf
 from attn.evaluation.inference import MapsOnDemand, image_maps, strips
+from attn.maps.dense_crf import OAA_CRF, CrfConfig, dense_crf
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.models.usage import PROBABILITY

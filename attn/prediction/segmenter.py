@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.inference import evaluating, strips
+from attn.maps.dense_crf import SEC_CRF, dense_crf
 from attn.models.device import choose_device
 from attn.prediction.config import ImagePredictConfig
 from attn.prediction.predictor import ImagePrediction

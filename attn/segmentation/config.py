@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from attn.config.base import Config, Location
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
-from attn.evaluation.crf import SEC_CRF
+from attn.maps.dense_crf import SEC_CRF
 from attn.segmentation.labels import LabelsConfig
 from attn.segmentation.methods import CrossEntropyConfig, SegmentationMethodConfig
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork

@@ -20,7 +20,7 @@ import torch
 import torch.multiprocessing
 from numpy.typing import NDArray
 
-from attn.evaluation.crf import CrfConfig, dense_crf
+from attn.maps.dense_crf import CrfConfig, dense_crf
 from attn.training.allocator import keep_freed_memory
 
 T = TypeVar("T", covariant=True)

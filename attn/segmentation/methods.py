@@ -20,9 +20,9 @@ from torch.nn import functional
 from attn.config.base import Variant
 from attn.data.sample import Batch
 from attn.errors import ConfigError
-from attn.evaluation.crf import CrfConfig
 from attn.losses import balanced_seeding, boundary, expansion, floored_log_softmax, grow_seeds, seeding
 from attn.losses.segmentation import PROBABILITY_FLOOR
+from attn.maps.dense_crf import CrfConfig
 from attn.methods.base import Progress, StepOutput
 from attn.methods.joint import joint_share
 from attn.segmentation.cues import IGNORE

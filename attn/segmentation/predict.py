@@ -23,8 +23,8 @@ from attn.config.base import Config
 from attn.data.geometry import Geometry
 from attn.data.sample import Example
 from attn.data.transforms import InputConfig, to_input
-from attn.evaluation.crf import SEC_CRF, CrfConfig
 from attn.evaluation.inference import evaluating, strips
+from attn.maps.dense_crf import SEC_CRF, CrfConfig
 from attn.segmentation.crf_pool import CrfPool, LocalCrfPool, Refined, refine_mask
 from attn.segmentation.grid import upsample_scores
 from attn.segmentation.networks import SegmentationNetwork

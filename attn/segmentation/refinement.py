@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError
-from attn.evaluation.crf import CrfConfig
+from attn.maps.dense_crf import CrfConfig
 from attn.models.normalization import normalizations
 from attn.segmentation.crf_pool import CrfPool, Refined, refine
 from attn.segmentation.grid import aligned

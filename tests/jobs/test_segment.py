@@ -18,8 +18,8 @@ from attn.data.source_cache import SourceCache
 from attn.data.sources.generated import ScenesConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.confusion import confusion_matrix, mean_iou
-from attn.evaluation.crf import SEC_CRF, dense_crf
 from attn.evaluation.score import Score
+from attn.maps.dense_crf import SEC_CRF, dense_crf
 from attn.runs.config_reader import read_config
 from attn.runs.table import build_components
 from attn.segmentation.bundle import load_segmenter

@@ -23,9 +23,9 @@ from attn.data.sources.folder import FolderConfig
 from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import prepare
 from attn.errors import ConfigError, DataError
-from attn.evaluation.crf import OAA_CRF
 from attn.evaluation.inference import image_maps
 from attn.files.spreadsheet import csv_table
+from attn.maps.dense_crf import OAA_CRF
 from attn.models.bundle import load_bundle
 from attn.pictures.tiles import TilePainter
 from attn.prediction import ImagePredictConfig, ImagePrediction, find_images, open_predictor

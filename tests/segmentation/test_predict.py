@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attn.data.sample import Example, Record
 from attn.data.transforms import InputConfig
-from attn.evaluation.crf import SEC_CRF, dense_crf
+from attn.maps.dense_crf import SEC_CRF, dense_crf
 from attn.segmentation import crf_pool
 from attn.segmentation.crf_pool import LocalCrfPool
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationOutput

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attn.evaluation.crf import CrfConfig
+from attn.maps.dense_crf import CrfConfig
 from attn.runs.recipes import load_config
 from attn.segmentation.config import SegmentConfig
 from attn.training.config import TrainingConfig

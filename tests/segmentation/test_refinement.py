@@ -10,7 +10,7 @@ import torch
 
 from attn.data.transforms import InputConfig
 from attn.errors import ConfigError
-from attn.evaluation.crf import CrfConfig, dense_crf
+from attn.maps.dense_crf import CrfConfig, dense_crf
 from attn.segmentation.crf_pool import LocalCrfPool, refine, refine_mask
 from attn.segmentation.methods import TRAINING_CRF
 from attn.segmentation.networks import SegmentationModelConfig
