@@ -138,13 +138,16 @@ def read_weights(weights: str, imagenet: str | None) -> TrainedWeights:
     return TrainedWeights(state, location, tuple(classes))
 
 
-def read_state_dict(location: str) -> StateDict:
+def read_state_dict(location: str, *, field: str = "model.weights") -> StateDict:
     """Read a state dict from a path or an `s3://` URI, without executing code of pickles.
+
+    Args:
+        field: The config's field that names the location, for messages.
 
     Raises:
         WeightsError: The file cannot be read, is not a flat dict of tensors, or contains NaN or infinity.
     """
-    return _state_dict(_source(location), location)
+    return _state_dict(_source(location, field), location, field)
 
 
 def with_our_names(state: StateDict, classifiers: Sequence[str], layers: Sequence[str], prefix: str = "") -> StateDict:
@@ -216,22 +219,22 @@ def fit(network: nn.Module, state: StateDict, new: Collection[str], origin: str)
     return left
 
 
-def _source(location: str) -> io.BytesIO | str:
-    return _fetch(location) if is_remote(location) else location
+def _source(location: str, field: str = "model.weights") -> io.BytesIO | str:
+    return _fetch(location, field) if is_remote(location) else location
 
 
 def _sha256(source: io.BytesIO) -> str:
     return hashlib.sha256(source.getbuffer()).hexdigest()
 
 
-def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
+def _state_dict(source: io.BytesIO | str, location: str, field: str = "model.weights") -> StateDict:
     try:
         with open_regular(source) if isinstance(source, str) else contextlib.nullcontext(source) as stream:
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnsuitableFileError as error:
-        raise WeightsError(f"{location} cannot be read: it {error.strerror}; correct model.weights") from None
+        raise WeightsError(f"{location} cannot be read: it {error.strerror}; correct {field}") from None
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {location}: correct model.weights") from error
+        raise WeightsError(f"there is no weights file {location}: correct {field}") from error
     except Exception as error:  # torch's readers can raise anything for other files
         # torch's own message about a refused pickle recommends to read it unsafely.
         reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({str(error).partition(chr(10))[0]})"
@@ -243,7 +246,7 @@ def _state_dict(source: io.BytesIO | str, location: str) -> StateDict:
         result = f"the keys {_some(list(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
         raise WeightsError(
             f"{location} is not a state dict (names to tensors) but contains {result}: "
-            "save the state dict in it to a file of its own, and set model.weights to that file"
+            f"save the state dict in it to a file of its own, and set {field} to that file"
         )
     check_finite(content, location)
     return {str(name).removeprefix("module."): value for name, value in content.items()}
@@ -283,8 +286,8 @@ def _download(url: str, path: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _fetch(uri: str) -> io.BytesIO:
+def _fetch(uri: str, field: str) -> io.BytesIO:
     try:
         return io.BytesIO(read_bytes(uri))
     except DataError as error:
-        raise WeightsError(f"{error}: correct model.weights, or check the object store") from None
+        raise WeightsError(f"{error}: correct {field}, or check the object store") from None
