@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from attn import progress, store
@@ -23,10 +24,12 @@ from attn.data.transforms import scaled_size
 from attn.errors import DataError
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import write_predictions
+from attn.evaluation.refined import MapRefinement
 from attn.files.class_names import CLASSES_FILE, classes_file
 from attn.files.locations import join, within
 from attn.files.transfer import write_bytes
 from attn.maps.attention import MapKind
+from attn.maps.refine import Refiner
 from attn.models.bundle import Bundle
 from attn.models.device import choose_device
 from attn.models.map_size import MapSize
@@ -56,6 +59,7 @@ class MapsWork:
     source: Source
     map_kind: MapKind
     layer: str
+    refiner: Refiner | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, config: MapsConfig, sources: SourceCache) -> Self:
@@ -71,7 +75,8 @@ class MapsWork:
         check_input(bundle.network, config.input, config, prefix="")
         if not source.records:
             raise DataError(f"data.split={config.data.split!r} has no images")
-        return cls(bundle, config, source, config.map_kind or bundle.map_kind, layer)
+        refiner = None if config.refine is None else config.refine.open(torch.device("cpu"))
+        return cls(bundle, config, source, config.map_kind or bundle.map_kind, layer, refiner)
 
     def chunks(self, *, on_cluster: bool) -> list[range]:
         """The images of each task."""
@@ -88,9 +93,11 @@ class MapsWork:
         batches = [positions[start : start + size] for start in range(0, len(positions), size)]
         stride, seen = self.bundle.network.config.output_stride, set[str]()
         scales = config.other_scales if maps else ()
+        refiner = self.refiner if maps else None
+        refinement = None if refiner is None else MapRefinement(refiner.to(device), self.source)
         dataset = AttentionDataset(self.source, config.input, train=False, scales=scales, stride=stride)
         for batch in build_loader(dataset, batches, workers=config.data_workers):
-            for image in image_maps(
+            results = image_maps(
                 network,
                 batch.to(device),
                 kind=self.map_kind,
@@ -99,13 +106,14 @@ class MapsWork:
                 predicted=config.classes != "labels",
                 probability=config.probability,
                 maps=maps,
-                grid=grid,
+                grid=grid if refinement is None else refinement.grid,
                 kept=True,
                 settings=config,
-            ):
+            )
+            for position, image in zip(batch.indices, results, strict=True):
                 if image.record.image_id not in seen:
                     seen.add(image.record.image_id)
-                    yield image
+                    yield image if refinement is None else refinement.of_image(position, image, grid)
 
 
 class _Sink(Protocol):
@@ -246,7 +254,7 @@ def _write_store(
     opened = store.create(
         output.location or folder.path("store"),
         rows=rows,
-        grid=output.grid or MapSize(architecture, work.layer)(largest),
+        grid=output.grid or (work.refiner.store_grid if work.refiner else MapSize(architecture, work.layer)(largest)),
         classes=work.source.classes,
         fingerprint=work.source.fingerprint(),
         exist_ok=True,
@@ -267,7 +275,8 @@ def _write_store(
             "layer": work.layer,
             "resize": resize_text(config.input),
             "classes": config.classes,
-            **config.changes(),
+            **config.described(),
+            **({} if work.refiner is None else {"refinement": work.refiner.description}),
             "predictions": outputs.predictions,
         },
     )

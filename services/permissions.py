@@ -66,6 +66,7 @@ FIELDS = {
         ManifestConfig.manifest ManifestConfig.root Caltech256Config.root _CifarConfig.root
         ModelConfig.weights SegmentationModelConfig.weights OaaPlusConfig.maps StoreMaps.uri FolderMaps.path
         FileLabels.path SaliencySettings.saliency_model SegmentPredictConfig.cues EvaluateStoreConfig.predictions
+        AffinityConfig.weights
         """,
     Role.SPLIT: "SourceConfig.split CocoConfig.split ValidationConfig.split Objective.split",
     Role.MODEL: "ModelMaps.model",
@@ -76,6 +77,7 @@ FIELDS = {
         SweepConfig.recipe SweepConfig.set SweepConfig.space Dimension.choices Objective.metric
         TrackingConfig.experiment TrackingConfig.register_as TrackingConfig.alias
         CheckpointConfig.best EarlyStoppingConfig.metric RunConfig.kind ModelConfig.name SegmentationModelConfig.name
+        AffinityConfig.model
         ModelMaps.layer MapsConfig.layer ScoringConfig.layer GainConfig.layer
         ManifestConfig.classes FolderConfig.classes ScenesConfig.classes LookAlikesConfig.classes
         CocoConfig.classes VocConfig.classes FolderConfig.mask_classes ManifestConfig.mask_classes

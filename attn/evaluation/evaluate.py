@@ -27,6 +27,7 @@ from attn.evaluation.config import ScoringConfig
 from attn.evaluation.faithfulness import Faithfulness, with_faithfulness
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.localization import SweepResult
+from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription, Evaluation, with_skipped
 from attn.evaluation.score import Protocol, Score, ThresholdRule
 from attn.evaluation.voc import difficult_objects, difficult_pairs
@@ -49,6 +50,7 @@ def evaluate(
     *,
     data: DataDescription,
     settings: MapSettings = PLAIN,
+    refinement: MapRefinement | None = None,
     observe: Callable[[ImageMaps], None] | None = None,
     faithfulness: Faithfulness | None = None,
     saliency: SaliencySource | None = None,
@@ -61,6 +63,7 @@ def evaluate(
     Args:
         classes: Names in the order of the logits and labels.
         settings: How the maps are made; the loader's batches have the images at its `other_scales`.
+        refinement: Of the maps, by the images of the data that the loader loads.
         observe: Called with each image's maps.
         faithfulness: Also score insertion and deletion of its images.
         saliency: The loader's images with saliency, to choose a threshold without masks.
@@ -83,12 +86,13 @@ def evaluate(
         map_kind,
         device,
         settings=settings,
+        refinement=refinement,
         observe=observe_all,
         saliency=saliency,
     )
     if not counted.records:
         raise DataError(f"{data.source} {data.split!r} has no images to evaluate")
-    layer = config.layer or "last"
+    layer, described = config.layer or "last", refinement and refinement.description
     evaluation = compute_scores(
         counted,
         tuple(classes),
@@ -97,10 +101,11 @@ def evaluate(
         map_kind=map_kind,
         layer=layer,
         settings=settings,
+        refinement=described,
         saliency=saliency.description if saliency else None,
     )
     if faithfulness is not None:
-        evaluation = with_faithfulness(evaluation, faithfulness, data, map_kind, layer, settings)
+        evaluation = with_faithfulness(evaluation, faithfulness, data, map_kind, layer, settings, described)
     return with_skipped(evaluation, skipped)
 
 
@@ -113,6 +118,7 @@ def count(
     device: torch.device,
     *,
     settings: MapSettings = PLAIN,
+    refinement: MapRefinement | None = None,
     observe: Callable[[ImageMaps], None] | None = None,
     own: Container[int] | None = None,
     saliency: SaliencySource | None = None,
@@ -139,13 +145,15 @@ def count(
             predicted=True,
             probability=config.probability,
             maps=config.maps,
+            grid=refinement and refinement.grid,
             settings=settings,
         )
         for position, maps in zip(batch.indices, results, strict=True):
             if own is not None and position not in own:
                 continue
-            if counted.add(maps, saliency and saliency.reader(position)) and observe is not None:
-                observe(maps)
+            final = maps if refinement is None else refinement.of_image(position, maps)
+            if counted.add(final, saliency and saliency.reader(position)) and observe is not None:
+                observe(final)
     return counted, skipped
 
 
@@ -158,11 +166,13 @@ def compute_scores(
     map_kind: str,
     layer: str | None,
     settings: MapSettings = PLAIN,
+    refinement: dict[str, Any] | None = None,
     saliency: str | None = None,
 ) -> Evaluation:
     """Compute all scores that the data permits, with notes about those that it does not.
 
     Args:
+        settings, refinement: How the maps were made, for the protocol.
         saliency: Origin of the saliency, if there is any.
     """
     records = list(counted.records.values())
@@ -187,6 +197,7 @@ def compute_scores(
     else:
         of_masked = {"images": len(counted.masked), "fingerprint": fingerprint(classes, counted.masked)}
         of_maps = {"scored": "maps", "map_kind": map_kind, "layer": layer, "masks": data.masks, **settings.protocol()}
+        of_maps["refinement"] = refinement
         maps_protocol = base.model_copy(update=of_masked | of_maps)
         scores |= _seed_scores(counted, classes, config, maps_protocol, saliency) if counted.given else {}
         scores |= _direct_scores(counted, classes, config, maps_protocol) if counted.probabilities else {}

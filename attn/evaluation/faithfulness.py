@@ -20,7 +20,7 @@ __all__ = [
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -188,6 +188,7 @@ def with_faithfulness(
     map_kind: str,
     layer: str,
     settings: MapSettings,
+    refinement: dict[str, Any] | None = None,
 ) -> Evaluation:
     """The evaluation with insertion and deletion, and a note about the images that they are of."""
     records, classes = faithfulness.records, evaluation.classes
@@ -205,6 +206,7 @@ def with_faithfulness(
         labels="given",
         resize=data.resize,
         frame="input",
+        refinement=refinement,
         **settings.protocol(),
     )
     note = f"insertion and deletion are of the maps of {counted(len(records), 'image')}"

@@ -78,6 +78,7 @@ class Protocol(Config):
         crf: Parameters of the dense CRF, if one was used.
         scales: Input scales that were averaged; 1.0 is the input's own size.
         flip: Whether mirrored inputs were averaged too.
+        refinement: How maps were refined: the parameters, with SHA-256 of weights in place of their location.
         cue_rule: Parameters of the cues made from maps.
         resize: How images became inputs, e.g. `squash 225x225`.
         frame: Size at which pixels were compared: the image's own or the network's input size.
@@ -101,6 +102,7 @@ class Protocol(Config):
     crf: CrfConfig | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool | None = None
+    refinement: dict[str, Any] | None = None
     cue_rule: dict[str, Any] | None = None
     resize: str
     frame: Literal["image", "input"] = "image"
@@ -114,7 +116,7 @@ class Protocol(Config):
         """SHA-256 of the canonical JSON; equal protocols have equal hashes on every machine."""
         fields = self.model_dump(mode="json")
         # Scores of versions without these fields keep their hash.
-        for name in ("masks", "flip", "cue_rule", "average_precision", "difficult", "perturbation"):
+        for name in ("masks", "flip", "refinement", "cue_rule", "average_precision", "difficult", "perturbation"):
             if fields[name] is None:
                 del fields[name]
         if fields["threshold"] is not None and self.threshold is not None and self.threshold.saliency is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 __all__ = ["evaluate_stored"]
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import compute_scores
 from attn.evaluation.inference import ImageMaps
+from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription, Evaluation, with_skipped
 from attn.maps import normalize_max
+from attn.maps.refine import refine_by_class
 from attn.maps.settings import PLAIN, MapSettings
 from attn.saliency.source import SaliencySource
 
@@ -41,6 +43,8 @@ def evaluate_stored(
     data: DataDescription,
     map_kind: str,
     settings: MapSettings = PLAIN,
+    refinement: MapRefinement | None = None,
+    before: dict[str, Any] | None = None,
     given: bool = True,
     probabilities: Probabilities | None = None,
     observe: Callable[[ImageMaps], None] | None = None,
@@ -53,6 +57,8 @@ def evaluate_stored(
             `attn.data.soft_labels.open_maps`.
         map_kind: Kind of the maps, for the protocol.
         settings: How the maps were made, for the protocol.
+        refinement: Of the maps.
+        before: Refinement that the stored maps have had already, for the protocol.
         given: Score the maps of the given labels with the seed protocol.
         probabilities: Predictions, float64 (C,) by image id, for all images. With them the classifier and the maps of
             the predicted classes are scored too.
@@ -75,7 +81,7 @@ def evaluate_stored(
         if probabilities is not None and record.image_id not in probabilities:
             raise DataError(f"image {record.image_id!r} has no prediction; give predictions of this data set")
         of_image = None if probabilities is None else probabilities[record.image_id]
-        result = ImageMaps(record, of_image, _at_image_size(snapshot, example, given=given), example.mask)
+        result = ImageMaps(record, of_image, _at_image_size(snapshot, example, refinement, given=given), example.mask)
         if counted.add(result, saliency and saliency.reader(index)) and observe is not None:
             observe(result)
     if not counted.records:
@@ -89,16 +95,22 @@ def evaluate_stored(
         map_kind=map_kind,
         layer=None,
         settings=settings,
+        refinement=before if refinement is None else refinement.described(before),
         saliency=described,
     )
     return with_skipped(evaluation, skipped)
 
 
-def _at_image_size(snapshot: Snapshot, example: Example, *, given: bool) -> dict[int, NDArray[np.float32]]:
+def _at_image_size(
+    snapshot: Snapshot, example: Example, refinement: MapRefinement | None, *, given: bool
+) -> dict[int, NDArray[np.float32]]:
+    results: Mapping[int, NDArray[Any]]
     try:
         results = snapshot[example.record.image_id]
     except KeyError:  # no row: the image has no labels, or no predicted class in a store of predicted classes
         results = dict[int, NDArray[np.uint8]]()
+    if refinement is not None:
+        results = refine_by_class(refinement.refiner, example.image, results)
     size = (example.image.shape[0], example.image.shape[1])
     nothing = [label for label in example.record.labels if given and label not in results]
     maps = {label: np.zeros(size, np.float32) for label in nothing}

@@ -1,8 +1,8 @@
-"""How the attention maps of a trained classifier are made: at which scales, and whether of mirrored images too."""
+"""How attention maps are made: at which scales, whether of mirrored images too, and how they are refined."""
 
 from __future__ import annotations
 
-__all__ = ["PLAIN", "MapSettings"]
+__all__ = ["PLAIN", "MapSettings", "StoredMapSettings"]
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator
 
 from attn.config.base import Config
+from attn.maps.refine import RefinementConfig
 
 LARGEST_SCALE = 8
 """An input of this scale has 64 times the pixels."""
@@ -17,7 +18,17 @@ MOST_SCALES = 16
 Scale = Annotated[float, Field(gt=0, le=LARGEST_SCALE)]
 
 
-class MapSettings(Config):
+class StoredMapSettings(Config):
+    """How maps that are there already are changed.
+
+    Attributes:
+        refine: Refinement along what is seen in the images; null: none.
+    """
+
+    refine: RefinementConfig | None = None
+
+
+class MapSettings(StoredMapSettings):
     """How the maps of a trained classifier are made.
 
     With several scales, or mirrored images, the maps of each are resized to the image and added, and the sum is divided
@@ -46,15 +57,19 @@ class MapSettings(Config):
         return tuple(scale for scale in self.scales if scale != 1)
 
     def changes(self) -> dict[str, Any]:
-        """The settings that are not the defaults, as plain values, for records and descriptions of maps."""
+        """The settings that are not the defaults, as plain values."""
         fields = MapSettings.model_fields  # a section that inherits them has others
         values = self.model_dump(mode="json", include=set(fields))
         return {name: values[name] for name in fields if getattr(self, name) != fields[name].default}
 
+    def described(self) -> dict[str, Any]:
+        """As `changes`, for records and descriptions of maps; a refinement describes itself."""
+        return {name: value for name, value in self.changes().items() if name != "refine"}
+
     @classmethod
-    def of_changes(cls, described: Mapping[str, Any]) -> Self:
-        """The settings in a description of maps that `changes` is a part of; what it lacks is at its default."""
-        return cls.model_validate({name: described[name] for name in MapSettings.model_fields if name in described})
+    def of_described(cls, described: Mapping[str, Any]) -> Self:
+        """The settings in a description of maps that `described` is a part of; what it lacks is at its default."""
+        return cls.model_validate({name: described[name] for name in ("scales", "flip") if name in described})
 
     def protocol(self) -> dict[str, Any]:
         """The fields of a score's protocol; at the defaults the protocol has its former hash."""

@@ -13,7 +13,7 @@ from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.evaluation.config import ScoringConfig
 from attn.maps.attention import MapKind
-from attn.maps.settings import MapSettings
+from attn.maps.settings import MapSettings, StoredMapSettings
 from attn.tracking.model_lookup import ModelLookup
 
 
@@ -50,12 +50,14 @@ class EvaluateStoreConfig(ModelLookup):
         data: By default the data that the run was on in whose folder the store lies.
         predictions: Parquet file of the probabilities of every image, as `attn maps` writes it; by default the one that
             was written with the maps. Without any, only maps of given labels are scored.
+        maps: How the stored maps are changed before they are scored.
         panels: How many images are drawn with their maps.
     """
 
     data: SourceConfig
     evaluation: ScoringConfig = ScoringConfig()
     predictions: Location | None = None
+    maps: StoredMapSettings = StoredMapSettings()
     panels: int = Field(default=8, ge=0, le=200)
 
     @model_validator(mode="after")

@@ -26,10 +26,13 @@ from attn.data.classes import check_classes, first_names, read_class_names
 from attn.data.decode import read_saliency
 from attn.data.source import Source
 from attn.errors import ConfigError, DataError
+from attn.evaluation.refined import MapRefinement
 from attn.files.class_names import CLASSES_FILE
 from attn.files.locations import join, list_below, missing_folder_note, stem_of
 from attn.maps.attention import MapKind
-from attn.maps.settings import MapSettings
+from attn.maps.refine import RefinementConfig, Refiner
+from attn.maps.settings import MapSettings, StoredMapSettings
+from attn.models.device import choose_device
 
 if TYPE_CHECKING:
     from attn.models.bundle import Bundle
@@ -87,10 +90,13 @@ class ModelMaps(MapSettings, MapSourceConfig):
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
     def open(self, locate: ModelLoader) -> MapSource:
-        return _ModelMaps(self, locate(self.model))
+        device = choose_device(self.device)
+        refiner = None if self.refine is None else self.refine.open(device)
+        maps = _ModelMaps(self, locate(self.model), None if refiner is None else refiner.store_grid)
+        return maps if refiner is None else _RefinedMaps(maps, refiner)
 
 
-class StoreMaps(MapSourceConfig):
+class StoreMaps(StoredMapSettings, MapSourceConfig):
     """Cumulative maps of a map store.
 
     Attributes:
@@ -106,10 +112,10 @@ class StoreMaps(MapSourceConfig):
         from attn import store
 
         opened = store.open(self.uri)
-        return _StoreMaps(opened.at(self.version), self.uri, opened.definition.classes)
+        return _refined(_StoreMaps(opened.at(self.version), self.uri, opened.definition.classes), self.refine)
 
 
-class FolderMaps(MapSourceConfig):
+class FolderMaps(StoredMapSettings, MapSourceConfig):
     """Grey PNGs `<image id>_<class index>.png`, as published OAA and `attn store export` write them.
 
     The class's name may stand in place of its index. What attn writes has the names in `classes.json` beside them.
@@ -122,7 +128,7 @@ class FolderMaps(MapSourceConfig):
     path: Location
 
     def open(self, locate: ModelLoader) -> MapSource:
-        return _FolderMaps(self.path)
+        return _refined(_FolderMaps(self.path), self.refine)
 
 
 class PipelineMaps(MapSourceConfig):
@@ -136,21 +142,43 @@ class PipelineMaps(MapSourceConfig):
         )
 
 
+def _refined(maps: MapSource, config: RefinementConfig | None) -> MapSource:
+    return maps if config is None else _RefinedMaps(maps, config.open(choose_device("auto")))
+
+
+class _RefinedMaps:
+    """Maps of any source, refined along what is seen in their images."""
+
+    def __init__(self, maps: MapSource, refiner: Refiner) -> None:
+        self.maps, self.refiner = maps, refiner
+        earlier = maps.description.get("refinement")
+        refinement = refiner.description | ({"after": earlier} if earlier else {})
+        self.description = maps.description | {"refinement": refinement}
+
+    def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
+        refinement = MapRefinement(self.refiner, source)
+        for position, maps in self.maps.read(source):
+            yield position, refinement.maps(position, maps)
+
+
 class _ModelMaps:
-    def __init__(self, config: ModelMaps, bundle: Bundle) -> None:
-        self.config, self.bundle = config, bundle
+    """Args:
+    grid: Size (h, w) of the maps, instead of the images' own.
+    """
+
+    def __init__(self, config: ModelMaps, bundle: Bundle, grid: tuple[int, int] | None) -> None:
+        self.config, self.bundle, self.grid = config, bundle, grid
         self.kind: MapKind = config.map_kind or self.bundle.map_kind
         self.layer = config.layer or self.bundle.layer
         self.bundle.network.expose(self.layer)
         weights = self.bundle.sha256
         self.description = {"source": "model", "weights": weights, "map_kind": self.kind, "layer": self.layer}
-        self.description |= config.changes()
+        self.description |= config.described()
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
         from attn.data.dataset import AttentionDataset
         from attn.data.loader import build_loader
         from attn.evaluation.inference import image_maps
-        from attn.models.device import choose_device
         from attn.training.inputs import check_input
 
         check_classes(self.bundle.classes, source.classes)
@@ -163,7 +191,13 @@ class _ModelMaps:
         batches = [range(start, min(start + size, len(dataset))) for start in range(0, len(dataset), size)]
         for batch in build_loader(dataset, batches):
             result = image_maps(
-                network, batch.to(device), kind=self.kind, layer=self.layer, kept=True, settings=self.config
+                network,
+                batch.to(device),
+                kind=self.kind,
+                layer=self.layer,
+                grid=self.grid,
+                kept=True,
+                settings=self.config,
             )
             for position, image in zip(batch.indices, result, strict=True):
                 yield position, image.maps
@@ -173,7 +207,9 @@ class _StoreMaps:
     def __init__(self, snapshot: Snapshot, uri: str, classes: Sequence[str]) -> None:
         self.snapshot, self.uri, self.classes = snapshot, uri, classes
         self.description = {"source": "store", "digest": snapshot.digest(), "version": snapshot.version}
-        self.description |= MapSettings.of_changes(snapshot.manifest.metadata).changes()
+        metadata = snapshot.manifest.metadata
+        self.description |= MapSettings.of_described(metadata).described()
+        self.description |= {name: metadata[name] for name in ("refinement",) if name in metadata}
 
     def read(self, source: Source) -> Iterator[tuple[int, ImageMap]]:
         if self.classes:

@@ -12,6 +12,7 @@ from attn.data.source import Source
 from attn.evaluation.accumulator import ScoreAccumulator
 from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import compute_scores, count
+from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription
 from attn.models.network import Network
 from attn.training.train_config import TrainConfig
@@ -65,6 +66,7 @@ def _share(network: Network, source: Source, config: TrainConfig, world: World, 
         scales=settings.other_scales if maps else (),
         stride=config.model.output_stride,
     )
+    refinement = MapRefinement.of(settings.refine, source, world.device) if maps else None
     own = range(world.rank, len(dataset), world.size)
     size = 1 if config.input.resize == "short_side" else IMAGES  # only equal inputs make a batch
     batches = [own[start : start + size] for start in range(0, len(own), size)]
@@ -80,6 +82,7 @@ def _share(network: Network, source: Source, config: TrainConfig, world: World, 
                 method.map_kind,
                 world.device,
                 settings=settings,
+                refinement=refinement,
                 own=own,
             )
     finally:

@@ -7,6 +7,7 @@ __all__ = [
     "ModelTarget",
     "StoreTarget",
     "evaluate_model",
+    "find_store",
     "open_target",
     "resolve_config",
     "store_config",
@@ -34,6 +35,7 @@ from attn.evaluation.evaluate import evaluate
 from attn.evaluation.faithfulness import Faithfulness
 from attn.evaluation.inference import ImageMaps
 from attn.evaluation.predictions import read_predictions
+from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription, Evaluation
 from attn.evaluation.stored import evaluate_stored
 from attn.files import transfer
@@ -184,7 +186,9 @@ class StoreTarget:
                 config.evaluation,
                 data=_data(config, f"stored {grid[0]}x{grid[1]}"),
                 map_kind=metadata.get("map_kind", "cumulative"),
-                settings=MapSettings.of_changes(metadata),
+                settings=MapSettings.of_described(metadata),
+                refinement=MapRefinement.of(config.maps.refine, self.source, choose_device("auto")),
+                before=metadata.get("refinement"),
                 given=metadata.get("classes") != "predicted",
                 probabilities=read_predictions(file, self.source.classes) if file else None,
                 observe=observe_and_report,
@@ -228,6 +232,7 @@ def evaluate_model(
             device,
             data=_data(config, resize_text(config.input)),
             settings=settings,
+            refinement=MapRefinement.of(settings.refine, source, device) if scored.maps else None,
             observe=observe_and_report,
             faithfulness=faithfulness,
             saliency=saliency,
@@ -257,7 +262,7 @@ def open_target(target: str, overrides: list[str]) -> EvaluationTarget:
         AttnError: There is no such thing, or it does not fit the data.
     """
     overrides = with_data(overrides, LOCAL_TEXTS)
-    located = _find_store(target, overrides)
+    located = find_store(target, overrides)
     return _store_target(target, *located, overrides) if located else _model_target(target, overrides)
 
 
@@ -286,7 +291,7 @@ def _model_target(model: str, overrides: list[str]) -> ModelTarget:
     return replace(target, load_seconds=time.monotonic() - clock)
 
 
-def _find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | None:
+def find_store(target: str, overrides: list[str]) -> tuple[str, int | None] | None:
     """Location and version of a map store, if that is what is meant."""
     name, version = target, None
     if named := re.fullmatch(r"(.+)@(\d+)", target):

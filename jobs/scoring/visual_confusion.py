@@ -44,7 +44,7 @@ class ConfusionTarget:
         if kind not in ("channel", "pixel", "grad_cam"):
             raise ConfigError(f"map_kind={kind} is of the last layer alone; use channel, pixel or grad_cam")
         if changed := target.config.maps.changes():
-            raise ConfigError(f"maps.{next(iter(changed))}: visual confusion is of scale 1, not mirrored: leave it out")
+            raise ConfigError(f"maps.{next(iter(changed))}: visual confusion is of plain maps of scale 1: leave it out")
         target.bundle.network.expose("inner")
         return cls(target, kind)
 

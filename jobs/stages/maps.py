@@ -9,7 +9,7 @@ from typing import Any
 from jobs import maps
 from jobs.runs.run_folder import RunFolder
 from jobs.stages.outputs import MapsOutputs, png_digest, store_digest
-from jobs.stages.stage import StageContext, config_inputs
+from jobs.stages.stage import StageContext, config_inputs, refinement_inputs
 
 
 class MapsStage:
@@ -22,7 +22,10 @@ class MapsStage:
         config = context.config.maps
         assert config is not None, "a stage only where it is given"
         data = context.data(config.data, ("image",))
-        return {"config": config_inputs(config), "data": data, "weights": context.outputs.classifier.weights}
+        fields = config_inputs(config)
+        if config.refine is not None:
+            fields["refine"] = refinement_inputs(config.refine)
+        return {"config": fields, "data": data, "weights": context.outputs.classifier.weights}
 
     def run(self, context: StageContext, folder: RunFolder) -> MapsOutputs:
         config = context.config.maps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Stage", "StageContext", "config_inputs", "training_inputs"]
+__all__ = ["Stage", "StageContext", "config_inputs", "refinement_inputs", "training_inputs"]
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from attn.data.sources.folder import FolderConfig
 from attn.data.sources.manifest import ManifestConfig
 from attn.data.sources.voc import VocConfig
 from attn.files.locations import sha256_of
-from attn.maps.settings import MapSettings
+from attn.maps.refine import RefinementConfig
+from attn.maps.settings import MapSettings, StoredMapSettings
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
 from attn.saliency.config import SaliencySettings
@@ -39,6 +40,7 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     FolderConfig: ("mask_classes",),
     ManifestConfig: ("mask_classes", "negatives"),
     MapSettings: ("scales", "flip"),
+    StoredMapSettings: ("refine",),
     ValidationConfig: ("maps",),
     VocConfig: ("classes", "negatives"),
     SaliencySettings: ("saliency_model", "saliency_sha256", "saliency_threshold"),
@@ -118,9 +120,21 @@ def training_inputs(config: RunConfig, context: StageContext) -> dict[str, Any]:
     inputs["data"] = context.data(config.data, parts)
     weights = inputs["config"]["model"].get("weights")
     if isinstance(weights, str) and weights != "imagenet":
-        file = weights_file(weights)
-        if is_remote(file):
-            inputs["weights"] = file_mark(file)
-        else:
-            inputs["weights"] = sha256_of(Path(file)) if Path(file).is_file() else None
+        inputs["weights"] = _mark(weights_file(weights))
     return inputs
+
+
+def refinement_inputs(config: RefinementConfig | None) -> dict[str, Any] | None:
+    """A refinement as plain values, with the content of its weights in place of their location."""
+    if config is None:
+        return None
+    values = config.model_dump(mode="json")
+    weights = values.get("weights")
+    return values | ({"weights": _mark(weights)} if isinstance(weights, str) and weights != "imagenet" else {})
+
+
+def _mark(file: str) -> str | None:
+    """A text that tells whether a file is the same; None where there is no file."""
+    if is_remote(file):
+        return file_mark(file)
+    return sha256_of(Path(file)) if Path(file).is_file() else None

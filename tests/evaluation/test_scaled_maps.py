@@ -282,8 +282,8 @@ def test_the_order_of_scales_has_no_meaning() -> None:
     assert MapSettings(scales=(2, 0.5)) == MapSettings(scales=(0.5, 2))
     settings = MapSettings(scales=(2, 1, 0.5), flip=True)
     assert (settings.other_scales, settings.changes()) == ((0.5, 2), {"scales": [0.5, 1.0, 2.0], "flip": True})
-    assert MapSettings.of_changes({"source": "model", **settings.changes()}) == settings
-    assert (MapSettings().changes(), MapSettings.of_changes({})) == ({}, MapSettings())
+    assert MapSettings.of_described({"source": "model", **settings.changes()}) == settings
+    assert (MapSettings().changes(), MapSettings.of_described({})) == ({}, MapSettings())
 
 
 def test_scores_of_maps_name_scales_and_flip_and_those_of_the_classifier_do_not() -> None:

@@ -17,7 +17,7 @@ from attn.config.base import BelowRoot, Config, Location, Variant
 from attn.config.resolve import extra_check
 from attn.errors import AttnError, ConfigError
 from attn.runs.evaluate import EvaluateModelConfig, EvaluateStoreConfig
-from attn.runs.maps import MapsConfig
+from attn.runs.maps import MapsConfig, StoredMapsConfig
 from attn.runs.pipeline import PipelineConfig
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import trial_config
@@ -93,6 +93,9 @@ ELSEWHERE = [
     ("evaluate", "root =/elsewhere", "root"),
     ("maps", "output={kind: store, location: /elsewhere}", "output.location"),
     ("maps", " output.location=/elsewhere", "output.location"),
+    ("maps", "refine={name: affinity, weights: /elsewhere/vit.pth}", "refine.weights"),
+    ("evaluate", "maps.refine={name: affinity, weights: s3://elsewhere/vit.pth}", "maps.refine.weights"),
+    ("pipeline", f"maps.refine={{name: affinity, weights: {ROOT}/../vit.pth}}", "maps.refine.weights"),
 ]
 
 
@@ -321,7 +324,7 @@ def test_the_job_itself_takes_what_was_admitted() -> None:
 
 CONFIGS = (
     TrainConfig, SegmentConfig, PipelineConfig, SweepConfig,
-    EvaluateModelConfig, EvaluateStoreConfig, MapsConfig, SegmentPredictConfig,
+    EvaluateModelConfig, EvaluateStoreConfig, MapsConfig, StoredMapsConfig, SegmentPredictConfig,
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from attn.data.transforms import InputConfig
 from attn.errors import ConfigError, DataError
 from attn.evaluation.inference import ImageMaps, image_maps
 from attn.evaluation.predictions import read_predictions, write_predictions
+from attn.maps.refine import PamrConfig
 from attn.models.bundle import load_bundle, save_bundle
 from attn.models.network import ModelConfig
 from attn.segmentation.map_sources import StoreMaps
@@ -127,6 +128,33 @@ def test_stored_maps_of_several_scales_score_and_are_described_as_the_models_own
     assert (description["scales"], description["flip"]) == ([0.5, 1.0], True)
     with pytest.raises(ConfigError, match=r"scales: 0\.1 makes inputs of 8 .*\(0\.17 or more"):
         run(load("first", [f"root={root}", "scales=[0.1]"]))
+
+
+def test_refined_maps_of_a_model(root: Path) -> None:
+    refine = ["maps.refine.name=pamr", "maps.refine.size=48", "maps.refine.iterations=3"]
+    options = [f"root={root}", "panels=0", "evaluation.probability=0.4", "data.split=train", *refine]
+    written = run(load("first", [f"root={root}", "classes=both", "probability=0.4", *refine]))
+    opened = store.open(written.store)
+    refiner = PamrConfig(size=48, iterations=3).open(torch.device("cpu"))
+    source = ScenesConfig(count=10, size=48, objects=(1, 2), classes=CLASSES).build()
+    assert opened.grid == refiner.store_grid == (48, 48)
+    assert opened.at().manifest.metadata["refinement"] == refiner.description
+    for position, image in enumerate(seen(root, grid=(48, 48), predicted=True)):
+        stored = opened.at()[image.record.image_id]
+        for label, values in image.maps.items():
+            (expected,) = refiner(source.load(position).image, values[None])
+            assert np.abs(stored[label] - 255 * expected).max() <= 0.51
+            assert np.abs(expected - values).max() > 0.05, "the map has changed"
+    own = evaluate.run(evaluate.load("first", options))
+    stored = evaluate.run(evaluate.load(written.store, options[:-3]))
+    for name in ("seed_miou", "direct_miou", "coverage", "mean_ap"):
+        assert own.scores[name] == pytest.approx(stored.scores[name], abs=0.01), name
+    plain = evaluate.run(evaluate.load("first", options[:-3]))
+    assert plain.scores["mean_ap"] == own.scores["mean_ap"]
+    assert plain.scores["seed_miou"] != own.scores["seed_miou"]
+    assert plain.protocols["mean_ap"] == own.protocols["mean_ap"]
+    text = json.loads(Path(own.folder, "scores.json").read_text())["scores"]["seed_miou"]["protocol"]
+    assert text["refinement"] == refiner.description
 
 
 def test_predicted_classes_alone(root: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 __all__ = ["AffinityConfig", "box_mask", "transition", "walk"]
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Literal, Self
 
 import cv2
@@ -98,7 +97,7 @@ class _Affinity:
     def to(self, device: torch.device) -> Self:
         return replace(self, transformer=self.transformer.to(device))
 
-    @cached_property
+    @property
     def description(self) -> dict[str, Any]:
         values = self.config.model_dump(mode="json")
         # A path is another one on each machine; the digest is the same.

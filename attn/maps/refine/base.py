@@ -9,6 +9,7 @@ __all__ = [
     "STORE_SIDE",
     "RefinementConfig",
     "Refiner",
+    "at_grid",
     "check_inputs",
     "fitted",
     "image_at",
@@ -131,6 +132,11 @@ def resized(maps_Nhw: Tensor, size: tuple[int, int]) -> Tensor:
         return maps_Nhw if len(maps_Nhw) else maps_Nhw.new_zeros((0, *size))
     on_grid = functional.interpolate(maps_Nhw[:, None], size, mode="bilinear", align_corners=False, antialias=True)
     return on_grid[:, 0].clamp(0, 1)
+
+
+def at_grid(map_hw: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """A refined map on another grid, again with a maximum of 1."""
+    return peak_one(resized(torch.from_numpy(map_hw)[None], grid).numpy())[0]
 
 
 def peak_one(maps_Nhw: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["CrfRefinementConfig"]
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -53,13 +52,14 @@ class _Crf:
     def to(self, device: torch.device) -> Self:
         return self
 
-    @cached_property
+    @property
     def description(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
 
     @property
     def store_grid(self) -> tuple[int, int]:
-        return (min(STORE_SIDE, self.config.size),) * 2
+        side = min(STORE_SIDE, self.config.size)
+        return (side, side)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         return fitted(image_size, self.config.size)

@@ -9,7 +9,6 @@ __all__ = ["DILATIONS", "ITERATIONS", "PamrConfig", "pamr"]
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -110,13 +109,14 @@ class _Pamr:
     def to(self, device: torch.device) -> Self:
         return replace(self, device=device)
 
-    @cached_property
+    @property
     def description(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
 
     @property
     def store_grid(self) -> tuple[int, int]:
-        return (min(STORE_SIDE, self.config.size),) * 2
+        side = min(STORE_SIDE, self.config.size)
+        return (side, side)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         return fitted(image_size, self.config.size)

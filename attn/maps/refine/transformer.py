@@ -171,7 +171,7 @@ def _patch(network: nn.Module, model: str) -> int:
 
 def _set_size(network: nn.Module, model: str, size: int) -> None:
     sized: Any = network
-    own = tuple(sized.patch_embed.img_size or ())
+    own: tuple[int, ...] = tuple(sized.patch_embed.img_size or (size, size))
     if own == (size, size):
         return
     if not hasattr(network, "set_input_size"):
