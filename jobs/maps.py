@@ -1,44 +1,56 @@
-"""Write a trained model's attention maps for any data, into a map store or as PNGs: in this process or by Ray tasks."""
+"""Write a trained model's attention maps for any data, into a map store or as PNGs, or refine those of a map store.
+
+In this process, or by Ray tasks.
+"""
 
 from __future__ import annotations
 
-__all__ = ["MapsJob", "MapsResult", "load", "resume", "run"]
+__all__ = ["MapsJob", "MapsResult", "StoredMapsJob", "load", "resume", "run"]
 
 import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from attn import store
 from attn.config.document import dump_values, read_document
 from attn.config.resolve import resolve
 from attn.data.source_cache import SourceCache
 from attn.models.bundle import Bundle
 from attn.registry.lookup import open_model
 from attn.runs.layers import with_data
-from attn.runs.maps import MapsConfig, of_maps
+from attn.runs.maps import MapsConfig, StoredMapsConfig, of_maps
 from attn.runs.result import IF_GIVEN, RunResult
 from attn.runs.texts import LOCAL_TEXTS
+from attn.store import MapStore, Snapshot
+from attn.tracking import DataUsed
 from jobs.map_tasks import MapsWork, write_maps
+from jobs.refined_maps import RefineWork, refine_store
 from jobs.runs.lifecycle import begin_or_continue, config_of, target_of
 from jobs.runs.open_model import model_lookup
 from jobs.runs.run_folder import RunFolder, new_run_id
+from jobs.scoring.targets import find_store, store_config
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapsResult(RunResult):
-    """The written maps of a model.
+    """The written maps of a model, or the refined ones of a map store.
 
     Attributes:
+        model: The model, as the user names it; None of a map store.
+        of, version: The map store that the maps were refined from, and its version.
         images, maps: How many there are.
-        predictions: File of every image's probabilities.
+        predictions: File of every image's probabilities; None of a map store.
         png: Folder of PNGs.
         store, store_version: Map store.
     """
 
-    model: str
+    model: str | None = field(default=None, metadata=IF_GIVEN)
+    of: str | None = field(default=None, metadata=IF_GIVEN)
+    version: int | None = field(default=None, metadata=IF_GIVEN)
     images: int
     maps: int
-    predictions: str
+    predictions: str | None = field(default=None, metadata=IF_GIVEN)
     notes: list[str]
     png: str | None = field(default=None, metadata=IF_GIVEN)
     store: str | None = field(default=None, metadata=IF_GIVEN)
@@ -73,30 +85,65 @@ class MapsJob:
             return cls(model, bundle, config, time.monotonic() - clock)
 
 
-def load(model: str, overrides: list[str]) -> MapsJob:
-    """The maps of a model, on its own data and input where overrides give no other.
+@dataclass(frozen=True)
+class StoredMapsJob:
+    """A version of a map store, and how its maps are refined.
+
+    Attributes:
+        name: As the user names it.
+    """
+
+    name: str
+    store: MapStore
+    snapshot: Snapshot
+    config: StoredMapsConfig
+
+    @classmethod
+    def open(cls, name: str, location: str, version: int | None, config: StoredMapsConfig) -> Self:
+        """A version of the store at a location; None: the newest.
+
+        Raises:
+            StoreError: There is no such store or version.
+        """
+        opened = store.open(location)
+        return cls(name, opened, opened.at(version), config)
+
+
+def load(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
+    """The maps of a model, on its own data and input where overrides give no other; or the refinement of a map store's.
 
     Args:
-        model: A bundle's folder, a run's id or folder, or a registered model as `name@alias` or `name/version`.
+        target: The location of a map store, as URI (newest version) or URI@VERSION; or a bundle's folder, a run's id or
+            folder, or a registered model as `name@alias` or `name/version`.
         overrides: `a.b=value`.
 
     Raises:
-        AttnError: There is no such model, or the overrides do not fit it.
+        AttnError: There is no such thing, or the overrides do not fit it.
     """
     clock = time.monotonic()
     overrides = with_data(overrides, LOCAL_TEXTS)
+    if located := find_store(target, overrides):
+        location, version = located
+        config = store_config(StoredMapsConfig, location, of_maps(overrides))
+        return StoredMapsJob.open(target, location, version, config)
+    model = target
     with open_model(model, model_lookup(overrides)) as bundle:
         config = resolve_config(bundle, overrides, f"{model}: config.yaml")
         return MapsJob(model, bundle, config, time.monotonic() - clock)
 
 
 def run(
-    job: MapsJob, *, run_id: str | None = None, address: str | None = None, sources: SourceCache | None = None
+    job: MapsJob | StoredMapsJob,
+    *,
+    run_id: str | None = None,
+    address: str | None = None,
+    sources: SourceCache | None = None,
 ) -> MapsResult:
-    """Write the maps of a model.
+    """Write the maps of a model, or refine those of a map store.
 
     Args:
-        run_id: Name of the job's folder; what lies there of an interrupted one is written again.
+        run_id: Name of the job's folder. Of an interrupted one a model's maps are written again, and the refinement of
+            a store continues.
         address: A Ray cluster whose tasks share the images; without one, this process does it all, or as many tasks on
             this machine as the config asks for.
         sources: Data sets that this process has built already.
@@ -104,6 +151,8 @@ def run(
     Raises:
         AttnError: Model, config and data do not fit, or the place cannot be written; the text says where.
     """
+    if isinstance(job, StoredMapsJob):
+        return _refine(job, run_id, address, sources or SourceCache())
     clock = time.monotonic() - job.load_seconds
     model, bundle, config = job.model, job.bundle, job.config
     work = MapsWork.of(bundle, config, sources or SourceCache())
@@ -123,10 +172,37 @@ def run(
     )
 
 
+def _refine(job: StoredMapsJob, run_id: str | None, address: str | None, sources: SourceCache) -> MapsResult:
+    clock, config = time.monotonic(), job.config
+    work = RefineWork.of(job.store, job.snapshot, sources.get(config.data), config)
+    folder = RunFolder(config.root, run_id or new_run_id("maps"))
+    named = f"{job.store.uri}@{job.snapshot.version}"
+    described = {"target": named, "maps": job.store.uri, "version": job.snapshot.version}
+    data = DataUsed.of(config.data, work.source)
+    tags = {"attn.maps": job.name}
+    with begin_or_continue("maps", config, folder, recorded=config, work=described, data=data, tags=tags) as live:
+        outputs = refine_store(work, folder, named, address)
+        # `maps` of `run.json` is the store that was refined.
+        live.outputs |= {name: value for name, value in outputs.to_json().items() if name != "maps"}
+    return MapsResult(
+        run_id=folder.run_id,
+        folder=folder.uri,
+        of=job.store.uri,
+        version=job.snapshot.version,
+        **vars(outputs),
+        tracking_run=live.tracking_run,
+        seconds=round(time.monotonic() - clock, 1),
+    )
+
+
 def resume(name: str, *, root: str = "runs", address: str | None = None) -> MapsResult:
-    """Write again what was interrupted, by the config that it began with."""
+    """Continue what was interrupted, by the config that it began with."""
     folder = RunFolder.of(name, root)
-    job = MapsJob.open(target_of(folder), config_of(folder, MapsConfig))
+    state, target = folder.state(), target_of(folder)
+    if isinstance(state.maps, str):
+        stored = StoredMapsJob.open(target, state.maps, state.version, config_of(folder, StoredMapsConfig))
+        return run(stored, run_id=folder.run_id, address=address)
+    job = MapsJob.open(target, config_of(folder, MapsConfig))
     return run(job, run_id=folder.run_id, address=address)
 
 

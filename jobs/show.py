@@ -29,9 +29,9 @@ from jobs.sweeps.results import objective_of, read_rows
 from jobs.trained_run import best_trial, last_network
 
 T = TypeVar("T")
-SECTIONS = ("train", "integral", "method", "model", "labels", "data", "input", "validation", "optimizer", "schedule",
-            "training", "checkpoint", "maps", "segment", "evaluation", "inference", "search", "scheduler", "objective",
-            "space", "set")  # fmt: skip
+SECTIONS = ("train", "refine", "integral", "method", "model", "labels", "data", "input", "validation", "optimizer",
+            "schedule", "training", "checkpoint", "maps", "segment", "evaluation", "inference", "search", "scheduler",
+            "objective", "space", "set")  # fmt: skip
 """Sections of a config that the page shows, in this order."""
 BEGAN_WITH = ("attn", "python", "commit", "command", "recipe")
 

@@ -16,6 +16,7 @@ COMMAND_CONFIGS: dict[str, str] = {
     "evaluate": "attn.runs.evaluate:EvaluateModelConfig",
     "evaluate (a map store)": "attn.runs.evaluate:EvaluateStoreConfig",
     "maps": "attn.runs.maps:MapsConfig",
+    "maps (a map store)": "attn.runs.maps:StoredMapsConfig",
     "segment predict": SEGMENT_PREDICT,
     "store growth": "attn.runs.growth:GrowthConfig",
     "data check": "attn.runs.data:DataConfig",

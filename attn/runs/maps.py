@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MapsConfig", "OutputConfig", "PngOutput", "StoreOutput", "of_maps"]
+__all__ = ["MapsConfig", "OutputConfig", "PngOutput", "StoreOutput", "StoredMapsConfig", "of_maps"]
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -13,6 +13,7 @@ from attn.config.base import Location, Variant
 from attn.data.sources import SourceConfig
 from attn.data.transforms import InputConfig
 from attn.maps.attention import MapKind
+from attn.maps.refine import RefinementConfig
 from attn.maps.settings import MapSettings
 from attn.tracking.model_lookup import ModelLookup
 
@@ -73,6 +74,23 @@ class MapsConfig(MapSettings, ModelLookup):
     output: OutputConfig = StoreOutput()
     batch_size: int = Field(default=16, ge=1, le=65_536)
     data_workers: int = Field(default=0, ge=0, le=256)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    tasks: int | None = Field(default=None, ge=1, le=4096)
+
+
+class StoredMapsConfig(ModelLookup):
+    """Refining the maps of a map store into another one.
+
+    Attributes:
+        data: By default the data that the run was on in whose folder the store lies.
+        refine: How the maps are refined.
+        device: `auto`: a GPU where there is one.
+        tasks: Ray tasks that share the images. By default all is done in this process, or by the tasks of a cluster.
+    """
+
+    data: SourceConfig
+    refine: RefinementConfig
+    output: StoreOutput = StoreOutput()
     device: Literal["auto", "cpu", "gpu"] = "auto"
     tasks: int | None = Field(default=None, ge=1, le=4096)
 

@@ -14,6 +14,7 @@ from attn.config.document import Document, layered
 from attn.config.resolve import drop_other_members, merged, override, parse_config, rank_in
 from attn.data.source import SourceConfig, validation_split
 from attn.errors import ConfigError, Fault
+from attn.maps.refine import RefinementConfig
 from attn.runs.composed import ComposedConfig
 from attn.runs.config_reader import require_kind
 from attn.runs.layers import Layers, read_layers, section_layers
@@ -28,7 +29,7 @@ from attn.training.network_input import own_input
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 
-Stage = Literal["train", "integral", "maps", "cues", "segment", "retrain", "evaluation"]
+Stage = Literal["train", "refine", "integral", "maps", "cues", "segment", "retrain", "evaluation"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 TRAINING = ("train", "integral", "segment")
 FIGURES = ("miou", "miou_crf", "cue_miou", "cue_miou_all", "cue_coverage", "cue_precision")
@@ -44,8 +45,10 @@ class PipelineConfig(ComposedConfig):
 
     Attributes:
         train: The classifier whose attention becomes cues.
+        refine: Refinement of the maps that `train` has accumulated; `integral`, or the cues, take the refined ones.
         integral: OAA+'s integral attention model on what `train` has accumulated; its `method.maps` is set.
-        maps: The last classifier's maps of the images that are segmented; null: those that it has accumulated.
+        maps: The last classifier's maps of the images that are segmented; null: those that it has accumulated. Of a
+            training that accumulates, `maps.refine` alone means `refine`.
         segment: The segmentation network. `labels` are cues: rule and saliency are given here, the maps are set.
         from_classifier: The segmentation network's backbone starts from the last classifier's weights.
         evaluation: Masks and scores of the network; by default on the validation split.
@@ -53,6 +56,7 @@ class PipelineConfig(ComposedConfig):
 
     kind: Literal["pipeline"] = "pipeline"  # pyright: ignore[reportIncompatibleVariableOverride]
     train: TrainConfig
+    refine: RefinementConfig | None = None
     integral: TrainConfig | None = None
     maps: MapsConfig | None = None
     segment: SegmentConfig
@@ -124,6 +128,16 @@ class PipelineConfig(ComposedConfig):
         if self.integral is None and self.train.method.variant == "oaa_plus":
             raise ValueError(
                 "train.method.name=oaa_plus needs accumulated maps: make it integral, and train an OAA run"
+            )
+        if self.refine is not None and not self.train.accumulates:
+            raise ValueError(
+                "refine is of the maps that train has accumulated, and it keeps none: set maps.refine instead, or "
+                "train.store.accumulate=true"
+            )
+        if self.refine is not None and self.integral is None and self.maps is not None:
+            raise ValueError(
+                "refine is of the maps that train has accumulated, but the cues are of those of the section maps: set "
+                "maps.refine instead, or maps=null"
             )
         if self.maps is None and not self.classifier.accumulates:
             raise ValueError("maps=null takes the maps that training has accumulated, and it keeps none: leave it out")
@@ -241,9 +255,13 @@ def _training(section: str, documents: Sequence[Document], under: Sequence[Docum
 
 def _place_maps(whole: Document, layers: Sequence[Document]) -> None:
     last = "integral" if isinstance(whole.values.get("integral"), dict) else "train"
-    if "maps" not in whole.values:
-        store = whole.section(last).values.get("store")
-        if isinstance(store, dict) and store.get("accumulate") is True:
+    store = whole.section(last).values.get("store")
+    if isinstance(store, dict) and store.get("accumulate") is True:
+        given = whole.section("maps")
+        if given.values.keys() == {"refine"} and "refine" not in whole.values:
+            whole.attach("refine", given.section("refine"))
+            whole.drop(("maps",))
+        if "maps" not in whole.values:
             return
     fields = _borrowed(whole, {"data": ("segment", "data"), "input": (last, "input")})
     _derived(whole, layers, "maps", fields, exclude="")

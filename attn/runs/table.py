@@ -103,8 +103,9 @@ KINDS: dict[str, RunKind] = {
     ),
     "maps": RunKind(
         "jobs.maps",
-        "Write a trained model's attention maps for any data, to a map store or as PNGs (output.kind=png).",
-        target_configs=("attn.runs.maps:MapsConfig",),
+        "Write a trained model's attention maps for any data, to a map store or as PNGs (output.kind=png); or refine "
+        "those of a map store.",
+        target_configs=("attn.runs.maps:MapsConfig", "attn.runs.maps:StoredMapsConfig"),
     ),
     "masks": RunKind(
         "jobs.segment_predict",

@@ -32,13 +32,22 @@ Work = Callable[[J, T, Report], R]
 """Does an item of a job; calls its last argument with the number of its images that are done."""
 
 
-def on_ray(work: Work[J, T, R], job: J, items: Sequence[T], progress: Report, *, gpu: bool) -> list[R]:
+def on_ray(
+    work: Work[J, T, R],
+    job: J,
+    items: Sequence[T],
+    progress: Report,
+    *,
+    gpu: bool,
+    done: Callable[[R], None] | None = None,
+) -> list[R]:
     """Do a job's work items as Ray tasks of one CPU each, one per GPU where there are any, in a session that is up.
 
     Args:
         job: Sent once to each machine.
         progress: Called with the number of images done so far, of all items.
         gpu: Use the cluster's GPUs.
+        done: Called with each item's result as soon as it is there, in any order.
 
     Returns:
         The result of each item, in order.
@@ -57,12 +66,14 @@ def on_ray(work: Work[J, T, R], job: J, items: Sequence[T], progress: Report, *,
     images = [0] * len(items)
     try:
         while running:
-            done, _ = ray.wait(list(running), num_returns=1, timeout=REPORT_SECONDS)
+            ended, _ = ray.wait(list(running), num_returns=1, timeout=REPORT_SECONDS)
             for record in channel.take():
                 images[record["item"]] = record["images"]
-            for one in done:
+            for one in ended:
                 number = running.pop(one)
                 results[number] = ray.get(one)
+                if done is not None:
+                    done(results[number])
                 images[number] = len(items[number].positions)
             progress(sum(images))
     except RayTaskError as error:

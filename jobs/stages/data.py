@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["PipelineData"]
 
+import torch
+
 from attn.data.classes import check_classes
 from attn.data.content import Part, content
 from attn.data.source import SourceConfig
@@ -46,3 +48,6 @@ class PipelineData:
                 # The stage prints the notices.
                 overlap_notices(training, self.sources.get(training.data), self.sources.get(validated))
         config.segment.model.build(classes)
+        for refinement in (config.refine, config.maps and config.maps.refine):
+            if refinement is not None:
+                refinement.open(torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""The stage `integral`: OAA+'s integral attention model, trained on the maps that `train` accumulated."""
+"""The stage `integral`: OAA+'s integral attention model, trained on the accumulated maps, refined where they are."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class IntegralStage:
         assert context.config.integral is not None, "a stage only where it is given"
         inputs = training_inputs(context.config.integral, context)
         method = {name: value for name, value in inputs["config"]["method"].items() if name not in ("maps", "version")}
-        maps = context.outputs.train.store_digest
+        maps = context.outputs.accumulated.store_digest
         return inputs | {"config": inputs["config"] | {"method": method}, "maps": maps}
 
     def run(self, context: StageContext, folder: RunFolder) -> TrainOutputs:
-        config, first = context.config.integral, context.outputs.train
+        config, accumulated = context.config.integral, context.outputs.accumulated
         assert config is not None, "a stage only where it is given"
-        method = config.method.model_copy(update={"maps": first.store, "version": first.store_version})
+        method = config.method.model_copy(update={"maps": accumulated.store, "version": accumulated.store_version})
         return train_stage(config.model_copy(update={"method": method}), folder, context)

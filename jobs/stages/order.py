@@ -9,6 +9,7 @@ from jobs.stages.cues import CuesStage
 from jobs.stages.evaluation import EvaluationStage
 from jobs.stages.integral import IntegralStage
 from jobs.stages.maps import MapsStage
+from jobs.stages.refine import RefineStage
 from jobs.stages.retrain import RetrainStage
 from jobs.stages.segment import SegmentStage
 from jobs.stages.stage import Stage
@@ -18,6 +19,8 @@ from jobs.stages.train import TrainStage
 def stages_of(config: PipelineConfig) -> dict[str, Stage]:
     """The stages of a pipeline by name, in order."""
     stages: dict[str, Stage] = {"train": TrainStage()}
+    if config.refine is not None:
+        stages["refine"] = RefineStage()
     if config.integral is not None:
         stages["integral"] = IntegralStage()
     if config.maps is not None:

@@ -185,9 +185,16 @@ class PipelineOutputs:
         return self._of("integral" if "integral" in self.done else "train", TrainOutputs)
 
     @property
+    def accumulated(self) -> MapsOutputs | TrainOutputs:
+        """The maps that `train` accumulated, refined where they are."""
+        return self._of("refine", MapsOutputs) if "refine" in self.done else self.train
+
+    @property
     def attention(self) -> MapsOutputs | TrainOutputs:
         """The maps that cues are made of."""
-        return self._of("maps", MapsOutputs) if "maps" in self.done else self.classifier
+        if "maps" in self.done:
+            return self._of("maps", MapsOutputs)
+        return self.classifier if "integral" in self.done else self.accumulated
 
     @property
     def cues(self) -> CuesOutputs:

@@ -107,7 +107,7 @@ def _maps(console: Console, result: MapsResult) -> None:
     rows: list[Row] = [
         ("maps", f"{result.maps} of {counted(result.images, 'image')}"),
         ("in", where),
-        ("predictions", result.predictions),
+        *([("predictions", result.predictions)] if result.predictions else []),
         ("run", result.run_id),
         ("time", duration(result.seconds)),
     ]

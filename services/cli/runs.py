@@ -58,9 +58,13 @@ def evaluate(
 @command_for("maps")
 @takes_root("overrides")
 def maps(
-    model: Annotated[
+    target: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A trained model's folder, a run's name, or NAME@ALIAS of the registry."),
+        typer.Argument(
+            metavar="MODEL_OR_STORE",
+            help="A trained model's folder, a run's name, or NAME@ALIAS of the registry; "
+            "or the location of a map store to refine, as URI (newest version) or URI@VERSION.",
+        ),
     ],
     overrides: Overrides = None,
     run_id: RunId = None,
@@ -68,4 +72,4 @@ def maps(
 ) -> Result:
     from jobs.maps import load, run
 
-    return shown(run(load(model, overrides or []), run_id=run_id, address=address))
+    return shown(run(load(target, overrides or []), run_id=run_id, address=address))

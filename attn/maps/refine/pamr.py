@@ -43,13 +43,14 @@ class PamrConfig(RefinementConfig):
     Attributes:
         iterations: How often the mean is taken.
         dilations: Distances of the eight neighbours, in pixels of the grid.
-        size: Longest side of the grid to which image and maps are brought; a smaller image keeps its size.
+        size: Longest side of the grid to which image and maps are brought; a smaller image keeps its size. The
+            smaller the grid, the further the dilations reach.
     """
 
     name: Literal["pamr"] = "pamr"
     iterations: int = Field(default=ITERATIONS, ge=1, le=1000)
     dilations: tuple[Dilation, ...] = Field(default=DILATIONS, min_length=1, max_length=32)
-    size: int = Field(default=128, ge=1, le=2048)
+    size: int = Field(default=81, ge=1, le=2048)
 
     def open(self, device: torch.device) -> Refiner:
         return _Pamr(self, device)

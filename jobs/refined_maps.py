@@ -1,0 +1,284 @@
+"""Refine the maps of a map store into another one, by tasks in this process or on Ray.
+
+The images are done in chunks. The maps of finished chunks are recorded in tentative versions of the new store, so that
+an interrupted run continues with the chunks that it lacks; the last version merges all of them.
+"""
+
+from __future__ import annotations
+
+__all__ = ["RefineWork", "RefinedMaps", "refine_store"]
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from attn import progress, store
+from attn.config.base import is_remote
+from attn.data.classes import check_classes
+from attn.data.source import Source
+from attn.errors import DataError
+from attn.evaluation.refined import MapRefinement
+from attn.maps.refine import Refiner, at_grid, refine_by_class
+from attn.models.device import choose_device
+from attn.runs.maps import StoredMapsConfig
+from attn.runs.result import JsonResult
+from attn.store import DeltaRef, MapStore, Session, Snapshot
+from attn.store.format.algebra import FALLBACK, NONE
+from attn.store.format.manifest import Manifest
+from attn.wording import counted
+from jobs.ray_cluster.merge_tasks import ray_map
+from jobs.ray_cluster.session import ray_session
+from jobs.ray_cluster.tasks import on_ray
+from jobs.runs.run_folder import RunFolder
+
+CHUNK = 128
+"""Images of a chunk: with a transformer, about a minute of one core."""
+COMMIT_SECONDS = 10.0
+"""Least time between two versions that record finished chunks."""
+BUFFER_BYTES = 256 << 20
+"""Of maps that wait in a task."""
+SHOWN = 8
+PROGRESS = "refined chunks"
+"""Key of a tentative version's metadata."""
+
+
+@dataclass(frozen=True)
+class RefineWork:
+    """Input of all tasks; it is pickled for those of other processes."""
+
+    store: MapStore
+    snapshot: Snapshot
+    source: Source
+    refiner: Refiner
+    config: StoredMapsConfig
+
+    @classmethod
+    def of(cls, opened: MapStore, snapshot: Snapshot, source: Source, config: StoredMapsConfig) -> Self:
+        """The work that a config asks for.
+
+        Raises:
+            AttnError: Store and data do not belong together, or the refinement lacks something.
+        """
+        if opened.definition.classes:
+            check_classes(opened.definition.classes, source.classes, what=opened.uri)
+        if config.output.location == (opened.uri if is_remote(opened.uri) else os.path.abspath(opened.uri)):
+            raise DataError(
+                f"output.location={opened.uri} holds the maps that are to be refined: choose another location"
+            )
+        if not snapshot.coverage + snapshot.manifest.fallback:
+            raise DataError(
+                f"version {snapshot.version} of {opened.uri} has no maps yet; `attn store show` lists versions"
+            )
+        bare = [record.image_id for record in source.records if record.image_id not in snapshot]
+        labelled = {record.image_id for record in source.records if record.labels}
+        of_predicted = snapshot.manifest.metadata.get("classes") == "predicted"
+        if len(bare) == len(source.records) or (labelled.intersection(bare) and not of_predicted):
+            names = sorted(labelled.intersection(bare) or bare)
+            raise DataError(
+                f"{opened.uri} has no rows for {len(names)} of {len(source.records)} images, {names[0]!r} the first of "
+                "them: give the data that its maps are of"
+            )
+        return cls(opened, snapshot, source, config.refine.open(torch.device("cpu")), config)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The refinement, and the one that the maps have had before, if there was one."""
+        before = self.snapshot.manifest.metadata.get("refinement")
+        return MapRefinement(self.refiner, self.source).described(before)
+
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """The store's rows of the data's images."""
+        return [
+            (record.image_id, int(index))
+            for record in self.source.records
+            for index in self.store.rows.classes[slice(*self.store.rows.find(record.image_id))]
+        ]
+
+    def accepted(self, rows: list[tuple[str, int]], unread: set[str]) -> list[tuple[str, int]]:
+        """The rows that have a map, of images that could be read."""
+        levels = np.concatenate([levels for _, levels, _ in self.snapshot.shards()])
+        numbers = self.store.rows.numbers(rows)
+        return [row for row, level in zip(rows, levels[numbers], strict=True) if level != NONE and row[0] not in unread]
+
+    def chunks(self) -> list[range]:
+        images = len(self.source.records)
+        size = min(CHUNK, -(-images // (self.config.tasks or 1)))
+        return [range(start, min(start + size, images)) for start in range(0, images, size)]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    number: int
+    positions: range
+    session: Session
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Refined:
+    """The result of a chunk; `unread` are the ids of images that could not be read."""
+
+    number: int
+    maps: int
+    unread: tuple[str, ...]
+    delta: DeltaRef
+
+    def to_json(self) -> dict[str, Any]:
+        return {"chunk": self.number, "maps": self.maps, "unread": list(self.unread)}
+
+
+@dataclass(frozen=True)
+class RefinedMaps(JsonResult):
+    """The new store: `jobs.maps.MapsResult` describes the fields."""
+
+    images: int
+    maps: int
+    notes: list[str]
+    store: str
+    store_version: int
+
+
+def _refine(work: RefineWork, chunk: _Chunk, report: Callable[[int], None]) -> _Refined:
+    """Refine the maps of some of the images.
+
+    Args:
+        report: Called with the number of images done so far.
+    """
+    refiner, rows = work.refiner.to(choose_device(work.config.device)), work.store.rows
+    writer = chunk.session.writer(chunk.number, limit_bytes=BUFFER_BYTES)
+    maps, unread = 0, list[str]()
+    for done, position in enumerate(chunk.positions, 1):
+        record = work.source.records[position]
+        start, stop = rows.find(record.image_id)
+        levels, stored = work.snapshot.rows(start, stop)
+        levels_of = dict(zip(rows.classes[start:stop].tolist(), levels.tolist(), strict=True))
+        written = {
+            index: values for (index, level), values in zip(levels_of.items(), stored, strict=True) if level != NONE
+        }
+        if written:
+            try:
+                image = work.source.load(position, mask=False, saliency=False).image
+            except DataError:
+                if work.source.on_error == "raise":
+                    raise
+                unread.append(record.image_id)
+                continue
+            for index, values in refine_by_class(refiner, image, written).items():
+                writer.add(record.image_id, index, at_grid(values, chunk.grid), fallback=levels_of[index] == FALLBACK)
+                maps += 1
+        report(done)
+    return _Refined(chunk.number, maps, tuple(unread), writer.seal())
+
+
+class _Recorder:
+    """Commits finished chunks, so that a later process can continue.
+
+    Args:
+        done: Finished chunks of the run so far.
+    """
+
+    def __init__(self, session: Session, folder: RunFolder, uri: str, size: int, done: list[dict[str, Any]]) -> None:
+        self.session, self.folder, self.uri, self.size, self.done = session, folder, uri, size, done
+        self.waiting: list[DeltaRef] = []
+        self._last = time.monotonic()
+
+    def add(self, result: _Refined) -> None:
+        self.done.append(result.to_json())
+        self.waiting.append(result.delta)
+        if time.monotonic() - self._last >= COMMIT_SECONDS:
+            metadata = {PROGRESS: {"size": self.size, "done": list(self.done)}}  # which grows, and a version does not
+            version = self.session.commit(0, self.waiting, pending=True, tentative=True, metadata=metadata)
+            self.folder.update(store=self.uri, store_version=version)
+            self.waiting, self._last = [], time.monotonic()
+
+
+def refine_store(work: RefineWork, folder: RunFolder, name: str, address: str | None) -> RefinedMaps:
+    """Refine the maps of a store into another one, or continue that.
+
+    Args:
+        folder: Of the run; its state says how far an interrupted one has come.
+        name: What to call the maps in the new store's metadata.
+
+    Raises:
+        AttnError: There is no map to refine, or the location cannot be written.
+    """
+    rows, chunks, output = work.rows, work.chunks(), work.config.output
+    if not rows:
+        raise DataError("there is no map to refine: no image of the data has one")
+    opened = store.create(
+        output.location or folder.path("store"),
+        rows=rows,
+        grid=output.grid or work.refiner.store_grid,
+        classes=work.source.classes,
+        fingerprint=work.source.fingerprint(),
+        exist_ok=True,
+    )
+    size = len(chunks[0])
+    version, done = _former(folder, opened, size)
+    session = opened.begin(folder.run_id, from_version=version)
+    finished = {one["chunk"] for one in done}
+    todo = [
+        _Chunk(number, positions, session, opened.grid)
+        for number, positions in enumerate(chunks)
+        if number not in finished
+    ]
+    recorder = _Recorder(session, folder, opened.uri, size, done)
+    images, before = len(work.source.records), sum(len(chunks[number]) for number in finished)
+    with progress.task("refining maps", images, "images") as reported, _ray(work, todo, address) as many:
+        if many:
+            gpu = work.config.device != "cpu"
+            on_ray(_refine, work, todo, lambda n: reported.update(before + n), gpu=gpu, done=recorder.add)
+        else:
+            for chunk in todo:
+                start = before
+                recorder.add(_refine(work, chunk, lambda n, start=start: reported.update(start + n)))
+                before += len(chunk.positions)
+        unread = {image_id for one in recorder.done for image_id in one["unread"]}
+        number = session.commit(
+            0,
+            recorder.waiting,
+            expected=work.accepted(rows, unread),
+            map=ray_map if many else map,
+            metadata={
+                **Manifest.with_mark(work.snapshot.manifest.metadata, tentative=False),
+                "refinement": work.description,
+                "refined": name,
+            },
+        )
+    session.publish(number)
+    names = ", ".join(sorted(unread)[:SHOWN]) + (", ..." if len(unread) > SHOWN else "")
+    return RefinedMaps(
+        images=images - len(unread),
+        maps=sum(one["maps"] for one in recorder.done),
+        notes=[f"{counted(len(unread), 'image')} could not be read, and so left out: {names}"] if unread else [],
+        store=opened.uri,
+        store_version=number,
+    )
+
+
+@contextlib.contextmanager
+def _ray(work: RefineWork, chunks: Sequence[_Chunk], address: str | None) -> Iterator[bool]:
+    """Start or join Ray where tasks are asked for; gives whether it is there."""
+    if len(chunks) < 2 or (address is None and (work.config.tasks or 1) == 1):
+        yield False
+        return
+    with ray_session(address):
+        yield True
+
+
+def _former(folder: RunFolder, opened: MapStore, size: int) -> tuple[int | None, list[dict[str, Any]]]:
+    """The version that an interrupted run left, with its finished chunks; None and nothing without one."""
+    state = folder.state()
+    if state.store != opened.uri or not state.store_version:
+        return None, []
+    described = opened.at(state.store_version).manifest.metadata.get(PROGRESS) or {}
+    if described.get("size") != size:
+        return None, []
+    return state.store_version, list(described["done"])
