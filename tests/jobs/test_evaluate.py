@@ -25,7 +25,9 @@ from attn.evaluation import Score, compare
 from attn.models.bundle import save_bundle
 from attn.models.network import ModelConfig
 from attn.tracking import NullTracker
-from jobs.evaluate import load, run, table
+from benchmarks.maps import ROWS, measure, table
+from jobs.evaluate import load, run
+from jobs.evaluate import table as score_table
 from jobs.runs.run_folder import RunFolder
 from tests.saliency.networks import red_network
 
@@ -127,7 +129,7 @@ def test_insertion_and_deletion_are_scored_of_some_images_where_asked(root: Path
     written = json.loads(Path(result.folder, "scores.json").read_text())["scores"]["insertion"]
     assert (written["protocol"]["images"], len(written["curve"])) == (3, 5)
     console = Console(width=100, record=True)
-    console.print(table(result))
+    console.print(score_table(result))
     assert " ins. " in console.export_text()
 
 
@@ -154,6 +156,26 @@ def test_thresholds_without_masks(root: Path) -> None:
     assert len(kept) == 6
     with pytest.raises(WeightsError, match=rf"has the SHA-256 {digest}, expected "):
         scored(*own)
+
+
+def test_the_benchmark_of_maps_gives_the_scores_of_evaluations_and_cues(root: Path) -> None:
+    digest = red_network(root / "own.onnx")
+    own = [f"evaluation.saliency_model={root}/own.onnx", f"evaluation.saliency_sha256={digest}"]
+    given = [f"root={root}", "data.count=6", *own]
+    done = {}
+    for title in ("CAM", "+ flip"):
+        done[title] = {"title": title, "seed": 0} | measure("first", [*ROWS[title], *given])
+        result = run(load("first", [*ROWS[title], "panels=0", "evaluation.saliency=u2netp", *given]))
+        scores = done[title]["scores"]
+        assert {name: scores[name] for name in ("seed_miou", "seed_miou_agreement")} == {
+            name: result.scores[name] for name in ("seed_miou", "seed_miou_agreement")
+        }
+        assert 0 <= scores["cue_miou_all"] <= scores["cue_miou"] <= 1
+        assert (done[title]["images"], done[title]["seconds"] > 0) == (6, True)
+    assert done["CAM"]["scores"] != done["+ flip"]["scores"]
+    heading, _, first, second = table(done).splitlines()
+    assert heading.startswith("| maps | seeds | seed mIoU, threshold by masks | by saliency | cue mIoU |")
+    assert (first.startswith("| CAM | 1 |"), second.startswith("| + flip | 1 |")) == (True, True)
 
 
 def test_biased_splits_can_be_read_off(root: Path) -> None:
@@ -269,7 +291,7 @@ def test_the_layer_that_was_trained_is_scored_and_another_can_be_asked_for(root:
 def test_the_table_shows_every_class_and_the_means(root: Path) -> None:
     result = run(load("first", [f"root={root}", "panels=0", "data.count=3"]))
     console = Console(width=80, record=True)
-    console.print(table(result))
+    console.print(score_table(result))
     text = console.export_text()
     assert "direct" in text
     for row in result.per_class:
