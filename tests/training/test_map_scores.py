@@ -9,20 +9,24 @@ import torch
 
 from attn.data.dataset import AttentionDataset
 from attn.data.loader import Loader, build_loader
-from attn.data.sample import Example
+from attn.data.sample import Example, collate
 from attn.data.sampler import shards
 from attn.data.source import Source
 from attn.data.view import SourceView
 from attn.errors import DataError
-from attn.evaluation.evaluate import compute_scores
+from attn.evaluation.config import ScoringConfig
+from attn.evaluation.evaluate import compute_scores, evaluate
 from attn.evaluation.result import DataDescription
+from attn.maps.settings import MapSettings
 from attn.runs.recipes import load_config
+from attn.runs.sweep.config import Objective
 from attn.training import map_scores
 from attn.training.classifier import build_components
 from attn.training.train_config import TrainConfig
 from attn.training.validation import _scores as validation_scores
 from attn.training.validation import _share as validation_share
 from attn.training.world import World
+from jobs.sweeps import trial_run
 
 SETTINGS = ["data.count=8", "data.size=32", "input.size=32", "model.widths=[8,8,8]", "cluster.workers=1"]
 
@@ -107,3 +111,26 @@ def test_the_work_of_images_that_are_neighbours_is_shared() -> None:
     ]
     names = [record.image_id for record in source.records]
     assert [list(share.records) for share in shares] == [names[::2], names[1::2]]
+
+
+def test_maps_are_made_as_the_validation_says() -> None:
+    made = ["validation.maps.scales=[0.5,1,2]", "validation.maps.flip=true"]
+    config = load_config(TrainConfig, "scenes_gain", [*SETTINGS, *made])
+    components = build_components(config, rank=0, world=1)
+    assert components.val_dataset is not None
+    source, network, method = components.val_dataset.source, components.network, config.method.build()
+    settings = MapSettings(scales=(0.5, 1, 2), flip=True)
+    dataset = AttentionDataset(
+        source, config.input, train=False, with_masks=True, scales=(0.5, 2), stride=config.model.output_stride
+    )
+    options = {"data": DataDescription(source="scenes", split="val", resize=""), "settings": settings}
+    scoring = ScoringConfig(layer=method.layer)
+    batches = [collate([dataset[index] for index in range(8)])]
+    device, classes = torch.device("cpu"), source.classes
+    expected = evaluate(network, batches, classes, scoring, method.map_kind, device, **options).metrics()
+    taken = map_scores.score_classifier(network, source, config, World.current())
+    assert taken == expected
+    plain = load_config(TrainConfig, "scenes_gain", SETTINGS)
+    assert map_scores.score_classifier(network, source, plain, World.current())["energy"] != expected["energy"]
+    trial = trial_run._evaluation(config, Objective(metric="energy"), "runs")
+    assert (trial.maps, trial.data.split) == (settings, "val")
