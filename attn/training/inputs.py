@@ -80,7 +80,10 @@ def map_scale_faults(
 
 def _scale_faults(model: SizedModel, network: nn.Module, size: Size, maps: MapSettings, prefix: str) -> list[Fault]:
     """Faults of scales that leave nothing to see, or make inputs that no memory holds."""
-    stride, enough = model.output_stride, _enough(model)
+    stride, enough, only = model.output_stride, _enough(model), architecture(model.name).only
+    if only is not None:
+        problem = f"{maps.other_scales[0]:g} makes inputs of another size than the only one that {model.name} takes"
+        return [Fault(f"{prefix}scales", problem, "leave it out; mirrored inputs are of the same size")]
     largest = math.sqrt(MAX_INPUT_PIXELS / (size[0] * size[1]))
 
     def takes(scale: float) -> bool:

@@ -22,7 +22,7 @@ from attn.runs.sweep.load import load_sweep
 from attn.segmentation.config import SegmentConfig
 from attn.segmentation.networks import SegmentationModelConfig, SegmentationNetwork
 from attn.segmentation.predict import SegmentInferenceConfig, probabilities
-from attn.training.inputs import check_input, check_inputs
+from attn.training.inputs import check_input, check_inputs, map_scale_faults
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from tests.services.cli.conftest import attn as attn  # the command line as a function
@@ -122,6 +122,18 @@ def test_the_least_scale_of_maps_is_the_least(name: str, stride: int, size: int)
     assert _works(network, min(scaled_size((size, size), least, stride)), training=False)
     with pytest.raises(ConfigError, match="too small"):
         check_input(network, input, MapSettings(scales=(least - 0.01,)))
+
+
+def test_scales_fit_what_a_transformer_takes() -> None:
+    vit = ModelConfig(name="timm/vit_tiny_patch16_224", weights=None)
+    assert scaled_size((336, 336), 0.6, vit.output_stride) == (208, 208), "whole patches"
+    fixed, maps = ModelConfig(name="timm/beit_base_patch16_224", weights=None), MapSettings(scales=(0.5, 1), flip=True)
+    (fault,) = map_scale_faults(fixed, nn.Identity, InputConfig(size=224), maps, "maps.")
+    assert (fault.where, fault.message) == (
+        "maps.scales",
+        "0.5 makes inputs of another size than the only one that timm/beit_base_patch16_224 takes",
+    )
+    assert not map_scale_faults(fixed, nn.Identity, InputConfig(size=224), MapSettings(flip=True), "maps.")
 
 
 def test_scales_of_maps_are_checked_before_anything_is_trained() -> None:
