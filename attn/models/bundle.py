@@ -12,6 +12,7 @@ __all__ = [
     "build_with_weights",
     "find_bundle",
     "load_bundle",
+    "pipeline_network",
     "read_bundle",
     "save_bundle",
     "write_bundle",
@@ -140,6 +141,20 @@ def find_bundle(target: str, root: str = "runs") -> Path:
         f"no trained model {target!r}: looked for model.json in {searched}; give a finished run's id or folder"
         + _suggestion(target, root)
     )
+
+
+def pipeline_network(target: str, root: str = "runs") -> Path | None:
+    """The folder of the segmentation network of a pipeline that is done; None for anything else.
+
+    Args:
+        target: A pipeline's folder, or its id under `root`.
+    """
+    for run in (Path(target), Path(root, target)):
+        state = _read_state(run / "run.json") if (run / "run.json").is_file() else None
+        if state is not None and state.kind == "pipeline" and state.state == "done" and state.stages:
+            last = state.stages.get("retrain") or state.stages.get("segment")
+            return None if last is None else run.parent / last.run_id / "model"
+    return None
 
 
 def load_bundle(target: str | Path, root: str = "runs") -> Bundle:

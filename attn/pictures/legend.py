@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["SIZE", "Entry", "class_entries", "line_entry", "map_entry", "swatch", "with_legend"]
+__all__ = [
+    "ATTENTION",
+    "PROBABILITY",
+    "SIZE",
+    "Entry",
+    "class_entries",
+    "line_entry",
+    "map_entry",
+    "swatch",
+    "with_legend",
+]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +31,11 @@ SIZE, SPACE = 13, 16
 """Height of a sample, and space between entries, in pixels."""
 LONGEST_NAME = 200
 """Width of a class's name in pixels at which it is shortened."""
+
+ATTENTION = "attention, 0 to 100 % of the map's maximum"
+"""What the colours of a classifier's maps stand for."""
+PROBABILITY = "probability of the class, 0 to 100 %"
+"""What the colours of a segmentation network's maps stand for."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ def class_entries(values: Iterable[int], colors: Mapping[int, Color], names: Map
     return entries
 
 
-def map_entry(text: str = "attention, 0 to 100 % of the map's maximum") -> Entry:
+def map_entry(text: str = ATTENTION) -> Entry:
     """The colours of maps."""
     return Entry(heat(np.tile(np.linspace(0, 1, 64), (SIZE, 1))), text)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from attn.display import percent
 from attn.pictures.layout import Picture, Tile, fitting_height, nearest, resized, text_size, tile_size
-from attn.pictures.legend import Entry, class_entries, line_entry, map_entry, with_legend
+from attn.pictures.legend import ATTENTION, Entry, class_entries, line_entry, map_entry, with_legend
 from attn.pictures.overlay import overlay
 from attn.pictures.palette import CLASS_COLORS, Color, class_colors
 from attn.pictures.regions import paint
@@ -40,6 +40,7 @@ class PanelData:
         title: Text above the image; None: its id.
         mistaken: Classes of maps that the model predicts and the labels lack; their captions say so.
         note: A line below the picture of this image alone.
+        shown_by_maps: What the colours of its maps stand for.
     """
 
     image_id: str
@@ -52,6 +53,7 @@ class PanelData:
     title: str | None = None
     mistaken: frozenset[int] = frozenset()
     note: str = ""
+    shown_by_maps: str = ATTENTION
 
     def region(self, index: int) -> NDArray[np.bool_] | None:
         """The outlined mask's region of a class."""
@@ -107,7 +109,8 @@ class TilePainter:
         entries = class_entries(occurring, colors, listed)
         if any(one.maps for one in images):
             outlined = {f"outline: {one.outlined}" for one in images if one.outlined in one.masks}
-            entries = [map_entry(), *map(line_entry, sorted(outlined)), *entries]
+            meanings = dict.fromkeys(one.shown_by_maps for one in images if one.maps)
+            entries = [*map(map_entry, meanings), *map(line_entry, sorted(outlined)), *entries]
         used = {value - 1 for value in labelled} | {index for one in images for index in one.maps}
         notes = [note] if note else []
         if any(names[index] != classes[index] for index in used):

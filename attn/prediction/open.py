@@ -7,7 +7,7 @@ __all__ = ["open_any"]
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn.models.bundle import Bundle, find_bundle, load_bundle
+from attn.models.bundle import Bundle, find_bundle, load_bundle, pipeline_network
 from attn.models.description import read_description, task_of
 
 if TYPE_CHECKING:
@@ -18,12 +18,13 @@ def open_any(target: str | Path, root: str = "runs") -> Bundle | Segmenter:
     """Open a trained classifier or segmentation network on the CPU.
 
     Args:
-        target: A bundle's folder, a run's folder, or a run's id below the root.
+        target: A bundle's folder, a run's folder, or a run's id below the root. A pipeline that is done stands for its
+            segmentation network.
 
     Raises:
         WeightsError: There is none, it is damaged, or its format is newer.
     """
-    folder = find_bundle(str(target), root)
+    folder = find_bundle(str(pipeline_network(str(target), root) or target), root)
     if task_of(read_description(folder)) == "segmentation":
         from attn.segmentation.bundle import load_segmenter
 

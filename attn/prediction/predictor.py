@@ -56,6 +56,8 @@ class ImagePrediction:
         maps: float32 (H0, W0) in [0, 1] by class, for each label: a classifier's attention map, divided by its own
             maximum; a segmentation network's probabilities.
         mask: uint8 (H0, W0): 0 background, else the class's number from `mask_values`.
+        task: `classification` or `segmentation`.
+        removed: Classes that the network's own mask has and that the CRF has removed, most probable first.
     """
 
     image: NDArray[np.uint8]
@@ -64,6 +66,8 @@ class ImagePrediction:
     labels: tuple[str, ...]
     maps: Mapping[str, MapRows]
     mask: NDArray[np.uint8]
+    task: str = "classification"
+    removed: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -103,22 +107,31 @@ class ImagePrediction:
         return panel_of(self)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values: size, labels with their probability, share and value in the mask, and all probabilities."""
+        """JSON values: sizes, labels, all probabilities, and classes that the CRF removed.
+
+        A label has its probability, its share of the mask, its value there, and its `index` among the classes, which
+        is the number in its map's file name. `size` is height and width.
+        """
         counts = (np.bincount(row, minlength=256) for row in self.mask)  # by row: bincount takes 8 bytes per pixel
         share = sum(counts, np.zeros(1, np.int64)) / self.mask.size
         values = mask_values(self.classes, self.labels)
         shares = {name: float(share[value]) for name, value in values.items()}
         return {
             "size": [int(side) for side in self.mask.shape],
+            "height": int(self.mask.shape[0]),
+            "width": int(self.mask.shape[1]),
+            "task": self.task,
             "labels": [
                 {
                     "class": name,
                     "probability": self.probabilities[name],
                     "share": shares.get(name, 0.0),
                     "value": values.get(name),
+                    "index": self.classes.index(name),
                 }
                 for name in self.labels
             ],
+            "removed_by_crf": list(self.removed),
             "probabilities": self.probabilities,
         }
 

@@ -52,13 +52,23 @@ class SegmenterPredictor:
             probs_CHW = probs(rows)
             mask[rows] = probs_CHW.argmax(0)
             np.maximum(highest, probs_CHW[1:].max((1, 2)), out=highest)
+        before_crf = set[str]()
         if self._crf is not None:
+            before_crf = self._occurring(mask)
             mask = dense_crf(image_HW3, probs(slice(0, scores.size[0])), self._crf).argmax(0).astype(np.uint8)
         known = dict(zip(classes, highest.tolist(), strict=True))
-        occurring = {classes[index - 1] for index in np.flatnonzero(_occurring(mask)).tolist() if index}
-        result = tuple(sorted(occurring | set(wanted or ()), key=lambda name: (-known[name], classes.index(name))))
+        occurring = self._occurring(mask)
+
+        def ordered(names: set[str]) -> tuple[str, ...]:
+            return tuple(sorted(names, key=lambda name: (-known[name], classes.index(name))))
+
+        result = ordered(occurring | set(wanted or ()))
         maps = {name: _ClassRows(probs, classes.index(name) + 1) for name in result}
-        return ImagePrediction(image_HW3, classes, known, result, maps, mask)
+        removed = ordered(before_crf - occurring)
+        return ImagePrediction(image_HW3, classes, known, result, maps, mask, self.task, removed)
+
+    def _occurring(self, mask: NDArray[np.uint8]) -> set[str]:
+        return {self.classes[index - 1] for index in np.flatnonzero(_occurring(mask)).tolist() if index}
 
 
 class _Probabilities:

@@ -10,9 +10,11 @@ from typing import Any
 from attn.files.locations import join
 
 SUMMARY = "summary.csv"
-COLUMNS = ("image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem", "image_id")
+COLUMNS = ("image", "labels", "probabilities", "best_guess", "best_probability", "mask", "problem", "image_id",
+           "removed_by_crf")  # fmt: skip
 """`labels` and `probabilities` are separated by `|`, most probable first; `best_guess` is the most probable class,
-whether it is predicted or not. `image_id` is that of `ImageFile`."""
+whether it is predicted or not. `image_id` is that of `ImageFile`. `removed_by_crf`: classes of a segmentation
+network's own mask that the CRF has removed, separated by `|`."""
 
 Row = tuple[str | None, ...]
 
@@ -28,9 +30,19 @@ def summary_row(image: str, image_id: str, predicted: Mapping[str, Any]) -> Row:
     mask = join(predicted["folder"], predicted["files"]["mask"])
     names = "|".join(label["class"] for label in labels)
     probabilities = "|".join(f"{label['probability']:.4f}" for label in labels)
-    return (image, names, probabilities, best, f"{known[best]:.4f}", mask, None, image_id)
+    return (
+        image,
+        names,
+        probabilities,
+        best,
+        f"{known[best]:.4f}",
+        mask,
+        None,
+        image_id,
+        "|".join(predicted["removed_by_crf"]),
+    )
 
 
 def fault_row(image: str, image_id: str, problem: str) -> Row:
     """The row of an image that could not be read."""
-    return (image, None, None, None, None, None, problem, image_id)
+    return (image, None, None, None, None, None, problem, image_id, None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["write_prediction"]
+__all__ = ["panel_of", "removed_text", "write_prediction"]
 
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -18,6 +19,7 @@ from attn.evaluation.inference import strips
 from attn.files.locations import join
 from attn.files.transfer import write_bytes
 from attn.pictures.layout import Picture
+from attn.pictures.legend import ATTENTION, PROBABILITY
 from attn.pictures.panel import panel
 from attn.pictures.tiles import PanelData
 from attn.prediction.predictor import ImagePrediction, MapRows
@@ -80,15 +82,26 @@ def panel_of(predicted: ImagePrediction, *, height: int = 240) -> Picture:
         probabilities={numbered.index(name): predicted.probabilities[name] for name in shown},
         masks={"mask": predicted.mask[np.ix_(down, across)]},
         outlined="mask",
-        note="" if predicted.labels else _best_guess(predicted),
+        note=_note(predicted),
+        shown_by_maps=PROBABILITY if predicted.task == "segmentation" else ATTENTION,
     )
     return panel(data, height=height)
 
 
-def _best_guess(predicted: ImagePrediction) -> str:
-    """What stands below the picture of an image in which no class is predicted."""
+def _note(predicted: ImagePrediction) -> str:
+    """What stands below the picture: the classes that the CRF removed, or the best guess if no class is predicted."""
+    if predicted.removed:
+        return removed_text(predicted.removed, predicted.probabilities)
+    if predicted.labels:
+        return ""
     best = max(predicted.probabilities, key=predicted.probabilities.__getitem__)
     return f"best guess: {best} {percent(predicted.probabilities[best])} %; no class is predicted"
+
+
+def removed_text(removed: Sequence[str], probabilities: Mapping[str, float]) -> str:
+    """The classes that the CRF removed: `train 72.2 %, removed by the CRF`."""
+    names = ", ".join(f"{name} {percent(probabilities[name])} %" for name in removed)
+    return f"{names}, removed by the CRF" if names else ""
 
 
 def _sample_positions(length: int, shown: int) -> NDArray[np.int64]:

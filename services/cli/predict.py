@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["predict"]
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,7 +77,7 @@ def predict(
     data = run(images, model=model, out=out, config=config).to_json()
 
     def show(console: Console) -> None:
-        rows = [(one["folder"], _labels(one["labels"])) for one in data["images"]]
+        rows = [(one["folder"], _result_text(one)) for one in data["images"]]
         if rows:
             print_rows(console, rows)
         for one in data["failed"]:
@@ -87,5 +87,10 @@ def predict(
     return Result(data, show, status=FAILED if data["failed"] else 0)
 
 
-def _labels(labels: list[dict[str, object]]) -> str:
-    return ", ".join(f"{one['class']} {one['probability']:.2f}" for one in labels) or "nothing"
+def _result_text(predicted: dict[str, Any]) -> str:
+    from attn.display import percent
+    from attn.prediction.write import removed_text
+
+    labels = ", ".join(f"{one['class']} {percent(one['probability'])} %" for one in predicted["labels"])
+    removed = removed_text(predicted["removed_by_crf"], predicted["probabilities"])
+    return "; ".join(filter(None, (labels, removed))) or "nothing"

@@ -76,6 +76,17 @@ def test_an_outline_touches_only_the_border_of_the_region() -> None:
     assert not changed[:20].any()
 
 
+def test_an_outline_of_a_ragged_region_is_thin() -> None:
+    image, region = np.full((240, 300, 3), 90, np.uint8), np.zeros((240, 300), bool)
+    for left in range(60, 240, 12):  # the teeth of a comb, 6 pixels wide
+        region[60:180, left : left + 6] = True
+    changed = (outline(image, region) != image).any(-1)
+    assert not changed[70:170, 62:64].any(), "a tooth's inside"
+    assert not changed[70:170, 68:70].any(), "the gap beside it"
+    rows = changed[120, 50:200].astype(int)
+    assert rows.sum() == 4 * round((200 - 60) / 12), "two pixels for each edge"
+
+
 def test_a_panel_has_the_image_each_class_and_the_truth() -> None:
     picture = panel(looked(), height=80)
     assert picture.pixels.dtype == np.uint8

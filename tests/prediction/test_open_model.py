@@ -48,6 +48,19 @@ def test_a_run_or_a_folder(root: Path, name: str) -> None:
     assert result.picture().pixels.ndim == 3
 
 
+@pytest.mark.parametrize("name", ["pipe", "ROOT/pipe/"])
+def test_a_pipeline_that_is_done_stands_for_its_network(root: Path, name: str) -> None:
+    folder, stage = RunFolder(str(root), "pipe"), {"run_id": "second", "state": "done"}
+    folder.begin(kind="pipeline", state="running", stages={"train": {"run_id": "first", "state": "done"}})
+    name = name.replace("ROOT", str(root))
+    with pytest.raises(WeightsError, match="no trained model"):
+        attn.open_model(name, root=str(root))
+    folder.update(state="done", stages={"train": {"run_id": "first", "state": "done"}, "segment": stage})
+    assert attn.open_model(name, root=str(root)).task == "segmentation"
+    folder.update(stages={"segment": {"run_id": "gone", "state": "done"}, "retrain": stage})
+    assert attn.open_model(name, root=str(root)).task == "segmentation"
+
+
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_the_text_of_a_model_and_a_prediction_is_one_short_line(root: Path, name: str) -> None:
     model = attn.open_model(name, root=str(root), config=ImagePredictConfig(classes=CLASSES))

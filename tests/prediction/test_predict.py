@@ -15,6 +15,7 @@ import boto3
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from attn.data.decode import read_image, read_mask
@@ -22,11 +23,13 @@ from attn.data.sample import Record, Sample, collate
 from attn.data.sources.folder import FolderConfig
 from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import prepare
+from attn.display import percent
 from attn.errors import ConfigError, DataError
 from attn.evaluation.inference import image_maps
 from attn.files.spreadsheet import csv_table
 from attn.maps.dense_crf import OAA_CRF
 from attn.models.bundle import load_bundle
+from attn.pictures.legend import PROBABILITY, Entry
 from attn.pictures.tiles import TilePainter
 from attn.prediction import ImagePredictConfig, ImagePrediction, find_images, open_predictor
 from attn.prediction.classifier import mask_of_maps
@@ -35,6 +38,8 @@ from attn.prediction.write import panel_of
 from tests.bundles import CLASSES, tiny_bundle, tiny_segmenter
 from tests.services.cli.conftest import Attn
 from tests.services.cli.conftest import attn as attn  # the command line as a function
+
+TILE = np.zeros((13, 20, 3), np.uint8)
 
 
 @pytest.fixture
@@ -77,12 +82,14 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
     assert failed["image"].endswith("broken.jpg")
     (one,) = data["images"]
     assert json.loads((out / "a_b" / "prediction.json").read_text()) == one
-    assert one["size"] == [64, 60]
+    assert (one["size"], one["height"], one["width"]) == ([64, 60], 64, 60)
     assert {label["class"] for label in one["labels"]} == {c for c, p in one["probabilities"].items() if p > 0.4}
     mask = read_mask(str(out / "a_b" / "mask.png"), (64, 60), len(CLASSES))
     for label in one["labels"]:
         index = CLASSES.index(label["class"]) + 1
         assert label["share"] == pytest.approx((mask == index).mean())
+        assert (label["value"], label["index"]) == (index, index - 1)
+        assert one["files"]["maps"][label["class"]].startswith(f"map-{label['index']:02d}-")
         pixels = np.array(Image.open(out / "a_b" / one["files"]["maps"][label["class"]]))
         assert (pixels.shape, pixels.dtype) == ((64, 60), np.uint8)
     assert Image.open(out / "a_b" / "mask.png").mode == "P"
@@ -97,6 +104,7 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
         "mask",
         "problem",
         "image_id",
+        "removed_by_crf",
     ]
     assert (Path(first[0]).name, first[1].split("|")) == ("a b.png", [label["class"] for label in one["labels"]])
     assert [float(cell) for cell in first[2].split("|")] == pytest.approx(
@@ -104,7 +112,7 @@ def test_a_folder(attn: Callable[..., Any], model: str, pictures: Path, tmp_path
     )
     best = max(one["probabilities"], key=one["probabilities"].__getitem__)
     assert (first[3], float(first[4])) == (best, pytest.approx(one["probabilities"][best], abs=1e-4))
-    assert (first[5:], second[1:6]) == ([str(out / "a_b" / "mask.png"), "", "a b"], [""] * 5)
+    assert (first[5:], second[1:6]) == ([str(out / "a_b" / "mask.png"), "", "a b", ""], [""] * 5)
     assert (Path(second[0]).name, second[6]) == ("broken.jpg", failed["problem"])
     assert data["summary"] == str(out / "summary.csv")
     assert "skipped: " in attn("predict", str(pictures), "--model", model, "--out", str(out)).out
@@ -189,7 +197,32 @@ def test_what_is_told_and_drawn_of_a_large_image_does_not_fill_the_memory() -> N
             assert tracemalloc.get_traced_memory()[1] < most << 20
         finally:
             tracemalloc.stop()
-    assert result.to_json()["labels"] == [{"class": "a", "probability": 1.0, "share": 0.5, "value": 1}]
+    assert result.to_json()["labels"] == [{"class": "a", "probability": 1.0, "share": 0.5, "value": 1, "index": 0}]
+
+
+def test_a_class_that_the_crf_removes_is_named(
+    attn: Callable[..., Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def background(image: Any, probs: NDArray[np.float32], crf: Any) -> NDArray[np.float32]:
+        return np.eye(len(probs), dtype=np.float32)[0][:, None, None] + 0 * probs
+
+    model, out = str(tiny_segmenter(tmp_path / "segmenter")), tmp_path / "out"
+    plain = open_predictor(model, ImagePredictConfig(device="cpu"))(read_image(str(pictures / "a b.png")))
+    assert (plain.removed, plain.task) == ((), "segmentation")
+    assert plain.labels, "else there is nothing to remove"
+    legends: list[str] = []
+    monkeypatch.setattr("attn.pictures.tiles.map_entry", lambda text: legends.append(text) or Entry(TILE, text))
+    monkeypatch.setattr("attn.prediction.segmenter.dense_crf", background)
+    arguments = ("predict", str(pictures / "a b.png"), "--model", model, "--out", str(out), "--crf")
+    expected = ", ".join(f"{name} {percent(plain.probabilities[name])} %" for name in plain.labels)
+    assert f"{expected}, removed by the CRF" in attn(*arguments).out
+    assert legends == [], "no map is drawn"
+    data = json.loads((out / "a_b" / "prediction.json").read_text())
+    assert (data["labels"], tuple(data["removed_by_crf"])) == ([], plain.labels)
+    (row,) = csv.DictReader((out / "summary.csv").read_text().splitlines())
+    assert (row["labels"], row["removed_by_crf"]) == ("", "|".join(plain.labels))
+    panel_of(plain)
+    assert legends == [PROBABILITY]
 
 
 def test_the_crf_follows_the_edges() -> None:
@@ -314,13 +347,14 @@ def test_no_cell_is_a_formula(text: str) -> None:
         "probabilities": {text: 0.5},
         "folder": text,
         "files": {"mask": "mask.png"},
+        "removed_by_crf": [text],
     }
     rows = [summary_row(text, text, predicted), fault_row("a", "a", text)]
     table = list(csv.reader(io.StringIO(csv_table([text, *COLUMNS[1:]], rows), newline="")))
     cells = [cell for row in table for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
-    assert [len(row) for row in table] == [8, 8, 8]
+    assert [len(row) for row in table] == [9, 9, 9]
     if text.isprintable():
         quoted = [cell[1:] for cell in cells if cell.startswith("'")]
-        assert quoted == [*[text] * 4, f"{text}/mask.png", text, text]
+        assert quoted == [*[text] * 4, f"{text}/mask.png", text, text, text]
     assert csv_table(["a"], [[-0.5], [None], ["b-c"]]) == 'a\n-0.5\n""\nb-c\n'
