@@ -17,13 +17,16 @@ from attn.data.sources.coco import CocoConfig
 from attn.data.sources.folder import FolderConfig
 from attn.data.sources.manifest import ManifestConfig
 from attn.data.sources.voc import VocConfig
+from attn.data.transforms import InputConfig
 from attn.files.locations import sha256_of
 from attn.maps.refine import RefinementConfig
 from attn.maps.settings import MapSettings, StoredMapSettings
+from attn.models.network import ModelConfig
 from attn.models.weights import weights_file
 from attn.runs.pipeline import PipelineConfig
 from attn.saliency.config import SaliencySettings
 from attn.segmentation.labels import CueLabels
+from attn.segmentation.networks import SegmentationModelConfig
 from attn.training.config import CheckpointConfig, TrainingConfig, ValidationConfig
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
@@ -38,7 +41,10 @@ ADDED: Mapping[type[Config], tuple[str, ...]] = {
     SourceConfig: ("max_pixels",),
     CocoConfig: ("classes", "negatives"),
     FolderConfig: ("mask_classes",),
+    InputConfig: ("interpolation",),
     ManifestConfig: ("mask_classes", "negatives"),
+    ModelConfig: ("factory",),
+    SegmentationModelConfig: ("factory",),
     MapSettings: ("scales", "flip"),
     StoredMapSettings: ("refine",),
     ValidationConfig: ("maps",),
