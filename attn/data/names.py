@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["file_stem", "name_fault", "natural_order", "normalize_name", "sort_class_names", "text_fault"]
+__all__ = ["file_stem", "name_fault", "normalize_name", "sort_class_names", "text_fault"]
 
 import hashlib
 import re
@@ -29,13 +29,6 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
     if all(name.isascii() and name.isdigit() for name in distinct):
         distinct.sort(key=int)
     return tuple(distinct)
-
-
-def natural_order(name: str) -> tuple[str | tuple[int, str], ...]:
-    """A key by which names are sorted as people do: numbers in them by their value, `9.jpg` before `10.jpg`."""
-    parts = re.split(r"([0-9]+)", name)  # text and digits in turn
-    values = [part.lstrip("0") if at % 2 else part for at, part in enumerate(parts)]
-    return tuple((len(value), value) if at % 2 else value for at, value in enumerate(values))
 
 
 def text_fault(text: str) -> str | None:

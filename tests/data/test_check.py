@@ -191,8 +191,8 @@ def test_a_repeated_id_of_coco_is_told_with_what_follows_from_it(tmp_path: Path,
     }
 
 
-def test_images_of_coco_are_in_the_order_of_their_files_and_told_by_them(tmp_path: Path, make: Any) -> None:
-    """Their ids are numbers, in an order of their own; the report has the id as a field."""
+def test_images_of_coco_are_named_by_their_files(tmp_path: Path, make: Any) -> None:
+    """Their ids are numbers; the report has the id as a field. The order is that of 0.1, by which runs are repeated."""
     names = {7: "10.jpg", 40: "9.jpg", 300: "b/2.jpg", 2: "a10.jpg", 1: "a9.jpg"}
     images = [{"id": number, "file_name": name} for number, name in names.items()]
     content = {"images": images, "annotations": [{"image_id": 7, "category_id": 1}],
@@ -200,11 +200,11 @@ def test_images_of_coco_are_in_the_order_of_their_files_and_told_by_them(tmp_pat
     pictures = {f"train/{name}": make.jpeg(1, size=(32, 32)) for name in names.values()}
     root = make.write(tmp_path, pictures | {"annotations/instances_train.json": json.dumps(content)})
     config = CocoConfig(root=str(root), split="train")
-    assert [record.image_id for record in config.build().records] == ["40", "7", "1", "2", "300"]
+    assert [record.image_id for record in config.build().records] == ["1", "2", "300", "40", "7"]
     report = check_config(config)
-    assert {one.image_id for one in report.findings if one.kind == "duplicate"} == {"7", "1", "2", "300"}
+    assert {one.image_id for one in report.findings if one.kind == "duplicate"} == {"2", "300", "40", "7"}
     text = report.text()
-    for words in ("40 (9.jpg): has no label", "300 (2.jpg): has the same pixels as 40 (9.jpg)"):
+    for words in ("40 (9.jpg): has no label", "300 (2.jpg): has the same pixels as 1 (a9.jpg)"):
         assert words in text, text
 
 

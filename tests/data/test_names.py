@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attn.data.check import check_config
-from attn.data.names import MAX_PART_BYTES, file_stem, name_fault, natural_order
+from attn.data.names import MAX_PART_BYTES, file_stem, name_fault
 from attn.data.sample import Example, Record
 from attn.data.sources import FolderConfig, ManifestConfig, VocConfig
 from attn.errors import DataError
@@ -35,13 +35,6 @@ ODD = [
     "é",
     unicodedata.normalize("NFD", "é"),
 ]
-
-
-def test_numbers_in_names_are_sorted_by_their_value() -> None:
-    names = ["img_2.jpg", "img_10.jpg", "img_010b.jpg", "img_9.jpg", "3", "20", "a", "A1", "x" + "9" * 6000, "x1"]
-    assert sorted(names, key=natural_order) == [
-        "3", "20", "A1", "a", "img_2.jpg", "img_9.jpg", "img_10.jpg", "img_010b.jpg", "x1", "x" + "9" * 6000,
-    ]  # fmt: skip
 
 
 def test_unusual_ids_have_distinct_files() -> None:

@@ -64,9 +64,9 @@ def coco(tmp_path: Path, make: Any) -> Path:
 def test_coco(coco: Path) -> None:
     source = CocoConfig(root=str(coco), split="val").build()
     assert source.classes == ("apple", "zebra")
-    assert [record.image_id for record in source.records] == ["3", "7", "12"]
-    assert [record.labels for record in source.records] == [(0, 1), (0,), ()]
-    assert source.records[0].boxes == ((0, (4.0, 4.0, 8.0, 8.0)), (1, (2.0, 2.0, 9.0, 9.0)))
+    assert [record.image_id for record in source.records] == ["12", "3", "7"]
+    assert [record.labels for record in source.records] == [(), (0, 1), (0,)]
+    assert source.records[1].boxes == ((0, (4.0, 4.0, 8.0, 8.0)), (1, (2.0, 2.0, 9.0, 9.0)))
     expected = np.zeros((20, 30), np.uint8)
     expected[2:9, 2:9] = 2
     expected[4:8, 4:8] = 1  # the smaller lies in front
@@ -74,13 +74,13 @@ def test_coco(coco: Path) -> None:
         index = [record.image_id for record in source.records].index(name)
         got = source.load(index).mask
         np.testing.assert_array_equal(got, mask)
-    crowd = source.load(1).mask
+    crowd = source.load(2).mask
     assert crowd is not None
     assert (crowd[:, 20:] == 255).all()
     assert (crowd[:5, :5] == 1).all()
     assert np.count_nonzero(crowd) == 200 + 25
     copy = pickle.loads(pickle.dumps(source))
-    np.testing.assert_array_equal(copy.load(1).mask, crowd)
+    np.testing.assert_array_equal(copy.load(2).mask, crowd)
 
 
 @pycocotools_warns
@@ -94,7 +94,7 @@ def test_coco_objects_without_outlines(coco: Path, make: Any, outline: dict[str,
     source = CocoConfig(root=str(coco), split="val").build()
     masks = {record.image_id: source.load(index).mask is None for index, record in enumerate(source.records)}
     assert masks == {"12": False, "3": True, "7": False}, "its pixels would be background"
-    assert len(source.records[0].boxes) == 3
+    assert len(source.records[1].boxes) == 3
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_coco_paths_follow_the_split(coco: Path, make: Any) -> None:
     own, images = f"{coco}/own_{{split}}.json", f"{coco}/{{split}}"
     make.write(coco, {"own_val.json": json.dumps(make.coco())})
     elsewhere = CocoConfig(root="/nowhere", annotations=own, images=images, split="val").build()
-    assert [record.image for record in elsewhere.records] == [f"{coco}/val/{name}.jpg" for name in ("3", "7", "12")]
+    assert [record.image for record in elsewhere.records] == [f"{coco}/val/{name}.jpg" for name in ("12", "3", "7")]
     fixed = CocoConfig(root="/nowhere", annotations=f"{coco}/own_val.json", images=f"{coco}/val")
     assert len(fixed.build().records) == 3
     with pytest.raises(DataError, match=r"\{split\} in the path.*validation\.split=null"):
@@ -166,9 +166,9 @@ def test_coco_files_that_are_not_there(coco: Path, make: Any) -> None:
     make.write(coco, {"annotations/instances_val.json": json.dumps(content)})
     source = CocoConfig(root=str(coco), split="val").build()
     with pytest.raises(DataError, match="5x5 image, but the image is 30x20"):
-        source.load(1)
+        source.load(2)
     with pytest.raises(DataError, match=r"val\.json#3: has a broken outline"):
-        source.load(0)
+        source.load(1)
 
 
 # folders

@@ -12,7 +12,6 @@ from pydantic import model_validator
 
 from attn.config.base import BelowRoot, Location
 from attn.data.chosen_classes import check_negatives, choose_classes
-from attn.data.names import natural_order
 from attn.data.orientation import apply_orientation, is_in_stored_frame, stored_size
 from attn.data.outlines import Outline, decode_outline
 from attn.data.sample import Box, Record, make_box
@@ -113,7 +112,7 @@ class CocoConfig(SourceConfig):
         result = _by_image(content, numbers, repeated, location)
         faults: list[str] = []
         records, outlines = [], {}
-        for entry in sorted(content["images"].values(), key=_order):
+        for entry in sorted(content["images"].values(), key=lambda entry: str(entry["id"])):
             try:
                 image = within(folder, str(entry["file_name"]), f"{location}, image {entry['id']}")
             except DataError as error:
@@ -215,11 +214,6 @@ def _read(location: str, needed: Collection[str]) -> dict[str, dict[int, Entry]]
                 faults.append(f"{part}[{number}]{fault}")
     raise_all(faults, location)
     return sound
-
-
-def _order(entry: Entry) -> tuple[Any, ...]:
-    """By which images are sorted: their files' names, `9.jpg` before `10.jpg`."""
-    return natural_order(str(entry["file_name"])), str(entry["id"])
 
 
 def _entry_fault(entry: Any, keys: Sequence[str]) -> str | None:
