@@ -25,6 +25,7 @@ from attn.files.locations import read_bytes
 from attn.files.transfer import exists
 from attn.runs.config_reader import require_kind, resolve_run
 from attn.runs.layers import Layers, read_layers, with_data
+from attn.runs.maps import of_maps
 from attn.runs.recipes import recipe_text
 from attn.runs.sweep import SweepConfig
 from attn.runs.sweep.load import LoadedSweep, trial_config
@@ -90,12 +91,13 @@ def _resolved(layers: Layers, submission: Submission, root: str) -> Any:
 
 
 def overrides_of(submission: Submission) -> list[str]:
-    """A job's overrides, with the fields in files of data that were sent along.
+    """A job's overrides as the job itself takes them, with the fields in files of data that were sent along.
 
     Raises:
         ConfigError: Such a file was not sent, or it is not the fields of a data section.
     """
-    return with_data(submission.overrides, GivenTexts(submission.files))
+    overrides = with_data(submission.overrides, GivenTexts(submission.files))
+    return of_maps(overrides) if submission.kind == "maps" else overrides
 
 
 def _layers(submission: Submission) -> Layers:

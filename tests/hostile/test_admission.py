@@ -94,6 +94,7 @@ ELSEWHERE = [
     ("maps", "output={kind: store, location: /elsewhere}", "output.location"),
     ("maps", " output.location=/elsewhere", "output.location"),
     ("maps", "refine={name: affinity, weights: /elsewhere/vit.pth}", "refine.weights"),
+    ("maps", "maps.refine={name: affinity, weights: /elsewhere/vit.pth}", "refine.weights"),
     ("evaluate", "maps.refine={name: affinity, weights: s3://elsewhere/vit.pth}", "maps.refine.weights"),
     ("pipeline", f"maps.refine={{name: affinity, weights: {ROOT}/../vit.pth}}", "maps.refine.weights"),
 ]
@@ -308,6 +309,11 @@ def test_the_job_itself_refuses_what_its_model_brings_along() -> None:
     with extra_check(PERMISSIONS.run), pytest.raises(ConfigError, match=r"data\.root"):
         resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
     resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
+
+
+def test_fields_of_maps_may_be_called_so_in_the_command_of_maps() -> None:
+    overrides = ["maps.refine.name=pamr", "maps.scales=[0.5, 1]", "data={source: scenes}"]
+    assert not refused(submission("maps", target="absent", overrides=overrides))
 
 
 def test_the_job_itself_takes_what_was_admitted() -> None:
