@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from attn import store
-from attn.config.document import dump_values, read_document
+from attn.config.document import dump_values, parse_override, read_document
 from attn.config.resolve import resolve
 from attn.data.source_cache import SourceCache
+from attn.errors import ConfigError, Fault
 from attn.models.bundle import Bundle
 from attn.registry.lookup import open_model
 from attn.runs.layers import with_data
@@ -124,7 +125,14 @@ def load(target: str, overrides: list[str]) -> MapsJob | StoredMapsJob:
     overrides = with_data(overrides, LOCAL_TEXTS)
     if located := find_store(target, overrides):
         location, version = located
-        config = store_config(StoredMapsConfig, location, of_maps(overrides))
+        fields = of_maps(overrides)
+        parsed = [parse_override(text) for text in fields]
+        if not any(not isinstance(one, Fault) and one[0][0] == "refine" for one in parsed):
+            raise ConfigError(
+                f"{target} is a map store: say how its maps are to be refined, as in maps.refine.name=pamr "
+                "(`attn store export` writes them as they are)"
+            )
+        config = store_config(StoredMapsConfig, location, fields)
         return StoredMapsJob.open(target, location, version, config)
     model = target
     with open_model(model, model_lookup(overrides)) as bundle:

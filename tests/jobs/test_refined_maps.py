@@ -212,7 +212,7 @@ def test_a_pipeline_says_which_maps_it_cannot_refine(overrides: list[str], messa
 
 
 def test_what_cannot_be_refined_is_one_error(given: Path) -> None:
-    with pytest.raises(ConfigError, match="refine is missing"):
+    with pytest.raises(ConfigError, match=r"maps is a map store: say how its maps are to be refined"):
         run(load(str(given / "maps"), [f"root={given}", *DATA]))
     with pytest.raises(ConfigError, match=r"refine\.name = 'blur' is not available \(one of affinity, crf, pamr\)"):
         refined(given, "maps.refine.name=blur")
