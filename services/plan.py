@@ -45,12 +45,17 @@ def what_of(loaded: Any) -> dict[str, Any]:
             plan |= sweep.to_json() | {"time": sweep_estimate(config, base, sweep).to_json()}
         return plan
     if isinstance(loaded, ComposedConfig):
-        stages = {name: _training(config) for name, config in loaded.sections().items()}
+        sections, stages = loaded.sections(), dict[str, dict[str, Any]]()
+        for name, section in loaded.stages().items():
+            described = _training(sections[section])
+            stages[name] = described if name == section else {"data": described.get("data")}
         return {"title": loaded.title, **({"stages": stages} if stages else {})}
     return {"title": loaded.title, **_training(loaded), "time": run_estimate(loaded).to_json()}
 
 
 def _training(config: Any) -> dict[str, Any]:
+    if not hasattr(config, "data"):  # it works on what the stage before it has left
+        return {}
     data = {"data": f"{config.data.variant} {config.data.split}"}
     if not isinstance(config, RunConfig):
         return data

@@ -211,7 +211,9 @@ def compute_scores(
         if counted.extent.without_object:
             notes.append(f"for {counted.extent.without_object} labels the image's mask has no pixel of the class")
         if counted.extent.empty_maps:
-            notes.append(f"{counted.extent.empty_maps} maps are zero everywhere; their coverage is 0")
+            empty = counted.extent.empty_maps
+            verb = "map is zero everywhere; its" if empty == 1 else "maps are zero everywhere; their"
+            notes.append(f"{empty} {verb} coverage is 0")
     if saliency is not None and counted.given and config.maps:
         notes.append(counted.agreement.describe(saliency))
     return Evaluation(scores, classes, len(records), len(counted.masked), tuple(notes))

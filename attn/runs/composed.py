@@ -42,6 +42,10 @@ class ComposedConfig(Config):
         """Its sections by name, in order."""
         return {}
 
+    def stages(self) -> dict[str, str]:
+        """Its stages in order, each with the section that says how it is run; by default one for each section."""
+        return {name: name for name in self.sections()}
+
     def figures(self) -> dict[str, str]:
         """By name of a score of the run: an empty text if a sweep may search by it, else why not and what to do."""
         return {}

@@ -72,6 +72,14 @@ class PipelineConfig(ComposedConfig):
         sections: dict[str, Config | None] = {name: getattr(self, name, None) for name in STAGES}
         return {name: section for name, section in sections.items() if section is not None}
 
+    def stages(self) -> dict[str, str]:
+        stages: dict[str, str] = {}
+        for name in self.sections():
+            stages |= {"cues": name, name: name} if name == "segment" else {name: name}
+            if name == "segment" and self.segment.retrain is not None:
+                stages["retrain"] = name
+        return stages
+
     def figures(self) -> dict[str, str]:
         refined = "" if self.evaluation.inference.crf else "set evaluation.inference.crf, which is null"
         return dict.fromkeys(FIGURES, "") | {"miou_crf": refined}

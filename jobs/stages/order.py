@@ -15,17 +15,18 @@ from jobs.stages.segment import SegmentStage
 from jobs.stages.stage import Stage
 from jobs.stages.train import TrainStage
 
+STAGES: dict[str, type[Stage]] = {
+    "train": TrainStage,
+    "refine": RefineStage,
+    "integral": IntegralStage,
+    "maps": MapsStage,
+    "cues": CuesStage,
+    "segment": SegmentStage,
+    "retrain": RetrainStage,
+    "evaluation": EvaluationStage,
+}
+
 
 def stages_of(config: PipelineConfig) -> dict[str, Stage]:
     """The stages of a pipeline by name, in order."""
-    stages: dict[str, Stage] = {"train": TrainStage()}
-    if config.refine is not None:
-        stages["refine"] = RefineStage()
-    if config.integral is not None:
-        stages["integral"] = IntegralStage()
-    if config.maps is not None:
-        stages["maps"] = MapsStage()
-    stages |= {"cues": CuesStage(), "segment": SegmentStage()}
-    if config.segment.retrain is not None:
-        stages["retrain"] = RetrainStage()
-    return stages | {"evaluation": EvaluationStage()}
+    return {name: STAGES[name]() for name in config.stages()}

@@ -67,6 +67,7 @@ def _print(console: Console, result: JsonResult) -> None:
             _masks(console, result)
         case EvaluateResult():
             console.print(table(result))
+            print_rows(console, [("run", result.run_id), ("time", duration(result.seconds)), _next(result.folder)])
         case SweepResult():
             console.print(trials(result))
         case _:

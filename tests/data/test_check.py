@@ -167,6 +167,22 @@ def test_a_faulty_line_of_voc_hides_nothing_else(voc: Path) -> None:
     assert len([finding for finding in report.errors if finding.kind == "row"]) == 3
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of NumPy 2, in pycocotools
+@pytest.mark.parametrize(("outlined", "masks"), [(False, 0), (True, 2)])
+def test_an_image_without_annotations_has_no_mask_where_none_are_outlined(
+    outlined: bool, masks: int, tmp_path: Path, make: Any
+) -> None:
+    """Where objects have outlines, an image without objects is known to be background; boxes alone say nothing."""
+    item: dict[str, Any] = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 20, 20]}
+    item |= {"segmentation": [[1, 1, 21, 1, 21, 21]]} if outlined else {}
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}]
+    content = {"images": images, "annotations": [item], "categories": [{"id": 1, "name": "cat"}]}
+    pictures = {"train/a.jpg": make.jpeg(0), "train/b.jpg": make.jpeg(1)}
+    root = make.write(tmp_path, pictures | {"annotations/instances_train.json": json.dumps(content)})
+    report = check_config(CocoConfig(root=str(root), split="train"))
+    assert (report.images, report.with_mask, report.with_boxes) == (2, masks, 1)
+
+
 def test_a_repeated_id_of_coco_is_told_with_what_follows_from_it(tmp_path: Path, make: Any) -> None:
     """Image 2 is listed as 1: its annotation says so, and no box is held against the other image."""
     images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]

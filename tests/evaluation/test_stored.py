@@ -112,6 +112,9 @@ def test_zero_maps_count_as_empty_and_not_as_missing(tmp_path: Path, source: Sou
     seen: list[ImageMaps] = []
     assert evaluation.scores["coverage"].value == 0
     assert f"{labels} maps are zero everywhere; their coverage is 0" in evaluation.notes
+    empty = (0, source.records[0].labels[0])
+    one = kept(tmp_path / "one", source, lambda *row: np.full((4, 4), 0 if row == empty else 9, np.uint8), (4, 4))
+    assert "1 map is zero everywhere; its coverage is 0" in score(one, source).notes
     nothing = kept(tmp_path / "none", source, lambda *_: np.ones((4, 4)), (4, 4)).manifest.version
     score(store.open(str(tmp_path / "none")).at(nothing), source, observe=seen.append)
     assert [one.record.image_id for one in seen] == [record.image_id for record in source.records]

@@ -10,12 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from attn.errors import ConfigError
+from attn.runs.pipeline import PipelineConfig
 from attn.runs.recipes import load_run
 from attn.runs.sweep.load import LoadedSweep
+from jobs.stages.order import stages_of
 from services.admission import load
 from services.cli.sent_texts import request_of
 from services.permissions import Permissions
-from services.plan import plan_of
+from services.plan import plan_of, what_of
 from services.runner import StateDir, order_json
 from services.submission import Submission
 from services.table import Job, JobTable
@@ -58,12 +60,22 @@ def pipeline(recipe: str = "scenes_oaa", above: str = "", train: str = "", below
 
 def test_a_plan_says_what_a_pipeline_and_a_sweep_will_take() -> None:
     whole = plan(kind="pipeline", target="gain_segment_scenes", overrides=["train.training.epochs=3"])
-    assert list(whole["stages"]) == ["train", "maps", "segment", "evaluation"]
+    assert list(whole["stages"]) == ["train", "maps", "cues", "segment", "evaluation"]
+    assert list(whole["stages"]["cues"]) == ["data"]
     assert whole["stages"]["train"]["epochs"] == 3
     shorter = ["set.training.epochs=4", "set.method.warmup_epochs=1", "scheduler.grace_epochs=2"]
     searched = plan(kind="sweep", target="sweep_scenes_gain", overrides=[*shorter, "parallel=1"])
     assert (searched["trials"], searched["epochs"], searched["parallel"]) == (12, 4, 1)
     assert searched["objective"] == "max seed_miou"
+
+
+def test_a_plan_has_every_stage_that_is_run() -> None:
+    refined = ("gain_segment_scenes", ["maps=null", "train.store.accumulate=true", "refine.name=pamr"])
+    for name, overrides in (("gain_segment_scenes", []), ("oaa_plus_segment_scenes", []), refined):
+        config = load_run(name, "pipeline", overrides)
+        assert isinstance(config, PipelineConfig)
+        assert list(what_of(config)["stages"]) == list(stages_of(config)), name
+        assert {"cues", "segment", "evaluation"} < set(stages_of(config))
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ class CocoConfig(SourceConfig):
         result = _by_image(content, numbers, repeated, location)
         faults: list[str] = []
         records, outlines = [], {}
+        has_outlines = any(item.get("segmentation") for items in result.values() for item in items)
         for entry in sorted(content["images"].values(), key=lambda entry: str(entry["id"])):
             try:
                 image = within(folder, str(entry["file_name"]), f"{location}, image {entry['id']}")
@@ -121,7 +122,7 @@ class CocoConfig(SourceConfig):
             own = [] if entry["id"] in repeated else result[entry["id"]]  # of which of the images is not known
             name, single = str(entry["id"]), [item for item in own if not item.get("iscrowd")]
             outlines[name] = [(numbers[item["category_id"]], item) for item in own if item.get("segmentation")]
-            outlined = "annotations" in content and len(outlines[name]) == len(own)  # else the background is unknown
+            outlined = has_outlines and len(outlines[name]) == len(own)  # else the background is unknown
             records.append(
                 Record(
                     image_id=name,

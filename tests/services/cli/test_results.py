@@ -163,13 +163,20 @@ def test_a_plan_has_a_table_of_stages_and_the_parts_of_the_time() -> None:
 
 EVIL, ESC = "[/x]", "\x1b[2J"
 EVALUATED = EvaluateResult(
-    run_id="e", folder="runs/[red]e", model="a", weights=None, maps=None, version=None, data="voc val", images=3,
+    run_id="e", folder="runs/[red]/e", model="a", weights=None, maps=None, version=None, data="voc val", images=3,
     masked=3, scores=dict.fromkeys(FIGURES, 1.0), protocols={}, notes=["[/note]"], tracking_run=None, seconds=1.0,
     per_class=[
         {"class": name, **dict.fromkeys(FIGURES, 1.0)}
         for name in ("background", "diningtable", EVIL, ":cat:", "[red]cat", ESC)
     ],
 )  # fmt: skip
+
+
+def test_an_evaluation_ends_with_its_run_and_what_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    shown(EVALUATED).show(PlainConsole())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-3:-1] == [["run", "e"], ["time", "1.0", "s"]]
+    assert lines[-1][:3] == ["more", "attn", "show"]
 
 
 def test_an_evaluation_that_read_no_masks_does_not_count_them() -> None:
