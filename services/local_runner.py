@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from attn.process_identity import is_running, process_identity
+from services.log import mark_attempt
 from services.runner import DriverStatus, Ended, Running, StateDir, ended_by_status, order_json, signal_name
 from services.table import Job
 
@@ -36,6 +37,7 @@ class LocalRunner:
         order, log = self.state_dir.file(job, "json"), self.state_dir.log(job.id)
         order.write_text(order_json(job, self.state_dir, job.address), encoding="utf-8")
         log.parent.mkdir(parents=True, exist_ok=True)
+        mark_attempt(log, job.attempt)
         with log.open("ab") as stream:
             child = subprocess.Popen(
                 [sys.executable, "-m", "services.driver", str(order)],

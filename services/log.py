@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["LINE", "read_log"]
+__all__ = ["LINE", "mark_attempt", "read_log"]
 
 import errno
 import os
+import time
 from pathlib import Path
 
 from attn.regular_files import UnsuitableFileError, open_regular
@@ -14,6 +15,24 @@ from services.output_redaction import redact
 CHUNK = 1 << 20
 LINE = 1 << 16
 """Bytes before and after a piece in which the ends of its first and last line are searched."""
+
+
+def mark_attempt(path: Path, attempt: int) -> None:
+    """Append a line where a later attempt of a job begins, to a log in which an earlier one has written.
+
+    Args:
+        attempt: Number of the attempt that begins, from 1.
+    """
+    try:
+        with path.open("rb+") as stream:
+            if attempt < 2 or stream.seek(0, os.SEEK_END) == 0:
+                return
+            stream.seek(-1, os.SEEK_END)
+            cut = b"" if stream.read(1) == b"\n" else b"\n"  # the former attempt was killed within a line
+            now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+            stream.write(cut + f"---- attempt {attempt - 1} has ended; attempt {attempt} begins, {now} UTC\n".encode())
+    except FileNotFoundError:
+        return
 
 
 def read_log(path: Path, offset: int, *, ended: bool) -> tuple[bytes, bool]:

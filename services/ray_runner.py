@@ -16,6 +16,7 @@ from attn.errors import AttnError
 from attn.files import locations, transfer
 from attn.files.roots import SERVICE_FOLDER
 from services.job_server import JobServer, JobServerError, LostContactError
+from services.log import mark_attempt
 from services.output_redaction import redact
 from services.runner import (
     DriverStatus,
@@ -160,6 +161,7 @@ class RayRunner:
         """Offset at which an attempt's part of the job's log begins: the log's length when the attempt was new."""
         noted, log = self.state_dir.file(job, "start"), self.state_dir.log(job.id)
         if not noted.exists():
+            mark_attempt(log, job.attempt)
             noted.write_text(str(log.stat().st_size if log.exists() else 0), encoding="utf-8")
         return int(noted.read_text(encoding="utf-8"))
 
@@ -170,8 +172,9 @@ class RayRunner:
             return
         log = self.state_dir.log(job.id)
         log.parent.mkdir(parents=True, exist_ok=True)
+        start = self._log_start(job)
         with log.open("ab") as stream:
-            copied = stream.tell() - self._log_start(job)
+            copied = stream.tell() - start
             try:
                 stream.write(redact(self.server.log(name))[copied:])  # redacted as a whole, which keeps its length
             except JobServerError as error:
