@@ -125,6 +125,7 @@ class RunState(BaseModel):
         tracking_run: Id of the MLflow run.
         attempts: How often the workers started; for a pipeline, how often each stage was restarted.
         epoch, step: Position of the newest checkpoint.
+        threads: Of each worker of a training, as it was run: the last bits of its weights depend on them.
         metrics: Metrics of the newest checkpoint, or of the epoch that the trained model is of; for kinds other than
             trainings, the scores.
         best: With `checkpoint.best`: `metric`, `epoch` from 1 and `value` of the best epoch so far.
@@ -162,6 +163,7 @@ class RunState(BaseModel):
     attempts: Count | dict[str, Count] | None = None
     epoch: Count | None = None
     step: Count | None = None
+    threads: Annotated[Count | None, ShownOnly] = None
     metrics: dict[str, float | None] | None = None
     best: Annotated[dict[str, Any] | None, ShownOnly] = None
     stopped_early: Annotated[dict[str, Any] | None, ShownOnly] = None

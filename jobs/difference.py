@@ -104,7 +104,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
         config=config,
         data=ValueComparison(left.data, right.data, _same(left.data, right.data)),
         code=ValueComparison(left.origin.commit, right.origin.commit, _same(left.code, right.code)),
-        environment=_differing(*(_picked(one.origin.values, ENVIRONMENT) for one in (left, right))),
+        environment=_differing(left.environment, right.environment),
         packages=_differing(*packages),
         weights=ValueComparison(left.weights, right.weights, _same(left.weights, right.weights)),
         metrics_of=[left.metrics_of, right.metrics_of],
@@ -126,6 +126,7 @@ class _Run:
     folder: RunFolder
     config: dict[str, str]
     origin: Origin
+    environment: dict[str, Any]
     data: str | None
     code: str | None
     weights: str | None
@@ -139,11 +140,13 @@ def _read(folder: RunFolder) -> _Run:
     text = folder.read_text("config.yaml") if folder.exists("config.yaml") else ""
     data, weights = read_described(folder)
     commit = origin.commit
+    threads = {} if state.threads is None else {"threads": state.threads}
     patch = read_changes(folder) or ""
     return _Run(
         folder=folder,
         config=flattened(read_document(text, folder.path("config.yaml")).values),
         origin=origin,
+        environment=_picked(origin.values, ENVIRONMENT) | threads,
         data=origin.data or data,
         code=None if commit is None else f"{commit}\n{patch}",
         weights=weights or state.weights,

@@ -33,6 +33,7 @@ class Recipe(JsonResult):
     Attributes:
         command: The command that repeats it, beside its `config.yaml`.
         first_command: The command that it was begun by.
+        threads: Of each worker; None: not known.
         data: Fingerprint.
         inputs: Locations that the config reads.
         weights: SHA-256 of the model's weights.
@@ -47,6 +48,7 @@ class Recipe(JsonResult):
     python: str | None
     seed: int | None
     workers: int | None
+    threads: int | None
     data: str | None
     inputs: list[str]
     metrics: dict[str, float | None] | None
@@ -140,6 +142,7 @@ def _recipe(
     inputs = list(dict.fromkeys([*_locations(config), *_locations(searched)]))
     notes += [f"{location} is not there now" for location in inputs if not _is_there(location)]
     data, weights = read_described(folder)
+    cluster = config.get("cluster") or {}
     return Recipe(
         kind=state.kind or "train",
         command=_command(folder, state, config),
@@ -148,7 +151,8 @@ def _recipe(
         attn=origin.attn,
         python=origin.python,
         seed=config.get("seed"),
-        workers=(config.get("cluster") or {}).get("workers"),
+        workers=cluster.get("workers"),
+        threads=state.threads or cluster.get("threads"),
         data=origin.data or data,
         inputs=inputs,
         metrics=state.metrics,
@@ -170,6 +174,10 @@ def _command(folder: RunFolder, state: RunState, config: dict[str, Any]) -> list
         command += ["config.yaml"]
     if kind is not None and kind.training is not None:
         command += ["--run-id", f"{folder.run_id}-again"]
+        if (above := RunFolder.around(folder)) is not None:  # a trial's repetition is no trial
+            command.append(override_of("root", above.root))
+        if state.threads is not None and (config.get("cluster") or {}).get("threads") is None:
+            command.append(override_of("cluster.threads", state.threads))
         if (config.get("tracking") or {}).get("register_as"):
             command += ["tracking.register_as=null", "tracking.alias=null"]  # a repetition is no new champion
     return command + [option for option, given in _options(state).items() if given]
@@ -260,7 +268,8 @@ def _readme(recipe: Recipe, files: Collection[str]) -> str:
         "./run.sh    # or: ./run.sh root=... data.root=...",
         "```",
         "",
-        f"- seed: {recipe.seed}, workers: {recipe.workers}; the same numbers need as many workers",
+        f"- seed: {recipe.seed}, workers: {recipe.workers}, threads: {recipe.threads or 'not known'}; the same numbers "
+        "need as many workers and threads (cluster.threads=null uses all cores)",
         f"- data fingerprint: {recipe.data or 'not known'}; `attn diff` of both runs says whether it is the same",
         f"- weights (SHA-256): {recipe.weights or 'the run has no model'}",
         *(f"- reads {location}" for location in recipe.inputs),

@@ -27,6 +27,7 @@ from attn.runs.sweep.load import LoadedSweep, TrialConfig, in_one_process, sweep
 from attn.runs.sweep.space import Point
 from attn.tracking import RunDescription, TrackingConfig, create_run, run_params, send_pending, terminate
 from attn.tracking.address import tracking_uri
+from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from jobs.ray_cluster.session import ray_session
 from jobs.runs.claim import claim
@@ -229,6 +230,9 @@ class _Sweep:
             config = trial_config(self.base, point, override_of("root", self.folder.uri), *recorded)
         except ConfigError as error:  # values that are each allowed, but not together
             return error
+        if isinstance(config, RunConfig) and config.cluster.threads is None:  # else a repetition would have other ones
+            cluster = config.cluster.model_copy(update={"threads": self.plan.threads})
+            config = config.model_copy(update={"cluster": cluster})
         if isinstance(config, TrainConfig) and config.accumulates and isinstance(self.config.scheduler, Pbt):
             # One store for all: a trial that takes over another's weights begins from a version of that one's run.
             location = config.store.location or self.folder.path("store")

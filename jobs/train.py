@@ -178,6 +178,7 @@ def _fit(config: RunConfig, folder: RunFolder, *, may_autoscale: bool) -> dict[s
 
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.cluster.start_timeout)
     resources = plan_resources(config.cluster, may_autoscale=may_autoscale)
+    folder.update(threads=resources.threads)
     path, filesystem = ray_storage(folder.uri)
     loop = {
         "config": dump_config(config),

@@ -25,6 +25,7 @@ from attn.runs.sweep.load import trial_config
 from attn.runs.sweep.space import Point
 from attn.scratch import scratch_folder
 from attn.tracking import attach
+from attn.training.run_config import RunConfig
 from attn.wording import counted
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.trial_folder import trial_folder
@@ -234,14 +235,25 @@ def _csv(rows: list[Row], names: list[str]) -> str:
 
 def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
     """The best trial's config as a file that `attn train` takes: the base with its values, and nothing of the sweep."""
-    config_of_best = trial_config(folder.read_text("base.yaml"), best.values)
+    base, state = folder.read_text("base.yaml"), trial_folder(folder, best.number).state()
+    config_of_best = trial_config(base, best.values)
+    threads = (
+        state.threads if isinstance(config_of_best, RunConfig) and config_of_best.cluster.threads is None else None
+    )
+    if threads is not None:
+        config_of_best = trial_config(base, {**best.values, "cluster.threads": threads})
     expected = figure(config.objective.metric, best.objective)
     head = (
         f"The best of {counted(config.trials, 'trial')} of sweep {folder.run_id}: trial {best.number}\n\n"
         f"Expect:  {config.objective.metric} = {expected} ({config.objective.split or 'validation'} split)\n"
         f"Command: attn {config_of_best.kind} best.yaml"
     )
-    if trial_folder(folder, best.number).state().taken:
+    if threads is not None:
+        head += (
+            "\n\ncluster.threads is what the trial had beside others. With cluster.threads=null a run uses all cores, and "
+            "its weights differ in their last bits."
+        )
+    if state.taken:
         head += "\n\nOn its way it took over other trials' weights (`taken` in its run.json), which no config repeats."
     return dump_config(config_of_best, head)
 

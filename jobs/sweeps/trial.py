@@ -162,10 +162,11 @@ class Trial(tune.Trainable):
 
         hooks, training = hooks_of(config), TrainingRun(config, self.folder)
         self.folder.update(**hooks.validate(training))
-        prepared = hooks.prepare(training)
+        prepared, threads = hooks.prepare(training), config.cluster.threads or self.threads
+        self.folder.update(threads=threads)
         with scratch_folder() as scratch:
             start = newest_checkpoint(self.folder, scratch) if newest_checkpoint_name(self.folder) else None
-            metrics = train_here(prepared, training, self.objective, self._tell, start=start, threads=self.threads)
+            metrics = train_here(prepared, training, self.objective, self._tell, start=start, threads=threads)
         if metrics:  # none where the last epoch was there already
             self.folder.update(metrics=metrics)
         return export_model(training, record=False)

@@ -66,6 +66,22 @@ def test_a_repetition_is_not_registered(root: str, tmp_path: Path) -> None:
     assert "tracking.register_as=null tracking.alias=null" in (tmp_path / "again" / "run.sh").read_text()
 
 
+def test_a_trial_is_repeated_beside_its_sweep_and_with_its_threads(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    RunFolder(str(runs), "s").update(kind="sweep", state="done")
+    for number, threads in ((0, 1), (1, 2)):
+        trial = RunFolder(str(runs / "s"), f"s-{number:04d}")
+        trial.update(kind="train", state="done", number=number, threads=threads)
+        trial.write("config.yaml", f"kind: train\nseed: 0\nroot: {runs}/s\n")
+    result = repro("s-0000", root=str(runs), to=str(tmp_path / "again"))
+    assert result.recipe.command[3:] == ["--run-id", "s-0000-again", f"root={runs}", "cluster.threads=1"]
+    assert "threads: 1" in (tmp_path / "again" / "README.md").read_text()
+    different = diff("s-0000", "s-0001", root=str(runs)).environment
+    assert [(one.field, one.a, one.b) for one in different] == [("threads", 1, 2)]
+    RunFolder(str(runs / "s"), "s-0001").write("config.yaml", "kind: train\ncluster: {threads: 2}\n")  # it says so
+    assert "cluster.threads=2" not in repro("s-0001", root=str(runs), to=str(tmp_path / "other")).recipe.command
+
+
 def test_a_sweep_is_repeated_from_its_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def not_begun(*arguments: object) -> None:
         raise RunError("no trial is run here")

@@ -21,7 +21,7 @@ from attn.runs.sweep.load import LoadedSweep, read_sweep
 from attn.tracking.address import tracking_uri
 from attn.tracking.mlflow_children import children
 from attn.training.train_config import TrainConfig
-from jobs import sweep
+from jobs import sweep, train
 from jobs.resume import resume
 from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.results import read_rows
@@ -119,6 +119,8 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     assert recipe.optimizer.lr == result.best.values["optimizer.lr"]
     assert result.registered.startswith("models:/swept/")
     assert load_bundle(result.best.model).classes
+    repeated = train.run(recipe.model_copy(update={"root": str(root)}), run_id="repeated")
+    assert load_bundle(repeated.model).sha256 == load_bundle(result.best.model).sha256
     again = resume("s", root=str(root))
     assert (again.registered, again.best) == (result.registered, result.best)
     registry = Registry(tracking_uri(load_any_config(str(file), []).tracking, str(root)))

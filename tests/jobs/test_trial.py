@@ -13,12 +13,14 @@ from ray.tune.tune import _setup_signal_catching
 
 from attn.config.resolve import dump_config
 from attn.models.bundle import load_bundle
+from attn.runs.recipes import load_any_config
 from attn.runs.sweep.figures import figures_of
-from attn.runs.sweep.load import read_sweep, trial_config
+from attn.runs.sweep.load import read_sweep, read_trial, sweep_config, trial_config
+from attn.training.run_config import RunConfig
 from jobs.runs.run_folder import RunFolder
 from jobs.sweep import ENVIRONMENT, _Sweep
 from jobs.sweeps.plan import make_plan
-from jobs.sweeps.results import read_rows
+from jobs.sweeps.results import conclude, read_rows
 from jobs.sweeps.schedulers import scheduler_of
 from jobs.sweeps.trial import Trial
 from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder
@@ -51,6 +53,7 @@ def alone_in(root: Path, changes: list[str]) -> tuple[Alone, RunFolder]:
     config, base = read_sweep(TEXT, "sweep.yaml", [f"root={root}", *changes])
     folder = RunFolder(str(root), "s")
     folder.write("sweep.yaml", dump_config(config))
+    folder.write("base.yaml", base)
     folder.update(kind="sweep", state="running")
     sweep = _Sweep(config, base, folder)
     sweep.plan = make_plan(config, base, cores=1, gpus=0)
@@ -70,6 +73,13 @@ def test_a_trial_that_had_its_last_epoch_is_done_whoever_ends_it(trial: tuple[Al
     (row,) = read_rows(folder)
     assert (row.state, row.epoch, row.objective, row.error) == ("done", 2, messages[1][OBJECTIVE], None)
     assert load_bundle(str(row.model)).classes
+    # Whatever cores a repetition has, it has the trial's threads.
+    state, config = trial_folder(folder, 0).state(), sweep_config(folder.read_text("sweep.yaml"), "sweep.yaml")
+    best = load_any_config(str(conclude(config, folder).recipe), [])
+    of_trial = read_trial(trial_folder(folder, 0).read_text("config.yaml"), "config.yaml")
+    assert isinstance(best, RunConfig)
+    assert isinstance(of_trial, RunConfig)
+    assert (state.threads, of_trial.cluster.threads, best.cluster.threads) == (1, 1, 1)
     # What it reported is what a sweep's file may ask for.
     figures = figures_of(trial_config(trial_folder(folder, 0).read("config.yaml").decode(), {}))
     for one in messages:
