@@ -15,7 +15,7 @@ from attn.pictures.heat_map import heat_map
 from attn.pictures.layout import WIDEST, Picture, Tile, grid, heading
 from attn.pictures.overlay import heat, outline
 from attn.pictures.preview import evenly_spaced
-from attn.runs.sweep.pictures import space_page, space_picture
+from attn.runs.sweep.pictures import log_ticks, space_page, space_picture
 from attn.runs.sweep.space import Dimension
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
@@ -188,6 +188,20 @@ def test_a_heat_map_frames_its_best_cell(best: tuple[int, int]) -> None:
     middle, (height, width) = framed.mean(0), pixels.shape[:2]
     assert (middle[0] < height / 2) == (best[0] == 1), "the second row is the upper one"
     assert middle[1] / width == pytest.approx((best[1] + 0.9) / 5.6, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.15, 0.25, [0.15, 0.175, 0.2, 0.225, 0.25]),
+        (0.05, 1.0, [0.05, 0.1, 0.2, 0.5, 1.0]),
+        (0.0001, 0.1, [0.0001, 0.001, 0.01, 0.1]),
+        (1e-12, 1.0, [1e-12, 1e-9, 1e-6, 1e-3, 1.0]),
+        (3.0, 4.0, [3.0, 3.25, 3.5, 3.75, 4.0]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_few_and_round(low: float, high: float, ticks: list[float]) -> None:
+    assert log_ticks(low, high) == pytest.approx(ticks)
 
 
 def test_the_best_trial_of_a_sweep_is_a_star_of_its_own() -> None:

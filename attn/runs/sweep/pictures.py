@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["space_page", "space_picture"]
+__all__ = ["log_ticks", "space_page", "space_picture"]
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from attn.runs.sweep.space import Dimension, Point, Scalar
 from attn.wording import shorten
 
 MARKS: dict[str, dict[str, Any]] = {
-    "not done": {"color": "#8894a2", "marker": "x", "s": 28},
+    "not finished": {"color": "#8894a2", "marker": "+", "s": 36},
+    "stopped early": {"color": "#8894a2", "marker": "x", "s": 28},
     "done": {"color": "#2a6fbb", "marker": "o", "s": 28},
     "best": {"color": "#d1495b", "marker": "*", "s": 180, "edgecolors": "black", "linewidths": 0.6, "zorder": 3},
 }
@@ -26,7 +28,10 @@ MARKS: dict[str, dict[str, Any]] = {
 SLANTED: dict[str, Any] = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
 COLUMNS = 3
 LABELS = 36
-"""Characters of a plot's choices that fit side by side."""
+"""Characters of a plot's ticks that fit side by side."""
+MOST_TICKS = 6
+ROUNDING = 1e-9
+"""Share by which a tick may lie beyond its range, as 0.1 x 3 does."""
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -66,6 +71,7 @@ def space_picture(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     columns = min(COLUMNS, len(space))
     rows = -(-len(space) // columns)
@@ -75,25 +81,22 @@ def space_picture(
     scored = [(values, scale * item, state) for values, item, state in trials if item is not None]
     groups: dict[str, list[tuple[Point, float]]] = {name: [] for name in MARKS}
     for values, item, state in scored:
-        kind = "best" if values == mark else "done" if state == "done" else "not done"
+        ended = {"done": "done", "stopped": "stopped early"}.get(state, "not finished")
+        kind = "best" if values == mark else ended
         groups[kind].append((values, item))
     for index, (name, dimension) in enumerate(space.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
-        numeric = all(_is_number(values[name]) for values, _, _ in scored)
-        labels = [json.dumps(choice, ensure_ascii=False) for choice in dimension.choices or ()]
         for kind, points in groups.items():
-            across: list[Any] = [values[name] for values, _ in points]
-            across = across if numeric else [labels.index(json.dumps(value, ensure_ascii=False)) for value in across]
+            across = [_position(dimension, values[name]) for values, _ in points]
             axes.scatter(across, [item for _, item in points], label=kind, **MARKS[kind])
-        if not numeric:
-            long = max(map(len, labels)) * len(labels) > LABELS
-            axes.set_xticks(
-                range(len(labels)), [plot_text(shorten(label, 24)) for label in labels], **(SLANTED if long else {})
-            )
-            axes.set_xlim(-0.5, len(labels) - 0.5)
-        elif dimension.log:
+        places, labels, ends = _across(dimension)
+        if dimension.log:
             axes.set_xscale("log")
-        axes.set(xlabel=f"{name} (log scale)" if numeric and dimension.log else name, ylabel=f"{objective}{unit}")
+        axes.set_xlim(*ends)
+        axes.xaxis.set_minor_locator(NullLocator())
+        long = max(map(len, labels)) * len(labels) > LABELS
+        axes.set_xticks(places, [plot_text(shorten(label, 24)) for label in labels], **(SLANTED if long else {}))
+        axes.set(xlabel=f"{name} (log scale)" if dimension.log else name, ylabel=f"{objective}{unit}")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles, names = figure.axes[0].get_legend_handles_labels()
@@ -129,8 +132,53 @@ def space_page(
     return PAGE.format(title=html.escape(title), head=head, body="\n".join(lines))
 
 
-def _is_number(value: Scalar) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _position(dimension: Dimension, value: Scalar) -> float:
+    """Where a value stands on its axis: choices are evenly spaced, in their order."""
+    if dimension.choices is None:
+        assert isinstance(value, (int, float))
+        return value
+    return [json.dumps(choice) for choice in dimension.choices].index(json.dumps(value))
+
+
+def _across(dimension: Dimension) -> tuple[list[float], list[str], tuple[float, float]]:
+    """An axis of a dimension: places and labels of its ticks, and its ends."""
+    if dimension.choices is not None:
+        labels = [json.dumps(choice, ensure_ascii=False) for choice in dimension.choices]
+        return [float(place) for place in range(len(labels))], labels, (-0.5, len(labels) - 0.5)
+    low, high = dimension.low, dimension.high
+    assert low is not None
+    assert high is not None
+    if dimension.log:
+        ticks, margin = log_ticks(low, high), (high / low) ** 0.05
+        ends = low / margin, high * margin
+    else:
+        ticks, margin = _even_ticks(low, high, integer=dimension.integer), (high - low) * 0.05
+        ends = low - margin, high + margin
+    return ticks, [f"{tick:.6g}" for tick in ticks], ends
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round values for the ticks of a logarithmic axis; of a narrow range those of a linear one."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    finer = [[digit * 10.0**power for power in range(first, last + 1) for digit in digits]
+             for digits in ((1, 2, 5), (1, 3), (1,))]  # fmt: skip
+    powers = finer[-1]
+    coarser = [powers[::step] for step in range(2, len(powers) + 1)]
+    for candidates in (*finer, *coarser):
+        ticks = [tick for tick in candidates if low * (1 - ROUNDING) <= tick <= high * (1 + ROUNDING)]
+        if len(ticks) < 3:
+            break
+        if len(ticks) <= MOST_TICKS:
+            return ticks
+    return _even_ticks(low, high)
+
+
+def _even_ticks(low: float, high: float, *, integer: bool = False) -> list[float]:
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = MaxNLocator(MOST_TICKS - 2, integer=integer, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    slack = (high - low) * ROUNDING
+    return [float(f"{tick:.12g}") for tick in ticks if low - slack <= tick <= high + slack]
 
 
 def _cell(value: Any, shown: str | None = None) -> str:
