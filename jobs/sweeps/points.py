@@ -58,11 +58,18 @@ class Suggestions:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        begun = len(self.points)  # another seed after a restart: the same one would suggest the first points again
-        sampler = optuna.samplers.TPESampler(seed=search.seed + begun, n_startup_trials=search.startup)
+        begun = len(self.points)
+        learns = sum(score is not None for score in scores.values()) >= search.startup
+        # Once it learns, another seed after a restart: the same one would suggest the first points again.
+        seed = search.seed + begun if learns else search.seed
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup)
         direction = "maximize" if self.config.objective.mode == "max" else "minimize"
         study = optuna.create_study(sampler=sampler, direction=direction)
         space = {name: dimension.distribution() for name, dimension in self.config.space.items()}
+        if not learns:  # the random draws go on where they were
+            before = optuna.create_study(sampler=sampler)
+            for _ in range(begun):
+                before.ask(space)
         for number, score in sorted(scores.items()):
             if score is not None:
                 study.add_trial(optuna.trial.create_trial(params=self.points[number], distributions=space, value=score))

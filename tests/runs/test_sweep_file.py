@@ -343,6 +343,19 @@ def test_optuna_learns_and_goes_on_after_a_restart() -> None:
     assert SweepConfig.model_validate_json(config.model_dump_json()) == config
 
 
+@pytest.mark.parametrize("search", ["tpe, startup: 5", "random"])
+@pytest.mark.parametrize("begun", [0, 1, 2, 4])
+def test_a_restart_does_not_change_what_is_drawn_without_results(search: str, begun: int) -> None:
+    config, _ = read_sweep(
+        TEXT.replace("{name: grid}", f"{{name: {search}, trials: 6, seed: 1}}").replace(", count: 3", ""), "sweep.yaml"
+    )
+    whole = Suggestions(config, {}, {})
+    undisturbed = [whole.point(number) for number in range(5)]
+    known = {number: undisturbed[number] for number in range(begun)}
+    again = Suggestions(config, known, {0: 0.5} if begun > 1 else {})
+    assert [again.point(number) for number in range(5)] == undisturbed
+
+
 def test_a_space_is_written_with_what_is_set_alone() -> None:
     for given in ({"choices": ["a", None, False]}, {"low": 0.0, "high": 1.0}, {"low": 1, "high": 4, "integer": True}):
         dimension = Dimension.model_validate_json(json.dumps(given))
