@@ -9,7 +9,7 @@ import platform
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from attn.display import duration
 from attn.errors import AttnError
@@ -28,6 +28,8 @@ from jobs.sweeps.plan import Plan, epochs_of, trainings
 from jobs.training.epoch_lines import read_epochs
 
 MOST_RUNS = 20
+MOST_SHOWN = 4
+"""Names in a message."""
 TRAINING = ("batch_size", "accumulate_steps", "precision", "channels_last")
 
 
@@ -125,27 +127,67 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
         list[str](),
         0,
     )
+    unfinished: list[str] = []
+    nearest: tuple[list[str], str] | None = None
     for folder in _folders(root):
         with contextlib.suppress(AttnError, ValueError, KeyError, TypeError, AttributeError):  # of a damaged run
             seen += 1
-            if folder.state().host != platform.node():
+            if (state := folder.state()).host != platform.node():
                 continue
-            if _comparable_fields(read_config(folder.read_text("config.yaml"), "config.yaml")) != wanted:
+            earlier = read_config(folder.read_text("config.yaml"), "config.yaml")
+            differing = _differing(_comparable_fields(earlier), wanted)
+            if config.cluster.threads not in (None, state.threads or earlier.cluster.threads):
+                differing.append("cluster.threads")
+            if differing:
+                if nearest is None or len(differing) < len(nearest[0]):
+                    nearest = differing, folder.run_id
                 continue
-            if seconds := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]:
-                times += seconds
-                names.append(folder.run_id)
+            if not (seconds := [float(line["seconds"]) for line in read_epochs(folder) if line.get("seconds")]):
+                unfinished.append(folder.run_id)
+                continue
+            times += seconds
+            names.append(folder.run_id)
         if len(names) == MOST_RUNS:
             break
     if not times:
-        same = "on this machine with this data, network, method, batch and workers"
-        return Epochs(
-            None, f"none of the {seen} runs and trials under {root} was made {same}; `attn plan` takes --measure"
-        )
+        return Epochs(None, f"{_why_none(root, seen, unfinished, nearest)}; `attn plan` takes --measure")
     runs = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return Epochs(
         quantiles(times), f"{counted(len(times), 'epoch')} of {counted(len(names), 'earlier run')} alike: {runs}"
     )
+
+
+def _why_none(root: str, seen: int, unfinished: list[str], nearest: tuple[list[str], str] | None) -> str:
+    """Why no earlier run says how long an epoch takes.
+
+    Args:
+        seen: Number of runs and trials under the root.
+        unfinished: Those alike, which have finished no epoch.
+        nearest: The fields of the run that differs in the fewest, and its id.
+    """
+    if not seen:
+        return f"there is no earlier run under {root}"
+    if unfinished:
+        return f"the runs alike under {root} have finished no epoch yet: {', '.join(unfinished[:MOST_SHOWN])}"
+    same = "on this machine with this data, network, method, batch and workers"
+    why = f"none of the {seen} runs and trials under {root} was made {same}"
+    if nearest is not None:
+        fields, run = nearest
+        more = f" and {len(fields) - MOST_SHOWN} more" if len(fields) > MOST_SHOWN else ""
+        why += f" (the nearest is {run}, which differs in {', '.join(fields[:MOST_SHOWN])}{more})"
+    return why
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of the values in which two configs differ."""
+    names: list[str] = []
+    for name in dict.fromkeys([*a, *b]):
+        left, right = a.get(name), b.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            names += _differing(cast("dict[str, Any]", left), cast("dict[str, Any]", right), f"{prefix}{name}.")
+        elif left != right:
+            names.append(f"{prefix}{name}")
+    return names
 
 
 def _folders(root: str) -> Iterator[RunFolder]:
@@ -162,13 +204,13 @@ def _folders(root: str) -> Iterator[RunFolder]:
 
 def _comparable_fields(config: RunConfig) -> dict[str, Any]:
     """The fields in which two runs must agree for their epochs to take equally long."""
-    values = config.model_dump(mode="json")
+    values = config.model_dump(mode="json", exclude={"cluster": {"threads"}})
     evaluated = config.selection.metrics & set(config.evaluated_scores)  # after every epoch
     return {
         **{section: values[section] for section in ("kind", "data", "input", "model", "cluster", "validation")},
-        "method": values["method"]["name"],
-        **{name: values["training"][name] for name in TRAINING},
-        "evaluated": (bool(evaluated), not evaluated.isdisjoint(OF_MAPS)),
+        "method": {"name": values["method"]["name"]},
+        "training": {name: values["training"][name] for name in TRAINING},
+        "scores of each epoch": (bool(evaluated), not evaluated.isdisjoint(OF_MAPS)),
     }
 
 

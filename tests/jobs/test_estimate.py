@@ -46,10 +46,15 @@ def left(folder: RunFolder, run_config: RunConfig, seconds: list[float], host: s
 def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
     asked = config(tmp_path, "training.epochs=10")
     assert run_estimate(asked).seconds is None
-    assert "none of the 0 runs" in run_estimate(asked).source
+    assert "there is no earlier run under" in run_estimate(asked).source
+    left(RunFolder(str(tmp_path), "interrupted"), asked, [])
+    assert "have finished no epoch yet: interrupted;" in run_estimate(asked).source
+    (tmp_path / "interrupted/run.json").unlink()
     left(RunFolder(str(tmp_path), "elsewhere"), asked, [100.0] * 3, host="another machine")
     left(RunFolder(str(tmp_path), "larger"), config(tmp_path, "training.batch_size=4"), [200.0] * 3)
     assert run_estimate(asked).seconds is None
+    left(RunFolder(str(tmp_path), "other"), config(tmp_path, "training.batch_size=4", "data.size=64"), [200.0] * 3)
+    assert "(the nearest is larger, which differs in training.batch_size);" in run_estimate(asked).source
     left(RunFolder(str(tmp_path), "alike"), config(tmp_path, "method.mask_threshold=0.5"), [1.0, 2.0, 3.0])
     assert run_estimate(asked).source.startswith("3 epochs of 1 earlier run alike")
     RunFolder(str(tmp_path), "sweep").update(kind="sweep", state="done")
@@ -62,6 +67,20 @@ def test_runs_and_trials_alike_are_taken_and_no_others(tmp_path: Path) -> None:
     assert message.between is not None
     assert message.seconds - message.between[0] == pytest.approx(10 * 1.6)
     assert message.between[1] - message.seconds == pytest.approx(10 * 1.6)
+
+
+def test_a_number_of_threads_that_is_asked_for_is_compared_with_what_was_used(tmp_path: Path) -> None:
+    """A sweep's trial has its number in its config, and `attn train` in `run.json`."""
+    left(RunFolder(str(tmp_path), "trial"), config(tmp_path, "cluster.threads=1"), [1.0])
+    left(RunFolder(str(tmp_path), "trained"), config(tmp_path), [2.0])
+    RunFolder(str(tmp_path), "trained").update(threads=2)
+    expected = {None: [1.0, 2.0], 1: [1.0], 2: [2.0], 3: []}
+    for threads, seconds in expected.items():
+        asked = config(tmp_path, f"cluster.threads={'null' if threads is None else threads}")
+        known = earlier_epochs(asked, str(tmp_path))
+        middle = sum(seconds) / len(seconds) if seconds else None
+        assert (known.seconds and known.seconds[1]) == middle
+        assert ("differs in cluster.threads" in known.source) == (not seconds)
 
 
 def test_a_sweep_shares_its_trials_out(tmp_path: Path) -> None:
