@@ -9,6 +9,7 @@ from typing import Any
 
 from attn.errors import ConfigError
 from attn.runs.composed import ComposedConfig
+from attn.runs.sweep.config import Asha, Tpe
 from attn.runs.sweep.load import LoadedSweep, trial_config
 from attn.runs.sweep.space import Dimension, Point
 from attn.segmentation.config import SegmentConfig
@@ -16,6 +17,7 @@ from attn.training.network_input import input_notices
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.warmup import warmup_notices
+from attn.wording import counted
 
 
 def config_notices(loaded: Any) -> list[str]:
@@ -25,9 +27,10 @@ def config_notices(loaded: Any) -> list[str]:
         loaded: A run's config; for a sweep, its config and the text of its base.
     """
     if isinstance(loaded, LoadedSweep):
+        notices = _without_effect(loaded)
         with contextlib.suppress(ConfigError):  # values that no trial may have together
-            return config_notices(trial_config(loaded.base, _shortest(loaded.config.space)))
-        return []
+            notices += config_notices(trial_config(loaded.base, _shortest(loaded.config.space)))
+        return notices
     if isinstance(loaded, ComposedConfig):
         trainings = loaded.trainings().items()
         return [text for name, config in trainings for text in _of_training(config, f"{name}.")]
@@ -39,6 +42,28 @@ def _of_training(config: RunConfig, prefix: str = "") -> list[str]:
     if isinstance(config, TrainConfig | SegmentConfig):
         texts += input_notices(config.input, config.model.name, prefix)
     return texts
+
+
+def _without_effect(loaded: LoadedSweep) -> list[str]:
+    """Messages about settings of a sweep that can have no effect."""
+    config, trial = loaded.config, trial_config(loaded.base, {})
+    notices: list[str] = []
+    search, scheduler = config.search, config.scheduler
+    if isinstance(search, Tpe) and search.startup >= search.trials:
+        notices.append(
+            f"search.startup={search.startup} lets all {search.trials} trials be drawn at random: tpe learns from none "
+            f"of them. Set search.startup below search.trials, or search.name=random"
+        )
+    if isinstance(scheduler, Asha) and scheduler.grace_epochs is not None and isinstance(trial, RunConfig):
+        searched = config.space.get("training.epochs")
+        ends = searched.ends() if searched else (trial.training.epochs,)
+        epochs = max(int(end) for end in ends if isinstance(end, int | float))
+        if trial.training.steps is None and scheduler.grace_epochs >= epochs:
+            notices.append(
+                f"scheduler.grace_epochs={scheduler.grace_epochs} stops no trial early: trials end after "
+                f"{counted(epochs, 'epoch')}. Set scheduler.grace_epochs below that, or scheduler.name=fifo"
+            )
+    return notices
 
 
 def _shortest(space: dict[str, Dimension]) -> Point:

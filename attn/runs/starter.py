@@ -224,7 +224,19 @@ def _sweep_lines(loaded: LoadedSweep, layers: Layers) -> Iterator[tuple[Path, _L
     for name, value in loaded.config.set.items():
         if not name.startswith(f"{DATA}."):
             yield ("set", name), _Line(value, False, "for all trials")
-    yield from _shown(loaded.config, ("search.trials", "objective.metric", "parallel", "tracking.register_as"))
+    name = loaded.config.scheduler.variant
+    yield ("scheduler", "name"), _Line(name, False, "which trials are stopped early: fifo (none), asha or pbt")
+    yield from _shown(
+        loaded.config,
+        (
+            "scheduler.grace_epochs",
+            "scheduler.factor",
+            "search.trials",
+            "objective.metric",
+            "parallel",
+            "tracking.register_as",
+        ),
+    )
 
 
 def _shown(config: Config, names: Sequence[str]) -> Iterator[tuple[Path, _Line]]:

@@ -25,7 +25,7 @@ ALONE = "trains by classification alone, never by "
         ("scenes_gain_ext", ["training.epochs=9"], "never by mining"),
         ("scenes_gain", ["method.warmup_epochs=2000000"], ALONE),
         ("gain_segment_scenes", ["train.training.epochs=2"], "train.method.warmup_epochs=9 covers all of train."),
-        ("sweep_scenes_gain", ["space={optimizer.lr: [0.1, 0.2]}", "set.training.epochs=4"], ALONE),
+        ("sweep_scenes_gain", ["space={optimizer.lr: [0.1, 0.2]}", "set.training.epochs=4", "scheduler={name: fifo}"], ALONE),
         ("sweep_scenes_gain", ["space={training.epochs: [4, 9]}"], "training.epochs=4"),
         ("scenes_gain", ["training.epochs=10"], ""),
         ("scenes_gain", ["training.epochs=3", "method.alpha=0"], ""),
@@ -36,6 +36,25 @@ ALONE = "trains by classification alone, never by "
 )  # fmt: skip
 def test_a_warmup_of_all_epochs_is_told(recipe: str, overrides: list[str], expected: str) -> None:
     notices = config_notices(load_any_run(recipe, overrides))
+    assert len(notices) == bool(expected)
+    assert expected in "".join(notices)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["search={name: tpe, trials: 4}"], "search.startup=5 lets all 4 trials be drawn at random"),
+        (["search={name: tpe, trials: 5, startup: 5}"], "search.startup=5 lets all 5 trials be drawn at random"),
+        (["search={name: tpe, trials: 6}"], ""),
+        (["search={name: random, trials: 2}"], ""),
+        (["scheduler.grace_epochs=9"], "scheduler.grace_epochs=9 stops no trial early: trials end after 9 epochs"),
+        (["scheduler.grace_epochs=12"], "scheduler.grace_epochs=12 stops no trial early: trials end after 9 epochs"),
+        (["scheduler.grace_epochs=12", "space={training.epochs: [8, 20]}"], ""),
+        (["scheduler.grace_epochs=8"], ""),
+    ],
+)
+def test_settings_of_a_sweep_without_effect_are_told(overrides: list[str], expected: str) -> None:
+    notices = config_notices(load_any_run("sweep_scenes_gain", overrides))
     assert len(notices) == bool(expected)
     assert expected in "".join(notices)
 

@@ -343,6 +343,14 @@ def test_optuna_learns_and_goes_on_after_a_restart() -> None:
     assert SweepConfig.model_validate_json(config.model_dump_json()) == config
 
 
+@pytest.mark.parametrize("field", ["training.epochs=1", "method.alpha=0.3", "optimizer.lr=0.1"])
+def test_a_field_of_the_trials_is_given_by_set(field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_sweep("sweep_scenes_gain", [field])
+    assert f"did you mean set.{field.partition('=')[0]}?" in str(caught.value)
+    assert load_sweep("sweep_scenes_gain", [f"set.{field.replace('epochs=1', 'epochs=8')}"])
+
+
 @pytest.mark.parametrize("search", ["tpe, startup: 5", "random"])
 @pytest.mark.parametrize("begun", [0, 1, 2, 4])
 def test_a_restart_does_not_change_what_is_drawn_without_results(search: str, begun: int) -> None:

@@ -106,6 +106,8 @@ def resolve_sweep(layers: Layers) -> LoadedSweep:
     except ConfigError as error:
         faults = error.faults
     base = _base(document, faults, layers, rank)
+    if base is not None:
+        faults = _with_set(faults, layers.overrides, trial_config(base, {}))
     if base is not None and config is not None:
         trial = trial_config(base, {})
         trials = {"": trial}
@@ -214,6 +216,18 @@ def _base(document: Document, faults: list[Fault], layers: Layers, rank: Callabl
         return dump_config(_resolve_trial(result))
     except ConfigError:
         return None
+
+
+def _with_set(faults: list[Fault], overrides: Sequence[str], trial: TrialConfig) -> list[Fault]:
+    """The faults; an override of a field that only the trials have says how to give it."""
+    meant: dict[str, str] = {}
+    for text in overrides:
+        result = parse_override(text)
+        if not isinstance(result, Fault):
+            section, name = result[0][0], ".".join(result[0])
+            if section not in SweepConfig.model_fields and section in type(trial).model_fields:
+                meant[override_location(text)] = f"did you mean {SET}.{name}? It changes the field of all trials"
+    return [Fault(one.where, one.message, meant.get(one.where, one.hint)) for one in faults]
 
 
 def _of_chosen_sources(
