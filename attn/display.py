@@ -6,7 +6,7 @@ Everything that is printed or drawn for people takes its numbers from here: tabl
 
 from __future__ import annotations
 
-__all__ = ["duration", "figure", "figures", "is_share", "local_time", "percent"]
+__all__ = ["duration", "figure", "figures", "is_share", "local_time", "percent", "size"]
 
 import math
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ SHARES = frozenset(
     }
 )  # fmt: skip
 """Scores in [0, 1], by the last part of their names."""
+COUNTS = "store/"
+"""Prefix of figures that count rows of a map store."""
 NO_SCORES = ("train", "step", "store")
 """First parts of names that are losses and counts, whatever their last part."""
 
@@ -44,10 +46,20 @@ def is_share(name: str) -> bool:
 
 
 def figure(name: str, value: float | None) -> str:
-    """One figure for a line without a heading: `87.6 %` for a score, `0.6931` for a loss, `-` for none."""
+    """One figure for a line without a heading: `87.6 %` of a score, `0.6931` of a loss, `26` of a count, `-` of none."""
     if value is None or math.isnan(value):
         return "-"
+    if name.startswith(COUNTS) and value.is_integer():
+        return f"{value:.0f}"
     return f"{percent(value)} %" if is_share(name) else f"{value:.4f}"
+
+
+def size(count: int) -> str:
+    """A number of bytes: `640 bytes`, `3.2 kB`, `1.5 MB`, `2.0 GB`."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= 0.9995 * unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} byte{'s' * (count != 1)}"
 
 
 def figures(values: Mapping[str, float | None]) -> str:

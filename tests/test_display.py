@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from attn.display import duration, figure, figures, is_share, local_time, percent
+from attn.display import duration, figure, figures, is_share, local_time, percent, size
 from attn.evaluation.score import OF_CLASSIFIER, OF_MAPS
 from attn.runs.pipeline import FIGURES
 
@@ -36,6 +36,20 @@ def test_figures_in_a_line() -> None:
     assert figures({"train/loss": 0.69314, "val/mean_ap": 0.8764}) == "train/loss 0.6931  val/mean_ap 87.6 %"
     assert {figure(name, value) for name in ("val/mean_ap", "train/loss") for value in (None, float("nan"))} == {"-"}
     assert (figure("train/loss", float("inf")), figure("miou", 0.0)) == ("inf", "0.0 %")
+
+
+def test_rows_of_a_store_are_whole_numbers() -> None:
+    assert figures({"store/accepted": 26.0, "store/dropped": 0.0}) == "store/accepted 26  store/dropped 0"
+    assert (figure("store/accepted", 2.5), figure("store/accepted", None)) == ("2.5000", "-")
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1.0 kB"), (51_200, "51.2 kB"), (999_960, "1.0 MB"),
+     (3_200_000, "3.2 MB"), (2_000_000_000, "2.0 GB")],
+)  # fmt: skip
+def test_sizes_have_a_unit_in_which_they_can_be_read(count: int, shown: str) -> None:
+    assert size(count) == shown
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn.display import size
 from attn.wording import counted
 from services.cli.arguments import Overrides
 from services.cli.command import FAILED, Result, command
@@ -47,9 +48,10 @@ def show(uri: Uri) -> Result:
                 *([] if item["live"] else ["abandoned"]),
                 *(["tentative"] if item["tentative"] else []),
             ]
-            numbers = (item[name] for name in ("parent", "epoch", "accepted", "fallback", "pending"))
-            size = f"{item['bytes'] / 2**20:.1f} MiB"
-            lines.append((str(item["version"]), item["run"], *map(str, numbers), size, ", ".join(marks)))
+            last = str(item["epoch"] + 1) if item["epoch"] >= 0 else "-"  # counted from 1, as in training and pictures
+            parent, *rest = (str(item[name]) for name in ("parent", "accepted", "fallback", "pending"))
+            whole = (str(item["version"]), item["run"], parent, last, *rest, size(item["bytes"]))
+            lines.append((*whole, ", ".join(marks)))
         if len(lines) > 1:
             print_rows(console, lines)
         else:
@@ -136,7 +138,7 @@ def verify(uri: Uri) -> Result:
         for fault in report.faults:
             console.print(fault, markup=False)
         checked = f"{counted(report.versions, 'version')}, {counted(report.objects, 'object')}"
-        read = f"{checked}, {report.size / 2**20:.1f} MiB read"
+        read = f"{checked}, {size(report.size)} read"
         console.print(f"{read}: " + ("all is well" if report.ok else counted(len(report.faults), "fault")))
 
     return Result(data, show_it, status=0 if report.ok else FAILED)
@@ -164,7 +166,7 @@ def gc(
         numbers = ", ".join(map(str, result.versions))
         versions = f"version{'s' * (len(result.versions) > 1)} {numbers}" if numbers else "no version"
         verb = "would go; --delete removes them" if result.dry_run else "removed"
-        console.print(f"{versions}, {counted(len(result.keys), 'object')}, {result.size / 2**20:.1f} MiB {verb}")
+        console.print(f"{versions}, {counted(len(result.keys), 'object')}, {size(result.size)} {verb}")
 
     return Result(data, show_it)
 

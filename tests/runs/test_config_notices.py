@@ -25,7 +25,7 @@ ALONE = "trains by classification alone, never by "
         ("scenes_gain_ext", ["training.epochs=9"], "never by mining"),
         ("scenes_gain", ["method.warmup_epochs=2000000"], ALONE),
         ("gain_segment_scenes", ["train.training.epochs=2"], "train.method.warmup_epochs=9 covers all of train."),
-        ("sweep_scenes_gain", ["space={optimizer.lr: [0.1, 0.2]}", "set.training.epochs=4", "scheduler={name: fifo}"], ALONE),
+        ("sweep_scenes_gain", ["space={seed: [1, 2]}", "set.training.epochs=4", "scheduler.name=fifo"], ALONE),
         ("sweep_scenes_gain", ["space={training.epochs: [4, 9]}"], "training.epochs=4"),
         ("scenes_gain", ["training.epochs=10"], ""),
         ("scenes_gain", ["training.epochs=3", "method.alpha=0"], ""),

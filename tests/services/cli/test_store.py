@@ -41,6 +41,9 @@ def test_show(stored: MapStore, attn: Attn) -> None:
     assert result.out.splitlines()[0] == "3 rows of 2 images, grid 2×3, fusion max"
     assert [line.split()[0] for line in result.out.splitlines()[1:]] == ["version", "1", "2", "3"]
     assert "tag model-1" in result.out.splitlines()[2]
+    # The first epoch, which the store counts as 0, is 1 in trainings and pictures.
+    assert [line.split()[3] for line in result.out.splitlines()[2:]] == ["1", "2", "2"]
+    assert " bytes" in result.out or " kB" in result.out
     assert "abandoned" in result.out.splitlines()[3]
     result = attn("store", "show", stored.uri, "--json")
     data = result.json
@@ -93,7 +96,7 @@ def test_verify(stored: MapStore, attn: Attn) -> None:
 
 def test_gc(stored: MapStore, attn: Attn) -> None:
     result = attn("store", "gc", stored.uri)
-    assert (result.status, result.out) == (0, "no version, 0 objects, 0.0 MiB would go; --delete removes them\n")
+    assert (result.status, result.out) == (0, "no version, 0 objects, 0 bytes would go; --delete removes them\n")
     long_ago = time.time() - 2 * 86400
     for path in Path(stored.uri).rglob("*"):
         os.utime(path, (long_ago, long_ago))
