@@ -46,7 +46,7 @@ def is_share(name: str) -> bool:
 
 
 def figure(name: str, value: float | None) -> str:
-    """One figure for a line without a heading: `87.6 %` of a score, `0.6931` of a loss, `26` of a count, `-` of none."""
+    """One figure for a line without a heading: `87.6 %` of a score, `0.6931` of a loss, `26` rows, `-` of none."""
     if value is None or math.isnan(value):
         return "-"
     if name.startswith(COUNTS) and value.is_integer():

@@ -27,7 +27,7 @@ from attn import progress
 from attn.progress import Task
 from attn.progress.streams import Bars, Lines
 from attn.progress.words import last_line, line, row_of
-from jobs.ray_cluster.progress import TrainingProgress
+from jobs.ray_cluster.progress import TrainingProgress, in_order
 
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -334,6 +334,14 @@ def test_tasks_count_what_several_threads_report() -> None:
     for thread in threads:
         thread.join()
     assert task.done == 4000
+
+
+@pytest.mark.parametrize("names", [["val/mean_ap", "train/mining", "train/loss", "train/classification"],
+                                   ["train/loss", "train/classification", "train/mining", "val/mean_ap"],
+                                   ["train/mining", "val/mean_ap", "train/classification", "train/loss"]])  # fmt: skip
+def test_an_epochs_figures_have_one_order(names: list[str]) -> None:
+    ordered = in_order(dict.fromkeys(names, 0.5))
+    assert list(ordered) == ["train/loss", "train/classification", "train/mining", "val/mean_ap"]
 
 
 def test_a_training_is_one_bar_over_all_steps_and_a_line_for_each_epoch() -> None:

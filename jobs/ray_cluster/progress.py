@@ -9,13 +9,13 @@ store, so that it works for a remote cluster as for a laptop and costs no proces
 
 from __future__ import annotations
 
-__all__ = ["Channel", "ProgressFile", "TrainingProgress", "follow"]
+__all__ = ["Channel", "ProgressFile", "TrainingProgress", "follow", "in_order"]
 
 import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -126,6 +126,12 @@ class ProgressFile:
             self.write("progress.json", json.dumps({**record, **asdict(Moment.now())}))
 
 
+def in_order(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """An epoch's figures in one order, however many workers gave them: the loss, its terms, all others by name."""
+    return {name: metrics[name] for name in sorted(metrics, key=lambda name: (name != "train/loss",
+            not name.startswith("train/"), name))}  # fmt: skip
+
+
 class TrainingProgress:
     """Reports a training by the records that come from its workers: its phases, and a bar over all of its steps."""
 
@@ -147,7 +153,7 @@ class TrainingProgress:
         elif record["kind"] == "epoch":
             if self._task is not None:
                 self._task.update(record["step"])
-            progress.say(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {figures(record['metrics'])}")
+            progress.say(f"epoch {record['epoch'] + 1}/{record['epochs']} done: {figures(in_order(record['metrics']))}")
         elif record["kind"] == "phase":
             self.phase(record["text"])
         else:
