@@ -145,9 +145,9 @@ def run(name: str, *, root: str = "runs") -> RunPage:
     trained_kind = str(base.get("kind", "train")) if state.kind == "sweep" else state.kind or "train"
     if state.kind == "sweep":
         best = best_trial(folder, config, parts)
-        model = None if best is None else TrainedModel(best.path("model"), None, None, None)
+        model = None if best is None else TrainedModel(best.path("model"), None, None, _registered(state, config))
     else:
-        model = _model(folder, state, described, weights)
+        model = _model(folder, state, config, described, weights)
     parent = None if state.state in ("done", BROKEN) else read(lambda: parent_of(folder, state), None)
     files = [RunFile(one, CONTENTS.get(one, "")) for one in read(lambda: _names(folder), [])]
     return RunPage(
@@ -223,7 +223,7 @@ def _names(folder: RunFolder) -> list[str]:
 
 
 def _model(
-    folder: RunFolder, state: RunState, described: Mapping[str, Any], weights: str | None
+    folder: RunFolder, state: RunState, config: Mapping[str, Any], described: Mapping[str, Any], weights: str | None
 ) -> TrainedModel | None:
     if not described and state.kind not in (*TRAINING, "pipeline", None):
         return None
@@ -235,7 +235,19 @@ def _model(
     classes, info = described.get("classes"), described.get("info")
     named = [str(name) for name in classes] if isinstance(classes, list) else None
     registered = info.get("registered") if isinstance(info, dict) else None
-    return TrainedModel(place, weights or state.weights, named, registered if isinstance(registered, str) else None)
+    return TrainedModel(
+        place,
+        weights or state.weights,
+        named,
+        registered if isinstance(registered, str) else _registered(state, config),
+    )
+
+
+def _registered(state: RunState, config: Mapping[str, Any]) -> str | None:
+    """The version that a run has registered, and the alias that it gave it."""
+    tracking = config.get("tracking")
+    alias = tracking.get("alias") if isinstance(tracking, dict) else None
+    return state.registered and state.registered + (f", as {alias}" if alias else "")
 
 
 def _parts(folder: RunFolder, entry: RunEntry, read: _Reader) -> list[dict[str, Any]]:

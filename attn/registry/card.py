@@ -139,8 +139,9 @@ def _scores(scores: Sequence[Score]) -> str:
     lines = ["## Scores", "", "| score | value | data | images | measured on | protocol |", "|---|---|---|---|---|---|"]
     for score in sorted(scores, key=lambda one: (one.protocol.split, one.name)):
         protocol = score.protocol
+        data = f"{protocol.source} {name_of(protocol.split)}"
         lines.append(
-            f"| {score.name} | {percent(score.value)} % | {protocol.source} {protocol.split} | {protocol.images} "
+            f"| {score.name} | {percent(score.value)} % | {data} | {protocol.images} "
             f"| {_measured(score)} | `{score.hash[:12]}` |"
         )
     return "\n".join([*lines, "", "Values of different protocols are not comparable."])

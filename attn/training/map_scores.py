@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["score_classifier"]
+__all__ = ["evaluate_classifier", "score_classifier"]
 
 import torch
 
@@ -14,6 +14,7 @@ from attn.evaluation.config import ScoringConfig
 from attn.evaluation.evaluate import compute_scores, count
 from attn.evaluation.refined import MapRefinement
 from attn.evaluation.result import DataDescription
+from attn.evaluation.score import Score
 from attn.models.network import Network
 from attn.training.train_config import TrainConfig
 from attn.training.world import World
@@ -25,21 +26,38 @@ IMAGES = 16
 def score_classifier(
     network: Network, source: Source, config: TrainConfig, world: World, *, maps: bool = True
 ) -> dict[str, float]:
+    """The values of `evaluate_classifier` by name."""
+    scores = evaluate_classifier(network, source, config, world, maps=maps)
+    return {name: score.value for name, score in scores.items()}
+
+
+def evaluate_classifier(
+    network: Network,
+    source: Source,
+    config: TrainConfig,
+    world: World,
+    *,
+    data: DataDescription | None = None,
+    maps: bool = True,
+) -> dict[str, Score]:
     """Score the classifier and its attention maps; the network's mode is put back.
 
     Args:
+        data: Of the source, for the protocols; without it they are those of no data.
         maps: Score the maps too, on the images with masks.
 
     Returns:
-        Values by name, the same on every rank; without scores that the data does not permit.
+        Scores by name, the same on every rank; without scores that the data does not permit.
     """
     shares = world.gather(world.all_or_raise(lambda: _share(network, source, config, world, maps=maps)))
 
-    def scores() -> dict[str, float]:
-        whole, data = _joined(shares, source), DataDescription(source=config.data.variant, split="", resize="")
-        method = config.method.build()
-        result = compute_scores(whole, source.classes, whole.config, data, map_kind=method.map_kind, layer=method.layer)
-        return result.metrics()
+    def scores() -> dict[str, Score]:
+        whole, method = _joined(shares, source), config.method.build()
+        described = data or DataDescription(source=config.data.variant, split="", resize="")
+        return compute_scores(
+            whole, source.classes, whole.config, described,
+            map_kind=method.map_kind, layer=method.layer, settings=config.validation.maps,
+        ).scores  # fmt: skip
 
     return world.gather(world.all_or_raise(lambda: scores() if world.rank == 0 else {}))[0]
 

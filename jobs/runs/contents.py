@@ -34,10 +34,11 @@ CONTENTS = {
     "base.yaml": "config of the run that it searches",
     "sweep.yaml": "config of the sweep",
     "best.yaml": "config of the best trial",
+    "objective.json": "the scores that the sweep compares, with their protocols",
     "trials.csv": "a row for each trial",
     "trials.json": "the same as JSON",
     "space.png": "score by searched field",
-    "space.html": "the same, to look at closely",
+    "space.html": "the trials as a table that sorts by any column",
     "tune": "Ray Tune's own files",
     "tracking": "what MLflow was not sent yet",
 }

@@ -18,7 +18,8 @@ from attn.errors import AttnError, TrackingError
 from attn.files.locations import list_folders
 from attn.files.spreadsheet import csv_table
 from attn.files.transfer import download_folder
-from attn.registry import log_model
+from attn.models.description import read_description
+from attn.registry import add_scores, log_model
 from attn.runs.result import JsonResult, RunResult
 from attn.runs.sweep import Objective, SweepConfig
 from attn.runs.sweep.load import trial_config
@@ -28,6 +29,7 @@ from attn.tracking import attach
 from attn.training.run_config import RunConfig
 from attn.wording import counted
 from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.objective_scores import read_scores
 from jobs.sweeps.trial_folder import trial_folder
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ def conclude(config: SweepConfig, folder: RunFolder) -> SweepResult:
     best = best_row(config, rows)
     names = list(config.space)
     folder.write("trials.json", json.dumps([row.to_json() for row in rows], indent=1))
-    folder.write("trials.csv", _csv(rows, names))
+    folder.write("trials.csv", _csv(rows, names, config.objective.metric))
     if best is not None:
         from attn.runs.sweep.pictures import space_page, space_picture
 
@@ -221,13 +223,14 @@ def objective_of(values: Mapping[str, Any]) -> Objective:
     return Objective(metric=str(metric) if metric else Objective().metric, mode="min" if lower else "max")
 
 
-def _csv(rows: list[Row], names: list[str]) -> str:
-    header = ["trial", *names, "objective", "epochs", "seconds", "state", "error"]
+def _csv(rows: list[Row], names: list[str], metric: str) -> str:
+    """A line for each trial; the objective stands under `objective`, the same in all sweeps, and under its own name."""
+    header = ["trial", *names, "objective", metric, "epochs", "seconds", "state", "error"]
     values = ([row.values.get(name) for name in names] for row in rows)
     return csv_table(
         header,
         (
-            [row.number, *own, row.objective, row.epoch, row.seconds, row.state, row.error]
+            [row.number, *own, row.objective, row.objective, row.epoch, row.seconds, row.state, row.error]
             for row, own in zip(rows, values, strict=True)
         ),
     )
@@ -250,8 +253,8 @@ def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
     )
     if threads is not None:
         head += (
-            "\n\ncluster.threads is what the trial had beside others. With cluster.threads=null a run uses all cores, and "
-            "its weights differ in their last bits."
+            "\n\ncluster.threads is what the trial had beside others. With cluster.threads=null a run uses all cores, "
+            "and its weights differ in their last bits."
         )
     if state.taken:
         head += "\n\nOn its way it took over other trials' weights (`taken` in its run.json), which no config repeats."
@@ -261,7 +264,12 @@ def _recipe(config: SweepConfig, folder: RunFolder, best: Row) -> str:
 def _register(config: SweepConfig, folder: RunFolder, best: Row | None) -> str | None:
     if best is None or best.model is None or config.tracking.register_as is None:
         return None
-    tracking_run = trial_folder(folder, best.number).state().tracking_run
+    trial = trial_folder(folder, best.number)
+    tracking_run, scores = trial.state().tracking_run, read_scores(trial)
     with scratch_folder() as scratch:
         local = Path(best.model) if folder.is_local else download_folder(best.model, scratch)
-        return log_model(config.tracking, config.root, tracking_run, local)
+        registered = log_model(config.tracking, config.root, tracking_run, local)
+        if scores:  # by which it was chosen
+            sha256 = read_description(local)["sha256"]
+            add_scores(config.tracking, config.root, tracking_run, sha256, scores)
+    return registered

@@ -30,6 +30,7 @@ from attn.scratch import scratch_folder
 from attn.training.run_config import RunConfig
 from jobs.runs.lifecycle import continue_run, fault_text
 from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.objective_scores import write_scores
 from jobs.sweeps.pbt_exploit import PbtExploit
 from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder, trial_number
 from jobs.sweeps.trial_training import TrialStopped, train_here
@@ -166,10 +167,15 @@ class Trial(tune.Trainable):
         self.folder.update(threads=threads)
         with scratch_folder() as scratch:
             start = newest_checkpoint(self.folder, scratch) if newest_checkpoint_name(self.folder) else None
-            metrics = train_here(prepared, training, self.objective, self._tell, start=start, threads=threads)
+            metrics, protocols = train_here(
+                prepared, training, self.objective, self._tell, start=start, threads=threads
+            )
         if metrics:  # none where the last epoch was there already
             self.folder.update(metrics=metrics)
-        return export_model(training, record=False)
+        model = export_model(training, record=False)
+        if protocols:  # of the model: with `checkpoint.best` its metrics are those of an earlier epoch
+            write_scores(self.folder, protocols)
+        return model
 
 
 GIVEN = frozenset({"number", "root", "sweep", "objective", "threads", "pauses"})

@@ -12,18 +12,21 @@ import torch
 
 from attn.data.source_cache import SourceCache
 from attn.errors import RunError
+from attn.evaluation.result import DataDescription
+from attn.evaluation.score import Protocol
 from attn.models.network import Network
 from attn.runs.sweep.config import Objective
 from attn.runs.table import build_components
 from attn.training.allocator import keep_freed_memory
 from attn.training.checkpoint import Position
-from attn.training.map_scores import score_classifier
+from attn.training.map_scores import evaluate_classifier
 from attn.training.reporter import EpochRecord
 from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import Trainer
 from attn.training.world import World
 from jobs.runs.checkpoints import checkpoint_name, commit_checkpoint, committed_best
+from jobs.runs.open_model import data_name, masks_name, resize_text
 from jobs.runs.run_folder import RunFolder
 from jobs.training.hooks import TrainingRun
 from jobs.training.worker import RayReporter, accumulator_of
@@ -37,10 +40,15 @@ class TrialStopped(BaseException):
 
 
 class Scorer:
-    """The objective of a network while it is trained."""
+    """The objective of a network while it is trained.
+
+    Attributes:
+        protocols: Of the scores that were taken for it, by name.
+    """
 
     def __init__(self, objective: Objective, config: RunConfig, sources: SourceCache) -> None:
         self.objective, self.config, self.sources = objective, config, sources
+        self.protocols: dict[str, Protocol] = {}
 
     def __call__(self, metrics: dict[str, float], trainer: Trainer) -> dict[str, float]:
         """The epoch's metrics and, where the objective asks for one, the scores of an evaluation of the network.
@@ -65,7 +73,12 @@ class Scorer:
                 "has none of: use val/miou"
             )
         data = config.data if split is None else config.data.model_copy(update={"split": split})
-        return score_classifier(network, self.sources.get(data), config, trainer.world)
+        named = DataDescription(
+            source=data_name(data), split=data.split, resize=resize_text(config.input), masks=masks_name(data)
+        )
+        scores = evaluate_classifier(network, self.sources.get(data), config, trainer.world, data=named)
+        self.protocols = {name: score.protocol for name, score in scores.items()}
+        return {name: score.value for name, score in scores.items()}
 
 
 class TrialReporter(RayReporter):
@@ -106,7 +119,7 @@ def train_here(
     *,
     start: Path | None,
     threads: int,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, Protocol]]:
     """Train in this process alone, to the last epoch.
 
     Args:
@@ -115,7 +128,7 @@ def train_here(
         start: Folder of the checkpoint to go on from.
 
     Returns:
-        The last epoch's metrics.
+        The last epoch's metrics, and the protocols of the scores among them that were taken for the objective.
 
     Raises:
         TrainingStopped: The text says why.
@@ -127,10 +140,11 @@ def train_here(
     folder = run.folder
     components = world.all_or_raise(lambda: build_components(config, rank=0, world=1, sources=run.sources))
     accumulator = world.all_or_raise(lambda: accumulator_of(config, world, folder, run.store))
-    trainer = Trainer(config, world, components, accumulator, Scorer(objective, config, run.sources))
+    scorer = Scorer(objective, config, run.sources)
+    trainer = Trainer(config, world, components, accumulator, scorer)
     loop = {"run_id": folder.run_id, "tracking_run": folder.state().tracking_run}
     reporter = world.all_or_raise(lambda: TrialReporter(config, folder, loop, trainer, tell))
     if start is None:
         world.all_or_raise(reporter.preview_untrained)
     trainer.fit(reporter, start)
-    return reporter.pending[1]
+    return reporter.pending[1], scorer.protocols

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attn.display import percent
+from attn.files.locations import name_of
 from services.cli.command import Result, command
 from services.cli.roots import takes_root
 from services.cli.tables import print_rows
@@ -196,4 +197,4 @@ def print_pairs(
 def _best(scores: list[dict[str, Any]]) -> str:
     """The main scores of the newest evaluations."""
     shown = [one for one in scores if one["name"] in ("mean_ap", "seed_miou", "miou", "miou_crf")]
-    return ", ".join(f"{one['name']} {percent(one['value'])} % ({one['protocol']['split']})" for one in shown)
+    return ", ".join(f"{one['name']} {percent(one['value'])} % ({name_of(one['protocol']['split'])})" for one in shown)

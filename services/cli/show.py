@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["show"]
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -132,11 +133,16 @@ def _print_parts(console: Console, page: RunPage) -> None:
     rows = [
         (f"  {one['number']}", one["state"],
          percent(one["objective"]) if is_share(metric) else figure(metric, one["objective"]),
-         "  ".join(f"{name}={value}" for name, value in one["values"].items()), str(one["epoch"]), one["error"] or "")
+         "  ".join(f"{name}={_rounded(value)}" for name, value in one["values"].items()),
+         str(one["epoch"]), one["error"] or "")
         for one in scored[:MOST_TRIALS]
     ]  # fmt: skip
     score = f"{metric}, %" if is_share(metric) else metric
     print_table(console, ("  trial", "state", score, "values", "epochs", ""), rows)
+
+
+def _rounded(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value) if value is None else str(value)
 
 
 def _model(page: RunPage) -> list[tuple[str, str]]:

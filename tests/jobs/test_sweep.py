@@ -124,7 +124,9 @@ def test_a_killed_sweep_ends_with_the_planned_trials(tmp_path: Path, ray_up: Non
     again = resume("s", root=str(root))
     assert (again.registered, again.best) == (result.registered, result.best)
     registry = Registry(tracking_uri(load_any_config(str(file), []).tracking, str(root)))
-    assert [one.version for one in registry.versions("swept")] == [1]
+    (version,) = registry.versions("swept")
+    assert version.version == 1
+    assert {score.name: score.value for score in version.scores}["seed_miou"] == result.best.objective
     assert json.loads((root / "s/trials.json").read_text())
     for name in ("trials.csv", "space.png", "space.html"):
         assert (root / "s" / name).stat().st_size > 100

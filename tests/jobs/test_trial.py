@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import signal
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from attn.runs.sweep.figures import figures_of
 from attn.runs.sweep.load import read_sweep, read_trial, sweep_config, trial_config
 from attn.training.run_config import RunConfig
 from jobs.runs.run_folder import RunFolder
+from jobs.scoring.targets import ModelTarget
 from jobs.sweep import ENVIRONMENT, _Sweep
+from jobs.sweeps.objective_scores import read_scores
 from jobs.sweeps.plan import make_plan
 from jobs.sweeps.results import conclude, read_rows
 from jobs.sweeps.schedulers import scheduler_of
 from jobs.sweeps.trial import Trial
 from jobs.sweeps.trial_folder import EPOCH, LAST, OBJECTIVE, trial_folder
+from jobs.sweeps.trial_run import _evaluation
 
 TEXT = """
 kind: sweep
@@ -80,6 +84,16 @@ def test_a_trial_that_had_its_last_epoch_is_done_whoever_ends_it(trial: tuple[Al
     assert isinstance(best, RunConfig)
     assert isinstance(of_trial, RunConfig)
     assert (state.threads, of_trial.cluster.threads, best.cluster.threads) == (1, 1, 1)
+    (line,) = csv.DictReader(folder.read_text("trials.csv").splitlines())
+    assert line["objective"] == line["seed_miou"] == str(messages[1][OBJECTIVE])
+    # The scores that it is chosen by have the protocol of `attn evaluate`.
+    scores = {score.name: score for score in read_scores(trial_folder(folder, 0))}
+    assert scores["seed_miou"].value == messages[1][OBJECTIVE]
+    evaluation = _evaluation(of_trial, config.objective, str(folder.uri))
+    evaluated = ModelTarget.open(str(row.model), evaluation).evaluate(lambda _: None)
+    assert {name: score.hash for name, score in scores.items()} == {
+        name: score.hash for name, score in evaluated.scores.items() if name in scores
+    }
     # What it reported is what a sweep's file may ask for.
     figures = figures_of(trial_config(trial_folder(folder, 0).read("config.yaml").decode(), {}))
     for one in messages:

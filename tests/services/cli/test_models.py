@@ -71,6 +71,10 @@ def test_ls_and_show(registry: Path, attn: Attn) -> None:
     assert [(one["value"], one["protocol"]["split"]) for one in second["scores"]] == [(0.5, "test"), (0.7, "val")]
     assert second["scores"][1]["hash"] == score(0.7).hash
     assert "@champion" in attn("models", "ls", "tiny", f"root={registry}").out
+    tracking = TrackingConfig()
+    add_scores(tracking, str(registry), "elsewhere", first["sha256"], [score(0.6, "/photographs/lists/birds.csv")])
+    assert "mean_ap 60.0 % (birds.csv)" in attn("models", "ls", "tiny", f"root={registry}").out
+    assert "scenes birds.csv" in attn("models", "show", "tiny/1", f"root={registry}").out
 
     result = attn("models", "show", "tiny@champion", f"root={registry}")
     for words in ("# tiny/1", ", ".join(CLASSES), "60.0 %", score(0.6).hash[:12], "version 7", "attn predict"):

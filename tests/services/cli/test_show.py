@@ -95,18 +95,23 @@ def test_an_evaluation_shows_each_score_once(attn: Any, root: Path) -> None:
 def test_a_sweep_its_trials_and_its_best_model(attn: Any, tmp_path: Path) -> None:
     root = str(tmp_path)
     sweep = "kind: sweep\nbase: gain\nsearch: {name: grid}\nspace: {seed: {choices: [1, 2]}}\n"
-    sweep += "objective: {metric: val/mAP}\n"
+    sweep += "objective: {metric: val/mAP}\ntracking: {register_as: birds, alias: champion}\n"
     put(root, "s", {"config.yaml": sweep, "sweep.yaml": sweep, "base.yaml": "kind: train\n", "best.yaml": ""},
-        kind="sweep", metrics={"best/val/mAP": 0.75})  # fmt: skip
+        kind="sweep", metrics={"best/val/mAP": 0.75}, registered="models:/birds/1")  # fmt: skip
     for number, score in enumerate((0.5, 0.75)):
-        put(f"{root}/s", f"s-000{number}", kind="train", number=number, values={"seed": number},
+        values = {"seed": number, "method.alpha": 0.123456789}
+        put(f"{root}/s", f"s-000{number}", kind="train", number=number, values=values,
             metrics={"val/mAP": score}, model="/gone/model", epoch=3)  # fmt: skip
     done = attn("show", "s", "--root", root)
     lines = words(done.out)
     at = lines.index("trial state val/mean_ap, % values epochs")
-    assert lines[at + 1 : at + 3] == ["1 done 75.0 seed=1 3", "0 done 50.0 seed=0 3"]
+    assert lines[at + 1 : at + 3] == [
+        "1 done 75.0 seed=1 method.alpha=0.1235 3",
+        "0 done 50.0 seed=0 method.alpha=0.1235 3",
+    ]
     assert f"repeat the best trial attn train {root}/s/best.yaml" in lines
     assert f"look at other images attn predict IMAGE... --model {root}/s/s-0001/model" in lines
+    assert "registered models:/birds/1, as champion" in lines
     assert not any(line.startswith("s-000") for line in lines), "trials are no files of their own"
 
 
