@@ -32,6 +32,7 @@ from attn.config.base import Config
 from attn.data.dataset import AttentionDataset
 from attn.data.sample import Record
 from attn.data.source import fingerprint
+from attn.display import percent
 from attn.evaluation.inference import ImageMaps, evaluating
 from attn.evaluation.result import DataDescription, Evaluation
 from attn.evaluation.score import Perturbation, Protocol, Score
@@ -209,12 +210,10 @@ def with_faithfulness(
         refinement=refinement,
         **settings.protocol(),
     )
-    note = f"insertion and deletion are of the maps of {counted(len(records), 'image')}"
-    return replace(
-        evaluation,
-        scores=evaluation.scores | faithfulness.scores(protocol, classes),
-        notes=(*evaluation.notes, note),
-    )
+    scores = faithfulness.scores(protocol, classes)
+    means = ", ".join(f"{name} {percent(score.value)} %" for name, score in scores.items())
+    note = f"{means}: means over the maps of {counted(len(records), 'image')}"
+    return replace(evaluation, scores=evaluation.scores | scores, notes=(*evaluation.notes, note))
 
 
 def _baseline(image_3HW: Tensor, kind: Baseline, blur: float) -> Tensor:

@@ -227,7 +227,8 @@ def test_both_scores_are_taken_without_masks_and_say_how() -> None:
     examples = [colored("a", (0,)), colored("b", (0, 1)), colored("c", ()), colored("d", (0,))]
     result = evaluation(examples, [0, 1, 2])
     insertion, deletion = result.scores["insertion"], result.scores["deletion"]
-    assert "insertion and deletion are of the maps of 3 images" in result.notes
+    shown = f"insertion {100 * insertion.value:.1f} %, deletion {100 * deletion.value:.1f} %"
+    assert f"{shown}: means over the maps of 3 images" in result.notes
     # 36 of 256 pixels make the object: three steps of 16 pixels; the fewest steps leave nothing of it.
     # The probability without any is 0.12.
     assert insertion.value > 0.85 > 0.2 > deletion.value

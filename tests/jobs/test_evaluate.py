@@ -128,9 +128,9 @@ def test_insertion_and_deletion_are_scored_of_some_images_where_asked(root: Path
     assert not Path(plain.folder, "faithfulness.png").exists()
     written = json.loads(Path(result.folder, "scores.json").read_text())["scores"]["insertion"]
     assert (written["protocol"]["images"], len(written["curve"])) == (3, 5)
-    console = Console(width=100, record=True)
+    console = Console(width=200, record=True)
     console.print(score_table(result))
-    assert " ins. " in console.export_text()
+    assert f"insertion {100 * result.scores['insertion']:.1f} %, deletion " in console.export_text()
 
 
 def test_thresholds_without_masks(root: Path) -> None:
