@@ -13,6 +13,7 @@ __all__ = [
     "find_bundle",
     "load_bundle",
     "pipeline_network",
+    "refuse_exported",
     "read_bundle",
     "save_bundle",
     "write_bundle",
@@ -59,6 +60,8 @@ COMMANDS = {
     "segmentation": "`attn segment predict` makes and scores masks of a network, `attn predict` takes any model",
 }
 """Commands for models of a task, for who gave one to a command for another task."""
+EXPORTED = (".onnx", ".pt2")
+"""Suffixes of the files of `attn models export`."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,9 @@ def find_bundle(target: str, root: str = "runs") -> Path:
     """Find a bundle's folder, given as itself, as a run's folder, or as the id of a run under `root` or of a trial.
 
     Raises:
-        WeightsError: There is none; the message lists the folders that were searched.
+        WeightsError: There is none; the message lists the folders that were searched. Or it is an exported file.
     """
+    refuse_exported(target)
     folders = [Path(target), Path(target, "model"), Path(root, target, "model")]
     if "/" not in target and (sweep := sweep_of_trial(target)) is not None:
         folders.append(Path(root, sweep, target, "model"))
@@ -155,6 +159,19 @@ def pipeline_network(target: str, root: str = "runs") -> Path | None:
             last = state.stages.get("retrain") or state.stages.get("segment")
             return None if last is None else run.parent / last.run_id / "model"
     return None
+
+
+def refuse_exported(target: str) -> None:
+    """Refuse a file that `attn models export` writes.
+
+    Raises:
+        WeightsError: It is one, by its suffix, and no folder.
+    """
+    if target.endswith(EXPORTED) and not Path(target).is_dir():
+        raise WeightsError(
+            f"{target} is an exported file, which is for other programs: give the run's id, the model's folder "
+            "(with model.json and state_dict.pt), or NAME@ALIAS of the registry"
+        )
 
 
 def load_bundle(target: str | Path, root: str = "runs") -> Bundle:

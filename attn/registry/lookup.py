@@ -14,7 +14,7 @@ from attn.config.base import is_remote
 from attn.errors import WeightsError
 from attn.files import transfer
 from attn.files.transfer import download_folder
-from attn.models.bundle import load_bundle
+from attn.models.bundle import load_bundle, refuse_exported
 from attn.registry import fetch_model
 from attn.scratch import scratch_folder
 from attn.tracking.config import TrackingConfig
@@ -60,6 +60,7 @@ def is_registered_name(model: str) -> bool:
 
 
 def _load(model: str, root: str, scratch: Path, load: Callable[[str | Path, str], B]) -> B:
+    refuse_exported(model)
     if is_remote(model):
         candidates = [model.rstrip("/"), f"{model.rstrip('/')}/model"]
     elif is_remote(root) and not Path(model).exists():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +20,18 @@ from PIL import Image, ImageOps
 from attn.data.decode import read_image
 from attn.data.sources.generated import ScenesConfig
 from attn.data.transforms import InputConfig
-from attn.models.bundle import load_bundle, save_bundle
+from attn.errors import WeightsError
+from attn.models.bundle import EXPORTED, load_bundle, save_bundle
 from attn.models.network import ModelConfig
 from attn.prediction import ImagePredictConfig, open_predictor
-from attn.prediction.export import export_model
+from attn.prediction.export import FORMATS, export_model
 from attn.registry.card import model_card
+from attn.registry.lookup import open_model
 from attn.segmentation.bundle import load_segmenter, save_segmenter
 from attn.segmentation.networks import SegmentationModelConfig
 from attn.segmentation.predict import SegmentInferenceConfig
+from attn.tracking.model_lookup import ModelLookup
+from tests.docs.snippets import snippets
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch.export
 BOUND = 2e-3
@@ -203,6 +208,38 @@ def test_the_files_metadata_is_enough(classifier: Exported, pictures: list[Path]
         given = load_bundle(tmp_path / "model").network(images).logits
     torch.testing.assert_close(torch.from_numpy(_run(session, images.numpy())), given)
     assert (about["map_kind"], output["maps"]["normalized"]) == ("grad_cam", False)
+
+
+def test_the_example_of_the_documents_finds_the_class(
+    classifier: Exported, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "models.md"
+    (example,) = [one.text for one in snippets(page, page.name) if "onnxruntime.InferenceSession" in one.text]
+    input = InputConfig(size=(40, 48), resize="random_part")
+    predict = open_predictor(_classifier(tmp_path / "model", classifier.state, input), ImagePredictConfig())
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(classifier.file, "gain.onnx")
+    for path in pictures:
+        Image.fromarray(read_image(str(path))).save("photo.jpg", "PNG")
+        printed: list[str] = []
+        names: dict[str, Any] = {"print": printed.append}
+        exec(example, names)
+        expected = predict(read_image(str(path))).probabilities
+        assert printed == [max(expected, key=expected.__getitem__)]
+        probabilities = _probabilities(names["logits"], names["about"]["output"]["probabilities"])[0]
+        np.testing.assert_allclose(probabilities, list(expected.values()), atol=BOUND)
+
+
+def test_an_exported_file_is_refused_as_a_model(tmp_path: Path) -> None:
+    assert set(EXPORTED) == set(FORMATS.values())
+    for name in (str(tmp_path / "gain.onnx"), "gain.pt2", "s3://bucket/gain.onnx"):
+        with pytest.raises(WeightsError, match=r"is an exported file, which is for other programs: give the run's id"):
+            load_bundle(name)
+        with (
+            pytest.raises(WeightsError, match="exported file"),
+            open_model(name, ModelLookup.model_validate({"root": str(tmp_path)})),
+        ):
+            pass
 
 
 @pytest.mark.parametrize(
