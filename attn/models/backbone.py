@@ -45,10 +45,12 @@ class Backbone(nn.Module, ABC):
     Attributes:
         channels: Channels of the last features.
         inner: Name of the penultimate stage; its output is the feature layer `inner`.
+        traced_at_any_size: Whether an export can leave the input's size open.
     """
 
     channels: int
     inner: str
+    traced_at_any_size: bool = True
 
     @abstractmethod
     def stages(self) -> Stages:

@@ -87,6 +87,8 @@ class TimmBackbone(Backbone):
         inner = len(names) * 3 // 4 - 1 if names[0].startswith("block") else len(names) - 2
         self.inner = names[max(0, inner)]
         self.norm = norm_after_pooling(self.net)
+        # Windows of attention (Swin) are cut and masked by loops over the size, of which a trace takes half an hour.
+        self.traced_at_any_size = getattr(self.net, "output_fmt", "NCHW") != "NHWC"
         for path in sorted(kind.unused, key=len, reverse=True):  # parts before the whole
             self.net.set_submodule(path, nn.Identity())
         for module in self.net.modules():

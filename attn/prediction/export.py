@@ -27,6 +27,8 @@ from attn import progress
 from attn.errors import AttnError, ConfigError, Fault
 from attn.evaluation.inference import evaluating
 from attn.maps import attention
+from attn.models.backbone import architecture
+from attn.models.backbone_network import BackboneNetwork
 from attn.models.bundle import Bundle
 from attn.prediction.usage import usage_of
 from attn.wording import shorten
@@ -114,7 +116,9 @@ def _export(model: Bundle | Segmenter, file: Path, form: str) -> Exported:
                     run = _write_onnx(program, module, part, described, AXES if free_size else {0: AXES[0]})
                 else:
                     run = _write_program(program, part, described)
-            shapes = [(2, 3, *size), (1, 3, size[0] + 32, size[1] + 64) if free_size else (1, 3, *size)]
+            step = architecture(model.network.config.name).multiple
+            other = (size[0] + -(-32 // step) * step, size[1] + -(-64 // step) * step)
+            shapes = [(2, 3, *size), (1, 3, *other) if free_size else (1, 3, *size)]
             with progress.task("comparing the file with the network"):
                 differences = _compared(model, module, run, shapes)
             part.replace(file)
@@ -134,7 +138,7 @@ class _Outputs(nn.Module):
 
     outputs: tuple[str, ...] = ("logits",)
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: BackboneNetwork[Any]) -> None:
         super().__init__()
         self.network = network
 
@@ -147,7 +151,7 @@ class _WithMaps(_Outputs):
 
     outputs = ("logits", "maps")
 
-    def __init__(self, network: nn.Module, kind: str) -> None:
+    def __init__(self, network: BackboneNetwork[Any], kind: str) -> None:
         super().__init__(network)
         self.kind = kind
 
@@ -196,7 +200,8 @@ def _traced(module: _Outputs, size: tuple[int, int]) -> tuple[ExportedProgram, b
 
     images = torch.zeros(2, 3, *size)  # a size of one would become a constant
     fault: Exception | None = None
-    for free in ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, dict[int, Any]()):
+    ways: list[dict[int, Any]] = [{2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, {}]
+    for free in ways if module.network.backbone.traced_at_any_size else ways[1:]:
         try:
             return export(module, (images,), dynamic_shapes={"images": {0: Dim("batch"), **free}}), bool(free)
         except Exception as error:  # torch.export has no common error class

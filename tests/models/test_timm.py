@@ -191,7 +191,7 @@ def test_a_bundle_opens_without_a_connection(name: str, tmp_path: Path, monkeypa
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch.export
-@pytest.mark.parametrize(("name", "form"), [("timm/test_vit", "onnx"), ("timm/test_vit", "torch_export")])
+@pytest.mark.parametrize(("name", "form"), [("timm/thin_dinov2", "onnx"), ("timm/test_vit", "torch_export")])
 def test_exported_it_gives_the_same(name: str, form: str, tmp_path: Path) -> None:
     """Of batches and sizes that it was not traced with; `export_model` compares, and writes nothing that differs."""
     done = export_model(load_bundle(_bundle(name, tmp_path / "model")), tmp_path / "model.any", form)
