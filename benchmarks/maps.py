@@ -8,10 +8,12 @@ For each trained classifier RUN, each row makes the maps of the split once, and 
   of U²-NetP, as `attn evaluate RUN evaluation.saliency=u2netp` does;
 - the mIoU of cues by SEC's rule with that saliency and `labels.threshold=saliency_agreement`: of the labelled pixels,
   and with open pixels as missed;
-- the wall-clock seconds an image: decoding, maps and scores. Saliency is computed before, and its seconds are apart.
+- the seconds of a core an image: decoding, maps and scores, as CPU time of a process with one thread, which other work
+  on the machine disturbs little. Saliency is computed before.
 
-An override goes to every row. A row that OUT.json has is not repeated, so an interrupted benchmark continues. Rows with
-affinity need the weights of `timm/vit_small_patch14_dinov2`, or those of `--affinity-model`.
+As many rows are measured at a time as there are cores (`--processes`). An override goes to every row. A row that
+OUT.json has is not repeated, so an interrupted benchmark continues. Rows with affinity need the weights of
+`timm/vit_small_patch14_dinov2`, or those of `--affinity-model`.
 
 The figures of 173 photographs of VOC 2012 are of three linear probes. Of MobileNetV2 all that is trained is the
 classifier:
@@ -33,11 +35,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from attn.config.document import read_document
@@ -45,9 +50,12 @@ from attn.data.source import Source
 from attn.errors import AttnError
 from attn.evaluation.inference import ImageMaps
 from attn.saliency.config import SaliencySettings
+from attn.saliency.source import with_saliency
+from attn.segmentation.crf_pool import spare_cores
 from attn.segmentation.labels import CueLabels
 from attn.segmentation.make import cue_saliency, make_cues
 from attn.segmentation.map_sources import PipelineMaps
+from attn.training.allocator import keep_freed_memory
 from benchmarks.tables import mean_and_spread, table_lines
 from jobs.ray_cluster.saliency_tasks import compute_saliency
 from jobs.scoring.targets import ModelTarget, open_target
@@ -92,23 +100,19 @@ class _KeptMaps:
 
 
 def measure(run: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Scores, thresholds and seconds of a classifier's maps; see the module.
+    """Scores, thresholds and CPU seconds of a classifier's maps; see the module.
 
     Raises:
         AttnError: There is no such model, or data or overrides do not fit it.
     """
-    target = open_target(run, ["evaluation.saliency=u2netp", "panels=0", *overrides])
-    if not isinstance(target, ModelTarget):
-        raise AttnError(f"{run} is a map store; this benchmark makes maps by a trained classifier")
+    target = _open(run, overrides)
     scoring, kept = target.config.evaluation, _KeptMaps()
     settings = {name: getattr(scoring, name) for name in SaliencySettings.model_fields}
     labels = CueLabels(maps=PipelineMaps(), saliency="u2netp", threshold="saliency_agreement", **settings)
-    began = time.perf_counter()
     saliency = compute_saliency(cue_saliency(target.source, labels, target.config.root))
-    of_saliency = time.perf_counter() - began
-    began = time.perf_counter()
+    began = time.process_time()
     evaluation = target.evaluate(kept.keep)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     report = make_cues(target.source, saliency, kept, labels, lambda name, data: None)
     scores = {name: evaluation.scores[name] for name in ("seed_miou", "seed_miou_agreement")}
     quality = report.quality
@@ -121,8 +125,20 @@ def measure(run: str, overrides: Sequence[str]) -> dict[str, Any]:
         "protocols": {name: score.hash for name, score in scores.items()},
         "images": evaluation.images,
         "seconds": round(seconds / evaluation.images, 3),
-        "saliency_seconds": round(of_saliency / evaluation.images, 3),
     }
+
+
+def _open(run: str, overrides: Sequence[str]) -> ModelTarget:
+    target = open_target(run, ["evaluation.saliency=u2netp", "panels=0", *overrides])
+    if not isinstance(target, ModelTarget):
+        raise AttnError(f"{run} is a map store; this benchmark makes maps by a trained classifier")
+    return target
+
+
+def _start() -> None:
+    """Use one thread in a process of the pool: there is one for each core."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def table(done: Mapping[str, Any]) -> str:
@@ -134,7 +150,7 @@ def table(done: Mapping[str, Any]) -> str:
             figures = [mean_and_spread([one["scores"][name] for one in runs]) for name in COLUMNS]
             seconds = f"{sum(one['seconds'] for one in runs) / len(runs):.2f}"
             lines.append([title, str(len(runs)), *figures, seconds])
-    return "\n".join(table_lines(["maps", "seeds", *COLUMNS.values(), "s an image"], lines))
+    return "\n".join(table_lines(["maps", "seeds", *COLUMNS.values(), "s of a core an image"], lines))
 
 
 def main() -> None:
@@ -144,22 +160,34 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--affinity", help="State dict of the transformer.")
     parser.add_argument("--affinity-model", default="timm/vit_small_patch14_dinov2")
+    parser.add_argument("--processes", type=int, default=spare_cores())
     parser.add_argument("--row", action="append", default=[], choices=list(ROWS), help="Only this one.")
     options = parser.parse_intermixed_args()
     runs = [word for word in options.words if "=" not in word]
     overrides = [word for word in options.words if "=" in word]
     transformer = [f"maps.refine.model={options.affinity_model}", f"maps.refine.weights={options.affinity}"]
     done: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
-    for number, run in enumerate(runs):
-        for title in options.row or ROWS:
-            refined = any(one in ROWS[title] for one in AFFINITY)
-            if refined and options.affinity is None:
-                print(f"{title}: left out, --affinity names no weights", file=sys.stderr)
-            elif f"{title}, {run}" not in done:
-                row = measure(run, [*ROWS[title], *(transformer if refined else []), *overrides])
-                done[f"{title}, {run}"] = {"title": title, "run": run, "seed": _seed(run, number)} | row
-                options.json.write_text(json.dumps(done, indent=1))
-                print(table(done), flush=True)
+    rows = [(run, title) for run in runs for title in options.row or ROWS if f"{title}, {run}" not in done]
+    if options.affinity is None and any(AFFINITY[0] in ROWS[title] for _, title in rows):
+        sys.exit("rows with affinity need --affinity FILE, the state dict of a transformer; --row leaves them out")
+    if rows:  # once, and not by each row
+        target = _open(rows[0][0], overrides)
+        scoring, root = target.config.evaluation, target.config.root
+        compute_saliency(with_saliency(target.source, "u2netp", scoring, root=root, field="evaluation.saliency"))
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn"), initializer=_start) as pool:
+        running = {
+            pool.submit(
+                measure,
+                run,
+                [*ROWS[title], *(transformer if AFFINITY[0] in ROWS[title] else []), *overrides],
+            ): (run, title)
+            for run, title in rows
+        }
+        for ended in as_completed(running):
+            run, title = running[ended]
+            done[f"{title}, {run}"] = {"title": title, "run": run, "seed": _seed(run, runs.index(run))} | ended.result()
+            options.json.write_text(json.dumps(done, indent=1))
+            print(table(done), flush=True)
 
 
 def _seed(run: str, number: int) -> int:

@@ -193,16 +193,16 @@ def describe_cues(report: CueReport) -> str:
         f"cues: {images}; of {counted(report.masked, 'image')} with masks: "
         f"coverage {quality.coverage:.1%}, precision {quality.precision:.1%}, "
         f"mIoU {quality.miou:.1%} of what they label, {quality.miou_all:.1%} of all; saliency {report.saliency}; "
-        f"{threshold_words(report.threshold)}"
+        f"threshold {threshold_words(report.threshold)}"
     )
 
 
 def threshold_words(threshold: dict[str, Any]) -> str:
     """How a threshold of maps was chosen, for a person."""
     if threshold["rule"] == "fixed":
-        return f"threshold {threshold['value']:g}, fixed"
+        return f"{threshold['value']:g}, fixed"
     agreement = f"mean IoU {threshold['agreement']:.1%} of {counted(threshold['agreement_images'], 'image')}"
-    return f"threshold {threshold['value']:g} by agreement with saliency, {agreement}"
+    return f"{threshold['value']:g} by agreement with saliency, {agreement}"
 
 
 def _record(config: SegmentConfig, folder: RunFolder, source: Source, report: CueReport) -> None:
