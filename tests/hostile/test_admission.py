@@ -150,7 +150,7 @@ def test_a_sweep_over_what_changes_nothing_is_refused() -> None:
 def test_what_a_client_may_say_is_taken() -> None:
     data = "data={source: voc, root: /srv/data/VOC2012, split: lists/mine.txt, saliency: saliency}"
     weights = f"model.weights={ROOT}/earlier"
-    for kind, overrides in {
+    for case, overrides in {
         "train": [
             data,
             weights,
@@ -162,8 +162,10 @@ def test_what_a_client_may_say_is_taken() -> None:
         "pipeline": ["train.training.epochs=3", f"root={ROOT}"],
         "evaluate": ["data.split=test", "tracking.enabled=true"],
         "maps": [f"output={{kind: png, location: {ROOT}/png}}", "data={source: folder, root: /srv/data}"],
+        "maps of several scales": ["maps.refine.name=pamr", "maps.scales=[0.5, 1]", "data={source: scenes}"],
     }.items():
-        assert not refused(submission(kind, target=BASE.get(kind, "absent"), overrides=overrides)), kind
+        kind = case.partition(" ")[0]
+        assert not refused(submission(kind, target=BASE.get(kind, "absent"), overrides=overrides)), case
     assert not refused(submission("sweep", config=SWEEP + SPACE + "set: {model.weights: /srv/data/weights.pt}\n"))
 
 
@@ -309,11 +311,6 @@ def test_the_job_itself_refuses_what_its_model_brings_along() -> None:
     with extra_check(PERMISSIONS.run), pytest.raises(ConfigError, match=r"data\.root"):
         resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
     resolve(EvaluateModelConfig, text, "config.yaml", [f"root={ROOT}"])
-
-
-def test_fields_of_maps_may_be_called_so_in_the_command_of_maps() -> None:
-    overrides = ["maps.refine.name=pamr", "maps.scales=[0.5, 1]", "data={source: scenes}"]
-    assert not refused(submission("maps", target="absent", overrides=overrides))
 
 
 def test_the_job_itself_takes_what_was_admitted() -> None:
