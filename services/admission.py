@@ -33,7 +33,7 @@ from attn.runs.table import KINDS, file_kinds
 from attn.runs.texts import GivenTexts
 from attn.training.run_config import RunConfig
 from jobs.runs.open_model import model_lookup, scored_data
-from services.permissions import Permissions, model_folder
+from services.permissions import Permissions, code_in, model_folder
 from services.submission import Submission
 
 MOST_POINTS = 1000
@@ -60,7 +60,7 @@ def admit(submission: Submission, permissions: Permissions) -> Any:
     try:
         layers = _layers(submission) if submission.kind in file_kinds() else None
         faults += _roots(layers, submission, permissions)
-        with extra_check(permissions.submitted):
+        with extra_check(permissions.submitted, code_in):
             if layers is not None:
                 loaded = _resolved(layers, submission, permissions.root)
             else:
@@ -187,7 +187,7 @@ def _trials(config: SweepConfig, base: str, permissions: Permissions) -> Iterato
             results.extend(permissions.of_split(trial.data, config.objective.split, ("objective", "split")))
         return iter(())
 
-    with extra_check(note):
+    with extra_check(note, code_in):
         for values in itertools.product(*texts.values()):
             # Values that are valid alone but not together: no trial uses them, or one does with a number that makes
             # them valid, and the job checks every trial again before it starts.

@@ -77,7 +77,7 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
     from attn.runs.texts import GivenTexts
     from jobs.runs.run_folder import RunFolder
     from services.admission import overrides_of
-    from services.permissions import Permissions
+    from services.permissions import Permissions, code_in
 
     limit_reading((root, *data_roots))
     permissions = Permissions(root, data_roots)
@@ -87,13 +87,13 @@ def _run(job: Submission, root: str, data_roots: tuple[str, ...]) -> RunResult:
 
         if (kind := folder.state().kind) != job.kind:
             raise RunError(f"run {job.id!r} exists already with kind {kind}, not {job.kind}: choose another id")
-        with extra_check(permissions.resumed):
+        with extra_check(permissions.resumed, code_in):
             return resume(job.id, root=root, address=job.address)
     recipe = None
     if job.kind in file_kinds():  # other kinds work on runs, which may be called like a recipe
         text = recipe_text(job.target) if job.config is None else (job.config, "config")
         recipe = recipe_in(*text, GivenTexts(job.files), overrides_of(job))
-    with started_from(recipe), extra_check(permissions.run):
+    with started_from(recipe), extra_check(permissions.run, code_in):
         return _begin(job, root)
 
 

@@ -6,11 +6,11 @@ field that takes text has a role here; a field without a role must keep its defa
 
 from __future__ import annotations
 
-__all__ = ["ROLES", "Permissions", "Role", "role_of", "takes_text"]
+__all__ = ["ROLES", "Permissions", "Role", "code_in", "role_of", "takes_text"]
 
 import os
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path as FilePath
@@ -87,7 +87,9 @@ ROLES = {field: role for role, fields in FIELDS.items() for field in fields.spli
 """Role of every field that takes text, by the class that declares the field first."""
 SHARED = ("root", "tracking")
 """Fields that the stages of a pipeline share with it."""
+CODE_FIELDS = frozenset(field.rpartition(".")[2] for field in FIELDS[Role.CODE].split())
 LEAVE_OUT = "leave it out"
+NOT_A_CLIENT_S = "cannot be set by a client"
 READABLE = "a folder below the service's root, or below a folder given to `attn serve --data-root`"
 
 
@@ -175,7 +177,7 @@ class Permissions:
             case Role.MODEL if (folder := model_folder(value)) is not None and not self.reads(folder):
                 yield path, f"{shown} is outside the folders that the service may read", "a run's name, or NAME@ALIAS"
             case None | Role.CODE if given != type(config).model_fields[name].default:
-                yield path, "cannot be set by a client", LEAVE_OUT
+                yield path, NOT_A_CLIENT_S, LEAVE_OUT
             case _:
                 pass
 
@@ -191,6 +193,19 @@ class Permissions:
         """The tracking URI of the service's environment, and the default of runs under a local root."""
         given = TrackingConfig(enabled=False)
         return given.uri, None if is_remote(self.root) else tracking_uri(given, self.root)
+
+
+def code_in(values: Mapping[str, Any], path: Path = ()) -> Iterator[Objection]:
+    """Fields of a client's values that make code run. Values are checked before a config is made of them.
+
+    Making a config already calls the function that `model.factory` names. A sweep's names are `model.factory` whole.
+    """
+    for name, value in values.items():
+        here = (*path, name)
+        if isinstance(value, Mapping) and name.rpartition(".")[2] not in CODE_FIELDS:
+            yield from code_in(value, here)
+        elif value is not None and name.rpartition(".")[2] in CODE_FIELDS:
+            yield here, NOT_A_CLIENT_S, LEAVE_OUT
 
 
 def role_of(kind: type[Config], name: str) -> Role | None:

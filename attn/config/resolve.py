@@ -57,17 +57,23 @@ Objection = tuple[Path, str, str]
 """An objection to a value of a config: its path, what is wrong, how to fix it."""
 Check = Callable[[Config], Iterable[Objection]]
 Defaults = Callable[[Mapping[str, Any]], Mapping[Path, Any]]
-_checks: list[Check] = []
+ValuesCheck = Callable[[Mapping[str, Any]], Iterable[Objection]]
+_checks: list[tuple[Check, ValuesCheck | None]] = []
 
 
 @contextlib.contextmanager
-def extra_check(check: Check) -> Generator[None]:
-    """Inside the `with` block, run an additional check on every config that is resolved, in all threads."""
-    _checks.append(check)
+def extra_check(check: Check, before: ValuesCheck | None = None) -> Generator[None]:
+    """Inside the `with` block, run an additional check on every config that is resolved, in all threads.
+
+    Args:
+        before: Checks a config's values before they are validated, since validating may run code that a value names.
+            Values that it objects to are not validated.
+    """
+    _checks.append((check, before))
     try:
         yield
     finally:
-        _checks.remove(check)
+        _checks.remove((check, before))
 
 
 def resolve(kind: type[C], text: str, name: str, overrides: list[str], *, defaults: Defaults | None = None) -> C:
@@ -151,6 +157,9 @@ def parse_config(kind: type[C], document: Document) -> C:
         ConfigError: Lists all faults.
     """
     faults = list(document.faults)
+    for path, message, hint in [one for _, before in _checks if before for one in before(document.values)]:
+        faults.append(Fault(document.location(path), f"{'.'.join(path)} {message}", hint))
+        document.drop(path)
     try:
         config = kind.model_validate_json(json.dumps(document.values, default=str), strict=True)
     except ValidationError as error:
@@ -159,7 +168,7 @@ def parse_config(kind: type[C], document: Document) -> C:
         if len(details) > MAX_FAULTS:
             faults.append(Fault("config", f"and {len(details) - MAX_FAULTS} more"))
     else:
-        for path, message, hint in [objection for check in _checks for objection in check(config)]:
+        for path, message, hint in [objection for check, _ in _checks for objection in check(config)]:
             faults.append(Fault(document.location(path), f"{'.'.join(path)} {message}", hint))
         if not faults:
             return config

@@ -78,7 +78,7 @@ def _function(spec: str) -> Callable[[], object]:
     if spec not in allowed:
         raise ConfigError(
             f"model.factory={spec} runs code on this machine: if you trust it, allow it by "
-            f"`export {FACTORIES}={','.join([*filter(None, allowed), spec])}`"
+            f"`export {FACTORIES}={f'${FACTORIES},' if any(allowed) else ''}{spec}`"
         )
     module, _, name = spec.partition(":")
     try:

@@ -128,6 +128,47 @@ def test_a_store_is_no_target_of_a_service(tmp_path: Path, monkeypatch: pytest.M
         plan_of(Submission(id="a", kind="evaluate", target="maps"), Permissions(str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("asked", "where"),
+    [
+        ({"kind": "train", "target": "gain", "overrides": ["model.factory=marker:network"]}, "model.factory"),
+        ({"kind": "train", "config": "recipe: gain\nmodel: {factory: 'marker:network'}\n"}, "config:2"),
+        (
+            {
+                "kind": "train",
+                "config": "recipe: b.yaml\n",
+                "files": {
+                    "b.yaml": "recipe: gain\nmodel:\n  name: factory/marker:network\n  factory: marker:network\n"
+                },
+            },
+            "b.yaml:4",
+        ),
+        (pipeline(train="model: {factory: 'marker:network'}"), "train.model.factory"),
+        (
+            {
+                "kind": "pipeline",
+                "target": "gain_segment_scenes",
+                "overrides": ["segment.model.factory=marker:network"],
+            },
+            "segment.model.factory",
+        ),
+        (sweep(set="model.factory: 'marker:network'"), "model.factory"),
+        (sweep(space="model.factory: ['marker:network'], optimizer.lr: [0.1, 0.2]"), "model.factory"),
+        ({"kind": "sweep", "target": "sweep_gain", "overrides": ["space.model.factory=[marker:network]"]}, "factory"),
+    ],
+)
+def test_code_that_a_client_names_is_neither_run_nor_answered_with_what_may_run(
+    asked: dict[str, Any], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "marker.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\nnetwork = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ATTN_FACTORIES", "secret.package:own,marker:network")
+    result = faults(**asked)
+    assert not (tmp_path / "imported").exists()
+    assert any(where in fault and "factory cannot be set by a client" in fault for fault in result), result
+    assert "secret.package" not in str(result)
+
+
 def test_a_kind_is_what_it_says() -> None:
     assert "submit sweep" in faults(kind="train", target="sweep_scenes_gain")[0]
     assert "submit train" in faults(kind="pipeline", target="scenes_gain")[0]
