@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attn.display import percent
-from attn.files.locations import name_of
 from services.cli.command import Result, command
 from services.cli.roots import takes_root
 from services.cli.tables import print_rows
@@ -197,4 +196,6 @@ def print_pairs(
 def _best(scores: list[dict[str, Any]]) -> str:
     """The main scores of the newest evaluations."""
     shown = [one for one in scores if one["name"] in ("mean_ap", "seed_miou", "miou", "miou_crf")]
+    from attn.files.locations import name_of
+
     return ", ".join(f"{one['name']} {percent(one['value'])} % ({name_of(one['protocol']['split'])})" for one in shown)

@@ -234,10 +234,11 @@ def test_a_port_where_nobody_listens_is_lost_contact(attn: Attn) -> None:
     [
         ({"error": "\x1b[2J\x1b]0;title\x07bell\r"}, r"\x1b[2J\x1b]0;title\x07bell\x0d"),
         ({"error": "\x9b31mred"}, r"\x9b31mred"),
-        ({"\x1b[0m": 1}, r"\x1b[0m"),
-        ({"started": 1e400}, "inf"),
+        ({"metrics": {"\x1b[0m": 1}}, r"\x1b[0m"),
+        ({"stages": {"train": "\x1b[0m"}}, r"train \x1b[0m"),
+        ({"started": 1e400}, "state  done"),  # what is no time is not shown
         ({"started": 1e18}, "1e+18 (not a valid time)"),
-        ({"started": float("nan")}, "nan"),
+        ({"started": float("nan")}, "state  done"),
     ],
 )
 def test_whatever_a_status_says_the_terminal_stays_as_it_is(

@@ -42,7 +42,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     ),
     (
         MapsResult,
-        "run_id folder model images maps predictions notes png store store_version tracking_run seconds",
+        "run_id folder model of version images maps predictions notes png store store_version tracking_run seconds",
     ),
     (
         MasksResult,
@@ -55,7 +55,7 @@ RESULTS: list[tuple[type[JsonResult], str]] = [
     (Row, "number state values objective epoch seconds model error tracking_run"),
     (PredictResult, "model task weights folder images failed summary seconds"),
     (GrowthResult, "store run pictures"),
-    (Recipe, "kind command first_command commit attn python seed workers data inputs metrics weights notes"),
+    (Recipe, "kind command first_command commit attn python seed workers threads data inputs metrics weights notes"),
     (DifferenceResult, "a b config data code environment packages weights metrics_of metrics why_not scores unscored"),
     (Estimate, "seconds between source parts"),
     (RegistryListing, "registry models"),

@@ -61,12 +61,17 @@ def test_a_table_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 
 
 def test_a_waiting_job_says_why_starts_by_priority_and_can_be_cancelled(api: Server) -> None:
-    for name, priority in (("a", 0), ("b", 0), ("c", 5)):
+    api.call("POST", "/jobs", {"id": "a", **ABSENT})
+    api.until("a", "running")
+    driver = _driver(api, "a")
+    os.kill(driver.pid, signal.SIGSTOP)  # it runs for as long as this test wants
+    for name, priority in (("b", 0), ("c", 5)):
         api.call("POST", "/jobs", {"id": name, **ABSENT, "priority": priority})
     waiting = api.call("GET", "/jobs/b")[1]
     assert waiting["state"] == "queued"
     assert "c" in waiting["waiting"] or "before it" in waiting["waiting"]
     assert api.call("POST", "/jobs/b/cancel")[1]["state"] == "cancelled"
+    os.kill(driver.pid, signal.SIGCONT)
     ended = [api.until(name, "failed") for name in ("a", "c")]
     assert ended[1]["started"] is not None
     assert api.call("GET", "/jobs/b")[1]["started"] is None
