@@ -99,15 +99,16 @@ def _run(config: SweepConfig, base: str, live: LiveRun, address: str | None) -> 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     sweep = _Sweep(config, base, live.folder)
-    if sweep.left:
-        with ray_session(address, dashboard=not sweep.in_process):
-            plan = make_plan(config, base)
-            rest = remaining(plan, list(sweep.rows.values()))
-            head = "" if rest is plan else "left: "
-            progress.say(head + rest.line(sweep_estimate(config, base, rest)))
-            with progress.task("sweep", config.trials, "trials", timed=False) as reported:
+    with progress.task("sweep", config.trials, "trials", timed=False) as reported:
+        reported.update(config.trials - len(sweep.left))
+        if sweep.left:
+            with ray_session(address, dashboard=not sweep.in_process):
+                plan = make_plan(config, base)
+                rest = remaining(plan, list(sweep.rows.values()))
+                head = "" if rest is plan else "left: "
+                progress.say(head + rest.line(sweep_estimate(config, base, rest)))
                 sweep.tune(plan, reported)
-    result = conclude(config, live.folder)
+        result = conclude(config, live.folder)
     live.outputs["registered"] = result.registered
     if result.best is not None:
         live.outputs["metrics"] = {f"best/{result.metric}": result.best.objective}

@@ -1,4 +1,4 @@
-"""Estimated duration of a run or sweep, from the epochs of similar earlier runs."""
+"""Estimated duration of a run or sweep, from the epochs of similar earlier runs or from a measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from attn.display import duration
 from attn.errors import AttnError
-from attn.evaluation.score import OF_MAPS
 from attn.files.locations import list_folders
 from attn.runs.config_reader import read_config
 from attn.runs.result import JsonResult
@@ -23,14 +22,15 @@ from attn.training.run_config import RunConfig
 from attn.wording import counted
 from jobs.runs.listing import list_runs
 from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.comparable import comparable_fields
 from jobs.sweeps.costs import Costs, SecondsByPart, run_parts, sweep_parts
+from jobs.sweeps.measurements import kept_measurement
 from jobs.sweeps.plan import Plan, epochs_of, trainings
 from jobs.training.epoch_lines import read_epochs
 
 MOST_RUNS = 20
 MOST_SHOWN = 4
 """Names in a message."""
-TRAINING = ("batch_size", "accumulate_steps", "precision", "channels_last")
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Epochs:
 
 
 def run_estimate(config: RunConfig, costs: Costs | None = None) -> Estimate:
-    """Estimate how long a run takes; without costs by earlier runs."""
+    """Estimate how long a run takes; without costs by earlier runs, or a kept measurement."""
     if costs is None:
         known = earlier_epochs(config, config.root)
-        if (costs := known.costs) is None:
+        if (costs := known.costs or kept_measurement(config.root, config)) is None:
             return Estimate(None, None, known.source)
     epochs = config.training.epochs
     if config.training.steps is not None:
@@ -89,11 +89,13 @@ def run_estimate(config: RunConfig, costs: Costs | None = None) -> Estimate:
 
 
 def sweep_estimate(config: SweepConfig, base: str, plan: Plan, costs: Costs | None = None) -> Estimate:
-    """Estimate how long a sweep takes; without costs by earlier runs."""
+    """Estimate how long a sweep takes; without costs by earlier runs, or a kept measurement."""
     of_trial = trainings(trial_config(base, {}))
     if costs is None:
         known = _of_trainings(of_trial, config.root)
-        if (costs := known.costs) is None:
+        if (costs := known.costs) is None and len(of_trial) == 1:
+            costs = kept_measurement(config.root, of_trial[0], plan, config.objective)
+        if costs is None:
             return Estimate(None, None, known.source)
     return _estimate(sweep_parts(config, of_trial[0], plan, costs), costs, plan.epochs_in_all / plan.parallel)
 
@@ -122,7 +124,7 @@ def _of_trainings(configs: list[RunConfig], root: str) -> Epochs:
 def earlier_epochs(config: RunConfig, root: str) -> Epochs:
     """The epochs of the newest runs under a root with the same machine, data, network, sizes and workers."""
     wanted, times, names, seen = (
-        _comparable_fields(config.resolved_versions()),
+        comparable_fields(config.resolved_versions()),
         list[float](),
         list[str](),
         0,
@@ -135,7 +137,7 @@ def earlier_epochs(config: RunConfig, root: str) -> Epochs:
             if (state := folder.state()).host != platform.node():
                 continue
             earlier = read_config(folder.read_text("config.yaml"), "config.yaml")
-            differing = _differing(_comparable_fields(earlier), wanted)
+            differing = _differing(comparable_fields(earlier), wanted)
             if config.cluster.threads not in (None, state.threads or earlier.cluster.threads):
                 differing.append("cluster.threads")
             if differing:
@@ -200,18 +202,6 @@ def _folders(root: str) -> Iterator[RunFolder]:
             )
         else:
             yield folder
-
-
-def _comparable_fields(config: RunConfig) -> dict[str, Any]:
-    """The fields in which two runs must agree for their epochs to take equally long."""
-    values = config.model_dump(mode="json", exclude={"cluster": {"threads"}})
-    evaluated = config.selection.metrics & set(config.evaluated_scores)  # after every epoch
-    return {
-        **{section: values[section] for section in ("kind", "data", "input", "model", "cluster", "validation")},
-        "method": {"name": values["method"]["name"]},
-        "training": {name: values["training"][name] for name in TRAINING},
-        "scores of each epoch": (bool(evaluated), not evaluated.isdisjoint(OF_MAPS)),
-    }
 
 
 def quantiles(times: list[float]) -> tuple[float, float, float]:

@@ -30,6 +30,7 @@ from attn.training.run_config import RunConfig
 from attn.training.train_config import TrainConfig
 from attn.training.trainer import EpochRecord, StepRecord, Trainer
 from attn.training.world import World
+from jobs.sweeps.comparable import warmup_share
 from jobs.sweeps.costs import Costs
 from jobs.sweeps.estimate import quantiles
 from jobs.sweeps.plan import Plan
@@ -69,7 +70,7 @@ def measured_costs(
     evaluated = config.selection.metrics & set(config.evaluated_scores)
     at_once = config.cluster.workers if plan is None else plan.parallel * plan.workers
     config, workers_of_run = config.model_copy(update=settled), config.cluster.workers
-    warm = min(getattr(config.method, "warmup_epochs", 0), config.training.epochs) / config.training.epochs
+    warm = warmup_share(config)
     results: list[tuple[float, _Measured]] = []
     with progress.task("measuring a few steps"), _share_of_machine(at_once, None if plan is None else plan.threads):
         for share, warmup in ((warm, 2), (1 - warm, 0)):

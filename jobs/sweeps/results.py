@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn.config.resolve import dump_config
-from attn.display import figure, is_share, percent
+from attn.display import duration, figure, is_share, percent
 from attn.errors import AttnError, TrackingError
 from attn.files.locations import list_folders
 from attn.files.spreadsheet import csv_table
@@ -75,6 +75,7 @@ class SweepResult(RunResult):
         best: The best of the trials that ran to their end.
         recipe: File of the best trial's config.
         registered: The best trial's model in the registry, where that was asked for.
+        seconds: Of all attempts, each from before the start of Ray until its results were written.
     """
 
     trials: list[Row]
@@ -201,6 +202,8 @@ def table(result: SweepResult) -> Table:
     lines = [f"trial {row.number}: {row.error}" for row in rows if row.error]
     lines += [f"best config: {result.recipe}"] if result.recipe else []
     lines += [f"registered: {result.registered}"] if result.registered else []
+    if result.seconds is not None:
+        lines.append(f"time: {duration(result.seconds)}, from the start of Ray to the results, all attempts")
     drawn.caption, drawn.caption_justify = "\n".join([*lines, result.folder]), "left"
     return drawn
 

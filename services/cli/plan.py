@@ -65,14 +65,22 @@ def plan(
     from jobs.sweeps.estimate import run_estimate
     from jobs.training.notices import tell_notices
 
-    def costs(run: TrialConfig, of_sweep: Plan | None = None, objective: Objective | None = None) -> Costs | None:
+    def costs(
+        run: TrialConfig, root: str, of_sweep: Plan | None = None, objective: Objective | None = None
+    ) -> Costs | None:
         if measure:
             from jobs.sweeps.measured_start import measured_start
 
             start = measured_start(run)
+            from jobs.runs.lifecycle import warned
             from jobs.sweeps.measured_steps import measured_costs  # imports Ray
+            from jobs.sweeps.measurements import keep_measurement
 
-            return measured_costs(run, start, of_sweep, objective)
+            result = measured_costs(run, start, of_sweep, objective)
+            assert isinstance(run, RunConfig), "the steps of others cannot be measured"
+            with warned("the measurement could not be kept for later estimates"):
+                keep_measurement(result, root, run, of_sweep, objective)
+            return result
         return None if epoch is None else Costs((epoch, epoch, epoch), EPOCH, whole=True)
 
     kind, targets, overrides = split_words(words)
@@ -91,7 +99,7 @@ def plan(
     if isinstance(given, RunConfig):
         resources = {"kind": given.kind, "data": f"{given.data.variant} {given.data.split}"}
         resources |= {"epochs": given.training.epochs, "batch_size": given.training.batch_size}
-        resources |= {"workers": given.cluster.workers, "time": run_estimate(given, costs(given)).to_json()}
+        resources |= {"workers": given.cluster.workers, "time": run_estimate(given, costs(given, given.root)).to_json()}
         return _tree(resources)
     if isinstance(given, ComposedConfig):
         _refuse(options, given.kind)
@@ -103,7 +111,7 @@ def plan(
 
     config, base = given
     sweep_plan = make_plan(config, base)
-    return _sweep(given, sweep_plan, costs(trial_config(base, {}), sweep_plan, config.objective))
+    return _sweep(given, sweep_plan, costs(trial_config(base, {}), config.root, sweep_plan, config.objective))
 
 
 def _refuse(options: list[str], kind: str) -> None:

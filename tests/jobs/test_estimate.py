@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -15,7 +16,7 @@ from attn.config.resolve import dump_config
 from attn.errors import ConfigError
 from attn.runs.config_reader import read_config
 from attn.runs.recipes import load_any_config, recipe_text
-from attn.runs.sweep.load import read_sweep
+from attn.runs.sweep.load import read_sweep, trial_config
 from attn.runs.texts import LOCAL_TEXTS
 from attn.training.classifier import ClassifierComponents
 from attn.training.run_config import RunConfig
@@ -24,7 +25,9 @@ from jobs.runs.run_folder import RunFolder
 from jobs.sweeps.costs import Costs
 from jobs.sweeps.estimate import earlier_epochs, run_estimate, sweep_estimate
 from jobs.sweeps.measured_steps import measured_costs
-from jobs.sweeps.plan import make_plan
+from jobs.sweeps.measurements import MEASURED, keep_measurement
+from jobs.sweeps.plan import make_plan, remaining
+from jobs.sweeps.results import Row
 
 SMALL = ["data.count=8", "data.size=32", "input.size=32", "cluster.workers=1", "training.batch_size=2"]
 
@@ -120,6 +123,35 @@ def test_parts_of_a_run_and_of_a_sweep_are_counted(tmp_path: Path) -> None:
     assert sweep.parts["validation"] == pytest.approx(2 * 6)
     assert "pictures" not in sweep.parts
     assert sweep.parts["start of trials"] == 36.0
+
+
+def test_a_measurement_is_kept_for_later_estimates_of_the_same_training(tmp_path: Path) -> None:
+    measured, asked = Costs((9.0, 10.0, 12.0), "5 steps and 64 images measured here and now"), config(tmp_path)
+    keep_measurement(measured, str(tmp_path), asked)
+    known = run_estimate(config(tmp_path, "optimizer.lr=0.5"))  # which no epoch's time depends on
+    assert re.fullmatch(r"5 steps and 64 images measured here at 20\d\d-\d\d-\d\d \d\d:\d\d", known.source), known
+    assert known.seconds == run_estimate(asked, measured).seconds
+    for changed in (
+        "training.batch_size=4",
+        "cluster.threads=1",
+        "method.warmup_epochs=2",
+        "checkpoint.best=seed_miou",
+    ):
+        assert run_estimate(config(tmp_path, changed)).seconds is None, changed
+    text = f"kind: sweep\nrecipe: {tmp_path / 'base.yaml'}\nspace: {{method.mask_threshold: [0.1, 0.2, 0.3, 0.4]}}\n"
+    (tmp_path / "base.yaml").write_text(dump_config(asked))
+    swept, base = read_sweep(text + "search: {name: grid}\n", "sweep.yaml", [f"root={tmp_path}"], texts=LOCAL_TEXTS)
+    plan = make_plan(swept, base, cores=2, gpus=0)
+    assert sweep_estimate(swept, base, plan).seconds is None, "its trials share the cores, and are scored otherwise"
+    keep_measurement(measured, str(tmp_path), trial_config(base, {}), plan, swept.objective)
+    assert sweep_estimate(swept, base, plan).seconds == sweep_estimate(swept, base, plan, measured).seconds
+    left_of_it = remaining(plan, [Row(0, "done", {}, 0.5, 1, 9.0, None, None, None)])
+    assert sweep_estimate(swept, base, left_of_it).seconds is not None
+    assert run_estimate(asked).seconds == known.seconds, "both are kept"
+    left(RunFolder(str(tmp_path), "alike"), asked, [7.0])
+    assert run_estimate(asked).source.startswith("1 epoch of 1 earlier run alike"), "a whole training says more"
+    (tmp_path / MEASURED).write_text("{damaged")
+    assert sweep_estimate(swept, base, plan).source.startswith("1 epoch of")
 
 
 def test_runs_that_score_their_epochs_are_not_mixed_with_others(tmp_path: Path) -> None:

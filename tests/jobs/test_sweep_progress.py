@@ -7,6 +7,7 @@ import io
 import json
 import re
 import time
+from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,10 @@ from attn import progress
 from attn.progress.streams import Lines
 from attn.runs.sweep.load import read_sweep
 from jobs.runs.run_folder import RunFolder
+from jobs.sweep import run
 from jobs.sweeps.plan import Plan, remaining
 from jobs.sweeps.progress import progress_callback
-from jobs.sweeps.results import Row
+from jobs.sweeps.results import Row, table
 
 SWEEP = (
     "kind: sweep\nrecipe: scenes_gain\nset: {data.count: 16}\nspace: {optimizer.lr: [0.01, 0.001, 0.1, 0.2]}\n"
@@ -72,3 +74,26 @@ def test_a_resumed_sweep_is_estimated_by_what_is_left() -> None:
     assert remaining(plan, []) is plan
     rest = remaining(plan, [row(0, "done", 4), row(1, "failed", 0), row(2, "running", 3)])
     assert (rest.trials, rest.epochs_in_all) == (2, 5)
+
+
+def test_the_time_of_a_sweep_is_one_figure_with_what_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the progress says at its end is the time of the whole, as in the table and in `attn show`."""
+    stream, now = io.StringIO(), [0.0]
+
+    @contextlib.contextmanager
+    def session(*_: Any, **__: Any) -> Generator[None]:
+        now[0] += 60.0
+        yield
+        now[0] += 7.0
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("jobs.sweep.ray_session", session)
+    monkeypatch.setattr("jobs.sweep._Sweep.tune", lambda *_: now.__setitem__(0, now[0] + 100.0))
+    monkeypatch.setattr("attn.runs.sweep.figures.check_data", lambda *_: None)
+    loaded = read_sweep(SWEEP, "sweep.yaml", [f"root={tmp_path}"])
+    with progress.shown(Lines(stream, seconds=0.0)):
+        result = run(loaded, run_id="s")
+    assert result.seconds == 167.0
+    last = stream.getvalue().splitlines()[-1]
+    assert ("sweep" in last, "2 min 47 s" in last) == (True, True), stream.getvalue()
+    assert "time: 2 min 47 s, from the start of Ray to the results, all attempts" in str(table(result).caption)

@@ -11,6 +11,7 @@ import pytest
 
 from attn.errors import ConfigError
 from attn.runs.table import KINDS
+from jobs.sweeps.costs import Costs
 from services.cli.plan import split_words
 
 TRAINED = Path(__file__).parents[2] / "earlier" / "runs" / "oaa"
@@ -105,3 +106,20 @@ def test_a_time_that_was_never_measured_is_told_with_the_way_to_measure_it(attn:
         out = attn("plan", words, f"root={tmp_path}").out
         assert re.search(rf"time +not measured; .*{said}", out), out
         assert "time.seconds" not in out
+
+
+def test_what_plan_measures_is_known_to_later_plans(attn: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("jobs.sweeps.measured_start.measured_start", lambda run: (1.0, 2.0))
+    costs = Costs((9.0, 10.0, 12.0), "5 steps and 64 images measured here and now")
+    monkeypatch.setattr("jobs.sweeps.measured_steps.measured_costs", lambda *given: costs)
+    for words in (["scenes_gain", "data.count=8"], ["sweep_scenes_gain", "set.data.count=8"]):
+        words += [f"root={tmp_path / 'runs'}"]
+        done = attn("plan", *words, "--measure", "--json")
+        assert done.status == 0, done.err
+        first = done.json["time"]
+        later = attn("plan", *words, "--json").json["time"]
+        assert (first["seconds"], first["parts"]) == (later["seconds"], later["parts"])
+        assert "measured here at 20" in later["source"]
+    (tmp_path / "file").write_text("")
+    done = attn("plan", "scenes_gain", "data.count=8", f"root={tmp_path / 'file'}", "--measure")
+    assert (done.status, "the measurement could not be kept" in done.err) == (0, True), done.err
