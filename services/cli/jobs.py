@@ -26,6 +26,8 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended
 SHOWN_NAMES = {"waiting_before_it": "jobs before it"}
 """Fields of a service's plan under the names that people are shown."""
 DEFAULT_ROOT = "runs"
+PATIENCE_SECONDS = 2.0
+"""A service that takes longer to answer a submission is reported to be at work."""
 LAST_OFFSET = 2**63 - 1
 MOST_JOBS = 1_000_000
 STATUS = {"done": 0, "failed": 1, "cancelled": 3, "unreachable": 4, "lost": 5, "interrupted": 5}
@@ -56,6 +58,7 @@ def submit(
     service: Service = None,
 ) -> Result:
     """Submit a job to the service, after showing its plan and asking for confirmation."""
+    from attn import progress
     from services.cli.sent_texts import naming, request_of
     from services.client import connect
 
@@ -72,11 +75,13 @@ def submit(
         "max_duration": max_duration,
     }
     with naming(target):
-        plan = client.post("/plan", body)
+        with progress.task(f"checking {target}", patience=PATIENCE_SECONDS):
+            plan = client.post("/plan", body)
         _tell_notices(kind, target, overrides or [])
         if not yes:
             _confirm({"id": body["id"], **plan, "target": target})
-        job = client.post_job("/jobs", body)
+        with progress.task(f"submitting {target}", patience=PATIENCE_SECONDS):
+            job = client.post_job("/jobs", body)
     return _result(client, job, wait)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,25 @@ def test_submit_prints_the_notices_of_a_run(
     notices = [line for line in done.err.splitlines() if line.startswith("notice: ")]
     assert len(notices) == (notice is not None), done.err
     assert all(line.startswith(str(notice)) for line in notices)
+
+
+def test_submit_says_what_a_slow_service_is_at_and_prints_notices_without_a_question(
+    attn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = {"/plan": 0.0, "/jobs": 0.0}
+
+    def post(_: _Service, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(waits[path])
+        return {"id": body["id"], "state": "queued"}
+
+    monkeypatch.setattr(_Service, "post", post)
+    monkeypatch.setattr(_Service, "post_job", post, raising=False)
+    monkeypatch.setattr("services.client.connect", lambda root, given: _Service())
+    monkeypatch.setattr("services.cli.jobs.PATIENCE_SECONDS", 0.5)
+    words = ("train", "scenes_gain", "training.epochs=3", "-y")
+    for path, said in ((None, ""), ("/plan", "checking scenes_gain ..."), ("/jobs", "submitting scenes_gain ...")):
+        waits |= {name: 1.0 if name == path else 0.0 for name in waits}
+        done = attn("submit", *words)
+        lines = done.err.splitlines()
+        assert (done.status, [line for line in lines if line.endswith("...")]) == (0, [said] if said else []), done.err
+        assert "notice: method.warmup_epochs=9 covers all of training.epochs=3" in done.err
