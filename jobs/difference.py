@@ -12,6 +12,7 @@ from typing import Any
 from attn.config.document import read_document
 from attn.evaluation.score import Score
 from attn.evaluation.score_comparison import ScoreComparison, compare_scores
+from attn.runs.config_classes import todays_config
 from attn.runs.result import JsonResult
 from attn.tracking.description import flattened
 from jobs.repro import run_folder
@@ -95,7 +96,7 @@ def run(a: str, b: str, *, root: str = "runs") -> DifferenceResult:
         RunError: There is no such run.
     """
     left, right = (_read(run_folder(name, root)) for name in (a, b))
-    config = [one for one in _differing(left.config, right.config) if not {one.a, one.b} <= {None, "null"}]
+    config = _config_differences(left, right)
     why = _why_not(config, _same(left.data, right.data))
     packages = [dict(pin.split("==", 1) for pin in one.origin.pins) for one in (left, right)]
     return DifferenceResult(
@@ -120,11 +121,12 @@ class _Run:
     """The data of a run that are compared; None: not known.
 
     Attributes:
+        config: As plain values.
         metrics: Of a training; an evaluation has `scores`, each with its protocol.
     """
 
     folder: RunFolder
-    config: dict[str, str]
+    config: dict[str, Any]
     origin: Origin
     environment: dict[str, Any]
     data: str | None
@@ -144,7 +146,7 @@ def _read(folder: RunFolder) -> _Run:
     patch = read_changes(folder) or ""
     return _Run(
         folder=folder,
-        config=flattened(read_document(text, folder.path("config.yaml")).values),
+        config=read_document(text, folder.path("config.yaml")).values,
         origin=origin,
         environment=_picked(origin.values, ENVIRONMENT) | threads,
         data=origin.data or data,
@@ -154,6 +156,17 @@ def _read(folder: RunFolder) -> _Run:
         metrics={} if writes_scores(state) else state.metrics or {},
         scores=tuple(one.score for one in recorded_scores(folder, state, weights)),
     )
+
+
+def _config_differences(a: _Run, b: _Run) -> list[FieldDifference]:
+    """The fields in which two configs differ, both with the fields of today's version if its classes take both.
+
+    A field that a version has added is missing in the file of an earlier run, which behaved as its default says.
+    """
+    today = [todays_config(one.folder.state().kind or "train", one.config) if one.config else None for one in (a, b)]
+    plain = [config.model_dump(mode="json") for config in today if config is not None]
+    left, right = plain if len(plain) == 2 else (a.config, b.config)
+    return [one for one in _differing(flattened(left), flattened(right)) if not {one.a, one.b} <= {None, "null"}]
 
 
 def _unscored(run: _Run) -> str:

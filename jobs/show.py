@@ -4,18 +4,16 @@ from __future__ import annotations
 
 __all__ = ["EvaluatedScore", "RunFile", "RunPage", "run"]
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from attn.config.document import Document, read_document
-from attn.config.resolve import parse_config
+from attn.config.document import read_document
 from attn.driver_process import INTERRUPTED, shown_stages
-from attn.errors import AttnError, ConfigError
+from attn.errors import AttnError
 from attn.files.locations import list_files, list_folders
 from attn.run_state import BROKEN, About, RunState
-from attn.runs.config_classes import changed_fields, classes_of
+from attn.runs.config_classes import changed_fields, todays_config
 from attn.runs.recipes import recipe_paths
 from attn.runs.result import JsonResult
 from attn.runs.started import Started, started, started_from
@@ -205,14 +203,9 @@ def _settings(kind: str | None, values: dict[str, Any], start: Started | None) -
 
     A config that today's classes do not take, of an earlier version, is given whole.
     """
-    chosen = values
-    for config_class in classes_of(kind or "train"):
-        try:
-            config = parse_config(config_class, Document(copy.deepcopy(values)))
-            chosen = changed_fields(config, None if start is None else start.baseline(config))
-            break
-        except ConfigError:
-            continue
+    chosen, config = values, todays_config(kind or "train", values)
+    if config is not None:
+        chosen = changed_fields(config, None if start is None else start.baseline(config))
     return {name: chosen[name] for name in SECTIONS if chosen.get(name) not in (None, {}, [])}
 
 

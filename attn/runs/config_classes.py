@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMAND_CONFIGS", "changed_fields", "classes_of", "config_class"]
+__all__ = ["COMMAND_CONFIGS", "changed_fields", "classes_of", "config_class", "todays_config"]
 
+import copy
 import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 from attn.config.base import Config, Variant
+from attn.config.document import Document
+from attn.config.resolve import parse_config
+from attn.errors import ConfigError
 from attn.runs.table import KINDS, file_kinds
 
 SEGMENT_PREDICT = "attn.segmentation.config:SegmentPredictConfig"
@@ -38,6 +43,21 @@ def classes_of(kind: str) -> list[type[Config]]:
     entry = KINDS[kind]
     names = (entry.config,) if entry.config is not None else entry.target_configs or OF_OTHER_KINDS.get(kind, ())
     return [pkgutil.resolve_name(name) for name in names]
+
+
+def todays_config(kind: str, values: Mapping[str, Any]) -> Config | None:
+    """The config of a run as the class of today has it; None where none takes it, because an earlier version wrote it.
+
+    Args:
+        kind: Of the run.
+        values: Of its config, as plain values.
+    """
+    for one in classes_of(kind):
+        try:
+            return parse_config(one, Document(copy.deepcopy(dict(values))))
+        except ConfigError:
+            continue
+    return None
 
 
 def changed_fields(config: Config, baseline: Config | None = None) -> dict[str, Any]:

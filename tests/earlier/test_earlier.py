@@ -14,9 +14,12 @@ import pytest
 import torch
 
 from attn import store
+from attn.config.resolve import dump_config
 from attn.errors import RunError
 from attn.models.bundle import load_bundle
+from attn.runs.config_reader import read_config
 from jobs import evaluate, train
+from jobs.difference import run as difference
 from jobs.ray_cluster.progress import Channel
 from jobs.repro import run as repro
 from jobs.resume import resume
@@ -55,6 +58,27 @@ def test_a_run_is_listed_scored_and_repeated(root: Path, tmp_path: Path) -> None
     assert scored.images == 4
     assert repro("oaa", root=str(root), to=str(tmp_path / "again")).recipe.command[:2] == ["attn", "train"]
     assert resume("oaa", root=str(root)).metrics == listed.metrics
+
+
+def test_a_run_is_compared_with_one_of_today(root: Path) -> None:
+    """Fields that were added since count with their defaults, by which the earlier run was made."""
+    again = Path(shutil.copytree(root / "oaa", root / "again"))
+    text = (again / "config.yaml").read_text()
+    config = read_config(text, "config.yaml")
+    (again / "config.yaml").write_text(dump_config(config))
+    found = difference("oaa", "again", root=str(root))
+    assert (found.config, found.why_not) == ([], [])
+    assert {one.difference for one in found.metrics} == {0}
+
+    (again / "config.yaml").write_text(dump_config(read_config(text, "config.yaml", ["input.interpolation=bicubic"])))
+    found = difference("oaa", "again", root=str(root))
+    assert [(one.field, one.a, one.b) for one in found.config] == [("input.interpolation", "bilinear", "bicubic")]
+    assert {one.difference for one in found.metrics} == {None}
+
+    (again / "config.yaml").write_text(text.replace("shuffle: true", "shuffle: true\n  of_a_later_version: 1"))
+    found = difference("oaa", "again", root=str(root))
+    assert [(one.field, one.a, one.b) for one in found.config] == [("training.of_a_later_version", None, "1")]
+    assert {one.difference for one in found.metrics} == {0}
 
 
 def test_a_run_that_was_interrupted_is_continued(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
