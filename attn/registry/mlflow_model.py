@@ -8,20 +8,25 @@ import contextlib
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attn.models.description import DESCRIPTION
+from attn.models.description import DESCRIPTION, read_description
 from attn.prediction.export import silenced
 from attn.scratch import scratch_folder
 from attn.tracking.environment import requirements
 from attn.tracking.login import uri_with_login
 from attn.tracking.mlflow_client import connect, mlflow_errors
 
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
 BUNDLE = "bundle"
+WEIGHTS_TAG = "attn.sha256"
+"""Tag of a logged network: the SHA-256 of the weights that it was exported from."""
 
 
 class Logits(nn.Module):
@@ -76,7 +81,9 @@ def log_network(
         client.log_artifacts(run_id, str(bundle), BUNDLE)
         # By default MLflow would use the active experiment, with artifacts in the working directory.
         experiment = client.get_run(run_id).info.experiment_id
-        model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
+        model = client.create_logged_model(
+            experiment, name="model", source_run_id=run_id, tags={WEIGHTS_TAG: read_description(bundle)["sha256"]}
+        )
         info = Model.log(
             artifact_path=None,
             flavor=mlflow.pytorch,
@@ -101,7 +108,10 @@ def recorded_network(uri: str, run_id: str, bundle: Path) -> str | None:
     Raises:
         TrackingError: The server refuses or does not answer.
     """
+    from mlflow.exceptions import MlflowException
+
     client = connect(uri)
+    sha256 = read_description(bundle)["sha256"]
     description = f"{BUNDLE}/{DESCRIPTION}"
     with mlflow_errors(uri, "looking for the run's model"), scratch_folder() as scratch:
         outputs = client.get_run(run_id).outputs
@@ -110,8 +120,16 @@ def recorded_network(uri: str, run_id: str, bundle: Path) -> str | None:
         path = client.download_artifacts(run_id, description, str(scratch))
         if Path(path).read_bytes() != (bundle / DESCRIPTION).read_bytes():  # which has the hash of the weights
             return None
-        models = [client.get_logged_model(one.model_id) for one in outputs.model_outputs]
-        return next((model.model_uri for model in reversed(models) if model.status == "READY"), None)
+        models: list[LoggedModel] = []
+        for one in outputs.model_outputs:
+            try:
+                models.append(client.get_logged_model(one.model_id))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # it was deleted
+                    raise
+    same = [one for one in models if one.status == "READY" and one.tags.get(WEIGHTS_TAG) == sha256]
+    newest = max(same, key=lambda one: one.creation_timestamp, default=None)  # MLflow gives them in any order
+    return None if newest is None else newest.model_uri
 
 
 @contextlib.contextmanager

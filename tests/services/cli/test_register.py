@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.entities import LoggedModelOutput, RunOutputs
 
+from attn.errors import TrackingError
+from attn.evaluation.score import Protocol
 from attn.models.bundle import load_bundle
 from attn.registry import log_model
+from attn.registry.mlflow_model import recorded_network
 from attn.registry.mlflow_registry import Registry
 from attn.runs.config_reader import read_config
 from attn.tracking import TrackingConfig, create_run
 from jobs.runs.run_folder import RunFolder
+from jobs.sweeps.objective_scores import write_scores
 from jobs.trained_run import trained_run
 from tests.bundles import CONFIG, tiny_bundle
 from tests.services.cli.conftest import Attn
@@ -86,6 +93,71 @@ def test_a_recorded_run_is_registered_by_its_record_without_another_export(
     assert result.status == 0, result.err
     assert result.json["tracking_run"] == RunFolder(str(root), "recorded").state().tracking_run
     assert (result.json["version"], result.json["aliases"], result.json["run"]) == (1, [], "recorded")
+
+
+def test_a_registration_that_a_crash_has_cut_is_completed(
+    root: Path, attn: Attn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any) -> None:
+        raise TrackingError("crash")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "_complete", crash)
+        assert attn("models", "register", "recorded", "cut", f"root={root}").status == 1
+    client = registry_of(root)._client
+    assert not client.get_model_version("cut", "1").description
+    again = attn("models", "register", "recorded", "cut", "--alias", "champion", f"root={root}", "--json")
+    assert again.status == 0, again.err
+    assert (again.json["version"], again.json["aliases"], again.json["new"]) == (1, ["champion"], False)
+    assert "cut/1" in str(client.get_model_version("cut", "1").description)
+
+
+def test_a_sweeps_model_has_the_scores_that_it_was_chosen_by(root: Path, attn: Attn) -> None:
+    assert attn("models", "register", "recorded", "plain", f"root={root}").status == 0
+    sweep = RunFolder(str(root), "tuned")
+    sweep.begin(kind="sweep", state="done")
+    sweep.write("sweep.yaml", SWEEP)
+    trial = RunFolder(sweep.uri, "tuned-0000")
+    metrics = {"val/mean_ap": 0.625, "mean_ap": 0.75}
+    trial.begin(kind="train", state="done", number=0, values={"seed": 0}, metrics=metrics, model=trial.path("model"))
+    shutil.copytree(root / "recorded" / "model", trial.path("model"))  # another's, so that nothing is exported here
+    trial.write("config.yaml", TRAINING)
+    protocol = Protocol(source="scenes", split="val", images=6, fingerprint="a", scored="classifier", resize="none")
+    write_scores(trial, {"mean_ap": protocol})
+    for new in (True, False):
+        result = attn("models", "register", "tuned", "chosen", f"root={root}", "--json")
+        assert result.status == 0, result.err
+        assert (result.json["run"], result.json["new"]) == ("tuned-0000", new)
+        (found,) = registry_of(root).versions("chosen")
+        assert [(one.name, one.value) for one in found.scores] == [("mean_ap", 0.75)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_networks_of_a_record_are_told_apart_by_weights_and_age(
+    root: Path, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    folder, registry = RunFolder(str(root), "recorded"), registry_of(root)
+    client, run, bundle = registry._client, str(folder.state().tracking_run), Path(folder.path("model"))
+    sha256 = json.loads((bundle / "model.json").read_text())["sha256"]
+
+    def add(weights: str) -> str:
+        time.sleep(0.002)  # times are in milliseconds
+        experiment = client.get_run(run).info.experiment_id
+        model = client.create_logged_model(experiment, "model", run, tags={"attn.sha256": weights}).model_id
+        client.log_outputs(run, [LoggedModelOutput(model, 0)])
+        client.finalize_logged_model(model, "READY")
+        return model
+
+    monkeypatch.setattr(RunOutputs, "model_outputs", property(lambda outputs: outputs._model_outputs[::order]))
+    first = recorded_network(registry.uri, run, bundle)
+    assert first is not None
+    others = [add("0" * 64)]
+    assert recorded_network(registry.uri, run, bundle) == first, "of other weights"
+    others.append(add(sha256))
+    assert recorded_network(registry.uri, run, bundle) == f"models:/{others[-1]}", "the newest"
+    for other in others:
+        client.delete_logged_model(other)
+    assert recorded_network(registry.uri, run, bundle) == first, "those that were deleted are absent"
 
 
 def test_another_registry_than_that_of_the_record(root: Path, attn: Attn, tmp_path: Path) -> None:
